@@ -1,0 +1,176 @@
+"""What APNs answers: every documented reason, the `Verdict` it means, and what to do about it.
+
+Source: "Handling notification responses from APNs" at developer.apple.com/documentation, the table of `/3/device`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import orjson
+
+from ..results import Verdict
+
+MAX_REASON: Final = 100
+"""Characters of a reason that is not in the table."""
+_MAX_TIMESTAMP: Final = 253_402_300_800  # the year 10000 in UNIX seconds: beyond what a datetime can hold
+
+ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID
+MISCONFIGURED, THROTTLED, UNAVAILABLE = Verdict.MISCONFIGURED, Verdict.THROTTLED, Verdict.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A row of the table: `name` is Apple's word, `advice` one sentence about what to do."""
+
+    status: int
+    name: str
+    verdict: Verdict
+    advice: str
+
+
+_ROWS: Final = (
+    Reason(400, "BadCollapseId", INVALID, "Shorten the collapse id to 64 bytes."),
+    Reason(
+        400,
+        "BadDeviceToken",
+        INVALID,
+        "Check the environment first: the token is malformed or belongs to the other one; do not retry.",
+    ),
+    Reason(400, "BadExpirationDate", INVALID, "Give the expiration in UNIX seconds."),
+    Reason(400, "BadMessageId", INVALID, "Give the apns-id as a UUID in lower case."),
+    Reason(400, "BadPriority", INVALID, "Give a priority that the push type allows."),
+    Reason(400, "BadTopic", MISCONFIGURED, "Correct the topic: the bundle id and the push type's suffix."),
+    Reason(
+        400,
+        "DeviceTokenNotForTopic",
+        INVALID,
+        "Check the topic first: the token belongs to another app; do not retry.",
+    ),
+    Reason(400, "DuplicateHeaders", INVALID, "Report it: the sender repeated a header."),
+    Reason(400, "IdleTimeout", UNAVAILABLE, "Send again: APNs closed the connection because it was idle."),
+    Reason(400, "InvalidPushType", INVALID, "Give one of Apple's push types."),
+    Reason(400, "MissingDeviceToken", INVALID, "Give a device token: there was none in the path."),
+    Reason(400, "MissingTopic", MISCONFIGURED, "Give the client a topic: this key or certificate needs one."),
+    Reason(400, "PayloadEmpty", INVALID, "Give a payload: there was none."),
+    Reason(
+        400,
+        "TopicDisallowed",
+        MISCONFIGURED,
+        "Correct the topic, or use a key or certificate that may push to it.",
+    ),
+    Reason(403, "BadCertificate", MISCONFIGURED, "Replace the certificate: it is not valid."),
+    Reason(
+        403, "BadCertificateEnvironment", MISCONFIGURED, "Use this certificate with the other environment."
+    ),
+    Reason(
+        403,
+        "ExpiredProviderToken",
+        MISCONFIGURED,
+        "Set the clock if it persists: the provider token was more than an hour old to Apple.",
+    ),
+    Reason(403, "Forbidden", MISCONFIGURED, "Check what this key or certificate may do; do not retry."),
+    Reason(
+        403, "InvalidProviderToken", MISCONFIGURED, "Check key file, key id and team id: they do not match."
+    ),
+    Reason(403, "MissingProviderToken", MISCONFIGURED, "Give the client a key or a certificate."),
+    Reason(
+        403,
+        "UnrelatedKeyIdInToken",
+        MISCONFIGURED,
+        "Use a connection of its own: the key is not related to the first one that was used on this one.",
+    ),
+    Reason(
+        403,
+        "BadEnvironmentKeyIdInToken",
+        MISCONFIGURED,
+        "Use this key with the other environment, or a key of this one.",
+    ),
+    Reason(404, "BadPath", INVALID, "Check the device token and the URL: the path is not one of APNs'."),
+    Reason(405, "MethodNotAllowed", INVALID, "Report it: the sender did not use POST."),
+    Reason(410, "ExpiredToken", UNREGISTERED, "Drop the device token: it has expired."),
+    Reason(
+        410,
+        "Unregistered",
+        UNREGISTERED,
+        "Drop the device token, unless the device registered again after the timestamp.",
+    ),
+    Reason(413, "PayloadTooLarge", INVALID, "Shorten the payload to the push type's limit."),
+    Reason(
+        429,
+        "TooManyProviderTokenUpdates",
+        THROTTLED,
+        "Slow down and keep the token: it was changed twice within 20 minutes.",
+    ),
+    Reason(429, "TooManyRequests", THROTTLED, "Send to this device later: it had too many in a row."),
+    Reason(500, "InternalServerError", UNAVAILABLE, "Send again after some minutes."),
+    Reason(503, "ServiceUnavailable", UNAVAILABLE, "Send again after some minutes."),
+    Reason(503, "Shutdown", UNAVAILABLE, "Send again on another connection: this server is going down."),
+)
+
+REASONS: Final[Mapping[str, Reason]] = MappingProxyType({row.name: row for row in _ROWS})
+"""The table by Apple's word."""
+
+_BY_STATUS: Final = {
+    403: MISCONFIGURED,
+    410: UNREGISTERED,
+    429: THROTTLED,
+}
+
+# Nearly every error body is one of these, byte for byte.
+_BODIES: Final[dict[bytes, tuple[str | None, float | None]]] = {
+    b'{"reason":"%b"}' % name.encode(): (name, None) for name in REASONS
+}
+
+
+def verdict_for(status: int, reason: str | None) -> Verdict:
+    """What an answer of `/3/device` means: by its reason, or by its status when the two are no row of the table.
+
+    Never raises: a status that is neither success nor an error is UNKNOWN.
+    """
+    row = REASONS.get(reason) if reason is not None else None
+    if row is not None and row.status == status:
+        return row.verdict
+    if 200 <= status < 300:
+        return ACCEPTED
+    if 400 <= status < 500:
+        return _BY_STATUS.get(status, INVALID)
+    if 500 <= status < 600:
+        return UNAVAILABLE
+    return Verdict.UNKNOWN
+
+
+def read_error(body: bytes) -> tuple[str | None, float | None]:
+    """The reason and the timestamp (UNIX seconds; Apple sends milliseconds) in the body of an error.
+
+    Either is None when it is absent or is not what Apple documents; never raises. A reason that is not in the table
+    is cut to `MAX_REASON` characters and loses those that do not print, for it ends in logs.
+    """
+    known = _BODIES.get(body)
+    if known is not None:
+        return known
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None, None
+    if not isinstance(found, dict):
+        return None, None
+    return _read_reason(found.get("reason")), _read_timestamp(found.get("timestamp"))
+
+
+def _read_reason(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    if value in REASONS:
+        return value
+    return "".join(each for each in value[:MAX_REASON] if each.isprintable()).strip() or None
+
+
+def _read_timestamp(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    seconds = value / 1000
+    return seconds if 0 < seconds < _MAX_TIMESTAMP else None

@@ -1,0 +1,201 @@
+"""A `Notification` becomes an `Exchange`, or the `Result` that says why it cannot: every push takes this way.
+
+What is checked here would be refused by Apple as well; finding it first costs nobody a stream, and Apple throttles
+whoever is refused often ("Handling notification responses from APNs").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from ..errors import ConfigurationError
+from ..http2.exchange import NO_FIELDS, Exchange
+from ..http2.headers import Field, Template, path_literal_head
+from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
+from ..results import Result, Verdict
+
+MAX_TOKEN: Final = 512
+"""Characters of a device token. Apple says to assume no length; this bounds what goes into a header."""
+MAX_COLLAPSE_ID: Final = 64  # bytes
+MAX_KINDS: Final = 4096  # combinations of topic, push type and priority that are kept ready
+
+_HEX: Final = b"0123456789abcdefABCDEF"
+_PATH: Final = b"/3/device/"
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
+
+_dumps = orjson.dumps
+_path_head = path_literal_head
+
+
+class _Kind:
+    """What all pushes of one topic, push type and priority have in common."""
+
+    __slots__ = ("limit", "template")
+
+    def __init__(self, template: Template, limit: int) -> None:
+        self.template = template
+        self.limit = limit
+
+
+class _Invalid(Exception):
+    """Carries the result of a push that cannot be sent."""
+
+    def __init__(self, reason: str | None, detail: str, verdict: Verdict = Verdict.INVALID) -> None:
+        super().__init__(detail)
+        self.reason, self.detail, self.verdict = reason, detail, verdict
+
+
+class ApnsRequests:
+    """Turns notifications into requests to one authority. `topic` is for those that name none.
+
+    Raises `ConfigurationError` when `topic` is not a bundle id.
+    """
+
+    def __init__(self, authority: str, topic: str | None, *, token_auth: bool) -> None:
+        if topic is not None and not _TOPIC.fullmatch(topic):
+            raise ConfigurationError(f"the topic must be a bundle id such as com.example.app, not {topic!r}")
+        self._authority = authority.encode("ascii")
+        self._topic = topic
+        self._token_auth = token_auth
+        self._kinds: dict[tuple[str | None, str, int | None], _Kind] = {}
+        # The kind of the last push: in a run of equal pushes it is found by three identity checks.
+        self._last: _Kind | None = None
+        self._last_topic: str | None = None
+        self._last_type: str = ""
+        self._last_priority: int | None = None
+        self._heads = {length: _path_head(len(_PATH) + length) + _PATH for length in range(MAX_TOKEN + 1)}
+
+    def build(
+        self,
+        push: Notification,
+        sink: Callable[[Exchange], object],
+        context: Any,
+        deadline: float,
+    ) -> Exchange | Result:
+        """The exchange to submit, or the INVALID (or MISCONFIGURED) result of a push that cannot be sent."""
+        try:
+            kind = self._last
+            if (
+                kind is None
+                or push.topic is not self._last_topic
+                or push.push_type is not self._last_type
+                or push.priority is not self._last_priority
+            ):
+                kind = self._kind_of(push)
+            token = push.token.encode("ascii")
+            if token.translate(None, _HEX) or not token:
+                raise _Invalid(None, "the device token is not hexadecimal")
+            payload = push.payload
+            if type(payload) is dict:
+                body = _dumps(payload)
+            else:
+                body = _body_of(payload)
+            if len(body) > kind.limit:
+                raise _Invalid(
+                    "PayloadTooLarge", f"the payload has {len(body)} bytes, {kind.limit} are allowed"
+                )
+            tail = NO_FIELDS
+            if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
+                tail = _tail_of(push)
+            return Exchange(
+                kind.template, self._heads[len(token)] + token, body, tail, sink, context, deadline
+            )
+        except _Invalid as error:
+            return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
+        except (AttributeError, UnicodeEncodeError):
+            return Result(push, Verdict.INVALID, detail="the device token is not hexadecimal", attempts=0)
+        except KeyError:
+            detail = f"the device token is longer than {MAX_TOKEN} characters"
+            return Result(push, Verdict.INVALID, detail=detail, attempts=0)
+        except TypeError as error:
+            return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}", attempts=0)
+
+    def _kind_of(self, push: Notification) -> _Kind:
+        key = (push.topic, push.push_type, push.priority)
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= MAX_KINDS:
+                self._kinds.clear()
+            kind = self._kinds[key] = self._new_kind(*key)
+        self._last = kind
+        self._last_topic, self._last_type, self._last_priority = key
+        return kind
+
+    def _new_kind(self, topic: str | None, name: str, priority: int | None) -> _Kind:
+        push_type = PUSH_TYPES.get(name)
+        if push_type is None:
+            raise _Invalid("InvalidPushType", f"the push type is one of {', '.join(PUSH_TYPES)}")
+        if push_type.token_auth_only and not self._token_auth:
+            raise _Invalid("InvalidPushType", f"{name} needs a key; a certificate cannot send it")
+        if priority is None:
+            priority = push_type.default_priority
+        elif priority not in push_type.priorities:
+            allowed = " or ".join(map(str, push_type.priorities))
+            raise _Invalid("BadPriority", f"the priority of {name} is {allowed}")
+        fields: list[Field] = [
+            (b":method", b"POST"),
+            (b":scheme", b"https"),
+            (b":authority", self._authority),
+            (b"apns-push-type", name.encode()),
+        ]
+        full = self._topic_for(topic, push_type)
+        if full is not None:
+            fields.append((b"apns-topic", full.encode()))
+        if priority is not None:
+            fields.append((b"apns-priority", b"%d" % priority))
+        return _Kind(Template(fields), push_type.limit)
+
+    def _topic_for(self, topic: str | None, push_type: PushType) -> str | None:
+        """The topic with the suffix of the push type, once."""
+        if topic is None:
+            topic = self._topic
+        if topic is None:
+            if not self._token_auth:
+                return None  # a certificate of a single topic implies it
+            raise _Invalid(
+                "MissingTopic", "neither the push nor the client has a topic", Verdict.MISCONFIGURED
+            )
+        if not _TOPIC.fullmatch(topic):
+            raise _Invalid("BadTopic", "the topic is not a bundle id")
+        return topic if topic.endswith(push_type.suffix) else topic + push_type.suffix
+
+
+def _body_of(payload: object) -> bytes:
+    if isinstance(payload, Aps):
+        return _dumps(payload.to_dict())
+    if isinstance(payload, dict):
+        return _dumps(payload)
+    if not isinstance(payload, bytes):
+        raise _Invalid(None, "the payload is neither a dict nor bytes nor an Aps")
+    if not payload:
+        raise _Invalid("PayloadEmpty", "the payload is empty")
+    if payload[0] != 0x7B:
+        raise _Invalid(None, "the payload is not a JSON object")
+    return payload
+
+
+def _tail_of(push: Notification) -> tuple[Field, ...]:
+    """The fields of this push alone, checked so that nothing of a caller's text can break out of a header."""
+    fields: list[Field] = []
+    if push.apns_id is not None:
+        if not isinstance(push.apns_id, str) or not _UUID.fullmatch(push.apns_id):
+            raise _Invalid("BadMessageId", "the apns_id is not a UUID in lower case")
+        fields.append((b"apns-id", push.apns_id.encode()))
+    if push.expiration is not None:
+        if type(push.expiration) is not int or not 0 <= push.expiration < 1 << 63:
+            raise _Invalid("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
+        fields.append((b"apns-expiration", b"%d" % push.expiration))
+    if push.collapse_id is not None:
+        text = push.collapse_id
+        if not isinstance(text, str) or not _COLLAPSE_ID.fullmatch(text) or len(text) > MAX_COLLAPSE_ID:
+            raise _Invalid(
+                "BadCollapseId", f"the collapse_id is not 1 to {MAX_COLLAPSE_ID} printable ASCII characters"
+            )
+        fields.append((b"apns-collapse-id", text.encode()))
+    return tuple(fields)

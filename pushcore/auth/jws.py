@@ -1,0 +1,67 @@
+"""Signed JSON in its compact form (RFC 7515): what Apple calls a provider token.
+
+`compact` puts a token together; what signs it is a `Signer`, one function for each algorithm (`es256` here).
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final
+
+import orjson
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+Signer = Callable[[bytes], bytes]
+"""Takes the bytes to be signed and returns the signature as JOSE wants it."""
+
+_HALF: Final = 32  # bytes of r and of s on P-256 (RFC 7518, section 3.4)
+
+logger = logging.getLogger(__name__)
+
+
+def base64url(data: bytes) -> bytes:
+    """`data` in the URL-safe alphabet without padding (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def compact(header: Mapping[str, Any], claims: Mapping[str, Any], sign: Signer) -> bytes:
+    """The token `header.claims.signature` (RFC 7515, section 7.1).
+
+    Both objects are written in the order of their keys and without spaces, so equal arguments and a deterministic
+    signer give equal bytes in every process.
+    """
+    content = base64url(orjson.dumps(header)) + b"." + base64url(orjson.dumps(claims))
+    return content + b"." + base64url(sign(content))
+
+
+def es256(key: ec.EllipticCurvePrivateKey) -> Signer:
+    """A signer for ES256 (RFC 7518, section 3.4): r and s, 64 bytes, from a key on P-256.
+
+    Its signatures are deterministic (RFC 6979) where OpenSSL can do that, from 3.2 on. Elsewhere they are random,
+    so two processes hold different tokens for the same claims; that is logged once.
+    """
+    algorithm = _es256_algorithm()
+
+    def sign(content: bytes) -> bytes:
+        r, s = decode_dss_signature(key.sign(content, algorithm))
+        return r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
+
+    return sign
+
+
+@cache
+def _es256_algorithm() -> ec.ECDSA:
+    try:
+        return ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    except UnsupportedAlgorithm:
+        logger.warning(
+            "this OpenSSL cannot sign deterministically (RFC 6979): "
+            "each process mints its own provider tokens, one for each slot"
+        )
+        return ec.ECDSA(hashes.SHA256())

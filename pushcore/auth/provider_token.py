@@ -1,0 +1,280 @@
+"""Apple's provider tokens: which one is in force, and which one a connection may use.
+
+Apple refuses a token older than an hour and a connection that changes its token more than once in 20 minutes
+("Establishing a token-based connection to APNs"). Both rules are kept without talking to anybody:
+
+* Wall time is cut into slots of 30 minutes, offset by a hash of the key id so that not all keys of the world change
+  at once. The token in force has the slot's start as `iat` and a deterministic signature, so every process of a
+  fleet mints the same bytes. A slot comes into force `margin` (2 minutes) late, so that no `iat` lies in the future
+  for a server whose clock is behind ours.
+* A connection (`TokenLease`) keeps the token that it has used until that first use is `hold` (20 minutes) old.
+
+Hence no token is older than 30 + 2 + 20 = 52 minutes when it is used.
+
+**When the wall clock steps back** a key keeps its newest token: a step of seconds at a slot's edge must not cost two
+changes. But a clock that stays behind that token for a whole slot is the clock that we have, and its own slot comes
+into force again: after a step of hours a key would otherwise hold one token until the old time is reached once more.
+`ApnsKey.reset` does so at once, for when Apple has refused the token. A lease counts the time that passes between
+its calls and not the step, so its 20 minutes end on time. A step forward cannot be told from a pause: it ends the 20
+minutes early, at the risk of one 429 TooManyProviderTokenUpdates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ..errors import ConfigurationError
+from .jws import compact, es256
+
+MAX_AGE: Final = 3600
+"""Seconds after which Apple refuses a token."""
+HOLD: Final = 1200.0
+"""Seconds for which a connection must keep a token."""
+LOOK_AGAIN: Final = 60.0
+"""A lease in use is asked at least so often, in seconds: what a step of the clock can hide from it."""
+
+_IDENTIFIER: Final = re.compile(r"[A-Z0-9]{10}", re.ASCII)
+_EXPECTED: Final = (
+    'expected the .p8 file from Apple, an unencrypted P-256 private key in PEM ("BEGIN PRIVATE KEY")'
+)
+
+
+class ProviderToken:
+    """One token.
+
+    `value`: the `authorization` header, b"bearer " and the JWT: a secret. `iat`: UNIX seconds.
+    `until`: the wall time from which a newer slot is in force.
+    """
+
+    __slots__ = ("iat", "until", "value")
+
+    def __init__(self, value: bytes, iat: int, until: float) -> None:
+        self.value = value
+        self.iat = iat
+        self.until = until
+
+    def __repr__(self) -> str:
+        return f"<ProviderToken iat={self.iat}>"
+
+
+class ApnsKey:
+    """A signing key for APNs, and the token that it has in force.
+
+    `key_id` and `team_id`: as Apple shows them. `slot` and `margin`: seconds, see the module; every process of a
+    fleet must have the same. `signatures`: how many tokens this process has signed.
+    """
+
+    __slots__ = (
+        "_behind",
+        "_current",
+        "_offset",
+        "_sign",
+        "key_id",
+        "margin",
+        "signatures",
+        "slot",
+        "team_id",
+    )
+
+    def __init__(
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        key_id: str,
+        team_id: str,
+        slot: int = 1800,
+        margin: int = 120,
+    ) -> None:
+        """Takes a key on P-256; `from_file` and `from_pem` read one.
+
+        Raises:
+            ConfigurationError: an identifier is not 10 characters of A-Z and 0-9, or slot, margin and the 20
+                minutes of a connection are together longer than a token lives.
+        """
+        _check_identifier("key_id", key_id)
+        _check_identifier("team_id", team_id)
+        if slot < 1 or margin < 0 or slot + margin + HOLD > MAX_AGE:
+            raise ConfigurationError(
+                f"slot must be at least 1 s, margin at least 0, and both together at most {MAX_AGE - HOLD:.0f} s "
+                f"(Apple's hour less 20 minutes), not {slot} and {margin}"
+            )
+        self.key_id = key_id
+        self.team_id = team_id
+        self.slot = slot
+        self.margin = margin
+        self.signatures = 0
+        self._sign = es256(key)
+        # Python's own hash differs between processes, and the fleet must agree.
+        self._offset = int.from_bytes(hashlib.sha256(key_id.encode()).digest()[:8], "big") % slot
+        self._current: ProviderToken | None = None
+        self._behind: float | None = (
+            None  # when the wall clock was first seen in a slot before the current one
+        )
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        key_id: str,
+        team_id: str,
+        slot: int = 1800,
+        margin: int = 120,
+    ) -> ApnsKey:
+        """The key in a `.p8` file.
+
+        Raises:
+            ConfigurationError: the file cannot be read or holds no such key, or an argument is wrong.
+        """
+        name = os.fspath(path)
+        try:
+            pem = Path(path).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"{name} cannot be read ({error.strerror}); {_EXPECTED}") from None
+        return cls.from_pem(pem, key_id=key_id, team_id=team_id, name=name, slot=slot, margin=margin)
+
+    @classmethod
+    def from_pem(
+        cls,
+        pem: bytes,
+        *,
+        key_id: str,
+        team_id: str,
+        name: str = "the key",
+        slot: int = 1800,
+        margin: int = 120,
+    ) -> ApnsKey:
+        """The key in the content of a `.p8` file; `name` stands for it in errors.
+
+        Raises:
+            ConfigurationError: it is no such key, or an argument is wrong.
+        """
+        return cls(_load_key(pem, name), key_id=key_id, team_id=team_id, slot=slot, margin=margin)
+
+    def token(self, now: float) -> ProviderToken:
+        """The token in force at `now` (UNIX seconds); signed once for each slot."""
+        current = self._current
+        if current is None:
+            return self.reset(now)
+        iat = self._slot_start(now)
+        if iat == current.iat:
+            self._behind = None
+        elif iat > current.iat:
+            return self.reset(now)
+        elif self._behind is None or now < self._behind:
+            self._behind = now
+        elif now - self._behind >= self.slot:
+            return self.reset(now)
+        return current
+
+    def reset(self, now: float) -> ProviderToken:
+        """The token of the slot that `now` lies in, in force from now on even when a newer one was.
+
+        For when Apple has refused the current token as expired: the same `iat` again means that our clock is wrong.
+        """
+        iat = self._slot_start(now)
+        self._behind = None
+        if self._current is None or self._current.iat != iat:
+            header = {"alg": "ES256", "kid": self.key_id}
+            token = compact(header, {"iss": self.team_id, "iat": iat}, self._sign)
+            self.signatures += 1
+            self._current = ProviderToken(b"bearer " + token, iat, float(iat + self.slot + self.margin))
+        return self._current
+
+    def _slot_start(self, now: float) -> int:
+        seconds = math.floor(now - self.margin) - self._offset
+        return seconds - seconds % self.slot + self._offset
+
+    def __repr__(self) -> str:
+        return f"<ApnsKey {self.key_id} of team {self.team_id}>"
+
+
+class TokenLease:
+    """The token that one connection uses.
+
+    Just before a request is sent, and at no other time, with `now` the wall time in UNIX seconds::
+
+        if not lease.since <= now < lease.due:
+            changed = lease.renew(now)
+
+    `token`: the `ProviderToken` in use, None before the first call. `due`: the wall time from which `renew` must be
+    called again, at most a minute ahead. `since`: the wall time of the last call; a `now` before it means that the
+    clock has stepped back, which only `renew` can take into account.
+    """
+
+    __slots__ = ("_first_use", "_key", "due", "hold", "since", "token")
+
+    def __init__(self, key: ApnsKey, hold: float = HOLD) -> None:
+        self._key = key
+        self.hold = hold
+        self.token: ProviderToken | None = None
+        self.due = -math.inf
+        self.since = -math.inf
+        self._first_use = -math.inf  # of `token`, by a clock that never stepped back
+
+    def renew(self, now: float) -> bytes | None:
+        """The value of `authorization` when it changes with this request, None when it stays."""
+        if now < self.since:
+            # The step's size is known but for the time since the last call: a minute at most on a busy connection.
+            self._first_use -= self.since - now
+        self.since = now
+        changed = None
+        # The same comparison as for `due`: two roundings of one sum would leave an instant in which neither is true.
+        if now >= self._first_use + self.hold:
+            newest = self._key.token(now)
+            if self.token is None or newest.value != self.token.value:
+                self._first_use = now
+                changed = newest.value
+            self.token = newest
+        assert self.token is not None  # the first call adopts one: its first use is infinitely long ago
+        # Before both of these nothing can change, unless the clock steps: hence the minute.
+        self.due = min(max(self._first_use + self.hold, self.token.until), now + LOOK_AGAIN)
+        return changed
+
+    def __repr__(self) -> str:
+        return f"<TokenLease {self.token!r} due={self.due}>"
+
+
+def _check_identifier(name: str, value: str) -> None:
+    # The value itself is not shown: who mixes up the arguments may have put the key there.
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        raise ConfigurationError(
+            f"{name} must be 10 characters of A-Z and 0-9, as Apple shows it for the key"
+        )
+
+
+def _load_key(pem: bytes, name: str) -> ec.EllipticCurvePrivateKey:
+    def wrong(what: str) -> ConfigurationError:
+        return ConfigurationError(f"{name} {what}; {_EXPECTED}")
+
+    if not pem.strip():
+        raise wrong("is empty")
+    if b"-----BEGIN " not in pem:
+        raise wrong("is not PEM")
+    if b"PRIVATE KEY-----" not in pem:
+        kinds = {b"BEGIN CERTIFICATE": "a certificate", b"BEGIN PUBLIC KEY": "a public key"}
+        found = next((kind for mark, kind in kinds.items() if mark in pem), "something else")
+        raise wrong(f"holds {found} and no private key")
+    if b"ENCRYPTED" in pem:
+        raise wrong("is encrypted")
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # OpenSSL's own words say nothing that a user could act on.
+        raise wrong("is damaged or of an unknown kind") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise wrong(
+            f"holds a key of another kind ({type(key).__name__.removesuffix('PrivateKey').lstrip('_')})"
+        )
+    if not isinstance(key.curve, ec.SECP256R1):
+        raise wrong(f"holds a key on the curve {key.curve.name}")
+    return key

@@ -1,0 +1,266 @@
+"""`PushEngine`: sends any number of pushes with a bounded number at a time.
+
+Two parties work on one `_Run`, and each only waits for the other:
+
+    source ──▶ feeder task ──▶ pool … sink ──▶ ready ──▶ send_many, the caller's `async for`
+
+The feeder stops reading the source when `window` pushes are between the two arrows' ends (taken from the source and
+not yet handed to the caller), or when the pool has requests that no connection can take. So a slow provider and a slow
+caller both stop the source, and memory depends on the window alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from types import TracebackType
+from typing import Any, Final
+
+from ..apns.client import ApnsClient
+from ..errors import ClosedError, ConfigurationError
+from ..http2.exchange import Exchange
+from ..models.apns import Notification
+from ..results import Result
+
+Push = Notification
+
+BACKLOG: Final = 256
+"""Requests that may wait in a pool before the source is read no further: what the next free streams take at once."""
+BURST: Final = 256
+"""Pushes read from the source before the event loop gets its turn."""
+LARGEST_WINDOW: Final = 16_384
+STREAMS: Final = 1000  # what APNs usually allows on a connection
+
+
+class _Lane:
+    """One run's use of one client: its sink is where that client's exchanges come back."""
+
+    __slots__ = ("build", "pool", "ready", "result", "sink", "timeout")
+
+    def __init__(self, client: ApnsClient, ready: deque[Exchange | Result]) -> None:
+        self.build = client.requests.build
+        self.pool = client.pool
+        self.result = client.result
+        self.timeout = client.timeout
+        self.ready = ready
+        self.sink = self.settle  # bound once, not for each push
+
+    def settle(self, exchange: Exchange) -> None:
+        """The sink. A plain success is made a `Result` when the caller asks for it, all else at once."""
+        if exchange.status == 200 and exchange.error is None:
+            self.ready.append(exchange)
+        else:
+            result = self.result(exchange, exchange.context[1])
+            if result is not None:
+                self.ready.append(result)
+
+
+class _Run:
+    """One `send_many`."""
+
+    def __init__(self, clients: tuple[ApnsClient, ...], window: int) -> None:
+        self.window = window
+        self.ready: deque[Exchange | Result] = deque()
+        self.outstanding = 0
+        """Taken from the source and not yet handed to the caller."""
+        self.fed = False
+        self.error: BaseException | None = None
+        self.loop = asyncio.get_running_loop()
+        self.lanes = {client.handles: _Lane(client, self.ready) for client in clients}
+        self._feeder_waits: asyncio.Future[None] | None = None
+        self._reader_waits: asyncio.Future[None] | None = None
+
+    # --- waking -----------------------------------------------------------------------------------------------
+
+    def on_batch(self) -> None:
+        """The pool's listener: something was finished or taken. The feeder first, so that the wire does not idle."""
+        self.wake_feeder()
+        if self.ready:
+            self.wake_reader()
+
+    def wake_feeder(self) -> None:
+        waiter = self._feeder_waits
+        if waiter is not None and not waiter.done() and self.outstanding < self.window:
+            waiter.set_result(None)
+
+    def wake_reader(self) -> None:
+        waiter = self._reader_waits
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def something_ready(self) -> None:
+        """Wait until there is a result, or until there will be none any more."""
+        if not self.ready and not (self.fed and not self.outstanding):
+            self._reader_waits = self.loop.create_future()
+            try:
+                await self._reader_waits
+            finally:
+                self._reader_waits = None
+
+    async def _room(self, lane: _Lane) -> None:
+        """Wait until the window and the lane's pool have room."""
+        self.wake_reader()
+        while self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
+            self._feeder_waits = self.loop.create_future()
+            try:
+                await self._feeder_waits
+            finally:
+                self._feeder_waits = None
+
+    # --- feeding ----------------------------------------------------------------------------------------------
+
+    async def feed(self, source: Iterable[Push] | AsyncIterable[Push]) -> None:
+        """Read the source to its end. What it raises is kept for the caller, after the results."""
+        try:
+            if isinstance(source, AsyncIterable):
+                async for push in source:
+                    lane = self._submit(push, self.loop.time())
+                    if self.ready:
+                        self.wake_reader()
+                    if self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
+                        await self._room(lane)
+            else:
+                await self._feed_plain(source)
+        except Exception as error:
+            self.error = error
+        finally:
+            self.fed = True
+            self.wake_reader()
+
+    async def _feed_plain(self, source: Iterable[Push]) -> None:
+        left = BURST
+        now = self.loop.time()
+        for push in source:
+            lane = self._submit(push, now)
+            left -= 1
+            if not left or self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
+                await self._room(lane)
+                await asyncio.sleep(0)
+                left = BURST
+                now = self.loop.time()
+
+    def _submit(self, push: Push, now: float) -> _Lane:
+        lane = self.lanes.get(type(push)) or self._lane_of(push)
+        self.outstanding += 1
+        exchange = lane.build(push, lane.sink, (lane, push), now + lane.timeout)
+        if type(exchange) is Exchange:
+            lane.pool.submit(exchange)
+        else:
+            self.ready.append(exchange)
+        return lane
+
+    def _lane_of(self, push: object) -> _Lane:
+        for kind, lane in self.lanes.items():
+            if isinstance(push, kind):
+                return lane
+        known = ", ".join(kind.__name__ for kind in self.lanes)
+        raise TypeError(f"this engine sends {known}, not {type(push).__name__}")
+
+
+class PushEngine:
+    """Sends streams of pushes through the clients it is given, a bounded number at a time.
+
+    `window`: how many pushes may be between the source and the caller, None for twice what the connections of the
+    clients can carry, 16 384 at most. Clients that are not open are opened by the engine, and closed with it.
+
+    Raises `ConfigurationError` for no client, two clients for one kind of push, or a window below 1.
+    """
+
+    def __init__(self, *clients: ApnsClient, window: int | None = None) -> None:
+        if not clients or len({client.handles for client in clients}) != len(clients):
+            raise ConfigurationError(
+                "an engine needs at least one client, and one only for each kind of push"
+            )
+        if window is None:
+            window = min(2 * STREAMS * sum(client.max_connections for client in clients), LARGEST_WINDOW)
+        if window < 1:
+            raise ConfigurationError(f"the window must be at least 1, not {window}")
+        self.window = window
+        self._clients = clients
+        self._opened: list[ApnsClient] = []
+        self._runs: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()
+        self._open = False
+
+    async def __aenter__(self) -> PushEngine:
+        for client in self._clients:
+            if not client.opened:
+                await client.open()
+                self._opened.append(client)
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every `send_many` that was left early, then close the clients that this engine opened."""
+        self._open = False
+        for run in list(self._runs):
+            with contextlib.suppress(RuntimeError):  # its caller is in the middle of it, and will end it
+                await run.aclose()
+        opened, self._opened = self._opened, []
+        for client in opened:
+            await client.close()
+
+    def send_many(self, source: Iterable[Push] | AsyncIterable[Push]) -> AsyncGenerator[Result, None]:
+        """Send everything in `source` and yield one `Result` for each push, in order of completion.
+
+        The source is read as fast as results are taken and the provider answers, never more than `window` ahead. An
+        exception of the source is raised when all results of what it gave have been yielded. Leaving early (break,
+        an exception, cancellation) stops the source and waits up to the clients' timeout for what is in flight.
+
+        Raises:
+            ClosedError: the engine is not open.
+            TypeError: the source gave something that no client of this engine sends.
+        """
+        if not self._open:
+            raise ClosedError("the engine is not open: use it in `async with`")
+        generator = self._send_many(source)
+        self._runs.add(generator)
+        return generator
+
+    async def _send_many(self, source: Iterable[Push] | AsyncIterable[Push]) -> AsyncGenerator[Result, None]:
+        run = _Run(self._clients, self.window)
+        ready = run.ready
+        listener = run.on_batch
+        for client in self._clients:
+            client.pool.listeners.append(listener)
+        feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
+        half = self.window // 2
+        try:
+            while True:
+                while ready:
+                    item = ready.popleft()
+                    run.outstanding -= 1
+                    if run.outstanding == half:
+                        run.wake_feeder()
+                    if type(item) is Exchange:
+                        lane, push = item.context
+                        yield lane.result(item, push)
+                    else:
+                        yield item  # type: ignore[misc]
+                if run.fed and not run.outstanding:
+                    break
+                run.wake_feeder()
+                await run.something_ready()
+            if run.error is not None:
+                raise run.error
+        finally:
+            feeder.cancel()
+            await asyncio.gather(feeder, return_exceptions=True)
+            await self._settle(run)
+            for client in self._clients:
+                with contextlib.suppress(ClosedError, ValueError):
+                    client.pool.listeners.remove(listener)
+
+    async def _settle(self, run: _Run) -> None:
+        """Wait for what is in flight after the caller has gone; the transport's timeout ends every one of them."""
+        while run.outstanding > len(run.ready):
+            waiter: asyncio.Future[Any] = run.loop.create_future()
+            run._reader_waits = waiter
+            await waiter

@@ -1,0 +1,348 @@
+"""Header blocks (RFC 7541): requests as templates, answers read by their first bytes.
+
+A push differs from the one before it in its path and in little else. So the fields that stay (`Template`) are put
+into the peer's dynamic table once per connection and cost one byte each afterwards, and a block is put together
+from three pieces that are already bytes: *prefix* (pseudo-header fields), the path's literal, *suffix* (the rest).
+`HeaderEncoder` is the client's half of one connection's HPACK state.
+
+Rule: every block that `HeaderEncoder` returns must be sent, in that order, for building it may change the table.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+import hpack
+
+Field = tuple[bytes, bytes]
+
+DEFAULT_TABLE_SIZE: Final = 4096  # RFC 7541, section 4.2 and RFC 9113, section 6.5.2
+FIELD_OVERHEAD: Final = 32  # what a field counts beyond its bytes, in the table and in the list size
+
+OWN_FIELDS: Final = 1024
+"""What a request's own path and tail may count in the header list; who makes requests keeps below it."""
+SMALLEST_FRAME: Final = 16_384  # every peer accepts HEADERS of this size (RFC 9113, section 4.2)
+UNLIMITED: Final = 1 << 32
+
+# The static table's entries that a request or our reading of an answer can use (RFC 7541, appendix A).
+_STATIC: Final[dict[Field, int]] = {
+    (b":method", b"GET"): 2,
+    (b":method", b"POST"): 3,
+    (b":path", b"/"): 4,
+    (b":scheme", b"http"): 6,
+    (b":scheme", b"https"): 7,
+}
+_STATIC_NAMES: Final[dict[bytes, int]] = {
+    b":authority": 1,
+    b":method": 2,
+    b":path": 4,
+    b":scheme": 6,
+    b"accept": 19,
+    b"authorization": 23,
+    b"content-length": 28,
+    b"content-type": 31,
+    b"user-agent": 58,
+}
+_STATIC_SIZE: Final = 61
+_INDEXED, _INCREMENTAL, _PLAIN, _SIZE_UPDATE = (0x80, 7), (0x40, 6), (0x00, 4), (0x20, 5)
+
+
+def encode_integer(value: int, pattern: int, bits: int) -> bytes:
+    """`value` with a prefix of `bits` bits behind `pattern` (RFC 7541, section 5.1)."""
+    limit = (1 << bits) - 1
+    if value < limit:
+        return bytes((pattern | value,))
+    out = bytearray((pattern | limit,))
+    value -= limit
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _string(value: bytes) -> bytes:
+    # Without Huffman coding: it would cost more of our CPU than the bytes cost the wire.
+    return encode_integer(len(value), 0x00, 7) + value
+
+
+@lru_cache(maxsize=1024)
+def path_literal_head(length: int) -> bytes:
+    """What stands before the bytes of a path of this length: literal without indexing, name 4 (":path")."""
+    return encode_integer(4, *_PLAIN) + encode_integer(length, 0x00, 7)
+
+
+def path_literal(path: bytes) -> bytes:
+    """`:path` as a literal without indexing: Apple asks to keep it out of the dynamic table."""
+    return path_literal_head(len(path)) + path
+
+
+def list_size(fields: Iterable[Field]) -> int:
+    """What SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113, section 6.5.2)."""
+    return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields)
+
+
+class Template:
+    """The fields that one kind of request has in common on every connection, pseudo-header fields first.
+
+    `fields` has neither `:path`, which is the request's own, nor `authorization`, which is the connection's.
+    Two templates are equal only when they are the same object, so that looking one up costs no comparison of fields.
+    """
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        ordered = sorted(fields, key=lambda field: not field[0].startswith(b":"))
+        self.fields: tuple[Field, ...] = tuple(ordered)
+
+
+class Block:
+    """A template on one connection: `prefix`, then the request's path, then `suffix`, then its own fields.
+
+    `length` is that of prefix and suffix together; `list_size` is what the template's fields count.
+    """
+
+    __slots__ = ("length", "list_size", "prefix", "suffix")
+
+    def __init__(self, prefix: bytes, suffix: bytes, list_size: int) -> None:
+        self.prefix = prefix
+        self.suffix = suffix
+        self.length = len(prefix) + len(suffix)
+        self.list_size = list_size
+
+
+class HeaderEncoder:
+    """The encoder's half of one connection's HPACK state, with the peer's dynamic table mirrored exactly.
+
+    A field is inserted only while everything in use fits the table; what does not fit is a literal without indexing,
+    so that no field ever pushes out another that will be needed again.
+    """
+
+    __slots__ = (
+        "_first",
+        "_live",
+        "_live_size",
+        "_names",
+        "_pending_sizes",
+        "_table",
+        "_table_size",
+        "authorization",
+        "blocks",
+        "limit",
+        "list_limit",
+    )
+
+    def __init__(self) -> None:
+        self.limit = DEFAULT_TABLE_SIZE
+        """How large the table may be: what the peer allows, but never more than the default."""
+        self.authorization: bytes | None = None
+        """The value of `authorization` in every request of this connection; change it with `authorize`."""
+        self._table: deque[Field] = deque()  # newest first, as indices count
+        self._table_size = 0
+        self._first: dict[
+            Field, int
+        ] = {}  # each entry's number in order of insertion; index = newest - number
+        self._live: set[Field] = set()
+        self._live_size = 0
+        self.list_limit = UNLIMITED
+        """What the peer accepts as a header list. Blocks that come near it are never in `blocks`."""
+        self.blocks: dict[Template, Block] = {}
+        """The blocks that can be used as they are, without a change of the table: look here, then `build`."""
+        self._names: dict[
+            bytes, bytes
+        ] = {}  # what a literal with this name begins with, until the table changes
+        self._pending_sizes: list[int] = []
+
+    def authorize(self, value: bytes) -> None:
+        """Use another `authorization` from the next block on. What was in use counts as unused from here."""
+        if value != self.authorization:
+            self.authorization = value
+            self._forget()
+
+    def resize(self, allowed: int) -> None:
+        """The peer sent SETTINGS_HEADER_TABLE_SIZE; the next block says so (RFC 7541, section 4.2)."""
+        size = min(allowed, DEFAULT_TABLE_SIZE)
+        if size == self.limit:
+            return
+        # The smallest size between two blocks must be signalled, then the last one.
+        lowest = min([size, *self._pending_sizes])
+        self._pending_sizes = [lowest] if lowest == size else [lowest, size]
+        self.limit = size
+        self._evict(lowest)
+        self._forget()
+
+    def build(self, template: Template) -> Block:
+        """The template's block for the next request, inserting what is not in the table yet."""
+        updates = b"".join(encode_integer(size, *_SIZE_UPDATE) for size in self._pending_sizes)
+        self._pending_sizes.clear()
+        fields = template.fields
+        if self.authorization is not None:
+            fields = (*fields, (b"authorization", self.authorization))
+        changed = bool(updates)
+        pieces: list[bytes] = []
+        split = len(fields)
+        for position, field in enumerate(fields):
+            if split == len(fields) and not field[0].startswith(b":"):
+                split = position
+            piece, inserted = self._encode(field)
+            changed |= inserted
+            pieces.append(piece)
+        size = list_size(fields)
+        block = Block(updates + b"".join(pieces[:split]), b"".join(pieces[split:]), size)
+        roomy = (
+            block.list_size + OWN_FIELDS <= self.list_limit and block.length + OWN_FIELDS <= SMALLEST_FRAME
+        )
+        if not changed and roomy:  # changed, it would insert the same fields or say the same size once more
+            self.blocks[template] = block
+        return block
+
+    def tail(self, fields: Iterable[Field]) -> bytes:
+        """The fields of one request alone, behind the block of its template.
+
+        They are literals without indexing. Only the first time that a name comes up, the whole field is inserted, so
+        that the name has an index from then on (Apple's advice for apns-id, apns-expiration and apns-collapse-id).
+        """
+        pieces = []
+        for name, value in fields:
+            if name not in self._names and not self._name_index(name) and self._admit((name, value)):
+                pieces.append(b"\x40" + _string(name) + _string(value))
+                self._insert((name, value))
+            else:
+                pieces.append(self._literal(name, value))
+        return b"".join(pieces)
+
+    def _literal(self, name: bytes, value: bytes) -> bytes:
+        head = self._names.get(name)
+        if head is None:
+            index = self._name_index(name)
+            head = encode_integer(index, *_PLAIN) if index else b"\x00" + _string(name)
+            self._names[name] = head
+        return head + _string(value)
+
+    def _name_index(self, name: bytes) -> int:
+        static = _STATIC_NAMES.get(name)
+        if static:
+            return static
+        for position, field in enumerate(self._table):
+            if field[0] == name:
+                return _STATIC_SIZE + 1 + position
+        return 0
+
+    def _encode(self, field: Field) -> tuple[bytes, bool]:
+        static = _STATIC.get(field)
+        if static:
+            return encode_integer(static, *_INDEXED), False
+        if not self._admit(field):
+            return self._literal(*field), False
+        number = self._first.get(field)
+        if number is not None:
+            newest = self._first[self._table[0]]
+            return encode_integer(_STATIC_SIZE + 1 + newest - number, *_INDEXED), False
+        name = self._name_index(field[0])
+        head = encode_integer(name, *_INCREMENTAL) if name else b"\x40" + _string(field[0])
+        self._insert(field)
+        return head + _string(field[1]), True
+
+    def _admit(self, field: Field) -> bool:
+        if field in self._live:
+            return True
+        size = len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+        if self._live_size + size > self.limit:
+            return False
+        self._live.add(field)
+        self._live_size += size
+        return True
+
+    def _insert(self, field: Field) -> None:
+        number = self._first[self._table[0]] + 1 if self._table else 0
+        size = len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+        self._evict(self.limit - size)
+        self._outdate()
+        self._table.appendleft(field)
+        self._first[field] = number
+        self._table_size += size
+
+    def _evict(self, size: int) -> None:
+        while self._table_size > size:
+            name, value = field = self._table.pop()
+            del self._first[field]
+            self._table_size -= len(name) + len(value) + FIELD_OVERHEAD
+            self._outdate()
+
+    def _forget(self) -> None:
+        self._live.clear()
+        self._live_size = 0
+        self._outdate()
+
+    def _outdate(self) -> None:
+        self.blocks.clear()
+        self._names.clear()
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+_DIGITS: Final = {**{d: (d, 5) for d in range(3)}, **{d: (0x19 + d - 3, 6) for d in range(3, 10)}}
+# ^ the Huffman codes of "0" to "9" and their lengths in bits (RFC 7541, appendix B)
+
+
+def _huffman_digits(number: int) -> bytes:
+    code = bits = 0
+    for digit in map(int, str(number)):
+        word, length = _DIGITS[digit]
+        code, bits = code << length | word, bits + length
+    padding = -bits % 8
+    return (code << padding | (1 << padding) - 1).to_bytes((bits + padding) // 8, "big")
+
+
+STATUS_BY_BYTE: Final[list[int]] = [0] * 256
+"""The status that a block with this first byte begins with, 0 where the byte does not say."""
+for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
+    STATUS_BY_BYTE[0x80 | _index] = _status
+
+_STATUS_BY_STRING: Final[dict[bytes, int]] = {}
+for _status in range(100, 600):
+    for _text, _flag in ((str(_status).encode(), 0x00), (_huffman_digits(_status), 0x80)):
+        _STATUS_BY_STRING[bytes((_flag | len(_text),)) + _text] = _status
+
+
+def read_status(block: bytes) -> int:
+    """The `:status` that a block which refers to no dynamic entry begins with; 0 when it cannot be read.
+
+    It is the first field by RFC 9113, section 8.3: an indexed static entry, or a literal with one of the static names
+    8 to 14 in any of the three literal forms, raw or Huffman coded. Table-size updates before it are passed over.
+    """
+    position = 0
+    while position < len(block) and block[position] & 0xE0 == 0x20:
+        position += 1
+    if position >= len(block):
+        return 0
+    first = block[position]
+    if first & 0x80:
+        return STATUS_BY_BYTE[first]
+    name = first & 0x3F if first & 0x40 else first & 0x0F
+    if 8 <= name <= 14 and position + 1 < len(block):
+        length = block[position + 1] & 0x7F
+        return _STATUS_BY_STRING.get(block[position + 1 : position + 2 + length], 0)
+    return 0
+
+
+def decode_block(block: bytes, limit: int) -> list[Field]:
+    """All fields of a block that refers to no dynamic entry.
+
+    Raises `hpack.HPACKError` when it cannot be decoded or is larger than `limit` (as `list_size` counts).
+    """
+    return plain_fields(hpack.Decoder(max_header_list_size=limit).decode(block, raw=True))
+
+
+def plain_fields(fields: Iterable[tuple[str | bytes, str | bytes]]) -> list[Field]:
+    """hpack's header tuples as pairs of bytes."""
+    return [
+        (
+            name if isinstance(name, bytes) else name.encode(),
+            value if isinstance(value, bytes) else value.encode(),
+        )
+        for name, value in fields
+    ]

@@ -1,0 +1,333 @@
+"""Which connection takes the next request; dialling, draining, and sending again what was surely not processed.
+
+A request goes to the connection that took the last one until that is full, so that few connections carry much; then
+to any other with a free stream and window; else it waits here, first in, first out. The pool dials when requests wait
+and every connection is full by a limit that the peer has granted in earnest: a peer that holds us at one stream, or
+has lowered its limit, throttles us and must not be answered with more connections (Apple counts that as an attack).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+
+from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, TransportError
+from .exchange import Exchange
+from .protocol import ENGINES, Link
+from .streams import Limits, State
+from .tls import name_tls_error
+
+log = logging.getLogger("pushcore.http2")
+
+MAX_ATTEMPTS = 5
+"""How often one request may be refused before it is reported as UNSENT."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds between dials after failures, doubled each time."""
+
+
+class Pool:
+    """A few HTTP/2 connections to one origin. Not thread-safe: it belongs to the loop that it was opened on.
+
+    `authorize(link)` is called before the first request of each tick on a connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        context: ssl.SSLContext,
+        limits: Limits,
+        max_connections: int,
+        engine: str = "fast",
+        authorize: Callable[[Link], None] = lambda link: None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.limits = limits
+        self.waiting: deque[Exchange] = deque()
+        """Requests that no connection can take at the moment."""
+        self.links: list[Link] = []
+        self.last_error: TransportError | None = None
+        """Why the newest attempt to connect failed; None after one that succeeded."""
+        self.dialled = 0
+        self.listeners: list[Callable[[], None]] = []
+        """Called after each batch of events: exchanges were finished, or requests that waited were taken."""
+        self._host, self._port, self._context = host, port, context
+        self._max_connections = max_connections
+        self._new_connection = ENGINES[engine]
+        self._authorize = authorize
+        self._rng = rng or random.Random()
+        self._current: Link | None = None
+        self._dial: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._interval = min(max(limits.timeout / 20, 0.01), 0.5)
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def submit(self, exchange: Exchange) -> None:
+        """Take a request; its sink is called exactly once, later, unless it is cancelled."""
+        link = self._current
+        if link is not None and not self.waiting:
+            if not link.prepared:
+                link.prepare()
+            if link.connection.open(exchange):
+                return
+        self.waiting.append(exchange)
+        if len(self.waiting) == 1 or not self.links:
+            self._pump()
+
+    def cancel(self, exchange: Exchange) -> None:
+        """Forget a request whose caller has gone; its sink is not called."""
+        for link in self.links:
+            stream_id = getattr(exchange, "stream_id", 0)
+            if link.connection.streams.get(stream_id) is exchange:
+                link.connection.cancel(exchange)
+                link.dispatch()
+                return
+        with contextlib.suppress(ValueError):
+            self.waiting.remove(exchange)
+            self._notify()
+
+    def _pump(self) -> None:
+        """Hand waiting requests to connections that can take them."""
+        waiting = self.waiting
+        for link in self._candidates():
+            connection = link.connection
+            if len(connection.streams) >= connection.capacity:
+                continue
+            if not link.prepared:
+                link.prepare()
+            while waiting and connection.open(waiting[0]):
+                waiting.popleft()
+                self._current = link
+            if not waiting:
+                return
+        self._dial_if_useful()
+        self._arm()
+
+    def _notify(self) -> None:
+        for listener in self.listeners:
+            listener()
+
+    def _candidates(self) -> list[Link]:
+        if self._current is None or len(self.links) < 2:
+            return self.links
+        return [self._current, *(link for link in self.links if link is not self._current)]
+
+    def _on_progress(self, link: Link) -> None:
+        """Something happened on a connection: streams ended, limits moved, or it is closing."""
+        connection = link.connection
+        if connection.refused:
+            refused, connection.refused = connection.refused, []
+            self._resend(refused)
+        state = connection.state
+        if state is State.DRAINING and connection.idle:
+            connection.close()
+            state = connection.state
+        if state is State.CLOSED:
+            self._remove(link)
+        elif state is State.DRAINING and link is self._current:
+            self._current = None
+        if self.waiting:
+            self._pump()
+        self._notify()
+
+    def _resend(self, refused: list[Exchange]) -> None:
+        now = self._loop.time()
+        for exchange in reversed(refused):
+            if self._closed or exchange.attempts >= MAX_ATTEMPTS or exchange.deadline <= now:
+                exchange.sink(exchange)
+            else:
+                exchange.restart()
+                self.waiting.appendleft(exchange)  # before the younger ones
+
+    def _remove(self, link: Link) -> None:
+        if link not in self.links:
+            return
+        self.links.remove(link)
+        if link is self._current:
+            self._current = None
+        connection = link.connection
+        if isinstance(connection.error, GoAway):
+            log.info("the server went away: %s", connection.error)
+        elif not self._closed:
+            log.info("connection ended: %s", connection.error)
+        if not connection.answered:
+            # It never did anything for us; what follows at once would look like an attack.
+            self._back_off(connection.error or ConnectionLost("the connection was closed"))
+
+    # --- dialling -------------------------------------------------------------------------------------------------
+
+    def _dial_if_useful(self) -> None:
+        if self._closed or self._dial is not None:
+            return
+        taking = 0
+        for link in self.links:
+            connection = link.connection
+            if connection.state is State.OPEN:
+                taking += 1
+                if connection.throttled:
+                    return
+        if taking < self._max_connections and len(self.links) < 2 * self._max_connections:
+            self._dial = self._loop.create_task(self._connect(), name="pushcore dial")
+
+    def _back_off(self, error: TransportError) -> None:
+        self.last_error = error
+        pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+        self._failures += 1
+        self._not_before = self._loop.time() + pause * self._rng.uniform(0.5, 1.0)
+
+    async def _connect(self) -> None:
+        try:
+            pause = self._not_before - self._loop.time()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            if not self.waiting:
+                return  # whoever waited has gone
+            self.dialled += 1
+            link = await self._open_link()
+        except TransportError as error:
+            self._back_off(error)
+            log.warning("cannot connect to %s port %d: %s", self._host, self._port, error)
+            if not self.links and _hopeless(error):
+                self._fail_waiting(error)
+        else:
+            self._failures = 0
+            self.last_error = None
+            log.info("connected to %s port %d", self._host, self._port)
+            if link.connection.state is State.OPEN:
+                self._current = link
+        finally:
+            self._dial = None
+            if self.waiting:
+                self._pump()
+
+    async def _open_link(self) -> Link:
+        """A connection whose SETTINGS have arrived. Raises a `TransportError` that says why there is none."""
+        timeout = self.limits.timeout
+        error: TransportError | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                addresses = [entry[4][0] for entry in found]
+                self._rng.shuffle(addresses)  # no load balancer stands before APNs: clients spread the load
+                for address in addresses:
+                    try:
+                        async with asyncio.timeout(max(timeout / len(addresses), 1.0)):
+                            return await self._open_address(str(address))
+                    except (OSError, TransportError) as failure:
+                        error = failure if isinstance(failure, TransportError) else name_tls_error(failure)
+        except TimeoutError:
+            pass
+        except OSError as failure:
+            error = name_tls_error(failure)
+        raise error or ConnectError(f"no connection within {timeout:g} s")
+
+    async def _open_address(self, address: str) -> Link:
+        def new_link() -> Link:
+            connection = self._new_connection(self.limits, self._loop.time())
+            return Link(connection, self._on_progress, self._authorize)
+
+        _, link = await self._loop.create_connection(
+            new_link,
+            address,
+            self._port,
+            ssl=self._context,
+            server_hostname=self._host,
+            ssl_shutdown_timeout=1.0,
+        )
+        self.links.append(link)
+        self._arm()
+        if link.connection.state is State.CLOSED:  # no ALPN: it ended before it was in the list
+            self.links.remove(link)
+        try:
+            await link.ready
+        except BaseException:
+            link.abort()
+            self._remove(link)
+            raise
+        return link
+
+    def _fail_waiting(self, error: TransportError) -> None:
+        waiting = list(self.waiting)
+        self.waiting.clear()
+        for exchange in waiting:
+            exchange.error = error
+            exchange.attempts -= 1
+            exchange.sink(exchange)
+        self._notify()
+
+    # --- time and the end -----------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(self._interval, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for link in list(self.links):
+            link.tick(now)
+        late = False
+        while self.waiting and self.waiting[0].deadline <= now:
+            late = True
+            exchange = self.waiting.popleft()
+            reason = f": {self.last_error}" if self.last_error else ""
+            exchange.error = ResponseTimeout(f"the request was not written in time{reason}", unprocessed=True)
+            exchange.attempts -= 1
+            exchange.sink(exchange)
+        if late:
+            self._notify()
+        if self.waiting:
+            self._pump()
+        if self.links or self.waiting:
+            self._arm()
+
+    async def close(self) -> None:
+        """Take nothing new, wait up to the timeout for what is open, say GOAWAY and hang up. No task is left."""
+        self._closed = True
+        if self._dial is not None:
+            self._dial.cancel()
+            await asyncio.gather(self._dial, return_exceptions=True)
+            self._dial = None
+        self._fail_waiting(ConnectError("the client was closed before this request was sent"))
+        deadline = self._loop.time() + self.limits.timeout
+        links = list(self.links)
+        try:
+            for link in links:
+                link.connection.drain()
+                self._on_progress(link)
+                link.dispatch()
+            while self.links and self._loop.time() < deadline:
+                await asyncio.wait([link.gone for link in self.links], timeout=self._interval)
+                for link in list(self.links):
+                    link.tick(self._loop.time())
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            for link in list(self.links):
+                link.close()
+            for link in links:
+                if not link.gone.done():
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(1.0):
+                            await link.gone
+                link.abort()
+            self.links.clear()
+
+
+def _hopeless(error: TransportError) -> bool:
+    """Whether dialling again cannot help: a certificate or a server that does not speak HTTP/2."""
+    from ..errors import AlpnError, CertificateError
+
+    return isinstance(error, AlpnError | CertificateError)

@@ -1,0 +1,233 @@
+"""The same interface as `Connection`, on python-hyper/h2: slow, complete, and written by others.
+
+It is the oracle for our own codec: both pass the same tests, and `http2="reference"` selects this one where somebody
+suspects the fast one. h2 has the frames, HPACK, windows and states; `Streams` has what becomes of the exchanges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+import hpack
+
+from ..errors import HeaderListTooLarge, ProtocolError, ResponseTooLarge
+from . import frames
+from .exchange import MAX_HEADER_LIST, Exchange
+from .headers import list_size, plain_fields
+from .streams import Limits, State, Streams
+
+_CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
+
+
+class ReferenceConnection(Streams):
+    """HTTP/2 as a client speaks it, by python-hyper/h2. See `Streams` for how exchanges end."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        super().__init__(limits, now)
+        self.authorization: bytes | None = None
+        """The value of `authorization` that the next request will carry."""
+        self._h2 = h2.connection.H2Connection(_CONFIG)
+        codes = h2.settings.SettingCodes
+        self._h2.local_settings = h2.settings.Settings(
+            client=True,
+            initial_values={
+                codes.HEADER_TABLE_SIZE: frames.DEFAULT_WINDOW // 16,
+                codes.ENABLE_PUSH: 0,
+                codes.INITIAL_WINDOW_SIZE: limits.max_body,
+                codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
+            },
+        )
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(limits.receive_window - frames.DEFAULT_WINDOW)
+        self._uploads: dict[int, int] = {}  # how much of the body has been sent
+        self._rest = b""  # of a frame that has not arrived whole
+        self._consumed = 0
+        self._start = b""  # the first bytes from the peer, until they are known to be SETTINGS
+
+    @property
+    def window(self) -> int:
+        """What we may still send in DATA frames on this connection."""
+        return self._h2.outbound_flow_control_window
+
+    def authorize(self, value: bytes) -> None:
+        """Use this value of `authorization` for all requests from now on."""
+        self.authorization = value
+
+    def open(self, exchange: Exchange) -> bool:
+        """Take the exchange if there is a free stream and the credit for its body; False without either."""
+        if len(self.streams) >= self.capacity or (len(exchange.body) > self.window and self.streams):
+            return False
+        (path,) = plain_fields(hpack.Decoder().decode(exchange.path, raw=True))
+        fields = [*exchange.template.fields]
+        pseudo = sum(name.startswith(b":") for name, _ in fields)
+        fields.insert(pseudo, path)
+        if self.authorization is not None:
+            fields.append((b"authorization", self.authorization))
+        fields += exchange.tail
+        size, limit = list_size(fields), self._h2.remote_settings.max_header_list_size
+        if limit is not None and size > limit:
+            exchange.error = HeaderListTooLarge(
+                f"the header list counts {size} bytes, the server accepts {limit}"
+            )
+            self.finished.append(exchange)
+            return True
+        stream_id = self.next_id
+        self.next_id += 2
+        exchange.stream_id = stream_id
+        self.streams[stream_id] = exchange
+        self._h2.send_headers(stream_id, fields, end_stream=not exchange.body)
+        if exchange.body:
+            self._uploads[stream_id] = 0
+            self._upload(stream_id)
+        return True
+
+    def _upload(self, stream_id: int) -> None:
+        body = self.streams[stream_id].body
+        while stream_id in self._uploads:
+            offset = self._uploads[stream_id]
+            size = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
+            if size <= 0:
+                return
+            piece = body[offset : offset + size]
+            last = offset + len(piece) == len(body)
+            self._h2.send_data(stream_id, piece, end_stream=last)
+            self._uploads[stream_id] = offset + len(piece)
+            if last:
+                del self._uploads[stream_id]
+
+    def _unwritten(self, stream_id: int) -> bool:
+        return stream_id >= self.written_id or stream_id in self._uploads
+
+    def data_to_send(self) -> bytes:
+        """All that is to be written now; empty when there is nothing. From here on it counts as written."""
+        self.written_id = self.next_id
+        if self.next_id > frames.LAST_STREAM_ID - 100_000:
+            self.drain()
+        return self._h2.data_to_send()
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
+        if self._ended():
+            return
+        self.last_received = now
+        if self.state is State.WAITING:
+            # h2 does not ask that the first frame be SETTINGS (RFC 9113, section 3.4).
+            self._start = (self._start + data)[:9]
+            if len(self._start) >= 4 and (self._start[3] != frames.SETTINGS or self._start[4:5] == b"\x01"):
+                self._fail(
+                    frames.PROTOCOL_ERROR, "the server's first frame is not SETTINGS; does it speak HTTP/2?"
+                )
+                return
+        # Frame by frame, because h2 allows nothing after a GOAWAY, not even the answers that RFC 9113, section 6.8,
+        # lets the peer finish: that frame is ours to read.
+        self._rest += data
+        while len(self._rest) >= frames.HEAD_SIZE and not self._ended():
+            word, _, stream_id = frames.HEAD.unpack_from(self._rest)
+            size = frames.HEAD_SIZE + (word >> 8)
+            if len(self._rest) < size and word >> 8 <= frames.DEFAULT_FRAME_SIZE:
+                return
+            frame, self._rest = self._rest[:size], self._rest[size:]
+            if word & 0xFF == frames.GOAWAY and not stream_id & frames.STREAM_MASK and word >> 8 >= 8:
+                self._on_goaway(*frames.decode_goaway(frame[frames.HEAD_SIZE :]))
+                self._uploads = {key: sent for key, sent in self._uploads.items() if key in self.streams}
+            else:
+                self._feed(frame)
+
+    def _feed(self, frame: bytes) -> None:
+        try:
+            events = self._h2.receive_data(frame)
+        except h2.exceptions.ProtocolError as error:
+            # h2 has put the GOAWAY into its outgoing data already.
+            code = int(getattr(error, "error_code", frames.PROTOCOL_ERROR))
+            self.lost(ProtocolError(code, f"the server broke HTTP/2: {error}"))
+            return
+        for event in events:
+            if not self._ended():
+                self._on_event(event)
+
+    def _fail(self, code: int, message: str) -> None:
+        self._send_goaway(code, message.encode())
+        self.lost(ProtocolError(code, message))
+
+    def _on_event(self, event: h2.events.Event) -> None:
+        stream_id = getattr(event, "stream_id", None) or 0
+        match event:
+            case h2.events.RemoteSettingsChanged():
+                self._on_settings()
+            case h2.events.WindowUpdated():
+                for waiting in list(self._uploads) if not stream_id else [stream_id]:
+                    self._upload(waiting)
+            case h2.events.ResponseReceived(headers=headers) if stream_id in self.streams:
+                self._on_response(stream_id, plain_fields(headers or []))
+            case h2.events.DataReceived():
+                self._on_data(event)
+            case h2.events.StreamEnded() if stream_id in self.streams:
+                self._answered(stream_id)
+            case h2.events.StreamReset() if stream_id in self.streams:
+                self._on_reset(stream_id, int(event.error_code or 0))
+                self._uploads.pop(stream_id, None)
+            case h2.events.PingAckReceived():
+                self._ping_deadline = None
+
+    def _on_settings(self) -> None:
+        limit = self._h2.remote_settings.max_concurrent_streams
+        if limit != self.peer_limit:
+            self._set_limit(min(limit, frames.LAST_STREAM_ID))
+        if self.state is State.WAITING:
+            self.state = State.OPEN
+            self._update_capacity()
+        for waiting in list(self._uploads):
+            self._upload(waiting)
+
+    def _on_response(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
+        exchange = self.streams[stream_id]
+        status = dict(fields).get(b":status", b"")
+        if len(status) == 3 and status.isdigit():
+            exchange.status = int(status)
+            exchange.block = fields
+        else:
+            self._send_reset(stream_id, frames.PROTOCOL_ERROR)
+            self._finish(
+                stream_id, ProtocolError(frames.PROTOCOL_ERROR, "an answer whose status cannot be read")
+            )
+
+    def _on_data(self, event: h2.events.DataReceived) -> None:
+        stream_id = event.stream_id or 0
+        # Acknowledged on the connection only: the window of a stream is the most that we accept as a body.
+        self._consumed += event.flow_controlled_length or 0
+        if self._consumed * 2 >= self.limits.receive_window:
+            self._h2.increment_flow_control_window(self._consumed)
+            self._consumed = 0
+        exchange = self.streams.get(stream_id)
+        if exchange is None:
+            return
+        exchange.data += event.data or b""
+        if len(exchange.data) >= self.limits.max_body and event.stream_ended is None:
+            error = ResponseTooLarge(f"the answer's body is larger than {self.limits.max_body} bytes")
+            self._send_reset(stream_id, frames.CANCEL)
+            self._finish(stream_id, error)
+
+    def _answered(self, stream_id: int) -> None:
+        if self._uploads.pop(stream_id, None) is not None:
+            self._send_reset(stream_id, frames.NO_ERROR)
+        self._finish(stream_id)
+
+    # --- what `Streams` asks for ----------------------------------------------------------------------------------
+
+    def _send_reset(self, stream_id: int, code: int) -> None:
+        self._uploads.pop(stream_id, None)
+        with contextlib.suppress(h2.exceptions.StreamClosedError):  # h2 has closed it already
+            self._h2.reset_stream(stream_id, code)
+
+    def _send_ping(self) -> None:
+        self._h2.ping(b"pushcore")
+
+    def _send_goaway(self, code: int, debug: bytes) -> None:
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # it is closed already
+            self._h2.close_connection(code, debug, last_stream_id=0)

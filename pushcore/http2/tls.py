@@ -1,0 +1,312 @@
+"""TLS for HTTP/2: the client's context, client certificates, and names for what goes wrong while connecting."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import secrets
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from ..errors import AlpnError, CertificateError, ConfigurationError, ConnectError
+
+# RFC 9113, section 9.2.2 prohibits everything in TLS 1.2 but ephemeral keys with authenticated encryption.
+_TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_PEM_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_PEM_MARK: Final = b"-----BEGIN "
+_PKCS12_VERSION: Final = b"\x02\x01\x03"  # INTEGER 3, first in the outer SEQUENCE (RFC 7292, section 4)
+
+
+class Certified(Protocol):
+    """Anything that can put a client certificate into a context; `ClientCertificate` does."""
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Makes `context` show the certificate to servers that ask for one."""
+
+
+class ClientCertificate:
+    """A certificate with its key, for certificate authentication.
+
+    `subject`: the common name, as Apple writes it. `expires`: the end of its validity, in UTC.
+    """
+
+    __slots__ = ("_certificates", "_key", "expires", "subject")
+
+    def __init__(self, key: Any, certificates: list[x509.Certificate], name: str) -> None:
+        """Takes a private key and certificates, the key's own among them; `name` stands for both in errors.
+
+        Raises:
+            ConfigurationError: none of the certificates belongs to the key, or that one is not valid now.
+        """
+        public = _public_bytes(key.public_key())
+        own = [each for each in certificates if _public_bytes(each.public_key()) == public]
+        if not own:
+            raise ConfigurationError(f"{name}: the private key does not belong to the certificate")
+        # After a renewal with the same key a file may hold both; the one that lasts is meant.
+        leaf = max(own, key=lambda each: each.not_valid_after_utc)
+        now = datetime.datetime.now(datetime.UTC)
+        if leaf.not_valid_after_utc < now:
+            raise ConfigurationError(
+                f"{name}: the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d}"
+            )
+        if leaf.not_valid_before_utc > now:
+            raise ConfigurationError(
+                f"{name}: the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d}; is the clock right?"
+            )
+        self._key = key
+        # TLS wants the key's own certificate first, its issuers after it.
+        self._certificates = [leaf, *(each for each in certificates if each not in own)]
+        self.subject = _common_name(leaf)
+        self.expires = leaf.not_valid_after_utc
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, password: str | bytes | None = None
+    ) -> ClientCertificate:
+        """Certificate and key from a PEM or a PKCS#12 file, told apart by content.
+
+        Raises:
+            ConfigurationError: as `from_pem` and `from_pkcs12`, or the file is neither.
+        """
+        name, data = os.fspath(path), _read(path)
+        if _PEM_MARK in data:
+            return cls._from_pem(name, data, name, data, password)
+        if _looks_like_pkcs12(data):
+            return cls._from_pkcs12(name, data, password)
+        raise ConfigurationError(f"{name} is neither PEM nor PKCS#12; expected a certificate with its key")
+
+    @classmethod
+    def from_pem(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        key_file: str | os.PathLike[str] | None = None,
+        password: str | bytes | None = None,
+    ) -> ClientCertificate:
+        """Certificates from a PEM file, and the key from it or from `key_file`.
+
+        Raises:
+            ConfigurationError: a file cannot be read or is not PEM, there is no certificate or no key, they do not
+                belong together, the passphrase is missing or wrong, or the certificate is not valid now.
+        """
+        key_path = path if key_file is None else key_file
+        return cls._from_pem(os.fspath(path), _read(path), os.fspath(key_path), _read(key_path), password)
+
+    @classmethod
+    def from_pkcs12(
+        cls, path: str | os.PathLike[str], *, password: str | bytes | None = None
+    ) -> ClientCertificate:
+        """Certificates and key from a PKCS#12 file (`.p12`, `.pfx`).
+
+        Raises:
+            ConfigurationError: the file cannot be read or is not PKCS#12, there is no certificate or no key, the
+                passphrase is missing or wrong, or the certificate is not valid now.
+        """
+        return cls._from_pkcs12(os.fspath(path), _read(path), password)
+
+    @classmethod
+    def _from_pem(
+        cls, name: str, data: bytes, key_name: str, key_data: bytes, password: str | bytes | None
+    ) -> ClientCertificate:
+        for each_name, each in ((name, data), (key_name, key_data)):
+            if _PEM_MARK not in each:
+                raise ConfigurationError(
+                    f"{each_name} is not PEM; expected a certificate and its private key"
+                )
+        blocks = _PEM_CERTIFICATE.findall(data)
+        if not blocks:
+            raise ConfigurationError(f"{name} holds no certificate")
+        found = _PEM_KEY.search(key_data)
+        if found is None:
+            raise ConfigurationError(f"{key_name} holds no private key; give the file that does as key_file")
+        key = _load_pem_key(key_name, found.group(), _to_bytes(password))
+        try:
+            certificates = [x509.load_pem_x509_certificate(block) for block in blocks]
+        except ValueError:
+            raise ConfigurationError(f"{name}: a certificate is damaged") from None
+        return cls(key, certificates, name)
+
+    @classmethod
+    def _from_pkcs12(cls, name: str, data: bytes, password: str | bytes | None) -> ClientCertificate:
+        if not _looks_like_pkcs12(data):
+            raise ConfigurationError(
+                f"{name} is not PKCS#12; expected a .p12 file with a certificate and its key"
+            )
+        # Without a passphrase a file may be protected by none or by the empty one (RFC 7292, appendix B).
+        tries = (None, b"") if password is None else (_to_bytes(password),)
+        for each in tries:
+            try:
+                key, leaf, others = pkcs12.load_key_and_certificates(data, each)
+                break
+            except UnsupportedAlgorithm:
+                raise ConfigurationError(
+                    f"{name} is encrypted in a way that this OpenSSL does not offer; export it again, "
+                    "with AES-256 for example"
+                ) from None
+            except ValueError:
+                continue  # OpenSSL does not say whether passphrase or file is wrong
+        else:
+            what = "needs a passphrase" if password is None else "does not open with the passphrase given"
+            raise ConfigurationError(f"{name} {what}, or is damaged")
+        if key is None:
+            raise ConfigurationError(f"{name} holds no private key; export the certificate together with it")
+        certificates = [*([leaf] if leaf is not None else []), *others]
+        if not certificates:
+            raise ConfigurationError(f"{name} holds no certificate")
+        return cls(key, certificates, name)
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Makes `context` show this certificate.
+
+        `ssl` reads keys from files only, so the key is written for a moment to a file that its owner alone can
+        read, encrypted with a passphrase that exists in this call only.
+
+        Raises:
+            ConfigurationError: OpenSSL refuses the certificate, as too weak for example.
+        """
+        passphrase = secrets.token_hex(32).encode()
+        encryption = serialization.BestAvailableEncryption(passphrase)
+        pem = self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+        pem += b"".join(each.public_bytes(serialization.Encoding.PEM) for each in self._certificates)
+        descriptor, path = tempfile.mkstemp(prefix="pushcore-")  # mode 0600
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(pem)
+            context.load_cert_chain(path, password=passphrase)
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                f"the certificate {self.subject!r} cannot be used in TLS ({_words(error)})"
+            ) from None
+        finally:
+            os.unlink(path)
+
+    def __repr__(self) -> str:
+        return f"<ClientCertificate {self.subject!r} until {self.expires:%Y-%m-%d}>"
+
+
+def client_context(
+    *, ca_file: str | os.PathLike[str] | None = None, certificate: Certified | None = None
+) -> ssl.SSLContext:
+    """A context for HTTP/2 as RFC 9113, section 9.2 wants it: ALPN "h2", TLS 1.2 or later, no renegotiation.
+
+    The server's certificate and name are verified against the system's authorities, or against those in `ca_file`
+    (PEM) alone. `certificate` is shown to the server when it asks.
+
+    Raises:
+        ConfigurationError: `ca_file` cannot be read or holds no certificate, or OpenSSL refuses `certificate`.
+    """
+    try:
+        # Through Path, for OpenSSL would take "" for the system's authorities.
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(Path(ca_file)))
+    except ssl.SSLError:
+        raise ConfigurationError(f"{ca_file} holds no certificate; expected authorities in PEM") from None
+    except OSError as error:
+        raise ConfigurationError(f"{ca_file} cannot be read ({error.strerror})") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_TLS12_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["h2"])
+    if certificate is not None:
+        certificate.load_into(context)
+    return context
+
+
+def name_tls_error(exc: BaseException) -> ConnectError:
+    """The named error, in one sentence, for what was raised while a connection was made.
+
+    A refused certificate, theirs or ours, is a `CertificateError`; no common protocol an `AlpnError`; all else a
+    `ConnectError`. For use as `raise name_tls_error(exc) from exc`.
+    """
+    if isinstance(exc, ConnectError):
+        return exc
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return CertificateError(
+            f"the server's certificate was not accepted: {exc.verify_message or _words(exc)}"
+        )
+    if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return ConnectError("the server closed the connection during the TLS handshake")
+    if isinstance(exc, ssl.SSLError):
+        return _name_ssl_error(exc)
+    if isinstance(exc, socket.gaierror):
+        return ConnectError(f"the server's name could not be resolved: {exc.strerror or exc}")
+    if isinstance(exc, ConnectionRefusedError):
+        return ConnectError("the server refused the connection: nothing listens on that port")
+    if isinstance(exc, TimeoutError):
+        return ConnectError("the connection was not made in time: the server does not answer")
+    if isinstance(exc, ConnectionResetError | BrokenPipeError | EOFError):
+        return ConnectError("the server closed the connection before it was ready")
+    if isinstance(exc, ConnectionAbortedError):  # how asyncio ends a handshake that takes too long
+        return ConnectError(f"the connection was given up: {exc.strerror or exc}")
+    if isinstance(exc, OSError):
+        # Several failed addresses come as one OSError without errno, whose text lists them.
+        return ConnectError(f"the server could not be reached: {exc.strerror or exc}")
+    return ConnectError(f"the connection could not be made: {type(exc).__name__}: {exc}")
+
+
+def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
+    reason = exc.reason or ""
+    if "NO_APPLICATION_PROTOCOL" in reason:
+        return AlpnError('the server does not offer HTTP/2 (ALPN "h2")')
+    if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")):
+        return CertificateError(f"the server did not accept our certificate: {_words(exc)}")
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return ConnectError(f"the server does not speak TLS on that port: {_words(exc)}")
+    if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW"):
+        return ConnectError(f"the server does not speak TLS 1.2 or later: {_words(exc)}")
+    return ConnectError(f"TLS with the server failed: {_words(exc)}")
+
+
+def _words(exc: ssl.SSLError) -> str:
+    return exc.reason.replace("_", " ").lower() if exc.reason else str(exc)
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{os.fspath(path)} cannot be read ({error.strerror})") from None
+
+
+def _to_bytes(password: str | bytes | None) -> bytes | None:
+    return password.encode() if isinstance(password, str) else password
+
+
+def _looks_like_pkcs12(data: bytes) -> bool:
+    return data[:1] == b"\x30" and _PKCS12_VERSION in data[:9]
+
+
+def _load_pem_key(name: str, block: bytes, password: bytes | None) -> Any:
+    # What OpenSSL would do with an encrypted key and no passphrase is to ask on the terminal, so it never sees one.
+    encrypted = b"ENCRYPTED" in block
+    if encrypted and not password:
+        raise ConfigurationError(f"{name}: the private key is encrypted and needs a passphrase")
+    try:
+        return serialization.load_pem_private_key(block, password if encrypted else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        what = "does not open with the passphrase given, or is damaged" if encrypted else "is damaged"
+        raise ConfigurationError(f"{name}: the private key {what}") from None
+
+
+def _public_bytes(key: Any) -> bytes:
+    found: bytes = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return found
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(names[0].value) if names else certificate.subject.rfc4514_string()

@@ -1,0 +1,289 @@
+"""What a push to APNs is: `Notification`, its typed payload (`Aps`, `Alert`, `Sound`) and the table of push types.
+
+Facts: "Sending notification requests to APNs", "Generating a remote notification" and "Starting and updating Live
+Activities with ActivityKit push notifications" at developer.apple.com/documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+LIMIT: Final = 4096
+"""Bytes of a payload, unless the push type says otherwise."""
+LARGE_LIMIT: Final = 5120
+"""Bytes of a VoIP payload, and of a Live Activity's that is sent to a broadcast channel."""
+
+INTERRUPTION_LEVELS: Final = ("passive", "active", "time-sensitive", "critical")
+EVENTS: Final = ("start", "update", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class PushType:
+    """One value of `apns-push-type` and what it asks of the other fields.
+
+    `suffix`: what follows the bundle id in `apns-topic`. `limit`: bytes of a payload sent to a device.
+    `priorities`: what `apns-priority` may be. `token_auth_only`: true when a certificate cannot send it.
+    """
+
+    name: str
+    suffix: str
+    limit: int = LIMIT
+    priorities: tuple[int, ...] = (1, 5, 10)
+    token_auth_only: bool = False
+
+    @property
+    def default_priority(self) -> int | None:
+        """What to send when the user gave no priority; None stands for no header, which Apple reads as 10."""
+        return None if 10 in self.priorities else self.priorities[-1]
+
+
+PUSH_TYPES: Final[Mapping[str, PushType]] = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            PushType("alert", ""),
+            PushType("background", "", priorities=(5,)),  # 10 is an error, says Apple
+            PushType("location", ".location-query", token_auth_only=True),
+            PushType("voip", ".voip", limit=LARGE_LIMIT),
+            PushType("complication", ".complication"),
+            PushType("fileprovider", ".pushkit.fileprovider"),
+            PushType(
+                "mdm", ""
+            ),  # the topic is the UID of the MDM certificate's subject: the user gives it in full
+            PushType("liveactivity", ".push-type.liveactivity", priorities=(5, 10)),
+            PushType("pushtotalk", ".voip-ptt"),  # Apple gives the larger limit for VoIP only
+            PushType("widgets", ".push-type.widgets"),
+            PushType("controls", ".push-type.controls"),
+        )
+    }
+)
+"""The eleven push types by name."""
+
+
+class Notification:
+    """One push to one device.
+
+    `token`: the device token, hexadecimal, of any length. `payload`: the root object as a dict, as JSON in bytes, or
+    an `Aps`. `topic`: overrides the client's, in full, with its suffix. `push_type`: a key of `PUSH_TYPES`.
+    `priority`: 1, 5 or 10; None for the push type's default. `expiration`: UNIX seconds until which APNs may store
+    it, 0 for a single attempt; None leaves it to APNs. `collapse_id`: at most 64 bytes. `apns_id`: a UUID in lower
+    case; APNs makes one up when there is none.
+
+    Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
+    """
+
+    __slots__ = ("apns_id", "collapse_id", "expiration", "payload", "priority", "push_type", "token", "topic")
+
+    def __init__(
+        self,
+        token: str,
+        payload: dict[str, Any] | bytes | Aps,
+        *,
+        topic: str | None = None,
+        push_type: str = "alert",
+        priority: int | None = None,
+        expiration: int | None = None,
+        collapse_id: str | None = None,
+        apns_id: str | None = None,
+    ) -> None:
+        self.token = token
+        self.payload = payload
+        self.topic = topic
+        self.push_type = push_type
+        self.priority = priority
+        self.expiration = expiration
+        self.collapse_id = collapse_id
+        self.apns_id = apns_id
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Notification):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __repr__(self) -> str:
+        token = str(self.token)
+        words = [token if len(token) <= 8 else token[:8] + "…", f"push_type={self.push_type!r}"]
+        for name in ("topic", "priority", "expiration", "collapse_id", "apns_id"):
+            value = getattr(self, name)
+            if value is not None:
+                words.append(f"{name}={value!r}")
+        return f"<Notification {' '.join(words)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Localized:
+    """A text that the device looks up: in `title` and `body` of a Live Activity's alert."""
+
+    key: str
+    args: Sequence[str] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object {"loc-key", "loc-args"}."""
+        return {"loc-key": self.key, "loc-args": list(self.args)} if self.args else {"loc-key": self.key}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """The object `alert`. Each field is the key of that name with "-" for "_"; None leaves it out.
+
+    `sound` belongs here in Live Activities only. The last four are of older systems.
+    """
+
+    title: str | Localized | None = None
+    subtitle: str | None = None
+    body: str | Localized | None = None
+    launch_image: str | None = None
+    title_loc_key: str | None = None
+    title_loc_args: Sequence[str] | None = None
+    subtitle_loc_key: str | None = None
+    subtitle_loc_args: Sequence[str] | None = None
+    loc_key: str | None = None
+    loc_args: Sequence[str] | None = None
+    sound: str | None = None
+    action: str | None = None
+    action_loc_key: str | None = None
+    summary_arg: str | None = None
+    summary_arg_count: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("title_loc", "subtitle_loc", "loc"):
+            if getattr(self, f"{name}_args") is not None and getattr(self, f"{name}_key") is None:
+                raise ValueError(f"{name}_args is of no use without {name}_key")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object as it stands in the payload."""
+        return _to_dict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The object `sound`, for critical alerts; an ordinary sound is a plain string. `volume`: 0 to 1."""
+
+    name: str = "default"
+    _: KW_ONLY
+    critical: bool = False
+    volume: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.volume is not None and not 0 <= self.volume <= 1:
+            raise ValueError(f"volume must be from 0 to 1, not {self.volume!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object as it stands in the payload."""
+        return _to_dict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Aps:
+    """A payload: the object `aps`, and with `custom` its peers. None (for a flag: False) leaves a key out.
+
+    Each field but `custom` is the key of that name with "-" for "_". `alert`: a string is the body. `badge`: 0 removes
+    it. `relevance_score`: 0 to 1, in Live Activities any number. From `timestamp` on, the fields are those of Live
+    Activities, which must have an `event`; times are UNIX seconds. `url_args`: Safari's, of older systems.
+    MDM has no `aps`: give {"mdm": magic} as a dict.
+
+    Raises:
+        ValueError: a value, or a combination of them, that Apple does not know.
+    """
+
+    alert: str | Alert | None = None
+    _: KW_ONLY
+    badge: int | None = None
+    sound: str | Sound | None = None
+    thread_id: str | None = None
+    category: str | None = None
+    content_available: bool = False
+    mutable_content: bool = False
+    target_content_id: str | None = None
+    interruption_level: str | None = None
+    relevance_score: float | None = None
+    filter_criteria: str | None = None
+    url_args: Sequence[str] | None = None
+    timestamp: int | None = None
+    event: str | None = None
+    content_state: Mapping[str, Any] | None = None
+    stale_date: int | None = None
+    dismissal_date: int | None = None
+    attributes_type: str | None = None
+    attributes: Mapping[str, Any] | None = None
+    input_push_token: bool = False
+    input_push_channel: str | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.badge is not None and (isinstance(self.badge, bool) or self.badge < 0):
+            raise ValueError(f"badge must be a number from 0 on, not {self.badge!r}")
+        if self.mutable_content and self.alert is None:
+            raise ValueError("mutable_content needs an alert: without one no service extension runs")
+        if self.interruption_level is not None and self.interruption_level not in INTERRUPTION_LEVELS:
+            raise ValueError(
+                f"interruption_level must be one of {', '.join(INTERRUPTION_LEVELS)}, not {self.interruption_level!r}"
+            )
+        self._check_relevance()
+        self._check_live_activity()
+        if "aps" in self.custom:
+            raise ValueError('custom must not hold "aps": it stands beside it')
+
+    def _check_relevance(self) -> None:
+        score = self.relevance_score
+        if score is None:
+            return
+        if not math.isfinite(score):
+            raise ValueError(f"relevance_score must be a finite number, not {score!r}")
+        if self.event is None and not 0 <= score <= 1:
+            raise ValueError(f"relevance_score must be from 0 to 1 outside Live Activities, not {score!r}")
+
+    def _check_live_activity(self) -> None:
+        if self.event is None:
+            for name in ("timestamp", "content_state", "stale_date", *_ONLY_START, *_ONLY_END):
+                if _given(getattr(self, name)):
+                    raise ValueError(f"{name} is for Live Activities and needs an event: {', '.join(EVENTS)}")
+            return
+        if self.event not in EVENTS:
+            raise ValueError(f"event must be one of {', '.join(EVENTS)}, not {self.event!r}")
+        for needed in _NEEDED[self.event]:
+            if not _given(getattr(self, needed)):
+                raise ValueError(f"a Live Activity's {self.event} needs {needed}")
+        for owner, names in (("start", _ONLY_START), ("end", _ONLY_END)):
+            for name in names:
+                if self.event != owner and _given(getattr(self, name)):
+                    raise ValueError(f"{name} belongs to a Live Activity's {owner}, not to its {self.event}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The root object: {"aps": {...}} and the keys of `custom`."""
+        return {"aps": _to_dict(self), **self.custom}
+
+
+_ONLY_START: Final = ("attributes_type", "attributes", "input_push_token", "input_push_channel")
+_ONLY_END: Final = ("dismissal_date",)
+_NEEDED: Final = {
+    "start": ("timestamp", "content_state", "attributes_type", "attributes", "alert"),
+    "update": ("timestamp", "content_state"),
+    "end": ("timestamp",),
+}
+
+
+def _given(value: Any) -> bool:
+    return value is not None and value is not False
+
+
+def _to_dict(source: Alert | Sound | Aps) -> dict[str, Any]:
+    found = {}
+    for name in source.__slots__:
+        value = getattr(source, name)
+        if name == "custom" or not _given(value):
+            continue
+        if isinstance(value, Alert | Sound | Localized):
+            value = value.to_dict()
+        elif value is True:
+            value = 1
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            value = list(value)
+        found[name.replace("_", "-")] = value
+    return found

@@ -1,0 +1,134 @@
+"""What became of one push: a `Verdict` says what to do, a `Result` carries the evidence."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+from .errors import PushRejected, TransportError
+
+
+class Verdict(enum.Enum):
+    """What became of a push, and therefore what its sender should do."""
+
+    ACCEPTED = "ACCEPTED"
+    """The provider took it. It does not say that the device has shown it."""
+    UNREGISTERED = "UNREGISTERED"
+    """The token is dead: drop it (unless the device registered again after `Result.timestamp`)."""
+    INVALID = "INVALID"
+    """This push is wrong, others are not: fix it. Sending it again cannot help."""
+    MISCONFIGURED = "MISCONFIGURED"
+    """Key, topic, environment or project is wrong: every push will fail so until that is fixed."""
+    THROTTLED = "THROTTLED"
+    """Too fast for this device or project: later."""
+    UNAVAILABLE = "UNAVAILABLE"
+    """The provider has a problem: later."""
+    UNSENT = "UNSENT"
+    """Surely not processed: it may be sent again without doubling anything."""
+    UNKNOWN = "UNKNOWN"
+    """It was written and no answer came: it may or may not have been delivered."""
+
+
+ACCEPTED = Verdict.ACCEPTED
+_RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT})
+
+
+class Result:
+    """The one outcome of one push.
+
+    `push`: the object that went in. `verdict`: a `Verdict`. `status`: the HTTP status, None when there was no answer.
+    `reason`: the provider's word, e.g. "BadDeviceToken". `timestamp`: UNIX seconds (float) at which APNs confirmed
+    that the token was dead, with 410 only. `retry_after`: seconds that the provider asks to wait, if it said so.
+    `attempts`: how many times the push was handed to a connection; 0 when it was found invalid before.
+    `detail`: a sentence or a `TransportError` for whoever reads the log.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_find_id",
+        "_id",
+        "attempts",
+        "detail",
+        "push",
+        "reason",
+        "retry_after",
+        "status",
+        "timestamp",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        push: Any,
+        verdict: Verdict,
+        status: int | None = None,
+        attempts: int = 0,
+        answer: Any = None,
+        find_id: Callable[[Any], str | None] | None = None,
+        reason: str | None = None,
+        timestamp: float | None = None,
+        retry_after: float | None = None,
+        detail: str | TransportError | None = None,
+    ) -> None:
+        self.push = push
+        self.verdict = verdict
+        self.status = status
+        self.attempts = attempts
+        self.reason = reason
+        self.timestamp = timestamp
+        self.retry_after = retry_after
+        self.detail = detail
+        # An answer's id costs a header decode that most callers never ask for, so it waits until then.
+        self._answer = answer
+        self._find_id = find_id
+
+    @property
+    def id(self) -> str | None:
+        """The apns-id that was sent, else the one that was answered; FCM's message name. None without either."""
+        try:
+            return self._id
+        except AttributeError:
+            pass
+        found = self._find_id(self._answer) if self._find_id is not None else None
+        self._id: str | None = found
+        self._answer = None
+        return found
+
+    @property
+    def ok(self) -> bool:
+        """True when the provider accepted the push."""
+        return self.verdict is ACCEPTED
+
+    @property
+    def drop_token(self) -> bool:
+        """True when the provider said that this token is dead; never for tokens that are only suspect."""
+        return self.verdict is Verdict.UNREGISTERED
+
+    @property
+    def retryable(self) -> bool:
+        """True when the same push may succeed later and sending it again cannot double it."""
+        return self.verdict in _RETRYABLE
+
+    @property
+    def suspect(self) -> bool:
+        """True for answers that blame the token but as often mean a wrong environment or topic."""
+        return self.reason in ("BadDeviceToken", "DeviceTokenNotForTopic")
+
+    def raise_for_verdict(self) -> None:
+        """Raises `PushRejected` unless the push was accepted."""
+        if self.verdict is not ACCEPTED:
+            raise PushRejected(self)
+
+    def __str__(self) -> str:
+        words = [self.verdict.value]
+        if self.status is not None:
+            words.append(str(self.status))
+        if self.reason:
+            words.append(self.reason)
+        if self.detail is not None:
+            words.append(f"({self.detail})")
+        return " ".join(words)
+
+    def __repr__(self) -> str:
+        return f"<Result {self}>"

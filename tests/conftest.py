@@ -1,0 +1,38 @@
+"""Runs `async def` tests, each on a fresh event loop, and fails one that leaves a task behind."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+import uvloop
+
+DEADLINE = 60.0
+"""Seconds after which an asynchronous test is cancelled; a marker `deadline(seconds)` changes it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "deadline(seconds): cancel this asynchronous test after so long")
+    config.addinivalue_line("markers", "uvloop: run this asynchronous test on uvloop instead of asyncio's loop")
+
+
+async def _watched(function: Any, arguments: dict[str, Any], deadline: float) -> None:
+    async with asyncio.timeout(deadline):
+        await function(**arguments)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not left, f"tasks left running: {left}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    marker = pyfuncitem.get_closest_marker("deadline")
+    factory = uvloop.new_event_loop if pyfuncitem.get_closest_marker("uvloop") else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_watched(pyfuncitem.obj, arguments, marker.args[0] if marker else DEADLINE))
+    return True
