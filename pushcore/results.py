@@ -45,7 +45,6 @@ class Result:
     """
 
     __slots__ = (
-        "_answer",
         "_find_id",
         "_id",
         "attempts",
@@ -64,7 +63,7 @@ class Result:
         verdict: Verdict,
         status: int | None = None,
         attempts: int = 0,
-        answer: Any = None,
+        id: Any = None,
         find_id: Callable[[Any], str | None] | None = None,
         reason: str | None = None,
         timestamp: float | None = None,
@@ -79,20 +78,17 @@ class Result:
         self.timestamp = timestamp
         self.retry_after = retry_after
         self.detail = detail
-        # An answer's id costs a header decode that most callers never ask for, so it waits until then.
-        self._answer = answer
+        # To find the id in an answer costs a header decode that most callers never ask for, so it waits until then.
+        self._id = id
         self._find_id = find_id
 
     @property
     def id(self) -> str | None:
         """The apns-id that was sent, else the one that was answered; FCM's message name. None without either."""
-        try:
-            return self._id
-        except AttributeError:
-            pass
-        found = self._find_id(self._answer) if self._find_id is not None else None
-        self._id: str | None = found
-        self._answer = None
+        if self._find_id is not None:
+            self._id = self._find_id(self._id)
+            self._find_id = None
+        found: str | None = self._id
         return found
 
     @property

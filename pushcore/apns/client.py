@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from ..auth.provider_token import HOLD, ApnsKey, TokenLease
 from ..errors import ClosedError, ConfigurationError, GoAway, HeaderListTooLarge, TransportError
-from ..http2.exchange import Exchange
+from ..http2.exchange import Exchange, header_of
+from ..http2.headers import Field
 from ..http2.pool import Pool
 from ..http2.protocol import ENGINES, Link
 from ..http2.streams import Limits
@@ -158,7 +159,9 @@ class ApnsClient:
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         if exchange.status == 200 and exchange.error is None:
-            return Result(push, ACCEPTED, 200, exchange.attempts, exchange, _find_id)
+            if push.apns_id is None:
+                return Result(push, ACCEPTED, 200, exchange.attempts, exchange.block, _find_id)
+            return Result(push, ACCEPTED, 200, exchange.attempts, push.apns_id)
         if exchange.error is not None:
             return _unanswered(exchange, push, exchange.error)
         status = exchange.status
@@ -174,8 +177,17 @@ class ApnsClient:
                     return None
             else:
                 detail = "Apple calls our newest token expired: this machine's clock is wrong"
+        sent = push.apns_id is not None
         return Result(
-            push, verdict, status, exchange.attempts, exchange, _find_id, reason, timestamp, detail=detail
+            push,
+            verdict,
+            status,
+            exchange.attempts,
+            push.apns_id if sent else exchange.block,
+            None if sent else _find_id,
+            reason,
+            timestamp,
+            detail=detail,
         )
 
     # --- provider tokens ------------------------------------------------------------------------------------------
@@ -208,11 +220,8 @@ class ApnsClient:
         return renewed
 
 
-def _find_id(exchange: Exchange) -> str | None:
-    for name, value in exchange.tail:
-        if name == b"apns-id":
-            return value.decode()
-    return exchange.header(b"apns-id")
+def _find_id(block: bytes | list[Field]) -> str | None:
+    return header_of(block, b"apns-id")
 
 
 def _unanswered(exchange: Exchange, push: Any, error: TransportError) -> Result:
@@ -227,9 +236,8 @@ def _unanswered(exchange: Exchange, push: Any, error: TransportError) -> Result:
         verdict = Verdict.MISCONFIGURED if configured else Verdict.UNSENT
     else:
         verdict = Verdict.UNKNOWN
-    return Result(
-        push, verdict, exchange.status or None, exchange.attempts, exchange, _find_id, reason, detail=error
-    )
+    status = exchange.status or None
+    return Result(push, verdict, status, exchange.attempts, push.apns_id, reason=reason, detail=error)
 
 
 def _host_and_port(environment: str, url: str | None) -> tuple[str, int]:

@@ -53,7 +53,7 @@ class _Lane:
         if exchange.status == 200 and exchange.error is None:
             self.ready.append(exchange)
         else:
-            result = self.result(exchange, exchange.context[1])
+            result = self.result(exchange, exchange.context)
             if result is not None:
                 self.ready.append(result)
 
@@ -116,12 +116,7 @@ class _Run:
         """Read the source to its end. What it raises is kept for the caller, after the results."""
         try:
             if isinstance(source, AsyncIterable):
-                async for push in source:
-                    lane = self._submit(push, self.loop.time())
-                    if self.ready:
-                        self.wake_reader()
-                    if self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
-                        await self._room(lane)
+                await self._feed_async(source)
             else:
                 await self._feed_plain(source)
         except Exception as error:
@@ -133,24 +128,37 @@ class _Run:
     async def _feed_plain(self, source: Iterable[Push]) -> None:
         left = BURST
         now = self.loop.time()
+        lanes, ready, window = self.lanes, self.ready, self.window
         for push in source:
-            lane = self._submit(push, now)
+            lane = lanes.get(type(push)) or self._lane_of(push)
+            self.outstanding += 1
+            exchange = lane.build(push, lane.sink, push, now + lane.timeout)
             left -= 1
-            if not left or self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
-                await self._room(lane)
-                await asyncio.sleep(0)
-                left = BURST
-                now = self.loop.time()
+            if type(exchange) is Exchange:
+                lane.pool.submit(exchange)
+                if left and self.outstanding < window and len(lane.pool.waiting) < BACKLOG:
+                    continue
+            else:
+                ready.append(exchange)
+                if left and self.outstanding < window:
+                    continue
+            await self._room(lane)
+            await asyncio.sleep(0)
+            left = BURST
+            now = self.loop.time()
 
-    def _submit(self, push: Push, now: float) -> _Lane:
-        lane = self.lanes.get(type(push)) or self._lane_of(push)
-        self.outstanding += 1
-        exchange = lane.build(push, lane.sink, (lane, push), now + lane.timeout)
-        if type(exchange) is Exchange:
-            lane.pool.submit(exchange)
-        else:
-            self.ready.append(exchange)
-        return lane
+    async def _feed_async(self, source: AsyncIterable[Push]) -> None:
+        async for push in source:
+            lane = self.lanes.get(type(push)) or self._lane_of(push)
+            self.outstanding += 1
+            exchange = lane.build(push, lane.sink, push, self.loop.time() + lane.timeout)
+            if type(exchange) is Exchange:
+                lane.pool.submit(exchange)
+            else:
+                self.ready.append(exchange)
+                self.wake_reader()
+            if self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
+                await self._room(lane)
 
     def _lane_of(self, push: object) -> _Lane:
         for kind, lane in self.lanes.items():
@@ -240,8 +248,8 @@ class PushEngine:
                     if run.outstanding == half:
                         run.wake_feeder()
                     if type(item) is Exchange:
-                        lane, push = item.context
-                        yield lane.result(item, push)
+                        lane = item.sink.__self__  # type: ignore[attr-defined]  # the sink is a lane's `settle`
+                        yield lane.result(item, item.context)
                     else:
                         yield item  # type: ignore[misc]
                 if run.fed and not run.outstanding:

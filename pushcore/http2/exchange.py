@@ -16,6 +16,16 @@ MAX_HEADER_LIST = 16_384
 NO_FIELDS: tuple[Field, ...] = ()
 
 
+def header_of(block: bytes | list[Field], name: bytes) -> str | None:
+    """The first value of a field in an answer's `block`; None when it has none or cannot be decoded."""
+    if isinstance(block, bytes):
+        try:
+            block = decode_block(block, MAX_HEADER_LIST)
+        except hpack.HPACKError:
+            return None
+    return next((value.decode("utf-8", "replace") for key, value in block if key == name), None)
+
+
 class Exchange:
     """A request, its place on a connection, and then its answer or the error that stands for one.
 
@@ -24,8 +34,8 @@ class Exchange:
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
     handed to.
 
-    The answer: `status` (0 until there is one), `block` (its header block, undecoded; a list of fields where the
-    connection had to decode it), `data` (its body). `error` is None when the answer is complete.
+    The answer: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
+    fields where the connection had to decode it), `data` (its body). `error` is None when the answer is complete.
     """
 
     __slots__ = (
@@ -70,26 +80,6 @@ class Exchange:
         self.stream_id: int
         self.replayed: bool
         self.block: bytes | list[Field]
-
-    def fields(self) -> list[Field]:
-        """The answer's header fields, decoded now; empty when there are none or they cannot be decoded."""
-        try:
-            block = self.block
-        except AttributeError:
-            return []
-        if isinstance(block, bytes):
-            try:
-                block = self.block = decode_block(block, MAX_HEADER_LIST)
-            except hpack.HPACKError:
-                block = self.block = []
-        return block
-
-    def header(self, name: bytes) -> str | None:
-        """The first value of one of the answer's fields, or None."""
-        for key, value in self.fields():
-            if key == name:
-                return value.decode("utf-8", "replace")
-        return None
 
     def restart(self) -> None:
         """Make it a request again, as if nothing had been answered, for another connection to take."""

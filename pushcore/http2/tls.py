@@ -233,9 +233,8 @@ def name_tls_error(exc: BaseException) -> ConnectError:
     if isinstance(exc, ConnectError):
         return exc
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return CertificateError(
-            f"the server's certificate was not accepted: {exc.verify_message or _words(exc)}"
-        )
+        cause = getattr(exc, "verify_message", None) or _words(exc)
+        return CertificateError(f"the server's certificate was not accepted: {cause}")
     if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return ConnectError("the server closed the connection during the TLS handshake")
     if isinstance(exc, ssl.SSLError):
@@ -257,7 +256,7 @@ def name_tls_error(exc: BaseException) -> ConnectError:
 
 
 def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
-    reason = exc.reason or ""
+    reason = _reason(exc)
     if "NO_APPLICATION_PROTOCOL" in reason:
         return AlpnError('the server does not offer HTTP/2 (ALPN "h2")')
     if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")):
@@ -269,8 +268,12 @@ def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
     return ConnectError(f"TLS with the server failed: {_words(exc)}")
 
 
+def _reason(exc: ssl.SSLError) -> str:
+    return getattr(exc, "reason", None) or ""  # those that Python itself makes have no such attribute
+
+
 def _words(exc: ssl.SSLError) -> str:
-    return exc.reason.replace("_", " ").lower() if exc.reason else str(exc)
+    return _reason(exc).replace("_", " ").lower() or str(exc)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -7,6 +7,7 @@ import math
 import random
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -308,6 +309,7 @@ def test_crlf_and_a_byte_order_mark_do_no_harm() -> None:
     assert ApnsKey.from_pem(content, key_id=KEY_ID, team_id=TEAM_ID).token(START)
 
 
+@cache
 def other_keys() -> dict[str, tuple[bytes, str]]:
     public = PRIVATE.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

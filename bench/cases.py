@@ -1,0 +1,226 @@
+"""Our clients as the benchmarks run them, one process for each run: `python -m bench.cases CASE TARGET COUNT STREAMS CONNECTIONS`.
+
+It prints one JSON line with the fields of `stage.Measured`. What it sets up before the first notification is not
+counted; the garbage collector is set as `pushcore send` sets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import uvloop
+
+from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
+from pushcore.engine.collector import relax_collector
+from pushcore.http2.connection import Connection
+from pushcore.http2.exchange import NO_FIELDS, Exchange
+from pushcore.http2.headers import Template, path_literal_head
+from pushcore.http2.protocol import Link
+from pushcore.http2.streams import Limits
+from pushcore.http2.tls import client_context
+
+from .stage import Target, payload
+
+TIMEOUT = 60.0
+"""Seconds for each request; every case keeps deadlines, as a sender does."""
+
+
+class Meter:
+    """CPU and wall time from `start` to `stop`."""
+
+    def start(self) -> None:
+        """Begin."""
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def stop(self, count: int, ok: int, cipher: str = "") -> dict[str, Any]:
+        """The fields of `stage.Measured`."""
+        wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {
+            "rate": count / wall,
+            "cpu_us": cpu / count * 1e6,
+            "ok": ok,
+            "peak_mb": peak,
+            "cipher": cipher,
+        }
+
+
+class FrameLoop:
+    """Keeps one connection full: bodies are ready, tokens distinct, windows, limits and deadlines are kept."""
+
+    def __init__(self, target: Target, tokens: Iterator[bytes], body: bytes, streams: int) -> None:
+        authority = target.url.removeprefix("https://").encode()
+        self.template = Template(
+            [
+                (b":method", b"POST"),
+                (b":scheme", b"https"),
+                (b":authority", authority),
+                (b"apns-topic", target.topic.encode()),
+                (b"apns-push-type", b"alert"),
+            ]
+        )
+        self.tokens, self.body, self.streams = tokens, body, streams
+        self.statuses: dict[int, int] = {}
+        self.going = False
+        self.head = path_literal_head(len(b"/3/device/") + 64) + b"/3/device/"
+        self.done = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+
+    def sink(self, exchange: Exchange) -> None:
+        """Count the answer."""
+        status = exchange.status
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+    def fill(self, link: Link) -> None:
+        """Open as many streams as are free; called after each batch of answers."""
+        connection = link.connection
+        if not self.going:
+            return
+        room = min(connection.capacity, self.streams) - len(connection.streams)
+        if room <= 0:
+            return
+        link.prepare()
+        deadline = self.loop.time() + TIMEOUT
+        template, head, body, sink = self.template, self.head, self.body, self.sink
+        for _ in range(room):
+            token = next(self.tokens, None)
+            if token is None:
+                if not connection.streams and not self.done.done():
+                    self.done.set_result(None)
+                return
+            exchange = Exchange(template, head + token, body, NO_FIELDS, sink, None, deadline)
+            if not connection.open(exchange):
+                raise SystemExit("a stream was free and could not be opened: is the window too small?")
+
+
+async def frames(target: Target, count: int, streams: int, connections: int) -> dict[str, Any]:
+    """Through `connection` and `protocol` alone."""
+    loop = asyncio.get_running_loop()
+    tokens = iter([b"%064x" % number for number in range(count)])
+    body = orjson.dumps(payload(0))
+    key = ApnsKey.from_file(target.key_file, key_id=target.key_id, team_id=target.team_id)
+    context = client_context(ca_file=target.ca_file)
+    host, _, port = target.url.removeprefix("https://").partition(":")
+    pairs = []
+    for _ in range(connections):
+        feed = FrameLoop(target, tokens, body, streams)
+
+        def new_link(feed: FrameLoop = feed) -> Link:
+            return Link(Connection(Limits(timeout=TIMEOUT), loop.time()), feed.fill, lambda link: None)
+
+        _, link = await loop.create_connection(new_link, host, int(port), ssl=context)
+        await link.ready
+        link.connection.authorize(key.token(time.time()).value)
+        pairs.append((feed, link))
+
+    def tick() -> None:
+        for _, link in pairs:
+            link.tick(loop.time())
+        ticking.append(loop.call_later(0.5, tick))
+
+    ticking: list[asyncio.TimerHandle] = []
+    cipher = _cipher_of(pairs[0][1])
+    meter = Meter()
+    meter.start()
+    tick()
+    for feed, link in pairs:
+        feed.going = True
+        feed.fill(link)
+    await asyncio.gather(*(feed.done for feed, _ in pairs))
+    ticking[-1].cancel()
+    statuses: dict[int, int] = {}
+    for feed, _ in pairs:
+        for status, seen in feed.statuses.items():
+            statuses[status] = statuses.get(status, 0) + seen
+    expected = 404 if target.name == "nghttpd" else 200
+    measured = meter.stop(count, statuses.get(expected, 0), cipher)
+    for _, link in pairs:
+        link.close()
+        await link.gone
+    return measured
+
+
+def _cipher_of(link: Link) -> str:
+    assert link._transport is not None
+    cipher = link._transport.get_extra_info("cipher")
+    return str(cipher[0]) if cipher else ""
+
+
+def notifications(count: int) -> Iterator[Notification]:
+    """A fresh dict payload and another token for each device."""
+    for number in range(count):
+        yield Notification(f"{number:064x}", payload(number))
+
+
+def _client(target: Target, connections: int) -> ApnsClient:
+    key = ApnsKey.from_file(target.key_file, key_id=target.key_id, team_id=target.team_id)
+    return ApnsClient(
+        key,
+        topic=target.topic,
+        url=target.url,
+        ca_file=target.ca_file,
+        max_connections=connections,
+        timeout=TIMEOUT,
+    )
+
+
+async def _connect(client: ApnsClient) -> None:
+    """One push, so that connecting is not measured."""
+    (await client.send(Notification("00", {"aps": {}}))).raise_for_verdict()
+
+
+async def engine(target: Target, count: int, streams: int, connections: int) -> dict[str, Any]:
+    """`PushEngine.send_many` with one `Result` for each push."""
+    ok = 0
+    async with _client(target, connections) as client, PushEngine(client) as push_engine:
+        await _connect(client)
+        meter = Meter()
+        meter.start()
+        async for result in push_engine.send_many(notifications(count)):
+            if result.ok:
+                ok += 1
+        return meter.stop(count, ok)
+
+
+async def send(target: Target, count: int, streams: int, connections: int) -> dict[str, Any]:
+    """As many long-lived tasks as there are streams, each of which awaits `client.send`."""
+    source = notifications(count)
+    ok = 0
+
+    async def worker(client: ApnsClient) -> None:
+        nonlocal ok
+        for push in source:
+            if (await client.send(push)).ok:
+                ok += 1
+
+    async with _client(target, connections) as client:
+        await _connect(client)
+        meter = Meter()
+        meter.start()
+        await asyncio.gather(*(worker(client) for _ in range(streams * connections)))
+        return meter.stop(count, ok)
+
+
+CASES = {"frames": frames, "engine": engine, "send": send}
+
+
+def main() -> None:
+    """Run one case and print what was measured."""
+    case, target, count, streams, connections = sys.argv[1:6]
+    assert ssl.HAS_TLSv1_3
+    relax_collector()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        work = CASES[case](Target(**json.loads(target)), int(count), int(streams), int(connections))
+        print(json.dumps(runner.run(work)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The table of reasons against Apple's list, and the reading of error bodies against garbage."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pushcore.apns.reasons import REASONS, read_error, verdict_for
+from pushcore.results import Verdict
+
+DOCUMENTED = {
+    400: {
+        "BadCollapseId": "INVALID",
+        "BadDeviceToken": "INVALID",
+        "BadExpirationDate": "INVALID",
+        "BadMessageId": "INVALID",
+        "BadPriority": "INVALID",
+        "BadTopic": "MISCONFIGURED",
+        "DeviceTokenNotForTopic": "INVALID",
+        "DuplicateHeaders": "INVALID",
+        "IdleTimeout": "UNAVAILABLE",
+        "InvalidPushType": "INVALID",
+        "MissingDeviceToken": "INVALID",
+        "MissingTopic": "MISCONFIGURED",
+        "PayloadEmpty": "INVALID",
+        "TopicDisallowed": "MISCONFIGURED",
+    },
+    403: {
+        "BadCertificate": "MISCONFIGURED",
+        "BadCertificateEnvironment": "MISCONFIGURED",
+        "ExpiredProviderToken": "MISCONFIGURED",
+        "Forbidden": "MISCONFIGURED",
+        "InvalidProviderToken": "MISCONFIGURED",
+        "MissingProviderToken": "MISCONFIGURED",
+        "UnrelatedKeyIdInToken": "MISCONFIGURED",
+        "BadEnvironmentKeyIdInToken": "MISCONFIGURED",
+    },
+    404: {"BadPath": "INVALID"},
+    405: {"MethodNotAllowed": "INVALID"},
+    410: {"ExpiredToken": "UNREGISTERED", "Unregistered": "UNREGISTERED"},
+    413: {"PayloadTooLarge": "INVALID"},
+    429: {"TooManyProviderTokenUpdates": "THROTTLED", "TooManyRequests": "THROTTLED"},
+    500: {"InternalServerError": "UNAVAILABLE"},
+    503: {"ServiceUnavailable": "UNAVAILABLE", "Shutdown": "UNAVAILABLE"},
+}
+
+
+def test_all_32_reasons_and_no_other() -> None:
+    table: dict[int, dict[str, str]] = {}
+    for name, row in REASONS.items():
+        assert row.name == name
+        table.setdefault(row.status, {})[name] = row.verdict.value
+    assert table == DOCUMENTED
+    assert len(REASONS) == 32
+
+
+@pytest.mark.parametrize("name", list(REASONS))
+def test_every_reason_has_a_verdict_and_one_sentence_of_advice(name: str) -> None:
+    row = REASONS[name]
+    assert verdict_for(row.status, name) is row.verdict
+    assert row.advice.endswith(".")
+    assert row.advice.count(".") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.ACCEPTED),
+        (204, Verdict.ACCEPTED),
+        (400, Verdict.INVALID),
+        (401, Verdict.INVALID),
+        (403, Verdict.MISCONFIGURED),
+        (404, Verdict.INVALID),
+        (405, Verdict.INVALID),
+        (410, Verdict.UNREGISTERED),
+        (413, Verdict.INVALID),
+        (429, Verdict.THROTTLED),
+        (499, Verdict.INVALID),
+        (500, Verdict.UNAVAILABLE),
+        (503, Verdict.UNAVAILABLE),
+        (599, Verdict.UNAVAILABLE),
+        (0, Verdict.UNKNOWN),
+        (100, Verdict.UNKNOWN),
+        (302, Verdict.UNKNOWN),
+        (600, Verdict.UNKNOWN),
+    ],
+)
+@pytest.mark.parametrize("reason", [None, "", "BrandNew"])
+def test_an_unknown_reason_goes_by_its_status(status: int, reason: str | None, verdict: Verdict) -> None:
+    assert verdict_for(status, reason) is verdict
+
+
+def test_a_known_reason_with_another_status_goes_by_the_status() -> None:
+    assert verdict_for(503, "BadDeviceToken") is Verdict.UNAVAILABLE
+    assert verdict_for(400, "Unregistered") is Verdict.INVALID  # no token is dropped on a contradiction
+    assert verdict_for(200, "BadTopic") is Verdict.ACCEPTED
+
+
+@given(st.integers(), st.none() | st.text() | st.sampled_from(list(REASONS)))
+def test_no_answer_raises(status: int, reason: str | None) -> None:
+    assert isinstance(verdict_for(status, reason), Verdict)
+
+
+@pytest.mark.parametrize("name", list(REASONS))
+def test_known_reasons_are_read_in_any_spelling_of_json(name: str) -> None:
+    assert read_error(b'{"reason":"%b"}' % name.encode()) == (name, None)
+    assert read_error(b'{ "reason" : "%b" }\n' % name.encode()) == (name, None)
+
+
+def test_apples_milliseconds_become_seconds() -> None:
+    body = b'{"reason":"Unregistered","timestamp":1454948015990}'
+    assert read_error(body) == ("Unregistered", 1454948015.99)
+    assert isinstance(read_error(b'{"timestamp":2000}')[1], float)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body>502 Bad Gateway</body></html>",
+        b"\xff\xfe\x00",
+        b'{"reason":"\xff"}',
+        b'{"reason":"\\ud800"}',
+        b'{"reason":"Unregistered"',
+        b'{"reason":null}',
+        b'{"reason":["BadTopic"]}',
+        b'{"reason":""}',
+        b'{"reason":"\\u0000\\u001b"}',
+        b'{"timestamp":"1454948015990"}',
+        b'{"timestamp":true}',
+        b'{"timestamp":-1}',
+        b'{"timestamp":0}',
+        b'{"timestamp":1e300}',
+        b'{"timestamp":1e999}',
+        b'{"timestamp":' + b"9" * 5000 + b"}",
+        b"9" * 5000,
+        b"[" * 100_000,
+        b'["reason"]',
+        b'"Unregistered"',
+        b"null",
+    ],
+)
+def test_garbage_is_nothing(body: bytes) -> None:
+    assert read_error(body) == (None, None)
+
+
+def test_a_bad_timestamp_does_not_hide_the_reason() -> None:
+    assert read_error(b'{"reason":"Unregistered","timestamp":1e300}') == ("Unregistered", None)
+    assert read_error(b'{"reason":7,"timestamp":1000}') == (None, 1.0)
+
+
+def test_an_unknown_reason_is_bounded_and_printable() -> None:
+    assert read_error(b'{"reason":"BrandNew"}') == ("BrandNew", None)
+    assert read_error(b'{"reason":"Service Unavailable"}') == ("Service Unavailable", None)
+    assert read_error(orjson.dumps({"reason": "x" * 5000})) == ("x" * 100, None)
+    assert read_error(orjson.dumps({"reason": "a\r\n\x1b[31mb\u202ec\x85"})) == ("a[31mbc", None)
+
+
+@given(
+    st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["reason", "timestamp", "x"]), inner),
+    ).map(orjson.dumps)
+)
+@example(orjson.dumps({"reason": "\u2028" * 101, "timestamp": 253_402_300_799_999}))
+def test_no_body_raises(body: bytes) -> None:
+    reason, timestamp = read_error(body)
+    assert reason is None or (0 < len(reason) <= 100 and reason.isprintable())
+    assert timestamp is None or 0 < timestamp < 253_402_300_800

@@ -1,0 +1,243 @@
+"""Notifications, their typed payload and the table of push types."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+
+from pushcore.models.apns import PUSH_TYPES, Alert, Aps, Localized, Notification, Sound
+
+# --- push types
+
+
+def test_the_eleven_push_types_and_their_topics() -> None:
+    assert {name: each.suffix for name, each in PUSH_TYPES.items()} == {
+        "alert": "",
+        "background": "",
+        "location": ".location-query",
+        "voip": ".voip",
+        "complication": ".complication",
+        "fileprovider": ".pushkit.fileprovider",
+        "mdm": "",
+        "liveactivity": ".push-type.liveactivity",
+        "pushtotalk": ".voip-ptt",
+        "widgets": ".push-type.widgets",
+        "controls": ".push-type.controls",
+    }
+    assert all(name == each.name for name, each in PUSH_TYPES.items())
+
+
+def test_only_voip_may_be_larger() -> None:
+    assert {name: each.limit for name, each in PUSH_TYPES.items() if each.limit != 4096} == {"voip": 5120}
+
+
+def test_priorities_of_each_push_type() -> None:
+    unusual = {name: each.priorities for name, each in PUSH_TYPES.items() if each.priorities != (1, 5, 10)}
+    assert unusual == {"background": (5,), "liveactivity": (5, 10)}
+    defaults = {name: each.default_priority for name, each in PUSH_TYPES.items() if each.default_priority}
+    assert defaults == {"background": 5}
+
+
+def test_only_location_needs_a_token() -> None:
+    assert [name for name, each in PUSH_TYPES.items() if each.token_auth_only] == ["location"]
+
+
+def test_the_table_is_frozen() -> None:
+    with pytest.raises(TypeError):
+        PUSH_TYPES["new"] = PUSH_TYPES["alert"]  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        PUSH_TYPES["alert"].limit = 1  # type: ignore[misc]
+
+
+# --- Notification
+
+
+def test_a_notification_stores_what_it_is_given_and_checks_nothing() -> None:
+    payload = {"aps": {"alert": "Hi"}}
+    push = Notification(
+        "not hex", payload, topic="t", push_type="?", priority=99, expiration=-1, collapse_id="c"
+    )
+    assert push.payload is payload
+    assert (push.token, push.topic, push.push_type, push.priority) == ("not hex", "t", "?", 99)
+    assert (push.expiration, push.collapse_id, push.apns_id) == (-1, "c", None)
+    assert not hasattr(push, "__dict__")
+
+
+def test_notifications_are_equal_by_their_fields() -> None:
+    assert Notification("ab", {"aps": {}}) == Notification("ab", {"aps": {}})
+    assert Notification("ab", b"{}") != Notification("ab", b"{}", priority=5)
+    assert Notification("ab", b"{}") != "ab"
+
+
+def test_repr_shows_neither_the_whole_token_nor_the_payload() -> None:
+    push = Notification("0123456789abcdef" * 4, {"aps": {"alert": "private"}}, priority=5, expiration=0)
+    assert repr(push) == "<Notification 01234567… push_type='alert' priority=5 expiration=0>"
+    assert repr(Notification("0123", b"{}")) == "<Notification 0123 push_type='alert'>"
+
+
+# --- payloads
+
+ACTIVITY: dict[str, Any] = {"event": "update", "timestamp": 1_800_000_000, "content_state": {"score": 1}}
+START: dict[str, Any] = {
+    **ACTIVITY,
+    "event": "start",
+    "alert": Alert(title="Match"),
+    "attributes_type": "MatchAttributes",
+    "attributes": {"home": "A"},
+}
+
+
+def test_an_empty_payload() -> None:
+    assert Aps().to_dict() == {"aps": {}}
+
+
+def test_every_key_of_an_ordinary_payload() -> None:
+    aps = Aps(
+        Alert(
+            title="t",
+            subtitle="s",
+            body="b",
+            launch_image="l.png",
+            title_loc_key="TK",
+            title_loc_args=["1"],
+            subtitle_loc_key="SK",
+            subtitle_loc_args=("2",),
+            loc_key="K",
+            loc_args=["3"],
+            action="View",
+            action_loc_key="AK",
+            summary_arg="x",
+            summary_arg_count=2,
+        ),
+        badge=0,
+        sound=Sound("alarm.caf", critical=True, volume=0.5),
+        thread_id="th",
+        category="c",
+        content_available=True,
+        mutable_content=True,
+        target_content_id="w",
+        interruption_level="time-sensitive",
+        relevance_score=0,
+        filter_criteria="f",
+        url_args=("a", "b"),
+        custom={"id": 7, "nested": {"k": [1]}},
+    )
+    assert aps.to_dict() == {
+        "aps": {
+            "alert": {
+                "title": "t",
+                "subtitle": "s",
+                "body": "b",
+                "launch-image": "l.png",
+                "title-loc-key": "TK",
+                "title-loc-args": ["1"],
+                "subtitle-loc-key": "SK",
+                "subtitle-loc-args": ["2"],
+                "loc-key": "K",
+                "loc-args": ["3"],
+                "action": "View",
+                "action-loc-key": "AK",
+                "summary-arg": "x",
+                "summary-arg-count": 2,
+            },
+            "badge": 0,
+            "sound": {"name": "alarm.caf", "critical": 1, "volume": 0.5},
+            "thread-id": "th",
+            "category": "c",
+            "content-available": 1,
+            "mutable-content": 1,
+            "target-content-id": "w",
+            "interruption-level": "time-sensitive",
+            "relevance-score": 0,
+            "filter-criteria": "f",
+            "url-args": ["a", "b"],
+        },
+        "id": 7,
+        "nested": {"k": [1]},
+    }
+
+
+def test_every_key_of_a_live_activity() -> None:
+    start = Aps(
+        Alert(title=Localized("T", ["x"]), body=Localized("B"), sound="default"),
+        **{each: value for each, value in START.items() if each != "alert"},
+        stale_date=1_800_000_100,
+        relevance_score=75.0,
+        input_push_token=True,
+        input_push_channel="Y2hhbm5lbA==",
+    )
+    assert start.to_dict() == {
+        "aps": {
+            "alert": {
+                "title": {"loc-key": "T", "loc-args": ["x"]},
+                "body": {"loc-key": "B"},
+                "sound": "default",
+            },
+            "relevance-score": 75.0,
+            "timestamp": 1_800_000_000,
+            "event": "start",
+            "content-state": {"score": 1},
+            "stale-date": 1_800_000_100,
+            "attributes-type": "MatchAttributes",
+            "attributes": {"home": "A"},
+            "input-push-token": 1,
+            "input-push-channel": "Y2hhbm5lbA==",
+        }
+    }
+    end = Aps(event="end", timestamp=1, dismissal_date=0)
+    assert end.to_dict() == {"aps": {"timestamp": 1, "event": "end", "dismissal-date": 0}}
+
+
+def test_a_payload_is_what_orjson_takes() -> None:
+    payload = Aps("Hallo ☎", sound=Sound(), custom={"a": None}).to_dict()
+    assert orjson.loads(orjson.dumps(payload)) == {
+        "aps": {"alert": "Hallo ☎", "sound": {"name": "default"}},
+        "a": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"badge": -1}, "badge"),
+        ({"badge": True}, "badge"),
+        ({"mutable_content": True}, "mutable_content needs an alert"),
+        ({"interruption_level": "loud"}, "interruption_level must be one of passive, active"),
+        ({"relevance_score": 1.01}, "outside Live Activities"),
+        ({"relevance_score": -0.1}, "outside Live Activities"),
+        ({"relevance_score": math.nan}, "finite"),
+        ({**ACTIVITY, "relevance_score": math.inf}, "finite"),
+        ({"custom": {"aps": {}}}, "custom"),
+        ({**ACTIVITY, "event": "pause"}, "event must be one of start, update, end"),
+        ({"timestamp": 1}, "timestamp is for Live Activities"),
+        ({"content_state": {}}, "content_state is for Live Activities"),
+        ({"stale_date": 1}, "stale_date is for Live Activities"),
+        ({"input_push_token": True}, "input_push_token is for Live Activities"),
+        ({**ACTIVITY, "timestamp": None}, "update needs timestamp"),
+        ({**ACTIVITY, "content_state": None}, "update needs content_state"),
+        ({**START, "alert": None}, "start needs alert"),
+        ({**START, "attributes": None}, "start needs attributes"),
+        ({**ACTIVITY, "attributes_type": "A"}, "attributes_type belongs to a Live Activity's start"),
+        ({**ACTIVITY, "dismissal_date": 1}, "dismissal_date belongs to a Live Activity's end"),
+        ({"event": "end"}, "end needs timestamp"),
+    ],
+)
+def test_what_apple_does_not_know_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Aps(**arguments)
+
+
+@pytest.mark.parametrize("volume", [-0.1, 1.1, math.nan])
+def test_volume_is_from_0_to_1(volume: float) -> None:
+    with pytest.raises(ValueError, match="volume"):
+        Sound("a", volume=volume)
+
+
+@pytest.mark.parametrize("name", ["title_loc", "subtitle_loc", "loc"])
+def test_arguments_of_a_text_need_its_key(name: str) -> None:
+    arguments: dict[str, Any] = {f"{name}_args": ["x"]}
+    with pytest.raises(ValueError, match=f"^{name}_args is of no use without {name}_key"):
+        Alert(**arguments)
