@@ -1,0 +1,230 @@
+"""`python -m fakeservers apns` as a process, and foreign clients against it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakeservers import FakeApns
+from fakeservers.__main__ import main
+from tests.fakeservers.client import DEVICE, PAYLOAD, headers_for, provider_token
+
+DEADLINE = 20.0
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command and the URL of its ready line; killed at the end if it still runs."""
+    command = [sys.executable, "-m", "fakeservers", "apns", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.fullmatch(r"listening on (https://\S+:\d+)\n", line)
+            assert found, (line, process.stderr.read() if process.stderr else "")
+            yield process, found[1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_from_ready_line_to_signal(number: signal.Signals, tmp_path: Path) -> None:
+    place = tmp_path / "new" / "certs"
+    with running("--certs", str(place), "--topic", "com.example.one", "--topic", "com.example.two") as (
+        process,
+        url,
+    ):
+        config = json.loads((place / "apns.json").read_text())
+        assert config == {
+            "url": url,
+            "ca_file": str(place / "ca.pem"),
+            "key_file": str(place / "AuthKey_FAKEKEY001.p8"),
+            "key_id": "FAKEKEY001",
+            "team_id": "FAKETEAM01",
+            "topic": "com.example.one",
+        }
+        modes = {file.name: file.stat().st_mode & 0o777 for file in place.iterdir()}
+        assert {name for name, mode in modes.items() if mode == 0o600} == {
+            "ca-key.pem",
+            "server.pem",
+            "AuthKey_FAKEKEY001.p8",
+        }
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=DEADLINE)
+        assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_a_restart_keeps_the_credentials(tmp_path: Path) -> None:
+    kept = []
+    for _ in range(2):
+        with running("--certs", str(tmp_path)):
+            kept.append([(tmp_path / name).read_bytes() for name in ("ca.pem", "AuthKey_FAKEKEY001.p8")])
+    assert kept[0] == kept[1]
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command says on stderr when it cannot start; it must be one line."""
+    assert main(["apns", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("world", "complaint"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "not an object"),
+        ('{"device": {}}', "unknown key 'device'"),
+        ('{"devices": {"aa": {"state": 1}}}', "unknown key 'state'"),
+        ('{"devices": {"xy": {}}}', "cannot be used"),
+        ('{"devices": {"aa": {"fate": "Luck"}}}', "unknown fate 'Luck'"),
+        ('{"devices": {"aa": {"since": "now"}}}', "whole milliseconds"),
+        (
+            '{"keys": [{"key_id": "K", "team_id": "T", "file": "x", "topics": "a.b"}]}',
+            "not a list of strings",
+        ),
+        ('{"teams": {"T": "com.example"}}', "not a list of strings"),
+        ('{"keys": [{"key_id": "K"}]}', "needs key_id, team_id and file"),
+        ('{"keys": [{"key_id": "K", "team_id": "T", "file": "none.pem"}]}', "none.pem"),
+        ('{"environment": "moon"}', "unknown environment 'moon'"),
+        ('{"known_only": 1}', "known_only"),
+        (None, "cannot read the world file"),
+    ],
+)
+def test_a_bad_world_file(
+    world: str | None, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "world.json"
+    if world is not None:
+        file.write_text(world)
+    assert complaint in failure(capsys, "--certs", str(tmp_path / "certs"), "--world", str(file))
+
+
+def test_a_port_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        message = failure(capsys, "--certs", str(tmp_path), "--port", port)
+    assert message == f"fakeservers: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_ours(host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cannot listen on" in failure(capsys, "--certs", str(tmp_path), "--host", host)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--port", "99999"), ("--port", "-1"), ("--delay-ms", "nan"), ("--profile", "lax")]
+)
+def test_a_value_that_makes_no_sense(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["apns", "--certs", "unused", f"{option}={value}"])
+    assert ended.value.code == 2
+    assert f"argument {option}" in capsys.readouterr().err
+
+
+def test_credentials_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert "cannot keep credentials" in failure(capsys, "--certs", str(tmp_path / "file"))
+    for name in ("ca.pem", "ca-key.pem", "AuthKey_ABC.p8"):
+        (tmp_path / name).write_text("nonsense")
+    assert "cannot keep credentials" in failure(capsys, "--certs", str(tmp_path))
+
+
+def test_other_machines_are_a_warning(tmp_path: Path) -> None:
+    with running("--certs", str(tmp_path), "--host", "0.0.0.0") as (process, url):
+        assert url.startswith("https://0.0.0.0:")
+        process.terminate()
+        _, errors = process.communicate(timeout=DEADLINE)
+    assert errors == "fakeservers: 0.0.0.0 can be reached from other machines\n"
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["apns", "--help"])
+    assert ended.value.code == 0
+    assert "listening on https://HOST:PORT" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_world_from_a_file_is_served(tmp_path: Path) -> None:
+    needs("curl")
+    world = {
+        "devices": {"aa": {}, "bb": {"fate": "Unregistered", "since": 5}},
+        "teams": {"FAKETEAM01": ["a.b"]},
+    }
+    (tmp_path / "world.json").write_text(json.dumps(world))
+    place = tmp_path / "certs"
+    with running("--certs", str(place), "--world", str(tmp_path / "world.json"), "--known-only") as (_, url):
+        assert json.loads((place / "apns.json").read_text())["topic"] == "a.b"
+        command = [
+            "curl",
+            "-sS",
+            "--http2",
+            "--cacert",
+            str(place / "ca.pem"),
+            "-d",
+            "{}",
+            f"{url}/3/device/bb",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=True)
+        assert done.stdout == '{"reason":"MissingProviderToken"}'
+
+
+def needs(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+
+
+async def output_of(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-1)
+    async with asyncio.timeout(DEADLINE):
+        out, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    return out.decode()
+
+
+def as_options(headers: list[tuple[str, str]]) -> list[str]:
+    return [part for name, value in headers if name[0] != ":" for part in ("-H", f"{name}: {value}")]
+
+
+async def test_curl() -> None:
+    needs("curl")
+    async with FakeApns() as fake:
+        options = ["-sS", "--http2", "--cacert", fake.ca_file, "-d", PAYLOAD.decode()]
+        options += as_options(headers_for(fake, provider_token(fake)))
+        url = fake.url.replace("127.0.0.1", "localhost")
+        out = await output_of("curl", "-i", *options, f"{url}/3/device/{DEVICE}")
+        assert re.match(r"HTTP/2 200 \r\napns-id: [0-9a-f-]{36}\r\n", out)
+        out = await output_of(
+            "curl", *options, "-w", " %{http_code} %{content_type}", f"{fake.url}/3/device/xyz"
+        )
+        assert out == '{"reason":"BadDeviceToken"} 400 application/json'
+
+
+@pytest.mark.parametrize("profile", ["strict", "bare"])
+async def test_h2load(profile: str, tmp_path: Path) -> None:
+    needs("h2load")
+    body = tmp_path / "body.json"
+    body.write_bytes(PAYLOAD)
+    async with FakeApns(profile) as fake:
+        options = ["-n", "5000", "-c", "2", "-m", "1000", "-d", str(body)]
+        options += as_options(headers_for(fake, provider_token(fake)))
+        out = await output_of("h2load", *options, f"{fake.url}/3/device/{DEVICE}")
+        found = re.search(r"(\d+) succeeded", out)
+        assert found
+        # h2load may begin with 100 streams before it has read that it has one: the others are refused, rightly.
+        assert int(found[1]) >= (5000 - 2 * 99 if profile == "strict" else 5000)
+        assert fake.counts == {(200, ""): int(found[1])}
+        assert len(fake.received) == (1000 if profile == "strict" else 0)
