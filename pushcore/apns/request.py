@@ -113,8 +113,10 @@ class ApnsRequests:
         except KeyError:
             detail = f"the device token is longer than {MAX_TOKEN} characters"
             return Result(push, Verdict.INVALID, detail=detail, attempts=0)
-        except TypeError as error:
+        except orjson.JSONEncodeError as error:
             return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}", attempts=0)
+        except TypeError as error:
+            return Result(push, Verdict.INVALID, detail=f"a field has a wrong type: {error}", attempts=0)
 
     def _kind_of(self, push: Notification) -> _Kind:
         key = (push.topic, push.push_type, push.priority)

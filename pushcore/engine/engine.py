@@ -69,7 +69,9 @@ class _Run:
         self.fed = False
         self.error: BaseException | None = None
         self.loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self.loop.create_future()
         self.lanes = {client.handles: _Lane(client, self.ready) for client in clients}
+        self.feeder: asyncio.Task[None] | None = None
         self._feeder_waits: asyncio.Future[None] | None = None
         self._reader_waits: asyncio.Future[None] | None = None
 
@@ -109,6 +111,12 @@ class _Run:
                 await self._feeder_waits
             finally:
                 self._feeder_waits = None
+
+    def stop(self, error: BaseException) -> None:
+        """Read no more of the source; the caller gets what is in flight, and then the error."""
+        self.error = self.error or error
+        if self.feeder is not None:
+            self.feeder.cancel()
 
     # --- feeding ----------------------------------------------------------------------------------------------
 
@@ -189,7 +197,8 @@ class PushEngine:
         self.window = window
         self._clients = clients
         self._opened: list[ApnsClient] = []
-        self._runs: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()
+        self._generators: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()
+        self._active: set[_Run] = set()
         self._open = False
 
     async def __aenter__(self) -> PushEngine:
@@ -208,9 +217,12 @@ class PushEngine:
     async def close(self) -> None:
         """End every `send_many` that was left early, then close the clients that this engine opened."""
         self._open = False
-        for run in list(self._runs):
-            with contextlib.suppress(RuntimeError):  # its caller is in the middle of it, and will end it
-                await run.aclose()
+        for generator in list(self._generators):
+            with contextlib.suppress(RuntimeError):  # it is running: somebody else is ending it
+                await generator.aclose()
+        for run in list(self._active):  # those that another task is iterating over
+            run.stop(ClosedError("the engine was closed"))
+            await run.ended
         opened, self._opened = self._opened, []
         for client in opened:
             await client.close()
@@ -229,16 +241,16 @@ class PushEngine:
         if not self._open:
             raise ClosedError("the engine is not open: use it in `async with`")
         generator = self._send_many(source)
-        self._runs.add(generator)
+        self._generators.add(generator)
         return generator
 
     async def _send_many(self, source: Iterable[Push] | AsyncIterable[Push]) -> AsyncGenerator[Result, None]:
         run = _Run(self._clients, self.window)
         ready = run.ready
-        listener = run.on_batch
+        self._active.add(run)
         for client in self._clients:
-            client.pool.listeners.append(listener)
-        feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
+            client.pool.listeners.append(run.on_batch)
+        feeder = run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
         half = self.window // 2
         try:
             while True:
@@ -260,11 +272,15 @@ class PushEngine:
                 raise run.error
         finally:
             feeder.cancel()
-            await asyncio.gather(feeder, return_exceptions=True)
-            await self._settle(run)
-            for client in self._clients:
-                with contextlib.suppress(ClosedError, ValueError):
-                    client.pool.listeners.remove(listener)
+            try:
+                await asyncio.gather(feeder, return_exceptions=True)
+                await self._settle(run)
+            finally:  # even when a second cancellation cuts the waiting short
+                for client in self._clients:
+                    with contextlib.suppress(ClosedError, ValueError):
+                        client.pool.listeners.remove(run.on_batch)
+                self._active.discard(run)
+                run.ended.set_result(None)
 
     async def _settle(self, run: _Run) -> None:
         """Wait for what is in flight after the caller has gone; the transport's timeout ends every one of them."""

@@ -214,49 +214,54 @@ class Pool:
 
     async def _open_link(self) -> Link:
         """A connection whose SETTINGS have arrived. Raises a `TransportError` that says why there is none."""
-        timeout = self.limits.timeout
+        # Half of what a push may wait, so that it learns why it could not be sent.
+        patience = self.limits.timeout / 2
         error: TransportError | None = None
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(self.limits.timeout):
                 found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-                addresses = [entry[4][0] for entry in found]
+                addresses = [str(entry[4][0]) for entry in found]
                 self._rng.shuffle(addresses)  # no load balancer stands before APNs: clients spread the load
                 for address in addresses:
                     try:
-                        async with asyncio.timeout(max(timeout / len(addresses), 1.0)):
-                            return await self._open_address(str(address))
+                        return await self._open_address(address, max(patience / len(addresses), 1.0))
                     except (OSError, TransportError) as failure:
                         error = failure if isinstance(failure, TransportError) else name_tls_error(failure)
         except TimeoutError:
             pass
         except OSError as failure:
             error = name_tls_error(failure)
-        raise error or ConnectError(f"no connection within {timeout:g} s")
+        raise error or ConnectError(f"no connection within {self.limits.timeout:g} s")
 
-    async def _open_address(self, address: str) -> Link:
+    async def _open_address(self, address: str, patience: float) -> Link:
         def new_link() -> Link:
             connection = self._new_connection(self.limits, self._loop.time())
             return Link(connection, self._on_progress, self._authorize)
 
-        _, link = await self._loop.create_connection(
-            new_link,
-            address,
-            self._port,
-            ssl=self._context,
-            server_hostname=self._host,
-            ssl_shutdown_timeout=1.0,
-        )
-        self.links.append(link)
-        self._arm()
-        if link.connection.state is State.CLOSED:  # no ALPN: it ended before it was in the list
-            self.links.remove(link)
+        link: Link | None = None
         try:
-            await link.ready
-        except BaseException:
-            link.abort()
-            self._remove(link)
+            async with asyncio.timeout(patience):
+                _, link = await self._loop.create_connection(
+                    new_link,
+                    address,
+                    self._port,
+                    ssl=self._context,
+                    server_hostname=self._host,
+                    ssl_shutdown_timeout=1.0,
+                )
+                if link.connection.state is not State.CLOSED:  # as it is already without ALPN
+                    self.links.append(link)
+                    self._arm()
+                await link.ready
+                return link
+        except BaseException as error:
+            if link is not None:
+                link.abort()
+                self._remove(link)
+            if isinstance(error, TimeoutError):
+                missing = "no connection with TLS" if link is None else "connected, but no SETTINGS"
+                raise ConnectError(f"{missing} within {patience:g} s") from None
             raise
-        return link
 
     def _fail_waiting(self, error: TransportError) -> None:
         waiting = list(self.waiting)

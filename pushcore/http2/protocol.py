@@ -18,6 +18,9 @@ from .streams import Limits, State
 if TYPE_CHECKING:
     from ssl import SSLObject
 
+WRITE_BUFFER = 512 * 1024
+"""Bytes that may wait in a transport before the pool passes it over: one tick's worth for 1000 streams."""
+
 ENGINES: dict[str, Callable[[Limits, float], Connection | ReferenceConnection]] = {
     "fast": Connection,
     "reference": ReferenceConnection,
@@ -52,6 +55,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         tls = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             self._end(AlpnError('the server does not speak HTTP/2: it did not choose "h2" in ALPN'))
@@ -79,7 +83,7 @@ class Link(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.connection.pause(False)
-        self._on_progress(self)
+        self.dispatch()
 
     # --- called by the pool ---------------------------------------------------------------------------------------
 
@@ -110,7 +114,8 @@ class Link(asyncio.Protocol):
         finished = connection.finished
         if finished:
             connection.finished = []
-            connection.answered += len(finished)
+            if not connection.answered:
+                connection.answered = any(exchange.status for exchange in finished)
             for exchange in finished:
                 exchange.sink(exchange)
         if not self.ready.done() and connection.state is not State.WAITING:

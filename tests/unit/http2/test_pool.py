@@ -1,0 +1,316 @@
+"""The pool against connections whose transport is a list: who takes what, when it dials, what it sends again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pushcore.errors import AlpnError, ConnectError, ResponseTimeout
+from pushcore.http2 import frames, pool
+from pushcore.http2.exchange import NO_FIELDS, Exchange
+from pushcore.http2.headers import Template, path_literal
+from pushcore.http2.pool import MAX_ATTEMPTS, Pool
+from pushcore.http2.protocol import Link
+from pushcore.http2.streams import Limits
+
+TEMPLATE = Template([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"example.com")])
+ANSWER = b"\x20\x88"  # a table size update to 0, then status 200
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written and lets the test answer."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self.link = link
+        self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
+
+    abort = close
+
+    def settings(self, streams: int, window: int = 65_535) -> None:
+        """The server's SETTINGS arrive."""
+        pairs = [(frames.MAX_CONCURRENT_STREAMS, streams), (frames.INITIAL_WINDOW_SIZE, window)]
+        self.link.data_received(frames.encode_settings(pairs))
+
+    def answer(self, *stream_ids: int) -> None:
+        """Status 200 for these streams."""
+        for stream_id in stream_ids:
+            self.link.data_received(frames.encode_frame(frames.HEADERS, 0x5, stream_id, ANSWER))
+
+    def send(self, frame: bytes) -> None:
+        """Any frame of the server."""
+        self.link.data_received(frame)
+
+
+class Stage:
+    """A pool whose dials are answered by the test."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, max_connections: int = 3, timeout: float = 5.0
+    ) -> None:
+        self.wires: list[Wire] = []
+        self.streams = 2
+        self.failures: list[Exception] = []
+        self.finished: list[Exchange] = []
+        stage = self
+
+        async def open_address(self: Pool, address: str, patience: float) -> Link:
+            if stage.failures:
+                raise stage.failures.pop(0)
+            connection = self._new_connection(self.limits, self._loop.time())
+            link = Link(connection, self._on_progress, self._authorize)
+            wire = Wire(link)
+            stage.wires.append(wire)
+            self.links.append(link)
+            self._arm()
+            link.connection_made(wire)
+            wire.settings(stage.streams)
+            await link.ready
+            return link
+
+        monkeypatch.setattr(Pool, "_open_address", open_address)
+        monkeypatch.setattr(pool, "FIRST_PAUSE", 0.01)
+        self.pool = Pool(
+            host="127.0.0.1",
+            port=1,
+            context=ssl.create_default_context(),
+            limits=Limits(timeout=timeout),
+            max_connections=max_connections,
+            rng=random.Random(1),
+        )
+
+    def submit(self, count: int = 1, body: bytes = b"{}", seconds: float = 5.0) -> list[Exchange]:
+        """New exchanges, submitted."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        new = [
+            Exchange(TEMPLATE, path_literal(b"/x"), body, NO_FIELDS, self.finished.append, None, deadline)
+            for _ in range(count)
+        ]
+        for exchange in new:
+            self.pool.submit(exchange)
+        return new
+
+    def open_streams(self) -> list[int]:
+        """How many streams each connection has open."""
+        return [len(wire.link.connection.streams) for wire in self.wires]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Let the loop run until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_first_request_dials_and_later_ones_share_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch)
+    stage.submit(2)
+    await until(lambda: stage.open_streams() == [2])
+    assert stage.pool.dialled == 1
+    stage.wires[0].answer(1, 3)
+    assert [exchange.status for exchange in stage.finished] == [200, 200]
+    await stage.pool.close()
+
+
+async def test_dials_more_only_when_all_are_full_and_never_more_than_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, max_connections=2)
+    stage.submit(10)
+    await until(lambda: stage.open_streams() == [2, 2])
+    assert len(stage.pool.waiting) == 6
+    stage.wires[1].answer(1)
+    assert stage.open_streams() == [2, 2]  # the free stream was taken at once
+    assert stage.pool.dialled == 2
+    for exchange in list(stage.pool.waiting):
+        stage.pool.cancel(exchange)
+    stage.wires[0].answer(1, 3)
+    stage.wires[1].answer(3, 5)
+    await stage.pool.close()
+    assert len(stage.finished) == 5
+
+
+async def test_connection_at_its_unauthenticated_limit_is_no_reason_to_dial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch)
+    stage.streams = 1
+    stage.submit(5)
+    await until(lambda: stage.open_streams() == [1])
+    await asyncio.sleep(0)
+    assert stage.pool.dialled == 1
+    # The limit is raised in earnest, everything fits.
+    stage.wires[0].settings(4)
+    assert stage.open_streams() == [4]
+    await until(lambda: stage.open_streams() == [4, 1])
+    stage.wires[0].settings(1)  # lowered: throttled, however many wait
+    stage.submit(20)
+    assert stage.pool.dialled == 2
+    for exchange in list(stage.pool.waiting):
+        stage.pool.cancel(exchange)
+    stage.wires[0].answer(1, 3, 5, 7)
+    stage.wires[1].answer(1)
+    await stage.pool.close()
+
+
+async def test_a_body_without_credit_goes_to_another_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.streams = 100
+    body = b"{" + b" " * 15_000 + b"}"
+    stage.submit(5, body)  # four times 15 002 bytes fit a window of 65 535
+    await until(lambda: stage.open_streams() == [4, 1])
+    stage.wires[0].answer(1, 3, 5, 7)
+    stage.wires[1].answer(1)
+    await stage.pool.close()
+    assert len(stage.finished) == 5
+
+
+async def test_refused_requests_are_sent_again_elsewhere_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.streams = 3
+    sent = stage.submit(3)
+    await until(lambda: stage.open_streams() == [3])
+    stage.wires[0].send(frames.encode_goaway(1, frames.NO_ERROR))
+    await until(lambda: len(stage.wires) == 2 and stage.open_streams() == [1, 2])
+    assert list(stage.wires[1].link.connection.streams.values()) == sent[1:]
+    stage.wires[0].answer(1)
+    stage.wires[1].answer(1, 3)
+    assert [exchange.attempts for exchange in sent] == [1, 2, 2]
+    assert all(exchange.error is None for exchange in sent)
+    await stage.pool.close()
+    assert sorted(map(id, stage.finished)) == sorted(map(id, sent))
+
+
+async def test_refused_five_times_ends_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    (exchange,) = stage.submit()
+    for attempt in range(MAX_ATTEMPTS):
+        stream_id = 1 + 2 * attempt
+
+        def is_open(stream_id: int = stream_id) -> bool:
+            return bool(stage.wires) and stream_id in stage.wires[0].link.connection.streams
+
+        await until(is_open)
+        stage.wires[0].send(frames.encode_rst_stream(stream_id, frames.REFUSED_STREAM))
+    assert stage.finished == [exchange]
+    assert exchange.attempts == MAX_ATTEMPTS
+    assert exchange.error is not None
+    assert exchange.error.unprocessed
+    await stage.pool.close()
+
+
+async def test_a_lost_connection_loses_what_was_written_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch)
+    written = stage.submit(2)
+    await until(lambda: stage.open_streams() == [2])
+    await until(lambda: stage.wires[0].link.connection.written_id == 5)
+    waiting = stage.submit(1)
+    stage.wires[0].abort()
+    await until(lambda: len(stage.finished) == 2)
+    assert {id(exchange) for exchange in stage.finished} == {id(exchange) for exchange in written}
+    assert all(exchange.error and not exchange.error.unprocessed for exchange in written)
+    await until(lambda: stage.open_streams()[-1] == 1 and len(stage.wires) == 2)
+    stage.wires[1].answer(1)
+    assert waiting[0].status == 200
+    await stage.pool.close()
+
+
+async def test_a_hopeless_error_answers_everybody_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.failures = [AlpnError("no h2")]
+    sent = stage.submit(3)
+    await until(lambda: len(stage.finished) == 3)
+    assert all(isinstance(exchange.error, AlpnError) and exchange.attempts == 0 for exchange in sent)
+    await stage.pool.close()
+
+
+async def test_a_passing_error_is_dialled_again_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.failures = [ConnectError("refused"), OSError(101, "Network is unreachable")]
+    stage.submit(2)
+    await until(lambda: stage.open_streams() == [2])
+    assert stage.pool.dialled == 3
+    assert stage.pool.last_error is None
+    stage.wires[0].answer(1, 3)
+    await stage.pool.close()
+    assert len(stage.finished) == 2
+
+
+async def test_unwritten_at_its_deadline_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, timeout=0.2)
+    monkeypatch.setattr(pool, "FIRST_PAUSE", 60.0)
+    stage.failures = [ConnectError("nobody listens")]
+    (exchange,) = stage.submit(seconds=0.05)
+    await until(lambda: bool(stage.finished))
+    assert isinstance(exchange.error, ResponseTimeout)
+    assert exchange.error.unprocessed
+    assert "nobody listens" in str(exchange.error)
+    assert exchange.attempts == 0
+    await stage.pool.close()
+
+
+async def test_a_connection_that_did_nothing_for_us_is_not_replaced_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch)
+    monkeypatch.setattr(pool, "FIRST_PAUSE", 60.0)
+    stage.submit()
+    await until(lambda: stage.open_streams() == [1])
+    stage.wires[0].send(frames.encode_goaway(0, frames.ENHANCE_YOUR_CALM))
+    await until(lambda: not stage.pool.links)
+    assert stage.pool._not_before - asyncio.get_running_loop().time() > 20
+    assert stage.pool.dialled == 1
+    await stage.pool.close()
+    assert len(stage.finished) == 1  # answered by close, as UNSENT
+    assert stage.finished[0].error is not None
+    assert stage.finished[0].error.unprocessed
+
+
+async def test_close_waits_for_answers_and_tells_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_connections=1)
+    stage.submit(3)
+    await until(lambda: stage.open_streams() == [2])
+    closing = asyncio.create_task(stage.pool.close())
+    await until(lambda: len(stage.finished) == 1)
+    assert isinstance(stage.finished[0].error, ConnectError)
+    stage.wires[0].answer(1, 3)
+    await closing
+    assert len(stage.finished) == 3
+    assert stage.wires[0].closed
+
+
+async def test_cancelling_resets_the_stream_and_frees_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_connections=1)
+    first, second, third = stage.submit(3)
+    await until(lambda: stage.open_streams() == [2])
+    stage.pool.cancel(first)
+    assert list(stage.wires[0].link.connection.streams.values()) == [second, third]
+    stage.wires[0].answer(3, 5)
+    assert stage.finished == [second, third]
+    await stage.pool.close()
