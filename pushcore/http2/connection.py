@@ -20,14 +20,13 @@ from . import frames
 from .exchange import MAX_HEADER_LIST, Exchange
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
 from .headers import STATUS_BY_BYTE, HeaderEncoder, list_size, plain_fields, read_status
-from .streams import Limits, State, Streams
+from .streams import GHOST, Limits, State, Streams
 
 _pack = HEAD.pack
 _unpack = HEAD.unpack_from
 
 MAX_CONTINUATIONS: Final = 8  # as nghttp2 since CVE-2024-28182; one is rare enough
 MAX_BLOCK: Final = 64 * 1024  # bytes of one compressed header block over all its frames
-MAX_UNSENT_ACKS: Final = 1000  # as nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
 MAX_CANCELLED: Final = (
     10_000  # streams that we reset and remember, so that what still comes for them is ignored
 )
@@ -58,7 +57,6 @@ class Connection(Streams):
         self._quick = DEFAULT_FRAME_SIZE  # bodies up to it leave in one frame
         self._uploads: dict[int, _Upload] = {}
         self._cancelled: set[int] = set()
-        self._unsent_acks = 0
 
         self._rest = b""
         self._fast = False  # answers may be read inside the scan
@@ -66,7 +64,7 @@ class Connection(Streams):
         self._first_block = True
         self._block: bytearray | None = None  # of the header block that CONTINUATION frames go on with
         self._block_stream = self._block_flags = self._block_frames = 0
-        self._credit = limits.receive_window  # what the peer may still send
+        self._credit = max(limits.receive_window, frames.DEFAULT_WINDOW)  # what the peer may still send
         self._consumed = 0
 
         announced = (
@@ -75,12 +73,10 @@ class Connection(Streams):
             (frames.INITIAL_WINDOW_SIZE, limits.max_body),
             (frames.MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST),
         )
-        grant = limits.receive_window - frames.DEFAULT_WINDOW
-        self._out: list[bytes] = [
-            frames.PREFACE,
-            frames.encode_settings(announced),
-            frames.encode_window_update(0, grant),
-        ]
+        start = frames.PREFACE + frames.encode_settings(announced)
+        if self._credit > frames.DEFAULT_WINDOW:
+            start += frames.encode_window_update(0, self._credit - frames.DEFAULT_WINDOW)
+        self._out = [start]
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -138,13 +134,15 @@ class Connection(Streams):
         exchange.stream_id = stream_id
         self.streams[stream_id] = exchange
         content = block.prefix + exchange.path + block.suffix + encoder.tail(exchange.tail)
-        self._out.append(
-            frames.encode_headers(stream_id, content, end_stream=not size, frame_size=self._peer_frame)
-        )
         own = (*exchange.tail, (b":path", exchange.path))
         total = block.list_size + list_size(own)
-        if total > encoder.list_limit:
-            # The block had to go out, for it may have changed the table; the request is taken back at once.
+        too_large = total > encoder.list_limit
+        end_stream = not size and not too_large
+        self._out.append(
+            frames.encode_headers(stream_id, content, end_stream=end_stream, frame_size=self._peer_frame)
+        )
+        if too_large:
+            # The block had to go out, for it may have changed the table; the request is taken back unfinished.
             self._reset(stream_id, frames.CANCEL)
             limit = encoder.list_limit
             self._finish(
@@ -159,7 +157,10 @@ class Connection(Streams):
 
     def _upload(self, stream_id: int) -> None:
         upload = self._uploads[stream_id]
-        body = self.streams[stream_id].body
+        exchange = self.streams[stream_id]
+        if exchange is GHOST:
+            return
+        body = exchange.body
         while True:
             size = min(len(body) - upload.offset, self.window, upload.window, self._peer_frame)
             if size <= 0:
@@ -169,7 +170,7 @@ class Connection(Streams):
             upload.window -= size
             self.window -= size
             last = upload.offset == len(body)
-            self._out.append(frames.encode_frame(DATA, frames.END_STREAM if last else 0, stream_id, piece))
+            self._out += (_pack(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id), piece)
             if last:
                 self._forget_upload(stream_id)
                 return
@@ -179,8 +180,26 @@ class Connection(Streams):
             self._update_fast()
 
     def _unwritten(self, stream_id: int) -> bool:
-        # A request whose end was never sent is malformed to the peer (RFC 9113, section 8.1) and cannot be acted on.
-        return stream_id >= self.written_id or stream_id in self._uploads
+        # A request whose end was never sent is malformed to the peer (RFC 9113, section 8.1) and cannot be acted on,
+        # unless the peer has begun to answer all the same.
+        if stream_id in self._uploads:
+            return not self.streams[stream_id].status
+        return stream_id >= self.written_id
+
+    def _withdraw(self, stream_id: int) -> bool:
+        if stream_id in self._uploads:
+            return True  # its end has not been sent, and now never will be
+        size = len(self.streams[stream_id].body)
+        try:
+            position = self._out.index(_pack(size << 8 | DATA, frames.END_STREAM, stream_id))
+        except ValueError:
+            return False
+        del self._out[position : position + 2]
+        self.window += size
+        return True
+
+    def _discard(self) -> None:
+        del self._out[1 if self._out and self._out[0].startswith(frames.PREFACE) else 0 :]
 
     def data_to_send(self) -> bytes:
         """All that is to be written now; empty when there is nothing. From here on it counts as written."""
@@ -190,7 +209,8 @@ class Connection(Streams):
         data = b"".join(out)
         out.clear()
         self.written_id = self.next_id
-        self._unsent_acks = 0
+        if not self._paused:
+            self._unsent_acks = 0
         if self.next_id > frames.LAST_STREAM_ID - 100_000:
             self.drain()  # stream ids are used up (RFC 9113, section 5.1.1), some early so that `open` need not look
         return data
@@ -265,12 +285,8 @@ class Connection(Streams):
             and self._decoder is None
             and self._block is None
             and not self._uploads
+            and self.limits.max_body >= DEFAULT_FRAME_SIZE  # the scan does not ask how large a body is
         )
-
-    def _fail(self, code: int, message: str) -> None:
-        """The peer broke the protocol: say so in GOAWAY and end (RFC 9113, section 5.4.1)."""
-        self._send_goaway(code, message.encode())
-        self.lost(ProtocolError(code, message))
 
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._block is not None and kind != frames.CONTINUATION:
@@ -307,15 +323,20 @@ class Connection(Streams):
         if piece is None:
             return
         exchange = self.streams[stream_id]
+        if exchange is GHOST:
+            if flags & frames.END_STREAM:
+                self._answered(stream_id)
+            return
         if not exchange.status:
             self._stream_error(stream_id, frames.PROTOCOL_ERROR, "the server sent a body before its header")
             return
         exchange.data += piece
-        if flags & frames.END_STREAM:
+        spare = self.limits.max_body - len(exchange.data)
+        if flags & frames.END_STREAM and spare >= 0:
             self._answered(stream_id)
-        elif len(exchange.data) >= self.limits.max_body:
+        elif spare <= 0:  # the window of the stream is used up; below zero, the server did not keep to it
             error = ResponseTooLarge(f"the answer's body is larger than {self.limits.max_body} bytes")
-            self._reset(stream_id, frames.CANCEL)
+            self._reset(stream_id, frames.FLOW_CONTROL_ERROR if spare else frames.CANCEL)
             self._finish(stream_id, error)
 
     def _unpad(self, flags: int, payload: bytes) -> bytes | None:
@@ -382,7 +403,10 @@ class Connection(Streams):
         exchange = self.streams.get(stream_id)
         if exchange is None:
             return  # we reset that stream; the block was read for the table's sake
-        if exchange.status:
+        if exchange is GHOST:
+            if end_stream:
+                self._answered(stream_id)
+        elif exchange.status:
             # Trailers (section 8.1): nothing in them that we need, but they must end the stream.
             if end_stream:
                 self._answered(stream_id)
@@ -489,11 +513,7 @@ class Connection(Streams):
 
     def _acknowledge(self, frame: bytes) -> None:
         self._out.append(frame)
-        self._unsent_acks += 1
-        if self._unsent_acks > MAX_UNSENT_ACKS and self._paused:
-            self._fail(
-                frames.ENHANCE_YOUR_CALM, "the server asks for acknowledgements and does not read them"
-            )
+        self._count_ack()
 
     def _on_goaway_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
@@ -558,7 +578,9 @@ class Connection(Streams):
 
 def _status_of(fields: list[tuple[bytes, bytes]]) -> int:
     name, value = fields[0] if fields else (b"", b"")
-    return int(value) if name == b":status" and len(value) == 3 and value.isdigit() else 0
+    if name != b":status" or len(value) != 3 or not value.isdigit():
+        return 0
+    return int(value) if 100 <= int(value) < 600 else 0  # RFC 9110, section 15
 
 
 _HANDLERS = {

@@ -19,8 +19,8 @@ import hpack
 from ..errors import HeaderListTooLarge, ProtocolError, ResponseTooLarge
 from . import frames
 from .exchange import MAX_HEADER_LIST, Exchange
-from .headers import list_size, plain_fields
-from .streams import Limits, State, Streams
+from .headers import DEFAULT_TABLE_SIZE, list_size, plain_fields
+from .streams import GHOST, Limits, State, Streams
 
 _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
 
@@ -37,16 +37,20 @@ class ReferenceConnection(Streams):
         self._h2.local_settings = h2.settings.Settings(
             client=True,
             initial_values={
-                codes.HEADER_TABLE_SIZE: frames.DEFAULT_WINDOW // 16,
+                codes.HEADER_TABLE_SIZE: DEFAULT_TABLE_SIZE,
                 codes.ENABLE_PUSH: 0,
                 codes.INITIAL_WINDOW_SIZE: limits.max_body,
                 codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
             },
         )
+        self._h2.decoder.max_header_list_size = MAX_HEADER_LIST
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(limits.receive_window - frames.DEFAULT_WINDOW)
+        if limits.receive_window > frames.DEFAULT_WINDOW:
+            self._h2.increment_flow_control_window(limits.receive_window - frames.DEFAULT_WINDOW)
         self._uploads: dict[int, int] = {}  # how much of the body has been sent
         self._rest = b""  # of a frame that has not arrived whole
+        self._in_block = False  # a header block has begun that CONTINUATION frames go on with
+        self._ahead = b""  # what goes out before that which h2 has ready
         self._consumed = 0
         self._start = b""  # the first bytes from the peer, until they are known to be SETTINGS
 
@@ -88,7 +92,10 @@ class ReferenceConnection(Streams):
         return True
 
     def _upload(self, stream_id: int) -> None:
-        body = self.streams[stream_id].body
+        exchange = self.streams[stream_id]
+        if exchange is GHOST:
+            return
+        body = exchange.body
         while stream_id in self._uploads:
             offset = self._uploads[stream_id]
             size = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
@@ -102,14 +109,26 @@ class ReferenceConnection(Streams):
                 del self._uploads[stream_id]
 
     def _unwritten(self, stream_id: int) -> bool:
-        return stream_id >= self.written_id or stream_id in self._uploads
+        if stream_id in self._uploads:
+            return not self.streams[stream_id].status
+        return stream_id >= self.written_id
 
     def data_to_send(self) -> bytes:
         """All that is to be written now; empty when there is nothing. From here on it counts as written."""
         self.written_id = self.next_id
         if self.next_id > frames.LAST_STREAM_ID - 100_000:
             self.drain()
-        return self._h2.data_to_send()
+        if not self._paused:
+            self._unsent_acks = 0
+        data, self._ahead = self._ahead + self._h2.data_to_send(), b""
+        return data
+
+    def _discard(self) -> None:
+        raw = self._ahead + self._h2.data_to_send()
+        self._ahead = frames.PREFACE if raw.startswith(frames.PREFACE) else b""
+
+    def _withdraw(self, stream_id: int) -> bool:
+        return stream_id in self._uploads  # what h2 has written down stays written
 
     def receive(self, data: bytes, now: float) -> None:
         """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
@@ -128,38 +147,44 @@ class ReferenceConnection(Streams):
         # lets the peer finish: that frame is ours to read.
         self._rest += data
         while len(self._rest) >= frames.HEAD_SIZE and not self._ended():
-            word, _, stream_id = frames.HEAD.unpack_from(self._rest)
+            word, flags, stream_id = frames.HEAD.unpack_from(self._rest)
             size = frames.HEAD_SIZE + (word >> 8)
-            if len(self._rest) < size and word >> 8 <= frames.DEFAULT_FRAME_SIZE:
+            if word >> 8 > frames.DEFAULT_FRAME_SIZE:
+                self._fail(frames.FRAME_SIZE_ERROR, "the server sent a frame larger than we accept")
+                return
+            if len(self._rest) < size:
                 return
             frame, self._rest = self._rest[:size], self._rest[size:]
-            if word & 0xFF == frames.GOAWAY and not stream_id & frames.STREAM_MASK and word >> 8 >= 8:
+            kind = word & 0xFF
+            if kind in (frames.HEADERS, frames.CONTINUATION):
+                self._in_block = not flags & frames.END_HEADERS
+            if self._in_block:
+                self._feed(frame)
+            elif kind == frames.GOAWAY and not stream_id & frames.STREAM_MASK and word >> 8 >= 8:
                 self._on_goaway(*frames.decode_goaway(frame[frames.HEAD_SIZE :]))
                 self._uploads = {key: sent for key, sent in self._uploads.items() if key in self.streams}
-            else:
+            elif kind <= frames.CONTINUATION:  # h2 would judge ALTSVC; to us it is one of the unknown types
                 self._feed(frame)
 
     def _feed(self, frame: bytes) -> None:
         try:
             events = self._h2.receive_data(frame)
         except h2.exceptions.ProtocolError as error:
-            # h2 has put the GOAWAY into its outgoing data already.
             code = int(getattr(error, "error_code", frames.PROTOCOL_ERROR))
-            self.lost(ProtocolError(code, f"the server broke HTTP/2: {error}"))
+            self._fail(code, f"the server broke HTTP/2: {error}")
             return
         for event in events:
             if not self._ended():
                 self._on_event(event)
-
-    def _fail(self, code: int, message: str) -> None:
-        self._send_goaway(code, message.encode())
-        self.lost(ProtocolError(code, message))
 
     def _on_event(self, event: h2.events.Event) -> None:
         stream_id = getattr(event, "stream_id", None) or 0
         match event:
             case h2.events.RemoteSettingsChanged():
                 self._on_settings()
+                self._count_ack()
+            case h2.events.PingReceived():
+                self._count_ack()
             case h2.events.WindowUpdated():
                 for waiting in list(self._uploads) if not stream_id else [stream_id]:
                     self._upload(waiting)
@@ -170,8 +195,12 @@ class ReferenceConnection(Streams):
             case h2.events.StreamEnded() if stream_id in self.streams:
                 self._answered(stream_id)
             case h2.events.StreamReset() if stream_id in self.streams:
-                self._on_reset(stream_id, int(event.error_code or 0))
                 self._uploads.pop(stream_id, None)
+                if event.remote_reset:
+                    self._on_reset(stream_id, int(event.error_code or 0))
+                else:
+                    code = int(event.error_code or 0)
+                    self._finish(stream_id, ProtocolError(code, "the server broke the rules of a stream"))
             case h2.events.PingAckReceived():
                 self._ping_deadline = None
 
@@ -188,7 +217,9 @@ class ReferenceConnection(Streams):
     def _on_response(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
         exchange = self.streams[stream_id]
         status = dict(fields).get(b":status", b"")
-        if len(status) == 3 and status.isdigit():
+        if exchange is GHOST:
+            return
+        if len(status) == 3 and status.isdigit() and 100 <= int(status) < 600:
             exchange.status = int(status)
             exchange.block = fields
         else:
@@ -205,7 +236,7 @@ class ReferenceConnection(Streams):
             self._h2.increment_flow_control_window(self._consumed)
             self._consumed = 0
         exchange = self.streams.get(stream_id)
-        if exchange is None:
+        if exchange is None or exchange is GHOST:
             return
         exchange.data += event.data or b""
         if len(exchange.data) >= self.limits.max_body and event.stream_ended is None:
@@ -229,5 +260,5 @@ class ReferenceConnection(Streams):
         self._h2.ping(b"pushcore")
 
     def _send_goaway(self, code: int, debug: bytes) -> None:
-        with contextlib.suppress(h2.exceptions.ProtocolError):  # it is closed already
-            self._h2.close_connection(code, debug, last_stream_id=0)
+        # By hand: h2 reads nothing any more once it has said GOAWAY, but answers may still come.
+        self._ahead += self._h2.data_to_send() + frames.encode_goaway(0, code, debug)

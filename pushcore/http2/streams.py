@@ -25,6 +25,7 @@ from . import frames
 from .exchange import NO_FIELDS, Exchange
 from .headers import Template
 
+MAX_UNSENT_ACKS = 1000  # as nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
 MAX_REASON = 100  # characters of a peer's own words that we repeat
 
 
@@ -57,8 +58,9 @@ def _nowhere(_: Exchange) -> None:
     pass
 
 
-_GHOST = Exchange(Template(()), b"", b"", NO_FIELDS, _nowhere)
+GHOST = Exchange(Template(()), b"", b"", NO_FIELDS, _nowhere)
 """Stands in a slot whose request is over for us but not for the peer, who still counts the stream."""
+GHOST.status, GHOST.data = 1, b"-"  # as if it had both already, so that no fast branch finishes it
 
 
 class Streams:
@@ -83,10 +85,12 @@ class Streams:
         """Streams below it were handed to the transport; those from it on have surely not been processed."""
         self.error: TransportError | None = None
         """Why the connection ended or is ending."""
-        self.answered = 0
+        self.answered = False
+        """Whether any request has been answered here."""
         self.opened_at = now
         self.last_received = now
         self._paused = False
+        self._unsent_acks = 0  # what the peer made us say since the transport last had room
         self._ghosts: deque[int] = deque()
         self._reset_budget = float(limits.resets_per_second)
         self._budget_at = now
@@ -102,6 +106,22 @@ class Streams:
 
     def _send_goaway(self, code: int, debug: bytes) -> None:
         raise NotImplementedError
+
+    def _discard(self) -> None:
+        """Forget what was not handed over yet: its requests are about to be called unprocessed."""
+        raise NotImplementedError
+
+    def _withdraw(self, stream_id: int) -> bool:
+        """Keep an unwritten request from ever reaching the peer whole; False when that is not possible."""
+        raise NotImplementedError
+
+    def _count_ack(self) -> None:
+        """The peer asked for an acknowledgement; see whether it reads them, too."""
+        self._unsent_acks += 1
+        if self._unsent_acks > MAX_UNSENT_ACKS and self._paused:
+            self._fail(
+                frames.ENHANCE_YOUR_CALM, "the server asks for acknowledgements and does not read them"
+            )
 
     # --- what may be taken ----------------------------------------------------------------------------------------
 
@@ -141,7 +161,7 @@ class Streams:
 
     def _finish(self, stream_id: int, error: TransportError | None = None) -> None:
         exchange = self.streams.pop(stream_id)
-        if exchange is _GHOST:
+        if exchange is GHOST:
             self._ghosts.remove(stream_id)
             return
         exchange.error = error
@@ -163,7 +183,8 @@ class Streams:
         self._last_allowed = min(last, self._last_allowed)
         refused = GoAway(code, debug, unprocessed=True, reason=reason)
         for stream_id in [stream_id for stream_id in self.streams if stream_id > self._last_allowed]:
-            self._finish(stream_id, refused)
+            # One that has begun to answer contradicts itself, and sending it again might double it.
+            self._finish(stream_id, self.error if self.streams[stream_id].status else refused)
         self.drain()
 
     def lost(self, error: TransportError) -> None:
@@ -174,6 +195,7 @@ class Streams:
             self.error = error
         self.state = State.CLOSED
         self._update_capacity()
+        self._discard()
         reason = self.error if isinstance(self.error, GoAway) else error
         unsent = ConnectionLost(f"{reason}; this request had not been written")
         unsent.unprocessed = True
@@ -186,8 +208,13 @@ class Streams:
     def close(self, code: int = frames.NO_ERROR, debug: bytes = b"") -> None:
         """Say GOAWAY and end; whatever is still open ends as `lost` says."""
         if self.state is not State.CLOSED:
-            self._send_goaway(code, debug)
             self.lost(ConnectionLost("the connection was closed by us"))
+            self._send_goaway(code, debug)
+
+    def _fail(self, code: int, message: str) -> None:
+        """The peer broke the protocol: end, and say so in GOAWAY (RFC 9113, section 5.4.1)."""
+        self.lost(ProtocolError(code, message))
+        self._send_goaway(code, message.encode())
 
     def cancel(self, exchange: Exchange) -> None:
         """Nobody waits for this exchange any more: reset its stream, free its slot, call no sink."""
@@ -201,7 +228,7 @@ class Streams:
             del self.streams[stream_id]
             self._send_reset(stream_id, frames.CANCEL)
         else:
-            self.streams[stream_id] = _GHOST
+            self.streams[stream_id] = GHOST
             self._ghosts.append(stream_id)
 
     # --- time -----------------------------------------------------------------------------------------------------
@@ -235,7 +262,7 @@ class Streams:
             self._reset_budget = 0.0
         for stream_id in expired:
             exchange = self.streams[stream_id]
-            unwritten = self._unwritten(stream_id)
+            unwritten = self._unwritten(stream_id) and self._withdraw(stream_id)
             exchange.error = ResponseTimeout(
                 "the request was not written in time" if unwritten else "no answer in time",
                 unprocessed=unwritten,
@@ -248,10 +275,7 @@ class Streams:
         timeout = self.limits.timeout
         if self.state is State.WAITING:
             if now - self.opened_at >= timeout:
-                self._send_goaway(frames.SETTINGS_TIMEOUT, b"")
-                self.lost(
-                    ProtocolError(frames.SETTINGS_TIMEOUT, "the server sent no SETTINGS within the timeout")
-                )
+                self._fail(frames.SETTINGS_TIMEOUT, "the server sent no SETTINGS within the timeout")
         elif self._ping_deadline is not None:
             if silence < timeout / 2:
                 self._ping_deadline = None

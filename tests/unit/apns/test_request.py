@@ -99,13 +99,29 @@ def test_size_limits_to_the_byte(name: str) -> None:
 
 @pytest.mark.parametrize(
     "token",
-    ["", "xyz", "ab/cd", "ab\r\ncd", "ab\x00", "ä", "a b", None, 7, b"ab", "0x12", "a" * (MAX_TOKEN + 1)],
+    [
+        "",
+        "xyz",
+        "ab/cd",
+        "ab\r\ncd",
+        "ab\x00",
+        "ä",
+        "a b",
+        None,
+        7,
+        b"ab",
+        "0x12",
+        "a" * (MAX_TOKEN + 2),
+        "abc",
+        "ab cd",
+        " abcd ",
+    ],
 )
 def test_bad_tokens(token: Any) -> None:
     assert refused(Notification(token, PAYLOAD)).verdict is Verdict.INVALID
 
 
-@pytest.mark.parametrize("length", [1, 2, 63, 64, 100, 200, MAX_TOKEN])
+@pytest.mark.parametrize("length", [2, 4, 62, 64, 100, 200, MAX_TOKEN])
 def test_tokens_of_any_length(length: int) -> None:
     token = ("0123456789abcdefABCDEF" * 30)[:length]
     assert built(Notification(token, PAYLOAD))[0][":path"] == f"/3/device/{token}"

@@ -1,0 +1,8 @@
+"""`python -m pushcore`, the same as the command `pushcore`."""
+
+import sys
+
+from .cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""The audience file: CSV or NDJSON, read row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import select
+import stat
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import IO, Any, Final, cast
+
+import orjson
+
+from .csv_rows import csv_rows
+from .problems import BadInput, explain, printable, shown
+
+BLOCK: Final = 128 * 1024
+"""Bytes read from the file at a time."""
+LINES: Final = 64 * 1024
+"""Characters of CSV that are parsed at a time."""
+_BOM: Final = b"\xef\xbb\xbf"
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+OnBad = Callable[[int, str, str], None]
+"""Takes what is wrong with a row: its number, its token as far as it is known, and the reason."""
+
+
+class _Blocks(io.RawIOBase):
+    """The file's bytes on their way into a buffer; sees what would cost too much to look for in each row."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file = file
+        self._name = name
+        self.position = 0
+        """Bytes read."""
+        self.has_nul = False
+        """Whether a NUL has been read."""
+        self.before_waiting: Callable[[], None] | None = None
+        """Called before a read that has to wait for somebody to write."""
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readinto(self, buffer: Any) -> int:
+        if self.before_waiting is not None and not select.select([self._file], [], [], 0)[0]:
+            self.before_waiting()
+        try:
+            data = os.read(self._file.fileno(), len(buffer))
+        except OSError as error:
+            error.filename = self._name
+            raise
+        buffer[: len(data)] = data
+        self.position += len(data)
+        if b"\0" in data:
+            self.has_nul = True
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Audience:
+    """An opened audience, of which only the beginning has been read. Close it, or use it as a context manager.
+
+    `name`: the path, for messages. `columns`: the names in the header row of a CSV, None for NDJSON. `size`: bytes,
+    None when it is a pipe or the like.
+
+    Raises:
+        BadInput: it cannot be read, is empty, or is a CSV without a column "token".
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = "the standard input" if path == "-" else printable(path)
+        try:
+            file = open(0, "rb", buffering=0, closefd=False) if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise BadInput(f"{self.name} cannot be read ({explain(error)}); expected an audience") from None
+        self._blocks = _Blocks(cast(IO[bytes], file), self.name)
+        self._buffer = io.BufferedReader(self._blocks, BLOCK)
+        try:
+            status = os.fstat(file.fileno())
+            self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+            self._open(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: str) -> None:
+        try:
+            head = self._buffer.peek(len(_BOM))
+        except OSError as error:
+            raise BadInput(f"{self.name} cannot be read ({explain(error)})") from None
+        if head.startswith(_UTF16):
+            raise BadInput(f"{self.name} is in UTF-16; expected UTF-8")
+        if head.startswith(_BOM):
+            self._buffer.read(len(_BOM))
+            head = head[len(_BOM) :]
+        if not head:
+            raise BadInput(f"{self.name} is empty; expected a header row with a column token, or NDJSON")
+        ndjson = path.lower().endswith((".ndjson", ".jsonl"))
+        if not ndjson and not path.lower().endswith(".csv"):
+            ndjson = head.lstrip().startswith(b"{")
+        self.columns = None if ndjson else self._read_header()
+
+    def _read_header(self) -> list[str]:
+        # Bytes that are no UTF-8 come through as half surrogate pairs, which no check of a push lets pass.
+        self._lines = io.TextIOWrapper(self._buffer, "utf-8", errors="surrogateescape", newline="")
+        reader = csv.reader(self._lines, strict=True)
+        header: list[str] = []
+        try:
+            while not header:
+                header = next(reader)
+        except StopIteration:
+            raise BadInput(f"{self.name} has no header row; expected one with a column token") from None
+        except csv.Error as error:
+            raise BadInput(f"{self.name} is not CSV ({error} in the header row)") from None
+        columns = [name.strip() for name in header]
+        if "token" not in columns:
+            found = ", ".join(columns)
+            hint = "; separate columns with commas" if len(columns) == 1 and set(";\t|") & set(found) else ""
+            raise BadInput(
+                f"{self.name} has no column token in its header row; found {shown(found)}{hint}, expected token"
+            )
+        return columns
+
+    def index(self, column: str) -> int:
+        """Where a column of a CSV stands.
+
+        Raises:
+            BadInput: there are two of that name.
+        """
+        assert self.columns is not None
+        if self.columns.count(column) > 1:
+            raise BadInput(f"{self.name} has two columns {shown(column)}; expected one")
+        return self.columns.index(column)
+
+    @property
+    def position(self) -> int:
+        """Bytes read so far."""
+        return self._blocks.position
+
+    def before_waiting(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, in the reading thread, before a read that has to wait."""
+        self._blocks.before_waiting = callback
+
+    def records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
+        """Each data row with its number, from 1 on: a list of strings (CSV) or a dict (NDJSON).
+
+        Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Raises `OSError`.
+        """
+        return self._csv_records(on_bad) if self.columns is not None else self._json_records(on_bad)
+
+    def _csv_records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
+        assert self.columns is not None
+        width, token_at = len(self.columns), self.columns.index("token")
+        blocks, lines, number = self._blocks, self._lines, 0
+
+        def on_bad_line(problem: str) -> None:
+            nonlocal number
+            number += 1
+            on_bad(number, "", f"the row is not CSV: {problem}")
+
+        # Out of a pipe single lines, for who waits for more of them keeps a push waiting.
+        read_lines = partial(lines.readlines, LINES if self.size is not None else 1)
+        for values in csv_rows(read_lines, on_bad_line):
+            if len(values) != width or blocks.has_nul:
+                if not values:
+                    continue
+                reason = _complaint(values, width)
+                if reason:
+                    number += 1
+                    on_bad(number, values[token_at] if token_at < len(values) else "", reason)
+                    continue
+            number += 1
+            yield number, values
+
+    def _json_records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
+        loads, number = orjson.loads, 0
+        for line in self._buffer:
+            try:
+                values = loads(line)
+            except orjson.JSONDecodeError as error:
+                if not line.strip():
+                    continue
+                number += 1
+                on_bad(number, "", f"the line is not JSON: {error.msg}")
+                continue
+            number += 1
+            if type(values) is dict:
+                yield number, values
+            else:
+                on_bad(number, "", "the line is not a JSON object")
+
+    def same_file(self, path: str) -> bool:
+        """Whether `path` is this audience."""
+        if self.size is None:
+            return False
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(self._blocks.fileno()))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the file."""
+        self._blocks.close()
+
+    def __enter__(self) -> Audience:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _complaint(values: list[str], width: int) -> str | None:
+    if len(values) != width:
+        columns = "column" if len(values) == 1 else "columns"
+        return f"the row has {len(values)} {columns}, expected {width}"
+    if any("\0" in value for value in values):
+        return "the row holds a NUL character"
+    return None

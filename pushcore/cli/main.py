@@ -1,0 +1,64 @@
+"""`pushcore`: the group of commands, and how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+import pushcore
+
+from ..errors import ConfigurationError
+from .demo import demo
+from .problems import BAD_INPUT, INCOMPLETE, BadInput, explain, printable
+from .send import send
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="`pushcore COMMAND --help` says more, with an example.",
+)
+@click.version_option(pushcore.__version__, prog_name="pushcore")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Send push notifications over HTTP/2, straight to APNs."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(BAD_INPUT)
+
+
+cli.add_command(send)
+cli.add_command(demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status. Whatever goes wrong is one sentence on the standard error."""
+    try:
+        status = cli.main(args=arguments, prog_name="pushcore", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except (BadInput, ConfigurationError) as error:
+        return _complain(str(error), BAD_INPUT)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "pushcore"
+        return _complain(f"{error.format_message()} (see {where} --help)", BAD_INPUT)
+    except click.ClickException as error:
+        return _complain(error.format_message(), BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", INCOMPLETE)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not try to flush it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INCOMPLETE
+    except OSError as error:
+        return _complain(f"{error.filename or 'the system'}: {explain(error)}", INCOMPLETE)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return _complain(f"internal failure, please report it: {text}", INCOMPLETE)
+
+
+def _complain(text: str, status: int) -> int:
+    click.echo(f"pushcore: {printable(' '.join(text.split()), 1000)}", err=True)
+    return status

@@ -1,0 +1,55 @@
+"""What goes wrong on the command line, and text of other people's on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+OK, INCOMPLETE, BAD_INPUT, STOPPED = 0, 1, 2, 3
+"""Exit statuses: every row has a result; some have none; usage or bad input; stopped by configuration."""
+
+MAX_SHOWN: Final = 160
+"""Characters of a value or a name out of a file that are shown."""
+
+
+class BadInput(Exception):
+    """What the user must change, in one sentence that names the file; nothing has been sent."""
+
+
+class BadRow(Exception):
+    """Why one row of an audience cannot become a push, in a few words; the others can."""
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    """`text` for a terminal: control characters and what does not print are escaped, the end cut off at `limit`."""
+    if limit is not None and len(text) > limit:
+        text = text[:limit] + "…"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def shown(value: object) -> str:
+    """A value out of a file, between quotes and short."""
+    return f"'{printable(str(value), 40)}'"
+
+
+def explain(error: OSError) -> str:
+    """The operating system's words, without file name and number."""
+    return error.strerror or type(error).__name__
+
+
+def read_small(path: str, what: str, limit: int) -> bytes:
+    """A file that is small when it is what it should be. `what` says what was expected, for the message.
+
+    Raises:
+        BadInput: it cannot be read, or is larger than `limit` bytes.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({explain(error)}); expected {what}") from None
+    if len(data) > limit:
+        raise BadInput(f"{path} has more than {limit} bytes; expected {what}")
+    return data

@@ -1,0 +1,35 @@
+"""RFC 9113, section 6.3: PRIORITY is deprecated, and still has a size and a stream."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import http2 as h
+from tests.support.http2 import Dial, Wire
+
+
+def test_it_is_ignored(dial: Dial, wire: Wire) -> None:
+    client = dial()
+    exchange = client.request()
+    client.feed(h.frame(h.PRIORITY, 0, 1, bytes(4) + b"\xff"), wire.answer(1))
+    assert exchange.status == 200
+
+
+@pytest.mark.parametrize("length", [0, 4, 6, 100])
+def test_another_size(dial: Dial, wire: Wire, length: int) -> None:
+    """A length other than 5 octets MUST be treated as a stream error of type FRAME_SIZE_ERROR (h2: connection)."""
+    client = dial()
+    exchange = client.request()
+    client.sent()
+    client.feed(h.frame(h.PRIORITY, 0, 1, bytes(length)))
+    client.check_stream_error(exchange, h.FRAME_SIZE_ERROR, reference_closes=h.FRAME_SIZE_ERROR)
+
+
+def test_we_send_none(dial: Dial) -> None:
+    """Nor the priority fields of HEADERS."""
+    client = dial()
+    for _ in range(5):
+        client.request()
+    for one in client.sent():
+        assert type(one).__name__ != "PriorityFrame"
+        assert "PRIORITY" not in one.flags

@@ -1,0 +1,231 @@
+"""Reading an audience, and its rows as pushes."""
+
+from __future__ import annotations
+
+import os
+import re
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushcore.cli.audience import Audience
+from pushcore.cli.problems import BadInput
+from pushcore.cli.rows import Defaults, Row, Rows
+from pushcore.cli.template import Template
+
+CONSTANT = Template.from_json(b'{"aps":{"alert":"Hi"}}', "payload.json")
+Bad = tuple[int, str, str]
+
+
+def written(tmp_path: Path, content: str | bytes, name: str = "devices.csv") -> str:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def records(path: str) -> tuple[list[Any], list[Bad]]:
+    bad: list[Bad] = []
+    with Audience(path) as audience:
+        return list(audience.records(lambda *each: bad.append(each))), bad
+
+
+def pushes(
+    path: str, template: Template = CONSTANT, defaults: Defaults | None = None
+) -> tuple[list[Row], list[Bad]]:
+    bad: list[Bad] = []
+    with Audience(path) as audience:
+        found = Rows(audience, template, defaults or Defaults(), lambda *each: bad.append(each))
+        return list(found), bad
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_csv(tmp_path: Path, bom: bytes, end: bytes) -> None:
+    content = bom + end.join(
+        [b"name , token", b'"Ada, ""A""",aa', b"", "Дима\u2028x,bb".encode(), b'"two\nlines",cc']
+    )
+    found, bad = records(written(tmp_path, content))
+    assert found == [(1, ['Ada, "A"', "aa"]), (2, ["Дима\u2028x", "bb"]), (3, ["two\nlines", "cc"])]
+    assert bad == []
+
+
+def test_bad_rows_of_a_csv_do_not_stop_it(tmp_path: Path) -> None:
+    content = b'token,name\naa,1\nbb\ncc,2,3\ndd,"x"y\nee,\0\nff,\xff\n,7\ngg,"open\nhh,1\n'
+    found, bad = pushes(written(tmp_path, content))
+    assert [(row.row, row.token) for row in found] == [(1, "aa"), (6, "ff"), (9, "hh")]
+    assert [(number, token) for number, token, _ in bad] == [
+        (2, "bb"),
+        (3, "cc"),
+        (4, ""),
+        (5, "ee"),
+        (7, ""),
+        (8, ""),
+    ]
+    reasons = [reason for _, _, reason in bad]
+    assert reasons[0] == "the row has 1 column, expected 2"
+    assert reasons[1] == "the row has 3 columns, expected 2"
+    assert reasons[2].startswith("the row is not CSV: ',' expected after '\"'")
+    assert reasons[3] == "the row holds a NUL character"
+    assert reasons[4] == "the row has no token"
+    assert reasons[5] == "the row is not CSV: a quote opens and does not close, or only far away"
+
+
+@pytest.mark.parametrize("rows", [1, 10, 5_000, 20_000])
+def test_a_quote_that_does_not_close_costs_one_row(tmp_path: Path, rows: int) -> None:
+    rest = [f"{number:04x},x" for number in range(rows)]
+    found, bad = records(written(tmp_path, "\n".join(["token,name", 'aa,"two\nlines"', 'bb,"open', *rest])))
+    assert found[0] == (1, ["aa", "two\nlines"])
+    assert [values for _, values in found[1:]] == [line.split(",") for line in rest]
+    assert [number for number, _ in found[1:]] == list(range(3, rows + 3))
+    assert bad == [(2, "", "the row is not CSV: a quote opens and does not close, or only far away")]
+
+
+def test_rows_of_many_lines_are_read_whole(tmp_path: Path) -> None:
+    long = "line\n" * 3000
+    lines = [f'aa,"{long}{number}"' for number in range(20)]
+    found, bad = records(written(tmp_path, "\r\n".join(["token,name", *lines])))
+    assert [values for _, values in found] == [["aa", f"{long}{number}"] for number in range(20)]
+    assert bad == []
+
+
+@pytest.mark.parametrize("name", ["d.ndjson", "d.jsonl", "d.txt", "d"])
+def test_ndjson(tmp_path: Path, name: str) -> None:
+    lines = [
+        '{"token":"aa","n":1}',
+        "",
+        '{"token":"bb"',
+        "[1]",
+        '{"n":1}',
+        '{"token":5}',
+        '{"token":"\\u0000"}',
+        "nul\0",
+    ]
+    found, bad = pushes(
+        written(tmp_path, b"\xef\xbb\xbf" + "\n".join(lines).encode() + b'\n{"token":"\xff"}', name)
+    )
+    assert [(row.row, row.token) for row in found] == [(1, "aa"), (6, "\0")]
+    assert [number for number, _, _ in bad] == [2, 3, 4, 5, 7, 8]
+    assert bad[0][2].startswith("the line is not JSON")
+    assert [reason for _, _, reason in bad[1:4]] == [
+        "the line is not a JSON object",
+        "the row has no token",
+        "the row has no token",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is empty; expected a header row with a column token"),
+        (b"\n\n", "has no header row"),
+        (b"Token,name\naa,x\n", "has no column token in its header row; found 'Token, name', expected token"),
+        (b"token;name\naa;x\n", "separate columns with commas"),
+        (b"a\x1b[31m\n", r"found 'a\x1b[31m'"),
+        (b"token,token\naa,x\n", "has two columns 'token'"),
+        (b'"token', "is not CSV"),
+        ("token\naa\n".encode("utf-16"), "is in UTF-16; expected UTF-8"),
+    ],
+)
+def test_what_is_no_audience(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(BadInput) as caught:
+        pushes(path)
+    assert str(caught.value).startswith(path)
+    assert complaint in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=re.escape(f"{tmp_path}/no cannot be read (No such file or directory)")
+    ):
+        Audience(f"{tmp_path}/no")
+    with pytest.raises(BadInput, match="cannot be read \\(Is a directory\\)"):
+        Audience(str(tmp_path))
+
+
+def test_options_and_columns(tmp_path: Path) -> None:
+    content = (
+        "token,topic,push_type,priority,expiration,collapse_id,apns_id\n"
+        "aa,,,,,,\n"
+        "bb,com.example.two,background,5,0,score,01234567-89ab-4cde-8f01-23456789abcd\n"
+        "cc,,,high,,,\n"
+    )
+    defaults = Defaults("voip", 10, 7, "id")
+    (one, two), bad = pushes(written(tmp_path, content), defaults=defaults)
+    assert (one.topic, one.push_type, one.priority, one.expiration, one.collapse_id) == (
+        None,
+        "voip",
+        10,
+        7,
+        "id",
+    )
+    assert one.payload is CONSTANT.constant
+    assert (two.topic, two.push_type, two.priority, two.expiration) == ("com.example.two", "background", 5, 0)
+    assert (two.collapse_id, two.apns_id) == ("score", "01234567-89ab-4cde-8f01-23456789abcd")
+    assert bad == [(3, "cc", "priority: 'high' is not a whole number")]
+
+
+def test_keys_of_ndjson_are_options_too(tmp_path: Path) -> None:
+    lines = [
+        '{"token":"aa","priority":5,"expiration":"9","topic":"com.example.two","collapse_id":null}',
+        '{"token":"bb","priority":5.5}',
+        '{"token":"cc","priority":true}',
+        '{"token":"dd","topic":["x"]}',
+    ]
+    (one,), bad = pushes(written(tmp_path, "\n".join(lines), "d.ndjson"))
+    assert (one.priority, one.expiration, one.topic, one.collapse_id) == (5, 9, "com.example.two", None)
+    assert [number for number, _, _ in bad] == [2, 3, 4]
+
+
+def test_every_row_has_an_id_of_its_own(tmp_path: Path) -> None:
+    rows, _ = pushes(written(tmp_path, "token\n" + "aa\n" * 300))
+    ids = {str(row.apns_id) for row in rows}
+    assert len(ids) == 300
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}", each) for each in ids
+    )
+    again, _ = pushes(written(tmp_path, "token\naa\n"))
+    assert again[0].apns_id not in ids
+
+
+def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path) -> None:
+    template = Template.from_json(b'{"a":"{{nmae}}"}', "payload.json")
+    with pytest.raises(BadInput) as caught:
+        pushes(written(tmp_path, "token,name\naa,x\n"), template)
+    assert "the placeholder '{{nmae}}' names no column of" in str(caught.value)
+    assert "expected one of 'token, name'" in str(caught.value)
+
+
+def test_a_missing_key_makes_that_row_bad(tmp_path: Path) -> None:
+    template = Template.from_json(b'{"a":"{{name}}"}', "payload.json")
+    found, bad = pushes(
+        written(tmp_path, '{"token":"aa"}\n{"token":"bb","name":"x"}\n', "d.ndjson"), template
+    )
+    assert [row.row for row in found] == [2]
+    assert bad == [(1, "aa", "there is no key 'name'")]
+
+
+def test_it_ends_when_it_is_stopped(tmp_path: Path) -> None:
+    with Audience(written(tmp_path, "token\n" + "aa\n" * 10)) as audience:
+        rows = Rows(audience, CONSTANT, Defaults(), lambda *bad: None)
+        taken = []
+        for row in rows:
+            taken.append(row.row)
+            if row.row == 3:
+                rows.stop()
+        assert taken == [1, 2, 3]
+        assert rows.taken == 3
+
+
+def test_memory_does_not_grow_with_the_audience(tmp_path: Path) -> None:
+    path = written(tmp_path, "token,name\n" + f"{'a' * 64},x\n" * 50_000)
+    tracemalloc.start()
+    try:
+        with Audience(path) as audience:
+            for _ in Rows(audience, CONSTANT, Defaults(), lambda *bad: None):
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000 < os.path.getsize(path)
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,170 @@
+"""Whatever is wrong with the input is one sentence that names the file, and exit status 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pushcore.cli.main import main
+
+Arguments = dict[str, str | None]
+Place = tuple[Path, Arguments]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A directory with good input, and the arguments of a `send` that uses it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (tmp_path / "key.p8").write_bytes(pem)
+    (tmp_path / "devices.csv").write_text("token,name\naa,Ada\n")
+    (tmp_path / "payload.json").write_text('{"aps":{"alert":"Hi {{name}}"}}')
+    return tmp_path, {
+        "--apns-key": str(tmp_path / "key.p8"),
+        "--key-id": "ABC123DEFG",
+        "--team-id": "TEAM123456",
+        "--topic": "com.example.app",
+        "--apns-url": "https://127.0.0.1:1",
+        "--audience": str(tmp_path / "devices.csv"),
+        "--payload": str(tmp_path / "payload.json"),
+        "--results": str(tmp_path / "results.csv"),
+    }
+
+
+def complaint(capsys: pytest.CaptureFixture[str], arguments: Arguments) -> str:
+    """The one sentence on the standard error."""
+    words = [word for option, value in arguments.items() if value is not None for word in (option, value)]
+    assert main(["send", *words]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err.startswith("pushcore: ")
+    assert found.err.count("\n") == 1
+    assert "Traceback" not in found.err
+    return found.err
+
+
+def write(content: bytes | str) -> Callable[[Path], None]:
+    def action(path: Path) -> None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("option", "change", "expected"),
+    [
+        ("--apns-key", Path.unlink, "key.p8 cannot be read (No such file or directory); expected the .p8"),
+        ("--apns-key", write("no key"), "key.p8"),
+        ("--apns-key", write(b"\xff\x00"), "expected the .p8"),
+        ("--payload", Path.unlink, "payload.json cannot be read"),
+        ("--payload", write("[1]"), "payload.json is not a JSON object; expected a JSON object such as"),
+        ("--payload", write("{"), "payload.json is not JSON"),
+        ("--payload", write(b"{}" + b" " * 1_100_000), "payload.json has more than 1048576 bytes"),
+        ("--payload", write('{"a":"{{nmae}}"}'), "names no column of"),
+        ("--audience", Path.unlink, "devices.csv cannot be read"),
+        ("--audience", write(""), "devices.csv is empty; expected a header row with a column token"),
+        ("--audience", write("device\naa\n"), "devices.csv has no column token"),
+    ],
+)
+def test_files(
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    change: Callable[[Path], None],
+    expected: str,
+) -> None:
+    directory, arguments = place
+    path = arguments[option]
+    assert path is not None
+    change(Path(path))
+    said = complaint(capsys, arguments)
+    assert expected in said
+    assert str(directory) in said
+    assert not (directory / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"--audience": None}, "Missing option '--audience'"),
+        ({"--topic": None}, "--topic is missing"),
+        ({"--key-id": None}, "--key-id is missing"),
+        ({"--key-id": "short"}, "key_id"),
+        ({"--apns-key": None}, "either --apns-key FILE or --apns-cert FILE"),
+        ({"--apns-cert": "x.pem"}, "either --apns-key FILE or --apns-cert FILE"),
+        ({"--environment": "sandbox"}, "exclude each other"),
+        ({"--environment": "test"}, "'production', 'sandbox'"),
+        ({"--apns-url": "http://127.0.0.1"}, "url must look like"),
+        ({"--ca-file": "/nonexistent/ca.pem"}, "/nonexistent/ca.pem cannot be read"),
+        ({"--topic": "a b"}, "topic must be a bundle id"),
+        ({"--priority": "7"}, "the priority of alert is 1 or 5 or 10"),
+        ({"--push-type": "background", "--priority": "10"}, "the priority of background is 5"),
+        ({"--collapse-id": "x" * 65}, "collapse_id"),
+        ({"--expiration": "-5"}, "expiration"),
+        ({"--timeout": "0"}, "--timeout"),
+        ({"--max-connections": "0"}, "--max-connections"),
+        ({"--apns-cert-password-file": "x"}, "belong to --apns-cert"),
+        ({"--results": "/nonexistent/results.csv"}, "/nonexistent/results.csv cannot be written"),
+        ({"--nonsense": "1"}, "No such option"),
+    ],
+)
+def test_options(place: Place, capsys: pytest.CaptureFixture[str], changes: Arguments, expected: str) -> None:
+    assert expected in complaint(capsys, {**place[1], **changes})
+
+
+@pytest.mark.parametrize("victim", ["--audience", "--payload", "--apns-key"])
+def test_results_never_replace_an_input(
+    place: Place, capsys: pytest.CaptureFixture[str], victim: str
+) -> None:
+    path = place[1][victim]
+    assert path is not None
+    before = Path(path).read_bytes()
+    assert "expected another file for the results" in complaint(capsys, {**place[1], "--results": path})
+    assert Path(path).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, "cert.pem cannot be read"),
+        ({"cert.pem": b"junk"}, "cert.pem is neither PEM nor PKCS#12"),
+        ({"cert.pem": b"junk", "password": b"\n"}, "password is empty"),
+    ],
+)
+def test_certificates(
+    place: Place, capsys: pytest.CaptureFixture[str], files: dict[str, bytes], expected: str
+) -> None:
+    directory, arguments = place
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    password = str(directory / "password") if "password" in files else None
+    changes = {"--apns-key": None, "--key-id": None, "--team-id": None}
+    certificate = {"--apns-cert": str(directory / "cert.pem"), "--apns-cert-password-file": password}
+    assert expected in complaint(capsys, {**arguments, **changes, **certificate})
+
+
+def test_names_of_files_are_escaped(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    said = complaint(capsys, {**place[1], "--audience": "no\x1b[31m\nsuch.csv"})
+    assert "\x1b" not in said
+
+
+def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "send" in capsys.readouterr().err
+    assert main(["--version"]) == 0
+    assert main(["send", "--help"]) == 0
+    assert "Exit status:" in capsys.readouterr().out
+
+
+def test_the_demo_names_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["demo"]) == 2
+    assert 'pip install "pushcore[fakeservers]"' in capsys.readouterr().err

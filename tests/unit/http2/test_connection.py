@@ -1,0 +1,283 @@
+"""Our own codec: every state of a stream with every input, by a table; and what one request costs.
+
+The protocol's rules are tested with both engines in `tests/protocol`.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+import pytest
+
+from pushcore.errors import ProtocolError, StreamReset
+from pushcore.http2.connection import Connection
+from pushcore.http2.exchange import Exchange
+from pushcore.http2.streams import Limits, State
+from tests.support import http2 as h
+from tests.support.http2 import DELIVERIES, Client
+
+SITUATIONS = ("idle", "open", "begun", "upload", "ghost", "cancelled", "reset", "ended")
+
+# .  nothing happens to anything            F  the exchange is finished, complete
+# E  stream error: finished, RST_STREAM     X  finished: the peer has reset it
+# R  refused: may be sent again             G  the ghost's slot is free
+# P  connection error PROTOCOL_ERROR        S  connection error STREAM_CLOSED
+TABLE: dict[str, tuple[bytes, str]] = {
+    #                  frame                                             idle open begun upload ghost cancelled reset ended
+    "headers": (h.frame(h.HEADERS, 0x4, 1, b"\x88"), "P.E..." + "SS"),
+    "headers, end": (h.frame(h.HEADERS, 0x5, 1, b"\x88"), "PFFFG." + "SS"),
+    "headers, interim": (h.frame(h.HEADERS, 0x4, 1, b"\x48\x03103"), "P.E..." + "SS"),
+    "headers, no status": (h.frame(h.HEADERS, 0x4, 1, b"\x5f\x01x"), "PEEE.." + "SS"),
+    "data": (h.data(1, b"x", 0), "PE.E.." + "SS"),
+    "data, end": (h.data(1, b"x"), "PEFEG." + "SS"),
+    "data, empty": (h.data(1, b"", 0), "PE.E.." + "SS"),
+    "data, padded": (h.data(1, b"\x01x\x00", 0x8 | 0x1), "PEFEG." + "SS"),
+    "reset": (h.rst_stream(1, h.CANCEL), "PXXXG..."),
+    "reset, refused": (h.rst_stream(1, h.REFUSED_STREAM), "PRXRG..."),
+    "window": (h.window_update(1, 1), "P......."),
+    "window, zero": (h.window_update(1, 0), "PEEEG..."),
+    "window, overflow": (h.window_update(1, 0x7FFF_FFFF), "PEE.G..."),
+    "priority": (h.frame(h.PRIORITY, 0, 1, bytes(5)), "........"),
+    "priority, short": (h.frame(h.PRIORITY, 0, 1, bytes(4)), ".EEEG..."),
+    "continuation": (h.frame(h.CONTINUATION, 0x4, 1, b"\x88"), "P" * 8),
+    "push promise": (h.frame(h.PUSH_PROMISE, 0x4, 1, bytes(4)), "P" * 8),
+    "settings": (h.frame(h.SETTINGS, 0, 1), "P" * 8),
+    "ping": (h.frame(h.PING, 0, 1, bytes(8)), "P" * 8),
+    "goaway": (h.frame(h.GOAWAY, 0, 1, bytes(8)), "P" * 8),
+    "unknown": (h.frame(0xBB, 0xFF, 1, b"x"), "........"),
+}
+
+
+def prepare(client: Client, situation: str) -> Exchange | None:
+    """Bring stream 1 there. All other ids stay idle."""
+    if situation == "idle":
+        return None
+    exchange = client.request(b"12345" if situation == "upload" else b"1")
+    client.sent()
+    match situation:
+        case "begun":
+            client.feed(h.frame(h.HEADERS, 0x4, 1, b"\x88"))
+        case "ghost":
+            client.connection._reset_budget = 0
+            client.connection.cancel(exchange)
+        case "cancelled":
+            client.connection.cancel(exchange)
+        case "reset":
+            client.feed(h.rst_stream(1, h.INTERNAL_ERROR))
+        case "ended":
+            client.feed(h.frame(h.HEADERS, 0x5, 1, b"\x88"))
+    client.sent()
+    client.finished.clear()
+    client.opened.clear() if situation in ("reset", "ended") else None
+    return exchange
+
+
+def codec(client: Client) -> Connection:
+    assert isinstance(client.connection, Connection)
+    return client.connection
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize(
+    "state", [State.WAITING, State.OPEN, State.DRAINING, State.CLOSED], ids=lambda state: state.name
+)
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("event", TABLE)
+def test_every_state_and_every_input(event: str, situation: str, state: State, delivery: str) -> None:
+    raw, row = TABLE[event]
+    outcome = row[SITUATIONS.index(situation)]
+    client = Client("fast", delivery)
+    client.sent()
+    if state is State.WAITING:
+        if situation != "idle":
+            return  # there are no streams yet
+        client.feed(raw)
+        client.check_broken(h.PROTOCOL_ERROR)
+        return
+    client.feed(h.settings((h.INITIAL_WINDOW, 3)))
+    connection = codec(client)
+    connection._first_block = (
+        False  # as after the first answer of an obedient peer, so that the fast branch is taken
+    )
+    connection._update_fast()
+    exchange = prepare(client, situation)
+    if state is State.DRAINING:
+        client.feed(h.goaway(0x7FFF_FFFF))
+    if state is State.CLOSED:
+        client.connection.close()
+        client.collect()
+        client.sent()
+        ended = len(client.finished), len(client.refused)
+        client.feed(raw)
+        assert (len(client.finished), len(client.refused)) == ended
+        assert client.sent() == []
+        return
+    before = client.open_ids()
+    client.feed(raw)
+    if outcome in "PS":
+        live = situation in ("open", "begun", "upload")
+        assert len(client.finished + client.refused) == live
+        client.check_broken(h.PROTOCOL_ERROR if outcome == "P" else h.STREAM_CLOSED)
+        return
+    assert client.state is state
+    resets = [(one.stream_id, one.error_code) for one in h.only(client.sent(), "RST_STREAM")]
+    assert client.refused == ([exchange] if outcome == "R" else [])
+    assert client.finished == ([exchange] if outcome in "FEX" else [])
+    assert client.open_ids() == (before if outcome == "." else [])
+    if outcome == ".":
+        assert resets == []
+    if exchange is None or outcome == ".":
+        return
+    match outcome:
+        case "F":
+            assert exchange.error is None
+            assert resets == ([(1, h.NO_ERROR)] if situation == "upload" else [])
+        case "E":
+            assert isinstance(exchange.error, ProtocolError)
+            assert resets == [(1, exchange.error.code)]
+        case "X" | "R":
+            assert isinstance(exchange.error, StreamReset)
+            assert resets == []
+        case "G":
+            assert client.connection.idle
+    client.tick(client.now)
+    if state is State.OPEN:
+        number = client.request(b"").stream_id
+        client.feed(h.frame(h.HEADERS, 0x5, number, b"\x88"))
+        assert client.finished[-1].status == 200
+
+
+@pytest.mark.parametrize("number", [0, 2, 0x7FFF_FFFE])
+@pytest.mark.parametrize("event", [name for name, (_, row) in TABLE.items() if row[0] == "P"])
+def test_the_same_on_streams_of_the_server(event: str, number: int) -> None:
+    raw = bytearray(TABLE[event][0])
+    if (not number and raw[3] in (h.SETTINGS, h.PING, h.GOAWAY)) or (not number and "window" in event):
+        return
+    raw[5:9] = number.to_bytes(4, "big")
+    client = Client()
+    client.sent()
+    client.feed(h.settings())
+    client.request()
+    client.sent()
+    client.feed(bytes(raw))
+    client.check_broken(h.PROTOCOL_ERROR)
+
+
+# --- the fast branch and the slow one say the same ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize("body", [None, b"", b"{}", b"x" * 16_384])
+@pytest.mark.parametrize("status", [0x88, 0x8C, 0x8E])
+def test_fast_and_slow(delivery: str, body: bytes | None, status: int) -> None:
+    seen = []
+    for fast in (True, False):
+        client = Client("fast", delivery)
+        client.feed(h.settings())
+        connection = codec(client)
+        connection._first_block = False
+        connection._update_fast()
+        if not fast:
+            connection._uploads[99] = None  # type: ignore[assignment]
+            connection._update_fast()
+        exchange = client.request()
+        block = bytes((status,)) + b"\x0f\x2f\x03abc"
+        if body is None:
+            client.feed(h.frame(h.HEADERS, 0x5, 1, block))
+        else:
+            client.feed(h.frame(h.HEADERS, 0x4, 1, block), h.data(1, body))
+        assert client.finished == [exchange]
+        seen.append(
+            (exchange.status, exchange.block, exchange.data, connection._credit, connection._consumed)
+        )
+    assert seen[0] == seen[1]
+
+
+# --- what it costs ------------------------------------------------------------------------------------------------
+
+
+def calls(in_flight: int, requests: int = 200) -> tuple[int, int]:
+    """Function calls, ours and built-in, for so many requests and their answers, with so many others open."""
+    connection = Connection(Limits(), 0.0)
+    connection.receive(
+        h.settings((h.MAX_STREAMS, 5000), (h.INITIAL_WINDOW, 1 << 20)) + h.window_update(0, 1 << 30), 0.0
+    )
+    warm = Client()
+    warm.connection = connection
+    for number in range(in_flight - 1 + 3):
+        warm.request()
+        if number < 3:
+            connection.receive(h.frame(h.HEADERS, 0x5, 2 * number + 1, b"\x20\x88"[number > 0 :]), 0.0)
+    connection.data_to_send()
+    connection.finished.clear()
+    assert len(connection.streams) == in_flight - 1
+    exchanges = [Exchange(h.TEMPLATE, warm.opened[0].path, b"{}", (), print) for _ in range(requests)]
+    first = connection.next_id
+    answers = [h.frame(h.HEADERS, 0x5, first + 2 * number, b"\x88") for number in range(requests)]
+    count = 0
+
+    def profile(_: FrameType, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        for exchange in exchanges:
+            connection.open(exchange)
+        opened, count = count, 0
+        for answer in answers:
+            connection.receive(answer, 0.0)
+    finally:
+        sys.setprofile(None)
+    assert len(connection.finished) == requests
+    return opened, count
+
+
+def test_a_request_costs_the_same_with_1_and_1000_in_flight() -> None:
+    alone, crowded = calls(1), calls(1000)
+    assert alone == crowded
+    opened, received = alone
+    assert opened / 200 <= 9, "open() of a warm template has become more expensive"
+    assert received / 200 <= 9, "receive() of a plain answer has become more expensive"
+
+
+def test_answers_in_one_read_share_its_cost() -> None:
+    """Two calls an answer, however many come together: unpack, pop and append."""
+    connection = Connection(Limits(), 0.0)
+    client = Client()
+    client.connection = connection
+    client.feed(h.settings((h.MAX_STREAMS, 5000)))
+    for _ in range(1001):
+        client.request(b"")
+    client.feed(h.frame(h.HEADERS, 0x5, 1, b"\x20\x88"))
+    raw = b"".join(h.frame(h.HEADERS, 0x5, 2 * number + 3, b"\x88") for number in range(1000))
+    count = 0
+
+    def profile(_: FrameType, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        connection.receive(raw, 0.0)
+    finally:
+        sys.setprofile(None)
+    assert len(connection.finished) == 1000
+    assert count <= 3 * 1000 + 20
+
+
+def test_nothing_is_kept_of_what_is_over() -> None:
+    client = Client()
+    client.feed(h.settings((h.MAX_STREAMS, 100)))
+    client.feed(h.frame(h.HEADERS, 0x5, client.request().stream_id, b"\x20\x88"))
+    connection = codec(client)
+    for _ in range(500):
+        exchange = client.request(b"")
+        client.feed(h.frame(h.HEADERS, 0x4, exchange.stream_id, b"\x88"), h.data(exchange.stream_id, b"x"))
+        client.sent()
+    assert not connection.streams
+    assert not connection._uploads
+    assert not connection._cancelled
+    assert not connection._out
+    assert not connection._rest

@@ -1,0 +1,311 @@
+"""Header blocks: ours are read by python-hyper/hpack, answers are written by it."""
+
+from __future__ import annotations
+
+import hpack
+import pytest
+from hpack import huffman, huffman_constants
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pushcore.http2.headers import (
+    OWN_FIELDS,
+    STATUS_BY_BYTE,
+    Field,
+    HeaderEncoder,
+    Template,
+    decode_block,
+    encode_integer,
+    list_size,
+    path_literal,
+    path_literal_head,
+    read_status,
+)
+
+HUFFMAN = huffman.HuffmanEncoder(huffman_constants.REQUEST_CODES, huffman_constants.REQUEST_CODES_LENGTH)
+
+
+# --- integers (RFC 7541, section 5.1 and appendix C.1) ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "bits", "encoded"),
+    [(10, 5, "0a"), (1337, 5, "1f9a0a"), (42, 8, "2a"), (30, 5, "1e"), (31, 5, "1f00"), (127, 7, "7f00")],
+    ids=["C.1.1", "C.1.2", "C.1.3", "largest-short", "smallest-long", "seven-bits"],
+)
+def test_integers_of_the_rfc(value: int, bits: int, encoded: str) -> None:
+    assert encode_integer(value, 0, bits).hex() == encoded
+
+
+@given(st.integers(0, 1 << 32), st.integers(1, 8))
+def test_integers(value: int, bits: int) -> None:
+    raw = encode_integer(value, 0, bits)
+    assert raw == bytes(hpack.hpack.encode_integer(value, bits))
+    assert hpack.hpack.decode_integer(raw, bits) == (value, len(raw))
+
+
+@given(st.integers(0, 1000))
+def test_the_pattern_stays_in_front(value: int) -> None:
+    assert encode_integer(value, 0x40, 6)[0] & 0xC0 == 0x40
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [0, 1, 75, 126, 127, 128, 254, 255, 1000, 20_000])
+def test_path_literals(length: int) -> None:
+    path = (b"/3/device/" + b"a" * length)[:length]
+    assert path_literal(path) == path_literal_head(length) + path
+    decoder = hpack.Decoder()
+    assert decoder.decode(path_literal(path), raw=True) == [(b":path", path)]
+    assert len(decoder.header_table.dynamic_entries) == 0
+
+
+def test_list_size() -> None:
+    assert list_size([(b"a", b"bc"), (b"", b"")]) == 35 + 32
+
+
+def test_a_template_puts_pseudo_header_fields_first_and_keeps_the_order_else() -> None:
+    fields = [(b"b", b"1"), (b":method", b"POST"), (b"a", b"2"), (b":scheme", b"https")]
+    assert Template(fields).fields == (fields[1], fields[3], fields[0], fields[2])
+
+
+class Peer:
+    """One connection seen from both ends: our encoder, their decoder."""
+
+    def __init__(self) -> None:
+        self.encoder = HeaderEncoder()
+        self.decoder = hpack.Decoder()
+
+    def send(self, template: Template, path: bytes, tail: tuple[Field, ...] = ()) -> int:
+        """One request, as `Connection.open` puts it together; the number of bytes of its block."""
+        encoder = self.encoder
+        block = encoder.blocks.get(template) or encoder.build(template)
+        raw = block.prefix + path_literal(path) + block.suffix + encoder.tail(tail)
+        assert block.length == len(block.prefix) + len(block.suffix)
+        fields = [(name, value) for name, value in self.decoder.decode(raw, raw=True)]
+        names = [name.startswith(b":") for name, _ in fields]
+        assert names == sorted(names, reverse=True), "pseudo-header fields come first"
+        expected = [*template.fields, (b":path", path), *tail]
+        if encoder.authorization is not None:
+            expected.append((b"authorization", encoder.authorization))
+        assert sorted(fields) == sorted(expected)
+        self.check_table()
+        return len(raw)
+
+    def resize(self, size: int) -> None:
+        self.encoder.resize(size)
+        self.decoder.max_allowed_table_size = size
+
+    def check_table(self) -> None:
+        """The mirror holds what the decoder's table holds, in its order, and no more than is allowed."""
+        theirs = [(bytes(name), bytes(value)) for name, value in self.decoder.header_table.dynamic_entries]
+        assert list(self.encoder._table) == theirs
+        assert self.encoder._table_size == sum(len(name) + len(value) + 32 for name, value in theirs)
+        assert self.encoder._table_size <= self.encoder.limit
+
+
+def template_of(topic: int, size: int = 10) -> Template:
+    return Template(
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"https"),
+            (b":authority", b"api.push.example"),
+            (b"apns-topic", b"com.example.%d." % topic + b"t" * size),
+            (b"apns-push-type", b"alert" if topic % 2 else b"background"),
+        ]
+    )
+
+
+TEMPLATES = [template_of(number, number * 60) for number in range(12)]
+TAILS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [b"apns-id", b"apns-expiration", b"apns-collapse-id", b"x-a", b"content-length", b"x-b"]
+        ),
+        st.binary(max_size=200),
+    ),
+    max_size=4,
+    unique_by=lambda field: field[0],
+).map(tuple)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("send"), st.sampled_from(TEMPLATES), st.binary(max_size=200), TAILS),
+        st.tuples(st.just("authorize"), st.sampled_from([b"bearer a", b"bearer " + b"b" * 250, b"c" * 5000])),
+        st.tuples(
+            st.just("resize"), st.sampled_from([0, 1, 31, 60, 150, 400, 1000, 4095, 4096, 4097, 1 << 20])
+        ),
+    ),
+    max_size=40,
+)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_any_sequence_is_understood(steps: list[tuple[object, ...]]) -> None:
+    peer = Peer()
+    for step in steps:
+        match step:
+            case ("send", Template() as template, bytes() as path, tuple() as tail):
+                peer.send(template, path, tail)
+            case ("authorize", bytes() as value):
+                peer.encoder.authorize(value)
+            case ("resize", int() as size):
+                peer.resize(size)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0, 50, 300, 4096]), min_size=2, max_size=6), TAILS)
+def test_any_sizes_between_two_blocks_are_signalled(sizes: list[int], tail: tuple[Field, ...]) -> None:
+    peer = Peer()
+    peer.send(TEMPLATES[1], b"/a", tail)
+    for size in sizes:
+        peer.resize(size)
+    for _ in range(3):
+        peer.send(TEMPLATES[1], b"/b", tail)
+
+
+def test_a_warm_request_is_small() -> None:
+    """One byte for each stable field, one for each name: what the design promises."""
+    peer = Peer()
+    peer.encoder.authorize(b"bearer " + b"x" * 250)
+    template = template_of(1)
+    path = b"/3/device/" + b"a" * 64
+    for _ in range(4):
+        peer.send(template, path, ((b"apns-id", b"i" * 36),))
+    assert template in peer.encoder.blocks
+    stable = len(template.fields) + 1
+    assert peer.send(template, path) == stable + 2 + len(path)
+    assert peer.send(template, path, ((b"apns-id", b"i" * 36),)) <= stable + 2 + len(path) + 3 + 36
+
+
+def test_everything_fits_or_nothing_is_pushed_out() -> None:
+    """200 topics on one key: those that have no room are literals, and the others keep their place."""
+    peer = Peer()
+    peer.encoder.authorize(b"bearer " + b"x" * 250)
+    many = [template_of(number) for number in range(200)]
+    for _ in range(3):
+        sizes = [peer.send(template, b"/x") for template in many]
+    before = list(peer.encoder._table)
+    sizes = [peer.send(template, b"/x") for template in many]
+    assert list(peer.encoder._table) == before
+    assert sizes[0] < 20 < sizes[-1] < 60
+
+
+def test_a_rotated_token_costs_one_insertion() -> None:
+    peer = Peer()
+    template = template_of(1)
+    for number in range(30):  # more than the table holds
+        peer.encoder.authorize(b"bearer %03d" % number + b"x" * 240)
+        first, second, third = (peer.send(template, b"/x") for _ in range(3))
+        assert first > 200
+        assert second < 150  # what the insertion pushed out comes in again
+        assert third < 15
+
+
+def test_the_same_token_again_costs_nothing() -> None:
+    peer = Peer()
+    template = template_of(1)
+    for _ in range(3):
+        peer.encoder.authorize(b"bearer x")
+        peer.send(template, b"/x")
+    assert template in peer.encoder.blocks
+    peer.encoder.authorize(b"bearer x")
+    assert template in peer.encoder.blocks
+
+
+def test_blocks_near_a_limit_are_never_ready_made() -> None:
+    """`Connection.open` checks neither the peer's header list nor its frame size for those that are."""
+    encoder = HeaderEncoder()
+    large = Template([(b"x", b"v" * 16_000)])
+    for _ in range(3):
+        encoder.build(large)
+    assert large not in encoder.blocks
+    small = template_of(1)
+    encoder.list_limit = list_size(small.fields) + OWN_FIELDS
+    encoder.build(small)
+    encoder.build(small)
+    assert small in encoder.blocks
+    encoder.blocks.clear()
+    encoder.list_limit -= 1
+    encoder.build(small)
+    assert small not in encoder.blocks
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+def strings(value: bytes) -> list[bytes]:
+    coded = HUFFMAN.encode(value)
+    return [bytes((len(value),)) + value, bytes((0x80 | len(coded),)) + coded]
+
+
+@pytest.mark.parametrize("status", range(100, 600))
+def test_every_status_in_every_form(status: int) -> None:
+    value = str(status).encode()
+    for update in (b"", b"\x20", b"\x20\x3f\xe1\x1f"[:1] * 2):
+        for name in range(8, 15):
+            for pattern in (0x00, 0x10, 0x40):
+                for string in strings(value):
+                    block = update + bytes((pattern | name,)) + string
+                    assert hpack.Decoder().decode(block, raw=True) == [(b":status", value)]
+                    assert read_status(block) == status
+                    assert read_status(block + b"\x0f\x0d\x010") == status
+    for sensitive in (False, True):
+        encoder = hpack.Encoder()
+        block = encoder.encode(
+            [hpack.NeverIndexedHeaderTuple(":status", str(status))]
+            if sensitive
+            else [(":status", str(status))]
+        )
+        assert read_status(block) == status
+
+
+def test_status_by_byte() -> None:
+    for first in range(256):
+        if not STATUS_BY_BYTE[first]:
+            continue
+        assert hpack.Decoder().decode(bytes((first,)), raw=True) == [
+            (b":status", b"%d" % STATUS_BY_BYTE[first])
+        ]
+    assert sorted(filter(None, STATUS_BY_BYTE)) == [200, 204, 206, 304, 400, 404, 500]
+
+
+@given(st.binary(max_size=12))
+def test_read_status_reads_what_hpack_reads(block: bytes) -> None:
+    """It never raises, and never reads another status than a real decoder; it may give up (0)."""
+    status = read_status(block)
+    if not status:
+        return
+    try:
+        fields = list(hpack.Decoder().decode(block, raw=True))
+    except hpack.HPACKError:
+        return  # the rest of the block is broken; nobody has asked for it
+    assert fields[0] == (b":status", b"%d" % status)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        b"\x20",
+        b"\x48",
+        b"\x08",
+        b"\x48\x03",
+        b"\x48\x0320",
+        b"\x48\x03099",
+        b"\x80",
+        b"\xbe",
+        b"\x00\x07:status\x03200",
+        b"\x41\x03200",
+    ],
+)
+def test_what_is_no_readable_status(block: bytes) -> None:
+    assert read_status(block) == 0
+
+
+def test_decode_block_keeps_to_its_limit() -> None:
+    block = hpack.Encoder().encode([("x", "v" * 100)])
+    assert decode_block(block, 1000) == [(b"x", b"v" * 100)]
+    with pytest.raises(hpack.OversizedHeaderListError):
+        decode_block(block, 100)

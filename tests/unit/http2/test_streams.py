@@ -1,0 +1,348 @@
+"""What both engines share: how exchanges end by time and by our own will. `now` is an argument; nothing sleeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from pushcore.errors import ConnectionLost, GoAway, ProtocolError, ResponseTimeout
+from pushcore.http2.streams import GHOST, Limits, State, read_reason
+from tests.support import http2 as h
+from tests.support.http2 import ENGINES, Client, Dial, Wire
+
+
+@pytest.fixture(params=ENGINES)
+def dial(request: pytest.FixtureRequest) -> Dial:
+    return Dial(request.param, "whole")
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def resets(client: Client) -> list[tuple[int, int]]:
+    return [(one.stream_id, one.error_code) for one in h.only(client.sent(), "RST_STREAM")]
+
+
+def check_ghost() -> None:
+    assert (GHOST.status, GHOST.data, GHOST.error) == (1, b"-", None), "the shared ghost was written to"
+
+
+# --- expiry -------------------------------------------------------------------------------------------------------
+
+
+def test_an_expired_request_is_reset_and_finished(dial: Dial, wire: Wire) -> None:
+    client = dial()
+    early, late = client.request(deadline=5.0), client.request(deadline=6.0)
+    client.sent()
+    client.feed(h.ping()).tick(4.99)
+    assert client.finished == []
+    client.tick(5.0)
+    assert client.finished == [early]
+    assert isinstance(early.error, ResponseTimeout)
+    assert isinstance(early.error, TimeoutError)
+    assert not early.error.unprocessed
+    assert resets(client) == [(1, h.CANCEL)]
+    client.feed(wire.answer(1), wire.answer(3))
+    assert (client.finished, early.status, late.status) == ([early, late], 0, 200)
+
+
+def test_expiry_looks_at_all_and_not_at_the_oldest_alone(dial: Dial) -> None:
+    client = dial()
+    exchanges = [client.request(deadline=10.0 - number) for number in range(5)]
+    client.sent()
+    client.tick(8.0)
+    assert client.finished == exchanges[2:]
+
+
+def test_an_unwritten_request_expires_as_unprocessed_and_is_never_complete(dial: Dial, wire: Wire) -> None:
+    client = dial()
+    client.sent()
+    exchange = client.request(b"a body", deadline=1.0)
+    window = client.connection.window
+    client.tick(1.0)
+    assert isinstance(exchange.error, ResponseTimeout)
+    assert client.finished == [exchange]
+    sent = client.sent()
+    (request,) = wire.requests(sent).values()
+    if exchange.error.unprocessed:
+        assert not request.ended
+        assert client.connection.window == window + len(b"a body")
+    else:
+        assert not client.fast, "our own codec takes back what was not written"
+    client.check_alive()
+
+
+def test_a_body_in_parts_expires_as_unprocessed(dial: Dial, wire: Wire) -> None:
+    client = dial((h.INITIAL_WINDOW, 3))
+    exchange = client.request(b"a body", deadline=1.0)
+    client.sent()
+    client.tick(1.0)
+    assert exchange.error is not None
+    assert exchange.error.unprocessed
+    assert resets(client) == [(1, h.CANCEL)]
+    client.feed(h.window_update(1, 100))
+    assert client.sent() == []
+
+
+def test_a_body_in_parts_that_is_being_answered_is_of_unknown_fate(dial: Dial, wire: Wire) -> None:
+    for end in ("expire", "lose"):
+        client = dial((h.INITIAL_WINDOW, 3))
+        exchange = client.request(b"a body", deadline=1.0)
+        client.sent()
+        client.feed(h.frame(h.HEADERS, 0x4, 1, b"\x20\x88"))
+        if end == "expire":
+            client.tick(1.0)
+        else:
+            client.connection.lost(ConnectionLost("gone"))
+            client.collect()
+        assert client.finished == [exchange]
+        assert exchange.error is not None
+        assert not exchange.error.unprocessed
+
+
+# --- the budget of resets -----------------------------------------------------------------------------------------
+
+
+def test_resets_beyond_the_budget_leave_ghosts(dial: Dial, wire: Wire) -> None:
+    """Ghosts keep their slot until they may be reset; nobody hears of them again."""
+    client = dial((h.MAX_STREAMS, 10), limits=Limits(resets_per_second=4))
+    exchanges = [client.request() for _ in range(10)]
+    client.sent()
+    for exchange in exchanges:
+        client.connection.cancel(exchange)
+    assert len(resets(client)) == 4
+    assert len(client.connection.streams) == 6
+    assert client.connection.idle
+    assert [client.offer() is not None for _ in range(5)] == [True] * 4 + [False]
+    client.sent()
+    client.tick(0.5)
+    assert len(resets(client)) == 2
+    client.tick(10.0)  # no more than one second's worth, however long it was
+    assert len(resets(client)) == 4
+    assert client.open_ids() == [21, 23, 25, 27]
+    assert client.finished == []
+    check_ghost()
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_a_ghost_that_is_answered_frees_its_slot(dial: Dial, wire: Wire, parts: int) -> None:
+    client = dial((h.MAX_STREAMS, 3), limits=Limits(resets_per_second=0))
+    client.feed(wire.answer(client.request().stream_id))
+    exchanges = [client.request() for _ in range(3)]
+    client.sent()
+    for exchange in exchanges:
+        client.connection.cancel(exchange)
+    for exchange in exchanges:
+        number = exchange.stream_id
+        match parts:
+            case 1:
+                client.feed(wire.answer(number))
+            case 2:
+                client.feed(wire.answer(number, 410, b"gone"))
+            case _:
+                client.feed(
+                    wire.headers(number, (":status", "200"), flags=h.END_HEADERS), h.data(number, b"a", 0)
+                )
+                client.feed(h.data(number, b"b" * 10_000, 0), wire.headers(number, ("x", "trailer")))
+        check_ghost()
+    assert client.open_ids() == []
+    assert client.connection.idle
+    assert len(client.finished) == 1
+    client.check_alive()
+    client.tick(1.0)
+    exchange = client.request()
+    client.feed(wire.answer(exchange.stream_id, 200, b"{}"))
+    assert (exchange.status, exchange.data) == (200, b"{}")
+
+
+@pytest.mark.parametrize("code", [h.CANCEL, h.REFUSED_STREAM])
+def test_a_ghost_that_the_peer_resets(dial: Dial, code: int) -> None:
+    client = dial(limits=Limits(resets_per_second=0))
+    client.connection.cancel(client.request())
+    client.sent()
+    client.feed(h.rst_stream(1, code))
+    assert (client.open_ids(), client.finished, client.refused) == ([], [], [])
+    assert client.connection.idle
+
+
+def test_ghosts_end_with_goaway_and_with_the_connection(dial: Dial) -> None:
+    client = dial(limits=Limits(resets_per_second=0))
+    for _ in range(4):
+        client.connection.cancel(client.request())
+    client.sent()
+    client.feed(h.goaway(3))
+    assert client.open_ids() == [1, 3]
+    client.connection.lost(ConnectionLost("gone"))
+    client.collect()
+    assert (client.open_ids(), client.finished, client.refused) == ([], [], [])
+    assert client.connection.idle
+
+
+def test_a_ghost_with_a_body_in_parts(dial: Dial, wire: Wire) -> None:
+    client = dial((h.INITIAL_WINDOW, 3), limits=Limits(resets_per_second=0))
+    client.connection.cancel(client.request(b"a body"))
+    client.sent()
+    client.feed(h.window_update(1, 1), h.window_update(0, 1), h.settings((h.INITIAL_WINDOW, 50)))
+    assert not any(request.ended for request in wire.requests(client.sent()).values() if request.fields)
+    client.feed(wire.answer(1))
+    assert client.open_ids() == []
+    client.check_alive()
+
+
+def test_many_that_expire_together_end_the_connection(dial: Dial, wire: Wire) -> None:
+    """A burst of RST_STREAM is what servers defend against: GOAWAY instead, and nothing new is taken."""
+    client = dial(limits=Limits(resets_per_second=5))
+    exchanges = [client.request(deadline=3.0) for _ in range(6)]
+    alive = client.request(deadline=9.0)
+    client.sent()
+    client.feed(h.ping()).tick(3.0)
+    assert client.finished == exchanges
+    assert client.state is State.DRAINING
+    assert client.offer() is None
+    assert isinstance(client.connection.error, ConnectionLost)
+    sent = client.sent()
+    assert [one.error_code for one in h.only(sent, "GOAWAY")] == [h.NO_ERROR]
+    assert h.only(sent, "RST_STREAM") == []
+    client.feed(wire.answer(alive.stream_id, 200, b"still answered"))
+    assert (alive.status, alive.data, alive.error) == (200, b"still answered", None)
+    assert client.connection.idle
+    check_ghost()
+    client.tick(3.5)
+    assert len(resets(client)) == 2
+
+
+# --- is the peer still there --------------------------------------------------------------------------------------
+
+
+def test_settings_must_come_within_the_timeout(dial: Dial) -> None:
+    client = dial(started=False, limits=Limits(timeout=10.0))
+    client.sent()
+    client.tick(9.9)
+    assert client.state is State.WAITING
+    client.tick(10.0)
+    client.check_broken(h.SETTINGS_TIMEOUT)
+
+
+@pytest.mark.parametrize("byte", [h.ping(flags=h.ACK), b"\0"], ids=["ack", "any"])
+def test_any_byte_is_a_sign_of_life(dial: Dial, byte: bytes) -> None:
+    client = dial(limits=Limits(timeout=10.0))
+    client.request()
+    client.sent()
+    client.tick(5.0)
+    assert len(h.only(client.sent(), "PING")) == 1
+    client.now = 9.0
+    client.feed(byte)
+    client.tick(10.0)
+    client.check_alive()
+    client.tick(13.9)
+    assert client.sent() == []
+    client.tick(14.0)
+    assert len(h.only(client.sent(), "PING")) == 1
+    client.tick(19.0)
+    assert client.state is State.CLOSED
+
+
+def test_traffic_makes_a_ping_needless(dial: Dial, wire: Wire) -> None:
+    client = dial(limits=Limits(timeout=10.0))
+    for second in range(1, 40):
+        client.feed(wire.answer(client.request().stream_id))
+        client.tick(float(second))
+        assert h.only(client.sent(), "PING") == []
+
+
+def test_ticks_after_the_end_do_nothing(dial: Dial) -> None:
+    client = dial()
+    client.connection.close()
+    client.sent()
+    client.tick(1e9)
+    client.connection.close()
+    assert client.sent() == []
+
+
+# --- our own will -------------------------------------------------------------------------------------------------
+
+
+def test_cancel(dial: Dial, wire: Wire) -> None:
+    client = dial((h.MAX_STREAMS, 1))
+    exchange = client.request()
+    client.sent()
+    client.connection.cancel(exchange)
+    client.connection.cancel(exchange)
+    assert resets(client) == [(1, h.CANCEL)]
+    assert client.open_ids() == []
+    other = client.request()
+    client.feed(wire.answer(other.stream_id))
+    client.connection.cancel(other)  # too late: it is finished
+    assert client.finished == [other]
+    assert resets(client) == []
+
+
+def test_pause(dial: Dial, wire: Wire) -> None:
+    client = dial()
+    exchange = client.request()
+    client.connection.pause(True)
+    assert client.offer() is None
+    client.feed(wire.answer(1), h.settings((h.MAX_STREAMS, 7)))
+    assert exchange.status == 200
+    assert client.offer() is None
+    client.connection.pause(False)
+    assert client.connection.capacity == 7
+    assert client.offer() is not None
+
+
+def test_drain(dial: Dial, wire: Wire) -> None:
+    client = dial()
+    exchange = client.request()
+    client.connection.drain()
+    client.feed(h.settings((h.MAX_STREAMS, 100)))
+    client.connection.pause(True)
+    client.connection.pause(False)
+    assert client.offer() is None
+    client.feed(wire.answer(1))
+    assert exchange.status == 200
+    assert client.state is State.DRAINING
+
+
+@pytest.mark.parametrize("state", ["waiting", "open", "draining", "closed"])
+def test_close_in_every_state(dial: Dial, state: str) -> None:
+    client = dial(started=state != "waiting")
+    if state == "draining":
+        client.feed(h.goaway(0))
+    if state == "closed":
+        client.connection.lost(ConnectionLost("gone"))
+    client.sent()
+    client.connection.close(h.NO_ERROR, b"bye")
+    goaways = h.only(client.sent(), "GOAWAY")
+    assert [one.additional_data for one in goaways] == ([] if state == "closed" else [b"bye"])
+    assert client.state is State.CLOSED
+
+
+def test_throttled(dial: Dial) -> None:
+    """Held at one stream or lowered: no reason to dial. Raised again, it is one."""
+    client = dial()
+    assert not client.connection.throttled
+    for limit, throttled in ((1000, True), (1000, True), (500, True), (600, False), (600, False), (1, True)):
+        client.feed(h.settings((h.MAX_STREAMS, limit)))
+        assert client.connection.throttled is throttled, limit
+    assert dial((h.MAX_STREAMS, 1)).connection.throttled
+    assert dial((h.MAX_STREAMS, 0)).connection.throttled
+    assert not dial((h.MAX_STREAMS, 2)).connection.throttled
+
+
+def test_the_error_is_the_reason_and_not_its_consequence(dial: Dial) -> None:
+    client = dial()
+    client.feed(h.goaway(0, h.NO_ERROR, b'{"reason":"Shutdown"}'))
+    client.connection.lost(ConnectionLost("closed"))
+    assert isinstance(client.connection.error, GoAway)
+    client = dial()
+    client.feed(h.goaway(0), h.frame(h.PING, 0, 0, b""))
+    assert isinstance(client.connection.error, ProtocolError)
+
+
+def test_reasons_are_words() -> None:
+    assert read_reason(b'{"reason":"BadDeviceToken"}') == "BadDeviceToken"
+    assert read_reason(b"") is None
+    assert read_reason(b"\n\t\0") is None
+    assert read_reason(b'"text"') == '"text"'
+    assert read_reason(b"\xe2\x80\xae evil") == " evil"
