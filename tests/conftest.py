@@ -15,7 +15,9 @@ DEADLINE = 60.0
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "deadline(seconds): cancel this asynchronous test after so long")
-    config.addinivalue_line("markers", "uvloop: run this asynchronous test on uvloop instead of asyncio's loop")
+    config.addinivalue_line(
+        "markers", "uvloop: run this asynchronous test on uvloop instead of asyncio's loop"
+    )
 
 
 async def _watched(function: Any, arguments: dict[str, Any], deadline: float) -> None:

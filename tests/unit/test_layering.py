@@ -65,7 +65,9 @@ def test_pure_modules_import_no_io_no_clock_and_no_chance(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & IMPURE_IMPORTS
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_imports_go_one_way(path: Path) -> None:
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if part in ("__init__", "__main__"):
