@@ -170,10 +170,11 @@ class ApnsClient:
         detail = None
         if reason == "ExpiredProviderToken" and self._key is not None:
             if self._renewed(self._key):
-                if not getattr(exchange, "replayed", False):
+                pool = self._pool  # None while the client closes: then the answer stands
+                if pool is not None and not getattr(exchange, "replayed", False):
                     exchange.replayed = True
                     exchange.restart()
-                    self.pool.waiting.append(exchange)
+                    pool.waiting.append(exchange)
                     return None
             else:
                 detail = "Apple calls our newest token expired: this machine's clock is wrong"
