@@ -92,8 +92,8 @@ class ReferenceConnection(Streams):
         return True
 
     def _upload(self, stream_id: int) -> None:
-        exchange = self.streams[stream_id]
-        if exchange is GHOST:
+        exchange = self.streams.get(stream_id)
+        if exchange is None or exchange is GHOST:
             return
         body = exchange.body
         while stream_id in self._uploads:
