@@ -130,6 +130,8 @@ class Pool:
         if connection.refused:
             refused, connection.refused = connection.refused, []
             self._resend(refused)
+        if connection.answered:
+            self._failures = 0  # and not before: a server may greet us only to send us away
         state = connection.state
         if state is State.DRAINING and connection.idle:
             connection.close()
@@ -202,7 +204,6 @@ class Pool:
             if not self.links and _hopeless(error):
                 self._fail_waiting(error)
         else:
-            self._failures = 0
             self.last_error = None
             log.info("connected to %s port %d", self._host, self._port)
             if link.connection.state is State.OPEN:
@@ -249,15 +250,15 @@ class Pool:
                     server_hostname=self._host,
                     ssl_shutdown_timeout=1.0,
                 )
-                if link.connection.state is not State.CLOSED:  # as it is already without ALPN
-                    self.links.append(link)
-                    self._arm()
                 await link.ready
+                if link.connection.state is not State.OPEN:  # SETTINGS, and GOAWAY at once
+                    raise link.connection.error or ConnectionLost("the server closed the connection")
+                self.links.append(link)
+                self._arm()
                 return link
         except BaseException as error:
             if link is not None:
                 link.abort()
-                self._remove(link)
             if isinstance(error, TimeoutError):
                 missing = "no connection with TLS" if link is None else "connected, but no SETTINGS"
                 raise ConnectError(f"{missing} within {patience:g} s") from None
@@ -287,8 +288,7 @@ class Pool:
         while self.waiting and self.waiting[0].deadline <= now:
             late = True
             exchange = self.waiting.popleft()
-            reason = f": {self.last_error}" if self.last_error else ""
-            exchange.error = ResponseTimeout(f"the request was not written in time{reason}", unprocessed=True)
+            exchange.error = self._unwritten()
             exchange.attempts -= 1
             exchange.sink(exchange)
         if late:
@@ -297,6 +297,14 @@ class Pool:
             self._pump()
         if self.links or self.waiting:
             self._arm()
+
+    def _unwritten(self) -> TransportError:
+        """Why a request has waited here until its deadline."""
+        error = self.last_error
+        if isinstance(error, GoAway):  # its reason says more than the time that has passed
+            return GoAway(error.code, error.debug, unprocessed=True, reason=error.reason)
+        reason = f": {error}" if error else ""
+        return ResponseTimeout(f"the request was not written in time{reason}", unprocessed=True)
 
     async def close(self) -> None:
         """Take nothing new, wait up to the timeout for what is open, say GOAWAY and hang up. No task is left."""
