@@ -1,8 +1,8 @@
 """The client's side of one HTTP/2 connection, without I/O: bytes in, finished exchanges out (RFC 9113).
 
-`open` appends the frames of a request to the outgoing list, `data_to_send` hands them over, `receive` reads what the
-peer sent. It never waits, never reads a clock and never raises for what a peer does: a breach ends the connection
-with the right error code, and every exchange still ends exactly once (see `streams`).
+`receive` reads what the peer sent; what we send is in `outgoing`, how exchanges end in `streams`. It never waits,
+never reads a clock and never raises for what a peer does: a breach ends the connection with the right error code, and
+every exchange still ends exactly once.
 
 Two paths lead through `receive`. Nearly all frames are answers: HEADERS that end the stream and begin with a status
 of one byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each. All others go through
@@ -11,211 +11,31 @@ of one byte, or HEADERS and one DATA frame. They are read inside the scan, three
 
 from __future__ import annotations
 
-from typing import Final
-
 import hpack
 
-from ..errors import HeaderListTooLarge, ProtocolError, ResponseTooLarge
+from ..errors import ProtocolError, ResponseTooLarge
 from . import frames
-from .exchange import MAX_HEADER_LIST, Exchange
+from .blocks import BlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
-from .headers import STATUS_BY_BYTE, HeaderEncoder, list_size, plain_fields, read_status
-from .streams import GHOST, Limits, State, Streams
+from .headers import STATUS_BY_BYTE
+from .outgoing import Outgoing
+from .streams import GHOST, Limits, State
 
-_pack = HEAD.pack
 _unpack = HEAD.unpack_from
 
-MAX_CONTINUATIONS: Final = 8  # as nghttp2 since CVE-2024-28182; one is rare enough
-MAX_BLOCK: Final = 64 * 1024  # bytes of one compressed header block over all its frames
-MAX_CANCELLED: Final = (
-    10_000  # streams that we reset and remember, so that what still comes for them is ignored
-)
 _LONGEST = DEFAULT_FRAME_SIZE << 8 | 0xFF  # the first word of the largest frame that we accept
 
 
-class _Upload:
-    """A body that goes out in parts, because it is larger than a frame or than the credit for it."""
-
-    __slots__ = ("offset", "window")
-
-    def __init__(self, window: int) -> None:
-        self.offset = 0
-        self.window = window
-
-
-class Connection(Streams):
+class Connection(Outgoing):
     """HTTP/2 as a client speaks it, built for many small requests. See `Streams` for how exchanges end."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
-        self.window = frames.DEFAULT_WINDOW
-        """What we may still send in DATA frames on this connection."""
-        self._encoder = HeaderEncoder()
-        self._blocks = self._encoder.blocks
-        self._peer_window = frames.DEFAULT_WINDOW  # SETTINGS_INITIAL_WINDOW_SIZE
-        self._peer_frame = DEFAULT_FRAME_SIZE
-        self._quick = DEFAULT_FRAME_SIZE  # bodies up to it leave in one frame
-        self._uploads: dict[int, _Upload] = {}
-        self._cancelled: set[int] = set()
-
         self._rest = b""
         self._fast = False  # answers may be read inside the scan
-        self._decoder: hpack.Decoder | None = None  # for a peer that uses the table which we refused
-        self._first_block = True
-        self._block: bytearray | None = None  # of the header block that CONTINUATION frames go on with
-        self._block_stream = self._block_flags = self._block_frames = 0
+        self._reader = BlockReader()
         self._credit = max(limits.receive_window, frames.DEFAULT_WINDOW)  # what the peer may still send
         self._consumed = 0
-
-        announced = (
-            (frames.HEADER_TABLE_SIZE, 0),
-            (frames.ENABLE_PUSH, 0),
-            (frames.INITIAL_WINDOW_SIZE, limits.max_body),
-            (frames.MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST),
-        )
-        start = frames.PREFACE + frames.encode_settings(announced)
-        if self._credit > frames.DEFAULT_WINDOW:
-            start += frames.encode_window_update(0, self._credit - frames.DEFAULT_WINDOW)
-        self._out = [start]
-
-    # --- requests -------------------------------------------------------------------------------------------------
-
-    def authorize(self, value: bytes) -> None:
-        """Use this value of `authorization` for all requests from now on."""
-        self._encoder.authorize(value)
-
-    @property
-    def authorization(self) -> bytes | None:
-        """The value of `authorization` that the next request will carry."""
-        return self._encoder.authorization
-
-    def open(self, exchange: Exchange) -> bool:
-        """Take the exchange if there is a free stream and the credit for its body; False without either."""
-        streams = self.streams
-        if len(streams) >= self.capacity:
-            return False
-        body = exchange.body
-        size = len(body)
-        window = self.window - size
-        block = self._blocks.get(exchange.template)
-        if window < 0 or block is None or not 0 < size <= self._quick:
-            return self._open_slowly(exchange)
-        self.window = window
-        stream_id = self.next_id
-        self.next_id = stream_id + 2
-        exchange.stream_id = stream_id
-        streams[stream_id] = exchange
-        path = exchange.path
-        suffix = block.suffix
-        length = block.length + len(path)
-        if exchange.tail:
-            tail = self._encoder.tail(exchange.tail)
-            suffix += tail
-            length += len(tail)
-        self._out += (
-            _pack(length << 8 | HEADERS, 0x4, stream_id),
-            block.prefix,
-            path,
-            suffix,
-            _pack(size << 8, 0x1, stream_id),
-            body,
-        )
-        return True
-
-    def _open_slowly(self, exchange: Exchange) -> bool:
-        """The same for a block that changes the table, and for bodies that do not leave in one frame."""
-        size = len(exchange.body)
-        if size > self.window and self.streams:
-            return False  # the answers to what is open will bring credit; until then another connection may have it
-        encoder = self._encoder
-        block = encoder.build(exchange.template)
-        stream_id = self.next_id
-        self.next_id = stream_id + 2
-        exchange.stream_id = stream_id
-        self.streams[stream_id] = exchange
-        content = block.prefix + exchange.path + block.suffix + encoder.tail(exchange.tail)
-        own = (*exchange.tail, (b":path", exchange.path))
-        total = block.list_size + list_size(own)
-        too_large = total > encoder.list_limit
-        end_stream = not size and not too_large
-        self._out.append(
-            frames.encode_headers(stream_id, content, end_stream=end_stream, frame_size=self._peer_frame)
-        )
-        if too_large:
-            # The block had to go out, for it may have changed the table; the request is taken back unfinished.
-            self._reset(stream_id, frames.CANCEL)
-            limit = encoder.list_limit
-            self._finish(
-                stream_id,
-                HeaderListTooLarge(f"the header list counts {total} bytes, the server accepts {limit}"),
-            )
-        elif size:
-            self._uploads[stream_id] = _Upload(self._peer_window)
-            self._update_fast()
-            self._upload(stream_id)
-        return True
-
-    def _upload(self, stream_id: int) -> None:
-        upload = self._uploads[stream_id]
-        exchange = self.streams[stream_id]
-        if exchange is GHOST:
-            return
-        body = exchange.body
-        while True:
-            size = min(len(body) - upload.offset, self.window, upload.window, self._peer_frame)
-            if size <= 0:
-                return
-            piece = body[upload.offset : upload.offset + size]
-            upload.offset += size
-            upload.window -= size
-            self.window -= size
-            last = upload.offset == len(body)
-            self._out += (_pack(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id), piece)
-            if last:
-                self._forget_upload(stream_id)
-                return
-
-    def _forget_upload(self, stream_id: int) -> None:
-        if self._uploads.pop(stream_id, None) is not None:
-            self._update_fast()
-
-    def _unwritten(self, stream_id: int) -> bool:
-        # A request whose end was never sent is malformed to the peer (RFC 9113, section 8.1) and cannot be acted on,
-        # unless the peer has begun to answer all the same.
-        if stream_id in self._uploads:
-            return not self.streams[stream_id].status
-        return stream_id >= self.written_id
-
-    def _withdraw(self, stream_id: int) -> bool:
-        if stream_id in self._uploads:
-            return True  # its end has not been sent, and now never will be
-        size = len(self.streams[stream_id].body)
-        try:
-            position = self._out.index(_pack(size << 8 | DATA, frames.END_STREAM, stream_id))
-        except ValueError:
-            return False
-        del self._out[position : position + 2]
-        self.window += size
-        return True
-
-    def _discard(self) -> None:
-        del self._out[1 if self._out and self._out[0].startswith(frames.PREFACE) else 0 :]
-
-    def data_to_send(self) -> bytes:
-        """All that is to be written now; empty when there is nothing. From here on it counts as written."""
-        out = self._out
-        if not out:
-            return b""
-        data = b"".join(out)
-        out.clear()
-        self.written_id = self.next_id
-        if not self._paused:
-            self._unsent_acks = 0
-        if self.next_id > frames.LAST_STREAM_ID - 100_000:
-            self.drain()  # stream ids are used up (RFC 9113, section 5.1.1), some early so that `open` need not look
-        return data
-
-    # --- what comes in --------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
         """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
@@ -281,15 +101,14 @@ class Connection(Streams):
     def _update_fast(self) -> None:
         self._fast = (
             self.state is not State.WAITING
-            and not self._first_block
-            and self._decoder is None
-            and self._block is None
+            and self._reader.stateless
+            and not self._reader.pending
             and not self._uploads
             and self.limits.max_body >= DEFAULT_FRAME_SIZE  # the scan does not ask how large a body is
         )
 
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if self._block is not None and kind != frames.CONTINUATION:
+        if self._reader.pending and kind != frames.CONTINUATION:
             self._fail(frames.PROTOCOL_ERROR, "a header block was interrupted by another frame")
         elif self.state is State.WAITING and (kind != frames.SETTINGS or flags & frames.ACK):
             self._fail(
@@ -359,47 +178,31 @@ class Connection(Streams):
                 self._fail(frames.FRAME_SIZE_ERROR, "the priority fields of HEADERS are cut short")
                 return
             fragment = fragment[5:]
-        self._block = bytearray(fragment)
-        self._block_stream, self._block_flags, self._block_frames = stream_id, flags, 0
+        self._reader.begin(stream_id, fragment, end_stream=bool(flags & frames.END_STREAM))
         self._fast = False
         if flags & frames.END_HEADERS:
             self._on_block()
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if self._block is None or stream_id != self._block_stream:
+        reader = self._reader
+        if not reader.pending or stream_id != reader.stream_id:
             self._fail(frames.PROTOCOL_ERROR, "CONTINUATION without a header block of its stream")
-            return
-        self._block += payload
-        self._block_frames += 1
-        if self._block_frames > MAX_CONTINUATIONS or len(self._block) > MAX_BLOCK:
+        elif not reader.extend(payload):
             self._fail(frames.ENHANCE_YOUR_CALM, "a header block is larger than we accept")
         elif flags & frames.END_HEADERS:
             self._on_block()
 
     def _on_block(self) -> None:
-        assert self._block is not None
-        block, stream_id = bytes(self._block), self._block_stream
-        end_stream = bool(self._block_flags & frames.END_STREAM)
-        self._block = None
-        if self._first_block:
-            # A peer that obeys our table size of 0 begins its first block with a size update (RFC 7541, section 4.2).
-            self._first_block = False
-            if block[:1] != b"\x20":
-                self._decoder = hpack.Decoder(max_header_list_size=MAX_HEADER_LIST)
+        stream_id, end_stream = self._reader.stream_id, self._reader.end_stream
+        try:
+            status, content = self._reader.read()
+        except hpack.OversizedHeaderListError:
+            self._fail(frames.ENHANCE_YOUR_CALM, "a header list is larger than we accept")
+            return
+        except hpack.HPACKError:
+            self._fail(frames.COMPRESSION_ERROR, "a header block cannot be decoded")
+            return
         self._update_fast()
-        content: bytes | list[tuple[bytes, bytes]] = block
-        if self._decoder is None:
-            status = read_status(block)
-        else:
-            try:
-                content = plain_fields(self._decoder.decode(block, raw=True))
-            except hpack.OversizedHeaderListError:
-                self._fail(frames.ENHANCE_YOUR_CALM, "a header list is larger than we accept")
-                return
-            except hpack.HPACKError:
-                self._fail(frames.COMPRESSION_ERROR, "a header block cannot be decoded")
-                return
-            status = _status_of(content)
         exchange = self.streams.get(stream_id)
         if exchange is None:
             return  # we reset that stream; the block was read for the table's sake
@@ -476,26 +279,15 @@ class Connection(Streams):
         elif key == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
                 self._fail(frames.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE above 2^31-1")
-                return False
-            for stream_id, upload in list(self._uploads.items()):
-                upload.window += value - self._peer_window  # it may become negative (section 6.9.2)
-                if upload.window > frames.LARGEST_WINDOW:
-                    self._fail(
-                        frames.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE made a window larger than 2^31-1"
-                    )
-                    return False
-                self._upload(stream_id)
-            self._peer_window = value
-            self._quick = min(value, self._peer_frame)
+            elif not self._set_peer_window(value):
+                self._fail(frames.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE made a window larger than 2^31-1")
         elif key == frames.MAX_FRAME_SIZE:
-            if not DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
+            if DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
+                self._set_peer_frame(value)
+            else:
                 self._fail(frames.PROTOCOL_ERROR, "MAX_FRAME_SIZE out of its range")
-                return False
-            self._peer_frame = value
-            self._quick = min(self._peer_window, value)
         elif key == frames.MAX_HEADER_LIST_SIZE:
-            self._encoder.list_limit = value
-            self._blocks.clear()
+            self._set_peer_list(value)
         return not self._ended()
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -532,55 +324,19 @@ class Connection(Streams):
             return
         increment = frames.decode_word(payload) & frames.LARGEST_WINDOW
         if not stream_id:
-            self.window += increment
             if not increment:
                 self._fail(frames.PROTOCOL_ERROR, "WINDOW_UPDATE by zero")
-            elif self.window > frames.LARGEST_WINDOW:
+            elif not self._on_credit(increment):
                 self._fail(frames.FLOW_CONTROL_ERROR, "WINDOW_UPDATE made the connection's window overflow")
-            else:
-                for waiting in list(self._uploads):
-                    self._upload(waiting)
         elif not stream_id & 1 or stream_id >= self.next_id:
             self._fail(frames.PROTOCOL_ERROR, "WINDOW_UPDATE on a stream that we never opened")
         elif stream_id in self.streams:
-            self._widen(stream_id, increment)
-
-    def _widen(self, stream_id: int, increment: int) -> None:
-        upload = self._uploads.get(stream_id)
-        # For a body that is sent already only this one update is judged: its window is of no use any more.
-        window = upload.window if upload else self._peer_window - len(self.streams[stream_id].body)
-        if not increment:
-            self._stream_error(stream_id, frames.PROTOCOL_ERROR, "WINDOW_UPDATE by zero")
-        elif window + increment > frames.LARGEST_WINDOW:
-            self._stream_error(stream_id, frames.FLOW_CONTROL_ERROR, "WINDOW_UPDATE made a window overflow")
-        elif upload:
-            upload.window += increment
-            self._upload(stream_id)
-
-    # --- what `Streams` asks for ----------------------------------------------------------------------------------
-
-    def _reset(self, stream_id: int, code: int) -> None:
-        self._forget_upload(stream_id)
-        if len(self._cancelled) >= MAX_CANCELLED:
-            self._cancelled = set(sorted(self._cancelled)[MAX_CANCELLED // 2 :])
-        self._cancelled.add(stream_id)
-        self._out.append(frames.encode_rst_stream(stream_id, code))
-
-    def _send_reset(self, stream_id: int, code: int) -> None:
-        self._reset(stream_id, code)
-
-    def _send_ping(self) -> None:
-        self._out.append(frames.encode_ping(b"pushcore"))
-
-    def _send_goaway(self, code: int, debug: bytes) -> None:
-        self._out.append(frames.encode_goaway(0, code, debug))
-
-
-def _status_of(fields: list[tuple[bytes, bytes]]) -> int:
-    name, value = fields[0] if fields else (b"", b"")
-    if name != b":status" or len(value) != 3 or not value.isdigit():
-        return 0
-    return int(value) if 100 <= int(value) < 600 else 0  # RFC 9110, section 15
+            if not increment:
+                self._stream_error(stream_id, frames.PROTOCOL_ERROR, "WINDOW_UPDATE by zero")
+            elif not self._on_stream_credit(stream_id, increment):
+                self._stream_error(
+                    stream_id, frames.FLOW_CONTROL_ERROR, "WINDOW_UPDATE made a window overflow"
+                )
 
 
 _HANDLERS = {

@@ -14,6 +14,7 @@ from ..errors import AlpnError, ConnectionLost, TransportError
 from .connection import Connection
 from .reference import ReferenceConnection
 from .streams import Limits, State
+from .tls import name_tls_error
 
 if TYPE_CHECKING:
     from ssl import SSLObject
@@ -70,9 +71,13 @@ class Link(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.connection.lost(
-            ConnectionLost(f"the connection was lost: {exc}" if exc else "the server closed the connection")
-        )
+        error: TransportError = ConnectionLost("the server closed the connection")
+        if exc is not None and not self.ready.done():
+            # With TLS 1.3 our handshake is over before the server has looked at our certificate.
+            error = name_tls_error(exc)
+        elif exc is not None:
+            error = ConnectionLost(f"the connection was lost: {exc}")
+        self.connection.lost(error)
         self._transport = None
         if not self.gone.done():
             self.gone.set_result(None)

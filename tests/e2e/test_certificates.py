@@ -140,14 +140,11 @@ def _refuse(listener: socket.socket, context: ssl.SSLContext) -> None:
                 pass
 
 
-BUG_2 = pytest.mark.xfail(strict=True, reason="BUG 2: an alert after the handshake is not named")
-
-
 @pytest.mark.parametrize(
     "version",
     [
         pytest.param(ssl.TLSVersion.TLSv1_2, id="TLS 1.2"),
-        pytest.param(ssl.TLSVersion.TLSv1_3, id="TLS 1.3", marks=BUG_2),
+        pytest.param(ssl.TLSVersion.TLSv1_3, id="TLS 1.3"),
     ],
 )
 async def test_a_certificate_of_another_authority(

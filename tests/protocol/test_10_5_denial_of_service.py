@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pushcore.errors import HeaderListTooLarge
-from pushcore.http2 import connection as module
+from pushcore.http2 import outgoing as module
 from pushcore.http2.connection import Connection
 from pushcore.http2.streams import MAX_UNSENT_ACKS, State
 from tests.support import http2 as h

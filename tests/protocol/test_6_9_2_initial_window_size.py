@@ -30,6 +30,22 @@ def test_a_body_goes_out_as_credit_arrives(dial: Dial, wire: Wire, window: int) 
     assert (exchange.status, exchange.error) == (200, None)
 
 
+@pytest.mark.parametrize("first", [(h.INITIAL_WINDOW, 1000), (h.MAX_FRAME, 20_000)])
+def test_a_window_holds_for_ready_made_requests_too(dial: Dial, wire: Wire, first: tuple[int, int]) -> None:
+    """A block that is ready-made and a body that would fit a frame: the quick way out must look at the window."""
+    client = dial(first)
+    for _ in range(4):
+        client.feed(wire.answer(client.request(b"x").stream_id))
+    client.sent()
+    client.feed(h.settings((h.INITIAL_WINDOW, 1000)))
+    for size in (999, 1000, 1001, 2000):
+        exchange = client.request(BODY[:size])
+        assert b"".join(pieces(client, exchange.stream_id)) == BODY[: min(size, 1000)]
+    client.feed(h.settings((h.INITIAL_WINDOW, 2)))
+    exchange = client.request(b"abc")
+    assert pieces(client, exchange.stream_id) == [b"ab"]
+
+
 def test_end_stream_is_on_the_last_piece_alone(dial: Dial) -> None:
     client = dial((h.INITIAL_WINDOW, 1000))
     client.request(BODY)

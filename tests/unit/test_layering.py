@@ -14,8 +14,10 @@ PACKAGE = ROOT / "pushcore"
 PURE = [
     "http2/frames.py",
     "http2/headers.py",
-    "http2/hpack_decoder.py",
     "http2/connection.py",
+    "http2/outgoing.py",
+    "http2/blocks.py",
+    "http2/streams.py",
     "http2/exchange.py",
     "http2/reference.py",
     "models",
@@ -30,8 +32,9 @@ MAY_IMPORT = {
     "auth": {"errors", "results"},
     "models": {"errors", "results"},
     "apns": {"errors", "results", "http2", "auth", "models"},
-    "engine": {"errors", "results", "http2", "apns", "models"},
-    "cli": {"errors", "results", "http2", "apns", "models", "auth", "engine", "__init__"},
+    "fcm": {"errors", "results", "http2", "auth", "models"},
+    "engine": {"errors", "results", "http2", "apns", "fcm", "models"},
+    "cli": {"errors", "results", "http2", "apns", "fcm", "models", "auth", "engine", "__init__"},
 }
 
 

@@ -97,9 +97,7 @@ def test_every_state_and_every_input(event: str, situation: str, state: State, d
         return
     client.feed(h.settings((h.INITIAL_WINDOW, 3)))
     connection = codec(client)
-    connection._first_block = (
-        False  # as after the first answer of an obedient peer, so that the fast branch is taken
-    )
+    connection._reader._first = False  # as after an obedient peer's first answer: the fast branch is open
     connection._update_fast()
     exchange = prepare(client, situation)
     if state is State.DRAINING:
@@ -176,7 +174,7 @@ def test_fast_and_slow(delivery: str, body: bytes | None, status: int) -> None:
         client = Client("fast", delivery)
         client.feed(h.settings())
         connection = codec(client)
-        connection._first_block = False
+        connection._reader._first = False
         connection._update_fast()
         if not fast:
             connection._uploads[99] = None  # type: ignore[assignment]
@@ -192,6 +190,18 @@ def test_fast_and_slow(delivery: str, body: bytes | None, status: int) -> None:
             (exchange.status, exchange.block, exchange.data, connection._credit, connection._consumed)
         )
     assert seen[0] == seen[1]
+
+
+def test_a_cancelled_upload_does_not_open_the_fast_branch_inside_a_header_block() -> None:
+    client = Client()
+    client.feed(h.settings((h.INITIAL_WINDOW, 3)))
+    client.feed(h.frame(h.HEADERS, 0x5, client.request().stream_id, b"\x20\x88"))
+    upload, *others = client.request(b"12345"), client.request(), client.request()
+    client.sent()
+    client.feed(h.frame(h.HEADERS, h.END_STREAM, others[0].stream_id, b"\x88"))
+    client.connection.cancel(upload)
+    client.feed(h.frame(h.HEADERS, 0x5, others[1].stream_id, b"\x88"))
+    client.check_broken(h.PROTOCOL_ERROR)
 
 
 # --- what it costs ------------------------------------------------------------------------------------------------

@@ -1,0 +1,82 @@
+"""Header blocks of answers: put together from their frames, and read as far as somebody needs.
+
+We announce a header table of 0, so that each block stands for itself: its status is read from its first bytes and
+the rest is decoded only when somebody asks. An obedient peer begins its first block with a size update to 0 (RFC 7541,
+section 4.2). One that does not uses the default table all the same, and every block of it is decoded at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import hpack
+
+from .exchange import MAX_HEADER_LIST
+from .headers import Field, plain_fields, read_status
+
+MAX_CONTINUATIONS: Final = 8  # as nghttp2 since CVE-2024-28182; one is rare enough
+MAX_BLOCK: Final = 64 * 1024  # bytes of one compressed header block over all its frames
+
+
+class BlockReader:
+    """The decoder's half of one connection's HPACK state, and the block that is just arriving."""
+
+    __slots__ = ("_block", "_continuations", "_decoder", "_first", "end_stream", "stream_id")
+
+    def __init__(self) -> None:
+        self.stream_id = 0
+        """Whose block it is that arrives or has arrived."""
+        self.end_stream = False
+        """Whether its HEADERS frame ends the stream."""
+        self._block: bytearray | None = None
+        self._continuations = 0
+        self._first = True
+        self._decoder: hpack.Decoder | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether a block has begun: nothing but its CONTINUATION frames may come."""
+        return self._block is not None
+
+    @property
+    def stateless(self) -> bool:
+        """Whether blocks may be read without us; true once the first has shown that the peer keeps to our table."""
+        return not self._first and self._decoder is None
+
+    def begin(self, stream_id: int, fragment: bytes, *, end_stream: bool) -> None:
+        """HEADERS, without padding and priority."""
+        self.stream_id = stream_id
+        self.end_stream = end_stream
+        self._block = bytearray(fragment)
+        self._continuations = 0
+
+    def extend(self, fragment: bytes) -> bool:
+        """CONTINUATION; False when the block has become larger than we accept."""
+        assert self._block is not None
+        self._block += fragment
+        self._continuations += 1
+        return self._continuations <= MAX_CONTINUATIONS and len(self._block) <= MAX_BLOCK
+
+    def read(self) -> tuple[int, bytes | list[Field]]:
+        """The status, 0 if there is none to be read, and the block, decoded if it had to be.
+
+        Raises `hpack.HPACKError` when a block that must be decoded cannot be.
+        """
+        assert self._block is not None
+        block = bytes(self._block)
+        self._block = None
+        if self._first:
+            self._first = False
+            if block[:1] != b"\x20":
+                self._decoder = hpack.Decoder(max_header_list_size=MAX_HEADER_LIST)
+        if self._decoder is None:
+            return read_status(block), block
+        fields = plain_fields(self._decoder.decode(block, raw=True))
+        return _status_of(fields), fields
+
+
+def _status_of(fields: list[Field]) -> int:
+    name, value = fields[0] if fields else (b"", b"")
+    if name != b":status" or len(value) != 3 or not value.isdigit():
+        return 0
+    return int(value) if 100 <= int(value) < 600 else 0  # RFC 9110, section 15

@@ -1,0 +1,264 @@
+"""The sending half of a client's HTTP/2 connection: requests become frames, and bodies wait for credit.
+
+`open` appends the frames of a request to the outgoing list and `data_to_send` hands them over. Nearly all requests
+have a block that is ready-made and a body that leaves in one frame. All others take the slow path: a block that
+changes the peer's table, no body at all, or a body that is larger than a frame or than the credit for it and so goes
+out in parts, as WINDOW_UPDATE and SETTINGS allow (RFC 9113, section 6.9).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import HeaderListTooLarge
+from . import frames
+from .exchange import MAX_HEADER_LIST, Exchange
+from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
+from .headers import HeaderEncoder, list_size
+from .streams import GHOST, Limits, Streams
+
+_pack = HEAD.pack
+
+MAX_CANCELLED: Final = 10_000
+"""Streams that we reset and remember, so that what still comes for them is ignored."""
+
+
+class _Upload:
+    """A body that goes out in parts: how much of it has, and what its stream may still send."""
+
+    __slots__ = ("offset", "window")
+
+    def __init__(self, window: int) -> None:
+        self.offset = 0
+        self.window = window
+
+
+class Outgoing(Streams):
+    """What `Connection` writes, and the peer's limits that it keeps to."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        super().__init__(limits, now)
+        self.window = frames.DEFAULT_WINDOW
+        """What we may still send in DATA frames on this connection."""
+        self._encoder = HeaderEncoder()
+        self._blocks = self._encoder.blocks
+        self._peer_window = frames.DEFAULT_WINDOW  # SETTINGS_INITIAL_WINDOW_SIZE
+        self._peer_frame = DEFAULT_FRAME_SIZE
+        self._quick = DEFAULT_FRAME_SIZE  # bodies up to it leave in one frame
+        self._uploads: dict[int, _Upload] = {}
+        self._cancelled: set[int] = set()
+
+        announced = (
+            (frames.HEADER_TABLE_SIZE, 0),
+            (frames.ENABLE_PUSH, 0),
+            (frames.INITIAL_WINDOW_SIZE, limits.max_body),
+            (frames.MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST),
+        )
+        start = frames.PREFACE + frames.encode_settings(announced)
+        if limits.receive_window > frames.DEFAULT_WINDOW:
+            start += frames.encode_window_update(0, limits.receive_window - frames.DEFAULT_WINDOW)
+        self._out = [start]
+
+    def _update_fast(self) -> None:
+        """Bodies in parts have come or gone: see whether answers may be read the fast way."""
+        raise NotImplementedError
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def authorize(self, value: bytes) -> None:
+        """Use this value of `authorization` for all requests from now on."""
+        self._encoder.authorize(value)
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The value of `authorization` that the next request will carry."""
+        return self._encoder.authorization
+
+    def open(self, exchange: Exchange) -> bool:
+        """Take the exchange if there is a free stream and the credit for its body; False without either."""
+        streams = self.streams
+        if len(streams) >= self.capacity:
+            return False
+        body = exchange.body
+        size = len(body)
+        window = self.window - size
+        block = self._blocks.get(exchange.template)
+        if window < 0 or block is None or not 0 < size <= self._quick:
+            return self._open_slowly(exchange)
+        self.window = window
+        stream_id = self.next_id
+        self.next_id = stream_id + 2
+        exchange.stream_id = stream_id
+        streams[stream_id] = exchange
+        path = exchange.path
+        suffix = block.suffix
+        length = block.length + len(path)
+        if exchange.tail:
+            tail = self._encoder.tail(exchange.tail)
+            suffix += tail
+            length += len(tail)
+        self._out += (
+            _pack(length << 8 | HEADERS, 0x4, stream_id),
+            block.prefix,
+            path,
+            suffix,
+            _pack(size << 8, 0x1, stream_id),
+            body,
+        )
+        return True
+
+    def _open_slowly(self, exchange: Exchange) -> bool:
+        """The same for a block that changes the table, and for bodies that do not leave in one frame."""
+        size = len(exchange.body)
+        if size > self.window and self.streams:
+            return False  # the answers to what is open will bring credit; until then another connection may have it
+        encoder = self._encoder
+        block = encoder.build(exchange.template)
+        stream_id = self.next_id
+        self.next_id = stream_id + 2
+        exchange.stream_id = stream_id
+        self.streams[stream_id] = exchange
+        content = block.prefix + exchange.path + block.suffix + encoder.tail(exchange.tail)
+        own = (*exchange.tail, (b":path", exchange.path))
+        total = block.list_size + list_size(own)
+        too_large = total > encoder.list_limit
+        end_stream = not size and not too_large
+        self._out.append(
+            frames.encode_headers(stream_id, content, end_stream=end_stream, frame_size=self._peer_frame)
+        )
+        if too_large:
+            # The block had to go out, for it may have changed the table; the request is taken back unfinished.
+            self._reset(stream_id, frames.CANCEL)
+            limit = encoder.list_limit
+            self._finish(
+                stream_id,
+                HeaderListTooLarge(f"the header list counts {total} bytes, the server accepts {limit}"),
+            )
+        elif size:
+            self._uploads[stream_id] = _Upload(self._peer_window)
+            self._update_fast()
+            self._upload(stream_id)
+        return True
+
+    def _upload(self, stream_id: int) -> None:
+        upload = self._uploads[stream_id]
+        exchange = self.streams[stream_id]
+        if exchange is GHOST:
+            return
+        body = exchange.body
+        while True:
+            size = min(len(body) - upload.offset, self.window, upload.window, self._peer_frame)
+            if size <= 0:
+                return
+            piece = body[upload.offset : upload.offset + size]
+            upload.offset += size
+            upload.window -= size
+            self.window -= size
+            last = upload.offset == len(body)
+            self._out += (_pack(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id), piece)
+            if last:
+                self._forget_upload(stream_id)
+                return
+
+    def _forget_upload(self, stream_id: int) -> None:
+        if self._uploads.pop(stream_id, None) is not None:
+            self._update_fast()
+
+    def _unwritten(self, stream_id: int) -> bool:
+        # A request whose end was never sent is malformed to the peer (RFC 9113, section 8.1) and cannot be acted on,
+        # unless the peer has begun to answer all the same.
+        if stream_id in self._uploads:
+            return not self.streams[stream_id].status
+        return stream_id >= self.written_id
+
+    def _withdraw(self, stream_id: int) -> bool:
+        if stream_id in self._uploads:
+            return True  # its end has not been sent, and now never will be
+        size = len(self.streams[stream_id].body)
+        try:
+            position = self._out.index(_pack(size << 8 | DATA, frames.END_STREAM, stream_id))
+        except ValueError:
+            return False
+        del self._out[position : position + 2]
+        self.window += size
+        return True
+
+    def _discard(self) -> None:
+        del self._out[1 if self._out and self._out[0].startswith(frames.PREFACE) else 0 :]
+
+    def data_to_send(self) -> bytes:
+        """All that is to be written now; empty when there is nothing. From here on it counts as written."""
+        out = self._out
+        if not out:
+            return b""
+        data = b"".join(out)
+        out.clear()
+        self.written_id = self.next_id
+        if not self._paused:
+            self._unsent_acks = 0
+        if self.next_id > frames.LAST_STREAM_ID - 100_000:
+            self.drain()  # stream ids are used up (RFC 9113, section 5.1.1), some early so that `open` need not look
+        return data
+
+    # --- what the peer allows -------------------------------------------------------------------------------------
+
+    def _set_peer_window(self, value: int) -> bool:
+        """Another INITIAL_WINDOW_SIZE (section 6.9.2); False when it makes a window too large."""
+        for stream_id, upload in list(self._uploads.items()):
+            upload.window += value - self._peer_window  # it may become negative
+            if upload.window > frames.LARGEST_WINDOW:
+                return False
+            self._upload(stream_id)
+        self._peer_window = value
+        self._quick = min(value, self._peer_frame)
+        return True
+
+    def _set_peer_frame(self, value: int) -> None:
+        """Another MAX_FRAME_SIZE (section 4.2)."""
+        self._peer_frame = value
+        self._quick = min(self._peer_window, value)
+
+    def _set_peer_list(self, value: int) -> None:
+        """Another MAX_HEADER_LIST_SIZE (section 6.5.2)."""
+        self._encoder.list_limit = value
+        self._blocks.clear()
+
+    def _on_credit(self, increment: int) -> bool:
+        """WINDOW_UPDATE of the connection (section 6.9.1); False when it makes the window too large."""
+        self.window += increment
+        if self.window > frames.LARGEST_WINDOW:
+            return False
+        for waiting in list(self._uploads):
+            self._upload(waiting)
+        return True
+
+    def _on_stream_credit(self, stream_id: int, increment: int) -> bool:
+        """WINDOW_UPDATE of an open stream; False when it makes the window too large."""
+        upload = self._uploads.get(stream_id)
+        if upload is None:
+            # Its body is sent already, and its window is of no use any more: only this one update is judged.
+            window = self._peer_window - len(self.streams[stream_id].body)
+            return window + increment <= frames.LARGEST_WINDOW
+        upload.window += increment
+        if upload.window > frames.LARGEST_WINDOW:
+            return False
+        self._upload(stream_id)
+        return True
+
+    # --- what `Streams` asks for ----------------------------------------------------------------------------------
+
+    def _reset(self, stream_id: int, code: int) -> None:
+        self._forget_upload(stream_id)
+        if len(self._cancelled) >= MAX_CANCELLED:
+            self._cancelled = set(sorted(self._cancelled)[MAX_CANCELLED // 2 :])
+        self._cancelled.add(stream_id)
+        self._out.append(frames.encode_rst_stream(stream_id, code))
+
+    def _send_reset(self, stream_id: int, code: int) -> None:
+        self._reset(stream_id, code)
+
+    def _send_ping(self) -> None:
+        self._out.append(frames.encode_ping(b"pushcore"))
+
+    def _send_goaway(self, code: int, debug: bytes) -> None:
+        self._out.append(frames.encode_goaway(0, code, debug))
