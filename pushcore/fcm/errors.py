@@ -1,0 +1,288 @@
+"""What FCM answers: every documented error, the `Verdict` it means, and what to do about it.
+
+Sources: "ErrorCode" and "FCM error codes" at firebase.google.com/docs/reference/fcm; "Best practices when sending FCM
+messages at scale"; recorded bodies. Google's `details` come in any order and number, so they are all looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+
+from ..results import Verdict
+
+MAX_BODY: Final = 65_536
+"""Bytes of an error's body that are read; Google's have some hundred."""
+MAX_DETAIL: Final = 400
+"""Characters of what is made of an answer for people to read."""
+MAX_WAIT: Final = 86_400.0
+"""Seconds of `retry_after` at most."""
+_MAX_WORD: Final = 100
+_MAX_DETAILS: Final = 32  # objects in `details`, and violations in one of them
+_KEPT: Final = 2048  # bytes of a body that is kept, for most errors of a campaign are the same body
+
+ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID
+MISCONFIGURED, THROTTLED, UNAVAILABLE = Verdict.MISCONFIGURED, Verdict.THROTTLED, Verdict.UNAVAILABLE
+UNKNOWN = Verdict.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class FcmReason:
+    """A row of the table: `name` is Google's word, `advice` one sentence about what to do.
+
+    `wait`: seconds to wait at least where Google names none ("at scale"); 0 where waiting does not help.
+    """
+
+    status: int
+    name: str
+    verdict: Verdict
+    advice: str
+    wait: float = 0.0
+
+
+_ROWS: Final = (
+    FcmReason(0, "UNSPECIFIED_ERROR", UNKNOWN, "Look at the detail: Google gave no reason."),
+    FcmReason(
+        400,
+        "INVALID_ARGUMENT",
+        INVALID,
+        "Correct the message; only where the detail blames the token it is the token.",
+    ),
+    FcmReason(404, "UNREGISTERED", UNREGISTERED, "Drop the token: the app instance is gone."),
+    FcmReason(
+        403,
+        "SENDER_ID_MISMATCH",
+        MISCONFIGURED,
+        "Use the service account of the project that the app registered with; the token is another project's.",
+    ),
+    FcmReason(429, "QUOTA_EXCEEDED", THROTTLED, "Slow the whole project down.", wait=60.0),
+    FcmReason(503, "UNAVAILABLE", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
+    FcmReason(500, "INTERNAL", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
+    FcmReason(
+        401,
+        "THIRD_PARTY_AUTH_ERROR",
+        MISCONFIGURED,
+        "Correct the APNs key or the web push key in the Firebase console.",
+    ),
+    FcmReason(  # what it was called before, in the maps of Google's SDKs
+        401, "APNS_AUTH_ERROR", MISCONFIGURED, "Correct the APNs key in the Firebase console."
+    ),
+)
+
+REASONS: Final[Mapping[str, FcmReason]] = MappingProxyType({row.name: row for row in _ROWS})
+"""The table by Google's word, `FcmError.errorCode`."""
+
+_BY_STATUS: Final = {
+    401: MISCONFIGURED,
+    403: MISCONFIGURED,
+    404: MISCONFIGURED,  # without UNREGISTERED it is the path that was not found: a wrong project
+    405: MISCONFIGURED,
+    408: UNAVAILABLE,
+    429: THROTTLED,
+}
+_TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
+_DEAD_TEXT: Final = "The registration token is not a valid FCM registration token"
+_THIRD_PARTY_TEXT: Final = "Auth error from APNS or Web Push Service"
+_SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?", re.ASCII)
+_HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class FcmFailure:
+    """An answer that is no success, read.
+
+    `reason`: Google's word: the FcmError's code, else the ErrorInfo's reason, else `error.status`. `detail`: a sentence
+    for whoever reads the log. `retry_after`: seconds that Google asks to wait, if it did. `refresh_token`: true when
+    the access token was refused, so that a fresh one may help; never when it was Apple who refused Firebase's key.
+    """
+
+    verdict: Verdict
+    reason: str | None = None
+    detail: str | None = None
+    retry_after: float | None = None
+    refresh_token: bool = False
+
+
+def read_error(status: int, body: bytes, retry_after: str | None = None, now: float = 0.0) -> FcmFailure:
+    """What an answer of `messages:send` with this status means.
+
+    `retry_after`: the header of that name, seconds or an HTTP date, for which `now` is the time in UNIX seconds.
+    Never raises: a body that is not Google's JSON is read by its status.
+    """
+    failure = _read_kept(status, body) if len(body) <= _KEPT else _read(status, body)
+    if retry_after is not None:
+        wait = read_retry_after(retry_after, now)
+        if wait is not None:
+            return replace(failure, retry_after=wait)
+    return failure
+
+
+def read_retry_after(value: str, now: float) -> float | None:
+    """Seconds to wait by a Retry-After header (RFC 9110, section 10.2.3), from 0 to `MAX_WAIT`; None if unreadable."""
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return min(float(value), MAX_WAIT)
+    if len(value) > 64:
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+        at = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return min(max(at - now, 0.0), MAX_WAIT)
+
+
+def message_name(body: bytes) -> str | None:
+    """The name of the message that Google accepted, "projects/p/messages/1"; None when the body has none."""
+    found = json_object(body)
+    return word(found.get("name"), 300) if found is not None else None
+
+
+@dataclass(slots=True)
+class _Details:
+    """What the objects in `details` say, whichever of them there are."""
+
+    code: str | None = None
+    info: str | None = None
+    apns_status: int | None = None
+    apns_reason: str | None = None
+    wait: float | None = None
+    fields: set[str] = field(default_factory=set)
+    words: list[str] = field(default_factory=list)
+
+
+def _read(status: int, body: bytes) -> FcmFailure:
+    found = json_object(body)
+    error = found.get("error") if found is not None else None
+    if not isinstance(error, dict):
+        return _read_other(status, body)
+    details = _scan(error.get("details"))
+    message = word(error.get("message"), MAX_DETAIL) or ""
+    status_word = word(error.get("status"), _MAX_WORD)
+    verdict = _verdict(status, message, details)
+    not_ours = (
+        details.code in REASONS
+        or details.apns_status is not None
+        or (details.code is None and message.startswith(_THIRD_PARTY_TEXT))
+    )
+    return FcmFailure(
+        verdict,
+        details.code or details.info or status_word,
+        "; ".join([message, *details.words]).strip("; ")[:MAX_DETAIL] or None,
+        details.wait,
+        refresh_token=status == 401 and not not_ours,
+    )
+
+
+_read_kept = lru_cache(maxsize=256)(_read)
+
+
+def _verdict(status: int, message: str, details: _Details) -> Verdict:
+    code = details.code
+    if 400 <= status < 500:
+        # A dead token: Google's own word, or an INVALID_ARGUMENT that blames the token.
+        if code == "UNREGISTERED":
+            return UNREGISTERED
+        if code == "INVALID_ARGUMENT" and (
+            details.apns_status == 410 or details.fields & _TOKEN_FIELDS or message.rstrip(". ") == _DEAD_TEXT
+        ):
+            return UNREGISTERED
+    row = REASONS.get(code) if code is not None else None
+    if row is not None and (row.status == 0 or row.status // 100 == status // 100):
+        return row.verdict
+    return verdict_for(status)
+
+
+def verdict_for(status: int) -> Verdict:
+    """What a status means by itself: never that a token is dead."""
+    if 200 <= status < 300:
+        return ACCEPTED
+    if 400 <= status < 500:
+        return _BY_STATUS.get(status, INVALID)
+    return UNAVAILABLE if 500 <= status < 600 else UNKNOWN
+
+
+def _read_other(status: int, body: bytes) -> FcmFailure:
+    """An answer without Google's JSON: an HTML page (502 says how long to wait), or nothing."""
+    wait = _HTML_WAIT.search(body[:MAX_BODY])
+    return FcmFailure(
+        verdict_for(status),
+        detail=f"the answer {'is not JSON of Google' if body else 'is empty'}",
+        retry_after=min(float(wait[1]), MAX_WAIT) if wait else None,
+        refresh_token=status == 401,
+    )
+
+
+def _scan(details: object) -> _Details:
+    found = _Details()
+    if not isinstance(details, list):
+        return found
+    for each in details[:_MAX_DETAILS]:
+        if not isinstance(each, dict):
+            continue
+        kind = str(each.get("@type")).rpartition(".")[2]
+        if kind == "FcmError":
+            found.code = word(each.get("errorCode"), _MAX_WORD) or found.code
+        elif kind == "ApnsError":
+            status = each.get("statusCode")
+            found.apns_status = status if type(status) is int else 0
+            found.apns_reason = word(each.get("reason"), _MAX_WORD)
+            found.words.append(f"APNs: {found.apns_status or ''} {found.apns_reason or ''}".rstrip())
+        elif kind == "BadRequest":
+            for violation in _objects(each.get("fieldViolations")):
+                name = word(violation.get("field"), _MAX_WORD)
+                if name:
+                    found.fields.add(name)
+                text = word(violation.get("description"), _MAX_WORD * 2)
+                found.words.append(": ".join(filter(None, (name, text))))
+        elif kind == "QuotaFailure":
+            for violation in _objects(each.get("violations")):
+                text = word(violation.get("description"), _MAX_WORD * 2)
+                found.words.append(": ".join(filter(None, (word(violation.get("subject"), _MAX_WORD), text))))
+        elif kind == "ErrorInfo":
+            found.info = word(each.get("reason"), _MAX_WORD)
+            if found.info:
+                found.words.append(found.info)
+        elif kind == "RetryInfo":
+            found.wait = _delay(each.get("retryDelay"))
+    return found
+
+
+def _delay(value: object) -> float | None:
+    if isinstance(value, str) and value.endswith("s") and _SECONDS.fullmatch(value[:-1]):
+        return min(float(value[:-1]), MAX_WAIT)
+    return None
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return (
+        [each for each in value[:_MAX_DETAILS] if isinstance(each, dict)] if isinstance(value, list) else []
+    )
+
+
+def json_object(body: bytes, limit: int = MAX_BODY) -> dict[str, Any] | None:
+    """The JSON object in `body`, None when it is something else or longer than `limit` bytes. Some of Google's front ends put a list around it."""
+    if len(body) > limit:
+        return None
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if isinstance(found, list) and found:
+        found = found[0]
+    return found if isinstance(found, dict) else None
+
+
+def word(value: object, limit: int) -> str | None:
+    """`value` if it is text, cut to `limit` characters, without those that do not print: it ends in logs."""
+    if not isinstance(value, str):
+        return None
+    return "".join(each if each.isprintable() else " " for each in value[:limit]).strip() or None

@@ -1,0 +1,154 @@
+"""What the legacy API answers: one outcome for each device that a message was addressed to.
+
+Source: "Firebase Cloud Messaging HTTP protocol", tables 5 to 9, as Google had it until 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..results import Verdict
+from .errors import FcmReason, json_object, read_retry_after, verdict_for, word
+
+ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID
+MISCONFIGURED, THROTTLED, UNAVAILABLE = Verdict.MISCONFIGURED, Verdict.THROTTLED, Verdict.UNAVAILABLE
+UNKNOWN = Verdict.UNKNOWN
+
+_MAX_WORD: Final = 100
+_MAX_ID: Final = 4096  # characters of a token
+_MAX_BODY: Final = 1 << 20  # bytes: a thousand results of a token's length
+_LATER: Final = frozenset({THROTTLED, UNAVAILABLE})
+
+_ROWS: Final = (
+    FcmReason(200, "MissingRegistration", INVALID, "Give a registration token."),
+    FcmReason(
+        200,
+        "InvalidRegistration",
+        INVALID,
+        "Check the token: this server does not know its form; as with BadDeviceToken it may be the wrong server.",
+    ),
+    FcmReason(200, "NotRegistered", UNREGISTERED, "Drop the token: the app instance is gone."),
+    FcmReason(
+        200, "InvalidPackageName", INVALID, "Correct restricted_package_name: the token is another app's."
+    ),
+    FcmReason(200, "MismatchSenderId", MISCONFIGURED, "Use the server key of the project of this token."),
+    FcmReason(400, "InvalidParameters", INVALID, "Correct the message."),
+    FcmReason(200, "MessageTooBig", INVALID, "Shorten the message to 4096 bytes, 2048 for topics."),
+    FcmReason(200, "InvalidDataKey", INVALID, "Rename the key in data that FCM keeps to itself."),
+    FcmReason(200, "InvalidTtl", INVALID, "Give time_to_live as seconds from 0 to 2419200."),
+    FcmReason(200, "Unavailable", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
+    FcmReason(200, "InternalServerError", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
+    FcmReason(200, "DeviceMessageRateExceeded", THROTTLED, "Send to this device later.", wait=60.0),
+    FcmReason(200, "TopicsMessageRateExceeded", THROTTLED, "Send to this topic later.", wait=60.0),
+    FcmReason(200, "InvalidApnsCredential", MISCONFIGURED, "Correct the APNs key that the server has."),
+)
+REASONS: Final[Mapping[str, FcmReason]] = MappingProxyType({row.name: row for row in _ROWS})
+"""The table by the API's word."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyOutcome:
+    """What became of the message for one device, topic or group.
+
+    `id`: the message id that the server answered. `canonical`: the token that replaces the one it was sent to. `failed`:
+    of a device group, the tokens that did not get it. The others as in `FcmFailure`.
+    """
+
+    verdict: Verdict
+    reason: str | None = None
+    id: str | None = None
+    canonical: str | None = None
+    failed: tuple[str, ...] = ()
+    retry_after: float | None = None
+    detail: str | None = None
+
+
+def read_legacy(
+    status: int,
+    body: bytes,
+    retry_after: str | None = None,
+    now: float = 0.0,
+    count: int | None = None,
+) -> list[LegacyOutcome]:
+    """One outcome for each of the `count` registration_ids, in their order; a single one when `count` is None.
+
+    `retry_after` and `now` as in `errors.read_error`. Never raises. A success whose body cannot be read, or has another
+    number of results, is UNKNOWN for all: nobody can say which device got it.
+    """
+    length = 1 if count is None else count
+    wait = read_retry_after(retry_after, now) if retry_after is not None else None
+    found = json_object(body, _MAX_BODY)
+    if not 200 <= status < 300:
+        return [_whole(status, body, found, wait, length)] * length
+    if found is None:
+        return _unreadable(length)
+    results = found.get("results")
+    if isinstance(results, list):
+        if len(results) != length:
+            return _unreadable(length)
+        return [_outcome(each, wait) for each in results]
+    if count is not None:
+        return _unreadable(length)
+    if "success" in found or "failure" in found:
+        return [_group(found, wait)]
+    return [_outcome(found, wait)]
+
+
+def _whole(
+    status: int, body: bytes, found: Mapping[str, Any] | None, wait: float | None, length: int
+) -> LegacyOutcome:
+    """A failure of the request as a whole: every device's, and so never that all their tokens are dead."""
+    text = body[:200].decode("utf-8", "replace") if found is None else found.get("error")
+    words = word(text, _MAX_WORD)
+    row = REASONS.get(words or "")
+    verdict = row.verdict if row is not None and status // 100 == 4 else verdict_for(status)
+    if verdict is UNREGISTERED and length > 1:
+        verdict = INVALID
+    if found is None:
+        return LegacyOutcome(verdict, retry_after=wait, detail=words or "the answer is empty")
+    return LegacyOutcome(verdict, words, retry_after=wait)
+
+
+def _unreadable(length: int) -> list[LegacyOutcome]:
+    detail = "the server accepted the request, but its answer does not say what became of each device"
+    return [LegacyOutcome(UNKNOWN, detail=detail)] * length
+
+
+def _outcome(result: Any, wait: float | None) -> LegacyOutcome:
+    """One of `results`, or the answer for a topic: {"message_id"} or {"error"}."""
+    if not isinstance(result, dict):
+        return _unreadable(1)[0]
+    reason = word(result.get("error"), _MAX_WORD)
+    if reason is not None:
+        row = REASONS.get(reason)
+        verdict = row.verdict if row is not None else INVALID
+        return LegacyOutcome(verdict, reason, retry_after=wait if verdict in _LATER else None)
+    id = result.get("message_id")
+    if isinstance(id, bool) or not isinstance(id, str | int):
+        return _unreadable(1)[0]
+    canonical = word(result.get("registration_id"), _MAX_ID)
+    return LegacyOutcome(ACCEPTED, id=word(str(id), _MAX_WORD), canonical=canonical)
+
+
+def _group(found: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
+    """The answer for a device group: how many of its devices got the message, and which did not."""
+    failed = _tokens(found.get("failed_registration_ids"))
+    success, failure = found.get("success"), found.get("failure")
+    if type(success) is not int or type(failure) is not int:
+        return _unreadable(1)[0]
+    if failure == 0:
+        return LegacyOutcome(ACCEPTED)
+    detail = f"{failure} of the group's {success + failure} devices did not get it"
+    if success:
+        return LegacyOutcome(ACCEPTED, failed=failed, detail=detail)
+    return LegacyOutcome(UNAVAILABLE, failed=failed, retry_after=wait, detail=detail)
+
+
+def _tokens(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        return ()
+    found: Sequence[str | None] = [word(each, _MAX_ID) for each in value[:1000]]
+    return tuple(each for each in found if each)

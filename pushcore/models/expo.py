@@ -1,0 +1,300 @@
+"""Expo's message format, for whoever sends directly to APNs and FCM to apps that use expo-notifications.
+
+A message as Expo's push service takes it becomes what that service would send on: a `Notification` for APNs, a
+`Message` for FCM v1, or a `LegacyMessage`. The app must register with `getDevicePushTokenAsync` (see `tokens`).
+
+On Android the message is data alone: with a root `notification` Firebase shows it and expo-notifications never sees
+it. Sources: "Send notifications with FCM and APNs" and "Send notifications with the Expo Push Service" at
+docs.expo.dev; NotificationData.kt and FirebaseMessagingDelegate.kt of expo-notifications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from .apns import Notification
+from .expo_message import ExpoMessage
+from .fcm import AndroidConfig, LegacyMessage, Message
+from .fcm_parts import seconds
+from .fcm_values import MAX_TTL
+from .tokens import TokenKind, recognise
+
+__all__ = [
+    "ExpoMessage",
+    "Source",
+    "apns_payload",
+    "fcm_data",
+    "to_legacy",
+    "to_message",
+    "to_notification",
+    "to_push",
+]
+
+_APNS_PRIORITY: Final = {"normal": 5, "high": 10}
+
+Source = ExpoMessage | Mapping[str, Any]
+
+
+def to_push(
+    source: Source,
+    token: str | Mapping[str, Any] | None = None,
+    *,
+    topic: str | None = None,
+    legacy: bool = False,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> Notification | Message | LegacyMessage:
+    """What to send to one device, by the kind of its token: that of `token`, or the only one in `to`.
+
+    `token` may be what `getDevicePushTokenAsync` returned. `legacy`: for FCM's old API. The others as below.
+
+    Raises:
+        ValueError: the message is wrong, or the token is none of APNs or FCM. A token of Expo's own gets the answer
+            that the device must register with getDevicePushTokenAsync.
+    """
+    message = _message(source)
+    found = recognise(_only(message) if token is None else token)
+    if not found.usable:
+        raise ValueError(found.reason)
+    if found.kind is TokenKind.APNS:
+        return to_notification(
+            message, found.token, topic=topic, experience_id=experience_id, scope_key=scope_key, now=now
+        )
+    make = to_legacy if legacy else to_message
+    return make(message, found.token, experience_id=experience_id, scope_key=scope_key, now=now)
+
+
+def to_notification(
+    source: Source,
+    token: str | None = None,
+    *,
+    topic: str | None = None,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> Notification:
+    """The push to APNs. `token`: in the place of the only one in `to`; `topic`: as in `Notification`.
+
+    `experience_id`, `scope_key`: Expo Go's, and needed by it alone. `now`: UNIX seconds, needed with a `ttl`.
+
+    Raises:
+        ValueError: the message is wrong, has not exactly one recipient, or has a `ttl` and there is no `now`.
+    """
+    message = _message(source)
+    payload = apns_payload(message, experience_id=experience_id, scope_key=scope_key)
+    aps = payload["aps"]
+    silent = "content-available" in aps and not {"alert", "badge", "sound"} & aps.keys()
+    expiration = None
+    if message.ttl is not None:
+        expiration = int(_given(now, "ttl") + message.ttl) if message.ttl else 0
+    elif message.expiration is not None:
+        expiration = int(message.expiration)
+    return Notification(
+        _only(message) if token is None else token,
+        payload,
+        topic=topic,
+        push_type="background" if silent else "alert",
+        priority=None if silent else _APNS_PRIORITY.get(message.priority or ""),
+        expiration=expiration,
+        collapse_id=message.collapse_key if message.collapseId is None else message.collapseId,
+    )
+
+
+def to_message(
+    source: Source,
+    token: str | None = None,
+    *,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> Message:
+    """The push to FCM v1. A token that is a Firebase installation id becomes `fid`. The others as `to_notification`.
+
+    Raises:
+        ValueError: as `to_notification`; `now` is needed with an `expiration`.
+    """
+    message = _message(source)
+    target = _only(message) if token is None else token
+    lifetime = _lifetime(message, now)
+    key, priority = _collapse_key(message), _priority(message)
+    android = None
+    if lifetime is not None or key is not None or priority is not None:
+        android = AndroidConfig(
+            collapse_key=key,
+            priority=None if priority is None else priority.upper(),
+            ttl=None if lifetime is None else seconds(lifetime),
+        )
+    data = fcm_data(message, experience_id=experience_id, scope_key=scope_key)
+    if recognise(target).kind is TokenKind.FID:
+        return Message(fid=target, data=data, android=android)
+    return Message(token=target, data=data, android=android)
+
+
+def to_legacy(
+    source: Source,
+    token: str | None = None,
+    *,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> LegacyMessage:
+    """The push to FCM's legacy API. Several recipients in `to` become `registration_ids`. The others as `to_message`.
+
+    Raises:
+        ValueError: the message is wrong, has no recipient, or has an `expiration` and there is no `now`.
+    """
+    message = _message(source)
+    many = message.recipients if token is None and len(message.recipients) > 1 else None
+    lifetime = _lifetime(message, now)
+    return LegacyMessage(
+        to=None if many else _only(message) if token is None else token,
+        registration_ids=many,
+        collapse_key=_collapse_key(message),
+        priority=_priority(message),
+        time_to_live=None if lifetime is None else int(lifetime),
+        data=fcm_data(message, legacy=True, experience_id=experience_id, scope_key=scope_key),
+    )
+
+
+def apns_payload(
+    source: Source, *, experience_id: str | None = None, scope_key: str | None = None
+) -> dict[str, Any]:
+    """The payload for APNs, the same for every device: the app's own data stands in `body`, beside `aps`.
+
+    Raises:
+        ValueError: the message is wrong.
+    """
+    message = _message(source)
+    alert = _present(
+        title=message.title,
+        subtitle=message.subtitle,
+        body=message.body,
+        **{"launch-image": message.launchImage},
+    )
+    aps = _present(
+        alert=alert or None,
+        category=message.categoryId,
+        badge=message.badge,
+        sound=_apns_sound(message.sound),
+        **{
+            "thread-id": message.threadId,
+            "interruption-level": message.interruptionLevel,
+            "mutable-content": 1 if message.mutableContent or message.richContent is not None else None,
+            "content-available": 1 if message.contentAvailable else None,
+        },
+    )
+    return {"aps": aps, **_present(body=_own(message), experienceId=experience_id, scopeKey=scope_key)}
+
+
+def fcm_data(
+    source: Source,
+    *,
+    legacy: bool = False,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+) -> dict[str, Any]:
+    """`data` of the message for FCM, the same for every device: `body` is there as `message`, and the app's own data
+    as `body`: JSON in a string, or the object itself for the `legacy` API.
+
+    Raises:
+        ValueError: the message is wrong, or the app's data cannot be JSON.
+    """
+    message = _message(source)
+    own: Any = _own(message)
+    if own is not None and not legacy:
+        own = _json(own, "data")
+    vibrate = message.vibrate
+    sound = message.sound
+    if isinstance(sound, Mapping):
+        sound = sound.get("name")
+    return _present(
+        experienceId=experience_id,
+        scopeKey=scope_key,
+        title=message.title,
+        subtitle=message.subtitle,
+        message=message.body,
+        channelId=message.channelId,
+        categoryId=message.categoryId,
+        icon=message.icon,
+        link=message.link,
+        tag=message.tag,
+        sound=None if sound == "default" else sound,  # to the app, none is the default sound
+        badge=None if message.badge is None else str(message.badge),
+        color=message.color,
+        vibrate=_flag(vibrate) if vibrate is None or isinstance(vibrate, bool) else _json(vibrate, "vibrate"),
+        sticky=_flag(message.sticky),
+        autoDismiss=_flag(message.autoDismiss),
+        body=own,
+    )
+
+
+def _message(source: Source) -> ExpoMessage:
+    return source if isinstance(source, ExpoMessage) else ExpoMessage.from_dict(source)
+
+
+def _only(message: ExpoMessage) -> str:
+    recipients = message.recipients
+    if len(recipients) != 1:
+        raise ValueError(
+            f"to must hold one token here, it holds {len(recipients)}: give the token beside the message"
+        )
+    return recipients[0]
+
+
+def _own(message: ExpoMessage) -> dict[str, Any] | None:
+    """The app's own data, with the rich content where Expo's service puts it and a service extension looks for it."""
+    if message.richContent is None:
+        return None if message.data is None else dict(message.data)
+    return {**(message.data or {}), "_richContent": dict(message.richContent)}
+
+
+def _apns_sound(sound: str | Mapping[str, Any] | None) -> str | dict[str, Any] | None:
+    if not isinstance(sound, Mapping):
+        return sound
+    name = sound.get("name") or "default"
+    critical, volume = sound.get("critical"), sound.get("volume")
+    if not critical and volume is None:
+        return str(name)
+    return _present(critical=1 if critical else None, name=name, volume=volume)
+
+
+def _collapse_key(message: ExpoMessage) -> str | None:
+    return message.collapseId if message.collapse_key is None else message.collapse_key
+
+
+def _priority(message: ExpoMessage) -> str | None:
+    return None if message.priority == "default" else message.priority
+
+
+def _lifetime(message: ExpoMessage, now: float | None) -> float | None:
+    """Seconds for which FCM may keep the message, at most its four weeks; None for its default."""
+    if message.ttl is not None:
+        return min(message.ttl, MAX_TTL)
+    if message.expiration is not None:
+        return min(max(int(message.expiration - _given(now, "expiration")), 0), MAX_TTL)
+    return None
+
+
+def _given(now: float | None, name: str) -> float:
+    if now is None:
+        raise ValueError(f"a message with {name} needs now, the time in UNIX seconds")
+    return now
+
+
+def _flag(value: bool | None) -> str | None:
+    return None if value is None else "true" if value else "false"
+
+
+def _json(value: Any, name: str) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"{name} cannot be JSON: {error}") from None
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,137 @@
+"""`ExpoMessage`: a push in the format of Expo's push service.
+
+Source: "Message request format" of "Send notifications with the Expo Push Service" at docs.expo.dev.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Final
+
+from .apns import INTERRUPTION_LEVELS
+
+PRIORITIES: Final = ("default", "normal", "high")
+_TEXTS: Final = (
+    "title", "subtitle", "body", "channelId", "categoryId", "icon", "link", "collapse_key", "collapseId", "tag",
+    "color", "threadId", "launchImage",
+)  # fmt: skip
+_FLAGS: Final = ("mutableContent", "contentAvailable", "sticky", "autoDismiss")
+_OTHER_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
+_IGNORED: Final = frozenset({"_displayInForeground"})  # Expo Go's, of old
+
+
+@dataclass(frozen=True, slots=True)
+class ExpoMessage:
+    """A message in Expo's format; the fields have Expo's names, and None leaves one out.
+
+    `to`: one token or several. `data`: the app's own object. `sound`: "default", the name of a sound, or an object
+    {"critical", "name", "volume"} for iOS. `ttl`: seconds; it goes before `expiration`, UNIX seconds. `priority`:
+    "default" (normal on Android, high on iOS), "normal" or "high". `richContent`: {"image": URL}; iOS shows it with a
+    service extension of the app, Android not at all in a message of data alone. `contentAvailable` is Expo's
+    `_contentAvailable`. `collapse_key` (Android) and `collapseId` (iOS) stand in for each other; `tag`: on Android, the
+    notification with the same tag is replaced.
+
+    From `color` on, the fields are not Expo's service's but are read by the app (Android) or by iOS.
+
+    Raises:
+        ValueError: a value that no platform could take; the sentence names the field.
+    """
+
+    to: str | Sequence[str] | None = None
+    _: KW_ONLY
+    title: str | None = None
+    subtitle: str | None = None
+    body: str | None = None
+    data: Mapping[str, Any] | None = None
+    sound: str | Mapping[str, Any] | None = None
+    badge: int | None = None
+    channelId: str | None = None
+    categoryId: str | None = None
+    priority: str | None = None
+    ttl: int | float | None = None
+    expiration: int | float | None = None
+    icon: str | None = None
+    link: str | None = None
+    collapse_key: str | None = None
+    collapseId: str | None = None
+    tag: str | None = None
+    mutableContent: bool | None = None
+    contentAvailable: bool | None = None
+    interruptionLevel: str | None = None
+    richContent: Mapping[str, Any] | None = None
+    color: str | None = None
+    vibrate: bool | Sequence[int] | None = None
+    sticky: bool | None = None
+    autoDismiss: bool | None = None
+    threadId: str | None = None
+    launchImage: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in _TEXTS:
+            self._check(name, str, "a string")
+        for name in _FLAGS:
+            self._check(name, bool, "true or false")
+        for name in ("data", "richContent"):
+            self._check(name, Mapping, "an object")
+        self._check("sound", (str, Mapping), "a string or an object")
+        self._check_sound_and_recipients()
+        for name in ("badge", "ttl", "expiration"):
+            value = getattr(self, name)
+            number = type(value) in (int, float) and math.isfinite(value) and value >= 0
+            if value is not None and (not number or (name == "badge" and type(value) is not int)):
+                raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
+        if self.priority is not None and self.priority not in PRIORITIES:
+            raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r:.60}")
+        if self.interruptionLevel is not None and self.interruptionLevel not in INTERRUPTION_LEVELS:
+            levels = ", ".join(INTERRUPTION_LEVELS)
+            raise ValueError(f"interruptionLevel must be one of {levels}, not {self.interruptionLevel!r:.60}")
+        vibrate = self.vibrate
+        if isinstance(vibrate, list | tuple) and all(type(each) is int for each in vibrate):
+            return
+        self._check("vibrate", bool, "true, false or a list of milliseconds")
+
+    def _check_sound_and_recipients(self) -> None:
+        if isinstance(self.sound, Mapping):
+            name, volume = self.sound.get("name"), self.sound.get("volume")
+            if name is not None and not isinstance(name, str):
+                raise ValueError(f"sound.name must be a string, not {name!r:.60}")
+            if volume is not None and (type(volume) not in (int, float) or not 0 <= volume <= 1):
+                raise ValueError(f"sound.volume must be from 0 to 1, not {volume!r:.60}")
+        if isinstance(self.to, list | tuple) and all(isinstance(each, str) for each in self.to):
+            return
+        self._check("to", str, "a token or a list of tokens")
+
+    def _check(self, name: str, kind: type | tuple[type, ...], what: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{name} must be {what}, not {value!r:.60}")
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> ExpoMessage:
+        """The message in Expo's JSON.
+
+        Raises:
+            ValueError: it is no object, has a key that Expo does not know, or a value that no platform could take.
+        """
+        if not isinstance(source, Mapping):
+            raise ValueError(f"a message of Expo's is a JSON object, not {type(source).__name__}")
+        fields: dict[str, Any] = {}
+        for key, value in source.items():
+            if key in _IGNORED:
+                continue
+            name = _OTHER_NAMES.get(key, key)
+            if name not in cls.__slots__:
+                raise ValueError(f"unknown key {str(key)[:60]!r} in the message of Expo's")
+            if name in fields:
+                raise ValueError(f"{name} is there twice in the message of Expo's")
+            fields[name] = value
+        return cls(**fields)
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The tokens in `to`."""
+        if self.to is None:
+            return ()
+        return (self.to,) if isinstance(self.to, str) else tuple(self.to)

@@ -1,0 +1,323 @@
+"""What a push to FCM is: `Message` for the HTTP v1 API, `LegacyMessage` for the one before it.
+
+The typed parts of a message are in `fcm_parts` and exported from here as well. Facts: "REST Resource:
+projects.messages" and "Firebase Cloud Messaging HTTP protocol" at firebase.google.com/docs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from .fcm_parts import (
+    AndroidConfig,
+    AndroidConfigV2,
+    AndroidNotification,
+    AndroidNotificationV2,
+    ApnsConfig,
+    ApnsFcmOptions,
+    Color,
+    Duration,
+    FcmNotification,
+    FcmOptions,
+    Json,
+    LightSettings,
+    RemoteNotification,
+    WebpushConfig,
+    WebpushFcmOptions,
+    plain,
+)
+
+__all__ = [
+    "MAX_REGISTRATION_IDS",
+    "AndroidConfig",
+    "AndroidConfigV2",
+    "AndroidNotification",
+    "AndroidNotificationV2",
+    "ApnsConfig",
+    "ApnsFcmOptions",
+    "Color",
+    "Duration",
+    "FcmNotification",
+    "FcmOptions",
+    "LegacyMessage",
+    "LegacyNotification",
+    "LightSettings",
+    "Message",
+    "RemoteNotification",
+    "WebpushConfig",
+    "WebpushFcmOptions",
+    "camel",
+]
+
+MAX_REGISTRATION_IDS: Final = 1000
+"""Devices that one legacy message may be addressed to."""
+
+TARGETS: Final = ("token", "fid", "topic", "condition")
+
+
+def camel(name: str) -> str:
+    """The other name that Google's JSON has for a field: `collapse_key` is `collapseKey`."""
+    head, *rest = name.split("_")
+    return head + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+class Message:
+    """One push through FCM's HTTP v1 API. Exactly one target: `token`, `fid`, `topic` or `condition`.
+
+    `token`: a registration token, or a Firebase installation id, which Google accepts here too for now. `fid`: a
+    Firebase installation id. `topic`: its name without "/topics/". `condition`: up to five topics, as in
+    "'news' in topics && !('de' in topics)". `data`: strings only, to the app. `validate_only`: Google checks the
+    message and delivers nothing. The others: the typed part of that name, or a dict in Google's JSON, whose keys may
+    be in snake_case or in lowerCamelCase. Give `android` or `android_v2`, not both.
+
+    Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
+    """
+
+    __slots__ = (
+        "android",
+        "android_v2",
+        "apns",
+        "condition",
+        "data",
+        "fcm_options",
+        "fid",
+        "notification",
+        "token",
+        "topic",
+        "validate_only",
+        "webpush",
+    )
+
+    def __init__(
+        self,
+        *,
+        token: str | None = None,
+        fid: str | None = None,
+        topic: str | None = None,
+        condition: str | None = None,
+        notification: FcmNotification | Json | None = None,
+        data: Mapping[str, str] | None = None,
+        android: AndroidConfig | Json | None = None,
+        android_v2: AndroidConfigV2 | Json | None = None,
+        webpush: WebpushConfig | Json | None = None,
+        apns: ApnsConfig | Json | None = None,
+        fcm_options: FcmOptions | Json | None = None,
+        validate_only: bool = False,
+    ) -> None:
+        self.token = token
+        self.fid = fid
+        self.topic = topic
+        self.condition = condition
+        self.notification = notification
+        self.data = data
+        self.android = android
+        self.android_v2 = android_v2
+        self.webpush = webpush
+        self.apns = apns
+        self.fcm_options = fcm_options
+        self.validate_only = validate_only
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Message:
+        """The message that Google's JSON describes: a Message, or a whole SendMessageRequest with `message` in it.
+
+        Keys may be in snake_case or in lowerCamelCase. What stands in the fields is checked when it is sent.
+
+        Raises:
+            ValueError: it is no object, has a key that Google does not know, or one twice.
+        """
+        if not isinstance(source, Mapping):
+            raise ValueError(f"a message is a JSON object, not {type(source).__name__}")
+        validate: Any = False
+        if "message" in source:
+            envelope = _renamed(source, _ENVELOPE, "the request")
+            validate = envelope.get("validate_only", False)
+            source = envelope["message"]
+            if not isinstance(source, Mapping):
+                raise ValueError(f'"message" is a JSON object, not {type(source).__name__}')
+        fields = _renamed(source, _MESSAGE, "the message")
+        fields.pop("name", None)  # Google's own, in answers only
+        return cls(**fields, validate_only=False if validate is None else validate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON: the SendMessageRequest, with `message` in it and `validate_only` where that is set."""
+        message = {
+            name: plain(value)
+            for name in _FIELDS
+            if (value := getattr(self, name)) is not None and name != "validate_only"
+        }
+        return (
+            {"validate_only": self.validate_only, "message": message}
+            if self.validate_only
+            else {"message": message}
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __repr__(self) -> str:
+        return f"<Message {_described(self, TARGETS)}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyNotification:
+    """The `notification` of a legacy message. `subtitle` and `badge` are for iOS, `badge` a string.
+
+    The legacy API takes the `*_loc_args` as JSON in a string; give them as a sequence, they are encoded.
+    """
+
+    title: str | None = None
+    body: str | None = None
+    sound: str | None = None
+    badge: str | None = None
+    icon: str | None = None
+    tag: str | None = None
+    color: str | None = None
+    click_action: str | None = None
+    android_channel_id: str | None = None
+    subtitle: str | None = None
+    body_loc_key: str | None = None
+    body_loc_args: Sequence[str] | None = None
+    title_loc_key: str | None = None
+    title_loc_args: Sequence[str] | None = None
+    image: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The legacy API's JSON."""
+        found = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        for name in ("body_loc_args", "title_loc_args"):
+            if name in found and not isinstance(found[name], str):
+                found[name] = orjson.dumps(list(found[name])).decode()
+        return found
+
+
+class LegacyMessage:
+    """One push through the legacy API, `/fcm/send`. Google has shut it down; it lives on in gateways and private servers.
+
+    Exactly one target: `to` (a registration token, "/topics/name" or the key of a device group), `registration_ids`
+    (1 to 1000 tokens) or `condition`. `data` may be nested, unlike in v1. `priority`: "normal" or "high".
+    `time_to_live`: seconds, at most 2 419 200. `dry_run`: nothing is delivered. `notification`: a
+    `LegacyNotification` or a dict in the API's JSON.
+
+    Nothing is checked here: a push that is wrong comes back as a `Result`.
+    """
+
+    __slots__ = (
+        "collapse_key",
+        "condition",
+        "content_available",
+        "data",
+        "dry_run",
+        "mutable_content",
+        "notification",
+        "priority",
+        "registration_ids",
+        "restricted_package_name",
+        "time_to_live",
+        "to",
+    )
+
+    def __init__(
+        self,
+        *,
+        to: str | None = None,
+        registration_ids: Sequence[str] | None = None,
+        condition: str | None = None,
+        notification: LegacyNotification | Json | None = None,
+        data: Mapping[str, Any] | None = None,
+        priority: str | None = None,
+        time_to_live: int | None = None,
+        collapse_key: str | None = None,
+        content_available: bool = False,
+        mutable_content: bool = False,
+        restricted_package_name: str | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        self.to = to
+        self.registration_ids = registration_ids
+        self.condition = condition
+        self.notification = notification
+        self.data = data
+        self.priority = priority
+        self.time_to_live = time_to_live
+        self.collapse_key = collapse_key
+        self.content_available = content_available
+        self.mutable_content = mutable_content
+        self.restricted_package_name = restricted_package_name
+        self.dry_run = dry_run
+
+    @property
+    def token(self) -> str | None:
+        """The same as `to`, under the name that the other pushes have for it."""
+        return self.to
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> LegacyMessage:
+        """The message that the legacy API's JSON describes. What stands in the fields is checked when it is sent.
+
+        Raises:
+            ValueError: it is no object, or has a key that the API does not know.
+        """
+        if not isinstance(source, Mapping):
+            raise ValueError(f"a message is a JSON object, not {type(source).__name__}")
+        for key in source:
+            if key not in cls.__slots__:
+                raise ValueError(f"unknown key {str(key)[:60]!r} in the message")
+        return cls(**{key: value for key, value in source.items() if value is not None})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The legacy API's JSON."""
+        found = {}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is None or value is False:
+                continue
+            found[name] = value.to_dict() if isinstance(value, LegacyNotification) else plain(value)
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LegacyMessage):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __repr__(self) -> str:
+        words = _described(self, ("to", "condition"))
+        if self.registration_ids is not None:
+            words = f"{words} registration_ids={len(self.registration_ids)}".strip()
+        return f"<LegacyMessage {words}>"
+
+
+_FIELDS: Final = Message.__slots__
+_MESSAGE: Final = {
+    each: name for name in (*_FIELDS, "name") if name != "validate_only" for each in (name, camel(name))
+}
+_ENVELOPE: Final = {each: name for name in ("message", "validate_only") for each in (name, camel(name))}
+
+
+def _renamed(source: Mapping[str, Any], names: Mapping[str, str], where: str) -> dict[str, Any]:
+    """`source` under the names of our fields."""
+    found: dict[str, Any] = {}
+    for key, value in source.items():
+        name = names.get(key)
+        if name is None:
+            raise ValueError(f"unknown key {str(key)[:60]!r} in {where}")
+        if name in found:
+            raise ValueError(f"{name} is there twice in {where}, as {name} and as {camel(name)}")
+        found[name] = value
+    return found
+
+
+def _described(push: Any, names: Sequence[str]) -> str:
+    words = []
+    for name in names:
+        value = getattr(push, name)
+        if value is not None:
+            text = str(value)
+            words.append(f"{name}={text if len(text) <= 8 else text[:8] + '…'}")
+    return " ".join(words)

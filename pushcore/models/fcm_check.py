@@ -1,0 +1,337 @@
+"""What Google would refuse, found before it is sent: each function raises `Refused` with a sentence, or says nothing.
+
+The rules are tables over Google's JSON, so a typed part and a plain dict are checked alike. Where Google's pages leave
+a rule open, the message passes and Google is the judge. Sources: "REST Resource: projects.messages", "ErrorCode" and
+"Topic messaging" at firebase.google.com/docs; the ranges are those of the discovery document.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, camel
+from .fcm_values import (
+    MAX_TTL,
+    Check,
+    Refused,
+    boolean,
+    check_data,
+    duration,
+    fraction,
+    integer,
+    legacy_data,
+    list_of,
+    matching,
+    natural,
+    object_of,
+    one_of,
+    shown,
+    string,
+    strings,
+    struct,
+    ttl,
+)
+from .tokens import EXPO_ADVICE, MAX_TOKEN, TokenKind, recognise
+
+LIMIT: Final = 4096
+"""Bytes of a message's payload, keys and values (ErrorCode, INVALID_ARGUMENT)."""
+TOPIC_LIMIT: Final = 2048
+"""The same for a message to a topic or a condition."""
+MAX_TOPICS: Final = 5  # in a condition
+
+_TOPIC: Final = re.compile(r"[A-Za-z0-9\-_.~%]{1,900}", re.ASCII)
+_LABEL: Final = re.compile(r"[A-Za-z0-9\-_.~%]{1,50}", re.ASCII)
+_COLOR: Final = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+_CONDITION: Final = re.compile(
+    r"\s*(?:(?P<operator>&&|\|\|)|(?P<not>!)|(?P<open>\()|(?P<close>\))"
+    r"|(?P<quote>['\"])(?P<topic>[^'\"]*)(?P=quote)\s+in\s+topics\b)\s*",
+    re.ASCII,
+)
+
+
+# --- targets --------------------------------------------------------------------------------------------------------
+
+
+def check_one_target(push: Any, names: tuple[str, ...] = TARGETS) -> str:
+    """The name of the one target that `push` has."""
+    given = [name for name in names if getattr(push, name) is not None]
+    if len(given) == 1:
+        return given[0]
+    choice = f"{', '.join(names[:-1])} or {names[-1]}"
+    if not given:
+        raise Refused(f"the message has no target: give one of {choice}", "missing")
+    raise Refused(f"the message has more than one target, {' and '.join(given)}: give one of {choice}")
+
+
+def check_token(token: object, where: str = "token") -> None:
+    """A token that is FCM's, or at least nobody else's. (Google promises no shape, so an unknown one passes.)"""
+    if not isinstance(token, str):
+        raise Refused(f"the {where} must be a string, not {type(token).__name__}", "token")
+    if not token:
+        raise Refused(f"the {where} is empty", "token")
+    if len(token) > MAX_TOKEN:
+        raise Refused(f"the {where} is longer than {MAX_TOKEN} characters", "token")
+    kind = recognise(token).kind
+    if kind is TokenKind.APNS:
+        raise Refused(f"the {where} is a device token of APNs, which FCM cannot send to", "token")
+    if kind is TokenKind.EXPO:
+        raise Refused(f"{EXPO_ADVICE} (it stands in {where})", "token")
+    if where == "fid" and kind is TokenKind.FCM:
+        raise Refused("the fid is a registration token: give it as token", "token")
+
+
+def check_topic(topic: object) -> None:
+    """The name of a topic: 1 to 900 letters, digits and "-_.~%", without "/topics/"."""
+    if not isinstance(topic, str):
+        raise Refused(f"the topic must be a string, not {type(topic).__name__}")
+    if topic.startswith("/topics/"):
+        raise Refused('the topic stands without "/topics/" in front')
+    if not _TOPIC.fullmatch(topic):
+        raise Refused(f'the topic must be 1 to 900 letters, digits and "-_.~%", not {shown(topic)}')
+
+
+def check_condition(condition: object) -> None:
+    """Up to five `'name' in topics`, joined by "&&", "||", "!" and parentheses."""
+    if not isinstance(condition, str):
+        raise Refused(f"the condition must be a string, not {type(condition).__name__}")
+    topics = depth = position = 0
+    operand_next = True
+    while position < len(condition):
+        found = _CONDITION.match(condition, position)
+        if found is None:
+            raise Refused(f"the condition cannot be read from {shown(condition[position:])} on")
+        position = found.end()
+        sign = found.lastgroup if found["topic"] is None else "topic"
+        if (sign in ("topic", "not", "open")) != operand_next:
+            raise Refused("the condition has an operator or an operand too many")
+        if sign == "topic":
+            check_topic(found["topic"])
+            topics += 1
+        depth += (sign == "open") - (sign == "close")
+        if depth < 0:
+            break
+        operand_next = sign in ("operator", "not", "open")
+    if depth:
+        raise Refused("the parentheses of the condition do not match")
+    if operand_next:
+        raise Refused("the condition ends where a topic is expected")
+    if topics > MAX_TOPICS:
+        raise Refused(f"the condition has {topics} topics, {MAX_TOPICS} are allowed")
+
+
+# --- Google's objects -----------------------------------------------------------------------------------------------
+
+_label: Final = matching(_LABEL, '1 to 50 letters, digits and "-_.~%"')
+_options: Final = object_of({"analytics_label": _label})
+_notification: Final = object_of(dict.fromkeys(("title", "body", "image"), string))
+_color: Final = object_of(dict.fromkeys(("red", "green", "blue", "alpha"), fraction))
+_light: Final = object_of({"color": _color, "light_on_duration": duration, "light_off_duration": duration})
+
+_IN_BOTH: Final[dict[str, Check]] = {
+    **dict.fromkeys(
+        ("title", "body", "icon", "sound", "tag", "click_action", "channel_id", "ticker"), string
+    ),
+    **dict.fromkeys(("body_loc_key", "title_loc_key", "image"), string),
+    **dict.fromkeys(("body_loc_args", "title_loc_args"), list_of(string)),
+    **dict.fromkeys(("sticky", "local_only", "default_sound"), boolean),
+    **dict.fromkeys(("default_vibrate_timings", "default_light_settings"), boolean),
+    "color": matching(_COLOR, 'a colour such as "#00ff7f"'),
+    "event_time": matching(_TIME, "an RFC 3339 time with its offset"),
+    "notification_priority": one_of(
+        *(f"PRIORITY_{each}" for each in ("UNSPECIFIED", "MIN", "LOW", "DEFAULT", "HIGH", "MAX"))
+    ),
+    "vibrate_timings": list_of(duration),
+    "visibility": one_of("VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"),
+    "notification_count": natural,
+    "light_settings": _light,
+}
+_proxy: Final = one_of("PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED")
+
+_CONFIG: Final[dict[str, Check]] = {
+    "collapse_key": string,
+    "ttl": ttl,
+    "restricted_package_name": string,
+    "data": check_data,
+    "fcm_options": _options,
+    **dict.fromkeys(("direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok"), boolean),
+}
+_android: Final = object_of(
+    {
+        **_CONFIG,
+        "priority": one_of("NORMAL", "HIGH", any_case=True),
+        "notification": object_of({**_IN_BOTH, "proxy": _proxy}),
+    }
+)
+_remote: Final = object_of(
+    {
+        "mutable_content": boolean,
+        "use_as_v1_data_message": boolean,
+        "notification": object_of({**_IN_BOTH, "id": integer}),
+    }
+)
+_android_v2_fields: Final = object_of(
+    {**_CONFIG, "remote_notification": _remote, "background_sync": object_of({})}
+)
+
+
+def _android_v2(value: Any, where: str) -> None:
+    _android_v2_fields(value, where)
+    if _get(value, "remote_notification") is not None and _get(value, "background_sync") is not None:
+        raise Refused(f"{where} must have remote_notification or background_sync, not both")
+
+
+def _link(value: Any, where: str) -> None:
+    if not isinstance(value, str) or not value.startswith("https://"):
+        raise Refused(f"{where} must be a URL with https, not {shown(value)}")
+
+
+def _payload(value: Any, where: str) -> None:
+    struct(value, where)
+    aps = value.get("aps")
+    if aps is not None:
+        struct(aps, f"{where}.aps")
+        badge = aps.get("badge")
+        if isinstance(badge, bool) or not isinstance(badge, int | float | None):
+            raise Refused(f"{where}.aps.badge must be a number, not {shown(badge)}")
+
+
+_webpush: Final = object_of(
+    {
+        "headers": strings,
+        "data": check_data,
+        "notification": struct,
+        "fcm_options": object_of({"link": _link, "analytics_label": _label}),
+    }
+)
+_apns: Final = object_of(
+    {
+        "headers": strings,
+        "payload": _payload,
+        "fcm_options": object_of({"analytics_label": _label, "image": string}),
+        "live_activity_token": string,
+    }
+)
+
+_PARTS: Final[dict[str, Check]] = {
+    "notification": _notification,
+    "android": _android,
+    "android_v2": _android_v2,
+    "webpush": _webpush,
+    "apns": _apns,
+    "fcm_options": _options,
+}
+PARTS: Final = tuple(_PARTS)
+
+
+def check_part(name: str, value: Any) -> None:
+    """The part `name` of a message, one of `PARTS`, as the JSON that Google gets."""
+    _PARTS[name](value, name)
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def check_size(message: dict[str, Any], limit: int) -> None:
+    """A whole v1 message, as JSON that has been checked: no platform may get more than `limit` bytes of payload."""
+    size = payload_size(message)
+    if size > limit:
+        raise Refused(f"the payload has {size} bytes in keys and values, {limit} are allowed", "size")
+
+
+def payload_size(message: dict[str, Any]) -> int:
+    """Bytes of the keys and values in data and notification, for the platform that gets most of them."""
+    shared = _get(message, "notification") or {}
+    data = _get(message, "data") or {}
+    sizes = [_weight(data) + _weight(shared)]
+    for name in ("android", "android_v2", "webpush"):
+        part = _get(message, name)
+        if part is not None:
+            own = _get(_get(part, "remote_notification") or part, "notification") or {}
+            sizes.append(_weight(_get(part, "data") or data) + _weight({**shared, **own}))
+    payload = _get(_get(message, "apns") or {}, "payload")
+    if payload is not None:
+        sizes.append(len(orjson.dumps(payload)) + _weight(data))
+    return max(sizes)
+
+
+def _get(value: dict[str, Any], name: str) -> Any:
+    found = value.get(name)
+    return value.get(camel(name)) if found is None else found
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(len(key.encode()) + _weight(each) for key, each in value.items())
+    if isinstance(value, list):
+        return sum(map(_weight, value))
+    return len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
+
+
+# --- the legacy API -------------------------------------------------------------------------------------------------
+
+
+def _badge(value: Any, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Refused(f"{where} must be a string, not {shown(value)}")
+
+
+def _seconds(value: Any, where: str) -> None:
+    if type(value) is not int or not 0 <= value <= MAX_TTL:
+        raise Refused(f"{where} must be from 0 to {MAX_TTL} seconds (four weeks), not {shown(value)}", "ttl")
+
+
+def _registration_ids(value: Any, where: str) -> None:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_REGISTRATION_IDS:
+        count = f" of {len(value)}" if isinstance(value, list) else ""
+        raise Refused(
+            f"{where} must be a list of 1 to {MAX_REGISTRATION_IDS} tokens, not {type(value).__name__}{count}"
+        )
+    for index, each in enumerate(value):
+        _legacy_token(each, f"{where}[{index}]")
+
+
+def _legacy_token(value: Any, where: str) -> None:
+    # A private server's tokens may have any shape; only Expo's brackets are surely not its own.
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN:
+        raise Refused(f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {shown(value)}", "token")
+    if value.endswith("]") and recognise(value).kind is TokenKind.EXPO:
+        raise Refused(f"{EXPO_ADVICE} (it stands in {where})", "token")
+
+
+def _to(value: Any, where: str) -> None:
+    if isinstance(value, str) and value.startswith("/topics/"):
+        check_topic(value.removeprefix("/topics/"))
+    else:
+        _legacy_token(value, where)
+
+
+_LEGACY: Final[dict[str, Check]] = {
+    "to": _to,
+    "registration_ids": _registration_ids,
+    "condition": lambda value, where: check_condition(value),
+    "notification": object_of(
+        {**dict.fromkeys(LegacyNotification.__slots__, string), "badge": _badge}, camel_too=False
+    ),
+    "data": legacy_data,
+    "priority": one_of("normal", "high"),
+    "time_to_live": _seconds,
+    "collapse_key": string,
+    "restricted_package_name": string,
+    **dict.fromkeys(("content_available", "mutable_content", "dry_run"), boolean),
+}
+
+
+def check_legacy(message: dict[str, Any]) -> None:
+    """A whole legacy message, as the JSON that the server gets, with the one target that it has."""
+    for name, value in message.items():
+        _LEGACY[name](value, name)
+    limit = TOPIC_LIMIT if "condition" in message or str(message.get("to")).startswith("/topics/") else LIMIT
+    size = _weight(message.get("data", {})) + _weight(message.get("notification", {}))
+    if size > limit:
+        raise Refused(f"the payload has {size} bytes in keys and values, {limit} are allowed", "size")

@@ -1,0 +1,345 @@
+"""The typed parts of an FCM message: what stands in `Message.notification`, `android`, `android_v2`, `webpush`, `apns`.
+
+Each part's fields are Google's of the same name, and None leaves one out. A nested part can be a dict in Google's JSON
+as well. Nothing is checked at construction: a part with a wrong value makes its push a `Result` INVALID. Do not change
+a dict or a list that a part holds between two pushes of which one may already be on its way.
+
+Durations are seconds as a number, or Google's text such as "3.5s".
+
+Facts: "REST Resource: projects.messages" of the FCM HTTP v1 API (discovery revision 20260306) at
+firebase.google.com/docs/reference/fcm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from .apns import Aps
+
+Duration = str | int | float
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FcmNotification:
+    """The notification for all platforms. `image`: the URL of a picture, at most 1 MB on Android."""
+
+    title: str | None = None
+    body: str | None = None
+    image: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        found = {}
+        if self.title is not None:
+            found["title"] = self.title
+        if self.body is not None:
+            found["body"] = self.body
+        if self.image is not None:
+            found["image"] = self.image
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class FcmOptions:
+    """`analytics_label`: 1 to 50 letters, digits and "-_.~%", to group messages in Google's statistics."""
+
+    analytics_label: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Color:
+    """A colour; each number from 0 to 1."""
+
+    red: float = 0.0
+    green: float = 0.0
+    blue: float = 0.0
+    alpha: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightSettings:
+    """How the notification light blinks, on devices that have one."""
+
+    color: Color | Json | None = None
+    light_on_duration: Duration | None = None
+    light_off_duration: Duration | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AndroidNotification:
+    """The notification on Android; it overrides `Message.notification`.
+
+    `color`: "#rrggbb". `event_time`: an aware datetime or RFC 3339 text. `notification_priority`: "PRIORITY_" and
+    UNSPECIFIED, MIN, LOW, DEFAULT, HIGH or MAX. `visibility`: VISIBILITY_UNSPECIFIED, PRIVATE, PUBLIC or SECRET.
+    `proxy`: PROXY_UNSPECIFIED, ALLOW, DENY or IF_PRIORITY_LOWERED.
+    """
+
+    title: str | None = None
+    body: str | None = None
+    icon: str | None = None
+    color: str | None = None
+    sound: str | None = None
+    tag: str | None = None
+    click_action: str | None = None
+    body_loc_key: str | None = None
+    body_loc_args: Sequence[str] | None = None
+    title_loc_key: str | None = None
+    title_loc_args: Sequence[str] | None = None
+    channel_id: str | None = None
+    ticker: str | None = None
+    sticky: bool | None = None
+    event_time: datetime | str | None = None
+    local_only: bool | None = None
+    notification_priority: str | None = None
+    default_sound: bool | None = None
+    default_vibrate_timings: bool | None = None
+    default_light_settings: bool | None = None
+    vibrate_timings: Sequence[Duration] | None = None
+    visibility: str | None = None
+    notification_count: int | None = None
+    light_settings: LightSettings | Json | None = None
+    image: str | None = None
+    proxy: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AndroidConfig:
+    """What is Android's own. Give this or `AndroidConfigV2`, never both: Google refuses the two together.
+
+    `priority`: "NORMAL" or "HIGH". `ttl`: up to 2 419 200 seconds (4 weeks, the default); 0 is now or never. `data`
+    takes the place of `Message.data`. `collapse_key`: a device keeps four of them at a time.
+    """
+
+    collapse_key: str | None = None
+    priority: str | None = None
+    ttl: Duration | None = None
+    restricted_package_name: str | None = None
+    data: Mapping[str, str] | None = None
+    notification: AndroidNotification | Json | None = None
+    fcm_options: FcmOptions | Json | None = None
+    direct_boot_ok: bool | None = None
+    bandwidth_constrained_ok: bool | None = None
+    restricted_satellite_ok: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AndroidNotificationV2:
+    """As `AndroidNotification`, with the `id` under which Android shows it and without `proxy`."""
+
+    id: int | None = None
+    title: str | None = None
+    body: str | None = None
+    icon: str | None = None
+    color: str | None = None
+    sound: str | None = None
+    tag: str | None = None
+    click_action: str | None = None
+    body_loc_key: str | None = None
+    body_loc_args: Sequence[str] | None = None
+    title_loc_key: str | None = None
+    title_loc_args: Sequence[str] | None = None
+    channel_id: str | None = None
+    ticker: str | None = None
+    sticky: bool | None = None
+    event_time: datetime | str | None = None
+    local_only: bool | None = None
+    notification_priority: str | None = None
+    default_sound: bool | None = None
+    default_vibrate_timings: bool | None = None
+    default_light_settings: bool | None = None
+    vibrate_timings: Sequence[Duration] | None = None
+    visibility: str | None = None
+    notification_count: int | None = None
+    light_settings: LightSettings | Json | None = None
+    image: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteNotification:
+    """The intent of an urgent message that the user shall see; it passes by battery saving."""
+
+    mutable_content: bool | None = None
+    use_as_v1_data_message: bool | None = None
+    notification: AndroidNotificationV2 | Json | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AndroidConfigV2:
+    """What is Android's own, by intent: `remote_notification` (urgent, visible) or `background_sync` (data that can
+    wait), not both. The intent stands for a priority, so there is none. (firebase.google.com/docs/cloud-messaging/send/v2-api)
+    """
+
+    remote_notification: RemoteNotification | Json | None = None
+    background_sync: bool | Json | None = None
+    collapse_key: str | None = None
+    ttl: Duration | None = None
+    restricted_package_name: str | None = None
+    data: Mapping[str, str] | None = None
+    fcm_options: FcmOptions | Json | None = None
+    direct_boot_ok: bool | None = None
+    bandwidth_constrained_ok: bool | None = None
+    restricted_satellite_ok: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        found = to_dict(self)
+        if isinstance(self.background_sync, bool):  # an empty message in Google's JSON, present or not
+            del found["background_sync"]
+            if self.background_sync:
+                found["background_sync"] = {}
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebpushFcmOptions:
+    """`link`: where a click leads, https only."""
+
+    link: str | None = None
+    analytics_label: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebpushConfig:
+    """What is the Web Push protocol's own: its `headers`, and `notification` as the Notification API has it."""
+
+    headers: Mapping[str, str] | None = None
+    data: Mapping[str, str] | None = None
+    notification: Json | None = None
+    fcm_options: WebpushFcmOptions | Json | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApnsFcmOptions:
+    """`image`: the URL of a picture for the notification."""
+
+    analytics_label: str | None = None
+    image: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON."""
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApnsConfig:
+    """What FCM hands on to APNs: `headers` such as {"apns-priority": "10"}, and the `payload`, an `Aps` or a dict."""
+
+    headers: Mapping[str, str] | None = None
+    payload: Aps | Json | None = None
+    fcm_options: ApnsFcmOptions | Json | None = None
+    live_activity_token: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Google's JSON, the payload in Apple's."""
+        return to_dict(self)
+
+
+PARTS: Final = (
+    FcmNotification,
+    FcmOptions,
+    Color,
+    LightSettings,
+    AndroidNotification,
+    AndroidConfig,
+    AndroidNotificationV2,
+    RemoteNotification,
+    AndroidConfigV2,
+    WebpushFcmOptions,
+    WebpushConfig,
+    ApnsFcmOptions,
+    ApnsConfig,
+)
+_TYPED: Final = (*PARTS, Aps)
+_DURATIONS: Final = frozenset({"ttl", "vibrate_timings", "light_on_duration", "light_off_duration"})
+
+
+def to_dict(part: Any) -> dict[str, Any]:
+    """The fields of `part` that are given, in Google's JSON."""
+    found = {}
+    for name in part.__slots__:
+        value = getattr(part, name)
+        if value is not None:
+            found[name] = plain(value, duration=name in _DURATIONS)
+    return found
+
+
+def plain(value: Any, *, duration: bool = False) -> Any:
+    """`value` in terms of JSON: parts become dicts, datetimes text, numbers that are durations "…s"."""
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, _TYPED):
+        return value.to_dict()
+    if isinstance(value, int | float):
+        return seconds(value) if duration else value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [plain(each, duration=duration) for each in value]
+    return value
+
+
+def seconds(value: int | float) -> str:
+    """A duration in Google's JSON: 3600 is "3600s", 0.25 is "0.25s"."""
+    if isinstance(value, int):
+        return f"{value}s"
+    return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def lasting(part: Any) -> bool:
+    """Whether nothing within `part` can ever change, so that its JSON can be kept for the next push."""
+    if isinstance(part, PARTS):
+        return all(lasting(getattr(part, name)) for name in part.__slots__)
+    if isinstance(part, tuple):
+        return all(map(lasting, part))
+    return part is None or isinstance(part, str | int | float | datetime)
+
+
+def to_json(value: Any) -> Any:
+    """For orjson, which knows neither parts nor mappings that are no dict. Raises `TypeError` for what is neither."""
+    if isinstance(value, _TYPED):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a value of JSON")

@@ -1,0 +1,138 @@
+"""What kind of token this is: APNs', FCM's registration token, a Firebase installation id, or Expo's own.
+
+Shapes: APNs, "Registering your app with APNs" (bytes, sent as hexadecimal, of no fixed length); FCM, as they are
+seen; FID, `generateFid` of firebase-js-sdk; Expo, `isExpoPushToken` of expo-server-sdk-node.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+MAX_TOKEN: Final = 4096
+"""Characters of a token. None is documented to be so long; this bounds what we look at."""
+APNS_LENGTH: Final = 64
+"""Characters of an APNs token today, and the fewest by which one is recognised without a type."""
+
+EXPO_ADVICE: Final = (
+    "this is a token of Expo's push service, which only Expo can send to: "
+    "the device must register with getDevicePushTokenAsync and send you that token"
+)
+
+_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+", re.ASCII)
+_FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
+_REGISTRATION: Final = re.compile(
+    r"[A-Za-z0-9_-]{1,64}:(?:APA91b[A-Za-z0-9_-]+|[A-Za-z0-9_-]{64,})"  # today's, with an installation id in front
+    r"|APA91b[A-Za-z0-9_-]{64,}",  # the oldest ones, without
+    re.ASCII,
+)
+_EXPO: Final = re.compile(r"Expo(?:nent)?PushToken\[[^\]]*\]", re.ASCII)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_PRINTABLE: Final = re.compile(r"[!-~]+", re.ASCII)
+
+
+class TokenKind(enum.Enum):
+    """Whose token it is."""
+
+    APNS = "apns"
+    FCM = "fcm"
+    """A registration token: `Message.token`."""
+    FID = "fid"
+    """A Firebase installation id: `Message.fid`."""
+    EXPO = "expo"
+    """Expo's own: nothing can be sent to it directly."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceToken:
+    """A token, recognised. `token` is without the white space around it, and empty when there was no text.
+
+    `reason`: why it cannot be used, as a sentence; empty for APNs, FCM and FID.
+    """
+
+    kind: TokenKind
+    token: str
+    reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether a push can be sent to it without Expo's service."""
+        return self.kind in (TokenKind.APNS, TokenKind.FCM, TokenKind.FID)
+
+    @property
+    def platform(self) -> str | None:
+        """ "apns" or "fcm", the client that sends to it; None for the others."""
+        if self.kind is TokenKind.APNS:
+            return "apns"
+        return "fcm" if self.usable else None
+
+
+def recognise(source: object) -> DeviceToken:
+    """Whose token `source` is: a string, or what `getDevicePushTokenAsync` returns, {"type": "ios", "data": "…"}.
+
+    The object may also be given as its JSON text. A type of "ios" or "android" is believed as long as the token does
+    not look like the other's. Never raises: what is no token is UNKNOWN, and the reason says why.
+    """
+    kind: object = None
+    if isinstance(source, str) and source.lstrip()[:1] == "{":
+        if len(source) > 2 * MAX_TOKEN:
+            return _unknown("", f"the token is longer than {MAX_TOKEN} characters")
+        try:
+            source = orjson.loads(source)
+        except orjson.JSONDecodeError:
+            return _unknown("", "it begins like a JSON object and is none")
+    if isinstance(source, Mapping):
+        if "data" not in source:
+            return _unknown("", 'the object has no "data": getDevicePushTokenAsync returns {"type", "data"}')
+        kind, source = source.get("type"), source["data"]
+        if isinstance(source, Mapping):
+            return _unknown("", "this is a Web Push subscription: neither APNs nor FCM can send to it")
+    if not isinstance(source, str):
+        return _unknown("", f"a token is text, not {type(source).__name__}")
+    if len(source) > MAX_TOKEN:
+        return _unknown("", f"the token is longer than {MAX_TOKEN} characters")
+    token = source.strip()
+    if not token:
+        return _unknown("", "the token is empty")
+    found = _by_shape(token)
+    if kind is None or found.kind is TokenKind.EXPO:
+        return found
+    return _with_type(token, kind, found)
+
+
+def _by_shape(token: str) -> DeviceToken:
+    if _EXPO.fullmatch(token) or _UUID.fullmatch(token):
+        return DeviceToken(TokenKind.EXPO, token, EXPO_ADVICE)
+    if len(token) >= APNS_LENGTH and _HEX.fullmatch(token):
+        return DeviceToken(TokenKind.APNS, token)
+    if _FID.fullmatch(token):
+        return DeviceToken(TokenKind.FID, token)
+    if _REGISTRATION.fullmatch(token):
+        return DeviceToken(TokenKind.FCM, token)
+    if not _PRINTABLE.fullmatch(token):
+        return _unknown(token, "a token is printable ASCII without white space")
+    return _unknown(token, "it has the shape of neither an APNs token nor one of FCM")
+
+
+def _with_type(token: str, kind: object, found: DeviceToken) -> DeviceToken:
+    if kind == "ios":
+        if _HEX.fullmatch(token):
+            return DeviceToken(TokenKind.APNS, token)
+        return _unknown(token, 'its type is "ios", but an APNs token is hexadecimal')
+    if kind == "android":
+        if found.kind is TokenKind.APNS:
+            return _unknown(token, 'its type is "android", but it is hexadecimal like an APNs token')
+        if found.kind is TokenKind.UNKNOWN and _PRINTABLE.fullmatch(token):
+            return DeviceToken(TokenKind.FCM, token)  # Google promises no shape
+        return found
+    return _unknown(token, f'its type is neither "ios" nor "android" but {str(kind)[:40]!r}')
+
+
+def _unknown(token: str, reason: str) -> DeviceToken:
+    return DeviceToken(TokenKind.UNKNOWN, token, reason)

@@ -1,0 +1,54 @@
+"""Building requests to FCM in tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hpack
+import orjson
+
+from pushcore.fcm.request import FcmRequests, LegacyRequests
+from pushcore.http2.exchange import Exchange
+from pushcore.models.fcm import Message
+from pushcore.results import Result, Verdict
+
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+TOKEN = f"{FID}:APA91b" + "x" * 134
+APNS = "ab" * 32
+
+
+def requests() -> FcmRequests:
+    return FcmRequests("fcm.googleapis.com", "my-project")
+
+
+def build(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> Exchange | Result:
+    return (builder or requests()).build(push, lambda exchange: None, push, 10.0)
+
+
+def sent(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> Any:
+    """The JSON of a push that can be sent."""
+    exchange = build(push, builder)
+    assert isinstance(exchange, Exchange), exchange
+    return orjson.loads(exchange.body)
+
+
+def refused(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> str:
+    """Why a push cannot be sent."""
+    result = build(push, builder)
+    assert isinstance(result, Result), result.body
+    assert result.push is push
+    assert (result.verdict, result.status, result.attempts) == (Verdict.INVALID, None, 0)
+    assert result.reason
+    assert isinstance(result.detail, str)
+    assert len(result.detail) < 400
+    return result.detail
+
+
+def path_of(exchange: Exchange) -> str:
+    ((name, value),) = hpack.Decoder().decode(exchange.path)
+    assert str(name) == ":path"
+    return str(value)
+
+
+def to(**fields: Any) -> Message:
+    return Message(token=TOKEN, **fields)

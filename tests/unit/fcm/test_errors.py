@@ -1,0 +1,316 @@
+"""The table of errors against Google's list, the recorded bodies, and the reading of bodies against garbage."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pushcore.fcm.errors import (
+    MAX_BODY,
+    MAX_DETAIL,
+    MAX_WAIT,
+    REASONS,
+    FcmFailure,
+    message_name,
+    read_error,
+    read_retry_after,
+    verdict_for,
+)
+from pushcore.results import Verdict
+
+GOOGLE = "type.googleapis.com/google."
+NOW = 784_111_700.0  # 77 seconds before RFC 9110's example, Sun, 06 Nov 1994 08:49:37 GMT
+
+DOCUMENTED = {
+    "UNSPECIFIED_ERROR": (0, "UNKNOWN"),
+    "INVALID_ARGUMENT": (400, "INVALID"),
+    "UNREGISTERED": (404, "UNREGISTERED"),
+    "SENDER_ID_MISMATCH": (403, "MISCONFIGURED"),
+    "QUOTA_EXCEEDED": (429, "THROTTLED"),
+    "UNAVAILABLE": (503, "UNAVAILABLE"),
+    "INTERNAL": (500, "UNAVAILABLE"),
+    "THIRD_PARTY_AUTH_ERROR": (401, "MISCONFIGURED"),
+    "APNS_AUTH_ERROR": (401, "MISCONFIGURED"),
+}
+
+
+def fcm(code: str) -> dict[str, Any]:
+    return {"@type": f"{GOOGLE}firebase.fcm.v1.FcmError", "errorCode": code}
+
+
+def apns(status: int, reason: str) -> dict[str, Any]:
+    return {"@type": f"{GOOGLE}firebase.fcm.v1.ApnsError", "statusCode": status, "reason": reason}
+
+
+def bad(field: str, description: str) -> dict[str, Any]:
+    violations = [{"field": field, "description": description}]
+    return {"@type": f"{GOOGLE}rpc.BadRequest", "fieldViolations": violations}
+
+
+def info(reason: str) -> dict[str, Any]:
+    return {
+        "@type": f"{GOOGLE}rpc.ErrorInfo",
+        "reason": reason,
+        "domain": "googleapis.com",
+        "metadata": {"a": "b"},
+    }
+
+
+def body(code: int, status: str, message: str, *details: Any) -> bytes:
+    error: dict[str, Any] = {"code": code, "message": message, "status": status}
+    if details:
+        error["details"] = list(details)
+    return orjson.dumps({"error": error}, option=orjson.OPT_INDENT_2)
+
+
+def test_the_table_is_googles_list() -> None:
+    assert {name: (row.status, row.verdict.value) for name, row in REASONS.items()} == DOCUMENTED
+    for row in REASONS.values():
+        assert row.advice.endswith(".")
+        assert (row.wait > 0) == (row.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE))
+    assert REASONS["QUOTA_EXCEEDED"].wait == 60
+    assert REASONS["UNAVAILABLE"].wait == REASONS["INTERNAL"].wait == 10
+
+
+ARGUMENT = "Request contains an invalid argument."
+RECORDED = [
+    ("bad token A", 400, "INVALID_ARGUMENT", ARGUMENT,
+     [fcm("INVALID_ARGUMENT"), bad("message.token", "Invalid registration token")], "UNREGISTERED"),
+    ("bad fid", 400, "INVALID_ARGUMENT", ARGUMENT,
+     [fcm("INVALID_ARGUMENT"), bad("message.fid", "Invalid")], "UNREGISTERED"),
+    ("bad token B", 400, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token",
+     [fcm("INVALID_ARGUMENT")], "UNREGISTERED"),
+    ("no target", 400, "INVALID_ARGUMENT", "Recipient of the message is not set.",
+     [bad("message", "Recipient of the message is not set."), fcm("INVALID_ARGUMENT")], "INVALID"),
+    ("wrong type", 400, "INVALID_ARGUMENT", "Invalid value at 'message.data[0].value' (TYPE_STRING), 12",
+     [bad("message.data[0].value", "Invalid value at 'message.data[0].value' (TYPE_STRING), 12")], "INVALID"),
+    ("wrong type of the token", 400, "INVALID_ARGUMENT", "Invalid value at 'message.token' (TYPE_STRING), 12",
+     [bad("message.token", "Invalid value at 'message.token' (TYPE_STRING), 12")], "INVALID"),
+    ("unknown key", 400, "INVALID_ARGUMENT",
+     "Invalid JSON payload received. Unknown name \"key\" at 'message': Cannot find field.",
+     [bad("message", "Invalid JSON payload received.")], "INVALID"),
+    ("too big", 400, "INVALID_ARGUMENT", ARGUMENT, [], "INVALID"),
+    ("badge", 400, "INVALID_ARGUMENT", ARGUMENT,
+     [fcm("INVALID_ARGUMENT"), bad("message.apns.payload.aps.badge", "Value type for APS key [badge] is a number.")],
+     "INVALID"),
+    ("dead iOS token", 400, "INVALID_ARGUMENT", "APNs device token is disabled.",
+     [fcm("INVALID_ARGUMENT"), apns(410, "Unregistered")], "UNREGISTERED"),
+    ("dead iOS token, older", 404, "NOT_FOUND", "Requested entity was not found.",
+     [fcm("UNREGISTERED"), apns(410, "Unregistered")], "UNREGISTERED"),
+    ("other APNs error", 400, "INVALID_ARGUMENT", ARGUMENT,
+     [fcm("INVALID_ARGUMENT"), apns(400, "BadDeviceToken")], "INVALID"),
+    ("dead token", 404, "NOT_FOUND", "Requested entity was not found.", [fcm("UNREGISTERED")], "UNREGISTERED"),
+    ("wrong project path", 404, "NOT_FOUND", "Requested entity was not found.", [], "MISCONFIGURED"),
+    ("other project's token", 403, "PERMISSION_DENIED", "SenderId mismatch", [fcm("SENDER_ID_MISMATCH")],
+     "MISCONFIGURED"),
+    ("wrong IAM", 403, "PERMISSION_DENIED", "Permission 'cloudmessaging.messages.create' denied on resource",
+     [info("IAM_PERMISSION_DENIED")], "MISCONFIGURED"),
+    ("quota", 429, "RESOURCE_EXHAUSTED", "Quota exceeded",
+     [fcm("QUOTA_EXCEEDED"), {"@type": f"{GOOGLE}rpc.QuotaFailure", "violations": [{"subject": "project:1", "description": "per minute"}]}],
+     "THROTTLED"),
+    ("internal", 500, "INTERNAL", "Internal error encountered.", [fcm("INTERNAL")], "UNAVAILABLE"),
+    ("internal, bare", 500, "INTERNAL", "Internal error encountered.", [], "UNAVAILABLE"),
+    ("unavailable", 503, "UNAVAILABLE", "The service is currently unavailable.", [fcm("UNAVAILABLE")], "UNAVAILABLE"),
+    ("unspecified", 500, "INTERNAL", "?", [fcm("UNSPECIFIED_ERROR")], "UNKNOWN"),
+    ("a word to come", 403, "PERMISSION_DENIED", "?", [fcm("SOMETHING_NEW")], "MISCONFIGURED"),
+    ("a word at the wrong status", 503, "UNAVAILABLE", "?", [fcm("UNREGISTERED")], "UNAVAILABLE"),
+    ("APNs blamed in a failure of Google's", 503, "UNAVAILABLE", "?", [fcm("UNAVAILABLE"), apns(410, "Unregistered")],
+     "UNAVAILABLE"),
+    ("a quota with a token's field", 429, "RESOURCE_EXHAUSTED", "?", [fcm("QUOTA_EXCEEDED"), bad("message.token", "?")],
+     "THROTTLED"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "message", "details", "verdict"),
+    [row[1:] for row in RECORDED],
+    ids=[row[0] for row in RECORDED],
+)
+def test_recorded_bodies_in_any_order_of_details(
+    status: int, word: str, message: str, details: list[Any], verdict: str
+) -> None:
+    other = {"@type": "type.googleapis.com/some.Other", "errorCode": "UNREGISTERED", "fieldViolations": 7}
+    for order in itertools.permutations([*details, other, None]):
+        failure = read_error(status, body(status, word, message, *order))
+        assert failure.verdict.value == verdict
+        codes = [each["errorCode"] for each in details if "errorCode" in each]
+        infos = [each["reason"] for each in details if "domain" in each]
+        assert failure.reason == (codes or infos or [word])[0]
+        assert failure.detail is not None
+        assert message in failure.detail
+        assert failure.refresh_token is False
+        assert failure.retry_after is None
+
+
+def test_the_detail_says_it_all() -> None:
+    failure = read_error(
+        400, body(400, "INVALID_ARGUMENT", "Wrong.", bad("message.token", "Bad"), apns(400, "BadDeviceToken"))
+    )
+    assert failure.detail == "Wrong.; message.token: Bad; APNs: 400 BadDeviceToken"
+    quota = {
+        "@type": f"{GOOGLE}rpc.QuotaFailure",
+        "violations": [{"subject": "project:1", "description": "minute"}],
+    }
+    assert read_error(429, body(429, "RESOURCE_EXHAUSTED", "", quota)).detail == "project:1: minute"
+
+
+EXPIRED = "Request had invalid authentication credentials. Expected OAuth 2 access token, ..."
+AUTH = "Auth error from APNS or Web Push Service"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "refresh"),
+    [
+        (body(401, "UNAUTHENTICATED", EXPIRED, info("ACCESS_TOKEN_EXPIRED")), "ACCESS_TOKEN_EXPIRED", True),
+        (body(401, "UNAUTHENTICATED", EXPIRED), "UNAUTHENTICATED", True),
+        (b"<html>Unauthorized Error 401</html>", None, True),
+        (b"", None, True),
+        (body(401, "UNAUTHENTICATED", AUTH, fcm("THIRD_PARTY_AUTH_ERROR")), "THIRD_PARTY_AUTH_ERROR", False),
+        (body(401, "UNAUTHENTICATED", AUTH, fcm("APNS_AUTH_ERROR")), "APNS_AUTH_ERROR", False),
+        (body(401, "UNAUTHENTICATED", AUTH), "UNAUTHENTICATED", False),
+        (body(401, "UNAUTHENTICATED", "", apns(403, "InvalidProviderToken")), "UNAUTHENTICATED", False),
+        (
+            body(
+                401,
+                "UNAUTHENTICATED",
+                "",
+                apns(403, "BadEnvironmentKeyInToken"),
+                fcm("THIRD_PARTY_AUTH_ERROR"),
+            ),
+            "THIRD_PARTY_AUTH_ERROR",
+            False,
+        ),
+    ],
+)
+def test_the_two_kinds_of_401(answer: bytes, reason: str | None, refresh: bool) -> None:
+    failure = read_error(401, answer)
+    assert (failure.verdict, failure.reason) == (Verdict.MISCONFIGURED, reason)
+    assert failure.refresh_token is refresh
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (0, "UNKNOWN"), (100, "UNKNOWN"), (302, "UNKNOWN"), (400, "INVALID"), (401, "MISCONFIGURED"),
+        (403, "MISCONFIGURED"), (404, "MISCONFIGURED"), (408, "UNAVAILABLE"), (410, "INVALID"), (413, "INVALID"),
+        (429, "THROTTLED"), (500, "UNAVAILABLE"), (502, "UNAVAILABLE"), (503, "UNAVAILABLE"), (504, "UNAVAILABLE"),
+        (200, "ACCEPTED"), (999, "UNKNOWN"),
+    ],
+)  # fmt: skip
+def test_pages_and_empty_bodies_are_read_by_their_status(status: int, verdict: str) -> None:
+    for answer in (
+        b"",
+        b"<!DOCTYPE html><title>Error</title>",
+        b"{}",
+        b"[]",
+        b'{"error":"text"}',
+        b"null",
+        b"\xff",
+    ):
+        assert read_error(status, answer).verdict.value == verdict
+    assert verdict_for(status).value == verdict
+    assert verdict_for(status) is not Verdict.UNREGISTERED
+
+
+def test_the_502_page_says_how_long_to_wait() -> None:
+    page = b"<html><body>The server encountered a temporary error. <p>Please try again in 30 seconds.</body></html>"
+    assert read_error(502, page) == FcmFailure(
+        Verdict.UNAVAILABLE, None, "the answer is not JSON of Google", 30.0
+    )
+    assert read_error(502, page, "5").retry_after == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0), ("60", 60), (" 60 ", 60), ("1.5", 1.5), ("9999999999", MAX_WAIT), ("1" * 40, None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 77), ("Sunday, 06-Nov-94 08:49:37 GMT", 77),
+        ("Sun Nov  6 08:49:37 1994", 77), ("Sun, 06 Nov 1984 08:49:37 GMT", 0), ("Sun, 06 Nov 2094 08:49:37 GMT", MAX_WAIT),
+        ("", None), ("-5", None), ("soon", None), ("\u0661", None), ("Sun, 99 Nov 1994 99:99:99 GMT", None), ("x" * 1000, None),
+    ],
+)  # fmt: skip
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert read_retry_after(value, NOW) == seconds
+    answer = body(429, "RESOURCE_EXHAUSTED", "", fcm("QUOTA_EXCEEDED"))
+    assert read_error(429, answer, value, NOW).retry_after == seconds
+    assert read_error(429, answer).retry_after is None  # what is kept of a body has nothing of the header
+
+
+def test_retry_info() -> None:
+    retry = {"@type": f"{GOOGLE}rpc.RetryInfo", "retryDelay": "12.5s"}
+    answer = body(503, "UNAVAILABLE", "", retry)
+    assert read_error(503, answer).retry_after == 12.5
+    assert read_error(503, answer, "3").retry_after == 3
+    assert read_error(503, answer, "soon").retry_after == 12.5
+    for delay in ("12", 12, "-1s", "s", None):
+        assert (
+            read_error(503, body(503, "UNAVAILABLE", "", {**retry, "retryDelay": delay})).retry_after is None
+        )
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "error",
+                    "details",
+                    "@type",
+                    "errorCode",
+                    "fieldViolations",
+                    "field",
+                    "statusCode",
+                    "reason",
+                    "message",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.integers(-1, 1000), st.binary(max_size=200) | JSON.map(orjson.dumps), st.none() | st.text(max_size=70)
+)
+@example(400, b"[" * 100_000, None)
+@example(400, b'{"error":{"details":' + b"[" * 5000, None)
+@example(400, b'{"error":{"details":[{"@type":"x.FcmError","errorCode":["UNREGISTERED"]}]}}', None)
+def test_nothing_raises(status: int, answer: bytes, header: str | None) -> None:
+    failure = read_error(status, answer, header, NOW)
+    assert isinstance(failure.verdict, Verdict)
+    assert failure.verdict is not Verdict.UNREGISTERED
+    assert failure.retry_after is None or 0 <= failure.retry_after <= MAX_WAIT
+    message_name(answer)
+
+
+def test_what_is_read_is_bounded() -> None:
+    long = "x\n" * 10_000
+    failure = read_error(400, body(400, long, long, bad(long, long), fcm(long), apns(400, long)))
+    assert len(failure.detail or "") <= MAX_DETAIL
+    assert "\n" not in (failure.detail or "")
+    assert len(failure.reason or "") <= 100
+    huge = body(404, "NOT_FOUND", "x" * MAX_BODY, fcm("UNREGISTERED"))
+    assert read_error(404, huge).verdict is Verdict.MISCONFIGURED
+    many = body(404, "NOT_FOUND", "", *[{}] * 100, fcm("UNREGISTERED"))
+    assert read_error(404, many).verdict is Verdict.MISCONFIGURED
+
+
+def test_the_name_of_an_accepted_message() -> None:
+    name = "projects/mobile-app/messages/0:1612788010922733%7606eb247606eb24"
+    assert message_name(orjson.dumps({"name": name})) == name
+    for answer in (b"", b"{}", b'{"name":7}', b"[]", b"<html>"):
+        assert message_name(answer) is None

@@ -1,0 +1,160 @@
+"""The legacy API's answers: one outcome for each device, in order, whatever the server says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore.fcm.legacy_errors import REASONS, LegacyOutcome, read_legacy
+from pushcore.results import Verdict
+
+DOCUMENTED = {
+    "MissingRegistration": "INVALID",
+    "InvalidRegistration": "INVALID",
+    "NotRegistered": "UNREGISTERED",
+    "InvalidPackageName": "INVALID",
+    "MismatchSenderId": "MISCONFIGURED",
+    "InvalidParameters": "INVALID",
+    "MessageTooBig": "INVALID",
+    "InvalidDataKey": "INVALID",
+    "InvalidTtl": "INVALID",
+    "Unavailable": "UNAVAILABLE",
+    "InternalServerError": "UNAVAILABLE",
+    "DeviceMessageRateExceeded": "THROTTLED",
+    "TopicsMessageRateExceeded": "THROTTLED",
+    "InvalidApnsCredential": "MISCONFIGURED",
+}
+LATER = ("UNAVAILABLE", "THROTTLED")
+
+
+def multicast(*results: Any) -> bytes:
+    return orjson.dumps(
+        {"multicast_id": 108, "success": 0, "failure": 0, "canonical_ids": 0, "results": results}
+    )
+
+
+def test_the_table_is_googles_list() -> None:
+    assert {name: row.verdict.value for name, row in REASONS.items()} == DOCUMENTED
+
+
+@pytest.mark.parametrize("reason", DOCUMENTED)
+def test_every_error_of_a_token_and_of_a_topic(reason: str) -> None:
+    wait = 7.0 if DOCUMENTED[reason] in LATER else None
+    expected = LegacyOutcome(Verdict(DOCUMENTED[reason]), reason, retry_after=wait)
+    assert read_legacy(200, multicast({"error": reason}), "7") == [expected]
+    assert read_legacy(200, orjson.dumps({"error": reason}), "7") == [expected]
+
+
+def test_results_in_order_with_canonical_ids() -> None:
+    answer = multicast(
+        {"message_id": "1:08"},
+        {"error": "NotRegistered"},
+        {"message_id": "1:09", "registration_id": "new"},
+        {"error": "SomethingNew"},
+        "?",
+        {},
+    )
+    outcomes = read_legacy(200, answer, count=6)
+    assert outcomes[0] == LegacyOutcome(Verdict.ACCEPTED, id="1:08")
+    assert outcomes[1] == LegacyOutcome(Verdict.UNREGISTERED, "NotRegistered")
+    assert outcomes[2] == LegacyOutcome(Verdict.ACCEPTED, id="1:09", canonical="new")
+    assert outcomes[3] == LegacyOutcome(Verdict.INVALID, "SomethingNew")
+    assert [each.verdict for each in outcomes[4:]] == [Verdict.UNKNOWN] * 2
+
+
+def test_a_topic_that_was_accepted() -> None:
+    assert read_legacy(200, b'{"message_id":10}') == [LegacyOutcome(Verdict.ACCEPTED, id="10")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({"success": 2, "failure": 0}, LegacyOutcome(Verdict.ACCEPTED)),
+        (
+            {"success": 1, "failure": 2, "failed_registration_ids": ["a", "b", 7]},
+            LegacyOutcome(
+                Verdict.ACCEPTED, failed=("a", "b"), detail="2 of the group's 3 devices did not get it"
+            ),
+        ),
+        (
+            {"success": 0, "failure": 1, "failed_registration_ids": ["a"]},
+            LegacyOutcome(
+                Verdict.UNAVAILABLE,
+                failed=("a",),
+                retry_after=5.0,
+                detail="1 of the group's 1 devices did not get it",
+            ),
+        ),
+    ],
+)
+def test_device_groups(answer: Any, outcome: LegacyOutcome) -> None:
+    assert read_legacy(200, orjson.dumps(answer), "5") == [outcome]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"<html>",
+        b"x" * (1 << 20 | 1),
+        multicast(),
+        multicast({"message_id": "1"}),
+        b'{"success":"1"}',
+        b'{"message_id":1}',
+        b'{"message_id":true}',
+    ],
+)
+def test_a_success_that_does_not_say_which_is_unknown_for_all(answer: bytes) -> None:
+    outcomes = read_legacy(200, answer, count=3)
+    assert [each.verdict for each in outcomes] == [Verdict.UNKNOWN] * 3
+    assert all(each.detail for each in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "verdict", "reason"),
+    [
+        (400, b"JSON_PARSING_ERROR: Unexpected token", "INVALID", None),
+        (400, b'{"error":"InvalidParameters"}', "INVALID", "InvalidParameters"),
+        (400, b'{"error":"NotRegistered"}', "INVALID", "NotRegistered"),
+        (401, b"<HTML>Unauthorized", "MISCONFIGURED", None),
+        (404, b"", "MISCONFIGURED", None),
+        (429, b"", "THROTTLED", None),
+        (500, b"", "UNAVAILABLE", None),
+        (503, b'{"error":"NotRegistered"}', "UNAVAILABLE", "NotRegistered"),
+        (302, b"", "UNKNOWN", None),
+    ],
+)
+def test_a_failure_of_the_whole_request_is_everybodys(
+    status: int, answer: bytes, verdict: str, reason: str | None
+) -> None:
+    outcomes = read_legacy(status, answer, "12", count=2)
+    assert len(outcomes) == 2
+    for each in outcomes:
+        assert (each.verdict.value, each.reason, each.retry_after) == (verdict, reason, 12.0)
+
+
+def test_a_failure_of_the_whole_request_can_name_a_single_token() -> None:
+    (outcome,) = read_legacy(400, b'{"error":"NotRegistered"}')
+    assert outcome.verdict is Verdict.UNREGISTERED
+
+
+@given(
+    st.integers(-1, 1000),
+    st.binary(max_size=60)
+    | st.dictionaries(
+        st.sampled_from(["results", "error", "message_id", "success", "failure", "failed_registration_ids"]),
+        st.none()
+        | st.integers(-5, 5)
+        | st.text(max_size=5)
+        | st.lists(st.none() | st.text(max_size=5), max_size=3),
+    ).map(orjson.dumps),
+    st.none() | st.integers(1, 4),
+)
+def test_nothing_raises_and_nobody_is_forgotten(status: int, answer: bytes, count: int | None) -> None:
+    assert len(read_legacy(status, answer, None, 0.0, count)) == (count or 1)

@@ -1,0 +1,284 @@
+"""A message becomes a request or a result that says why not; nothing that is wrong with one push raises."""
+
+from __future__ import annotations
+
+import enum
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore.errors import ConfigurationError
+from pushcore.fcm.request import MAX_KNOWN, FcmRequests, LegacyRequests
+from pushcore.http2.exchange import Exchange
+from pushcore.models.apns import Aps
+from pushcore.models.fcm import (
+    AndroidConfig,
+    AndroidConfigV2,
+    AndroidNotification,
+    AndroidNotificationV2,
+    ApnsConfig,
+    Color,
+    FcmNotification,
+    FcmOptions,
+    LegacyMessage,
+    LightSettings,
+    Message,
+    RemoteNotification,
+    WebpushConfig,
+    WebpushFcmOptions,
+)
+from pushcore.results import Verdict
+
+from .building import FID, TOKEN, build, path_of, refused, requests, sent, to
+
+
+def test_a_plain_push() -> None:
+    exchange = build(to(data={"title": "Hi"}))
+    assert isinstance(exchange, Exchange)
+    assert dict(exchange.template.fields) == {
+        b":method": b"POST",
+        b":scheme": b"https",
+        b":authority": b"fcm.googleapis.com",
+        b"content-type": b"application/json",
+        b"x-goog-api-format-version": b"2",
+    }
+    assert path_of(exchange) == "/v1/projects/my-project/messages:send"
+    assert exchange.tail == ()
+    assert orjson.loads(exchange.body) == {"message": {"token": TOKEN, "data": {"title": "Hi"}}}
+
+
+def test_all_requests_of_a_project_share_template_and_path() -> None:
+    builder = requests()
+    first, second = build(to(), builder), build(Message(topic="news"), builder)
+    assert isinstance(first, Exchange)
+    assert isinstance(second, Exchange)
+    assert first.template is second.template
+    assert first.path is second.path
+
+
+@pytest.mark.parametrize("project", ["", "a b", "a/b", "a\r\nb", "ä", None, 7, "x" * 101])
+def test_bad_projects(project: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        FcmRequests("fcm.googleapis.com", project)
+
+
+@pytest.mark.parametrize("project", ["my-project-1", "123456789012", "example.com:my-project"])
+def test_projects(project: str) -> None:
+    FcmRequests("fcm.googleapis.com", project)
+
+
+TYPED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "notification": (
+        FcmNotification("T", "B", "https://e.com/i.png"),
+        {"title": "T", "body": "B", "image": "https://e.com/i.png"},
+    ),
+    "android": (
+        AndroidConfig(
+            collapse_key="k",
+            priority="HIGH",
+            ttl=3600,
+            restricted_package_name="com.e",
+            data={"a": "b"},
+            notification=AndroidNotification(
+                title="T",
+                color="#00ff7f",
+                body_loc_args=("1", "2"),
+                event_time="2026-01-15T01:30:15.01Z",
+                notification_priority="PRIORITY_MAX",
+                vibrate_timings=[0.5, 1, "1.5s"],
+                visibility="PRIVATE",
+                notification_count=3,
+                light_settings=LightSettings(
+                    color=Color(1, 0.5, 0, 1), light_on_duration=1, light_off_duration=0.25
+                ),
+                proxy="DENY",
+                sticky=False,
+            ),
+            fcm_options=FcmOptions("label"),
+            direct_boot_ok=True,
+        ),
+        {
+            "collapse_key": "k",
+            "priority": "HIGH",
+            "ttl": "3600s",
+            "restricted_package_name": "com.e",
+            "data": {"a": "b"},
+            "notification": {
+                "title": "T",
+                "color": "#00ff7f",
+                "body_loc_args": ["1", "2"],
+                "event_time": "2026-01-15T01:30:15.01Z",
+                "notification_priority": "PRIORITY_MAX",
+                "vibrate_timings": ["0.5s", "1s", "1.5s"],
+                "visibility": "PRIVATE",
+                "notification_count": 3,
+                "light_settings": {
+                    "color": {"red": 1, "green": 0.5, "blue": 0, "alpha": 1},
+                    "light_on_duration": "1s",
+                    "light_off_duration": "0.25s",
+                },
+                "proxy": "DENY",
+                "sticky": False,
+            },
+            "fcm_options": {"analytics_label": "label"},
+            "direct_boot_ok": True,
+        },
+    ),
+    "android_v2": (
+        AndroidConfigV2(
+            ttl="3.5s",
+            remote_notification=RemoteNotification(
+                mutable_content=True,
+                use_as_v1_data_message=False,
+                notification=AndroidNotificationV2(id=7, title="T"),
+            ),
+        ),
+        {
+            "ttl": "3.5s",
+            "remote_notification": {
+                "mutable_content": True,
+                "use_as_v1_data_message": False,
+                "notification": {"id": 7, "title": "T"},
+            },
+        },
+    ),
+    "webpush": (
+        WebpushConfig(
+            headers={"Urgency": "high"},
+            data={"a": "b"},
+            notification={"title": "T", "actions": [{"action": "x"}]},
+            fcm_options=WebpushFcmOptions(link="https://e.com", analytics_label="w"),
+        ),
+        {
+            "headers": {"Urgency": "high"},
+            "data": {"a": "b"},
+            "notification": {"title": "T", "actions": [{"action": "x"}]},
+            "fcm_options": {"link": "https://e.com", "analytics_label": "w"},
+        },
+    ),
+    "apns": (
+        ApnsConfig(
+            headers={"apns-priority": "10"},
+            payload=Aps(alert="Hi", badge=1, mutable_content=True, custom={"k": [1]}),
+            fcm_options={"image": "https://e.com/i.png"},
+            live_activity_token="t",
+        ),
+        {
+            "headers": {"apns-priority": "10"},
+            "payload": {"aps": {"alert": "Hi", "badge": 1, "mutable-content": 1}, "k": [1]},
+            "fcm_options": {"image": "https://e.com/i.png"},
+            "live_activity_token": "t",
+        },
+    ),
+    "fcm_options": (FcmOptions("a-b_c.d~e%"), {"analytics_label": "a-b_c.d~e%"}),
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_typed_parts_and_dicts_are_sent_alike(name: str) -> None:
+    typed, plain = TYPED[name]
+    builder = requests()
+    for value in (typed, plain, MappingProxyType(plain), typed, plain):
+        assert sent(to(**{name: value}), builder) == {"message": {"token": TOKEN, name: plain}}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_json_of_both_spellings_comes_back_as_a_message(name: str) -> None:
+    typed, plain = TYPED[name]
+    for key in (name, {"android_v2": "androidV2", "fcm_options": "fcmOptions"}.get(name, name)):
+        for spelling in ("validate_only", "validateOnly"):
+            push = Message.from_dict({spelling: True, "message": {"fid": FID, key: plain}})
+            fields: dict[str, Any] = {name: plain}
+            assert push == Message(fid=FID, validate_only=True, **fields)
+            assert sent(push) == {"validate_only": True, "message": {"fid": FID, name: plain}}
+    assert to(**{name: typed}).to_dict() == {"message": {"token": TOKEN, name: plain}}
+
+
+def test_camel_case_parts_pass_as_they_are() -> None:
+    android = {
+        "collapseKey": "k",
+        "notification": {"channelId": "c", "titleLocArgs": ["x"], "lightSettings": {}},
+    }
+    assert sent(to(android=android))["message"]["android"] == android
+    v2 = {"backgroundSync": {}, "directBootOk": True}
+    assert sent(to(android_v2=v2))["message"]["android_v2"] == v2
+
+
+def test_data_of_other_types() -> None:
+    class Word(enum.StrEnum):
+        A = "value"
+
+    class Own(dict[str, str]):
+        pass
+
+    for data in ({"a": Word.A}, Own(a="value"), MappingProxyType({"a": "value"})):
+        assert sent(to(data=data))["message"]["data"] == {"a": "value"}
+    for key in ("collapse_key", "gcmx", "fromage", "x" * 100):
+        assert sent(to(data={key: ""}))["message"]["data"] == {key: ""}
+
+
+def test_what_is_kept_is_bounded_and_a_changed_dict_is_seen() -> None:
+    builder = requests()
+    for number in range(2 * MAX_KNOWN + 10):
+        sent(to(data={f"k{number}": "v"}, android={"collapse_key": str(number)}), builder)
+    assert len(builder._keys) <= MAX_KNOWN + 64
+    assert len(builder._parts) <= MAX_KNOWN
+    shared = {"a": "b"}
+    push = to(android=AndroidConfig(data=shared))
+    assert sent(push, builder)["message"]["android"]["data"] == {"a": "b"}
+    shared["a"] = "c"
+    assert sent(push, builder)["message"]["android"]["data"] == {"a": "c"}
+    shared["a"] = 7  # type: ignore[assignment]
+    assert "android.data['a']" in refused(push, builder)
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=20)
+        | st.binary(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+        max_leaves=6,
+    ),
+    st.sampled_from(Message.__slots__),
+)
+def test_no_value_raises(value: Any, name: str) -> None:
+    for fields in ({name: value}, {"token": TOKEN, name: value}):
+        result = build(Message(**fields))
+        assert isinstance(result, Exchange) or result.verdict is Verdict.INVALID
+
+
+def test_a_circle_does_not_raise() -> None:
+    circle: dict[str, Any] = {}
+    circle["a"] = circle
+    refused(to(android={"notification": circle}))
+    refused(to(apns=ApnsConfig(payload=circle)))
+    refused(LegacyMessage(to="t", data=circle), LegacyRequests("x"))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"message": {"token": "t", "key": 1}}, "unknown key 'key' in the message"),
+        ({"message": {}, "key": 1}, "unknown key 'key' in the request"),
+        ({"token": "t", "validate_only": True}, "validate_only"),
+        ({"message": []}, "object"),
+        ({"androidV2": {}, "android_v2": {}}, "twice"),
+        ([], "object"),
+        (None, "object"),
+    ],
+)
+def test_json_that_is_no_message(source: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Message.from_dict(source)
+
+
+def test_a_name_of_googles_is_passed_over() -> None:
+    assert Message.from_dict({"name": "projects/p/messages/1", "token": "t"}) == Message(token="t")

@@ -1,0 +1,349 @@
+"""Expo's messages against the two payload listings of Expo's page, field by field, for APNs, FCM v1 and legacy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from pushcore.fcm.request import FcmRequests, LegacyRequests
+from pushcore.http2.exchange import Exchange
+from pushcore.models.apns import Notification
+from pushcore.models.expo import (
+    ExpoMessage,
+    apns_payload,
+    fcm_data,
+    to_legacy,
+    to_message,
+    to_notification,
+    to_push,
+)
+from pushcore.models.fcm import LegacyMessage, Message
+
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+FCM = f"{FID}:APA91b" + "x" * 134
+APNS = "ab" * 32
+NOW = 1_700_000_000.0
+OWN = {"screen": "chat", "ids": [1, 2], "nested": {"ok": True}}
+
+FULL = {
+    "title": "Title",
+    "subtitle": "Subtitle",
+    "body": "Body",
+    "data": OWN,
+    "badge": 3,
+    "sound": "default",
+    "categoryId": "category",
+    "channelId": "channel",
+    "icon": "icon",
+    "link": "https://example.com",
+    "collapse_key": "collapse",
+    "priority": "high",
+    "threadId": "thread",
+    "launchImage": "launch.png",
+}
+EXPERIENCE = "@yourExpoUsername/yourProjectSlug"
+
+# The page's listing for Android: where each field's value is found, in the legacy form and in FCM v1.
+ANDROID = {
+    "token": (FCM, "to", "message.token"),
+    "collapse_key": ("collapse", "collapse_key", "message.android.collapse_key"),
+    "priority": ("high", "priority", "message.android.priority"),
+    "data.experienceId": (EXPERIENCE, "data.experienceId", "message.data.experienceId"),
+    "data.title": ("Title", "data.title", "message.data.title"),
+    "data.message": ("Body", "data.message", "message.data.message"),
+    "data.channelId": ("channel", "data.channelId", "message.data.channelId"),
+    "data.categoryId": ("category", "data.categoryId", "message.data.categoryId"),
+    "data.icon": ("icon", "data.icon", "message.data.icon"),
+    "data.link": ("https://example.com", "data.link", "message.data.link"),
+    "data.body": (OWN, "data.body", "message.data.body"),
+}
+# What expo-notifications reads besides, which this message has.
+ALSO_READ = {"subtitle": "Subtitle", "badge": "3"}
+
+# The page's listing for iOS.
+IOS = {
+    "aps.alert.title": "Title",
+    "aps.alert.subtitle": "Subtitle",
+    "aps.alert.body": "Body",
+    "aps.alert.launch-image": "launch.png",
+    "aps.category": "category",
+    "aps.badge": 3,
+    "aps.sound": "default",
+    "aps.thread-id": "thread",
+    "body": OWN,
+    "experienceId": EXPERIENCE,
+}
+
+
+def take(source: dict[str, Any], path: str) -> Any:
+    """Remove and return what stands at `path`, and the objects that it leaves empty."""
+    head, _, rest = path.partition(".")
+    if not rest:
+        return source.pop(head)
+    found = take(source[head], rest)
+    if source[head] == {}:
+        del source[head]
+    return found
+
+
+def sent(push: Any) -> Any:
+    """The JSON that goes to FCM."""
+    builder = LegacyRequests("x") if isinstance(push, LegacyMessage) else FcmRequests("x", "p")
+    exchange = builder.build(push, lambda exchange: None, None, 1.0)
+    assert isinstance(exchange, Exchange), exchange
+    return orjson.loads(exchange.body)
+
+
+def test_the_android_listing_in_the_legacy_form() -> None:
+    found = sent(to_legacy(FULL, FCM, experience_id=EXPERIENCE))
+    for value, path, _ in ANDROID.values():
+        assert take(found, path) == value
+    assert found == {"data": ALSO_READ}
+
+
+def test_the_android_listing_in_v1() -> None:
+    found = sent(to_message(FULL, FCM, experience_id=EXPERIENCE))
+    for name, (value, _, path) in ANDROID.items():
+        there = take(found, path)
+        if name == "priority":
+            assert there == "HIGH"
+        elif name == "data.body":
+            assert isinstance(there, str)
+            assert orjson.loads(there) == value
+        else:
+            assert there == value
+    assert found == {"message": {"data": ALSO_READ}}
+
+
+def test_the_ios_listing() -> None:
+    push = to_notification(FULL, APNS, experience_id=EXPERIENCE)
+    assert isinstance(push.payload, dict)
+    for path, value in IOS.items():
+        assert take(push.payload, path) == value
+    assert push.payload == {}
+    assert (push.token, push.push_type, push.priority, push.collapse_id) == (APNS, "alert", 10, "collapse")
+
+
+def test_a_data_message_has_no_notification_at_all() -> None:
+    push = to_message(FULL, FCM)
+    assert push.notification is None
+    assert set(sent(push)["message"]) == {"token", "data", "android"}
+    assert all(isinstance(value, str) for value in sent(push)["message"]["data"].values())
+    assert "notification" not in sent(to_legacy(FULL, FCM))
+
+
+def test_experience_and_scope_are_optional() -> None:
+    for version in (False, True):
+        data = fcm_data(FULL, legacy=version)
+        assert not {"experienceId", "scopeKey"} & data.keys()
+        data = fcm_data(FULL, legacy=version, experience_id="@a/b", scope_key="@a/c")
+        assert (data["experienceId"], data["scopeKey"]) == ("@a/b", "@a/c")
+    assert set(apns_payload(FULL)) == {"aps", "body"}
+    payload = apns_payload(FULL, experience_id="@a/b", scope_key="@a/c")
+    assert (payload["experienceId"], payload["scopeKey"]) == ("@a/b", "@a/c")
+
+
+def test_the_minimal_examples_of_the_page() -> None:
+    message = {"title": "T", "body": "B", "priority": "normal"}
+    assert sent(to_legacy(message, FCM, experience_id="@a/b")) == {
+        "to": FCM,
+        "priority": "normal",
+        "data": {"experienceId": "@a/b", "title": "T", "message": "B"},
+    }
+    push = to_notification(message, APNS, experience_id="@a/b")
+    assert push.payload == {"aps": {"alert": {"title": "T", "body": "B"}}, "experienceId": "@a/b"}
+    assert push.priority == 5
+    v1 = {"channelId": "default", "body": "B", "title": "T", "data": {"a": 1}}
+    assert sent(to_message(v1, FCM, scope_key="@a/b", experience_id="@a/b")) == {
+        "message": {
+            "token": FCM,
+            "data": {
+                "channelId": "default",
+                "message": "B",
+                "title": "T",
+                "body": '{"a":1}',
+                "scopeKey": "@a/b",
+                "experienceId": "@a/b",
+            },
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "aps", "data"),
+    [
+        ({"sound": "default"}, {"sound": "default"}, {}),
+        ({"sound": "bell.wav"}, {"sound": "bell.wav"}, {"sound": "bell.wav"}),
+        ({"sound": None}, {}, {}),
+        ({"sound": {"name": "bell.wav"}}, {"sound": "bell.wav"}, {"sound": "bell.wav"}),
+        ({"sound": {"critical": True, "name": None}}, {"sound": {"critical": 1, "name": "default"}}, {}),
+        (
+            {"sound": {"critical": True, "name": "b.wav", "volume": 0.5}},
+            {"sound": {"critical": 1, "name": "b.wav", "volume": 0.5}},
+            {"sound": "b.wav"},
+        ),
+        ({"badge": 0}, {"badge": 0}, {"badge": "0"}),
+        ({"mutableContent": True}, {"mutable-content": 1}, {}),
+        ({"mutableContent": False}, {}, {}),
+        ({"interruptionLevel": "time-sensitive"}, {"interruption-level": "time-sensitive"}, {}),
+        ({"tag": "t"}, {}, {"tag": "t"}),
+        ({"icon": "i", "link": "l", "color": "#ff0000"}, {}, {"icon": "i", "link": "l", "color": "#ff0000"}),
+        ({"vibrate": True}, {}, {"vibrate": "true"}),
+        ({"vibrate": [0, 250]}, {}, {"vibrate": "[0,250]"}),
+        ({"sticky": True, "autoDismiss": False}, {}, {"sticky": "true", "autoDismiss": "false"}),
+        ({"_contentAvailable": True}, {"content-available": 1}, {}),
+        ({"_category": "c"}, {"category": "c"}, {"categoryId": "c"}),
+        ({"_displayInForeground": True}, {}, {}),
+    ],
+)
+def test_other_fields(fields: dict[str, Any], aps: dict[str, Any], data: dict[str, str]) -> None:
+    message = {"title": "T", **fields}
+    assert apns_payload(message) == {"aps": {"alert": {"title": "T"}, **aps}}
+    assert fcm_data(message) == fcm_data(message, legacy=True) == {"title": "T", **data}
+
+
+def test_rich_content_stands_where_a_service_extension_looks() -> None:
+    message = {"title": "T", "data": {"a": 1}, "richContent": {"image": "https://e.com/i.png"}}
+    body = {"a": 1, "_richContent": {"image": "https://e.com/i.png"}}
+    assert apns_payload(message) == {"aps": {"alert": {"title": "T"}, "mutable-content": 1}, "body": body}
+    assert orjson.loads(fcm_data(message)["body"]) == body
+    assert message["data"] == {"a": 1}
+
+
+def test_a_silent_message_is_a_background_push() -> None:
+    push = to_notification({"_contentAvailable": True, "data": {"a": 1}, "priority": "high"}, APNS)
+    assert (push.push_type, push.priority) == ("background", None)
+    assert push.payload == {"aps": {"content-available": 1}, "body": {"a": 1}}
+    assert to_notification({"_contentAvailable": True, "title": "T"}, APNS).push_type == "alert"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expiration", "ttl"),
+    [
+        ({}, None, None),
+        ({"ttl": 0}, 0, "0s"),
+        ({"ttl": 60}, NOW + 60, "60s"),
+        ({"ttl": 60, "expiration": 5}, NOW + 60, "60s"),
+        ({"expiration": NOW + 90}, NOW + 90, "90s"),
+        ({"expiration": NOW - 90}, NOW - 90, "0s"),
+        ({"ttl": 1e9}, NOW + 1e9, "2419200s"),
+    ],
+)
+def test_how_long_it_may_wait(fields: dict[str, Any], expiration: float | None, ttl: str | None) -> None:
+    message = {"title": "T", **fields}
+    assert to_notification(message, APNS, now=NOW).expiration == expiration
+    assert sent(to_message(message, FCM, now=NOW))["message"].get("android", {}).get("ttl") == ttl
+    legacy = sent(to_legacy(message, FCM, now=NOW)).get("time_to_live")
+    assert (None if legacy is None else f"{legacy}s") == ttl
+
+
+def test_now_is_needed_where_there_is_a_time() -> None:
+    with pytest.raises(ValueError, match="needs now"):
+        to_notification({"ttl": 5}, APNS)
+    with pytest.raises(ValueError, match="needs now"):
+        to_message({"expiration": 5}, FCM)
+    assert to_notification({"ttl": 0}, APNS).expiration == 0
+    assert to_notification({"expiration": 5}, APNS).expiration == 5
+    to_message({"ttl": 5}, FCM)
+
+
+def test_collapse_key_and_collapse_id_stand_in_for_each_other() -> None:
+    for fields, ios, android in (
+        ({"collapseId": "i"}, "i", "i"),
+        ({"collapse_key": "a"}, "a", "a"),
+        ({"collapseId": "i", "collapse_key": "a"}, "i", "a"),
+    ):
+        assert to_notification(fields, APNS).collapse_id == ios
+        assert sent(to_message(fields, FCM))["message"]["android"] == {"collapse_key": android}
+        assert sent(to_legacy(fields, FCM))["collapse_key"] == android
+
+
+def test_the_default_priority_is_the_platforms_own() -> None:
+    for fields in ({}, {"priority": "default"}, {"priority": None}):
+        assert to_notification(fields, APNS).priority is None
+        assert to_message(fields, FCM).android is None
+        assert to_legacy(fields, FCM).priority is None
+
+
+def test_the_token_chooses_the_push() -> None:
+    message = ExpoMessage(title="T")
+    push = to_push(message, APNS, topic="com.e")
+    assert isinstance(push, Notification)
+    assert (push.token, push.topic) == (APNS, "com.e")
+    assert to_push(message, FCM) == Message(token=FCM, data={"title": "T"})
+    assert to_push(message, FID) == Message(fid=FID, data={"title": "T"})
+    assert to_push(message, FCM, legacy=True) == LegacyMessage(to=FCM, data={"title": "T"})
+    assert to_push({"to": FCM, "title": "T"}) == Message(token=FCM, data={"title": "T"})
+    assert to_push({"to": [FCM], "title": "T"}) == Message(token=FCM, data={"title": "T"})
+    assert isinstance(to_push(message, {"type": "ios", "data": "abcd"}), Notification)
+    android = to_push(message, {"type": "android", "data": "of-a-new-shape"})
+    assert android == Message(token="of-a-new-shape", data={"title": "T"})
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [("ExponentPushToken[x]", "getDevicePushTokenAsync"), ("", "empty"), ("nonsense", "neither")],
+)
+def test_tokens_that_nothing_can_be_sent_to(token: str, words: str) -> None:
+    for source in ({"to": token}, {"to": [token]}):
+        with pytest.raises(ValueError, match=words):
+            to_push(source)
+    with pytest.raises(ValueError, match=words):
+        to_push({}, token)
+
+
+def test_several_recipients() -> None:
+    message = ExpoMessage(["a", "b"], title="T")
+    assert message.recipients == ("a", "b")
+    assert sent(to_legacy(message)) == {"registration_ids": ["a", "b"], "data": {"title": "T"}}
+    for make in (to_push, to_message, to_notification):
+        with pytest.raises(ValueError, match="it holds 2"):
+            make(message)
+    for convert in (to_message, to_notification, to_legacy):
+        with pytest.raises(ValueError, match="it holds 0"):
+            convert({"title": "T"})
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ([], "object"),
+        (None, "object"),
+        ({"titel": "x"}, "unknown key 'titel'"),
+        ({"_contentAvailable": True, "contentAvailable": True}, "twice"),
+        ({"title": 7}, "title must be a string"),
+        ({"channelId": []}, "channelId"),
+        ({"data": "x"}, "data must be an object"),
+        ({"data": [1]}, "data must be an object"),
+        ({"sound": 7}, "sound"),
+        ({"sound": {"name": 7}}, "sound.name"),
+        ({"sound": {"volume": 2}}, "sound.volume"),
+        ({"badge": -1}, "badge"),
+        ({"badge": True}, "badge"),
+        ({"badge": 1.5}, "badge"),
+        ({"ttl": -1}, "ttl"),
+        ({"ttl": float("nan")}, "ttl"),
+        ({"ttl": "60"}, "ttl"),
+        ({"expiration": float("inf")}, "expiration"),
+        ({"priority": "urgent"}, "default, normal, high"),
+        ({"interruptionLevel": "loud"}, "passive"),
+        ({"mutableContent": "yes"}, "mutableContent"),
+        ({"_contentAvailable": 1}, "contentAvailable"),
+        ({"richContent": "https://e.com"}, "richContent"),
+        ({"vibrate": "long"}, "vibrate"),
+        ({"vibrate": ["x"]}, "vibrate"),
+        ({"to": 7}, "to must be"),
+        ({"to": [7]}, "to must be"),
+    ],
+)
+def test_wrong_messages(source: Any, words: str) -> None:
+    for make in (to_notification, to_message, to_legacy):
+        with pytest.raises(ValueError, match=words):
+            make(source, FCM)
+
+
+def test_data_that_cannot_be_json() -> None:
+    with pytest.raises(ValueError, match="data cannot be JSON"):
+        to_message({"data": {"a": object()}}, FCM)
