@@ -21,15 +21,16 @@ from ngh2 import (
     Connection,
     DataReceived,
     NeverIndexedHeader,
-    NGH2Error,
-    RequestReceived,
     Role,
     Setting,
     StreamClosed,
     StreamReset,
     TrailersReceived,
 )
-from ngh2.events import Event
+from ngh2 import NGH2Error as NGH2Error
+from ngh2 import PingReceived as PingReceived
+from ngh2 import RequestReceived as RequestReceived
+from ngh2.events import Event as Event
 
 Header: TypeAlias = tuple[bytes, bytes]
 Request: TypeAlias = tuple[int, Sequence[Header], bytes]
@@ -148,9 +149,8 @@ class Peer(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop's is one by its methods alone
+        # uvloop's is a Transport by its methods alone
+        self._transport = transport = cast(asyncio.Transport, transport)
         server, limits = self._server, self._server.limits
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         # None is a client without ALPN that knows what it talks to, as Pushy does; anything but HTTP/2 fails below.
@@ -313,6 +313,8 @@ class H2Server:
         limits: what clients may cost.
     """
 
+    peer_type: type[Peer] = Peer
+
     def __init__(
         self,
         open_handler: Callable[[Peer], Handler],
@@ -355,7 +357,7 @@ class H2Server:
             OSError: the address cannot be listened on.
         """
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: Peer(self),
+            lambda: self.peer_type(self),
             host,
             port,
             ssl=self._context,
