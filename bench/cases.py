@@ -12,7 +12,9 @@ import resource
 import ssl
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -70,6 +72,7 @@ class FrameLoop:
         self.tokens, self.body, self.streams = tokens, body, streams
         self.statuses: dict[int, int] = {}
         self.going = False
+        self.waiting: deque[Exchange] = deque()
         self.head = path_literal_head(len(b"/3/device/") + 64) + b"/3/device/"
         self.done = asyncio.get_running_loop().create_future()
         self.loop = asyncio.get_running_loop()
@@ -87,18 +90,17 @@ class FrameLoop:
         room = min(connection.capacity, self.streams) - len(connection.streams)
         if room <= 0:
             return
-        link.prepare()
         deadline = self.loop.time() + TIMEOUT
         template, head, body, sink = self.template, self.head, self.body, self.sink
-        for _ in range(room):
-            token = next(self.tokens, None)
-            if token is None:
-                if not connection.streams and not self.done.done():
-                    self.done.set_result(None)
-                return
-            exchange = Exchange(template, head + token, body, NO_FIELDS, sink, None, deadline)
-            if not connection.open(exchange):
-                raise SystemExit("a stream was free and could not be opened: is the window too small?")
+        waiting = self.waiting
+        for token in islice(self.tokens, room):
+            waiting.append(Exchange(template, head + token, body, NO_FIELDS, sink, None, deadline))
+        connection.take(waiting)
+        if waiting:
+            raise SystemExit("a stream was free and could not be opened: is the window too small?")
+        link.schedule()
+        if not connection.streams and not self.done.done():
+            self.done.set_result(None)
 
 
 async def frames(target: Target, count: int, streams: int, connections: int) -> dict[str, Any]:
@@ -114,7 +116,7 @@ async def frames(target: Target, count: int, streams: int, connections: int) -> 
         feed = FrameLoop(target, tokens, body, streams)
 
         def new_link(feed: FrameLoop = feed) -> Link:
-            return Link(Connection(Limits(timeout=TIMEOUT), loop.time()), feed.fill, lambda link: None)
+            return Link(Connection(Limits(timeout=TIMEOUT), loop.time()), feed.fill)
 
         _, link = await loop.create_connection(new_link, host, int(port), ssl=context)
         await link.ready

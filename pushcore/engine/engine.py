@@ -15,9 +15,9 @@ import asyncio
 import contextlib
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..apns.client import ApnsClient
 from ..errors import ClosedError, ConfigurationError
@@ -38,11 +38,11 @@ STREAMS: Final = 1000  # what APNs usually allows on a connection
 class _Lane:
     """One run's use of one client: its sink is where that client's exchanges come back."""
 
-    __slots__ = ("build", "ready", "result", "sink", "submit", "timeout", "waiting")
+    __slots__ = ("build", "pool", "ready", "result", "sink", "timeout", "waiting")
 
-    def __init__(self, client: ApnsClient, ready: deque[Exchange | Result]) -> None:
+    def __init__(self, client: ApnsClient, ready: deque[Result]) -> None:
         self.build = client.requests.build
-        self.submit = client.pool.submit
+        self.pool = client.pool
         self.waiting = client.pool.waiting
         self.result = client.result
         self.timeout = client.timeout
@@ -50,13 +50,10 @@ class _Lane:
         self.sink = self.settle  # bound once, not for each push
 
     def settle(self, exchange: Exchange) -> None:
-        """The sink. A plain success is made a `Result` when the caller asks for it, all else at once."""
-        if exchange.status == 200 and exchange.error is None:
-            self.ready.append(exchange)
-        else:
-            result = self.result(exchange, exchange.context)
-            if result is not None:
-                self.ready.append(result)
+        """The sink."""
+        result = self.result(exchange, exchange.context)
+        if result is not None:  # else it was sent once more
+            self.ready.append(result)
 
 
 class _Run:
@@ -64,7 +61,7 @@ class _Run:
 
     def __init__(self, clients: tuple[ApnsClient, ...], window: int) -> None:
         self.window = window
-        self.ready: deque[Exchange | Result] = deque()
+        self.ready: deque[Result] = deque()
         self.outstanding = 0
         """Taken from the source and not yet handed to the caller."""
         self.fed = False
@@ -103,15 +100,22 @@ class _Run:
             finally:
                 self._reader_waits = None
 
-    async def _room(self, lane: _Lane) -> None:
-        """Wait until the window and the lane's pool have room."""
+    async def _room(self) -> None:
+        """Let the loop turn; longer, until the window and the pools have room, where they have none."""
         self.wake_reader()
-        while self.outstanding >= self.window or len(lane.waiting) >= BACKLOG:
+        if not self._full():
+            await asyncio.sleep(0)
+        while self._full():
             self._feeder_waits = self.loop.create_future()
             try:
                 await self._feeder_waits
             finally:
                 self._feeder_waits = None
+
+    def _full(self) -> bool:
+        return self.outstanding >= self.window or any(
+            len(lane.waiting) >= BACKLOG for lane in self.lanes.values()
+        )
 
     def stop(self, error: BaseException) -> None:
         """Read no more of the source; the caller gets what is in flight, and then the error."""
@@ -135,39 +139,45 @@ class _Run:
             self.wake_reader()
 
     async def _feed_plain(self, source: Iterable[Push]) -> None:
-        left = BURST
+        pushes = iter(source)
+        more = True
+        while more:
+            more = self._burst(pushes, min(BURST, self.window - self.outstanding))
+            await self._room()
+
+    def _burst(self, pushes: Iterator[Push], room: int) -> bool:
+        """Take so many pushes from the source and hand them over; False when it has come to its end."""
+        lanes, ready = self.lanes, self.ready
         now = self.loop.time()
-        lanes, ready, window = self.lanes, self.ready, self.window
-        for push in source:
-            lane = lanes.get(type(push)) or self._lane_of(push)
-            self.outstanding += 1
-            exchange = lane.build(push, lane.sink, push, now + lane.timeout)
-            left -= 1
-            if type(exchange) is Exchange:
-                lane.submit(exchange)
-                if left and self.outstanding < window and len(lane.waiting) < BACKLOG:
-                    continue
-            else:
-                ready.append(exchange)
-                if left and self.outstanding < window:
-                    continue
-            await self._room(lane)
-            await asyncio.sleep(0)
-            left = BURST
-            now = self.loop.time()
+        left = room
+        kind: type | None = None
+        try:
+            for push in pushes:
+                if type(push) is not kind:
+                    lane = lanes.get(type(push)) or self._lane_of(push)
+                    kind, build, sink, submit = type(push), lane.build, lane.sink, lane.waiting.append
+                    deadline = now + lane.timeout
+                built = build(push, sink, push, deadline)
+                if type(built) is Exchange:
+                    submit(built)
+                else:
+                    ready.append(cast(Result, built))
+                left -= 1
+                if not left:
+                    return True
+            return False
+        finally:
+            self.outstanding += room - left
+            for lane in lanes.values():
+                lane.pool.pump()
 
     async def _feed_async(self, source: AsyncIterable[Push]) -> None:
         async for push in source:
-            lane = self.lanes.get(type(push)) or self._lane_of(push)
-            self.outstanding += 1
-            exchange = lane.build(push, lane.sink, push, self.loop.time() + lane.timeout)
-            if type(exchange) is Exchange:
-                lane.submit(exchange)
-            else:
-                self.ready.append(exchange)
+            self._burst(iter((push,)), 1)
+            if self.ready:
                 self.wake_reader()
-            if self.outstanding >= self.window or len(lane.waiting) >= BACKLOG:
-                await self._room(lane)
+            if self._full():
+                await self._room()
 
     def _lane_of(self, push: object) -> _Lane:
         for kind, lane in self.lanes.items():
@@ -256,15 +266,10 @@ class PushEngine:
         try:
             while True:
                 while ready:
-                    item = ready.popleft()
                     run.outstanding -= 1
                     if run.outstanding == half:
                         run.wake_feeder()
-                    if type(item) is Exchange:
-                        lane = item.sink.__self__  # type: ignore[attr-defined]  # the sink is a lane's `settle`
-                        yield lane.result(item, item.context)
-                    else:
-                        yield item  # type: ignore[misc]
+                    yield ready.popleft()
                 if run.fed and not run.outstanding:
                     break
                 run.wake_feeder()

@@ -22,9 +22,11 @@ Field = tuple[bytes, bytes]
 DEFAULT_TABLE_SIZE: Final = 4096  # RFC 7541, section 4.2 and RFC 9113, section 6.5.2
 FIELD_OVERHEAD: Final = 32  # what a field counts beyond its bytes, in the table and in the list size
 
-OWN_FIELDS: Final = 1024
+OWN_FIELDS: Final = 2048
 """What a request's own path and tail may count in the header list; who makes requests keeps below it."""
-SMALLEST_FRAME: Final = 16_384  # every peer accepts HEADERS of this size (RFC 9113, section 4.2)
+LONGEST_PATH: Final = 1024
+LARGEST_BLOCK: Final = 1024
+"""Bytes of a template's block that is kept ready; behind it a request's own fields still fit any peer's frame."""
 UNLIMITED: Final = 1 << 32
 
 # The static table's entries that a request or our reading of an answer can use (RFC 7541, appendix A).
@@ -71,7 +73,12 @@ def _string(value: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def path_literal_head(length: int) -> bytes:
-    """What stands before the bytes of a path of this length: literal without indexing, name 4 (":path")."""
+    """What stands before the bytes of a path of this length: literal without indexing, name 4 (":path").
+
+    Raises ValueError when no request may have so long a path.
+    """
+    if length > LONGEST_PATH:
+        raise ValueError(f"a path has at most {LONGEST_PATH} bytes")
     return encode_integer(4, *_PLAIN) + encode_integer(length, 0x00, 7)
 
 
@@ -192,9 +199,7 @@ class HeaderEncoder:
             pieces.append(piece)
         size = list_size(fields)
         block = Block(updates + b"".join(pieces[:split]), b"".join(pieces[split:]), size)
-        roomy = (
-            block.list_size + OWN_FIELDS <= self.list_limit and block.length + OWN_FIELDS <= SMALLEST_FRAME
-        )
+        roomy = block.list_size + OWN_FIELDS <= self.list_limit and block.length <= LARGEST_BLOCK
         if not changed and roomy:  # changed, it would insert the same fields or say the same size once more
             self.blocks[template] = block
         return block

@@ -1,6 +1,6 @@
 """The sending half of a client's HTTP/2 connection: requests become frames, and bodies wait for credit.
 
-`open` appends the frames of a request to the outgoing list and `data_to_send` hands them over. Nearly all requests
+`take` appends the frames of requests to the outgoing list and `data_to_send` hands them over. Nearly all requests
 have a block that is ready-made and a body that leaves in one frame. All others take the slow path: a block that
 changes the peer's table, no body at all, or a body that is larger than a frame or than the credit for it and so goes
 out in parts, as WINDOW_UPDATE and SETTINGS allow (RFC 9113, section 6.9).
@@ -8,16 +8,27 @@ out in parts, as WINDOW_UPDATE and SETTINGS allow (RFC 9113, section 6.9).
 
 from __future__ import annotations
 
+from collections import deque
+from struct import Struct
 from typing import Final
 
 from ..errors import HeaderListTooLarge
 from . import frames
 from .exchange import MAX_HEADER_LIST, Exchange
-from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
-from .headers import HeaderEncoder, list_size
+from .frames import DATA, DEFAULT_FRAME_SIZE, HEADERS
+from .headers import LARGEST_BLOCK, OWN_FIELDS, Block, HeaderEncoder, Template, list_size
 from .streams import GHOST, Limits, Streams
 
-_pack = HEAD.pack
+_pack_id = Struct(">I").pack
+_pack_head = Struct(">IB").pack  # of a frame: length and type, then flags; its stream id follows
+
+QUICK: Final = 6144
+"""Bytes of a body that may leave the quick way: above the 5120 of Apple's and Google's largest payloads."""
+# Made once, for two lists are looked into faster than two numbers are packed.
+_HEADERS: Final = [
+    _pack_head(size << 8 | HEADERS, frames.END_HEADERS) for size in range(LARGEST_BLOCK + OWN_FIELDS + 1)
+]
+_DATA: Final = [_pack_head(size << 8 | DATA, frames.END_STREAM) for size in range(QUICK + 1)]
 
 MAX_CANCELLED: Final = 10_000
 """Streams that we reset and remember, so that what still comes for them is ignored."""
@@ -44,7 +55,7 @@ class Outgoing(Streams):
         self._blocks = self._encoder.blocks
         self._peer_window = frames.DEFAULT_WINDOW  # SETTINGS_INITIAL_WINDOW_SIZE
         self._peer_frame = DEFAULT_FRAME_SIZE
-        self._quick = DEFAULT_FRAME_SIZE  # bodies up to it leave in one frame
+        self._quick = QUICK  # bodies up to it leave in one frame
         self._uploads: dict[int, _Upload] = {}
         self._cancelled: set[int] = set()
 
@@ -74,41 +85,75 @@ class Outgoing(Streams):
         """The value of `authorization` that the next request will carry."""
         return self._encoder.authorization
 
-    def open(self, exchange: Exchange) -> bool:
-        """Take the exchange if there is a free stream and the credit for its body; False without either."""
+    def take(self, waiting: deque[Exchange]) -> None:
+        """Open a stream for each of the waiting, the first first, while there is a free one and credit for its body.
+
+        What is taken leaves `waiting`. Every push takes this way, so a batch shares all that can be shared: the
+        connection's state is kept in local names, and a block is looked up only when the template changes.
+        """
         streams = self.streams
-        if len(streams) >= self.capacity:
-            return False
-        body = exchange.body
-        size = len(body)
-        window = self.window - size
-        block = self._blocks.get(exchange.template)
-        if window < 0 or block is None or not 0 < size <= self._quick:
-            return self._open_slowly(exchange)
-        self.window = window
-        stream_id = self.next_id
-        self.next_id = stream_id + 2
-        exchange.stream_id = stream_id
-        streams[stream_id] = exchange
-        path = exchange.path
-        suffix = block.suffix
-        length = block.length + len(path)
-        if exchange.tail:
-            tail = self._encoder.tail(exchange.tail)
-            suffix += tail
-            length += len(tail)
-        self._out += (
-            _pack(length << 8 | HEADERS, 0x4, stream_id),
-            block.prefix,
-            path,
-            suffix,
-            _pack(size << 8, 0x1, stream_id),
-            body,
-        )
-        return True
+        room = self.capacity - len(streams)
+        window, stream_id, quick = self.window, self.next_id, self._quick
+        out, blocks, popleft = self._out, self._blocks, waiting.popleft
+        template: Template | None = None
+        block: Block | None = None
+        prefix = suffix = b""
+        length = 0
+        while room > 0 and waiting:
+            exchange = popleft()
+            if exchange.template is not template:
+                template = exchange.template
+                block = blocks.get(template)
+                if block is not None:
+                    prefix, suffix, length = block.prefix, block.suffix, block.length
+            body = exchange.body
+            size = len(body)
+            if block is None or size > window or not 0 < size <= quick:
+                self.window, self.next_id = window, stream_id
+                if not self._open_slowly(exchange):
+                    waiting.appendleft(exchange)
+                    return
+                window, stream_id = self.window, self.next_id
+                room = self.capacity - len(streams)
+                template = None  # the table may have changed, and with it all blocks
+                continue
+            window -= size
+            exchange.stream_id = stream_id
+            streams[stream_id] = exchange
+            number = _pack_id(stream_id)
+            path = exchange.path
+            if not exchange.tail:
+                out += (
+                    _HEADERS[length + len(path)],
+                    number,
+                    prefix,
+                    path,
+                    suffix,
+                    _DATA[size],
+                    number,
+                    body,
+                )
+            else:
+                tail = self._encoder.tail(exchange.tail)
+                template = None
+                out += (
+                    _HEADERS[length + len(path) + len(tail)],
+                    number,
+                    prefix,
+                    path,
+                    suffix,
+                    tail,
+                    _DATA[size],
+                    number,
+                    body,
+                )
+            stream_id += 2
+            room -= 1
+        self.window, self.next_id = window, stream_id
 
     def _open_slowly(self, exchange: Exchange) -> bool:
-        """The same for a block that changes the table, and for bodies that do not leave in one frame."""
+        """Open one stream for a block that changes the table, or for a body that does not leave in one frame; False when
+        there is no credit for it."""
         size = len(exchange.body)
         if size > self.window and self.streams:
             return False  # the answers to what is open will bring credit; until then another connection may have it
@@ -155,7 +200,8 @@ class Outgoing(Streams):
             upload.window -= size
             self.window -= size
             last = upload.offset == len(body)
-            self._out += (_pack(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id), piece)
+            head = _pack_head(size << 8 | DATA, frames.END_STREAM if last else 0)
+            self._out += (head, _pack_id(stream_id), piece)
             if last:
                 self._forget_upload(stream_id)
                 return
@@ -174,14 +220,13 @@ class Outgoing(Streams):
     def _withdraw(self, stream_id: int) -> bool:
         if stream_id in self._uploads:
             return True  # its end has not been sent, and now never will be
-        size = len(self.streams[stream_id].body)
-        try:
-            position = self._out.index(_pack(size << 8 | DATA, frames.END_STREAM, stream_id))
-        except ValueError:
-            return False
-        del self._out[position : position + 2]
-        self.window += size
-        return True
+        out, body, number = self._out, self.streams[stream_id].body, _pack_id(stream_id)
+        for position, piece in enumerate(out):
+            if piece is body and out[position - 1] == number:
+                del out[position - 2 : position + 1]
+                self.window += len(body)
+                return True
+        return False
 
     def _discard(self) -> None:
         del self._out[1 if self._out and self._out[0].startswith(frames.PREFACE) else 0 :]
@@ -210,13 +255,12 @@ class Outgoing(Streams):
                 return False
             self._upload(stream_id)
         self._peer_window = value
-        self._quick = min(value, self._peer_frame)
+        self._quick = min(value, QUICK)
         return True
 
     def _set_peer_frame(self, value: int) -> None:
         """Another MAX_FRAME_SIZE (section 4.2)."""
         self._peer_frame = value
-        self._quick = min(self._peer_window, value)
 
     def _set_peer_list(self, value: int) -> None:
         """Another MAX_HEADER_LIST_SIZE (section 6.5.2)."""

@@ -34,7 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 class Pool:
     """A few HTTP/2 connections to one origin. Not thread-safe: it belongs to the loop that it was opened on.
 
-    `authorize(link)` is called before the first request of each tick on a connection.
+    `authorize(link)` is called before requests are handed to a connection; False keeps them waiting.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Pool:
         limits: Limits,
         max_connections: int,
         engine: str = "fast",
-        authorize: Callable[[Link], None] = lambda link: None,
+        authorize: Callable[[Link], bool | None] = lambda link: None,
         rng: random.Random | None = None,
     ) -> None:
         self.limits = limits
@@ -69,22 +69,29 @@ class Pool:
         self._not_before = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._interval = min(max(limits.timeout / 20, 0.01), 0.5)
+        self._due = False  # `_turn` will be called
         self._closed = False
         self._loop = asyncio.get_running_loop()
 
     # --- requests -------------------------------------------------------------------------------------------------
 
     def submit(self, exchange: Exchange) -> None:
-        """Take a request; its sink is called exactly once, later, unless it is cancelled."""
-        link = self._current
-        if link is not None and not self.waiting:
-            if not link.prepared:
-                link.prepare()
-            if link.connection.open(exchange):
-                return
+        """Take a request; its sink is called exactly once, later, unless it is cancelled.
+
+        What is submitted in one tick of the loop is opened together at its end. Whoever has many requests at once may
+        append them to `waiting` and then call `pump`.
+        """
         self.waiting.append(exchange)
-        if len(self.waiting) == 1 or not self.links:
-            self._pump()
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """The end of a tick in which requests were submitted: open them and write, the loop need not come round again."""
+        self._due = False
+        self.pump()
+        for link in self.links:
+            link.flush()
 
     def cancel(self, exchange: Exchange) -> None:
         """Forget a request whose caller has gone; its sink is not called."""
@@ -98,21 +105,27 @@ class Pool:
             self.waiting.remove(exchange)
             self._notify()
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Hand waiting requests to connections that can take them."""
         waiting = self.waiting
+        if not waiting:
+            return
+        useful = True
         for link in self._candidates():
             connection = link.connection
-            if len(connection.streams) >= connection.capacity:
-                continue
-            if not link.prepared:
-                link.prepare()
-            while waiting and connection.open(waiting[0]):
-                waiting.popleft()
-                self._current = link
-            if not waiting:
-                return
-        self._dial_if_useful()
+            if len(connection.streams) < connection.capacity:
+                if self._authorize(link) is False:
+                    useful = False  # another connection could take nothing either
+                    continue
+                before = len(waiting)
+                connection.take(waiting)
+                if len(waiting) < before:
+                    self._current = link
+                    link.schedule()
+                    if not waiting:
+                        return
+        if useful:
+            self._dial_if_useful()
         self._arm()
 
     def _notify(self) -> None:
@@ -140,8 +153,7 @@ class Pool:
             self._remove(link)
         elif state is State.DRAINING and link is self._current:
             self._current = None
-        if self.waiting:
-            self._pump()
+        self.pump()
         self._notify()
 
     def _resend(self, refused: list[Exchange]) -> None:
@@ -211,7 +223,7 @@ class Pool:
         finally:
             self._dial = None
             if self.waiting:
-                self._pump()
+                self.pump()
 
     async def _open_link(self) -> Link:
         """A connection whose SETTINGS have arrived. Raises a `TransportError` that says why there is none."""
@@ -237,7 +249,7 @@ class Pool:
     async def _open_address(self, address: str, patience: float) -> Link:
         def new_link() -> Link:
             connection = self._new_connection(self.limits, self._loop.time())
-            return Link(connection, self._on_progress, self._authorize)
+            return Link(connection, self._on_progress)
 
         link: Link | None = None
         try:
@@ -294,7 +306,7 @@ class Pool:
         if late:
             self._notify()
         if self.waiting:
-            self._pump()
+            self.pump()
         if self.links or self.waiting:
             self._arm()
 

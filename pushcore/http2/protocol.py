@@ -31,23 +31,18 @@ ENGINES: dict[str, Callable[[Limits, float], Connection | ReferenceConnection]] 
 class Link(asyncio.Protocol):
     """Joins a `Connection` and a transport. `on_progress(link)` follows whatever may have changed something.
 
-    `on_tick(link)` comes before the first request of each tick: there the owner renews the authorization.
-    `ready` is done when the peer's SETTINGS are here, or failed with the error that prevented it.
+    Call `schedule` after opening requests. `ready` is done when the peer's SETTINGS are here, or failed with the error that prevented it.
     """
 
     def __init__(
         self,
         connection: Connection | ReferenceConnection,
         on_progress: Callable[[Link], None],
-        on_tick: Callable[[Link], None],
     ) -> None:
         self.connection = connection
-        self.prepared = False
-        """Whether requests may be opened in this tick; call `prepare` when it is not."""
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
         self._on_progress = on_progress
-        self._on_tick = on_tick
         self._transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.gone: asyncio.Future[None] = self._loop.create_future()
@@ -92,22 +87,15 @@ class Link(asyncio.Protocol):
 
     # --- called by the pool ---------------------------------------------------------------------------------------
 
-    def prepare(self) -> None:
-        """Before the first request of a tick: renew the authorization, write at the tick's end what is opened in it."""
-        connection = self.connection
-        if len(connection.streams) < connection.capacity:
-            self.prepared = True
-            self._on_tick(self)
-            self._schedule()
-
-    def _schedule(self) -> None:
+    def schedule(self) -> None:
+        """Write at the end of this tick what was opened in it."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write all that the connection has to send."""
-        self._scheduled = self.prepared = False
+        self._scheduled = False
         if self._transport is not None:
             data = self.connection.data_to_send()
             if data:
@@ -133,7 +121,7 @@ class Link(asyncio.Protocol):
         if connection.state is State.CLOSED:
             self._hang_up()
         else:
-            self._schedule()
+            self.schedule()
 
     def tick(self, now: float) -> None:
         """What time brings: expiry, pings. Called a few times a second."""

@@ -7,6 +7,7 @@ suspects the fast one. h2 has the frames, HPACK, windows and states; `Streams` h
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 
 import h2.config
 import h2.connection
@@ -63,10 +64,17 @@ class ReferenceConnection(Streams):
         """Use this value of `authorization` for all requests from now on."""
         self.authorization = value
 
-    def open(self, exchange: Exchange) -> bool:
-        """Take the exchange if there is a free stream and the credit for its body; False without either."""
-        if len(self.streams) >= self.capacity or (len(exchange.body) > self.window and self.streams):
-            return False
+    def take(self, waiting: deque[Exchange]) -> None:
+        """Open a stream for each of the waiting, the first first, while there is a free one and credit for its body.
+
+        What is taken leaves `waiting`.
+        """
+        while waiting and len(self.streams) < self.capacity:
+            if len(waiting[0].body) > self.window and self.streams:
+                return
+            self._open(waiting.popleft())
+
+    def _open(self, exchange: Exchange) -> None:
         (path,) = plain_fields(hpack.Decoder().decode(exchange.path, raw=True))
         fields = [*exchange.template.fields]
         pseudo = sum(name.startswith(b":") for name, _ in fields)
@@ -80,7 +88,7 @@ class ReferenceConnection(Streams):
                 f"the header list counts {size} bytes, the server accepts {limit}"
             )
             self.finished.append(exchange)
-            return True
+            return
         stream_id = self.next_id
         self.next_id += 2
         exchange.stream_id = stream_id
@@ -89,7 +97,6 @@ class ReferenceConnection(Streams):
         if exchange.body:
             self._uploads[stream_id] = 0
             self._upload(stream_id)
-        return True
 
     def _upload(self, stream_id: int) -> None:
         exchange = self.streams.get(stream_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -100,7 +101,7 @@ def test_a_refused_request_is_taken_again_as_if_new(dial: Dial, wire: Wire) -> N
     assert client.refused == [exchange]
     exchange.restart()
     client.refused.clear()
-    assert client.connection.open(exchange)
+    client.connection.take(deque([exchange]))
     assert exchange.stream_id == 3
     assert exchange.attempts == 2
     client.feed(wire.answer(3, 200, b"{}"))

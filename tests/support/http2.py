@@ -8,6 +8,7 @@ whatever the test wants, by hyperframe and hpack; `Server` is python-hyper/h2, f
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,7 +131,9 @@ class Client:
     ) -> Exchange | None:
         """A request, or None when the connection cannot take it now."""
         exchange = Exchange(template, path_literal(path), body, tail, lambda _: None, None, deadline)
-        if not self.connection.open(exchange):
+        waiting = deque([exchange])
+        self.connection.take(waiting)
+        if waiting:
             return None
         self.opened.append(exchange)
         self.collect()

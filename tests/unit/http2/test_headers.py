@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushcore.http2.headers import (
+    LONGEST_PATH,
     OWN_FIELDS,
     STATUS_BY_BYTE,
     Field,
@@ -52,13 +53,18 @@ def test_the_pattern_stays_in_front(value: int) -> None:
 # --- requests -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [0, 1, 75, 126, 127, 128, 254, 255, 1000, 20_000])
+@pytest.mark.parametrize("length", [0, 1, 75, 126, 127, 128, 254, 255, 1000, LONGEST_PATH])
 def test_path_literals(length: int) -> None:
     path = (b"/3/device/" + b"a" * length)[:length]
     assert path_literal(path) == path_literal_head(length) + path
     decoder = hpack.Decoder()
     assert decoder.decode(path_literal(path), raw=True) == [(b":path", path)]
     assert len(decoder.header_table.dynamic_entries) == 0
+
+
+def test_a_path_is_bounded() -> None:
+    with pytest.raises(ValueError, match="1024"):
+        path_literal(b"/" * (LONGEST_PATH + 1))
 
 
 def test_list_size() -> None:

@@ -29,6 +29,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.link = link
         self.closed = False
+        self.written: list[bytes] = []
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
@@ -38,6 +39,7 @@ class Wire(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         assert not self.closed
+        self.written.append(data)
 
     def is_closing(self) -> bool:
         return self.closed
@@ -80,7 +82,7 @@ class Stage:
             if stage.failures:
                 raise stage.failures.pop(0)
             connection = self._new_connection(self.limits, self._loop.time())
-            link = Link(connection, self._on_progress, self._authorize)
+            link = Link(connection, self._on_progress)
             wire = Wire(link)
             stage.wires.append(wire)
             self.links.append(link)
@@ -169,12 +171,47 @@ async def test_connection_at_its_unauthenticated_limit_is_no_reason_to_dial(
     await until(lambda: stage.open_streams() == [4, 1])
     stage.wires[0].settings(1)  # lowered: throttled, however many wait
     stage.submit(20)
+    stage.pool.pump()
     assert stage.pool.dialled == 2
     for exchange in list(stage.pool.waiting):
         stage.pool.cancel(exchange)
     stage.wires[0].answer(1, 3, 5, 7)
     stage.wires[1].answer(1)
     await stage.pool.close()
+
+
+async def test_what_is_submitted_in_one_tick_is_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.streams = 100
+    stage.submit()
+    await until(lambda: stage.open_streams() == [1])
+    stage.wires[0].answer(1)
+    await asyncio.sleep(0)
+    writes = len(stage.wires[0].written)
+    stage.submit(20)
+    assert stage.open_streams() == [0]
+    await asyncio.sleep(0)
+    assert stage.open_streams() == [20]
+    assert len(stage.wires[0].written) == writes + 1
+    stage.wires[0].answer(*range(3, 43, 2))
+    await stage.pool.close()
+
+
+async def test_a_connection_that_is_not_authorised_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    allowed = False
+    monkeypatch.setattr(stage.pool, "_authorize", lambda link: allowed)
+    stage.submit(2)
+    await until(lambda: stage.open_streams() == [0])  # it is dialled all the same
+    assert len(stage.pool.waiting) == 2
+    await asyncio.sleep(0.01)
+    assert stage.pool.dialled == 1
+    allowed = True
+    stage.pool.pump()
+    assert stage.open_streams() == [2]
+    stage.wires[0].answer(1, 3)
+    await stage.pool.close()
+    assert [exchange.status for exchange in stage.finished] == [200, 200]
 
 
 async def test_a_body_without_credit_goes_to_another_connection(monkeypatch: pytest.MonkeyPatch) -> None:
