@@ -214,7 +214,7 @@ class Pool:
             self._back_off(error)
             log.warning("cannot connect to %s port %d: %s", self._host, self._port, error)
             if not self.links and _hopeless(error):
-                self._fail_waiting(error)
+                self.fail_waiting(error)
         else:
             self.last_error = None
             log.info("connected to %s port %d", self._host, self._port)
@@ -276,7 +276,8 @@ class Pool:
                 raise ConnectError(f"{missing} within {patience:g} s") from None
             raise
 
-    def _fail_waiting(self, error: TransportError) -> None:
+    def fail_waiting(self, error: TransportError) -> None:
+        """End all requests that no connection has taken with this error."""
         waiting = list(self.waiting)
         self.waiting.clear()
         for exchange in waiting:
@@ -325,7 +326,7 @@ class Pool:
             self._dial.cancel()
             await asyncio.gather(self._dial, return_exceptions=True)
             self._dial = None
-        self._fail_waiting(ConnectError("the client was closed before this request was sent"))
+        self.fail_waiting(ConnectError("the client was closed before this request was sent"))
         deadline = self._loop.time() + self.limits.timeout
         links = list(self.links)
         try:
