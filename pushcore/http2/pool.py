@@ -27,6 +27,8 @@ log = logging.getLogger("pushcore.http2")
 
 MAX_ATTEMPTS = 5
 """How often one request may be refused before it is reported as UNSENT."""
+BATCH = 256
+"""Requests of one tick that are written before its end, so that the server works while we make the others."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds between dials after failures, doubled each time."""
 
@@ -78,17 +80,23 @@ class Pool:
     def submit(self, exchange: Exchange) -> None:
         """Take a request; its sink is called exactly once, later, unless it is cancelled.
 
-        What is submitted in one tick of the loop is opened together at its end. Whoever has many requests at once may
-        append them to `waiting` and then call `pump`.
+        What is submitted in one tick of the loop is opened together, at its end or when there is a batch of it. Whoever
+        has many requests at once may append them to `waiting` and then call `pump`.
         """
-        self.waiting.append(exchange)
+        waiting = self.waiting
+        waiting.append(exchange)
         if not self._due:
             self._due = True
             self._loop.call_soon(self._turn)
+        elif len(waiting) % BATCH == 0:
+            self._open_and_write()
 
     def _turn(self) -> None:
-        """The end of a tick in which requests were submitted: open them and write, the loop need not come round again."""
         self._due = False
+        self._open_and_write()
+
+    def _open_and_write(self) -> None:
+        """Without waiting for the loop to come round again."""
         self.pump()
         for link in self.links:
             link.flush()
