@@ -3,11 +3,15 @@
 PushcoreError
 ├── ConfigurationError       a key, certificate, URL or option that cannot work (also a ValueError)
 ├── ClosedError              a client or engine was used after it was closed (also a RuntimeError)
+├── JournalError             the journal of a campaign cannot be used or written any more; nothing in it is lost
+├── BreakerOpen              the answers said that every push would fail; `reason` is the provider's word
 ├── PushRejected             raised by Result.raise_for_verdict(); carries the result
 └── TransportError           why a push has no answer; `unprocessed` says whether that is certain
     ├── ConnectError         no connection could be made: refused, unreachable, closed at once
     │   ├── CertificateError the server's certificate was not accepted, or ours was not
-    │   └── AlpnError        the server does not speak HTTP/2 (no ALPN "h2")
+    │   ├── AlpnError        the server does not speak HTTP/2 (no ALPN "h2")
+    │   └── ProxyError       the proxy made no way to the server; `status`, `permanent`
+    ├── AccessTokenError     Google gave no access token, so nothing was sent; `permanent`, `reason`
     ├── ConnectionLost       the connection ended without a GOAWAY for this stream
     ├── ProtocolError        the peer broke RFC 9113; `code` is what we told it in GOAWAY
     ├── GoAway               the peer refused further streams; `code`, `debug`, `reason`
@@ -40,6 +44,18 @@ class ClosedError(PushcoreError, RuntimeError):
     """A client or an engine was used before it was opened or after it was closed."""
 
 
+class JournalError(PushcoreError):
+    """A campaign's journal cannot be used, or could not be written: the sender must stop. What it holds is safe."""
+
+
+class BreakerOpen(PushcoreError):
+    """A run was stopped, for the answers said that every push would fail; the message says what to fix."""
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
 class PushRejected(PushcoreError):
     """`Result.raise_for_verdict()` was called on a push that was not accepted."""
 
@@ -70,6 +86,42 @@ class CertificateError(ConnectError):
 
 class AlpnError(ConnectError):
     """The server did not choose "h2" in ALPN (RFC 9113, section 3.2)."""
+
+
+class ProxyError(ConnectError):
+    """The HTTP proxy made no way to the server (RFC 9110, section 9.3.6).
+
+    `status`: what it answered to CONNECT, such as 407 or 502; None when it gave no answer that could be read.
+    `permanent`: asking again cannot help until somebody mends the name, the password or the proxy's rules.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.permanent = permanent
+
+
+class AccessTokenError(TransportError):
+    """There was no access token to send with, so nothing was sent.
+
+    `permanent`: asking again cannot help until somebody mends the account, its key or the clock. `reason`: the word of
+    OAuth for it, such as "invalid_grant". `retry_after`: seconds that the token's issuer asks to wait, if it did.
+    """
+
+    unprocessed = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        reason: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 class ConnectionLost(TransportError):

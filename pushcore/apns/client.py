@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,15 @@ from ..http2.exchange import Exchange, header_of
 from ..http2.headers import Field
 from ..http2.pool import Pool
 from ..http2.protocol import ENGINES, Link
+from ..http2.proxy import Proxy, find_proxy
 from ..http2.streams import Limits
 from ..http2.tls import ClientCertificate, client_context
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result, Verdict
 from .reasons import REASONS, read_error, verdict_for
 from .request import ApnsRequests
+
+log = logging.getLogger("pushcore.apns")
 
 HOSTS: Final = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
 """Apple's hosts ("Sending notification requests to APNs")."""
@@ -38,13 +42,19 @@ class ApnsClient:
     "production" or "sandbox"; `url`, such as "https://127.0.0.1:2197", takes its place. `ca_file`: PEM file of the
     only authorities to trust, None for the system's. `max_connections`: how many to open at most. `timeout`: seconds
     from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one on
-    python-hyper/h2. `now`: the wall clock, UNIX seconds.
+    python-hyper/h2. `proxy`: an HTTP proxy or its address, such as "http://user:password@proxy.example:3128", that all
+    connections go through; "environment" takes it from HTTPS_PROXY and NO_PROXY; None, the default, is none. `now`:
+    the wall clock, UNIX seconds.
 
     Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
     """
 
     handles = Notification
     """The pushes that the engine hands to this client."""
+    streams = 1000
+    """Requests at a time on a connection, as APNs usually allows."""
+    quota = False
+    """APNs limits no project's rate; its 429 is about one device."""
 
     def __init__(
         self,
@@ -57,6 +67,7 @@ class ApnsClient:
         max_connections: int = 8,
         timeout: float = 10.0,
         http2: str = "fast",
+        proxy: Proxy | str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._host, self._port = _host_and_port(environment, url)
@@ -75,8 +86,10 @@ class ApnsClient:
         self.max_connections = max_connections
         self.timeout = timeout
         self._engine = http2
+        self._proxy = find_proxy(proxy, self._host, self._port)
         self._now = now
         self._leases: dict[Link, TokenLease] = {}
+        self._token = b""  # the newest that a connection was given
         self._pool: Pool | None = None
 
     # --- opening and closing --------------------------------------------------------------------------------------
@@ -94,6 +107,8 @@ class ApnsClient:
             max_connections=self.max_connections,
             engine=self._engine,
             authorize=self._authorize,
+            proxy=self._proxy,
+            name="apns",
         )
 
     async def close(self) -> None:
@@ -206,6 +221,14 @@ class ApnsClient:
             value = lease.renew(now)
             if value is not None:
                 link.connection.authorize(value)
+                self._tell_rotation(value)
+
+    def _tell_rotation(self, value: bytes) -> None:
+        if value != self._token and self._pool is not None:
+            if self._token:
+                log.info("the provider token was renewed")
+            self._token = value
+            self._pool.events.token_rotated("apns")
 
     def _renewed(self, key: ApnsKey) -> bool:
         """After an ExpiredProviderToken: leave the connections that use an old token. False if there is none.

@@ -18,8 +18,10 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, TransportError
+from ..metrics import Listeners
 from .exchange import Exchange
 from .protocol import ENGINES, Link
+from .proxy import Proxy
 from .streams import Limits, State
 from .tls import name_tls_error
 
@@ -36,7 +38,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 class Pool:
     """A few HTTP/2 connections to one origin. Not thread-safe: it belongs to the loop that it was opened on.
 
-    `authorize(link)` is called before requests are handed to a connection; False keeps them waiting.
+    `authorize(link)` is called before requests are handed to a connection; False keeps them waiting. `proxy`: what all
+    connections go through. `events`: whom to tell of connections, under `name` (the host unless given).
     """
 
     def __init__(
@@ -49,6 +52,9 @@ class Pool:
         max_connections: int,
         engine: str = "fast",
         authorize: Callable[[Link], bool | None] = lambda link: None,
+        proxy: Proxy | None = None,
+        events: Listeners | None = None,
+        name: str | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.limits = limits
@@ -61,6 +67,9 @@ class Pool:
         self.listeners: list[Callable[[], None]] = []
         """Called after each batch of events: exchanges were finished, or requests that waited were taken."""
         self._host, self._port, self._context = host, port, context
+        self._proxy = proxy
+        self.events = Listeners() if events is None else events
+        self.name = name or host
         self._max_connections = max_connections
         self._new_connection = ENGINES[engine]
         self._authorize = authorize
@@ -182,11 +191,16 @@ class Pool:
         connection = link.connection
         if isinstance(connection.error, GoAway):
             log.info("the server went away: %s", connection.error)
+            self._tell_goaway(connection.error)
         elif not self._closed:
             log.info("connection ended: %s", connection.error)
+        self.events.connection_closed(self.name, self._host, None if self._closed else connection.error)
         if not connection.answered:
             # It never did anything for us; what follows at once would look like an attack.
             self._back_off(connection.error or ConnectionLost("the connection was closed"))
+
+    def _tell_goaway(self, error: GoAway) -> None:
+        self.events.goaway(self.name, self._host, error.code, error.reason)
 
     # --- dialling -------------------------------------------------------------------------------------------------
 
@@ -221,11 +235,15 @@ class Pool:
         except TransportError as error:
             self._back_off(error)
             log.warning("cannot connect to %s port %d: %s", self._host, self._port, error)
+            if isinstance(error, GoAway):
+                self._tell_goaway(error)
+            self.events.connection_failed(self.name, self._host, error)
             if not self.links and _hopeless(error):
                 self.fail_waiting(error)
         else:
             self.last_error = None
             log.info("connected to %s port %d", self._host, self._port)
+            self.events.connection_opened(self.name, self._host)
             if link.connection.state is State.OPEN:
                 self._current = link
         finally:
@@ -240,7 +258,8 @@ class Pool:
         error: TransportError | None = None
         try:
             async with asyncio.timeout(self.limits.timeout):
-                found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                near = self._proxy.address if self._proxy is not None else (self._host, self._port)
+                found = await self._loop.getaddrinfo(*near, type=socket.SOCK_STREAM)
                 addresses = [str(entry[4][0]) for entry in found]
                 self._rng.shuffle(addresses)  # no load balancer stands before APNs: clients spread the load
                 for address in addresses:
@@ -251,7 +270,7 @@ class Pool:
         except TimeoutError:
             pass
         except OSError as failure:
-            error = name_tls_error(failure)
+            error = name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
         raise error or ConnectError(f"no connection within {self.limits.timeout:g} s")
 
     async def _open_address(self, address: str, patience: float) -> Link:
@@ -262,14 +281,19 @@ class Pool:
         link: Link | None = None
         try:
             async with asyncio.timeout(patience):
-                _, link = await self._loop.create_connection(
-                    new_link,
-                    address,
-                    self._port,
-                    ssl=self._context,
-                    server_hostname=self._host,
-                    ssl_shutdown_timeout=1.0,
-                )
+                if self._proxy is not None:
+                    link = await self._proxy.connect(
+                        new_link, address, self._host, self._port, self._context, patience
+                    )
+                else:
+                    _, link = await self._loop.create_connection(
+                        new_link,
+                        address,
+                        self._port,
+                        ssl=self._context,
+                        server_hostname=self._host,
+                        ssl_shutdown_timeout=1.0,
+                    )
                 await link.ready
                 if link.connection.state is not State.OPEN:  # SETTINGS, and GOAWAY at once
                     raise link.connection.error or ConnectionLost("the server closed the connection")
@@ -361,7 +385,8 @@ class Pool:
 
 
 def _hopeless(error: TransportError) -> bool:
-    """Whether dialling again cannot help: a certificate or a server that does not speak HTTP/2."""
-    from ..errors import AlpnError, CertificateError
+    """Whether dialling again cannot help: a certificate, a server that does not speak HTTP/2, a proxy's password."""
+    from ..errors import AlpnError, CertificateError, ProxyError
 
-    return isinstance(error, AlpnError | CertificateError)
+    permanent = isinstance(error, ProxyError) and error.permanent
+    return permanent or isinstance(error, AlpnError | CertificateError)

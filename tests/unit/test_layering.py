@@ -28,13 +28,29 @@ IMPURE_IMPORTS = {"asyncio", "ssl", "socket", "time", "random", "secrets"}
 MAY_IMPORT = {
     "errors": {"results"},  # for a type only: results raises one of the errors
     "results": {"errors"},
-    "http2": {"errors", "results"},
+    "latency": set(),
+    "metrics": {"errors", "results", "latency"},
+    "telemetry": {"errors", "metrics", "latency"},
+    "http2": {"errors", "results", "metrics"},
     "auth": {"errors", "results"},
     "models": {"errors", "results"},
-    "apns": {"errors", "results", "http2", "auth", "models"},
-    "fcm": {"errors", "results", "http2", "auth", "models"},
-    "engine": {"errors", "results", "http2", "apns", "fcm", "models"},
-    "cli": {"errors", "results", "http2", "apns", "fcm", "models", "auth", "engine", "__init__"},
+    "apns": {"errors", "results", "metrics", "http2", "auth", "models"},
+    "fcm": {"errors", "results", "metrics", "http2", "auth", "models"},
+    "engine": {"errors", "results", "metrics", "latency", "http2", "apns", "fcm", "models"},
+    "cli": {
+        "errors",
+        "results",
+        "metrics",
+        "latency",
+        "telemetry",
+        "http2",
+        "apns",
+        "fcm",
+        "models",
+        "auth",
+        "engine",
+        "__init__",
+    },
 }
 
 

@@ -1,0 +1,358 @@
+"""HTTP proxies: a tunnel by CONNECT (RFC 9110, section 9.3.6), and TLS with the real server inside it.
+
+    we ──TCP, or TLS for an https:// proxy──▶ proxy ──TCP──▶ server
+    we ──TLS with ALPN "h2", the server's own name verified────▶ server
+
+The proxy is asked for the server by name, so that no name of the server is resolved here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http
+import os
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+
+from ..errors import CertificateError, ConfigurationError, ProxyError
+from .no_proxy import bypasses
+from .tls import client_context, name_tls_error
+
+MAX_HEADER: Final = 16_384
+"""Bytes of the proxy's answer at most; those of usual proxies have some hundred."""
+SHARE: Final = 0.8
+"""Of the time for a connection, what the proxy may take; the rest is for TLS and SETTINGS of the server."""
+
+ENVIRONMENT: Final = "environment"
+"""Given in the place of a proxy: look into the environment's variables."""
+VARIABLES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+"""The first that is not empty holds; the order is curl's."""
+
+_EXPECTED: Final = "must look like http://proxy.example:3128 or http://user:password@proxy.example:3128"
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_END_OF_HEADER: Final = re.compile(rb"\r?\n\r?\n")
+_SCHEMES: Final = re.compile(rb"^proxy-authenticate:[ \t]*([A-Za-z0-9-]{1,30})", re.IGNORECASE | re.MULTILINE)
+_PERMANENT: Final = frozenset({403, 405, 407})
+_PORTS: Final = {"http": 80, "https": 443}
+
+Inner = TypeVar("Inner", bound=asyncio.Protocol)
+
+
+class Proxy:
+    """One HTTP proxy.
+
+    `host`, `port`: where it listens. `username`, `password`: for Basic authentication (RFC 7617), sent with the first
+    request. `tls`: whether the proxy itself is spoken to over TLS; then `ca_file` is the PEM file of the only
+    authorities to trust for it, None for the system's. Neither name nor password appears in `repr`, logs or errors.
+
+    Raises `ConfigurationError` for what cannot work.
+    """
+
+    __slots__ = ("_authorization", "_context", "host", "port")
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        tls: bool = False,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not host or not 0 < port < 65_536:
+            raise ConfigurationError("a proxy needs a host and a port from 1 to 65535")
+        self.host = host
+        self.port = port
+        self._authorization = _basic(username, password)
+        self._context: ssl.SSLContext | None = None
+        if tls:
+            self._context = client_context(ca_file=ca_file)
+            self._context.set_alpn_protocols(["http/1.1"])
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, to be resolved."""
+        return self.host, self.port
+
+    @classmethod
+    def parse(
+        cls,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> Proxy:
+        """The proxy at `http://host:port` or `https://host:port`; without a scheme it is http.
+
+        The port is 80 or 443 unless given. Name and password stand before an "@", percent-encoded, or are given
+        separately.
+
+        Raises:
+            ConfigurationError: it is no such address. The message does not repeat it, for it may hold a password.
+        """
+        wrong = ConfigurationError(f"the proxy {_EXPECTED}")
+        if not isinstance(url, str) or not url.isprintable() or " " in url:
+            raise wrong
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.port
+        except ValueError:
+            raise wrong from None
+        if parts.scheme not in _PORTS:
+            raise ConfigurationError(f"only http and https proxies are known, not {parts.scheme[:20]!r}")
+        if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment or port == 0:
+            raise wrong
+        if username is None and password is None and parts.username is not None:
+            username, password = unquote(parts.username), unquote(parts.password or "")
+        return cls(
+            parts.hostname,
+            port or _PORTS[parts.scheme],
+            username=username,
+            password=password,
+            tls=parts.scheme == "https",
+            ca_file=ca_file,
+        )
+
+    @classmethod
+    def from_environment(
+        cls, host: str, environ: Mapping[str, str] | None = None, *, port: int = 443
+    ) -> Proxy | None:
+        """The proxy that the environment names for connections to `host`; None for none.
+
+        HTTPS_PROXY says which, else ALL_PROXY; NO_PROXY says for which hosts none is used, see `no_proxy.bypasses`. Names in
+        lower case go before those in upper case, and an empty variable counts as none.
+
+        Raises:
+            ConfigurationError: a variable holds no proxy's address.
+        """
+        variables = os.environ if environ is None else environ
+        name = next((each for each in VARIABLES if variables.get(each)), None)
+        if name is None or bypasses(variables.get("no_proxy") or variables.get("NO_PROXY") or "", host, port):
+            return None
+        try:
+            return cls.parse(variables[name])
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{name}: {error}") from None
+
+    async def connect(
+        self,
+        new_protocol: Callable[[], Inner],
+        address: str,
+        host: str,
+        port: int,
+        context: ssl.SSLContext,
+        patience: float,
+    ) -> Inner:
+        """Over the proxy at `address`, a TLS connection to a server, with a protocol on it as from `create_connection`.
+
+        `patience`: seconds for all of it, which whoever calls must watch over; the proxy's part is watched here.
+
+        Raises:
+            ProxyError: the proxy cannot be reached, refuses, or does not speak as it should.
+            CertificateError: the certificate of an https:// proxy was not accepted.
+            OSError: TLS with the server failed; `ssl.SSLError` among them.
+        """
+        loop = asyncio.get_running_loop()
+        asking = _Asking(self._request(host, port), self._authorization is not None)
+        try:
+            try:
+                async with asyncio.timeout(patience * SHARE):
+                    await loop.create_connection(
+                        lambda: asking,
+                        address,
+                        self.port,
+                        ssl=self._context,
+                        server_hostname=None if self._context is None else self.host,
+                        ssl_shutdown_timeout=None if self._context is None else 1.0,
+                    )
+                    await asking.answered
+            except TimeoutError:
+                what = "could not be connected to" if asking.transport is None else "did not answer CONNECT"
+                raise ProxyError(f"the proxy {what} within {patience * SHARE:g} s") from None
+            except OSError as error:
+                raise self.name_error(error) from error
+            keeping = _Keeping()
+            transport = await loop.start_tls(
+                cast(asyncio.WriteTransport, asking.transport),
+                keeping,
+                context,
+                server_hostname=host,
+                ssl_shutdown_timeout=1.0,
+            )
+        except BaseException:
+            if asking.transport is not None:
+                asking.transport.abort()
+            raise
+        if transport is None:
+            raise ConnectionResetError("the connection was lost during the TLS handshake")
+        protocol = new_protocol()
+        keeping.hand_over(transport, protocol)
+        return protocol
+
+    def name_error(self, error: OSError) -> ProxyError | CertificateError:
+        """The named error for what was raised while the proxy was looked for or connected to."""
+        if isinstance(error, ProxyError | CertificateError):
+            return error
+        # The same sentences hold for a proxy, which is the server here.
+        named = name_tls_error(error)
+        text = str(named).replace("the server", "the proxy")
+        return CertificateError(text) if isinstance(named, CertificateError) else ProxyError(text)
+
+    def _request(self, host: str, port: int) -> bytes:
+        try:
+            name = host if host.isascii() else host.encode("idna").decode("ascii")
+        except UnicodeError:
+            name = ""
+        if not name or not name.isprintable() or " " in name:
+            raise ProxyError("the server's name cannot be written in a request", permanent=True)
+        target = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+        if self._authorization is not None:
+            lines.append(f"Proxy-Authorization: {self._authorization}")
+        return "\r\n".join((*lines, "", "")).encode("ascii")
+
+    def __repr__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        scheme = "http" if self._context is None else "https"
+        return f"<Proxy {scheme}://{host}:{self.port}{' with a password' if self._authorization else ''}>"
+
+
+def find_proxy(given: Proxy | str | None, host: str, port: int) -> Proxy | None:
+    """What a client's `proxy` means for one server: a proxy, its address, "environment", or None for none.
+
+    Raises:
+        ConfigurationError: an address that is none, here or in the environment.
+    """
+    if given is None or isinstance(given, Proxy):
+        return given
+    if given == ENVIRONMENT:
+        return Proxy.from_environment(host, port=port)
+    return Proxy.parse(given)
+
+
+class _Asking(asyncio.Protocol):
+    """Asks for the tunnel. `answered` is done when the way is open, else failed with a `ProxyError`."""
+
+    def __init__(self, request: bytes, with_password: bool) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._with_password = with_password
+        self._received = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self.answered.done():
+            return  # it has failed, and the transport is about to be aborted
+        self._received += data
+        try:
+            if self._open():
+                cast(asyncio.Transport, self.transport).pause_reading()  # what comes now is for TLS
+                self.answered.set_result(None)
+        except ProxyError as error:
+            self._fail(error)
+
+    def eof_received(self) -> bool:
+        self._fail(ProxyError("the proxy closed the connection without an answer"))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(ProxyError("the proxy closed the connection without an answer"))
+
+    def _open(self) -> bool:
+        """Whether the whole answer is here and says yes. Raises `ProxyError` when it says anything else."""
+        received = self._received
+        while True:
+            end = _END_OF_HEADER.search(received, 0, MAX_HEADER)
+            if end is None and len(received) >= MAX_HEADER:
+                raise ProxyError(f"the proxy's answer has more than {MAX_HEADER} bytes of header")
+            if end is None and b"\n" not in received and not _may_be_http(received):
+                raise ProxyError("the proxy did not answer in HTTP")
+            line = _STATUS_LINE.match(received)
+            if line is None and b"\n" in received:
+                raise ProxyError("the proxy did not answer in HTTP")
+            if end is None or line is None:
+                return False
+            status = int(line[1])
+            if status >= 200:
+                break
+            del received[: end.end()]  # an interim answer (RFC 9110, section 15.2)
+        if status >= 300:
+            raise self._refusal(status, bytes(received[: end.end()]))
+        if len(received) > end.end():
+            # The server inside does not speak before we do, so these bytes are nobody's.
+            raise ProxyError("the proxy sent more than its answer")
+        return True
+
+    def _refusal(self, status: int, header: bytes) -> ProxyError:
+        try:
+            phrase = f"{status} {http.HTTPStatus(status).phrase}"
+        except ValueError:
+            phrase = str(status)
+        offered = [each.decode("ascii") for each in _SCHEMES.findall(header)][:5]
+        if status != 407:
+            text = f"the proxy refused to connect us to the server: {phrase}"
+        elif offered and not any(each.lower() == "basic" for each in offered):
+            text = f"the proxy wants authentication of a kind that is not supported: {', '.join(offered)}"
+        elif self._with_password:
+            text = f"the proxy does not accept its name and password: {phrase}"
+        else:
+            text = f"the proxy wants a name and a password: {phrase}"
+        return ProxyError(text, status=status, permanent=status in _PERMANENT)
+
+    def _fail(self, error: ProxyError) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error)
+            self.answered.exception()  # whoever dialled may have gone
+
+
+class _Keeping(asyncio.Protocol):
+    """Keeps what the server says between the end of TLS's handshake and `start_tls` coming back.
+
+    A server's first bytes often arrive with the end of its handshake, before anybody else could be given them.
+    """
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._lost = False
+        self._error: Exception | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self._kept += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost, self._error = True, exc
+
+    def hand_over(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
+        """Give the transport to its protocol, and to that what happened before."""
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if self._kept:
+            protocol.data_received(bytes(self._kept))
+        if self._lost:
+            protocol.connection_lost(self._error)
+
+
+def _may_be_http(received: bytearray) -> bool:
+    start = b"HTTP/1."
+    return received[: len(start)] == start[: len(received)]
+
+
+def _basic(username: str | None, password: str | None) -> str | None:
+    if username is None and password is None:
+        return None
+    both = f"{username or ''}:{password or ''}"
+    if ":" in (username or "") or not all(each.isprintable() for each in both):
+        raise ConfigurationError(
+            "a proxy's user name has no colon in it, and neither name nor password a control character"
+        )
+    return f"Basic {base64.b64encode(both.encode()).decode('ascii')}"

@@ -1,0 +1,344 @@
+"""What a sender counts while it runs: plain integers, a histogram of latencies, and a `Listener` for single events.
+
+`Metrics` is fed with one call for each batch of results or each event, never for each push, and read as a plain dict by
+whoever shows it: `pushcore.telemetry` for Prometheus and OpenTelemetry, a progress view, another process. Everything
+is bounded: reasons that are in no table are counted as "other".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from .errors import TransportError
+from .latency import Histogram
+from .results import ACCEPTED, Result, Verdict
+
+log = logging.getLogger("pushcore")
+
+Snapshot = dict[str, Any]
+"""What `Metrics.snapshot` gives: for each name of `FAMILIES` a list of rows, labels first and the value last; under
+"duration" the buckets of each provider. Only dicts, lists, strings and numbers, so JSON carries it between processes."""
+
+OTHER: Final = "other"
+MAX_PROVIDERS: Final = 8
+"""Providers whose latencies are kept apart; there are three at most."""
+
+# --- events -------------------------------------------------------------------------------------------------------
+
+
+class Listener(Protocol):
+    """What happens while pushes are sent, for embedders. Called on the event loop, for each event and never for a push.
+
+    Derive from it and write the methods of interest; the others do nothing. `provider` is "apns", "fcm", or "oauth" for
+    access tokens; `host` is the server's name. A method must not block; what it raises is logged and goes no further.
+    """
+
+    # Each body has a `return`: to a type checker, a protocol's method without a body is one that must be written.
+
+    def results(self, provider: str, batch: Sequence[Result]) -> None:
+        """Pushes have got their results. `batch` is the caller's again when this returns."""
+        return
+
+    def connection_opened(self, provider: str, host: str) -> None:
+        """A connection can take requests."""
+        return
+
+    def connection_failed(self, provider: str, host: str, error: TransportError) -> None:
+        """An attempt to connect failed; there will be another, later, while requests wait."""
+        return
+
+    def connection_closed(self, provider: str, host: str, error: TransportError | None) -> None:
+        """A connection has ended, for this reason; None when we closed it."""
+        return
+
+    def goaway(self, provider: str, host: str, code: int, reason: str | None) -> None:
+        """The server ended a connection by GOAWAY: `code` of RFC 9113, section 7, and the provider's own word."""
+        return
+
+    def token_rotated(self, provider: str) -> None:
+        """There is a new provider token or access token."""
+        return
+
+    def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
+        """So many pushes were put off for so many seconds, for the provider's reason."""
+        return
+
+    def rate_limited(self, provider: str, seconds: float) -> None:
+        """The provider wants nothing for so long."""
+        return
+
+    def breaker_opened(self, provider: str, sentence: str) -> None:
+        """The campaign stops, for what the sentence says."""
+        return
+
+
+class Listeners(Listener):
+    """Several listeners as one. What one of them raises is logged, and the others are called all the same."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+
+    def add(self, listener: Listener) -> None:
+        """Call it, too, from now on."""
+        self._listeners.append(listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Call it no more. Raises `ValueError` when it was not added."""
+        self._listeners.remove(listener)
+
+    def _tell(self, event: str, *details: Any) -> None:
+        for listener in self._listeners.copy():
+            try:
+                getattr(listener, event)(*details)
+            except Exception:
+                log.exception("%s of a listener failed", event)
+
+    def results(self, provider: str, batch: Sequence[Result]) -> None:
+        """See `Listener`, as for the others."""
+        self._tell("results", provider, batch)
+
+    def connection_opened(self, provider: str, host: str) -> None:
+        self._tell("connection_opened", provider, host)
+
+    def connection_failed(self, provider: str, host: str, error: TransportError) -> None:
+        self._tell("connection_failed", provider, host, error)
+
+    def connection_closed(self, provider: str, host: str, error: TransportError | None) -> None:
+        self._tell("connection_closed", provider, host, error)
+
+    def goaway(self, provider: str, host: str, code: int, reason: str | None) -> None:
+        self._tell("goaway", provider, host, code, reason)
+
+    def token_rotated(self, provider: str) -> None:
+        self._tell("token_rotated", provider)
+
+    def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
+        self._tell("retried", provider, reason, count, delay)
+
+    def rate_limited(self, provider: str, seconds: float) -> None:
+        self._tell("rate_limited", provider, seconds)
+
+    def breaker_opened(self, provider: str, sentence: str) -> None:
+        self._tell("breaker_opened", provider, sentence)
+
+
+# --- counters -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric: its name, its labels, and what it says. A gauge goes up and down; of several processes it is added up,
+    or with `largest` the largest is taken."""
+
+    name: str
+    labels: tuple[str, ...]
+    text: str
+    gauge: bool = False
+    largest: bool = False
+
+
+FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+    {
+        "sent": Family(
+            "pushcore_sent",
+            ("provider", "outcome", "reason"),
+            "Pushes that have their result, by verdict and the provider's reason.",
+        ),
+        "retries": Family("pushcore_retries", ("provider", "reason"), "Pushes that were put off to be sent again."),
+        "dials": Family("pushcore_dials", ("provider", "outcome"), "Attempts to connect: opened or failed."),
+        "goaways": Family("pushcore_goaway", ("provider", "reason"), "Connections that the server ended by GOAWAY."),
+        "tokens": Family("pushcore_token_rotations", ("provider",), "New provider or access tokens."),
+        "breaker": Family(
+            "pushcore_breaker_open", ("provider",), "1 when the breaker has stopped the campaign.", True, True
+        ),
+        "in_flight": Family("pushcore_in_flight", ("provider",), "Requests written and not yet answered.", True),
+        "connections": Family("pushcore_connections", ("provider",), "Open connections.", True),
+        "queue_depth": Family(
+            "pushcore_queue_depth",
+            ("provider", "queue"),
+            "What waits: requests for a connection (pool), pushes for their next try (retry), pushes in the work queue.",
+            True,
+        ),
+        "time_lag": Family(
+            "pushcore_time_lag_seconds", ("provider",), "Age of the oldest push that waits to be sent.", True, True
+        ),
+    }
+)  # fmt: skip
+"""The metrics by the attribute of `Metrics` that holds them. Counters get "_total" at the end of their names."""
+
+DURATION: Final = Family(
+    "pushcore_operation_duration_seconds",
+    ("provider",),
+    "Seconds from the moment that a client took a push until its result.",
+)
+
+Labels = tuple[str, ...]
+
+
+class Watched(Protocol):
+    """What `Metrics.watch` looks at: a `pushcore.http2.pool.Pool`."""
+
+    @property
+    def waiting(self) -> Any:
+        """What no connection has taken, with a length."""
+
+    @property
+    def links(self) -> Sequence[Any]:
+        """The open connections; each has a `connection.streams` with a length."""
+
+
+class Metrics(Listener):
+    """The numbers of one process. Feeding is for the event loop's thread, `snapshot` for any.
+
+    `reasons`: the words that are kept apart in `sent`, `retries` and `goaways`: those of `apns.reasons.REASONS`,
+    `fcm.errors.REASONS`. The names of our own errors are always among them, everything else is "other".
+
+    The attributes named in `FAMILIES` are dicts from labels to numbers: `metrics.retries["fcm", "QUOTA_EXCEEDED"] += 3`
+    after `word` has made the reason a known one. `queue_depth`, `time_lag` and `breaker` are set, not added to.
+    `in_flight` and `connections` are read from the pools that are watched. It is also a `Listener`: added to a pool's
+    `events` it counts what happens there.
+    """
+
+    def __init__(self, reasons: Iterable[str] = ()) -> None:
+        self._known = {"", OTHER, *_error_names(TransportError), *reasons}
+        self._watched: list[tuple[str, Watched]] = []
+        self.sent = _Counts()
+        self.retries = _Counts()
+        self.dials = _Counts()
+        self.goaways = _Counts()
+        self.tokens = _Counts()
+        self.breaker = _Counts()
+        self.queue_depth = _Counts()
+        self.time_lag = _Counts()
+        self.durations: dict[str, Histogram] = {}
+
+    def word(self, reason: str | None) -> str:
+        """The reason as a label: itself when it is known, "other" when not, "" for None."""
+        return "" if reason is None else reason if reason in self._known else OTHER
+
+    def duration(self, provider: str) -> Histogram:
+        """The latencies of a provider, to be kept by whoever observes: `histogram.observe(seconds)`."""
+        found = self.durations.get(provider)
+        if found is None:
+            if len(self.durations) >= MAX_PROVIDERS:
+                provider = OTHER
+            found = self.durations.setdefault(provider, Histogram())
+        return found
+
+    def watch(self, provider: str, pool: Watched) -> Callable[[], None]:
+        """Read connections, requests in flight and waiting from a pool whenever somebody looks; returns how to end it."""
+        entry = (provider, pool)
+        self._watched.append(entry)
+        return lambda: self._watched.remove(entry) if entry in self._watched else None
+
+    # --- as a listener --------------------------------------------------------------------------------------------
+
+    def results(self, provider: str, batch: Sequence[Result]) -> None:
+        """A batch of results: about 0.05 µs for each that was accepted."""
+        accepted = 0
+        sent = self.sent
+        for result in batch:
+            if result.verdict is ACCEPTED:
+                accepted += 1
+            else:
+                sent[provider, result.verdict.value, self.word(_reason(result))] += 1
+        if accepted:
+            sent[provider, Verdict.ACCEPTED.value, ""] += accepted
+
+    def connection_opened(self, provider: str, host: str) -> None:
+        """A connection can take requests."""
+        self.dials[provider, "opened"] += 1
+
+    def connection_failed(self, provider: str, host: str, error: TransportError) -> None:
+        """An attempt to connect failed."""
+        self.dials[provider, "failed"] += 1
+
+    def goaway(self, provider: str, host: str, code: int, reason: str | None) -> None:
+        """The server ended a connection by GOAWAY."""
+        self.goaways[provider, self.word(reason)] += 1
+
+    def token_rotated(self, provider: str) -> None:
+        """There is a new provider token or access token."""
+        self.tokens[(provider,)] += 1
+
+    def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
+        """So many pushes were put off for so many seconds."""
+        self.retries[provider, self.word(reason)] += count
+
+    def breaker_opened(self, provider: str, sentence: str) -> None:
+        """The breaker stopped the campaign."""
+        self.breaker[(provider,)] = 1
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Everything as it is now; see `Snapshot`."""
+        found: Snapshot = {}
+        for name in FAMILIES:
+            if name not in ("in_flight", "connections", "queue_depth"):
+                found[name] = _rows(getattr(self, name))
+        in_flight, connections, depths = _Counts(), _Counts(), _Counts(self.queue_depth.copy())
+        for provider, pool in self._watched.copy():
+            links = list(pool.links)  # the event loop's thread may change it meanwhile
+            connections[(provider,)] += len(links)
+            in_flight[(provider,)] += sum(len(link.connection.streams) for link in links)
+            depths[provider, "pool"] += len(pool.waiting)
+        found["in_flight"], found["connections"] = _rows(in_flight), _rows(connections)
+        found["queue_depth"] = _rows(depths)
+        found["duration"] = {
+            provider: {"counts": histogram.counts.copy(), "total": histogram.total}
+            for provider, histogram in self.durations.copy().items()
+        }
+        return found
+
+
+class _Counts(dict[Any, float]):
+    """Numbers by labels; those never counted are 0. Labels are a tuple, also where there is one."""
+
+    def __missing__(self, key: Labels) -> float:
+        return 0
+
+
+def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """One snapshot of several processes: counters and gauges added, of time lag and breaker the largest.
+
+    Raises `ValueError` when their latencies were counted in other buckets.
+    """
+    tables = {name: _Counts() for name in FAMILIES}
+    durations: dict[str, Histogram] = {}
+    for snapshot in snapshots:
+        for name, family in FAMILIES.items():
+            table = tables[name]
+            for *labels, value in snapshot[name]:
+                key = tuple(labels)
+                table[key] = max(table[key], value) if family.largest else table[key] + value
+        for provider, each in snapshot["duration"].items():
+            durations.setdefault(provider, Histogram()).merge(each["counts"], each["total"])
+    found: Snapshot = {name: _rows(table) for name, table in tables.items()}
+    found["duration"] = {
+        provider: {"counts": histogram.counts, "total": histogram.total}
+        for provider, histogram in durations.items()
+    }
+    return found
+
+
+def _rows(counts: _Counts) -> list[list[Any]]:
+    # `copy` is one step for the interpreter, so no other thread can change it on the way.
+    return [[*labels, value] for labels, value in sorted(counts.copy().items())]
+
+
+def _reason(result: Result) -> str | None:
+    if result.reason is None and isinstance(result.detail, TransportError):
+        return type(result.detail).__name__
+    return result.reason
+
+
+def _error_names(kind: type[Exception]) -> set[str]:
+    names = {kind.__name__}
+    for each in kind.__subclasses__():
+        names |= _error_names(each)
+    return names

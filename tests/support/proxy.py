@@ -1,0 +1,119 @@
+"""An HTTP proxy for CONNECT alone, on asyncio's streams: what the tests of `pushcore.http2.proxy` go through."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class ConnectProxy:
+    """A proxy on a port of its own.
+
+    `credentials`: "user:password" that it demands. `answer`: what it says to every CONNECT in place of opening a
+    tunnel, after which it hangs up. `talk`: what it does with a connection in place of all that. `context`: its TLS,
+    for an https:// proxy. `hosts`: where a name leads, in the place of DNS.
+
+    `targets`: what CONNECT asked for. `accepted` counts connections, `tunnels` those that were let through, and
+    `headers` are those of the last request, names in lower case.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: str | None = None,
+        answer: bytes | None = None,
+        talk: Talk | None = None,
+        context: ssl.SSLContext | None = None,
+        hosts: dict[str, tuple[str, int]] | None = None,
+    ) -> None:
+        self.targets: list[str] = []
+        self.headers: dict[str, str] = {}
+        self.accepted = 0
+        self.tunnels = 0
+        self._credentials = credentials
+        self._answer = answer
+        self._talk = talk or self._serve
+        self._context = context
+        self._hosts = hosts or {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Self:
+        tls: dict[str, Any] = {} if self._context is None else {"ssl_shutdown_timeout": 1.0}
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._context, **tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*(each.wait_closed() for each in self._writers), return_exceptions=True)
+        await self._server.wait_closed()
+
+    def url(self, credentials: str | None = None) -> str:
+        """Its address, with a name and a password if there are some."""
+        scheme = "http" if self._context is None else "https"
+        return f"{scheme}://{f'{credentials}@' if credentials else ''}127.0.0.1:{self.port}"
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self._writers.append(writer)
+        task = asyncio.get_running_loop().create_task(self._run(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await self._talk(reader, writer)
+            await writer.drain()
+        writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")
+        method, target, version = line.split(" ")
+        assert (method, version) == ("CONNECT", "HTTP/1.1")
+        self.targets.append(target)
+        self.headers = {
+            name.lower(): value for name, _, value in (each.partition(": ") for each in fields if each)
+        }
+        assert self.headers["host"] == target  # RFC 9112, section 3.2.3
+        if self._answer is not None:
+            writer.write(self._answer)
+            return
+        if self._credentials is not None:
+            word = base64.b64encode(self._credentials.encode()).decode("ascii")
+            if self.headers.get("proxy-authorization") != f"Basic {word}":
+                writer.write(
+                    b"HTTP/1.1 407 Proxy Authentication Required\r\n"
+                    b'Proxy-Authenticate: Basic realm="test"\r\nContent-Length: 5\r\n\r\nsorry'
+                )
+                return
+        host, _, port = target.rpartition(":")
+        where, there = self._hosts.get(host, (host, int(port)))
+        try:
+            inner_reader, inner_writer = await asyncio.open_connection(where, there)
+        except OSError:
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            return
+        self._writers.append(inner_writer)
+        self.tunnels += 1
+        writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n")
+        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
