@@ -1,215 +1,70 @@
-"""`PushEngine`: sends any number of pushes with a bounded number at a time.
-
-Two parties work on one `_Run`, and each only waits for the other:
-
-    source ──▶ feeder task ──▶ pool … sink ──▶ ready ──▶ send_many, the caller's `async for`
-
-The feeder stops reading the source when `window` pushes are between the two arrows' ends (taken from the source and
-not yet handed to the caller), or when the pool has requests that no connection can take. So a slow provider and a slow
-caller both stop the source, and memory depends on the window alone.
-"""
+"""`PushEngine`: sends any number of pushes with a bounded number at a time. What one run does is in `run` and `lane`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import weakref
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from ..apns.client import ApnsClient
-from ..errors import ClosedError, ConfigurationError
-from ..http2.exchange import Exchange
-from ..models.apns import Notification
+from ..errors import BreakerOpen, ClosedError, ConfigurationError
+from ..metrics import Listener, Listeners, Metrics
 from ..results import Result
+from .lane import Client, Rules
+from .rate import Rate
+from .retry import RetryPolicy
+from .run import Run
 
-Push = Notification
+if TYPE_CHECKING:
+    from .shared import SharedState
 
-BACKLOG: Final = 256
-"""Requests that may wait in a pool before the source is read no further: what the next free streams take at once."""
-BURST: Final = 256
-"""Pushes read from the source before the event loop gets its turn."""
 LARGEST_WINDOW: Final = 16_384
-STREAMS: Final = 1000  # what APNs usually allows on a connection
-
-
-class _Lane:
-    """One run's use of one client: its sink is where that client's exchanges come back."""
-
-    __slots__ = ("build", "pool", "ready", "result", "sink", "timeout", "waiting")
-
-    def __init__(self, client: ApnsClient, ready: deque[Result]) -> None:
-        self.build = client.requests.build
-        self.pool = client.pool
-        self.waiting = client.pool.waiting
-        self.result = client.result
-        self.timeout = client.timeout
-        self.ready = ready
-        self.sink = self.settle  # bound once, not for each push
-
-    def settle(self, exchange: Exchange) -> None:
-        """The sink."""
-        result = self.result(exchange, exchange.context)
-        if result is not None:  # else it was sent once more
-            self.ready.append(result)
-
-
-class _Run:
-    """One `send_many`."""
-
-    def __init__(self, clients: tuple[ApnsClient, ...], window: int) -> None:
-        self.window = window
-        self.ready: deque[Result] = deque()
-        self.outstanding = 0
-        """Taken from the source and not yet handed to the caller."""
-        self.fed = False
-        self.error: BaseException | None = None
-        self.loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = self.loop.create_future()
-        self.lanes = {client.handles: _Lane(client, self.ready) for client in clients}
-        self.feeder: asyncio.Task[None] | None = None
-        self._feeder_waits: asyncio.Future[None] | None = None
-        self._reader_waits: asyncio.Future[None] | None = None
-
-    # --- waking -----------------------------------------------------------------------------------------------
-
-    def on_batch(self) -> None:
-        """The pool's listener: something was finished or taken. The feeder first, so that the wire does not idle."""
-        self.wake_feeder()
-        if self.ready:
-            self.wake_reader()
-
-    def wake_feeder(self) -> None:
-        waiter = self._feeder_waits
-        if waiter is not None and not waiter.done() and self.outstanding < self.window:
-            waiter.set_result(None)
-
-    def wake_reader(self) -> None:
-        waiter = self._reader_waits
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def something_ready(self) -> None:
-        """Wait until there is a result, or until there will be none any more."""
-        if not self.ready and not (self.fed and not self.outstanding):
-            self._reader_waits = self.loop.create_future()
-            try:
-                await self._reader_waits
-            finally:
-                self._reader_waits = None
-
-    async def _room(self) -> None:
-        """Let the loop turn; longer, until the window and the pools have room, where they have none."""
-        self.wake_reader()
-        if not self._full():
-            await asyncio.sleep(0)
-        while self._full():
-            self._feeder_waits = self.loop.create_future()
-            try:
-                await self._feeder_waits
-            finally:
-                self._feeder_waits = None
-
-    def _full(self) -> bool:
-        return self.outstanding >= self.window or any(
-            len(lane.waiting) >= BACKLOG for lane in self.lanes.values()
-        )
-
-    def stop(self, error: BaseException) -> None:
-        """Read no more of the source; the caller gets what is in flight, and then the error."""
-        self.error = self.error or error
-        if self.feeder is not None:
-            self.feeder.cancel()
-
-    # --- feeding ----------------------------------------------------------------------------------------------
-
-    async def feed(self, source: Iterable[Push] | AsyncIterable[Push]) -> None:
-        """Read the source to its end. What it raises is kept for the caller, after the results."""
-        try:
-            if isinstance(source, AsyncIterable):
-                await self._feed_async(source)
-            else:
-                await self._feed_plain(source)
-        except Exception as error:
-            self.error = error
-        finally:
-            self.fed = True
-            self.wake_reader()
-
-    async def _feed_plain(self, source: Iterable[Push]) -> None:
-        pushes = iter(source)
-        more = True
-        while more:
-            more = self._burst(pushes, min(BURST, self.window - self.outstanding))
-            await self._room()
-
-    def _burst(self, pushes: Iterator[Push], room: int) -> bool:
-        """Take so many pushes from the source and hand them over; False when it has come to its end."""
-        lanes, ready = self.lanes, self.ready
-        now = self.loop.time()
-        left = room
-        kind: type | None = None
-        try:
-            for push in pushes:
-                if type(push) is not kind:
-                    lane = lanes.get(type(push)) or self._lane_of(push)
-                    kind, build, sink, submit = type(push), lane.build, lane.sink, lane.waiting.append
-                    deadline = now + lane.timeout
-                built = build(push, sink, push, deadline)
-                if type(built) is Exchange:
-                    submit(built)
-                else:
-                    ready.append(cast(Result, built))
-                left -= 1
-                if not left:
-                    return True
-            return False
-        finally:
-            self.outstanding += room - left
-            for lane in lanes.values():
-                lane.pool.pump()
-
-    async def _feed_async(self, source: AsyncIterable[Push]) -> None:
-        async for push in source:
-            self._burst(iter((push,)), 1)
-            if self.ready:
-                self.wake_reader()
-            if self._full():
-                await self._room()
-
-    def _lane_of(self, push: object) -> _Lane:
-        for kind, lane in self.lanes.items():
-            if isinstance(push, kind):
-                return lane
-        known = ", ".join(kind.__name__ for kind in self.lanes)
-        raise TypeError(f"this engine sends {known}, not {type(push).__name__}")
 
 
 class PushEngine:
-    """Sends streams of pushes through the clients it is given, a bounded number at a time.
+    """Sends streams of pushes through the clients it is given, each kind of push through its client.
 
-    `window`: how many pushes may be between the source and the caller, None for twice what the connections of the
-    clients can carry, 16 384 at most. Clients that are not open are opened by the engine, and closed with it.
+    `retry`: which results are repeated, and when; None reports every result as it comes. `window`: how many pushes may
+    be between the source and the caller, None for twice what the connections of the clients can carry, 16 384 at
+    most. `rate`: pushes a second at most for each client; None is what the providers ask for (FCM: 600 000 a minute
+    after a ramp of a minute; APNs: none), `Rate.parse("none")` no limit at all. `breaker`: whether a run stops when
+    the answers say that key, topic, project or environment is wrong. `listener`: whom to tell of what happens, a
+    `Metrics` to count it. `shared`: what all processes of a campaign have in common, so that rate and breaker hold for
+    all together. Clients that are not open are opened by the engine, and closed with it.
 
     Raises `ConfigurationError` for no client, two clients for one kind of push, or a window below 1.
     """
 
-    def __init__(self, *clients: ApnsClient, window: int | None = None) -> None:
+    def __init__(
+        self,
+        *clients: Client,
+        retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008  # it cannot be changed
+        window: int | None = None,
+        rate: Rate | None = None,
+        breaker: bool = True,
+        listener: Listener | None = None,
+        shared: SharedState | None = None,
+    ) -> None:
         if not clients or len({client.handles for client in clients}) != len(clients):
             raise ConfigurationError(
                 "an engine needs at least one client, and one only for each kind of push"
             )
         if window is None:
-            window = min(2 * STREAMS * sum(client.max_connections for client in clients), LARGEST_WINDOW)
+            window = min(2 * sum(each.streams * each.max_connections for each in clients), LARGEST_WINDOW)
         if window < 1:
             raise ConfigurationError(f"the window must be at least 1, not {window}")
         self.window = window
         self._clients = clients
-        self._opened: list[ApnsClient] = []
+        self._listener = listener
+        metrics = listener if isinstance(listener, Metrics) else None
+        events = Listeners(listener) if listener is not None else Listeners()
+        self._rules = Rules(retry, rate, breaker, events, listener is not None, metrics, shared)
+        self._opened: list[Client] = []
+        self._unwatch: list[Any] = []
         self._generators: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()
-        self._active: set[_Run] = set()
+        self._active: set[Run] = set()
         self._open = False
 
     async def __aenter__(self) -> PushEngine:
@@ -217,6 +72,11 @@ class PushEngine:
             if not client.opened:
                 await client.open()
                 self._opened.append(client)
+            if self._listener is not None:
+                client.pool.events.add(self._listener)
+                self._unwatch.append(_later(client.pool.events.remove, self._listener))
+            if self._rules.metrics is not None:
+                self._unwatch.append(self._rules.metrics.watch(client.pool.name, client.pool))
         self._open = True
         return self
 
@@ -235,19 +95,26 @@ class PushEngine:
             run.stop(ClosedError("the engine was closed"))
             await run.ended
         opened, self._opened = self._opened, []
-        for client in opened:
-            await client.close()
+        try:
+            for client in opened:
+                await client.close()
+        finally:
+            for unwatch in self._unwatch:
+                unwatch()
+            self._unwatch.clear()
 
-    def send_many(self, source: Iterable[Push] | AsyncIterable[Push]) -> AsyncGenerator[Result, None]:
+    def send_many(self, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Result, None]:
         """Send everything in `source` and yield one `Result` for each push, in order of completion.
 
         The source is read as fast as results are taken and the provider answers, never more than `window` ahead. An
         exception of the source is raised when all results of what it gave have been yielded. Leaving early (break,
-        an exception, cancellation) stops the source and waits up to the clients' timeout for what is in flight.
+        an exception, cancellation) stops the source, waits up to the clients' timeout for what is in flight, and
+        reports those results to the listener.
 
         Raises:
             ClosedError: the engine is not open.
             TypeError: the source gave something that no client of this engine sends.
+            BreakerOpen: the answers said that every push would fail; all results so far have been yielded.
         """
         if not self._open:
             raise ClosedError("the engine is not open: use it in `async with`")
@@ -255,13 +122,13 @@ class PushEngine:
         self._generators.add(generator)
         return generator
 
-    async def _send_many(self, source: Iterable[Push] | AsyncIterable[Push]) -> AsyncGenerator[Result, None]:
-        run = _Run(self._clients, self.window)
+    async def _send_many(self, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Result, None]:
+        run = Run(self._clients, self.window, self._rules)
         ready = run.ready
         self._active.add(run)
         for client in self._clients:
             client.pool.listeners.append(run.on_batch)
-        feeder = run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
+        run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
         half = self.window // 2
         try:
             while True:
@@ -270,17 +137,20 @@ class PushEngine:
                     if run.outstanding == half:
                         run.wake_feeder()
                     yield ready.popleft()
-                if run.fed and not run.outstanding:
+                if run.done:
                     break
                 run.wake_feeder()
                 await run.something_ready()
             if run.error is not None:
                 raise run.error
+            for lane in run.lanes.values():
+                trip = lane.conclude()
+                if trip is not None:
+                    run.events.breaker_opened(lane.name, trip.sentence)
+                    raise BreakerOpen(trip.sentence, trip.reason)
         finally:
-            feeder.cancel()
             try:
-                await asyncio.gather(feeder, return_exceptions=True)
-                await self._settle(run)
+                await run.close()
             finally:  # even when a second cancellation cuts the waiting short
                 for client in self._clients:
                     with contextlib.suppress(ClosedError, ValueError):
@@ -288,9 +158,10 @@ class PushEngine:
                 self._active.discard(run)
                 run.ended.set_result(None)
 
-    async def _settle(self, run: _Run) -> None:
-        """Wait for what is in flight after the caller has gone; the transport's timeout ends every one of them."""
-        while run.outstanding > len(run.ready):
-            waiter: asyncio.Future[Any] = run.loop.create_future()
-            run._reader_waits = waiter
-            await waiter
+
+def _later(function: Any, argument: Any) -> Any:
+    def call() -> None:
+        with contextlib.suppress(ValueError):
+            function(argument)
+
+    return call

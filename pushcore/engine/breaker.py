@@ -1,0 +1,317 @@
+"""Finds out that it is not the tokens: environment, topic, project or key is wrong, and sending on would only do harm.
+
+A campaign against the wrong environment is answered BadDeviceToken ten million times. Whoever believes that deletes
+every good token, and Apple cuts off nobody sooner than a sender of bad ones. So the last answers are watched, and a
+`Trip` says in one sentence what to fix. Three rules, each with its reason:
+
+* **A run.** `RUN` results in a row blame the configuration, and no push was accepted before. Hardly anything that a
+  token can do causes such an answer, so few are enough.
+* **Refusals.** Half of the last answers, `REFUSED_AT_LEAST` at least, blame key, certificate, topic or account. Half
+  and not nearly all, because a wrong APNs key in Firebase refuses the iOS devices alone, and a wrong topic its rows.
+* **Suspects.** Four fifths of the last answers, `minimum` at least, blame the token as a wrong environment, topic or
+  project does, or are refusals. A wrong environment gives nothing else, so that 500 answers decide. A dirty audience
+  does not get there: that 400 of 500 are bad when 30 % are, each by itself, has a probability of 1e-117; with 60 % it
+  is 1e-21, and a full window makes it less. Even when the 300 bad ones of 1 000 were sorted to the front, they are
+  60 % when it is first decided. What does trip it is 800 bad tokens among 1 000 neighbours: a stop loses nothing, and
+  somebody should look.
+
+Answers that judge neither token nor configuration (too many requests, unavailable, none at all) do not count, and
+neither does what was found invalid before it was sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+
+from ..apns.reasons import REASONS as APNS_REASONS
+from ..errors import AccessTokenError, AlpnError, CertificateError, ConfigurationError
+from ..fcm.errors import REASONS as FCM_REASONS
+from ..fcm.errors import word
+from ..results import Result, Verdict
+
+RUN: Final = 20
+"""Results in a row that blame the configuration, none accepted before."""
+WINDOW: Final = 1000
+"""Answers that are looked back on."""
+MINIMUM: Final = 500
+"""Answers before the share of suspects says anything."""
+REFUSED_AT_LEAST: Final = 100
+"""Answers before the share of refusals says anything."""
+SUSPECT_SHARE: Final = 0.8
+REFUSED_SHARE: Final = 0.5
+
+MAX_TRIP: Final = 3072
+"""Bytes of a `Trip` that is written down."""
+_MAX_WORD: Final = 100
+_MAX_DETAIL: Final = 200
+_MAX_SENTENCE: Final = 600  # characters, of four bytes at most
+_MILLISECONDS: Final = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973
+
+_SUSPECTS: Final = {
+    "BadDeviceToken": "Use the other environment, production or sandbox: these tokens do not belong to this one",
+    "DeviceTokenNotForTopic": "Correct the topic: these tokens belong to another app",
+    "SENDER_ID_MISMATCH": FCM_REASONS["SENDER_ID_MISMATCH"].advice,
+}
+"""Reasons that a bad token and a wrong configuration have in common, and what to fix when it is the latter."""
+_ABOUT_TOPIC: Final = frozenset({"DeviceTokenNotForTopic", "BadTopic", "TopicDisallowed", "MissingTopic"})
+_NEUTRAL: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT, Verdict.UNKNOWN})
+_GOOD, _SUSPECT, _REFUSED = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """Why a campaign stops. `reason`: the provider's word, the verdict's without one. `sentence`: it and what to fix."""
+
+    reason: str
+    sentence: str
+
+    def encode(self) -> bytes:
+        """For other processes, in at most `MAX_TRIP` bytes."""
+        return orjson.dumps([self.reason, self.sentence])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Trip | None:
+        """What `encode` made; None when this is something else."""
+        try:
+            found = orjson.loads(data) if len(data) <= MAX_TRIP else None
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(found, list) or len(found) != 2:
+            return None
+        reason, sentence = word(found[0], _MAX_WORD), word(found[1], _MAX_SENTENCE)
+        return cls(reason, sentence) if reason and sentence else None
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class _Stretch:
+    """So many answers of one kind, one after the other."""
+
+    __slots__ = ("count", "kind")
+
+    def __init__(self, kind: int, count: int) -> None:
+        self.kind = kind
+        self.count = count
+
+
+class Breaker:
+    """Watches the answers of one provider, or of one topic where the caller keeps a breaker for each.
+
+    `window`: how many answers are looked back on. `minimum`: from how many on the share of suspects is taken; n
+    processes with a breaker each need no more together with `max(1, MINIMUM // n)`. `trip`: None until it is clear
+    that sending on is no use, and never changed afterwards.
+
+    Raises `ConfigurationError` for a minimum below 1 or above the window.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_cause",
+        "_counts",
+        "_in_a_row",
+        "_minimum",
+        "_new",
+        "_others",
+        "_size",
+        "_stretches",
+        "_suspect",
+        "_window",
+        "trip",
+    )
+
+    def __init__(self, window: int = WINDOW, minimum: int = MINIMUM) -> None:
+        if not 1 <= minimum <= window:
+            raise ConfigurationError(
+                f"a breaker's minimum is from 1 to its window of {window}, not {minimum}"
+            )
+        self.trip: Trip | None = None
+        self._window = window
+        self._minimum = minimum
+        self._stretches: deque[_Stretch] = deque()  # the last `window` answers, exactly
+        self._size = 0
+        self._counts = [0, 0, 0]  # in the window, by kind
+        self._new = 0  # accepted, not in the window yet
+        self._accepted = 0
+        self._in_a_row = 0
+        self._others = False
+        self._cause: Result | None = None  # the last that blamed the configuration
+        self._suspect: Result | None = None
+
+    def accepted(self, count: int = 1) -> None:
+        """So many pushes more were accepted. Before `take` of what came after them, roughly."""
+        self._new += count
+
+    def take(self, result: Result) -> Trip | None:
+        """Look at a result that is not accepted. The `Trip` when there is reason to stop, then and ever after."""
+        if self._new:
+            self._fold()
+        kind = _kind(result)
+        if result.verdict is Verdict.MISCONFIGURED or kind == _REFUSED:
+            self._cause = result
+            self._in_a_row += 1
+        elif result.attempts or result.verdict is not Verdict.INVALID:  # else we found it out ourselves
+            self._in_a_row = 0
+            self._others = True
+        if kind is None:
+            return self.trip
+        self._add(kind, 1)
+        if kind == _SUSPECT:
+            self._suspect = result
+        if kind != _GOOD and self.trip is None:
+            self.trip = self._judge()
+        return self.trip
+
+    def adopt(self, trip: Trip) -> None:
+        """Another process of the campaign has found reason to stop."""
+        if self.trip is None:
+            self.trip = trip
+
+    def conclude(self) -> Trip | None:
+        """At the end of a campaign: the trip, also where everything was refused that was tried, however little it was."""
+        if (
+            self.trip is None
+            and self._cause is not None
+            and not (self._others or self._new or self._accepted)
+        ):
+            return _explain(self._cause, "nothing else was answered")
+        return self.trip
+
+    def _fold(self) -> None:
+        new, self._new = self._new, 0
+        self._accepted += new
+        self._add(_GOOD, new)
+
+    def _add(self, kind: int, count: int) -> None:
+        stretches, counts = self._stretches, self._counts
+        if stretches and stretches[-1].kind == kind:
+            stretches[-1].count += count
+        else:
+            stretches.append(_Stretch(kind, count))
+        counts[kind] += count
+        self._size += count
+        while self._size > self._window:
+            oldest = stretches[0]
+            gone = min(oldest.count, self._size - self._window)
+            oldest.count -= gone
+            counts[oldest.kind] -= gone
+            self._size -= gone
+            if not oldest.count:
+                stretches.popleft()
+
+    def _judge(self) -> Trip | None:
+        size, suspects, refused = self._size, self._counts[_SUSPECT], self._counts[_REFUSED]
+        if self._cause is not None:
+            if self._in_a_row >= RUN and not self._accepted:
+                return _explain(self._cause, f"{self._in_a_row} in a row, none accepted")
+            if size >= REFUSED_AT_LEAST and refused >= REFUSED_SHARE * size:
+                return _explain(self._cause, f"{refused} of the last {size} answers")
+        if size >= self._minimum and suspects + refused >= SUSPECT_SHARE * size:
+            shown = self._suspect or self._cause
+            assert shown is not None
+            return _explain(shown, f"{suspects + refused} of the last {size} answers")
+        return None
+
+
+def blames_configuration(detail: object) -> bool:
+    """Whether a result's `detail` is a certificate or a protocol that was not accepted: no push will fare better."""
+    # For want of an access token, the reason why the token endpoint could not be asked stands behind it.
+    cause = detail.__cause__ if isinstance(detail, AccessTokenError) else detail
+    return isinstance(cause, CertificateError | AlpnError)
+
+
+def _kind(result: Result) -> int | None:
+    """What an answer speaks for; None when it judges neither token nor configuration."""
+    verdict = result.verdict
+    if result.reason in _SUSPECTS and verdict in (Verdict.INVALID, Verdict.MISCONFIGURED):
+        return _SUSPECT
+    if verdict is Verdict.MISCONFIGURED or blames_configuration(result.detail):
+        return _REFUSED
+    if verdict in _NEUTRAL or not result.attempts:
+        return None
+    return _GOOD  # the token is known here (410), or it is the message that is wrong
+
+
+def _explain(result: Result, evidence: str) -> Trip:
+    """The sentence: the provider's word, its detail, what to fix, and how many answers say so."""
+    reason = word(result.reason, _MAX_WORD) or result.verdict.value
+    row = APNS_REASONS.get(reason) or FCM_REASONS.get(reason)
+    advice = _SUSPECTS.get(reason) or (row.advice if row is not None else _advice(result))
+    topic = word(getattr(result.push, "topic", None), _MAX_WORD) if reason in _ABOUT_TOPIC else None
+    words = [
+        reason,
+        word(str(result.detail), _MAX_DETAIL) if result.detail is not None else None,
+        advice,
+    ]
+    sentence = ": ".join(each.removesuffix(".") for each in words if each)
+    if topic is not None:
+        sentence += f" (the topic is {topic})"
+    return Trip(reason, f"{sentence} ({evidence})"[:_MAX_SENTENCE])
+
+
+def _advice(result: Result) -> str:
+    """What to fix where no table of reasons has the word."""
+    cause = result.detail
+    if isinstance(cause, AccessTokenError):
+        if not isinstance(cause.__cause__, CertificateError | AlpnError):
+            return "Correct the service account, its key or the clock"
+        cause = cause.__cause__
+    if isinstance(cause, CertificateError):
+        return "Correct the certificate, or the authorities that are trusted"
+    if isinstance(cause, AlpnError):
+        return "Correct the address: what answers there does not speak HTTP/2"
+    if result.status == 404:
+        return "Correct the project id: there is no such path"
+    return "Correct the key, the certificate or the account: it may not do this"
+
+
+# --- 410 ----------------------------------------------------------------------------------------------------------
+
+
+def may_drop(timestamp: float | None, registered_at: object) -> bool:
+    """Whether a token that was called dead at `timestamp` may be forgotten: not when it was registered again since.
+
+    `timestamp`: `Result.timestamp`, UNIX seconds, None when the provider gave none: then there is nothing to compare
+    with, and its word stands. `registered_at`: anything that `registered_time` reads; None or empty when it is not
+    known. What cannot be read keeps the token, and so does the same second, for many databases keep no finer time.
+    """
+    if timestamp is None or registered_at is None or registered_at == "":
+        return True
+    registered = registered_time(registered_at)
+    return registered is not None and registered < math.floor(timestamp)
+
+
+def registered_time(value: object) -> float | None:
+    """UNIX seconds of a `registered_at`: a number of seconds or milliseconds, or text with either or in ISO 8601.
+
+    Text without a zone is UTC, and a date alone means its last second. None when it is none of these.
+    """
+    if isinstance(value, str):
+        value = value.strip()
+        if len(value) > 40:
+            return None
+        if len(value) == 8 or not value.replace(".", "", 1).isdecimal():  # 20260131 is a date
+            return _iso_time(value)
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value < 1000 * _MILLISECONDS:  # NaN neither
+        return None
+    return value / 1000 if value >= _MILLISECONDS else float(value)
+
+
+def _iso_time(text: str) -> float | None:
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=UTC)
+        day_long = len(text) <= 10 and ":" not in text and "T" not in text.upper()
+        return found.timestamp() + (86_399 if day_long else 0)
+    except (ValueError, OverflowError):
+        return None

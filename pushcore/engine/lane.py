@@ -1,0 +1,369 @@
+"""One run's use of one client: where its results come back, and what must wait before it goes out.
+
+    source ─▶ build ─▶ pending ──rate, window──▶ pool.waiting ─▶ … ─▶ settle ─▶ results
+                          ▲                                              │
+                          └── heap of repeats ◀── retry policy ──────────┘
+
+Most runs have neither a rate nor a narrowed window: then a push goes straight into `pool.waiting`, and an accepted one
+costs `settle` and nothing else. All that is rare (refusals, repeats, closed gates) is on the slow side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..errors import ConnectError
+from ..http2.exchange import Exchange
+from ..http2.pool import Pool
+from ..metrics import Listeners, Metrics
+from ..results import ACCEPTED, Result, Verdict
+from .breaker import Breaker, Trip
+from .rate import FCM_RATE, AdaptiveWindow, Limiter, Rate, RateLimiter, project_limiter
+from .retry import DelayHeap, RetryBudget, RetryPolicy
+
+if TYPE_CHECKING:
+    from ..latency import Histogram
+    from .shared import SharedState
+
+BATCH: Final = 256
+"""Pushes that leave `pending` at a time, and repeats that leave the heap."""
+_PUSHED_BACK: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN})
+
+
+class Requests(Protocol):
+    """What turns the pushes of one kind into requests."""
+
+    def build(
+        self, push: Any, sink: Callable[[Exchange], object], context: Any, deadline: float
+    ) -> Exchange | Result:
+        """The exchange to submit, or the result of a push that cannot be sent."""
+
+
+class Client(Protocol):
+    """What the engine needs of a client; `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
+
+    `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
+    `quota`: whether its provider limits the rate of a whole project, and a 429 means all of it.
+    """
+
+    @property
+    def handles(self) -> type: ...
+    @property
+    def streams(self) -> int: ...
+    @property
+    def quota(self) -> bool: ...
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def requests(self) -> Requests: ...
+    @property
+    def pool(self) -> Pool: ...
+    @property
+    def opened(self) -> bool: ...
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    def result(self, exchange: Exchange, push: Any) -> Result | None: ...
+
+
+@dataclass(slots=True)
+class Rules:
+    """How an engine sends, the same for all its runs."""
+
+    retry: RetryPolicy | None
+    rate: Rate | None
+    breaker: bool
+    events: Listeners
+    listening: bool
+    """Whether anybody wants to know of results."""
+    metrics: Metrics | None
+    shared: SharedState | None
+    rng: Random = field(default_factory=Random)
+
+    def limiter(self, client: Client) -> Limiter | None:
+        """The client's: the rate that was set, else its provider's quota, else none."""
+        rate = self.rate
+        limiter: RateLimiter
+        if client.quota:
+            limiter = project_limiter(rate or FCM_RATE)
+        elif rate is not None and not rate.unlimited:
+            limiter = RateLimiter(rate)
+        else:
+            return None
+        if self.shared is None:
+            return limiter
+        from .shared import SharedLimiter  # it needs POSIX, a single process does not
+
+        return SharedLimiter(self.shared, limiter)
+
+
+class Owner(Protocol):
+    """The run that a lane belongs to."""
+
+    outstanding: int
+    stopping: bool
+
+    def stopped_by(self, name: str, trip: Trip) -> None: ...
+
+
+class Repeat:
+    """A push that did not get through, while it waits and while it is sent again."""
+
+    __slots__ = ("exchange", "lane", "result", "since", "tries")
+
+    def __init__(self, lane: Lane, exchange: Exchange, since: float) -> None:
+        self.lane = lane
+        self.exchange = exchange
+        self.since = since
+        self.tries = 1
+        self.result: Result
+        exchange.sink = self.settle
+
+    def settle(self, exchange: Exchange) -> None:
+        """The sink from now on."""
+        lane = self.lane
+        result = lane.result(exchange, exchange.context)
+        if result is None:
+            return
+        if result.verdict is ACCEPTED:
+            lane.take_repaid(result)
+        else:
+            self.tries += 1
+            lane.judge(exchange, result, self)
+
+
+class Lane:
+    """See the module. All times are those of the event loop, `now`."""
+
+    def __init__(
+        self, run: Owner, client: Client, rules: Rules, ready: deque[Result], clock: Callable[[], float]
+    ) -> None:
+        self.client = client
+        self.build = client.requests.build
+        self.pool = client.pool
+        self.waiting = client.pool.waiting
+        self.result = client.result
+        self.timeout = client.timeout
+        self.name = client.pool.name
+        self.accepted = 0
+        self.pending: deque[Exchange] = deque()
+        """Requests that a rate or a narrow window holds back."""
+        self.events = rules.events
+        self._run = run
+        self._ready = ready
+        self._clock = clock
+        self._rng = rules.rng
+        self._metrics = rules.metrics
+        self._heard: list[Result] = []  # results that listeners are still to be told of
+        self._durations: Histogram | None = rules.metrics.duration(self.name) if rules.metrics else None
+        # Where a result is put: listeners take them by the batch, on their way to the caller.
+        self.give: Callable[[Result], None] = self._heard.append if rules.listening else ready.append
+        # Bound once, not for each push.
+        self.sink: Callable[[Exchange], None] = self.settle if self._durations is None else self._settle_timed
+        self.retry = rules.retry
+        retry = rules.retry or RetryPolicy()
+        self.heap: DelayHeap[Repeat] = DelayHeap(retry.max_delayed)
+        self.budget = RetryBudget(retry.budget_share, retry.budget_rate)
+        self.limiter = rules.limiter(client)
+        self._breaker = Breaker() if rules.breaker else None
+        self._shared = rules.shared
+        self._counted = 0  # accepted, as breaker and window know it
+        # A quota is obeyed by its rate; where there is none, the window follows what the provider can bear.
+        self._window = AdaptiveWindow(client.streams) if not client.quota else None
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    def settle(self, exchange: Exchange) -> None:
+        """The sink of a push that is sent for the first time."""
+        result = self.result(exchange, exchange.context)
+        if result is None:
+            return  # the client has sent it once more
+        if result.verdict is ACCEPTED:
+            self.accepted += 1
+            self.give(result)
+        else:
+            self.judge(exchange, result)
+
+    def take_repaid(self, result: Result) -> None:
+        """A push that was sent again has been accepted."""
+        self.budget.repaid(1)
+        if self._breaker is not None:
+            self._breaker.accepted(1)
+        if self._window is not None:
+            self._window.answered(1)
+        self.give(result)
+
+    def _settle_timed(self, exchange: Exchange) -> None:
+        assert self._durations is not None
+        self._durations.observe(self._clock() - exchange.deadline + self.timeout)
+        self.settle(exchange)
+
+    def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
+        """A push was not accepted: see whether all will fail so, and whether this one is sent again."""
+        now = self._clock()
+        self._count()
+        if self._breaker is not None:
+            trip = self._breaker.take(result)
+            if trip is not None:
+                self._trip(trip)
+        if result.status == 429 and self.limiter is not None and self.client.quota:
+            self.limiter.refused(result.retry_after, now)
+            self.events.rate_limited(self.name, self.limiter.closed(now))
+        if self._window is not None and result.verdict in _PUSHED_BACK:
+            self._window.pushed_back()
+        if self.retry is not None and not self._run.stopping:
+            if repeat is None:
+                self.budget.earn(1)
+                since, tries = exchange.deadline - self.timeout, 1
+            else:
+                since, tries = repeat.since, repeat.tries
+            delay = self.retry.delay(result, tries, self._rng, now - since)
+            if delay is not None:
+                repeat = repeat or Repeat(self, exchange, since)
+                repeat.result = result
+                self.heap.add(now + delay, repeat)
+                self._run.outstanding -= 1
+                self.events.retried(self.name, result.reason, 1, delay)
+                return
+        self.give(result)
+
+    def found(self, result: Result) -> None:
+        """The result of a push that could not be made a request."""
+        if result.verdict is Verdict.MISCONFIGURED and self._breaker is not None:
+            self._count()
+            trip = self._breaker.take(result)
+            if trip is not None:
+                self._trip(trip)
+        self.give(result)
+
+    def _trip(self, trip: Trip) -> None:
+        if not self._run.stopping:
+            if self._shared is not None:
+                trip = self._shared.stop(trip)
+            self._run.stopped_by(self.name, trip)
+
+    def hand_over(self) -> None:
+        """Tell listeners of the batch's results, and let the caller have them."""
+        if self._heard:
+            batch, self._heard = self._heard, []
+            self.give = self._heard.append
+            self.events.results(self.name, batch)
+            self._ready.extend(batch)
+
+    def _count(self) -> None:
+        accepted, self._counted = self.accepted - self._counted, self.accepted
+        if accepted:
+            self.budget.earn(accepted)
+            if self._breaker is not None:
+                self._breaker.accepted(accepted)
+            if self._window is not None:
+                self._window.answered(accepted)
+
+    # --- what goes out --------------------------------------------------------------------------------------------
+
+    def entrance(self) -> Callable[[Exchange], None]:
+        """Where to put requests of this burst."""
+        free = self.limiter is None and not self.pending and self._room() == math.inf
+        return self.waiting.append if free else self.pending.append
+
+    def flow(self, now: float) -> float:
+        """Hand over what may leave, repeats first. Returns when it wants to be called again, infinity for not by time."""
+        if self._shared is not None and self._shared.trip is not None:
+            self._trip(self._shared.trip)  # found by another process
+        next_repeat = self._release_repeats(now) if self.heap else math.inf
+        if self.pending:
+            self._release_pending(now)
+        self.pool.pump()
+        if self._metrics is not None:
+            self._measure(self._metrics, now)
+        if self.pending and self.limiter is not None:
+            # A hundredth of a second at least: what a slow rate brings together leaves together.
+            return min(next_repeat, now + max(self.limiter.wait(now), 0.01))
+        return next_repeat
+
+    def _measure(self, metrics: Metrics, now: float) -> None:
+        metrics.queue_depth[self.name, "retry"] = len(self.heap)
+        oldest = self.waiting[0] if self.waiting else self.pending[0] if self.pending else None
+        lag = 0.0 if oldest is None else now - oldest.deadline + self.timeout
+        metrics.time_lag[(self.name,)] = max(lag, 0.0)
+
+    def _release_repeats(self, now: float) -> float:
+        heap = self.heap
+        if heap.next_due <= now:
+            granted = self.budget.take(min(BATCH, len(heap)), now)
+            due = heap.due(now, granted)
+            unused = granted - len(due)
+            enter = self.entrance()
+            for repeat in due:
+                self._run.outstanding += 1
+                exchange = repeat.exchange
+                if self.retry is not None and self.retry.too_old(now - repeat.since):
+                    unused += 1
+                    self.give(repeat.result)
+                    continue
+                exchange.restart()
+                exchange.deadline = now + self.timeout
+                enter(exchange)
+            self.budget.give_back(unused)
+        if not heap:
+            return math.inf
+        return max(heap.next_due, now + self.budget.wait(now))
+
+    def _release_pending(self, now: float) -> None:
+        pending, waiting = self.pending, self.waiting
+        wanted = min(len(pending), self._room(), BATCH)
+        if self.limiter is not None and wanted > 0:
+            wanted = self.limiter.permits(int(wanted), now)
+        deadline = now + self.timeout  # the time that it waited here is no fault of the transport
+        for _ in range(int(wanted)):
+            exchange = pending.popleft()
+            exchange.deadline = deadline
+            waiting.append(exchange)
+
+    def _room(self) -> float:
+        """How many more may be under way by the provider's answers; infinity while it keeps up."""
+        window = self._window
+        if window is None:
+            return math.inf
+        self._count()
+        links = self.pool.links
+        window.follow(sum(link.connection.capacity for link in links))
+        most = window.window(self._clock())
+        if most >= window.limit:
+            return math.inf  # the connections themselves allow no more
+        under_way = sum(len(link.connection.streams) for link in links) + len(self.waiting)
+        return max(most - under_way, 0)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """Repeat nothing any more, begin nothing: those that wait get the result that they have, or UNSENT."""
+        for repeat in self.heap.clear():
+            self._run.outstanding += 1
+            self.give(repeat.result)
+        while self.pending:
+            exchange = self.pending.popleft()
+            exchange.error = ConnectError("the run was ended before this push was sent")
+            exchange.attempts -= 1
+            result = self.result(exchange, exchange.context)
+            if result is not None:
+                self.give(result)
+        self.hand_over()
+
+    def conclude(self) -> Trip | None:
+        """At a run's end: why everything failed, where everything did."""
+        if self._breaker is None:
+            return None
+        self._count()
+        return self._breaker.conclude()
+
+    @property
+    def full(self) -> bool:
+        """Whether the source should be read no further for this lane's sake."""
+        return len(self.waiting) >= BATCH or self.heap.full

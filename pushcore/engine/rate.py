@@ -1,0 +1,299 @@
+"""How fast pushes may leave: a rate that somebody set, a project's quota at FCM, a window that follows APNs' answers.
+
+Whoever sends asks once for each burst (`permits`), never for each push. All times are seconds of one clock that never
+steps back, given as `now`; `shared.py` has the same interface for all processes of a campaign.
+
+Google ("Best practices when sending FCM messages at scale"): 600 000 messages a minute and project; go from 0 to the
+full rate over at least 60 seconds, longer for more, and do not spend a minute's quota at its start; after a 429 wait
+for Retry-After, 60 seconds without one, and slow the whole project down. 429s themselves do not count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ..errors import ConfigurationError
+from ..fcm.errors import MAX_WAIT
+from ..fcm.errors import REASONS as FCM_REASONS
+
+BURST: Final = 0.1
+"""Seconds' worth of pushes that may leave at once: what a busy event loop sleeps over, and no rush."""
+RAMP: Final = 60.0
+"""Seconds from the start to the full rate, up to `RAMP_RATE`; longer in proportion above (Google: at least 60)."""
+RAMP_RATE: Final = 10_000.0
+START: Final = 0.01
+"""Share of the full rate that a ramp starts with, so that a few pushes need not wait; it then rises in a straight line."""
+START_LEAST: Final = 10.0
+"""Pushes a second that it starts with at least, unless the rate itself is less: no number that anybody calls a rush."""
+IDLE: Final = 60.0
+"""Seconds without a push after which a ramp starts anew: to resume at the full rate would be a rush as well."""
+QUOTA_WAIT: Final = FCM_REASONS["QUOTA_EXCEEDED"].wait
+"""Seconds that the gate is closed after a 429 without Retry-After."""
+
+_UNITS: Final = {
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+}
+_RATE: Final = re.compile(r"([0-9][0-9_]{0,14}(?:\.[0-9]{1,9})?) ?/ ?([a-z]{1,6})", re.ASCII)
+_SKEW: Final = 60.0  # seconds that one process may be behind another: loops read the clock once a turn
+_ROUNDING: Final = 1e-6  # seconds that make up for what adding to a large `now` rounds off
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`pushes` in `seconds`. Infinitely many stand for no limit.
+
+    A rate by the second is a pace, kept on average. One by the minute or hour is a quota as providers count it: no window
+    of that length, wherever it starts, has more pushes.
+    """
+
+    pushes: float
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.pushes > 0 and 0 < self.seconds < math.inf):
+            raise ConfigurationError(f"a rate is above 0, not {self.pushes:g} in {self.seconds:g} s")
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """What a user wrote: "5000/s", "600000/min", "36_000_000/h", or "none" for no limit.
+
+        Raises:
+            ConfigurationError: it is none of these, or 0.
+        """
+        words = text.strip().lower()
+        if words == "none":
+            return cls(math.inf)
+        found = _RATE.fullmatch(words)
+        if found is None or found[2] not in _UNITS:
+            raise ConfigurationError(f'a rate looks like 5000/s, 600000/min or "none", not {text[:40]!r}')
+        return cls(float(found[1].replace("_", "")), _UNITS[found[2]])
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is no limit."""
+        return self.pushes == math.inf
+
+    @property
+    def per_second(self) -> float:
+        """The same by the second."""
+        return self.pushes / self.seconds
+
+    def __str__(self) -> str:
+        if self.unlimited:
+            return "none"
+        unit = next(
+            (name for name, seconds in _UNITS.items() if seconds == self.seconds), f"{self.seconds:g}s"
+        )
+        return f"{self.pushes:.15g}/{unit}"
+
+
+FCM_RATE: Final = Rate(600_000, 60.0)
+"""A project's quota unless Google has raised it."""
+
+State = tuple[float, float, float, float, float]
+"""A `RateLimiter`'s memory: permits left, when that was counted, the last grant, closed until, the ramp's start."""
+FRESH: Final[State] = (0.0, -math.inf, -math.inf, -math.inf, -math.inf)
+
+
+class Limiter(Protocol):
+    """What the engine asks: `RateLimiter` for one process, `shared.SharedLimiter` for several."""
+
+    def permits(self, wanted: int, now: float) -> int: ...
+    def give_back(self, unused: int, now: float) -> None: ...
+    def wait(self, now: float) -> float: ...
+    def close(self, until: float, now: float) -> None: ...
+    def refused(self, retry_after: float | None, now: float) -> None: ...
+    def closed(self, now: float) -> float: ...
+
+
+class RateLimiter:
+    """At most so many pushes, evenly, with a gate that can be closed.
+
+    `ramp`: seconds over which the rate rises, in a straight line, from `START` of it to all of it: at the first push,
+    after `IDLE` seconds without one, and after the gate was closed. 0 for none. Without a limit there is the gate alone.
+    """
+
+    __slots__ = ("_at", "_closed_until", "_full", "_left", "_ramp", "_ramp_from", "_used", "rate")
+
+    def __init__(self, rate: Rate, *, ramp: float = 0.0) -> None:
+        if not 0 <= ramp < math.inf:
+            raise ConfigurationError(f"a ramp is 0 seconds or more, not {ramp:g}")
+        self.rate = rate
+        self._ramp = ramp
+        # Of a quota, a window may hold what was saved up when it began: both together must be no more than it.
+        self._full = rate.pushes / (rate.seconds + BURST) if rate.seconds >= 60 else rate.per_second
+        self._left, self._at, self._used, self._closed_until, self._ramp_from = FRESH
+
+    def permits(self, wanted: int, now: float) -> int:
+        """How many of so many pushes may leave now. What does not leave after all is to be given back."""
+        if now < self._closed_until:
+            return 0
+        if self._full == math.inf:
+            return wanted
+        self._pass(now)
+        granted = max(min(wanted, int(self._left)), 0)
+        if granted:
+            self._left -= granted
+            self._used = max(now, self._used)
+        return granted
+
+    def give_back(self, unused: int, now: float) -> None:
+        """So many that `permits` granted did not leave."""
+        if now >= self._closed_until and self._full < math.inf:
+            self._left = min(self._left + unused, self._most(now))
+
+    def wait(self, now: float) -> float:
+        """Seconds until at least one may leave, 0 when it may now; the gate may be closed again in between."""
+        if now < self._closed_until:
+            return self._closed_until - now
+        if self._full == math.inf:
+            return 0.0
+        self._pass(now)
+        missing = 1.0 - self._left
+        if missing <= 0:
+            return 0.0
+        ahead = max(self._at - now, 0.0)  # another process has counted up to there
+        return ahead + missing / self.pace(now) + _ROUNDING
+
+    def close(self, until: float, now: float) -> None:
+        """Nobody sends until then, a day at most, and then it ramps up again. An earlier `until` opens nothing."""
+        until = min(max(until, now), now + MAX_WAIT)
+        if until >= self._closed_until:
+            self._closed_until = self._at = self._used = self._ramp_from = until
+            self._left = 1.0
+
+    def refused(self, retry_after: float | None, now: float) -> None:
+        """FCM answered 429, and asked to wait so long, if it did."""
+        self.close(now + (QUOTA_WAIT if retry_after is None else retry_after), now)
+
+    def closed(self, now: float) -> float:
+        """Seconds for which the gate is closed yet; 0 when it is open."""
+        return max(self._closed_until - now, 0.0)
+
+    def pace(self, now: float) -> float:
+        """Pushes a second that the ramp allows."""
+        if self._ramp == 0 or self._ramp_from == -math.inf:
+            return self._full
+        risen = min(max((now - self._ramp_from) / self._ramp, 0.0), 1.0)
+        return max(self._full * (START + (1 - START) * risen), min(self._full, START_LEAST))
+
+    # --- for processes that share it --------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """All that it remembers."""
+        return self._left, self._at, self._used, self._closed_until, self._ramp_from
+
+    def restore(self, state: State, now: float) -> None:
+        """Go on from there. What cannot be, such as times before the machine was started anew, is forgotten."""
+        left, at, used, closed_until, ramp_from = state
+        latest = max(now + _SKEW, closed_until)
+        possible = (
+            0 <= left <= max(1.0, self._full * BURST) + 1
+            and max(at, used, ramp_from) <= latest
+            and closed_until <= now + MAX_WAIT + _SKEW
+            and (at > -math.inf) == (used > -math.inf) == (ramp_from > -math.inf)
+        )
+        if not possible:  # NaN is not either
+            left, at, used, closed_until, ramp_from = FRESH
+        self._left, self._at, self._used = left, at, used
+        self._closed_until, self._ramp_from = closed_until, ramp_from
+
+    # --- the bucket -------------------------------------------------------------------------------------------------
+
+    def _most(self, now: float) -> float:
+        return max(1.0, self.pace(now) * BURST)
+
+    def _pass(self, now: float) -> None:
+        """Count what time has brought since the last call."""
+        if self._at == -math.inf:
+            self._at = self._used = self._ramp_from = now
+            self._left = self._most(now)
+        elif now > self._at:
+            # The mean of both ends: exact on the ramp, and too little rather than too much at its end.
+            brought = (self.pace(self._at) + self.pace(now)) / 2 * (now - self._at)
+            if self._ramp and now - self._used > IDLE:
+                self._used = self._ramp_from = now
+            self._left = min(self._left + brought, self._most(now))
+            self._at = now
+
+
+def project_limiter(rate: Rate = FCM_RATE) -> RateLimiter:
+    """What FCM asks of everybody who sends for a project: its quota, and a ramp of at least a minute."""
+    return RateLimiter(rate, ramp=ramp_for(rate))
+
+
+def ramp_for(rate: Rate) -> float:
+    """Seconds over which to ramp up to a rate: `RAMP`, and longer in proportion for more than `RAMP_RATE`."""
+    return RAMP if rate.unlimited else RAMP * max(1.0, rate.per_second / RAMP_RATE)
+
+
+TOLERATED: Final = 0.1
+"""Share of answers that may push back without anybody slowing down: a 429 of APNs is about one device."""
+GROWTH: Final = 0.05
+"""Share of the limit by which the window grows in an epoch: from the floor to all of it in 20 of them."""
+EPOCH: Final = 1.0
+"""Seconds between two decisions: longer than an answer takes, so that each sees what the last one did."""
+ENOUGH: Final = 10
+"""Answers without which an epoch goes on."""
+FLOOR: Final = 10
+
+
+class AdaptiveWindow:
+    """How many pushes may be under way to APNs, from its answers: additive increase, multiplicative decrease.
+
+    `limit`: the most, by the connections' stream limits; it starts there, for Apple asks for no ramp. `floor`: the
+    least. Once an `EPOCH` the share of answers that pushed back (THROTTLED, UNAVAILABLE, or none in time) is looked at:
+    above `TOLERATED` the window shrinks by that share, to half at most, else it grows by `GROWTH` of the limit.
+    """
+
+    __slots__ = ("_answered", "_epoch", "_floor", "_pushed_back", "_window", "limit")
+
+    def __init__(self, limit: int, floor: int = FLOOR) -> None:
+        if limit < 1 or floor < 1:
+            raise ConfigurationError("a window's limit and floor are at least 1")
+        self.limit = limit
+        self._floor = floor
+        self._window = float(limit)
+        self._epoch = -math.inf
+        self._answered = 0
+        self._pushed_back = 0
+
+    def answered(self, count: int = 1) -> None:
+        """So many were accepted, or refused for what they are: the provider keeps up."""
+        self._answered += count
+
+    def pushed_back(self, count: int = 1) -> None:
+        """So many were THROTTLED, UNAVAILABLE or got no answer in time."""
+        self._pushed_back += count
+
+    def follow(self, limit: int) -> None:
+        """The connections allow so many from now on, 0 while there is none."""
+        limit = max(limit, 1)
+        if self._window >= self.limit:
+            self._window = float(limit)
+        self.limit = limit
+        self._window = min(self._window, float(limit))
+
+    def window(self, now: float) -> int:
+        """How many may be under way now."""
+        if now - self._epoch >= EPOCH and self._answered + self._pushed_back >= ENOUGH:
+            self._decide()
+            self._epoch = now
+        return max(int(self._window), min(self._floor, self.limit))
+
+    def _decide(self) -> None:
+        share = self._pushed_back / (self._answered + self._pushed_back)
+        self._answered = self._pushed_back = 0
+        if share > TOLERATED:
+            self._window = max(self._window * max(1 - share, 0.5), min(self._floor, self.limit))
+        else:
+            self._window = min(self._window + max(GROWTH * self.limit, 1.0), float(self.limit))

@@ -1,0 +1,217 @@
+"""One `send_many`: the feeder reads the source, the pools send, and the caller takes results.
+
+    source ──▶ feeder task ──▶ lanes, pools … sinks ──▶ ready ──▶ the caller's `async for`
+
+Each side only waits for the other. The feeder stops reading the source when `window` pushes are between the two arrows'
+ends (taken from the source and not yet handed to the caller), when a pool has requests that no connection can take, or
+when too many pushes wait to be sent again. So a slow provider and a slow caller both stop the source, and memory
+depends on the window and on the policy's `max_delayed` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterable, Iterable, Iterator
+from typing import Any, Final, cast
+
+from ..errors import BreakerOpen
+from ..http2.exchange import Exchange
+from ..results import Result
+from .breaker import Trip
+from .lane import Client, Lane, Rules
+
+BURST: Final = 256
+"""Pushes read from the source before the event loop gets its turn."""
+
+
+class Run:
+    """The state of one `send_many`, its feeder task and its one timer."""
+
+    def __init__(self, clients: tuple[Client, ...], window: int, rules: Rules) -> None:
+        self.window = window
+        self.ready: deque[Result] = deque()
+        self.outstanding = 0
+        """Taken from the source and not yet handed to the caller, but for what waits to be sent again."""
+        self.fed = False
+        self.stopping = False
+        """Nothing new is begun and nothing repeated."""
+        self.error: BaseException | None = None
+        self.loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self.loop.create_future()
+        self.events = rules.events
+        self.lanes = {
+            client.handles: Lane(self, client, rules, self.ready, self.loop.time) for client in clients
+        }
+        self.feeder: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._feeder_waits: asyncio.Future[None] | None = None
+        self._reader_waits: asyncio.Future[None] | None = None
+
+    # --- waking -----------------------------------------------------------------------------------------------
+
+    def on_batch(self) -> None:
+        """The pools' listener: something was finished or taken. The feeder first, so that the wire does not idle."""
+        for lane in self.lanes.values():
+            lane.hand_over()
+            if lane.pending or lane.heap:
+                self._flow(lane)
+        self.wake_feeder()
+        if self.ready or self.done:
+            self.wake_reader()
+
+    def wake_feeder(self) -> None:
+        """The source may be read again, if there is room."""
+        waiter = self._feeder_waits
+        if waiter is not None and not waiter.done() and self.outstanding < self.window:
+            waiter.set_result(None)
+
+    def wake_reader(self) -> None:
+        """There is a result, or there will be none any more."""
+        waiter = self._reader_waits
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    @property
+    def done(self) -> bool:
+        """Whether every push of the source has its result and the caller has them all."""
+        return self.fed and not self.outstanding and not any(lane.heap for lane in self.lanes.values())
+
+    async def something_ready(self) -> None:
+        """Wait until there is a result, or until there will be none any more."""
+        if not self.ready and not self.done:
+            self._reader_waits = self.loop.create_future()
+            try:
+                await self._reader_waits
+            finally:
+                self._reader_waits = None
+
+    async def _room(self) -> None:
+        """Let the loop turn; longer, until the window and the lanes have room, where they have none."""
+        self.wake_reader()
+        if not self._full():
+            await asyncio.sleep(0)
+        while self._full():
+            self._feeder_waits = self.loop.create_future()
+            try:
+                await self._feeder_waits
+            finally:
+                self._feeder_waits = None
+
+    def _full(self) -> bool:
+        return self.outstanding >= self.window or any(lane.full for lane in self.lanes.values())
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    def _flow(self, lane: Lane) -> None:
+        due = lane.flow(self.loop.time())
+        if due < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = due
+            self._timer = self.loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        for lane in self.lanes.values():
+            self._flow(lane)
+            lane.hand_over()
+        self.wake_feeder()
+        if self.ready or self.done:
+            self.wake_reader()
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def stopped_by(self, name: str, trip: Trip) -> None:
+        """A breaker has found that all would fail."""
+        self.events.breaker_opened(name, trip.sentence)
+        self.stop(BreakerOpen(trip.sentence, trip.reason))
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Begin nothing more; the caller gets what is in flight, and then the error."""
+        if self.stopping:
+            return
+        self.stopping = True
+        self.error = self.error or error
+        if self.feeder is not None:
+            self.feeder.cancel()
+        for lane in self.lanes.values():
+            lane.abandon()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.wake_reader()
+
+    async def close(self) -> None:
+        """Stop, and wait for what is in flight; the transport's timeout ends every one of them."""
+        self.stop()
+        if self.feeder is not None:
+            await asyncio.gather(self.feeder, return_exceptions=True)
+        while self.outstanding > len(self.ready):
+            self._reader_waits = self.loop.create_future()
+            await self._reader_waits
+
+    # --- feeding ----------------------------------------------------------------------------------------------
+
+    async def feed(self, source: Iterable[Any] | AsyncIterable[Any]) -> None:
+        """Read the source to its end. What it raises is kept for the caller, after the results."""
+        try:
+            if isinstance(source, AsyncIterable):
+                await self._feed_async(source)
+            else:
+                await self._feed_plain(source)
+        except Exception as error:
+            self.error = error
+        finally:
+            self.fed = True
+            self.wake_reader()
+
+    async def _feed_plain(self, source: Iterable[Any]) -> None:
+        pushes = iter(source)
+        more = True
+        while more:
+            more = self._burst(pushes, min(BURST, self.window - self.outstanding))
+            await self._room()
+
+    async def _feed_async(self, source: AsyncIterable[Any]) -> None:
+        async for push in source:
+            self._burst(iter((push,)), 1)
+            if self.ready:
+                self.wake_reader()
+            if self._full():
+                await self._room()
+
+    def _burst(self, pushes: Iterator[Any], room: int) -> bool:
+        """Take so many pushes from the source and hand them over; False when it has come to its end."""
+        lanes = self.lanes
+        now = self.loop.time()
+        left = room
+        kind: type | None = None
+        try:
+            for push in pushes:
+                if type(push) is not kind:
+                    lane = lanes.get(type(push)) or self._lane_of(push)
+                    kind, build, sink, enter = type(push), lane.build, lane.sink, lane.entrance()
+                    deadline = now + lane.timeout
+                built = build(push, sink, push, deadline)
+                if type(built) is Exchange:
+                    enter(built)
+                else:
+                    lane.found(cast(Result, built))
+                left -= 1
+                if not left:
+                    return True
+            return False
+        finally:
+            self.outstanding += room - left
+            for lane in lanes.values():
+                lane.hand_over()
+                self._flow(lane)
+
+    def _lane_of(self, push: object) -> Lane:
+        for kind, lane in self.lanes.items():
+            if isinstance(push, kind):
+                return lane
+        known = ", ".join(kind.__name__ for kind in self.lanes)
+        raise TypeError(f"this engine sends {known}, not {type(push).__name__}")

@@ -1,0 +1,181 @@
+"""One rate and one breaker for all processes of a campaign: a small file that they map into their memory.
+
+Every process attaches by path, or inherits the object by fork or through a pickle. A lock on the file is held for the
+microseconds of one change. It is a POSIX record lock (`lockf`), because that belongs to the process: the kernel
+releases it when its process dies, however it dies, and a child does not inherit it. (The lock of `flock` belongs to the
+open file, which forked processes have in common: they would not exclude each other, and one that dies holding it would leave
+it to the rest.)
+
+What is changed is written beside the old state, in the other of two slots, and then one byte says which of them holds:
+a process killed in between leaves the old state. Each slot has a checksum, and what cannot be is forgotten
+(`RateLimiter.restore`), so a damaged file costs a new ramp and nothing else.
+
+`now` must be of one clock for all of them: `time.monotonic()`, which is that of event loops. POSIX only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ..errors import ConfigurationError
+from .breaker import MAX_TRIP, Trip
+from .rate import FRESH, RateLimiter, State
+
+SIZE: Final = 4096
+
+_MAGIC: Final = b"pushcore shared state 1\n"
+_SLOT: Final = struct.Struct("<5dI")  # a `State` and its checksum
+_ACTIVE: Final = 32  # offsets: which slot holds,
+_SLOTS: Final = (64, 128)
+_TRIP: Final = 256  # length and checksum, then the text
+_TRIP_HEAD: Final = struct.Struct("<II")
+_TEXT: Final = _TRIP + _TRIP_HEAD.size
+
+
+class SharedState:
+    """The file of one campaign and provider. `create` makes it; every process that takes part attaches to `path`.
+
+    Belongs to one thread of each process. Raises `ConfigurationError` when `path` is no such file, and `OSError` when
+    it cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.fstat(self._file).st_size != SIZE:
+                raise ConfigurationError(f"{self.path} is no shared state of pushcore")
+            self._memory = mmap.mmap(self._file, SIZE)
+        except BaseException:
+            os.close(self._file)
+            raise
+        if self._memory[: len(_MAGIC)] != _MAGIC:
+            self.close()
+            raise ConfigurationError(f"{self.path} is no shared state of pushcore")
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> SharedState:
+        """A fresh one, in the place of what was there: whoever is attached to that is on his own."""
+        target = Path(path)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
+        try:
+            with open(handle, "wb") as file:
+                file.write(_MAGIC.ljust(SIZE, b"\0"))
+            os.replace(name, target)
+        except BaseException:
+            os.unlink(name)
+            raise
+        return cls(target)
+
+    def close(self) -> None:
+        """Detach; the file stays for the others. Only when no other object of this process uses it."""
+        self._memory.close()
+        os.close(self._file)
+
+    def __reduce__(self) -> tuple[type[SharedState], tuple[str]]:
+        return SharedState, (self.path,)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the others out. Waits for them, which is microseconds."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    # --- the rate -------------------------------------------------------------------------------------------------
+
+    def load(self) -> State:
+        """What the last one stored, `FRESH` when there is nothing sound. Within `locked`."""
+        active = self._memory[_ACTIVE] & 1
+        for slot in (_SLOTS[active], _SLOTS[1 - active]):
+            *values, checksum = _SLOT.unpack_from(self._memory, slot)
+            if checksum == zlib.crc32(self._memory[slot : slot + _SLOT.size - 4]):
+                left, at, used, closed_until, ramp_from = values
+                return left, at, used, closed_until, ramp_from
+        return FRESH
+
+    def store(self, state: State) -> None:
+        """For whoever loads next. Within `locked`."""
+        spare = 1 - (self._memory[_ACTIVE] & 1)
+        packed = _SLOT.pack(*state, 0)[:-4]
+        slot = _SLOTS[spare]
+        self._memory[slot : slot + _SLOT.size] = packed + zlib.crc32(packed).to_bytes(4, "little")
+        self._memory[_ACTIVE] = spare
+
+    # --- the breaker ----------------------------------------------------------------------------------------------
+
+    @property
+    def trip(self) -> Trip | None:
+        """Why the campaign stops, if one of its processes found a reason. Takes no lock: it may be asked every burst."""
+        length, checksum = _TRIP_HEAD.unpack_from(self._memory, _TRIP)
+        if not 0 < length <= MAX_TRIP:
+            return None
+        data = self._memory[_TEXT : _TEXT + length]
+        return Trip.decode(data) if checksum == zlib.crc32(data) else None
+
+    def stop(self, trip: Trip) -> Trip:
+        """Tell the others to stop. The first reason stays: it is returned."""
+        with self.locked():
+            first = self.trip
+            if first is not None:
+                return first
+            data = trip.encode()
+            self._memory[_TEXT : _TEXT + len(data)] = data
+            _TRIP_HEAD.pack_into(self._memory, _TRIP, len(data), zlib.crc32(data))
+        return trip
+
+
+class SharedLimiter:
+    """A `RateLimiter` for all processes that are attached to `shared`: together they send no faster than one would."""
+
+    def __init__(self, shared: SharedState, limiter: RateLimiter) -> None:
+        self.shared = shared
+        self._limiter = limiter
+
+    def permits(self, wanted: int, now: float) -> int:
+        """See `RateLimiter.permits`."""
+        with self._turn(now) as limiter:
+            return limiter.permits(wanted, now)
+
+    def give_back(self, unused: int, now: float) -> None:
+        """See `RateLimiter.give_back`."""
+        with self._turn(now) as limiter:
+            limiter.give_back(unused, now)
+
+    def wait(self, now: float) -> float:
+        """See `RateLimiter.wait`; another process may be first."""
+        with self._turn(now) as limiter:
+            return limiter.wait(now)
+
+    def close(self, until: float, now: float) -> None:
+        """See `RateLimiter.close`: the gate closes for every process."""
+        with self._turn(now) as limiter:
+            limiter.close(until, now)
+
+    def refused(self, retry_after: float | None, now: float) -> None:
+        """See `RateLimiter.refused`."""
+        with self._turn(now) as limiter:
+            limiter.refused(retry_after, now)
+
+    def closed(self, now: float) -> float:
+        """See `RateLimiter.closed`."""
+        with self._turn(now) as limiter:
+            return limiter.closed(now)
+
+    @contextmanager
+    def _turn(self, now: float) -> Iterator[RateLimiter]:
+        with self.shared.locked():
+            self._limiter.restore(self.shared.load(), now)
+            yield self._limiter
+            self.shared.store(self._limiter.state())

@@ -1,0 +1,360 @@
+"""Retries: every wait obeys the provider's number, and an outage does not double the load."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import fields
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore.apns.reasons import REASONS as APNS_REASONS
+from pushcore.engine.retry import DelayHeap, RetryBudget, RetryPolicy
+from pushcore.errors import (
+    AccessTokenError,
+    AlpnError,
+    CertificateError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+)
+from pushcore.fcm.errors import REASONS as FCM_REASONS
+from pushcore.results import Result, Verdict
+
+THROTTLED, UNAVAILABLE, UNSENT, UNKNOWN = (
+    Verdict.THROTTLED,
+    Verdict.UNAVAILABLE,
+    Verdict.UNSENT,
+    Verdict.UNKNOWN,
+)
+
+
+class Dice:
+    """`random()` gives what the test says."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def random(self) -> float:
+        return self.value
+
+
+LOW: Any = Dice(0.0)
+HIGH: Any = Dice(math.nextafter(1.0, 0.0))
+POLICY = RetryPolicy()
+
+
+def result(verdict: Verdict, reason: str | None = None, status: int | None = 503, **others: Any) -> Result:
+    return Result("push", verdict, status, 1, reason=reason, **others)
+
+
+def waits(one: Result, policy: RetryPolicy = POLICY, rng: Any = LOW) -> list[float | None]:
+    """The waits of a push that always fails like this, until it is given up or sent five times."""
+    found: list[float | None] = []
+    age = 0.0
+    for attempt in range(1, 6):
+        wait = policy.delay(one, attempt, rng, age)
+        found.append(wait)
+        if wait is None:
+            break
+        age += wait
+    return found
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        # APNs
+        (result(THROTTLED, "TooManyRequests", 429), [30, 60, 120, 240, 480]),
+        (result(THROTTLED, "TooManyProviderTokenUpdates", 429), [1200, 2400, None]),
+        (result(UNAVAILABLE, "InternalServerError", 500), [5, 900, 1800, None]),
+        (result(UNAVAILABLE, "ServiceUnavailable"), [60, 120, 240, 480, 960]),
+        (result(UNAVAILABLE, "Shutdown"), [5, 60, 120, 240, 480]),
+        (result(UNAVAILABLE, "IdleTimeout", 400), [5, 60, 120, 240, 480]),
+        # FCM
+        (result(UNAVAILABLE, "UNAVAILABLE"), [10, 20, 40, 80, 160]),
+        (result(UNAVAILABLE, "INTERNAL", 500), [10, 20, 40, 80, 160]),
+        (result(UNAVAILABLE, "UNAVAILABLE", retry_after=3.0), [10, 20, 40, 80, 160]),
+        (result(UNAVAILABLE, "UNAVAILABLE", retry_after=30.0), [30, 30, 40, 80, 160]),
+        (result(UNAVAILABLE, None, 502, retry_after=30.0), [30, 30, 40, 80, 160]),
+        (result(THROTTLED, "QUOTA_EXCEEDED", 429), [60, 120, 240, 480, 960]),
+        (result(THROTTLED, "RESOURCE_EXHAUSTED", 429), [60, 120, 240, 480, 960]),
+        (result(THROTTLED, "QUOTA_EXCEEDED", 429, retry_after=17.0), [17, 20, 40, 80, 160]),
+        (result(THROTTLED, "QUOTA_EXCEEDED", 429, retry_after=1800.0), [1800, 1800, None]),
+        (result(THROTTLED, "QUOTA_EXCEEDED", 429, retry_after=3601.0), [None]),
+        # nobody in particular
+        (result(UNAVAILABLE, "SomethingNew"), [10, 20, 40, 80, 160]),
+        (result(THROTTLED, None, 429), [60, 120, 240, 480, 960]),
+        (result(UNSENT, None, None, detail=ConnectError("refused")), [10, 20, 40, 80, 160]),
+        (
+            result(UNSENT, None, None, detail=AccessTokenError("none", retry_after=45.0)),
+            [45, 45, 45, 80, 160],
+        ),
+    ],
+)
+def test_the_providers_numbers(one: Result, expected: list[float | None]) -> None:
+    assert waits(one) == expected
+    most = [None if each is None else each * 1.5 for each in expected]
+    for low, high in zip(most, waits(one, rng=HIGH), strict=False):
+        assert high is None or high == pytest.approx(low)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        result(Verdict.ACCEPTED, status=200),
+        result(Verdict.INVALID, "BadDeviceToken", 400, retry_after=1.0),
+        result(Verdict.MISCONFIGURED, "InvalidProviderToken", 403, retry_after=1.0),
+        result(Verdict.UNREGISTERED, "Unregistered", 410, retry_after=1.0),
+        result(UNKNOWN, None, None, detail=ConnectionLost("it ended")),
+        result(UNSENT, None, None, detail=CertificateError("not accepted")),
+        result(UNSENT, None, None, detail=AlpnError("no h2")),
+    ],
+)
+def test_what_is_reported_as_it_is(one: Result) -> None:
+    assert waits(one) == [None]
+
+
+def test_every_documented_reason_is_repeated_or_not_by_its_verdict() -> None:
+    resend = RetryPolicy(unknown="resend")
+    rows = [(row.verdict, row.name, 0.0) for row in APNS_REASONS.values()]
+    rows += [(row.verdict, row.name, row.wait) for row in FCM_REASONS.values()]
+    for verdict, name, least in rows:
+        wait = resend.delay(result(verdict, name), 1, LOW)
+        assert (wait is not None) == (verdict in (THROTTLED, UNAVAILABLE)), name
+        if wait is not None:
+            assert wait >= least
+            assert wait >= 10 or name in ("InternalServerError", "Shutdown", "IdleTimeout")
+
+
+def test_unknown_is_resent_where_that_is_wanted() -> None:
+    resend = RetryPolicy(unknown="resend")
+    lost = result(UNKNOWN, None, None, detail=ConnectionLost("it ended"))
+    assert waits(lost, resend) == [10, 20, 40, 80, 160]
+    # Google answered and said nothing: "no auto retry".
+    assert waits(result(UNKNOWN, "UNSPECIFIED_ERROR", 400), resend) == [None]
+
+
+def test_without_the_early_repeat() -> None:
+    patient = RetryPolicy(apns_early_wait=None)
+    assert waits(result(UNAVAILABLE, "InternalServerError", 500), patient) == [900, 1800, None]
+    assert waits(result(UNAVAILABLE, "Shutdown"), patient) == [60, 120, 240, 480, 960]
+
+
+def test_attempts_and_age_end_it() -> None:
+    one = result(UNAVAILABLE, "UNAVAILABLE")
+    assert RetryPolicy(max_attempts=1).delay(one, 1, LOW) is None
+    assert RetryPolicy(max_attempts=3).delay(one, 2, LOW) == 20
+    assert RetryPolicy(max_attempts=3).delay(one, 3, LOW) is None
+    assert POLICY.delay(one, 1, LOW, age=3590) == 10
+    assert POLICY.delay(one, 1, LOW, age=3590.5) is None
+    assert POLICY.delay(one, 9, LOW) == 2560
+    assert POLICY.delay(one, 10, LOW) is None
+    assert not POLICY.too_old(3600)
+    assert POLICY.too_old(3600.5)
+
+
+@given(
+    st.sampled_from([*APNS_REASONS, *FCM_REASONS, "Other", None]),
+    st.sampled_from(list(Verdict)),
+    st.one_of(st.none(), st.floats(0, 86_400)),
+    st.integers(1, 10_000),
+    st.floats(0, 4000),
+    st.integers(0, 2**32),
+    st.sampled_from(["report", "resend"]),
+)
+def test_no_wait_breaks_a_rule(
+    reason: str | None,
+    verdict: Verdict,
+    asked: float | None,
+    attempt: int,
+    age: float,
+    seed: int,
+    unknown: Literal["report", "resend"],
+) -> None:
+    policy = RetryPolicy(unknown=unknown, max_attempts=10_000)
+    one = result(verdict, reason, retry_after=asked)
+    wait = policy.delay(one, attempt, random.Random(seed), age)
+    if wait is None:
+        return
+    assert one.retryable or (verdict is UNKNOWN and unknown == "resend")
+    assert wait >= (asked or 0)
+    assert wait <= 3600
+    assert age + wait <= 3600
+    if reason in FCM_REASONS:
+        assert wait >= 10
+        if verdict is THROTTLED and asked is None:
+            assert wait >= 60
+    if reason == "InternalServerError" and verdict is UNAVAILABLE and attempt > 1:
+        assert wait >= 900
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"unknown": "drop"},
+        {"max_attempts": 0},
+        {"max_attempts": 2.5},
+        {"max_attempts": True},
+        {"max_age": -1},
+        {"max_delay": math.inf},
+        {"growth": 0.5},
+        {"jitter": -0.1},
+        {"fcm_wait": math.nan},
+        {"fcm_wait": None},
+        {"apns_early_wait": -1},
+        {"transport_wait": "10"},
+        {"max_delayed": 0},
+        {"budget_share": -1},
+        {"budget_rate": 0},
+    ],
+)
+def test_what_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigurationError, match=name):
+        RetryPolicy(**wrong)
+
+
+def test_every_number_of_the_policy_is_checked() -> None:
+    for each in fields(RetryPolicy):
+        with pytest.raises(ConfigurationError, match=each.name):
+            RetryPolicy(**{each.name: -1})  # type: ignore[arg-type]
+
+
+# --- the heap -------------------------------------------------------------------------------------------------------
+
+
+def test_the_heap_gives_what_is_due_and_keeps_the_rest() -> None:
+    heap: DelayHeap[str] = DelayHeap(3)
+    assert heap.next_due == math.inf
+    assert heap.due(1e9) == []
+    heap.add(20, "c")
+    heap.add(10, "a")
+    assert not heap.full
+    heap.add(10, "b")
+    assert heap.full
+    heap.add(30, "d")  # it was in flight
+    assert (heap.next_due, len(heap)) == (10, 4)
+    assert heap.due(9.9) == []
+    assert heap.due(10) == ["a", "b"]
+    assert not heap.full
+    assert heap.due(25, 0) == []
+    assert heap.due(40, 1) == ["c"]  # the rest stays due
+    assert heap.next_due == 30
+    heap.add(25, "e")
+    assert heap.clear() == ["e", "d"]
+    assert len(heap) == 0
+
+
+def test_what_is_postponed_stays_first_in_line() -> None:
+    heap: DelayHeap[int] = DelayHeap(10)
+    for number in range(4):
+        heap.add(1, number)
+    assert heap.due(1, 2) == [0, 1]
+    heap.add(1, 4)
+    heap.add(0.5, 5)
+    assert heap.due(1) == [5, 2, 3, 4]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            st.floats(0, 100),
+        )
+    )
+)
+def test_items_are_never_compared(entries: list[tuple[int, float]]) -> None:
+    heap: DelayHeap[object] = DelayHeap(5)
+    items = [(float(due), {"item": payload}) for due, payload in entries]
+    for due, item in items:
+        heap.add(due, item)
+    assert heap.due(math.inf) == [item for _, item in sorted(items, key=lambda each: each[0])]
+
+
+def test_a_heap_that_holds_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="limit"):
+        DelayHeap(0)
+
+
+# --- the budget -----------------------------------------------------------------------------------------------------
+
+
+def test_credit_comes_from_first_attempts_time_and_accepted_repeats() -> None:
+    budget = RetryBudget(share=0.2, rate=10, most=50)
+    assert budget.take(100, 0) == 10  # a second's worth to begin with
+    assert budget.take(100, 0) == 0
+    budget.earn(100)
+    assert budget.take(5, 0) == 5
+    assert budget.take(100, 0) == 15
+    assert budget.take(100, 0.5) == 5
+    budget.repaid(4)
+    assert budget.take(100, 0.5) == 4
+    budget.give_back(3)
+    assert budget.take(100, 0.5) == 3
+    assert budget.take(-5, 0.5) == 0
+
+
+def test_no_more_than_most_is_saved() -> None:
+    budget = RetryBudget(share=0.2, rate=10, most=50)
+    budget.earn(100_000)
+    budget.repaid(100_000)
+    budget.give_back(100_000)
+    assert budget.take(1000, 1e6) == 50
+    assert budget.take(1000, 2e6) == 50
+
+
+@given(st.floats(0.001, 1000), st.floats(0, 1e7))
+def test_after_its_wait_there_is_one(rate: float, start: float) -> None:
+    budget = RetryBudget(share=0, rate=rate)
+    now = start
+    budget.take(10_000, now)
+    for _ in range(20):
+        wait = budget.wait(now)
+        now += wait
+        assert budget.wait(now) == 0
+        assert budget.take(10_000, now) >= 1
+    assert now - start <= 20 / rate + 1
+
+
+def test_a_clock_that_steps_back_earns_nothing() -> None:
+    budget = RetryBudget(share=0, rate=10)
+    budget.take(100, 5)
+    assert budget.take(100, 4) == 0
+    assert budget.take(100, 5) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"share": -1}, {"rate": 0}, {"rate": math.nan}, {"most": 0.5}])
+def test_a_budget_that_would_block_for_ever_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match="budget"):
+        RetryBudget(**wrong)
+
+
+@pytest.mark.parametrize("refused", [1.0, 0.5, 0.358, 0.2, 0.02])
+def test_an_outage_does_not_double_the_load(refused: float) -> None:
+    """1 000 first attempts a second for 600 s, of which a part fails, and so do as many of their repeats."""
+    rng = random.Random(3)
+    heap: DelayHeap[None] = DelayHeap(10**9)
+    budget = RetryBudget(most=1000)
+    sent = 0
+    for second in range(600):
+        repeats = len(heap.due(second, budget.take(len(heap), second)))
+        failed = sum(rng.random() < refused for _ in range(repeats))
+        budget.repaid(repeats - failed)
+        budget.earn(1000)
+        failed += sum(rng.random() < refused for _ in range(1000))
+        for _ in range(failed):
+            heap.add(second + 10, None)
+        sent += 1000 + repeats
+    needed = refused / (1 - refused) if refused < 1 else math.inf  # repeats for each first attempt, for ever
+    assert sent <= 600_000 * (1.01 + min(needed, 0.2 / refused)) + 600 * 10 + 1000
+    assert sent <= 600_000 * 1.6
+    # And when it is over, the rest leaves without any first attempts to pay for it.
+    rest, seconds = len(heap), 0
+    while len(heap):
+        seconds += 1
+        budget.repaid(len(heap.due(math.inf, budget.take(len(heap), 600 + seconds))))
+    assert seconds <= 100 + rest / 1000
