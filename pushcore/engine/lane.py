@@ -173,6 +173,7 @@ class Lane:
         self.limiter = rules.limiter(client)
         self._breaker = Breaker() if rules.breaker else None
         self._shared = rules.shared
+        self._judged = 0
         self._counted = 0  # accepted, as breaker and window know it
         # A quota is obeyed by its rate; where there is none, the window follows what the provider can bear.
         self._window = AdaptiveWindow(client.streams) if not client.quota else None
@@ -189,6 +190,11 @@ class Lane:
             self.give(result)
         else:
             self.judge(exchange, result)
+
+    @property
+    def answered(self) -> int:
+        """How many pushes have their answer so far, repeats included."""
+        return self.accepted + self._judged
 
     def take_repaid(self, result: Result) -> None:
         """A push that was sent again has been accepted."""
@@ -207,6 +213,7 @@ class Lane:
     def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
         """A push was not accepted: see whether all will fail so, and whether this one is sent again."""
         now = self._clock()
+        self._judged += 1
         self._count()
         if self._breaker is not None:
             trip = self._breaker.take(result)

@@ -19,9 +19,11 @@ from typing import Any, Final, cast
 from ..errors import BreakerOpen
 from ..http2.exchange import Exchange
 from ..results import Result
-from .breaker import Trip
+from .breaker import MINIMUM, Trip
 from .lane import Client, Lane, Rules
 
+CAUTIOUS: Final = 1000
+"""The window until the breaker has seen enough answers to judge: what is in flight then is answered in any case."""
 BURST: Final = 256
 """Pushes read from the source before the event loop gets its turn."""
 
@@ -31,6 +33,8 @@ class Run:
 
     def __init__(self, clients: tuple[Client, ...], window: int, rules: Rules) -> None:
         self.window = window
+        self.limit = min(window, CAUTIOUS) if rules.breaker else window
+        """What the window is now."""
         self.ready: deque[Result] = deque()
         self.outstanding = 0
         """Taken from the source and not yet handed to the caller, but for what waits to be sent again."""
@@ -58,6 +62,8 @@ class Run:
             lane.hand_over()
             if lane.pending or lane.heap:
                 self._flow(lane)
+        if self.limit < self.window and sum(lane.answered for lane in self.lanes.values()) >= MINIMUM:
+            self.limit = self.window
         self.wake_feeder()
         if self.ready or self.done:
             self.wake_reader()
@@ -65,7 +71,7 @@ class Run:
     def wake_feeder(self) -> None:
         """The source may be read again, if there is room."""
         waiter = self._feeder_waits
-        if waiter is not None and not waiter.done() and self.outstanding < self.window:
+        if waiter is not None and not waiter.done() and self.outstanding < self.limit:
             waiter.set_result(None)
 
     def wake_reader(self) -> None:
@@ -101,7 +107,7 @@ class Run:
                 self._feeder_waits = None
 
     def _full(self) -> bool:
-        return self.outstanding >= self.window or any(lane.full for lane in self.lanes.values())
+        return self.outstanding >= self.limit or any(lane.full for lane in self.lanes.values())
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -171,7 +177,7 @@ class Run:
         pushes = iter(source)
         more = True
         while more:
-            more = self._burst(pushes, min(BURST, self.window - self.outstanding))
+            more = self._burst(pushes, min(BURST, self.limit - self.outstanding))
             await self._room()
 
     async def _feed_async(self, source: AsyncIterable[Any]) -> None:
