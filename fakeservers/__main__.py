@@ -1,4 +1,4 @@
-"""`python -m fakeservers apns`: a fake push service as a command."""
+"""`python -m fakeservers apns`, `fcm` or `all`: fake push services as a command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from fakeservers.apns import PROFILES, TOPIC, FakeApns
+from fakeservers.apns import FakeApns
 from fakeservers.certs import Certificates
+from fakeservers.fcm import MAX_BODY, FakeFcm
+from fakeservers.google_account import FILE_NAME, PROJECT_ID, ServiceAccount
+from fakeservers.google_front import BARE_MANNERS, Manners
 from fakeservers.h2server import Limits
+from fakeservers.options import parser
 from fakeservers.world import World
 
 GC_THRESHOLD = 100_000
@@ -26,96 +34,67 @@ class UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one fake server until SIGTERM or SIGINT; the exit code is 0 then, 2 when it could not start."""
-    options = _parser().parse_args(arguments)
+    """Run the fake servers until SIGTERM or SIGINT; the exit code is 0 then, 2 when one could not start."""
+    options = parser().parse_args(arguments)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(options.run(options))
+            runner.run(_run(options))
     except UsageError as error:
         print(f"fakeservers: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m fakeservers", description="Fake push services to test against."
-    )
-    services = parser.add_subparsers(metavar="SERVICE", required=True)
-    apns = services.add_parser(
-        "apns",
-        help="Apple's push service",
-        description="A fake APNs. When it is ready it prints one line, `listening on https://HOST:PORT`; "
-        "DIR/apns.json then holds all that a client needs. SIGTERM or SIGINT ends it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    apns.set_defaults(run=_run_apns)
-    add = apns.add_argument
-    add(
-        "--certs",
-        required=True,
-        metavar="DIR",
-        help="where ca.pem, the .p8 and apns.json go; credentials there are kept",
-    )
-    add("--host", default="127.0.0.1", help="address to listen on")
-    add("--port", type=_port, default=0, help="0 takes a free port")
-    add(
-        "--profile",
-        choices=PROFILES,
-        default="strict",
-        help="strict checks every rule of Apple's, bare says 200",
-    )
-    add(
-        "--delay-ms",
-        type=_seconds,
-        default=0.0,
-        metavar="N",
-        help="milliseconds between a request and its answer",
-    )
-    add(
-        "--token-max-age",
-        type=_seconds,
-        default=3600.0,
-        metavar="S",
-        help="seconds until a provider token is stale",
-    )
-    add(
-        "--token-min-refresh",
-        type=_seconds,
-        default=1200.0,
-        metavar="S",
-        help="seconds that a connection must keep one",
-    )
-    add("--world", metavar="FILE", help="JSON with keys, topics and devices, see docs/fakeservers.md")
-    add(
-        "--topic",
-        action="append",
-        metavar="T",
-        help=f"bundle id that may be pushed to; may be repeated ({TOPIC})",
-    )
-    add(
-        "--known-only",
-        action="store_true",
-        help="answer BadDeviceToken for devices that the world does not list",
-    )
-    add(
-        "--max-connections", type=_whole, default=Limits().max_connections, metavar="N", help="open at a time"
-    )
-    return parser
-
-
-async def _run_apns(options: argparse.Namespace) -> None:
+async def _run(options: argparse.Namespace) -> None:
     stop = _stop_signal()
-    world = _attempt("", lambda: World.from_file(options.world) if options.world else World())
-    world.known_only = world.known_only or options.known_only
     place = options.certs
+    # Read before anything is written: a mistake in it leaves no files behind.
+    world = _world(options) if "apns" in options.services else None
     certs = _attempt(f"cannot keep credentials in {place}: ", lambda: Certificates.create(place))
+    fakes: dict[str, FakeApns | FakeFcm] = {}
+    if world is not None:
+        fakes["apns"] = _apns(options, certs, world)
+    if "fcm" in options.services:
+        fakes["fcm"] = _fcm(options, certs)
+    async with AsyncExitStack() as running:
+        for name, fake in fakes.items():
+            await _start(running, fake, options.host, getattr(options, f"{name}_port"))
+        for fake in fakes.values():
+            _attempt(f"cannot write to {place}: ", partial(fake.write_config, place))
+        if not _is_loopback(options.host):
+            print(
+                f"fakeservers: {options.host} can be reached from other machines", file=sys.stderr, flush=True
+            )
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+        for name, fake in fakes.items():
+            print(f"{name} listening on {fake.url}" if len(fakes) > 1 else f"listening on {fake.url}")
+        if len(fakes) > 1:
+            print("ready")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+async def _start(running: AsyncExitStack, fake: FakeApns | FakeFcm, host: str, port: int) -> None:
+    try:
+        await running.enter_async_context(fake)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host} port {port}: {_plain(error)}") from error
+
+
+def _world(options: argparse.Namespace) -> World:
+    found: World = _attempt("", lambda: World.from_file(options.world) if options.world else World())
+    found.known_only = found.known_only or options.known_only
+    return found
+
+
+def _apns(options: argparse.Namespace, certs: Certificates, world: World) -> FakeApns:
     if options.topic:
         world.allow(certs.team_id, *options.topic)
-    fake = FakeApns(
+    return FakeApns(
         options.profile,
         host=options.host,
-        port=options.port,
+        port=options.apns_port,
         delay=options.delay_ms / 1000,
         certs=certs,
         world=world,
@@ -124,22 +103,39 @@ async def _run_apns(options: argparse.Namespace) -> None:
         keep=0,
         limits=Limits(max_connections=options.max_connections),
     )
-    try:
-        await fake.__aenter__()
-    except OSError as error:
-        raise UsageError(f"cannot listen on {options.host} port {options.port}: {_plain(error)}") from error
-    try:
-        _attempt(f"cannot write to {place}: ", lambda: fake.write_config(place))
-        if not _is_loopback(options.host):
-            print(
-                f"fakeservers: {options.host} can be reached from other machines", file=sys.stderr, flush=True
-            )
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
-        print(f"listening on {fake.url}", flush=True)
-        await stop.wait()
-    finally:
-        await fake.__aexit__(None, None, None)
+
+
+def _fcm(options: argparse.Namespace, certs: Certificates) -> FakeFcm:
+    file = Path(options.certs) / FILE_NAME
+    account: ServiceAccount | None = None
+    if file.exists():
+        account = _attempt(
+            f"cannot keep credentials in {options.certs}: ", lambda: ServiceAccount.from_file(file)
+        )
+    if account is None or options.project_id not in (None, account.project_id):
+        account = ServiceAccount.create(options.project_id or PROJECT_ID)
+    manners = Manners() if options.profile == "strict" else BARE_MANNERS
+    for name in ("session_timeout", "max_age"):
+        if getattr(options, name) is not None:
+            manners = replace(manners, **{name: getattr(options, name)})
+    fake = FakeFcm(
+        options.profile,
+        host=options.host,
+        port=options.fcm_port,
+        delay=options.delay_ms / 1000,
+        certs=certs,
+        account=account,
+        server_key=options.server_key,
+        access_token_lifetime=options.access_token_lifetime,
+        topic_rate=options.topic_rate,
+        keep=0,
+        limits=Limits(max_connections=options.max_connections, max_body=MAX_BODY),
+        manners=manners,
+    )
+    fake.oauth.delay = options.oauth_delay_ms / 1000
+    fake.oauth.down = options.oauth_error == "unavailable"
+    fake.oauth.error = "" if fake.oauth.down else options.oauth_error or ""
+    return fake
 
 
 def _stop_signal() -> asyncio.Event:
@@ -177,26 +173,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:  # there is none for Windows
         return asyncio.new_event_loop
     return uvloop.new_event_loop
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of zero or more")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    port = _whole(text)
-    if port > 65_535:  # uvloop would take it for another one
-        raise argparse.ArgumentTypeError(f"there is no port {port}")
-    return port
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not zero or more")
-    return value
 
 
 if __name__ == "__main__":

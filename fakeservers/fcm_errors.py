@@ -22,6 +22,7 @@ QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
 
 INVALID_ARGUMENT = "Request contains an invalid argument."
 NO_RECIPIENT = "Recipient of the message is not set."
+BAD_REGISTRATION = "The registration token is not a valid FCM registration token"
 UNAUTHENTICATED = (
     "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
     "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
@@ -38,6 +39,16 @@ INTERNAL_TIMEOUT = 5.0
 
 JSON = (b"content-type", b"application/json; charset=UTF-8")
 HTML = (b"content-type", b"text/html; charset=UTF-8")
+ALWAYS: Sequence[Header] = (
+    (b"vary", b"X-Origin"),
+    (b"vary", b"Referer"),
+    (b"vary", b"Origin,Accept-Encoding"),
+    (b"server", b"scaffolding on HTTPServer2"),
+    (b"x-xss-protection", b"0"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"x-content-type-options", b"nosniff"),
+)
+"""What Google's front end adds to every JSON answer [M]: a client's header decoding has some work."""
 Violation: TypeAlias = tuple[str, str]
 """Field (may be empty) and description."""
 Detail: TypeAlias = dict[str, Any]
@@ -52,12 +63,21 @@ class Reply:
     body: bytes
     reason: str = ""
     """What `counts` calls it: FCM's error code, else the reason of `ErrorInfo`, else Google's status."""
+    delay: float = 0.0
+    """Seconds that it comes later than others; infinite for never."""
+    fate: str = ""
+    """One of `fcm_fates.TRANSPORT`: what happens to the request instead of this answer, or around it."""
+
+
+def status_header(status: int) -> Header:
+    """`:status`."""
+    return b":status", b"%d" % status
 
 
 def json_reply(status: int, content: Any, reason: str = "", *, extra: Sequence[Header] = ()) -> Reply:
     """Any JSON, laid out as Google does."""
     body = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    return Reply(status, (_status(status), JSON, *extra), body, reason)
+    return Reply(status, (status_header(status), JSON, *ALWAYS, *extra), body, reason)
 
 
 def error(
@@ -99,6 +119,11 @@ def invalid_argument(field: str, description: str, message: str = INVALID_ARGUME
     """What FCM refuses after parsing."""
     details = (fcm_error("INVALID_ARGUMENT"), bad_request([(field, description)]))
     return error(400, message, "INVALID_ARGUMENT", *details)
+
+
+def not_a_token() -> Reply:
+    """A token that is none; no field is named."""
+    return error(400, BAD_REGISTRATION, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"))
 
 
 def no_recipient() -> Reply:
@@ -166,7 +191,7 @@ def html_page(status: int, title: str, text: str, reason: str = "", *, extra: Se
         "  <a href=//www.google.com/><span id=logo aria-label=Google></span></a>\n"
         f"  <p><b>{status}.</b> <ins>That's an error.</ins>\n  <p>{text}  <ins>That's all we know.</ins>\n"
     )
-    return Reply(status, (_status(status), HTML, *extra), page.encode(), reason or title)
+    return Reply(status, (status_header(status), HTML, *extra), page.encode(), reason or title)
 
 
 def no_such_page(path: str) -> Reply:
@@ -177,14 +202,16 @@ def no_such_page(path: str) -> Reply:
     )
 
 
+def too_large() -> Reply:
+    """A body that the front end does not take [M]."""
+    text = "Your client issued a request that was too large."
+    return html_page(413, "Request Entity Too Large", text)
+
+
 def bad_gateway() -> Reply:
     """502 as recorded: HTML, and a hint in English."""
     text = "The server encountered a temporary error and could not complete your request.<p>Please try again in 30 seconds."
     return html_page(502, "Server Error", text, "BadGateway")
-
-
-def _status(status: int) -> Header:
-    return b":status", b"%d" % status
 
 
 def _retry_after(value: bytes | None) -> Sequence[Header]:
@@ -235,16 +262,13 @@ _DISABLED = (
 )
 _BADGE = "Value type for APS key [badge] is a number."
 _DEAD_ON_IOS = "APNs device token is disabled."
-_BAD_REGISTRATION = "The registration token is not a valid FCM registration token"
 _WRONG_TYPE = "Invalid value at 'message.data[0].value' (TYPE_STRING), 12"
 _UNKNOWN_NAME = "Invalid JSON payload received. Unknown name \"key\" at 'message': Cannot find field."
 _QUOTA = "Quota exceeded for quota metric 'Send requests' and limit 'Send requests per minute' of service 'fcm.googleapis.com'."
 
 BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
     "InvalidToken": lambda doomed: invalid_argument(doomed.field, "Invalid registration token"),
-    "NotARegistrationToken": lambda _: error(
-        400, _BAD_REGISTRATION, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT")
-    ),
+    "NotARegistrationToken": lambda _: not_a_token(),
     "ApnsDisabled": lambda _: error(
         400, _DEAD_ON_IOS, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"), _apns(410, "Unregistered")
     ),
@@ -302,7 +326,7 @@ BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
     "UnspecifiedError": lambda _: error(
         500, "Unknown error encountered.", "UNKNOWN", fcm_error("UNSPECIFIED_ERROR")
     ),
-    "EmptyBody": lambda _: Reply(500, (_status(500), HTML), b"", "EmptyBody"),
+    "EmptyBody": lambda _: Reply(500, (status_header(500), HTML), b"", "EmptyBody"),
     "BadGateway": lambda _: bad_gateway(),
     "Unavailable": lambda doomed: _unavailable(b"%d" % doomed.seconds),
     "UnavailableWithoutRetryAfter": lambda _: _unavailable(None),

@@ -100,6 +100,11 @@ def fate_of(token: str) -> str:
     return CODES.get(token[len(PREFIX) : _CODE_END], "")
 
 
+def canonical_of(token: str) -> str:
+    """The token that replaces one whose fate is `Canonical`; it has no fate of its own."""
+    return "c" + token[1:]
+
+
 def milliseconds_of(token: str) -> int:
     """The milliseconds in a fated token; 0 when its digits are not decimal."""
     digits = token[_CODE_END:_MS_END]

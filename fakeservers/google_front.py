@@ -144,7 +144,9 @@ class GooglePeer(Peer):
         return requests
 
     def _answer(self, answers: Sequence[Answer]) -> None:
-        if not self._manners.split_end:
+        self._used = asyncio.get_running_loop().time()
+        split = self._manners.split_end
+        if not split and not self._manners.ping:
             super()._answer(answers)
             return
         streams, h2 = self._streams, self._h2
@@ -154,12 +156,12 @@ class GooglePeer(Peer):
             try:
                 h2.send_response(stream_id, headers, end_stream=not body)
                 if body:
-                    h2.send_data(stream_id, body)
-                    self._ends.append(stream_id)
+                    h2.send_data(stream_id, body, end_stream=not split)
+                    if split:
+                        self._ends.append(stream_id)
             except NGH2Error:  # the stream went away within this very read
                 continue
             self._pings_owed += 1
-        self._used = asyncio.get_running_loop().time()
 
     def _flush(self) -> None:
         if not self._closing:

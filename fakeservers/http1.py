@@ -135,8 +135,7 @@ class Http1Peer(asyncio.Protocol):
                 self._request = event
                 self._body = bytearray()
             elif isinstance(event, h11.Data):
-                if len(self._body) <= limit:
-                    self._body += event.data
+                self._body += event.data[: limit + 1 - len(self._body)]
             elif isinstance(event, h11.EndOfMessage):
                 self._dispatch()
             elif isinstance(event, h11.ConnectionClosed):

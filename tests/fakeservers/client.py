@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from fakeservers import FakeApns
+from fakeservers import FakeApns, FakeFcm
 
 DEADLINE = 5.0
 DEVICE = "ab" * 32
@@ -70,7 +70,7 @@ class Client(asyncio.Protocol):
         self._changed = asyncio.Event()
 
     @classmethod
-    async def connect(cls, fake: FakeApns, *, pem: str | None = None) -> Self:
+    async def connect(cls, fake: FakeApns | FakeFcm, *, pem: str | None = None) -> Self:
         context = ssl.create_default_context(cafile=fake.ca_file)
         context.set_alpn_protocols(["h2"])
         if pem:

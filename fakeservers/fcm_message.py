@@ -1,0 +1,317 @@
+"""The request of `messages:send`: every field that Google documents, and the rules about what they say.
+
+Fields: discovery document of fcm v1, revision 20260306, and the reference of AndroidConfigV2 (reference/fcm.md, 1.2).
+Which of two broken rules is reported, Google does not say: the order is ours, and docs/fakeservers.md shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from fakeservers.fcm_errors import Reply, invalid_argument, invalid_fields, no_recipient, not_a_token, too_big
+from fakeservers.fcm_fields import (
+    FCM,
+    Parser,
+    boolean,
+    duration,
+    enum,
+    int32,
+    list_of,
+    message_type,
+    number,
+    parse_json,
+    string,
+    strings,
+    struct,
+    timestamp,
+)
+
+MAX_PAYLOAD = 4096
+MAX_TOPIC_PAYLOAD = 2048
+"""Bytes of keys and values; the second for topics and conditions."""
+MAX_TTL = 2_419_200
+"""Seconds: four weeks."""
+MAX_CONDITION_TOPICS = 5
+TARGETS: Final = ("fid", "token", "topic", "condition")
+
+TOPIC = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}", re.ASCII)
+FID = re.compile(r"[cdef][\w-]{21}", re.ASCII)
+_TOKEN = re.compile(r"[\w-]{1,64}:[\w-]+|APA91b[\w-]{64,}", re.ASCII)
+_LABEL = re.compile(r"[a-zA-Z0-9\-_.~%]{1,50}", re.ASCII)
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
+_CONDITION = re.compile(
+    r"\s*(?:(&&|\|\|)|(!)|(\()|(\))|(?:'([^']*)'|\"([^\"]*)\")\s+in\s+topics(?![\w]))\s*", re.ASCII
+)
+_RESERVED = ("from", "gcm", "message_type")
+_RESERVED_PREFIXES = ("google", "gcm.notification.")
+
+_FLAGS = dict.fromkeys(("direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok"), boolean)
+_LABELLED = message_type("FcmOptions", {"analytics_label": string})
+_NOTIFICATION = message_type("Notification", dict.fromkeys(("title", "body", "image"), string))
+_COLOR_TYPE = message_type("Color", dict.fromkeys(("red", "green", "blue", "alpha"), number))
+_LIGHT = message_type(
+    "LightSettings", {"color": _COLOR_TYPE, "light_on_duration": duration, "light_off_duration": duration}
+)
+
+_ANDROID_TEXTS = (
+    *("title", "body", "icon", "color", "sound", "tag", "click_action", "channel_id", "ticker", "image"),
+    *("body_loc_key", "title_loc_key"),
+)
+_ANDROID_FLAGS = (
+    "sticky",
+    "local_only",
+    "default_sound",
+    "default_vibrate_timings",
+    "default_light_settings",
+)
+_PRIORITIES = ("UNSPECIFIED", "MIN", "LOW", "DEFAULT", "HIGH", "MAX")
+_ANDROID_NOTIFICATION: dict[str, Parser] = {
+    **dict.fromkeys(_ANDROID_TEXTS, string),
+    **dict.fromkeys(_ANDROID_FLAGS, boolean),
+    "body_loc_args": list_of(string),
+    "title_loc_args": list_of(string),
+    "event_time": timestamp,
+    "notification_priority": enum(
+        f"{FCM}AndroidNotification.NotificationPriority", *(f"PRIORITY_{each}" for each in _PRIORITIES)
+    ),
+    "vibrate_timings": list_of(duration),
+    "visibility": enum(
+        f"{FCM}AndroidNotification.Visibility", "VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"
+    ),
+    "notification_count": int32,
+    "light_settings": _LIGHT,
+}
+_PROXY = enum(f"{FCM}AndroidNotification.Proxy", "PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED")
+_ANDROID_COMMON: dict[str, Parser] = {
+    "collapse_key": string,
+    "ttl": duration,
+    "restricted_package_name": string,
+    "data": strings,
+    "fcm_options": message_type("AndroidFcmOptions", {"analytics_label": string}),
+    **_FLAGS,
+}
+_ANDROID = message_type(
+    "AndroidConfig",
+    {
+        **_ANDROID_COMMON,
+        "priority": enum(f"{FCM}AndroidMessagePriority", "NORMAL", "HIGH"),
+        "notification": message_type("AndroidNotification", {**_ANDROID_NOTIFICATION, "proxy": _PROXY}),
+    },
+)
+_REMOTE_NOTIFICATION = message_type(
+    "RemoteNotification",
+    {
+        "mutable_content": boolean,
+        "use_as_v1_data_message": boolean,
+        "notification": message_type("AndroidNotificationV2", {**_ANDROID_NOTIFICATION, "id": int32}),
+    },
+)
+_ANDROID_V2 = message_type(
+    "AndroidConfigV2",
+    {
+        **_ANDROID_COMMON,
+        "remote_notification": _REMOTE_NOTIFICATION,
+        "background_sync": message_type("BackgroundSync", {}),
+    },
+    ("intent", ("remote_notification", "background_sync")),  # the union's name is not documented
+)
+_WEBPUSH = message_type(
+    "WebpushConfig",
+    {
+        "headers": strings,
+        "data": strings,
+        "notification": struct,
+        "fcm_options": message_type("WebpushFcmOptions", {"link": string, "analytics_label": string}),
+    },
+)
+_APNS = message_type(
+    "ApnsConfig",
+    {
+        "headers": strings,
+        "payload": struct,
+        "fcm_options": message_type("ApnsFcmOptions", {"analytics_label": string, "image": string}),
+        "live_activity_token": string,
+    },
+)
+_MESSAGE = message_type(
+    "Message",
+    {
+        "name": string,
+        "data": strings,
+        "notification": _NOTIFICATION,
+        "android": _ANDROID,
+        "android_v2": _ANDROID_V2,
+        "webpush": _WEBPUSH,
+        "apns": _APNS,
+        "fcm_options": _LABELLED,
+        **dict.fromkeys(TARGETS, string),
+    },
+    ("target", TARGETS),
+)
+SEND_REQUEST = message_type("SendMessageRequest", {"message": _MESSAGE, "validate_only": boolean})
+
+
+def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
+    """The request, parsed (names in snake_case, durations in seconds), or Google's answer to a broken one."""
+    request, violations = parse_json(body, SEND_REQUEST)
+    if violations:
+        return request, invalid_fields(violations)
+    return request, _check(request.get("message", {}))
+
+
+def is_registration(token: str) -> bool:
+    """Whether `message.token` could be a registration token; an installation id is taken as well (since 2026)."""
+    return _TOKEN.fullmatch(token) is not None or FID.fullmatch(token) is not None
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a key of `data` is FCM's own."""
+    return key in _RESERVED or key.startswith(_RESERVED_PREFIXES)
+
+
+def is_condition(text: str) -> bool:
+    """Whether a condition can be read: up to five topics, `&&`, `||`, `!` and parentheses."""
+    at = depth = topics = 0
+    operand = True  # whether one is due
+    while at < len(text):
+        found = _CONDITION.match(text, at)
+        if found is None:
+            return False
+        at = found.end()
+        operator, negation, opening, closing, single, double = found.groups()
+        if operator or closing:
+            if operand:
+                return False
+            operand = bool(operator)
+            depth -= bool(closing)
+        else:
+            if not operand:
+                return False
+            depth += bool(opening)
+            if not negation and not opening:
+                topic = double if single is None else single
+                if TOPIC.fullmatch(topic) is None:
+                    return False
+                topics, operand = topics + 1, False
+        if depth < 0:
+            return False
+    return not operand and not depth and topics <= MAX_CONDITION_TOPICS
+
+
+def _check(message: dict[str, Any]) -> Reply | None:
+    """What FCM finds wrong with a message that could be parsed."""
+    target = next((name for name in TARGETS if message.get(name)), None)
+    if target is None:
+        return no_recipient()
+    return (
+        _check_target(target, message[target])
+        or _check_data(message)
+        or _check_android(message)
+        or _check_apple_and_web(message)
+        or _check_labels(message)
+        or _check_size(message, MAX_PAYLOAD if target in ("token", "fid") else MAX_TOPIC_PAYLOAD)
+    )
+
+
+def _check_target(name: str, value: str) -> Reply | None:
+    if name == "token":
+        return None if is_registration(value) else not_a_token()
+    if name == "fid":
+        return None if FID.fullmatch(value) else invalid_argument("message.fid", "Invalid registration token")
+    if name == "topic":
+        good = TOPIC.fullmatch(value) is not None
+        return None if good else invalid_argument("message.topic", "Invalid topic name")
+    if is_condition(value):
+        return None
+    problem = "Invalid condition expression provided."
+    return invalid_argument("message.condition", problem, problem)
+
+
+def _check_data(message: dict[str, Any]) -> Reply | None:
+    places = {"message.data": message}
+    places |= {f"message.{name}.data": message[name] for name in ("android", "android_v2") if name in message}
+    for place, part in places.items():
+        for key in part.get("data", ()):
+            if is_reserved(key):
+                problem = f"Invalid data payload key: {key:.100}"
+                return invalid_argument(place, problem, problem)
+    return None
+
+
+def _check_android(message: dict[str, Any]) -> Reply | None:
+    if "android" in message and "android_v2" in message:
+        return invalid_argument("message.android_v2", "Only one of android and android_v2 may be set")
+    name = "android" if "android" in message else "android_v2"
+    part = message.get(name, {})
+    if not 0 <= part.get("ttl", 0) <= MAX_TTL:
+        return invalid_argument(f"message.{name}.ttl", "Invalid ttl")
+    where = f"message.{name}.notification"
+    notification = part.get("notification", {})
+    if "remote_notification" in part:
+        where = f"message.{name}.remote_notification.notification"
+        notification = part["remote_notification"].get("notification", {})
+    if "color" in notification and _COLOR.fullmatch(notification["color"]) is None:
+        return invalid_argument(f"{where}.color", "Invalid color")
+    if notification.get("notification_count", 0) < 0:
+        return invalid_argument(f"{where}.notification_count", "Invalid notification count")
+    light = notification.get("light_settings", {})
+    if not all(0 <= each <= 1 for each in light.get("color", {}).values()):
+        return invalid_argument(f"{where}.light_settings.color", "Invalid color")
+    return None
+
+
+def _check_apple_and_web(message: dict[str, Any]) -> Reply | None:
+    aps = message.get("apns", {}).get("payload", {}).get("aps")
+    if aps is not None and not isinstance(aps, dict):
+        return invalid_argument("message.apns.payload.aps", "Value type for APS key is a dictionary.")
+    badge = (aps or {}).get("badge", 0)
+    if isinstance(badge, bool) or not isinstance(badge, int | float):
+        problem = "Value type for APS key [badge] is a number."
+        return invalid_argument("message.apns.payload.aps.badge", problem)
+    link = message.get("webpush", {}).get("fcm_options", {}).get("link", "https://")
+    if not link.startswith("https://"):
+        return invalid_argument("message.webpush.fcm_options.link", "Invalid link: HTTPS is required")
+    return None
+
+
+def _check_labels(message: dict[str, Any]) -> Reply | None:
+    for name in ("", "android", "android_v2", "webpush", "apns"):
+        part = message.get(name, {}) if name else message
+        label = part.get("fcm_options", {}).get("analytics_label", "")
+        if label and _LABEL.fullmatch(label) is None:
+            where = f"message.{name}." if name else "message."
+            return invalid_argument(f"{where}fcm_options.analytics_label", "Invalid analytics label")
+    return None
+
+
+def _check_size(message: dict[str, Any], limit: int) -> Reply | None:
+    return too_big() if payload_size(message) > limit else None
+
+
+def payload_size(message: dict[str, Any]) -> int:
+    """Bytes of keys and values that the platform with the largest share of them gets."""
+    shared, data = message.get("notification", {}), message.get("data", {})
+    sizes = [size_of(shared) + size_of(data)]
+    for name in ("android", "android_v2", "webpush"):
+        part = message.get(name)
+        if part is not None:
+            own = part.get("remote_notification", part).get("notification", {})
+            sizes.append(size_of({**shared, **own}) + size_of(part.get("data", data)))
+    payload = message.get("apns", {}).get("payload")
+    if payload is not None:
+        sizes.append(len(orjson.dumps(payload)) + size_of(data))
+    return max(sizes)
+
+
+def size_of(value: Any) -> int:
+    """Bytes of all keys and values within a value."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        return sum(len(key.encode()) + size_of(each) for key, each in value.items())
+    if isinstance(value, list):
+        return sum(map(size_of, value))
+    return len(orjson.dumps(value))

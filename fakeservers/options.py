@@ -1,0 +1,191 @@
+"""The options of `python -m fakeservers`: one table per service, and `all` takes both."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+
+from fakeservers.apns import PROFILES, TOPIC
+from fakeservers.google_account import PROJECT_ID, SERVER_KEY
+from fakeservers.h2server import Limits
+from fakeservers.oauth import LIFETIME
+
+OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
+_SIGNALS = "SIGTERM or SIGINT ends it."
+
+
+def parser() -> argparse.ArgumentParser:
+    """`options.services` names what to start: `apns`, `fcm` or both."""
+    top = argparse.ArgumentParser(
+        prog="python -m fakeservers", description="Fake push services to test against."
+    )
+    services = top.add_subparsers(metavar="SERVICE", required=True)
+
+    def add(name: str, summary: str, description: str) -> Callable[..., object]:
+        command = services.add_parser(
+            name,
+            help=summary,
+            description=f"{description} {_SIGNALS}",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            allow_abbrev=False,  # --topic of the one would be --topic-rate of the other
+        )
+        return command.add_argument
+
+    apns = add(
+        "apns",
+        "Apple's push service",
+        "A fake APNs. When it is ready it prints one line, `listening on https://HOST:PORT`; "
+        "DIR/apns.json then holds all that a client needs.",
+    )
+    apns("--port", type=_port, default=0, dest="apns_port", help="0 takes a free port")
+    _common(apns, "where ca.pem, the .p8 and apns.json go; credentials there are kept")
+    _apns(apns)
+    fcm = add(
+        "fcm",
+        "Google's push service with its token endpoint",
+        "A fake FCM with OAuth. When it is ready it prints one line, `listening on https://HOST:PORT`; "
+        "DIR/fcm.json then holds all that a client needs.",
+    )
+    fcm("--port", type=_port, default=0, dest="fcm_port", help="0 takes a free port")
+    _common(fcm, "where ca.pem, service-account.json and fcm.json go; credentials there are kept")
+    _fcm(fcm)
+    both = add(
+        "all",
+        "both of them",
+        "A fake APNs and a fake FCM. Each prints its line, `apns listening on https://HOST:PORT` and "
+        "`fcm listening on …`, and then there is a line `ready`; DIR/apns.json and DIR/fcm.json hold what a client needs.",
+    )
+    both("--apns-port", type=_port, default=0, help="0 takes a free port")
+    both("--fcm-port", type=_port, default=0, help="0 takes a free port")
+    _common(both, "where all files go; credentials there are kept")
+    _apns(both)
+    _fcm(both)
+    for name, started in (("apns", ("apns",)), ("fcm", ("fcm",)), ("all", ("apns", "fcm"))):
+        services.choices[name].set_defaults(services=started)
+    return top
+
+
+def _common(add: Callable[..., object], directory: str) -> None:
+    add("--certs", required=True, metavar="DIR", help=directory)
+    add("--host", default="127.0.0.1", help="address to listen on")
+    add(
+        "--profile",
+        choices=PROFILES,
+        default="strict",
+        help="strict checks every rule of the provider's, bare says 200",
+    )
+    add(
+        "--delay-ms",
+        type=_seconds,
+        default=0.0,
+        metavar="N",
+        help="milliseconds between a request and its answer",
+    )
+    add(
+        "--max-connections",
+        type=_whole,
+        default=Limits().max_connections,
+        metavar="N",
+        help="open at a time, per service",
+    )
+
+
+def _apns(add: Callable[..., object]) -> None:
+    add(
+        "--token-max-age",
+        type=_seconds,
+        default=3600.0,
+        metavar="S",
+        help="seconds until a provider token is stale",
+    )
+    add(
+        "--token-min-refresh",
+        type=_seconds,
+        default=1200.0,
+        metavar="S",
+        help="seconds that a connection must keep one",
+    )
+    add("--world", metavar="FILE", help="JSON with keys, topics and devices, see docs/fakeservers.md")
+    add(
+        "--topic",
+        action="append",
+        metavar="T",
+        help=f"bundle id that may be pushed to; may be repeated ({TOPIC})",
+    )
+    add(
+        "--known-only",
+        action="store_true",
+        help="answer BadDeviceToken for devices that the world does not list",
+    )
+
+
+def _fcm(add: Callable[..., object]) -> None:
+    add("--project-id", type=_project, metavar="ID", help=f"the only project that there is ({PROJECT_ID})")
+    add("--server-key", default=SERVER_KEY, metavar="KEY", help="what the legacy API takes")
+    add(
+        "--access-token-lifetime",
+        type=_whole,
+        default=LIFETIME,
+        metavar="S",
+        help="seconds for which an access token is good",
+    )
+    add(
+        "--oauth-delay-ms",
+        type=_seconds,
+        default=0.0,
+        metavar="N",
+        help="milliseconds by which the token endpoint is slow",
+    )
+    add("--oauth-error", choices=OAUTH_ERRORS, help="what the token endpoint answers to everything")
+    add(
+        "--topic-rate",
+        type=_seconds,
+        default=0.0,
+        metavar="N",
+        help="topic changes a second; 0 for no limit, Google's is 3000",
+    )
+    add(
+        "--session-timeout",
+        type=_seconds,
+        metavar="S",
+        help="seconds until an idle connection is closed, 0 for never (240, bare: never)",
+    )
+    add(
+        "--max-age",
+        type=_seconds,
+        metavar="S",
+        help="seconds until any connection is closed, 0 for never (3600, bare: never)",
+    )
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of zero or more")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    port = _whole(text)
+    if port > 65_535:  # uvloop would take it for another one
+        raise argparse.ArgumentTypeError(f"there is no port {port}")
+    return port
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not zero or more")
+    return value
+
+
+def _project(text: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no project id: 6 to 30 of a-z, 0-9 and -, a letter in front"
+        )
+    return text
