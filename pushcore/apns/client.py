@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from ..auth.provider_token import HOLD, ApnsKey, TokenLease
-from ..errors import ClosedError, ConfigurationError, GoAway, HeaderListTooLarge, TransportError
+from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
 from ..http2.exchange import Exchange, header_of
 from ..http2.headers import Field
-from ..http2.pool import Pool
-from ..http2.protocol import ENGINES, Link
-from ..http2.proxy import Proxy, find_proxy
-from ..http2.streams import Limits
+from ..http2.origin import Origin, read_origin
+from ..http2.protocol import Link
+from ..http2.proxy import Proxy
 from ..http2.tls import ClientCertificate, client_context
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result, Verdict
+from ..sender import Sender
 from .reasons import REASONS, read_error, verdict_for
 from .request import ApnsRequests
 
@@ -35,7 +32,7 @@ NETWORK_SLACK: Final = 30.0
 held up on its way, so that Apple saw it that much later than we sent it."""
 
 
-class ApnsClient:
+class ApnsClient(Sender[Notification]):
     """A sender to one environment of APNs with one key or certificate, over a few HTTP/2 connections.
 
     `auth`: an `ApnsKey` or an `ApnsCertificate`. `topic`: the bundle id of pushes that name none. `environment`:
@@ -55,6 +52,9 @@ class ApnsClient:
     """Requests at a time on a connection, as APNs usually allows."""
     quota = False
     """APNs limits no project's rate; its 429 is about one device."""
+    provider = "apns"
+    idle_ping = 3600.0
+    """Apple's only cadence: after an hour of inactivity."""
 
     def __init__(
         self,
@@ -70,106 +70,32 @@ class ApnsClient:
         proxy: Proxy | str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._host, self._port = _host_and_port(environment, url)
-        if http2 not in ENGINES:
-            raise ConfigurationError(f"http2 is one of {', '.join(ENGINES)}, not {http2!r}")
-        if max_connections < 1 or timeout <= 0:
-            raise ConfigurationError("max_connections must be at least 1 and timeout above 0")
+        if url is None and environment not in HOSTS:
+            raise ConfigurationError(f'environment is "production" or "sandbox", not {environment!r}')
+        origin = Origin(HOSTS[environment]) if url is None else read_origin(url)
         self._key = auth if isinstance(auth, ApnsKey) else None
         certificate = auth if isinstance(auth, ClientCertificate) else None
         if self._key is None and certificate is None:
             raise ConfigurationError("auth is an ApnsKey or an ApnsCertificate")
-        self._context = client_context(ca_file=ca_file, certificate=certificate)
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        authority = host if self._port == 443 else f"{host}:{self._port}"
-        self.requests = ApnsRequests(authority, topic, token_auth=self._key is not None)
-        self.max_connections = max_connections
-        self.timeout = timeout
-        self._engine = http2
-        self._proxy = find_proxy(proxy, self._host, self._port)
-        self._now = now
+        super().__init__(
+            origin,
+            client_context(ca_file=ca_file, certificate=certificate),
+            max_connections=max_connections,
+            timeout=timeout,
+            http2=http2,
+            proxy=proxy,
+            now=now,
+        )
+        self.requests = ApnsRequests(origin.authority, topic, token_auth=self._key is not None)
         self._leases: dict[Link, TokenLease] = {}
         self._token = b""  # the newest that a connection was given
-        self._pool: Pool | None = None
-
-    # --- opening and closing --------------------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Get ready to send; the first connection is made when there is something to send."""
-        if self._pool is not None:
-            raise ClosedError("this client is open already")
-        self._loop = asyncio.get_running_loop()
-        self._pool = Pool(
-            host=self._host,
-            port=self._port,
-            context=self._context,
-            limits=Limits(timeout=self.timeout),
-            max_connections=self.max_connections,
-            engine=self._engine,
-            authorize=self._authorize,
-            proxy=self._proxy,
-            name="apns",
-        )
 
     async def close(self) -> None:
         """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            await pool.close()
-            self._leases.clear()
-
-    @property
-    def opened(self) -> bool:
-        """Whether the client can send."""
-        return self._pool is not None
-
-    async def __aenter__(self) -> ApnsClient:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    @property
-    def pool(self) -> Pool:
-        """The connections. Raises `ClosedError` when the client is not open."""
-        if self._pool is None:
-            raise ClosedError("the client is not open: use it in `async with`")
-        return self._pool
+        await super().close()
+        self._leases.clear()
 
     # --- sending --------------------------------------------------------------------------------------------------
-
-    async def send(self, push: Notification) -> Result:
-        """Send one push and wait for its result. It never raises for what becomes of the push.
-
-        Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
-
-        Raises:
-            ClosedError: the client is not open.
-        """
-        pool = self._pool
-        if pool is None:
-            raise ClosedError("the client is not open: use it in `async with`")
-        loop = self._loop
-        future = loop.create_future()
-        exchange = self.requests.build(push, self._settle, (push, future), loop.time() + self.timeout)
-        if type(exchange) is Result:
-            return exchange
-        exchange = cast(Exchange, exchange)
-        pool.submit(exchange)
-        try:
-            return cast(Result, await future)
-        except asyncio.CancelledError:
-            pool.cancel(exchange)
-            raise
-
-    def _settle(self, exchange: Exchange) -> None:
-        push, future = exchange.context
-        result = self.result(exchange, push)
-        if result is not None and not future.done():
-            future.set_result(result)
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
@@ -262,24 +188,3 @@ def _unanswered(exchange: Exchange, push: Any, error: TransportError) -> Result:
         verdict = Verdict.UNKNOWN
     status = exchange.status or None
     return Result(push, verdict, status, exchange.attempts, push.apns_id, reason=reason, detail=error)
-
-
-def _host_and_port(environment: str, url: str | None) -> tuple[str, int]:
-    if url is None:
-        if environment not in HOSTS:
-            raise ConfigurationError(f'environment is "production" or "sandbox", not {environment!r}')
-        return HOSTS[environment], 443
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(f"url must look like https://127.0.0.1:2197, not {url!r}") from None
-    if (
-        parts.scheme != "https"
-        or not parts.hostname
-        or parts.path.strip("/")
-        or parts.query
-        or parts.username
-    ):
-        raise ConfigurationError(f"url must look like https://127.0.0.1:2197, not {url!r}")
-    return parts.hostname, port or 443

@@ -1,6 +1,6 @@
-"""Signed JSON in its compact form (RFC 7515): what Apple calls a provider token.
+"""Signed JSON in its compact form (RFC 7515): what Apple calls a provider token and Google an assertion.
 
-`compact` puts a token together; what signs it is a `Signer`, one function for each algorithm (`es256` here).
+`compact` puts a token together; what signs it is a `Signer`, one function for each algorithm (`es256`, `rs256`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 Signer = Callable[[bytes], bytes]
@@ -65,3 +65,12 @@ def _es256_algorithm() -> ec.ECDSA:
             "each process mints its own provider tokens, one for each slot"
         )
         return ec.ECDSA(hashes.SHA256())
+
+
+def rs256(key: rsa.RSAPrivateKey) -> Signer:
+    """A signer for RS256 (RFC 7518, section 3.3): RSASSA-PKCS1-v1_5 with SHA-256. Its signatures are deterministic."""
+
+    def sign(content: bytes) -> bytes:
+        return key.sign(content, padding.PKCS1v15(), hashes.SHA256())
+
+    return sign

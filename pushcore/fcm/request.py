@@ -14,7 +14,7 @@ import orjson
 
 from ..errors import ConfigurationError
 from ..http2.exchange import NO_FIELDS, Exchange
-from ..http2.headers import Template, path_literal
+from ..http2.headers import Field, Template, path_literal
 from ..models.fcm import FcmNotification, LegacyMessage, Message
 from ..models.fcm_check import (
     LIMIT,
@@ -53,7 +53,7 @@ _dumps = orjson.dumps
 _fid = _FID.fullmatch
 
 
-def _template(authority: str) -> Template:
+def _template(authority: str, *more: Field) -> Template:
     return Template(
         [
             (b":method", b"POST"),
@@ -62,6 +62,7 @@ def _template(authority: str) -> Template:
             (b"content-type", b"application/json"),
             # As Google's own SDKs do: it asks for errors in the form that has `status` and `details`.
             (b"x-goog-api-format-version", b"2"),
+            *more,
         ]
     )
 
@@ -69,13 +70,22 @@ def _template(authority: str) -> Template:
 class FcmRequests:
     """Turns messages into requests to one project of one authority.
 
-    Raises `ConfigurationError` when `project_id` is neither the id nor the number of a project.
+    `quota_project`: the project that pays for the requests when it is not that of the credentials: users' own
+    credentials (`gcloud auth application-default login`) have to name one.
+
+    Raises `ConfigurationError` when `project_id` or `quota_project` is neither the id nor the number of a project.
     """
 
-    def __init__(self, authority: str, project_id: str) -> None:
-        if not isinstance(project_id, str) or not _PROJECT.fullmatch(project_id):
-            raise ConfigurationError(f"the project id must look like my-project-1234, not {project_id!r:.80}")
-        self._template = _template(authority)
+    def __init__(self, authority: str, project_id: str, quota_project: str | None = None) -> None:
+        for each in (project_id, project_id if quota_project is None else quota_project):
+            if not isinstance(each, str) or not _PROJECT.fullmatch(each):
+                raise ConfigurationError(f"the project id must look like my-project-1234, not {each!r:.80}")
+        self.project_id = project_id
+        self.more: tuple[Field, ...] = ()
+        """Fields that every request to Google has besides its own."""
+        if quota_project is not None:
+            self.more = ((b"x-goog-user-project", quota_project.encode()),)
+        self._template = _template(authority, *self.more)
         self._path = path_literal(b"/v1/projects/%b/messages:send" % project_id.encode())
         self._keys: set[str] = set()  # keys of `data` that were found right
         # The JSON of parts that were found right, and for each name the last part that can never change.

@@ -354,15 +354,13 @@ class Pool:
     async def close(self) -> None:
         """Take nothing new, wait up to the timeout for what is open, say GOAWAY and hang up. No task is left."""
         self._closed = True
-        if self._dial is not None:
-            self._dial.cancel()
-            await asyncio.gather(self._dial, return_exceptions=True)
-            self._dial = None
-        self.fail_waiting(ConnectError("the client was closed before this request was sent"))
         deadline = self._loop.time() + self.limits.timeout
-        links = list(self.links)
         try:
-            for link in links:
+            if self._dial is not None:
+                self._dial.cancel()
+                await asyncio.gather(self._dial, return_exceptions=True)
+            self.fail_waiting(ConnectError("the client was closed before this request was sent"))
+            for link in list(self.links):
                 link.connection.drain()
                 self._on_progress(link)
                 link.dispatch()
@@ -370,10 +368,12 @@ class Pool:
                 await asyncio.wait([link.gone for link in self.links], timeout=self._interval)
                 for link in list(self.links):
                     link.tick(self._loop.time())
-        finally:
+        finally:  # also when we are cancelled meanwhile
             if self._timer is not None:
                 self._timer.cancel()
-            for link in list(self.links):
+            self.fail_waiting(ConnectError("the client was closed before this request was sent"))
+            links = list(self.links)
+            for link in links:
                 link.close()
             for link in links:
                 if not link.gone.done():

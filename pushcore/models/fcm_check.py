@@ -293,10 +293,11 @@ def _registration_ids(value: Any, where: str) -> None:
             f"{where} must be a list of 1 to {MAX_REGISTRATION_IDS} tokens, not {type(value).__name__}{count}"
         )
     for index, each in enumerate(value):
-        _legacy_token(each, f"{where}[{index}]")
+        check_legacy_token(each, f"{where}[{index}]")
 
 
-def _legacy_token(value: Any, where: str) -> None:
+def check_legacy_token(value: Any, where: str) -> None:
+    """A token for the legacy API, or the key of a device group."""
     # A private server's tokens may have any shape; only Expo's brackets are surely not its own.
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN:
         raise Refused(f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {shown(value)}", "token")
@@ -308,7 +309,7 @@ def _to(value: Any, where: str) -> None:
     if isinstance(value, str) and value.startswith("/topics/"):
         check_topic(value.removeprefix("/topics/"))
     else:
-        _legacy_token(value, where)
+        check_legacy_token(value, where)
 
 
 _LEGACY: Final[dict[str, Check]] = {

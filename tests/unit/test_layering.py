@@ -34,8 +34,9 @@ MAY_IMPORT = {
     "http2": {"errors", "results", "metrics"},
     "auth": {"errors", "results"},
     "models": {"errors", "results"},
-    "apns": {"errors", "results", "metrics", "http2", "auth", "models"},
-    "fcm": {"errors", "results", "metrics", "http2", "auth", "models"},
+    "sender": {"errors", "results", "http2"},
+    "apns": {"sender", "errors", "results", "metrics", "http2", "auth", "models"},
+    "fcm": {"sender", "errors", "results", "metrics", "http2", "auth", "models"},
     "engine": {"errors", "results", "metrics", "latency", "http2", "apns", "fcm", "models"},
     "cli": {
         "errors",

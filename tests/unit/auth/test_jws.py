@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 import pytest
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +86,12 @@ def test_without_rfc_6979_signatures_are_random_and_that_is_logged_once(
     assert first(b"sample") != second(b"sample")
     assert len(first(b"sample")) == 64
     assert [record.name for record in caplog.records] == ["pushcore.auth.jws"]
+
+
+def test_rs256_is_pkcs1_with_sha256_and_deterministic() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    sign = jws.rs256(key)
+    assert sign(b"content") == sign(b"content")
+    key.public_key().verify(sign(b"content"), b"content", padding.PKCS1v15(), hashes.SHA256())
+    with pytest.raises(InvalidSignature):
+        key.public_key().verify(sign(b"content"), b"other", padding.PKCS1v15(), hashes.SHA256())

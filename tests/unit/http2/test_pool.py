@@ -303,7 +303,7 @@ async def test_unwritten_at_its_deadline_says_why(monkeypatch: pytest.MonkeyPatc
     stage = Stage(monkeypatch, timeout=0.2)
     monkeypatch.setattr(pool, "FIRST_PAUSE", 60.0)
     stage.failures = [ConnectError("nobody listens")]
-    (exchange,) = stage.submit(seconds=0.05)
+    (exchange,) = stage.submit(seconds=0.4)
     await until(lambda: bool(stage.finished))
     assert isinstance(exchange.error, ResponseTimeout)
     assert exchange.error.unprocessed

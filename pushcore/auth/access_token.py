@@ -1,0 +1,204 @@
+"""Google's access tokens: minted once for all who wait, renewed before their end, and never asked for in a loop.
+
+`AccessTokens` holds the one token that is in force. It does nothing by itself: whoever is about to send calls
+`current`, and what has to be asked for is asked for then, by one task at a time:
+
+* There is a token, and it is young: it is returned, and nothing else happens.
+* It ends soon: it is returned, and another is asked for meanwhile.
+* There is none: None is returned, and whoever sends waits for `on_change` or for his next turn.
+
+A failure that passes (5xx, no connection, 429) puts off the next request by a pause that doubles and has an upper
+bound. One that does not pass (`invalid_grant`) puts it off by `COOL_DOWN`, and until then everything that needs a
+token fails at once (`hopeless`). Neither touches a token that is still good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..errors import AccessTokenError
+
+EARLY: Final = 300.0
+"""Seconds before its end at which a token is renewed at the latest; each process adds its own share of as much again."""
+MARGIN: Final = 30.0
+"""Seconds before its end from which a token is used no more: a request is some time on its way."""
+COOL_DOWN: Final = 60.0
+"""Seconds until a failure that asking cannot mend is asked about again, or a refused token's successor renewed."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds after a failure that passes, doubled each time."""
+LONGEST_WAIT: Final = 600.0
+"""Seconds of a `Retry-After` that we obey."""
+LONGEST_LIFE: Final = 86_400.0
+
+_TOKEN: Final = re.compile(r"[!-~]{1,8192}", re.ASCII)
+
+log = logging.getLogger(__name__)
+
+
+class AccessToken:
+    """One token, just issued.
+
+    `value`: the `authorization` header, b"Bearer " and the token: a secret. `expires_in`: seconds that it lives.
+    """
+
+    __slots__ = ("expires_in", "value")
+
+    def __init__(self, token: object, expires_in: object) -> None:
+        """Takes what the issuer said.
+
+        Raises:
+            AccessTokenError: the token cannot stand in a header, or it is not said how long it lives.
+        """
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise AccessTokenError("the answer of the token endpoint holds no access token")
+        if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or not expires_in > 0:
+            raise AccessTokenError("the answer of the token endpoint does not say how long its token lives")
+        self.value = b"Bearer " + token.encode()
+        self.expires_in = min(float(expires_in), LONGEST_LIFE)
+
+    def __repr__(self) -> str:
+        return f"<AccessToken expires_in={self.expires_in:g}>"
+
+
+class AccessTokens:
+    """The access token of one client.
+
+    `issue` asks for a token and raises `AccessTokenError` when there is none. `on_change` is called when it has ended,
+    well or not. `now`: the wall clock, UNIX seconds, by which tokens end. `clock`: seconds that never step back, for
+    pauses. `minted` counts the tokens that came, `error` is why there was none the last time, None after a success.
+
+    Belongs to one event loop. `close` ends it.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_expires",
+        "_failures",
+        "_issue",
+        "_not_before",
+        "_now",
+        "_on_change",
+        "_renew_at",
+        "_renewed_until",
+        "_rng",
+        "_task",
+        "_value",
+        "error",
+        "minted",
+    )
+
+    def __init__(
+        self,
+        issue: Callable[[], Awaitable[AccessToken]],
+        on_change: Callable[[], None],
+        *,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._issue = issue
+        self._on_change = on_change
+        self._now = now
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._value: bytes | None = None
+        self._renew_at = self._expires = -math.inf  # by `now`
+        self._not_before = -math.inf  # by `clock`: when the issuer may be asked again
+        self._renewed_until = -math.inf  # by `clock`: until then a refused token is not replaced once more
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self.minted = 0
+        self.error: AccessTokenError | None = None
+
+    def current(self) -> bytes | None:
+        """The value of `authorization` to send with now; None while there is none. Never waits."""
+        now = self._now()
+        if now < self._renew_at:
+            return self._value
+        if self._task is None and self._clock() >= self._not_before:
+            self._task = asyncio.get_running_loop().create_task(self._mint(), name="pushcore access token")
+        return self._value if now < self._expires else None
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is nothing to send with at the moment."""
+        return self._now() >= self._expires
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether there is nothing to send with, and waiting for it would not help."""
+        error = self.error
+        return error is not None and error.permanent and self._task is None and self.missing
+
+    def refuse(self) -> bool:
+        """The server refused the current token: another is asked for. False when that one would fare no better.
+
+        Within `COOL_DOWN` it is done once: if the successor is refused as well, it is not the token's fault.
+        """
+        if self._value is None:
+            return True  # refused already by an answer before this one
+        clock = self._clock()
+        if clock < self._renewed_until:
+            return False
+        self._renewed_until = clock + COOL_DOWN
+        self._value = None
+        self._renew_at = self._expires = -math.inf
+        log.warning("the access token was refused before its end; asking for another")
+        self.current()
+        return True
+
+    async def close(self) -> None:
+        """Ask for nothing more; a request that is under way is given up."""
+        self._not_before = math.inf
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _mint(self) -> None:
+        try:
+            token = await self._issue()
+        except AccessTokenError as error:
+            self._failed(error)
+        except Exception as error:
+            # What an issuer does not name is its bug, and still nobody may be left waiting.
+            log.exception("asking for an access token failed in an unforeseen way")
+            self._failed(AccessTokenError(f"asking for an access token failed: {type(error).__name__}"))
+        else:
+            self._adopt(token)
+        finally:
+            self._task = None
+        self._on_change()
+
+    def _adopt(self, token: AccessToken) -> None:
+        now, life = self._now(), token.expires_in
+        # Not all processes that were started together should ask at the same moment.
+        early = min(EARLY * self._rng.uniform(1.0, 2.0), life / 4)
+        self._renew_at = now + life - early
+        self._expires = now + life - min(MARGIN, life / 8)
+        self._value = token.value
+        self._failures = 0
+        self.minted += 1
+        self.error = None
+
+    def _failed(self, error: AccessTokenError) -> None:
+        self.error = error
+        if error.permanent:
+            pause = COOL_DOWN
+        else:
+            pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+            pause *= self._rng.uniform(0.5, 1.0)
+            self._failures += 1
+            if error.retry_after is not None:
+                pause = max(pause, min(error.retry_after, LONGEST_WAIT))
+        self._not_before = self._clock() + pause
+        log.warning("no access token: %s", error)
+
+    def __repr__(self) -> str:
+        return f"<AccessTokens minted={self.minted} error={self.error}>"

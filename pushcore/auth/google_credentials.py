@@ -1,0 +1,181 @@
+"""Credentials of `google-auth` in the place of a service account: application default, workload identity, impersonation.
+
+google-auth fetches its tokens with blocking calls, which in its own hands can hang for ever when packets are dropped
+(google-auth-library-python #1602). So they run in a thread of their own, with a bound on each call and on the whole.
+Needs the extra `pushcore[google-auth]`; nothing of it is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import AccessTokenError, ConfigurationError
+from .access_token import LONGEST_LIFE, AccessToken
+from .service_account import SCOPE
+
+TIMEOUT: Final = 20.0
+"""Seconds for everything that a refresh does: impersonation asks twice, workload identity three times."""
+CALL_TIMEOUT: Final = 10.0
+"""Seconds that one call may leave a socket silent."""
+
+
+def is_google(auth: object) -> bool:
+    """Whether `auth` is a credentials object of google-auth, which then is imported already."""
+    module = sys.modules.get("google.auth.credentials")
+    return module is not None and isinstance(auth, module.Credentials)
+
+
+class GoogleCredentials:
+    """Issues the tokens of a `google.auth.credentials.Credentials`.
+
+    `scopes` are added where the credentials have none yet. `ca_file`: PEM file of the only authorities to trust, None
+    for those that `requests` trusts. `timeout`: seconds for one refresh. `project_id`, `quota_project`: what the
+    credentials know, or None.
+
+    Raises `ConfigurationError` when google-auth or `requests` is not installed.
+    """
+
+    def __init__(
+        self,
+        credentials: Any,
+        *,
+        scopes: Sequence[str] = (SCOPE,),
+        ca_file: str | Path | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        try:
+            from google.auth import credentials as google_credentials
+            from google.auth import exceptions
+            from google.auth.transport import requests as transport
+        except ImportError as error:
+            raise ConfigurationError(
+                f"credentials of google-auth need the extra pushcore[google-auth] ({error.name} is not installed)"
+            ) from None
+        self._exceptions: Any = exceptions
+        self._new_request: Callable[[], Any] = transport.Request
+        with_scopes: Any = google_credentials.with_scopes_if_required
+        self._credentials: Any = with_scopes(credentials, list(scopes))
+        self._ca_file = ca_file
+        self._timeout = timeout
+        self._issued: str | None = None
+        self._thread: threading.Thread | None = None
+        self._busy = False  # a refresh has not come back
+        self.project_id = _text(getattr(credentials, "project_id", None))
+        self.quota_project = _text(getattr(credentials, "quota_project_id", None))
+
+    async def issue(self) -> AccessToken:
+        """The token that the credentials have, unless it was issued before; then they are refreshed.
+
+        Raises:
+            AccessTokenError: there is none; `permanent` when asking again cannot help.
+        """
+        credentials = self._credentials
+        if credentials.token is None or credentials.token == self._issued or not credentials.valid:
+            await self._refresh()
+        self._issued = credentials.token
+        return AccessToken(credentials.token, _seconds_left(credentials.expiry))
+
+    async def _refresh(self) -> None:
+        """Refresh in a thread; whoever waits is free when the time is over, even if the thread is not."""
+        if self._busy:
+            raise AccessTokenError("google-auth has not come back from the last refresh")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        def work() -> None:
+            error: BaseException | None = None
+            request = self._new_request()
+            try:
+                self._credentials.refresh(self._bounded(request))
+            except BaseException as failure:
+                error = self._named(failure)
+            finally:
+                request.session.close()
+                self._busy = False
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, error)
+
+        # Not in the loop's executor, whose threads the interpreter would wait for at its end.
+        self._busy = True
+        self._thread = threading.Thread(target=work, name="pushcore google-auth", daemon=True)
+        self._thread.start()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await done
+        except TimeoutError:
+            raise AccessTokenError(
+                f"google-auth did not refresh its token within {self._timeout:g} s"
+            ) from None
+
+    def _bounded(self, request: Any) -> Any:
+        """google-auth's request, within what is left of the time."""
+        ends = time.monotonic() + self._timeout
+        exceptions = self._exceptions
+
+        def bounded(
+            url: str,
+            method: str = "GET",
+            body: Any = None,
+            headers: Any = None,
+            timeout: float | None = None,
+            **options: Any,
+        ) -> Any:
+            left = min(ends - time.monotonic(), CALL_TIMEOUT, timeout or CALL_TIMEOUT)
+            if left <= 0:  # google-auth tries some calls again and again
+                raise exceptions.TransportError("the time for a refresh is over")
+            if self._ca_file is not None:  # said to each call, or REQUESTS_CA_BUNDLE would have its way
+                options["verify"] = str(self._ca_file)
+            return request(url, method=method, body=body, headers=headers, timeout=left, **options)
+
+        return bounded
+
+    def _named(self, error: BaseException) -> AccessTokenError:
+        """What google-auth raised, told apart: will asking again help?"""
+        exceptions = self._exceptions
+        causes = (error, error.__cause__, error.__context__, *error.args)
+        passing = getattr(error, "retryable", False) or any(
+            isinstance(each, exceptions.TransportError | exceptions.TimeoutError | OSError) for each in causes
+        )
+        reason = _reason(error)
+        # Only the first: what follows may be an answer of the issuer, with whatever stands in it.
+        text = str(error.args[0] if error.args else error)[:200]
+        said = "".join(each if each.isprintable() else " " for each in text).strip()
+        return AccessTokenError(
+            f"google-auth: {type(error).__name__}: {said}", permanent=not passing, reason=reason
+        )
+
+    def __repr__(self) -> str:
+        return f"<GoogleCredentials {type(self._credentials).__name__}>"
+
+
+def _seconds_left(expiry: datetime.datetime | None) -> float:
+    if expiry is None:  # google-auth's way to say that it never ends
+        return LONGEST_LIFE
+    # Naive and in UTC, by google-auth's convention.
+    return expiry.replace(tzinfo=expiry.tzinfo or datetime.UTC).timestamp() - time.time()
+
+
+def _reason(error: BaseException) -> str | None:
+    """OAuth's word, where google-auth passes on the endpoint's JSON as its second argument."""
+    answer = error.args[1] if len(error.args) > 1 else None
+    return _text(answer.get("error")) if isinstance(answer, dict) else None
+
+
+def _text(value: object) -> str | None:
+    return value[:100] if isinstance(value, str) and value else None

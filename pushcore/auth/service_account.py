@@ -1,0 +1,268 @@
+"""Google's service accounts: the key file, the assertion that it signs, and the access token that comes for it.
+
+The exchange is that of RFC 7523 ("Using OAuth 2.0 for Server to Server Applications"). This module makes the request's
+body and reads the answer; who sends it is the caller's affair (`Post`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ..errors import AccessTokenError, ConfigurationError, TransportError
+from .access_token import AccessToken
+from .jws import compact, rs256
+
+SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
+"""All that sending and topics need ("projects.messages.send", Authorization scopes)."""
+LIFE: Final = 3600
+"""Seconds that an assertion is good for: the most that Google accepts."""
+GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+MAX_ANSWER: Final = 65_536
+"""Bytes of an answer that are read; Google's have about one thousand."""
+
+_SMALLEST_KEY: Final = 2048  # bits, RFC 7518, section 3.3
+_EXPECTED: Final = (
+    'expected the JSON key of a service account, "type": "service_account", from the Google Cloud console'
+)
+# Everything else with a 4xx status stays as it is until somebody mends it.
+_PASSING_STATUS: Final = frozenset({408, 425, 429})
+_PASSING_WORDS: Final = frozenset(
+    {"temporarily_unavailable", "server_error", "slow_down", "internal_failure"}
+)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the token endpoint said. `retry_after`: seconds, if it asked to wait."""
+
+    status: int
+    body: bytes = field(repr=False)  # a token may stand in it
+    retry_after: float | None = None
+
+
+Post = Callable[[bytes], Awaitable[Answer]]
+"""Posts a form to the account's `token_uri`; raises a `TransportError` when there is no answer."""
+
+
+class ServiceAccount:
+    """A service account with one of its keys.
+
+    `client_email`: whose it is. `project_id`: its own project, None when the file does not say. `key_id`: which key.
+    `token_uri`: where tokens are to be had.
+    """
+
+    __slots__ = ("_sign", "client_email", "key_id", "project_id", "token_uri")
+
+    def __init__(
+        self,
+        key: rsa.RSAPrivateKey,
+        *,
+        client_email: str,
+        token_uri: str,
+        key_id: str | None = None,
+        project_id: str | None = None,
+    ) -> None:
+        """Takes an RSA key; `from_file` and `from_info` read one."""
+        self.client_email = client_email
+        self.token_uri = token_uri
+        self.key_id = key_id
+        self.project_id = project_id
+        self._sign = rs256(key)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> ServiceAccount:
+        """The account in a JSON key file.
+
+        Raises:
+            ConfigurationError: the file cannot be read, is of another kind, lacks a field, or its key is of no use.
+        """
+        name = os.fspath(path)
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"{name} cannot be read ({error.strerror}); {_EXPECTED}") from None
+        if not content.strip():
+            raise ConfigurationError(f"{name} is empty; {_EXPECTED}")
+        try:
+            info = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            raise ConfigurationError(f"{name} is not JSON; {_EXPECTED}") from None
+        return cls.from_info(info, name=name)
+
+    @classmethod
+    def from_info(cls, info: Mapping[str, Any], *, name: str = "the service account") -> ServiceAccount:
+        """The account in the content of a key file; `name` stands for it in errors.
+
+        Raises:
+            ConfigurationError: as for `from_file`.
+        """
+
+        def wrong(what: str) -> ConfigurationError:
+            return ConfigurationError(f"{name} {what}; {_EXPECTED}")
+
+        if not isinstance(info, Mapping):
+            raise wrong(f"is not a JSON object but {type(info).__name__}")
+        if info.get("type") != "service_account":
+            raise wrong(_kind_of(info))
+        for key in ("client_email", "private_key", "token_uri"):
+            if key not in info:
+                raise wrong(f'has no "{key}"')
+        for key in ("client_email", "private_key", "token_uri", "private_key_id", "project_id"):
+            value = info.get(key)
+            if value is None and key in ("private_key_id", "project_id"):
+                continue
+            # The value itself is not shown: it may be the key, in the wrong place.
+            if not isinstance(value, str) or not value.strip():
+                raise wrong(f'has a "{key}" that is empty or no text')
+            if key != "private_key" and _CONTROL.search(value):
+                raise wrong(f'has a "{key}" with control characters in it')
+        uri = info["token_uri"]
+        if not _is_https(uri):
+            raise wrong(f'has a "token_uri" that must be an https address, not {uri[:80]!r}')
+        return cls(
+            _load_key(info["private_key"], wrong),
+            client_email=info["client_email"],
+            token_uri=uri,
+            key_id=info.get("private_key_id"),
+            project_id=info.get("project_id"),
+        )
+
+    def assertion(self, now: float, scope: str = SCOPE) -> bytes:
+        """The JWT that says who asks, signed at `now` (UNIX seconds) and good for an hour."""
+        header = {"alg": "RS256", "typ": "JWT"}
+        if self.key_id is not None:
+            header["kid"] = self.key_id
+        iat = math.floor(now)
+        claims = {
+            "iss": self.client_email,
+            "scope": scope,
+            "aud": self.token_uri,
+            "iat": iat,
+            "exp": iat + LIFE,
+        }
+        return compact(header, claims, self._sign)
+
+    def form(self, now: float, scope: str = SCOPE) -> bytes:
+        """The body of the request for a token: "application/x-www-form-urlencoded"."""
+        return urlencode({"grant_type": GRANT, "assertion": self.assertion(now, scope)}).encode()
+
+    async def issue(self, post: Post, now: float, scope: str = SCOPE) -> AccessToken:
+        """Ask for a token.
+
+        Raises:
+            AccessTokenError: there is none; `permanent` when asking again cannot help.
+        """
+        try:
+            answer = await post(self.form(now, scope))
+        except TransportError as error:
+            raise AccessTokenError(f"the token endpoint cannot be asked: {error}") from error
+        return read_token(answer)
+
+    def __repr__(self) -> str:
+        return f"<ServiceAccount {self.client_email}>"
+
+
+def read_token(answer: Answer) -> AccessToken:
+    """The token in an answer of the endpoint.
+
+    Raises:
+        AccessTokenError: it is a refusal, or cannot be read.
+    """
+    found: Any = None
+    if len(answer.body) <= MAX_ANSWER:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            found = orjson.loads(answer.body)
+    found = found if isinstance(found, dict) else {}
+    status = answer.status
+    if 200 <= status < 300:
+        return AccessToken(found.get("access_token"), found.get("expires_in"))
+    # RFC 6749, section 5.2; some of Google's own errors are objects with `status` and `message`.
+    error = found.get("error")
+    if isinstance(error, dict):
+        reason, text = _words(error.get("status"), 60), _words(error.get("message"), 200)
+    else:
+        reason, text = _words(error, 60), _words(found.get("error_description"), 200)
+    permanent = 400 <= status < 500 and status not in _PASSING_STATUS and reason not in _PASSING_WORDS
+    said = ": ".join(each for each in (reason, text) if each) or "no reason given"
+    raise AccessTokenError(
+        f"the token endpoint answered {status}, {said}",
+        permanent=permanent,
+        reason=reason,
+        retry_after=answer.retry_after,
+    )
+
+
+def _words(value: object, limit: int) -> str | None:
+    """The endpoint's own words, fit for a log."""
+    if not isinstance(value, str):
+        return None
+    return "".join(each if each.isprintable() else " " for each in value[:limit]).strip() or None
+
+
+def _kind_of(info: Mapping[str, Any]) -> str:
+    kind = info.get("type")
+    if kind in (
+        "authorized_user",
+        "external_account",
+        "impersonated_service_account",
+        "gdch_service_account",
+    ):
+        return f'holds credentials of the type "{kind}", which google-auth reads: pass its credentials object instead'
+    if isinstance(kind, str):
+        return f"is of the type {_CONTROL.sub(' ', kind)[:40]!r}"
+    if "project_info" in info:
+        return "is the app's google-services.json"
+    if "installed" in info or "web" in info:
+        return "is the secret of an OAuth client"
+    return 'has no "type"'
+
+
+def _is_https(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        return (
+            parts.scheme == "https"
+            and bool(parts.hostname)
+            and parts.port != 0
+            and parts.username is None
+            and not parts.fragment
+            and uri.isascii()
+            and " " not in uri
+        )
+    except ValueError:
+        return False
+
+
+def _load_key(pem: str, wrong: Callable[[str], ConfigurationError]) -> rsa.RSAPrivateKey:
+    if "PRIVATE KEY-----" not in pem:
+        raise wrong('has a "private_key" that is not PEM')
+    if "ENCRYPTED" in pem:
+        raise wrong('has a "private_key" that is encrypted')
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # OpenSSL's own words say nothing that a user could act on; often it is the "\\n" that a shell has doubled.
+        raise wrong('has a "private_key" that is damaged') from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise wrong(f'has a "private_key" that is not RSA but {_algorithm(key)}')
+    if key.key_size < _SMALLEST_KEY:
+        raise wrong(f'has a "private_key" of {key.key_size} bits, {_SMALLEST_KEY} are the least for RS256')
+    return key
+
+
+def _algorithm(key: object) -> str:
+    return type(key).__name__.removesuffix("PrivateKey").lstrip("_")

@@ -1,0 +1,41 @@
+"""One request at a time, for what is no push: tokens, lists, a device's topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ..http2.exchange import NO_FIELDS, Exchange
+from ..http2.headers import Template, path_literal
+from ..http2.pool import Pool
+
+
+async def ask(
+    pool: Pool,
+    template: Template,
+    path: bytes,
+    body: bytes,
+    patience: float,
+    again: Callable[[Exchange], bool] | None = None,
+) -> Exchange:
+    """The finished exchange: an answer, or an `error` in the place of one. It ends within `patience` seconds.
+
+    `again(exchange)` looks at an answer first; true means that it has sent the exchange once more.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def settle(exchange: Exchange) -> None:
+        if exchange.error is None and again is not None and again(exchange):
+            return
+        if not future.done():
+            future.set_result(None)
+
+    exchange = Exchange(template, path_literal(path), body, NO_FIELDS, settle, None, loop.time() + patience)
+    pool.submit(exchange)
+    try:
+        await future
+    except asyncio.CancelledError:
+        pool.cancel(exchange)
+        raise
+    return exchange

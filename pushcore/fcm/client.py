@@ -1,0 +1,289 @@
+"""`FcmClient`: sends messages to FCM and says what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..auth.access_token import AccessToken, AccessTokens
+from ..auth.google_credentials import GoogleCredentials, is_google
+from ..auth.service_account import ServiceAccount
+from ..errors import (
+    AccessTokenError,
+    ClosedError,
+    ConfigurationError,
+    GoAway,
+    HeaderListTooLarge,
+    ResponseTimeout,
+    TransportError,
+)
+from ..http2.exchange import Exchange, header_of
+from ..http2.origin import Origin, read_origin, split_uri
+from ..http2.pool import Pool
+from ..http2.protocol import Link
+from ..http2.proxy import Proxy
+from ..http2.tls import client_context
+from ..models.fcm import Message
+from ..results import ACCEPTED, Result, Verdict
+from ..sender import Sender
+from .errors import FcmFailure, message_name, read_error
+from .request import FcmRequests
+from .token_endpoint import TokenEndpoint
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+log = logging.getLogger("pushcore.fcm")
+
+HOST: Final = "fcm.googleapis.com"
+STREAMS: Final = 100
+"""SETTINGS_MAX_CONCURRENT_STREAMS of Google's servers."""
+
+
+class FcmClient(Sender[Message]):
+    """A sender to one project of FCM with one account, over a few HTTP/2 connections.
+
+    `auth`: a `ServiceAccount`, or any credentials object of google-auth (with the extra `pushcore[google-auth]`).
+    `project_id`: where the account's own is not meant, or is not known. `url`, such as "https://127.0.0.1:8443", takes
+    the place of Google's address; `ca_file`: PEM file of the only authorities to trust, also for tokens, None for the
+    system's. `max_connections`: how many to open at most; Google allows 100 requests at a time on each. `timeout`:
+    seconds from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one
+    on python-hyper/h2. `proxy`: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY
+    whatever is given here. `now`: the wall clock, UNIX seconds.
+
+    The access token is asked for when the client is opened and whenever it nears its end, once for all pushes; until
+    the first has come they wait, without a stream, and no longer than their timeout. When Google refuses the account,
+    they end as MISCONFIGURED at once.
+
+    Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
+    """
+
+    handles = Message
+    """The pushes that the engine hands to this client."""
+    streams = STREAMS
+    """Requests at a time on a connection, as Google allows."""
+    quota = True
+    """Google limits the rate of a whole project ("Best practices when sending FCM messages at scale")."""
+    provider = "fcm"
+    idle_ping = None
+    """Google answers PINGs on an idle connection with GOAWAY "too_many_pings"."""
+    streams = 100
+    """Requests at a time on a connection, as Google allows."""
+    quota = True
+    """Google limits the rate of a whole project ("Best practices when sending FCM messages at scale")."""
+    provider = "fcm"
+    idle_ping = None
+    """Google answers PINGs on an idle connection with GOAWAY "too_many_pings"."""
+
+    def __init__(
+        self,
+        auth: ServiceAccount | Credentials,
+        *,
+        project_id: str | None = None,
+        url: str | None = None,
+        ca_file: str | Path | None = None,
+        max_connections: int = 10,
+        timeout: float = 10.0,
+        http2: str = "fast",
+        proxy: Proxy | str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._account: ServiceAccount | GoogleCredentials
+        quota_project = None
+        if isinstance(auth, ServiceAccount):
+            self._account = auth
+        elif is_google(auth):
+            self._account = GoogleCredentials(auth, ca_file=ca_file)
+            quota_project = self._account.quota_project
+        else:
+            raise ConfigurationError("auth is a ServiceAccount or a credentials object of google-auth")
+        project_id = project_id or self._account.project_id
+        if project_id is None:
+            raise ConfigurationError("project_id must be given: these credentials do not say which project")
+        super().__init__(
+            Origin(HOST) if url is None else read_origin(url),
+            client_context(ca_file=ca_file),
+            max_connections=max_connections,
+            timeout=timeout,
+            http2=http2,
+            proxy=proxy,
+            now=now,
+        )
+        if isinstance(self._account, ServiceAccount):
+            self._proxy_for(split_uri(self._account.token_uri)[0])
+        self.requests = FcmRequests(self.origin.authority, project_id, quota_project)
+        self._pools: dict[Origin, Pool] = {}
+        self._tokens: AccessTokens
+        self._endpoint: TokenEndpoint | None = None
+        self._failing: asyncio.Handle | None = None
+
+    # --- opening and closing --------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Ask for an access token; the first connection to FCM is made when there is something to send."""
+        await super().open()
+        account = self._account
+        if isinstance(account, ServiceAccount):
+            self._endpoint = TokenEndpoint(
+                account.token_uri,
+                self._context,
+                engine=self._engine,
+                now=self._now,
+                proxy=self._proxy_for(split_uri(account.token_uri)[0]),
+            )
+        self._tokens = AccessTokens(self._issue, self._on_token, now=self._now, clock=self._loop.time)
+        self._tokens.current()
+
+    def pool_to(self, origin: Origin) -> Pool:
+        """The connections to one of Google's servers, authorized with this client's token and closed with it.
+
+        Raises `ClosedError` when the client is not open.
+        """
+        if self._pool is None:
+            raise ClosedError("the client is not open: use it in `async with`")
+        return self._pools.get(origin) or self._connect_to(origin)
+
+    def _connect_to(self, origin: Origin) -> Pool:
+        pool = self._pools[origin] = super()._connect_to(origin)
+        return pool
+
+    async def close(self) -> None:
+        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
+        if self._pool is None:
+            return
+        pools, self._pools, self._pool = list(self._pools.values()), {}, None
+        endpoint, self._endpoint = self._endpoint, None
+        if self._failing is not None:
+            self._failing.cancel()
+            self._failing = None
+        async with contextlib.AsyncExitStack() as stack:  # each is closed even if we are cancelled meanwhile
+            for pool in pools:
+                stack.push_async_callback(pool.close)
+            if endpoint is not None:
+                stack.push_async_callback(endpoint.close)
+            await self._tokens.close()
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    def result(self, exchange: Exchange, push: Any) -> Result | None:
+        """What became of `push`, whose finished exchange this is; None when it was sent once more."""
+        status = exchange.status
+        if status == 200 and exchange.error is None:
+            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.data, message_name)
+        if exchange.error is not None:
+            return self.unanswered(exchange, push, exchange.error)
+        failure = self.failure(exchange)
+        if failure.refresh_token and self.replay(exchange, self._pool):
+            return None
+        return Result(
+            push,
+            failure.verdict,
+            status,
+            exchange.attempts,
+            reason=failure.reason,
+            retry_after=failure.retry_after,
+            detail=failure.detail,
+        )
+
+    def failure(self, exchange: Exchange) -> FcmFailure:
+        """What an answer that is no success says. Its headers are decoded only where one of them matters."""
+        status = exchange.status
+        wait = None
+        if status == 429 or status >= 500:
+            wait = header_of(exchange.block, b"retry-after")
+        return read_error(status, exchange.data, wait, self._now())
+
+    def unanswered(self, exchange: Exchange, push: Any, error: TransportError) -> Result:
+        """The result of an exchange that ended without a complete answer."""
+        if isinstance(error, ResponseTimeout) and error.unprocessed and self._tokens.missing:
+            error = self._why_no_token()
+        reason = error.reason if isinstance(error, GoAway | AccessTokenError) else None
+        if isinstance(error, HeaderListTooLarge):
+            verdict = Verdict.INVALID
+        elif isinstance(error, AccessTokenError) and error.permanent:
+            verdict = Verdict.MISCONFIGURED
+        else:
+            verdict = Verdict.UNSENT if error.unprocessed else Verdict.UNKNOWN
+        return Result(push, verdict, exchange.status or None, exchange.attempts, reason=reason, detail=error)
+
+    # --- access tokens --------------------------------------------------------------------------------------------
+
+    async def _issue(self) -> AccessToken:
+        account, endpoint = self._account, self._endpoint
+        if isinstance(account, GoogleCredentials):
+            return await account.issue()
+        if endpoint is None:
+            raise AccessTokenError("the client was closed")
+        return await account.issue(endpoint.post, self._now())
+
+    def _authorize(self, link: Link) -> bool:
+        """Give a connection the token of now, before requests are handed to it; False while there is none."""
+        value = self._tokens.current()
+        if value is None:
+            if self._failing is None and self._tokens.hopeless:
+                self._failing = self._loop.call_soon(self._fail_waiting)
+            return False
+        link.connection.authorize(value)
+        return True
+
+    def _on_token(self) -> None:
+        """A token has come, or none will."""
+        value = self._tokens.current()
+        if value is None:
+            if self._tokens.hopeless:
+                self._fail_waiting()
+            return  # else the pool asks again, a few times a second, as long as something waits
+        log.info("there is a new access token")
+        if self._pool is not None:
+            self._pool.events.token_rotated("fcm")
+        for pool in self._pools.values():
+            for link in pool.links:
+                connection = link.connection
+                if connection.authorization != value:
+                    connection.authorize(value)
+                    # If the old token is refused, that says nothing about the new one: see `replay`.
+                    for exchange in connection.streams.values():
+                        if not hasattr(exchange, "replayed"):
+                            exchange.replayed = False
+            pool.pump()
+
+    def _fail_waiting(self) -> None:
+        """What waits for a token will not get one."""
+        self._failing = None
+        if self._tokens.hopeless:
+            for pool in list(self._pools.values()):
+                pool.fail_waiting(self._why_no_token())
+
+    def _why_no_token(self) -> AccessTokenError:
+        error = self._tokens.error
+        if error is not None:
+            return error
+        last = self._endpoint.pool.last_error if self._endpoint is not None else None
+        return AccessTokenError(f"no access token has come in time{f': {last}' if last else ''}")
+
+    def sent_again(self, exchange: Exchange, pool: Pool) -> bool:
+        """Whether this answer blamed the access token, and the exchange was sent once more with another."""
+        if exchange.error is not None or exchange.status != 401:
+            return False
+        return self.failure(exchange).refresh_token and self.replay(exchange, pool)
+
+    def replay(self, exchange: Exchange, pool: Pool | None) -> bool:
+        """After a 401 that blames the access token: send the exchange once more, with another. False if it cannot help.
+
+        `replayed` is unset while an exchange was sent with its connection's newest token, False when that has changed
+        since, True when it was sent once more already.
+        """
+        replayed = getattr(exchange, "replayed", None)
+        if pool is None or replayed or pool not in self._pools.values():
+            return False  # closing: the answer stands
+        if replayed is None and not self._tokens.refuse():
+            return False
+        exchange.replayed = True
+        exchange.restart()
+        pool.waiting.appendleft(exchange)  # the pool looks at it when this batch of answers is through
+        return True

@@ -1,0 +1,262 @@
+"""`LegacyFcmClient`: sends through the legacy API, `/fcm/send`, which Google has shut down and others still speak."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
+from ..http2.exchange import Exchange, header_of
+from ..http2.origin import read_origin
+from ..http2.protocol import Link
+from ..http2.proxy import Proxy
+from ..http2.tls import client_context
+from ..models.fcm import MAX_REGISTRATION_IDS, LegacyMessage
+from ..models.fcm_check import check_legacy_token
+from ..models.fcm_values import Refused
+from ..results import ACCEPTED, Result, Verdict
+from ..sender import Sender
+from .legacy_errors import LegacyOutcome, read_legacy
+from .request import LegacyRequests
+
+_KEY: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
+
+
+class LegacyResult(Result):
+    """What became of a legacy message, or of one device that it was addressed to.
+
+    Beyond `Result`: `canonical`, the token that replaces the one it was sent to; `failed`, of a device group, the
+    tokens that did not get it; `devices`, of a message with `registration_ids`, one result for each of them in their
+    order, whose `push` is the message to that device alone.
+    """
+
+    __slots__ = ("canonical", "devices", "failed")
+
+    def __init__(
+        self,
+        push: Any,
+        verdict: Verdict,
+        *,
+        status: int | None = None,
+        attempts: int = 0,
+        id: str | None = None,
+        reason: str | None = None,
+        retry_after: float | None = None,
+        detail: str | TransportError | None = None,
+        canonical: str | None = None,
+        failed: tuple[str, ...] = (),
+        devices: tuple[LegacyResult, ...] = (),
+    ) -> None:
+        super().__init__(
+            push,
+            verdict,
+            status,
+            attempts,
+            id,
+            reason=reason,
+            retry_after=retry_after,
+            detail=detail,
+        )
+        self.canonical = canonical
+        self.failed = failed
+        self.devices = devices
+
+
+class LegacyFcmClient(Sender[LegacyMessage]):
+    """A sender through FCM's legacy API. Google shut it down in 2024: it lives on in gateways and private servers.
+
+    `server_key`: what stands behind "key=" in the `authorization` header. `url`: the server, "https://host:port"; there
+    is no default, for Google's own no longer answers. The other arguments are those of `FcmClient`.
+
+    What was sent comes back as a `LegacyResult`. One to several `registration_ids` is summed up: ACCEPTED when at least
+    one device was accepted, never UNREGISTERED; look at its `devices`.
+
+    Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
+    """
+
+    handles = LegacyMessage
+    """The pushes that the engine hands to this client."""
+    streams = 100
+    """Requests at a time on a connection, as Google allowed."""
+    streams = 100
+    """Requests at a time on a connection, as Google allows."""
+    quota = False
+    """Gateways and private servers have no rate in common."""
+    provider = "fcm"
+    idle_ping = None
+
+    def __init__(
+        self,
+        server_key: str,
+        *,
+        url: str,
+        ca_file: str | Path | None = None,
+        max_connections: int = 10,
+        timeout: float = 10.0,
+        http2: str = "fast",
+        proxy: Proxy | str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if not isinstance(server_key, str) or not _KEY.fullmatch(server_key):
+            # The key itself is a secret, and so is what was mistaken for it.
+            raise ConfigurationError('server_key is the text behind "key=", without white space')
+        super().__init__(
+            read_origin(url),
+            client_context(ca_file=ca_file),
+            max_connections=max_connections,
+            timeout=timeout,
+            http2=http2,
+            proxy=proxy,
+            now=now,
+        )
+        self._authorization = b"key=" + server_key.removeprefix("key=").encode()
+        self.requests = LegacyRequests(self.origin.authority)
+
+    def _authorize(self, link: Link) -> None:
+        link.connection.authorize(self._authorization)
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    async def send_multicast(self, push: LegacyMessage) -> list[LegacyResult]:
+        """Send one message to all its `registration_ids`, however many, in requests of 1000; a result for each id.
+
+        The results are in the order of the ids. An id that cannot be one is INVALID by itself and hinders no other.
+
+        Raises:
+            ClosedError: the client is not open.
+            ValueError: the message has no `registration_ids`.
+        """
+        ids = list(push.registration_ids or ())
+        if not ids:
+            raise ValueError("the message has no registration_ids")
+        found: dict[int, LegacyResult] = {}
+        good: list[int] = []
+        for index, each in enumerate(ids):
+            try:
+                check_legacy_token(each, f"registration_ids[{index}]")
+                good.append(index)
+            except Refused as error:
+                found[index] = LegacyResult(
+                    _to(push, each), Verdict.INVALID, reason="InvalidRegistration", detail=error.detail
+                )
+        parts = [
+            good[start : start + MAX_REGISTRATION_IDS] for start in range(0, len(good), MAX_REGISTRATION_IDS)
+        ]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.send(_to_all(push, [ids[i] for i in part]))) for part in parts]
+        for part, task in zip(parts, tasks, strict=True):
+            result = task.result()
+            devices = result.devices if isinstance(result, LegacyResult) else ()
+            for place, index in enumerate(part):
+                found[index] = devices[place] if devices else _like(result, _to(push, ids[index]))
+        return [found[index] for index in range(len(ids))]
+
+    def result(self, exchange: Exchange, push: Any) -> LegacyResult:
+        """What became of `push`, whose finished exchange this is."""
+        ids = push.registration_ids
+        if exchange.error is not None:
+            return _unanswered(exchange, push, exchange.error)
+        status, body = exchange.status, exchange.data
+        # Headers are decoded where they can matter: each of a thousand devices may be told to wait.
+        wait = header_of(exchange.block, b"retry-after") if status != 200 or b'"error"' in body else None
+        outcomes = read_legacy(status, body, wait, self._now(), None if ids is None else len(ids))
+        if ids is None:
+            return _result(push, outcomes[0], exchange)
+        devices = tuple(
+            _result(_to(push, token), outcome, exchange) for token, outcome in zip(ids, outcomes, strict=True)
+        )
+        return _summed_up(push, devices, exchange)
+
+
+def _result(push: Any, outcome: LegacyOutcome, exchange: Exchange) -> LegacyResult:
+    return LegacyResult(
+        push,
+        outcome.verdict,
+        status=exchange.status,
+        attempts=exchange.attempts,
+        id=outcome.id,
+        reason=outcome.reason,
+        retry_after=outcome.retry_after,
+        detail=outcome.detail,
+        canonical=outcome.canonical,
+        failed=outcome.failed,
+    )
+
+
+def _summed_up(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange) -> LegacyResult:
+    """One result for a message to several devices."""
+    counts = Counter(each.verdict for each in devices)
+    accepted = counts[ACCEPTED]
+    first = next((each for each in devices if each.verdict is not ACCEPTED), devices[0])
+    verdict = ACCEPTED if accepted else counts.most_common(1)[0][0]
+    detail = None
+    if len(devices) > 1:
+        if verdict is Verdict.UNREGISTERED:
+            verdict = Verdict.INVALID  # the message has no one token that could be dropped
+        if accepted < len(devices):
+            detail = f"{len(devices) - accepted} of {len(devices)} devices did not get it"
+    one = len(counts) == 1  # all have the same to say
+    return LegacyResult(
+        push,
+        verdict,
+        status=exchange.status,
+        attempts=exchange.attempts,
+        id=devices[0].id if len(devices) == 1 else None,
+        reason=first.reason if one else None,
+        retry_after=max((each.retry_after for each in devices if each.retry_after is not None), default=None),
+        detail=detail or first.detail,
+        canonical=devices[0].canonical if len(devices) == 1 else None,
+        devices=devices,
+    )
+
+
+def _unanswered(exchange: Exchange, push: Any, error: TransportError) -> LegacyResult:
+    """The result of an exchange that ended without a complete answer."""
+    if isinstance(error, HeaderListTooLarge):
+        verdict = Verdict.INVALID
+    else:
+        verdict = Verdict.UNSENT if error.unprocessed else Verdict.UNKNOWN
+    result = LegacyResult(
+        push,
+        verdict,
+        status=exchange.status or None,
+        attempts=exchange.attempts,
+        reason=error.reason if isinstance(error, GoAway) else None,
+        detail=error,
+    )
+    if push.registration_ids is not None:
+        result.devices = tuple(_like(result, _to(push, token)) for token in push.registration_ids)
+    return result
+
+
+def _like(result: Result, push: Any) -> LegacyResult:
+    """The same for one of the devices."""
+    return LegacyResult(
+        push,
+        result.verdict,
+        status=result.status,
+        attempts=result.attempts,
+        reason=result.reason,
+        retry_after=result.retry_after,
+        detail=result.detail,
+    )
+
+
+def _to(push: LegacyMessage, token: str) -> LegacyMessage:
+    """The same message to one device."""
+    one = _to_all(push, None)
+    one.to = token
+    return one
+
+
+def _to_all(push: LegacyMessage, tokens: Sequence[str] | None) -> LegacyMessage:
+    other = object.__new__(LegacyMessage)
+    for name in LegacyMessage.__slots__:
+        setattr(other, name, getattr(push, name))
+    other.registration_ids = tokens
+    return other

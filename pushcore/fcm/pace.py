@@ -1,0 +1,33 @@
+"""How fast requests may leave: at most so many a second, without a rush at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+BURST: Final = 0.05
+"""Seconds' worth of changes that may leave at once: timers are no finer than some milliseconds."""
+
+
+class Pace:
+    """At most `rate` changes a second, by a clock in seconds that never steps back. `rate` must be above 0."""
+
+    __slots__ = ("_clock", "_interval", "_next")
+
+    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._interval = 1.0 / rate
+        self._next = clock()
+
+    def wait(self, changes: int = 1) -> float:
+        """Seconds until a request with so many changes may leave; 0 when it may leave now, and then it counts."""
+        now = self._clock()
+        if self._next > now:
+            return self._next - now
+        # What was not used lately may be caught up with, but for no more than a moment.
+        self._next = max(self._next, now - BURST) + changes * self._interval
+        return 0.0
+
+    def pause(self, seconds: float) -> None:
+        """The server asks to be left alone for so long."""
+        self._next = max(self._next, self._clock() + seconds)

@@ -1,0 +1,76 @@
+"""Asks a `token_uri` for access tokens, over a connection of its own."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from ..auth.service_account import Answer
+from ..http2.exchange import header_of
+from ..http2.headers import Template
+from ..http2.origin import split_uri
+from ..http2.pool import Pool
+from ..http2.proxy import Proxy
+from ..http2.streams import Limits
+from .ask import ask
+from .errors import read_retry_after
+
+TIMEOUT: Final = 10.0
+"""Seconds that a request for a token may take."""
+
+
+class TokenEndpoint:
+    """One token endpoint. `now`: the wall clock, which a Retry-After with a date is read by.
+
+    Make it on the event loop that it is used on, and close it there.
+    """
+
+    def __init__(
+        self,
+        token_uri: str,
+        context: ssl.SSLContext,
+        *,
+        engine: str,
+        now: Callable[[], float],
+        proxy: Proxy | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        origin, self._path = split_uri(token_uri)
+        self._template = Template(
+            [
+                (b":method", b"POST"),
+                (b":scheme", b"https"),
+                (b":authority", origin.authority.encode("ascii")),
+                (b"content-type", b"application/x-www-form-urlencoded"),
+            ]
+        )
+        self._timeout = timeout
+        self._now = now
+        self.pool = Pool(
+            host=origin.host,
+            port=origin.port,
+            context=context,
+            limits=Limits(timeout=timeout, idle_ping=None),
+            max_connections=1,
+            engine=engine,
+            proxy=proxy,
+            name="oauth",
+        )
+
+    async def post(self, form: bytes) -> Answer:
+        """Post a form and wait for the answer.
+
+        Raises:
+            TransportError: there is none.
+        """
+        exchange = await ask(self.pool, self._template, self._path, form, self._timeout)
+        if exchange.error is not None:
+            raise exchange.error
+        wait = header_of(exchange.block, b"retry-after") if exchange.status != 200 else None
+        seconds = read_retry_after(wait, self._now()) if wait is not None else None
+        return Answer(exchange.status, exchange.data, seconds)
+
+    async def close(self) -> None:
+        """Hang up. Whoever waits for an answer has to be cancelled before."""
+        await self.pool.close()

@@ -1,0 +1,370 @@
+"""Topics: which app instances get what is sent to a topic.
+
+Google's API for it takes one registration at a time, `projects.registrations.topicSubscriptions`, and 3 000 changes a
+second for a project ("Topic messaging"). What it has replaced takes a thousand in a batch and goes off on 2027-09-29;
+see `instance_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from ..errors import ConfigurationError
+from ..http2.exchange import NO_FIELDS, Exchange
+from ..http2.headers import LONGEST_PATH, Template, path_literal
+from ..http2.origin import Origin, read_origin
+from ..models.fcm_check import check_token, check_topic
+from ..models.fcm_values import Refused
+from ..results import ACCEPTED, Result, Verdict
+from .ask import ask
+from .client import FcmClient
+from .errors import FcmFailure, json_object, word
+from .fan_out import FanOut
+from .instance_id import IID_URL, MAX_BATCH, Batches, InstanceInfo, read_batch, read_info, whole_reason
+from .pace import Pace
+
+RATE: Final = 3000.0
+"""Changes a second that Google allows a project."""
+CONCURRENCY: Final = 500
+"""Requests at a time: what 3 000 a second need when an answer takes 160 ms. Google's own SDKs stop at 100."""
+PAGE: Final = 50
+"""Topics in one page of a list: with names of 900 characters, each there twice, it must be below `MAX_LIST`."""
+MAX_PAGES: Final = 100
+"""Pages of one registration's list: it has 2 000 topics at most."""
+MAX_LIST: Final = 131_072  # bytes of one page, what the transport accepts
+MAX_BATCHES: Final = 10
+"""Requests of a thousand registrations at a time."""
+PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds that an exceeded quota stops all changes for: when Google does not say how long, and at most."""
+
+_TOO_LONG: Final = (
+    f"registration and topic are together too long for a request, whose path has {LONGEST_PATH} bytes"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicChange:
+    """One change: `token`, a registration token or installation id, is subscribed to `topic` or unsubscribed."""
+
+    token: str
+    topic: str
+    subscribe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A topic of an app instance. `since`: when it was subscribed to, in RFC 3339, None if Google does not say."""
+
+    topic: str
+    since: str | None = None
+
+
+class Topics:
+    """Subscribes app instances to topics with the project and the account of a client.
+
+    `client`: it must be open while this is used. `rate`: changes a second, for all that is done with this object.
+    `concurrency`: requests at a time. `instance_id`: use the old API, 1 000 registrations a request, for as long as it
+    is there; `instance_id_url` is its server. `clock`: seconds that never step back, the event loop's if none is given.
+
+    Raises `ConfigurationError` for what cannot work.
+    """
+
+    def __init__(
+        self,
+        client: FcmClient,
+        *,
+        rate: float = RATE,
+        concurrency: int = CONCURRENCY,
+        instance_id: bool = False,
+        instance_id_url: str = IID_URL,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        if not rate > 0 or concurrency < 1:
+            raise ConfigurationError("rate must be above 0 and concurrency at least 1")
+        self._client = client
+        self._rate = rate
+        self._clock = clock
+        self._pace: Pace | None = None
+        self._concurrency = concurrency
+        self._instance_id = instance_id
+        self._iid = read_origin(instance_id_url)
+        requests = client.requests
+        self._prefix = b"/v1/projects/%b/registrations/" % requests.project_id.encode()
+        fields = [
+            (b":scheme", b"https"),
+            (b":authority", client.origin.authority.encode("ascii")),
+            (b"x-goog-api-format-version", b"2"),
+            *requests.more,
+        ]
+        self._post = Template([(b":method", b"POST"), *fields, (b"content-type", b"application/json")])
+        self._delete = Template([(b":method", b"DELETE"), *fields])
+        self._get = Template([(b":method", b"GET"), *fields])
+        self._batches = Batches(self._iid.authority, requests.more)
+
+    def subscribe(
+        self, topic: str, registrations: Iterable[str] | AsyncIterable[str]
+    ) -> AsyncGenerator[Result, None]:
+        """Subscribe all of `registrations` to `topic`; one `Result` for each, in order of completion.
+
+        `result.push` is the `TopicChange`. Who was subscribed already is ACCEPTED, too. The source is read as fast as
+        the rate allows and never further ahead than `concurrency`. An exception of the source is raised when all
+        results of what it gave have been yielded; leaving early gives up what is under way.
+
+        Raises:
+            ValueError: it is no name of a topic.
+        """
+        return self._change(topic, registrations, True)
+
+    def unsubscribe(
+        self, topic: str, registrations: Iterable[str] | AsyncIterable[str]
+    ) -> AsyncGenerator[Result, None]:
+        """The reverse of `subscribe`; who was not subscribed is ACCEPTED, too."""
+        return self._change(topic, registrations, False)
+
+    def _change(
+        self, topic: str, registrations: Iterable[str] | AsyncIterable[str], subscribe: bool
+    ) -> AsyncGenerator[Result, None]:
+        try:
+            check_topic(topic)
+        except Refused as error:
+            raise ValueError(error.detail) from None
+        if self._pace is None:  # one for all runs: the rate is the project's
+            self._pace = Pace(self._rate, self._clock or self._client.loop.time)
+        way = self._in_batches if self._instance_id else self._one_by_one
+        return way(topic, registrations, subscribe, self._pace, self._client.loop.time)
+
+    def _one_by_one(
+        self,
+        topic: str,
+        registrations: Iterable[str] | AsyncIterable[str],
+        subscribe: bool,
+        pace: Pace,
+        clock: Callable[[], float],
+    ) -> AsyncGenerator[Result, None]:
+        client = self._client
+        pool, timeout, prefix = client.pool, client.timeout, self._prefix
+        name = _quoted(topic)
+        if subscribe:
+            template, body, suffix = self._post, b"{}", b"/topicSubscriptions?topic_name=" + name
+        else:
+            template, body, suffix = self._delete, b"", b"/topicSubscriptions/%b?allow_missing=true" % name
+
+        def build(
+            registration: Any, sink: Callable[[Exchange], object]
+        ) -> tuple[Exchange | None, list[Result]]:
+            change = TopicChange(registration, topic, subscribe)
+            problem = _problem(registration)
+            if problem is not None:
+                return None, [_invalid(change, problem)]
+            path = prefix + _quoted(registration) + suffix
+            if len(path) > LONGEST_PATH:
+                return None, [_invalid(change, _TOO_LONG)]
+            return Exchange(
+                template, path_literal(path), body, NO_FIELDS, sink, change, clock() + timeout
+            ), []
+
+        def finish(exchange: Exchange) -> list[Result] | None:
+            if client.sent_again(exchange, pool):
+                return None
+            result = self._outcome(exchange, exchange.context)
+            _slow_down(pace, result)
+            return [result]
+
+        run = FanOut(
+            pool,
+            build,
+            finish,
+            pace=pace,
+            concurrency=self._concurrency,
+            opened=lambda: client.opened and client.pool is pool,
+        )
+        return run.run(_each(registrations))
+
+    def _in_batches(
+        self,
+        topic: str,
+        registrations: Iterable[str] | AsyncIterable[str],
+        subscribe: bool,
+        pace: Pace,
+        clock: Callable[[], float],
+    ) -> AsyncGenerator[Result, None]:
+        client = self._client
+        pool, timeout = client.pool_to(self._iid), client.timeout
+        path = Batches.path(subscribe)
+
+        def build(batch: Any, sink: Callable[[Exchange], object]) -> tuple[Exchange | None, list[Result]]:
+            good: list[TopicChange] = []
+            results: list[Result] = []
+            for registration in batch:
+                change = TopicChange(registration, topic, subscribe)
+                problem = _problem(registration)
+                if problem is None:
+                    good.append(change)
+                else:
+                    results.append(_invalid(change, problem))
+            if not good:
+                return None, results
+            body = Batches.body(topic, [each.token for each in good])
+            return (
+                Exchange(self._batches.post, path, body, NO_FIELDS, sink, good, clock() + timeout),
+                results,
+            )
+
+        def finish(exchange: Exchange) -> list[Result] | None:
+            if client.sent_again(exchange, pool):
+                return None
+            changes: list[TopicChange] = exchange.context
+            if exchange.error is None and exchange.status == 200:
+                outcomes = read_batch(exchange.data, len(changes))
+                if any(outcome.verdict is Verdict.THROTTLED for outcome in outcomes):
+                    pace.pause(PAUSE)
+                return [
+                    _result(change, outcome, exchange)
+                    for change, outcome in zip(changes, outcomes, strict=True)
+                ]
+            results = [self._outcome(exchange, change) for change in changes]
+            reason = whole_reason(exchange.data)
+            for result in results:
+                result.reason = result.reason or reason
+            _slow_down(pace, results[0])
+            return results
+
+        run = FanOut(
+            pool,
+            build,
+            finish,
+            pace=pace,
+            concurrency=min(self._concurrency, MAX_BATCHES),
+            opened=lambda: client.opened and client.pool_to(self._iid) is pool,
+            weigh=len,
+        )
+        return run.run(_batched(registrations))
+
+    async def list(self, registration: str) -> list[Subscription]:
+        """The topics that an app instance is subscribed to.
+
+        Raises:
+            PushRejected: Google did not answer with a list; `result` says why.
+            ClosedError: the client is not open.
+        """
+        path = b"%b%b/topicSubscriptions?page_size=%d" % (self._prefix, _quoted(registration), PAGE)
+        found: list[Subscription] = []
+        page = b""
+        for _ in range(MAX_PAGES):
+            answer = await self._ask(self._client.origin, self._get, path + page, registration)
+            entries = answer.get("topic_subscriptions", answer.get("topicSubscriptions"))
+            for each in entries if isinstance(entries, list) else ():
+                if isinstance(each, dict):
+                    name = word(each.get("topic_name", each.get("topicName")), 900)
+                    if name:
+                        since = word(each.get("create_time", each.get("createTime")), 40)
+                        found.append(Subscription(name, since))
+            following = answer.get("next_page_token", answer.get("nextPageToken"))
+            if not isinstance(following, str) or not following or len(following) > 2000:
+                break
+            page = b"&page_token=" + _quoted(following)
+        return found
+
+    async def info(self, registration: str) -> InstanceInfo:
+        """What the old instance-id API knows about an app instance, its topics among it.
+
+        Raises:
+            PushRejected: it did not answer with that; `result` says why.
+            ClosedError: the client is not open.
+        """
+        path = b"/iid/info/%b?details=true" % _quoted(registration)
+        return read_info(await self._ask(self._iid, self._batches.get, path, registration))
+
+    async def _ask(
+        self, origin: Origin, template: Template, path: bytes, registration: str
+    ) -> dict[str, Any]:
+        client = self._client
+        problem = _problem(registration) or (_TOO_LONG if len(path) > LONGEST_PATH else None)
+        if problem is not None:
+            _invalid(registration, problem).raise_for_verdict()
+        pool = client.pool_to(origin)
+        exchange = await ask(
+            pool, template, path, b"", client.timeout, lambda exchange: client.sent_again(exchange, pool)
+        )
+        result = self._outcome(exchange, registration)
+        found = json_object(exchange.data, MAX_LIST)
+        if found is None and result.ok:
+            result.verdict, result.detail = Verdict.UNKNOWN, "the answer is not JSON of Google"
+        elif not result.ok and result.reason is None:
+            result.reason = whole_reason(exchange.data)
+            if result.status == 404 and result.reason is not None:
+                result.verdict = Verdict.INVALID  # the instance-id API found its page, and no such instance
+        result.raise_for_verdict()
+        return found or {}
+
+    def _outcome(self, exchange: Exchange, push: Any) -> Result:
+        """What became of one change, or of a question."""
+        client, status = self._client, exchange.status
+        if exchange.error is not None:
+            return client.unanswered(exchange, push, exchange.error)
+        if 200 <= status < 300:
+            return Result(push, ACCEPTED, status, exchange.attempts)
+        failure = client.failure(exchange)
+        if status == 409 and failure.reason == "ALREADY_EXISTS":
+            failure = FcmFailure(ACCEPTED, failure.reason)
+        return _result(push, failure, exchange)
+
+
+def _result(push: Any, outcome: FcmFailure, exchange: Exchange) -> Result:
+    return Result(
+        push,
+        outcome.verdict,
+        exchange.status,
+        exchange.attempts,
+        reason=outcome.reason,
+        retry_after=outcome.retry_after,
+        detail=outcome.detail,
+    )
+
+
+def _slow_down(pace: Pace, result: Result) -> None:
+    """One 429 for the project's quota stops everything for a while; one for an app instance does not."""
+    if result.verdict is Verdict.THROTTLED and (
+        result.reason == "QUOTA_EXCEEDED" or result.retry_after is not None
+    ):
+        pace.pause(min(PAUSE if result.retry_after is None else result.retry_after, LONGEST_PAUSE))
+
+
+def _problem(registration: object) -> str | None:
+    """Why this cannot be a registration; None when it can."""
+    try:
+        check_token(registration, "registration")
+    except Refused as error:
+        return error.detail
+    return None
+
+
+def _invalid(push: Any, problem: str) -> Result:
+    return Result(push, Verdict.INVALID, reason="INVALID_ARGUMENT", detail=problem)
+
+
+def _quoted(text: str) -> bytes:
+    return quote(text, safe="").encode("ascii")
+
+
+async def _each(source: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+    else:
+        for item in source:
+            yield item
+
+
+async def _batched(source: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[list[str], None]:
+    batch: list[str] = []
+    async for item in _each(source):
+        batch.append(item)
+        if len(batch) == MAX_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,58 @@
+"""Where requests go: a host, a port, and how both are written in `:authority`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError
+
+HTTPS: Final = 443
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One server."""
+
+    host: str
+    port: int = HTTPS
+
+    @property
+    def authority(self) -> str:
+        """The value of `:authority` (RFC 9113, section 8.3.1): without the port where it is https' own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == HTTPS else f"{host}:{self.port}"
+
+
+def read_origin(url: str) -> Origin:
+    """The server of an address without a path.
+
+    Raises:
+        ConfigurationError: it is no such address, or not https.
+    """
+    wrong = ConfigurationError(f"url must look like https://127.0.0.1:8443, not {url!r:.100}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except (ValueError, TypeError, AttributeError):
+        raise wrong from None
+    if (
+        not isinstance(url, str)
+        or parts.scheme != "https"
+        or not parts.hostname
+        or not parts.hostname.isascii()
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+    ):
+        raise wrong
+    return Origin(parts.hostname, port or HTTPS)
+
+
+def split_uri(uri: str) -> tuple[Origin, bytes]:
+    """The server of an https address that was found right before, and the path with its query."""
+    parts = urlsplit(uri)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Origin(parts.hostname or "", parts.port or HTTPS), path.encode("ascii")

@@ -1,0 +1,176 @@
+"""What the clients have in common: they are opened and closed, own connections, and send single pushes.
+
+`ApnsClient`, `FcmClient` and `LegacyFcmClient` add whose pushes they send, how a push becomes a request, what authorizes
+it, and what an answer means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+
+from .errors import ClosedError, ConfigurationError
+from .http2.exchange import Exchange
+from .http2.origin import Origin
+from .http2.pool import Pool
+from .http2.protocol import ENGINES, Link
+from .http2.proxy import Proxy, find_proxy
+from .http2.streams import Limits
+from .results import Result
+
+Push = TypeVar("Push")
+
+
+class Sender(ABC, Generic[Push]):
+    """A client, without its provider. Use it as an async context manager, on one event loop.
+
+    `origin`: the server. `max_connections`: how many to open at most. `timeout`: seconds from the moment that the
+    client takes a push until its result. `http2`: "fast", or "reference" for the one on python-hyper/h2. `proxy`: see
+    `http2.proxy.find_proxy`. `now`: the wall clock, UNIX seconds. Raises `ConfigurationError` for what cannot work.
+    """
+
+    handles: ClassVar[type]
+    """The pushes that the engine hands to this client."""
+    streams: ClassVar[int]
+    """Requests that the provider allows at a time on one connection."""
+    quota: ClassVar[bool]
+    """Whether the provider limits the rate of a whole project."""
+    provider: ClassVar[str]
+    """Its name in metrics and events."""
+    idle_ping: ClassVar[float | None]
+    """Seconds of silence after which an idle connection is pinged; None for providers that forbid it."""
+
+    requests: Any
+
+    def __init__(
+        self,
+        origin: Origin,
+        context: SSLContext,
+        *,
+        max_connections: int,
+        timeout: float,
+        http2: str,
+        proxy: Proxy | str | None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if http2 not in ENGINES:
+            raise ConfigurationError(f"http2 is one of {', '.join(ENGINES)}, not {http2!r}")
+        if max_connections < 1 or timeout <= 0:
+            raise ConfigurationError("max_connections must be at least 1 and timeout above 0")
+        self.origin = origin
+        self.max_connections = max_connections
+        self.timeout = timeout
+        self._context = context
+        self._engine = http2
+        self._proxy = proxy
+        self._proxy_for(origin)  # now, so that what is wrong with it is said at once
+        self._now = now
+        self._pool: Pool | None = None
+
+    # --- opening and closing --------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Get ready to send; the first connection is made when there is something to send.
+
+        Raises:
+            ClosedError: it is open already.
+        """
+        if self._pool is not None:
+            raise ClosedError("this client is open already")
+        self._loop = asyncio.get_running_loop()
+        self._pool = self._connect_to(self.origin)
+
+    async def close(self) -> None:
+        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
+
+    def _connect_to(self, origin: Origin) -> Pool:
+        return Pool(
+            host=origin.host,
+            port=origin.port,
+            context=self._context,
+            limits=Limits(timeout=self.timeout, idle_ping=self.idle_ping),
+            max_connections=self.max_connections,
+            engine=self._engine,
+            authorize=self._authorize,
+            proxy=self._proxy_for(origin),
+            name=self.provider,
+        )
+
+    def _proxy_for(self, origin: Origin) -> Proxy | None:
+        """The proxy for one server: with "environment", NO_PROXY may name some of them."""
+        return find_proxy(self._proxy, origin.host, origin.port)
+
+    @property
+    def opened(self) -> bool:
+        """Whether the client can send."""
+        return self._pool is not None
+
+    @property
+    def pool(self) -> Pool:
+        """The connections. Raises `ClosedError` when the client is not open."""
+        if self._pool is None:
+            raise ClosedError("the client is not open: use it in `async with`")
+        return self._pool
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it was opened on. Raises `ClosedError` when the client is not open."""
+        if self._pool is None:
+            raise ClosedError("the client is not open: use it in `async with`")
+        return self._loop
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    async def send(self, push: Push) -> Result:
+        """Send one push and wait for its result. It never raises for what becomes of the push.
+
+        Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
+
+        Raises:
+            ClosedError: the client is not open.
+        """
+        pool = self._pool
+        if pool is None:
+            raise ClosedError("the client is not open: use it in `async with`")
+        loop = self._loop
+        future = loop.create_future()
+        exchange = self.requests.build(push, self._settle, (push, future), loop.time() + self.timeout)
+        if type(exchange) is not Exchange:
+            return cast(Result, exchange)
+        pool.submit(exchange)
+        try:
+            return cast(Result, await future)
+        except asyncio.CancelledError:
+            pool.cancel(exchange)
+            raise
+
+    def _settle(self, exchange: Exchange) -> None:
+        push, future = exchange.context
+        result = self.result(exchange, push)
+        if result is not None and not future.done():
+            future.set_result(result)
+
+    @abstractmethod
+    def result(self, exchange: Exchange, push: Any) -> Result | None:
+        """What became of `push`, whose finished exchange this is; None when it was sent once more."""
+
+    @abstractmethod
+    def _authorize(self, link: Link) -> bool | None:
+        """Give a connection its authorization, before requests are handed to it; False keeps them waiting."""

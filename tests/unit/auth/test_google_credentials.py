@@ -1,0 +1,250 @@
+"""google-auth in the place of a service account: refreshed in a thread, within a time, and its errors told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import google.auth.credentials
+import google.auth.exceptions
+import google.oauth2.credentials
+import google.oauth2.service_account
+import pytest
+
+from pushcore import FcmClient
+from pushcore.auth.google_credentials import GoogleCredentials, is_google
+from pushcore.errors import AccessTokenError, ConfigurationError
+
+exceptions: Any = google.auth.exceptions
+
+
+class Scripted(google.auth.credentials.Credentials):
+    """Credentials that do what the test says when they are refreshed."""
+
+    def __init__(self, work: Callable[[Any], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.work = work
+        self.threads: list[threading.Thread] = []
+        self.count = 0
+
+    def refresh(self, request: Any) -> None:
+        self.threads.append(threading.current_thread())
+        self.work(request)
+        self.count += 1
+        self.token = f"ya29.{self.count}"
+        self.expiry = in_utc(3600)
+
+
+def in_utc(seconds: float) -> datetime.datetime:
+    """Naive, as google-auth has it."""
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).replace(tzinfo=None)
+
+
+def nothing(request: Any) -> None:
+    pass
+
+
+def until(gate: threading.Event) -> Callable[[Any], None]:
+    def work(request: Any) -> None:
+        gate.wait(20)
+
+    return work
+
+
+def raising(error: BaseException) -> Callable[[Any], None]:
+    def work(request: Any) -> None:
+        raise error
+
+    return work
+
+
+async def test_it_refreshes_in_a_thread_and_knows_the_end_of_the_token() -> None:
+    credentials = Scripted(nothing)
+    issuer = GoogleCredentials(credentials)
+    token = await issuer.issue()
+    assert token.value == b"Bearer ya29.1"
+    assert 3590 < token.expires_in <= 3600
+    assert credentials.threads[0] is not threading.main_thread()
+    assert credentials.threads[0].daemon  # no hanging refresh keeps the process alive
+    assert (await issuer.issue()).value == b"Bearer ya29.2"
+
+
+async def test_a_token_that_is_there_already_is_used_once() -> None:
+    credentials = Scripted(nothing)
+    credentials.token, credentials.expiry = "ya29.old", in_utc(1800)
+    issuer = GoogleCredentials(credentials)
+    token = await issuer.issue()
+    assert token.value == b"Bearer ya29.old"
+    assert 1790 < token.expires_in <= 1800
+    assert credentials.count == 0
+    assert (await issuer.issue()).value == b"Bearer ya29.1"  # whoever asks again has no use for that one
+
+
+async def test_a_token_that_never_ends_lives_a_day() -> None:
+    credentials = Scripted(nothing)
+    credentials.token = "ya29.for-ever"
+    assert (await GoogleCredentials(credentials).issue()).expires_in == 86_400
+
+
+async def test_an_expired_token_is_not_used() -> None:
+    credentials = Scripted(nothing)
+    credentials.token, credentials.expiry = "ya29.old", in_utc(-10)
+    assert (await GoogleCredentials(credentials).issue()).value == b"Bearer ya29.1"
+
+
+async def test_a_refresh_that_hangs_is_left_behind_and_none_is_started_beside_it() -> None:
+    gate = threading.Event()
+    credentials = Scripted(until(gate))
+    issuer = GoogleCredentials(credentials, timeout=0.05)
+    try:
+        for words in ("within 0.05 s", "not come back"):
+            with pytest.raises(AccessTokenError, match=words) as caught:
+                await issuer.issue()
+            assert not caught.value.permanent
+        assert len(credentials.threads) == 1
+    finally:
+        gate.set()
+    thread = credentials.threads[0]
+    thread.join(5)
+    assert not thread.is_alive()
+    await asyncio.sleep(0)
+    assert (await issuer.issue()).value == b"Bearer ya29.1"  # what came too late for its caller is still good
+
+
+async def test_cancelled_while_it_refreshes() -> None:
+    gate = threading.Event()
+    credentials = Scripted(until(gate))
+    task = asyncio.create_task(GoogleCredentials(credentials).issue())
+    while not credentials.threads:
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.set()
+    credentials.threads[0].join(5)
+    assert not credentials.threads[0].is_alive()
+
+
+def test_the_loop_may_be_closed_before_the_thread_is_back() -> None:
+    gate = threading.Event()
+    credentials = Scripted(until(gate))
+
+    async def main() -> None:
+        with pytest.raises(AccessTokenError):
+            await GoogleCredentials(credentials, timeout=0.01).issue()
+
+    begin = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - begin < 10  # it waits for no thread
+    gate.set()
+    credentials.threads[0].join(5)
+    assert not credentials.threads[0].is_alive()
+
+
+@pytest.mark.parametrize(
+    ("error", "permanent", "reason"),
+    [
+        (exceptions.RefreshError("('invalid_grant: x')", {"error": "invalid_grant"}), True, "invalid_grant"),
+        (exceptions.RefreshError("no", retryable=True), False, None),
+        (exceptions.TransportError("connection refused"), False, None),
+        (exceptions.RefreshError(exceptions.TransportError("metadata server down")), False, None),
+        (exceptions.DefaultCredentialsError("no credentials"), True, None),
+        (exceptions.TimeoutError("late"), False, None),
+        (ConnectionResetError("reset"), False, None),
+        (ValueError("bug"), True, None),
+        (SystemExit("no"), True, None),
+        (
+            exceptions.RefreshError("No access token in response.", {"id_token": "a secret", "error": 5}),
+            True,
+            None,
+        ),
+    ],
+)
+async def test_errors_are_told_apart(error: BaseException, permanent: bool, reason: str | None) -> None:
+    with pytest.raises(AccessTokenError) as caught:
+        await GoogleCredentials(Scripted(raising(error))).issue()
+    assert (caught.value.permanent, caught.value.reason) == (permanent, reason)
+    assert type(error).__name__ in str(caught.value)
+    assert len(str(caught.value)) < 300
+    assert "a secret" not in str(caught.value)
+
+
+async def test_each_call_has_a_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Recorder:
+        def __init__(self) -> None:
+            self.session = self
+
+        def __call__(self, url: str, **options: Any) -> None:
+            asked.append({"url": url, **options})
+
+        def close(self) -> None:
+            asked.append({"closed": True})
+
+    def work(request: Any) -> None:
+        request("https://one.example", method="POST", body=b"x", headers={"a": "b"}, timeout=120)
+        request("https://two.example", timeout=0.5)
+        request("https://three.example")
+
+    monkeypatch.setattr("google.auth.transport.requests.Request", Recorder)
+    await GoogleCredentials(Scripted(work), ca_file="ca.pem", timeout=5.0).issue()
+    assert [each.get("url") for each in asked] == [
+        "https://one.example",
+        "https://two.example",
+        "https://three.example",
+        None,
+    ]
+    assert all(0 < each["timeout"] <= 5.0 for each in asked[:3])
+    assert asked[1]["timeout"] == 0.5
+    assert (asked[0]["method"], asked[0]["body"], asked[0]["headers"]) == ("POST", b"x", {"a": "b"})
+    assert {each["verify"] for each in asked[:3]} == {"ca.pem"}
+    assert asked[3] == {"closed": True}
+
+
+async def test_calls_without_end_come_to_one() -> None:
+    def work(request: Any) -> None:
+        time.sleep(0.02)
+        request("https://127.0.0.1:1")
+
+    issuer = GoogleCredentials(Scripted(work), timeout=0.01)
+    with pytest.raises(AccessTokenError):
+        await issuer.issue()
+    assert issuer._thread is not None
+    issuer._thread.join(5)
+    assert not issuer._thread.is_alive()
+
+
+def test_scopes_are_added_where_they_are_needed() -> None:
+    class Scoped(Scripted, google.auth.credentials.Scoped):
+        requires_scopes = True
+        given: Any = None
+
+        def with_scopes(self, scopes: Any, default_scopes: Any = None) -> Scoped:
+            other = Scoped(nothing)
+            other.given = scopes
+            return other
+
+    issuer = GoogleCredentials(Scoped(nothing))
+    assert issuer._credentials.given == ["https://www.googleapis.com/auth/firebase.messaging"]
+
+
+def test_what_the_client_takes() -> None:
+    class WithProject(Scripted):
+        project_id = "my-project"
+
+    assert is_google(Scripted(nothing))
+    assert not is_google("credentials")
+    client = FcmClient(WithProject(nothing))
+    assert client.requests.project_id == "my-project"
+    assert client.requests.more == ()
+    with pytest.raises(ConfigurationError, match="project_id must be given"):
+        FcmClient(Scripted(nothing))
+    user = google.oauth2.credentials.Credentials("ya29.secret", quota_project_id="payer")  # type: ignore[no-untyped-call]
+    client = FcmClient(user, project_id="my-project")
+    assert client.requests.more == ((b"x-goog-user-project", b"payer"),)
+    assert "secret" not in repr(client._account)

@@ -1,0 +1,321 @@
+"""Service accounts: what a key file may hold, the assertion, and every kind of answer from the token endpoint."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore.auth.service_account import SCOPE, Answer, ServiceAccount, read_token
+from pushcore.errors import AccessTokenError, ConfigurationError, ConnectError
+
+NOW = 1_750_000_000.7
+EMAIL = "pusher@my-project.iam.gserviceaccount.com"
+URI = "https://oauth2.googleapis.com/token"
+
+
+@functools.cache
+def private_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, bits)
+
+
+def pem(key: Any, encryption: Any = None) -> str:
+    raw: bytes = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        encryption or serialization.NoEncryption(),
+    )
+    return raw.decode()
+
+
+def info(**changes: Any) -> dict[str, Any]:
+    """A right one, but for `changes`; None takes a field out."""
+    found = {
+        "type": "service_account",
+        "project_id": "my-project",
+        "private_key_id": "abc123",
+        "private_key": pem(private_key()),
+        "client_email": EMAIL,
+        "client_id": "1",
+        "token_uri": URI,
+        "universe_domain": "googleapis.com",
+        **changes,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def decoded(part: bytes) -> Any:
+    return orjson.loads(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_file(tmp_path: Path) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(info()))
+    account = ServiceAccount.from_file(file)
+    assert (account.client_email, account.project_id) == (EMAIL, "my-project")
+    assert (account.key_id, account.token_uri) == ("abc123", URI)
+
+
+def test_what_may_be_missing() -> None:
+    account = ServiceAccount.from_info(info(project_id=None, private_key_id=None))
+    assert account.project_id is None
+    assert decoded(account.assertion(NOW).split(b".")[0]) == {"alg": "RS256", "typ": "JWT"}
+
+
+def test_a_key_in_the_form_of_pkcs1() -> None:
+    old = private_key().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    ServiceAccount.from_info(info(private_key=old.decode())).assertion(NOW)
+
+
+def secret(kind: str) -> str:
+    if kind == "ec":
+        return pem(ec.generate_private_key(ec.SECP256R1()))
+    if kind == "encrypted":
+        return pem(private_key(), serialization.BestAvailableEncryption(b"pass"))
+    if kind == "public":
+        raw = private_key().public_key()
+        return raw.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ).decode()
+    if kind == "doubled":
+        return pem(private_key()).replace("\n", "\\n")
+    return pem(private_key())[:400] + "\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"type": None}, 'no "type"'),
+        ({"type": "authorized_user"}, "google-auth"),
+        ({"type": "external_account"}, "google-auth"),
+        ({"type": "impersonated_service_account"}, "google-auth"),
+        ({"type": "something\x1b[31m"}, "of the type"),
+        ({"type": None, "project_info": {}}, "google-services.json"),
+        ({"type": None, "installed": {}}, "OAuth client"),
+        ({"client_email": None}, 'no "client_email"'),
+        ({"client_email": ""}, "empty"),
+        ({"client_email": 5}, "no text"),
+        ({"client_email": "a\nb"}, "control characters"),
+        ({"private_key": None}, 'no "private_key"'),
+        ({"private_key": "abc"}, "not PEM"),
+        ({"private_key": ["x"]}, "no text"),
+        ({"private_key": secret("broken")}, "damaged"),
+        ({"private_key": secret("doubled")}, "damaged"),
+        ({"private_key": secret("ec")}, "not RSA but"),
+        ({"private_key": secret("encrypted")}, "encrypted"),
+        ({"private_key": secret("public")}, "not PEM"),
+        ({"private_key": pem(private_key(1024))}, "1024 bits"),
+        ({"private_key_id": 7}, "no text"),
+        ({"project_id": ""}, "empty"),
+        ({"token_uri": None}, 'no "token_uri"'),
+        ({"token_uri": "http://oauth2.googleapis.com/token"}, "https"),
+        ({"token_uri": "oauth2.googleapis.com/token"}, "https"),
+        ({"token_uri": "https:///token"}, "https"),
+        ({"token_uri": "https://[::1/token"}, "https"),
+        ({"token_uri": "https://h:99999/token"}, "https"),
+        ({"token_uri": "https://user:pass@h/token"}, "https"),
+        ({"token_uri": "https://h/token#x"}, "https"),
+        ({"token_uri": "https://h/to ken"}, "https"),
+        ({"token_uri": "https://hé/token"}, "https"),
+    ],
+)
+def test_what_cannot_work_is_one_clear_sentence(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ServiceAccount.from_info(info(**changes), name="account.json")
+    text = str(caught.value)
+    assert text.startswith("account.json ")
+    assert words in text
+    assert "\n" not in text
+    assert "\x1b" not in text
+    assert len(text) < 400
+    key = changes.get("private_key")
+    if isinstance(key, str) and len(key) > 100:
+        assert key[40:80] not in text  # nothing of a key, however broken
+
+
+@pytest.mark.parametrize("found", [None, [], "text", 5])
+def test_what_is_no_object(found: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not a JSON object"):
+        ServiceAccount.from_info(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "empty"), (b" \n", "empty"), (b"{", "not JSON"), (b"\xff\xfe", "not JSON")]
+)
+def test_files_that_hold_nothing(content: bytes, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "account.json"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=words):
+        ServiceAccount.from_file(file)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        ServiceAccount.from_file(tmp_path / "missing.json")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        ServiceAccount.from_file(tmp_path)
+
+
+def test_the_key_is_not_shown() -> None:
+    assert "ya29" not in repr(Answer(200, b'{"access_token":"ya29.x"}'))
+    account = ServiceAccount.from_info(info())
+    assert repr(account) == str(account) == f"<ServiceAccount {EMAIL}>"
+
+
+# --- the assertion --------------------------------------------------------------------------------------------------
+
+
+def test_the_assertion() -> None:
+    account = ServiceAccount.from_info(info())
+    token = account.assertion(NOW)
+    head, claims, signature = token.split(b".")
+    assert decoded(head) == {"alg": "RS256", "typ": "JWT", "kid": "abc123"}
+    assert decoded(claims) == {
+        "iss": EMAIL,
+        "scope": "https://www.googleapis.com/auth/firebase.messaging",
+        "aud": URI,
+        "iat": 1_750_000_000,
+        "exp": 1_750_003_600,
+    }
+    raw = base64.urlsafe_b64decode(signature + b"==")
+    private_key().public_key().verify(raw, head + b"." + claims, padding.PKCS1v15(), hashes.SHA256())
+    assert account.assertion(NOW) == token
+
+
+def test_the_form() -> None:
+    account = ServiceAccount.from_info(info())
+    form = parse_qs(account.form(NOW).decode(), strict_parsing=True)
+    assert form == {
+        "grant_type": ["urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        "assertion": [account.assertion(NOW).decode()],
+    }
+    assert account.form(NOW).startswith(
+        b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="
+    )
+    other = parse_qs(account.form(NOW, "scope-a scope-b").decode())["assertion"][0]
+    assert decoded(other.split(".")[1].encode())["scope"] == "scope-a scope-b"
+    assert SCOPE.endswith("firebase.messaging")
+
+
+async def test_the_exchange() -> None:
+    account = ServiceAccount.from_info(info())
+    asked: list[bytes] = []
+
+    async def post(form: bytes) -> Answer:
+        asked.append(form)
+        return Answer(200, b'{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}')
+
+    token = await account.issue(post, NOW)
+    assert (token.value, token.expires_in) == (b"Bearer ya29.x", 3599.0)
+    assert asked == [account.form(NOW)]
+
+
+async def test_no_answer_is_a_failure_that_passes() -> None:
+    async def post(form: bytes) -> Answer:
+        raise ConnectError("the server refused the connection")
+
+    with pytest.raises(AccessTokenError) as caught:
+        await ServiceAccount.from_info(info()).issue(post, NOW)
+    assert not caught.value.permanent
+    assert "refused the connection" in str(caught.value)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+def refused(answer: Answer) -> AccessTokenError:
+    with pytest.raises(AccessTokenError) as caught:
+        read_token(answer)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [
+        (400, "invalid_grant", "Invalid JWT Signature."),
+        (400, "invalid_grant", "Invalid JWT: Failed audience check."),
+        (400, "invalid_grant", "Invalid grant: account not found"),
+        (400, "invalid_scope", "Invalid OAuth scope or ID token audience provided."),
+        (400, "invalid_request", "Bad Request"),
+        (401, "invalid_client", "The OAuth client was not found."),
+        (401, "unauthorized_client", "Unauthorized"),
+        (403, "access_denied", "Account restricted"),
+        (400, "unsupported_grant_type", "Invalid grant_type"),
+        (400, "a_word_of_next_year", ""),
+    ],
+)
+def test_failures_that_asking_cannot_mend(status: int, error: str, text: str) -> None:
+    found = refused(Answer(status, orjson.dumps({"error": error, "error_description": text})))
+    assert found.permanent
+    assert found.reason == error
+    assert text in str(found)
+    assert str(status) in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, b'{"error":"internal_failure"}'),
+        (503, b"<!DOCTYPE html>"),
+        (502, b""),
+        (429, b'{"error":"rate_limit_exceeded"}'),
+        (408, b""),
+        (400, b'{"error":"temporarily_unavailable"}'),
+        (400, b'{"error":"internal_failure","error_description":"Backend Error"}'),
+        (302, b""),
+        (200, b"not json"),
+        (200, b"[1]"),
+        (200, b'{"access_token":"t"}'),
+        (200, b'{"access_token":"t","expires_in":0}'),
+        (200, b'{"expires_in":3600}'),
+        (200, b'{"access_token":"' + b"t" * 100_000 + b'","expires_in":3600}'),
+    ],
+)
+def test_failures_that_pass(status: int, body: bytes) -> None:
+    found = refused(Answer(status, body, retry_after=7.0 if status >= 400 else None))
+    assert not found.permanent
+    assert found.retry_after == (7.0 if status >= 400 else None)
+
+
+def test_googles_other_form_of_an_error() -> None:
+    body = b'{"error":{"code":403,"message":"The caller\\u0000 may not","status":"PERMISSION_DENIED"}}'
+    found = refused(Answer(403, body))
+    assert (found.permanent, found.reason) == (True, "PERMISSION_DENIED")
+    assert "The caller" in str(found)
+
+
+def test_a_404_without_json_is_a_wrong_address() -> None:
+    assert refused(Answer(404, b"<html>")).permanent
+
+
+@given(st.integers(100, 599), st.binary(max_size=200))
+def test_no_answer_breaks_the_reader(status: int, body: bytes) -> None:
+    refused(Answer(status, body))
+
+
+@given(
+    st.integers(400, 599),
+    st.recursive(st.none() | st.text(), lambda inner: st.dictionaries(st.text(), inner)),
+)
+def test_no_json_breaks_the_reader(status: int, error: Any) -> None:
+    body = json.dumps({"error": error, "error_description": error}).encode()
+    refused(Answer(status, body))

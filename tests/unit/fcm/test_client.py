@@ -1,0 +1,147 @@
+"""`FcmClient` and `LegacyFcmClient` at construction: what cannot work is one sentence, and nothing is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from pushcore import FcmClient, LegacyFcmClient, LegacyMessage, Message, ServiceAccount
+from pushcore.errors import ConfigurationError
+from pushcore.http2.origin import Origin, read_origin, split_uri
+
+KEY = rsa.generate_private_key(65537, 2048)
+SECRET = "AAAA-secret:APA91b"
+
+
+def account(project_id: str | None = "my-project") -> ServiceAccount:
+    return ServiceAccount(
+        KEY,
+        client_email="pusher@my-project.iam.gserviceaccount.com",
+        token_uri="https://oauth2.googleapis.com/token",
+        project_id=project_id,
+    )
+
+
+def test_what_it_is_set_up_with() -> None:
+    client = FcmClient(account())
+    assert client.origin == Origin("fcm.googleapis.com", 443)
+    assert client.origin.authority == "fcm.googleapis.com"
+    assert (client.max_connections, client.timeout, client.opened) == (10, 10.0, False)
+    assert client.requests.project_id == "my-project"
+    assert FcmClient(account(), project_id="other").requests.project_id == "other"
+    assert (FcmClient.streams, LegacyFcmClient.streams) == (100, 100)
+    assert FcmClient.handles is Message
+    assert LegacyFcmClient.handles is LegacyMessage
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"auth": "service-account.json"}, "ServiceAccount or a credentials object"),
+        ({"auth": None}, "ServiceAccount or a credentials object"),
+        ({"auth": account(None)}, "project_id must be given"),
+        ({"project_id": "a/b"}, "project id"),
+        ({"project_id": "x y"}, "project id"),
+        ({"url": "http://127.0.0.1:1"}, "https://127.0.0.1:8443"),
+        ({"url": 5}, "https://127.0.0.1:8443"),
+        ({"http2": "slow"}, "fast, reference"),
+        ({"max_connections": 0}, "at least 1"),
+        ({"timeout": 0}, "above 0"),
+        ({"proxy": "ftp://proxy.example"}, "proxies"),
+        ({"ca_file": "missing.pem"}, "missing.pem"),
+    ],
+)
+def test_what_cannot_work(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        FcmClient(**{"auth": account(), **options})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"server_key": ""}, "server_key"),
+        ({"server_key": f"{SECRET} {SECRET}"}, "server_key"),
+        ({"server_key": f"{SECRET}\n"}, "server_key"),
+        ({"server_key": None}, "server_key"),
+        ({"url": "https://h/fcm/send"}, "url must look like"),
+        ({"http2": "slow"}, "fast, reference"),
+        ({"max_connections": 0}, "at least 1"),
+        ({"timeout": -1}, "above 0"),
+        ({"proxy": "ftp://proxy.example"}, "proxies"),
+    ],
+)
+def test_what_cannot_work_with_the_legacy_api(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        LegacyFcmClient(**{"server_key": SECRET, "url": "https://127.0.0.1:8443", **options})
+    assert words in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_legacy_api_has_no_server_of_its_own() -> None:
+    with pytest.raises(TypeError, match="url"):
+        LegacyFcmClient(SECRET)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("given", [SECRET, f"key={SECRET}"])
+def test_a_server_key_is_taken_with_its_prefix_or_without(given: str) -> None:
+    client = LegacyFcmClient(given, url="https://127.0.0.1:8443")
+    assert client._authorization == f"key={SECRET}".encode()
+    assert SECRET not in repr(client)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "authority"),
+    [
+        ("https://127.0.0.1:2197", Origin("127.0.0.1", 2197), "127.0.0.1:2197"),
+        ("https://fcm.googleapis.com", Origin("fcm.googleapis.com"), "fcm.googleapis.com"),
+        ("https://fcm.googleapis.com:443/", Origin("fcm.googleapis.com"), "fcm.googleapis.com"),
+        ("https://[::1]:9", Origin("::1", 9), "[::1]:9"),
+        ("https://[::1]", Origin("::1"), "[::1]"),
+    ],
+)
+def test_an_origin(url: str, origin: Origin, authority: str) -> None:
+    assert read_origin(url) == origin
+    assert origin.authority == authority
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:1",
+        "http://h",
+        "https://",
+        "https://h/x",
+        "https://h?x",
+        "https://h#x",
+        "https://u@h",
+        "https://h:x",
+        "https://h:99999",
+        "https://[::1",
+        "https://hé",
+        None,
+        b"https://h",
+    ],
+)
+def test_no_origin(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must look like"):
+        read_origin(url)
+
+
+def test_a_token_uri_in_its_parts() -> None:
+    assert split_uri("https://oauth2.googleapis.com/token") == (Origin("oauth2.googleapis.com"), b"/token")
+    assert split_uri("https://h:1/a?b=c") == (Origin("h", 1), b"/a?b=c")
+    assert split_uri("https://h") == (Origin("h"), b"/")
+
+
+def test_google_auth_is_not_imported_before_it_is_used(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    program = "import sys, pushcore; sys.exit(any(name.split('.')[0] == 'google' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path).returncode == 0
