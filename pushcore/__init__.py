@@ -4,9 +4,10 @@ from .apns.client import ApnsClient
 from .auth.provider_token import ApnsKey
 from .auth.service_account import ServiceAccount
 from .engine.engine import PushEngine
+from .engine.journal import Journal
 from .engine.rate import Rate
 from .engine.retry import RetryPolicy
-from .errors import BreakerOpen, PushcoreError
+from .errors import BreakerOpen, JournalError, PushcoreError
 from .fcm.client import FcmClient
 from .fcm.instance_id import InstanceInfo
 from .fcm.legacy import LegacyFcmClient, LegacyResult
@@ -53,6 +54,8 @@ __all__ = [
     "FcmNotification",
     "FcmOptions",
     "InstanceInfo",
+    "Journal",
+    "JournalError",
     "LegacyFcmClient",
     "LegacyMessage",
     "LegacyNotification",

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import BreakerOpen, ClosedError, ConfigurationError
 from ..metrics import Listener, Listeners, Metrics
 from ..results import Result
-from .lane import Client, Rules
 from .rate import Rate
 from .retry import RetryPolicy
+from .rules import Client, Rules, Shared
 from .run import Run
 
 if TYPE_CHECKING:
-    from .shared import SharedState
+    from .journal import Journal
 
 LARGEST_WINDOW: Final = 16_384
 
@@ -45,7 +45,7 @@ class PushEngine:
         rate: Rate | None = None,
         breaker: bool = True,
         listener: Listener | None = None,
-        shared: SharedState | None = None,
+        shared: Shared | None = None,
     ) -> None:
         if not clients or len({client.handles for client in clients}) != len(clients):
             raise ConfigurationError(
@@ -103,7 +103,9 @@ class PushEngine:
                 unwatch()
             self._unwatch.clear()
 
-    def send_many(self, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Result, None]:
+    def send_many(
+        self, source: Iterable[Any] | AsyncIterable[Any], *, journal: Journal | None = None
+    ) -> AsyncGenerator[Result, None]:
         """Send everything in `source` and yield one `Result` for each push, in order of completion.
 
         The source is read as fast as results are taken and the provider answers, never more than `window` ahead. An
@@ -111,19 +113,26 @@ class PushEngine:
         an exception, cancellation) stops the source, waits up to the clients' timeout for what is in flight, and
         reports those results to the listener.
 
+        With a `journal` only those pushes are sent that it does not know yet, and each outcome is written down before
+        it is yielded; the pushes need a `row` (see `Journal`). What waits for another try when the run ends is yielded
+        as it is, and left in the journal to be sent when it is opened again.
+
         Raises:
             ClosedError: the engine is not open.
+            JournalError: the journal could not be written; all results so far have been yielded.
             TypeError: the source gave something that no client of this engine sends.
             BreakerOpen: the answers said that every push would fail; all results so far have been yielded.
         """
         if not self._open:
             raise ClosedError("the engine is not open: use it in `async with`")
-        generator = self._send_many(source)
+        generator = self._send_many(source, journal)
         self._generators.add(generator)
         return generator
 
-    async def _send_many(self, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Result, None]:
-        run = Run(self._clients, self.window, self._rules)
+    async def _send_many(
+        self, source: Iterable[Any] | AsyncIterable[Any], journal: Journal | None
+    ) -> AsyncGenerator[Result, None]:
+        run = Run(self._clients, self.window, self._rules, journal)
         ready = run.ready
         self._active.add(run)
         for client in self._clients:

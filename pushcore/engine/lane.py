@@ -12,95 +12,25 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from random import Random
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..errors import ConnectError
+from ..errors import ConnectError, JournalError
 from ..http2.exchange import Exchange
-from ..http2.pool import Pool
-from ..metrics import Listeners, Metrics
+from ..metrics import Metrics
 from ..results import ACCEPTED, Result, Verdict
 from .breaker import Breaker, Trip
-from .rate import FCM_RATE, AdaptiveWindow, Limiter, Rate, RateLimiter, project_limiter
+from .rate import AdaptiveWindow
 from .retry import DelayHeap, RetryBudget, RetryPolicy
+from .rules import Client, Rules
 
 if TYPE_CHECKING:
     from ..latency import Histogram
-    from .shared import SharedState
+    from .journal import Journal
 
 BATCH: Final = 256
 """Pushes that leave `pending` at a time, and repeats that leave the heap."""
 _PUSHED_BACK: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN})
-
-
-class Requests(Protocol):
-    """What turns the pushes of one kind into requests."""
-
-    def build(
-        self, push: Any, sink: Callable[[Exchange], object], context: Any, deadline: float
-    ) -> Exchange | Result:
-        """The exchange to submit, or the result of a push that cannot be sent."""
-
-
-class Client(Protocol):
-    """What the engine needs of a client; `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
-
-    `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
-    `quota`: whether its provider limits the rate of a whole project, and a 429 means all of it.
-    """
-
-    @property
-    def handles(self) -> type: ...
-    @property
-    def streams(self) -> int: ...
-    @property
-    def quota(self) -> bool: ...
-    @property
-    def max_connections(self) -> int: ...
-    @property
-    def timeout(self) -> float: ...
-    @property
-    def requests(self) -> Requests: ...
-    @property
-    def pool(self) -> Pool: ...
-    @property
-    def opened(self) -> bool: ...
-    async def open(self) -> None: ...
-    async def close(self) -> None: ...
-    def result(self, exchange: Exchange, push: Any) -> Result | None: ...
-
-
-@dataclass(slots=True)
-class Rules:
-    """How an engine sends, the same for all its runs."""
-
-    retry: RetryPolicy | None
-    rate: Rate | None
-    breaker: bool
-    events: Listeners
-    listening: bool
-    """Whether anybody wants to know of results."""
-    metrics: Metrics | None
-    shared: SharedState | None
-    rng: Random = field(default_factory=Random)
-
-    def limiter(self, client: Client) -> Limiter | None:
-        """The client's: the rate that was set, else its provider's quota, else none."""
-        rate = self.rate
-        limiter: RateLimiter
-        if client.quota:
-            limiter = project_limiter(rate or FCM_RATE)
-        elif rate is not None and not rate.unlimited:
-            limiter = RateLimiter(rate)
-        else:
-            return None
-        if self.shared is None:
-            return limiter
-        from .shared import SharedLimiter  # it needs POSIX, a single process does not
-
-        return SharedLimiter(self.shared, limiter)
 
 
 class Owner(Protocol):
@@ -109,7 +39,9 @@ class Owner(Protocol):
     outstanding: int
     stopping: bool
 
+    def stop(self, error: BaseException | None = None) -> None: ...
     def stopped_by(self, name: str, trip: Trip) -> None: ...
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
 
 class Repeat:
@@ -142,7 +74,13 @@ class Lane:
     """See the module. All times are those of the event loop, `now`."""
 
     def __init__(
-        self, run: Owner, client: Client, rules: Rules, ready: deque[Result], clock: Callable[[], float]
+        self,
+        run: Owner,
+        client: Client,
+        rules: Rules,
+        ready: deque[Result],
+        clock: Callable[[], float],
+        journal: Journal | None,
     ) -> None:
         self.client = client
         self.build = client.requests.build
@@ -158,12 +96,15 @@ class Lane:
         self._run = run
         self._ready = ready
         self._clock = clock
+        self._journal = journal
+        self._listening = rules.listening
         self._rng = rules.rng
         self._metrics = rules.metrics
         self._heard: list[Result] = []  # results that listeners are still to be told of
         self._durations: Histogram | None = rules.metrics.duration(self.name) if rules.metrics else None
-        # Where a result is put: listeners take them by the batch, on their way to the caller.
-        self.give: Callable[[Result], None] = self._heard.append if rules.listening else ready.append
+        # Where a result is put: journal and listeners take them by the batch, on their way to the caller.
+        self._taken = journal is not None or rules.listening
+        self.give: Callable[[Result], None] = self._heard.append if self._taken else ready.append
         # Bound once, not for each push.
         self.sink: Callable[[Exchange], None] = self.settle if self._durations is None else self._settle_timed
         self.retry = rules.retry
@@ -224,17 +165,25 @@ class Lane:
             self.events.rate_limited(self.name, self.limiter.closed(now))
         if self._window is not None and result.verdict in _PUSHED_BACK:
             self._window.pushed_back()
-        if self.retry is not None and not self._run.stopping:
+        if self.retry is not None:
             if repeat is None:
                 self.budget.earn(1)
                 since, tries = exchange.deadline - self.timeout, 1
             else:
                 since, tries = repeat.since, repeat.tries
             delay = self.retry.delay(result, tries, self._rng, now - since)
+            if delay is not None and self._run.stopping:
+                # It would be sent again, and is when the journal is opened again.
+                if self._journal is not None:
+                    self._journal.put_back(exchange.context, tries)
+                self._let_go([result])
+                return
             if delay is not None:
                 repeat = repeat or Repeat(self, exchange, since)
                 repeat.result = result
                 self.heap.add(now + delay, repeat)
+                if self._journal is not None:
+                    self._journal.put_back(exchange.context, tries)
                 self._run.outstanding -= 1
                 self.events.retried(self.name, result.reason, 1, delay)
                 return
@@ -256,12 +205,22 @@ class Lane:
             self._run.stopped_by(self.name, trip)
 
     def hand_over(self) -> None:
-        """Tell listeners of the batch's results, and let the caller have them."""
+        """Write down the batch's results, tell listeners of them, and let the caller have them."""
         if self._heard:
             batch, self._heard = self._heard, []
             self.give = self._heard.append
+            if self._journal is not None:
+                try:
+                    for result in batch:
+                        self._journal.record(result)
+                except JournalError as error:
+                    self._run.stop(error)
+            self._let_go(batch)
+
+    def _let_go(self, batch: list[Result]) -> None:
+        if self._listening:
             self.events.results(self.name, batch)
-            self._ready.extend(batch)
+        self._ready.extend(batch)
 
     def _count(self) -> None:
         accepted, self._counted = self.accepted - self._counted, self.accepted
@@ -305,22 +264,46 @@ class Lane:
         if heap.next_due <= now:
             granted = self.budget.take(min(BATCH, len(heap)), now)
             due = heap.due(now, granted)
-            unused = granted - len(due)
-            enter = self.entrance()
+            self._run.outstanding += len(due)
+            young = []
             for repeat in due:
-                self._run.outstanding += 1
-                exchange = repeat.exchange
                 if self.retry is not None and self.retry.too_old(now - repeat.since):
-                    unused += 1
                     self.give(repeat.result)
-                    continue
-                exchange.restart()
-                exchange.deadline = now + self.timeout
-                enter(exchange)
-            self.budget.give_back(unused)
+                else:
+                    young.append(repeat)
+            self.budget.give_back(granted - len(young))
+            if self._journal is None:
+                self._send_again(young)
+            elif young:
+                for repeat in young:
+                    self._journal.take_back(repeat.exchange.context, repeat.tries)
+                self._run.spawn(self._send_again_when_committed(young))
         if not heap:
             return math.inf
         return max(heap.next_due, now + self.budget.wait(now))
+
+    def _send_again(self, repeats: list[Repeat]) -> None:
+        enter, deadline = self.entrance(), self._clock() + self.timeout
+        for repeat in repeats:
+            exchange = repeat.exchange
+            exchange.restart()
+            exchange.deadline = deadline
+            enter(exchange)
+
+    async def _send_again_when_committed(self, repeats: list[Repeat]) -> None:
+        """The journal must know that they may be delivered before they can be."""
+        assert self._journal is not None
+        try:
+            await self._journal.committed()
+        except Exception as error:  # whatever it is, each of them must come to its end
+            self._run.stop(error)
+        if self._run.stopping:
+            for repeat in repeats:
+                self._journal.put_back(repeat.exchange.context, repeat.tries)
+            self._let_go([repeat.result for repeat in repeats])
+        else:
+            self._send_again(repeats)
+            self.pool.pump()
 
     def _release_pending(self, now: float) -> None:
         pending, waiting = self.pending, self.waiting
@@ -351,17 +334,20 @@ class Lane:
 
     def abandon(self) -> None:
         """Repeat nothing any more, begin nothing: those that wait get the result that they have, or UNSENT."""
-        for repeat in self.heap.clear():
-            self._run.outstanding += 1
-            self.give(repeat.result)
+        self.hand_over()
+        repeats = self.heap.clear()  # the journal has them as surely not delivered, and leaves them so
+        self._run.outstanding += len(repeats)
+        results = [repeat.result for repeat in repeats]
         while self.pending:
             exchange = self.pending.popleft()
             exchange.error = ConnectError("the run was ended before this push was sent")
             exchange.attempts -= 1
             result = self.result(exchange, exchange.context)
             if result is not None:
-                self.give(result)
-        self.hand_over()
+                results.append(result)
+                if self._journal is not None:
+                    self._journal.put_back(exchange.context, exchange.attempts)
+        self._let_go(results)
 
     def conclude(self) -> Trip | None:
         """At a run's end: why everything failed, where everything did."""

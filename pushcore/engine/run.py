@@ -13,14 +13,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Iterator
-from typing import Any, Final, cast
+from collections.abc import AsyncIterable, Coroutine, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import BreakerOpen
 from ..http2.exchange import Exchange
 from ..results import Result
 from .breaker import MINIMUM, Trip
-from .lane import Client, Lane, Rules
+from .lane import Lane
+from .rules import Client, Rules
+
+if TYPE_CHECKING:
+    from .journal import Journal
 
 CAUTIOUS: Final = 1000
 """The window until the breaker has seen enough answers to judge: what is in flight then is answered in any case."""
@@ -31,7 +35,9 @@ BURST: Final = 256
 class Run:
     """The state of one `send_many`, its feeder task and its one timer."""
 
-    def __init__(self, clients: tuple[Client, ...], window: int, rules: Rules) -> None:
+    def __init__(
+        self, clients: tuple[Client, ...], window: int, rules: Rules, journal: Journal | None = None
+    ) -> None:
         self.window = window
         self.limit = min(window, CAUTIOUS) if rules.breaker else window
         """What the window is now."""
@@ -46,9 +52,12 @@ class Run:
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.events = rules.events
         self.lanes = {
-            client.handles: Lane(self, client, rules, self.ready, self.loop.time) for client in clients
+            client.handles: Lane(self, client, rules, self.ready, self.loop.time, journal)
+            for client in clients
         }
         self.feeder: asyncio.Task[None] | None = None
+        self._journal = journal
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._feeder_waits: asyncio.Future[None] | None = None
@@ -149,11 +158,17 @@ class Run:
             self._timer.cancel()
         self.wake_reader()
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside; `close` waits for it."""
+        task = self.loop.create_task(work, name="pushcore repeats")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def close(self) -> None:
         """Stop, and wait for what is in flight; the transport's timeout ends every one of them."""
         self.stop()
         if self.feeder is not None:
-            await asyncio.gather(self.feeder, return_exceptions=True)
+            await asyncio.gather(self.feeder, *self._tasks, return_exceptions=True)
         while self.outstanding > len(self.ready):
             self._reader_waits = self.loop.create_future()
             await self._reader_waits
@@ -174,14 +189,22 @@ class Run:
             self.wake_reader()
 
     async def _feed_plain(self, source: Iterable[Any]) -> None:
-        pushes = iter(source)
+        journal = self._journal
+        pushes = iter(source) if journal is None else journal.pending(source)
         more = True
         while more:
-            more = self._burst(pushes, min(BURST, self.limit - self.outstanding))
+            room = min(BURST, self.limit - self.outstanding)
+            if journal is not None:
+                await journal.room(room)
+            more = self._burst(pushes, room)
             await self._room()
 
     async def _feed_async(self, source: AsyncIterable[Any]) -> None:
-        async for push in source:
+        pushes = source if self._journal is None else self._journal.pending_async(source)
+        async for push in pushes:
+            if type(push) is list:  # pushes that are there together: a burst costs less than each by itself
+                await self._feed_plain(push)
+                continue
             self._burst(iter((push,)), 1)
             if self.ready:
                 self.wake_reader()

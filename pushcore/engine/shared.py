@@ -113,6 +113,10 @@ class SharedState:
         self._memory[slot : slot + _SLOT.size] = packed + zlib.crc32(packed).to_bytes(4, "little")
         self._memory[_ACTIVE] = spare
 
+    def limiter(self, name: str, limiter: RateLimiter) -> SharedLimiter:
+        """The same for all who are attached. `name`: the provider's, of which a file has one."""
+        return SharedLimiter(self, limiter)
+
     # --- the breaker ----------------------------------------------------------------------------------------------
 
     @property

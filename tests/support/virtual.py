@@ -21,6 +21,9 @@ from pushcore.http2.protocol import Link
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+THREADS = 5.0
+"""Real seconds that a thread, such as a journal's, may take for what nothing else is waited for."""
+
 Answer = tuple[int, dict[str, str], bytes]
 """Status, headers, body."""
 Answers = Callable[[dict[str, str], bytes], Answer]
@@ -35,7 +38,9 @@ class _Selector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> Any:
         found = super().select(0)
         if not found and timeout is None:
-            raise RuntimeError("nothing will ever happen again: everything waits for something else")
+            found = super().select(THREADS)
+            if not found:
+                raise RuntimeError("nothing will ever happen again: everything waits for something else")
         if not found and timeout is not None and timeout > 0:
             self.loop.virtual += timeout
         return found

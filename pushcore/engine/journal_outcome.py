@@ -1,0 +1,124 @@
+"""An outcome on its way into the journal and as it comes out, and the ids of pushes. No I/O."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from ..models.apns import Notification
+from ..models.fcm import LegacyMessage, Message
+from ..results import Result, Verdict
+
+Kind = tuple[str, str, int | None, str | None, int]
+"""Platform, verdict, status, reason, attempts: what many rows have in common."""
+PLAIN: Final[list[Kind]] = [(platform, "ACCEPTED", 200, None, 1) for platform in ("apns", "fcm")]
+"""What nearly all rows are: accepted the first time they were sent."""
+PLAIN_APNS: Final = 0
+"""Where that of APNs stands."""
+
+
+class Outcome(NamedTuple):
+    """What became of one row: the columns of the results file, None where there is nothing to say.
+
+    `platform`: "apns", "fcm", or "" for a row of neither. `verdict`: that of the result, but UNKNOWN where that
+    promises that nothing was delivered and a killed run may have done so. `timestamp`: UNIX seconds, see `Result`.
+    `attempts`: over all runs of the campaign, one that was killed counting as one.
+    """
+
+    row: int
+    token: str
+    platform: str
+    verdict: Verdict
+    status: int | None
+    reason: str | None
+    id: str | None
+    timestamp: float | None
+    attempts: int
+
+
+class Device:
+    """Stands in for the push of a row that has none. `platform`: "apns", "fcm" or ""."""
+
+    __slots__ = ("platform", "row", "token")
+
+    def __init__(self, row: int, token: str, platform: str) -> None:
+        self.row = row
+        self.token = token
+        self.platform = platform
+
+
+class Odd(NamedTuple):
+    """What there is to say of a row that is not plain."""
+
+    kind: Kind
+    timestamp: float | None
+
+
+Entry = tuple[int, str, str | None, int | Odd]
+"""Row, token, id, and what became of it: a place in `PLAIN`, or whatever else."""
+
+
+class Before(NamedTuple):
+    """What earlier runs have done with a row that has no outcome: `attempts` made, and of them `unsure`, killed."""
+
+    attempts: int
+    unsure: int
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def id_prefix(campaign_id: str) -> str:
+    """What the apns-ids of a campaign have in common: a UUID of version 8 (RFC 9562) but for its last 12 digits."""
+    digits = blake2b(b"apns-id", digest_size=10, key=campaign_id.encode(), person=b"pushcore").hexdigest()
+    variant = "89ab"[int(digits[15], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-{variant}{digits[16:19]}-"
+
+
+def push_id(campaign_id: str, row: int) -> str:
+    """The apns-id of a row, the same in every run: 74 bits of a keyed hash of the campaign, then the row's number.
+
+    A hash of the row as well would cost 1 µs and say less: so, an id in Apple's or anybody's log names its row.
+    `campaign_id`: at most 64 bytes in UTF-8.
+    """
+    return f"{id_prefix(campaign_id)}{row:012x}"
+
+
+# --- out of results ---------------------------------------------------------------------------------------------------
+
+
+def device_of(push: Any) -> tuple[str, str]:
+    """Platform and token of a push, as the results show them; of one to a topic, the topic."""
+    if isinstance(push, Notification):
+        return "apns", _text(push.token)
+    if isinstance(push, Message):
+        return "fcm", _text(push.token or push.fid or push.topic or push.condition)
+    if isinstance(push, LegacyMessage):
+        return "fcm", _text(push.to or push.condition or ",".join(push.registration_ids or ()))
+    return getattr(push, "platform", ""), _text(getattr(push, "token", None))
+
+
+def _text(value: object) -> str:
+    if type(value) is str:
+        return value
+    return "" if value is None else str(value)
+
+
+def entry_of(result: Result) -> Entry:
+    """Any result, ready to be packed. Its push knows its row."""
+    push = result.push
+    platform, token = device_of(push)
+    kind = (platform, result.verdict.name, result.status, _reason(result, platform), result.attempts)
+    if result.timestamp is None and kind in PLAIN:
+        return push.row, token, result.id or None, PLAIN.index(kind)
+    return push.row, token, result.id or None, Odd(kind, result.timestamp)
+
+
+def _reason(result: Result, platform: str) -> str | None:
+    """As the results file has it: the provider's word, else what we know."""
+    detail = None if result.detail is None else str(result.detail)
+    if detail and platform == "fcm" and not result.attempts and result.verdict is Verdict.INVALID:
+        return detail  # found here: Google's word, INVALID_ARGUMENT, would say less
+    return result.reason or detail

@@ -1,0 +1,115 @@
+"""A journal that is only read: how far a campaign is, and what became of its rows."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..results import Verdict
+from .journal_format import Tally, unpack
+from .journal_outcome import Outcome, id_prefix
+from .journal_store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a campaign is. Times are UNIX seconds.
+
+    `rows`: how many there are to be sent, None as long as that is not known. `started`: rows that may have been sent.
+    `done`: rows with an outcome; `verdicts` and `tally` (by platform, verdict and reason) count them. `repeats`: how
+    often a row was sent again after a kill. `kills`: runs that did not end by themselves, `runs` all. `updated`:
+    the last sign of life; `ended` is None while it runs, and after a kill.
+    """
+
+    campaign_id: str
+    rows: int | None
+    started: int
+    done: int
+    tally: Tally
+    repeats: int
+    kills: int
+    runs: int
+    began: float
+    updated: float
+    ended: float | None
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """Rows by verdict."""
+        found: Counter[str] = Counter()
+        for (_, verdict, _), count in self.tally.items():
+            found[verdict] += count
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has an outcome."""
+        return self.rows is not None and self.done >= self.rows
+
+
+class JournalView:
+    """A journal that is only read, also while another process writes it. Close it, or use it as a context manager.
+
+    Its methods raise `JournalError` where the file is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._store = Store.read(os.fspath(path))
+        try:
+            self.campaign = self._store.campaign()
+        except BaseException:
+            self._store.close()
+            raise
+
+    def __enter__(self) -> JournalView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._store.close()
+
+    @property
+    def campaign_id(self) -> str:
+        """The campaign's id."""
+        return self.campaign.id
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the campaign was begun with, as `Journal.create` was told."""
+        return self.campaign.options
+
+    def status(self) -> Status:
+        """How far it is by now."""
+        campaign, runs = self._store.campaign(), self._store.runs()
+        first, last = runs[0], runs[-1]
+        started = max(run.upto for run in runs)
+        return Status(
+            campaign_id=campaign.id,
+            rows=None if campaign.rows is None else campaign.owned_upto(campaign.rows),
+            started=campaign.owned_upto(started if campaign.rows is None else min(started, campaign.rows)),
+            done=last.tally.total(),
+            tally=last.tally,
+            repeats=last.repeats,
+            kills=sum(run.ended is None for run in runs[:-1]),
+            runs=len(runs),
+            began=first.began,
+            updated=last.updated,
+            ended=last.ended,
+        )
+
+    def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
+        """The outcomes that there are, or those with this verdict, in the order of their rows. Memory does not grow."""
+        prefix, block = id_prefix(self.campaign.id), 0
+        while (found := self._store.parts_from(block)) is not None:
+            block, parts = found
+            if len(parts) == 1:
+                yield from unpack(block, *parts[0], prefix, verdict)
+            else:
+                yield from sorted(each for part in parts for each in unpack(block, *part, prefix, verdict))
+            block += 1

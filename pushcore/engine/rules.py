@@ -1,0 +1,93 @@
+"""What an engine is given: clients, and the rules that hold for all its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..http2.exchange import Exchange
+from ..http2.pool import Pool
+from ..metrics import Listeners, Metrics
+from ..results import Result
+from .rate import FCM_RATE, Limiter, Rate, RateLimiter, project_limiter
+from .retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from .breaker import Trip
+
+    pass
+
+
+class Requests(Protocol):
+    """What turns the pushes of one kind into requests."""
+
+    def build(
+        self, push: Any, sink: Callable[[Exchange], object], context: Any, deadline: float
+    ) -> Exchange | Result:
+        """The exchange to submit, or the result of a push that cannot be sent."""
+
+
+class Client(Protocol):
+    """What the engine needs of a client; `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
+
+    `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
+    `quota`: whether its provider limits the rate of a whole project, and a 429 means all of it.
+    """
+
+    @property
+    def handles(self) -> type: ...
+    @property
+    def streams(self) -> int: ...
+    @property
+    def quota(self) -> bool: ...
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def requests(self) -> Requests: ...
+    @property
+    def pool(self) -> Pool: ...
+    @property
+    def opened(self) -> bool: ...
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    def result(self, exchange: Exchange, push: Any) -> Result | None: ...
+
+
+class Shared(Protocol):
+    """What several processes have in common: `shared.SharedState` on one machine, `queue.fleet.Fleet` on many."""
+
+    @property
+    def trip(self) -> Trip | None: ...
+    def stop(self, trip: Trip) -> Trip: ...
+    def limiter(self, name: str, limiter: RateLimiter) -> Limiter: ...
+
+
+@dataclass(slots=True)
+class Rules:
+    """How an engine sends, the same for all its runs."""
+
+    retry: RetryPolicy | None
+    rate: Rate | None
+    breaker: bool
+    events: Listeners
+    listening: bool
+    """Whether anybody wants to know of results."""
+    metrics: Metrics | None
+    shared: Shared | None
+    rng: Random = field(default_factory=Random)
+
+    def limiter(self, client: Client) -> Limiter | None:
+        """The client's: the rate that was set, else its provider's quota, else none."""
+        rate = self.rate
+        limiter: RateLimiter
+        if client.quota:
+            limiter = project_limiter(rate or FCM_RATE)
+        elif rate is not None and not rate.unlimited:
+            limiter = RateLimiter(rate)
+        else:
+            return None
+        return limiter if self.shared is None else self.shared.limiter(client.pool.name, limiter)

@@ -1,0 +1,46 @@
+"""Pushes that know their rows, and a journal as a kill would have left it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pushcore.engine.journal import Journal, Source, push_id
+from pushcore.models.apns import Notification
+from pushcore.results import Result, Verdict
+
+CAMPAIGN = "campaign"
+SOURCE = Source("rows.csv", 10, 20, "30")
+
+
+class Push(Notification):
+    """A push that knows its row."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"{row:064x}", b"{}", apns_id=push_id(CAMPAIGN, row))
+        self.row = row
+
+
+def pushes(count: int, first: int = 1) -> Iterator[Push]:
+    """Rows `first` to `count`."""
+    return (Push(row) for row in range(first, count + 1))
+
+
+def accepted(push: Push, attempts: int = 1) -> Result:
+    """What nearly all become."""
+    return Result(push, Verdict.ACCEPTED, 200, attempts, push.apns_id)
+
+
+def create(path: Path, *, chunk_size: int = 10) -> Journal:
+    """A journal of `CAMPAIGN`."""
+    return Journal.create(path, SOURCE, chunk_size=chunk_size, campaign_id=CAMPAIGN)
+
+
+def killed(journal: Journal, path: Path) -> Path:
+    """A copy of the files as they are now: what a kill would leave."""
+    for ending in ("", "-wal"):
+        shutil.copyfile(f"{journal.path}{ending}", f"{path}{ending}")
+    return path

@@ -1,0 +1,514 @@
+"""The journal: what is given out, what is written, and what a later run makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pushcore.engine.journal import Journal, JournalView, Outcome, Source, push_id
+from pushcore.engine.journal_format import BLOCK
+from pushcore.errors import ClosedError, ConfigurationError, JournalError
+from pushcore.results import Result, Verdict
+
+from .journal_support import CAMPAIGN, SOURCE, Push, accepted, create, killed, pushes
+
+
+def rows(journal: Journal | JournalView, verdict: Verdict | None = None) -> list[int]:
+    return [each.row for each in journal.results(verdict)]
+
+
+# --- one run ----------------------------------------------------------------------------------------------------------
+
+
+def test_answers_in_any_order_come_out_in_the_order_of_rows(tmp_path: Path) -> None:
+    count, rng = BLOCK + 3000, random.Random(4)
+    flying: list[Push] = []
+    with create(tmp_path / "j.db", chunk_size=250) as journal:
+
+        def answer(push: Push) -> None:
+            if push.row % 50:
+                journal.record(accepted(push))
+            else:
+                gone = Result(
+                    push, Verdict.UNREGISTERED, 410, 2, push.apns_id, reason="Unregistered", timestamp=9.5
+                )
+                journal.record(gone)
+
+        for push in journal.pending(pushes(count)):
+            flying.append(push)
+            if len(flying) > 2000:
+                answer(flying.pop(rng.randrange(len(flying))))
+        rng.shuffle(flying)
+        for push in flying:
+            answer(push)
+        journal.finish()
+    with JournalView(tmp_path / "j.db") as view:
+        found = list(view.results())
+        assert [each.row for each in found] == list(range(1, count + 1))
+        for each in found:
+            push = Push(each.row)
+            expected = Outcome(
+                each.row, push.token, "apns", Verdict.ACCEPTED, 200, None, push.apns_id, None, 1
+            )
+            if each.row % 50 == 0:
+                expected = expected._replace(
+                    verdict=Verdict.UNREGISTERED, status=410, reason="Unregistered", timestamp=9.5, attempts=2
+                )
+            assert each == expected
+        assert rows(view, Verdict.UNREGISTERED) == list(range(50, count + 1, 50))
+        status = view.status()
+    assert status.complete
+    assert (status.rows, status.started, status.done, status.kills, status.repeats) == (
+        count,
+        count,
+        count,
+        0,
+        0,
+    )
+    assert status.verdicts == Counter(ACCEPTED=count - count // 50, UNREGISTERED=count // 50)
+    assert status.tally["apns", "UNREGISTERED", "Unregistered"] == count // 50
+
+
+def test_a_row_is_given_out_only_when_the_file_says_that_it_may_be_sent(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal, JournalView(tmp_path / "j.db") as view:
+        flying: list[Push] = []
+        for push in journal.pending(pushes(200)):
+            # No row is ever ahead of what another process reads, and that is never more than a chunk ahead of it.
+            assert push.row <= view.status().started <= push.row + 10
+            flying.append(push)
+            if len(flying) == 5:
+                journal.record(accepted(flying.pop(2)))
+
+
+def test_a_closed_journal_is_one_file_and_can_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    directory = tmp_path / "there"
+    directory.mkdir()
+    with create(directory / "j.db") as journal:
+        for push in journal.pending(pushes(20)):
+            journal.record(accepted(push))
+    assert os.listdir(directory) == ["j.db"]
+    directory.chmod(0o500)
+    try:
+        with JournalView(directory / "j.db") as view:
+            assert rows(view) == list(range(1, 21))
+    finally:
+        directory.chmod(0o700)
+    assert os.listdir(directory) == ["j.db"]
+
+
+def test_looking_on_while_it_runs(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal, Journal.read(tmp_path / "j.db") as view:
+        assert view.campaign_id == CAMPAIGN
+        taken = list(journal.pending(pushes(30)))
+        for push in taken[:20]:
+            journal.record(accepted(push))
+        journal.flush()
+        assert rows(view) == rows(journal) == list(range(1, 21))
+        status = view.status()
+        assert (status.done, status.rows, status.ended) == (20, None, None)
+        assert 30 <= status.started <= 40
+        assert not status.complete
+        results = view.results()
+        assert next(results).row == 1
+        for push in taken[20:]:
+            journal.record(accepted(push))
+        journal.finish()
+        journal.flush()
+        assert view.status().complete
+        assert view.status() == journal.status()
+
+
+def test_rows_that_are_no_pushes(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal:
+        for row in range(1, 26):  # none of which waits for a lease
+            assert journal.note(row, "odd \udcff", "", "the row is odd")
+        assert journal.note(26, "t", "fcm", "closed", Verdict.UNSENT)
+        assert [push.row for push in journal.pending(pushes(28, first=27))] == [27, 28]
+        with pytest.raises(JournalError, match="row 28 came after row 28"):
+            journal.note(28, "t", "", "again")
+    with JournalView(tmp_path / "j.db") as view:
+        found = list(view.results())
+    assert found[0] == Outcome(1, "odd \udcff", "", Verdict.INVALID, None, "the row is odd", None, None, 0)
+    assert found[25] == Outcome(26, "t", "fcm", Verdict.UNSENT, None, "closed", None, None, 0)
+    with Journal.open(tmp_path / "j.db") as journal:
+        assert not journal.note(26, "t", "fcm", "closed", Verdict.UNSENT)
+
+
+def test_results_reach_the_disk_by_themselves(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal:
+        journal.record(accepted(next(journal.pending(pushes(1)))))
+        deadline = time.monotonic() + 10
+        while journal.status().done == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+# --- later runs -------------------------------------------------------------------------------------------------------
+
+
+def cut_short(path: Path, *, given: int, answered: set[int]) -> Path:
+    """A journal whose sender was killed when it had so many rows, and answers to some."""
+    with create(path.with_suffix(".live")) as journal:
+        for push in journal.pending(pushes(given)):
+            if push.row in answered:
+                journal.record(accepted(push))
+        journal.flush()
+        return killed(journal, path)
+
+
+def test_after_a_kill_rows_in_doubt_are_reported_and_not_sent(tmp_path: Path) -> None:
+    path = cut_short(tmp_path / "j.db", given=35, answered=set(range(1, 31)) - {4, 17})
+    started = Journal.read(path).status().started
+    assert 35 <= started <= 45
+    with Journal.open(path, SOURCE) as journal:
+        sent = [push.row for push in journal.pending(pushes(60))]
+        assert sent == list(range(started + 1, 61))
+        for row in sent:
+            journal.record(accepted(Push(row)))
+        journal.finish()
+    with JournalView(path) as view:
+        doubt = list(view.results(Verdict.UNKNOWN))
+        assert [each.row for each in doubt] == [4, 17, *range(31, started + 1)]
+        assert doubt[0] == Outcome(
+            4,
+            Push(4).token,
+            "apns",
+            Verdict.UNKNOWN,
+            None,
+            "the sender was stopped before the answer came",
+            push_id(CAMPAIGN, 4),
+            None,
+            1,
+        )
+        assert rows(view) == list(range(1, 61))
+        status = view.status()
+    assert (status.kills, status.runs, status.repeats, status.complete) == (1, 2, 0, True)
+
+
+def test_after_a_kill_rows_in_doubt_are_sent_again(tmp_path: Path) -> None:
+    path = cut_short(tmp_path / "j.db", given=35, answered=set(range(1, 31)) - {4, 17})
+    started = Journal.read(path).status().started
+    with Journal.open(path, SOURCE, unknown="resend") as journal:
+        again = list(journal.pending(pushes(60)))
+        assert [push.row for push in again] == [4, 17, *range(31, 61)]
+        for push in again:
+            journal.record(accepted(push))
+        journal.finish()
+    with JournalView(path) as view:
+        assert {each.row for each in view.results() if each.attempts == 2} == {4, 17, *range(31, started + 1)}
+        assert {each.attempts for each in view.results()} == {1, 2}
+        assert [each.id for each in view.results()] == [push_id(CAMPAIGN, row) for row in range(1, 61)]
+        assert view.status().repeats == 2 + started - 30
+
+
+def test_each_kill_adds_an_attempt_to_rows_that_it_may_have_reached(tmp_path: Path) -> None:
+    path = cut_short(tmp_path / "j.db", given=20, answered={2, 3})
+    with Journal.open(path, unknown="resend") as journal:
+        source = journal.pending(pushes(20))
+        assert [next(source).row for _ in range(2)] == [1, 4]
+        journal.flush()
+        reached = journal.status()
+        again = killed(journal, tmp_path / "again.db")
+    assert reached.started >= 20
+    with Journal.open(again, unknown="resend") as journal:
+        for push in journal.pending(pushes(20)):
+            journal.record(accepted(push))
+    with JournalView(again) as view:
+        attempts = {each.row: each.attempts for each in view.results()}
+        status = view.status()
+    assert [attempts[row] for row in (1, 2, 3, 4)] == [3, 1, 1, 3]
+    assert attempts[20] == 2  # the second run was cut short far from it
+    assert status.kills == 2
+    assert status.repeats == sum(each - 1 for each in attempts.values())
+
+
+def test_a_sender_that_ends_in_order_leaves_nothing_in_doubt(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal:
+        source = journal.pending(pushes(100))
+        for _ in range(33):
+            journal.record(accepted(next(source)))
+    status = JournalView(tmp_path / "j.db").status()
+    assert (status.started, status.done, status.rows, status.complete) == (33, 33, None, False)
+    assert status.ended is not None
+    with Journal.open(tmp_path / "j.db") as journal:
+        assert [push.row for push in journal.pending(pushes(100))] == list(range(34, 101))
+
+
+def test_what_was_in_flight_when_it_ended_is_in_doubt(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal:
+        for push in journal.pending(pushes(7)):
+            if push.row != 3:
+                journal.record(accepted(push))
+    with Journal.open(tmp_path / "j.db", unknown="resend") as journal:
+        assert [push.row for push in journal.pending(pushes(9))] == [3, 8, 9]
+
+
+def test_pushes_that_wait_for_a_repeat_are_not_in_doubt(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal:
+        for push in journal.pending(pushes(10)):
+            if push.row <= 3:
+                journal.put_back(push, 2)
+            else:
+                journal.record(accepted(push))
+        journal.flush()
+        journal.take_back(Push(2), 2)
+        journal.take_back(Push(3), 2)
+        journal.record(accepted(Push(3), attempts=3))
+        journal.flush()
+        path = killed(journal, tmp_path / "killed.db")
+    with Journal.open(path) as journal:
+        assert [push.row for push in journal.pending(pushes(10))] == [1]  # and 2 is UNKNOWN
+        again = killed(journal, tmp_path / "again.db")  # as if it had been killed with 1 on its way
+        journal.record(accepted(Push(1)))
+    with JournalView(path) as view:
+        attempts = [(each.verdict.name, each.attempts) for each in view.results()]
+        assert attempts[:4] == [("ACCEPTED", 3), ("UNKNOWN", 3), ("ACCEPTED", 3), ("ACCEPTED", 1)]
+        assert view.status().repeats == 0
+    with Journal.open(again) as journal:
+        assert list(journal.pending(pushes(10))) == []
+    with JournalView(again) as view:
+        found = {each.row: each.attempts for each in view.results(Verdict.UNKNOWN)}
+    assert found == {1: 3, 2: 4}  # a killed run counts, for nobody knows that it did not come so far
+
+
+def test_a_push_in_doubt_stays_so_when_its_repeat_is_refused_for_now(tmp_path: Path) -> None:
+    path = cut_short(tmp_path / "j.db", given=2, answered={2})
+    with Journal.open(path, unknown="resend") as journal:
+        push = next(journal.pending(pushes(2)))
+        journal.put_back(push, 1)
+    with Journal.open(path) as journal:
+        assert list(journal.pending(pushes(2))) == []
+    with JournalView(path) as view:
+        assert rows(view, Verdict.UNKNOWN) == [1]
+
+
+def test_a_refusal_does_not_say_that_a_push_in_doubt_was_not_delivered(tmp_path: Path) -> None:
+    path = cut_short(tmp_path / "j.db", given=1, answered=set())
+    with Journal.open(path, unknown="resend") as journal:
+        push = next(journal.pending(pushes(1)))
+        journal.record(Result(push, Verdict.THROTTLED, 429, 1, push.apns_id, reason="TooManyRequests"))
+    with JournalView(path) as view:
+        (found,) = view.results()
+    assert (found.verdict, found.status, found.reason, found.attempts) == (
+        Verdict.UNKNOWN,
+        429,
+        "TooManyRequests",
+        2,
+    )
+
+
+def test_many_rows_with_outcomes_are_passed_over(tmp_path: Path) -> None:
+    count = 2 * BLOCK + 100
+    with create(tmp_path / "j.db", chunk_size=500) as journal:
+        for push in journal.pending(pushes(count)):
+            journal.record(accepted(push))
+    with Journal.open(tmp_path / "j.db") as journal:
+        assert [push.row for push in journal.pending(pushes(count + 2))] == [count + 1, count + 2]
+
+
+def test_a_shard_has_its_own_chunks(tmp_path: Path) -> None:
+    given = []
+    for shard in range(3):
+        path = tmp_path / f"{shard}.db"
+        journal = Journal.create(
+            path, SOURCE, chunk_size=7, campaign_id=CAMPAIGN, shard=shard, shards=3, rows=100
+        )
+        with journal:
+            mine = []
+            for push in journal.pending(pushes(60)):
+                mine.append(push.row)
+                if len(mine) % 5:
+                    journal.record(accepted(push))
+            journal.flush()
+            again = killed(journal, tmp_path / f"{shard}-killed.db")
+        with Journal.open(again, unknown="resend") as journal:
+            rest = []
+            for push in journal.pending(pushes(100)):
+                rest.append(push.row)
+                journal.record(accepted(push))
+            journal.finish()
+            if shard == 0:
+                assert not journal.note(113, "t", "", "of another shard")
+        with JournalView(again) as view:
+            assert rows(view) == sorted({*mine, *rest})
+            assert view.status().complete
+            assert view.status().rows == len({*mine, *rest})
+        assert set(mine) & set(rest) == set(mine[4::5])
+        given += rows(JournalView(again))
+    assert sorted(given) == list(range(1, 101))
+
+
+# --- sources and campaigns --------------------------------------------------------------------------------------------
+
+
+def test_a_changed_source_is_refused_unless_forced(tmp_path: Path) -> None:
+    audience = tmp_path / "devices.csv"
+    audience.write_bytes(b"token\n" + b"ab" * 100_000)
+    source = Source.of_file(audience)
+    Journal.create(tmp_path / "j.db", source).close()
+    Journal.open(tmp_path / "j.db", Source.of_file(audience)).close()
+    with audience.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"c")
+    os.utime(audience, ns=(0, source.mtime or 0))  # only the end of it tells
+    changed = Source.of_file(audience)
+    assert (changed.size, changed.mtime) == (source.size, source.mtime)
+    with pytest.raises(JournalError, match="has been changed since"):
+        Journal.open(tmp_path / "j.db", changed)
+    Journal.open(tmp_path / "j.db", changed, force=True).close()
+    Journal.open(tmp_path / "j.db", changed).close()  # which is the campaign's source from then on
+    assert Journal.read(tmp_path / "j.db").campaign.source == changed
+    assert Journal.read(tmp_path / "j.db").status().runs == 4
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (Source("other.csv", 10, 20, "30"), "the campaign began with rows.csv, not with other.csv"),
+        (Source("rows.csv", 11, 20, "30"), "rows.csv had 10 bytes when the campaign began, and has 11 now"),
+        (Source("rows.csv", 10, 21, "30"), "rows.csv has been changed"),
+        (Source("rows.csv", 10, 20, "31"), "rows.csv has been changed"),
+    ],
+)
+def test_how_a_source_has_changed(now: Source, words: str) -> None:
+    assert words in (SOURCE.change(now) or "")
+    assert SOURCE.change(SOURCE) is None
+
+
+def test_what_the_campaign_was_begun_with(tmp_path: Path) -> None:
+    clock = iter(range(1000, 2000))
+    options = {"topic": "com.example.app", "retry": {"unknown": "resend"}}
+    with Journal.create(
+        tmp_path / "j.db", SOURCE, rows=7, options=options, clock=lambda: float(next(clock))
+    ) as journal:
+        name = journal.campaign_id
+        assert journal.options == options
+    with JournalView(tmp_path / "j.db") as view:
+        assert (view.campaign_id, view.options, view.campaign.source) == (name, options, SOURCE)
+        status = view.status()
+    assert (status.rows, status.began, status.kills) == (7, 1000.0, 0)
+    assert status.ended is not None
+    assert status.ended == status.updated > 1000
+    with pytest.raises(JournalError, match=f"is of the campaign {name}, not other"):
+        Journal.open(tmp_path / "j.db", campaign_id="other")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"chunk_size": 0}, {"chunk_size": 10_001}, {"campaign_id": ""}, {"campaign_id": "é" * 33}, {"shard": 1}],
+)
+def test_what_no_campaign_can_be_begun_with(tmp_path: Path, options: dict[str, int]) -> None:
+    with pytest.raises(ConfigurationError):
+        Journal.create(tmp_path / "j.db", SOURCE, **options)  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == []
+
+
+# --- misuse -----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal:
+        for order in ([5, 6, 6], [7, 3], [0]):
+            with pytest.raises(JournalError, match=f"row {order[-1]} came after row"):
+                list(journal.pending(map(Push, order)))
+
+
+def test_a_row_that_is_recorded_twice_keeps_its_first_outcome(tmp_path: Path) -> None:
+    journal = create(tmp_path / "j.db")
+    for push in journal.pending(pushes(4)):
+        journal.record(accepted(push))
+    journal.record(Result(Push(2), Verdict.INVALID, 400, 1))  # with the first one, or later
+    with pytest.raises(JournalError, match="row 2 was recorded twice; its first outcome stands"):
+        journal.flush()
+    with pytest.raises(JournalError, match="row 2 was recorded twice"):
+        journal.record(accepted(Push(3)))
+    with pytest.raises(JournalError, match="row 3 was recorded twice"):
+        journal.close()
+    with JournalView(tmp_path / "j.db") as view:
+        assert [(each.row, each.verdict) for each in view.results()] == [
+            (row, Verdict.ACCEPTED) for row in range(1, 5)
+        ]
+
+
+def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
+    journal = create(tmp_path / "j.db")
+    source = journal.pending(pushes(3))
+    push = next(source)
+    journal.close()
+    journal.close()
+    with pytest.raises(ClosedError):
+        journal.record(accepted(push))
+    with pytest.raises(ClosedError):
+        journal.flush()
+    with pytest.raises(ClosedError):
+        list(journal.pending(pushes(200, first=100)))
+
+
+def test_an_error_of_the_sender_is_not_hidden_by_one_of_the_journal(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), create(tmp_path / "j.db") as journal:  # noqa: PT012
+        for push in journal.pending(pushes(2)):
+            journal.record(accepted(push))
+            journal.record(accepted(push))
+        raise ZeroDivisionError
+
+
+# --- in an event loop -------------------------------------------------------------------------------------------------
+
+
+async def test_an_event_loop_goes_on_while_rows_are_awaited(tmp_path: Path) -> None:
+    async def slowly() -> AsyncIterator[Push]:
+        for push in pushes(60):
+            await asyncio.sleep(0)
+            yield push
+
+    with create(tmp_path / "j.db") as journal:
+        assert [push.row async for push in journal.pending_async(pushes(60))] == list(range(1, 61))
+        journal.flush()
+        path = killed(journal, tmp_path / "killed.db")
+    with Journal.open(path, unknown="resend") as journal:
+        taken = []
+        async for push in journal.pending_async(slowly()):
+            taken.append(push.row)
+            journal.record(accepted(push))
+        await journal.committed()
+        assert taken == list(range(1, 61))
+        assert journal.status().done == 60
+
+
+@pytest.mark.uvloop
+async def test_room_for_a_burst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with create(tmp_path / "j.db") as journal:
+        source = journal.pending(pushes(100))
+        taken = []
+        for _ in range(10):
+            await journal.room(10)
+            with monkeypatch.context() as patched:
+                patched.setattr(type(journal._writer), "wait", None)  # nobody blocks
+                taken += [next(source).row for _ in range(10)]
+            for row in taken[-10:]:
+                journal.record(accepted(Push(row)))
+        assert taken == list(range(1, 101))
+        assert next(source, None) is None
+        await journal.room(10)  # at the end of the source it waits for nothing
+
+
+async def test_an_error_reaches_who_waits_in_an_event_loop(tmp_path: Path) -> None:
+    journal = create(tmp_path / "j.db")
+    source = journal.pending(pushes(30))
+    await journal.room(5)
+    push = next(source)
+    journal.record(accepted(push))
+    journal.record(accepted(push))
+    with pytest.raises(JournalError, match="recorded twice"):
+        await journal.committed()
+    with pytest.raises(JournalError, match="recorded twice"):
+        await journal.room(10)
+    with pytest.raises(JournalError, match="recorded twice"):
+        journal.close()

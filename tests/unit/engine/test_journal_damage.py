@@ -1,0 +1,317 @@
+"""A journal that is locked, damaged, of another version, or on a full disk: a sentence, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pushcore.engine import journal_store
+from pushcore.engine.journal import Journal, JournalView
+from pushcore.engine.journal_format import BLOCK, VERSION
+from pushcore.errors import JournalError
+
+from .journal_support import SOURCE, Push, accepted, create, killed, pushes
+
+ROWS = 3000
+
+
+def finished(path: Path, count: int = ROWS) -> Path:
+    with create(path, chunk_size=100) as journal:
+        for push in journal.pending(pushes(count)):
+            journal.record(accepted(push))
+        journal.finish()
+    return path
+
+
+def every_way(path: Path, words: str) -> None:
+    """Neither resumed nor looked at."""
+    with pytest.raises(JournalError, match=words):
+        Journal.open(path)
+    with pytest.raises(JournalError, match=words):
+        list(JournalView(path).results())
+
+
+# --- what is no journal -----------------------------------------------------------------------------------------------
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    every_way(tmp_path / "j.db", "there is no journal")
+    every_way(tmp_path, "there is no journal")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"token\nabc\n" * 1000, b"SQLite format 3\0" + b"x" * 5000])
+def test_something_else(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "j.db"
+    path.write_bytes(content)
+    every_way(path, "is not a journal|is damaged")
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_and_the_database_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    every_way(tmp_path / "empty.db", "empty.db is not a journal of pushcore")
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("create table part (id integer)")
+    other.close()
+    every_way(tmp_path / "other.db", "other.db is not a journal of pushcore")
+
+
+def test_another_version(tmp_path: Path) -> None:
+    path = finished(tmp_path / "j.db", 1)
+    other = sqlite3.connect(path)
+    other.execute(f"pragma user_version = {VERSION + 1}")
+    other.close()
+    every_way(path, f"another version of pushcore: its format is {VERSION + 1}, ours {VERSION}")
+
+
+def test_a_file_that_exists_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    path.write_bytes(b"mine")
+    with pytest.raises(JournalError, match="exists already: resume it, or choose another name"):
+        create(path)
+    assert path.read_bytes() == b"mine"
+    with pytest.raises(JournalError, match="cannot be written"):
+        create(tmp_path / "missing" / "j.db")
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def test_wherever_a_journal_is_damaged_it_is_noticed_or_harmless(tmp_path: Path) -> None:
+    path = finished(tmp_path / "j.db")
+    with JournalView(path) as view:
+        outcomes = list(view.results())
+    whole = path.read_bytes()
+    said = []
+    for at in range(0, len(whole), len(whole) // 150):
+        damaged = tmp_path / "damaged.db"
+        damaged.write_bytes(whole[:at] + bytes(64) + whole[at + 64 :])
+        try:
+            with JournalView(damaged) as view:
+                assert list(view.results()) == outcomes
+        except JournalError as error:
+            said.append(str(error))
+    assert len(said) > 100
+    assert [words for words in said if not re.search("damaged|not a journal|its format is", words)] == []
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_journal_that_was_cut_off(tmp_path: Path, share: float) -> None:
+    path = finished(tmp_path / "j.db")
+    os.truncate(path, int(path.stat().st_size * share))
+    with pytest.raises(JournalError, match="is damaged"):
+        Journal.open(path)
+
+
+def test_a_log_that_was_cut_off_loses_whole_commits_only(tmp_path: Path) -> None:
+    with create(tmp_path / "live.db", chunk_size=100) as journal:
+        for push in journal.pending(pushes(1000)):
+            journal.record(accepted(push))
+            if push.row % 100 == 0:
+                journal.flush()
+        whole = killed(journal, tmp_path / "killed.db")
+    log = Path(f"{whole}-wal").read_bytes()
+    seen, said = set(), []
+    for share in range(11):
+        path = tmp_path / f"{share}.db"
+        shutil.copyfile(whole, path)
+        Path(f"{path}-wal").write_bytes(log[: len(log) * share // 10])
+        try:
+            journal = Journal.open(path)
+        except JournalError as error:
+            said.append(str(error))
+            continue
+        with journal:
+            done = [each.row for each in journal.results()]
+            assert done == list(range(1, len(done) + 1))
+            seen.add(len(done))
+            for push in journal.pending(pushes(1000)):
+                journal.record(accepted(push))
+        with JournalView(path) as view:
+            assert [each.row for each in view.results()] == list(range(1, 1001))
+    assert 1000 in seen
+    assert len(seen) > 3
+    assert all(
+        "is not a journal of pushcore" in words for words in said
+    )  # all that there was stood in the log
+
+
+# --- another process --------------------------------------------------------------------------------------------------
+
+
+def run(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+HOLD = """
+import sys
+from pushcore.engine.journal import Journal
+with Journal.open(sys.argv[1]) as journal:
+    print("open", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_two_processes_cannot_run_one_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_store, "WAIT", 0.05)
+    path = finished(tmp_path / "j.db", 100)
+    other = run(HOLD, path)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(JournalError, match="is in use by another process"):
+            Journal.open(path)
+        with JournalView(path) as view:
+            assert view.status().done == 100
+            assert len(list(view.results())) == 100
+    finally:
+        other.kill()
+        other.communicate(timeout=20)
+    with Journal.open(path) as journal:  # which the system has given up with the process
+        assert journal.status().kills == 1
+
+
+def test_a_writer_stops_when_another_process_has_gone_on_with_its_campaign(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal = create(path)
+    push = next(journal.pending(pushes(1)))
+    journal.flush()
+    journal._writer._store._sql.execute("rollback")  # which gives up what keeps others out
+    Journal.open(path).close()
+    journal.record(accepted(push))
+    with pytest.raises(JournalError, match="another process has resumed"):
+        journal.flush()
+    with pytest.raises(JournalError, match="another process has resumed"):
+        journal.close()
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+FILL = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.unit.engine.journal_support import accepted, create, pushes
+from pushcore.errors import JournalError
+
+journal = create(Path(sys.argv[1]), chunk_size=100)
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+taken = recorded = 0
+try:
+    for push in journal.pending(pushes(100_000)):
+        taken += 1
+        journal.record(accepted(push))
+        recorded += 1
+except JournalError as error:
+    print(error)
+if sys.argv[3] == "room":
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+try:
+    journal.close()
+    print("closed")
+except JournalError as error:
+    print(error)
+print(taken)
+"""
+
+
+@pytest.mark.parametrize("room", ["room", "none"])
+def test_a_file_that_may_not_grow(tmp_path: Path, room: str) -> None:
+    path = tmp_path / "j.db"
+    process = run(FILL, path, Path(__file__).parents[3], room)
+    words, closed, taken, *_ = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 0
+    assert "cannot be read or written" in words or "the disk is full" in words
+    with Journal.open(path, SOURCE) as journal:
+        done = [each.row for each in journal.results()]
+        if room == "room":  # what the thread could not write, the end could
+            assert closed == "closed"
+            assert done == list(range(1, int(taken) + 1))
+        else:
+            assert closed == words
+            assert done == list(range(1, len(done) + 1))
+            assert int(taken) - len(done) <= 400
+        rest = [push.row for push in journal.pending(pushes(int(taken) + 300))]
+        assert rest[-1] == int(taken) + 300
+        assert len(rest) >= 300 - 200
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A file system of 1 MB, where one can be mounted."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(where)]
+    if (
+        os.name != "posix"
+        or os.geteuid() != 0
+        or subprocess.run(command, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("a file system can only be mounted by root")
+    return where
+
+
+def fill(journal: Journal, taken: list[int]) -> None:
+    for push in journal.pending(pushes(100_000)):
+        taken.append(push.row)
+        journal.record(accepted(push))
+
+
+def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    path = small_disk / "j.db"
+    try:
+        journal = create(path, chunk_size=100)
+        taken: list[int] = []
+        with pytest.raises(
+            JournalError, match=r"the disk is full: .* cannot be written, and what it holds is safe"
+        ):
+            fill(journal, taken)
+        with pytest.raises(JournalError, match="the disk is full"):
+            journal.close()
+        with JournalView(path) as view:
+            done = [each.row for each in view.results()]
+        assert done == list(range(1, len(done) + 1))
+        assert 0 <= len(taken) - len(done) <= 400
+        moved = tmp_path / "moved.db"
+        for ending in ("", "-wal"):
+            if os.path.exists(f"{path}{ending}"):
+                shutil.copyfile(f"{path}{ending}", f"{moved}{ending}")
+    finally:
+        subprocess.run(["umount", str(small_disk)], check=True)
+    with Journal.open(moved, unknown="resend") as journal:
+        for push in journal.pending(pushes(BLOCK)):
+            journal.record(accepted(push))
+    with JournalView(moved) as view:
+        assert [each.row for each in view.results()] == list(range(1, BLOCK + 1))
+
+
+def test_a_disk_where_no_journal_can_be_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_store, "_TABLES", "create table campaign (id text not null);")
+    with pytest.raises(JournalError):
+        create(tmp_path / "j.db")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_push_without_a_row_is_the_senders_error(tmp_path: Path) -> None:
+    with create(tmp_path / "j.db") as journal:
+        push = next(journal.pending(pushes(1)))
+        del push.row
+        with pytest.raises(AttributeError):
+            journal.record(accepted(push))
+        journal.record(accepted(Push(1)))
+        journal.flush()
+        assert journal.status().done == 1
