@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,9 +30,9 @@ class PushEngine:
     be between the source and the caller, None for twice what the connections of the clients can carry, 16 384 at
     most. `rate`: pushes a second at most for each client; None is what the providers ask for (FCM: 600 000 a minute
     after a ramp of a minute; APNs: none), `Rate.parse("none")` no limit at all. `breaker`: whether a run stops when
-    the answers say that key, topic, project or environment is wrong. `listener`: whom to tell of what happens, a
-    `Metrics` to count it. `shared`: what all processes of a campaign have in common, so that rate and breaker hold for
-    all together. Clients that are not open are opened by the engine, and closed with it.
+    the answers say that key, topic, project or environment is wrong; with two clients the other one goes on. `listener`: whom to tell of what happens, a
+    `Metrics` to count it. `shared`: what all processes of a campaign have in common, for all clients or by
+    their name ("apns", "fcm"), so that rate and breaker hold for all together. Clients that are not open are opened by the engine, and closed with it.
 
     Raises `ConfigurationError` for no client, two clients for one kind of push, or a window below 1.
     """
@@ -45,7 +45,7 @@ class PushEngine:
         rate: Rate | None = None,
         breaker: bool = True,
         listener: Listener | None = None,
-        shared: Shared | None = None,
+        shared: Shared | Mapping[str, Shared] | None = None,
     ) -> None:
         if not clients or len({client.handles for client in clients}) != len(clients):
             raise ConfigurationError(
@@ -150,8 +150,9 @@ class PushEngine:
                     break
                 run.wake_feeder()
                 await run.something_ready()
-            if run.error is not None:
-                raise run.error
+            error = run.error or run.broken
+            if error is not None:
+                raise error
             for lane in run.lanes.values():
                 trip = lane.conclude()
                 if trip is not None:

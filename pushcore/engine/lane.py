@@ -40,7 +40,7 @@ class Owner(Protocol):
     stopping: bool
 
     def stop(self, error: BaseException | None = None) -> None: ...
-    def stopped_by(self, name: str, trip: Trip) -> None: ...
+    def stopped_by(self, lane: Lane, trip: Trip) -> None: ...
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
 
@@ -113,7 +113,9 @@ class Lane:
         self.budget = RetryBudget(retry.budget_share, retry.budget_rate)
         self.limiter = rules.limiter(client)
         self._breaker = Breaker() if rules.breaker else None
-        self._shared = rules.shared
+        self._shared = rules.shared_by(self.name)
+        self.stopped: Trip | None = None
+        """Why nothing more is sent here, though other lanes may go on."""
         self._judged = 0
         self._counted = 0  # accepted, as breaker and window know it
         # A quota is obeyed by its rate; where there is none, the window follows what the provider can bear.
@@ -172,7 +174,7 @@ class Lane:
             else:
                 since, tries = repeat.since, repeat.tries
             delay = self.retry.delay(result, tries, self._rng, now - since)
-            if delay is not None and self._run.stopping:
+            if delay is not None and (self._run.stopping or self.stopped is not None):
                 # It would be sent again, and is when the journal is opened again.
                 if self._journal is not None:
                     self._journal.put_back(exchange.context, tries)
@@ -189,8 +191,19 @@ class Lane:
                 return
         self.give(result)
 
+    def refuse(self, push: Any, sink: object, context: object, deadline: float) -> Result:
+        """In the place of `build` when the lane has been stopped."""
+        assert self.stopped is not None
+        detail = f"not sent, for every push to {self.name} would fail: {self.stopped}"
+        return Result(push, Verdict.UNSENT, detail=detail)
+
     def found(self, result: Result) -> None:
-        """The result of a push that could not be made a request."""
+        """The result of a push that was not made a request."""
+        if self.stopped is not None and result.verdict is Verdict.UNSENT:
+            if self._journal is not None:
+                self._journal.put_back(result.push, 0)
+            self._let_go([result])
+            return
         if result.verdict is Verdict.MISCONFIGURED and self._breaker is not None:
             self._count()
             trip = self._breaker.take(result)
@@ -199,10 +212,9 @@ class Lane:
         self.give(result)
 
     def _trip(self, trip: Trip) -> None:
-        if not self._run.stopping:
-            if self._shared is not None:
-                trip = self._shared.stop(trip)
-            self._run.stopped_by(self.name, trip)
+        if self.stopped is None and not self._run.stopping:
+            self.stopped = trip if self._shared is None else self._shared.stop(trip)
+            self._run.stopped_by(self, self.stopped)
 
     def hand_over(self) -> None:
         """Write down the batch's results, tell listeners of them, and let the caller have them."""
@@ -297,7 +309,7 @@ class Lane:
             await self._journal.committed()
         except Exception as error:  # whatever it is, each of them must come to its end
             self._run.stop(error)
-        if self._run.stopping:
+        if self._run.stopping or self.stopped is not None:
             for repeat in repeats:
                 self._journal.put_back(repeat.exchange.context, repeat.tries)
             self._let_go([repeat.result for repeat in repeats])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,7 +58,8 @@ class Client(Protocol):
 
 
 class Shared(Protocol):
-    """What several processes have in common: `shared.SharedState` on one machine, `queue.fleet.Fleet` on many."""
+    """What several processes have in common: `shared.SharedState` on one machine, one for each provider, and
+    `queue.fleet.Fleet` on many, one for all."""
 
     @property
     def trip(self) -> Trip | None: ...
@@ -77,7 +78,7 @@ class Rules:
     listening: bool
     """Whether anybody wants to know of results."""
     metrics: Metrics | None
-    shared: Shared | None
+    shared: Shared | Mapping[str, Shared] | None
     rng: Random = field(default_factory=Random)
 
     def limiter(self, client: Client) -> Limiter | None:
@@ -90,4 +91,10 @@ class Rules:
             limiter = RateLimiter(rate)
         else:
             return None
-        return limiter if self.shared is None else self.shared.limiter(client.pool.name, limiter)
+        shared = self.shared_by(client.pool.name)
+        return limiter if shared is None else shared.limiter(client.pool.name, limiter)
+
+    def shared_by(self, name: str) -> Shared | None:
+        """What this provider's lanes share with other processes."""
+        shared = self.shared
+        return shared.get(name) if isinstance(shared, Mapping) else shared

@@ -48,6 +48,7 @@ class Run:
         self.stopping = False
         """Nothing new is begun and nothing repeated."""
         self.error: BaseException | None = None
+        self.broken: BreakerOpen | None = None
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.events = rules.events
@@ -139,10 +140,14 @@ class Run:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    def stopped_by(self, name: str, trip: Trip) -> None:
-        """A breaker has found that all would fail."""
-        self.events.breaker_opened(name, trip.sentence)
-        self.stop(BreakerOpen(trip.sentence, trip.reason))
+    def stopped_by(self, lane: Lane, trip: Trip) -> None:
+        """A breaker has found that all would fail in this lane. The others go on, if there are any."""
+        self.events.breaker_opened(lane.name, trip.sentence)
+        self.broken = self.broken or BreakerOpen(trip.sentence, trip.reason)
+        if all(each.stopped is not None for each in self.lanes.values()):
+            self.stop(self.broken)
+        else:
+            lane.abandon()
 
     def stop(self, error: BaseException | None = None) -> None:
         """Begin nothing more; the caller gets what is in flight, and then the error."""
@@ -221,7 +226,8 @@ class Run:
             for push in pushes:
                 if type(push) is not kind:
                     lane = lanes.get(type(push)) or self._lane_of(push)
-                    kind, build, sink, enter = type(push), lane.build, lane.sink, lane.entrance()
+                    kind, sink, enter = type(push), lane.sink, lane.entrance()
+                    build = lane.build if lane.stopped is None else lane.refuse
                     deadline = now + lane.timeout
                 built = build(push, sink, push, deadline)
                 if type(built) is Exchange:

@@ -236,6 +236,38 @@ def test_a_wrong_environment_stops_within_2000_answers_and_drops_no_token(
     assert len({result.push.token for result in results}) == len(results)
 
 
+def test_one_provider_is_stopped_and_the_other_goes_on(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
+) -> None:
+    """Every push has its one result: APNs' are accepted, FCM's refused, and then not sent at all."""
+
+    class Half(Provider):
+        def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
+            self.refusals = {(403, "SENDER_ID_MISMATCH"): 1.0} if fields[":path"].startswith("/v1/") else {}
+            return super().__call__(fields, body)
+
+    provider = Half({})
+    connect_to(monkeypatch, provider)
+    source = (push for pair in zip(notifications(5000), messages(5000), strict=True) for push in pair)
+    results: list[Result] = []
+
+    async def campaign() -> None:
+        clients = apns(), FcmClient(account, url="https://fcm.test")
+        async with PushEngine(*clients, rate=Rate.parse("none")) as engine:
+            async for result in engine.send_many(source):
+                results.append(result)
+
+    with pytest.raises(BreakerOpen) as stop:
+        run(campaign())
+    assert stop.value.reason == "SENDER_ID_MISMATCH"
+    assert len({id(result.push) for result in results}) == len(results) == 10_000
+    assert Counter(r.verdict for r in results if isinstance(r.push, Notification)) == {Verdict.ACCEPTED: 5000}
+    found = Counter(r.verdict for r in results if isinstance(r.push, Message))
+    assert found[Verdict.UNSENT] > 2000
+    assert set(found) == {Verdict.UNSENT, Verdict.MISCONFIGURED}
+    assert sum(1 for device in provider.times if ":" in device) <= 2000
+
+
 def test_a_dirty_audience_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     connect_to(monkeypatch, Provider({(400, "BadDeviceToken"): 0.4, (410, "Unregistered"): 0.3}))
     results = run(send(PushEngine(apns()), notifications(10_000)))
