@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Self
 
+import pytest
+
 from fakeservers import Certificates, FakeApns
 from pushcore import ApnsClient, ApnsKey, Notification, Result, Verdict
 
@@ -61,6 +63,24 @@ async def soon(condition: Callable[[], object], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+SPINNING = 150
+"""Turns that take no time. A name is resolved in a thread, which needs some: later turns are a millisecond each."""
+
+
+async def cancel_after(work: Any, turns: int) -> bool:
+    """Cancel the coroutine after so many turns of the loop; False when it had ended before."""
+    task = asyncio.ensure_future(work)
+    for turn in range(turns):
+        await asyncio.sleep(0 if turn < SPINNING else 0.001)
+        if task.done():
+            task.result()
+            return False
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return True
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from fakeservers import FakeApns
 from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
+from tests.e2e.support import cancel_after
 
 PAYLOAD = {"aps": {"alert": "Hi"}}
 ENOUGH = 400
@@ -23,20 +24,6 @@ def client_of(fake: FakeApns, **options: Any) -> ApnsClient:
 
 def pushes(count: int) -> Iterator[Notification]:
     return (Notification(f"{number:064x}", PAYLOAD) for number in range(count))
-
-
-async def cancel_after(work: Any, turns: int) -> bool:
-    """Cancel the coroutine after so many turns of the loop; False when it had ended before."""
-    task = asyncio.ensure_future(work)
-    for _ in range(turns):
-        await asyncio.sleep(0)
-        if task.done():
-            task.result()
-            return False
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    return True
 
 
 def assert_clean(client: ApnsClient) -> None:

@@ -13,27 +13,13 @@ import pytest
 from fakeservers import Certificates, FakeFcm
 from pushcore import FcmClient, LegacyMessage, Topics
 from tests.e2e.fcm_support import RUNS, fcm_of, legacy_of, message, plain_engine, registration
-from tests.e2e.support import soon
+from tests.e2e.support import cancel_after, soon
 
 pytestmark = pytest.mark.usefixtures("clean")
 
 ENOUGH = 600
 """Turns of the loop after which everything here has ended on loopback; cancelled at each of them until then."""
 NEVER = math.inf
-
-
-async def cancel_after(work: Any, turns: int) -> bool:
-    """Cancel the coroutine after so many turns of the loop; False when it had ended before."""
-    task = asyncio.ensure_future(work)
-    for _ in range(turns):
-        await asyncio.sleep(0)
-        if task.done():
-            task.result()
-            return False
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    return True
 
 
 def assert_clean(client: FcmClient) -> None:
