@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ DEADLINE = 60.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):  # what this machine's proxies are is nothing to the fakes
+        if name.upper() in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            del os.environ[name]
     config.addinivalue_line("markers", "deadline(seconds): cancel this asynchronous test after so long")
     config.addinivalue_line(
         "markers", "uvloop: run this asynchronous test on uvloop instead of asyncio's loop"

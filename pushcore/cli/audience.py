@@ -1,23 +1,22 @@
-"""The audience file: CSV or NDJSON, read row by row."""
+"""The audience file: CSV, NDJSON or Parquet, read row by row."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-import select
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import IO, Any, Final, cast
 
 import orjson
 
+from .content import BLOCK, Blocks, Content
 from .csv_rows import csv_rows
+from .parquet_rows import MAGIC, ParquetRows
 from .problems import BadInput, explain, printable, shown
 
-BLOCK: Final = 128 * 1024
-"""Bytes read from the file at a time."""
 LINES: Final = 64 * 1024
 """Characters of CSV that are parsed at a time."""
 _BOM: Final = b"\xef\xbb\xbf"
@@ -27,52 +26,14 @@ OnBad = Callable[[int, str, str], None]
 """Takes what is wrong with a row: its number, its token as far as it is known, and the reason."""
 
 
-class _Blocks(io.RawIOBase):
-    """The file's bytes on their way into a buffer; sees what would cost too much to look for in each row."""
-
-    def __init__(self, file: IO[bytes], name: str) -> None:
-        self._file = file
-        self._name = name
-        self.position = 0
-        """Bytes read."""
-        self.has_nul = False
-        """Whether a NUL has been read."""
-        self.before_waiting: Callable[[], None] | None = None
-        """Called before a read that has to wait for somebody to write."""
-
-    def readable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def readinto(self, buffer: Any) -> int:
-        if self.before_waiting is not None and not select.select([self._file], [], [], 0)[0]:
-            self.before_waiting()
-        try:
-            data = os.read(self._file.fileno(), len(buffer))
-        except OSError as error:
-            error.filename = self._name
-            raise
-        buffer[: len(data)] = data
-        self.position += len(data)
-        if b"\0" in data:
-            self.has_nul = True
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 class Audience:
     """An opened audience, of which only the beginning has been read. Close it, or use it as a context manager.
 
-    `name`: the path, for messages. `columns`: the names in the header row of a CSV, None for NDJSON. `size`: bytes,
-    None when it is a pipe or the like.
+    `name`: the path, for messages. `columns`: the names of a CSV's or a Parquet file's columns, None for NDJSON. `size`:
+    bytes, None when it is a pipe or the like. CSV and NDJSON may be packed with gzip.
 
     Raises:
-        BadInput: it cannot be read, is empty, or is a CSV without a column "token".
+        BadInput: it cannot be read, is empty, or has no column "token".
     """
 
     def __init__(self, path: str) -> None:
@@ -81,32 +42,53 @@ class Audience:
             file = open(0, "rb", buffering=0, closefd=False) if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise BadInput(f"{self.name} cannot be read ({explain(error)}); expected an audience") from None
-        self._blocks = _Blocks(cast(IO[bytes], file), self.name)
-        self._buffer = io.BufferedReader(self._blocks, BLOCK)
+        self._blocks = Blocks(cast(IO[bytes], file), self.name)
+        self._parquet: ParquetRows | None = None
+        self.columns: list[str] | None = None
         try:
             status = os.fstat(file.fileno())
             self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
-            self._open(path)
+            if self._blocks.peek(len(MAGIC)) == MAGIC:
+                self._open_parquet(path)
+            else:
+                self._open_text(path)
+        except OSError as error:
+            self.close()
+            raise BadInput(f"{self.name} cannot be read ({explain(error)})") from None
         except BaseException:
             self.close()
             raise
 
-    def _open(self, path: str) -> None:
-        try:
-            head = self._buffer.peek(len(_BOM))
-        except OSError as error:
-            raise BadInput(f"{self.name} cannot be read ({explain(error)})") from None
+    def _open_parquet(self, path: str) -> None:
+        if path == "-" or self.size is None:
+            raise BadInput(
+                f"{self.name} is Parquet, whose end must be read first; expected the path of a file"
+            )
+        self._parquet = ParquetRows(path, self.name)
+        self.columns = self._parquet.columns
+        self._need_token(self.columns, "")
+
+    def _open_text(self, path: str) -> None:
+        self._content = Content(self._blocks, self.name)
+        self._buffer = io.BufferedReader(self._content, BLOCK)
+        head = self._buffer.peek(len(MAGIC))
         if head.startswith(_UTF16):
             raise BadInput(f"{self.name} is in UTF-16; expected UTF-8")
+        if head.startswith(MAGIC):
+            raise BadInput(
+                f"{self.name} is Parquet within gzip; expected it unpacked, it is packed in itself"
+            )
         if head.startswith(_BOM):
             self._buffer.read(len(_BOM))
             head = head[len(_BOM) :]
         if not head:
             raise BadInput(f"{self.name} is empty; expected a header row with a column token, or NDJSON")
-        ndjson = path.lower().endswith((".ndjson", ".jsonl"))
-        if not ndjson and not path.lower().endswith(".csv"):
+        plain = path.lower().removesuffix(".gz")
+        ndjson = plain.endswith((".ndjson", ".jsonl"))
+        if not ndjson and not plain.endswith(".csv"):
             ndjson = head.lstrip().startswith(b"{")
-        self.columns = None if ndjson else self._read_header()
+        if not ndjson:
+            self.columns = self._read_header()
 
     def _read_header(self) -> list[str]:
         # Bytes that are no UTF-8 come through as half surrogate pairs, which no check of a push lets pass.
@@ -121,16 +103,29 @@ class Audience:
         except csv.Error as error:
             raise BadInput(f"{self.name} is not CSV ({error} in the header row)") from None
         columns = [name.strip() for name in header]
+        self._need_token(columns, " in its header row")
+        return columns
+
+    def _need_token(self, columns: list[str], where: str) -> None:
         if "token" not in columns:
             found = ", ".join(columns)
             hint = "; separate columns with commas" if len(columns) == 1 and set(";\t|") & set(found) else ""
             raise BadInput(
-                f"{self.name} has no column token in its header row; found {shown(found)}{hint}, expected token"
+                f"{self.name} has no column token{where}; found {shown(found)}{hint}, expected token"
             )
-        return columns
+
+    def select(self, wanted: Collection[str]) -> None:
+        """Nobody will look at other columns than these: where that saves work, `columns` has them alone from now on.
+
+        Raises:
+            BadInput: a column of a Parquet file is of a type that cannot be used.
+        """
+        if self._parquet is not None:
+            self._parquet.select(wanted)
+            self.columns = self._parquet.columns
 
     def index(self, column: str) -> int:
-        """Where a column of a CSV stands.
+        """Where a column stands.
 
         Raises:
             BadInput: there are two of that name.
@@ -142,7 +137,9 @@ class Audience:
 
     @property
     def position(self) -> int:
-        """Bytes read so far."""
+        """Bytes read so far, of a Parquet file about."""
+        if self._parquet is not None and self.size is not None:
+            return self.size * self._parquet.read // max(self._parquet.total, 1)
         return self._blocks.position
 
     def before_waiting(self, callback: Callable[[], None]) -> None:
@@ -150,16 +147,18 @@ class Audience:
         self._blocks.before_waiting = callback
 
     def records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
-        """Each data row with its number, from 1 on: a list of strings (CSV) or a dict (NDJSON).
+        """Each data row with its number, from 1 on: strings (CSV) or values (Parquet) by `columns`, or a dict (NDJSON).
 
         Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Raises `OSError`.
         """
+        if self._parquet is not None:
+            return enumerate(self._parquet.rows(), 1)
         return self._csv_records(on_bad) if self.columns is not None else self._json_records(on_bad)
 
     def _csv_records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
         assert self.columns is not None
         width, token_at = len(self.columns), self.columns.index("token")
-        blocks, lines, number = self._blocks, self._lines, 0
+        content, lines, number = self._content, self._lines, 0
 
         def on_bad_line(problem: str) -> None:
             nonlocal number
@@ -169,7 +168,7 @@ class Audience:
         # Out of a pipe single lines, for who waits for more of them keeps a push waiting.
         read_lines = partial(lines.readlines, LINES if self.size is not None else 1)
         for values in csv_rows(read_lines, on_bad_line):
-            if len(values) != width or blocks.has_nul:
+            if len(values) != width or content.has_nul:
                 if not values:
                     continue
                 reason = _complaint(values, width)
@@ -208,6 +207,8 @@ class Audience:
 
     def close(self) -> None:
         """Close the file."""
+        if self._parquet is not None:
+            self._parquet.close()
         self._blocks.close()
 
     def __enter__(self) -> Audience:

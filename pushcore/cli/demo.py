@@ -1,10 +1,7 @@
-"""`pushcore demo`: sends to a fake APNs and checks every answer against what was planted."""
+"""`pushcore demo`: sends to fake servers and checks every answer against what was planted."""
 
 from __future__ import annotations
 
-import csv
-import random
-import secrets
 import shutil
 import signal
 import tempfile
@@ -13,56 +10,37 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
 
 import click
-import orjson
 
 from .audience import Audience
 from .campaign import Campaign
+from .devices import NAMES
 from .fake import FakeProcess, needed_extra
-from .options import Apns
+from .plant import compare, kinds, plant
 from .problems import INCOMPLETE, OK, BadInput, explain
 from .report import Report
 from .rows import Rows
-from .template import Template
+from .sender import NO_PROXY, Sender
+from .sending import Sending
 
-REGISTERED: Final = "registered"
-# Kind of device -> its share of the audience, and what must become of a push to it.
-SHARES: Final = {"unregistered": 0.010, "wrong environment": 0.003, "other topic": 0.007, "malformed": 0.005}
-OUTCOMES: Final = {
-    REGISTERED: ("ACCEPTED", "200", ""),
-    "unregistered": ("UNREGISTERED", "410", "Unregistered"),
-    "wrong environment": ("INVALID", "400", "BadDeviceToken"),
-    "other topic": ("INVALID", "400", "DeviceTokenNotForTopic"),
-    "malformed": ("INVALID", "", "the device token is not hexadecimal"),
-}
-OTHER_TOPIC: Final = "com.example.other"
-DIED: Final = "2025-11-05T08:30:00.250Z"
-DIED_MS: Final = 1_762_331_400_250
-NAMES: Final = ("Ada", "Bob", "Chloë", "Дима", "李雷", 'Eve "E"')
-PAYLOAD: Final = {
-    "aps": {
-        "alert": {"title": "Hello {{name}}", "body": "You have {{badge}} new messages"},
-        "badge": "{{badge:int}}",
-    }
-}
+HELP = """Push to fake devices of both kinds and check every answer.
 
-HELP = """Push to fake devices and check every answer.
-
-Starts a fake APNs that enforces Apple's rules in a process of its own, writes an audience in which a known share of
-the devices is unregistered, malformed, of the other environment or of another app, sends to it as `pushcore send`
-does, and compares the results with what was planted, row by row. Needs no account and no network.
+Starts a fake APNs and a fake FCM, which enforce Apple's and Google's rules, in a process of their own, and writes an
+audience of iOS and Android devices in which known shares are unregistered, malformed, of the other environment, of
+another app or sender, or have a token of Expo's. Sends to it as `pushcore send` does, with one payload in Expo's
+format, without a limit on the rate, and compares the results with what was planted, row by row. Needs no account and
+no network.
 
 \b
   pushcore demo --devices 20000 --keep demo/
 
-Exit status: 0 when every row came back as planted, 1 otherwise, 2 when the fake server is not installed.
+Exit status: 0 when every row came back as planted, 1 otherwise, 2 when the fake servers are not installed.
 """
 
 
 @click.command(help=HELP, short_help="Push to fake devices and check every answer.")
-@click.option("--devices", type=click.IntRange(min=10), default=100_000, show_default=True, metavar="N")
+@click.option("--devices", type=click.IntRange(min=100), default=100_000, show_default=True, metavar="N")
 @click.option("--keep", metavar="DIR", help="Keep audience, payload, results and keys here.")
 def demo(devices: int, keep: str | None) -> int:
     """Runs the command; the exit status."""
@@ -78,7 +56,7 @@ def demo(devices: int, keep: str | None) -> int:
                 place.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise BadInput(f"{keep} cannot be made a directory ({explain(error)})") from None
-        # From here on SIGTERM ends us as Ctrl-C does, so that the server is not left behind.
+        # From here on SIGTERM ends us as Ctrl-C does, so that the servers are not left behind.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _run(devices, place, keep is not None)
 
@@ -86,9 +64,10 @@ def demo(devices: int, keep: str | None) -> int:
 def _run(devices: int, place: Path, keep: bool) -> int:
     started = time.monotonic()
     planted = plant(devices, place)
-    with FakeProcess(place) as fake:
+    with FakeProcess(place, "all") as fake:
         click.echo(
-            f"fake APNs at {fake.config['url']}, {devices:,} devices written in {time.monotonic() - started:.1f} s",
+            f"fake APNs at {fake.apns['url']}, fake FCM at {fake.fcm['url']}, "
+            f"{devices:,} devices written in {time.monotonic() - started:.1f} s",
             err=True,
         )
 
@@ -100,86 +79,46 @@ def _run(devices: int, place: Path, keep: bool) -> int:
         status, seconds = _send(place, fake, abort)
     if status != OK:
         return status
-    rows, wrong = compare(place / "results.csv", planted, devices)
-    _show(planted, devices, rows)
-    rate = devices / seconds if seconds else 0.0
+    right = compare(place / "results.csv", planted)
+    _show(Counter(kind.name for kind in planted), right)
+    wrong = devices - right.total()
     if wrong:
         click.echo(f"pushcore: {wrong:,} rows did not come back as planted", err=True)
         return INCOMPLETE
-    click.echo(f"all {devices:,} rows came back as planted, {rate:,.0f} a second")
+    rate = devices / seconds if seconds else 0.0
+    parts = Counter(kind.platform for kind in planted)
+    whose = ", ".join(f"{parts[platform]:,} {name}" for platform, name in (*NAMES.items(), ("", "neither")))
+    click.echo(f"all {devices:,} rows came back as planted ({whose}), {rate:,.0f} a second")
     return OK
 
 
-def plant(devices: int, place: Path) -> dict[int, str]:
-    """Write audience.csv, payload.json and world.json; what is planted, by row, but for the registered."""
-    planted: dict[int, str] = {}
-    counts = {kind: max(1, round(devices * share)) for kind, share in SHARES.items()}
-    chosen = iter(random.sample(range(1, devices + 1), sum(counts.values())))
-    for kind, count in counts.items():
-        planted.update((next(chosen), kind) for _ in range(count))
-    world: dict[str, dict[str, Any]] = {}
-    run = secrets.token_hex(20)
-    with (place / "audience.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("token", "name", "badge"))
-        for row in range(1, devices + 1):
-            token = f"{run}{row:024x}"
-            kind = planted.get(row, REGISTERED)
-            if kind == "malformed":
-                token = f"{token[:-1]}/"
-            elif kind == "unregistered":
-                world[token] = {"fate": "Unregistered", "since": DIED_MS}
-            elif kind == "wrong environment":
-                world[token] = {"fate": "BadDeviceToken"}
-            elif kind == "other topic":
-                world[token] = {"topic": OTHER_TOPIC}
-            writer.writerow((token, NAMES[row % len(NAMES)], row % 100))
-    (place / "world.json").write_bytes(orjson.dumps({"devices": world}))
-    (place / "payload.json").write_bytes(orjson.dumps(PAYLOAD, option=orjson.OPT_INDENT_2))
-    return planted
-
-
 def _send(place: Path, fake: FakeProcess, abort: Callable[[], None]) -> tuple[int, float]:
-    config = fake.config
-    apns = Apns(
-        apns_key=config["key_file"],
-        key_id=config["key_id"],
-        team_id=config["team_id"],
-        topic=config["topic"],
-        apns_url=config["url"],
-        ca_file=config["ca_file"],
+    sender = Sender(
+        apns_key=fake.apns["key_file"],
+        key_id=fake.apns["key_id"],
+        team_id=fake.apns["team_id"],
+        topic=fake.apns["topic"],
+        apns_url=fake.apns["url"],
+        fcm_service_account=fake.fcm["service_account_file"],
+        fcm_url=fake.fcm["url"],
+        ca_file=fake.apns["ca_file"],
+        payload=str(place / "payload.json"),
+        proxy=NO_PROXY,
     )
-    client = apns.client()
-    template = Template.from_file(str(place / "payload.json"))
+    clients = sender.clients()
+    apns, fcm = sender.makers(clients)
     with Audience(str(place / "audience.csv")) as audience:
         report = Report.to_file(str(place / "results.csv"))
-        rows = Rows(audience, template, apns.defaults, report.bad_row)
-        campaign = Campaign(client, audience, rows, report, on_abort=abort)
+        rows = Rows(audience, apns, fcm, report.bad_row)
+        campaign = Campaign(
+            clients, audience, rows, report, Sending(rate="none"), summary=False, on_abort=abort
+        )
         return campaign.run(), campaign.seconds
 
 
-def compare(results: Path, planted: dict[int, str], devices: int) -> tuple[Counter[str], int]:
-    """How many rows of each kind came back as planted, and how many of all did not, or came twice, or never."""
-    right: Counter[str] = Counter()
-    seen = bytearray(devices + 1)
-    with results.open(encoding="utf-8", newline="") as file:
-        for found in csv.DictReader(file):
-            row = int(found["row"])
-            kind = planted.get(row, REGISTERED)
-            outcome = found["verdict"], found["status"], found["reason"]
-            died = DIED if kind == "unregistered" else ""
-            if not seen[row] and outcome == OUTCOMES[kind] and found["timestamp"] == died:
-                right[kind] += 1
-            else:
-                right[kind] -= seen[row]
-            seen[row] = 1
-    return right, devices - right.total()
-
-
-def _show(planted: dict[int, str], devices: int, right: Counter[str]) -> None:
-    expected = Counter(planted.values())
-    expected[REGISTERED] = devices - len(planted)
-    click.echo(f"{'device':<20}{'verdict':<15}{'planted':>10}{'came back':>12}")
-    for kind, (verdict, _, _) in OUTCOMES.items():
-        mark = "" if expected[kind] == right[kind] else "  <--"
-        click.echo(f"{kind:<20}{verdict:<15}{expected[kind]:>10,}{right[kind]:>12,}{mark}")
+def _show(planted: Counter[str], right: Counter[str]) -> None:
+    click.echo(f"{'device':<28}{'verdict':<15}{'planted':>10}{'came back':>12}")
+    for kind in kinds():
+        expected, found = planted[kind.name], right[kind.name]
+        mark = "" if expected == found else "  <--"
+        click.echo(f"{kind.name:<28}{kind.verdict:<15}{expected:>10,}{found:>12,}{mark}")

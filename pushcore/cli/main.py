@@ -11,9 +11,11 @@ import click
 import pushcore
 
 from ..errors import ConfigurationError
+from .check import check
 from .demo import demo
 from .problems import BAD_INPUT, INCOMPLETE, BadInput, explain, printable
 from .send import send
+from .tokens import tokens
 
 
 @click.group(
@@ -24,13 +26,15 @@ from .send import send
 @click.version_option(pushcore.__version__, prog_name="pushcore")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Send push notifications over HTTP/2, straight to APNs."""
+    """Send push notifications over HTTP/2, straight to APNs and FCM."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(BAD_INPUT)
 
 
 cli.add_command(send)
+cli.add_command(check)
+cli.add_command(tokens)
 cli.add_command(demo)
 
 

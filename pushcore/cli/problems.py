@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from ..results import Verdict
+
 OK, INCOMPLETE, BAD_INPUT, STOPPED = 0, 1, 2, 3
 """Exit statuses: every row has a result; some have none; usage or bad input; stopped by configuration."""
 
@@ -17,7 +19,15 @@ class BadInput(Exception):
 
 
 class BadRow(Exception):
-    """Why one row of an audience cannot become a push, in a few words; the others can."""
+    """Why one row of an audience cannot become a push, in a few words; the others can.
+
+    `platform`: "apns" or "fcm" where that was found out before. `verdict`: what stands in the results.
+    """
+
+    def __init__(self, reason: str, *, platform: str = "", verdict: Verdict = Verdict.INVALID) -> None:
+        super().__init__(reason)
+        self.platform = platform
+        self.verdict = verdict
 
 
 def printable(text: str, limit: int | None = None) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from .audience import Audience
+from .notices import Notices
 from .report import Report
 
 EVERY: Final = 0.25
@@ -20,9 +21,10 @@ EVERY: Final = 0.25
 class ProgressLine:
     """Draws how far a campaign has come on the standard error, if that is a terminal and `wanted`."""
 
-    def __init__(self, audience: Audience, report: Report, *, wanted: bool) -> None:
+    def __init__(self, audience: Audience, report: Report, notices: Notices, *, wanted: bool) -> None:
         self._audience = audience
         self._report = report
+        self._notices = notices
         console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._progress: Progress | None = None
         if wanted and sys.stderr.isatty():
@@ -46,5 +48,7 @@ class ProgressLine:
                 then, before = now, total
                 accepted = self._report.accepted
                 text = f"{total:,} rows, {rate:,.0f}/s, {accepted:,} accepted, {total - accepted:,} others"
+                if self._notices.put_off:
+                    text += f", {self._notices.put_off:,} repeats"
                 progress.update(self._bar, completed=self._audience.position, description=text)
                 progress.refresh()

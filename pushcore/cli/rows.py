@@ -1,206 +1,162 @@
-"""Rows of an audience become pushes."""
+"""Rows of an audience become pushes, each to the provider of its device."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from binascii import unhexlify
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, NoReturn
 
-from ..models.apns import Notification
+from ..models.tokens import APNS_LENGTH
+from ..results import Verdict
+from .apns_rows import OVERRIDES, REGISTERED_AT, ApnsRow, ApnsRows
 from .audience import Audience
+from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
+from .fcm_rows import FcmRow, FcmRows
+from .formats import CREDENTIALS
 from .problems import BadInput, BadRow, shown
-from .template import Template
 
-OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
-"""Columns that take the place of the command's option in rows where they are not empty."""
-
-_NUMBERS: Final = frozenset({"priority", "expiration"})
 _BATCH: Final = 256
 _BATCHES_AHEAD: Final = 8
-_MAX_KNOWN: Final = 4096
 
-
-class Row(Notification):
-    """The push of one row. `row`: its number in the audience, from 1 on."""
-
-    __slots__ = ("row",)
-
-    def __init__(
-        self,
-        row: int,
-        token: str,
-        payload: bytes,
-        topic: str | None,
-        push_type: str,
-        priority: int | None,
-        expiration: int | None,
-        collapse_id: str | None,
-        apns_id: str,
-    ) -> None:
-        # Spelt out: every push takes this way, and a call of the other __init__ doubles its price.
-        self.row = row
-        self.token = token
-        self.payload = payload
-        self.topic = topic
-        self.push_type = push_type
-        self.priority = priority
-        self.expiration = expiration
-        self.collapse_id = collapse_id
-        self.apns_id = apns_id
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What holds for rows that say nothing else. The topic is the client's."""
-
-    push_type: str = "alert"
-    priority: int | None = None
-    expiration: int | None = None
-    collapse_id: str | None = None
+Row = ApnsRow | FcmRow
+Bad = tuple[int, str, str, str, Verdict]
+"""A row that is no push: its number, its token as far as it is known, the reason, the platform, the verdict."""
+OnBad = Callable[[int, str, str, str, Verdict], None]
 
 
 class Rows:
-    """The pushes of an audience: an iterable of `Row` for the engine. What cannot be one goes to `on_bad`.
+    """The pushes of an audience: an iterable for the engine. What cannot be one goes to `on_bad`.
 
-    `taken`: the number of the last row that was made a push or found bad.
+    `makers`: for each provider that can be sent to, what makes its pushes. `taken`: the number of the last row that
+    was made a push or found bad. `ended`: there are no more. `unserved`: how many rows are of a provider that there is no
+    maker for.
 
     Raises:
-        BadInput: the template needs a column that the audience does not have.
+        BadInput: a payload needs a column that the audience does not have.
     """
 
-    def __init__(
-        self,
-        audience: Audience,
-        template: Template,
-        defaults: Defaults,
-        on_bad: Callable[[int, str, str], None],
-        *,
-        payload_name: str = "the payload",
-    ) -> None:
+    def __init__(self, audience: Audience, apns: ApnsRows | None, fcm: FcmRows | None, on_bad: OnBad) -> None:
         self.audience = audience
         self.on_bad = on_bad
         self.taken = 0
+        self.unserved = 0
         self.stopped = False
-        self._defaults = defaults
-        self._prefix = id_prefix()
-        self._known: dict[str, str] = {}
-        self._template = template
-        self._overrides: list[tuple[str, Any]]
-        self._key: Any
+        self.ended = False
+        wanted = {"token", "platform", REGISTERED_AT, *OVERRIDES}
+        for each in (apns, fcm):
+            if each is not None:
+                _check_columns(each.payload.name, each.payload.columns, audience)
+                wanted |= set(each.payload.columns)
+        audience.select(wanted)
         columns = audience.columns
-        if columns is None:
-            self._key = "token"
-            self._overrides = [(name, name) for name in OVERRIDES]
-        else:
-            self._key = audience.index("token")
-            self._overrides = [(name, audience.index(name)) for name in OVERRIDES if name in columns]
-            for name in template.columns:
-                if name not in columns:
-                    raise BadInput(
-                        f"{payload_name}: the placeholder {shown('{{' + name + '}}')} names no column of "
-                        f"{audience.name}; expected one of {shown(', '.join(columns))}"
-                    )
-                audience.index(name)
+        self._key: Any = "token" if columns is None else audience.index("token")
+        self._platform_key: Any = "platform"
+        if columns is not None:
+            self._platform_key = audience.index("platform") if "platform" in columns else None
+        self._only = "" if apns and fcm else APNS if apns else FCM
+        # Replaced while the rows are read when a provider is closed.
+        self._apns = apns.bind(audience) if apns else self._refuser(APNS)
+        self._fcm = fcm.bind(audience) if fcm else self._refuser(FCM)
 
     def __iter__(self) -> Iterator[Row]:
-        defaults, prefix, token_at = self._defaults, self._prefix, self._key
-        push_type, priority = defaults.push_type, defaults.priority
-        expiration, collapse_id = defaults.expiration, defaults.collapse_id
-        columns = self.audience.columns
-        fill = self._template.bind(columns)
-        constant = self._template.constant
-        read = self._override if columns is not None else self._override_by_key
-        overrides = bool(self._overrides)
+        token_at, platform_at, only = self._key, self._platform_key, self._only
+        by_name = self.audience.columns is None
+        # Shorter ones may be Firebase's where that is sent to as well.
+        least = 1 if only == APNS else APNS_LENGTH
+        said: Any = None
+        push: Row
         for number, values in self.audience.records(self._bad):
             if self.stopped:
                 return
             self.taken = number
-            token = values[token_at] if columns is not None else values.get(token_at)
+            if by_name:
+                token = values.get(token_at)
+                said = values.get(platform_at)
+            else:
+                token = values[token_at]
+                if platform_at is not None:
+                    said = values[platform_at]
+            platform = ""
             try:
-                if not token or type(token) is not str:
-                    raise BadRow("the row has no token")
-                push = Row(
-                    number,
-                    token,
-                    fill(values) if constant is None else constant,
-                    None,
-                    push_type,
-                    priority,
-                    expiration,
-                    collapse_id,
-                    f"{prefix}{number:012x}",
-                )
-                if overrides:
-                    read(push, values)
+                try:
+                    unhexlify(token)  # the cheapest look at 64 characters
+                    plain = len(token) >= least and (said is None or said in APNS_WORDS)
+                except (ValueError, TypeError):
+                    plain = False
+                if plain:
+                    platform = APNS
+                    push = self._apns(number, token, values)
+                else:
+                    device = find_device(token, said, only)
+                    platform = device.platform
+                    if platform == APNS:
+                        push = self._apns(number, device.token, values)
+                    else:
+                        push = self._fcm(number, device.token, device.fid, values)
             except BadRow as error:
-                self.on_bad(number, token if type(token) is str else "", str(error))
+                platform = platform or error.platform or only
+                self.on_bad(number, text_of(token), str(error), platform, error.verdict)
                 continue
             yield push
+        self.ended = True
 
     def stop(self) -> None:
         """End before the next row."""
         self.stopped = True
 
+    def close(self, platform: str, reason: str) -> None:
+        """Make no more pushes to this provider: its rows are UNSENT from now on, for `reason`."""
+
+        def refuse(*_: Any) -> NoReturn:
+            raise BadRow(reason, verdict=Verdict.UNSENT)
+
+        if platform == APNS:
+            self._apns = refuse
+        else:
+            self._fcm = refuse
+
+    def _refuser(self, platform: str) -> Callable[..., NoReturn]:
+        reason = f"this is a device of {NAMES[platform]}, and {CREDENTIALS[platform]} was not given"
+
+        def refuse(*_: Any) -> NoReturn:
+            self.unserved += 1
+            raise BadRow(reason)
+
+        return refuse
+
     def _bad(self, number: int, token: str, reason: str) -> None:
         self.taken = number
-        self.on_bad(number, token, reason)
-
-    def _override(self, push: Row, values: Sequence[str]) -> None:
-        for name, where in self._overrides:
-            value = values[where]
-            if value:
-                self._set(push, name, value)
-
-    def _override_by_key(self, push: Row, values: dict[str, Any]) -> None:
-        for name, _ in self._overrides:
-            value = values.get(name)
-            if value is not None and value != "":
-                self._set(push, name, value)
-
-    def _set(self, push: Row, name: str, value: Any) -> None:
-        if name in _NUMBERS:
-            try:
-                # A float with a fraction would be cut silently, and true is no number.
-                number = int(value) if isinstance(value, str) or type(value) is int else None
-            except ValueError:
-                number = None
-            if number is None:
-                raise BadRow(f"{name}: {shown(value)} is not a whole number")
-            setattr(push, name, number)
-            return
-        if type(value) is not str:
-            raise BadRow(f"{name}: {shown(value)} is not a text")
-        if name in ("topic", "push_type"):
-            value = self._known_text(value)
-        setattr(push, name, value)
-
-    def _known_text(self, value: str) -> str:
-        """The same object for the same text: the client recognises its last topic and push type by identity."""
-        if len(self._known) >= _MAX_KNOWN:
-            self._known.clear()
-        return self._known.setdefault(value, value)
+        self.on_bad(number, token, reason, self._only, Verdict.INVALID)
 
 
-def id_prefix() -> str:
-    """What the apns-ids of one campaign have in common: a random UUID (version 4) but for its last 12 digits."""
-    digits = secrets.token_hex(9)
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"
+def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> None:
+    columns = audience.columns
+    if columns is None:
+        return
+    for column in needed:
+        if column not in columns:
+            raise BadInput(
+                f"{name}: the placeholder {shown('{{' + column + '}}')} names no column of "
+                f"{audience.name}; expected one of {shown(', '.join(columns))}"
+            )
+        audience.index(column)
 
 
 class WaitingRows:
-    """The same pushes out of a pipe, whose writer may let us wait: a thread reads, the event loop goes on."""
+    """The same pushes out of a pipe, whose writer may let us wait: a thread reads, the event loop goes on.
+
+    `taken`: the last row that was handed on, while the thread is ahead of that.
+    """
 
     def __init__(self, rows: Rows) -> None:
+        self.taken = 0
         self._rows = rows
         self._report = rows.on_bad
-        self._batch: list[Row | tuple[int, str, str]] = []
+        self._batch: list[Row | Bad] = []
         self._room = threading.Semaphore(_BATCHES_AHEAD)
-        self._arrived: asyncio.Queue[list[Row | tuple[int, str, str]] | BaseException | None] = (
-            asyncio.Queue()
-        )
+        self._arrived: asyncio.Queue[list[Row | Bad] | BaseException | None] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[Row]:
         self._loop = asyncio.get_running_loop()
@@ -213,10 +169,17 @@ class WaitingRows:
                 raise batch
             self._room.release()
             for each in batch:
-                if type(each) is Row:
-                    yield each
+                if isinstance(each, tuple):
+                    self.taken = each[0]
+                    self._report(*each)
                 else:
-                    self._report(*each)  # type: ignore[misc]
+                    self.taken = each.row
+                    yield each
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last row was handed on."""
+        return self._rows.ended and self.taken == self._rows.taken
 
     def stop(self) -> None:
         """End after what has been read."""

@@ -2,74 +2,144 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import Any
-
-import click
 
 from .audience import Audience
 from .campaign import Campaign
-from .options import Apns, apns_options
+from .dry_run import dry_run as try_all
+from .options import credential_options, push_options, sending_options
+from .output import refuse_same_file
 from .problems import BadInput
-from .report import Report, refuse_same_file
+from .profiles import settings_options
+from .report import Report
 from .rows import Rows
-from .template import Template
+from .sections import add, command, section
+from .sender import Sender
+from .sending import Sending
 
-HELP = """Push to every device of an audience and write what became of each.
+HELP = """Push to every device of an audience, through APNs, FCM or both, and write what became of each.
 
 \b
   pushcore send --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
       --team-id TEAM123456 --topic com.example.app \\
+      --fcm-service-account service-account.json \\
       --audience devices.csv --payload payload.json --results results.csv
 
-AUDIENCE is UTF-8, and read row by row however large it is. CSV has commas and a header row with a column "token".
-NDJSON has an object with "token" on each line; a name that ends in .ndjson or .jsonl says so, without .csv the first
-character does ("{"). "-" reads the standard input. The columns topic, push_type, priority, expiration, collapse_id
-and apns_id take the place of the option in rows where they are not empty. Empty lines are no rows.
+AUDIENCE is read row by row however large it is, plain or packed with gzip. CSV is UTF-8, and has commas and a header
+row with a column "token". NDJSON has an object with "token" on each line; a name that ends in .ndjson or .jsonl (or that
+and .gz) says so, without .csv the first character does ("{"). Parquet is known by its first bytes, and needs the extra
+pushcore[parquet]. "-" reads the standard input, of CSV and NDJSON. Empty lines are no rows. In rows for APNs, the columns
+topic, push_type, priority, expiration, collapse_id and apns_id take the place of the option where they are not empty.
 
-PAYLOAD is a JSON object. {{column}} in its texts is replaced by the row's value, whatever characters that has:
+A row goes to APNs where the column platform says ios or apns, to FCM where it says android or fcm; where there is
+no such column, or nothing in it, the token tells: APNs', FCM's registration token, or a Firebase installation id.
+The token may also be the JSON that getDevicePushTokenAsync returns, {"type": "ios", "data": "..."}. In a run with one
+provider, a token of unknown shape is believed to be that provider's. An ExponentPushToken is INVALID: only Expo's
+own service can send to it.
+
+PAYLOAD is a JSON object in one of these formats, which is recognised unless --payload-format says it:
+
+\b
+  {"title": "Hi", "body": "...", "data": {...}}  Expo's, for both providers
+  {"aps": {"alert": "Hi"}, ...}                  what APNs takes
+  {"message": {"data": {"title": "Hi"}}}         what FCM's v1 API takes, without a target
+  {"apns": {...}, "fcm": {...}}                  one for each, in any of the formats above
+
+{{column}} in its texts is replaced by the row's value, whatever characters that has:
 
 \b
   {"aps": {"alert": "Hi {{name}}", "badge": "{{badge:int}}"}, "order": "{{order}}"}
 
-A text that is nothing but a placeholder becomes the value itself: of NDJSON with its type, of CSV a text, unless it
-reads {{column:int}}, {{column:float}} or {{column:json}}. Within a longer text, null, objects and lists are refused.
-A backslash before a placeholder (in JSON: two) keeps it as it stands. Keys cannot hold placeholders.
+A text that is nothing but a placeholder becomes the value itself: of NDJSON and Parquet with its type (a time as text),
+of CSV a text, unless it reads {{column:int}}, {{column:float}} or {{column:json}}. Within a longer text, null, objects
+and lists are refused. A backslash before a placeholder (in JSON: two) keeps it as it stands. Keys cannot hold
+placeholders. In the data of a message for FCM, every value must be a text.
 
-RESULTS is CSV with the columns row, token, platform, verdict, status, reason, id, timestamp, attempts, in order of
-completion; "-" writes to the standard output. `row` counts the audience's rows from 1, `timestamp` is when APNs knew
-that a token was dead. A row that cannot be parsed or sent is INVALID there, and the others are sent.
+RESULTS is CSV with the columns row, token, platform, verdict, status, reason, id, timestamp, attempts, drop_token, in
+order of completion; "-" writes to the standard output. `row` counts the audience's rows from 1, `platform` is apns or
+fcm (empty where nothing tells), `timestamp` is when APNs knew that a token was dead, and `drop_token` is yes where you
+should forget the token. A row that cannot be parsed or sent is INVALID there, and the others are sent.
 
-Ctrl-C stops reading, waits for answers and writes their results; a second one stops at once.
+An UNREGISTERED token is not to be dropped where the audience has a column registered_at that is not before the
+timestamp: its device has registered again since. Then the reason is "Unregistered, but registered since", drop_token is
+empty, and the summary counts it apart. registered_at is ISO 8601, UTC unless it has a zone, or UNIX seconds or
+milliseconds. It says nothing about tokens of FCM, for which Google gives no time.
+
+What is surely not delivered (THROTTLED, UNAVAILABLE, UNSENT) is sent again by the provider's rules, up to --max-age; its
+row has the last answer. When the answers say that it is the configuration that makes every push to a provider fail,
+no more is sent to it: 20 in a row that blame it and nothing accepted before, half of the last answers, or four fifths of
+them BadDeviceToken, DeviceTokenNotForTopic or SENDER_ID_MISMATCH, which mean a wrong environment, topic or project then.
+Of two providers, the other one's rows are sent as before, and the rest of the stopped one's are UNSENT in the
+results; with one, the audience is read no further. The exit status is 3 either way.
+
+Ctrl-C stops reading, waits for answers and writes their results; what waits to be sent again gets the result that it
+has, what waits for its first time is UNSENT. A second one stops at once.
+
+--dry-run does everything but send: it reads the audience, makes every request, and says how many there are of which kind,
+how many are INVALID and why, and how many bytes the payloads have. --results is not needed then, and gets the INVALID
+rows alone.
+
+Every option can also be a variable of the environment, PUSHCORE_APNS_KEY for --apns-key and so on, or stand in a TOML
+file that --config or PUSHCORE_CONFIG names; its paths are relative to its own place:
+
+\b
+  [send]
+  apns-key = "AuthKey_ABC123DEFG.p8"
+  key-id = "ABC123DEFG"
+  [profile.sandbox]
+  environment = "sandbox"
+
+The command line goes before the environment, that before [profile.NAME] with --profile NAME, and that before [send].
 
 \b
 Exit status:
   0  every row has a result
   1  some have none: it was interrupted, or something broke
   2  wrong usage or bad input; nothing was sent
-  3  stopped, because key, topic, certificate or environment make every push fail
+  3  stopped, because key, topic, certificate, environment, service account or
+     project make every push to a provider fail
 """
 
+_rows = section("Audience and results")
+_OPTIONS = (
+    _rows("--audience", required=True, metavar="FILE", help="The devices: CSV, NDJSON or Parquet."),
+    _rows("--results", metavar="FILE", help="Where the results go."),
+    _rows("--dry-run", is_flag=True, help="Send nothing, but say what would be sent."),
+    _rows("--quiet", is_flag=True, help="No progress and no summary."),
+)
 
-@click.command(help=HELP, short_help="Push to every device of an audience.")
-@apns_options
-@click.option("--audience", required=True, metavar="FILE", help="The devices, CSV or NDJSON.")
-@click.option("--payload", required=True, metavar="FILE", help="The payload, a JSON object.")
-@click.option("--results", required=True, metavar="FILE", help="Where the results go.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
-def send(audience: str, payload: str, results: str, quiet: bool, **options: Any) -> int:
+
+@command(help=HELP, short_help="Push to every device of an audience.")
+@partial(add, options=_OPTIONS)
+@push_options
+@credential_options
+@sending_options
+@settings_options
+def send(audience: str, results: str | None, dry_run: bool, quiet: bool, **options: Any) -> int:
     """Runs the command; the exit status."""
-    apns = Apns(**options)
-    client = apns.client()
-    template = Template.from_file(payload)
+    sender, sending = Sender.of(options), Sending.of(options)
+    if results is None and not dry_run:
+        raise BadInput('--results FILE is missing; "-" is the standard output')
+    if dry_run and (quiet or results == "-"):
+        raise BadInput(
+            "--dry-run writes to the standard output; expected neither --quiet nor --results - with it"
+        )
+    clients = sender.clients()
+    apns, fcm = sender.makers(clients)
     with Audience(audience) as source:
-        if source.same_file(results):
-            raise BadInput(f"{results} is the audience; expected another file for the results")
-        refuse_same_file(results, payload, apns.apns_key, apns.apns_cert, apns.apns_cert_key, apns.ca_file)
-        rows = Rows(source, template, apns.defaults, _nowhere, payload_name=payload)
-        report = Report.to_file(results)
+        if results is not None:
+            if source.same_file(results):
+                raise BadInput(f"{results} is the audience; expected another file for the results")
+            refuse_same_file(results, *sender.files)
+        rows = Rows(source, apns, fcm, _nowhere)
+        report = Report.to_file(results if results is not None else os.devnull)
         rows.on_bad = report.bad_row
-        return Campaign(client, source, rows, report, window=apns.window, quiet=quiet).run()
+        if dry_run:
+            return try_all(clients, rows, report)
+        return Campaign(clients, source, rows, report, sending, quiet=quiet).run()
 
 
-def _nowhere(row: int, token: str, reason: str) -> None:
+def _nowhere(*bad: object) -> None:
     raise AssertionError("no row is read before there is a report")

@@ -65,23 +65,21 @@ class Template:
         self._pieces[::2] = segments
 
     @classmethod
-    def from_file(cls, path: str) -> Template:
-        """Raises `BadInput` when the file is not a JSON object or a placeholder is malformed."""
-        return cls.from_json(read_small(path, _EXPECTED, MAX_FILE), path)
-
-    @classmethod
     def from_json(cls, data: bytes, name: str) -> Template:
         """The template in `data`; `name` stands for it in errors.
 
         Raises:
             BadInput: it is not a JSON object, or a placeholder is malformed.
         """
-        try:
-            found = orjson.loads(data.removeprefix(_BOM))
-        except orjson.JSONDecodeError as error:
-            raise BadInput(f"{name} is not JSON ({printable(str(error))}); expected {_EXPECTED}") from None
-        if not isinstance(found, dict):
-            raise BadInput(f"{name} is not a JSON object; expected {_EXPECTED}")
+        return cls.from_object(json_object(data, name), name)
+
+    @classmethod
+    def from_object(cls, found: dict[str, Any], name: str) -> Template:
+        """The same of an object of JSON.
+
+        Raises:
+            BadInput: a placeholder is malformed, or it is nested too deeply.
+        """
         marker = secrets.token_hex(16)
         placeholders: list[Placeholder] = []
         try:
@@ -116,6 +114,22 @@ class Template:
             return b"".join(pieces)
 
         return fill
+
+
+def read_object(path: str) -> dict[str, Any]:
+    """The JSON object in a payload file. Raises `BadInput` when there is none."""
+    return json_object(read_small(path, _EXPECTED, MAX_FILE), path)
+
+
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in `data`; `name` stands for it in errors. Raises `BadInput` when it is something else."""
+    try:
+        found = orjson.loads(data.removeprefix(_BOM))
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"{name} is not JSON ({printable(str(error))}); expected {_EXPECTED}") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{name} is not a JSON object; expected {_EXPECTED}")
+    return found
 
 
 def _blame(column: str, error: Exception) -> BadRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 import pushcore
 from fakeservers import FakeApns, fated_token
+from fakeservers.fcm import FakeFcm
+from tests.docs.commands import run, run_line
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -43,7 +46,9 @@ async def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "UNREGISTERED 410 Unregistered" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["pushcore send", "pushcore demo", "fakeservers apns"])
+@pytest.mark.parametrize(
+    "command", ["pushcore send", "pushcore check", "pushcore tokens", "pushcore demo", "fakeservers apns"]
+)
 def test_the_commands_exist_with_the_options_shown(command: str) -> None:
     words = command.split()
     output = subprocess.run(
@@ -55,6 +60,48 @@ def test_the_commands_exist_with_the_options_shown(command: str) -> None:
                 assert set(re.findall(r"(--[a-z-]+)", line)) <= set(re.findall(r"(--[a-z-]+)", output))
 
 
+async def test_the_command_for_both_providers_runs(tmp_path: Path) -> None:
+    (command,) = [block for block in blocks("sh") if block.startswith("pushcore send")]
+    write_files(tmp_path)
+    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
+        found = await run(command, tmp_path, apns, fcm)
+    assert outcomes(found) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED"), ("fcm", "ACCEPTED")]
+
+
+async def test_the_commands_with_a_settings_file_run(tmp_path: Path) -> None:
+    (block,) = [block for block in blocks("sh") if block.startswith("pushcore tokens")]
+    write_files(tmp_path)
+    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
+        (tmp_path / "AuthKey_ABC123DEFG.p8").write_bytes(Path(apns.key_file).read_bytes())
+        account = Path(fcm.service_account_file).read_bytes()
+        (tmp_path / "service-account.json").write_bytes(account)
+        variables = {
+            **{"KEY_ID": apns.key_id, "TEAM_ID": apns.team_id, "TOPIC": apns.topic, "APNS_URL": apns.url},
+            **{"FCM_URL": fcm.url, "CA_FILE": str(apns.ca_file), "PROXY": "none"},
+        }
+        said = [await run_line(line, tmp_path, variables) for line in block.splitlines()]
+        assert len(apns.received) == 2  # of check and of the last send
+    assert len(said) == 4
+    assert re.search(r"^apns +1 .*\nfcm +1 .*\nfid +1 ", said[0], re.MULTILINE)
+    assert [line.split()[:2] for line in said[1].splitlines()] == [["APNs", "ok"], ["FCM", "ok"]]
+    assert "nothing was sent" in said[2]
+    with (tmp_path / "results.csv").open(newline="") as file:
+        found = {int(row["row"]): row for row in csv.DictReader(file)}
+    assert outcomes(found) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED"), ("fcm", "ACCEPTED")]
+
+
+def write_files(place: Path) -> None:
+    """The files that README shows."""
+    (audience,), (payload,), (settings,) = blocks("csv"), blocks("json"), blocks("toml")
+    (place / "devices.csv").write_text(audience)
+    (place / "payload.json").write_text(payload)
+    (place / "pushcore.toml").write_text(settings)
+
+
+def outcomes(found: dict[int, dict[str, str]]) -> list[tuple[str, str]]:
+    return [(found[row]["platform"], found[row]["verdict"]) for row in sorted(found)]
+
+
 def test_make_has_the_targets_shown() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE)) <= targets
@@ -63,14 +110,47 @@ def test_make_has_the_targets_shown() -> None:
 def test_the_public_names_are_these() -> None:
     assert sorted(pushcore.__all__) == [
         "Alert",
+        "AndroidConfig",
+        "AndroidConfigV2",
+        "AndroidNotification",
+        "AndroidNotificationV2",
         "ApnsCertificate",
         "ApnsClient",
+        "ApnsConfig",
+        "ApnsFcmOptions",
         "ApnsKey",
         "Aps",
+        "BreakerOpen",
+        "Color",
+        "ExpoMessage",
+        "FcmClient",
+        "FcmNotification",
+        "FcmOptions",
+        "InstanceInfo",
+        "Journal",
+        "JournalError",
+        "LegacyFcmClient",
+        "LegacyMessage",
+        "LegacyNotification",
+        "LegacyResult",
+        "LightSettings",
+        "Listener",
+        "Message",
+        "Metrics",
         "Notification",
+        "Proxy",
         "PushEngine",
         "PushcoreError",
+        "Rate",
+        "RemoteNotification",
         "Result",
+        "RetryPolicy",
+        "ServiceAccount",
         "Sound",
+        "Subscription",
+        "TopicChange",
+        "Topics",
         "Verdict",
+        "WebpushConfig",
+        "WebpushFcmOptions",
     ]

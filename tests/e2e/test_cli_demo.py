@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from pushcore.cli.demo import compare, plant
+from pushcore.cli.plant import compare, plant
 
 DEADLINE = 30.0
+DIED = "2025-11-05T08:30:00.250Z"
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,34 +27,51 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_everything_comes_back_as_planted(tmp_path: Path) -> None:
     done = demo("--devices", "2000", "--keep", str(tmp_path / "kept"))
     assert done.returncode == 0, done.stderr
+    assert "pushcore: no limit on the rate (--rate none)" in done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split()[-2:] for line in lines[1:6]] == [
-        ["1,950", "1,950"],
-        ["20", "20"],
-        ["6", "6"],
-        ["14", "14"],
-        ["10", "10"],
+    assert [line.split()[-2:] for line in lines[1:-1]] == [
+        [f"{count:,}"] * 2 for count in (1170, 12, 4, 8, 6, 500, 100, 120, 53, 8, 4, 3, 6, 6)
     ]
-    assert lines[6].startswith("all 2,000 rows came back as planted")
+    assert {line.split()[-3] for line in lines[1:-1]} == {
+        "ACCEPTED",
+        "UNREGISTERED",
+        "INVALID",
+        "MISCONFIGURED",
+    }
+    assert lines[-1].startswith("all 2,000 rows came back as planted (1,200 APNs, 794 FCM, 6 neither), ")
     with (tmp_path / "kept" / "results.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 2000
+        found = list(csv.DictReader(file))
+    assert sorted(int(each["row"]) for each in found) == list(range(1, 2001))
+    assert Counter(each["platform"] for each in found) == {"apns": 1200, "fcm": 794, "": 6}
     assert {"audience.csv", "payload.json", "results.csv", "certs"} <= {
         each.name for each in (tmp_path / "kept").iterdir()
     }
 
 
 def test_a_row_that_is_wrong_missing_or_double_is_found(tmp_path: Path) -> None:
-    planted = plant(100, tmp_path)
+    planted = plant(200, tmp_path)
+    expected = Counter(kind.name for kind in planted)
     head = "row,token,platform,verdict,status,reason,id,timestamp,attempts\n"
-    good = [f"{row},aa,apns,ACCEPTED,200,,,,1\n" for row in range(1, 101) if row not in planted]
+    rows = []
+    for row, kind in enumerate(planted, 1):
+        time = DIED if kind.status == "410" else ""
+        rows.append(f'{row},aa,{kind.platform},{kind.verdict},{kind.status},"{kind.reason}",,{time},1\n')
     path = tmp_path / "results.csv"
-    path.write_text(head + "".join(good))
-    right, wrong = compare(path, planted, 100)
-    assert (right.total(), wrong) == (len(good), len(planted))
-    path.write_text(head + "".join(good[:-1]) + good[0])
-    assert compare(path, planted, 100)[1] > len(planted)
-    path.write_text(head + "".join(good).replace("ACCEPTED", "UNKNOWN", 1))
-    assert compare(path, planted, 100)[1] == len(planted) + 1
+    path.write_text(head + "".join(rows))
+    assert compare(path, planted) == expected
+    odd = next(row for row, kind in enumerate(planted) if kind.name == "iOS, unregistered")
+    for changed in (
+        rows[:odd] + rows[odd + 1 :],  # missing
+        [*rows, rows[odd]],  # double
+        [*rows, rows[odd], rows[odd]],
+        [*rows[:odd], rows[odd].replace("apns", "fcm"), *rows[odd + 1 :]],
+        [*rows[:odd], rows[odd].replace("UNREGISTERED", "INVALID"), *rows[odd + 1 :]],
+        [*rows[:odd], rows[odd].replace(DIED, ""), *rows[odd + 1 :]],
+    ):
+        path.write_text(head + "".join(changed))
+        found = compare(path, planted)
+        assert found.total() == 199
+        assert found["iOS, unregistered"] == expected["iOS, unregistered"] - 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

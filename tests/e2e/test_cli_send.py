@@ -26,21 +26,24 @@ from fakeservers import Certificates, fated_token
 from pushcore.cli.fake import FakeProcess
 
 DEADLINE = 30.0
-COLUMNS = ["row", "token", "platform", "verdict", "status", "reason", "id", "timestamp", "attempts"]
+COLUMNS = [
+    *("row", "token", "platform", "verdict", "status", "reason", "id", "timestamp", "attempts"),
+    "drop_token",
+]
+ONCE = ("--retry", "none")
 PAYLOAD = '{"aps":{"alert":"Hi {{name}}"}}'
 
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProcess]:
     place = tmp_path_factory.mktemp("fake")
-    (place / "world.json").write_text("{}")
     with FakeProcess(place) as running:
         yield running
 
 
 def command(fake: FakeProcess, tmp_path: Path, *extra: str, **changes: str | None) -> list[str]:
     """The command line of a `send`; `changes` name options with "_" for "-", None leaves one out."""
-    config = fake.config
+    config = fake.apns
     options: dict[str, str | None] = {
         "apns_key": config["key_file"],
         "key_id": config["key_id"],
@@ -75,7 +78,7 @@ def send(
     words = command(fake, tmp_path, *extra, **{"audience": str(tmp_path / name), **changes})
     done = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
     assert "Traceback" not in done.stderr
-    key = "".join(Path(fake.config["key_file"]).read_text().split("\n")[1:3])
+    key = "".join(Path(fake.apns["key_file"]).read_text().split("\n")[1:3])
     assert key not in done.stderr + done.stdout
     assert "bearer" not in done.stderr.lower()
     return done
@@ -108,7 +111,7 @@ def test_every_row_has_its_result(fake: FakeProcess, tmp_path: Path) -> None:
     lines = ["token,name,collapse_id"]
     lines += [f"{tokens[row]},Ada," if row in tokens else "aa,too,many,columns" for row in range(1, 12)]
     lines += [f"{tokens[12]},{'x' * 5000},", f"{tokens[13]},Bob,{'y' * 65}"]
-    done = send(fake, tmp_path, "\n".join(lines))
+    done = send(fake, tmp_path, "\n".join(lines), *ONCE)
     assert (done.returncode, done.stdout) == (0, "")
     found = results(tmp_path)
     assert list(next(iter(found.values()))) == COLUMNS
@@ -136,6 +139,8 @@ def test_every_row_has_its_result(fake: FakeProcess, tmp_path: Path) -> None:
     assert {each["attempts"] for each in sent} == {"1"}
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", found[2]["timestamp"])
     assert {each["timestamp"] for row, each in found.items() if row != 2} == {""}
+    assert {row for row, each in found.items() if each["drop_token"]} == {2}
+    assert found[2]["drop_token"] == "yes"
     assert "13 rows in " in done.stderr
     assert "dead: 1 token" in done.stderr
     assert "suspect: 2 tokens (BadDeviceToken 1, DeviceTokenNotForTopic 1)" in done.stderr
@@ -200,7 +205,7 @@ def test_quiet(fake: FakeProcess, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["pem", "p12", "two files"])
 def test_certificates_with_a_passphrase(fake: FakeProcess, tmp_path: Path, form: str) -> None:
-    made = Certificates.create(Path(fake.config["ca_file"]).parent).client_certificate(fake.config["topic"])
+    made = Certificates.create(Path(fake.apns["ca_file"]).parent).client_certificate(fake.apns["topic"])
     secret = "correct horse battery staple"
     locked = made.key.private_bytes(
         serialization.Encoding.PEM,
@@ -274,7 +279,7 @@ def test_a_server_with_an_unknown_certificate_stops_it(fake: FakeProcess, tmp_pa
 
 def test_nobody_there_is_no_configuration(fake: FakeProcess, tmp_path: Path) -> None:
     rows = "token,name\naa,Ada\n"
-    done = send(fake, tmp_path, rows, "--timeout", "0.5", apns_url="https://127.0.0.1:1")
+    done = send(fake, tmp_path, rows, *ONCE, "--timeout", "0.5", apns_url="https://127.0.0.1:1")
     assert done.returncode == 0
     found = results(tmp_path)[1]
     assert (found["verdict"], found["status"]) == ("UNSENT", "")
@@ -348,7 +353,7 @@ def test_a_full_disk(fake: FakeProcess, tmp_path: Path) -> None:
 
 
 def test_a_server_without_http2_stops_it(fake: FakeProcess, tmp_path: Path) -> None:
-    certs = Certificates.create(Path(fake.config["ca_file"]).parent)
+    certs = Certificates.create(Path(fake.apns["ca_file"]).parent)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certs.server_file)
     context.set_alpn_protocols(["http/1.1"])

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from pushcore.cli.apns_rows import ApnsRow, ApnsRows, Defaults
 from pushcore.cli.audience import Audience
+from pushcore.cli.payloads import ApnsPayload
 from pushcore.cli.problems import BadInput
-from pushcore.cli.rows import Defaults, Row, Rows
-from pushcore.cli.template import Template
+from pushcore.cli.rows import Rows
 
-CONSTANT = Template.from_json(b'{"aps":{"alert":"Hi"}}', "payload.json")
+CONSTANT = ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json")
 Bad = tuple[int, str, str]
 
 
@@ -32,12 +33,25 @@ def records(path: str) -> tuple[list[Any], list[Bad]]:
 
 
 def pushes(
-    path: str, template: Template = CONSTANT, defaults: Defaults | None = None
-) -> tuple[list[Row], list[Bad]]:
+    path: str, payload: ApnsPayload = CONSTANT, defaults: Defaults | None = None
+) -> tuple[list[ApnsRow], list[Bad]]:
+    """The pushes of a run to APNs alone."""
     bad: list[Bad] = []
     with Audience(path) as audience:
-        found = Rows(audience, template, defaults or Defaults(), lambda *each: bad.append(each))
-        return list(found), bad
+        found = []
+        for row in rows_of(audience, payload, defaults, lambda *each: bad.append(each[:3])):
+            assert isinstance(row, ApnsRow)
+            found.append(row)
+        return found, bad
+
+
+def rows_of(
+    audience: Audience,
+    payload: ApnsPayload = CONSTANT,
+    defaults: Defaults | None = None,
+    on_bad: Any = lambda *bad: None,
+) -> Rows:
+    return Rows(audience, ApnsRows(payload, defaults or Defaults()), None, on_bad)
 
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
@@ -161,7 +175,7 @@ def test_options_and_columns(tmp_path: Path) -> None:
         7,
         "id",
     )
-    assert one.payload is CONSTANT.constant
+    assert one.payload is CONSTANT.template.constant
     assert (two.topic, two.push_type, two.priority, two.expiration) == ("com.example.two", "background", 5, 0)
     assert (two.collapse_id, two.apns_id) == ("score", "01234567-89ab-4cde-8f01-23456789abcd")
     assert bad == [(3, "cc", "priority: 'high' is not a whole number")]
@@ -179,6 +193,20 @@ def test_keys_of_ndjson_are_options_too(tmp_path: Path) -> None:
     assert [number for number, _, _ in bad] == [2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("token,registered_at\naa,2025-01-01\nbb,\n", "d.csv"),
+        ("token,priority,registered_at\naa,5,2025-01-01\nbb,,\n", "d.csv"),
+        ('{"token":"aa","registered_at":"2025-01-01"}\n{"token":"bb"}', "d.ndjson"),
+    ],
+)
+def test_when_a_device_was_registered(tmp_path: Path, content: str, name: str) -> None:
+    (one, two), _ = pushes(written(tmp_path, content, name))
+    assert one.registered_at == "2025-01-01"
+    assert not two.registered_at
+
+
 def test_every_row_has_an_id_of_its_own(tmp_path: Path) -> None:
     rows, _ = pushes(written(tmp_path, "token\n" + "aa\n" * 300))
     ids = {str(row.apns_id) for row in rows}
@@ -190,26 +218,34 @@ def test_every_row_has_an_id_of_its_own(tmp_path: Path) -> None:
     assert again[0].apns_id not in ids
 
 
+def test_the_beginning_of_the_ids_can_be_given(tmp_path: Path) -> None:
+    rows = ApnsRows(CONSTANT, Defaults(), "01234567-89ab-8cde-8f01-")
+    with Audience(written(tmp_path, "token\naa\nbb\n")) as audience:
+        found = list(Rows(audience, rows, None, lambda *bad: None))
+    assert [str(getattr(row, "apns_id", "")) for row in found] == [
+        "01234567-89ab-8cde-8f01-000000000001",
+        "01234567-89ab-8cde-8f01-000000000002",
+    ]
+
+
 def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path) -> None:
-    template = Template.from_json(b'{"a":"{{nmae}}"}', "payload.json")
+    payload = ApnsPayload({"a": "{{nmae}}"}, "payload.json")
     with pytest.raises(BadInput) as caught:
-        pushes(written(tmp_path, "token,name\naa,x\n"), template)
+        pushes(written(tmp_path, "token,name\naa,x\n"), payload)
     assert "the placeholder '{{nmae}}' names no column of" in str(caught.value)
     assert "expected one of 'token, name'" in str(caught.value)
 
 
 def test_a_missing_key_makes_that_row_bad(tmp_path: Path) -> None:
-    template = Template.from_json(b'{"a":"{{name}}"}', "payload.json")
-    found, bad = pushes(
-        written(tmp_path, '{"token":"aa"}\n{"token":"bb","name":"x"}\n', "d.ndjson"), template
-    )
+    payload = ApnsPayload({"a": "{{name}}"}, "payload.json")
+    found, bad = pushes(written(tmp_path, '{"token":"aa"}\n{"token":"bb","name":"x"}\n', "d.ndjson"), payload)
     assert [row.row for row in found] == [2]
     assert bad == [(1, "aa", "there is no key 'name'")]
 
 
 def test_it_ends_when_it_is_stopped(tmp_path: Path) -> None:
     with Audience(written(tmp_path, "token\n" + "aa\n" * 10)) as audience:
-        rows = Rows(audience, CONSTANT, Defaults(), lambda *bad: None)
+        rows = rows_of(audience)
         taken = []
         for row in rows:
             taken.append(row.row)
@@ -224,7 +260,7 @@ def test_memory_does_not_grow_with_the_audience(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with Audience(path) as audience:
-            for _ in Rows(audience, CONSTANT, Defaults(), lambda *bad: None):
+            for _ in rows_of(audience):
                 pass
         assert tracemalloc.get_traced_memory()[1] < 1_000_000 < os.path.getsize(path)
     finally:

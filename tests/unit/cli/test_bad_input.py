@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pushcore.cli.main import main
 
@@ -47,6 +48,36 @@ def complaint(capsys: pytest.CaptureFixture[str], arguments: Arguments) -> str:
     assert found.err.count("\n") == 1
     assert "Traceback" not in found.err
     return found.err
+
+
+@pytest.fixture(scope="module")
+def account() -> dict[str, str]:
+    """A service account's file that is in order."""
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "project_id": "my-project",
+        "private_key_id": "0123456789",
+        "private_key": pem.decode(),
+        "client_email": "pusher@my-project.iam.gserviceaccount.com",
+        "token_uri": "https://127.0.0.1:1/token",
+    }
+
+
+@pytest.fixture
+def fcm_place(place: Place, account: dict[str, str]) -> Place:
+    """The same for a `send` to FCM alone."""
+    directory, arguments = place
+    (directory / "account.json").write_text(json.dumps(account))
+    (directory / "payload.json").write_text('{"message":{"data":{"text":"Hi {{name}}"}}}')
+    wanted = ("--audience", "--payload", "--results")
+    return directory, {
+        "--fcm-service-account": str(directory / "account.json"),
+        "--fcm-url": "https://127.0.0.1:1",
+        **{name: arguments[name] for name in wanted},
+    }
 
 
 def write(content: bytes | str) -> Callable[[Path], None]:
@@ -116,6 +147,100 @@ def test_files(
 )
 def test_options(place: Place, capsys: pytest.CaptureFixture[str], changes: Arguments, expected: str) -> None:
     assert expected in complaint(capsys, {**place[1], **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (None, "account.json cannot be read (No such file or directory); expected the JSON key of a service"),
+        ("[]", "account.json is not a JSON object"),
+        ("{", "account.json is not JSON"),
+        ({"type": "authorized_user"}, "account.json"),
+        ({"private_key": None}, 'account.json has a "private_key" that is empty'),
+        ({"private_key": "-----BEGIN PRIVATE KEY-----\nbroken\n-----END PRIVATE KEY-----"}, "account.json"),
+        ({"client_email": 5}, 'account.json has a "client_email"'),
+        ({"token_uri": "http://x"}, 'account.json has a "token_uri" that must be an https address'),
+        ({"project_id": None}, "account.json names no project; expected --fcm-project ID"),
+        ({"project_id": "a/b"}, "the project id must look like"),
+    ],
+)
+def test_service_accounts(
+    fcm_place: Place,
+    capsys: pytest.CaptureFixture[str],
+    account: dict[str, str],
+    changes: dict[str, str | None] | str | None,
+    expected: str,
+) -> None:
+    directory, arguments = fcm_place
+    path = directory / "account.json"
+    if changes is None:
+        path.unlink()
+    else:
+        path.write_text(changes if isinstance(changes, str) else json.dumps({**account, **changes}))
+    said = complaint(capsys, arguments)
+    assert expected in said
+    assert account["private_key"].split("\n")[1] not in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"--fcm-service-account": None},
+            "--fcm-url is of no use alone; expected --fcm-service-account FILE",
+        ),
+        (
+            {"--fcm-service-account": None, "--fcm-url": None},
+            "nowhere to send: expected either --apns-key FILE",
+        ),
+        ({"--fcm-url": "http://127.0.0.1"}, "url must look like https://"),
+        ({"--fcm-project": "a b"}, "the project id must look like"),
+        ({"--topic": "com.example.app"}, "--topic is of no use alone; expected either --apns-key FILE"),
+        ({"--priority": "10"}, "--priority is of no use alone"),
+        ({"--payload": None}, "--payload or --fcm-payload is missing: a payload for FCM"),
+        ({"--payload-format": "apns"}, "payload.json is a payload of APNs, which FCM cannot take"),
+        ({"--payload-format": "json"}, "'auto', 'expo', 'apns', 'fcm'"),
+        ({"--apns-payload": "x.json"}, "--apns-payload is of no use without --apns-key or --apns-cert"),
+        ({"--ca-file": "/nonexistent/ca.pem"}, "/nonexistent/ca.pem cannot be read"),
+    ],
+)
+def test_options_of_fcm(
+    fcm_place: Place, capsys: pytest.CaptureFixture[str], changes: Arguments, expected: str
+) -> None:
+    assert expected in complaint(capsys, {**fcm_place[1], **changes})
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            '{"message":{"data":{"n":5}}}',
+            "payload.json: FCM takes nothing but strings in data, but data['n']",
+        ),
+        ('{"message":{"token":"x"}}', "payload.json: the message has a token; expected none"),
+        ('{"message":{"nonsense":1}}', "payload.json: unknown key 'nonsense' in the message"),
+        (
+            '{"message":{"data":{"a":"{{nmae}}"}}}',
+            "payload.json: the placeholder '{{nmae}}' names no column of",
+        ),
+        ('{"title":"x","badge":"3"}', "payload.json: badge must be a number from 0 on, not '3'"),
+        ('{"aps":{"alert":"Hi"}}', "payload.json is a payload of APNs, which FCM cannot take"),
+    ],
+)
+def test_payloads_for_fcm(
+    fcm_place: Place, capsys: pytest.CaptureFixture[str], content: str, expected: str
+) -> None:
+    (fcm_place[0] / "payload.json").write_text(content)
+    assert expected in complaint(capsys, fcm_place[1])
+
+
+def test_results_never_replace_a_service_account(
+    fcm_place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory, arguments = fcm_place
+    said = complaint(capsys, {**arguments, "--results": str(directory / "account.json")})
+    assert "expected another file for the results" in said
+    assert json.loads((directory / "account.json").read_text())["type"] == "service_account"
 
 
 @pytest.mark.parametrize("victim", ["--audience", "--payload", "--apns-key"])

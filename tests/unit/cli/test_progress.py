@@ -12,6 +12,7 @@ import pytest
 
 from pushcore.cli import progress
 from pushcore.cli.audience import Audience
+from pushcore.cli.notices import Notices
 from pushcore.cli.report import Report
 
 
@@ -19,7 +20,7 @@ from pushcore.cli.report import Report
 def line(tmp_path: Path) -> tuple[Audience, Report]:
     (tmp_path / "devices.csv").write_text("token\naa\nbb\n")
     report = Report.to_file(str(tmp_path / "results.csv"))
-    report.accepted = 1233
+    report.tallies["apns"].accepted = 1233
     report.bad_row(1, "", "odd")
     return Audience(str(tmp_path / "devices.csv")), report
 
@@ -28,6 +29,8 @@ async def test_it_is_drawn_on_a_terminal(
     line: tuple[Audience, Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audience, report = line
+    notices = Notices(quiet=True)
+    notices.retried("apns", "TooManyRequests", 7, 30.0)
     master, slave = os.openpty()
     os.set_blocking(master, False)
     with open(slave, "w") as terminal, audience, contextlib.closing(report):
@@ -35,7 +38,7 @@ async def test_it_is_drawn_on_a_terminal(
         monkeypatch.setattr(progress, "EVERY", 0.001)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "120")
-        drawing = asyncio.create_task(progress.ProgressLine(audience, report, wanted=True).run())
+        drawing = asyncio.create_task(progress.ProgressLine(audience, report, notices, wanted=True).run())
         drawn = b""
         while b"1,234 rows" not in drawn:
             assert not drawing.done()
@@ -45,7 +48,7 @@ async def test_it_is_drawn_on_a_terminal(
         drawing.cancel()
         await asyncio.gather(drawing, return_exceptions=True)
     os.close(master)
-    assert b"1,233 accepted, 1 others" in drawn
+    assert b"1,233 accepted, 1 others, 7 repeats" in drawn
     assert b"100%" in drawn
 
 
@@ -59,5 +62,5 @@ async def test_it_is_not_drawn_in_a_pipe(
     monkeypatch.setenv("FORCE_COLOR", "1")
     audience, report = line
     with audience, contextlib.closing(report):
-        await progress.ProgressLine(audience, report, wanted=wanted).run()
+        await progress.ProgressLine(audience, report, Notices(quiet=True), wanted=wanted).run()
     assert capsys.readouterr() == ("", "")

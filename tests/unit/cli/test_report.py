@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.cli.campaign import ENOUGH, ConfigurationWatch
+from pushcore.cli.apns_rows import ApnsRow
+from pushcore.cli.fcm_rows import FcmRow
+from pushcore.cli.output import iso, refuse_same_file
 from pushcore.cli.problems import BadInput, printable
-from pushcore.cli.report import COLUMNS, MAX_KINDS, OTHER, Report, iso, refuse_same_file
-from pushcore.cli.rows import Row
-from pushcore.errors import AlpnError, CertificateError, ConnectError
+from pushcore.cli.report import COLUMNS, FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE, Report
+from pushcore.errors import ConnectError
+from pushcore.fcm.errors import message_name
 from pushcore.results import Result, Verdict
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
 
-def row(number: int, token: str = "aa") -> Row:
-    return Row(number, token, b"{}", None, "alert", None, None, None, ID)
+def row(number: int, token: str = "aa") -> ApnsRow:
+    return ApnsRow(number, token, b"{}", None, "alert", None, None, None, ID)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -40,12 +42,23 @@ def test_every_column(tmp_path: Path) -> None:
     assert path.read_text(errors="surrogateescape").splitlines()[0] == ",".join(COLUMNS)
     found = read(path)
     assert found[0] == dict(
-        zip(COLUMNS, ("2", "aa", "apns", "ACCEPTED", "200", "", ID, "", "1"), strict=True)
+        zip(COLUMNS, ("2", "aa", "apns", "ACCEPTED", "200", "", ID, "", "1", ""), strict=True)
     )
     assert found[1] == dict(
         zip(
             COLUMNS,
-            ("1", "bb", "apns", "UNREGISTERED", "410", "Unregistered", ID, "2023-11-14T22:13:20.250Z", "2"),
+            (
+                "1",
+                "bb",
+                "apns",
+                "UNREGISTERED",
+                "410",
+                "Unregistered",
+                ID,
+                "2023-11-14T22:13:20.250Z",
+                "2",
+                "yes",
+            ),
             strict=True,
         )
     )
@@ -66,7 +79,8 @@ def test_the_summary_counts_by_verdict_and_reason_and_sets_suspects_apart(tmp_pa
     report.take(Result(row(6), Verdict.INVALID, 400, 1, reason="DeviceTokenNotForTopic"))
     report.take(Result(row(7), Verdict.UNREGISTERED, 410, 1, reason="Unregistered"))
     report.bad_row(8, "", "odd \x1b[31m [red]")
-    assert (report.total, report.accepted, report.dead, report.suspects.total()) == (8, 3, 1, 3)
+    tally = report.tallies["apns"]
+    assert (report.total, report.accepted, tally.dead, tally.suspects.total()) == (8, 3, 1, 3)
     lines = report.summary(2.0)
     assert lines[0] == "8 rows in 2.0 s, 4 a second"
     assert [line.split()[:2] for line in lines[1:6]] == [
@@ -85,12 +99,56 @@ def test_the_summary_counts_by_verdict_and_reason_and_sets_suspects_apart(tmp_pa
     report.close()
 
 
+def fcm_row(number: int, token: str = "f:APA91b", *, fid: bool = False) -> FcmRow:
+    return FcmRow(number, token, fid=fid)
+
+
+def test_rows_of_fcm(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    report = Report.to_file(str(path))
+    named = Result(fcm_row(1), Verdict.ACCEPTED, 200, 1, b'{"name": "projects/p/messages/1"}', message_name)
+    assert report.take(named)
+    report.take(Result(fcm_row(2, 'odd,"token'), Verdict.UNREGISTERED, 404, 1, reason="UNREGISTERED"))
+    report.take(Result(fcm_row(3, "cFid", fid=True), Verdict.MISCONFIGURED, 403, 1, reason=FOREIGN))
+    found_here = Result(fcm_row(4), Verdict.INVALID, reason="INVALID_ARGUMENT", detail="data is too long")
+    report.take(found_here)
+    report.take(Result(fcm_row(5), Verdict.INVALID, 400, 1, reason="INVALID_ARGUMENT", detail="message.data"))
+    report.bad_row(6, "x", "not sent", "fcm", Verdict.UNSENT)
+    report.bad_row(7, "y", "of neither", "", Verdict.INVALID)
+    report.take(Result(row(8), Verdict.ACCEPTED, 200, 1, ID))
+    report.close()
+    found = read(path)
+    keys = ("token", "platform", "verdict", "status", "reason", "id", "attempts")
+    assert [tuple(each[key] for key in keys) for each in found] == [
+        ("f:APA91b", "fcm", "ACCEPTED", "200", "", "projects/p/messages/1", "1"),
+        ('odd,"token', "fcm", "UNREGISTERED", "404", "UNREGISTERED", "", "1"),
+        ("cFid", "fcm", "MISCONFIGURED", "403", "SENDER_ID_MISMATCH", "", "1"),
+        ("f:APA91b", "fcm", "INVALID", "", "data is too long", "", "0"),
+        ("f:APA91b", "fcm", "INVALID", "400", "INVALID_ARGUMENT", "", "1"),
+        ("x", "fcm", "UNSENT", "", "not sent", "", "0"),
+        ("y", "", "INVALID", "", "of neither", "", "0"),
+        ("aa", "apns", "ACCEPTED", "200", "", ID, "1"),
+    ]
+    lines = report.summary(2.0)
+    assert lines[0] == "8 rows in 2.0 s, 4 a second"
+    assert [line for line in lines if not line.startswith("  ")][1:] == [
+        "APNs: 1 row",
+        "FCM: 6 rows",
+        "neither APNs nor FCM: 1 row",
+        "dead: 1 token of FCM; remove it from your audience (drop_token yes in the results)",
+        "suspect: 1 token of FCM (SENDER_ID_MISMATCH 1); a service account of another project gives the same "
+        "answer, so check that before you drop it",
+    ]
+    assert "INVALID_ARGUMENT  (first: row 5, message.data)" in "\n".join(lines)
+
+
 def test_the_kinds_of_reasons_are_bounded(tmp_path: Path) -> None:
     report = Report.to_file(str(tmp_path / "results.csv"))
     for number in range(2 * MAX_KINDS):
         report.bad_row(number, "", f"reason {number}")
-    assert len(report.counts) == MAX_KINDS + 1
-    assert report.counts["INVALID", OTHER] == MAX_KINDS
+    counts = report.tallies["apns"].counts
+    assert len(counts) == MAX_KINDS + 1
+    assert counts["INVALID", OTHER] == MAX_KINDS
     assert report.total == 2 * MAX_KINDS
     report.close()
 
@@ -117,31 +175,33 @@ def test_results_that_cannot_be_written(tmp_path: Path) -> None:
         Report.to_file(str(tmp_path))
 
 
-def misconfigured() -> Result:
-    return Result(row(1), Verdict.MISCONFIGURED, 403, 1, reason="InvalidProviderToken")
-
-
-def test_only_a_run_that_blames_the_configuration_stops() -> None:
-    watch = ConfigurationWatch()
-    for _ in range(3):
-        assert not any(watch.take(misconfigured()) for _ in range(ENOUGH - 1))
-        assert not watch.take(Result(row(1), Verdict.INVALID, 400, 1, reason="BadDeviceToken"))
-    assert not watch.alone
-    assert [watch.take(misconfigured()) for _ in range(ENOUGH)][-2:] == [False, True]
-
-
-@pytest.mark.parametrize("error", [CertificateError("not accepted"), AlpnError("no HTTP/2")])
-def test_certificates_and_protocols_are_configuration(error: ConnectError) -> None:
-    watch = ConfigurationWatch()
-    assert [watch.take(Result(row(1), Verdict.UNSENT, detail=error)) for _ in range(ENOUGH)][-1]
-    assert watch.explain() == f"UNSENT: {error}"
-
-
-def test_what_was_found_before_sending_says_nothing_about_the_configuration() -> None:
-    watch = ConfigurationWatch()
-    watch.take(misconfigured())
-    watch.take(Result(row(1), Verdict.INVALID, detail="the device token is not hexadecimal"))
-    assert watch.alone
-    assert watch.explain().startswith("InvalidProviderToken: Check key file")
-    watch.take(Result(row(1), Verdict.UNSENT, detail=ConnectError("refused")))
-    assert not watch.alone
+@pytest.mark.parametrize(
+    ("registered_at", "drop"),
+    [
+        (None, True),
+        ("", True),
+        ("2023-11-14T22:13:19Z", True),
+        ("2023-11-14T22:13:21+00:00", False),
+        ("2023-11-14", False),
+        (1_700_000_001, False),
+        (1_699_999_999_000, True),
+        ("some day", False),
+    ],
+)
+def test_a_token_that_was_registered_again_is_not_to_be_dropped(
+    tmp_path: Path, registered_at: object, drop: bool
+) -> None:
+    path = tmp_path / "results.csv"
+    report = Report.to_file(str(path))
+    push = row(1)
+    push.registered_at = registered_at
+    result = Result(push, Verdict.UNREGISTERED, 410, 1, ID, reason="Unregistered", timestamp=1_700_000_000.25)
+    report.take(result)
+    report.close()
+    (found,) = read(path)
+    assert found["verdict"] == "UNREGISTERED"
+    assert found["drop_token"] == ("yes" if drop else "")
+    assert found["reason"] == result.reason == ("Unregistered" if drop else REGISTERED_SINCE)
+    assert (report.tallies["apns"].dead, report.tallies["apns"].kept) == (int(drop), int(not drop))
+    last = report.summary(1.0)[-1]
+    assert last.startswith("dead: 1 token; remove it" if drop else "keep: 1 token that APNs called dead")

@@ -1,0 +1,109 @@
+"""The bytes of an audience file, unpacked where they are gzip, whatever the file's name."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import os
+import select
+import zlib
+from collections.abc import Callable
+from typing import IO, Any, Final
+
+BLOCK: Final = 128 * 1024
+"""Bytes read from the file at a time."""
+MAX_LINE: Final = 16 * 1024 * 1024
+"""Bytes without the end of a line after which this is no audience: a little gzip can hold a lot of nothing."""
+_GZIP: Final = b"\x1f\x8b"  # RFC 1952, section 2.3.1
+
+
+class Blocks(io.RawIOBase):
+    """The bytes of a file or a pipe as they come. `position`: how many have been read."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self.position = 0
+        self.before_waiting: Callable[[], None] | None = None
+        """Called before a read that has to wait for somebody to write."""
+        self._file = file
+        self._name = name
+        self._head = b""
+
+    def peek(self, count: int) -> bytes:
+        """The first so many bytes that are still to be read, fewer at the end. Raises `OSError`."""
+        while len(self._head) < count and (data := self._read(BLOCK)):
+            self._head += data
+        return self._head[:count]
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readinto(self, buffer: Any) -> int:
+        data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        if not data:
+            data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, count: int) -> bytes:
+        if self.before_waiting is not None and not select.select([self._file], [], [], 0)[0]:
+            self.before_waiting()
+        try:
+            data = os.read(self._file.fileno(), count)
+        except OSError as error:
+            error.filename = self._name
+            raise
+        self.position += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Content(io.RawIOBase):
+    """What `blocks` hold, unpacked; sees what would cost too much to look for in each row.
+
+    `packed`: whether it is gzip. `has_nul`: whether a NUL has been read. A read raises `OSError`, also when the gzip is
+    damaged or cut off, and when a line is longer than `MAX_LINE`.
+    """
+
+    def __init__(self, blocks: Blocks, name: str) -> None:
+        self.has_nul = False
+        self.packed = blocks.peek(len(_GZIP)) == _GZIP
+        self._blocks = blocks
+        self._name = name
+        self._line = 0  # bytes of the line that has not ended
+        # It takes the blocks as they are: a buffer around them would wait for more than a pipe has.
+        self._unpacked = gzip.GzipFile(fileobj=blocks, mode="rb") if self.packed else None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._unpacked is None:
+            count = self._blocks.readinto(buffer)
+        else:
+            try:
+                data = self._unpacked.read1(len(buffer))
+            except (EOFError, zlib.error, gzip.BadGzipFile):
+                raise OSError(errno.EIO, "its gzip is damaged or cut off", self._name) from None
+            count = len(data)
+            buffer[:count] = data
+        data = bytes(buffer[:count])
+        if not self.has_nul and b"\0" in data:
+            self.has_nul = True
+        newline = data.rfind(b"\n")
+        self._line = count - newline - 1 if newline >= 0 else self._line + count
+        if self._line > MAX_LINE:
+            raise OSError(errno.EFBIG, f"a line of it is longer than {MAX_LINE} bytes", self._name)
+        return count
+
+    def close(self) -> None:
+        if self._unpacked is not None:
+            self._unpacked.close()
+        self._blocks.close()
+        super().close()

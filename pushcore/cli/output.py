@@ -1,0 +1,53 @@
+"""Files that commands write: CSV that goes to a path or to the standard output, and never over an input."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import os
+from typing import Final, TextIO
+
+from .problems import BadInput, explain, printable
+
+BUFFER: Final = 256 * 1024
+"""Characters that are kept before they are written to the file."""
+_TO_QUOTE: Final = frozenset(',"\r\n')
+
+
+def open_output(path: str, what: str) -> tuple[TextIO, str]:
+    """A file to be written, or with "-" the standard output, and its name for messages. `what` is expected of it.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    name = "the standard output" if path == "-" else printable(path)
+    try:
+        raw = open(1, "wb", buffering=0, closefd=False) if path == "-" else open(path, "wb", buffering=0)  # noqa: SIM115
+    except OSError as error:
+        raise BadInput(f"{name} cannot be written ({explain(error)}); expected a file for {what}") from None
+    buffered = io.BufferedWriter(raw, BUFFER)
+    # Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in.
+    return io.TextIOWrapper(buffered, "utf-8", errors="surrogateescape", newline="\n"), name
+
+
+def refuse_same_file(output: str, *inputs: str | None, what: str = "the results") -> None:
+    """Raises `BadInput` when the output would be written over a file that is read."""
+    for path in inputs:
+        try:
+            if path is not None and output != "-" and os.path.samefile(output, path):
+                raise BadInput(f"{output} is an input; expected another file for {what}")
+        except OSError:
+            continue  # one of them does not exist, and they are not the same
+
+
+def quoted(text: str) -> str:
+    """A field of CSV."""
+    if _TO_QUOTE.isdisjoint(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def iso(timestamp: float) -> str:
+    """UNIX seconds as ISO 8601 in UTC, with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(round(timestamp, 3), datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

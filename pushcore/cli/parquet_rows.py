@@ -1,0 +1,133 @@
+"""Rows of a Parquet file, with what JSON can hold as their values. Needs the extra `pushcore[parquet]`.
+
+It is read in batches, one column chunk's pages at a time, and of the columns only those that are needed: so memory
+depends on neither the file's rows nor on what else stands in them.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
+
+from .problems import BadInput, printable, shown
+
+BATCH: Final = 10_000
+"""Rows that are made Python values at a time."""
+BUFFER: Final = 1024 * 1024
+"""Bytes of a column chunk that are read at a time, in place of all of it."""
+MAGIC: Final = b"PAR1"
+"""What a Parquet file begins with."""
+
+Convert = Callable[[Any], list[Any]]
+
+
+class ParquetRows:
+    """An opened file. `columns`: the names of those that are read, at first all. `total`: how many rows there are.
+
+    Raises:
+        BadInput: it is no Parquet, or the extra is not installed.
+    """
+
+    def __init__(self, path: str, name: str) -> None:
+        try:
+            self._arrow = importlib.import_module("pyarrow")
+            parquet = importlib.import_module("pyarrow.parquet")
+        except ImportError:
+            raise BadInput(f'{name} is Parquet, which needs pip install "pushcore[parquet]"') from None
+        self._name = name
+        try:
+            # Read ahead, pages would stay in memory until the end.
+            self._file = parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+        except (self._arrow.ArrowException, OSError, ValueError) as error:
+            raise BadInput(f"{name} cannot be read as Parquet ({printable(str(error), 120)})") from None
+        self._schema = self._file.schema_arrow
+        self.columns: list[str] = list(self._schema.names)
+        self.total: int = self._file.metadata.num_rows
+        self.read = 0
+        """Rows given out, by the batch."""
+
+    def select(self, wanted: Collection[str]) -> None:
+        """Read the columns of these names alone.
+
+        Raises:
+            BadInput: one of them is of a type that has no JSON.
+        """
+        self.columns = [each for each in self.columns if each in wanted]
+        for each in self.columns:
+            if self.columns.count(each) == 1:
+                self._conversion(each)
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Each row as the values of `columns`. Raises `OSError` when the file is damaged."""
+        convert = [(each, self._conversion(each)) for each in self.columns]
+        try:
+            batches = self._file.iter_batches(BATCH, columns=self.columns, use_threads=False)
+            for batch in batches:
+                values = [to_list(batch.column(each)) for each, to_list in convert]
+                self.read += batch.num_rows
+                yield from zip(*values, strict=True)
+        except (self._arrow.ArrowException, OSError, ValueError) as error:
+            text = f"its Parquet is damaged ({printable(str(error), 120)})"
+            raise OSError(errno.EIO, text, self._name) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _conversion(self, column: str) -> Convert:
+        kind = self._schema.field(column).type
+        found = self._converter(kind)
+        if found is None:
+            raise BadInput(
+                f"{self._name}: the column {shown(column)} is of type {shown(kind)}; "
+                "expected text, numbers, booleans, times, or lists and structs of them"
+            )
+        return found
+
+    def _converter(self, kind: Any) -> Convert | None:
+        """The function from a column of such a type to a list of its values; None where there is no JSON for them."""
+        arrow = self._arrow
+        types = arrow.types
+        if types.is_dictionary(kind):
+            inner = self._converter(kind.value_type)
+            return None if inner is None else lambda column: inner(column.cast(kind.value_type))
+        if types.is_timestamp(kind):
+            # Python's own times have microseconds.
+            return lambda column: _mapped(column.cast(arrow.timestamp("us", kind.tz), safe=False), _iso)
+        if types.is_date(kind):
+            return lambda column: _mapped(column, _iso)
+        if types.is_decimal(kind):
+            return lambda column: _mapped(column, str)
+        if types.is_binary(kind) or types.is_large_binary(kind):
+            return lambda column: _mapped(column, _text)  # text, by writers that do not say so
+        return _as_it_is if self._plain(kind) else None
+
+    def _plain(self, kind: Any) -> bool:
+        types = self._arrow.types
+        if types.is_struct(kind):
+            return all(self._plain(each.type) for each in kind)
+        if types.is_list(kind) or types.is_large_list(kind):
+            return self._plain(kind.value_type)
+        checks = ("is_string", "is_large_string", "is_boolean", "is_integer", "is_floating", "is_null")
+        return any(getattr(types, check)(kind) for check in checks)
+
+
+def _as_it_is(column: Any) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _mapped(column: Any, convert: Callable[[Any], str]) -> list[Any]:
+    return [None if value is None else convert(value) for value in column.to_pylist()]
+
+
+def _iso(value: Any) -> str:
+    text: str = value.isoformat()
+    return text
+
+
+def _text(value: bytes) -> str:
+    # Half surrogate pairs for what is no UTF-8, as in CSV: no check of a push lets them pass.
+    return value.decode(errors="surrogateescape")

@@ -1,0 +1,147 @@
+"""Settings out of a TOML file: `[send]` for every run, and `[profile.NAME]` for those that name it.
+
+    [send]
+    apns-key = "AuthKey_ABC123DEFG.p8"     # the options without their dashes; paths from the file's directory on
+    key-id = "ABC123DEFG"
+
+    [profile.sandbox]
+    environment = "sandbox"
+
+The command line goes before the environment, that before `[profile.NAME]`, that before `[send]`, and defaults come last.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from .problems import BadInput, printable, read_small, shown
+from .sections import Function, Option, add, section
+
+MAX_FILE: Final = 1024 * 1024
+"""Bytes of a settings file."""
+_EXPECTED: Final = "a TOML file with a table [send]"
+_KEY: Final = "pushcore.cli.profiles"
+_NO_SETTINGS: Final = frozenset({"config", "profile", "help"})
+_BOOLEAN: Final = "true or false"
+
+Settings = dict[str, Any]
+
+
+def settings_options(function: Function) -> Function:
+    """Adds --config and --profile; what they name become the defaults of the command's other options."""
+    return add(function, _OPTIONS)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Both are asked for before all other options, and in either order."""
+    given = context.meta.setdefault(_KEY, {})
+    given[parameter.name] = value
+    if len(given) < 2 or context.resilient_parsing:
+        return
+    config, profile = given["config"], given["profile"]
+    if config is not None:
+        context.default_map = read_settings(config, profile, context)
+    elif profile is not None:
+        raise BadInput("--profile is of no use without --config FILE")
+
+
+_settings = section("Settings")
+_OPTIONS: Final = (
+    _settings(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_remember,
+        help="TOML with options in a table [send]; see above.",
+    ),
+    _settings(
+        "--profile",
+        metavar="NAME",
+        is_eager=True,
+        expose_value=False,
+        callback=_remember,
+        help="Take those of the table [profile.NAME] before them.",
+    ),
+)
+
+
+def read_settings(path: str, profile: str | None, context: click.Context) -> Settings:
+    """The values in a settings file for the command of `context`, by the names that click has for them.
+
+    Raises:
+        BadInput: it cannot be read, has no such profile, or holds what is no option of any command.
+    """
+    name = printable(path)
+    try:
+        found = tomllib.loads(read_small(path, _EXPECTED, MAX_FILE).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"{name} is not TOML ({printable(str(error), 120)}); expected {_EXPECTED}") from None
+    for key in found:
+        if key not in ("send", "profile"):
+            raise BadInput(f"{name} has {shown(key)}, expected nothing but [send] and [profile.NAME]")
+    tables = {"[send]": _table(found, "send", name)}
+    profiles = _table(found, "profile", name)
+    if profile is not None:
+        if profile not in profiles:
+            known = ", ".join(profiles) or "none"
+            raise BadInput(f"{name} has no profile {shown(profile)}; it has {shown(known)}")
+        tables[f"[profile.{printable(profile, 40)}]"] = _table(profiles, profile, name)
+    mine = {each.name for each in context.command.params}
+    every = _options_of_all(context)
+    settings: Settings = {}
+    for title, table in tables.items():
+        for key, value in table.items():
+            parameter = every.get(key.replace("-", "_"))
+            if parameter is None:
+                raise BadInput(f"{name}: {title} has an unknown key {shown(key)}; expected options of send")
+            value = _value(value, parameter, Path(path).parent, f"{name}: {title} {key}")
+            if parameter.name in mine:
+                settings[str(parameter.name)] = value
+    return settings
+
+
+def _table(tables: dict[str, Any], key: str, name: str) -> dict[str, Any]:
+    found = tables.get(key, {})
+    if not isinstance(found, dict):
+        raise BadInput(f"{name}: {shown(key)} is not a table; expected {_EXPECTED}")
+    return found
+
+
+def _options_of_all(context: click.Context) -> dict[str, click.Parameter]:
+    """A file is for several commands, so what one of them does not know may be another's."""
+    root = context.find_root().command
+    commands = list(root.commands.values()) if isinstance(root, click.Group) else []
+    return {
+        str(each.name): each
+        for command in (*commands, context.command)
+        for each in command.params
+        if isinstance(each, Option) and each.name not in _NO_SETTINGS
+    }
+
+
+def _value(value: Any, parameter: click.Parameter, place: Path, where: str) -> Any:
+    assert isinstance(parameter, click.Option)
+    if parameter.is_flag != isinstance(value, bool):
+        expected = _BOOLEAN if parameter.is_flag else "a text or a number"
+        raise BadInput(f"{where} cannot be {_kind(value)}; expected {expected}")
+    if not isinstance(value, str | int | float):
+        raise BadInput(f"{where} cannot be {_kind(value)}; expected a text or a number")
+    if parameter.metavar == "FILE" and isinstance(value, str) and value != "-":
+        return str(place / value)
+    return value
+
+
+def _kind(value: object) -> str:
+    """What it is, never what it says: it may be a secret in the wrong place."""
+    if isinstance(value, bool):
+        return _BOOLEAN
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a text"
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a time"

@@ -1,0 +1,60 @@
+"""Options in sections, and commands whose help shows them so and whose options have variables of the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import click
+
+ENVIRONMENT: Final = "PUSHCORE"
+"""An option --apns-key has the variable PUSHCORE_APNS_KEY."""
+
+_OTHERS: Final = "Others"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+
+
+class Option(click.Option):
+    """An option of one section. `metavar` FILE says that its value is a path."""
+
+    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help has a heading for each section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Called by click."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                title = parameter.section if isinstance(parameter, Option) else _OTHERS
+                sections.setdefault(title, []).append(record)
+        if _OTHERS in sections:
+            sections[_OTHERS] = sections.pop(_OTHERS)  # last
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def section(title: str) -> Callable[..., Decorator]:
+    """What `click.option` is, for options of this section."""
+    return partial(click.option, cls=Option, section=title)
+
+
+def command(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """What `click.command` is, with sections and variables."""
+    return click.command(cls=Command, context_settings={"auto_envvar_prefix": ENVIRONMENT}, **settings)
+
+
+def add(function: Function, options: tuple[Decorator, ...]) -> Function:
+    """The function with these options, shown in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function

@@ -1,0 +1,179 @@
+"""Expo's payloads through the command line arrive at the fakes as the two listings of Expo's page have them.
+
+The listings are in "Sending Notifications with APNs & FCM" at docs.expo.dev; the legacy form of Android's, which the
+command line does not send, is compared in tests/unit/models/test_expo.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from fakeservers import Certificates, FakeApns
+from fakeservers.fcm import FakeFcm
+
+DEADLINE = 30.0
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+FCM = f"{FID}:APA91b" + "x" * 134
+APNS = "ab" * 32
+OWN = {"screen": "chat", "ids": [1, 2], "nested": {"ok": True}}
+EXPERIENCE = "@yourExpoUsername/yourProjectSlug"
+
+MESSAGE = {
+    "title": "Title",
+    "subtitle": "Subtitle",
+    "body": "Body",
+    "data": OWN,
+    "badge": 3,
+    "sound": "default",
+    "categoryId": "category",
+    "channelId": "channel",
+    "icon": "icon",
+    "link": "https://example.com",
+    "collapse_key": "collapse",
+    "priority": "high",
+    "threadId": "thread",
+    "launchImage": "launch.png",
+}
+
+# The listing for Android, with its fields' places in FCM v1.
+ANDROID = {
+    "token": ("message.token", FCM),
+    "collapse_key": ("message.android.collapse_key", "collapse"),
+    "priority": ("message.android.priority", "HIGH"),
+    "data.experienceId": ("message.data.experienceId", EXPERIENCE),
+    "data.title": ("message.data.title", "Title"),
+    "data.message": ("message.data.message", "Body"),
+    "data.channelId": ("message.data.channelId", "channel"),
+    "data.categoryId": ("message.data.categoryId", "category"),
+    "data.icon": ("message.data.icon", "icon"),
+    "data.link": ("message.data.link", "https://example.com"),
+    "data.body": ("message.data.body", OWN),  # in v1 as JSON in a string
+}
+# What expo-notifications reads besides, which this message has.
+ALSO_READ = {"subtitle": "Subtitle", "badge": "3"}
+
+# The listing for iOS.
+IOS = {
+    "aps.alert.title": "Title",
+    "aps.alert.subtitle": "Subtitle",
+    "aps.alert.body": "Body",
+    "aps.alert.launch-image": "launch.png",
+    "aps.category": "category",
+    "aps.badge": 3,
+    "aps.sound": "default",
+    "aps.thread-id": "thread",
+    "body": OWN,
+    "experienceId": EXPERIENCE,
+}
+
+
+def take(source: dict[str, Any], path: str) -> Any:
+    """Remove and return what stands at `path`, and the objects that it leaves empty."""
+    head, _, rest = path.partition(".")
+    if not rest:
+        return source.pop(head)
+    found = take(source[head], rest)
+    if source[head] == {}:
+        del source[head]
+    return found
+
+
+async def arrived(
+    tmp_path: Path, certs: Certificates, payload: Any, header: str, rows: list[str], *extra: str
+) -> tuple[list[Any], list[Any]]:
+    """What APNs and FCM received, each as (headers, JSON), when all rows were accepted."""
+    (tmp_path / "devices.csv").write_text("\n".join([header, *rows]))
+    (tmp_path / "payload.json").write_text(json.dumps(payload))
+    async with FakeApns(certs=certs) as apns, FakeFcm(certs=certs) as fcm:
+        words = [sys.executable, "-m", "pushcore", "send"]
+        words += ["--apns-key", str(apns.key_file), "--key-id", apns.key_id, "--team-id", apns.team_id]
+        words += ["--topic", apns.topic, "--apns-url", apns.url, "--ca-file", str(certs.ca_file)]
+        words += ["--fcm-service-account", fcm.service_account_file, "--fcm-url", fcm.url]
+        words += ["--audience", str(tmp_path / "devices.csv"), "--payload", str(tmp_path / "payload.json")]
+        words += ["--results", str(tmp_path / "results.csv"), *extra]
+        process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+        async with asyncio.timeout(DEADLINE):
+            _, said = await process.communicate()
+        assert process.returncode == 0, said
+        with (tmp_path / "results.csv").open(newline="") as file:
+            assert {row["verdict"] for row in csv.DictReader(file)} == {"ACCEPTED"}
+        sent = [each for each in fcm.received if each.path.endswith("messages:send")]
+        return [(each.headers, orjson.loads(each.body)) for each in apns.received], [
+            (each.headers, orjson.loads(each.body)) for each in sent
+        ]
+
+
+@pytest.mark.parametrize("columns", [False, True], ids=["fixed", "from columns"])
+async def test_both_listings_field_by_field(tmp_path: Path, certs: Certificates, columns: bool) -> None:
+    message: dict[str, Any] = MESSAGE
+    if columns:
+        message = {
+            **MESSAGE,
+            "title": "{{title}}",
+            "body": "B{{body}}",
+            "badge": "{{badge:int}}",
+            "data": {**OWN, "screen": "{{screen}}"},
+        }
+    apns, fcm = await arrived(
+        tmp_path,
+        certs,
+        message,
+        "token,title,body,badge,screen",
+        [f"{APNS},Title,ody,3,chat", f"{FCM},Title,ody,3,chat"],
+        *("--experience-id", EXPERIENCE),
+    )
+    ((headers, payload),) = apns
+    for place, value in IOS.items():
+        assert take(payload, place) == value, place
+    assert payload == {}
+    wanted = {
+        ":path": f"/3/device/{APNS}",
+        "apns-push-type": "alert",
+        "apns-priority": "10",
+        "apns-collapse-id": "collapse",
+    }
+    assert {name: headers[name] for name in wanted} == wanted
+    ((headers, request),) = fcm
+    for name, (place, value) in ANDROID.items():
+        there = take(request, place)
+        if name == "data.body":
+            assert isinstance(there, str)
+            there = orjson.loads(there)
+        assert there == value, name
+    assert request == {"message": {"data": ALSO_READ}}
+    assert headers[":path"] == "/v1/projects/fake-project/messages:send"
+
+
+async def test_the_minimal_example_without_expo_go(tmp_path: Path, certs: Certificates) -> None:
+    message = {"title": "T", "body": 'Say "hi" to 李雷'}
+    apns, fcm = await arrived(tmp_path, certs, message, "token", [APNS, FCM, FID])
+    assert [payload for _, payload in apns] == [
+        {"aps": {"alert": {"title": "T", "body": 'Say "hi" to 李雷'}}}
+    ]
+    data = {"title": "T", "message": 'Say "hi" to 李雷'}
+    found = [request["message"] for _, request in fcm]
+    assert sorted(found, key=str) == sorted(
+        [{"token": FCM, "data": data}, {"fid": FID, "data": data}], key=str
+    )
+
+
+async def test_each_providers_own_format_arrives_as_it_is(tmp_path: Path, certs: Certificates) -> None:
+    content = {
+        "apns": {"aps": {"alert": "Hi {{name}}"}, "n": 1.5},
+        "fcm": {"message": {"notification": {"title": "Hi {{name}}"}, "android": {"ttl": "60s"}}},
+    }
+    name = 'Eve "E" \\ 李雷'
+    quoted = '"' + name.replace('"', '""') + '"'
+    apns, fcm = await arrived(tmp_path, certs, content, "token,name", [f"{APNS},{quoted}", f"{FCM},{quoted}"])
+    assert apns[0][1] == {"aps": {"alert": f"Hi {name}"}, "n": 1.5}
+    assert fcm[0][1] == {
+        "message": {"token": FCM, "notification": {"title": f"Hi {name}"}, "android": {"ttl": "60s"}}
+    }

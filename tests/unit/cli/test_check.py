@@ -1,0 +1,69 @@
+"""What `pushcore check` makes of an answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from pushcore.cli.check import judge
+from pushcore.errors import AccessTokenError, CertificateError, ConnectError, ResponseTimeout
+from pushcore.results import Result, Verdict
+
+
+@pytest.mark.parametrize(
+    ("platform", "result", "good", "expected"),
+    [
+        (
+            "apns",
+            Result(None, Verdict.INVALID, 400, 1, reason="BadDeviceToken"),
+            True,
+            "answered BadDeviceToken)",
+        ),
+        ("apns", Result(None, Verdict.ACCEPTED, 200, 1), True, "answered 200, unlike Apple's)"),
+        ("fcm", Result(None, Verdict.ACCEPTED, 200, 1), True, "a message with validate_only was accepted"),
+        (
+            "apns",
+            Result(None, Verdict.MISCONFIGURED, 403, 1, reason="InvalidProviderToken"),
+            False,
+            "InvalidProviderToken: Check key file, key id and team id",
+        ),
+        (
+            "fcm",
+            Result(
+                None, Verdict.MISCONFIGURED, detail=AccessTokenError("no key", permanent=True, reason="x")
+            ),
+            False,
+            "no key",
+        ),
+        ("fcm", Result(None, Verdict.INVALID, 400, 1, reason="BadDeviceToken"), False, "BadDeviceToken"),
+        (
+            "fcm",
+            Result(None, Verdict.UNAVAILABLE, 503, 1, reason="UNAVAILABLE"),
+            False,
+            "it could not be tried: UNAVAILABLE",
+        ),
+        (
+            "apns",
+            Result(None, Verdict.UNSENT, detail=ConnectError("nobody listens")),
+            False,
+            "it could not be tried: nobody listens",
+        ),
+        (
+            "apns",
+            Result(None, Verdict.UNKNOWN, detail=ResponseTimeout("no answer")),
+            False,
+            "it could not be tried: no answer",
+        ),
+        (
+            "apns",
+            Result(
+                None, Verdict.UNSENT, detail=CertificateError("the server's certificate was not accepted")
+            ),
+            False,
+            "the server's certificate was not accepted",
+        ),
+    ],
+)
+def test_judgements(platform: str, result: Result, good: bool, expected: str) -> None:
+    found, text = judge(platform, result)
+    assert found is good
+    assert expected in text

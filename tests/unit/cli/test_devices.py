@@ -1,0 +1,108 @@
+"""Whose device a row is, and what cannot be sent to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pushcore.cli.devices import APNS_WORDS, Device, find_device, text_of
+from pushcore.cli.problems import BadRow
+from pushcore.models.tokens import EXPO_ADVICE
+
+APNS = "ab" * 32
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+HEX_FID = "c0ffee" + "0" * 16
+FCM = f"{FID}:APA91b" + "x" * 134
+EXPO = "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]"
+
+
+@pytest.mark.parametrize("only", ["", "apns", "fcm"])
+@pytest.mark.parametrize(
+    ("token", "said", "expected"),
+    [
+        (APNS, None, Device("apns", APNS)),
+        (APNS, "", Device("apns", APNS)),
+        (APNS, " ", Device("apns", APNS)),
+        (f" {APNS}\n", "", Device("apns", APNS)),
+        (FCM, "", Device("fcm", FCM)),
+        (FID, "", Device("fcm", FID, fid=True)),
+        (APNS, "iOS", Device("apns", APNS)),
+        (APNS, " apns ", Device("apns", APNS)),
+        (FCM, "Android", Device("fcm", FCM)),
+        (FCM, "FCM", Device("fcm", FCM)),
+        (FID, "fcm", Device("fcm", FID, fid=True)),
+        (HEX_FID, "", Device("fcm", HEX_FID, fid=True)),
+        (HEX_FID, "ios", Device("apns", HEX_FID)),
+        ("abcd", "ios", Device("apns", "abcd")),
+        ("no shape", "ios", Device("apns", "no shape")),  # the client says what is wrong with it
+        ("no-shape", "android", Device("fcm", "no-shape")),
+        ({"type": "ios", "data": APNS}, None, Device("apns", APNS)),
+        ({"type": "ios", "data": "abcd"}, "ios", Device("apns", "abcd")),
+        ({"type": "android", "data": FCM}, None, Device("fcm", FCM)),
+        ({"type": "android", "data": FID}, "android", Device("fcm", FID, fid=True)),
+    ],
+)
+def test_whose_it_is(token: Any, said: Any, expected: Device, only: str) -> None:
+    assert find_device(token, said, only) == expected
+    if isinstance(token, dict):
+        assert find_device(json.dumps(token), said, only) == expected
+
+
+def test_a_token_of_no_known_shape_is_the_only_providers() -> None:
+    assert find_device("abcd", "", "apns") == Device("apns", "abcd")
+    assert find_device("x-1", "", "fcm") == Device("fcm", "x-1")
+    with pytest.raises(BadRow, match="a column platform with ios or android says whose it is"):
+        find_device("abcd", "")
+
+
+@pytest.mark.parametrize(
+    ("token", "said", "complaint", "platform"),
+    [
+        (EXPO, "", EXPO_ADVICE, ""),
+        (EXPO, "ios", EXPO_ADVICE, "apns"),
+        (EXPO, "android", EXPO_ADVICE, "fcm"),
+        ({"type": "expo", "data": EXPO}, "", EXPO_ADVICE, ""),
+        (
+            FCM,
+            "ios",
+            "platform is 'ios', but this is a registration token of FCM; platform fcm sends",
+            "apns",
+        ),
+        (FID, "APNs", "platform is 'APNs', but this is a Firebase installation id", "apns"),
+        (APNS, "android", "platform is 'android', but this is a device token of APNs", "fcm"),
+        ({"type": "ios", "data": APNS}, "fcm", "but this is a device token of APNs", "fcm"),
+        ({"type": "ios", "data": FCM}, "", 'its type is "ios", but an APNs token is hexadecimal', ""),
+        ({"type": "android", "data": APNS}, "", 'its type is "android", but it is hexadecimal', ""),
+        ({"type": "web", "data": {"endpoint": "x"}}, "", "Web Push", ""),
+        ({"data": "abc def"}, "", "printable ASCII without white space", ""),
+        ({"token": APNS}, "", "getDevicePushTokenAsync returns", ""),
+        ('{"type": "ios"', "", "begins like a JSON object and is none", ""),
+        (APNS, "windows", "platform: 'windows' is neither ios (or apns) nor android (or fcm)", ""),
+        (APNS, 5, "platform: '5' is neither ios", ""),
+        (APNS, ["ios"], "is neither ios", ""),
+        ("white space", "android", "printable ASCII without white space", "fcm"),
+        ("x" * 5000, "android", "longer than 4096", "fcm"),
+        ("", "ios", "the row has no token", "apns"),
+        (None, "", "the row has no token", ""),
+        (5, "", "the row has no token", ""),
+        ({}, "", "the row has no token", ""),
+    ],
+)
+def test_what_cannot_be_sent_to(token: Any, said: Any, complaint: str, platform: str) -> None:
+    with pytest.raises(BadRow) as caught:
+        find_device(token, said)
+    assert complaint in str(caught.value)
+    assert caught.value.platform == platform
+
+
+def test_what_stands_in_the_results() -> None:
+    assert text_of(EXPO) == EXPO
+    assert text_of({"type": "expo", "data": EXPO}) == EXPO
+    assert [text_of(each) for each in (None, 5, {}, {"data": 5}, [APNS])] == [""] * 5
+
+
+def test_the_short_way_for_apns_is_the_long_way() -> None:
+    for said in APNS_WORDS:
+        assert find_device(APNS, said) == Device("apns", APNS)

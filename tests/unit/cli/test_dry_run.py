@@ -1,0 +1,200 @@
+"""`pushcore send --dry-run`, `pushcore tokens`, and how help and usage look."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from pushcore.cli.main import cli, main
+from pushcore.models.tokens import EXPO_ADVICE
+
+APNS = "ab" * 32
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+FCM = f"{FID}:APA91b" + "x" * 134
+EXPO = "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]"
+
+
+@pytest.fixture(scope="module")
+def keys() -> tuple[bytes, str]:
+    """A `.p8` and a service account's file."""
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    account = {
+        "type": "service_account",
+        "project_id": "my-project",
+        "private_key_id": "0123456789",
+        "private_key": rsa.generate_private_key(65537, 2048).private_bytes(*form).decode(),
+        "client_email": "pusher@my-project.iam.gserviceaccount.com",
+        "token_uri": "https://127.0.0.1:1/token",
+    }
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(*form), json.dumps(account)
+
+
+def arguments(place: Path, keys: tuple[bytes, str], rows: list[str], *, apns: bool = True) -> list[str]:
+    """Those of a dry run for both providers, or for FCM alone."""
+    (place / "key.p8").write_bytes(keys[0])
+    (place / "account.json").write_text(keys[1])
+    (place / "devices.csv").write_text("\n".join(["token,platform,name", *rows]))
+    (place / "payload.json").write_text('{"title":"Hi {{name}}"}')
+    of_apns = ["--apns-key", str(place / "key.p8"), "--key-id", "ABC123DEFG", "--team-id", "TEAM123456"]
+    return [
+        *("send", "--dry-run", "--audience", str(place / "devices.csv")),
+        *("--payload", str(place / "payload.json"), "--fcm-service-account", str(place / "account.json")),
+        *((*of_apns, "--topic", "com.example.app") if apns else ()),
+    ]
+
+
+def test_how_many_of_which_kind(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{APNS},,Ada", f"{APNS},ios,Bo", f"{FCM},,Ada", f"{FID},,Ada", f"{EXPO},,Ada", "q,,Ada", "x"]
+    rows += [f"{APNS},,{'x' * 5000}", f"{APNS[:-1]},ios,Ada"]
+    results = tmp_path / "results.csv"
+    assert main([*arguments(tmp_path, keys, rows), "--results", str(results)]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = [re.sub(r"  +", " ", line) for line in said.out.splitlines()]
+    assert re.fullmatch(r"9 rows in \d+\.\d s(, [0-9,]+ a second)?; nothing was sent", lines[0])
+    payload = len('{"aps":{"alert":{"title":"Hi Ada"}}}'), len('{"aps":{"alert":{"title":"Hi Bo"}}}')
+    assert lines[1:5] == [
+        " APNs 2 device tokens",
+        " FCM 1 registration tokens",
+        " FCM 1 Firebase installation ids",
+        f" APNs {sum(payload)} bytes of payload, the largest has {payload[0]}",
+    ]
+    assert re.fullmatch(r" FCM \d+ bytes of payload, the largest has \d+", lines[5])
+    assert {line for line in lines[6:] if "neither" not in line} == {
+        " INVALID 1 PayloadTooLarge (first: row 8, the payload has 5033 bytes, 4096 are allowed) (APNs)",
+        " INVALID 1 the device token is not hexadecimal (first: row 9) (APNs)",
+        f" INVALID 1 {EXPO_ADVICE} (first: row 5)",
+        " INVALID 1 the row has 1 column, expected 3 (first: row 7)",
+    }
+    with results.open(newline="") as file:
+        assert [(each["row"], each["verdict"]) for each in csv.DictReader(file)] == [
+            (row, "INVALID") for row in ("5", "6", "7", "8", "9")
+        ]
+
+
+def test_nothing_could_be_sent(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(tmp_path, keys, [f"{APNS},,Ada"] * 3, apns=False)) == 2
+    assert "no row could be sent: all are of APNs, which needs --apns-key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("extra", [("--quiet",), ("--results", "-")])
+def test_its_words_are_on_the_standard_output(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str], extra: tuple[str, ...]
+) -> None:
+    assert main([*arguments(tmp_path, keys, []), *extra]) == 2
+    assert "--dry-run writes to the standard output" in capsys.readouterr().err
+
+
+def test_an_audience_that_breaks_off(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import gzip
+
+    words = arguments(tmp_path, keys, [f"{APNS},,Ada"] * 100)
+    path = tmp_path / "devices.csv"
+    path.write_bytes(gzip.compress(path.read_bytes())[:-6])
+    assert main(words) == 1
+    assert "devices.csv: its gzip is damaged or cut off" in capsys.readouterr().err
+
+
+# --- pushcore tokens --------------------------------------------------------------------------------------------------
+
+
+def test_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        APNS,
+        f"{APNS},android",
+        f"{FCM},",
+        f"{FID},android",
+        f"{EXPO},ios",
+        "no-known-shape,",
+        "no-known-shape,android",
+        "abcd,ios",
+        f"{APNS},toaster",
+        '"{""type"":""ios"",""data"":""abcd""}",',
+        ",",
+    ]
+    (tmp_path / "devices.csv").write_text("\n".join(["token,platform", *rows]))
+    assert main(["tokens", str(tmp_path / "devices.csv"), "--output", str(tmp_path / "kinds.csv")]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = [line.split() for line in said.out.splitlines()]
+    assert [line[:2] for line in lines[:5]] == [
+        ["apns", "2"],
+        ["fcm", "2"],
+        ["fid", "1"],
+        ["expo", "1"],
+        ["unknown", "5"],
+    ]
+    assert lines[-1] == ["in", "all", "11"]
+    with (tmp_path / "kinds.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == ["row", "token", "kind", "platform", "reason"]
+    assert [(each["kind"], each["platform"]) for each in found] == [
+        ("unknown", ""),  # its row has one column
+        ("unknown", "fcm"),
+        ("fcm", "fcm"),
+        ("fid", "fcm"),
+        ("expo", "ios".replace("ios", "apns")),
+        ("unknown", ""),
+        ("fcm", "fcm"),
+        ("apns", "apns"),
+        ("unknown", ""),
+        ("apns", "apns"),
+        ("unknown", ""),
+    ]
+    assert found[1]["reason"] == "platform is 'android', but this is a device token of APNs"
+    assert found[9]["token"] == "abcd"
+    assert [each["row"] for each in found] == [str(row) for row in range(1, 12)]
+
+
+def test_kinds_to_the_standard_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "devices.ndjson").write_text(f'{{"token":"{FCM}"}}\n')
+    assert main(["tokens", str(tmp_path / "devices.ndjson"), "--output", "-"]) == 0
+    said = capfd.readouterr()
+    assert said.out == f"row,token,kind,platform,reason\n1,{FCM},fcm,fcm,\n"
+    assert "registration tokens of FCM" in said.err
+
+
+def test_kinds_never_replace_the_audience(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "devices.csv"
+    path.write_text("token\naa\n")
+    assert main(["tokens", str(path), "--output", str(path)]) == 2
+    assert "is the audience; expected another file" in capsys.readouterr().err
+    assert path.read_text() == "token\naa\n"
+    assert main(["tokens", str(path), "--output", str(tmp_path)]) == 2
+    assert main(["tokens", str(tmp_path / "no.csv")]) == 2
+
+
+# --- help -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "sections"),
+    [
+        (
+            "send",
+            ["Audience and results", "Payload", "APNs", "FCM", "Network", "Sending", "Settings", "Others"],
+        ),
+        ("check", ["APNs", "FCM", "Network", "Settings", "Others"]),
+        ("tokens", ["Audience and results", "Others"]),
+    ],
+)
+def test_help_has_sections(command: str, sections: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    found = re.findall(r"^([A-Z][A-Za-z ]+):$", said, re.MULTILINE)
+    assert [each for each in found if each != "Exit status"] == sections
+    assert "--help" in said.rpartition("Others:")[2]
+    options = {name for each in cli.commands[command].params for name in each.opts if name.startswith("--")}
+    assert options <= set(re.findall(r"--[a-z0-9-]+", said))

@@ -1,0 +1,184 @@
+"""Payload files: which format they have, whom they serve, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushcore.cli.formats import PayloadFiles
+from pushcore.cli.payloads import ApnsPayload, ExpoPayload, FcmPayload, Payload
+from pushcore.cli.problems import BadInput, BadRow
+
+EXPO = {"title": "Hi {{name}}", "data": {"n": 1}}
+APNS = {"aps": {"alert": "Hi"}, "data": {"n": 1}}
+FCM = {"message": {"data": {"n": "1"}}}
+BOTH = ("apns", "fcm")
+
+
+def load(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> dict[str, Payload]:
+    path = tmp_path / "payload.json"
+    path.write_text(json.dumps(content))
+    return PayloadFiles(**{"common": str(path), **options}).load(platforms or BOTH)
+
+
+def refused(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> str:
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, content, *platforms, **options)
+    text = str(caught.value)
+    assert len(text) < 500
+    return text
+
+
+@pytest.mark.parametrize(
+    ("content", "platforms", "expected"),
+    [
+        (EXPO, BOTH, {"apns": ExpoPayload, "fcm": ExpoPayload}),
+        (EXPO, ("apns",), {"apns": ExpoPayload}),
+        ({"body": "Hi"}, ("fcm",), {"fcm": ExpoPayload}),
+        ({"title": "a", "_contentAvailable": True}, BOTH, {"apns": ExpoPayload, "fcm": ExpoPayload}),
+        (APNS, ("apns",), {"apns": ApnsPayload}),
+        ({"mdm": "magic"}, ("apns",), {"apns": ApnsPayload}),
+        ({"container-identifier": "x"}, ("apns",), {"apns": ApnsPayload}),
+        ({}, ("apns",), {"apns": ApnsPayload}),
+        (FCM, ("fcm",), {"fcm": FcmPayload}),
+        ({"validate_only": True, **FCM}, ("fcm",), {"fcm": FcmPayload}),
+        ({"notification": {"title": "Hi"}}, ("fcm",), {"fcm": FcmPayload}),
+        ({"fcmOptions": {"analyticsLabel": "x"}}, ("fcm",), {"fcm": FcmPayload}),
+        ({"apns": {"payload": {"aps": {}}}}, ("fcm",), {"fcm": FcmPayload}),
+        ({"apns": APNS, "fcm": FCM}, BOTH, {"apns": ApnsPayload, "fcm": FcmPayload}),
+        ({"apns": APNS, "fcm": FCM["message"] | {"android": {}}}, ("fcm",), {"fcm": FcmPayload}),
+        ({"apns": APNS, "fcm": EXPO}, BOTH, {"apns": ApnsPayload, "fcm": ExpoPayload}),
+        ({"apns": APNS}, ("apns",), {"apns": ApnsPayload}),
+    ],
+)
+def test_the_format_is_recognised(
+    tmp_path: Path, content: Any, platforms: tuple[str, ...], expected: dict[str, type]
+) -> None:
+    assert {name: type(each) for name, each in load(tmp_path, content, *platforms).items()} == expected
+
+
+def test_a_payload_of_a_voip_push_is_not_taken_for_expos(tmp_path: Path) -> None:
+    content = {"title": "Call", "body": "Ada"}
+    assert isinstance(load(tmp_path, content, "apns", push_type="voip")["apns"], ApnsPayload)
+    assert isinstance(load(tmp_path, content, "apns", push_type="alert")["apns"], ExpoPayload)
+    assert isinstance(load(tmp_path, content, "apns", form="apns")["apns"], ApnsPayload)
+
+
+def test_one_file_for_each_provider(tmp_path: Path) -> None:
+    (tmp_path / "apns.json").write_text(json.dumps(APNS))
+    (tmp_path / "fcm.json").write_text(json.dumps(FCM))
+    own = {"apns": str(tmp_path / "apns.json"), "fcm": str(tmp_path / "fcm.json")}
+    found = PayloadFiles(**own).load(BOTH)
+    assert [type(found["apns"]), type(found["fcm"])] == [ApnsPayload, FcmPayload]
+    assert [found["apns"].name, found["fcm"].name] == [own["apns"], own["fcm"]]
+    found = load(tmp_path, EXPO, fcm=own["fcm"])
+    assert [type(found["apns"]), type(found["fcm"])] == [ExpoPayload, FcmPayload]
+
+
+@pytest.mark.parametrize(
+    ("content", "platforms", "options", "complaint"),
+    [
+        (APNS, BOTH, {}, "payload.json is a payload of APNs, which FCM cannot take; expected --fcm-payload"),
+        (FCM, BOTH, {}, "payload.json is a message of FCM, which APNs cannot take; expected --apns-payload"),
+        (FCM, ("apns",), {}, "which APNs cannot take"),
+        (EXPO, BOTH, {"form": "apns"}, "which FCM cannot take"),
+        ({"apns": APNS, "fcm": 5}, BOTH, {}, 'payload.json: "fcm" is not a JSON object'),
+        ({"fcm": FCM}, BOTH, {}, 'payload.json: "apns" is missing; expected the payload for APNs'),
+        ({"data": {"a": "b"}}, ("fcm",), {}, "may be a message of Expo's as well as one of another format"),
+        ({}, BOTH, {}, "expected --payload-format"),
+        ({"titel": "x"}, BOTH, {}, "unknown key 'titel' in the message of Expo's"),
+        ({"titel": "x"}, ("fcm",), {}, "--payload-format can say which of them it is"),
+        ({"title": 5}, BOTH, {}, "payload.json: title must be a string, not 5; expected a message in Expo's"),
+        ({"title": "x", "to": "y"}, BOTH, {}, 'the message has a "to"; expected none, the rows are'),
+        ({"title": "x", "priority": "max"}, BOTH, {}, "priority must be one of default, normal, high"),
+        ({"title": "x" * 5000}, BOTH, {}, "bytes in keys and values, 4096 are allowed"),
+        ({"message": {"token": "x"}}, ("fcm",), {}, "the message has a token; expected none, the rows are"),
+        ({"message": {"topic": "x"}}, ("fcm",), {}, "the message has a topic; expected none"),
+        (
+            {"message": {"key": "x"}},
+            ("fcm",),
+            {},
+            "unknown key 'key' in the message; expected a message of FCM's",
+        ),
+        (
+            {"message": {"data": {"count": 5}}},
+            ("fcm",),
+            {},
+            "FCM takes nothing but strings in data, but data['count'] is '5'; write it as a text",
+        ),
+        (
+            {"message": {"data": {"count": "{{n:int}}"}}},
+            ("fcm",),
+            {},
+            "data['count'] becomes a number; leave out the conversion in '{{n:int}}'",
+        ),
+        ({"message": {"android": {"data": {"a": None}}}}, ("fcm",), {}, "but android.data['a'] is 'None'"),
+        ({"message": {"data": {"google.x": "a"}}}, ("fcm",), {}, "data must not have the key 'google.x'"),
+        ({"message": {"android": {}, "android_v2": {}}}, ("fcm",), {}, "android and android_v2: give one of"),
+        ({"message": {"android": {"ttl": "1h"}}}, ("fcm",), {}, "android.ttl must be a duration such as"),
+        (
+            {"message": {"data": {"a": "b"}}, "validate_only": "yes"},
+            ("fcm",),
+            {},
+            "validate_only must be true",
+        ),
+        ({"aps": {"alert": "{{name"}}, ("apns",), {}, "opens a placeholder and does not close it"),
+        (EXPO, ("apns",), {"common": None}, "--payload or --apns-payload is missing: a payload for APNs"),
+        (EXPO, ("apns",), {"fcm": "x"}, "--fcm-payload is of no use without --fcm-service-account"),
+        (EXPO, ("fcm",), {"apns": "x"}, "--apns-payload is of no use without --apns-key or --apns-cert"),
+        (EXPO, BOTH, {"apns": "x", "fcm": "y"}, "--payload is of no use beside a payload for each provider"),
+        (EXPO, ("fcm",), {"common": None, "fcm": "/nonexistent.json"}, "/nonexistent.json cannot be read"),
+    ],
+)
+def test_what_cannot_be_used(
+    tmp_path: Path, content: Any, platforms: tuple[str, ...], options: dict[str, Any], complaint: str
+) -> None:
+    assert complaint in refused(tmp_path, content, *platforms, **options)
+
+
+# --- what a row gets --------------------------------------------------------------------------------------------------
+
+NASTY = 'Eve "E" \\ {{n}}\n\x01 李雷 "},"token":"x'
+
+
+def fcm(content: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    return FcmPayload(content, "payload.json").bind(None)(row)
+
+
+def test_placeholders_in_a_message_of_fcm() -> None:
+    content = {
+        "message": {
+            "notification": {"title": "Hi {{name}}"},
+            "data": {"name": "{{name}}", "n": "no {{n:int}}", "plain": "\\{{x}}"},
+            "android": {"collapseKey": "k", "ttl": "60s"},
+        }
+    }
+    assert fcm(content, {"name": NASTY, "n": "007"}) == {
+        "notification": {"title": f"Hi {NASTY}"},
+        "data": {"name": NASTY, "n": "no 7", "plain": "{{x}}"},
+        "android": {"collapseKey": "k", "ttl": "60s"},
+    }
+
+
+def test_what_does_not_change_is_the_same_object_for_every_row() -> None:
+    bound = FcmPayload({"android": {"priority": "high"}, "data": {"name": "{{name}}"}}, "p").bind(None)
+    one, two = bound({"name": "a"}), bound({"name": "b"})
+    assert one["android"] is two["android"]
+    assert (one["data"], two["data"]) == ({"name": "a"}, {"name": "b"})
+
+
+def test_placeholders_in_a_message_of_expos() -> None:
+    payload = ExpoPayload(
+        {"title": "Hi {{name}}", "badge": "{{badge:int}}", "data": {"deep": ["{{name}}"]}}, "payload.json"
+    )
+    assert payload.columns == ("name", "badge")
+    bound = payload.bind(["badge", "name"])
+    message = bound(["3", NASTY])
+    assert (message.title, message.badge, message.data) == (f"Hi {NASTY}", 3, {"deep": [NASTY]})
+    with pytest.raises(BadRow, match="badge must be a number from 0 on, not -1"):
+        bound(["-1", "x"])
+    with pytest.raises(BadRow, match="'badge': 'x' is not a whole number"):
+        bound(["x", "x"])

@@ -1,0 +1,66 @@
+"""What is said while a campaign runs, and its numbers for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import urllib.request
+
+import pytest
+
+from pushcore.cli.notices import MAX_COMPLAINTS, Complaints, MeteredNotices, Notices, watching
+from pushcore.cli.problems import BadInput
+
+
+def test_a_closed_gate_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    notices = Notices(quiet=False)
+    for seconds in (0.5, 60.0, 59.9, 3600.0):
+        notices.rate_limited("fcm", seconds)
+    notices.rate_limited("oauth", 5.0)
+    assert capsys.readouterr().err == (
+        "pushcore: FCM wants nothing for 60 s, so its pushes wait\n"
+        "pushcore: oauth wants nothing for 5 s, so its pushes wait\n"
+    )
+    Notices(quiet=True).rate_limited("fcm", 60.0)
+    assert capsys.readouterr().err == ""
+
+
+def test_with_metrics_both_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    notices = Notices(quiet=False)
+    metered = MeteredNotices(notices)
+    metered.retried("apns", "TooManyRequests", 3, 30.0)
+    metered.retried("fcm", "QUOTA_EXCEEDED", 2, 60.0)
+    metered.rate_limited("fcm", 60.0)
+    assert notices.put_off == 5
+    assert metered.retries == {("apns", "TooManyRequests"): 3, ("fcm", "QUOTA_EXCEEDED"): 2}
+    assert "FCM wants nothing" in capsys.readouterr().err
+
+
+def test_the_port(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("prometheus_client")
+    notices = Notices(quiet=True)
+    with watching(notices, None, quiet=False) as listener:
+        assert listener is notices
+    with watching(notices, 0, quiet=False) as listener:
+        listener.retried("apns", "TooManyRequests", 3, 30.0)
+        url = capsys.readouterr().err.split()[-1]
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            assert b'reason="TooManyRequests"} 3.0' in answer.read()
+    with pytest.raises(OSError):
+        urllib.request.urlopen(url, timeout=5)
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    watched = watching(Notices(quiet=True), 0, quiet=True)
+    with pytest.raises(BadInput, match=r"--metrics-port: this needs the extra pushcore\[prometheus\]"):
+        watched.__enter__()
+
+
+def test_each_warning_once(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = Complaints()
+    for number in range(3 * MAX_COMPLAINTS):
+        for _ in range(2):
+            handler.emit(logging.LogRecord("x", logging.WARNING, "", 0, "no \x1b way %d", (number,), None))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [rf"pushcore: no \x1b way {number}" for number in range(MAX_COMPLAINTS)]

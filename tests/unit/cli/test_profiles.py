@@ -1,0 +1,170 @@
+"""Where a setting comes from: command line, environment, profile, [send], default. A dry run shows what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pushcore.cli import send as command
+from pushcore.cli.main import main
+from pushcore.cli.sender import Sender
+from pushcore.cli.sending import Sending
+
+Run = Callable[..., tuple[int, Sender, Sending]]
+BASE = """
+[send]
+apns-key = "keys/key.p8"
+key-id = "ABC123DEFG"
+team_id = "TEAM123456"
+topic = "com.example.file"
+payload = "payload.json"
+audience = "devices.csv"
+timeout = 3
+rate = "100/s"
+dry-run = true
+
+[profile.slow]
+rate = "1/s"
+window = 7
+
+[profile.empty]
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a settings file and what it names; the working directory is another one."""
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    directory = tmp_path / "etc"
+    (directory / "keys").mkdir(parents=True)
+    (directory / "keys" / "key.p8").write_bytes(key)
+    (directory / "devices.csv").write_text("token\naa\n")
+    (directory / "payload.json").write_text('{"aps":{}}')
+    (directory / "pushcore.toml").write_text(BASE)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return directory
+
+
+@pytest.fixture
+def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `pushcore send` in this process: its status, and what its options became."""
+    taken: list[Sender | Sending] = []
+    for kind in (Sender, Sending):
+
+        def of(options: dict[str, object], kind: type[Sender] | type[Sending] = kind) -> Sender | Sending:
+            found = kind.of(options)
+            taken.append(found)
+            return found
+
+        monkeypatch.setattr(command, kind.__name__, type("", (), {"of": staticmethod(of)}))
+
+    def run(*arguments: str) -> tuple[int, Sender, Sending]:
+        taken.clear()
+        status = main(["send", *arguments])
+        sender, sending = taken
+        assert isinstance(sender, Sender)
+        assert isinstance(sending, Sending)
+        return status, sender, sending
+
+    return run
+
+
+def test_a_file_alone(run: Run, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, sender, sending = run("--config", str(place / "pushcore.toml"))
+    assert status == 0, capsys.readouterr().err
+    assert (sender.topic, sender.team_id, sender.timeout) == ("com.example.file", "TEAM123456", 3.0)
+    assert sender.apns_key == str(place / "keys/key.p8")
+    assert (sending.rate, sending.window) == ("100/s", None)
+    assert "1 row in " in capsys.readouterr().out
+
+
+def test_what_goes_before_what(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUSHCORE_CONFIG", str(place / "pushcore.toml"))
+    assert run()[2].rate == "100/s"
+    assert run("--profile", "slow")[2] == Sending(rate="1/s", window=7)
+    assert run("--profile", "empty")[2] == Sending(rate="100/s")
+    monkeypatch.setenv("PUSHCORE_PROFILE", "slow")
+    assert run()[2] == Sending(rate="1/s", window=7)
+    monkeypatch.setenv("PUSHCORE_RATE", "2/s")
+    monkeypatch.setenv("PUSHCORE_TOPIC", "com.example.environment")
+    status, sender, sending = run()
+    assert (status, sender.topic, sending) == (0, "com.example.environment", Sending(rate="2/s", window=7))
+    assert run("--rate", "3/s", "--window", "9")[2] == Sending(rate="3/s", window=9)
+
+
+def test_the_order_of_the_two_does_not_matter(run: Run, place: Path) -> None:
+    path = str(place / "pushcore.toml")
+    assert run("--profile", "slow", "--config", path)[2].window == 7
+    assert run("--window", "8", "--config", path, "--profile", "slow")[2].window == 8
+
+
+def test_paths_of_the_environment_are_the_working_directorys(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSHCORE_CONFIG", "../etc/pushcore.toml")
+    monkeypatch.setenv("PUSHCORE_AUDIENCE", "../etc/devices.csv")
+    status, sender, _ = run()
+    assert (status, sender.apns_key) == (0, "../etc/keys/key.p8")
+
+
+@pytest.mark.parametrize("command_name", ["check", "send"])
+def test_every_option_has_a_variable(command_name: str, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setenv("PUSHCORE_APNS_KEY", "x.p8")
+    monkeypatch.setenv("PUSHCORE_KEY_ID", "short")
+    monkeypatch.setenv("PUSHCORE_AUDIENCE", "-")
+    monkeypatch.setenv("PUSHCORE_RESULTS", "-")
+    assert main([command_name]) == 2  # --team-id is missing
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("[send", "pushcore.toml is not TOML (Expected ']'"),
+        ("\xff", "is not TOML"),
+        ('[sned]\ntopic = "x"', "has 'sned', expected nothing but [send] and [profile.NAME]"),
+        ("send = 5", "'send' is not a table"),
+        ('[send]\ntoppic = "s3cret"', "[send] has an unknown key 'toppic'"),
+        ('[send]\nconfig = "s3cret"', "[send] has an unknown key 'config'"),
+        ('[send]\ntopic = ["s3cret"]', "[send] topic cannot be a list; expected a text or a number"),
+        ("[send]\ntopic = true", "[send] topic cannot be true or false; expected a text or a number"),
+        ('[send]\nquiet = "s3cret"', "[send] quiet cannot be a text; expected true or false"),
+        ("[send]\ntopic = 2025-01-01", "[send] topic cannot be a time"),
+        ('[profile]\nslow = "s3cret"', "'slow' is not a table"),
+        ("[profile.quick]\n", "has no profile 'slow'; it has 'quick'"),
+        ("", "has no profile 'slow'; it has 'none'"),
+        ('[send]\nwindow = 0\naudience = "x"', "Invalid value for '--window'"),
+    ],
+)
+def test_files_that_cannot_be_used(
+    place: Path, capsys: pytest.CaptureFixture[str], content: str, expected: str
+) -> None:
+    if content.startswith("[send]"):
+        content += "\n[profile.slow]"
+    (place / "pushcore.toml").write_bytes(content.encode("latin-1"))
+    assert main(["send", "--config", str(place / "pushcore.toml"), "--profile", "slow"]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert said.count("\n") == 1
+    assert "s3cret" not in said
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--config", "no.toml"]) == 2
+    assert (
+        "no.toml cannot be read (No such file or directory); expected a TOML file" in capsys.readouterr().err
+    )
+    assert main(["check", "--profile", "x"]) == 2
+    assert "--profile is of no use without --config FILE" in capsys.readouterr().err
+
+
+def test_check_takes_what_is_its_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "pushcore.toml").write_text(BASE + '[profile.bad]\nkey-id = "short"')
+    assert main(["check", "--config", str(place / "pushcore.toml"), "--profile", "bad"]) == 2
+    assert "key_id" in capsys.readouterr().err

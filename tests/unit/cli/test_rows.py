@@ -1,0 +1,215 @@
+"""Rows for both providers: each becomes the push of its device, with what the payload and the row say."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pushcore.cli.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.cli.audience import Audience
+from pushcore.cli.fcm_rows import FcmRow, FcmRows
+from pushcore.cli.payloads import ApnsPayload, ExpoPayload, FcmPayload
+from pushcore.cli.problems import BadInput
+from pushcore.cli.rows import Bad, Row, Rows
+from pushcore.results import Verdict
+
+APNS = "ab" * 32
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+FCM = f"{FID}:APA91b" + "x" * 134
+INVALID = Verdict.INVALID
+OF_APNS = ApnsPayload({"aps": {"alert": "Hi"}}, "apns.json")
+OF_FCM = FcmPayload({"data": {"title": "Hi"}}, "fcm.json")
+
+
+def expo(**fields: Any) -> ExpoPayload:
+    return ExpoPayload(fields, "payload.json")
+
+
+def read(
+    tmp_path: Path,
+    content: str,
+    apns: ApnsPayload | ExpoPayload | None = OF_APNS,
+    fcm: FcmPayload | ExpoPayload | None = OF_FCM,
+    defaults: Defaults | None = None,
+    name: str = "devices.csv",
+) -> tuple[list[Row], list[Bad]]:
+    path = tmp_path / name
+    path.write_text(content)
+    bad: list[Bad] = []
+    with Audience(str(path)) as audience:
+        rows = Rows(
+            audience,
+            ApnsRows(apns, defaults or Defaults()) if apns else None,
+            FcmRows(fcm) if fcm else None,
+            lambda *each: bad.append(each),
+        )
+        return list(rows), bad
+
+
+def apns_row(found: Row) -> ApnsRow:
+    assert isinstance(found, ApnsRow)
+    return found
+
+
+def fcm_row(found: Row) -> FcmRow:
+    assert isinstance(found, FcmRow)
+    return found
+
+
+def test_each_goes_to_its_provider(tmp_path: Path) -> None:
+    found, bad = read(
+        tmp_path, f"token,platform\n{APNS},\n{FCM},\n{FID},\n{APNS},ios\n{FCM},android\nxyz,\nq,tv\n\n"
+    )
+    assert [(type(each), each.row) for each in found] == [
+        (ApnsRow, 1),
+        (FcmRow, 2),
+        (FcmRow, 3),
+        (ApnsRow, 4),
+        (FcmRow, 5),
+    ]
+    two, three = fcm_row(found[1]), fcm_row(found[2])
+    assert (two.token, two.fid, two.device, two.data) == (FCM, None, FCM, {"title": "Hi"})
+    assert (three.token, three.fid, three.device) == (None, FID, FID)
+    assert [(number, token, platform, verdict) for number, token, _, platform, verdict in bad] == [
+        (6, "xyz", "", INVALID),
+        (7, "q", "", INVALID),
+    ]
+
+
+def test_a_provider_without_credentials(tmp_path: Path) -> None:
+    content = f"token\n{APNS}\n{FCM}\n"
+    found, bad = read(tmp_path, content, fcm=None)
+    assert [type(each) for each in found] == [ApnsRow]
+    reason = "this is a device of FCM, and --fcm-service-account was not given"
+    assert bad == [(2, FCM, reason, "fcm", INVALID)]
+    found, bad = read(tmp_path, content, apns=None)
+    assert [type(each) for each in found] == [FcmRow]
+    reason = "this is a device of APNs, and --apns-key or --apns-cert was not given"
+    assert bad == [(1, APNS, reason, "apns", INVALID)]
+
+
+def test_rows_that_cannot_be_read_are_the_only_providers(tmp_path: Path) -> None:
+    content = "token,name\naa\n"
+    assert [each[3] for each in read(tmp_path, content)[1]] == [""]
+    assert [each[3] for each in read(tmp_path, content, fcm=None)[1]] == ["apns"]
+    assert [each[3] for each in read(tmp_path, content, apns=None)[1]] == ["fcm"]
+
+
+def test_a_closed_provider_gets_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "devices.csv"
+    path.write_text(f"token\n{APNS}\n{FCM}\n{FID}\n{APNS}\n")
+    bad: list[Bad] = []
+    with Audience(str(path)) as audience:
+        rows = Rows(audience, ApnsRows(OF_APNS, Defaults()), FcmRows(OF_FCM), lambda *each: bad.append(each))
+        taken = []
+        for row in rows:
+            taken.append(row.row)
+            rows.close("fcm", "not sent")
+    assert taken == [1, 4]
+    assert bad == [(2, FCM, "not sent", "fcm", Verdict.UNSENT), (3, FID, "not sent", "fcm", Verdict.UNSENT)]
+    assert rows.unserved == 0
+
+
+def test_the_columns_of_apns_say_nothing_in_rows_of_fcm(tmp_path: Path) -> None:
+    found, bad = read(tmp_path, f"token,priority,topic\n{FCM},high,x\n{APNS},high,x\n")
+    assert fcm_row(found[0]).android is None
+    assert [(each[0], each[3]) for each in bad] == [(2, "apns")]
+
+
+def test_ndjson(tmp_path: Path) -> None:
+    lines: list[Any] = [
+        {"token": {"type": "ios", "data": APNS}},
+        {"token": {"type": "android", "data": FCM}},
+        {"token": FID, "platform": "fcm"},
+        {"token": {"type": "expo", "data": "ExponentPushToken[x]"}},
+        {"token": APNS, "platform": {"os": "ios"}},
+    ]
+    content = "\n".join(orjson.dumps(each).decode() for each in lines)
+    found, bad = read(tmp_path, content, name="devices.ndjson")
+    assert [apns_row(found[0]).token, fcm_row(found[1]).token, fcm_row(found[2]).fid] == [APNS, FCM, FID]
+    assert [(number, token) for number, token, *_ in bad] == [(4, "ExponentPushToken[x]"), (5, APNS)]
+
+
+@pytest.mark.parametrize("which", ["apns", "fcm"])
+def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path, which: str) -> None:
+    payloads: dict[str, Any] = {
+        "apns": ApnsPayload({"aps": {"alert": "{{nmae}}"}}, "mine.json"),
+        "fcm": FcmPayload({"data": {"a": "{{nmae}}"}}, "mine.json"),
+    }
+    with pytest.raises(BadInput, match=r"mine\.json: the placeholder '\{\{nmae\}\}' names no column of"):
+        read(tmp_path, "token,name\n", **{which: payloads[which]})
+
+
+# --- Expo's format ----------------------------------------------------------------------------------------------------
+
+
+def test_one_message_of_expos_for_both(tmp_path: Path) -> None:
+    message = expo(title="T", body="B", data={"a": [1]}, priority="high", collapse_key="c", channelId="ch")
+    found, _ = read(tmp_path, f"token\n{APNS}\n{FCM}\n{APNS}\n", message, message)
+    one, two = apns_row(found[0]), fcm_row(found[1])
+    assert isinstance(one.payload, bytes)
+    assert orjson.loads(one.payload) == {"aps": {"alert": {"title": "T", "body": "B"}}, "body": {"a": [1]}}
+    assert (one.push_type, one.priority, one.expiration, one.collapse_id) == ("alert", 10, None, "c")
+    assert apns_row(found[2]).payload is one.payload  # encoded once
+    assert two.data == {"title": "T", "message": "B", "channelId": "ch", "body": '{"a":[1]}'}
+    assert two.to_dict()["message"]["android"] == {"collapse_key": "c", "priority": "HIGH"}
+
+
+def test_options_and_columns_go_before_the_message(tmp_path: Path) -> None:
+    message = expo(title="{{t}}", priority="high", collapse_key="c", expiration=5)
+    content = f"token,t,priority,collapse_id\n{APNS},x,1,\n{APNS},x,,mine\n"
+    found, _ = read(tmp_path, content, message, None)
+    assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
+        (1, "c"),
+        (10, "mine"),
+    ]
+    assert {apns_row(each).expiration for each in found} == {5}
+    found, _ = read(tmp_path, content, message, None, Defaults("background", 5, 7, "option"))
+    assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
+        (1, "option"),
+        (5, "mine"),
+    ]
+    assert {(apns_row(each).push_type, apns_row(each).expiration) for each in found} == {("background", 7)}
+
+
+@pytest.mark.parametrize("title", ["fixed", "{{t}}"])
+def test_a_silent_message_is_a_background_push(tmp_path: Path, title: str) -> None:
+    message = expo(_contentAvailable=True, data={"t": title})
+    found, _ = read(tmp_path, f"token,t\n{APNS},x\n", message, None)
+    assert (apns_row(found[0]).push_type, apns_row(found[0]).priority) == ("background", None)
+
+
+@pytest.mark.parametrize("title", ["fixed", "{{t}}"])
+def test_times_count_from_the_row(tmp_path: Path, title: str) -> None:
+    content = f"token,t\n{APNS},x\n{FCM},x\n"
+    before = int(time.time())
+    one, two = read(tmp_path, content, expo(title=title, ttl=60), expo(title=title, ttl=60))[0]
+    expiration = apns_row(one).expiration
+    assert expiration is not None
+    assert before + 60 <= expiration <= time.time() + 60
+    assert fcm_row(two).to_dict()["message"]["android"] == {"ttl": "60s"}
+    at = before + 1000
+    one, two = read(tmp_path, content, expo(title=title, expiration=at), expo(title=title, expiration=at))[0]
+    assert apns_row(one).expiration == at
+    ttl = fcm_row(two).to_dict()["message"]["android"]["ttl"]
+    assert at - time.time() - 1 <= int(ttl.removesuffix("s")) <= 1000
+
+
+def test_a_row_that_makes_no_message(tmp_path: Path) -> None:
+    message = expo(title="x", badge="{{badge:int}}")
+    _, bad = read(tmp_path, f"token,badge\n{APNS},-1\n{FCM},-1\n{FCM},many\n", message, message)
+    assert [(number, reason, platform) for number, _, reason, platform, _ in bad] == [
+        (1, "badge must be a number from 0 on, not -1", "apns"),
+        (2, "badge must be a number from 0 on, not -1", "fcm"),
+        (3, "'badge': 'many' is not a whole number", "fcm"),
+    ]
+
+
+def test_validate_only_comes_from_the_file(tmp_path: Path) -> None:
+    payload = FcmPayload({"validateOnly": True, "message": {"data": {"a": "{{t}}"}}}, "fcm.json")
+    (found,), _ = read(tmp_path, f"token,t\n{FCM},x\n", None, payload)
+    assert fcm_row(found).to_dict() == {"validate_only": True, "message": {"token": FCM, "data": {"a": "x"}}}

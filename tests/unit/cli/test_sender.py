@@ -1,0 +1,84 @@
+"""Proxies as the options name them, and how fast and how often."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from pushcore import Proxy, Rate
+from pushcore.cli.problems import BadInput
+from pushcore.cli.sender import Sender
+from pushcore.cli.sending import Sending
+
+
+def proxy_of(proxy: str, password_file: Path | None = None) -> Proxy | str | None:
+    return Sender(
+        proxy=proxy, proxy_password_file=None if password_file is None else str(password_file)
+    ).find_proxy()
+
+
+def test_where_the_proxy_comes_from() -> None:
+    assert Sender().find_proxy() == "environment"
+    assert proxy_of("environment") == "environment"
+    assert proxy_of("none") is None
+    found = proxy_of("proxy.example:3128")
+    assert isinstance(found, Proxy)
+    assert repr(found) == "<Proxy http://proxy.example:3128>"
+    assert "with a password" in repr(proxy_of("http://me:s3cret@proxy.example:3128"))
+
+
+def test_a_password_out_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("pässword\n")
+    found = proxy_of("http://m%40e@proxy.example:3128", tmp_path / "password")
+    assert isinstance(found, Proxy)
+    expected = Proxy("proxy.example", 3128, username="m@e", password="pässword")
+    assert found._authorization == expected._authorization
+
+
+@pytest.mark.parametrize(
+    ("url", "content", "expected"),
+    [
+        ("http://proxy.example:3128/path", None, "--proxy: the proxy must look like"),
+        ("socks5://proxy.example", None, "--proxy: only http and https proxies are known"),
+        ("http://me:s3cret@:1", None, "--proxy: the proxy must look like"),
+        ("http://proxy.example", b"s3cret", "--proxy names no user; with --proxy-password-file expected"),
+        ("http://me:s3cret@proxy.example", b"other", "--proxy holds a password already"),
+        ("http://me@proxy.example", b"\n", "is empty; expected a file with the proxy's password"),
+        ("http://me@proxy.example", b"s3cret\xff", "--proxy: the password is not UTF-8"),
+        ("none", b"s3cret", "--proxy-password-file is of no use without --proxy URL"),
+        ("environment", b"s3cret", "--proxy-password-file is of no use without --proxy URL"),
+    ],
+)
+def test_proxies_that_cannot_work(tmp_path: Path, url: str, content: bytes | None, expected: str) -> None:
+    path = None
+    if content is not None:
+        path = tmp_path / "password"
+        path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        proxy_of(url, path)
+    assert expected in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_retries() -> None:
+    assert Sending(retry="none").policy() is None
+    policy = Sending(retry="resend", max_age=60).policy()
+    assert policy is not None
+    assert (policy.unknown, policy.max_age) == ("resend", 60)
+    policy = Sending().policy()
+    assert policy is not None
+    assert (policy.unknown, policy.max_age) == ("report", 3600)
+    with pytest.raises(BadInput, match="--max-age is of no use with --retry none"):
+        Sending(retry="none", max_age=60)
+
+
+def test_rates() -> None:
+    assert Sending().limit() is None
+    assert not Sending().unlimited
+    assert Sending(rate="5000/s").limit() == Rate(5000)
+    assert Sending(rate="none").limit() == Rate(math.inf)
+    assert Sending(rate="none").unlimited
+    with pytest.raises(BadInput, match="--rate: a rate looks like 5000/s"):
+        Sending(rate="fast")
