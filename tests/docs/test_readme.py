@@ -47,7 +47,7 @@ async def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "command", ["pushcore send", "pushcore check", "pushcore tokens", "pushcore demo", "fakeservers apns"]
+    "command", ["pushcore send", "pushcore check", "pushcore tokens", "pushcore demo", "fakeservers all"]
 )
 def test_the_commands_exist_with_the_options_shown(command: str) -> None:
     words = command.split()
