@@ -135,7 +135,7 @@ async def test_an_error_of_the_source_comes_after_the_results(kind: str) -> None
 async def test_what_is_no_push_is_a_type_error() -> None:
     async with FakeApns() as fake, PushEngine(client_of(fake)) as engine:
         with pytest.raises(TypeError, match="Notification"):
-            await anext(engine.send_many(["abc"]))  # type: ignore[list-item]
+            await anext(engine.send_many(["abc"]))
 
 
 async def test_an_empty_source_has_no_results() -> None:
