@@ -17,7 +17,7 @@ from ..errors import ProtocolError, ResponseTooLarge
 from . import frames
 from .blocks import BlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
-from .headers import STATUS_BY_BYTE
+from .headers import STATUS_BY_BYTE, read_status
 from .outgoing import Outgoing
 from .streams import GHOST, Limits, State
 
@@ -63,7 +63,11 @@ class Connection(Outgoing):
                 if kind == HEADERS and position > start:
                     status = STATUS_BY_BYTE[data[start]]
                     if status:
-                        if flags == 0x5:
+                        if status < 0:
+                            status = read_status(data[start:position])
+                        if status < 200:
+                            pass  # interim, or unreadable
+                        elif flags == 0x5:
                             exchange = streams.pop(stream_id, None)
                             if exchange is not None and not exchange.status:
                                 exchange.status = status

@@ -302,10 +302,13 @@ def _huffman_digits(number: int) -> bytes:
     return (code << padding | (1 << padding) - 1).to_bytes((bits + padding) // 8, "big")
 
 
+LITERAL: Final = -1
 STATUS_BY_BYTE: Final[list[int]] = [0] * 256
-"""The status that a block with this first byte begins with, 0 where the byte does not say."""
+"""The status that a block with this first byte begins with; `LITERAL` where `read_status` finds it, 0 elsewhere."""
 for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
     STATUS_BY_BYTE[0x80 | _index] = _status
+    for _form in (0x40, 0x00, 0x10):  # with indexing, without, and never indexed (RFC 7541, section 6.2)
+        STATUS_BY_BYTE[_form | _index] = LITERAL
 
 _STATUS_BY_STRING: Final[dict[bytes, int]] = {}
 for _status in range(100, 600):
@@ -326,7 +329,7 @@ def read_status(block: bytes) -> int:
         return 0
     first = block[position]
     if first & 0x80:
-        return STATUS_BY_BYTE[first]
+        return max(STATUS_BY_BYTE[first], 0)
     name = first & 0x3F if first & 0x40 else first & 0x0F
     if 8 <= name <= 14 and position + 1 < len(block):
         length = block[position + 1] & 0x7F

@@ -355,7 +355,7 @@ async def test_a_mixed_audience_through_the_engine(http2: str, certs: Certificat
     async with (
         FakeApns(certs=certs) as fake,
         using(client_of(fake, http2=http2)) as client,
-        PushEngine(client) as engine,
+        PushEngine(client, retry=None, breaker=False) as engine,
     ):
         results = [result async for result in engine.send_many(pushes)]
         assert sorted(each.push.token for each in results) == sorted(each.token for each in pushes)

@@ -168,8 +168,12 @@ def test_the_same_on_streams_of_the_server(event: str, number: int) -> None:
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize("body", [None, b"", b"{}", b"x" * 16_384])
-@pytest.mark.parametrize("status", [0x88, 0x8C, 0x8E])
-def test_fast_and_slow(delivery: str, body: bytes | None, status: int) -> None:
+@pytest.mark.parametrize(
+    "head",
+    [*(bytes((each,)) for each in [0x88, 0x8C, 0x8E]), b"\x48\x03410", b"\x08\x82\x68\x20", b"\x18\x03503"],
+    ids=bytes.hex,
+)
+def test_fast_and_slow(delivery: str, body: bytes | None, head: bytes) -> None:
     seen = []
     for fast in (True, False):
         client = Client("fast", delivery)
@@ -181,7 +185,7 @@ def test_fast_and_slow(delivery: str, body: bytes | None, status: int) -> None:
             connection._uploads[99] = None  # type: ignore[assignment]
             connection._update_fast()
         exchange = client.request()
-        block = bytes((status,)) + b"\x0f\x2f\x03abc"
+        block = head + b"\x0f\x2f\x03abc"
         if body is None:
             client.feed(h.frame(h.HEADERS, 0x5, 1, block))
         else:

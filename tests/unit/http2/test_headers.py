@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushcore.http2.headers import (
+    LITERAL,
     LONGEST_PATH,
     OWN_FIELDS,
     STATUS_BY_BYTE,
@@ -269,12 +270,19 @@ def test_every_status_in_every_form(status: int) -> None:
 
 def test_status_by_byte() -> None:
     for first in range(256):
-        if not STATUS_BY_BYTE[first]:
+        if STATUS_BY_BYTE[first] <= 0:
             continue
         assert hpack.Decoder().decode(bytes((first,)), raw=True) == [
             (b":status", b"%d" % STATUS_BY_BYTE[first])
         ]
-    assert sorted(filter(None, STATUS_BY_BYTE)) == [200, 204, 206, 304, 400, 404, 500]
+    assert sorted(each for each in STATUS_BY_BYTE if each > 0) == [200, 204, 206, 304, 400, 404, 500]
+
+
+def test_literal_statuses_are_marked_in_all_three_forms() -> None:
+    marked = {first for first in range(256) if STATUS_BY_BYTE[first] == LITERAL}
+    assert marked == {form | name for form in (0x00, 0x10, 0x40) for name in range(8, 15)}
+    for first in marked:
+        assert read_status(bytes((first, 3)) + b"410") == 410
 
 
 @given(st.binary(max_size=12))
