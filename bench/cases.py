@@ -1,6 +1,6 @@
-"""Our clients as the benchmarks run them, one process for each run: `python -m bench.cases CASE TARGET COUNT STREAMS CONNECTIONS`.
+"""Our clients as the benchmarks run them, one process for each run.
 
-It prints one JSON line with the fields of `stage.Measured`. What it sets up before the first notification is not
+`python -m bench.cases CASE TARGET COUNT STREAMS CONNECTIONS [WORK]`; TARGET and WORK are JSON. It prints one JSON line with the fields of `stage.Measured`. What it sets up before the first notification is not
 counted; the garbage collector is set as `pushcore send` sets it.
 """
 
@@ -17,22 +17,22 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import orjson
 import uvloop
 
-from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
+from pushcore import ApnsClient, FcmClient, PushEngine
 from pushcore.engine.collector import relax_collector
+from pushcore.engine.rate import Rate
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import NO_FIELDS, Exchange
-from pushcore.http2.headers import Template, path_literal_head
+from pushcore.http2.headers import Field, Template, path_literal
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 from pushcore.http2.tls import client_context
 
-from .stage import Target, payload
+from .providers import PROVIDERS, TIMEOUT, USUAL, Provider, Work
+from .stage import Target
 
-TIMEOUT = 60.0
-"""Seconds for each request; every case keeps deadlines, as a sender does."""
+NO_RATE = Rate.parse("none")
 
 
 class Meter:
@@ -42,7 +42,7 @@ class Meter:
         """Begin."""
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
-    def stop(self, count: int, ok: int, cipher: str = "") -> dict[str, Any]:
+    def stop(self, count: int, ok: int, answered: int, cipher: str = "") -> dict[str, Any]:
         """The fields of `stage.Measured`."""
         wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -50,6 +50,7 @@ class Meter:
             "rate": count / wall,
             "cpu_us": cpu / count * 1e6,
             "ok": ok,
+            "answered": answered,
             "peak_mb": peak,
             "cipher": cipher,
         }
@@ -58,22 +59,16 @@ class Meter:
 class FrameLoop:
     """Keeps one connection full: bodies are ready, tokens distinct, windows, limits and deadlines are kept."""
 
-    def __init__(self, target: Target, tokens: Iterator[bytes], body: bytes, streams: int) -> None:
+    def __init__(
+        self, target: Target, headers: list[Field], paths: Iterator[bytes], body: bytes, streams: int
+    ) -> None:
         authority = target.url.removeprefix("https://").encode()
-        self.template = Template(
-            [
-                (b":method", b"POST"),
-                (b":scheme", b"https"),
-                (b":authority", authority),
-                (b"apns-topic", target.topic.encode()),
-                (b"apns-push-type", b"alert"),
-            ]
-        )
-        self.tokens, self.body, self.streams = tokens, body, streams
+        pseudo = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority)]
+        self.template = Template([*pseudo, *headers])
+        self.paths, self.body, self.streams = paths, body, streams
         self.statuses: dict[int, int] = {}
         self.going = False
         self.waiting: deque[Exchange] = deque()
-        self.head = path_literal_head(len(b"/3/device/") + 64) + b"/3/device/"
         self.done = asyncio.get_running_loop().create_future()
         self.loop = asyncio.get_running_loop()
 
@@ -91,10 +86,10 @@ class FrameLoop:
         if room <= 0:
             return
         deadline = self.loop.time() + TIMEOUT
-        template, head, body, sink = self.template, self.head, self.body, self.sink
+        template, body, sink = self.template, self.body, self.sink
         waiting = self.waiting
-        for token in islice(self.tokens, room):
-            waiting.append(Exchange(template, head + token, body, NO_FIELDS, sink, None, deadline))
+        for path in islice(self.paths, room):
+            waiting.append(Exchange(template, path, body, NO_FIELDS, sink, None, deadline))
         connection.take(waiting)
         if waiting:
             raise SystemExit("a stream was free and could not be opened: is the window too small?")
@@ -103,24 +98,26 @@ class FrameLoop:
             self.done.set_result(None)
 
 
-async def frames(target: Target, count: int, streams: int, connections: int) -> dict[str, Any]:
+async def frames(target: Target, count: int, streams: int, connections: int, work: Work) -> dict[str, Any]:
     """Through `connection` and `protocol` alone."""
     loop = asyncio.get_running_loop()
-    tokens = iter([b"%064x" % number for number in range(count)])
-    body = orjson.dumps(payload(0))
-    key = ApnsKey.from_file(target.key_file, key_id=target.key_id, team_id=target.team_id)
+    provider = PROVIDERS[target.provider]
+    paths = iter([path_literal(provider.path(target, number, work).encode()) for number in range(count)])
+    body = provider.body(work)
+    fields = {name.encode(): value.encode() for name, value in (await _headers(provider, target)).items()}
+    authorization = fields.pop(b"authorization")
     context = client_context(ca_file=target.ca_file)
     host, _, port = target.url.removeprefix("https://").partition(":")
     pairs = []
     for _ in range(connections):
-        feed = FrameLoop(target, tokens, body, streams)
+        feed = FrameLoop(target, list(fields.items()), paths, body, streams)
 
         def new_link(feed: FrameLoop = feed) -> Link:
             return Link(Connection(Limits(timeout=TIMEOUT), loop.time()), feed.fill)
 
         _, link = await loop.create_connection(new_link, host, int(port), ssl=context)
         await link.ready
-        link.connection.authorize(key.token(time.time()).value)
+        link.connection.authorize(authorization)
         pairs.append((feed, link))
 
     def tick() -> None:
@@ -143,7 +140,7 @@ async def frames(target: Target, count: int, streams: int, connections: int) -> 
         for status, seen in feed.statuses.items():
             statuses[status] = statuses.get(status, 0) + seen
     expected = 404 if target.name == "nghttpd" else 200
-    measured = meter.stop(count, statuses.get(expected, 0), cipher)
+    measured = meter.stop(count, statuses.get(expected, 0), sum(statuses.values()), cipher)
     for _, link in pairs:
         link.close()
         await link.gone
@@ -156,59 +153,57 @@ def _cipher_of(link: Link) -> str:
     return str(cipher[0]) if cipher else ""
 
 
-def notifications(count: int) -> Iterator[Notification]:
-    """A fresh dict payload and another token for each device."""
-    for number in range(count):
-        yield Notification(f"{number:064x}", payload(number))
+async def _headers(provider: Provider, target: Target) -> dict[str, str]:
+    return await asyncio.to_thread(provider.headers, target)
 
 
-def _client(target: Target, connections: int) -> ApnsClient:
-    key = ApnsKey.from_file(target.key_file, key_id=target.key_id, team_id=target.team_id)
-    return ApnsClient(
-        key,
-        topic=target.topic,
-        url=target.url,
-        ca_file=target.ca_file,
-        max_connections=connections,
-        timeout=TIMEOUT,
-    )
-
-
-async def _connect(client: ApnsClient) -> None:
+async def _connect(client: ApnsClient | FcmClient, provider: Provider) -> None:
     """One push, so that connecting is not measured."""
-    (await client.send(Notification("00", {"aps": {}}))).raise_for_verdict()
+    (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
 
 
-async def engine(target: Target, count: int, streams: int, connections: int) -> dict[str, Any]:
+async def engine(target: Target, count: int, streams: int, connections: int, work: Work) -> dict[str, Any]:
     """`PushEngine.send_many` with one `Result` for each push."""
-    ok = 0
-    async with _client(target, connections) as client, PushEngine(client) as push_engine:
-        await _connect(client)
+    ok = answered = 0
+    provider = PROVIDERS[target.provider]
+    # Fewer streams than the provider allows are had by a smaller window.
+    window = streams * connections if streams < provider.streams else None
+    async with (
+        provider.client(target, connections) as client,
+        PushEngine(client, rate=NO_RATE, window=window) as push_engine,
+    ):
+        await _connect(client, provider)
         meter = Meter()
         meter.start()
-        async for result in push_engine.send_many(notifications(count)):
+        async for result in push_engine.send_many(provider.pushes(count, work)):
             if result.ok:
                 ok += 1
-        return meter.stop(count, ok)
+            elif result.status is not None:
+                answered += 1
+        return meter.stop(count, ok, ok + answered)
 
 
-async def send(target: Target, count: int, streams: int, connections: int) -> dict[str, Any]:
+async def send(target: Target, count: int, streams: int, connections: int, work: Work) -> dict[str, Any]:
     """As many long-lived tasks as there are streams, each of which awaits `client.send`."""
-    source = notifications(count)
-    ok = 0
+    provider = PROVIDERS[target.provider]
+    source = provider.pushes(count, work)
+    ok = answered = 0
 
-    async def worker(client: ApnsClient) -> None:
-        nonlocal ok
+    async def worker(client: ApnsClient | FcmClient) -> None:
+        nonlocal ok, answered
         for push in source:
-            if (await client.send(push)).ok:
+            result = await client.send(push)
+            if result.ok:
                 ok += 1
+            elif result.status is not None:
+                answered += 1
 
-    async with _client(target, connections) as client:
-        await _connect(client)
+    async with provider.client(target, connections) as client:
+        await _connect(client, provider)
         meter = Meter()
         meter.start()
         await asyncio.gather(*(worker(client) for _ in range(streams * connections)))
-        return meter.stop(count, ok)
+        return meter.stop(count, ok, ok + answered)
 
 
 CASES = {"frames": frames, "engine": engine, "send": send}
@@ -217,11 +212,12 @@ CASES = {"frames": frames, "engine": engine, "send": send}
 def main() -> None:
     """Run one case and print what was measured."""
     case, target, count, streams, connections = sys.argv[1:6]
+    work = Work(**json.loads(sys.argv[6])) if len(sys.argv) > 6 else USUAL
     assert ssl.HAS_TLSv1_3
     relax_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        work = CASES[case](Target(**json.loads(target)), int(count), int(streams), int(connections))
-        print(json.dumps(runner.run(work)))
+        running = CASES[case](Target(**json.loads(target)), int(count), int(streams), int(connections), work)
+        print(json.dumps(runner.run(running)))
 
 
 if __name__ == "__main__":

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
-from .stage import Measured, fake_apns, h2load, medians, ours
+from . import constant
+from .clients import h2load, medians, ours
+from .look import Column, Form, plain, share, show, two, whole
+from .providers import PROVIDERS
+from .stage import Measured
 
-STREAMS = 1000
+FORM: Final = Form(
+    "A server that answers late",
+    (
+        Column("case", "case"),
+        Column("provider", "provider"),
+        Column("target", "target", plain),
+        Column("delay_ms", "answers after ms", whole),
+        Column("connections", "connections", whole),
+        Column("rate", "pushes/s", whole),
+        Column("of_ideal", "of the ideal", share),
+        Column("of_h2load", "of h2load", two),
+    ),
+    "ideal: all streams that the provider allows on these connections, each used again at once",
+)
 
 
-def measure(console: Console, *, count: int, runs: int, delay_ms: int) -> list[dict[str, Any]]:
-    """Rates of `send`, `engine` and h2load, and their share of the ideal: streams / delay."""
-    ideal = STREAMS / (delay_ms / 1000)
+def measure(
+    console: Console,
+    *,
+    provider: str,
+    count: int,
+    runs: int,
+    delay_ms: int,
+    connections: int,
+    kind: str = "bare",
+) -> list[dict[str, Any]]:
+    """Rates of `send`, `engine` and h2load, and their share of the ideal: all streams / delay."""
+    ideal = PROVIDERS[provider].streams * connections / (delay_ms / 1000)
     results: dict[str, list[Measured]] = {"h2load": [], "engine": [], "send": []}
-    with fake_apns("bare", "--delay-ms", str(delay_ms)) as target:
+    with constant.target(kind, provider, delay_ms=delay_ms) as target:
         for number in range(1, runs + 1):
             with console.status(f"run {number} of {runs}"):
-                results["h2load"].append(h2load(target, count=count, streams=STREAMS))
+                results["h2load"].append(h2load(target, count=count, connections=connections))
                 for case in ("engine", "send"):
-                    results[case].append(ours(case, target, count=count, streams=STREAMS))
+                    results[case].append(ours(case, target, count=count, connections=connections))
     base = medians(results["h2load"]).rate
     rows = []
     for case, measured in results.items():
         rate = medians(measured).rate
-        row = {"case": case, "delay_ms": delay_ms, "rate": round(rate)}
-        row |= {"of_ideal": round(rate / ideal, 3), "of_h2load": round(rate / base, 3)}
+        row: dict[str, Any] = {"case": case, "provider": provider, "target": target.name}
+        row |= {"delay_ms": delay_ms, "connections": connections}
+        row |= {"rate": round(rate), "of_ideal": round(rate / ideal, 3), "of_h2load": round(rate / base, 3)}
         rows.append(row)
-        console.print(
-            f"{case:8} {rate:10,.0f}/s  {rate / ideal:.1%} of the ideal  {rate / base:.3f} of h2load"
-        )
+    show(console, FORM, rows)
     return rows

@@ -3,38 +3,52 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
-from .stage import fake_apns, ours
+from .clients import ours
+from .look import Column, Form, show, two, whole
+from .providers import PROVIDERS
+from .stage import fake
+
+FORM: Final = Form(
+    "CPU µs for each notification, by streams in flight on each connection",
+    (
+        Column("provider", "provider"),
+        Column("connections", "connections", whole),
+        Column("cpu_us_100", "a tenth of the streams", two),
+        Column("cpu_us_1000", "all streams", two),
+        Column("ratio", "ratio", two),
+    ),
+)
 
 
-def measure(console: Console, *, count: int, runs: int) -> list[dict[str, Any]]:
-    """CPU for each at 100 and at 1000 streams, on one connection and on eight; the ratio of each round's pair."""
+def measure(console: Console, *, count: int, runs: int, provider: str = "apns") -> list[dict[str, Any]]:
+    """CPU for each at 100 and at 1000 streams (FCM: 10 and 100), on one connection and on eight, and their ratio.
+
+    The ratio is the median of those of each round's pair.
+    """
     rows = []
-    with fake_apns("bare") as target:
+    most = PROVIDERS[provider].streams
+    with fake(provider, "bare") as target:
         for connections in (1, 8):
-            few, many = [], []
+            few: list[float] = []
+            many: list[float] = []
             for number in range(1, runs + 1):
                 with console.status(f"{connections} connections, run {number} of {runs}"):
-                    few.append(
-                        ours("frames", target, count=count, streams=100, connections=connections).cpu_us
-                    )
-                    many.append(
-                        ours("frames", target, count=count, streams=1000, connections=connections).cpu_us
-                    )
+                    for streams, seen in ((most // 10, few), (most, many)):
+                        run = ours("frames", target, count=count, streams=streams, connections=connections)
+                        seen.append(run.cpu_us)
             ratio = median(more / less for less, more in zip(few, many, strict=True))
             rows.append(
                 {
+                    "provider": provider,
                     "connections": connections,
                     "cpu_us_100": round(median(few), 3),
                     "cpu_us_1000": round(median(many), 3),
                     "ratio": round(ratio, 3),
                 }
             )
-            console.print(
-                f"{connections} connections: {median(few):.2f} µs at 100 streams, {median(many):.2f} µs at 1000, "
-                f"ratio {ratio:.2f}"
-            )
+    show(console, FORM, rows)
     return rows

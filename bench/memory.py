@@ -2,61 +2,64 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
-from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import psutil
 from rich.console import Console
 
-from .stage import CLIENT_CORE, CannotMeasure, fake_apns, pinned
+from .clients import finish, start
+from .look import Column, Form, show, two, whole
+from .stage import CannotMeasure, fake
 
-SECONDS = 1.0  # between samples
+SECONDS: Final = 1.0  # between samples
+LONGEST: Final = 1800  # seconds for the whole campaign
+FORM: Final = Form(
+    "Resident memory of a campaign",
+    (
+        Column("provider", "provider"),
+        Column("count", "notifications", whole),
+        Column("rate", "pushes/s", whole),
+        Column("peak_mb", "peak MB", two),
+        Column("half_mb", "at half MB", two),
+        Column("last_mb", "at the end MB", two),
+        Column("slope_mb", "MB more per million", two),
+    ),
+    "the slope is taken over the second half; near 0 it is the window that needs the memory, not the campaign",
+)
 
 
-def measure(console: Console, *, count: int) -> list[dict[str, Any]]:
+def measure(console: Console, *, count: int, provider: str = "apns") -> list[dict[str, Any]]:
     """Peak and growth of the process that runs the case `engine`, sampled from outside."""
-    with fake_apns("bare") as target:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "bench.cases",
-                "engine",
-                json.dumps(asdict(target)),
-                str(count),
-                "1000",
-                "1",
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=pinned(CLIENT_CORE),
-        )
-        watched = psutil.Process(process.pid)
-        samples: list[float] = []
-        with console.status(f"{count:,} notifications"):
-            while True:
-                try:
-                    process.wait(SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    samples.append(watched.memory_info().rss / 2**20)
-        assert process.stdout is not None
-        measured = json.loads(process.stdout.read())
-        if process.returncode or measured["ok"] != count:
-            raise CannotMeasure(f"{measured['ok']} of {count} were accepted")
-    half = samples[len(samples) // 2] if samples else measured["peak_mb"]
-    last = samples[-1] if samples else measured["peak_mb"]
-    row = {
+    with fake(provider, "bare") as target:
+        process = start("engine", target, count=count)
+        try:
+            watched = psutil.Process(process.pid)
+            samples: list[float] = []
+            with console.status(f"{count:,} notifications"):
+                while process.poll() is None and len(samples) * SECONDS < LONGEST:
+                    try:
+                        process.wait(SECONDS)
+                    except subprocess.TimeoutExpired:
+                        resident = watched.memory_info().rss
+                        samples += [resident / 2**20] if resident else []  # it has just ended
+            measured = finish(process, "engine")
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if measured.ok != count:
+            raise CannotMeasure(f"{measured.ok} of {count} were accepted")
+    half = samples[len(samples) // 2] if samples else measured.peak_mb
+    last = samples[-1] if samples else measured.peak_mb
+    row: dict[str, Any] = {
+        "provider": provider,
         "count": count,
-        "peak_mb": round(measured["peak_mb"], 1),
+        "peak_mb": round(measured.peak_mb, 1),
         "half_mb": round(half, 1),
         "last_mb": round(last, 1),
+        "slope_mb": round((last - half) / (count / 2e6), 3),
     }
-    row |= {"rate": round(measured["rate"]), "samples": [round(sample, 1) for sample in samples]}
-    console.print(
-        f"peak {row['peak_mb']} MB; {row['half_mb']} MB at half, {row['last_mb']} MB at the end; {row['rate']:,}/s"
-    )
+    row |= {"rate": round(measured.rate), "samples": [round(sample, 1) for sample in samples]}
+    show(console, FORM, [row])
     return [row]

@@ -17,21 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
-
-import orjson
-
-from pushcore import ApnsKey
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 TIMEOUT = 300.0  # seconds for any one process
-PATHS = 1000
-"""How many different paths h2load cycles through, so that it cannot keep one header block for all requests."""
 
 
 class CannotMeasure(Exception):
@@ -43,13 +36,14 @@ class Target:
     """A server that is listening, and what a client needs to know of it."""
 
     name: str
+    provider: str
     url: str
     ca_file: str
-    key_file: str
-    key_id: str
-    team_id: str
-    topic: str
     pid: int
+    settings: dict[str, str]
+    """What the fake wrote for its clients: credentials, topic, project."""
+    inside: list[str] = field(default_factory=list)
+    """What a client's command must begin with to reach it, such as `ip netns exec NAME`."""
 
     def cpu(self) -> float:
         """CPU seconds that the server has used so far."""
@@ -59,11 +53,15 @@ class Target:
 
 @dataclass
 class Measured:
-    """One run of one client. `cpu_us` is the client's CPU for one notification."""
+    """One run of one client. `cpu_us` is the client's CPU for one notification.
+
+    `ok`: answered as they should be. `answered`: by a status, whatever it was; 0 where nobody counted.
+    """
 
     rate: float
     cpu_us: float
     ok: int = 0
+    answered: int = 0
     peak_mb: float = 0.0
     cipher: str = ""
     server_use: float = 0.0
@@ -87,7 +85,7 @@ def machine() -> dict[str, Any]:
         "uvloop": version("uvloop"),
         "pushcore": version("pushcore"),
         "commit": commit.stdout.strip() or "unknown",
-        "h2load": h2load_version(),
+        "h2load": h2load_version() if shutil.which("h2load") else None,
     }
 
 
@@ -98,33 +96,55 @@ def h2load_version() -> str:
     return subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def pinned(core: int) -> Callable[[], None] | None:
-    """A `preexec_fn` that binds the child to a core, where that is possible."""
-    if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
-        return None
-    return lambda: os.sched_setaffinity(0, {core})
+def client_core(number: int = 0) -> int:
+    """The core of the client with that number: any but the server's."""
+    return CLIENT_CORE + number % max((os.cpu_count() or 2) - 1, 1)
 
 
 @contextlib.contextmanager
-def fake_apns(profile: str, *options: str) -> Iterator[Target]:
-    """`python -m fakeservers apns` on the server's core."""
+def on_core(core: int) -> Iterator[None]:
+    """Processes that are started in the block run on that core for good, where that is possible."""
+    if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
+        yield
+        return
+    before = os.sched_getaffinity(0)  # of this thread, which children inherit
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def start_on(core: int, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+    """`subprocess.Popen` for text on that core."""
+    with on_core(core):
+        return subprocess.Popen(command, text=True, **options)
+
+
+def run_on(core: int, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """`subprocess.run` for text on that core; who waits for it is there too, and asleep."""
+    with on_core(core):
+        return subprocess.run(command, text=True, check=False, **options)
+
+
+@contextlib.contextmanager
+def fake(provider: str, profile: str, *options: str, inside: Sequence[str] = ()) -> Iterator[Target]:
+    """`python -m fakeservers PROVIDER` on the server's core; `inside` as in `Target`."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "fakeservers", "apns", "--port", "0", "--certs", directory]
-        process = subprocess.Popen(
-            [*command, "--profile", profile, *options],
+        command = [sys.executable, "-m", "fakeservers", provider, "--port", "0", "--certs", directory]
+        process = start_on(
+            SERVER_CORE,
+            [*inside, *command, "--profile", profile, *options],
             stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=pinned(SERVER_CORE),
         )
         try:
-            assert process.stdout is not None
-            if not process.stdout.readline().startswith("listening on"):
-                raise CannotMeasure("the fake APNs did not start; is the extra `fakeservers` installed?")
-            settings = json.loads((Path(directory) / "apns.json").read_text())
-            fields = {name: settings[name] for name in Target.__dataclass_fields__ if name in settings}
-            yield Target(name=profile, pid=process.pid, **fields)
+            if not first_line(process).startswith("listening on"):
+                raise CannotMeasure("the fake did not start; is the extra `fakeservers` installed?")
+            settings = json.loads((Path(directory) / f"{provider}.json").read_text())
+            url, ca_file = settings["url"], settings["ca_file"]
+            yield Target(profile, provider, url, ca_file, process.pid, settings, list(inside))
         finally:
-            _end(process)
+            end(process)
 
 
 @contextlib.contextmanager
@@ -136,42 +156,25 @@ def nghttpd(like: Target) -> Iterator[Target]:
         key, certificate = f"{directory}/key.pem", f"{directory}/ca.pem"
         subprocess.run(
             [
-                *(
-                    "openssl",
-                    "req",
-                    "-x509",
-                    "-newkey",
-                    "rsa:2048",
-                    "-nodes",
-                    "-days",
-                    "2",
-                    "-subj",
-                    "/CN=localhost",
-                ),
-                *(
-                    "-addext",
-                    "subjectAltName=IP:127.0.0.1,DNS:localhost",
-                    "-keyout",
-                    key,
-                    "-out",
-                    certificate,
-                ),
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+                *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+                *("-keyout", key, "-out", certificate),
             ],
             check=True,
             capture_output=True,
         )
         port = free_port()
-        process = subprocess.Popen(
+        process = start_on(
+            SERVER_CORE,
             ["nghttpd", "-a", "127.0.0.1", "-m", "1000", "-W", "24", "-w", "20", str(port), key, certificate],
             stdout=subprocess.DEVNULL,
-            preexec_fn=pinned(SERVER_CORE),
         )
         try:
             wait_for_port(port)
-            fields = asdict(like) | {"name": "nghttpd", "pid": process.pid, "ca_file": certificate}
-            yield Target(**(fields | {"url": f"https://127.0.0.1:{port}"}))
+            url = f"https://127.0.0.1:{port}"
+            yield Target("nghttpd", like.provider, url, certificate, process.pid, like.settings)
         finally:
-            _end(process)
+            end(process)
 
 
 def free_port() -> int:
@@ -191,122 +194,20 @@ def wait_for_port(port: int, timeout: float = 10.0) -> None:
     raise CannotMeasure(f"nobody listens on port {port}")
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def first_line(process: subprocess.Popen[str]) -> str:
+    """What a server that was just started says first; "" when it ended instead."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Ask it to end, and see that it does."""
     process.terminate()
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-# --- clients ----------------------------------------------------------------------------------------------------------
-
-
-def payload(number: int) -> dict[str, Any]:
-    """The payload that every case sends: 194 bytes as JSON, whatever the number."""
-    return {
-        "aps": {
-            "alert": {
-                "title": "Order shipped",
-                "body": "Your order is on its way and arrives on Tuesday between 9 and 12.",
-            },
-            "sound": "default",
-            "badge": 3,
-        },
-        "order": 1_000_000 + number % 8_000_000,
-        "link": "https://example.com/orders",
-    }
-
-
-def ours(case: str, target: Target, *, count: int, streams: int = 1000, connections: int = 1) -> Measured:
-    """One of the cases of `bench.cases`, in a process of its own on the client's core."""
-    used, started = target.cpu(), time.monotonic()
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "bench.cases",
-            case,
-            json.dumps(asdict(target)),
-            *map(str, (count, streams, connections)),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=pinned(CLIENT_CORE),
-        timeout=TIMEOUT,
-        check=True,
-    )
-    measured = Measured(**json.loads(process.stdout.splitlines()[-1]))
-    measured.server_use = (target.cpu() - used) / (time.monotonic() - started)
-    if measured.ok != count:
-        raise CannotMeasure(f"{case}: {measured.ok} of {count} were answered as they should be")
-    return measured
-
-
-def h2load(target: Target, *, count: int, streams: int = 1000, connections: int = 1) -> Measured:
-    """The same requests by h2load on the client's core, its start-up CPU taken off."""
-    with tempfile.TemporaryDirectory() as directory:
-        key = ApnsKey.from_file(target.key_file, key_id=target.key_id, team_id=target.team_id)
-        body, paths = Path(directory) / "body.json", Path(directory) / "paths"
-        body.write_bytes(orjson.dumps(payload(0)))
-        paths.write_text("".join(f"{target.url}/3/device/{number:064x}\n" for number in range(PATHS)))
-        command = [
-            "h2load",
-            "-c",
-            str(connections),
-            "-m",
-            str(streams),
-            "-t",
-            "1",
-            "-i",
-            str(paths),
-            "-d",
-            str(body),
-        ]
-        for header in (
-            f"authorization: {key.token(time.time()).value.decode()}",
-            f"apns-topic: {target.topic}",
-            "apns-push-type: alert",
-        ):
-            command += ["-H", header]
-        start_up = min(_run_h2load([*command, "-n", str(connections)], target)[1] for _ in range(3))
-        text, cpu, use = _run_h2load([*command, "-n", str(count)], target)
-    found = re.search(r"finished in ([\d.]+)(m?s|us), ([\d.]+) req/s", text)
-    done = re.search(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed", text)
-    cipher = re.search(r"Cipher: (\S+)", text)
-    if not found or not done:
-        raise CannotMeasure(f"h2load said something unexpected:\n{text}")
-    # nghttpd's 404 counts as failed with h2load, and is an answer for us.
-    answered = int(done.group(1)) + int(done.group(2))
-    return Measured(
-        rate=float(found.group(3)),
-        cpu_us=(cpu - start_up) / count * 1e6,
-        ok=answered,
-        cipher=cipher.group(1) if cipher else "",
-        server_use=use,
-    )
-
-
-def _run_h2load(command: list[str], target: Target) -> tuple[str, float, float]:
-    """What it printed, its CPU seconds, and the share of its core that the server used meanwhile."""
-    used, started = target.cpu(), time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pinned(CLIENT_CORE))
-    assert process.stdout is not None
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    elapsed = time.monotonic() - started
-    return text, usage.ru_utime + usage.ru_stime, (target.cpu() - used) / max(elapsed, 1e-9)
-
-
-def medians(runs: list[Measured]) -> Measured:
-    """Field by field; the cipher of the first."""
-    return Measured(
-        rate=median(run.rate for run in runs),
-        cpu_us=median(run.cpu_us for run in runs),
-        ok=min(run.ok for run in runs),
-        peak_mb=median(run.peak_mb for run in runs),
-        cipher=runs[0].cipher,
-        server_use=median(run.server_use for run in runs),
-    )
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

@@ -3,46 +3,107 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
-from .stage import CannotMeasure, Measured, Target, fake_apns, h2load, medians, nghttpd, ours
+from . import constant
+from .clients import h2load, medians, ours
+from .look import Column, Form, plain, share, show, two, whole
+from .providers import USUAL, Work
+from .stage import CannotMeasure, Measured, Target
 
-CASES = ("frames", "engine", "send")
-SERVER_BOUND = 0.9
+CASES: Final = ("frames", "engine", "send")
+SERVER_BOUND: Final = 0.9
 """Above this share of its core the server, not the client, decides the rate; ratios of rates then say nothing."""
+FORM: Final = Form(
+    "Ratios to h2load in the same run, bigger is better for us",
+    (
+        Column("case", "case"),
+        Column("target", "target"),
+        Column("rate", "pushes/s", whole),
+        Column("cpu_us", "CPU µs", two),
+        Column("rate_ratio", "rate ratio", two),
+        Column("cpu_ratio", "CPU ratio", two),
+        Column("server_use", "server", share),
+        Column("bound", "bound by", plain),
+    ),
+    "server: share of its core that it used; near 100 % the rates are its own, and only the CPU says something",
+)
 
 
-def measure(console: Console, *, count: int, runs: int, cases: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of the report: each case on the bare fake, and `frames` on nghttpd."""
+def measure(
+    console: Console,
+    *,
+    provider: str,
+    count: int,
+    runs: int,
+    cases: Sequence[str],
+    targets: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """The rows of the report: each case on each target.
+
+    Without `targets` these are the C target where it can be built, the provider's bare fake, and for `frames` of APNs
+    nghttpd; what is not there is left out with a word.
+    """
     rows: list[dict[str, Any]] = []
-    with fake_apns("bare") as bare:
-        rows += _on(console, bare, cases, count, runs)
-        if "frames" in cases:
+    for kind in targets or ("c", "bare", "nghttpd"):
+        # nghttpd says 404 to everything, which is an answer to `frames` alone.
+        some = tuple(case for case in cases if case == "frames") if kind == "nghttpd" else tuple(cases)
+        if not some or (kind == "nghttpd" and provider != "apns"):
+            if targets:
+                raise CannotMeasure("nghttpd answers 404, so it is for `--case frames` and APNs only")
+            continue
+        with ExitStack() as running:
             try:
-                with nghttpd(bare) as other:
-                    rows += _on(console, other, ("frames",), count, runs)
+                target = running.enter_context(constant.target(kind, provider))
             except CannotMeasure as error:
-                console.print(f"nghttpd left out: {error}")
-    _show(console, rows)
+                if targets:
+                    raise
+                console.print(f"{kind} left out: {error}")
+                continue
+            rows += compare(console, target, some, count, runs)
+    show(console, FORM, rows)
     return rows
 
 
-def _on(
-    console: Console, target: Target, cases: Sequence[str], count: int, runs: int
+def compare(
+    console: Console,
+    target: Target,
+    cases: Sequence[str],
+    count: int,
+    runs: int,
+    *,
+    streams: int | None = None,
+    connections: int = 1,
+    work: Work = USUAL,
+    refused: int = 0,
+    label: str = "",
 ) -> list[dict[str, Any]]:
-    """Runs take turns, so that a change of the machine's speed meets all of them."""
+    """A row for h2load and one for each case. Runs take turns, so that a change of the machine's speed meets all.
+
+    `refused`: how many answers of a run must be refusals. `label`: what to call this in the progress.
+    """
     yardstick: list[Measured] = []
     results: dict[str, list[Measured]] = {case: [] for case in cases}
+    name = " ".join(filter(None, (target.provider, target.name, label)))
     for number in range(1, runs + 1):
-        with console.status(f"{target.name}, run {number} of {runs}: h2load"):
-            yardstick.append(h2load(target, count=count))
+        with console.status(f"{name}, run {number} of {runs}: h2load"):
+            yardstick.append(h2load(target, count=count, streams=streams, connections=connections, work=work))
         for case in cases:
-            with console.status(f"{target.name}, run {number} of {runs}: {case}"):
-                results[case].append(ours(case, target, count=count))
+            with console.status(f"{name}, run {number} of {runs}: {case}"):
+                run = ours(
+                    case,
+                    target,
+                    count=count,
+                    streams=streams,
+                    connections=connections,
+                    work=work,
+                    refused=refused,
+                )
+                results[case].append(run)
     for run in results.get("frames", []):
         if run.cipher != yardstick[0].cipher:
             raise CannotMeasure(f"h2load uses the cipher {yardstick[0].cipher}, we use {run.cipher}")
@@ -59,39 +120,16 @@ def _on(
 def _row(
     case: str, target: Target, measured: Measured, rate_ratio: float, cpu_ratio: float, base: Measured
 ) -> dict[str, Any]:
+    server_bound = base.server_use >= SERVER_BOUND
     return {
         "case": case,
+        "provider": target.provider,
         "target": target.name,
         "rate": round(measured.rate),
         "cpu_us": round(measured.cpu_us, 3),
         "rate_ratio": round(rate_ratio, 3),
         "cpu_ratio": round(cpu_ratio, 3),
         "server_use": round(measured.server_use, 3),
-        "server_bound": base.server_use >= SERVER_BOUND,
+        "server_bound": server_bound,
+        "bound": "server" if measured.server_use >= SERVER_BOUND or server_bound else "client",
     }
-
-
-def _show(console: Console, rows: list[dict[str, Any]]) -> None:
-    table = Table(title="Ratios to h2load in the same run, bigger is better for us")
-    for name in (
-        "case",
-        "target",
-        "notifications/s",
-        "CPU µs each",
-        "rate ratio",
-        "CPU ratio",
-        "server's core",
-    ):
-        table.add_column(name, justify="left" if name in ("case", "target") else "right")
-    for row in rows:
-        rate_ratio = "server-bound" if row["server_bound"] else f"{row['rate_ratio']:.2f}"
-        table.add_row(
-            row["case"],
-            row["target"],
-            f"{row['rate']:,}".replace(",", " "),
-            f"{row['cpu_us']:.2f}",
-            rate_ratio,
-            f"{row['cpu_ratio']:.2f}",
-            f"{row['server_use']:.0%}",
-        )
-    console.print(table)

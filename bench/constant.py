@@ -1,0 +1,145 @@
+"""The constant-answer target in C (`bench/target/`), built on demand, and what stands in where it cannot be built."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from fakeservers.certs import Certificates
+from fakeservers.google_account import FILE_NAME, ServiceAccount
+
+from .stage import SERVER_CORE, CannotMeasure, Target, end, fake, first_line, nghttpd, start_on
+
+ROOT: Final = Path(__file__).parents[1]
+SCRATCH: Final = ROOT / ".bench"
+"""What is built and installed for measurements; git ignores it, and it may be deleted at any time."""
+KINDS: Final = ("auto", "c", "bare", "nghttpd")
+TOPIC: Final = "com.example.app"
+LIFETIME: Final = 3600
+"""Seconds after which the target ends by itself, should nobody else do it."""
+
+
+@functools.cache
+def build() -> Path:
+    """The program, made anew if its source has changed.
+
+    Raises `CannotMeasure` with the reason when it cannot be built here.
+    """
+    if not sys.platform.startswith("linux"):
+        raise CannotMeasure("the C target needs Linux: it waits with epoll")
+    for tool in ("make", "cc"):
+        if shutil.which(tool) is None:
+            raise CannotMeasure(f"the C target needs {tool}: Debian's packages gcc and make")
+    place = SCRATCH / "target"
+    made = subprocess.run(
+        ["make", "-s", "-C", str(Path(__file__).parent / "target"), f"OUT={place}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if made.returncode:
+        missing = "nghttp2.h" in made.stderr or "openssl/" in made.stderr or "-lnghttp2" in made.stderr
+        hint = (
+            "Debian's packages libnghttp2-dev and libssl-dev are missing" if missing else made.stderr[-500:]
+        )
+        raise CannotMeasure(f"the C target cannot be built: {hint}")
+    return place / "target"
+
+
+@contextlib.contextmanager
+def constant(
+    provider: str,
+    *,
+    delay_ms: float = 0.0,
+    window: str = "large",
+    updates: str = "half",
+    refuse: int = 0,
+    inside: Sequence[str] = (),
+) -> Iterator[Target]:
+    """The C target on the server's core, with credentials of its own that it does not look at.
+
+    `delay_ms`: from the end of a request to its answer. `window`: `large`, or `apple` for Apple's SETTINGS and its
+    65 535 bytes. `updates`: WINDOW_UPDATEs at `half` of the window or for `each` read. `refuse`: per cent of the
+    answers that refuse. `inside`: a command that runs another one, such as `ip netns exec NAME`.
+    """
+    program = build()
+    with tempfile.TemporaryDirectory() as directory:
+        certs = Certificates.create(directory)
+        command = [str(program), "--certificate", str(certs.server_file), "--key", str(certs.server_file)]
+        command += ["--provider", provider, "--window", window, "--updates", updates, "--refuse", str(refuse)]
+        command += ["--streams", "100" if provider == "fcm" else "1000", "--lifetime", str(LIFETIME)]
+        command += ["--delay-us", str(round(delay_ms * 1000))]
+        process = start_on(SERVER_CORE, [*inside, *command], stdout=subprocess.PIPE)
+        try:
+            line = first_line(process)
+            if not line.startswith("listening on "):
+                raise CannotMeasure("the C target did not start; what it said is above")
+            url = line.removeprefix("listening on ").strip()
+            settings = {"topic": TOPIC, "key_file": str(certs.key_file)}
+            settings |= {"key_id": certs.key_id, "team_id": certs.team_id}
+            if provider == "fcm":
+                account = ServiceAccount.create()
+                account.write(Path(directory) / FILE_NAME, f"{url}/token")
+                settings = {
+                    "service_account_file": str(Path(directory) / FILE_NAME),
+                    "project_id": account.project_id,
+                }
+            yield Target("c", provider, url, str(certs.ca_file), process.pid, settings, list(inside))
+        finally:
+            end(process)
+
+
+@contextlib.contextmanager
+def target(
+    kind: str,
+    provider: str,
+    *,
+    delay_ms: float = 0.0,
+    window: str = "large",
+    updates: str = "half",
+    refuse: int = 0,
+    inside: Sequence[str] = (),
+) -> Iterator[Target]:
+    """A server of the wanted kind; `auto` is the C target where it can be built, else a fake, which its name tells.
+
+    In place of the C target stands the bare fake, or the strict one for Apple's window and for refusals: it then
+    refuses the tokens that carry such a fate.
+
+    Raises `CannotMeasure` when the kind cannot do what is asked for.
+    """
+    if kind == "auto":
+        kind = "c" if why_no_c_target() is None else "fake"
+    if kind == "c":
+        made = constant(
+            provider, delay_ms=delay_ms, window=window, updates=updates, refuse=refuse, inside=inside
+        )
+        with made as found:
+            yield found
+    elif kind == "nghttpd":
+        if delay_ms or window != "large" or refuse or inside:
+            raise CannotMeasure("nghttpd has neither delays nor refusals nor another window")
+        with fake(provider, "bare") as like, nghttpd(like) as found:
+            yield found
+    else:
+        if kind == "bare" and refuse:
+            raise CannotMeasure("the bare fake refuses nothing")
+        profile = "strict" if kind == "fake" and (window == "apple" or refuse) else "bare"
+        with fake(provider, profile, "--delay-ms", str(round(delay_ms)), inside=inside) as found:
+            yield found
+
+
+def why_no_c_target() -> str | None:
+    """None when it can be built."""
+    try:
+        build()
+    except CannotMeasure as error:
+        return str(error)
+    return None

@@ -1,0 +1,190 @@
+"""A TCP relay that makes a server distant: `python -m bench.relay UPSTREAM_PORT ONE_WAY_MS`.
+
+Every byte is held for half of the round trip in each direction and then passed on, WINDOW_UPDATEs too, and bandwidth
+is not limited. It listens on 127.0.0.1 and prints `listening on PORT`; SIGTERM ends it, and so does the end of its
+standard input, that is, of whoever started it.
+
+What it does not do: a real distance also delays TCP's handshake, its acknowledgements and thus its slow start. Here
+both ends see a near peer, so a connection carries all it may from its first byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import selectors
+import signal
+import sys
+from collections import deque
+from typing import Final
+
+LARGEST_HELD: Final = 64 * 2**20
+"""Bytes on their way in one direction of a connection; more are left in the kernel until some have arrived."""
+MOST_CONNECTIONS: Final = 256
+RESUME: Final = LARGEST_HELD // 2
+
+
+class Held:
+    """Bytes on their way in one direction, each chunk with the moment at which it arrives."""
+
+    def __init__(self, delay: float) -> None:
+        self.delay = delay
+        self.size = 0
+        self._chunks: deque[tuple[float, bytes]] = deque()
+
+    def add(self, data: bytes, now: float) -> None:
+        """They set out now."""
+        self._chunks.append((now + self.delay, data))
+        self.size += len(data)
+
+    def arrived(self, now: float) -> list[bytes]:
+        """Those that are there by now, in order, each once."""
+        found = []
+        while self._chunks and self._chunks[0][0] <= now:
+            found.append(self._chunks.popleft()[1])
+        self.size -= sum(map(len, found))
+        return found
+
+    @property
+    def next(self) -> float | None:
+        """When the next ones arrive."""
+        return self._chunks[0][0] if self._chunks else None
+
+
+class End(asyncio.Protocol):
+    """One end of a relayed connection: what it reads is held, then written to `other`."""
+
+    def __init__(self, delay: float, live: set[End]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.held = Held(delay)
+        self.other: End | None = None
+        self.transport: asyncio.Transport | None = None
+        self.full = False
+        self.over = False
+        self._live = live
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """There may be too many."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._live.add(self)
+        if len(self._live) > 2 * MOST_CONNECTIONS:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Hold them."""
+        self.held.add(data, self.loop.time())
+        if self.held.size > LARGEST_HELD and self.transport is not None:
+            self.transport.pause_reading()
+        if self._timer is None:
+            self._wait()
+
+    def pause_writing(self) -> None:
+        """What is for this end stays with the other one."""
+        self.full = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self.full = False
+        if self.other is not None:
+            self.other.pass_on()
+
+    def _wait(self) -> None:
+        due = self.held.next
+        self._timer = None if due is None else self.loop.call_at(due, self.pass_on)
+
+    def pass_on(self) -> None:
+        """Write what has arrived to the other end, if there is one and it takes it; it calls again when it does."""
+        other = self.other
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if other is None or other.transport is None or other.full:
+            return
+        chunks = self.held.arrived(self.loop.time())
+        if chunks and not other.transport.is_closing():
+            other.transport.writelines(chunks)
+        if self.transport is not None and self.held.size < RESUME and not self.transport.is_closing():
+            self.transport.resume_reading()
+        self._wait()
+        if self.over and self.held.next is None:
+            other.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The other end hears of it when all bytes that came before have arrived."""
+        self.over = True
+        self._live.discard(self)
+        self.pass_on()
+
+
+async def serve(port: int, delay: float, ready: asyncio.Future[int] | None = None) -> None:
+    """Relay to that port of 127.0.0.1 until cancelled, then cut all connections.
+
+    `ready` is given the port that it listens on; without one it is printed.
+    """
+    loop = asyncio.get_running_loop()
+    live: set[End] = set()
+    joining: set[asyncio.Task[None]] = set()
+
+    async def join(near: End) -> None:
+        far = End(delay, live)
+        far.other = near
+        try:
+            await loop.create_connection(lambda: far, "127.0.0.1", port)
+        except OSError:
+            if near.transport is not None:
+                near.transport.abort()
+            return
+        near.other = far
+        near.pass_on()  # what arrived while nobody was there to take it
+
+    def accept() -> End:
+        near = End(delay, live)
+        task = loop.create_task(join(near))
+        joining.add(task)
+        task.add_done_callback(joining.discard)
+        return near
+
+    server = await loop.create_server(accept, "127.0.0.1", 0)
+    own = int(server.sockets[0].getsockname()[1])
+    if ready is not None:
+        ready.set_result(own)
+    else:
+        print(f"listening on {own}", flush=True)
+    try:
+        async with server:
+            await server.serve_forever()
+    finally:
+        for task in joining:
+            task.cancel()
+        for end in list(live):
+            if end.transport is not None:
+                end.transport.abort()
+        await asyncio.sleep(0)  # the loop tells both ends
+
+
+def loop_in_microseconds() -> asyncio.AbstractEventLoop:
+    """`select` waits in microseconds, epoll and libuv in milliseconds, which is all of a near server's distance."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+async def _main(port: int, delay: float) -> None:
+    loop = asyncio.get_running_loop()
+    serving = loop.create_task(serve(port, delay))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, serving.cancel)
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 1024):
+            serving.cancel()
+
+    loop.add_reader(sys.stdin, read)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=loop_in_microseconds) as runner:
+        runner.run(_main(int(sys.argv[1]), float(sys.argv[2]) / 1000))

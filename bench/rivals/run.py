@@ -1,0 +1,178 @@
+"""The rivals, us and h2load: the same notifications to the same server from the same core, one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any, Final
+
+import orjson
+from rich.console import Console
+
+from .. import constant
+from ..clients import h2load, ours
+from ..look import Column, Form, plain, show, two, whole
+from ..providers import PROVIDERS, message, payload
+from ..stage import CLIENT_CORE, CannotMeasure, Measured, Target, run_on
+from .catalogue import Rival, rivals
+from .install import Absent, install
+
+FEW: Final = 300
+"""Notifications of the run that finds out how many fit into the wanted time."""
+MOST: Final = 300_000
+LONGEST: Final = 120.0  # seconds for one run
+OURS: Final = ("engine", "send")
+FORM: Final = Form(
+    "The same notifications by other libraries, on one core",
+    (
+        Column("rival", "client"),
+        Column("language", "in", plain),
+        Column("version", "version", plain),
+        Column("provider", "provider"),
+        Column("target", "target", plain),
+        Column("streams", "in flight", whole),
+        Column("rate", "pushes/s", whole),
+        Column("cpu_us", "CPU µs", two),
+        Column("per_cpu_second", "pushes per CPU second", whole),
+        Column("times", "CPU of our engine's", two),
+        Column("absent", "absent because", plain),
+    ),
+    "successes only; in flight: requests at a time; CPU of our engine's: times what `engine` needs for a notification",
+)
+
+
+def measure(
+    console: Console,
+    *,
+    providers: Sequence[str],
+    runs: int,
+    seconds: float,
+    names: Sequence[str] = (),
+    kind: str = "auto",
+) -> list[dict[str, Any]]:
+    """A row for each client, those that cannot be had included; the most per CPU second first.
+
+    `seconds`: about how long each run lasts. `names`: only these rivals.
+    """
+    chosen = [rival for rival in rivals() if not names or rival.name in names or rival.file.stem in names]
+    rows: list[dict[str, Any]] = []
+    for provider in providers:
+        found: list[dict[str, Any]] = []
+        with constant.target(kind, provider) as target:
+            found += _yardsticks(console, target, runs, seconds)
+            for rival in chosen:
+                if rival.provider == provider:
+                    found.append(_one(console, rival, target, runs, seconds))
+        engine = next(row["cpu_us"] for row in found if row["rival"] == "pushcore engine")
+        for row in found:
+            if row.get("cpu_us"):
+                row["times"] = round(row["cpu_us"] / engine, 2)
+        rows += sorted(found, key=lambda row: -(row.get("per_cpu_second") or 0))
+    show(console, FORM, rows)
+    return rows
+
+
+def _yardsticks(console: Console, target: Target, runs: int, seconds: float) -> list[dict[str, Any]]:
+    count = int(min(max(100_000 * seconds, FEW), MOST))
+    from pushcore import __version__ as version
+
+    rows = []
+    jobs: list[tuple[str, str, str, Callable[[], Measured]]] = [
+        (f"pushcore {case}", "Python", version, lambda case=case: ours(case, target, count=count))  # type: ignore[misc]
+        for case in OURS
+    ]
+    jobs.append(("h2load", "C", "", lambda: h2load(target, count=count)))
+    for name, language, number, run in jobs:
+        try:
+            with console.status(f"{target.provider}: {name}"):
+                seen = [run() for _ in range(runs)]
+        except CannotMeasure as error:
+            rows.append(_absent(name, language, target, str(error)))
+            continue
+        row: dict[str, Any] = {"rival": name, "language": language, "version": number or None}
+        row |= {"provider": target.provider, "target": target.name, "ours": name.startswith("pushcore")}
+        row |= {"streams": PROVIDERS[target.provider].streams}
+        rows.append(row | _figures([(each.rate, each.cpu_us) for each in seen]))
+    return rows
+
+
+def _figures(seen: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    cpu_us = median(cpu for _, cpu in seen)
+    figures: dict[str, Any] = {"rate": round(median(rate for rate, _ in seen)), "cpu_us": round(cpu_us, 3)}
+    return figures | {"per_cpu_second": round(1e6 / cpu_us) if cpu_us else None}
+
+
+def _absent(name: str, language: str, target: Target, reason: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"rival": name, "language": language, "version": None, "provider": target.provider}
+    return row | {"target": None, "streams": None, "rate": None, "cpu_us": None, "absent": reason}
+
+
+def _one(console: Console, rival: Rival, target: Target, runs: int, seconds: float) -> dict[str, Any]:
+    try:
+        with console.status(f"{rival.name}: installing"):
+            command = install(rival)
+        with console.status(f"{rival.name}: how fast is it?"):
+            rate = _run(rival, command, target, FEW)["rate"]
+            # What compiles itself while it runs is several times faster in a longer run.
+            rate = _run(rival, command, target, int(min(max(rate * seconds / 2, FEW), MOST)))["rate"]
+        count = int(min(max(rate * seconds, FEW), MOST))
+        seen = []
+        for number in range(1, runs + 1):
+            with console.status(f"{rival.name}, run {number} of {runs}: {count:,} notifications"):
+                seen.append(_run(rival, command, target, count))
+    except Absent as error:
+        return _absent(rival.name, rival.language, target, str(error))
+    row: dict[str, Any] = {"rival": rival.name, "language": rival.language, "version": seen[0]["version"]}
+    row |= {"provider": target.provider, "target": target.name, "ours": False, "streams": rival.streams}
+    return row | _figures([(each["rate"], each["cpu_us"]) for each in seen])
+
+
+def _run(rival: Rival, command: list[str], target: Target, count: int) -> dict[str, Any]:
+    """One run of a driver. Raises `Absent` when it fails, or when not all of its notifications were accepted."""
+    try:
+        done = run_on(
+            CLIENT_CORE,
+            [*target.inside, *command],
+            env=os.environ | work(rival, target, count),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LONGEST,
+        )
+    except subprocess.TimeoutExpired:
+        raise Absent(f"{count} notifications took longer than {LONGEST:.0f} s") from None
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise Absent(f"its driver failed: {said[-1][:200] if said else 'it said nothing'}")
+    found: dict[str, Any] = json.loads(lines[-1])
+    if found["ok"] != count:
+        raise Absent(f"{found['ok']} of {count} were accepted")
+    return found
+
+
+def work(rival: Rival, target: Target, count: int) -> dict[str, str]:
+    """The environment variables that tell a driver what to do; `drivers/measure.py` says what each is."""
+    host, _, port = target.url.removeprefix("https://").partition(":")
+    settings = target.settings
+    given = {"url": target.url, "host": host, "port": port, "ca_file": target.ca_file}
+    given |= {"address": f"{host}:{port}", "count": str(count), "streams": str(rival.streams)}
+    if target.provider == "apns":
+        given |= {name: settings[name] for name in ("topic", "key_file", "key_id", "team_id")}
+        given["payload"] = orjson.dumps(payload(0)).decode()
+    else:
+        given |= {name: settings[name] for name in ("service_account_file", "project_id")}
+        push = message(0)
+        parts = {name: getattr(push, name) for name in ("notification", "data", "android")}
+        given["payload"] = orjson.dumps(parts).decode()
+    given["authorization"] = PROVIDERS[target.provider].headers(target)["authorization"]
+    environment = {f"RIVAL_{name.upper()}": value for name, value in given.items()}
+    # For libraries that have no option for whom to trust.
+    trust = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
+    return (
+        environment
+        | dict.fromkeys(trust, target.ca_file)
+        | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    )

@@ -1,0 +1,181 @@
+"""Each command once, with a handful of notifications: that it runs, and that its rows have their fields.
+
+No figure is looked at: they are meaningless at this size.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from bench import constant, errors, look
+from bench.__main__ import main
+
+needs_h2load = pytest.mark.skipif(
+    shutil.which("h2load") is None, reason="h2load is missing: Debian's package nghttp2-client"
+)
+needs_nghttpd = pytest.mark.skipif(
+    shutil.which("nghttpd") is None, reason="nghttpd is missing: Debian's package nghttp2-server"
+)
+
+
+def rows_of(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
+    """What a command wrote with --json."""
+    file = tmp_path / "rows.json"
+    result = CliRunner().invoke(main, [*arguments, "--json", str(file)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    machine, rows = look.read(file)
+    assert {"cpu", "cores", "system", "python", "openssl", "commit", "h2load"} <= machine.keys()
+    assert all(row["measurement"] == arguments[0] for row in rows)
+    return rows
+
+
+@needs_h2load
+@pytest.mark.parametrize("provider", ["apns", "fcm"])
+def test_throughput(provider: str, tmp_path: Path) -> None:
+    options = ("--count", "300", "--runs", "1", "--target", "bare", "--provider", provider)
+    rows = rows_of(tmp_path, "throughput", *options)
+    assert [(row["case"], row["target"]) for row in rows] == [
+        (case, "bare") for case in ("h2load", "frames", "engine", "send")
+    ]
+    for row in rows:
+        assert row["rate"] > 0
+        assert row.keys() >= {"cpu_us", "rate_ratio", "cpu_ratio", "server_use", "server_bound"}
+
+
+@needs_h2load
+@needs_nghttpd
+def test_throughput_on_nghttpd(tmp_path: Path) -> None:
+    options = ("--count", "300", "--runs", "1", "--target", "nghttpd", "--case", "frames")
+    assert [row["case"] for row in rows_of(tmp_path, "throughput", *options)] == ["h2load", "frames"]
+
+
+def test_latency(tmp_path: Path) -> None:
+    options = ("--seconds", "0.1", "--load", "10", "--case", "engine", "--case", "send", "--delay-ms", "2")
+    rows = [
+        row for row in rows_of(tmp_path, "latency", *options, "--target", "bare") if row["case"] != "h2load"
+    ]
+    assert [row["case"] for row in rows] == ["engine", "send"]
+    for row in rows:
+        assert row["offered"] > 0
+        assert row["p50"] >= 1.0  # the server's own time
+        assert row["max"] >= row["p50"]
+
+
+@needs_h2load
+def test_wan_through_the_relay(tmp_path: Path) -> None:
+    options = (
+        "--way",
+        "relay",
+        "--target",
+        "bare",
+        "--rtt-ms",
+        "5",
+        "--connections",
+        "2",
+        "--seconds",
+        "0.02",
+    )
+    rows = rows_of(tmp_path, "wan", *options)
+    assert [row["case"] for row in rows] == ["h2load", "engine"]
+    for row in rows:
+        assert (row["way"], row["limit"]) == ("relay", "window")
+        assert 0 < row["rate"] < row["ideal"] * 10
+
+
+@needs_h2load
+def test_scaling(tmp_path: Path) -> None:
+    options = (
+        "--what",
+        "size",
+        "--what",
+        "processes",
+        "--few",
+        "--case",
+        "engine",
+        "--count",
+        "200",
+        "--runs",
+        "1",
+    )
+    rows = rows_of(tmp_path, "scaling", *options, "--target", "bare")
+    assert {(row["dimension"], row["value"]) for row in rows} >= {
+        ("size", 100),
+        ("size", 4096),
+        ("processes", 1),
+    }
+
+
+@needs_h2load
+def test_errors_with_fated_tokens_on_the_strict_fake() -> None:
+    rows = errors.measure(
+        Console(quiet=True),
+        provider="apns",
+        count=400,
+        runs=1,
+        percents=(0, 50),
+        kind="fake",
+        cases=("engine", "send"),
+    )
+    assert {row["refused"] for row in rows} == {0.0, 0.5}
+    assert {row["target"] for row in rows} == {"bare", "strict"}
+    assert all(row["of_none"] for row in rows)
+
+
+@needs_h2load
+def test_delay_and_fakes(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "delay", "--count", "300", "--runs", "1", "--delay-ms", "5")
+    assert {row["case"] for row in rows} == {"h2load", "engine", "send"}
+    rows = rows_of(tmp_path, "fakes", "--count", "300", "--runs", "1")
+    assert {(row["provider"], row["profile"]) for row in rows} == {
+        (provider, profile) for provider in ("apns", "fcm") for profile in ("strict", "bare")
+    }
+
+
+def test_memory_and_a_report_from_its_file(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path, "memory", "--count", "300")
+    assert row.keys() >= {"count", "peak_mb", "half_mb", "last_mb", "rate", "samples"}
+    arguments = ["report", str(tmp_path / "out"), "--from", str(tmp_path / "rows.json")]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "python -m bench" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_flat(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "flat", "--count", "300", "--runs", "1")
+    assert [row["connections"] for row in rows] == [1, 8]
+    assert all(row.keys() >= {"cpu_us_100", "cpu_us_1000", "ratio"} for row in rows)
+
+
+def test_startup(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "startup", "--runs", "1", "--target", "bare")
+    assert [row["what"] for row in rows][:2] == ["import pushcore", "import pushcore.cli.main"]
+    assert all(row["ms"] > 0 for row in rows)
+
+
+def test_micro(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "micro", "--only", "status or verdict", "--seconds", "0.01")
+    assert {row["step"] for row in rows} >= {"the status of a block", "apns verdict"}
+
+
+def test_rivals_without_any(tmp_path: Path) -> None:
+    options = ("--provider", "apns", "--rival", "nobody", "--seconds", "0.01", "--target", "bare")
+    rows = rows_of(tmp_path, "rivals", *options)
+    assert {row["rival"] for row in rows} == {"pushcore engine", "pushcore send", "h2load"}
+
+
+@needs_h2load
+@pytest.mark.parametrize("provider", ["apns", "fcm"])
+def test_the_c_target_accepts_and_refuses_as_it_is_told(provider: str) -> None:
+    reason = constant.why_no_c_target()
+    if reason is not None:
+        pytest.skip(reason)
+    rows = errors.measure(
+        Console(quiet=True), provider=provider, count=500, runs=1, percents=(10,), kind="c", cases=("engine",)
+    )
+    assert [(row["case"], row["target"]) for row in rows] == [("h2load", "c"), ("engine", "c")]

@@ -1,0 +1,114 @@
+"""The drivers say what they are, and what cannot be had is a row with its reason."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench.rivals import install, run
+from bench.rivals.catalogue import DRIVERS, HELPERS, read, rivals
+from bench.stage import Target
+
+TARGET = Target(
+    "c",
+    "apns",
+    "https://127.0.0.1:1",
+    "ca.pem",
+    0,
+    {"topic": "com.example.app", "key_file": "", "key_id": "ABC123DEFG", "team_id": "TEAM123456"},
+)
+DRIVER = """# rival: nobody
+# provider: apns
+# install: nothing
+# streams: 10
+# source: {source}
+# and a second line
+import json
+{body}
+"""
+
+
+def test_every_driver_says_what_it_is() -> None:
+    found = rivals()
+    assert {rival.file.name for rival in found} | HELPERS == {
+        file.name for file in DRIVERS.iterdir() if file.is_file()
+    }
+    assert len({rival.name for rival in found}) == len(found)
+    for rival in found:
+        assert rival.source, rival.file
+        assert 1 <= rival.streams <= 1000, rival.file
+
+
+def driver(tmp_path: Path, body: str) -> Path:
+    file = tmp_path / "py_nobody.py"
+    file.write_text(DRIVER.format(source="nowhere", body=body))
+    return file
+
+
+def test_the_first_comments_are_read_to_their_end(tmp_path: Path) -> None:
+    rival = read(driver(tmp_path, ""))
+    assert (rival.name, rival.provider, rival.install, rival.streams) == ("nobody", "apns", (), 10)
+    assert rival.source == "nowhere and a second line"
+    assert rival.language == "Python"
+
+
+def test_a_driver_that_does_not_say_enough_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "py_nobody.py"
+    file.write_text("# rival: nobody\n# provider: apns\n")
+    with pytest.raises(ValueError, match=r"py_nobody\.py does not say: install, source, streams"):
+        read(file)
+
+
+def row_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> dict[str, object]:
+    rival = read(driver(tmp_path, body))
+    monkeypatch.setattr(run, "install", lambda rival: [sys.executable, str(rival.file)])
+    monkeypatch.setattr(run, "work", lambda rival, target, count: {"COUNT": str(count)})
+    return run._one(Console(quiet=True), rival, TARGET, 1, 0.01)
+
+
+def test_a_driver_that_sends_everything_gets_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "{'rate': 100000.0, 'cpu_us': 4.0, 'ok': int(os.environ['COUNT']), 'version': '1'}"
+    row = row_of(tmp_path, monkeypatch, f"import os\nprint(json.dumps({line}))")
+    assert (row["rate"], row["cpu_us"], row["per_cpu_second"]) == (100_000, 4.0, 250_000)
+    assert "absent" not in row
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise SystemExit('no such library')", "its driver failed: no such library"),
+        ("print(json.dumps({'rate': 1.0, 'cpu_us': 1.0, 'ok': 3, 'version': ''}))", "3 of 300 were accepted"),
+        ("pass", "its driver failed: it said nothing"),
+    ],
+)
+def test_a_driver_that_fails_is_a_row_with_the_reason(
+    body: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = row_of(tmp_path, monkeypatch, body)
+    assert row["absent"] == reason
+    assert row["rate"] is None
+
+
+def test_a_missing_toolchain_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "SCRATCH", tmp_path)
+    monkeypatch.setattr("shutil.which", lambda tool: None)
+    for file in ("go_sideshow_apns2.go", "rust_a2.rs", "JavaPushy.java", "node_apn.mjs"):
+        with pytest.raises(install.Absent, match="is not installed"):
+            install.install(read(DRIVERS / file))
+
+
+def test_an_installation_that_fails_is_said_and_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "SCRATCH", tmp_path)
+    # What stands for Python cannot make an environment, and says so in its last line.
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho warning >&2\necho no such package >&2\nexit 1\n")
+    broken.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    with pytest.raises(install.Absent, match=r"failed: no such package$"):
+        install.install(read(driver(tmp_path, "")))
+    assert not (tmp_path / "rivals" / "py_nobody" / "installed").exists()
