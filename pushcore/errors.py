@@ -4,6 +4,7 @@ PushcoreError
 ├── ConfigurationError       a key, certificate, URL or option that cannot work (also a ValueError)
 ├── ClosedError              a client or engine was used after it was closed (also a RuntimeError)
 ├── JournalError             the journal of a campaign cannot be used or written any more; nothing in it is lost
+├── QueueError               a queue of chunks stands in the way; its own tree is in queue/errors.py
 ├── BreakerOpen              the answers said that every push would fail; `reason` is the provider's word
 ├── PushRejected             raised by Result.raise_for_verdict(); carries the result
 └── TransportError           why a push has no answer; `unprocessed` says whether that is certain

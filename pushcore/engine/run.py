@@ -195,7 +195,7 @@ class Run:
 
     async def _feed_plain(self, source: Iterable[Any]) -> None:
         journal = self._journal
-        pushes = iter(source) if journal is None else journal.pending(source)
+        pushes = iter(source) if journal is None else journal.steps(source)
         more = True
         while more:
             room = min(BURST, self.limit - self.outstanding)
@@ -225,6 +225,8 @@ class Run:
         try:
             for push in pushes:
                 if type(push) is not kind:
+                    if push is None:  # the journal passes over rows that have their outcome
+                        return True
                     lane = lanes.get(type(push)) or self._lane_of(push)
                     kind, sink, enter = type(push), lane.sink, lane.entrance()
                     build = lane.build if lane.stopped is None else lane.refuse

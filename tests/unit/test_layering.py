@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "apns": {"sender", "errors", "results", "metrics", "http2", "auth", "models"},
     "fcm": {"sender", "errors", "results", "metrics", "http2", "auth", "models"},
     "engine": {"errors", "results", "metrics", "latency", "http2", "apns", "fcm", "models"},
+    "queue": {"errors", "results", "models", "engine"},
     "cli": {
         "errors",
         "results",
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "models",
         "auth",
         "engine",
+        "queue",
         "__init__",
     },
 }

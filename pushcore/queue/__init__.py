@@ -1,0 +1,1 @@
+"""Campaigns on many machines, over a queue that the user already operates. See docs/queue.md."""

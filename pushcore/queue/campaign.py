@@ -1,0 +1,110 @@
+"""What all who take part in a campaign know of it: its description, its state, and the names of both in the store."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from ..errors import ConfigurationError
+from .chunk import CHUNK_ROWS, MAX_ROWS
+from .errors import CampaignConflict, ChunkError
+from .protocol import Store, campaign_name, overwrite
+
+INFO: Final = "info"
+STATE: Final = "state"
+TRIP: Final = "trip"
+PROGRESS: Final = "progress-"
+"""In front of a chunk's number: which of its rows have an outcome, where a worker has said so before its end."""
+
+
+class State(enum.Enum):
+    """What workers are to do."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    """Finish what is leased, and wait."""
+    CANCELLED = "cancelled"
+    """Finish what is leased, and end; nothing more of it is sent, not by any worker."""
+    FINISHED = "finished"
+    """Every row has an outcome: end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignInfo:
+    """A campaign as its workers see it.
+
+    `fingerprint`: of its source and options; two campaigns of one name differ in it. `needs`: what a worker must have
+    to send for it, such as {"apns": {"topic": "com.example.app", "team": "TEAM123456"}}; no secret. `options`:
+    anything that JSON can hold and no secret, for whoever makes the pushes.
+    """
+
+    name: str
+    fingerprint: str
+    chunk_rows: int = CHUNK_ROWS
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        campaign_name(self.name)
+        if not 1 <= self.chunk_rows <= MAX_ROWS:
+            raise ConfigurationError(f"a chunk has 1 to {MAX_ROWS} rows, not {self.chunk_rows}")
+
+    def encode(self) -> bytes:
+        """For the store."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+
+    @classmethod
+    def decode(cls, data: bytes) -> CampaignInfo:
+        """What `encode` made. Raises `ChunkError`."""
+        try:
+            return cls(**orjson.loads(data))
+        except (ValueError, TypeError):
+            raise ChunkError("the campaign's description in the queue cannot be read") from None
+
+    def check(self, offers: Mapping[str, Any]) -> None:
+        """Whether a worker that has this can send for it. Raises `CampaignConflict`, which names what differs."""
+        for provider, needed in self.needs.items():
+            has = offers.get(provider)
+            if has is None:
+                raise CampaignConflict(f"campaign {self.name} needs {provider}, and this worker has none")
+            for key, value in needed.items():
+                if has.get(key) != value:
+                    raise CampaignConflict(
+                        f"campaign {self.name} needs {key} {value!r} for {provider}, and this worker has {has.get(key)!r}"
+                    )
+
+
+async def announce(store: Store, info: CampaignInfo) -> None:
+    """Say in the store what the campaign is. Raises `CampaignConflict` when there is another one of its name."""
+    if await store.write(INFO, info.encode(), 0):
+        return
+    note = await store.read(INFO)
+    found = CampaignInfo.decode(note.value)
+    if found.fingerprint != info.fingerprint or found.chunk_rows != info.chunk_rows:
+        raise CampaignConflict(
+            f"the queue has another campaign of the name {info.name}: choose another name, or cancel that one"
+        )
+
+
+async def read_info(store: Store) -> CampaignInfo | None:
+    """The campaign's description; None while there is none."""
+    note = await store.read(INFO)
+    return CampaignInfo.decode(note.value) if note.revision else None
+
+
+async def read_state(store: Store) -> State:
+    """What workers are to do; what cannot be understood stops nobody."""
+    note = await store.read(STATE)
+    try:
+        return State(note.value.decode()) if note.revision else State.RUNNING
+    except ValueError:
+        return State.RUNNING
+
+
+async def set_state(store: Store, state: State) -> None:
+    """Say what workers are to do."""
+    await overwrite(store, STATE, state.value.encode())

@@ -1,0 +1,240 @@
+"""`Chunk`: a stretch of a campaign's rows, the unit that travels. Its bytes, inline or by reference. No I/O.
+
+    bytes  = magic | CRC-32 of all that follows | length of header | header, JSON | payload
+    header = {"n": number, "f": first row, "r": rows, "d": rows done, hexadecimal, "u": reference | "h": raw columns}
+    payload of an inline chunk = raw columns | zlib(JSON object of the other columns)
+
+Hexadecimal tokens are kept as bytes: they cannot be compressed, and as text cost twice as much. A column with one value
+for all rows is that value. A chunk of 500 APNs tokens with a name, a locale and a link has some 26 KB.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from binascii import hexlify, unhexlify
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from ..errors import ConfigurationError
+from .errors import ChunkError
+
+CHUNK_ROWS: Final = 500
+"""Rows of a chunk unless somebody says otherwise: 250 to 1000 cost the same, and fewer are fewer repeats."""
+MAX_ROWS: Final = 10_000
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Of a chunk's columns, unpacked: what a worker is prepared to hold."""
+MAX_URI: Final = 4096
+MAX_COLUMNS: Final = 1000
+
+_MAGIC: Final = b"pc1\n"
+_HEAD: Final = struct.Struct("<4sII")
+_RAW_DIGITS: Final = 16  # from here on a hexadecimal column is worth keeping as bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a chunk's rows lie, for workers that can read it: shared or object storage.
+
+    `start` and `end`: bytes of a text file, or numbers of rows of a Parquet file, as `unit` ("bytes", "rows") says.
+    `fingerprint`: of the file when the campaign was made, so that a reader can refuse a changed one.
+    """
+
+    uri: str
+    start: int
+    end: int
+    unit: str = "bytes"
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows `first` to `first + rows - 1` of a campaign, numbered from 1 on; chunks are numbered from 0 on.
+
+    Either `reference` or `payload` says what they are. `done`: a bitmap of rows that have an outcome already (bit 0 of
+    byte 0 is the first row), which are not to be sent.
+    """
+
+    number: int
+    first: int
+    rows: int
+    reference: Reference | None = None
+    payload: bytes = b""
+    raw: tuple[tuple[str, int], ...] = ()
+    """Columns at the beginning of the payload that are kept as bytes, and how many digits each value has."""
+    done: bytes = b""
+
+    @classmethod
+    def inline(cls, number: int, first: int, rows: Sequence[Mapping[str, Any]]) -> Chunk:
+        """A chunk that carries its rows: mappings of column to what JSON can hold. A missing column is None.
+
+        Raises:
+            ConfigurationError: no row, too many, or a value that JSON cannot hold.
+        """
+        if not 1 <= len(rows) <= MAX_ROWS:
+            raise ConfigurationError(f"a chunk has 1 to {MAX_ROWS} rows, not {len(rows)}")
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        raw: list[tuple[str, int]] = []
+        head: list[bytes] = []
+        columns: dict[str, Any] = {}
+        for name in names:
+            values = [row.get(name) for row in rows]
+            packed = _as_bytes(values)
+            if packed is not None:
+                raw.append((name, len(values[0])))  # type: ignore[arg-type]  # else it were not packed
+                head.append(packed)
+            elif all(value == values[0] and type(value) is type(values[0]) for value in values):
+                columns[name] = [values[0]]
+            else:
+                columns[name] = values
+        try:
+            text = orjson.dumps(columns)
+        except TypeError as error:
+            raise ConfigurationError(f"row {first} and the ones after it: {error}") from None
+        return cls(number, first, len(rows), None, b"".join([*head, zlib.compress(text, 1)]), tuple(raw))
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The columns of an inline chunk, each with a value for every row, those that are done included.
+
+        Raises:
+            ChunkError: they cannot be read, or the rows are somewhere else.
+        """
+        if self.reference is not None:
+            raise ChunkError(f"the rows of chunk {self.number} are not in it but in {self.reference.uri}")
+        found: dict[str, list[Any]] = {}
+        at = 0
+        for name, digits in self.raw:
+            size = digits * self.rows // 2
+            text = hexlify(self.payload[at : at + size]).decode()
+            if len(text) != digits * self.rows:
+                raise ChunkError(f"chunk {self.number} is damaged: it ends too early")
+            found[name] = [text[n : n + digits] for n in range(0, len(text), digits)]
+            at += size
+        for name, values in _inflated(self.payload[at:], self.number).items():
+            if not isinstance(values, list) or len(values) not in (1, self.rows):
+                raise ChunkError(
+                    f"chunk {self.number} is damaged: column {name[:100]!r} has not a value for each row"
+                )
+            found[name] = values if len(values) == self.rows else values * self.rows
+        return found
+
+    def missing(self) -> list[int]:
+        """The rows that are to be sent, as numbers in the campaign."""
+        if not self.done:
+            return list(range(self.first, self.first + self.rows))
+        bits = int.from_bytes(self.done, "little")
+        return [self.first + at for at in range(self.rows) if not bits >> at & 1]
+
+    def without(self, bits: int) -> Chunk:
+        """The same with these rows done as well, as an integer whose bit 0 is the first row."""
+        bits |= int.from_bytes(self.done, "little")
+        return replace(self, done=bits.to_bytes((self.rows + 7) // 8, "little") if bits else b"")
+
+    def encode(self) -> bytes:
+        """As bytes for a queue."""
+        header: dict[str, Any] = {"n": self.number, "f": self.first, "r": self.rows}
+        if self.done:
+            header["d"] = self.done.hex()
+        if self.reference is not None:
+            where = self.reference
+            header["u"] = [where.uri, where.start, where.end, where.unit, where.fingerprint]
+        elif self.raw:
+            header["h"] = [list(each) for each in self.raw]
+        text = orjson.dumps(header)
+        sizes = len(text).to_bytes(4, "little")
+        checksum = zlib.crc32(self.payload, zlib.crc32(text, zlib.crc32(sizes)))
+        return b"".join((_HEAD.pack(_MAGIC, checksum, len(text)), text, self.payload))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Chunk:
+        """What `encode` made.
+
+        Raises:
+            ChunkError: it is something else, damaged, or beyond the limits above.
+        """
+        try:
+            magic, checksum, size = _HEAD.unpack_from(data)
+            if magic != _MAGIC:
+                raise ChunkError("this is no chunk of pushcore, or of another version")
+            if zlib.crc32(memoryview(data)[_HEAD.size - 4 :]) != checksum or size > len(data) - _HEAD.size:
+                raise ChunkError("a chunk is damaged: its checksum is wrong")
+            end = _HEAD.size + size
+            return cls._of(orjson.loads(data[_HEAD.size : end]), data[end:])
+        except (struct.error, ValueError, LookupError, TypeError, AttributeError):
+            raise ChunkError("a chunk is damaged: it cannot be read") from None
+
+    @classmethod
+    def _of(cls, header: dict[str, Any], payload: bytes) -> Chunk:
+        number, first, rows = header["n"], header["f"], header["r"]
+        if not all(type(each) is int for each in (number, first, rows)):
+            raise ValueError
+        if not (0 <= number < 1 << 48 and 1 <= first < 1 << 48 and 1 <= rows <= MAX_ROWS):
+            raise ValueError
+        done = unhexlify(header.get("d", ""))
+        if len(done) > (rows + 7) // 8:
+            raise ValueError
+        reference = None
+        if "u" in header:
+            uri, start, end, unit, fingerprint = header["u"]
+            reference = Reference(str(uri)[:MAX_URI], int(start), int(end), str(unit), str(fingerprint))
+        raw = tuple((str(name), int(digits)) for name, digits in header.get("h", ()))
+        if len(raw) > MAX_COLUMNS or any(digits < 0 or digits % 2 for _, digits in raw):
+            raise ValueError
+        return cls(number, first, rows, reference, payload, raw, done)
+
+
+def inline_chunks(
+    rows: Iterable[Mapping[str, Any]], chunk_rows: int = CHUNK_ROWS, *, start: int = 0
+) -> Iterator[Chunk]:
+    """Cut a source into inline chunks. `start`: chunks at its beginning that are left out, for they were made before.
+
+    Raises `ConfigurationError` for a size that cannot be.
+    """
+    if not 1 <= chunk_rows <= MAX_ROWS:
+        raise ConfigurationError(f"a chunk has 1 to {MAX_ROWS} rows, not {chunk_rows}")
+    number = 0
+    batch: list[Mapping[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == chunk_rows:
+            if number >= start:
+                yield Chunk.inline(number, number * chunk_rows + 1, batch)
+            number += 1
+            batch = []
+    if batch and number >= start:
+        yield Chunk.inline(number, number * chunk_rows + 1, batch)
+
+
+def _as_bytes(values: list[Any]) -> bytes | None:
+    """Values of lower-case hexadecimal digits, all of one length, as bytes."""
+    first = values[0]
+    if type(first) is not str or len(first) < _RAW_DIGITS or len(first) % 2:
+        return None
+    digits = len(first)
+    if not all(type(value) is str and len(value) == digits for value in values):
+        return None
+    joined = "".join(values)
+    try:
+        packed = unhexlify(joined)
+    except ValueError:
+        return None
+    return packed if hexlify(packed).decode() == joined else None
+
+
+def _inflated(data: bytes, number: int) -> dict[str, Any]:
+    try:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(data, MAX_BYTES)
+        if unpacker.unconsumed_tail:
+            raise ChunkError(f"chunk {number} has more than {MAX_BYTES} bytes of rows")
+        if not unpacker.eof:
+            raise ValueError
+        found = orjson.loads(text)
+    except (ValueError, zlib.error):
+        raise ChunkError(f"chunk {number} is damaged: its rows cannot be read") from None
+    if not isinstance(found, dict) or len(found) > MAX_COLUMNS:
+        raise ChunkError(f"chunk {number} is damaged: its rows are no columns")
+    return found

@@ -1,0 +1,196 @@
+"""`Coordinator`: makes a campaign of chunks, collects what became of them, and puts back what the queue has forgotten.
+
+It has the ledger, and so there is one for each campaign; workers do not need it to go on. All that it does can be
+interrupted and done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from ..engine.breaker import Trip
+from .campaign import TRIP, State, announce, set_state
+from .chunk import Chunk
+from .errors import LATER, ChunkError, QueueReadOnly
+from .ledger import Ledger, LedgerStatus
+from .outcomes import ChunkResult
+from .protocol import Broker, QueueStats, overwrite
+
+BATCH: Final = 50
+"""Chunks that are put at a time."""
+PAGE: Final = 100
+"""Results that are taken at a time, in one commit."""
+WAIT: Final = 0.5
+"""Seconds to wait for results before the queue is looked at."""
+BACK_OFF: Final = 0.5
+"""Seconds after the queue could not be reached."""
+SPAN: Final = 60.0
+"""Seconds over which the rate is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignStatus:
+    """A campaign at a glance. `rate`: outcomes a second over the last minute, or since it began. `left`: seconds to the
+    end at that rate, None when that cannot be told. `trip`: why its breaker stopped it, None when it did not."""
+
+    name: str
+    ledger: LedgerStatus
+    queue: QueueStats
+    trip: Trip | None
+    rate: float
+    left: float | None
+
+
+class Coordinator:
+    """The one end of a campaign: `queue` and `ledger` are the caller's to close."""
+
+    def __init__(self, queue: Broker, ledger: Ledger) -> None:
+        self.queue = queue
+        self.ledger = ledger
+        self._turn = asyncio.Lock()
+        self._samples: deque[tuple[float, int]] = deque()
+
+    async def publish(self, chunks: Iterable[Chunk]) -> int:
+        """Enter the chunks into the ledger and put them; returns how many there are in all.
+
+        Was it interrupted, call it again: numbers that are known are passed over (make them with
+        `inline_chunks(rows, start=ledger.known)` to save the work).
+
+        Raises:
+            CampaignConflict: the queue has another campaign of this name.
+            QueueError: the queue took not all. Call it again.
+        """
+        await announce(self.queue, self.ledger.info)
+        known = self.ledger.known
+        if known:
+            await self.reconcile()
+        fresh = (chunk for chunk in chunks if chunk.number >= known)
+        if not self.ledger.complete:
+            while batch := list(islice(fresh, BATCH)):
+                async with self._turn:
+                    self.ledger.add(batch)
+                    await self.queue.put(batch)
+            self.ledger.finish()
+        return self.ledger.known
+
+    async def collect(self, wait: float = 0.0) -> int:
+        """Take all results that are there into the ledger; returns how many. Waits up to `wait` for the first one."""
+        count = 0
+        while found := await self.queue.results(PAGE, wait if not count else 0.0):
+            results: list[ChunkResult] = []
+            strays = 0
+            for each in found:
+                try:
+                    results.append(ChunkResult.decode(each.data))
+                except ChunkError:
+                    strays += 1
+            self.ledger.record(results, strays)
+            await self.queue.collected(found)  # only now that they are on the disk
+            count += len(found)
+        return count
+
+    async def reconcile(self) -> int:
+        """Put back every chunk that has no result and is not on the queue; returns how many. Repeats are possible where
+        the queue forgot that a chunk was done, losses are not."""
+        async with self._turn:
+            await announce(self.queue, self.ledger.info)
+            await set_state(self.queue, self.ledger.state)
+            # In this order: what is not present now and has a result had it before.
+            present = await self.queue.present()
+            await self.collect()
+            count = 0
+            epoch = 0
+            for page in self.ledger.unfinished():
+                missing = [chunk for chunk in page if chunk.number not in present]
+                if missing:
+                    epoch = epoch or self.ledger.next_epoch(await self.queue.epoch() + 1)
+                    count += await self.queue.put(missing, epoch)
+            return count
+
+    async def run(self) -> LedgerStatus:
+        """Collect until every row has an outcome, and reconcile at the start and whenever the queue is empty.
+
+        Returns also when the campaign is cancelled and the queue gives nothing any more, and when the breaker has
+        stopped it. An outage of the queue is waited out.
+        """
+        start = True
+        while True:
+            try:
+                if start:
+                    await self.reconcile()
+                    start = False
+                got = await self.collect(WAIT)
+                status = self.ledger.status()
+                self._sample(status.done)
+                if status.over:
+                    await self._finish()
+                    return status
+                if not got and await self._nothing_more(status.state):
+                    return self.ledger.status()
+            except (*LATER, QueueReadOnly):
+                await asyncio.sleep(BACK_OFF)
+
+    async def _nothing_more(self, state: State) -> bool:
+        stats = await self.queue.stats()
+        if stats.leased or stats.results:
+            return False
+        if state is State.CANCELLED or await self._trip() is not None:
+            return True
+        if not stats.depth and state is State.RUNNING:
+            await self.reconcile()
+        return False
+
+    async def _finish(self) -> None:
+        self.ledger.state = State.FINISHED
+        await set_state(self.queue, State.FINISHED)
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """Workers finish what they have leased, and wait."""
+        await self._order(State.PAUSED)
+
+    async def resume(self) -> None:
+        """After a pause, a cancellation, or a breaker's verdict whose cause was mended."""
+        await overwrite(self.queue, TRIP, b"")
+        await self._order(State.RUNNING)
+
+    async def cancel(self) -> None:
+        """Workers finish what they have leased, and end."""
+        await self._order(State.CANCELLED)
+
+    async def _order(self, state: State) -> None:
+        self.ledger.state = state  # so that it survives the queue
+        await set_state(self.queue, state)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    async def status(self) -> CampaignStatus:
+        """How far it is."""
+        ledger = self.ledger.status()
+        self._sample(ledger.done)
+        now, done = time.time(), ledger.done
+        since, before = self._samples[0]
+        if now - since < 1.0:
+            since, before = ledger.began, 0
+        rate = (done - before) / max(now - since, 1e-3)
+        left = (ledger.rows - done) / rate if rate > 0 and ledger.complete else None
+        return CampaignStatus(
+            self.ledger.info.name, ledger, await self.queue.stats(), await self._trip(), rate, left
+        )
+
+    def _sample(self, done: int) -> None:
+        now = time.time()
+        if not self._samples or now - self._samples[-1][0] >= 1.0:
+            self._samples.append((now, done))
+        while now - self._samples[0][0] > SPAN:
+            self._samples.popleft()
+
+    async def _trip(self) -> Trip | None:
+        return Trip.decode((await self.queue.read(TRIP)).value)

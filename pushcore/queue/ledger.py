@@ -1,0 +1,354 @@
+"""`Ledger`: which chunks a campaign has, and what became of each row. A SQLite file at the coordinator, off the queue.
+
+    campaign   its description, and whether all chunks are known yet               one row
+    chunk      number, rows, the chunk's bytes until it is finished, which rows have an outcome
+    part       outcomes of some rows of one chunk, as workers packed them
+    seen       nonces of results that have been taken, so that two copies of one count once
+
+A row's first outcome stays; another one is a repeat and is counted. WAL and `synchronous=FULL`: what a method has
+written is on the disk when it returns. Every method raises `JournalError` where the file cannot be used.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..engine.journal import id_prefix
+from ..engine.journal_format import Tally
+from ..engine.journal_outcome import Outcome
+from ..errors import JournalError
+from .campaign import CampaignInfo, State
+from .chunk import Chunk
+from .errors import CampaignConflict
+from .ledger_file import APPLICATION, TABLES, VERSION, check, connect, explain
+from .outcomes import ChunkResult, Part
+
+OPEN, FINISHED, ASIDE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """How far a campaign is. `chunks` and `rows`: those that are known, all when `complete`. `aside`: chunks that could
+    not be sent. `repeats`: outcomes of rows that had one. `strays`: results that belong to no chunk or are damaged."""
+
+    complete: bool
+    began: float
+    state: State
+    chunks: int
+    finished: int
+    aside: int
+    rows: int
+    done: int
+    repeats: int
+    strays: int
+    tally: Tally
+
+    @property
+    def over(self) -> bool:
+        """Whether every chunk is finished or set aside."""
+        return self.complete and self.finished + self.aside == self.chunks
+
+
+class Ledger:
+    """The ledger of one campaign: `create` or `open` it; close it. One process writes it, any may read."""
+
+    def __init__(self, path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
+        self.path = os.fspath(path)
+        self._sql = sql
+        with self._explained():
+            (data,) = sql.execute("select info from campaign").fetchone()
+        self.info = CampaignInfo.decode(data)
+        self._prefix = id_prefix(self.info.name)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], info: CampaignInfo) -> Ledger:
+        """Begin a campaign, or go on with the one that is there, if it is the same.
+
+        Raises:
+            CampaignConflict: there is another campaign in the file.
+        """
+        sql = connect(path)
+        try:
+            with explain(path):
+                sql.execute("begin immediate")
+                (application,) = sql.execute("pragma application_id").fetchone()
+                (tables,) = sql.execute("select count(*) from sqlite_master").fetchone()
+                if not application and not tables:
+                    for statement in TABLES.split(";"):
+                        sql.execute(statement)
+                    sql.execute(
+                        "insert into campaign values (?, ?, 0, 0, 'running', 0, '[]', 0)",
+                        (info.encode(), time.time()),
+                    )
+                    sql.execute(f"pragma application_id = {APPLICATION}")
+                    sql.execute(f"pragma user_version = {VERSION}")
+                sql.execute("commit")
+            check(path, sql)
+            ledger = cls(path, sql)
+        except BaseException:
+            sql.close()
+            raise
+        found = ledger.info
+        if (found.name, found.fingerprint, found.chunk_rows) != (
+            info.name,
+            info.fingerprint,
+            info.chunk_rows,
+        ):
+            ledger.close()
+            raise CampaignConflict(f"{ledger.path} has the campaign {found.name}, made from something else")
+        return ledger
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Ledger:
+        """Go on with a campaign, or look at it."""
+        if not os.path.exists(path):
+            raise JournalError(f"there is no ledger {os.fspath(path)}")
+        sql = connect(path)
+        try:
+            check(path, sql)
+            return cls(path, sql)
+        except BaseException:
+            sql.close()
+            raise
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._sql.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the manifest -------------------------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> int:
+        """How many chunks are known: numbers 0 to this one less 1."""
+        with self._explained():
+            (count,) = self._sql.execute("select count(*) from chunk").fetchone()
+        return int(count)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all chunks are known."""
+        with self._explained():
+            return bool(self._sql.execute("select complete from campaign").fetchone()[0])
+
+    def add(self, chunks: Sequence[Chunk]) -> None:
+        """These exist. Numbers follow each other, and every chunk but the last has the campaign's size."""
+        size = self.info.chunk_rows
+        number = self.known
+        for chunk in chunks:
+            if chunk.number != number or chunk.first != number * size + 1 or not 1 <= chunk.rows <= size:
+                raise JournalError(
+                    f"chunk {chunk.number} with rows from {chunk.first} came where chunk {number} was expected"
+                )
+            number += 1
+        values = [(c.number, c.first, c.rows, c.encode(), b"", 0, OPEN, None) for c in chunks]
+        with self._transaction() as sql:
+            sql.executemany("insert into chunk values (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def finish(self) -> None:
+        """There are no more chunks than those that were added."""
+        with self._transaction() as sql:
+            sql.execute("update campaign set complete = 1")
+
+    def unfinished(self, page: int = 100) -> Iterator[list[Chunk]]:
+        """The chunks that have rows without an outcome, those that are set aside excepted, with what is done marked."""
+        last = -1
+        while True:
+            with self._explained():
+                found = self._sql.execute(
+                    "select number, data, bits from chunk where state = 0 and number > ? order by number limit ?",
+                    (last, page),
+                ).fetchall()
+            if not found:
+                return
+            last = found[-1][0]
+            yield [Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in found]
+
+    def next_epoch(self, least: int = 0) -> int:
+        """An epoch that was never used, `least` or later; it is on the disk before it is used."""
+        with self._transaction() as sql:
+            sql.execute("update campaign set epoch = max(epoch + 1, ?)", (least,))
+            (epoch,) = sql.execute("select epoch from campaign").fetchone()
+        return int(epoch)
+
+    def aside(self) -> list[tuple[int, str]]:
+        """Numbers of the chunks that could not be sent, and why."""
+        with self._explained():
+            return self._sql.execute(
+                "select number, reason from chunk where state = ? order by number", (ASIDE,)
+            ).fetchall()
+
+    def take_back(self, numbers: Iterable[int]) -> None:
+        """Try chunks again that were set aside: `reconcile` will put them back."""
+        with self._transaction() as sql:
+            sql.executemany(
+                "update chunk set state = ?, reason = null where number = ? and state = ?",
+                [(OPEN, number, ASIDE) for number in numbers],
+            )
+
+    @property
+    def state(self) -> State:
+        """What workers were told to do."""
+        with self._explained():
+            return State(self._sql.execute("select state from campaign").fetchone()[0])
+
+    @state.setter
+    def state(self, state: State) -> None:
+        with self._transaction() as sql:
+            sql.execute("update campaign set state = ?", (state.value,))
+
+    # --- outcomes -----------------------------------------------------------------------------------------------------
+
+    def record(self, results: Sequence[ChunkResult], strays: int = 0) -> None:
+        """Take these, in one transaction. `strays`: how many more could not be read."""
+        with self._transaction() as sql:
+            text, repeats, before = sql.execute("select tally, repeats, strays from campaign").fetchone()
+            tally: Tally = Counter({tuple(kind): count for *kind, count in orjson.loads(text)})
+            strays += before
+            for result in results:
+                if result.number is None:
+                    strays += 1
+                    continue
+                found = sql.execute(
+                    "select first, rows, bits, state from chunk where number = ?", (result.number,)
+                ).fetchone()
+                if found is None:
+                    strays += 1
+                    continue
+                new = sql.execute(
+                    "insert or ignore into seen values (?, ?)", (result.number, result.nonce)
+                ).rowcount
+                if new:
+                    again, wrong = self._take(sql, result, found, tally)
+                    repeats += again
+                    strays += wrong
+            listed = orjson.dumps([[*kind, count] for kind, count in tally.items()]).decode()
+            sql.execute("update campaign set tally = ?, repeats = ?, strays = ?", (listed, repeats, strays))
+
+    def _take(
+        self,
+        sql: sqlite3.Connection,
+        result: ChunkResult,
+        chunk: tuple[int, int, bytes, int],
+        tally: Tally,
+    ) -> tuple[int, int]:
+        """Keep one result. Returns how many of its rows had an outcome, and whether it is one of other rows."""
+        first, rows, bits, state = chunk
+        number = result.number
+        if result.bad is not None:
+            sql.execute(
+                "update chunk set state = ?, reason = ? where number = ? and state = ?",
+                (ASIDE, result.bad, number, OPEN),
+            )
+            return 0, 0
+        if not result.parts:
+            return 0, 0  # all its rows were delivered before
+        done = int.from_bytes(bits, "little")
+        new = 0
+        for part in result.parts:
+            new |= part.rows
+        if not new or new & ((1 << (first - 1)) - 1) or new >> (first - 1 + rows):
+            return 0, 1
+        new >>= first - 1
+        repeated = new & done
+        if not repeated:
+            tally.update(result.tally)
+        elif new & ~done:
+            kept: set[int] = {at for at in range(rows) if done >> at & 1}
+            for part in result.parts:
+                for each in part.outcomes(self._prefix):
+                    if each.row - first not in kept:
+                        tally[each.platform, each.verdict.name, each.reason or ""] += 1
+        if new & ~done:
+            sql.executemany(
+                "insert into part (number, block, bits, blob) values (?, ?, ?, ?)",
+                [(number, part.block, part.bits, part.blob) for part in result.parts],
+            )
+        done |= new
+        finished = done == (1 << rows) - 1
+        sql.execute(
+            "update chunk set bits = ?, done = ?, state = ?, data = case when ? then null else data end "
+            "where number = ?",
+            (
+                done.to_bytes((rows + 7) // 8, "little"),
+                done.bit_count(),
+                FINISHED if finished else state,
+                finished,
+                number,
+            ),
+        )
+        return repeated.bit_count(), 0
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What became of each row that has an outcome, chunk by chunk, the first outcome of each."""
+        last = -1
+        while True:
+            with self._explained():
+                found = self._sql.execute(
+                    "select min(number) from part where number > ?", (last,)
+                ).fetchone()[0]
+                if found is None:
+                    return
+                parts = self._sql.execute(
+                    "select block, bits, blob from part where number = ? order by id", (found,)
+                ).fetchall()
+            last = found
+            rows: dict[int, Outcome] = {}
+            for each in parts:
+                for outcome in Part(*each).outcomes(self._prefix):
+                    rows.setdefault(outcome.row, outcome)
+            yield from (rows[row] for row in sorted(rows))
+
+    def status(self) -> LedgerStatus:
+        """How far it is, by what is on the disk."""
+        with self._explained():
+            complete, began, state, repeats, strays, tally = self._sql.execute(
+                "select complete, began, state, repeats, strays, tally from campaign"
+            ).fetchone()
+            chunks, rows, done, finished, aside = self._sql.execute(
+                "select count(*), coalesce(sum(rows), 0), coalesce(sum(done), 0), "
+                "coalesce(sum(state = 1), 0), coalesce(sum(state = 2), 0) from chunk"
+            ).fetchone()
+        return LedgerStatus(
+            bool(complete),
+            began,
+            State(state),
+            chunks,
+            finished,
+            aside,
+            rows,
+            done,
+            repeats,
+            strays,
+            Counter({tuple(kind): count for *kind, count in orjson.loads(tally)}),
+        )
+
+    # --- SQLite -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._sql.execute("begin immediate")
+            try:
+                yield self._sql
+            except BaseException:
+                self._sql.execute("rollback")
+                raise
+            self._sql.execute("commit")
+
+    def _explained(self) -> Any:
+        return explain(self.path)

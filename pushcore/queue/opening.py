@@ -1,0 +1,32 @@
+"""From a URL to the adapter that speaks to it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError
+from .protocol import IDLE, Broker
+
+
+async def open_queue(url: str, campaign: str, *, idle: float = IDLE, **options: Any) -> Broker:
+    """The queue of a campaign: `redis://`, `rediss://`, `unix://` and `valkey://` for Redis and Valkey, `nats://` and
+    `tls://` for NATS. `options`: the adapter's and its client library's.
+
+    Raises:
+        ConfigurationError: another scheme, or the client library is not installed.
+        QueueError: it cannot be reached or used.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme in ("valkey", "valkeys"):
+        scheme = "redis" + scheme.removeprefix("valkey")
+        url = scheme + url[url.index(":") :]
+    if scheme in ("redis", "rediss", "unix"):
+        from .redis import RedisQueue  # each adapter needs a library that the other does not
+
+        return await RedisQueue.open(url, campaign, idle=idle, **options)
+    if scheme in ("nats", "tls"):
+        from .nats import NatsQueue
+
+        return await NatsQueue.open(url, campaign, idle=idle, **options)
+    raise ConfigurationError(f"a queue's URL begins with redis:// or nats://, not {scheme[:20]!r}")

@@ -1,0 +1,158 @@
+"""What a worker sends back of a chunk: the outcomes of some of its rows, packed as a journal packs them. No I/O.
+
+bytes = CRC-32 | length of header | header, JSON | bits and blob of each part
+header = {"n": number, "x": nonce, "w": worker, "t": UNIX seconds, "p": [[block, bits, blob], …], "c": tally}
+      or {"n": number or null, "x": nonce, "w": worker, "t": …, "bad": sentence} for a chunk that is set aside
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, Final
+
+import orjson
+
+from ..engine.journal_format import BLOCK, Tally, bitmap, pack, unpack
+from ..engine.journal_outcome import PLAIN_APNS, Entry, Outcome, entry_of
+from ..errors import JournalError
+from ..models.apns import Notification
+from ..results import ACCEPTED, Result
+from .errors import ChunkError
+
+MAX_PARTS: Final = 1000
+MAX_SENTENCE: Final = 500
+_HEAD: Final = struct.Struct("<II")
+_BY_ROW: Final = attrgetter("push.row")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Outcomes of rows of one block of the journal's."""
+
+    block: int
+    bits: bytes
+    blob: bytes
+
+    @property
+    def rows(self) -> int:
+        """Which rows, as an integer: bit n is row n + 1 of the campaign."""
+        return bitmap(self.bits) << (self.block * BLOCK)
+
+    def outcomes(self, prefix: str) -> list[Outcome]:
+        """See `journal_format.unpack`. Raises `JournalError`."""
+        return unpack(self.block, self.bits, self.blob, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What a worker says of a chunk. `number`: None when not even that could be read. `bad`: why it is set aside.
+
+    `nonce`: two copies of one result have the same. `tally`: its outcomes by platform, verdict and reason.
+    """
+
+    number: int | None
+    nonce: str
+    worker: str
+    at: float
+    parts: tuple[Part, ...] = ()
+    tally: Tally = field(default_factory=Counter)
+    bad: str | None = None
+
+    @classmethod
+    def of(cls, number: int, nonce: str, worker: str, results: Sequence[Result], prefix: str) -> ChunkResult:
+        """The outcomes of different rows. `prefix`: of the campaign's apns-ids, see `journal.id_prefix`."""
+        ordered = sorted(results, key=_BY_ROW)
+        parts = []
+        tally: Tally = Counter()
+        for block, entries in _by_block([_entry(result) for result in ordered]):
+            packed = pack(entries, prefix, {})
+            parts.append(Part(block, packed.bits, packed.blob))
+            tally.update(packed.tally)
+        return cls(number, nonce, worker, time.time(), tuple(parts), tally)
+
+    def encode(self) -> bytes:
+        """As bytes for a queue."""
+        header: dict[str, Any] = {"n": self.number, "x": self.nonce, "w": self.worker, "t": self.at}
+        if self.bad is not None:
+            header["bad"] = self.bad[:MAX_SENTENCE]
+        else:
+            header["p"] = [[each.block, len(each.bits), len(each.blob)] for each in self.parts]
+            header["c"] = [[*kind, count] for kind, count in self.tally.items()]
+        text = orjson.dumps(header)
+        body = b"".join([text, *(data for each in self.parts for data in (each.bits, each.blob))])
+        return _HEAD.pack(zlib.crc32(body), len(text)) + body
+
+    @classmethod
+    def decode(cls, data: bytes) -> ChunkResult:
+        """What `encode` made.
+
+        Raises:
+            ChunkError: it is something else, or damaged.
+        """
+        try:
+            checksum, size = _HEAD.unpack_from(data)
+            body = memoryview(data)[_HEAD.size :]
+            if zlib.crc32(body) != checksum or size > len(body):
+                raise ValueError
+            header = orjson.loads(body[:size])
+            number = header["n"]
+            if number is not None and (type(number) is not int or number < 0):
+                raise ValueError
+            common = (number, str(header["x"])[:64], str(header["w"])[:256], float(header["t"]))
+            if "bad" in header:
+                return cls(*common, bad=str(header["bad"])[:MAX_SENTENCE])
+            tally: Tally = Counter({(str(p), str(v), str(r)): int(n) for p, v, r, n in header["c"]})
+            return cls(*common, tuple(_parts(header["p"], bytes(body[size:]))), tally)
+        except (struct.error, ValueError, LookupError, TypeError, AttributeError):
+            raise ChunkError("a result is damaged: it cannot be read") from None
+
+
+def _parts(lengths: list[list[int]], data: bytes) -> Iterator[Part]:
+    if len(lengths) > MAX_PARTS:
+        raise ValueError
+    at = 0
+    for block, bits, blob in lengths:
+        if not 0 <= block < 1 << 34 or not 2 <= bits <= BLOCK or blob < 0 or at + bits + blob > len(data):
+            raise ValueError
+        yield Part(block, data[at : at + bits], data[at + bits : at + bits + blob])
+        at += bits + blob
+    if at != len(data):
+        raise ValueError
+
+
+def _entry(result: Result) -> Entry:
+    """As `entry_of`, quickly for what nearly all are."""
+    if (
+        result.verdict is ACCEPTED
+        and result.status == 200
+        and result.attempts == 1
+        and result.reason is None
+        and result.detail is None
+        and result.timestamp is None
+        and isinstance(result.push, Notification)
+    ):
+        return result.push.row, result.push.token, result.id or None, PLAIN_APNS  # type: ignore[attr-defined]
+    return entry_of(result)
+
+
+def _by_block(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
+    """Those of each block of the journal's, in order."""
+    start = 0
+    while start < len(entries):
+        block = (entries[start][0] - 1) // BLOCK
+        end = start + 1
+        if (entries[-1][0] - 1) // BLOCK == block:
+            end = len(entries)
+        while end < len(entries) and (entries[end][0] - 1) // BLOCK == block:
+            end += 1
+        yield block, entries[start:end]
+        start = end
+
+
+__all__ = ["ChunkResult", "JournalError", "Outcome", "Part"]

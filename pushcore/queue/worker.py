@@ -1,0 +1,389 @@
+"""`Worker`: leases chunks, sends their pushes through an engine, and delivers the outcomes before it lets a chunk go.
+
+    lease ──▶ source ──▶ PushEngine.send_many ──▶ results, by chunk ──▶ deliver: result kept, chunk gone
+                              heartbeat: extend what is held; of what takes long, keep what is known
+
+It holds no more rows without an outcome than the engine's window and one chunk. Killed at any moment, what it repeats
+elsewhere is what it had leased and not delivered. While the queue is away it sends what it has, waits, and delivers then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from ..engine.breaker import Trip
+from ..engine.engine import PushEngine
+from ..engine.journal import id_prefix
+from ..errors import BreakerOpen, ClosedError
+from ..results import Result
+from .campaign import PROGRESS, CampaignInfo, State, read_info
+from .chunk import Chunk
+from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable
+from .fleet import Fleet
+from .outcomes import ChunkResult
+from .protocol import Broker, Lease, overwrite
+from .pushes import Pushes
+
+WAIT: Final = 0.5
+"""Seconds that one lease waits for a chunk; as often the worker looks whether it is to end."""
+LINGER: Final = 2.0
+"""Seconds after which the outcomes so far of a chunk are delivered, because some of its rows wait for another try."""
+MAX_HELD: Final = 1000
+"""Chunks that are held at a time, most of them for a few rows that wait."""
+MAX_ATTEMPTS: Final = 20
+"""Leases of one chunk before it is set aside: perhaps it kills its workers."""
+DELIVERERS: Final = 4
+"""Chunks that are delivered at a time, so that a distant queue does not hold the sending up."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between two tries of something that the queue could not do."""
+GIVE_UP: Final = 30.0
+"""Seconds after a drain's grace in which a queue must come back that is away."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker has done. `lost`: leases that became another's while it had them; `aside`: chunks that could not be
+    sent; `released`: chunks that it gave back in part or in whole. `trip`: the breaker's verdict, if that ended it."""
+
+    chunks: int
+    rows: int
+    lost: int
+    aside: int
+    released: int
+    trip: Trip | None
+
+
+class _Held:
+    """A chunk that is leased and not delivered."""
+
+    __slots__ = ("chunk", "delivered", "lease", "lock", "results", "since", "wanted")
+
+    def __init__(self, lease: Lease, chunk: Chunk, wanted: int) -> None:
+        self.lease = lease
+        self.chunk = chunk
+        self.wanted = wanted
+        self.results: list[Result] = []
+        self.delivered = 0
+        """How many of the results the queue has already."""
+        self.since = time.monotonic()
+        self.lock = asyncio.Lock()
+
+
+class Worker:
+    """One worker of one campaign. `run` it; `drain` it from a signal handler, and do not close its engine before it ends.
+
+    `engine`: open, and made with `shared=fleet`, so that rate and breaker hold for all. `pushes`: see `pushes.Pushes`. `window`: rows that are sent ahead of
+    their outcomes, the engine's unless given. `offers`: what the campaign's `needs` are compared with. `name`: for
+    results and logs.
+    """
+
+    def __init__(
+        self,
+        queue: Broker,
+        engine: PushEngine,
+        fleet: Fleet,
+        pushes: Pushes,
+        *,
+        window: int | None = None,
+        offers: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        linger: float = LINGER,
+    ) -> None:
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._queue = queue
+        self._engine = engine
+        self._fleet = fleet
+        self._pushes = pushes
+        self._window = window or engine.window
+        self._offers = dict(offers or {})
+        self._linger = linger
+        self._held: dict[int, _Held] = {}
+        self._owed = 0
+        """Rows of held chunks that have no outcome."""
+        self._finished: asyncio.Queue[_Held] = asyncio.Queue()
+        self._wake = asyncio.Event()
+        self._draining = False
+        self._deadline = float("inf")
+        self._error: BaseException | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._chunks = self._rows = self._lost = self._aside = self._released = 0
+        self._info: CampaignInfo
+        self._prefix: str
+
+    def drain(self, grace: float = GIVE_UP) -> None:
+        """Lease nothing more, and finish what is leased: in `grace` seconds; what has no outcome then is given back.
+
+        For that the engine is closed, which ends pushes that wait for another try. In the event loop's thread.
+        """
+        self._deadline = min(self._deadline, time.monotonic() + grace + GIVE_UP)
+        self._draining = True
+        self._wake.set()
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._close_after(grace))
+
+    async def _close_after(self, grace: float) -> None:
+        await asyncio.sleep(grace)
+        await self._engine.close()
+
+    async def run(self) -> WorkerReport:
+        """Work until drained, or until the campaign is finished, cancelled or stopped by its breaker.
+
+        Raises:
+            CampaignConflict: this worker cannot send for the campaign.
+            QueueError: the queue refuses us, or did not come back in time for a drain.
+        """
+        info = await self._described()
+        if info is None:
+            return self._report(None)
+        info.check(self._offers)
+        self._info, self._prefix = info, id_prefix(info.name)
+        tasks = [asyncio.create_task(self._guarded(self._beat()), name="pushcore heartbeat")]
+        tasks += [
+            asyncio.create_task(self._guarded(self._deliver()), name="pushcore delivery")
+            for _ in range(DELIVERERS)
+        ]
+        trip: Trip | None = None
+        try:
+            try:
+                await self._send()
+            except BreakerOpen as error:
+                trip = self._fleet.stop(Trip(error.reason, str(error)))
+            except ClosedError:
+                if not self._draining:
+                    raise
+            await self._settle()
+        finally:
+            if self._ending is not None:
+                tasks.append(self._ending)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return self._report(trip or self._fleet.trip)
+
+    def _report(self, trip: Trip | None) -> WorkerReport:
+        return WorkerReport(self._chunks, self._rows, self._lost, self._aside, self._released, trip)
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        held, size, window = self._held, self._info.chunk_rows, self._window
+        async with aclosing(self._engine.send_many(self._source())) as results:
+            async for result in results:
+                mine = held[(result.push.row - 1) // size]
+                mine.results.append(result)
+                self._owed -= 1
+                if self._owed == window:
+                    self._wake.set()
+                if len(mine.results) == mine.wanted and not self._given_up(mine):
+                    self._finished.put_nowait(mine)
+
+    def _given_up(self, mine: _Held) -> bool:
+        """Whether pushes may be among them that the engine's end kept from being sent: `_settle` looks at those."""
+        if not self._draining and self._fleet.trip is None:
+            return False
+        return any(result.retryable for result in mine.results[mine.delivered :])
+
+    async def _source(self) -> AsyncIterator[list[Any]]:
+        """The pushes, chunk by chunk, as far as there is room for them."""
+        size = self._info.chunk_rows
+        pause = FIRST_PAUSE
+        while not self._over():
+            if self._error is not None:
+                raise self._error
+            n = min((self._window + size - self._owed) // size, MAX_HELD - len(self._held))
+            if n < 1 or self._fleet.state is State.PAUSED:
+                await self._woken(WAIT)
+                continue
+            try:
+                leases = await self._queue.lease(n, WAIT)
+                pause = FIRST_PAUSE
+            except (*LATER, QueueReadOnly):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            opened = [await self._open(lease) for lease in leases]
+            for pushes in opened:
+                if pushes:
+                    yield pushes
+
+    def _over(self) -> bool:
+        ended = self._fleet.state in (State.CANCELLED, State.FINISHED)
+        return self._draining or ended or self._fleet.trip is not None
+
+    async def _woken(self, seconds: float) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _described(self) -> CampaignInfo | None:
+        """The campaign's description, as soon as there is one; None when this worker is to end before."""
+        while not self._over():
+            info = await self._patiently(lambda: read_info(self._queue))
+            if info is not None:
+                return info
+            await self._woken(WAIT)
+        return None
+
+    # --- chunks ---------------------------------------------------------------------------------------------------
+
+    async def _open(self, lease: Lease) -> list[Any] | None:
+        """The pushes of a chunk that was leased; None when there is nothing to send."""
+        number = None
+        try:
+            chunk = Chunk.decode(lease.data)
+            number = chunk.number
+            if number in self._held:
+                self._held[number].lease = lease  # our lease had run out, and nobody else was there
+                return None
+            if (chunk.first - 1) // self._info.chunk_rows != number or chunk.rows > self._info.chunk_rows:
+                raise ChunkError(f"chunk {number} has rows of another chunk")
+            if lease.attempt > MAX_ATTEMPTS:
+                raise ChunkError(f"chunk {number} was leased {lease.attempt} times and never finished")
+            if lease.attempt > 1:
+                note = await self._patiently(lambda: self._queue.read(f"{PROGRESS}{number}"))
+                chunk = chunk.without(int.from_bytes(note.value[: (chunk.rows + 7) // 8], "little"))
+            return await self._pushes_of(lease, chunk)
+        except Exception as error:
+            if isinstance(error, QueueError) and not isinstance(error, ChunkError):
+                raise
+            await self._set_aside(lease, number, error)
+            return None
+
+    async def _pushes_of(self, lease: Lease, chunk: Chunk) -> list[Any] | None:
+        wanted = chunk.missing()
+        made = self._pushes(chunk, self._info) if wanted else ()
+        items = list(await made if inspect.isawaitable(made) else made)
+        rows = [item.push.row if isinstance(item, Result) else item.row for item in items]
+        if sorted(rows) != wanted:
+            raise ChunkError(
+                f"chunk {chunk.number} should have {len(wanted)} rows to send, and has {len(rows)} or others"
+            )
+        held = self._held[chunk.number] = _Held(lease, chunk, len(wanted))
+        pushes = []
+        for item in items:
+            if isinstance(item, Result):
+                held.results.append(item)
+            else:
+                pushes.append(item)
+        self._owed += len(pushes)
+        if not pushes:
+            self._finished.put_nowait(held)
+        return pushes
+
+    async def _set_aside(self, lease: Lease, number: int | None, error: Exception) -> None:
+        words = str(error) if isinstance(error, ChunkError) else f"{type(error).__name__}: {error}"
+        bad = ChunkResult(number, lease.nonce, self.name, time.time(), bad=words).encode()
+        await self._patiently(lambda: self._queue.done(lease, bad))
+        self._aside += 1
+
+    # --- delivery -------------------------------------------------------------------------------------------------
+
+    async def _deliver(self) -> None:
+        while True:
+            await self._finish(await self._finished.get())
+            self._finished.task_done()
+
+    async def _finish(self, held: _Held) -> None:
+        """All rows have an outcome: deliver what the queue has not, and let the chunk go."""
+        number = held.chunk.number
+        async with held.lock:
+            data = self._packed(number, held.lease.nonce, held.results[held.delivered :])
+            await self._patiently(lambda: self._queue.done(held.lease, data))
+            del self._held[number]
+        self._chunks += 1
+        self._rows += held.wanted
+
+    async def _keep_part(self, held: _Held, *, last: bool = False) -> None:
+        """Deliver outcomes of a chunk that has rows left, and note for whoever has it next which they are.
+
+        `last`: pushes were given up that may still be sent, and what became of these is no outcome.
+        """
+        async with held.lock:
+            chunk = held.chunk
+            results = held.results[held.delivered :]
+            if last:
+                results = [result for result in results if not result.retryable]
+            if self._held.get(chunk.number) is not held or not results:
+                return
+            nonce = f"{held.lease.nonce}-{held.delivered}"
+            data = self._packed(chunk.number, nonce, results)
+            await self._patiently(lambda: self._queue.report(data, nonce))
+            bits = 0
+            for result in results:
+                bits |= 1 << (result.push.row - chunk.first)
+            held.chunk = chunk = chunk.without(bits)
+            name = f"{PROGRESS}{chunk.number}"
+            await self._patiently(lambda: overwrite(self._queue, name, chunk.done))
+            held.delivered += len(results)
+
+    def _packed(self, number: int, nonce: str, results: list[Result]) -> bytes:
+        return ChunkResult.of(number, nonce, self.name, results, self._prefix).encode()
+
+    async def _settle(self) -> None:
+        """Deliver what is finished, and give back the rest with what is known of it."""
+        while self._finished.qsize() or any(held.lock.locked() for held in self._held.values()):
+            if self._error is not None:
+                raise self._error
+            await asyncio.sleep(0.005)
+        for held in list(self._held.values()):
+            await self._keep_part(held, last=True)
+            if held.chunk.missing():
+                await self._patiently(lambda held=held: self._queue.release(held.lease))  # type: ignore[misc]
+                self._released += 1
+            else:
+                held.delivered = len(held.results)
+                await self._finish(held)
+        if self._error is not None:
+            raise self._error
+
+    async def _beat(self) -> None:
+        """Signs of life, three in the time that a lease lasts; and outcomes of chunks that take long."""
+        extended = time.monotonic()
+        while True:
+            every = self._queue.idle / 3
+            await asyncio.sleep(min(every, self._linger))
+            held = list(self._held.values())
+            if held and time.monotonic() - extended >= every * 0.9:
+                try:
+                    self._lost += len(await self._queue.extend([each.lease for each in held]))
+                    extended = time.monotonic()
+                except (*LATER, QueueReadOnly):
+                    continue  # at the next beat, which comes in time
+            for each in held:
+                done = len(each.results) == each.wanted
+                if not done and time.monotonic() - each.since > self._linger:
+                    await self._keep_part(each)
+
+    # --- patience -------------------------------------------------------------------------------------------------
+
+    async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
+        """Do it, again and again while the queue is away, full or being replaced."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await do()
+            except (*LATER, QueueReadOnly) as error:
+                if time.monotonic() > self._deadline:
+                    raise QueueUnavailable(f"the queue did not come back in time: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._error = self._error or error
+            self._wake.set()

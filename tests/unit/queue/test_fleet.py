@@ -1,0 +1,174 @@
+"""The common rate and verdict: no more than the rate from all together, and what one learns the others know."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pushcore.engine.breaker import Trip
+from pushcore.engine.rate import Rate, RateLimiter, project_limiter
+from pushcore.queue.campaign import State, set_state
+from pushcore.queue.errors import QueueUnavailable
+from pushcore.queue.fleet import HOLD, Fleet, FleetLimiter
+from pushcore.queue.memory import Memory, MemoryQueue
+from pushcore.queue.protocol import Note
+from tests.e2e.support import soon
+
+TRIP = Trip("BadTopic", "BadTopic: correct the topic")
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def queue_of(memory: Memory) -> MemoryQueue:
+    return MemoryQueue("camp", memory)
+
+
+async def simulate(limiter: RateLimiter, workers: int, seconds: float, memory: Memory) -> list[float]:
+    """When pushes left, of workers that want to send all the time and ask every 10 ms."""
+    clock = Clock()
+    queue = queue_of(memory)
+    made = [
+        FleetLimiter(
+            "fcm",
+            RateLimiter(limiter.rate) if limiter.rate.seconds < 60 else project_limiter(limiter.rate),
+            lambda: None,
+            clock,
+        )
+        for _ in range(workers)
+    ]
+    left = []
+    start = clock.now
+    while clock.now < start + seconds:
+        for each in made:
+            left += [clock.now - start] * each.permits(1000, clock.now)
+            if each.patience() <= 0.006:
+                await each.exchange(queue)
+        clock.now += 0.01
+    return left
+
+
+@pytest.mark.parametrize("workers", [1, 3, 10])
+async def test_all_together_keep_a_pace_and_use_it(workers: int) -> None:
+    left = await simulate(RateLimiter(Rate(1000)), workers, 20.0, Memory())
+    assert 0.9 * 20_000 <= len(left) <= 1000 * (20 + 0.1 + HOLD)
+
+
+async def test_no_window_has_more_than_the_quota() -> None:
+    rate = Rate(6000, 60.0)
+    left = await simulate(project_limiter(rate), 4, 260.0, Memory())
+    start = 0
+    for end, moment in enumerate(left):
+        while left[start] <= moment - 60.0:
+            start += 1
+        assert end - start + 1 <= 6000
+    assert sum(moment > 200.0 for moment in left) >= 0.9 * 6000  # and after the ramp nearly all of it is used
+
+
+async def test_a_ramp_begins_and_gets_on() -> None:
+    """Its first permits come one at a time: what is withheld of a quota must not be all of them."""
+    left = await simulate(project_limiter(Rate(600, 60.0)), 3, 30.0, Memory())
+    assert len(left) > 100
+
+
+async def test_a_gate_closes_for_all() -> None:
+    clock, memory = Clock(), Memory()
+    one, two = (FleetLimiter("fcm", project_limiter(), lambda: None, clock) for _ in range(2))
+    for each in (one, two):
+        each.permits(10, 0.0)
+        await each.exchange(queue_of(memory))
+    one.refused(30.0, 5.0)
+    assert one.permits(10, 5.0) == 0
+    assert one.closed(5.0) == pytest.approx(30.0)
+    assert one.wait(5.0) == pytest.approx(30.0)
+    await one.exchange(queue_of(memory))
+    clock.now += 1.0
+    await two.exchange(queue_of(memory))
+    assert two.closed(0.0) == pytest.approx(29.0)
+    assert two.permits(10, 0.0) == 0
+    clock.now += 29.1
+    for _ in range(3):  # and then there is a ramp
+        assert two.wait(0.0) < 1.0
+        two.permits(10, 0.0)
+        clock.now += 0.5
+        await two.exchange(queue_of(memory))
+    assert 1 <= two.permits(1000, 0.0) <= 40  # 0.1 s of what the ramp allows by then, of 1000 at its end
+
+
+async def test_permits_that_are_not_used_are_lost() -> None:
+    clock = Clock()
+    limiter = FleetLimiter("apns", RateLimiter(Rate(1000)), lambda: None, clock)
+    limiter.permits(10, 0.0)
+    await limiter.exchange(MemoryQueue("camp"))
+    assert limiter.permits(10, 0.0) == 10
+    limiter.give_back(5, 0.0)
+    assert limiter.wait(0.0) == 0.0
+    clock.now += HOLD + 0.01
+    assert limiter.permits(10, 0.0) == 0
+    assert limiter.wait(0.0) > 0.0
+
+
+async def test_without_a_limit_there_is_the_gate_alone() -> None:
+    clock = Clock()
+    limiter = FleetLimiter("fcm", project_limiter(Rate.parse("none")), lambda: None, clock)
+    assert limiter.permits(10**6, 0.0) == 10**6
+    limiter.close(12.0, 2.0)
+    assert limiter.permits(1, 0.0) == 0
+    clock.now += 10.1
+    assert limiter.permits(5, 0.0) == 5
+
+
+async def test_a_verdict_is_everybodys_and_the_first_stays() -> None:
+    memory = Memory()
+    async with Fleet(queue_of(memory)) as one, Fleet(queue_of(memory)) as two:
+        assert one.trip is None
+        assert one.stop(TRIP) == TRIP
+        assert one.stop(Trip("Other", "Other: x")) == TRIP
+        await soon(lambda: two.trip == TRIP)
+    async with Fleet(queue_of(memory)) as three:
+        assert three.trip == TRIP
+
+
+async def test_a_verdict_found_at_the_end_is_told_as_well() -> None:
+    memory = Memory()
+    async with Fleet(queue_of(memory)) as one:
+        one.stop(TRIP)
+    async with Fleet(queue_of(memory)) as two:
+        assert two.trip == TRIP
+
+
+async def test_the_state_is_followed() -> None:
+    memory = Memory()
+    async with Fleet(queue_of(memory)) as fleet:
+        assert fleet.state is State.RUNNING
+        await set_state(queue_of(memory), State.PAUSED)
+        await soon(lambda: fleet.state is State.PAUSED)
+
+
+class Away(MemoryQueue):
+    away = False
+
+    async def read(self, name: str) -> Note:
+        if self.away:
+            raise QueueUnavailable("away")
+        return await super().read(name)
+
+
+async def test_without_the_store_nobody_sends_and_then_it_goes_on() -> None:
+    queue = Away("camp")
+    async with Fleet(queue) as fleet:
+        limiter = fleet.limiter("apns", RateLimiter(Rate(10_000)))
+        assert fleet.limiter("apns", RateLimiter(Rate(10_000))) is limiter
+        await soon(lambda: limiter.permits(1, 0.0))
+        queue.away = True
+        await soon(lambda: fleet.problem is not None and not limiter.permits(10_000, 0.0))
+        await asyncio.sleep(HOLD)
+        assert limiter.permits(10_000, 0.0) == 0
+        queue.away = False
+        await soon(lambda: limiter.permits(1, 0.0))
+        await soon(lambda: fleet.problem is None)

@@ -1,0 +1,196 @@
+"""The ledger: one outcome for each row whatever comes twice, out of order, damaged or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore import Result, Verdict
+from pushcore.engine.journal import id_prefix, push_id
+from pushcore.errors import JournalError
+from pushcore.queue.campaign import CampaignInfo, State
+from pushcore.queue.chunk import inline_chunks
+from pushcore.queue.errors import CampaignConflict, ChunkError
+from pushcore.queue.ledger import Ledger
+from pushcore.queue.outcomes import ChunkResult
+from pushcore.queue.pushes import NumberedNotification
+
+SIZE = 10
+INFO = CampaignInfo("camp", "f", SIZE)
+PREFIX = id_prefix("camp")
+
+
+def sent(row: int, verdict: Verdict = Verdict.ACCEPTED, reason: str | None = None) -> Result:
+    push = NumberedNotification(row, f"{row:064x}", b"{}", apns_id=push_id("camp", row))
+    return Result(push, verdict, 200 if verdict is Verdict.ACCEPTED else 400, 1, push.apns_id, reason=reason)
+
+
+def result_of(number: int, results: list[Result], nonce: str = "n") -> ChunkResult:
+    made = ChunkResult.of(number, nonce, "worker", results, PREFIX)
+    assert ChunkResult.decode(made.encode()) == made
+    return made
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.create(tmp_path / "ledger", INFO) as made:
+        made.add(list(inline_chunks([{"token": f"{row:064x}"} for row in range(1, 26)], SIZE)))
+        made.finish()
+        yield made
+
+
+def missing(ledger: Ledger) -> dict[int, list[int]]:
+    return {chunk.number: chunk.missing() for page in ledger.unfinished(2) for chunk in page}
+
+
+def test_outcomes_are_kept_and_chunks_finish(ledger: Ledger) -> None:
+    assert list(missing(ledger)) == [0, 1, 2]
+    ledger.record([result_of(1, [sent(row) for row in range(20, 10, -1)])])
+    ledger.record([result_of(2, [sent(21), sent(23, Verdict.INVALID, "BadDeviceToken")])])
+    assert missing(ledger) == {0: list(range(1, 11)), 2: [22, 24, 25]}
+    status = ledger.status()
+    assert (status.chunks, status.finished, status.rows, status.done, status.over) == (3, 1, 25, 12, False)
+    assert status.tally == {("apns", "ACCEPTED", ""): 11, ("apns", "INVALID", "BadDeviceToken"): 1}
+    outcomes = list(ledger.outcomes())
+    assert [each.row for each in outcomes] == [*range(11, 22), 23]
+    assert outcomes[-1].reason == "BadDeviceToken"
+    assert outcomes[0].id == push_id("camp", 11)
+    assert outcomes[0].token == f"{11:064x}"
+
+
+def test_a_copy_of_a_result_counts_once(ledger: Ledger) -> None:
+    same = result_of(1, [sent(row) for row in range(11, 21)])
+    ledger.record([same, same])
+    ledger.record([same])
+    assert (ledger.status().done, ledger.status().repeats) == (10, 0)
+
+
+def test_the_first_outcome_of_a_row_stays(ledger: Ledger) -> None:
+    ledger.record([result_of(0, [sent(row) for row in range(1, 6)], "a")])
+    second = [sent(row, Verdict.INVALID, "BadDeviceToken") for row in range(4, 11)]
+    ledger.record([result_of(0, second, "b")])
+    status = ledger.status()
+    assert (status.done, status.repeats, status.finished) == (10, 2, 1)
+    assert status.tally == {("apns", "ACCEPTED", ""): 5, ("apns", "INVALID", "BadDeviceToken"): 5}
+    verdicts = [each.verdict for each in ledger.outcomes()]
+    assert verdicts == [Verdict.ACCEPTED] * 5 + [Verdict.INVALID] * 5
+    ledger.record([result_of(0, [sent(row) for row in range(1, 11)], "c")])
+    assert ledger.status().repeats == 12
+    assert [each.verdict for each in ledger.outcomes()] == verdicts
+
+
+@given(st.lists(st.lists(st.integers(1, 25), min_size=1, unique=True), max_size=12))
+def test_whatever_comes_each_row_has_its_first_outcome(batches: list[list[int]]) -> None:
+    with Ledger.create(":memory:", INFO) as ledger:
+        ledger.add(list(inline_chunks([{"token": "t"}] * 25, SIZE)))
+        first: dict[int, str] = {}
+        repeats = 0
+        for turn, rows in enumerate(batches):
+            for number in range(3):
+                own = [row for row in rows if (row - 1) // SIZE == number]
+                if own:
+                    reason = f"r{turn}"
+                    results = [sent(row, Verdict.INVALID, reason) for row in own]
+                    ledger.record([result_of(number, results, str(turn))])
+                    repeats += sum(row in first for row in own)
+                    for row in own:
+                        first.setdefault(row, reason)
+        assert {each.row: each.reason for each in ledger.outcomes()} == first
+        status = ledger.status()
+        assert (status.done, status.repeats) == (len(first), repeats)
+        assert status.tally.total() == len(first)
+        assert sum(len(rows) for rows in missing(ledger).values()) == 25 - len(first)
+
+
+def test_results_across_a_block_of_the_journal(tmp_path: Path) -> None:
+    """A chunk that lies in two blocks of 16 384 rows."""
+    info = CampaignInfo("camp", "f", 10_000)
+    with Ledger.create(tmp_path / "ledger", info) as ledger:
+        ledger.add(list(inline_chunks([{}] * 20_000, 10_000)))
+        rows = list(range(10_001, 20_001))
+        made = result_of(1, [sent(row) for row in rows])
+        assert len(made.parts) == 2
+        ledger.record([made])
+        assert [each.row for each in ledger.outcomes()] == rows
+        assert ledger.status().finished == 1
+
+
+def test_results_of_other_rows_are_strays(ledger: Ledger) -> None:
+    ledger.record(
+        [
+            result_of(7, [sent(71)]),
+            result_of(1, [sent(21)], "a"),
+            result_of(1, [sent(10), sent(11)], "b"),
+            ChunkResult(None, "n", "w", 0.0, bad="unreadable"),
+        ],
+        strays=2,
+    )
+    assert (ledger.status().done, ledger.status().strays) == (0, 6)
+
+
+def test_a_chunk_that_is_set_aside_waits_for_somebody(ledger: Ledger) -> None:
+    bad = ChunkResult(1, "n", "w", 0.0, bad="no such template")
+    assert ChunkResult.decode(bad.encode()) == bad
+    ledger.record([bad])
+    assert ledger.aside() == [(1, "no such template")]
+    assert list(missing(ledger)) == [0, 2]
+    ledger.record([result_of(0, [sent(row) for row in range(1, 11)])])
+    ledger.record([result_of(2, [sent(row) for row in range(21, 26)])])
+    assert ledger.status().over
+    ledger.take_back([1])
+    assert list(missing(ledger)) == [1]
+    assert not ledger.status().over
+
+
+def test_everything_is_there_after_it_was_closed(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.record([result_of(0, [sent(1)])])
+    ledger.state = State.PAUSED
+    assert ledger.next_epoch() == 1
+    assert ledger.next_epoch(40) == 40
+    ledger.close()
+    with Ledger.open(tmp_path / "ledger") as again:
+        assert again.state is State.PAUSED
+        assert (again.known, again.complete, again.info) == (3, True, INFO)
+        assert again.status().done == 1
+        assert again.next_epoch() == 41
+
+
+def test_chunks_must_follow_each_other(tmp_path: Path) -> None:
+    chunks = list(inline_chunks([{}] * 50, SIZE))
+    with Ledger.create(tmp_path / "ledger", INFO) as ledger:
+        ledger.add(chunks[:2])
+        for wrong in (chunks[1:2], chunks[3:], list(inline_chunks([{}] * 50, 11))[2:3]):
+            with pytest.raises(JournalError, match="where chunk 2 was expected"):
+                ledger.add(wrong)
+        assert ledger.known == 2
+
+
+def test_files_of_others_are_refused(tmp_path: Path, ledger: Ledger) -> None:
+    with pytest.raises(CampaignConflict):
+        Ledger.create(tmp_path / "ledger", CampaignInfo("camp", "other", SIZE))
+    with pytest.raises(JournalError, match="no ledger"):
+        Ledger.open(tmp_path / "missing")
+    (tmp_path / "text").write_text("this is no database " * 100)
+    with pytest.raises(JournalError, match="is no ledger"):
+        Ledger.open(tmp_path / "text")
+    other = sqlite3.connect(tmp_path / "sqlite")
+    other.execute("create table t (x)")
+    other.close()
+    with pytest.raises(JournalError, match="is no ledger"):
+        Ledger.create(tmp_path / "sqlite", INFO)
+
+
+@given(st.data())
+def test_a_damaged_result_is_told(data: st.DataObject) -> None:
+    made = ChunkResult.of(1, "n", "w", [sent(11), sent(12)], PREFIX)
+    sound = ChunkResult(1, "n", "w", 1.5, made.parts, made.tally).encode()
+    at = data.draw(st.integers(0, len(sound) - 1))
+    with pytest.raises(ChunkError):
+        ChunkResult.decode(sound[:at] + bytes([sound[at] ^ data.draw(st.integers(1, 255))]) + sound[at + 1 :])
+    with pytest.raises(ChunkError):
+        ChunkResult.decode(sound[:at])
