@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from . import (
+    campaign,
     constant,
     delay,
     distance,
@@ -307,6 +308,22 @@ def _flat(provider: str, count: int, runs: int, file: Path | None) -> None:
 def _memory(provider: str, count: int, file: Path | None) -> None:
     """Resident memory while a long campaign runs."""
     _keep("memory", memory.measure(console, provider=provider, count=count), file)
+
+
+@main.command("campaign")
+@click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
+@click.option(
+    "--memory-rows", default=2_000_000, type=click.IntRange(1000), show_default=True, help="For the memory."
+)
+@_several("--part", "parts", click.Choice(campaign.PARTS), "Only these.")
+@_runs(5)
+@_json
+def _campaign(rows: int, memory_rows: int, parts: tuple[str, ...], runs: int, file: Path | None) -> None:
+    """`pushcore send` itself: what a journal costs, memory of two million rows, two processes against one."""
+    measured = campaign.measure(
+        console, rows=rows, memory_rows=memory_rows, runs=runs, parts=parts or campaign.PARTS
+    )
+    _keep("campaign", measured, file)
 
 
 @main.command("startup")

@@ -16,10 +16,12 @@ from .content import BLOCK, Blocks, Content
 from .csv_rows import csv_rows
 from .parquet_rows import MAGIC, ParquetRows
 from .problems import BadInput, explain, printable, shown
+from .shards import WHOLE, Shard
 
 LINES: Final = 64 * 1024
 """Characters of CSV that are parsed at a time."""
 _BOM: Final = b"\xef\xbb\xbf"
+_EMPTY: Final = ("\n", "\r\n", "\r")
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 OnBad = Callable[[int, str, str], None]
@@ -142,20 +144,30 @@ class Audience:
             return self.size * self._parquet.read // max(self._parquet.total, 1)
         return self._blocks.position
 
+    @property
+    def rows(self) -> int | None:
+        """How many rows there are, where the file says so."""
+        return None if self._parquet is None else self._parquet.total
+
     def before_waiting(self, callback: Callable[[], None]) -> None:
         """Have `callback` called, in the reading thread, before a read that has to wait."""
         self._blocks.before_waiting = callback
 
-    def records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
+    def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, Any]]:
         """Each data row with its number, from 1 on: strings (CSV) or values (Parquet) by `columns`, or a dict (NDJSON).
 
-        Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Raises `OSError`.
+        Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Of other parts than `shard`, rows
+        are left out where that saves work. Raises `OSError`.
         """
         if self._parquet is not None:
-            return enumerate(self._parquet.rows(), 1)
-        return self._csv_records(on_bad) if self.columns is not None else self._json_records(on_bad)
+            return self._parquet.rows(shard)
+        return (
+            self._csv_records(on_bad, shard)
+            if self.columns is not None
+            else self._json_records(on_bad, shard)
+        )
 
-    def _csv_records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
+    def _csv_records(self, on_bad: OnBad, shard: Shard) -> Iterator[tuple[int, Any]]:
         assert self.columns is not None
         width, token_at = len(self.columns), self.columns.index("token")
         content, lines, number = self._content, self._lines, 0
@@ -167,7 +179,22 @@ class Audience:
 
         # Out of a pipe single lines, for who waits for more of them keeps a push waiting.
         read_lines = partial(lines.readlines, LINES if self.size is not None else 1)
-        for values in csv_rows(read_lines, on_bad_line):
+        rest: list[str] = []
+
+        def read_own() -> list[str]:
+            """As long as there are no quotes, a line is a row, and those of other parts need not be parsed."""
+            nonlocal number, rest
+            while True:
+                block, rest = rest or read_lines(), []
+                if content.has_quote or any(map(block.count, _EMPTY)):
+                    return block
+                count = shard.stretch(number + 1)
+                block, rest = block[:count], block[count:]
+                if not block or shard.own(number + 1):
+                    return block
+                number += len(block)
+
+        for values in csv_rows(read_lines if shard.parts == 1 else read_own, on_bad_line):
             if len(values) != width or content.has_nul:
                 if not values:
                     continue
@@ -179,9 +206,12 @@ class Audience:
             number += 1
             yield number, values
 
-    def _json_records(self, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
+    def _json_records(self, on_bad: OnBad, shard: Shard) -> Iterator[tuple[int, Any]]:
         loads, number = orjson.loads, 0
         for line in self._buffer:
+            if shard.parts > 1 and not shard.own(number + 1):
+                number += bool(line.strip())
+                continue
             try:
                 values = loads(line)
             except orjson.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""One run from audience to results: what `pushcore send` and `pushcore demo` have in common."""
+"""One process's run from audience to results: what `pushcore send`, `resume` and `demo` have in common."""
 
 from __future__ import annotations
 
@@ -8,42 +8,50 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import Final
-
-import click
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 from ..engine.collector import relax_collector
 from ..engine.engine import PushEngine
-from ..errors import BreakerOpen, ClosedError
+from ..engine.rules import Shared
+from ..errors import BreakerOpen, ClosedError, JournalError
 from ..metrics import Listener
-from ..results import Result
-from .apns_rows import ApnsRow
 from .audience import Audience
-from .breakers import Breakers
-from .devices import APNS, FCM, NAMES
-from .formats import CREDENTIALS
-from .notices import Complaints, Notices, watching
-from .problems import BAD_INPUT, INCOMPLETE, OK, STOPPED, BadInput, explain, printable
-from .progress import ProgressLine
-from .report import Report
+from .devices import FCM
+from .ending import Ending
+from .journals import RowJournal
+from .notices import Complaints, MeteredNotices, Notices, Say, say, served
+from .problems import INCOMPLETE, BadInput, explain, printable
+from .progress import ProgressLine, Seen
+from .report import Taker
 from .rows import Rows, WaitingRows
 from .sender import Client
 from .sending import UNLIMITED, Sending
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+STOPPING: Final = "stopping; waiting for the answers to what has been sent (once more to stop at once)"
 FLUSH_EVERY: Final = 0.5
 """Seconds between two writes of results, unless there are many."""
+_BAD_ROWS: Final = 4096
+"""Bad rows one after the other until it is waited for the journal, which otherwise only pushes do."""
+
+
+class Parent(Protocol):
+    """To whom a process belongs that is one of several: he draws the progress, and says when to stop."""
+
+    def say(self, text: str) -> None: ...
+    def watch(self, stop: Callable[[], None]) -> None: ...
+    async def run(self, seen: Callable[[], Seen], listener: Listener) -> None: ...
 
 
 class Campaign:
-    """Sends an audience through clients into a report. `run()` gives the exit status, and needs the main thread.
+    """Sends an audience through clients, and has a report take the results. `send()` needs the main thread.
 
     `clients`: by platform. When it is the configuration of one of them that makes every push fail, its rows are UNSENT
-    from then on and the others are sent; when there is no other, the run ends. `quiet`: neither progress nor summary;
-    `summary`: False leaves out the latter alone. `on_abort`: called before a second signal ends the process at once.
-    After `run()`: `seconds` that it took.
+    from then on and the others are sent; when there is no other, the run ends. `journal`: what each row's outcome
+    is written to; closed in the end. `shared`: by platform, what it has in common with other processes. `parent`: of
+    a process that is one of several. `quiet`: no progress. `on_abort`: called before a second signal ends the
+    process at once.
     """
 
     def __init__(
@@ -51,48 +59,59 @@ class Campaign:
         clients: dict[str, Client],
         audience: Audience,
         rows: Rows,
-        report: Report,
+        report: Taker,
         sending: Sending,
         *,
+        journal: RowJournal | None = None,
+        shared: Mapping[str, Shared] | None = None,
+        parent: Parent | None = None,
         quiet: bool = False,
-        summary: bool = True,
         on_abort: Callable[[], object] = lambda: None,
     ) -> None:
-        self.seconds = 0.0
         self._clients = clients
         self._audience = audience
         self._rows = rows
         self._report = report
         self._sending = sending
+        self._journal = journal
+        self._shared = shared
+        self._parent = parent
         self._quiet = quiet
-        self._summary = summary and not quiet
         self._on_abort = on_abort
-        self._breakers = Breakers(clients)
-        self._notices = Notices(quiet=quiet)
+        self._say: Say = say if parent is None else parent.say
+        self._notices = Notices(quiet=quiet, say=self._say)
         self._signalled = False
         self._source: Rows | WaitingRows = rows
         self._engine: PushEngine
         self._ending: asyncio.Task[None] | None = None
+        self._bad_rows = 0
+        rows.on_bad = report.bad_row if journal is None else self._on_bad_row
 
-    def run(self) -> int:
-        """Send everything, write the results and the summary."""
-        if self._sending.unlimited and FCM in self._clients and not self._quiet:
-            click.echo(f"pushcore: {UNLIMITED}", err=True)
+    def send(self) -> Ending:
+        """Send everything, and have the results written.
+
+        Raises:
+            BadInput: it cannot work; nothing was sent.
+        """
+        if self._parent is None:
+            warn(self._sending, self._clients, quiet=self._quiet)
         problem: str | None = None
-        log = Complaints()
+        log = Complaints(self._say)
         logger = logging.getLogger("pushcore")
         logger.addHandler(log)
         relax_collector()
         started = time.monotonic()
-        handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             with (
-                watching(self._notices, self._sending.metrics_port, quiet=self._quiet) as listener,
+                self._listening() as listener,
                 asyncio.Runner(loop_factory=_loop_factory()) as runner,
             ):
                 runner.run(self._send(listener))
         except BadInput:
             raise
+        except JournalError as error:
+            problem = printable(str(error))
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             problem = f"the run was cut short ({where}{printable(explain(error))})"
@@ -102,12 +121,49 @@ class Campaign:
             logger.removeHandler(log)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            self.seconds = time.monotonic() - started
+            problem = self._close(problem)
+        return self._conclude(time.monotonic() - started, problem)
+
+    def _close(self, problem: str | None) -> str | None:
+        """Close what is written; what went wrong first."""
+        if self._journal is not None:
             try:
-                self._report.close()
-            except OSError as error:
-                problem = f"{self._report.name} cannot be written ({explain(error)})"
-        return self._conclude(problem)
+                if self._rows.ended:
+                    self._journal.finish()
+                self._journal.close()
+            except JournalError as error:
+                problem = problem or printable(str(error))
+        try:
+            self._report.close()
+        except OSError as error:
+            problem = f"{self._report.name} cannot be written ({explain(error)})"
+        return problem
+
+    def _conclude(self, seconds: float, problem: str | None) -> Ending:
+        source, rows = self._source, self._rows
+        return Ending(
+            seconds=seconds,
+            rows=rows.shard.upto(source.taken),
+            upto=source.taken,
+            ended=source.ended,
+            unserved=rows.unserved,
+            signalled=self._signalled,
+            trips={each: self._notices.trips[each] for each in self._clients if each in self._notices.trips},
+            problem=problem,
+        )
+
+    @contextlib.contextmanager
+    def _listening(self) -> Any:
+        port = self._sending.metrics_port
+        if port is None:
+            yield self._notices
+            return
+        metrics = MeteredNotices(self._notices)
+        if self._parent is not None:
+            yield metrics
+            return
+        with served(metrics.snapshot, port, quiet=self._quiet):
+            yield metrics
 
     async def _send(self, listener: Listener) -> None:
         loop = asyncio.get_running_loop()
@@ -116,51 +172,54 @@ class Campaign:
             retry=self._sending.policy(),
             window=self._sending.window,
             rate=self._sending.limit(),
-            breaker=self._breakers.engine_has_one,
             listener=listener,
+            shared=self._shared,
         )
-        for number in _SIGNALS:
+        for number in SIGNALS:
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, self._on_signal)
-        line = ProgressLine(self._audience, self._report, self._notices, wanted=not self._quiet)
-        tasks = [asyncio.create_task(line.run()), asyncio.create_task(self._flush_often())]
+        if self._parent is None:
+            line = ProgressLine(self._audience.size, self._seen, wanted=not self._quiet)
+            tasks = [asyncio.create_task(line.run())]
+        else:
+            self._parent.watch(self._on_signal)
+            tasks = [asyncio.create_task(self._parent.run(self._seen, listener))]
+        tasks.append(asyncio.create_task(self._flush_often()))
         if self._audience.size is None:
             self._source = WaitingRows(self._rows)
         try:
             async with engine:
-                await self._take_all(engine, listener)
+                await self._take_all(engine)
         finally:
             for task in tasks:
                 task.cancel()
             ending = [self._ending] if self._ending is not None else []
             await asyncio.gather(*tasks, *ending, return_exceptions=True)
 
-    async def _take_all(self, engine: PushEngine, listener: Listener) -> None:
+    async def _take_all(self, engine: PushEngine) -> None:
         take = self._report.take
         try:
-            async with contextlib.aclosing(engine.send_many(self._source)) as results:
+            async with contextlib.aclosing(engine.send_many(self._source, journal=self._journal)) as results:
                 async for result in results:
-                    if not take(result):
-                        self._look_at(result, listener)
-        except BreakerOpen as error:
-            self._breakers.opened(error)
+                    take(result)
+        except BreakerOpen:
+            pass  # the notices know
         except ClosedError:
             if self._ending is None:
                 raise
 
-    def _look_at(self, result: Result, listener: Listener) -> None:
-        """Whether to go on after a push that was not accepted."""
-        platform = APNS if type(result.push) is ApnsRow else FCM
-        trip = self._breakers.take(platform, result, self._report.tallies[platform].accepted)
-        if trip is None:
-            return
-        listener.breaker_opened(platform, trip.sentence)
-        if self._breakers.all_open:
-            self._end()
-        else:
-            self._rows.close(
-                platform, f"not sent, for every push to {NAMES[platform]} would fail: {trip.sentence}"
-            )
+    def _on_bad_row(self, *bad: Any) -> None:
+        row, token, reason, platform, verdict = bad
+        assert self._journal is not None
+        if self._journal.note(row, token, platform, reason, verdict):
+            self._report.bad_row(*bad)
+            self._bad_rows += 1
+            if not self._bad_rows % _BAD_ROWS:
+                self._journal.flush()
+
+    def _seen(self) -> Seen:
+        counts = self._report.counts
+        return Seen(self._audience.position, counts.total, counts.accepted, self._notices.put_off)
 
     def _end(self) -> None:
         """Begin nothing more: what is in flight gets its answers, what waits for its turn the result that it has."""
@@ -175,13 +234,16 @@ class Campaign:
             self._report.flush()  # what it raises, the next write raises as well
 
     def _on_signal(self) -> None:
+        if (
+            self._parent is not None
+        ):  # it may come from the terminal, from a service manager and from the parent
+            self._signalled = True
+            self._end()
+            return
         if self._signalled:
             self._abort()
         self._signalled = True
-        click.echo(
-            "pushcore: stopping; waiting for the answers to what has been sent (once more to stop at once)",
-            err=True,
-        )
+        say(STOPPING)
         self._end()
 
     def _abort(self) -> None:
@@ -189,43 +251,18 @@ class Campaign:
         with contextlib.suppress(OSError, ValueError):
             self._report.flush()
         self._on_abort()
-        click.echo("pushcore: stopped; what was not answered has no result", err=True)
+        say(ABORTED if self._journal is None else ABORTED_JOURNAL)
         os._exit(INCOMPLETE)
 
-    def _conclude(self, problem: str | None) -> int:
-        report, taken = self._report, self._source.taken
-        if self._summary:
-            for text in report.summary(self.seconds):
-                click.echo(text, err=True)
-        if problem is not None:
-            click.echo(f"pushcore: {problem}; rows that are not in {report.name} have no result", err=True)
-            return INCOMPLETE
-        rest = "" if self._source.ended else f"; rows after {taken} were not read"
-        for platform in self._clients:
-            self._breakers.conclude(platform, report.tallies[platform].accepted)
-        for platform, trip in self._breakers.trips.items():
-            where = f" to {NAMES[platform]}" if len(self._clients) > 1 else ""
-            click.echo(
-                f"pushcore: stopped, for every push{where} would fail: {printable(trip.sentence)}"
-                f"{rest if self._breakers.all_open else ''}",
-                err=True,
-            )
-        if self._breakers.trips:
-            return STOPPED
-        if self._signalled:
-            click.echo(f"pushcore: stopped by a signal; rows after {taken} have no result", err=True)
-            return INCOMPLETE
-        if report.total != taken:
-            click.echo(f"pushcore: {taken - report.total} rows have no result: please report it", err=True)
-            return INCOMPLETE
-        if taken and self._rows.unserved == taken:
-            (missing,) = {APNS, FCM} - self._clients.keys()
-            click.echo(
-                f"pushcore: no row could be sent: all are of {NAMES[missing]}, which needs {CREDENTIALS[missing]}",
-                err=True,
-            )
-            return BAD_INPUT
-        return OK
+
+ABORTED: Final = "stopped; what was not answered has no result"
+ABORTED_JOURNAL: Final = "stopped; what was not answered is in doubt, and `pushcore resume` goes on"
+
+
+def warn(sending: Sending, clients: Mapping[str, Client], *, quiet: bool) -> None:
+    """Say what must be seen before anything is sent."""
+    if sending.unlimited and FCM in clients and not quiet:
+        say(UNLIMITED)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -67,12 +67,13 @@ class Blocks(io.RawIOBase):
 class Content(io.RawIOBase):
     """What `blocks` hold, unpacked; sees what would cost too much to look for in each row.
 
-    `packed`: whether it is gzip. `has_nul`: whether a NUL has been read. A read raises `OSError`, also when the gzip is
+    `packed`: whether it is gzip. `has_nul`, `has_quote`: whether a NUL or a quote has been read. A read raises `OSError`, also when the gzip is
     damaged or cut off, and when a line is longer than `MAX_LINE`.
     """
 
     def __init__(self, blocks: Blocks, name: str) -> None:
         self.has_nul = False
+        self.has_quote = False
         self.packed = blocks.peek(len(_GZIP)) == _GZIP
         self._blocks = blocks
         self._name = name
@@ -96,6 +97,8 @@ class Content(io.RawIOBase):
         data = bytes(buffer[:count])
         if not self.has_nul and b"\0" in data:
             self.has_nul = True
+        if not self.has_quote and b'"' in data:
+            self.has_quote = True
         newline = data.rfind(b"\n")
         self._line = count - newline - 1 if newline >= 0 else self._line + count
         if self._line > MAX_LINE:

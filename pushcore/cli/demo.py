@@ -16,6 +16,7 @@ import click
 from .audience import Audience
 from .campaign import Campaign
 from .devices import NAMES
+from .ending import conclude
 from .fake import FakeProcess, needed_extra
 from .plant import compare, kinds, plant
 from .problems import INCOMPLETE, OK, BadInput, explain
@@ -110,10 +111,10 @@ def _send(place: Path, fake: FakeProcess, abort: Callable[[], None]) -> tuple[in
     with Audience(str(place / "audience.csv")) as audience:
         report = Report.to_file(str(place / "results.csv"))
         rows = Rows(audience, apns, fcm, report.bad_row)
-        campaign = Campaign(
-            clients, audience, rows, report, Sending(rate="none"), summary=False, on_abort=abort
-        )
-        return campaign.run(), campaign.seconds
+        campaign = Campaign(clients, audience, rows, report, Sending(rate="none"), on_abort=abort)
+        ending = campaign.send()
+    status = conclude(ending, report.counts, clients, name=report.name, summary=False)
+    return status, ending.seconds
 
 
 def _show(planted: Counter[str], right: Counter[str]) -> None:

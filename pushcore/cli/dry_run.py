@@ -13,9 +13,10 @@ from .apns_rows import ApnsRow
 from .devices import APNS, FCM, NAMES
 from .formats import CREDENTIALS
 from .problems import BAD_INPUT, OK
-from .report import Report, how_many
+from .report import Report
 from .rows import Row, Rows
 from .sender import Client
+from .tally import how_many
 
 _KINDS = {"apns": "device tokens", "fcm": "registration tokens", "fid": "Firebase installation ids"}
 
@@ -40,7 +41,9 @@ def dry_run(clients: dict[str, Client], rows: Rows, report: Report) -> int:
             length = len(found.body)
             size[platform] += length
             largest[platform] = max(largest[platform], length)
-    click.echo(f"{how_many(kinds.total() + report.total, time.monotonic() - started)}; nothing was sent")
+    click.echo(
+        f"{how_many(kinds.total() + report.counts.total, time.monotonic() - started)}; nothing was sent"
+    )
     for kind, count in sorted(kinds.items()):
         platform = APNS if kind == APNS else FCM
         click.echo(f"  {NAMES[platform]:<13} {count:>12,}  {_KINDS[kind]}")
@@ -49,7 +52,7 @@ def dry_run(clients: dict[str, Client], rows: Rows, report: Report) -> int:
             click.echo(
                 f"  {NAMES[platform]:<13} {total:>12,}  bytes of payload, the largest has {largest[platform]:,}"
             )
-    for platform, tally in report.tallies.items():
+    for platform, tally in report.counts.tallies.items():
         for line in tally.lines():
             whose = f" ({NAMES[platform]})" if platform and len(clients) > 1 else ""
             click.echo(f"{line}{whose}")

@@ -10,12 +10,17 @@ import click
 
 import pushcore
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, JournalError
+from .campaigns import campaign
 from .check import check
 from .demo import demo
 from .problems import BAD_INPUT, INCOMPLETE, BadInput, explain, printable
+from .results import results
+from .resume import resume
 from .send import send
+from .status import status
 from .tokens import tokens
+from .worker import worker
 
 
 @click.group(
@@ -33,9 +38,14 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(send)
+cli.add_command(resume)
+cli.add_command(status)
+cli.add_command(results)
 cli.add_command(check)
 cli.add_command(tokens)
 cli.add_command(demo)
+cli.add_command(campaign)
+cli.add_command(worker)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = cli.main(args=arguments, prog_name="pushcore", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except (BadInput, ConfigurationError) as error:
+    except (BadInput, ConfigurationError, JournalError) as error:
         return _complain(str(error), BAD_INPUT)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "pushcore"

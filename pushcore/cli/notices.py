@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import click
@@ -23,12 +23,26 @@ MAX_COMPLAINTS: Final = 20
 _WORTH_SAYING: Final = 1.0  # seconds
 
 
-class Notices(Listener):
-    """Says when a provider wants nothing for a while, once for each while. `put_off`: pushes that were, so far."""
+Say = Callable[[str], None]
+"""Tells the operator one line."""
 
-    def __init__(self, *, quiet: bool) -> None:
+
+def say(text: str) -> None:
+    """On the standard error."""
+    click.echo(f"pushcore: {text}", err=True)
+
+
+class Notices(Listener):
+    """Says when a provider wants nothing for a while, once for each while.
+
+    `put_off`: pushes that were, so far. `trips`: by provider, why nothing more is sent to it.
+    """
+
+    def __init__(self, *, quiet: bool, say: Say = say) -> None:
         self.put_off = 0
+        self.trips: dict[str, str] = {}
         self._quiet = quiet
+        self._say = say
         self._until: dict[str, float] = {}
 
     def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
@@ -43,7 +57,11 @@ class Notices(Listener):
         self._until[provider] = now + seconds
         if not self._quiet:
             name = NAMES.get(provider, provider)
-            click.echo(f"pushcore: {name} wants nothing for {seconds:.0f} s, so its pushes wait", err=True)
+            self._say(f"{name} wants nothing for {seconds:.0f} s, so its pushes wait")
+
+    def breaker_opened(self, provider: str, sentence: str) -> None:
+        """See `Listener`."""
+        self.trips.setdefault(provider, sentence)
 
 
 class MeteredNotices(Metrics):
@@ -61,33 +79,34 @@ class MeteredNotices(Metrics):
         super().rate_limited(provider, seconds)
         self._notices.rate_limited(provider, seconds)
 
+    def breaker_opened(self, provider: str, sentence: str) -> None:
+        super().breaker_opened(provider, sentence)
+        self._notices.breaker_opened(provider, sentence)
+
 
 @contextlib.contextmanager
-def watching(notices: Notices, port: int | None, *, quiet: bool) -> Iterator[Listener]:
-    """The engine's listener, and while the block runs its numbers at a port of this machine, if one is given.
+def served(read: telemetry.Read, port: int, *, quiet: bool) -> Iterator[None]:
+    """While the block runs, the numbers that `read` gives are at a port of this machine.
 
     Raises:
         BadInput: the port is taken, or prometheus-client is not installed.
     """
-    if port is None:
-        yield notices
-        return
-    metrics = MeteredNotices(notices)
     try:
-        endpoint = telemetry.serve(metrics.snapshot, port)
+        endpoint = telemetry.serve(read, port)
     except ConfigurationError as error:
         raise BadInput(f"--metrics-port: {error}") from None
     with endpoint:
         if not quiet:
-            click.echo(f"pushcore: metrics at http://127.0.0.1:{endpoint.port}/metrics", err=True)
-        yield metrics
+            say(f"metrics at http://127.0.0.1:{endpoint.port}/metrics")
+        yield
 
 
 class Complaints(logging.Handler):
     """Shows the transport's warnings, each once: what cannot be reached is tried again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Say = say) -> None:
         super().__init__(logging.WARNING)
+        self._say = say
         self._seen: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -95,4 +114,4 @@ class Complaints(logging.Handler):
         text = record.getMessage()
         if text not in self._seen and len(self._seen) < MAX_COMPLAINTS:
             self._seen.add(text)
-            click.echo(f"pushcore: {printable(text, 300)}", err=True)
+            self._say(printable(text, 300))

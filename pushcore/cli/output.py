@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import os
-from typing import Final, TextIO
+from typing import IO, Final, TextIO
 
 from .problems import BadInput, explain, printable
 
@@ -14,7 +14,7 @@ BUFFER: Final = 256 * 1024
 _TO_QUOTE: Final = frozenset(',"\r\n')
 
 
-def open_output(path: str, what: str) -> tuple[TextIO, str]:
+def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
     """A file to be written, or with "-" the standard output, and its name for messages. `what` is expected of it.
 
     Raises:
@@ -25,16 +25,37 @@ def open_output(path: str, what: str) -> tuple[TextIO, str]:
         raw = open(1, "wb", buffering=0, closefd=False) if path == "-" else open(path, "wb", buffering=0)  # noqa: SIM115
     except OSError as error:
         raise BadInput(f"{name} cannot be written ({explain(error)}); expected a file for {what}") from None
-    buffered = io.BufferedWriter(raw, BUFFER)
+    return io.BufferedWriter(raw, BUFFER), name
+
+
+def open_output(path: str, what: str) -> tuple[TextIO, str]:
+    """The same for text."""
+    buffered, name = open_bytes(path, what)
     # Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in.
     return io.TextIOWrapper(buffered, "utf-8", errors="surrogateescape", newline="\n"), name
+
+
+def open_unchanged(path: str, what: str) -> tuple[IO[bytes], str]:
+    """As `open_bytes`, but what the file holds stays until it is truncated."""
+    if path == "-":
+        return open_bytes(path, what)
+    try:
+        raw = open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb", buffering=0)  # noqa: SIM115
+    except OSError as error:
+        raise BadInput(
+            f"{printable(path)} cannot be written ({explain(error)}); expected a file for {what}"
+        ) from None
+    return io.BufferedWriter(raw, BUFFER), printable(path)
 
 
 def refuse_same_file(output: str, *inputs: str | None, what: str = "the results") -> None:
     """Raises `BadInput` when the output would be written over a file that is read."""
     for path in inputs:
+        if path is None or output == "-":
+            continue
         try:
-            if path is not None and output != "-" and os.path.samefile(output, path):
+            # A journal may not exist yet.
+            if os.path.realpath(output) == os.path.realpath(path) or os.path.samefile(output, path):
                 raise BadInput(f"{output} is an input; expected another file for {what}")
         except OSError:
             continue  # one of them does not exist, and they are not the same

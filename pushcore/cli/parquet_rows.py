@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from .problems import BadInput, printable, shown
+from .shards import WHOLE, Shard
 
 BATCH: Final = 10_000
 """Rows that are made Python values at a time."""
@@ -59,15 +60,21 @@ class ParquetRows:
             if self.columns.count(each) == 1:
                 self._conversion(each)
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Each row as the values of `columns`. Raises `OSError` when the file is damaged."""
+    def rows(self, shard: Shard = WHOLE) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Each row of that part: its number, and the values of `columns`. Raises `OSError` when the file is damaged."""
         convert = [(each, self._conversion(each)) for each in self.columns]
         try:
             batches = self._file.iter_batches(BATCH, columns=self.columns, use_threads=False)
             for batch in batches:
-                values = [to_list(batch.column(each)) for each, to_list in convert]
+                at, first = 0, self.read + 1
                 self.read += batch.num_rows
-                yield from zip(*values, strict=True)
+                while at < batch.num_rows:
+                    count = batch.num_rows if shard.parts == 1 else shard.stretch(first + at)
+                    if shard.own(first + at):
+                        part = batch.slice(at, count)
+                        values = [to_list(part.column(each)) for each, to_list in convert]
+                        yield from enumerate(zip(*values, strict=True), first + at)
+                    at += count
         except (self._arrow.ArrowException, OSError, ValueError) as error:
             text = f"its Parquet is damaged ({printable(str(error), 120)})"
             raise OSError(errno.EIO, text, self._name) from None

@@ -5,35 +5,42 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-from .audience import Audience
-from .notices import Notices
-from .report import Report
 
 EVERY: Final = 0.25
 """Seconds between two drawings."""
 
 
-class ProgressLine:
-    """Draws how far a campaign has come on the standard error, if that is a terminal and `wanted`."""
+class Seen(NamedTuple):
+    """How far a run has come: bytes of the audience, rows with a result, accepted ones, and pushes put off."""
 
-    def __init__(self, audience: Audience, report: Report, notices: Notices, *, wanted: bool) -> None:
-        self._audience = audience
-        self._report = report
-        self._notices = notices
+    position: int
+    total: int
+    accepted: int
+    put_off: int
+
+
+class ProgressLine:
+    """Draws how far a run has come on the standard error, if that is a terminal and `wanted`.
+
+    `size`: of the audience in bytes, None for a pipe. `look`: how far it is.
+    """
+
+    def __init__(self, size: int | None, look: Callable[[], Seen], *, wanted: bool) -> None:
+        self._look = look
         console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._progress: Progress | None = None
         if wanted and sys.stderr.isatty():
             columns = [TextColumn("{task.description}", markup=False), TimeElapsedColumn()]
-            if audience.size:
+            if size:
                 columns[:0] = [BarColumn(20), TaskProgressColumn()]
             # No thread of rich's own: it would take turns with the event loop.
             self._progress = Progress(*columns, console=console, auto_refresh=False, transient=True)
-            self._bar = self._progress.add_task("0 rows", total=audience.size or None)
+            self._bar = self._progress.add_task("0 rows", total=size or None)
 
     async def run(self) -> None:
         """Draw until cancelled."""
@@ -43,12 +50,12 @@ class ProgressLine:
         with self._progress as progress:
             while True:
                 await asyncio.sleep(EVERY)
-                now, total = time.monotonic(), self._report.total
+                now, seen = time.monotonic(), self._look()
+                total = seen.total
                 rate = (total - before) / (now - then)
                 then, before = now, total
-                accepted = self._report.accepted
-                text = f"{total:,} rows, {rate:,.0f}/s, {accepted:,} accepted, {total - accepted:,} others"
-                if self._notices.put_off:
-                    text += f", {self._notices.put_off:,} repeats"
-                progress.update(self._bar, completed=self._audience.position, description=text)
+                text = f"{total:,} rows, {rate:,.0f}/s, {seen.accepted:,} accepted, {total - seen.accepted:,} others"
+                if seen.put_off:
+                    text += f", {seen.put_off:,} repeats"
+                progress.update(self._bar, completed=seen.position, description=text)
                 progress.refresh()

@@ -16,6 +16,7 @@ from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
 from .problems import BadInput, BadRow, shown
+from .shards import WHOLE, Shard
 
 _BATCH: Final = 256
 _BATCHES_AHEAD: Final = 8
@@ -29,17 +30,25 @@ OnBad = Callable[[int, str, str, str, Verdict], None]
 class Rows:
     """The pushes of an audience: an iterable for the engine. What cannot be one goes to `on_bad`.
 
-    `makers`: for each provider that can be sent to, what makes its pushes. `taken`: the number of the last row that
-    was made a push or found bad. `ended`: there are no more. `unserved`: how many rows are of a provider that there is no
-    maker for.
+    `apns`, `fcm`: for each provider that can be sent to, what makes its pushes. `shard`: which part of the rows to give.
+    `taken`: the number of the last row that was looked at. `ended`: there are no more. `unserved`: how many rows
+    are of a provider that there is no maker for.
 
     Raises:
         BadInput: a payload needs a column that the audience does not have.
     """
 
-    def __init__(self, audience: Audience, apns: ApnsRows | None, fcm: FcmRows | None, on_bad: OnBad) -> None:
+    def __init__(
+        self,
+        audience: Audience,
+        apns: ApnsRows | None,
+        fcm: FcmRows | None,
+        on_bad: OnBad,
+        shard: Shard = WHOLE,
+    ) -> None:
         self.audience = audience
         self.on_bad = on_bad
+        self.shard = shard
         self.taken = 0
         self.unserved = 0
         self.stopped = False
@@ -56,7 +65,6 @@ class Rows:
         if columns is not None:
             self._platform_key = audience.index("platform") if "platform" in columns else None
         self._only = "" if apns and fcm else APNS if apns else FCM
-        # Replaced while the rows are read when a provider is closed.
         self._apns = apns.bind(audience) if apns else self._refuser(APNS)
         self._fcm = fcm.bind(audience) if fcm else self._refuser(FCM)
 
@@ -67,10 +75,13 @@ class Rows:
         least = 1 if only == APNS else APNS_LENGTH
         said: Any = None
         push: Row
-        for number, values in self.audience.records(self._bad):
+        mine, parts, chunk = self.shard.number, self.shard.parts, self.shard.chunk
+        for number, values in self.audience.records(self._bad, self.shard):
             if self.stopped:
                 return
             self.taken = number
+            if parts > 1 and (number - 1) // chunk % parts != mine:
+                continue
             if by_name:
                 token = values.get(token_at)
                 said = values.get(platform_at)
@@ -106,17 +117,6 @@ class Rows:
         """End before the next row."""
         self.stopped = True
 
-    def close(self, platform: str, reason: str) -> None:
-        """Make no more pushes to this provider: its rows are UNSENT from now on, for `reason`."""
-
-        def refuse(*_: Any) -> NoReturn:
-            raise BadRow(reason, verdict=Verdict.UNSENT)
-
-        if platform == APNS:
-            self._apns = refuse
-        else:
-            self._fcm = refuse
-
     def _refuser(self, platform: str) -> Callable[..., NoReturn]:
         reason = f"this is a device of {NAMES[platform]}, and {CREDENTIALS[platform]} was not given"
 
@@ -128,7 +128,9 @@ class Rows:
 
     def _bad(self, number: int, token: str, reason: str) -> None:
         self.taken = number
-        self.on_bad(number, token, reason, self._only, Verdict.INVALID)
+        shard = self.shard
+        if (number - 1) // shard.chunk % shard.parts == shard.number:
+            self.on_bad(number, token, reason, self._only, Verdict.INVALID)
 
 
 def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> None:

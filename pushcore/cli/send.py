@@ -6,9 +6,12 @@ import os
 from functools import partial
 from typing import Any
 
+import click
+
 from .audience import Audience
-from .campaign import Campaign
 from .dry_run import dry_run as try_all
+from .job import Job, nowhere
+from .journals import Plan
 from .options import credential_options, push_options, sending_options
 from .output import refuse_same_file
 from .problems import BadInput
@@ -18,6 +21,7 @@ from .rows import Rows
 from .sections import add, command, section
 from .sender import Sender
 from .sending import Sending
+from .shards import MAX_PROCESSES
 
 HELP = """Push to every device of an audience, through APNs, FCM or both, and write what became of each.
 
@@ -77,6 +81,15 @@ results; with one, the audience is read no further. The exit status is 3 either 
 Ctrl-C stops reading, waits for answers and writes their results; what waits to be sent again gets the result that it
 has, what waits for its first time is UNSENT. A second one stops at once.
 
+--journal FILE, a new file, keeps on the disk what was sent and what became of it, so that the campaign survives a kill or a
+power failure: `pushcore resume FILE` goes on, `pushcore status FILE` says how far it is, `pushcore results FILE` writes
+the results. It holds tokens and answers, and neither keys nor payloads. What waits for a repeat, or was held back
+because of the configuration, has no result then but is left to be sent by `resume`. --results is written in the end, out of
+the journal, and again by `resume`; without it there are the journal's results alone. The audience must be a file.
+
+--processes N divides the rows among so many processes, each with its own connections and window; rate and quota
+are those of all. Each has its own journal: FILE, FILE.1 and so on, and the first name stands for all.
+
 --dry-run does everything but send: it reads the audience, makes every request, and says how many there are of which kind,
 how many are INVALID and why, and how many bytes the payloads have. --results is not needed then, and gets the INVALID
 rows alone.
@@ -96,7 +109,8 @@ The command line goes before the environment, that before [profile.NAME] with --
 \b
 Exit status:
   0  every row has a result
-  1  some have none: it was interrupted, or something broke
+  1  some have none: it was interrupted, or something broke; with --journal,
+     `pushcore resume` goes on
   2  wrong usage or bad input; nothing was sent
   3  stopped, because key, topic, certificate, environment, service account or
      project make every push to a provider fail
@@ -106,8 +120,21 @@ _rows = section("Audience and results")
 _OPTIONS = (
     _rows("--audience", required=True, metavar="FILE", help="The devices: CSV, NDJSON or Parquet."),
     _rows("--results", metavar="FILE", help="Where the results go."),
+    _rows(
+        "--journal", metavar="FILE", help="Where to keep what was sent, for `pushcore resume`; a new file."
+    ),
     _rows("--dry-run", is_flag=True, help="Send nothing, but say what would be sent."),
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
+)
+_PROCESSES = (
+    section("Sending")(
+        "--processes",
+        type=click.IntRange(1, MAX_PROCESSES),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Send with so many, one for each core, say; each has its own connections and window.",
+    ),
 )
 
 
@@ -116,16 +143,44 @@ _OPTIONS = (
 @push_options
 @credential_options
 @sending_options
+@partial(add, options=_PROCESSES)
 @settings_options
-def send(audience: str, results: str | None, dry_run: bool, quiet: bool, **options: Any) -> int:
+def send(
+    audience: str,
+    results: str | None,
+    journal: str | None,
+    dry_run: bool,
+    quiet: bool,
+    processes: int,
+    **options: Any,
+) -> int:
     """Runs the command; the exit status."""
     sender, sending = Sender.of(options), Sending.of(options)
-    if results is None and not dry_run:
-        raise BadInput('--results FILE is missing; "-" is the standard output')
-    if dry_run and (quiet or results == "-"):
-        raise BadInput(
-            "--dry-run writes to the standard output; expected neither --quiet nor --results - with it"
-        )
+    if dry_run:
+        if quiet or results == "-":
+            raise BadInput(
+                "--dry-run writes to the standard output; expected neither --quiet nor --results - with it"
+            )
+        if journal is not None:
+            raise BadInput("--dry-run sends nothing that a --journal could keep; expected one of them")
+        return _try_all(sender, audience, results)
+    if results is None and journal is None:
+        raise BadInput('--results FILE is missing, or --journal FILE; "-" is the standard output')
+    if processes > 1 and not hasattr(os, "fork"):
+        raise BadInput("--processes needs a system that can fork; expected 1")
+    plan = None if journal is None else Plan.begin(journal, processes, audience, results)
+    return Job(
+        sender=sender,
+        sending=sending,
+        audience=audience,
+        results=results,
+        plan=plan,
+        processes=processes,
+        quiet=quiet,
+    ).run()
+
+
+def _try_all(sender: Sender, audience: str, results: str | None) -> int:
     clients = sender.clients()
     apns, fcm = sender.makers(clients)
     with Audience(audience) as source:
@@ -133,13 +188,7 @@ def send(audience: str, results: str | None, dry_run: bool, quiet: bool, **optio
             if source.same_file(results):
                 raise BadInput(f"{results} is the audience; expected another file for the results")
             refuse_same_file(results, *sender.files)
-        rows = Rows(source, apns, fcm, _nowhere)
+        rows = Rows(source, apns, fcm, nowhere)
         report = Report.to_file(results if results is not None else os.devnull)
         rows.on_bad = report.bad_row
-        if dry_run:
-            return try_all(clients, rows, report)
-        return Campaign(clients, source, rows, report, sending, quiet=quiet).run()
-
-
-def _nowhere(*bad: object) -> None:
-    raise AssertionError("no row is read before there is a report")
+        return try_all(clients, rows, report)

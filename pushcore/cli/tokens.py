@@ -13,8 +13,8 @@ from .audience import Audience
 from .devices import find_device, text_of
 from .output import open_output, quoted, refuse_same_file
 from .problems import OK, BadInput, BadRow, printable
-from .report import MAX_KINDS, OTHER
 from .sections import command, section
+from .tally import MAX_KINDS, OTHER
 
 HELP = """Say what kind each token of an audience is.
 

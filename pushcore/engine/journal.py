@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 from ..errors import ConfigurationError, JournalError
 from ..models.apns import Notification
@@ -34,6 +34,8 @@ __all__ = ["Journal", "JournalError", "JournalView", "Outcome", "Source", "Statu
 CHUNK_SIZE: Final = 1000
 """Rows that may be given out beyond the last one taken, at most: more cost less CPU and more repeats after a kill."""
 LARGEST_CHUNK: Final = 10_000
+TURN: Final = 10_000
+"""Rows that `steps` passes over before an event loop gets its turn."""
 MAX_ID: Final = 64  # bytes of a campaign's id: what a key of blake2b may have
 _KILLED: Final = "the sender was stopped before the answer came"
 
@@ -79,7 +81,7 @@ class Journal:
         shards: int = 1,
         options: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
-    ) -> Journal:
+    ) -> Self:
         """Begin a campaign in a new file.
 
         `rows`: how many the source has, if that is known. `campaign_id`: random unless given. `shard` of `shards`: this
@@ -116,7 +118,7 @@ class Journal:
         force: bool = False,
         campaign_id: str | None = None,
         clock: Callable[[], float] = time.time,
-    ) -> Journal:
+    ) -> Self:
         """Go on with a campaign.
 
         `source`: what it is read from now; a changed one is refused unless `force` says that its rows are the same, in
@@ -154,7 +156,7 @@ class Journal:
         """Look at a campaign without touching it. Raises `JournalError`."""
         return JournalView(path)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -203,13 +205,22 @@ class Journal:
         Raises:
             JournalError: the journal could not be written, or the rows are out of order.
         """
+        return (push for push in self.steps(pushes) if push is not None)
+
+    def steps(self, pushes: Iterable[P]) -> Iterator[P | None]:
+        """As `pending`, with a None now and then among rows that are passed over: millions of them take seconds, and
+        an event loop must have its turn."""
         writer, zone = self._writer, self._zone
         writer.reading = True
+        passed = 0
         try:
             for push in pushes if self.campaign.shards == 1 else self._own(pushes):
                 row = push.row
                 if row <= zone or row > writer.ask_at or row <= writer.taken:
                     if not self.admit(push):
+                        passed += 1
+                        if not passed % TURN:
+                            yield None
                         continue
                 else:
                     writer.taken = row

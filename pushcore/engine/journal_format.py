@@ -18,6 +18,9 @@ import zlib
 from binascii import hexlify, unhexlify
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import compress, repeat
+from itertools import count as count_from
 from typing import Final, NamedTuple
 
 from ..errors import JournalError
@@ -37,6 +40,8 @@ _COMMON_DIGITS: Final = 64  # of an APNs token today
 _KEPT_OTHERWISE: Final = 0xFFFF_FFFF
 """In place of a text's length: a token that is kept as bytes, or an id that follows from the row."""
 
+_outcome = partial(tuple.__new__, Outcome)  # `Outcome._make` without its check of the length
+_DIGITS: Final = bytes.maketrans(b"01", b"\0\1")
 _UNDELIVERED: Final = frozenset({"THROTTLED", "UNAVAILABLE", "UNSENT"})
 Tally = Counter[tuple[str, str, str]]
 """How many rows by platform, verdict and reason ("" for none)."""
@@ -204,8 +209,8 @@ def bitmap(bits: bytes) -> int:
 
 def rows_of(bits: int, block: int) -> list[int]:
     """The rows that such an integer stands for, in order."""
-    first = block * BLOCK + 1
-    return [first + where for where, digit in enumerate(reversed(f"{bits:b}")) if digit == "1"]
+    digits = f"{bits:b}"[::-1].encode().translate(_DIGITS)
+    return list(compress(count_from(block * BLOCK + 1), digits))
 
 
 def unpack(
@@ -251,12 +256,19 @@ def _unpack(block: int, bits: bytes, blob: bytes, prefix: str, verdict: Verdict 
         ids = [None] * count
     else:
         ids = _unpack_ids(blob[end + tokens_size :], id_lengths, rows, ours)
-    moments: dict[int, float] = dict(times)
+    if not len(rows) == len(tokens) == len(ids) == count:
+        raise ValueError
+    if one_kind is not None and not times:  # as nearly all are: nothing of them is looked at one by one
+        platform, name, status, reason, attempts = every[one_kind]
+        alike = (repeat(each) for each in (platform, Verdict[name], status, reason))
+        return list(map(_outcome, zip(rows, tokens, *alike, ids, repeat(None), repeat(attempts))))
     found = []
+    moments: dict[int, float] = dict(times)
+    verdicts = [Verdict[kind[1]] for kind in every]
     for where, (row, token, kind, sent) in enumerate(zip(rows, tokens, kinds, ids, strict=True)):
-        platform, name, status, reason, attempts = every[kind]
+        platform, _, status, reason, attempts = every[kind]
         moment = moments.get(where) if moments else None
-        found.append(Outcome(row, token, platform, Verdict[name], status, reason, sent, moment, attempts))
+        found.append(Outcome(row, token, platform, verdicts[kind], status, reason, sent, moment, attempts))
     return found if verdict is None else [each for each in found if each.verdict is verdict]
 
 

@@ -177,6 +177,22 @@ class Store:
             )
         self._sql.execute("pragma synchronous = full")
 
+    def has_writer(self) -> bool:
+        """Whether another process has it open to write: then it holds the lock, but for an instant after each commit."""
+        try:
+            probe = Store(self.path, "rw", writes=True)
+        except JournalError:
+            return False  # we may not write it, so we cannot know
+        try:
+            probe._sql.execute("pragma busy_timeout = 0")
+            probe._sql.execute("begin immediate")
+            probe._sql.execute("rollback")
+            return False
+        except sqlite3.Error as error:
+            return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+        finally:
+            probe._sql.close()
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def campaign(self) -> Campaign:

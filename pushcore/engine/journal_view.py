@@ -21,7 +21,8 @@ class Status:
     `rows`: how many there are to be sent, None as long as that is not known. `started`: rows that may have been sent.
     `done`: rows with an outcome; `verdicts` and `tally` (by platform, verdict and reason) count them. `repeats`: how
     often a row was sent again after a kill. `kills`: runs that did not end by themselves, `runs` all. `updated`:
-    the last sign of life; `ended` is None while it runs, and after a kill.
+    the last sign of life; `ended` is None while it runs, and after a kill. `run_began`: the last run, and `run_done`:
+    how many rows had an outcome then.
     """
 
     campaign_id: str
@@ -35,6 +36,8 @@ class Status:
     began: float
     updated: float
     ended: float | None
+    run_began: float
+    run_done: int
 
     @property
     def verdicts(self) -> Counter[str]:
@@ -101,7 +104,14 @@ class JournalView:
             began=first.began,
             updated=last.updated,
             ended=last.ended,
+            run_began=last.began,
+            run_done=runs[-2].tally.total() if len(runs) > 1 else 0,
         )
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is sending with it now."""
+        return self._store.has_writer()
 
     def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
         """The outcomes that there are, or those with this verdict, in the order of their rows. Memory does not grow."""
@@ -111,5 +121,9 @@ class JournalView:
             if len(parts) == 1:
                 yield from unpack(block, *parts[0], prefix, verdict)
             else:
-                yield from sorted(each for part in parts for each in unpack(block, *part, prefix, verdict))
+                outcomes: list[Outcome] = []
+                for part in parts:
+                    outcomes += unpack(block, *part, prefix, verdict)
+                outcomes.sort()
+                yield from outcomes
             block += 1

@@ -40,16 +40,22 @@ async def run(command: str, place: Path, apns: FakeApns, fcm: FakeFcm) -> dict[i
 
 async def run_line(line: str, place: Path, variables: dict[str, str]) -> str:
     """What a command says on the standard output in `place`, with PUSHCORE_… in the environment; it must succeed."""
+    process = await start_line(line, place, variables)
+    async with asyncio.timeout(DEADLINE):
+        out, said = await process.communicate()
+    assert process.returncode == 0, (line, said)
+    return out.decode()
+
+
+async def start_line(line: str, place: Path, variables: dict[str, str]) -> asyncio.subprocess.Process:
+    """The same, while it runs: in a session, and so a group of processes, of its own."""
     words = shlex.split(line, comments=True)
     assert words[0] == "pushcore"
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *words),
         cwd=place,
         env={**os.environ, **{f"PUSHCORE_{name}": value for name, value in variables.items()}},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
-    async with asyncio.timeout(DEADLINE):
-        out, said = await process.communicate()
-    assert process.returncode == 0, (line, said)
-    return out.decode()

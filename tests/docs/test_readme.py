@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 import pushcore
 from fakeservers import FakeApns, fated_token
 from fakeservers.fcm import FakeFcm
-from tests.docs.commands import run, run_line
+from tests.docs.commands import run, run_line, start_line
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -61,7 +64,7 @@ def test_the_commands_exist_with_the_options_shown(command: str) -> None:
 
 
 async def test_the_command_for_both_providers_runs(tmp_path: Path) -> None:
-    (command,) = [block for block in blocks("sh") if block.startswith("pushcore send")]
+    (command,) = [block for block in blocks("sh") if block.startswith("pushcore send --apns-key")]
     write_files(tmp_path)
     async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
         found = await run(command, tmp_path, apns, fcm)
@@ -72,13 +75,7 @@ async def test_the_commands_with_a_settings_file_run(tmp_path: Path) -> None:
     (block,) = [block for block in blocks("sh") if block.startswith("pushcore tokens")]
     write_files(tmp_path)
     async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
-        (tmp_path / "AuthKey_ABC123DEFG.p8").write_bytes(Path(apns.key_file).read_bytes())
-        account = Path(fcm.service_account_file).read_bytes()
-        (tmp_path / "service-account.json").write_bytes(account)
-        variables = {
-            **{"KEY_ID": apns.key_id, "TEAM_ID": apns.team_id, "TOPIC": apns.topic, "APNS_URL": apns.url},
-            **{"FCM_URL": fcm.url, "CA_FILE": str(apns.ca_file), "PROXY": "none"},
-        }
+        variables = files_of(tmp_path, apns, fcm)
         said = [await run_line(line, tmp_path, variables) for line in block.splitlines()]
         assert len(apns.received) == 2  # of check and of the last send
     assert len(said) == 4
@@ -88,6 +85,43 @@ async def test_the_commands_with_a_settings_file_run(tmp_path: Path) -> None:
     with (tmp_path / "results.csv").open(newline="") as file:
         found = {int(row["row"]): row for row in csv.DictReader(file)}
     assert outcomes(found) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED"), ("fcm", "ACCEPTED")]
+
+
+async def test_a_campaign_is_killed_and_goes_on(tmp_path: Path) -> None:
+    (begin,) = [block for block in blocks("sh") if block.startswith("pushcore send") and "--journal" in block]
+    (rest,) = [block for block in blocks("sh") if block.startswith("pushcore status")]
+    write_files(tmp_path)
+    tokens = [f"{number:064x}" for number in range(4999)] + [fated_token("Unregistered")]
+    (tmp_path / "devices.csv").write_text(
+        "\n".join(["token,platform,name", *(f"{each},ios,Ada" for each in tokens)])
+    )
+    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
+        variables = files_of(tmp_path, apns, fcm)
+        process = await start_line(begin, tmp_path, {**variables, "RATE": "2500/s"})
+        while sum(apns.counts.values()) < 1000:
+            assert process.returncode is None
+            await asyncio.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
+        said = [await run_line(line, tmp_path, variables) for line in rest.splitlines()]
+    assert len(said) == 4
+    assert re.search(r"^state +killed$", said[0], re.MULTILINE)
+    with (tmp_path / "results.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [each["token"] for each in found] == tokens
+    assert {each["verdict"] for each in found} == {"ACCEPTED", "UNKNOWN", "UNREGISTERED"}
+    with (tmp_path / "dead.csv").open(newline="") as file:
+        assert [each["token"] for each in csv.DictReader(file)] == tokens[-1:]
+
+
+def files_of(place: Path, apns: FakeApns, fcm: FakeFcm) -> dict[str, str]:
+    """The fakes' keys under README's names; what else is needed to reach them, as variables."""
+    (place / "AuthKey_ABC123DEFG.p8").write_bytes(Path(apns.key_file).read_bytes())
+    (place / "service-account.json").write_bytes(Path(fcm.service_account_file).read_bytes())
+    return {
+        **{"KEY_ID": apns.key_id, "TEAM_ID": apns.team_id, "TOPIC": apns.topic, "APNS_URL": apns.url},
+        **{"FCM_URL": fcm.url, "CA_FILE": str(apns.ca_file), "PROXY": "none"},
+    }
 
 
 def write_files(place: Path) -> None:

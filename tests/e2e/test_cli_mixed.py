@@ -300,7 +300,7 @@ def test_a_wrong_account_does_not_stop_apns(fake: FakeProcess, tmp_path: Path) -
     assert len(found) == 40_000
     unsent = {each["reason"] for each in found.values() if each["verdict"] == "UNSENT"}
     assert len(unsent) == 1
-    assert unsent.pop().startswith("not sent, for every push to FCM would fail: invalid_grant")
+    assert unsent.pop().startswith("not sent, for every push to fcm would fail: invalid_grant")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import tracemalloc
@@ -15,6 +16,7 @@ from pushcore.cli.audience import Audience
 from pushcore.cli.payloads import ApnsPayload
 from pushcore.cli.problems import BadInput
 from pushcore.cli.rows import Rows
+from pushcore.cli.shards import Shard
 
 CONSTANT = ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json")
 Bad = tuple[int, str, str]
@@ -265,3 +267,36 @@ def test_memory_does_not_grow_with_the_audience(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000 < os.path.getsize(path)
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("form", ["plain", "quoted late", "empty lines", "returns", "ndjson", "parquet"])
+def test_the_parts_of_an_audience_are_all_of_it(tmp_path: Path, form: str) -> None:
+    count, chunk = 25_000, 700
+    tokens = [f"{number:064x}" for number in range(count)]
+    if form == "quoted late":
+        tokens[20_000] = 'a quote\nin "it'
+    path = tmp_path / ("devices.ndjson" if form == "ndjson" else "devices")
+    if form == "parquet":
+        arrow = pytest.importorskip("pyarrow")
+        importlib.import_module("pyarrow.parquet").write_table(arrow.table({"token": tokens}), path)
+    elif form == "ndjson":
+        path.write_text(
+            "".join(f'{{"token":"{each}"}}\n{chr(10) * (number % 3)}' for number, each in enumerate(tokens))
+        )
+    else:
+        end = "\r\n" if form == "returns" else "\n"
+        quoted = ['"' + each.replace('"', '""') + '"' if '"' in each else each for each in tokens]
+        if form == "empty lines":
+            quoted = [f"{each}\n" if number % 9_999 == 0 else each for number, each in enumerate(quoted)]
+        path.write_text(end.join(["token", *quoted]), newline="")
+    found: dict[int, str] = {}
+    for number in range(3):
+        shard, own = Shard(number, 3, chunk), 0
+        with Audience(str(path)) as audience:
+            for row, values in audience.records(lambda *bad: pytest.fail(str(bad)), shard):
+                if shard.own(row):
+                    own += 1
+                    assert row not in found
+                    found[row] = values["token"] if form == "ndjson" else values[0]
+        assert own == shard.upto(count)
+    assert [found[row] for row in range(1, count + 1)] == tokens

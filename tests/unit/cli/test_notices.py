@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from pushcore.cli.notices import MAX_COMPLAINTS, Complaints, MeteredNotices, Notices, watching
+from pushcore.cli.notices import MAX_COMPLAINTS, Complaints, MeteredNotices, Notices, served
 from pushcore.cli.problems import BadInput
 
 
@@ -36,13 +36,20 @@ def test_with_metrics_both_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "FCM wants nothing" in capsys.readouterr().err
 
 
+def test_the_first_reason_of_each_provider_is_kept() -> None:
+    notices = Notices(quiet=True)
+    metered = MeteredNotices(notices)
+    for provider, sentence in (("apns", "a key"), ("apns", "another"), ("fcm", "a project")):
+        metered.breaker_opened(provider, sentence)
+    assert notices.trips == {"apns": "a key", "fcm": "a project"}
+    assert metered.breaker == {("apns",): 1, ("fcm",): 1}
+
+
 def test_the_port(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("prometheus_client")
-    notices = Notices(quiet=True)
-    with watching(notices, None, quiet=False) as listener:
-        assert listener is notices
-    with watching(notices, 0, quiet=False) as listener:
-        listener.retried("apns", "TooManyRequests", 3, 30.0)
+    metered = MeteredNotices(Notices(quiet=True))
+    with served(metered.snapshot, 0, quiet=False):
+        metered.retried("apns", "TooManyRequests", 3, 30.0)
         url = capsys.readouterr().err.split()[-1]
         with urllib.request.urlopen(url, timeout=5) as answer:
             assert b'reason="TooManyRequests"} 3.0' in answer.read()
@@ -52,7 +59,7 @@ def test_the_port(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    watched = watching(Notices(quiet=True), 0, quiet=True)
+    watched = served(MeteredNotices(Notices(quiet=True)).snapshot, 0, quiet=True)
     with pytest.raises(BadInput, match=r"--metrics-port: this needs the extra pushcore\[prometheus\]"):
         watched.__enter__()
 

@@ -11,7 +11,8 @@ from pushcore.cli.apns_rows import ApnsRow
 from pushcore.cli.fcm_rows import FcmRow
 from pushcore.cli.output import iso, refuse_same_file
 from pushcore.cli.problems import BadInput, printable
-from pushcore.cli.report import COLUMNS, FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE, Report
+from pushcore.cli.report import COLUMNS, Report
+from pushcore.cli.tally import FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
 from pushcore.fcm.errors import message_name
 from pushcore.results import Result, Verdict
@@ -79,8 +80,8 @@ def test_the_summary_counts_by_verdict_and_reason_and_sets_suspects_apart(tmp_pa
     report.take(Result(row(6), Verdict.INVALID, 400, 1, reason="DeviceTokenNotForTopic"))
     report.take(Result(row(7), Verdict.UNREGISTERED, 410, 1, reason="Unregistered"))
     report.bad_row(8, "", "odd \x1b[31m [red]")
-    tally = report.tallies["apns"]
-    assert (report.total, report.accepted, tally.dead, tally.suspects.total()) == (8, 3, 1, 3)
+    tally = report.counts.tallies["apns"]
+    assert (report.counts.total, report.counts.accepted, tally.dead, tally.suspects.total()) == (8, 3, 1, 3)
     lines = report.summary(2.0)
     assert lines[0] == "8 rows in 2.0 s, 4 a second"
     assert [line.split()[:2] for line in lines[1:6]] == [
@@ -146,10 +147,10 @@ def test_the_kinds_of_reasons_are_bounded(tmp_path: Path) -> None:
     report = Report.to_file(str(tmp_path / "results.csv"))
     for number in range(2 * MAX_KINDS):
         report.bad_row(number, "", f"reason {number}")
-    counts = report.tallies["apns"].counts
+    counts = report.counts.tallies["apns"].counts
     assert len(counts) == MAX_KINDS + 1
     assert counts["INVALID", OTHER] == MAX_KINDS
-    assert report.total == 2 * MAX_KINDS
+    assert report.counts.total == 2 * MAX_KINDS
     report.close()
 
 
@@ -202,6 +203,9 @@ def test_a_token_that_was_registered_again_is_not_to_be_dropped(
     assert found["verdict"] == "UNREGISTERED"
     assert found["drop_token"] == ("yes" if drop else "")
     assert found["reason"] == result.reason == ("Unregistered" if drop else REGISTERED_SINCE)
-    assert (report.tallies["apns"].dead, report.tallies["apns"].kept) == (int(drop), int(not drop))
+    assert (report.counts.tallies["apns"].dead, report.counts.tallies["apns"].kept) == (
+        int(drop),
+        int(not drop),
+    )
     last = report.summary(1.0)[-1]
     assert last.startswith("dead: 1 token; remove it" if drop else "keep: 1 token that APNs called dead")

@@ -15,6 +15,7 @@ from pushcore.cli.fcm_rows import FcmRow, FcmRows
 from pushcore.cli.payloads import ApnsPayload, ExpoPayload, FcmPayload
 from pushcore.cli.problems import BadInput
 from pushcore.cli.rows import Bad, Row, Rows
+from pushcore.cli.shards import Shard
 from pushcore.results import Verdict
 
 APNS = "ab" * 32
@@ -99,19 +100,25 @@ def test_rows_that_cannot_be_read_are_the_only_providers(tmp_path: Path) -> None
     assert [each[3] for each in read(tmp_path, content, apns=None)[1]] == ["fcm"]
 
 
-def test_a_closed_provider_gets_nothing_more(tmp_path: Path) -> None:
+def test_a_part_has_its_chunks_alone_good_rows_and_bad(tmp_path: Path) -> None:
     path = tmp_path / "devices.csv"
-    path.write_text(f"token\n{APNS}\n{FCM}\n{FID}\n{APNS}\n")
-    bad: list[Bad] = []
-    with Audience(str(path)) as audience:
-        rows = Rows(audience, ApnsRows(OF_APNS, Defaults()), FcmRows(OF_FCM), lambda *each: bad.append(each))
-        taken = []
-        for row in rows:
-            taken.append(row.row)
-            rows.close("fcm", "not sent")
-    assert taken == [1, 4]
-    assert bad == [(2, FCM, "not sent", "fcm", Verdict.UNSENT), (3, FID, "not sent", "fcm", Verdict.UNSENT)]
-    assert rows.unserved == 0
+    rows = [APNS if number % 3 else "bad,row" for number in range(1, 24)]
+    path.write_text("token\n" + "\n".join(rows))
+    taken: list[list[int]] = []
+    for number in range(3):
+        shard = Shard(number, 3, chunk=4)
+        bad: list[int] = []
+        with Audience(str(path)) as audience:
+            source = Rows(
+                audience, ApnsRows(OF_APNS, Defaults()), None, lambda row, *_, bad=bad: bad.append(row), shard
+            )
+            taken.append(sorted([row.row for row in source] + bad))
+        assert source.ended
+        assert shard.upto(source.taken) == shard.upto(23)
+        assert len(taken[-1]) == shard.upto(23)
+        assert len([row for row in taken[-1] if row <= 17]) == shard.upto(17)
+    assert taken[0] == [1, 2, 3, 4, 13, 14, 15, 16]
+    assert sorted(row for part in taken for row in part) == list(range(1, 24))
 
 
 def test_the_columns_of_apns_say_nothing_in_rows_of_fcm(tmp_path: Path) -> None:

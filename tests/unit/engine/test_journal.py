@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pushcore.engine import journal as journals
 from pushcore.engine.journal import Journal, JournalView, Outcome, Source, push_id
 from pushcore.engine.journal_format import BLOCK
 from pushcore.errors import ClosedError, ConfigurationError, JournalError
@@ -311,6 +312,34 @@ def test_many_rows_with_outcomes_are_passed_over(tmp_path: Path) -> None:
             journal.record(accepted(push))
     with Journal.open(tmp_path / "j.db") as journal:
         assert [push.row for push in journal.pending(pushes(count + 2))] == [count + 1, count + 2]
+
+
+def test_an_event_loop_has_its_turn_while_rows_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "TURN", 100)
+    with create(tmp_path / "j.db") as journal:
+        for push in journal.pending(pushes(1000)):
+            journal.record(accepted(push))
+    with Journal.open(tmp_path / "j.db") as journal:
+        steps = [None if push is None else push.row for push in journal.steps(pushes(1002))]
+    assert steps == [None] * 10 + [1001, 1002]
+
+
+def test_whether_it_is_running(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    with create(path) as journal, JournalView(path) as view:
+        for push in journal.pending(pushes(10)):
+            journal.record(accepted(push))
+        journal.flush()
+        assert view.running
+        assert (view.status().run_done, view.status().done) == (0, 10)
+    with JournalView(path) as view:
+        assert not view.running
+    with Journal.open(path), JournalView(path) as view:
+        assert view.running
+        assert view.status().run_done == 10
+        assert view.status().run_began >= view.status().began
 
 
 def test_a_shard_has_its_own_chunks(tmp_path: Path) -> None:

@@ -1,0 +1,299 @@
+"""`pushcore send` as it is used: what a journal costs, how much memory two million rows need, what a second process brings."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import psutil
+from rich.console import Console
+
+from . import inprocess
+from .look import Column, Form, plain, show, two, whole
+from .stage import CLIENT_CORE, CannotMeasure, Target, fake, on_core
+
+PARTS: Final = ("journal", "memory", "processes")
+EVERY: Final = 0.25  # seconds between two looks at the memory
+LONGEST: Final = 900.0  # seconds for one run
+DELAY_MS: Final = 100
+FEW: Final = 100  # rows of a run that shows what starting costs
+
+JOURNAL: Final = Form(
+    "CPU of a push through `pushcore send` with results, without and with a journal",
+    (
+        Column("rows", "rows", whole),
+        Column("plain_us", "µs without", two),
+        Column("kept_us", "µs with only a journal", two),
+        Column("journal_us", "µs with journal and results", two),
+        Column("ratio", "ratio", two),
+        Column("plain_rate", "rows/s without", whole),
+        Column("journal_rate", "rows/s with", whole),
+    ),
+    "CPU of the process, its threads included, without what starting and ending cost; medians of interleaved runs",
+)
+MEMORY: Final = Form(
+    "Resident memory of `pushcore send --journal`",
+    (
+        Column("form", "audience", plain),
+        Column("rows", "rows", whole),
+        Column("rate", "rows/s", whole),
+        Column("peak_mb", "peak MB", two),
+        Column("early_mb", "after a quarter MB", two),
+        Column("late_mb", "after three MB", two),
+        Column("slope_mb", "MB more per million", two),
+    ),
+    "the slope is taken between the two, half of the rows; near 0 it is the window that needs the memory, not the campaign",
+)
+PROCESSES: Final = Form(
+    "Two processes against one",
+    (
+        Column("transport", "transport", plain),
+        Column("journal", "journal", plain),
+        Column("rows", "rows", whole),
+        Column("one_rate", "rows/s, one", whole),
+        Column("two_rate", "rows/s, two", whole),
+        Column("ratio", "ratio", two),
+    ),
+    "inside: answered in the process; wire: the bare fake on core 0, one connection a process, each answer after 100 ms",
+)
+
+
+@dataclass
+class Sent:
+    """One run: seconds of CPU, its children's included, rows a second by its own account, and samples of its memory."""
+
+    cpu: float
+    rate: float
+    samples: list[float]
+
+
+def measure(
+    console: Console, *, rows: int, memory_rows: int, runs: int, parts: Sequence[str] = PARTS
+) -> list[dict[str, Any]]:
+    """What each of `parts` measures, in rows with a key "part"."""
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        write_csv(place / "devices.csv", rows)
+        write_csv(place / "few.csv", FEW)
+        (place / "payload.json").write_text('{"aps":{"alert":"Hello {{name}}"},"order":"{{order}}"}')
+        with fake("apns", "bare") as target:
+            if "journal" in parts:
+                found += _journal(console, place, target, rows, runs)
+            if "memory" in parts:
+                found += _memory(console, place, target, memory_rows)
+            if "processes" in parts:
+                found += _inside(console, place, target, rows, runs)
+        if "processes" in parts:
+            with fake("apns", "bare", "--delay-ms", str(DELAY_MS)) as target:
+                found += _wire(console, place, target, rows, runs)
+    return found
+
+
+def write_csv(path: Path, rows: int) -> None:
+    """An audience of so many devices."""
+    with path.open("w") as file:
+        file.write("token,name,order\n")
+        for number in range(rows):
+            file.write(f"{number:064x},Ada {number % 1000},{1_000_000 + number}\n")
+
+
+def write_parquet(path: Path, rows: int) -> None:
+    """The same as Parquet."""
+    try:
+        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise CannotMeasure('Parquet needs pip install "pushcore[parquet]"') from None
+    schema = arrow.schema([("token", arrow.string()), ("name", arrow.string()), ("order", arrow.int64())])
+    with parquet.ParquetWriter(path, schema) as writer:
+        for first in range(0, rows, 100_000):
+            numbers = range(first, min(first + 100_000, rows))
+            columns = [
+                [f"{number:064x}" for number in numbers],
+                [f"Ada {number % 1000}" for number in numbers],
+                [1_000_000 + number for number in numbers],
+            ]
+            writer.write_table(arrow.table(columns, schema=schema))
+
+
+# --- what a journal costs ---------------------------------------------------------------------------------------------
+
+
+def _journal(console: Console, place: Path, target: Target, rows: int, runs: int) -> list[dict[str, Any]]:
+    ways = {
+        "plain": ("--results", "results.csv"),
+        "kept": ("--journal", "campaign.db"),
+        "journal": ("--journal", "campaign.db", "--results", "results.csv"),
+    }
+    costs: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(1, runs + 1):
+        with console.status(f"journal, run {number} of {runs}"):
+            for name, words in ways.items():
+                start = _send(place, target, "few.csv", *words)
+                sent = _send(place, target, "devices.csv", *words)
+                costs[name].append((sent.cpu - start.cpu) / (rows - FEW) * 1e6)
+                rates[name].append(sent.rate)
+    plain_us, kept_us, journal_us = (median(each) for each in costs.values())
+    row: dict[str, Any] = {"part": "journal", "rows": rows, "runs": runs}
+    row |= {"plain_us": round(plain_us, 3), "kept_us": round(kept_us, 3), "journal_us": round(journal_us, 3)}
+    row["ratio"] = round(
+        median(more / less for less, more in zip(costs["plain"], costs["journal"], strict=True)), 3
+    )
+    row |= {"plain_rate": round(median(rates["plain"])), "journal_rate": round(median(rates["journal"]))}
+    show(console, JOURNAL, [row])
+    return [row]
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def _memory(console: Console, place: Path, target: Target, rows: int) -> list[dict[str, Any]]:
+    found = []
+    for form, make in (("csv", write_csv), ("parquet", write_parquet)):
+        path = place / f"many.{form}"
+        with console.status(f"{rows:,} rows of {form}"):
+            make(path, rows)
+            sent = _send(place, target, path.name, "--journal", "campaign.db", "--results", "results.csv")
+            path.unlink()
+        # The last one may have been taken while it ended.
+        samples = sent.samples[:-1]
+        if len(samples) < 8:
+            raise CannotMeasure(f"{rows:,} rows are over too soon to look at the memory; expected more")
+        # The last eighth or so is for the results, which need some memory of their own.
+        quarter = len(samples) // 4
+        early, late = median(samples[quarter:][:3]), median(samples[3 * quarter :][:3])
+        row: dict[str, Any] = {"part": "memory", "form": form, "rows": rows, "rate": round(sent.rate)}
+        row |= {"peak_mb": round(max(samples), 1), "early_mb": round(early, 1), "late_mb": round(late, 1)}
+        row |= {
+            "slope_mb": round((late - early) / (rows / 2e6), 2),
+            "samples": [round(each, 1) for each in samples],
+        }
+        found.append(row)
+    show(console, MEMORY, found)
+    return found
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def _inside(console: Console, place: Path, target: Target, rows: int, runs: int) -> list[dict[str, Any]]:
+    """With the answers in the process; the target only lends its key."""
+    found = [
+        # So many that what starting costs does not count.
+        _compare(console, place, target, 5 * rows, runs, "inside", *words)
+        for words in (("--results", "results.csv"), ("--journal", "campaign.db"))
+    ]
+    show(console, PROCESSES, found)
+    return found
+
+
+def _wire(console: Console, place: Path, target: Target, rows: int, runs: int) -> list[dict[str, Any]]:
+    words = ("--max-connections", "1", "--journal", "campaign.db")
+    found = [_compare(console, place, target, rows // 2, runs, "wire", *words)]
+    show(console, PROCESSES, found)
+    return found
+
+
+def _compare(
+    console: Console, place: Path, target: Target, rows: int, runs: int, transport: str, *words: str
+) -> dict[str, Any]:
+    audience = f"{rows}.csv"
+    write_csv(place / audience, rows)
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    module = "bench.inprocess" if transport == "inside" else "pushcore"
+    for number in range(1, runs + 1):
+        with console.status(f"processes, {transport}, run {number} of {runs}"):
+            for processes, seen in rates.items():
+                more = (*words, "--processes", str(processes))
+                seen.append(_send(place, target, audience, *more, module=module, core=None).rate)
+    one, both = median(rates[1]), median(rates[2])
+    row: dict[str, Any] = {"part": "processes", "transport": transport, "rows": rows, "runs": runs}
+    row |= {"journal": "yes" if "--journal" in words else "no"}
+    row |= {"one_rate": round(one), "two_rate": round(both)}
+    row["ratio"] = round(median(two / one for one, two in zip(rates[1], rates[2], strict=True)), 2)
+    return row
+
+
+# --- one run ----------------------------------------------------------------------------------------------------------
+
+
+def _send(
+    place: Path,
+    target: Target,
+    audience: str,
+    *words: str,
+    module: str = "pushcore",
+    core: int | None = CLIENT_CORE,
+) -> Sent:
+    """One `pushcore send` in `place`, on one core or, with None, on any."""
+    for old in (*place.glob("campaign.db*"), *place.glob("results.csv")):
+        old.unlink()
+    settings = target.settings
+    command = [
+        sys.executable,
+        "-m",
+        module,
+        "send",
+        "--audience",
+        audience,
+        "--payload",
+        "payload.json",
+        *words,
+    ]
+    command += ["--apns-url", target.url if module == "pushcore" else inprocess.URL, "--proxy", "none"]
+    command += ["--apns-key", settings["key_file"], "--ca-file", target.ca_file, "--topic", settings["topic"]]
+    command += ["--key-id", settings["key_id"], "--team-id", settings["team_id"]]
+    root = str(Path(__file__).parents[1])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+    }
+    with tempfile.TemporaryFile("w+") as said:
+        with on_core(core) if core is not None else contextlib.nullcontext():
+            process = subprocess.Popen(command, cwd=place, stderr=said, env=environment)
+        samples, usage = _watch(process)
+        said.seek(0)
+        text = said.read()
+    if process.returncode:
+        raise CannotMeasure(f"pushcore send failed: {text.strip()[-500:]}")
+    found = re.match(r"([\d,]+) rows in ([\d.]+) s(?:, ([\d,]+) a second)?", text)
+    if found is None:
+        raise CannotMeasure(f"pushcore send said something unexpected: {text[:500]}")
+    return Sent(usage, float((found[3] or "0").replace(",", "")), samples)
+
+
+def _watch(process: subprocess.Popen[Any]) -> tuple[list[float], float]:
+    """Wait for its end: what its memory was meanwhile, and the CPU of it and its children."""
+    samples: list[float] = []
+    deadline = time.monotonic() + LONGEST
+    watched = psutil.Process(process.pid)
+    next_look = time.monotonic()
+    try:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return samples, usage.ru_utime + usage.ru_stime
+            if time.monotonic() > deadline:
+                raise CannotMeasure(f"pushcore send took longer than {LONGEST:.0f} s")
+            if time.monotonic() >= next_look:
+                next_look += EVERY
+                resident = watched.memory_info().rss / 2**20
+                samples += [resident] if resident else []  # it has just ended
+            time.sleep(0.01)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()

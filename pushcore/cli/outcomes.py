@@ -1,0 +1,118 @@
+"""Results out of a campaign's journals: the rows that have an outcome, in their order, as CSV, NDJSON or Parquet."""
+
+from __future__ import annotations
+
+import heapq
+import importlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import itemgetter
+from typing import IO, Any, Final
+
+import orjson
+
+from ..engine.journal import JournalView, Outcome
+from ..results import ACCEPTED, Verdict
+from .output import iso
+from .problems import BadInput
+from .report import HEADER, csv_row
+from .tally import drops
+
+CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
+FORMATS: Final = (CSV, NDJSON, PARQUET)
+BATCH: Final = 10_000
+"""Rows that are written at a time."""
+
+
+def outcomes_of(views: list[JournalView], verdict: Verdict | None = None) -> Iterator[Outcome]:
+    """Those of all journals, or those with this verdict. Raises `JournalError`."""
+    if len(views) == 1:
+        return views[0].results(verdict)
+    return heapq.merge(*(view.results(verdict) for view in views), key=itemgetter(0))
+
+
+def write(outcomes: Iterable[Outcome], file: IO[bytes], form: str) -> int:
+    """Write them in one of `FORMATS`; how many there were.
+
+    Raises:
+        BadInput: Parquet needs what is not installed.
+        OSError: it cannot be written.
+    """
+    if form == PARQUET:
+        return _write_parquet(outcomes, file)
+    count, rows = 0, iter(outcomes)
+    lines = _csv_lines if form == CSV else _json_lines
+    if form == CSV:
+        file.write(HEADER.encode())
+    while batch := list(islice(rows, BATCH)):
+        file.write(lines(batch))
+        count += len(batch)
+    return count
+
+
+def _csv_lines(batch: list[Outcome]) -> bytes:
+    lines = [
+        # Neither token nor id needs quotes: both were checked before they were sent.
+        f"{row},{token},apns,ACCEPTED,200,,{sent_id},,1,\n"
+        if verdict is ACCEPTED and platform == "apns" and attempts == 1 and status == 200 and sent_id
+        else csv_row(row, token, platform, verdict, status, reason, sent_id, timestamp, attempts)
+        for row, token, platform, verdict, status, reason, sent_id, timestamp, attempts in batch
+    ]
+    # Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in.
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _json_lines(batch: list[Outcome]) -> bytes:
+    return b"".join(orjson.dumps(_values(each), option=orjson.OPT_APPEND_NEWLINE) for each in batch)
+
+
+def _values(outcome: Outcome) -> dict[str, Any]:
+    row, token, platform, verdict, status, reason, sent_id, timestamp, attempts = outcome
+    return {
+        "row": row,
+        "token": _clean(token),
+        "platform": platform,
+        "verdict": verdict.value,
+        "status": status,
+        "reason": None if reason is None else _clean(reason),
+        "id": sent_id,
+        "timestamp": None if timestamp is None else iso(timestamp),
+        "attempts": attempts,
+        "drop_token": drops(verdict, reason),
+    }
+
+
+def _clean(text: str) -> str:
+    """Without half surrogate pairs, which neither JSON nor Parquet can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _write_parquet(outcomes: Iterable[Outcome], file: IO[bytes]) -> int:
+    try:
+        arrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise BadInput('--format parquet needs pip install "pushcore[parquet]"') from None
+    text = arrow.string()
+    schema = arrow.schema(
+        [
+            *(("row", arrow.int64()), ("token", text), ("platform", text), ("verdict", text)),
+            *(("status", arrow.int32()), ("reason", text), ("id", text)),
+            ("timestamp", arrow.timestamp("ms", "UTC")),
+            *(("attempts", arrow.int32()), ("drop_token", arrow.bool_())),
+        ]
+    )
+    count, rows = 0, iter(outcomes)
+    with parquet.ParquetWriter(file, schema) as writer:
+        while batch := list(islice(rows, BATCH)):
+            values = [_values(each) for each in batch]
+            for value, each in zip(values, batch, strict=True):
+                value["timestamp"] = None if each.timestamp is None else round(each.timestamp * 1000)
+            columns = [arrow.array([each[name] for each in values], kind) for name, kind in _types(schema)]
+            writer.write_batch(arrow.record_batch(columns, schema=schema))
+            count += len(batch)
+    return count
+
+
+def _types(schema: Any) -> list[tuple[str, Any]]:
+    return [(field.name, field.type) for field in schema]

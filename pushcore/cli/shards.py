@@ -1,0 +1,40 @@
+"""How a campaign is divided among processes: every process reads all rows and sends those of every N-th chunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engine.journal import CHUNK_SIZE
+
+MAX_PROCESSES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part `number` of `parts`, numbered from 0 on. `chunk`: how many neighbouring rows stay together."""
+
+    number: int = 0
+    parts: int = 1
+    chunk: int = CHUNK_SIZE
+
+    def upto(self, row: int) -> int:
+        """How many of the rows up to this one are this part's."""
+        chunks, rest = divmod(row, self.chunk)
+        whole = (chunks - self.number + self.parts - 1) // self.parts
+        return whole * self.chunk + (rest if chunks % self.parts == self.number else 0)
+
+    def own(self, row: int) -> bool:
+        """Whether the row is this part's."""
+        return (row - 1) // self.chunk % self.parts == self.number
+
+    def stretch(self, row: int) -> int:
+        """How many rows from this one on are alike, all of them this part's or none."""
+        return self.chunk - (row - 1) % self.chunk
+
+
+WHOLE = Shard()
+
+
+def shard_path(path: str, number: int) -> str:
+    """Where the journal of a part is: the first one has the campaign's own name."""
+    return path if number == 0 else f"{path}.{number}"

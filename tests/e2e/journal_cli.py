@@ -1,0 +1,94 @@
+"""`pushcore send --journal`, `resume`, `status` and `results` as processes: what their tests have in common."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DEADLINE = 60.0
+JOURNAL = "campaign.db"
+
+
+def token(row: int) -> str:
+    return f"{row:064x}"
+
+
+def write_inputs(place: Path, rows: int) -> None:
+    lines = ["token,name", *(f"{token(row)},n{row}" for row in range(1, rows + 1))]
+    (place / "devices.csv").write_text("\n".join(lines))
+    (place / "payload.json").write_text('{"aps":{"alert":"Hi {{name}}"}}')
+
+
+def credentials(config: Mapping[str, str]) -> list[str]:
+    """What is given again with `resume`, for a fake that wrote this."""
+    words = ["--payload", "payload.json", "--apns-key", config["key_file"], "--apns-url", config["url"]]
+    words += ["--key-id", config["key_id"], "--team-id", config["team_id"], "--topic", config["topic"]]
+    return [*words, "--ca-file", config["ca_file"]]
+
+
+def start(place: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pushcore", *words],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def run(place: Path, *words: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run it to its end; with what it said when the exit status is another."""
+    with start(place, *words) as process:
+        try:
+            out, said = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+    assert process.returncode == expected, (words, said)
+    assert "Traceback" not in said
+    return subprocess.CompletedProcess(words, expected, out, said)
+
+
+def send(
+    place: Path, config: Mapping[str, str], *more: str, expected: int = 0
+) -> subprocess.CompletedProcess[str]:
+    words = ("send", "--audience", "devices.csv", "--journal", JOURNAL, *credentials(config), *more)
+    return run(place, *words, expected=expected)
+
+
+def resume(
+    place: Path, config: Mapping[str, str], *more: str, expected: int = 0
+) -> subprocess.CompletedProcess[str]:
+    return run(place, "resume", JOURNAL, *credentials(config), *more, expected=expected)
+
+
+def results(place: Path, *more: str) -> dict[int, dict[str, str]]:
+    """What `pushcore results` gives, by row; every row must be there once, and in order."""
+    return by_row(run(place, "results", JOURNAL, *more).stdout)
+
+
+def by_row(text: str) -> dict[int, dict[str, str]]:
+    found = {int(each["row"]): each for each in csv.DictReader(io.StringIO(text, newline=""))}
+    assert len(found) == text.count("\n") - 1
+    assert sorted(found) == list(found)
+    return found
+
+
+def status(place: Path) -> dict[str, str]:
+    """The lines of `pushcore status` by their first word."""
+    lines = run(place, "status", JOURNAL).stdout.splitlines()
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+
+
+def number(text: str) -> int:
+    """The first one in a text."""
+    found = re.search(r"[\d,]+", text)
+    assert found is not None, text
+    return int(found[0].replace(",", ""))

@@ -1,0 +1,390 @@
+"""A campaign with a journal on the command line: begin, stop, go on, look, and what can be in its way."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import importlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakeservers import FakeApns, fated_token
+from fakeservers.in_thread import InThread
+from pushcore.cli.fake import FakeProcess
+from tests.e2e.journal_cli import (
+    DEADLINE,
+    JOURNAL,
+    by_row,
+    credentials,
+    number,
+    results,
+    resume,
+    run,
+    send,
+    start,
+    status,
+    token,
+    write_inputs,
+)
+from tests.e2e.test_cli_kill import config_of, received
+
+SLOW = ("--rate", "2000/s", "--window", "200")
+
+
+@pytest.fixture
+def fake() -> Iterator[InThread[FakeApns]]:
+    with InThread(lambda: FakeApns(keep=100_000)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProcess]:
+    with FakeProcess(tmp_path_factory.mktemp("fake"), "all") as running:
+        yield running
+
+
+def sending(place: Path, fake: InThread[FakeApns], *more: str) -> subprocess.Popen[str]:
+    """A slow `send` of which some is answered."""
+    words = ["send", "--audience", "devices.csv", "--journal", JOURNAL, *credentials(config_of(fake))]
+    process = start(place, *words, *SLOW, *more)
+    deadline = time.monotonic() + DEADLINE
+    while not fake.call(lambda: fake.fake.counts.total()) > 100:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return process
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def test_results_come_in_every_form(both: FakeProcess, tmp_path: Path) -> None:
+    gone, again = fated_token("Unregistered", 1), fated_token("Unregistered", 2)
+    now = datetime.datetime.now(datetime.UTC)
+    audience = [
+        "token,name,registered_at",
+        *(f"{token(row)},Ada," for row in range(1, 4)),
+        f"{gone},Ada,{now - datetime.timedelta(2)}",
+        f"{again},Ada,{now:%Y-%m-%d}",
+        "nonsense,Ada,",
+        "aa,too,many,columns",
+    ]
+    (tmp_path / "devices.csv").write_text("\n".join(audience))
+    (tmp_path / "payload.json").write_text('{"aps":{"alert":"Hi {{name}}"}}')
+    done = send(tmp_path, both.apns, "--results", "results.csv")
+    assert done.stdout == ""
+    written = (tmp_path / "results.csv").read_text()
+    found = by_row(written)
+    assert written == run(tmp_path, "results", JOURNAL).stdout
+    assert [(each["verdict"], each["drop_token"]) for each in found.values()] == [
+        *[("ACCEPTED", "")] * 3,
+        ("UNREGISTERED", "yes"),
+        ("UNREGISTERED", ""),
+        *[("INVALID", "")] * 2,
+    ]
+    assert found[5]["reason"] == "Unregistered, but registered since"
+    assert found[7]["reason"] == "the row has 4 columns, expected 3"
+    assert found[1]["id"].endswith("-000000000001")
+    for words in ("7 rows in", "dead: 1 token;", "keep: 1 token that APNs called dead"):
+        assert words in done.stderr
+
+    assert list(results(tmp_path, "--verdict", "UNREGISTERED")) == [4, 5]
+    assert list(results(tmp_path, "--verdict", "INVALID", "--verdict", "UNREGISTERED")) == [4, 5, 6, 7]
+    assert results(tmp_path, "--verdict", "UNKNOWN") == {}
+    lines = run(tmp_path, "results", JOURNAL, "--format", "ndjson").stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [list(row) for row in rows] == [list(found[1])] * 7
+    assert rows[3]["drop_token"] is True
+    assert rows[3]["timestamp"] == found[4]["timestamp"]
+    assert (rows[5]["status"], rows[5]["id"]) == (None, None)
+
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run(tmp_path, "results", JOURNAL, "--format", "parquet", "--output", "results.parquet")
+    table = parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    for row, each in zip(rows, table, strict=True):
+        moment = each.pop("timestamp")
+        assert (moment is None) == (row.pop("timestamp") is None)
+        assert each == row
+    assert moment is None
+
+
+def test_results_are_not_written_over_anything(both: FakeProcess, tmp_path: Path) -> None:
+    write_inputs(tmp_path, 3)
+    for path in ("devices.csv", JOURNAL, f"{JOURNAL}-wal", "payload.json"):
+        said = send(tmp_path, both.apns, "--results", path, expected=2).stderr
+        assert "expected another file for the results" in said
+        assert not (tmp_path / JOURNAL).exists()
+    send(tmp_path, both.apns)
+    for path in (JOURNAL, f"{JOURNAL}-wal"):
+        assert "is an input" in run(tmp_path, "results", JOURNAL, "--output", path, expected=2).stderr
+    assert len(results(tmp_path)) == 3
+
+
+def test_a_campaign_is_not_begun_twice(both: FakeProcess, tmp_path: Path) -> None:
+    write_inputs(tmp_path, 3)
+    send(tmp_path, both.apns, "--results", "results.csv")
+    before = (tmp_path / "results.csv").read_text()
+    said = send(tmp_path, both.apns, "--results", "results.csv", expected=2).stderr
+    assert said == (
+        "pushcore: campaign.db exists already; `pushcore resume campaign.db` goes on with a campaign, a new one needs "
+        "another name\n"
+    )
+    assert (tmp_path / "results.csv").read_text() == before
+
+
+def test_what_is_complete_stays_so(both: FakeProcess, tmp_path: Path) -> None:
+    write_inputs(tmp_path, 30)
+    send(tmp_path, both.apns, "--results", "results.csv")
+    before = (tmp_path / "results.csv").read_text()
+    (tmp_path / "results.csv").unlink()
+    said = resume(tmp_path, both.apns).stderr
+    assert said.startswith("0 rows in")
+    assert "with those of earlier runs: 30 rows" in said
+    assert (tmp_path / "results.csv").read_text() == before
+    assert "PRIVATE KEY" not in (tmp_path / JOURNAL).read_bytes().decode("latin-1")
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("whom", [signal.SIGINT, signal.SIGTERM, "all"])
+def test_one_signal_leaves_nothing_in_doubt(
+    fake: InThread[FakeApns], tmp_path: Path, whom: signal.Signals | str, processes: int
+) -> None:
+    """From a terminal, Ctrl-C goes to every process: "all"."""
+    write_inputs(tmp_path, 5000)
+    with sending(tmp_path, fake, "--processes", str(processes), "--results", "results.csv") as process:
+        if isinstance(whom, str):
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(whom)
+        _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert said.count("pushcore: stopping; waiting for the answers") == 1
+    assert "stopped by a signal" in said
+    assert "`pushcore resume campaign.db` goes on" in said
+    found = status(tmp_path)
+    assert found["state"] == "stopped"
+    first = number(found["done"])
+    assert 0 < first < 5000
+    assert list(by_row((tmp_path / "results.csv").read_text())) == list(results(tmp_path))
+    assert received(fake).total() == first
+    assert "no outcome yet" in run(tmp_path, "results", JOURNAL, "--verdict", "UNKNOWN").stderr
+
+    said = resume(tmp_path, config_of(fake)).stderr
+    assert f"{5000 - first:,} rows in" in said
+    assert set(Counter(each["verdict"] for each in results(tmp_path).values())) == {"ACCEPTED"}
+    assert received(fake) == Counter(token(row) for row in range(1, 5001))
+    assert len(by_row((tmp_path / "results.csv").read_text())) == 5000
+    found = status(tmp_path)
+    assert (found["state"], number(found["repeats"])) == ("complete", 0)
+    assert found["runs"].startswith("2")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_second_signal_stops_at_once(tmp_path: Path, processes: int) -> None:
+    with InThread(lambda: FakeApns(keep=100_000, delay=0.3)) as fake:
+        write_inputs(tmp_path, 5000)
+        with sending(tmp_path, fake, "--processes", str(processes)) as process:
+            assert process.stderr is not None
+            process.send_signal(signal.SIGINT)
+            while "stopping" not in process.stderr.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 1
+        assert "is in doubt, and `pushcore resume` goes on" in said
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)  # nobody is left
+        resume(tmp_path, config_of(fake), "--retry", "resend")
+        assert received(fake).keys() == {token(row) for row in range(1, 5001)}
+    assert status(tmp_path)["runs"].startswith("2, 1 of them killed")
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_looking_on_while_it_runs(fake: InThread[FakeApns], tmp_path: Path, processes: int) -> None:
+    write_inputs(tmp_path, 100_000)
+    with sending(tmp_path, fake, "--processes", str(processes)) as process:
+        try:
+            deadline = time.monotonic() + DEADLINE
+            while number((found := status(tmp_path))["done"]) < 200:
+                assert time.monotonic() < deadline
+            assert found["state"] == "running"
+            assert found["rows"].startswith("not known")
+            assert found["done"] == found["ACCEPTED"]
+            assert 0 < number(found["rate"]) < 20_000
+            assert found["audience"].endswith("/devices.csv")
+            seen = run(tmp_path, "results", JOURNAL)
+            assert len(by_row(seen.stdout)) >= 200
+            assert "campaign.db has rows that have no outcome yet" in seen.stderr
+            said = resume(tmp_path, config_of(fake), expected=2).stderr
+            assert "campaign.db" in said
+            assert "is in use by another process" in said
+            assert process.poll() is None
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert status(tmp_path)["state"] == "killed"
+
+
+# --- audiences --------------------------------------------------------------------------------------------------------
+
+
+def test_an_audience_that_cannot_be_read_twice(both: FakeProcess, tmp_path: Path) -> None:
+    write_inputs(tmp_path, 3)
+    words = ["send", *credentials(both.apns), "--results", "results.csv"]
+    for more in (("--journal", JOURNAL), ("--processes", "2")):
+        with start(tmp_path, *words, *more, "--audience", "-", stdin=subprocess.PIPE) as process:
+            said = process.communicate("token\n", timeout=DEADLINE)[1]
+        assert process.returncode == 2
+        assert said == (
+            "pushcore: the standard input cannot be read twice; with --journal or --processes expected the path of a file\n"
+        )
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["devices.csv", "payload.json"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_changed_audience_is_refused(both: FakeProcess, tmp_path: Path, processes: int) -> None:
+    write_inputs(tmp_path, 3000)
+    send(tmp_path, both.apns, "--processes", str(processes))
+    with (tmp_path / "devices.csv").open("a") as file:
+        file.write(f"\n{token(3001)},new\n")
+    said = resume(tmp_path, both.apns, expected=2).stderr
+    assert "devices.csv had " in said
+    assert "rows would be sent twice or never" in said
+    shutil.move(tmp_path / "devices.csv", tmp_path / "moved.csv")
+    assert "cannot be read (No such file" in resume(tmp_path, both.apns, expected=2).stderr
+    said = resume(tmp_path, both.apns, "--audience", "moved.csv", expected=2).stderr
+    assert "the campaign began with" in said
+    assert len(results(tmp_path)) == 3000
+    resume(tmp_path, both.apns, "--audience", "moved.csv", "--force")
+    assert list(results(tmp_path)) == list(range(1, 3002))
+
+
+def test_parquet_knows_how_many_rows_there_are(fake: InThread[FakeApns], tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    write_inputs(tmp_path, 5000)
+    with (tmp_path / "devices.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = arrow.table({name: [row[name] for row in rows] for name in rows[0]})
+    # Under the name that `sending` gives: what a file is, its beginning says.
+    importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "devices.csv")
+    with sending(tmp_path, fake, "--processes", "2") as process:
+        try:
+            assert number(status(tmp_path)["rows"]) == 5000
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    resume(tmp_path, config_of(fake), "--retry", "resend")
+    assert received(fake).keys() == {token(row) for row in range(1, 5001)}
+    assert len(results(tmp_path)) == 5000
+
+
+# --- breakers ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_breaker_held_back_is_sent_by_the_next_run(both: FakeProcess, tmp_path: Path) -> None:
+    registrations = [f"dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b{n:0134x}" for n in range(3000)]
+    lines = ["token,name"]
+    for row, registration in enumerate(registrations):
+        lines += [f"{token(row)},Ada", f"{registration},Ada"]
+    (tmp_path / "devices.csv").write_text("\n".join(lines))
+    (tmp_path / "payload.json").write_text('{"title":"Hi {{name}}"}')
+    account = json.loads(Path(both.fcm["service_account_file"]).read_text())
+    account["client_email"] = "nobody@fake-project.iam.gserviceaccount.com"
+    (tmp_path / "wrong.json").write_text(json.dumps(account))
+    more = ("--fcm-url", both.fcm["url"], "--rate", "none", "--quiet")
+    done = send(tmp_path, both.apns, *more, "--fcm-service-account", "wrong.json", expected=3)
+    assert "pushcore: stopped, for every push to FCM would fail: invalid_grant: " in done.stderr
+    assert done.stderr.endswith("; when that is mended, `pushcore resume campaign.db` goes on\n")
+    found = Counter((each["platform"], each["verdict"]) for each in results(tmp_path).values())
+    refused = found["fcm", "MISCONFIGURED"]
+    assert found == {("apns", "ACCEPTED"): 3000, ("fcm", "MISCONFIGURED"): refused}
+    assert 20 <= refused <= 2000
+    resume(tmp_path, both.apns, *more, "--fcm-service-account", both.fcm["service_account_file"])
+    found = Counter((each["platform"], each["verdict"]) for each in results(tmp_path).values())
+    assert found == {
+        ("apns", "ACCEPTED"): 3000,
+        ("fcm", "MISCONFIGURED"): refused,
+        ("fcm", "ACCEPTED"): 3000 - refused,
+    }
+
+
+# --- what is in the way -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["status", "results", "resume"])
+def test_what_is_no_journal(both: FakeProcess, tmp_path: Path, command: str) -> None:
+    write_inputs(tmp_path, 3)
+    more = credentials(both.apns) if command == "resume" else []
+    assert "there is no journal nowhere.db" in run(tmp_path, command, "nowhere.db", *more, expected=2).stderr
+    said = run(tmp_path, command, "devices.csv", *more, expected=2).stderr
+    assert "devices.csv is not a journal" in said
+    send(tmp_path, both.apns, "--processes", "2")
+    said = run(tmp_path, command, f"{JOURNAL}.1", *more, expected=2).stderr
+    assert "is part 2 of the 2 of a campaign; expected the first" in said
+    (tmp_path / f"{JOURNAL}.1").unlink()
+    said = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
+    assert "there is no journal campaign.db.1" in said
+
+
+def test_a_damaged_journal(both: FakeProcess, tmp_path: Path) -> None:
+    write_inputs(tmp_path, 20_000)
+    send(tmp_path, both.apns, "--quiet")
+    path = tmp_path / JOURNAL
+    content = bytearray(path.read_bytes())
+    for at in range(len(content) // 2, len(content) // 2 + 30_000):
+        content[at] ^= 0x55
+    path.write_bytes(content)
+    for command, more in (("results", []), ("resume", credentials(both.apns))):
+        said = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
+        assert said.startswith("pushcore: ")
+        assert "damaged" in said
+    assert path.read_bytes()[100:] == bytes(content[100:])  # but for SQLite's own counters
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_full_disk_stops_it_and_nothing_is_lost(
+    fake: InThread[FakeApns], tmp_path: Path, processes: int
+) -> None:
+    """A limit on the size of files stands for it."""
+    write_inputs(tmp_path, 30_000)
+
+    def limit() -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+
+    words = ["send", "--audience", "devices.csv", "--journal", JOURNAL, *credentials(config_of(fake))]
+    with start(
+        tmp_path, *words, "--processes", str(processes), "--window", "500", preexec_fn=limit
+    ) as process:
+        _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1, said
+    assert "cannot be read or written" in said or "the disk is full" in said
+    assert "`pushcore resume campaign.db` goes on" in said
+    assert "Traceback" not in said
+    before = number(status(tmp_path)["done"])
+    assert 0 < before < 30_000
+    resume(tmp_path, config_of(fake), "--retry", "resend")
+    assert set(Counter(each["verdict"] for each in results(tmp_path).values())) == {"ACCEPTED"}
+    times = received(fake)
+    assert times.keys() == {token(row) for row in range(1, 30_001)}
+    assert times.total() - len(times) <= processes * 1500
+
+
+def test_a_dry_run_keeps_no_journal(both: FakeProcess, tmp_path: Path) -> None:
+    write_inputs(tmp_path, 3)
+    assert "--dry-run sends nothing" in send(tmp_path, both.apns, "--dry-run", expected=2).stderr
+    assert not (tmp_path / JOURNAL).exists()
