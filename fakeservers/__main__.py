@@ -5,26 +5,35 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import ipaddress
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import orjson
 
 from fakeservers.apns import FakeApns
 from fakeservers.certs import Certificates
+from fakeservers.control_desk import Calls, Desk
+from fakeservers.faults import FaultPlan
 from fakeservers.fcm import MAX_BODY, FakeFcm
 from fakeservers.google_account import FILE_NAME, PROJECT_ID, ServiceAccount
 from fakeservers.google_front import BARE_MANNERS, Manners
 from fakeservers.h2server import Limits
 from fakeservers.options import parser
+from fakeservers.processes import Line, Workers, answer_calls, fork, is_loopback, reserve
 from fakeservers.world import World
 
+Fakes: TypeAlias = dict[str, Any]
+"""`apns`, `fcm` or both."""
+
+TOKEN_LENGTH = (16, 200)
+"""Characters of a control port's token."""
 GC_THRESHOLD = 100_000
 """Allocations between two collections: requests make no cycles, so looking for them is a tenth of the work lost."""
 
@@ -37,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the fake servers until SIGTERM or SIGINT; the exit code is 0 then, 2 when one could not start."""
     options = parser().parse_args(arguments)
     try:
+        if options.processes > 1:
+            return _run_many(options)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(options))
     except UsageError as error:
@@ -47,39 +58,148 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(options: argparse.Namespace) -> None:
     stop = _stop_signal()
-    place = options.certs
-    # Read before anything is written: a mistake in it leaves no files behind.
-    world = _world(options) if "apns" in options.services else None
-    certs = _attempt(f"cannot keep credentials in {place}: ", lambda: Certificates.create(place))
-    fakes: dict[str, FakeApns | FakeFcm] = {}
-    if world is not None:
-        fakes["apns"] = _apns(options, certs, world)
-    if "fcm" in options.services:
-        fakes["fcm"] = _fcm(options, certs)
+    fakes = _fakes(options)
     async with AsyncExitStack() as running:
-        for name, fake in fakes.items():
-            await _start(running, fake, options.host, getattr(options, f"{name}_port"))
-        for fake in fakes.values():
-            _attempt(f"cannot write to {place}: ", partial(fake.write_config, place))
-        if not _is_loopback(options.host):
-            print(
-                f"fakeservers: {options.host} can be reached from other machines", file=sys.stderr, flush=True
-            )
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
-        for name, fake in fakes.items():
-            print(f"{name} listening on {fake.url}" if len(fakes) > 1 else f"listening on {fake.url}")
-        if len(fakes) > 1:
-            print("ready")
-        sys.stdout.flush()
+        await _start_all(running, options, fakes)
+        control = await _control(running, options, Desk(**fakes))
+        _settle()
+        _announce(options, {name: fake.url for name, fake in fakes.items()}, control)
         await stop.wait()
 
 
-async def _start(running: AsyncExitStack, fake: FakeApns | FakeFcm, host: str, port: int) -> None:
+def _run_many(options: argparse.Namespace) -> int:
+    """The same with several processes; this one holds the ports and the control port, and serves nobody."""
+    with ExitStack() as held:
+        for name in options.services:
+            port = getattr(options, f"{name}_port")
+            try:
+                holder = held.enter_context(reserve(options.host, port))
+            except OSError as error:
+                raise _cannot_listen(options.host, port, error) from error
+            setattr(options, f"{name}_port", holder.getsockname()[1])
+        fakes = _fakes(options)
+        children = fork(options.processes, partial(_serve_in_child, options, fakes))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_oversee(options, children))
+
+
+def _serve_in_child(options: argparse.Namespace, fakes: Fakes, number: int, line: Line) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends us
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(options, fakes, number, line))
+
+
+async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, line: Line) -> int:
+    await line.open()
+    async with AsyncExitStack() as running:
+        try:
+            await _start_all(running, options, fakes, write=number == 0)
+        except UsageError as error:
+            await line.send({"trouble": str(error)})
+            return 2
+        _settle()
+        await line.send({"urls": {name: fake.url for name, fake in fakes.items()}})
+        await answer_calls(line, Desk(**fakes))
+    return 0
+
+
+async def _oversee(options: argparse.Namespace, children: Sequence[tuple[int, Line]]) -> int:
+    stop = _stop_signal()
+    async with Workers(children) as workers, AsyncExitStack() as running:
+        words = await workers.first_words()
+        for each in words:
+            if "trouble" in each:
+                raise UsageError(each["trouble"])
+        control = await _control(running, options, workers)
+        _announce(options, words[0]["urls"], control)
+        ends = [asyncio.create_task(each.wait()) for each in (stop, workers.ended)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for each in ends:
+            each.cancel()
+        if stop.is_set():
+            return 0
+    print("fakeservers: one of the processes has ended", file=sys.stderr)
+    return 1
+
+
+def _fakes(options: argparse.Namespace) -> Fakes:
+    """The fakes that are asked for, not listening yet."""
+    # Read before anything is written: a mistake in it leaves no files behind.
+    world = _world(options) if "apns" in options.services else None
+    faults = _faults(options)
+    certs = _attempt(
+        f"cannot keep credentials in {options.certs}: ", lambda: Certificates.create(options.certs)
+    )
+    fakes: Fakes = {}
+    if world is not None:
+        fakes["apns"] = _apns(options, certs, world, faults)
+    if "fcm" in options.services:
+        fakes["fcm"] = _fcm(options, certs, faults)
+    return fakes
+
+
+async def _start_all(
+    running: AsyncExitStack, options: argparse.Namespace, fakes: Fakes, *, write: bool = True
+) -> None:
+    """Let them listen, and write what clients need."""
+    for name, fake in fakes.items():
+        port = getattr(options, f"{name}_port")
+        try:
+            await running.enter_async_context(fake)
+        except OSError as error:
+            raise _cannot_listen(options.host, port, error) from error
+    if write:
+        for fake in fakes.values():
+            _attempt(f"cannot write to {options.certs}: ", partial(fake.write_config, options.certs))
+
+
+async def _control(running: AsyncExitStack, options: argparse.Namespace, calls: Calls) -> str:
+    """Start the control port, if there is to be one; its URL."""
+    if options.control_port is None:
+        return ""
+    from fakeservers.control import Control  # not needed, and not waited for, without a control port
+
+    file, host, port = options.control_token_file, options.control_host, options.control_port
+    token = _attempt("cannot read the token: ", lambda: _token(file)) if file else ""
+    control = _attempt("", lambda: Control(calls, host=host, port=port, token=token))
     try:
-        await running.enter_async_context(fake)
+        await running.enter_async_context(control)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host} port {port}: {_plain(error)}") from error
+        raise _cannot_listen(host, port, error) from error
+    url: str = control.url
+    (Path(options.certs) / "control.json").write_bytes(orjson.dumps({"url": url}) + b"\n")
+    return url
+
+
+def _token(file: str) -> str:
+    token = Path(file).read_text(encoding="ascii").strip()
+    if not TOKEN_LENGTH[0] <= len(token) <= TOKEN_LENGTH[1] or not token.isprintable() or " " in token:
+        raise ValueError("it is not {} to {} printable characters without a space".format(*TOKEN_LENGTH))
+    return token
+
+
+def _settle() -> None:
+    """What is there now stays to the end, and need not be looked through again and again."""
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+
+
+def _announce(options: argparse.Namespace, urls: Mapping[str, str], control: str) -> None:
+    """Say that all is ready; what needs care first, and the last line is what programs wait for."""
+    for host in {options.host, options.control_host if control else options.host}:
+        if not is_loopback(host):
+            print(f"fakeservers: {host} can be reached from other machines", file=sys.stderr, flush=True)
+    if control:
+        print(f"control on {control}")
+    for name, url in urls.items():
+        print(f"{name} listening on {url}" if len(urls) > 1 else f"listening on {url}")
+    if len(urls) > 1:
+        print("ready")
+    sys.stdout.flush()
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> UsageError:
+    return UsageError(f"cannot listen on {host} port {port}: {_plain(error)}")
 
 
 def _world(options: argparse.Namespace) -> World:
@@ -88,7 +208,19 @@ def _world(options: argparse.Namespace) -> World:
     return found
 
 
-def _apns(options: argparse.Namespace, certs: Certificates, world: World) -> FakeApns:
+def _faults(options: argparse.Namespace) -> FaultPlan | None:
+    """The plan that both fakes go by, None for one each that is empty."""
+    if options.faults is None:
+        return None if options.seed is None else FaultPlan(options.seed)
+    plan: FaultPlan = _attempt(
+        "", lambda: FaultPlan.load(options.faults, seed=options.seed, scale=options.faults_scale)
+    )
+    return plan
+
+
+def _apns(
+    options: argparse.Namespace, certs: Certificates, world: World, faults: FaultPlan | None
+) -> FakeApns:
     if options.topic:
         world.allow(certs.team_id, *options.topic)
     return FakeApns(
@@ -100,12 +232,14 @@ def _apns(options: argparse.Namespace, certs: Certificates, world: World) -> Fak
         world=world,
         token_max_age=options.token_max_age,
         token_min_refresh=options.token_min_refresh,
-        keep=0,
+        keep=0 if options.control_port is None else options.keep,
+        reuse_port=options.processes > 1,
+        faults=faults,
         limits=Limits(max_connections=options.max_connections),
     )
 
 
-def _fcm(options: argparse.Namespace, certs: Certificates) -> FakeFcm:
+def _fcm(options: argparse.Namespace, certs: Certificates, faults: FaultPlan | None) -> FakeFcm:
     file = Path(options.certs) / FILE_NAME
     account: ServiceAccount | None = None
     if file.exists():
@@ -128,7 +262,9 @@ def _fcm(options: argparse.Namespace, certs: Certificates) -> FakeFcm:
         server_key=options.server_key,
         access_token_lifetime=options.access_token_lifetime,
         topic_rate=options.topic_rate,
-        keep=0,
+        keep=0 if options.control_port is None else options.keep,
+        reuse_port=options.processes > 1,
+        faults=faults,
         limits=Limits(max_connections=options.max_connections, max_body=MAX_BODY),
         manners=manners,
     )
@@ -158,13 +294,6 @@ def _attempt(context: str, action: Callable[[], Any]) -> Any:
 def _plain(error: Exception) -> str:
     number = getattr(error, "errno", None)
     return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -11,12 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 import orjson
 
 from fakeservers.apns_strict import STREAMS, Book, Received, StrictApns
 from fakeservers.certs import Certificates, write_private
+from fakeservers.faults import FaultPlan
+from fakeservers.faults.batch import AnyPeer
+from fakeservers.faults.inject import Injector
 from fakeservers.h2server import (
     DEFAULT_WINDOW,
     HEADER_TABLE_SIZE,
@@ -70,9 +72,11 @@ class FakeApns:
         token_min_refresh: seconds for which a connection must keep a provider token.
         keep: requests that `received` holds, 0 for none; the oldest leave first.
         limits: what clients may cost.
+        reuse_port: let other processes listen on the same port, which must not be 0 then.
+        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
 
     Raises:
-        ValueError: there is no such profile.
+        ValueError: there is no such profile; or a `FaultError` for the faults.
         OSError: on entering, when the address cannot be listened on.
     """
 
@@ -90,6 +94,8 @@ class FakeApns:
         token_min_refresh: float = 1200.0,
         keep: int = 1000,
         limits: Limits | None = None,
+        reuse_port: bool = False,
+        faults: FaultPlan | str | os.PathLike[str] | None = None,
     ) -> None:
         if profile not in PROFILES:
             raise ValueError(f"unknown profile {profile!r}: strict or bare")
@@ -97,12 +103,17 @@ class FakeApns:
         self.world = world or World()
         self._host = host
         self._wanted_port = port
+        self._reuse_port = reuse_port
         self._delay = delay
         self._certs = certs
         self._limits = limits
         self._book = Book(
             self.world, ProviderTokens(self.world), now, token_max_age, token_min_refresh, deque(maxlen=keep)
         )
+        self.faults = FaultPlan.of(faults)
+        """What goes wrong; may be changed at any time."""
+        if faults is not None:
+            self._book.seed = self.faults.seed
         self._cleanup = ExitStack()
         self._server: H2Server
 
@@ -125,7 +136,11 @@ class FakeApns:
                 delay=self._delay,
                 limits=self._limits,
             )
-            await self._server.start(self._host, self._wanted_port)
+            self._server.broken_context = certs.broken_context
+            injector = Injector(self.faults, "apns", self._server, self._record, self._book.now)
+            cleanup.callback(injector.stop)
+            injector.start()
+            await self._server.start(self._host, self._wanted_port, reuse_port=self._reuse_port)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -234,11 +249,20 @@ class FakeApns:
             orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
 
+    def _record(self, peer: AnyPeer, request: Request, status: int, reason: str) -> None:
+        """Note a request that a fault answered."""
+        book = self._book
+        book.counts[status, reason] += 1
+        if self.profile == "strict" and book.received.maxlen != 0:
+            fields = dict(request[1])
+            path = fields.get(b":path", b"")
+            book.received.append(Received(path, fields, request[2], status, reason, peer.id, book.now()))
+
     def _open_strict(self, peer: Peer) -> Handler:
         return StrictApns(peer, self._book, self._delay)
 
     def _open_bare(self, peer: Peer) -> Handler:
-        headers = ((b":status", b"200"), (b"apns-id", str(uuid4()).encode()))
+        headers = ((b":status", b"200"), (b"apns-id", self._book.id_prefix(peer.number) + b"%012x" % 0))
         counts = self._book.counts
 
         def answer(requests: list[Request]) -> Sequence[Answer]:

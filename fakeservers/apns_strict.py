@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from uuid import uuid4
 
 import orjson
@@ -26,6 +25,7 @@ from fakeservers.apns_rules import (
     payload_limit,
 )
 from fakeservers.certs import certificate_environments, certificate_topics
+from fakeservers.faults import chance
 from fakeservers.h2server import MAX_CONCURRENT_STREAMS, Answer, Header, Literal, Peer, Request
 from fakeservers.provider_tokens import ProviderToken, ProviderTokens
 from fakeservers.world import World
@@ -100,12 +100,15 @@ class Book:
     token_min_refresh: float
     received: deque[Received]
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
-    ids: count[int] = field(default_factory=count)
-    id_prefix: bytes = field(default_factory=lambda: str(uuid4())[:24].encode())
+    seed: int | None = None
+    """Of the `apns-id`s that are given; None for chance."""
 
-    def new_id(self) -> bytes:
-        """An `apns-id` in canonical form, never given twice."""
-        return b"%s%012x" % (self.id_prefix, next(self.ids))
+    def id_prefix(self, number: int) -> bytes:
+        """The first half of each `apns-id` on the so many-th connection; the other half tells streams apart."""
+        if self.seed is None:
+            return str(uuid4())[:24].encode()
+        digits = f"{chance.salt(self.seed, 'apns-id', number):016x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[13:16]}-".encode()
 
 
 class StrictApns:
@@ -115,6 +118,7 @@ class StrictApns:
         self._peer = peer
         self._book = book
         self._delay = delay
+        self._id_prefix = book.id_prefix(peer.number)
         self._sender: Sender | None = None
         self._team_topics: frozenset[str] | None = None  # bound at the first push
         self._refused = ""  # why nobody may push by this connection's certificate
@@ -135,6 +139,7 @@ class StrictApns:
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         book, world = self._book, self._book.world
         received, connection = book.received, self._peer.id
+        prefix = self._id_prefix  # with the stream id: never given twice
         keep = received.maxlen != 0
         now = book.now()
         if world.changes != self._changes:
@@ -153,7 +158,7 @@ class StrictApns:
             if not reason:
                 reason, since = check_device(token, fields.get(b"apns-topic"), world)
             given = fields.get(b"apns-id")
-            apns_id = given if given and is_canonical_id(given) else book.new_id()
+            apns_id = given if given and is_canonical_id(given) else b"%s%012x" % (prefix, stream_id)
             if not reason:
                 accepted += 1
                 answers.append((stream_id, (_OK, Literal(b"apns-id", apns_id)), b""))

@@ -27,6 +27,9 @@ PRODUCTION_OID = x509.ObjectIdentifier("1.2.840.113635.100.6.3.2")
 TOPICS_OID = x509.ObjectIdentifier("1.2.840.113635.100.6.3.6")
 """Lists the topics of a certificate: SEQUENCE of (UTF8String topic, SEQUENCE of UTF8String kind)."""
 
+BROKEN = ("expired", "early", "wrong-host", "wrong-ca")
+"""Ways in which a server's certificate can be bad."""
+
 LIFETIME = datetime.timedelta(days=365)
 _DER_NULL = b"\x05\x00"
 _SEQUENCE, _UTF8 = 0x30, 0x0C
@@ -123,6 +126,33 @@ class Certificates:
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
+    def broken_context(self, how: str) -> ssl.SSLContext:
+        """The same with a certificate that no client may take, or as it is for any other `how`.
+
+        Args:
+            how: `expired`, `early` (not valid before tomorrow), `wrong-host` (for example.net) or `wrong-ca` (signed by
+                one that nobody knows).
+        """
+        context = self.server_context()
+        if how not in BROKEN:
+            return context
+        key = ec.generate_private_key(ec.SECP256R1())
+        shift = datetime.timedelta(days={"expired": -400, "early": 2}.get(how, 0))
+        extensions = _server_extensions("example.net" if how == "wrong-host" else "")
+        if how == "wrong-ca":
+            signer = ec.generate_private_key(ec.SECP256R1())
+            authority = _sign(_name("pushcore unknown CA"), signer, None, signer, _authority_extensions())
+            made = _sign(_name("localhost"), key, authority, signer, extensions)
+        else:
+            made = self._issue(_name("localhost"), key, extensions, shift)
+        file = self.directory / f"server-{how}.pem"
+        write_private(file, made.public_bytes(serialization.Encoding.PEM) + _key_pem(key))
+        try:
+            context.load_cert_chain(file)
+        finally:
+            file.unlink()
+        return context
+
     def client_certificate(
         self,
         topic: str,
@@ -160,10 +190,11 @@ class Certificates:
         name: x509.Name,
         key: ec.EllipticCurvePrivateKey,
         extensions: Iterable[tuple[x509.ExtensionType, bool]],
+        shift: datetime.timedelta = datetime.timedelta(),
     ) -> x509.Certificate:
         signer = serialization.load_pem_private_key((self.directory / "ca-key.pem").read_bytes(), None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)
-        return _sign(name, key, self._authority(), signer, extensions)
+        return _sign(name, key, self._authority(), signer, extensions, shift)
 
 
 def load_key(pem: bytes) -> ec.EllipticCurvePublicKey:
@@ -211,6 +242,7 @@ def _sign(
     authority: x509.Certificate | None,
     signer: ec.EllipticCurvePrivateKey,
     extensions: Iterable[tuple[x509.ExtensionType, bool]],
+    shift: datetime.timedelta = datetime.timedelta(),
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -218,8 +250,8 @@ def _sign(
         .issuer_name(authority.subject if authority else name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_today() - datetime.timedelta(days=1))
-        .not_valid_after(_today() + LIFETIME)
+        .not_valid_before(_today() + shift - datetime.timedelta(days=1))
+        .not_valid_after(_today() + shift + LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         # Python 3.13 verifies strictly: it wants to be told which key signed.
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
@@ -248,9 +280,11 @@ def _authority_extensions() -> list[tuple[x509.ExtensionType, bool]]:
     ]
 
 
-def _server_extensions() -> list[tuple[x509.ExtensionType, bool]]:
-    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
-    names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]
+def _server_extensions(host: str = "") -> list[tuple[x509.ExtensionType, bool]]:
+    """For this host, by default this machine."""
+    names: list[x509.GeneralName] = [x509.DNSName(host or "localhost")]
+    if not host:
+        names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (x509.SubjectAlternativeName(names), False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import ssl
 import tempfile
 import time
@@ -15,7 +16,10 @@ from typing import Self
 
 import orjson
 
+from fakeservers import oauth
 from fakeservers.certs import Certificates
+from fakeservers.faults import FaultPlan
+from fakeservers.faults.inject import Injector
 from fakeservers.fcm_errors import JSON, status_header
 from fakeservers.fcm_legacy import LegacyApi
 from fakeservers.fcm_strict import Book, Received, StrictFcm
@@ -59,10 +63,12 @@ class FakeFcm:
         now: the clock, UNIX seconds, that assertions and access tokens are judged by.
         keep: requests that `received` holds, 0 for none; the oldest leave first.
         limits: what clients may cost.
+        reuse_port: let other processes listen on the same port, which must not be 0 then.
         manners: habits on HTTP/2 connections; None takes Google's, or none at all for the bare profile.
+        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
 
     Raises:
-        ValueError: there is no such profile.
+        ValueError: there is no such profile; or a `FaultError` for the faults.
         OSError: on entering, when the address cannot be listened on.
     """
 
@@ -81,7 +87,9 @@ class FakeFcm:
         now: Callable[[], float] = time.time,
         keep: int = 1000,
         limits: Limits | None = None,
+        reuse_port: bool = False,
         manners: Manners | None = None,
+        faults: FaultPlan | str | os.PathLike[str] | None = None,
     ) -> None:
         if profile not in PROFILES:
             raise ValueError(f"unknown profile {profile!r}: strict or bare")
@@ -89,10 +97,15 @@ class FakeFcm:
         self.account = account or ServiceAccount.create()
         self.oauth = TokenEndpoint(self.account, now=now, lifetime=access_token_lifetime)
         """The token endpoint: make it slow, down or unwilling, issue tokens, expire them."""
+        if reuse_port:
+            self.oauth.share(
+                secrets.token_bytes(32)
+            )  # the processes that are forked from this one inherit it
         self.subscriptions = Subscriptions()
         """Who is subscribed to what."""
         self._host = host
         self._wanted_port = port
+        self._reuse_port = reuse_port
         self._delay = delay
         self._certs = certs
         self._limits = limits or Limits(max_body=MAX_BODY)
@@ -105,6 +118,11 @@ class FakeFcm:
         self.groups = legacy.groups
         """The legacy API's device groups: notification key to registration tokens."""
         self._apis = (legacy, TopicApi(self._book, self.subscriptions, topic_rate))
+        self.faults = FaultPlan.of(faults)
+        """What goes wrong; may be changed at any time."""
+        if faults is not None:
+            self._book.seed = self.faults.seed
+            self.oauth.repeat(self.faults.seed)
         self._cleanup = ExitStack()
         self._server: GoogleFront
         self._account_file: Path
@@ -114,8 +132,7 @@ class FakeFcm:
             directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="fakefcm-")))
             if self._certs is None:
                 self._certs = Certificates.create(directory)
-            context = self._certs.server_context()
-            context.verify_mode = ssl.CERT_NONE  # Google asks nobody for a certificate
+            context = _asking_nobody(self._certs.server_context())
             strict = self.profile == "strict"
             self._server = GoogleFront(
                 self._open_strict if strict else self._open_bare,
@@ -126,7 +143,19 @@ class FakeFcm:
                 limits=self._limits,
                 manners=self._manners,
             )
-            await self._server.start(self._host, self._wanted_port)
+            self._server.broken_context = self._broken_context
+            injector = Injector(
+                self.faults,
+                "fcm",
+                self._server,
+                self._record,
+                self._book.now,
+                project=self.project_id,
+                oauth=self.oauth,
+            )
+            cleanup.callback(injector.stop)
+            injector.start()
+            await self._server.start(self._host, self._wanted_port, reuse_port=self._reuse_port)
             self.oauth.token_uri = f"{self.url}/token"
             self._account_file = directory / FILE_NAME
             self.account.write(self._account_file, self.oauth.token_uri)
@@ -250,10 +279,25 @@ class FakeFcm:
             orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
 
+    def _broken_context(self, how: str) -> ssl.SSLContext:
+        return _asking_nobody(self.certs.broken_context(how))
+
+    def _record(self, link: Link, request: Request, status: int, reason: str) -> None:
+        """Note a request that a fault answered."""
+        book = self._book
+        fields = dict(request[1])
+        book.counts[status, reason] += 1
+        if fields.get(b":path", b"").startswith(oauth.PATH):
+            self.oauth.requests += 1
+            self.oauth.counts[status, reason] += 1
+        if self.profile == "strict" and book.received.maxlen != 0:
+            book.received.append(Received(fields, request[2], status, reason, link, book.now()))
+
     def _open_strict(self, link: Link) -> Handler:
         return StrictFcm(link, self._book, self._apis, self._delay)
 
     def _open_bare(self, link: Link) -> Handler:
+        self._book.begin(link.number)
         headers = (status_header(200), JSON)
         body = b'{"name":"projects/%b/messages/%b"}' % (
             self.project_id.encode(),
@@ -276,3 +320,9 @@ class FakeFcm:
         """The bare profile's access tokens are real ones, though nobody looks at them."""
         reply = self.oauth(body)
         return stream_id, reply.headers, reply.body
+
+
+def _asking_nobody(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Google asks nobody for a certificate."""
+    context.verify_mode = ssl.CERT_NONE
+    return context

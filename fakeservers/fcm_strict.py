@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from fakeservers import fcm_fates as fates
 from fakeservers import oauth
+from fakeservers.faults import chance
 from fakeservers.fcm_errors import (
     ALWAYS,
     BY_FATE,
@@ -115,6 +116,8 @@ class Book:
     """Fates of the next sends, whatever their target."""
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     ids: count[int] = field(default_factory=lambda: count(1))
+    seed: int | None = None
+    """Of the ids that are given; None for the clock."""
 
     def fate_of(self, target: str) -> str:
         """What happens to a send to this token, installation id, topic or condition; empty for nothing special."""
@@ -125,7 +128,13 @@ class Book:
     def message_id(self) -> str:
         """As Google writes it, never given twice."""
         number = next(self.ids)
-        return f"0:{int(self.now() * 1_000_000)}%{number:08x}f9fd7ecd"
+        moment = int(self.now() * 1_000_000) if self.seed is None else 10**15 + number
+        return f"0:{moment}%{number:08x}f9fd7ecd"
+
+    def begin(self, *stream: int) -> None:
+        """With a seed, let the ids that follow depend on nothing but the connection and the stream."""
+        if self.seed is not None:
+            self.ids = count(chance.salt(self.seed, "message-id", *stream) >> 24)
 
     def is_project(self, name: str) -> bool:
         """Whether the path names the project, by id or number."""
@@ -193,6 +202,8 @@ class StrictFcm:
             if self._last_stream is not None and stream_id > self._last_stream:
                 break  # behind our own GOAWAY
             fields = dict(headers)
+            if book.seed is not None:
+                book.begin(link.number, stream_id)
             reply = self._reply(fields, body)
             answer: Answer = (stream_id, reply.headers, reply.body)
             status = reply.status

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from fakeservers.h2server import (
     INITIAL_WINDOW_SIZE,
@@ -28,6 +28,9 @@ from fakeservers.h2server import (
     Settings,
 )
 from fakeservers.http1 import Http1Peer
+
+if TYPE_CHECKING:
+    from fakeservers.wire import WirePeer
 
 STREAMS = 100
 """Concurrent streams of one connection, from the start: nobody has to prove anything first."""
@@ -70,6 +73,7 @@ class Link(Protocol):
     """What a handler may do besides answering, over either protocol."""
 
     id: int
+    number: int
 
     @property
     def version(self) -> str:
@@ -108,17 +112,8 @@ class GooglePeer(Peer):
         self._used = self._born = asyncio.get_running_loop().time()
         self._clock: asyncio.TimerHandle | None = None
 
-    @property
-    def version(self) -> str:
-        """For the record of requests."""
-        return "2"
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        if tls.selected_alpn_protocol() != "h2":
-            other = Http1Peer(self._front)
-            cast(asyncio.Transport, transport).set_protocol(other)
-            other.connection_made(transport)
+        if self._front.hands_over(self, cast(asyncio.Transport, transport)):
             return
         super().connection_made(transport)
         if not self._closing:
@@ -194,6 +189,10 @@ class GooglePeer(Peer):
             self._pings_owed = 0
         return data if h2.want_read else _in_googles_words(data)
 
+    def _write_all_but_one(self) -> None:
+        self._pings_owed = 0
+        self._transport.write(self._output()[:-1])
+
     def _watch(self) -> None:
         """Look whether the connection is too old or idle for too long, and when to look again."""
         manners, loop = self._manners, asyncio.get_running_loop()
@@ -239,7 +238,7 @@ class GoogleFront(H2Server):
         # Its peers are ours, and ours are links.
         opener = cast("Callable[[Peer], Handler]", open_handler)
         super().__init__(opener, context, settings=settings, window=window, delay=delay, limits=limits)
-        context.set_alpn_protocols(["h2", "http/1.1"])
+        self.alpn = ["h2", "http/1.1"]
         self.open_link = open_handler
         self.manners = manners or Manners()
         self.http1_peers: set[Http1Peer] = set()
@@ -266,6 +265,17 @@ class GoogleFront(H2Server):
             await self._no_http1.wait()
         await super().close(grace, debug=debug)
 
+    def hands_over(self, peer: Peer | WirePeer, transport: asyncio.Transport) -> bool:
+        """A client that did not ask for HTTP/2 gets HTTP/1.1."""
+        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        if tls.selected_alpn_protocol() == "h2":
+            return False
+        other = Http1Peer(self)
+        other.number, other.entry, other.sock = peer.number, peer.entry, peer.sock
+        transport.set_protocol(other)
+        other.connection_made(transport)
+        return True
+
     def admit(self, peer: Http1Peer) -> bool:
         """Count an HTTP/1.1 connection in; False when there are too many."""
         if not self._has_room():
@@ -279,10 +289,11 @@ class GoogleFront(H2Server):
     def dismiss(self, peer: Http1Peer) -> None:
         """Count an HTTP/1.1 connection out."""
         self.http1_peers.discard(peer)
+        self.forget(peer.number)
         if not self.http1_peers:
             self._no_http1.set()
 
-    def _admit(self, peer: Peer) -> bool:
+    def _admit(self, peer: Peer | WirePeer) -> bool:
         return self._has_room() and super()._admit(peer)
 
     def _has_room(self) -> bool:

@@ -1,304 +1,37 @@
-"""An HTTP/2 listener over TLS that hands complete requests to a handler: the only user of ngh2 (libnghttp2).
-
-It knows nothing about push. A handler is made per connection and gets the requests of one read as a list; what it
-returns leaves in one write. Framing, HPACK, flow control and stream limits are libnghttp2's, so a client is judged by
-an implementation that shares nothing with ours.
-"""
+"""An HTTP/2 listener over TLS: a `Peer` for each connection, and what they have in common."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import count
-from typing import TypeAlias, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ngh2 import (
-    Configuration,
-    Connection,
-    DataReceived,
-    NeverIndexedHeader,
-    Role,
-    Setting,
-    StreamClosed,
-    StreamReset,
-    TrailersReceived,
-)
-from ngh2 import NGH2Error as NGH2Error
-from ngh2 import PingReceived as PingReceived
-from ngh2 import RequestReceived as RequestReceived
-from ngh2.events import Event as Event
+from fakeservers.breaking import Entry
+from fakeservers.door import Door
+from fakeservers.h2peer import DEFAULT_WINDOW as DEFAULT_WINDOW
+from fakeservers.h2peer import HEADER_TABLE_SIZE as HEADER_TABLE_SIZE
+from fakeservers.h2peer import INITIAL_WINDOW_SIZE as INITIAL_WINDOW_SIZE
+from fakeservers.h2peer import MAX_CONCURRENT_STREAMS as MAX_CONCURRENT_STREAMS
+from fakeservers.h2peer import MAX_FRAME_SIZE as MAX_FRAME_SIZE
+from fakeservers.h2peer import MAX_HEADER_LIST_SIZE as MAX_HEADER_LIST_SIZE
+from fakeservers.h2peer import Answer as Answer
+from fakeservers.h2peer import Event as Event
+from fakeservers.h2peer import Handler as Handler
+from fakeservers.h2peer import Header as Header
+from fakeservers.h2peer import Limits as Limits
+from fakeservers.h2peer import Literal as Literal
+from fakeservers.h2peer import NGH2Error as NGH2Error
+from fakeservers.h2peer import Peer as Peer
+from fakeservers.h2peer import PingReceived as PingReceived
+from fakeservers.h2peer import Request as Request
+from fakeservers.h2peer import RequestReceived as RequestReceived
+from fakeservers.h2peer import Settings as Settings
+from fakeservers.latency import Latency
 
-Header: TypeAlias = tuple[bytes, bytes]
-Request: TypeAlias = tuple[int, Sequence[Header], bytes]
-"""Stream id, headers with the pseudo-headers in front, body (see `Limits.max_body`)."""
-Answer: TypeAlias = tuple[int, Sequence[Header], bytes]
-"""Stream id, headers beginning with `:status`, body (may be empty)."""
-Handler: TypeAlias = Callable[[list[Request]], Sequence[Answer]]
-"""Takes the complete requests of one read, returns the answers that it has; the others may follow by `Peer.after`."""
-Settings: TypeAlias = Mapping[int, int]
-
-HEADER_TABLE_SIZE = int(Setting.HEADER_TABLE_SIZE)
-MAX_CONCURRENT_STREAMS = int(Setting.MAX_CONCURRENT_STREAMS)
-INITIAL_WINDOW_SIZE = int(Setting.INITIAL_WINDOW_SIZE)
-MAX_FRAME_SIZE = int(Setting.MAX_FRAME_SIZE)
-MAX_HEADER_LIST_SIZE = int(Setting.MAX_HEADER_LIST_SIZE)
-
-Literal = NeverIndexedHeader
-"""A header whose value differs in every answer: it stays out of the compression table, which is also the cheapest."""
-
-DEFAULT_WINDOW = 65_535
-"""The connection window that every HTTP/2 connection starts with, RFC 9113, 6.9.2."""
-
-TIMER_GRAIN = 0.001
-"""Seconds: no loop wakes more finely than this, so nothing is gained by asking for less."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What one client, or all of them together, may cost."""
-
-    max_connections: int = 1024
-    """Open connections; one more is cut before its first byte is read."""
-    max_body: int = 8192
-    """Bytes. A longer body reaches the handler cut off somewhere beyond this many, never at or below it."""
-    max_header_list: int = 16_384
-    """Bytes of one request's headers, counted as in RFC 9113, 6.5.2; a longer list ends the connection."""
-    max_buffered: int = 1_048_576
-    """Bytes of answers that a peer leaves unread before we stop reading its requests."""
-    resets: tuple[int, int] = (1000, 33)
-    """Streams that a client may reset: a burst and so many a second (libnghttp2's answer to CVE-2023-44487)."""
-    handshake_timeout: float = 10.0
-    """Seconds."""
-
-
-class Peer(asyncio.Protocol):
-    """One client's connection, as its handler sees it."""
-
-    def __init__(self, server: H2Server) -> None:
-        self.id = 0
-        self.settings: dict[int, int] = dict(server.settings)
-        """What is about to be announced; a handler may change it while it is being made, and not later."""
-        self._server = server
-        self._transport: asyncio.Transport
-        self._handler: Handler
-        self._h2: Connection
-        self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
-        self._bodies: dict[int, bytearray] = {}  # those among them whose body came in several parts
-        self._due: list[tuple[float, int, Sequence[Answer]]] = []  # a heap
-        self._order = count()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._flush_due = False
-        self._draining = False
-        self._closing = True
-
-    # What a handler may do besides answering
-
-    @property
-    def certificate(self) -> bytes | None:
-        """The client's certificate in DER, checked against the server's CA; None when it showed none."""
-        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
-        return tls.getpeercert(True)
-
-    @property
-    def waiting(self) -> int:
-        """Requests that were begun and not answered."""
-        return len(self._streams)
-
-    def after(self, seconds: float, answers: Sequence[Answer]) -> None:
-        """Give these answers in so many seconds. Those whose streams are closed by then are passed over."""
-        self._at(time.monotonic() + seconds, answers)
-
-    def forget(self, stream_id: int) -> None:
-        """Never answer this request, and do not wait for it when the connection is drained."""
-        self._streams.pop(stream_id, None)
-
-    def reset(self, stream_id: int, error_code: int) -> None:
-        """Refuse one request with RST_STREAM."""
-        if self._streams.pop(stream_id, None) is not None:
-            self._h2.reset_stream(stream_id, error_code)
-            self._flush_soon()
-
-    def update_settings(self, settings: Settings) -> None:
-        """Announce new values of these settings; the others stay."""
-        if not self._closing:
-            self._h2.update_settings(dict(settings))
-            self.settings.update(settings)
-            self._flush_soon()
-
-    def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Send GOAWAY; requests up to `last_stream_id` (by default all that arrived) are answered, then we close."""
-        if self._closing:
-            return
-        self._draining = True
-        self._h2.send_goaway(error_code, last_stream_id=last_stream_id, debug_data=debug)
-        if last_stream_id is not None:
-            for stream_id in [each for each in self._streams if each > last_stream_id]:
-                del self._streams[stream_id]
-        self._flush_soon()
-
-    def abort(self) -> None:
-        """Cut the connection: no GOAWAY, no close_notify, nothing that still waits is sent."""
-        self._closing = True
-        self._transport.abort()
-
-    # What asyncio calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is a Transport by its methods alone
-        self._transport = transport = cast(asyncio.Transport, transport)
-        server, limits = self._server, self._server.limits
-        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        # None is a client without ALPN that knows what it talks to, as Pushy does; anything but HTTP/2 fails below.
-        if not server._admit(self) or tls.selected_alpn_protocol() not in ("h2", None):
-            transport.abort()
-            return
-        self._closing = False
-        transport.set_write_buffer_limits(high=limits.max_buffered)
-        self._handler = server._open_handler(self)
-        self._h2 = Connection(
-            Role.SERVER,
-            Configuration(
-                max_inbound_header_list_size=limits.max_header_list,
-                stream_reset_rate_limit=limits.resets,
-            ),
-        )
-        self._h2.initiate_connection(self.settings)
-        if server.window != DEFAULT_WINDOW:
-            self._h2.set_local_window_size(server.window)
-        self._flush()
-
-    def data_received(self, data: bytes) -> None:
-        if self._closing:
-            return
-        server = self._server
-        arrived = time.monotonic()
-        try:
-            self._h2.receive_data(data)
-            requests = self._requests(self._h2.events())
-        except NGH2Error:  # beyond repair: libnghttp2 answers lesser faults by itself, with GOAWAY
-            server.protocol_errors += 1
-            self.abort()
-            return
-        if requests:
-            server.requests += len(requests)
-            answers = self._handler(requests)
-            if not server.delay:
-                self._answer(answers)
-            elif answers:
-                self._at(arrived + server.delay, answers)
-        self._flush()
-
-    def pause_writing(self) -> None:
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due.clear()
-        self._streams.clear()
-        self._bodies.clear()
-        self._server._dismiss(self)
-
-    # The way of a request
-
-    def _requests(self, events: list[Event]) -> list[Request]:
-        """The requests that these events complete."""
-        streams = self._streams
-        complete: list[Request] = []
-        for event in events:
-            if isinstance(event, DataReceived):
-                stream_id = event.stream_id
-                if stream_id not in streams:
-                    continue
-                if not event.end_stream:
-                    body = self._bodies.setdefault(stream_id, bytearray())
-                    if len(body) <= self._server.limits.max_body:
-                        body += event.data
-                elif stream_id in self._bodies:
-                    complete.append((stream_id, streams[stream_id], self._body(stream_id) + event.data))
-                else:
-                    complete.append((stream_id, streams[stream_id], event.data))
-            elif isinstance(event, RequestReceived):
-                streams[event.stream_id] = event.headers
-                if event.end_stream:
-                    complete.append((event.stream_id, event.headers, b""))
-            elif isinstance(event, StreamClosed):
-                if streams.pop(event.stream_id, None) is not None:
-                    self._bodies.pop(event.stream_id, None)
-            elif isinstance(event, StreamReset):
-                self._server.resets += 1
-            elif isinstance(event, TrailersReceived) and event.stream_id in streams:
-                complete.append((event.stream_id, streams[event.stream_id], self._body(event.stream_id)))
-        return complete
-
-    def _body(self, stream_id: int) -> bytes:
-        return bytes(self._bodies.pop(stream_id, b""))
-
-    def _answer(self, answers: Sequence[Answer]) -> None:
-        streams, h2 = self._streams, self._h2
-        for stream_id, headers, body in answers:
-            if streams.pop(stream_id, None) is None:
-                continue
-            try:
-                if body:
-                    h2.send_response(stream_id, headers)
-                    h2.send_data(stream_id, body, end_stream=True)
-                else:
-                    h2.send_response(stream_id, headers, end_stream=True)
-            except NGH2Error:  # the stream went away within this very read
-                continue
-
-    def _flush_soon(self) -> None:
-        if not self._flush_due:
-            self._flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self) -> None:
-        """Write what libnghttp2 has ready, and close when the last word was said."""
-        self._flush_due = False
-        if self._closing:
-            return
-        try:
-            data = self._h2.data_to_send()
-        except NGH2Error:
-            self.abort()
-            return
-        if data:
-            self._transport.write(data)
-        drained = self._draining and not self._streams and not self._h2.queued_body_size()
-        if drained or not (self._h2.want_read or self._h2.want_write):
-            self._closing = True
-            self._transport.close()
-
-    def _at(self, due: float, answers: Sequence[Answer]) -> None:
-        heappush(self._due, (due, next(self._order), answers))
-        if self._timer is None or due < self._timer_at:
-            self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = self._due[0][0]
-        wait = max(self._timer_at - time.monotonic(), TIMER_GRAIN)
-        self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        horizon = time.monotonic() + TIMER_GRAIN / 2
-        while self._due and not self._closing and self._due[0][0] <= horizon:
-            self._answer(heappop(self._due)[2])
-        self._flush()
-        if self._due and not self._closing:
-            self._arm()
+if TYPE_CHECKING:
+    from fakeservers.faults.inject import Injector
+    from fakeservers.wire import WirePeer
 
 
 class H2Server:
@@ -325,18 +58,26 @@ class H2Server:
         delay: float = 0.0,
         limits: Limits | None = None,
     ) -> None:
-        context.set_alpn_protocols(["h2"])
         self._open_handler = open_handler
         self._context = context
-        self._listener: asyncio.Server | None = None
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._door: Door | None = None
         self._empty = asyncio.Event()
         self._empty.set()
         self.settings = settings
         self.window = window
         self.delay = delay
         self.limits = limits or Limits()
-        self.peers: set[Peer] = set()
+        self.peers: set[Peer | WirePeer] = set()
         self.accepted = self.refused = self.requests = self.resets = self.protocol_errors = 0
+        self.latency = Latency()
+        self.faults: Injector | None = None
+        """None while no fault is switched on: then nothing is looked at."""
+        self.injector: Injector | None = None
+        """What `faults` is when there are some."""
+        self.broken_context: Callable[[str], ssl.SSLContext] | None = None
+        """Makes the TLS context of a `Tls` fault."""
+        self.alpn = ["h2"]
 
     @property
     def connections(self) -> int:
@@ -346,33 +87,69 @@ class H2Server:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        assert self._listener is not None, "not started"
-        port: int = self._listener.sockets[0].getsockname()[1]
-        return port
+        assert self._door is not None, "not started"
+        return self._door.port
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen; port 0 takes a free one.
+    @property
+    def arrivals(self) -> int:
+        """Connections that reached the port, those too that TLS or a fault turned away."""
+        return self._door.arrivals if self._door is not None else 0
+
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> None:
+        """Listen; port 0 takes a free one, and with `reuse_port` other processes may listen on it too.
 
         Raises:
             OSError: the address cannot be listened on.
         """
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: self.peer_type(self),
-            host,
-            port,
-            ssl=self._context,
-            backlog=1024,
-            ssl_handshake_timeout=self.limits.handshake_timeout,
-            ssl_shutdown_timeout=1.0,  # a client that does not say goodbye is not waited for
-        )
+        self._context.set_alpn_protocols(self.alpn)
+        door = Door(self)
+        await door.open(host, port, reuse_port=reuse_port)
+        self._door = door
+
+    def faults_changed(self, faults: Injector | None) -> None:
+        """Follow these faults from now on, None for none."""
+        self.faults = faults
+        if self._door is not None:
+            self._door.look()
+
+    def forget(self, number: int) -> None:
+        """This connection is gone."""
+        if self.injector is not None:
+            self.injector.forget(number)
+
+    def new_peer(self, entry: Entry | None) -> Peer | WirePeer:
+        """The protocol for a connection that comes in."""
+        if entry is not None and entry.wire:
+            from fakeservers.wire import WirePeer
+
+            return WirePeer(self)
+        return self.peer_type(self)
+
+    def hands_over(self, peer: Peer | WirePeer, transport: asyncio.Transport) -> bool:
+        """Let another protocol have a connection, if the client asked for it."""
+        return False
+
+    def tls_context(self, entry: Entry | None) -> ssl.SSLContext:
+        """What a connection is welcomed with: ours, or one that is broken as its entry says."""
+        if entry is None or entry.tls is None or self.broken_context is None:
+            return self._context
+        how = entry.tls.how
+        if how not in self._contexts:
+            context = self.broken_context(how)
+            if how == "http/1.1":
+                context.set_alpn_protocols(["http/1.1"])
+            elif how != "no-alpn":
+                context.set_alpn_protocols(self.alpn)
+            self._contexts[how] = context
+        return self._contexts[how]
 
     async def close(self, grace: float = 1.0, *, debug: bytes = b"") -> None:
         """Stop listening, send GOAWAY, let connections finish for `grace` seconds, cut what is left."""
-        if self._listener is None:
+        if self._door is None:
             return
-        self._listener.close()
+        await self._door.close()
         for peer in list(self.peers):
-            peer.goaway(debug=debug)
+            peer.abort() if peer.muted else peer.goaway(debug=debug)
         try:
             async with asyncio.timeout(grace):
                 await self._empty.wait()
@@ -380,10 +157,9 @@ class H2Server:
             for peer in list(self.peers):
                 peer.abort()
             await self._empty.wait()
-        await self._listener.wait_closed()
-        self._listener = None
+        self._door = None
 
-    def _admit(self, peer: Peer) -> bool:
+    def _admit(self, peer: Peer | WirePeer) -> bool:
         if len(self.peers) >= self.limits.max_connections:
             self.refused += 1
             return False
@@ -393,7 +169,8 @@ class H2Server:
         self._empty.clear()
         return True
 
-    def _dismiss(self, peer: Peer) -> None:
+    def _dismiss(self, peer: Peer | WirePeer) -> None:
         self.peers.discard(peer)
+        self.forget(peer.number)
         if not self.peers:
             self._empty.set()

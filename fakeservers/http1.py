@@ -5,11 +5,13 @@ firebase-admin speak nothing else.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import h11
 
+from fakeservers.breaking import Breakable
 from fakeservers.h2server import Answer, Handler, Header
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ MAX_PIPELINED = 1_048_576
 """Bytes that a client may send behind a request that is not answered yet."""
 
 
-class Http1Peer(asyncio.Protocol):
+class Http1Peer(Breakable):
     """Requests one after the other, each with an odd number for a stream id as HTTP/2 would give it."""
+
+    version = "1.1"
 
     def __init__(self, front: GoogleFront) -> None:
         self.id = 0
@@ -35,6 +39,7 @@ class Http1Peer(asyncio.Protocol):
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._stream_id = -1
+        self._arrived = 0.0
         self._open = False  # whether the last request still waits for its answer
         self._timers: set[asyncio.TimerHandle] = set()
         self._idle: asyncio.TimerHandle | None = None
@@ -44,9 +49,9 @@ class Http1Peer(asyncio.Protocol):
     # What a handler may do besides answering
 
     @property
-    def version(self) -> str:
-        """For the record of requests."""
-        return "1.1"
+    def waiting(self) -> int:
+        """Requests that were begun and not answered."""
+        return int(self._open)
 
     def after(self, seconds: float, answers: Sequence[Answer]) -> None:
         """Give these answers in so many seconds."""
@@ -75,6 +80,10 @@ class Http1Peer(asyncio.Protocol):
             self._open = False
         if not self._open:
             self._close()
+
+    def give(self, answers: Sequence[Answer]) -> None:
+        """Answer at once."""
+        self._answer(answers)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -151,13 +160,17 @@ class Http1Peer(asyncio.Protocol):
         assert self._request is not None
         self._stream_id += 2
         self._open = True
+        self._arrived = time.monotonic()
         self._front.requests += 1
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
         request = (self._stream_id, _pseudo_headers(self._request), bytes(self._body))
         self._body = bytearray()
-        answers = self._handler([request])
+        faults = self._front.faults
+        answers = (
+            self._handler([request]) if faults is None else faults.answer(self, self._handler, [request])
+        )
         if self._front.delay and answers:
             self.after(self._front.delay, answers)
         else:
@@ -168,6 +181,7 @@ class Http1Peer(asyncio.Protocol):
             if self._closing or not self._open or stream_id != self._stream_id:
                 continue
             self._open = False
+            self._front.latency.add(time.monotonic() - self._arrived)
             fields = [*headers[1:], (b"content-length", b"%d" % len(body))]
             if self._draining:
                 fields.append((b"connection", b"close"))

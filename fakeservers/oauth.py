@@ -5,12 +5,15 @@ The assertion is really verified, and the access tokens expire by the fake's clo
 
 from __future__ import annotations
 
+import hmac
 import math
+import random
 import secrets
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -52,6 +55,8 @@ NO_ACCOUNT = "Invalid grant: account not found"
 INVALID_SCOPE = "Invalid OAuth scope or ID token audience provided."
 BAD_REQUEST = "Bad Request"
 
+_PREFIX = "ya29.c."
+_MAC, _NONCE = 32, 16
 _SCOPE_PREFIX = "https://www.googleapis.com/auth/"
 _OTHER_SCOPES = frozenset({"openid", "email", "profile"})
 _DESCRIPTIONS = {"invalid_grant": NO_ACCOUNT, "invalid_scope": INVALID_SCOPE, "invalid_request": BAD_REQUEST}
@@ -87,6 +92,8 @@ class TokenEndpoint:
         self.account = account
         self.token_uri = token_uri
         self.lifetime = lifetime
+        self.says: int | None = None
+        """What `expires_in` says instead of the lifetime."""
         self.delay = 0.0
         """Seconds by which its answers are late; infinite for never."""
         self.down = False
@@ -99,6 +106,18 @@ class TokenEndpoint:
         """Answers by (status, error), `(200, "")` for the good ones."""
         self._now = now
         self._tokens: dict[str, AccessToken] = {}
+        self._random: Callable[[], str] = partial(secrets.token_urlsafe, 150)
+        self._secret = b""
+        self._expired_until = self._forgotten_until = -math.inf
+
+    def share(self, secret: bytes) -> None:
+        """Issue tokens that endpoints in other processes with this secret know, and know theirs, by a signature."""
+        self._secret = secret
+
+    def repeat(self, seed: int) -> None:
+        """Issue the same access tokens, in order, each time that the seed is the same."""
+        chance = random.Random(seed)
+        self._random = lambda: urlsafe_b64encode(chance.randbytes(150)).decode()
 
     def __call__(self, body: bytes) -> Reply:
         """The answer to `POST /token`."""
@@ -116,20 +135,42 @@ class TokenEndpoint:
 
     def issue(self, *, scope: str = MESSAGING_SCOPE, lifetime: float | None = None) -> str:
         """A new access token, good for `lifetime` seconds (by default the endpoint's); not counted as a request."""
-        token = "ya29.c." + secrets.token_urlsafe(150)  # as long as those of service accounts
+        now = self._now()
+        expires = now + (self.lifetime if lifetime is None else lifetime)
+        signed = self._signed(orjson.dumps([scope, expires, now])) if self._secret else ""
+        token = _PREFIX + (signed or self._random())  # as long as those of service accounts
         while len(self._tokens) >= MAX_TOKENS:
             del self._tokens[next(iter(self._tokens))]
-        expires = self._now() + (self.lifetime if lifetime is None else lifetime)
         self._tokens[token] = AccessToken(frozenset(scope.split()), expires)
         return token
 
+    def _signed(self, content: bytes) -> str:
+        content = secrets.token_bytes(_NONCE) + content
+        mac = hmac.digest(self._secret, content, "sha256")
+        return urlsafe_b64encode(mac + content).decode().rstrip("=")
+
+    def _of_another_process(self, text: str) -> AccessToken | None:
+        """What is known of a token that was not issued here."""
+        try:
+            found = _base64(text.removeprefix(_PREFIX).encode("ascii"))
+        except ValueError:
+            return None
+        if not hmac.compare_digest(found[:_MAC], hmac.digest(self._secret, found[_MAC:], "sha256")):
+            return None
+        scope, expires, issued = orjson.loads(found[_MAC + _NONCE :])
+        if issued <= self._forgotten_until:
+            return None
+        return AccessToken(frozenset(scope.split()), -math.inf if issued <= self._expired_until else expires)
+
     def expire_all(self) -> None:
         """Make every access token that was issued so far expired, whatever its `expires_in` said."""
-        past = self._now() - 1
+        self._expired_until = self._now()
+        past = self._expired_until - 1
         self._tokens = {text: AccessToken(each.scopes, past) for text, each in self._tokens.items()}
 
     def forget_all(self) -> None:
         """Make every access token that was issued so far unknown."""
+        self._forgotten_until = self._now()
         self._tokens.clear()
 
     def check(self, authorization: bytes | None) -> str:
@@ -137,7 +178,10 @@ class TokenEndpoint:
         kind, _, text = (authorization or b"").partition(b" ")
         if kind.lower() != b"bearer" or not text.strip():
             return "CREDENTIALS_MISSING"
-        token = self._tokens.get(text.strip().decode("latin-1"))
+        given = text.strip().decode("latin-1")
+        token = self._tokens.get(given)
+        if token is None and self._secret:
+            token = self._of_another_process(given)
         if token is None:
             return "ACCESS_TOKEN_TYPE_UNSUPPORTED"
         if token.expires <= self._now():
@@ -197,7 +241,8 @@ class TokenEndpoint:
 
     def _grant(self, scopes: str) -> Reply:
         token = self.issue(scope=scopes)
-        return json_reply(200, {"access_token": token, "expires_in": self.lifetime, "token_type": "Bearer"})
+        said = self.lifetime if self.says is None else self.says
+        return json_reply(200, {"access_token": token, "expires_in": said, "token_type": "Bearer"})
 
 
 def _refusal(error: str, description: str) -> Reply:

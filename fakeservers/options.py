@@ -8,11 +8,14 @@ import re
 from collections.abc import Callable
 
 from fakeservers.apns import PROFILES, TOPIC
+from fakeservers.faults import PRESETS
 from fakeservers.google_account import PROJECT_ID, SERVER_KEY
 from fakeservers.h2server import Limits
 from fakeservers.oauth import LIFETIME
+from fakeservers.processes import MAX_PROCESSES
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
+MAX_KEEP = 1_000_000
 _SIGNALS = "SIGTERM or SIGINT ends it."
 
 
@@ -84,11 +87,50 @@ def _common(add: Callable[..., object], directory: str) -> None:
         help="milliseconds between a request and its answer",
     )
     add(
+        "--faults",
+        metavar="PLAN",
+        help=f"what goes wrong: a file (TOML or JSON), or one of {', '.join(PRESETS)}; see docs/fakeservers-faults.md",
+    )
+    add("--seed", type=_whole, metavar="N", help="of the faults' chances, instead of the plan's own")
+    add(
+        "--faults-scale",
+        type=_scale,
+        default=1.0,
+        metavar="X",
+        help="what all times of the faults are multiplied by",
+    )
+    add(
         "--max-connections",
         type=_whole,
         default=Limits().max_connections,
         metavar="N",
         help="open at a time, per service",
+    )
+    add(
+        "--control-port",
+        type=_port,
+        metavar="N",
+        help="serve the control port and the live page here, 0 takes a free port; by default there is none",
+    )
+    add("--control-host", default="127.0.0.1", metavar="HOST", help="address of the control port")
+    add(
+        "--control-token-file",
+        metavar="FILE",
+        help="holds what requests of the control port must prove to know; needed when other machines reach it",
+    )
+    add(
+        "--keep",
+        type=_kept,
+        default=1000,
+        metavar="N",
+        help="requests that the control port can show, per service and process",
+    )
+    add(
+        "--processes",
+        type=_processes,
+        default=1,
+        metavar="N",
+        help=f"serve with so many processes, {MAX_PROCESSES} at most",
     )
 
 
@@ -164,6 +206,27 @@ def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 12:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of zero or more")
     return int(text)
+
+
+def _scale(text: str) -> float:
+    value = _seconds(text)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not more than 0 and 1000 at most")
+    return value
+
+
+def _kept(text: str) -> int:
+    number = _whole(text)
+    if number > MAX_KEEP:
+        raise argparse.ArgumentTypeError(f"{number} is more than {MAX_KEEP}")
+    return number
+
+
+def _processes(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= MAX_PROCESSES:
+        raise argparse.ArgumentTypeError(f"{number} is not from 1 to {MAX_PROCESSES}")
+    return number
 
 
 def _port(text: str) -> int:

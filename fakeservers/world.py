@@ -103,6 +103,10 @@ class World:
         """The key of this id."""
         return self._keys.get(key_id)
 
+    def keys(self) -> dict[str, SigningKey]:
+        """All keys by their ids, in the order in which they were added."""
+        return dict(self._keys)
+
     def allow(self, team_id: str, *topics: str) -> None:
         """Let a team push to these bundle ids, each with every suffix that a push type adds."""
         self._topics.setdefault(team_id, {}).update(dict.fromkeys(topics))
@@ -111,6 +115,17 @@ class World:
     def topics(self, team_id: str) -> tuple[str, ...]:
         """The team's bundle ids, in the order in which they were allowed."""
         return tuple(self._topics.get(team_id, ()))
+
+    def disallow(self, team_id: str, topic: str) -> bool:
+        """Take a topic from a team, for connections to come; False when it had none of this name."""
+        found = topic in self._topics.get(team_id, {})
+        self._topics.get(team_id, {}).pop(topic, None)
+        self.changes += 1
+        return found
+
+    def teams(self) -> dict[str, tuple[str, ...]]:
+        """The bundle ids of every team."""
+        return {team_id: tuple(topics) for team_id, topics in self._topics.items()}
 
     def add_device(
         self, token: str, *, topic: str | None = None, fate: str = "", since: int | None = None
@@ -132,6 +147,10 @@ class World:
     def device(self, token: bytes) -> Device | None:
         """The state of a token (lower case); None when it is not known."""
         return self._devices.get(token)
+
+    def devices(self) -> dict[str, Device]:
+        """All devices by their tokens (lower case), in the order in which they were added."""
+        return {token.decode(): device for token, device in self._devices.items()}
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> World:

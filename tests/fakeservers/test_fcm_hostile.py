@@ -64,7 +64,7 @@ BODIES = (
 class NoLink:
     """A connection that takes anything."""
 
-    id = 1
+    id = number = 1
     version = "2"
 
     def after(self, seconds: float, answers: Any) -> None: ...

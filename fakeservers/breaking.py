@@ -1,0 +1,253 @@
+"""What every connection of a fake can be made to do that no honest server does: break off, fall silent, trickle.
+
+`Breakable` is what the three kinds of connections share: `h2server.Peer`, `wire.WirePeer`, `http1.Http1Peer`. `Porch`
+stands between one of them and its transport where bytes are to be slow, or cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from fakeservers.faults import Connect, Shape, Slow, Tls, Truncate, Window
+
+FLUSHED_WITHIN = 1.0
+"""Seconds that bytes may take to leave before a connection is cut all the same."""
+LOOK_AGAIN = 0.002
+
+
+@dataclass(slots=True)
+class Entry:
+    """How one connection is received; what is None is as always."""
+
+    number: int
+    """1 for the first connection that reached the port."""
+    connect: Connect | None = None
+    tls: Tls | None = None
+    slow: Slow | None = None
+    truncate: Truncate | None = None
+    greeting: dict[int, int] = field(default_factory=dict)
+    window: Window | None = None
+    shape: Shape | None = None
+    wire: bool = False
+    """Whether the connection runs on `wire`."""
+
+
+class Breakable(asyncio.Protocol):
+    """A connection that can be cut or muted."""
+
+    entry: Entry | None = None
+    """How it was received; None when nothing was special."""
+    number = 0
+    """1 for the first connection that reached the port, whatever became of it."""
+    sock: socket.socket | None = None
+    """Below TLS."""
+    version = "2"
+    """Of HTTP, for the record of requests."""
+    muted = False
+    _transport: asyncio.Transport
+    _closing: bool
+
+    def cut(self, how: str) -> None:
+        """End the connection without GOAWAY or close_notify: `reset` by RST, `close` by FIN, `frame` by FIN one byte
+        before the end of what waits to be sent."""
+        if self._closing:
+            return
+        if how == "frame":
+            self._write_all_but_one()
+        elif how == "close":
+            self._write_waiting()
+        self._closing = True
+        if how == "reset":
+            _reset_on_close(self.sock)
+            self._transport.abort()
+        else:
+            _when_flushed(self._transport, self._transport.abort)
+
+    def mute(self, *, eof: bool = False) -> None:
+        """Answer and acknowledge nothing any more; `eof` sends a FIN first. What comes is read and thrown away."""
+        if self._closing:
+            return
+        self._write_waiting()
+        self._closing = self.muted = True
+        sock = self.sock
+        if eof and sock is not None:
+            _when_flushed(self._transport, lambda: _end_writing(sock))
+
+    def _write_waiting(self) -> None:
+        """Send what waits."""
+
+    def _write_all_but_one(self) -> None:
+        """Send what waits, but for its last byte."""
+
+
+def _when_flushed(transport: asyncio.Transport, action: Callable[[], object]) -> None:
+    """Do it when the transport's buffer is empty, or has not been for too long."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + FLUSHED_WITHIN
+
+    def look() -> None:
+        if transport.get_write_buffer_size() and loop.time() < end and not transport.is_closing():
+            loop.call_later(LOOK_AGAIN, look)
+        else:
+            action()
+
+    loop.call_later(LOOK_AGAIN, look)  # uvloop writes at the end of its round, and not at once
+
+
+def _reset_on_close(sock: socket.socket | None) -> None:
+    if sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _end_writing(sock: socket.socket) -> None:
+    if sock.fileno() >= 0:
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client was faster
+            return
+
+
+def reset_socket(sock: socket.socket) -> None:
+    """Close a socket by RST."""
+    _reset_on_close(sock)
+    sock.close()
+
+
+class Porch(asyncio.Protocol):
+    """Hands everything on to the connection behind it, whose transport is a `Spout`."""
+
+    def __init__(self, inner: Breakable, entry: Entry, sock: socket.socket) -> None:
+        self.inner: asyncio.Protocol = inner
+        self._entry = entry
+        self._sock = sock
+        self._spout: Spout
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._spout = Spout(cast(asyncio.Transport, transport), self, self._entry, self._sock)
+        self.inner.connection_made(self._spout)
+
+    def data_received(self, data: bytes) -> None:
+        self.inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self.inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._spout.stop()
+        self.inner.connection_lost(exc)
+
+
+class Spout(asyncio.Transport):
+    """A transport whose bytes trickle, or end too early."""
+
+    def __init__(self, below: asyncio.Transport, porch: Porch, entry: Entry, sock: socket.socket) -> None:
+        super().__init__()
+        self._below = below
+        self._porch = porch
+        self._sock = sock
+        self._slow = entry.slow
+        self._truncate = entry.truncate
+        self._left = entry.truncate.bytes if entry.truncate else 0
+        self._waiting = bytearray()
+        self._high = 65_536
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused = self._closing = self._cut = False
+
+    def write(self, data: Any) -> None:
+        if self._closing or self._cut:
+            return
+        if self._slow is None:
+            self._pass(bytes(data))
+            return
+        self._waiting += data
+        if self._timer is None:
+            self._trickle()
+        if not self._paused and len(self._waiting) > self._high:
+            self._paused = True
+            self._porch.inner.pause_writing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._below.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._porch.inner = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._porch.inner
+
+    def is_closing(self) -> bool:
+        return self._closing or self._below.is_closing()
+
+    def close(self) -> None:
+        self._closing = True
+        if not self._waiting and not self._cut:
+            self._below.close()
+
+    def abort(self) -> None:
+        self.stop()
+        self._below.abort()
+
+    def stop(self) -> None:
+        """Write nothing any more."""
+        self._closing = True
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def pause_reading(self) -> None:
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._below.resume_reading()
+
+    def is_reading(self) -> bool:
+        return self._below.is_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high = 65_536 if high is None else high
+        self._below.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._waiting) + self._below.get_write_buffer_size()
+
+    def _trickle(self) -> None:
+        self._timer = None
+        slow = self._slow
+        assert slow is not None
+        data = bytes(self._waiting[: slow.bytes])
+        del self._waiting[: slow.bytes]
+        self._pass(data)
+        if self._paused and len(self._waiting) < self._high // 2:
+            self._paused = False
+            self._porch.inner.resume_writing()
+        if self._cut:
+            return
+        if self._waiting:
+            self._timer = asyncio.get_running_loop().call_later(slow.seconds, self._trickle)
+        elif self._closing:
+            self._below.close()
+
+    def _pass(self, data: bytes) -> None:
+        if self._truncate is None:
+            self._below.write(data)
+            return
+        if len(data) < self._left:
+            self._left -= len(data)
+            self._below.write(data)
+            return
+        self._cut = True
+        self._below.write(data[: self._left])
+        _when_flushed(self._below, self._end)
+
+    def _end(self) -> None:
+        assert self._truncate is not None
+        if self._truncate.how == "reset":
+            _reset_on_close(self._sock)
+        self._below.abort()

@@ -1,0 +1,54 @@
+"""The live page and its door, put together from `page/`: each is one document that fetches nothing but its data."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+_PLACE = Path(__file__).parent / "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A document and the headers that keep it to itself."""
+
+    content: bytes
+    headers: dict[str, str]
+
+
+def door(*, refused: bool) -> Page:
+    """The form that asks for the token."""
+    words = "That is not the token." if refused else "This control port can be reached from other machines."
+    return _page((_PLACE / "door.html").read_text().replace("{{words}}", words), "")
+
+
+def _page(html: str, script: str) -> Page:
+    """Style and script are in the document, and the policy lets in these very texts alone."""
+    style = (_PLACE / "page.css").read_text()
+    content = html.replace("{{style}}", style).replace("{{script}}", script)
+    policy = (
+        "default-src 'none'",
+        f"style-src {_hash(style)}",
+        f"script-src {_hash(script)}" if script else "script-src 'none'",
+        "connect-src 'self'",
+        "img-src data:",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+    headers = {
+        "content-security-policy": "; ".join(policy),
+        "referrer-policy": "same-origin",  # with none at all a browser sends our own form as of origin `null`
+    }
+    return Page(content.encode(), headers)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+PAGE = _page((_PLACE / "page.html").read_text(), (_PLACE / "page.js").read_text())
+"""The live page."""

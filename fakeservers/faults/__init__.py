@@ -1,0 +1,63 @@
+"""Fault plans: what goes wrong, when, and how often. Data, seeded, and changeable while fakes run by it."""
+
+from fakeservers.faults.actions import (
+    KINDS,
+    AccessTokens,
+    Action,
+    Answer,
+    Connect,
+    Cut,
+    Delay,
+    Frame,
+    Goaway,
+    Greeting,
+    HalfOpen,
+    Ping,
+    Reset,
+    Settings,
+    Shape,
+    Slow,
+    Stall,
+    Streams,
+    Tls,
+    Truncate,
+    Window,
+)
+from fakeservers.faults.answers import REASONS
+from fakeservers.faults.fault import Fault
+from fakeservers.faults.illegal import ILLEGAL
+from fakeservers.faults.plan import FaultPlan
+from fakeservers.faults.presets import PRESETS
+from fakeservers.faults.reading import FaultError
+from fakeservers.faults.when import When
+
+__all__ = [
+    "ILLEGAL",
+    "KINDS",
+    "PRESETS",
+    "REASONS",
+    "AccessTokens",
+    "Action",
+    "Answer",
+    "Connect",
+    "Cut",
+    "Delay",
+    "Fault",
+    "FaultError",
+    "FaultPlan",
+    "Frame",
+    "Goaway",
+    "Greeting",
+    "HalfOpen",
+    "Ping",
+    "Reset",
+    "Settings",
+    "Shape",
+    "Slow",
+    "Stall",
+    "Streams",
+    "Tls",
+    "Truncate",
+    "When",
+    "Window",
+]

@@ -1,0 +1,60 @@
+"""Chances that repeat: the same seed, fault, connection and stream always draw the same.
+
+A draw depends on nothing that came before it, so neither the order of requests nor the speed of a client changes what
+happens to a stream.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from hashlib import blake2b
+from itertools import accumulate
+
+from fakeservers.faults.actions import Delay
+
+MASK = 0xFFFFFFFFFFFFFFFF
+SCALE = float(1 << 64)
+
+
+def salt(seed: int, *labels: object) -> int:
+    """64 bits that belong to these labels."""
+    text = "/".join(str(each) for each in (seed, *labels))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def draw(salt: int, number: int) -> int:
+    """64 bits for one stream (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014)."""
+    x = (salt + number * 0x9E3779B97F4A7C15) & MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
+    return x ^ (x >> 31)
+
+
+def threshold(share: float) -> int:
+    """Draws below this are within the share."""
+    return int(share * (1 << 64))
+
+
+def delay_of(action: Delay, drawn: int) -> float:
+    """Seconds."""
+    if action.seconds is not None:
+        return action.seconds
+    point = drawn / SCALE
+    if action.between:
+        low, high = action.between
+        return low + (high - low) * point
+    if action.table:
+        sums = list(accumulate(weight for weight, _ in action.table))
+        return action.table[min(bisect_left(sums, point * sums[-1]), len(sums) - 1)][1]
+    return _percentile(action.percentiles, point * 100)
+
+
+def _percentile(points: tuple[tuple[float, float], ...], percent: float) -> float:
+    before = (0.0, points[0][1])
+    for point in points:
+        if percent <= point[0]:
+            width = point[0] - before[0]
+            part = (percent - before[0]) / width if width else 1.0
+            return before[1] + (point[1] - before[1]) * part
+        before = point
+    return before[1]

@@ -1,0 +1,86 @@
+"""Plans in files: TOML or JSON, and on which line a mistake is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+from fakeservers.faults.plan import FaultPlan
+from fakeservers.faults.reading import FaultError
+
+MAX_SIZE = 10_000_000
+
+
+def load(path: str | os.PathLike[str]) -> FaultPlan:
+    """The plan in a file.
+
+    Raises:
+        FaultError: it cannot be read, or something in it is wrong; the message names file and line.
+    """
+    name = os.fspath(path)
+    try:
+        raw = Path(path).read_bytes()
+        if len(raw) > MAX_SIZE:
+            raise FaultError(f"{name} is larger than {MAX_SIZE} bytes")
+        text = raw.decode()
+    except OSError as error:
+        raise FaultError(f"{name} cannot be read: {os.strerror(error.errno or 0)}") from error
+    except UnicodeDecodeError as error:
+        raise FaultError(f"{name} is no text: {error.reason} at byte {error.start}") from None
+    is_json = name.lower().endswith(".json")
+    try:
+        table = json.loads(text) if is_json else tomllib.loads(text)
+    except json.JSONDecodeError as error:
+        raise FaultError(f"{name}, line {error.lineno}: no JSON: {error.msg}") from None
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"(.*) \(at line (\d+), column \d+\)", str(error))
+        where, words = (f", line {found[2]}", found[1]) if found else ("", str(error))
+        raise FaultError(f"{name}{where}: no TOML: {words}") from None
+    except RecursionError:
+        raise FaultError(f"{name} is nested too deeply") from None
+    try:
+        plan = FaultPlan.from_dict(table)
+    except FaultError as error:
+        line = (_line_in_json if is_json else _line_in_toml)(text, error.index, error.key)
+        raise FaultError(f"{name}, line {line}: {error}", index=error.index, key=error.key) from None
+    plan.name = plan.name or Path(name).stem
+    return plan
+
+
+def _line_in_toml(text: str, index: int | None, key: str) -> int:
+    """The line of the key, as well as can be told: within the fault's `[[faults]]`, else that line itself."""
+    lines = text.splitlines()
+    starts = [number for number, line in enumerate(lines) if re.match(r"\s*\[\[\s*faults\s*\]\]", line)]
+    first, last = 0, len(lines)
+    if index is not None and index < len(starts):
+        first = starts[index]
+        last = starts[index + 1] if index + 1 < len(starts) else len(lines)
+    elif starts and index is None:
+        last = starts[0]
+    return 1 + _find(lines, first, last, rf'(?<![\w"-])"?{re.escape(key)}"?\s*[=\].]', key)
+
+
+def _line_in_json(text: str, index: int | None, key: str) -> int:
+    """The same for JSON: within the fault's object."""
+    lines = text.splitlines()
+    first, last = 0, len(lines)
+    found = re.search(r'"faults"\s*:\s*\[\s*', text)
+    if index is not None and found is not None:
+        decoder, at = json.JSONDecoder(), found.end()
+        for _ in range(index):
+            _, at = decoder.raw_decode(text, at)
+            at = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr]
+        _, end = decoder.raw_decode(text, at)
+        first, last = text.count("\n", 0, at), text.count("\n", 0, end) + 1
+    return 1 + _find(lines, first, last, rf'"{re.escape(key)}"\s*:', key)
+
+
+def _find(lines: list[str], first: int, last: int, pattern: str, key: str) -> int:
+    if key:
+        for number in range(first, last):
+            if re.search(pattern, lines[number]):
+                return number
+    return first

@@ -1,0 +1,268 @@
+"""A plan at work on one fake: which faults meet a connection or a request, and what then becomes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import orjson
+
+from fakeservers.apns_rules import is_canonical_id
+from fakeservers.breaking import Entry
+from fakeservers.faults import chance
+from fakeservers.faults.actions import Answer
+from fakeservers.faults.answers import answer_of
+from fakeservers.faults.batch import AnyPeer, Batch, Record
+from fakeservers.faults.fault import Fault
+from fakeservers.faults.plan import FaultPlan
+from fakeservers.faults.rules import Bound, Line, Rule, add_to, is_refusal, needs_wire
+from fakeservers.faults.when import within
+from fakeservers.fcm_errors import Reply
+from fakeservers.h2peer import Answer as Answered
+from fakeservers.h2peer import Handler, Header, Literal, Request
+
+if TYPE_CHECKING:
+    from fakeservers.h2server import H2Server
+    from fakeservers.oauth import TokenEndpoint
+
+DEVICE = b"/3/device/"
+TOKEN_PATH = b"/token"
+
+
+class Injector:
+    """Lets a plan happen to the connections of one server.
+
+    Args:
+        plan: what is to happen; it may change at any time.
+        provider: `apns` or `fcm`; at `fcm` the requests to `/token` are `oauth`.
+        server: the listener.
+        record: notes requests that a fault answered instead of the handler.
+        now: the fake's clock, UNIX seconds.
+        project: the Google project that answers name.
+        oauth: the token endpoint.
+    """
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        provider: str,
+        server: H2Server,
+        record: Record,
+        now: Callable[[], float],
+        *,
+        project: str = "",
+        oauth: TokenEndpoint | None = None,
+    ) -> None:
+        self.plan = plan
+        self._provider = provider
+        self.server = server
+        self._record = record
+        self._now = now
+        self._project = project
+        self.oauth = oauth
+        self._rules: list[Rule] = []
+        self._entries: list[Rule] = []
+        self._refusals: list[Fault] = []
+        self._counts: Counter[str] = Counter()
+        self._epoch = plan.epoch
+        self._refused = False
+        self._lines: dict[int, Line] = {}
+        self._unwatch: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Follow the plan from now on."""
+        self.server.injector = self
+        self._unwatch = self.plan.watch(self._changed)
+        self.plan.start()
+        self._changed()
+
+    def stop(self) -> None:
+        """Follow it no longer."""
+        self._unwatch()
+        self.server.faults_changed(None)
+
+    def _changed(self) -> None:
+        if self.plan.epoch != self._epoch:
+            self._epoch = self.plan.epoch
+            self._counts.clear()
+            for line in self._lines.values():
+                line.counts.clear()
+        mine = [Rule(each) for each in self.plan.enabled]
+        here = {"apns"} if self._provider == "apns" else {"fcm", "oauth"}
+        mine = [each for each in mine if each.providers & here]
+        self._rules = [each for each in mine if not each.fault.on_connection]
+        self._refusals = [each.fault for each in mine if is_refusal(each.fault)]
+        self._entries = [each for each in mine if each.fault.on_connection and not is_refusal(each.fault)]
+        if not self._refusals:
+            self._refused = False
+        self.server.faults_changed(self if mine else None)
+
+    # Connections
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether the port is to be looked at now and then."""
+        return bool(self._refusals)
+
+    def refuses(self) -> bool:
+        """Whether nobody is to listen now."""
+        elapsed = self.plan.elapsed
+        refusing = [each.id for each in self._refusals if each.when.in_time(elapsed)]
+        if refusing and not self._refused:
+            self.plan.hits.update(refusing)
+        self._refused = bool(refusing)
+        return self._refused
+
+    def entry(self, number: int) -> Entry | None:
+        """How to receive the so many-th connection; None for as always."""
+        entry = Entry(number)
+        elapsed = self.plan.elapsed
+        special = False
+        for rule in self._entries:
+            when = rule.when
+            if not when.in_time(elapsed) or not self._on_connection(rule, number):
+                continue
+            if when.share < 1.0 and self._salt(rule, number, "share") >= rule.limit:
+                continue
+            if when.counts and not self._counted(rule, self._counts):
+                continue
+            self.plan.hits[rule.fault.id] += 1
+            special = True
+            for action in rule.actions:
+                add_to(entry, action)
+        for rule in self._rules:
+            if needs_wire(rule.fault) and self._on_connection(rule, number):
+                entry.wire = special = True
+        return entry if special else None
+
+    def forget(self, number: int) -> None:
+        """The connection is gone."""
+        line = self._lines.pop(number, None)
+        if line is not None:
+            for timer in line.timers:
+                timer.cancel()
+
+    # Requests
+
+    def answer(self, peer: AnyPeer, handler: Handler, requests: list[Request]) -> Sequence[Answered]:
+        """What the handler answers, and what the faults make of it."""
+        line = self._line(peer)
+        elapsed = self.plan.elapsed
+        live = [each for each in line.bound if each.rule.when.in_time(elapsed)]
+        batch = Batch(self, peer, line, handler)
+        last = line.last_stream
+        for request in requests:
+            if last is not None and request[0] > last:
+                continue  # behind our own GOAWAY
+            met = [each for each in live if self._meets(each, line, request)] if live else ()
+            if not met:
+                batch.plain.append(request)
+                continue
+            if not batch.take(request, met):
+                break
+            last = line.last_stream
+        return batch.finish()
+
+    def _line(self, peer: AnyPeer) -> Line:
+        line = self._lines.get(peer.number)
+        if line is None:
+            line = self._lines[peer.number] = Line()
+        if line.version != self.plan.version:
+            line.version = self.plan.version
+            former = {each.rule.fault.id: each for each in line.bound}
+            line.bound = []
+            for rule in self._rules:
+                if not self._on_connection(rule, peer.number):
+                    continue
+                salts = (self._salt(rule, peer.number, each) for each in ("share", "delay"))
+                bound = Bound(rule, *salts)
+                if rule.fault.id in former:
+                    bound.turns, bound.errors = former[rule.fault.id].turns, former[rule.fault.id].errors
+                line.bound.append(bound)
+            line.watches_errors = any(each.rule.when.errors for each in line.bound)
+        return line
+
+    def _salt(self, rule: Rule, number: int, what: str) -> int:
+        return chance.salt(self.plan.seed, self._provider, rule.fault.id, number, what)
+
+    def _on_connection(self, rule: Rule, number: int) -> bool:
+        when = rule.when
+        if when.connection and not within(when.connection, number):
+            return False
+        return not when.connection_every or number % when.connection_every == 0
+
+    def _meets(self, bound: Bound, line: Line, request: Request) -> bool:
+        rule = bound.rule
+        when = rule.when
+        if when.share < 1.0 and chance.draw(bound.salt, request[0]) >= rule.limit:
+            return False
+        if self._provider != "apns" and len(rule.providers) < 3:
+            is_oauth = _path(request).startswith(TOKEN_PATH)
+            if ("oauth" if is_oauth else "fcm") not in rule.providers:
+                return False
+        if when.path and not _path(request).startswith(when.path.encode()):
+            return False
+        if when.token and not self._token(request).startswith(when.token.encode()):
+            return False
+        if when.errors and bound.errors < when.errors:
+            return False
+        if when.counts and not self._counted(rule, line.counts if when.per_connection else self._counts):
+            return False
+        bound.errors = 0
+        return True
+
+    def _counted(self, rule: Rule, counts: Counter[str]) -> bool:
+        """Count one more that meets the other conditions, and say whether it is its turn."""
+        when, name = rule.when, rule.fault.id
+        counts[name] += 1
+        number = counts[name]
+        if when.nth and not within(when.nth, number):
+            return False
+        if when.every and number % when.every:
+            return False
+        if when.limit:
+            taken = name + "\0"
+            if counts[taken] >= when.limit:
+                return False
+            counts[taken] += 1
+        return True
+
+    def _token(self, request: Request) -> bytes:
+        if self._provider == "apns":
+            return _path(request)[len(DEVICE) :].lower()
+        try:
+            message = orjson.loads(request[2])["message"]
+            token = message.get("token") or message.get("fid") or ""
+            return token.encode() if isinstance(token, str) else b""
+        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+            return b""
+
+    def note(self, peer: AnyPeer, request: Request, status: int, reason: str) -> None:
+        """Record a request that no handler has seen."""
+        self._record(peer, request, status, reason)
+
+    def headers(self, reply: Reply, peer: AnyPeer, request: Request) -> Sequence[Header]:
+        """Those of the answer; Apple's always have the request's `apns-id`, or a new one."""
+        if self._provider != "apns":
+            return reply.headers
+        given = dict(request[1]).get(b"apns-id")
+        if not given or not is_canonical_id(given):
+            labels = (self.plan.seed, peer.number, request[0])
+            digits = f"{chance.salt(*labels, 1):016x}{chance.salt(*labels, 2):016x}"
+            given = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])).encode()
+        return (*reply.headers, Literal(b"apns-id", given))
+
+    def reply(self, action: Answer, request: Request) -> Reply:
+        """The answer of a fault, as this request's provider gives it."""
+        provider = self._provider
+        if provider == "fcm" and _path(request).startswith(TOKEN_PATH):
+            provider = "oauth"
+        return answer_of(action, provider, project=self._project, now=self._now())
+
+
+def _path(request: Request) -> bytes:
+    for name, value in request[1]:
+        if name == b":path":
+            return value
+    return b""

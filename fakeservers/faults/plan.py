@@ -1,0 +1,301 @@
+"""A fault plan: what goes wrong, when, and with which seed. It is data, and may be changed while fakes run by it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fakeservers.faults.actions import write_action
+from fakeservers.faults.fault import Fault
+from fakeservers.faults.reading import FaultError, given, read, scaled, show, text, whole
+
+MAX_FAULTS = 1000
+MAX_SEED = 2**63 - 1
+
+
+class FaultPlan:
+    """Faults in order, and the seed of their chances. Used by one thread; every change takes effect at once.
+
+    Args:
+        seed: 0 to 2**63 - 1.
+        faults: checked as those of a file are.
+        name: for people.
+
+    Raises:
+        FaultError: a fault is wrong, or two have the same id.
+    """
+
+    def __init__(self, seed: int = 0, faults: Iterable[Fault] = (), *, name: str = "") -> None:
+        self.seed: int = _checked_seed(seed)
+        self.name = name
+        self.hits: Counter[str] = Counter()
+        """How often each fault has happened, by id."""
+        self.version = 0
+        """Grows with each change."""
+        self.epoch = 0
+        """Grows with each beginning."""
+        self._faults: dict[str, Fault] = {}
+        self._watchers: list[Callable[[], None]] = []
+        self._began: float | None = None
+        for index, each in enumerate(faults):
+            try:
+                self.add(each)
+            except FaultError as error:
+                error.index = index
+                raise
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> FaultPlan:
+        """The plan in a file: TOML, or JSON when its name ends in `.json`.
+
+        Raises:
+            FaultError: it cannot be read, or something in it is wrong; the message names file and line.
+        """
+        from fakeservers.faults.files import load
+
+        return load(path)
+
+    @classmethod
+    def from_dict(cls, table: Any) -> FaultPlan:
+        """The plan that a table describes: `faults`, and optionally `seed` and `name`.
+
+        Raises:
+            FaultError: something in it is wrong; `index` and `key` say where.
+        """
+        head = read(_Head, table, "the plan", "")
+        if len(head.faults) > MAX_FAULTS:
+            raise FaultError(f"the plan has {len(head.faults)} faults, expected {MAX_FAULTS} at most")
+        plan = cls(head.seed, name=head.name)
+        for index, each in enumerate(head.faults):
+            try:
+                plan.add(Fault.from_dict(each))
+            except FaultError as error:
+                error.index = index
+                raise
+        return plan
+
+    @classmethod
+    def preset(cls, name: str, *, seed: int = 0, scale: float = 1.0) -> FaultPlan:
+        """A ready-made plan, one of `PRESETS`, with all its times multiplied by `scale`.
+
+        Raises:
+            FaultError: there is none of this name.
+        """
+        from fakeservers.faults.presets import PRESETS, preset
+
+        if name not in PRESETS:
+            raise FaultError(f"there is no preset {show(name)}, expected one of {', '.join(PRESETS)}")
+        return preset(name, seed).scaled(scale)
+
+    @classmethod
+    def load(cls, what: str, *, seed: int | None = None, scale: float = 1.0) -> FaultPlan:
+        """What `--faults` takes: the name of a preset, or a file; `seed` replaces the file's.
+
+        Raises:
+            FaultError: it is neither, or something in it is wrong.
+        """
+        from fakeservers.faults.presets import PRESETS
+
+        if what in PRESETS:
+            plan = cls.preset(what)
+        elif "/" in what or "." in what or os.path.exists(what):
+            plan = cls.from_file(what)
+        else:
+            raise FaultError(
+                f"there is no preset and no file {show(what)}, expected a file or one of {', '.join(PRESETS)}"
+            )
+        plan = plan.scaled(scale)
+        if seed is not None:
+            plan.seed = _checked_seed(seed)
+        return plan
+
+    @classmethod
+    def of(cls, what: FaultPlan | str | os.PathLike[str] | None) -> FaultPlan:
+        """A plan as it is, the preset or file of a name, or an empty one.
+
+        Raises:
+            FaultError: there is no such preset or file, or something in it is wrong.
+        """
+        if isinstance(what, FaultPlan):
+            return what
+        return cls() if what is None else cls.load(os.fspath(what))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `from_dict` takes, and JSON and TOML can hold."""
+        table: dict[str, Any] = {"seed": self.seed}
+        if self.name:
+            table["name"] = self.name
+        return {**table, "faults": [each.to_dict() for each in self]}
+
+    def scaled(self, factor: float) -> FaultPlan:
+        """Another plan, with every time in it multiplied: 0.1 lets an hour pass in six minutes."""
+        other = FaultPlan(self.seed, name=self.name)
+        for each in self:
+            actions = tuple(scaled(action, factor) for action in each.actions)
+            other.add(replace(each, when=scaled(each.when, factor), what=actions))
+        return other
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(list(self._faults.values()))
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def __contains__(self, fault_id: object) -> bool:
+        return fault_id in self._faults
+
+    def __getitem__(self, fault_id: str) -> Fault:
+        """The fault of this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._faults[fault_id]
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All, in order."""
+        return tuple(self._faults.values())
+
+    @property
+    def enabled(self) -> tuple[Fault, ...]:
+        """Those that are switched on, in order, whether or not it is their time."""
+        return tuple(each for each in self._faults.values() if each.enabled)
+
+    @property
+    def in_force(self) -> tuple[Fault, ...]:
+        """Those that are switched on and could happen now, by the time since the start."""
+        now = self.elapsed
+        return tuple(each for each in self.enabled if each.when.in_time(now))
+
+    # Changes
+
+    def add(self, fault: Fault) -> Fault:
+        """Put a fault behind the others; it is given back with its id.
+
+        Raises:
+            FaultError: it is wrong, or its id is there already.
+        """
+        fault = self._named(fault)
+        if fault.id in self._faults:
+            raise FaultError(f"fault {show(fault.id)} is there twice, expected ids that differ", key="id")
+        if len(self._faults) >= MAX_FAULTS:
+            raise FaultError(f"the plan has more than {MAX_FAULTS} faults")
+        self._faults[fault.id] = fault
+        self._changed()
+        return fault
+
+    def replace(self, fault: Fault) -> Fault:
+        """Put a fault in the place of the one that has its id, or behind the others when there is none.
+
+        Raises:
+            FaultError: it is wrong.
+        """
+        fault = self._named(fault)
+        if fault.id not in self._faults:
+            return self.add(fault)
+        self._faults[fault.id] = fault
+        self._changed()
+        return fault
+
+    def remove(self, fault_id: str) -> Fault:
+        """Take a fault out.
+
+        Raises:
+            KeyError: there is none of this id.
+        """
+        fault = self._faults.pop(fault_id)
+        self._changed()
+        return fault
+
+    def enable(self, fault_id: str, on: bool = True) -> Fault:
+        """Switch a fault on or off.
+
+        Raises:
+            KeyError: there is none of this id.
+        """
+        fault = self._faults[fault_id]
+        if fault.enabled != on:
+            fault = self._faults[fault_id] = replace(fault, enabled=on)
+            self._changed()
+        return fault
+
+    def clear(self) -> None:
+        """Take all faults out."""
+        self._faults.clear()
+        self._changed()
+
+    def become(self, other: FaultPlan) -> None:
+        """Take the seed, name and faults of another plan, and begin anew: for whoever shares this one."""
+        self.seed, self.name = other.seed, other.name
+        self._faults = dict(other._faults)
+        self.restart()
+
+    # Its running
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start; 0.0 before it."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    def start(self) -> None:
+        """Let time begin, unless it has begun; every fake does so when it listens."""
+        if self._began is None:
+            self.restart()
+
+    def restart(self) -> None:
+        """Let time begin again, with all counts at zero."""
+        self._began = time.monotonic()
+        self.hits.clear()
+        self.epoch += 1
+        self._changed()
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have `changed` called after each change; the result ends that."""
+        self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
+
+    def __repr__(self) -> str:
+        return f"FaultPlan({self.name!r}, seed={self.seed}, faults={[each.id for each in self]})"
+
+    def _changed(self) -> None:
+        self.version += 1
+        for each in list(self._watchers):
+            each()
+
+    def _named(self, fault: Fault) -> Fault:
+        """The fault, checked by its table and with an id."""
+        table = fault.to_dict()
+        if not fault.id:
+            numbers = range(1, len(self._faults) + 2)
+            kind = write_action(fault.actions[0])["kind"] if fault.actions else "fault"
+            table["id"] = next(
+                name for name in (f"{kind}-{number}" for number in numbers) if name not in self._faults
+            )
+        return Fault.from_dict(table)
+
+
+def _a_list(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of faults")
+    return tuple(value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Head:
+    """The keys of a plan."""
+
+    seed: int = given(whole(0, MAX_SEED), 0)
+    name: str = given(text(200), "")
+    faults: tuple[Any, ...] = given(_a_list, ())
+
+
+def _checked_seed(seed: int) -> int:
+    try:
+        return int(whole(0, MAX_SEED)(seed))
+    except ValueError as error:
+        raise FaultError(f"the seed is {show(seed)}, expected {error}", key="seed") from None

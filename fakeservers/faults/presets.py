@@ -1,0 +1,235 @@
+"""Ready-made plans. Their times are those of a run of minutes; `scale` makes a test of seconds of them."""
+
+from __future__ import annotations
+
+from fakeservers.faults.actions import (
+    Action,
+    Answer,
+    Connect,
+    Cut,
+    Delay,
+    Goaway,
+    HalfOpen,
+    Reset,
+    Slow,
+    Stall,
+    Streams,
+    Truncate,
+)
+from fakeservers.faults.fault import Fault
+from fakeservers.faults.plan import FaultPlan
+from fakeservers.faults.when import When
+
+PRESETS: dict[str, str] = {
+    "calm": "Nothing goes wrong.",
+    "realistic": "The delays of real answers, a few dead tokens, fewer errors, a goodbye now and then.",
+    "apple-throttles": "Bad tokens and errors; every tenth error on a connection lowers its stream limit for a while.",
+    "goaway-storm": "Connections are sent away after 200 requests, by notice, at once, or with streams unprocessed.",
+    "flaky-network": "Connections that are reset, silent, slow, cut in mid-frame or half-open.",
+    "google-quota": "A third of each minute the project is over its quota, with Retry-After and without.",
+    "brownout": "Half of the time slow, failing and stalling, for a moment not even listening.",
+    "key-revoked": "After half a minute the key is worth nothing any more, at Apple and at Google.",
+}
+
+_APNS, _FCM, _OAUTH = ("apns",), ("fcm",), ("oauth",)
+_SHUTDOWN, _MAX_AGE = '{"reason":"Shutdown"}', "max_age"
+_APNS_DELAYS = Delay(percentiles=((0, 0.004), (50, 0.02), (90, 0.06), (99, 0.25), (100, 1.0)))
+_FCM_DELAYS = Delay(percentiles=((0, 0.02), (50, 0.06), (90, 0.15), (99, 0.6), (100, 3.0)))
+
+
+def preset(name: str, seed: int) -> FaultPlan:
+    """The plan of this name, one of `PRESETS`."""
+    return FaultPlan(seed, _FAULTS[name], name=name)
+
+
+def _fault(fault_id: str, name: str, when: When, what: Action) -> Fault:
+    return Fault(id=fault_id, name=name, when=when, what=what)
+
+
+_REALISTIC = (
+    _fault("apns-delay", "APNs takes its time", When(provider=_APNS), _APNS_DELAYS),
+    _fault("fcm-delay", "FCM takes its time", When(provider=_FCM), _FCM_DELAYS),
+    _fault("oauth-delay", "Tokens take their time", When(provider=_OAUTH), Delay(between=(0.1, 0.4))),
+    _fault(
+        "apns-gone",
+        "Dead device tokens",
+        When(provider=_APNS, share=0.01),
+        Answer(reason="Unregistered"),
+    ),
+    _fault("fcm-gone", "Dead registrations", When(provider=_FCM, share=0.01), Answer(reason="UNREGISTERED")),
+    _fault(
+        "apns-trouble",
+        "APNs has trouble",
+        When(provider=_APNS, share=0.0005),
+        Answer(reason="InternalServerError"),
+    ),
+    _fault(
+        "fcm-trouble",
+        "FCM is unavailable",
+        When(provider=_FCM, share=0.001),
+        Answer(reason="UnavailableWithoutRetryAfter"),
+    ),
+    _fault(
+        "goodbye",
+        "Connections grow old",
+        When(every=50_000, per_connection=True),
+        Goaway(debug=_MAX_AGE, notice=0.5),
+    ),
+)
+
+_APPLE_THROTTLES = (
+    _fault("delay", "APNs takes its time", When(provider=_APNS), _APNS_DELAYS),
+    _fault(
+        "bad-tokens",
+        "Tokens of another environment",
+        When(provider=_APNS, share=0.02),
+        Answer(reason="BadDeviceToken"),
+    ),
+    _fault(
+        "too-many",
+        "One device gets too many",
+        When(provider=_APNS, share=0.01),
+        Answer(reason="TooManyRequests"),
+    ),
+    _fault(
+        "limit",
+        "Errors lower the stream limit",
+        When(provider=_APNS, errors=10),
+        Streams(limits=(500, 100, 10, 1), restore=10.0),
+    ),
+    _fault(
+        "disconnect",
+        "Too many errors end the connection",
+        When(provider=_APNS, errors=200),
+        Goaway(code="ENHANCE_YOUR_CALM", debug='{"reason":"TooManyRequests"}', grace=5.0),
+    ),
+)
+
+_GOAWAY_STORM = (
+    _fault(
+        "by-notice",
+        "Announced, then meant",
+        When(every=150, per_connection=True, connection_every=2),
+        Goaway(debug=_SHUTDOWN, notice=0.2, grace=10.0),
+    ),
+    _fault(
+        "at-once",
+        "All that came is answered",
+        When(every=200, per_connection=True),
+        Goaway(debug=_SHUTDOWN),
+    ),
+    _fault(
+        "unprocessed",
+        "From this request on nothing was processed",
+        When(share=0.003),
+        Goaway(last="before", debug=_SHUTDOWN),
+    ),
+    _fault("refused", "Streams are refused", When(share=0.002), Reset()),
+)
+
+_FLAKY_NETWORK = (
+    _fault("no-way", "Connections are reset", When(share=0.1), Connect(how="reset")),
+    _fault("silence", "Connections are accepted, and no word comes", When(share=0.05), Connect(how="silent")),
+    _fault("late", "TLS begins late", When(share=0.1), Connect(how="delay", seconds=0.5)),
+    _fault("trickle", "Bytes trickle", When(share=0.1), Slow(bytes=700, seconds=0.05)),
+    _fault("short", "Connections end in mid-frame", When(share=0.1), Truncate(bytes=5000)),
+    _fault("reset", "Connections are reset", When(share=0.0005), Cut(how="reset")),
+    _fault("closed", "Connections are closed without a word", When(share=0.0005), Cut(how="close")),
+    _fault("torn", "Answers are torn", When(share=0.0005), Cut(how="frame")),
+    _fault("half-open", "Connections die in silence", When(share=0.0003), HalfOpen()),
+    _fault("delay", "The way is long", When(), Delay(between=(0.02, 0.2))),
+)
+
+_GOOGLE_QUOTA = (
+    _fault("delay", "FCM takes its time", When(provider=_FCM), _FCM_DELAYS),
+    _fault(
+        "quota",
+        "The quota of the minute is used up",
+        When(provider=_FCM, after=10.0, period=60.0, lasting=20.0, share=0.8),
+        Answer(reason="QUOTA_EXCEEDED", retry_after=10),
+    ),
+    _fault(
+        "quota-silent",
+        "The same without Retry-After",
+        When(provider=_FCM, after=10.0, period=60.0, lasting=20.0, share=0.2),
+        Answer(reason="QuotaWithoutRetryAfter"),
+    ),
+    _fault(
+        "device",
+        "A device gets too many",
+        When(provider=_FCM, share=0.005),
+        Answer(reason="DeviceRateExceeded", retry_after=20),
+    ),
+)
+
+
+def _bad_times(provider: tuple[str, ...] = (), share: float = 1.0) -> When:
+    return When(provider=provider, share=share, after=10.0, period=60.0, lasting=30.0)
+
+
+_BROWNOUT = (
+    _fault(
+        "slow",
+        "All is slow",
+        _bad_times(),
+        Delay(percentiles=((0, 0.05), (50, 0.5), (90, 2.0), (99, 5.0), (100, 8.0))),
+    ),
+    _fault(
+        "apns-503",
+        "APNs is unavailable",
+        _bad_times(_APNS, 0.3),
+        Answer(reason="ServiceUnavailable"),
+    ),
+    _fault(
+        "fcm-503",
+        "FCM is unavailable",
+        _bad_times(_FCM, 0.25),
+        Answer(reason="UNAVAILABLE", retry_after=5),
+    ),
+    _fault(
+        "fcm-html",
+        "The front end says so",
+        _bad_times(_FCM, 0.05),
+        Answer(reason="BadGateway"),
+    ),
+    _fault(
+        "oauth-503",
+        "Tokens are not to be had",
+        _bad_times(_OAUTH, 0.5),
+        Answer(reason="unavailable"),
+    ),
+    _fault("stall", "Some are never answered", _bad_times(share=0.005), Stall()),
+    _fault("down", "Nobody listens", When(after=25.0, period=60.0, lasting=3.0), Connect(how="refuse")),
+)
+
+_KEY_REVOKED = (
+    _fault(
+        "apple",
+        "The .p8 is revoked",
+        When(provider=_APNS, after=30.0),
+        Answer(reason="InvalidProviderToken"),
+    ),
+    _fault(
+        "google",
+        "Access tokens are worth nothing",
+        When(provider=_FCM, after=30.0),
+        Answer(reason="AccessTokenExpired"),
+    ),
+    _fault(
+        "account",
+        "The service account's key is deleted",
+        When(provider=_OAUTH, after=30.0),
+        Answer(reason="invalid_grant"),
+    ),
+)
+
+_FAULTS: dict[str, tuple[Fault, ...]] = {
+    "calm": (),
+    "realistic": _REALISTIC,
+    "apple-throttles": _APPLE_THROTTLES,
+    "goaway-storm": _GOAWAY_STORM,
+    "flaky-network": _FLAKY_NETWORK,
+    "google-quota": _GOOGLE_QUOTA,
+    "brownout": _BROWNOUT,
+    "key-revoked": _KEY_REVOKED,
+}

@@ -1,0 +1,203 @@
+"""From a table of a plan to a frozen dataclass and back: each field says what it takes, so a mistake has a sentence.
+
+A field made with `given` carries its check. `read` applies the checks, `write` gives what differs from the defaults,
+and `scaled` stretches the fields that are seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, field, fields, replace
+from typing import Any, TypeVar
+
+Check = Callable[[Any], Any]
+"""Gives the value as it is kept, or raises a ValueError that says what was expected."""
+
+T = TypeVar("T")
+MAX_SECONDS = 31_536_000.0
+MAX_TEXT = 65_536
+
+
+class FaultError(ValueError):
+    """What is wrong with a plan, in one sentence that names the file and line (if there is one) and the fault."""
+
+    def __init__(self, problem: str, *, index: int | None = None, key: str = "") -> None:
+        super().__init__(problem)
+        self.index = index
+        """Position of the fault in the plan, from 0; None when it is not one fault that is wrong."""
+        self.key = key
+        """The key that is wrong, empty when it is not one."""
+
+    def of(self, subject: str, index: int | None = None) -> FaultError:
+        """The same, said of a fault."""
+        return FaultError(f"{subject}: {self}", index=self.index if index is None else index, key=self.key)
+
+
+def given(check: Check, default: Any = MISSING, *, seconds: bool = False) -> Any:
+    """A field that `check` accepts; without a default it must be there. `seconds` is time, and is scaled."""
+    return field(default=default, metadata={"check": check, "seconds": seconds})
+
+
+def read(kind: type[T], table: Any, place: str, prefix: str | None = None) -> T:
+    """The dataclass that a table describes; `place` is how messages call the table, `prefix` what they put before keys.
+
+    Raises:
+        FaultError: an unknown or missing key, or a value that its check refuses.
+    """
+    if not isinstance(table, Mapping):
+        raise FaultError(f"{place} is {show(table)}, expected a table", key=place)
+    known = _checked(kind)
+    prefix = f"{place}." if prefix is None else prefix
+    for name in table:
+        if name not in known:
+            raise FaultError(
+                f"{place} has an unknown key {show(name)}, expected {listed(known)}", key=str(name)
+            )
+    values = {}
+    for name, each in known.items():
+        if name in table:
+            try:
+                values[name] = each.metadata["check"](table[name])
+            except ValueError as error:
+                raise FaultError(
+                    f"{prefix}{name} is {show(table[name])}, expected {error}", key=name
+                ) from None
+        elif each.default is MISSING:
+            raise FaultError(f"{place} has no {name}", key=place)
+    return kind(**values)
+
+
+def write(item: Any) -> dict[str, Any]:
+    """What `read` takes: the fields that are not at their defaults, as JSON and TOML can say them."""
+    return {
+        name: plain(getattr(item, name))
+        for name, each in _checked(type(item)).items()
+        if each.default is MISSING or getattr(item, name) != each.default
+    }
+
+
+def scaled(item: T, factor: float) -> T:
+    """The same with every time multiplied."""
+    changes = {
+        name: _times(getattr(item, name), factor)
+        for name, each in _checked(type(item)).items()
+        if each.metadata["seconds"]
+    }
+    return replace(item, **changes)  # type: ignore[type-var]
+
+
+def _checked(kind: type[Any]) -> dict[str, Field[Any]]:
+    return {each.name: each for each in fields(kind) if "check" in each.metadata}
+
+
+def _times(value: Any, factor: float) -> Any:
+    if isinstance(value, tuple):
+        return tuple(
+            # of a pair the second is time
+            (each[0], _times(each[1], factor)) if isinstance(each, tuple) else _times(each, factor)
+            for each in value
+        )
+    if isinstance(value, int):  # whole seconds stay so, and do not become none
+        return math.ceil(value * factor)
+    return value * factor if isinstance(value, float) else value
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, and pairs whose first are distinct names as a table."""
+    if not isinstance(value, tuple):
+        return value
+    if value and all(
+        isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str) for each in value
+    ):
+        table = dict(value)
+        if len(table) == len(value):
+            return table
+    return [plain(each) for each in value]
+
+
+def show(value: Any) -> str:
+    """A value as a message shows it, short."""
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def listed(names: Sequence[str] | Mapping[str, Any]) -> str:
+    """`one of a, b, c`."""
+    listing = list(names)
+    return listing[0] if len(listing) == 1 else "one of " + ", ".join(listing)
+
+
+# The checks
+
+
+def flag(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def number(low: float, high: float, *, what: str = "a number") -> Check:
+    """A finite number within bounds."""
+
+    def check(value: Any) -> float:
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        if not good or not math.isfinite(value) or not low <= value <= high:
+            raise ValueError(f"{what} from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def whole(low: int, high: int) -> Check:
+    """A whole number within bounds."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+duration = number(0, MAX_SECONDS, what="seconds")
+
+
+def text(longest: int = MAX_TEXT, *, empty: bool = True) -> Check:
+    """A string of so many characters at most."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > longest or not (value or empty):
+            raise ValueError(f"a text of {'0' if empty else '1'} to {longest} characters")
+        return value
+
+    return check
+
+
+def choice(names: Sequence[str] | Mapping[str, Any]) -> Check:
+    """One of these names."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(listed(names))
+        return value
+
+    return check
+
+
+def some(check: Check, most: int = 1000, least: int = 1) -> Check:
+    """One value or a list of them."""
+
+    def check_all(value: Any) -> tuple[Any, ...]:
+        values = value if isinstance(value, list | tuple) else [value]
+        if not least <= len(values) <= most:
+            raise ValueError(f"a list of {least} to {most}")
+        return tuple(check(each) for each in values)
+
+    return check_all
+
+
+def optional(check: Check) -> Check:
+    """Also None, which a plan in code may say."""
+    return lambda value: None if value is None else check(value)

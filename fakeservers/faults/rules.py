@@ -1,0 +1,108 @@
+"""Faults prepared for being asked often, and what is known of one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+from fakeservers.breaking import Entry
+from fakeservers.faults import chance
+from fakeservers.faults.actions import (
+    ENDING,
+    ON_WIRE,
+    AccessTokens,
+    Action,
+    Answer,
+    Connect,
+    Delay,
+    Greeting,
+    Shape,
+    Slow,
+    Tls,
+    Truncate,
+    Window,
+)
+from fakeservers.faults.answers import providers_of
+from fakeservers.faults.fault import Fault
+from fakeservers.faults.names import setting_numbers
+
+
+class Rule:
+    """One fault, prepared for being asked often."""
+
+    __slots__ = ("actions", "delays", "ending", "fault", "limit", "providers", "sides", "when")
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.when = fault.when
+        self.actions = fault.actions
+        self.ending = next((each for each in self.actions if isinstance(each, ENDING)), None)
+        self.delays = [each for each in self.actions if isinstance(each, Delay)]
+        self.sides = [each for each in self.actions if not isinstance(each, (*ENDING, Delay))]
+        self.limit = chance.threshold(self.when.share)
+        providers = set(self.when.provider or ("apns", "fcm", "oauth"))
+        if isinstance(self.ending, Answer):
+            providers &= providers_of(self.ending)
+        if any(isinstance(each, AccessTokens) for each in self.sides):
+            providers -= {"apns"}
+        self.providers = frozenset(providers)
+
+
+@dataclass(slots=True)
+class Bound:
+    """A rule on one connection."""
+
+    rule: Rule
+    salt: int
+    """For whether it happens."""
+    delay_salt: int
+    """For how long it takes."""
+    turns: int = 0
+    """How often a stream limit was moved."""
+    errors: int = 0
+    """Answers above 399 since it last happened."""
+
+
+class Line:
+    """What is known of one connection."""
+
+    __slots__ = ("bound", "counts", "last_stream", "timers", "version", "watches_errors")
+
+    def __init__(self) -> None:
+        self.version = -1
+        self.bound: list[Bound] = []
+        self.counts: Counter[str] = Counter()
+        self.last_stream: int | None = None
+        self.timers: set[asyncio.TimerHandle] = set()
+        self.watches_errors = False
+
+
+def is_refusal(fault: Fault) -> bool:
+    """Whether nobody listens while it is in force."""
+    return any(isinstance(each, Connect) and each.how == "refuse" for each in fault.actions)
+
+
+def needs_wire(fault: Fault) -> bool:
+    """Whether libnghttp2 would refuse to send what it needs."""
+    return any(isinstance(each, ON_WIRE) for each in fault.actions)
+
+
+def add_to(entry: Entry, action: Action) -> None:
+    """Let a connection be received so; of two actions of one kind the first counts, of two greetings each setting."""
+    if isinstance(action, Connect):
+        entry.connect = entry.connect or action
+    elif isinstance(action, Tls):
+        entry.tls = entry.tls or action
+    elif isinstance(action, Slow):
+        entry.slow = entry.slow or action
+    elif isinstance(action, Truncate):
+        entry.truncate = entry.truncate or action
+    elif isinstance(action, Greeting):
+        entry.greeting = {**setting_numbers(action.values), **entry.greeting}
+    elif isinstance(action, Window):
+        entry.window = entry.window or action
+        entry.wire = True
+    elif isinstance(action, Shape):
+        entry.shape = entry.shape or action
+        entry.wire = True

@@ -1,0 +1,366 @@
+"""The control port: looking at the fakes and changing them while they run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client.parser import text_string_to_metric_families
+
+from fakeservers import Control, Desk, FakeApns, fated_token
+from tests.fakeservers.client import DEVICE, Client, headers_for, provider_token
+from tests.fakeservers.control_client import ISSUED, ask, scene
+from tests.fakeservers.fcm_client import Watcher, send_body, send_headers
+
+
+async def test_counters() -> None:
+    async with scene() as each:
+        for device in (DEVICE, DEVICE, fated_token("Unregistered")):
+            await each.push(device)
+        found = (await each.ask("GET", "/v1/counters")).json["services"]
+        apns = found["apns"]
+        assert (apns["requests"], apns["connections"], apns["streams"]) == (3, 1, 0)
+        assert {(row["status"], row["reason"]): row["count"] for row in apns["answers"]} == {
+            (200, ""): 2,
+            (410, "Unregistered"): 1,
+        }
+        assert apns["latency"]["answers"] == 3
+        assert 0 < apns["latency"]["p50"] <= apns["latency"]["p90"] <= apns["latency"]["p99"] < 5
+        assert found["fcm"]["requests"] == 0
+
+
+async def test_prometheus() -> None:
+    async with scene() as each:
+        await each.push()
+        await each.push(fated_token("TooManyRequests"))
+        answer = await each.ask("GET", "/metrics")
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
+        samples = {
+            (sample.labels["service"], sample.labels["status"], sample.labels["reason"]): sample.value
+            for sample in families["fakeservers_answers"].samples
+        }
+        assert samples == {("apns", "200", ""): 1, ("apns", "429", "TooManyRequests"): 1}
+        buckets = [
+            sample.value
+            for sample in families["fakeservers_answer_seconds"].samples
+            if sample.name.endswith("_bucket") and sample.labels["service"] == "apns"
+        ]
+        assert buckets == sorted(buckets)
+        assert buckets[-1] == 2
+
+
+async def test_what_was_received_is_found_by_token_topic_and_time() -> None:
+    async with scene() as each:
+        each.apns.world.allow(each.apns.team_id, "com.example.two")
+        each.client.transport.close()
+        async with await Client.connect(each.apns) as each.client:
+            await each.push("aa" * 32)
+            await each.push("bb" * 32, apns_topic="com.example.two")
+            await each.push("aa" * 32, apns_topic="com.example.two")
+        times = [record.time for record in each.apns.received]
+
+        async def tokens(query: str) -> list[str]:
+            found = (await each.ask("GET", f"/v1/received?{query}")).json
+            assert found["matching"] == len(found["received"])
+            return [record["token"][:2] + record["topic"][-1] for record in found["received"]]
+
+        assert await tokens("") == ["aao", "bbo", "aap"]
+        assert await tokens("token=" + "aa" * 32) == ["aao", "aap"]
+        assert await tokens("topic=com.example.two") == ["aao", "bbo"]
+        assert await tokens("topic=com.example.two&token=" + "bb" * 32) == ["bbo"]
+        assert await tokens(f"since={times[1]}") == ["aao", "bbo"]
+        assert await tokens(f"until={times[1]}") == ["bbo", "aap"]
+        assert await tokens("service=fcm") == []
+
+
+async def test_pages_stay_as_they_are_while_more_arrives() -> None:
+    async with scene() as each:
+        for number in range(5):
+            await each.push(f"{number:064x}")
+        seen: list[str] = []
+        path = "/v1/received?limit=2"
+        while path:
+            page = (await each.ask("GET", path)).json
+            seen += [record["token"][-1] for record in page["received"]]
+            path = page.get("next", "")
+            await each.push("ff" * 32)
+        assert seen == ["4", "3", "2", "1", "0"]
+
+
+async def test_a_record_says_all_but_the_secret() -> None:
+    async with scene() as each:
+        await each.push(body=b'{"aps":{"alert":"<b>Hi</b>"}}')
+        answer = await each.ask("GET", "/v1/received")
+        (record,) = answer.json["received"]
+        token = provider_token(each.apns, issued=ISSUED)
+        assert record["payload"] == {"aps": {"alert": "<b>Hi</b>"}}
+        assert record["headers"]["authorization"].startswith("bearer … (")
+        assert token.split(".")[2].encode() not in answer.body
+        assert (record["service"], record["status"], record["token"]) == ("apns", 200, DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "value"),
+    [
+        (b"\xff\x00", "body_base64", "/wA="),
+        (b'{"aps":' + b"[" * 300 + b"]" * 300 + b"}", "body_bytes", 608),
+        (b"", "body_bytes", 0),
+    ],
+)
+async def test_a_body_that_is_no_payload_is_shown_all_the_same(body: bytes, field: str, value: Any) -> None:
+    async with scene() as each:
+        await each.push(body=body)
+        (record,) = (await each.ask("GET", "/v1/received")).json["received"]
+        assert record[field] == value
+        assert (await each.ask("GET", "/v1/state")).status == 200
+
+
+async def test_forgetting() -> None:
+    async with scene() as each:
+        await each.push("aa" * 32)
+        await each.push("bb" * 32)
+        assert (await each.ask("DELETE", "/v1/received?token=" + "aa" * 32)).json == {"cleared": 1}
+        assert [record.token for record in each.apns.received] == ["bb" * 32]
+        assert (await each.ask("DELETE", "/v1/received")).json == {"cleared": 1}
+        assert not each.apns.received
+        assert each.apns.received.maxlen == 1000
+
+
+async def test_reset() -> None:
+    async with scene() as each:
+        await each.push()
+        await each.ask("PUT", "/v1/faults", {"plan": {"faults": [{"what": {"kind": "stall"}}]}})
+        assert (await each.ask("POST", "/v1/reset", {"what": ["counters"]})).status == 200
+        assert (each.apns.counts, each.apns.server.requests, len(each.apns.received)) == ({}, 0, 1)
+        assert len(each.apns.faults) == 1
+        assert (await each.ask("POST", "/v1/reset", {})).json == {"reset": ["received", "counters", "faults"]}
+        assert (len(each.apns.received), len(each.apns.faults)) == (0, 0)
+        assert sum(each.apns.server.latency.counts) == 0
+
+
+async def test_devices_are_registered_and_forgotten() -> None:
+    async with scene() as each:
+        devices = [{"token": "AA" * 32, "fate": "Unregistered", "since": 5}, {"token": "bb" * 32}]
+        assert (await each.ask("POST", "/v1/apns/devices", {"devices": devices})).json == {"devices": 2}
+        assert (await each.push("aa" * 32)).body == b'{"reason":"Unregistered","timestamp":5}'
+        page = (await each.ask("GET", "/v1/apns/devices?offset=1&limit=1")).json
+        assert page == {
+            "devices": [{"token": "bb" * 32, "topic": None, "fate": "", "since": None}],
+            "matching": 2,
+        }
+        assert (await each.ask("DELETE", "/v1/apns/devices/" + "aa" * 32)).status == 204
+        assert (await each.push("aa" * 32)).status == 200
+        assert (await each.ask("DELETE", "/v1/apns/devices/" + "aa" * 32)).status == 404
+
+
+async def test_keys_are_registered_and_revoked() -> None:
+    async with scene() as each:
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        body = {"team_id": each.apns.team_id, "pem": pem.decode(), "topics": ["com.example.app"]}
+        assert (await each.ask("PUT", "/v1/apns/keys/OTHERKEY01", body)).status == 200
+        listed = (await each.ask("GET", "/v1/apns/keys")).json["keys"]
+        assert [each["key_id"] for each in listed] == ["FAKEKEY001", "OTHERKEY01"]
+        assert "pem" not in listed[1]
+        token = provider_token(each.apns, issued=ISSUED, header={"kid": "OTHERKEY01"}, key=key)
+        async with await Client.connect(each.apns) as client:
+            assert (await client.push(headers_for(each.apns, token))).status == 200
+            assert (await each.ask("DELETE", "/v1/apns/keys/OTHERKEY01")).status == 204
+            assert (await client.push(headers_for(each.apns, token))).reason == "InvalidProviderToken"
+        bad = await each.ask("PUT", "/v1/apns/keys/OTHERKEY01", {"team_id": "T", "pem": "nonsense"})
+        assert (bad.status, bad.detail) == (400, "pem is no P-256 key in PEM without a password")
+
+
+async def test_topics_are_allowed_and_taken() -> None:
+    async with scene() as each:
+        team = each.apns.team_id
+        answer = await each.ask("POST", "/v1/apns/topics", {"team_id": team, "topics": ["a.b"]})
+        assert answer.json == {"team_id": team, "topics": ["com.example.app", "a.b"]}
+        assert (await each.push(apns_topic="a.b")).status == 200
+        assert (await each.ask("DELETE", f"/v1/apns/topics/{team}/a.b")).status == 204
+        assert (await each.ask("GET", "/v1/apns/topics")).json == {"teams": {team: ["com.example.app"]}}
+        assert (await each.ask("DELETE", f"/v1/apns/topics/{team}/com.example.app")).status == 409
+
+
+async def test_fates_subscriptions_and_oauth_of_fcm() -> None:
+    body: dict[str, Any]
+    target, registration = "'a' in topics || 'b/c' in topics", "c" * 22 + ":APA91b" + "0" * 128
+    async with scene() as each:
+        body = {"fates": [{"target": target, "fate": "Unavailable"}], "next": ["Internal"]}
+        assert (await each.ask("POST", "/v1/fcm/fates", body)).json == {"fates": 1, "next": 1}
+        token = f"Bearer {each.fcm.oauth.issue()}"
+        async with await Watcher.connect(each.fcm) as client:
+            answer = await client.push(send_headers(each.fcm, authorization=token), send_body())
+            assert answer.status == 500
+        found = (await each.ask("GET", "/v1/fcm/fates")).json
+        assert found == {"fates": [{"target": target, "fate": "Unavailable"}], "next": [], "matching": 1}
+        path = "/v1/fcm/fates/%27a%27%20in%20topics%20%7C%7C%20%27b%2Fc%27%20in%20topics"
+        assert (await each.ask("DELETE", path)).status == 204
+        assert each.fcm.fates == {}
+
+        path = f"/v1/fcm/subscriptions/{registration}"
+        found = (await each.ask("POST", path, {"topics": ["news", "sport"]})).json
+        assert list(found["topics"]) == ["news", "sport"]
+        assert (await each.ask("DELETE", f"{path}/news")).status == 204
+        assert list(each.fcm.subscriptions.topics(registration)) == ["sport"]
+        assert (await each.ask("DELETE", f"{path}/news")).status == 404
+
+        body = {"lifetime": 60, "delay": 0.5, "down": True, "error": "invalid_grant", "tokens": "expire"}
+        oauth = await each.ask("PATCH", "/v1/fcm/oauth", body)
+        assert oauth.json == {"lifetime": 60, "delay": 0.5, "down": True, "error": "invalid_grant"}
+        assert each.fcm.oauth.down
+        assert each.fcm.oauth.check(token.encode()) == "ACCESS_TOKEN_EXPIRED"
+
+
+async def test_faults_are_added_switched_replaced_and_removed() -> None:
+    async with scene() as each:
+        fault = {
+            "id": "busy",
+            "when": {"provider": "apns"},
+            "what": {"kind": "answer", "reason": "ServiceUnavailable"},
+        }
+        added = await each.ask("POST", "/v1/faults", fault)
+        assert (added.status, added.json["id"]) == (201, "busy")
+        assert (await each.push()).status == 503
+        assert (await each.ask("POST", "/v1/faults", fault)).status == 409
+        assert (await each.ask("PATCH", "/v1/faults/busy", {"enabled": False})).status == 200
+        assert (await each.push()).status == 200
+        (listed,) = (await each.ask("GET", "/v1/faults")).json["faults"]
+        assert (listed["hits"], listed["enabled"], listed["in_force"]) == (1, False, False)
+        fault["what"] = {"kind": "answer", "reason": "TooManyRequests"}
+        assert (await each.ask("PUT", "/v1/faults/busy", fault)).status == 200
+        assert (await each.push()).status == 429
+        assert (await each.ask("DELETE", "/v1/faults/busy")).status == 204
+        assert (await each.push()).status == 200
+        assert (await each.ask("DELETE", "/v1/faults/busy")).status == 404
+
+
+async def test_a_ready_made_plan_takes_the_place_of_another() -> None:
+    async with scene() as each:
+        names = (await each.ask("GET", "/v1/faults")).json["presets"]
+        for name in names:
+            answer = await each.ask("PUT", "/v1/faults", {"preset": name, "seed": 7, "scale": 0.5})
+            assert answer.status == 200
+            assert answer.json["plan"]["seed"] == 7
+            plan = each.apns.faults.to_dict()
+            assert [fault["id"] for fault in plan["faults"]] == [
+                fault["id"] for fault in answer.json["faults"]
+            ]
+            assert each.fcm.faults.to_dict() == plan
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "complaint"),
+    [
+        ("PUT", "/v1/faults", {"preset": "no-such"}, "no-such"),
+        ("PUT", "/v1/faults", {}, "one of plan and preset is needed"),
+        ("PUT", "/v1/faults", {"plan": {}, "preset": "calm"}, "one of plan and preset is needed"),
+        ("PUT", "/v1/faults", {"plan": {"faults": [{"what": {"kind": "luck"}}]}}, "luck"),
+        (
+            "PUT",
+            "/v1/faults",
+            {"plan": {"faults": [{"what": {"kind": "stall"}, "when": {"share": 2}}]}},
+            "share",
+        ),
+        ("PUT", "/v1/faults", {"plan": {"fault": []}}, "unknown key"),
+        ("POST", "/v1/faults", {"what": {"kind": "answer", "reason": "Luck"}}, "Luck"),
+        ("POST", "/v1/faults", {"id": "x"}, "the body lacks what"),
+        ("POST", "/v1/faults", [], "the body is [], not an object"),
+        ("PATCH", "/v1/faults/x", {"enabled": 1}, "the body.enabled is 1, not a boolean"),
+        (
+            "PATCH",
+            "/v1/faults/x",
+            {"enabled": True, "hits": 0},
+            "the body has a field 'hits', and may have enabled",
+        ),
+        ("PATCH", "/v1/faults/..x", {"enabled": True}, "fault_id is '..x', which does not match"),
+        ("POST", "/v1/apns/devices", {"devices": []}, "the body.devices has 0 items, not 1 to 10000"),
+        ("POST", "/v1/apns/devices", {"devices": [{"token": "abc"}]}, "the body.devices[0].token is 'abc'"),
+        (
+            "POST",
+            "/v1/apns/devices",
+            {"devices": [{"token": "ab\n"}]},
+            "the body.devices[0].token is 'ab\\n'",
+        ),
+        ("POST", "/v1/apns/devices", {"devices": [{"token": "ab", "fate": "Luck"}]}, "is none of"),
+        ("POST", "/v1/apns/topics", {"team_id": "T", "topics": ["<b>"]}, "is '<b>', which does not match"),
+        ("POST", "/v1/reset", {"what": ["all"]}, "which is none of received, counters, faults"),
+        ("PATCH", "/v1/fcm/oauth", {"delay": -1}, "the body.delay is -1, not from 0 to"),
+        ("PATCH", "/v1/fcm/oauth", {"delay": "1"}, "the body.delay is '1', not a number"),
+        ("GET", "/v1/received?limit=1001", None, "limit is 1001, not from 1 to 1000"),
+        ("GET", "/v1/received?limit=x", None, "limit is 'x', not a whole number"),
+        ("GET", "/v1/received?since=nan", None, "since is 'nan', not a number"),
+        ("GET", "/v1/received?sort=up", None, "there is no parameter 'sort', but service, token"),
+        ("GET", "/v1/received?limit=1&limit=2", None, "limit is there twice"),
+        ("GET", "/v1/state?x=1", None, "there is no parameter 'x', but none"),
+    ],
+)
+async def test_bad_input_is_one_sentence_and_changes_nothing(
+    method: str, path: str, body: Any, complaint: str
+) -> None:
+    async with scene() as each:
+        answer = await each.ask(method, path, body)
+        assert answer.status == 400
+        assert complaint in answer.detail
+        assert "\n" not in answer.detail
+        assert len(each.apns.faults) == 0
+        assert each.apns.world.devices() == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"nan", b'{"what": ["\xff"]}', b"[" * 100_000])
+async def test_a_body_that_is_not_json(body: bytes) -> None:
+    async with scene() as each:
+        answer = await each.ask("POST", "/v1/reset", body, {"content-type": "application/json"})
+        assert answer.status == 400
+        assert "the body is not JSON" in answer.detail
+
+
+async def test_a_service_that_does_not_run() -> None:
+    async with FakeApns() as apns, Control(Desk(apns)) as control:
+        answer = await ask(control, "GET", "/v1/fcm/fates")
+        assert (answer.status, answer.detail) == (404, "there is no fake FCM here")
+        assert list((await ask(control, "GET", "/v1/state")).json["services"]) == ["apns"]
+
+
+async def test_unknown_paths_and_methods() -> None:
+    async with scene() as each:
+        for method, path, status in (("GET", "/v2", 404), ("PUT", "/v1/state", 405), ("BREW", "/", 405)):
+            answer = await each.ask(method, path)
+            assert answer.status == status
+            assert answer.detail
+
+
+async def test_events_come_as_things_happen() -> None:
+    async with scene() as each:
+        host, port = each.control.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: %b:%b\r\n\r\n" % (host.encode(), port.encode()))
+        assert b"text/event-stream" in await reader.readuntil(b"\r\n\r\n")
+
+        async def event() -> tuple[str, Any]:
+            await reader.readuntil(b"\nevent: ")
+            name = (await reader.readline()).decode().strip()
+            data = (await reader.readline()).decode()
+            return name, json.loads(data.removeprefix("data: "))
+
+        async with asyncio.timeout(10):
+            name, history = await event()
+            assert (name, len(history)) == ("history", 1)
+            assert (await event())[0] == "state"
+            await each.push(body=b'{"aps":{"alert":{"title":"T","subtitle":"S","body":"B"},"badge":2}}')
+            fault = {"id": "late", "what": {"kind": "delay", "seconds": 0.1}}
+            await each.ask("POST", "/v1/faults", fault)  # shown at once, not with the next second
+            name, state = await event()
+        writer.close()
+        await writer.wait_closed()
+        assert name == "state"
+        assert [fault["id"] for fault in state["faults"]] == ["late"]
+        (shown,) = state["notifications"]
+        assert [shown[name] for name in ("title", "subtitle", "body", "badge")] == ["T", "S", "B", "2"]
