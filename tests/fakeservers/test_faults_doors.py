@@ -321,7 +321,7 @@ async def test_no_more_files_is_waited_out(loop: str, monkeypatch: pytest.Monkey
         loop_now = asyncio.get_running_loop()
         loop_now.remove_reader(listener.fileno())
         door._sockets[:] = [exhausted]  # type: ignore[list-item]
-        loop_now.add_reader(listener.fileno(), door._accept, exhausted)  # type: ignore[arg-type]  # type: ignore[arg-type]  # it has what a reader needs
+        loop_now.add_reader(listener.fileno(), door._accept, exhausted)  # type: ignore[arg-type]
         async with await Client.connect(fake):
             assert exhausted.tried >= 2
         door._sockets[:] = [listener]
