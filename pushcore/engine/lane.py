@@ -92,6 +92,8 @@ class Lane:
         self.accepted = 0
         self.pending: deque[Exchange] = deque()
         """Requests that a rate or a narrow window holds back."""
+        self.most_pending = math.inf
+        """How many of them may be, before the source is read no further."""
         self.events = rules.events
         self._run = run
         self._ready = ready
@@ -371,4 +373,4 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether the source should be read no further for this lane's sake."""
-        return len(self.waiting) >= BATCH or self.heap.full
+        return len(self.waiting) >= BATCH or self.heap.full or len(self.pending) >= self.most_pending

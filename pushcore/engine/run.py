@@ -56,6 +56,9 @@ class Run:
             client.handles: Lane(self, client, rules, self.ready, self.loop.time, journal)
             for client in clients
         }
+        if len(self.lanes) == 1:
+            # After a kill, what was read ahead is in doubt. With two lanes one goes on while the other is held back.
+            next(iter(self.lanes.values())).most_pending = CAUTIOUS
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()

@@ -91,7 +91,7 @@ async def test_a_campaign_is_killed_and_goes_on(tmp_path: Path) -> None:
     (begin,) = [block for block in blocks("sh") if block.startswith("pushcore send") and "--journal" in block]
     (rest,) = [block for block in blocks("sh") if block.startswith("pushcore status")]
     write_files(tmp_path)
-    tokens = [f"{number:064x}" for number in range(4999)] + [fated_token("Unregistered")]
+    tokens = [f"{number:064x}" for number in range(19_999)] + [fated_token("Unregistered")]
     (tmp_path / "devices.csv").write_text(
         "\n".join(["token,platform,name", *(f"{each},ios,Ada" for each in tokens)])
     )
