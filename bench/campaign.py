@@ -64,16 +64,22 @@ PROCESSES: Final = Form(
         Column("one_rate", "rows/s, one", whole),
         Column("two_rate", "rows/s, two", whole),
         Column("ratio", "ratio", two),
+        Column("others", "cores others used", two),
     ),
-    "inside: answered in the process; wire: the bare fake on core 0, one connection a process, each answer after 100 ms",
+    "inside: answered in the process; wire: the bare fake on core 0, one connection a process, each answer after 100 ms. "
+    "What others used meanwhile, two processes could not: with two cores it must be near 0 for `inside` to say anything",
 )
 
 
 @dataclass
 class Sent:
-    """One run: seconds of CPU, its children's included, rows a second by its own account, and samples of its memory."""
+    """One run: seconds of CPU, its children's included, rows a second by its own account, and samples of its memory.
+
+    `others`: cores that the rest of the machine kept busy meanwhile.
+    """
 
     cpu: float
+    others: float
     rate: float
     samples: list[float]
 
@@ -212,16 +218,19 @@ def _compare(
     audience = f"{rows}.csv"
     write_csv(place / audience, rows)
     rates: dict[int, list[float]] = {1: [], 2: []}
+    others = []
     module = "bench.inprocess" if transport == "inside" else "pushcore"
     for number in range(1, runs + 1):
         with console.status(f"processes, {transport}, run {number} of {runs}"):
             for processes, seen in rates.items():
                 more = (*words, "--processes", str(processes))
-                seen.append(_send(place, target, audience, *more, module=module, core=None).rate)
+                sent = _send(place, target, audience, *more, module=module, core=None)
+                seen.append(sent.rate)
+            others.append(sent.others)
     one, both = median(rates[1]), median(rates[2])
     row: dict[str, Any] = {"part": "processes", "transport": transport, "rows": rows, "runs": runs}
     row |= {"journal": "yes" if "--journal" in words else "no"}
-    row |= {"one_rate": round(one), "two_rate": round(both)}
+    row |= {"one_rate": round(one), "two_rate": round(both), "others": round(median(others), 2)}
     row["ratio"] = round(median(two / one for one, two in zip(rates[1], rates[2], strict=True)), 2)
     return row
 
@@ -263,7 +272,9 @@ def _send(
     with tempfile.TemporaryFile("w+") as said:
         with on_core(core) if core is not None else contextlib.nullcontext():
             process = subprocess.Popen(command, cwd=place, stderr=said, env=environment)
+        began, busy = time.monotonic(), _busy()
         samples, usage = _watch(process)
+        others = max(_busy() - busy - usage, 0.0) / (time.monotonic() - began)
         said.seek(0)
         text = said.read()
     if process.returncode:
@@ -271,7 +282,13 @@ def _send(
     found = re.match(r"([\d,]+) rows in ([\d.]+) s(?:, ([\d,]+) a second)?", text)
     if found is None:
         raise CannotMeasure(f"pushcore send said something unexpected: {text[:500]}")
-    return Sent(usage, float((found[3] or "0").replace(",", "")), samples)
+    return Sent(usage, others, float((found[3] or "0").replace(",", "")), samples)
+
+
+def _busy() -> float:
+    """CPU seconds that all of the machine has used so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def _watch(process: subprocess.Popen[Any]) -> tuple[list[float], float]:
