@@ -32,6 +32,7 @@ from .rows import Rows
 from .sections import add, command, section
 from .sender import Client, Sender
 from .sending import Sending
+from .shards import WHOLE, Shard
 
 BAD: Final = "_bad"
 """The column that says why a row could not be read, where there is one."""
@@ -185,7 +186,7 @@ class _ChunkAudience:
     def select(self, wanted: Collection[str]) -> None:
         """All are there."""
 
-    def records(self, on_bad: OnBad) -> Iterator[tuple[int, dict[str, Any]]]:
+    def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, dict[str, Any]]]:
         """The rows that are to be sent, with their numbers."""
         columns = self._chunk.columns()
         first = self._chunk.first
