@@ -81,6 +81,7 @@ class Campaign:
         self._say: Say = say if parent is None else parent.say
         self._notices = Notices(quiet=quiet, say=self._say)
         self._signalled = False
+        self._early = False
         self._source: Rows | WaitingRows = rows
         self._engine: PushEngine
         self._ending: asyncio.Task[None] | None = None
@@ -99,10 +100,11 @@ class Campaign:
         log = Complaints(self._say)
         logger = logging.getLogger("pushcore")
         logger.addHandler(log)
-        relax_collector()
+        # A signal that became a KeyboardInterrupt while the collector or the loop's start calls back would be lost.
+        handlers = {number: signal.signal(number, self._keep_signal) for number in SIGNALS}
         started = time.monotonic()
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         try:
+            relax_collector()
             with (
                 self._listening() as listener,
                 asyncio.Runner(loop_factory=_loop_factory()) as runner,
@@ -176,8 +178,10 @@ class Campaign:
             shared=self._shared,
         )
         for number in SIGNALS:
-            with contextlib.suppress(NotImplementedError):  # Windows
+            try:
                 loop.add_signal_handler(number, self._on_signal)
+            except NotImplementedError:  # Windows
+                signal.signal(number, signal.default_int_handler)
         if self._parent is None:
             line = ProgressLine(self._audience.size, self._seen, wanted=not self._quiet)
             tasks = [asyncio.create_task(line.run())]
@@ -189,6 +193,8 @@ class Campaign:
             self._source = WaitingRows(self._rows)
         try:
             async with engine:
+                if self._early:
+                    self._on_signal()
                 await self._take_all(engine)
         finally:
             for task in tasks:
@@ -232,6 +238,10 @@ class Campaign:
         while True:
             await asyncio.sleep(FLUSH_EVERY)
             self._report.flush()  # what it raises, the next write raises as well
+
+    def _keep_signal(self, number: int, frame: object) -> None:
+        """Until the loop takes signals: remember that there was one."""
+        self._early = True
 
     def _on_signal(self) -> None:
         if (

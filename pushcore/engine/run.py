@@ -157,6 +157,7 @@ class Run:
         if self.stopping:
             return
         self.stopping = True
+        self.fed = True  # a feeder that is cancelled before its first step would never say so
         self.error = self.error or error
         if self.feeder is not None:
             self.feeder.cancel()

@@ -319,6 +319,38 @@ def test_a_signal_ends_it_with_all_that_was_sent(
     assert b"Traceback" not in errors
 
 
+IN_THE_COLLECTOR = """
+import os, signal, sys, weakref
+from pushcore.cli import campaign, main
+
+class Thing: pass
+
+def collect():
+    thing = Thing()
+    keep = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    del thing  # an exception in the callback would be printed and forgotten
+
+campaign.relax_collector = collect
+sys.exit(main.main())
+"""
+
+
+def test_a_signal_while_the_collector_calls_back_is_not_lost(fake: FakeProcess, tmp_path: Path) -> None:
+    (tmp_path / "payload.json").write_text(PAYLOAD)
+    (tmp_path / "devices.csv").write_text("token,name\n" + "ab,Ada\n" * 50_000)
+    words = command(fake, tmp_path)[4:]  # after "send"
+    done = subprocess.run(
+        [sys.executable, "-c", IN_THE_COLLECTOR, "send", *words],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "stopped by a signal" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_second_signal_ends_it_at_once(fake: FakeProcess, tmp_path: Path) -> None:
     (tmp_path / "payload.json").write_text(PAYLOAD)
     (tmp_path / "devices.csv").write_text(f"token,name\naa,Ada\n{fated_token('Stall')},Eve\n")

@@ -201,6 +201,17 @@ async def test_engine_closes_runs_that_were_left() -> None:
             await anext(generator)
 
 
+async def test_closing_ends_a_run_that_has_only_begun() -> None:
+    """Its feeder is cancelled before its first step."""
+    async with FakeApns() as fake, PushEngine(client_of(fake)) as engine:
+        closing = asyncio.create_task(engine.close())
+        with pytest.raises(ClosedError):
+            async with asyncio.timeout(5):
+                await anext(engine.send_many(pushes(10)))
+        await closing
+        assert not fake.received
+
+
 async def test_closing_ends_a_run_of_another_task_with_its_results() -> None:
     async def run(engine: PushEngine, results: list[Result]) -> None:
         async for result in engine.send_many(pushes(1_000_000)):
