@@ -21,7 +21,7 @@ from .shards import WHOLE, Shard
 LINES: Final = 64 * 1024
 """Characters of CSV that are parsed at a time."""
 _BOM: Final = b"\xef\xbb\xbf"
-_EMPTY: Final = ("\n", "\r\n", "\r")
+_MAYBE_EMPTY: Final = len("\r\n")  # a longer line is a row
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 OnBad = Callable[[int, str, str], None]
@@ -186,7 +186,7 @@ class Audience:
             nonlocal number, rest
             while True:
                 block, rest = rest or read_lines(), []
-                if content.has_quote or any(map(block.count, _EMPTY)):
+                if content.has_quote or min(map(len, block), default=0) <= _MAYBE_EMPTY:
                     return block
                 count = shard.stretch(number + 1)
                 block, rest = block[:count], block[count:]
