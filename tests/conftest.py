@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ DEADLINE = 60.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what runs in its background; the commands under test would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):  # what this machine's proxies are is nothing to the fakes
         if name.upper() in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
             del os.environ[name]

@@ -195,7 +195,7 @@ class FcmRequests:
                 if len(self._parts) >= MAX_KNOWN:
                     self._parts.clear()
                 self._parts[(name, raw)] = fragment
-        if lasting(value):
+        if type(value) is not dict and lasting(value):  # to see that a dict can change takes 0.4 µs
             self._last[name] = (value, fragment)
         return fragment
 
