@@ -1,0 +1,138 @@
+"""What the figures must be, and whether they are: bounds that do not depend on the machine, judged by its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .look import Column, Form, plain, two
+
+Row = dict[str, Any]
+
+CPU_RATIOS: Final = {"frames": 1.8, "engine": 0.85, "send": 0.5}
+RATE_RATIOS: Final = {"frames": 1.0, "engine": 0.7}
+"""Where the server used less than 90 % of its core in h2load's run."""
+TIMES: Final = {"aioapns": 60.0, "firebase-admin": 220.0, "@parse/node-apn": 13.0}
+"""Times the CPU of our engine that these need for a notification; all others need more than once."""
+OF_IDEAL, OF_H2LOAD = 0.9, 0.95
+REFUSALS: Final = 2.0
+"""Times the CPU that it costs at most when half of the pushes are refused."""
+
+FORM: Final = Form(
+    "What must hold",
+    (
+        Column("measurement", "measured by"),
+        Column("provider", "provider"),
+        Column("what", "what", plain),
+        Column("measured", "is", two),
+        Column("bound", "must be", plain),
+        Column("holds", "holds", plain),
+    ),
+    "the bounds are for a quiet machine with two cores and the long form; short runs and busy machines miss some",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One figure and its bound. `measured`: None when it cannot be told, and then `why` says why."""
+
+    what: str
+    measured: float | None
+    bound: float
+    at_least: bool = True
+    why: str = ""
+
+    def row(self, measurement: str, provider: str) -> Row:
+        """As it stands in the table."""
+        if self.measured is None:
+            holds = self.why
+        else:
+            good = self.measured >= self.bound if self.at_least else self.measured <= self.bound
+            holds = "yes" if good else "NO"
+        row: Row = {"measurement": measurement, "provider": provider, "what": self.what, "holds": holds}
+        bound = f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
+        return row | {"measured": self.measured, "bound": bound}
+
+
+def judge(measurement: str, rows: Iterable[Row]) -> list[Row]:
+    """A row for each promise that is about this measurement, for each provider that its rows are about."""
+    rows = list(rows)
+    if measurement not in _PROMISES:
+        return []
+    found = []
+    for provider in dict.fromkeys(row["provider"] for row in rows if row.get("provider")):
+        some = [row for row in rows if row.get("provider") == provider]
+        found += [promise.row(measurement, provider) for promise in _PROMISES[measurement](some)]
+    return found
+
+
+def _throughput(rows: list[Row]) -> Iterator[Promise]:
+    bound_by_server = {row["target"]: row["server_bound"] for row in rows if row["case"] == "h2load"}
+    for row in rows:
+        case, target = row["case"], row["target"]
+        if case not in CPU_RATIOS or target not in ("c", "bare"):
+            continue
+        yield Promise(f"{case} on {target}: CPU against h2load's", row["cpu_ratio"], CPU_RATIOS[case])
+        if case in RATE_RATIOS:
+            what = f"{case} on {target}: rate against h2load's"
+            if bound_by_server.get(target):
+                yield Promise(what, None, RATE_RATIOS[case], why="cannot be told: the server was the bound")
+            else:
+                yield Promise(what, row["rate_ratio"], RATE_RATIOS[case])
+
+
+def _rivals(rows: list[Row]) -> Iterator[Promise]:
+    for row in rows:
+        if row.get("ours") or row["rival"] == "h2load":
+            continue
+        what = f"CPU of {row['rival']} ({row['language']}), times our engine's"
+        bound = TIMES.get(row["rival"], 1.0)
+        if row.get("times"):
+            yield Promise(what, row["times"], bound)
+        else:
+            yield Promise(what, None, bound, why=f"absent: {row.get('absent')}")
+
+
+def _latency(rows: list[Row]) -> Iterator[Promise]:
+    for row in rows:
+        if row.get("p99_limit") and row["case"] != "h2load":
+            what = f"{row['case']}: p99 in ms at half load, answers after {row['delay_ms']:g} ms"
+            why = "cannot be told: too few pushes"
+            yield Promise(what, row["p99"], row["p99_limit"], at_least=False, why=why)
+
+
+def _wan(rows: list[Row]) -> Iterator[Promise]:
+    for case in dict.fromkeys(row["case"] for row in rows if row["case"] != "h2load"):
+        some = [row for row in rows if row["case"] == case]
+        free = [row for row in some if not row["core_bound"]]
+        name = f"{case}: rate, times the least that it may be"
+        if not free:
+            yield Promise(name, None, 1.0, why="cannot be told: the core was the bound everywhere")
+            continue
+        worst = min(free, key=reached)
+        where = f"{worst['rtt_ms']:g} ms, {worst['connections']} connections, the worst of {len(some)}"
+        yield Promise(f"{name} ({where})", round(reached(worst), 3), 1.0)
+
+
+def reached(row: Row) -> float:
+    """Times the lower of 90 % of the ideal and 95 % of h2load's rate over the same path."""
+    return float(max(row["of_ideal"] / OF_IDEAL, row["of_h2load"] / OF_H2LOAD))
+
+
+def _errors(rows: list[Row]) -> Iterator[Promise]:
+    for row in rows:
+        if row["refused"] == 0.5 and row["case"] != "h2load":
+            what = f"{row['case']}: CPU with 50 % refused, times that with none"
+            yield Promise(
+                what, row["of_none"], REFUSALS, at_least=False, why="cannot be told: 0 % was not run"
+            )
+
+
+_PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
+    "throughput": _throughput,
+    "rivals": _rivals,
+    "latency": _latency,
+    "wan": _wan,
+    "errors": _errors,
+}
