@@ -37,10 +37,10 @@ FORM: Final = Form(
         Column("rate", "pushes/s", whole),
         Column("cpu_us", "CPU µs", two),
         Column("per_cpu_second", "pushes per CPU second", whole),
-        Column("times", "CPU of our engine's", two),
+        Column("times", "times our engine's CPU", two),
         Column("absent", "absent because", plain),
     ),
-    "successes only; in flight: requests at a time; CPU of our engine's: times what `engine` needs for a notification",
+    "successes only; in flight: requests at a time; times our engine's CPU: how often our `engine` sends for the CPU of one",
 )
 
 
@@ -68,7 +68,7 @@ def measure(
                     found.append(_one(console, rival, target, runs, seconds))
         engine = next(row["cpu_us"] for row in found if row["rival"] == "pushcore engine")
         for row in found:
-            if row.get("cpu_us"):
+            if engine and row.get("cpu_us"):
                 row["times"] = round(row["cpu_us"] / engine, 2)
         rows += sorted(found, key=lambda row: -(row.get("per_cpu_second") or 0))
     show(console, FORM, rows)

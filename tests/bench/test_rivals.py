@@ -36,7 +36,7 @@ def test_every_driver_says_what_it_is() -> None:
     assert {rival.file.name for rival in found} | HELPERS == {
         file.name for file in DRIVERS.iterdir() if file.is_file()
     }
-    assert len({rival.name for rival in found}) == len(found)
+    assert len({(rival.name, rival.provider) for rival in found}) == len(found)
     for rival in found:
         assert rival.source, rival.file
         assert 1 <= rival.streams <= 1000, rival.file
