@@ -23,7 +23,6 @@ from . import inprocess
 from .look import Column, Form, plain, show, two, whole
 from .stage import CLIENT_CORE, CannotMeasure, Target, fake, on_core
 
-PARTS: Final = ("journal", "memory", "processes")
 EVERY: Final = 0.25  # seconds between two looks at the memory
 LONGEST: Final = 900.0  # seconds for one run
 DELAY_MS: Final = 100
@@ -69,6 +68,9 @@ PROCESSES: Final = Form(
     "inside: answered in the process; wire: the bare fake on core 0, one connection a process, each answer after 100 ms. "
     "What others used meanwhile, two processes could not: with two cores it must be near 0 for `inside` to say anything",
 )
+FORMS: Final = {"journal": JOURNAL, "memory": MEMORY, "processes": PROCESSES}
+"""By part."""
+PARTS: Final = tuple(FORMS)
 
 
 @dataclass

@@ -1,18 +1,21 @@
-"""Everything in one place: `report.json`, `report.md`, `report.html` and the pictures, run anew or from JSON files."""
+"""Rows as one report: `report.json`, `report.md`, `report.html` and the pictures."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
-from .look import markdown, read, write
+from . import promises
+from .look import Form, markdown, read, write
 from .pictures import PICTURES, NoPictures
 from .stage import CannotMeasure
-from .suite import MEASUREMENTS
+from .suite import MEASUREMENTS, Measurement
+from .sweep import SAME
 
 Row = dict[str, Any]
 
@@ -30,27 +33,6 @@ MACHINE: Final = {
 """What is told of the machine, in this order."""
 
 
-def run(
-    console: Console, *, names: Sequence[str], providers: Sequence[str], short: bool
-) -> tuple[list[Row], list[str]]:
-    """The rows of these measurements, and in sentences what could not be measured."""
-    rows: list[Row] = []
-    missing: list[str] = []
-    for name in names:
-        measurement = MEASUREMENTS[name]
-        for provider in providers if measurement.of_provider else providers[:1]:
-            command = measurement.command(provider, short)
-            console.rule(command)
-            try:
-                found = measurement.run(console, provider, short)
-            except CannotMeasure as error:
-                missing.append(f"{name} ({provider}): {error}")
-                console.print(missing[-1])
-                continue
-            rows += [{"measurement": name, "command": command} | row for row in found]
-    return rows, missing
-
-
 def collect(files: Iterable[Path]) -> tuple[dict[str, Any], list[Row]]:
     """The machine of the first and the rows of all files.
 
@@ -63,9 +45,7 @@ def collect(files: Iterable[Path]) -> tuple[dict[str, Any], list[Row]]:
             its_machine, its_rows = read(file)
         except (OSError, ValueError) as error:
             raise CannotMeasure(f"{file}: {error}") from error
-        differs = [
-            key for key in ("cpu", "cores", "commit") if machine and machine.get(key) != its_machine.get(key)
-        ]
+        differs = [key for key in SAME if machine and machine.get(key) != its_machine.get(key)]
         if differs:
             raise CannotMeasure(f"{file} was measured with another {differs[0]} than the files before it")
         machine = machine or its_machine
@@ -74,6 +54,16 @@ def collect(files: Iterable[Path]) -> tuple[dict[str, Any], list[Row]]:
             raise CannotMeasure(f"{file} has rows of no measurement that is known here")
         rows += its_rows
     return machine, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A measurement of one provider, as it is shown. `name`: of its picture's file, without a suffix."""
+
+    name: str
+    title: str
+    command: str
+    tables: list[tuple[Form, list[Row]]]
 
 
 def make(
@@ -87,7 +77,7 @@ def make(
     directory.mkdir(parents=True, exist_ok=True)
     written = [directory / "report.json", directory / "report.md", directory / "report.html"]
     write(written[0], machine, rows)
-    pictures = _pictures(console, machine, rows)
+    pictures = draw(console, machine, rows)
     for name, svg in pictures.items():
         written.append(directory / f"{name}.svg")
         written[-1].write_text(svg)
@@ -102,22 +92,50 @@ def describe(machine: dict[str, Any]) -> str:
     return ", ".join(form.format(known[key]) for key, form in MACHINE.items() if key in known)
 
 
-def _groups(rows: list[Row]) -> Iterable[tuple[str, str, list[Row]]]:
-    """Name, provider ("" when it is of none) and rows of each measurement, in the suite's order."""
+def promised(rows: list[Row]) -> list[Row]:
+    """What must hold, for everything that was measured."""
+    return [
+        row
+        for name in MEASUREMENTS
+        for row in promises.judge(name, [row for row in rows if row["measurement"] == name])
+    ]
+
+
+def _groups(rows: list[Row]) -> Iterable[tuple[Measurement, str, list[Row]]]:
+    """Each measurement with its provider ("" when it is of none) and its rows, in the suite's order."""
     for name, measurement in MEASUREMENTS.items():
         some = [row for row in rows if row["measurement"] == name]
         if measurement.of_provider:
             # Some rows of a measurement are of no provider, such as an import: they go with the first.
             first = next((row["provider"] for row in some if row.get("provider")), "")
             for provider in dict.fromkeys(row.get("provider") or first for row in some):
-                yield name, provider, [row for row in some if (row.get("provider") or first) == provider]
+                yield (
+                    measurement,
+                    provider,
+                    [row for row in some if (row.get("provider") or first) == provider],
+                )
         elif some:
-            yield name, "", some
+            yield measurement, "", some
 
 
-def _pictures(console: Console, machine: dict[str, Any], rows: list[Row]) -> dict[str, str]:
+def _sections(rows: list[Row]) -> Iterable[Section]:
+    kept = promised(rows)
+    if kept:
+        yield Section("promises", promises.FORM.title, "", [(promises.FORM, kept)])
+    for measurement, provider, some in _groups(rows):
+        tables = measurement.tables(some)
+        title = tables[0][0].title if len(tables) == 1 else f"`pushcore send`: {measurement.name}"
+        name = measurement.name
+        if provider:
+            name, title = f"{name}-{provider}", f"{title} ({provider})"
+        yield Section(name, title, some[0].get("command", ""), tables)
+
+
+def draw(console: Console, machine: dict[str, Any], rows: list[Row]) -> dict[str, str]:
+    """The pictures as SVG by name, each with machine and command under it; none without matplotlib."""
     found: dict[str, str] = {}
-    for name, provider, some in _groups(rows):
+    for measurement, provider, some in _groups(rows):
+        name = measurement.name
         if name not in PICTURES:
             continue
         caption = f"{describe(machine)}\n{some[0].get('command', '')}".strip()
@@ -132,23 +150,22 @@ def _pictures(console: Console, machine: dict[str, Any], rows: list[Row]) -> dic
 
 
 def as_markdown(
-    machine: dict[str, Any], rows: list[Row], pictures: Iterable[str], missing: Sequence[str]
+    machine: dict[str, Any], rows: list[Row], pictures: Container[str], missing: Sequence[str]
 ) -> str:
     """All tables, with the pictures' names."""
     parts = ["# Measurements\n", describe(machine) + ".\n"]
-    names = set(pictures)
-    for name, provider, some in _groups(rows):
-        form = MEASUREMENTS[name].form
-        title = f"{form.title} ({provider})" if provider else form.title
-        parts.append(f"## {title}\n")
-        if some[0].get("command"):
-            parts.append(f"`{some[0]['command']}`\n")
-        picture = f"{name}-{provider}" if provider else name
-        if picture in names:
-            parts.append(f"![{title}]({picture}.svg)\n")
-        parts.append(markdown(form, some))
-        if form.reading:
-            parts.append(form.reading[:1].upper() + form.reading[1:] + ".\n")
+    for section in _sections(rows):
+        parts.append(f"## {section.title}\n")
+        if section.command:
+            parts.append(f"`{section.command}`\n")
+        if section.name in pictures:
+            parts.append(f"![{section.title}]({section.name}.svg)\n")
+        for form, some in section.tables:
+            if len(section.tables) > 1:
+                parts.append(f"### {form.title}\n")
+            parts.append(markdown(form, some))
+            if form.reading:
+                parts.append(form.reading[:1].upper() + form.reading[1:] + ".\n")
     if missing:
         parts += ["## Not measured\n", "".join(f"- {line}\n" for line in missing)]
     return "\n".join(parts)
@@ -174,33 +191,32 @@ def as_html(
         f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style><h1>Measurements</h1>",
         f"<p>{html.escape(describe(machine))}</p>",
     ]
-    for name, provider, some in _groups(rows):
-        form = MEASUREMENTS[name].form
-        title = f"{form.title} ({provider})" if provider else form.title
-        parts.append(f"<h2>{html.escape(title)}</h2>")
-        if some[0].get("command"):
-            parts.append(f"<p><code>{html.escape(some[0]['command'])}</code></p>")
-        svg = pictures.get(f"{name}-{provider}" if provider else name)
-        if svg is not None:
+    for section in _sections(rows):
+        parts.append(f"<h2>{html.escape(section.title)}</h2>")
+        if section.command:
+            parts.append(f"<p><code>{html.escape(section.command)}</code></p>")
+        if section.name in pictures:
+            svg = pictures[section.name]
             parts.append(f"<div>{svg[svg.index('<svg') :]}</div>")
-        kinds = ["number" if column.is_number else "" for column in form.columns]
-        heads = "".join(
-            f"<th class='{kind}'>{html.escape(column.title)}</th>"
-            for kind, column in zip(kinds, form.columns, strict=True)
-        )
-        lines = (
-            "<tr>"
-            + "".join(
-                f"<td class='{kind}'>{html.escape(column.text(row))}</td>"
-                for kind, column in zip(kinds, form.columns, strict=True)
-            )
-            + "</tr>"
-            for row in some
-        )
-        parts.append(f"<div><table><tr>{heads}</tr>{''.join(lines)}</table></div>")
-        if form.reading:
-            parts.append(f"<p>{html.escape(form.reading[:1].upper() + form.reading[1:])}.</p>")
+        for form, some in section.tables:
+            if len(section.tables) > 1:
+                parts.append(f"<h3>{html.escape(form.title)}</h3>")
+            parts.append(_html_table(form, some))
     if missing:
-        lines_missing = "".join(f"<li>{html.escape(line)}</li>" for line in missing)
-        parts.append(f"<h2>Not measured</h2><ul>{lines_missing}</ul>")
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in missing)
+        parts.append(f"<h2>Not measured</h2><ul>{lines}</ul>")
     return "\n".join(parts) + "\n"
+
+
+def _html_table(form: Form, rows: list[Row]) -> str:
+    def line(tag: str, texts: Iterable[str]) -> str:
+        cells = (
+            f"<{tag}{' class=number' if column.is_number else ''}>{html.escape(text)}</{tag}>"
+            for column, text in zip(form.columns, texts, strict=True)
+        )
+        return f"<tr>{''.join(cells)}</tr>"
+
+    head = line("th", (column.title for column in form.columns))
+    body = "".join(line("td", (column.text(row) for column in form.columns)) for row in rows)
+    reading = f"<p>{html.escape(form.reading[:1].upper() + form.reading[1:])}.</p>" if form.reading else ""
+    return f"<div><table>{head}{body}</table></div>{reading}"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
-from . import options, report
+from . import options, promises, report
+from .look import show
 from .providers import PROVIDERS
 from .stage import machine
 from .suite import MEASUREMENTS
+from .sweep import sweep
 
 
 @click.command("report")
@@ -22,21 +24,46 @@ from .suite import MEASUREMENTS
     help="Measure nothing: take the rows of these files, which other commands wrote with --json.",
 )
 @click.option("--short", is_flag=True, help="Fewer and shorter runs: under ten minutes instead of hours.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="What DIRECTORY has from the same command and commit is not measured again.",
+)
 @options.several("--only", "names", click.Choice(list(MEASUREMENTS)), "Only these measurements.")
 @options.several("--provider", "providers", click.Choice(list(PROVIDERS)), "Only this one; without it both.")
 def report_command(
-    directory: Path, files: tuple[Path, ...], short: bool, names: tuple[str, ...], providers: tuple[str, ...]
+    directory: Path,
+    files: tuple[Path, ...],
+    short: bool,
+    resume: bool,
+    names: tuple[str, ...],
+    providers: tuple[str, ...],
 ) -> None:
-    """Runs everything, or reads JSON files, and writes JSON, Markdown, HTML and pictures into DIRECTORY."""
+    """Runs everything, or reads JSON files, and writes JSON, Markdown, HTML and pictures into DIRECTORY.
+
+    What fails is said at the end and does not stop the others. Ctrl-C ends it with a report of what there is.
+    """
+    console = options.console
     missing: list[str] = []
     if files:
         described, rows = report.collect(files)
         rows = [row for row in rows if not names or row["measurement"] in names]
     else:
-        chosen = [name for name in MEASUREMENTS if not names or name in names]
-        rows, missing = report.run(
-            options.console, names=chosen, providers=providers or tuple(PROVIDERS), short=short
-        )
         described = machine()
-    for path in report.make(options.console, directory, described, rows, missing):
-        options.console.print(f"wrote {path}")
+        swept = sweep(
+            console,
+            directory / "rows",
+            described,
+            names=names or tuple(MEASUREMENTS),
+            providers=providers or tuple(PROVIDERS),
+            short=short,
+            resume=resume,
+        )
+        rows, missing = swept.rows, swept.missing
+    told = report.promised(rows)
+    if told:
+        show(console, promises.FORM, told)
+    for line in missing:
+        console.print(f"not measured: {line}", markup=False)
+    for path in report.make(console, directory, described, rows, missing):
+        console.print(f"wrote {path}")

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.console import Console
 
-from . import delay, errors, fakes, flat, latency, memory, micro_run, scaling, startup, throughput, wan
+from . import (
+    campaign,
+    delay,
+    errors,
+    fakes,
+    flat,
+    latency,
+    memory,
+    micro_run,
+    scaling,
+    startup,
+    throughput,
+    wan,
+)
 from .look import Form
 from .providers import PROVIDERS
 from .rivals import run as rivals
@@ -20,14 +33,22 @@ Run = Callable[[Console, str, bool], Rows]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """`of_provider`: whether it is run for each provider. `options`: what stands behind its name on the command line
-    for the full form, and for the short one."""
+    """`form`: of its rows, or a form for each of its parts, where rows have a key "part". `options`: what stands behind
+    its name on the command line for the full form, and for the short one. `of_provider`: whether it is run for each
+    provider."""
 
     name: str
-    form: Form
+    form: Form | Mapping[str, Form]
     run: Run
     options: tuple[str, str]
     of_provider: bool = True
+
+    def tables(self, rows: Rows) -> list[tuple[Form, Rows]]:
+        """Its rows by their form."""
+        if isinstance(self.form, Form):
+            return [(self.form, rows)]
+        found = [(form, [row for row in rows if row.get("part") == part]) for part, form in self.form.items()]
+        return [(form, some) for form, some in found if some]
 
     def command(self, provider: str, short: bool) -> str:
         """What to type to repeat it."""
@@ -90,6 +111,11 @@ def _memory(console: Console, provider: str, short: bool) -> Rows:
     return memory.measure(console, provider=provider, count=500_000 if short else 5_000_000)
 
 
+def _campaign(console: Console, provider: str, short: bool) -> Rows:
+    rows, memory_rows, runs = (20_000, 400_000, 1) if short else (200_000, 2_000_000, 5)
+    return campaign.measure(console, rows=rows, memory_rows=memory_rows, runs=runs)
+
+
 def _startup(console: Console, provider: str, short: bool) -> Rows:
     return startup.measure(console, provider=provider, runs=3 if short else 11)
 
@@ -137,6 +163,13 @@ MEASUREMENTS: Final = {
         ),
         Measurement("flat", flat.FORM, _flat, ("", "--count 50000 --runs 1")),
         Measurement("memory", memory.FORM, _memory, ("", "--count 500000")),
+        Measurement(
+            "campaign",
+            campaign.FORMS,
+            _campaign,
+            ("", "--rows 20000 --memory-rows 400000 --runs 1"),
+            of_provider=False,
+        ),
         Measurement("startup", startup.FORM, _startup, ("--runs 11", "--runs 3")),
         Measurement("fakes", fakes.FORM, _fakes, ("", "--count 50000 --runs 1"), of_provider=False),
         Measurement("micro", micro_run.FORM, _micro, ("--seconds 1", "--seconds 0.1"), of_provider=False),

@@ -18,13 +18,16 @@ from bench.suite import MEASUREMENTS
 
 MACHINE = {"cpu": "AMD <EPYC>", "cores": 2, "python": "3.11.7", "commit": "abc1234", "h2load": None}
 ROWS: list[dict[str, Any]] = [
+    {"measurement": "campaign", "part": "journal", "rows": 1000, "ratio": 2.5},
+    {"measurement": "campaign", "part": "memory", "form": "csv", "rows": 1000, "peak_mb": 60.0},
     {
         "measurement": "throughput",
         "command": "python -m bench throughput",
         "case": "h2load",
         "provider": "apns",
     }
-    | {"target": "c", "rate": 370_000, "cpu_us": 2.1, "rate_ratio": 1.0, "cpu_ratio": 1.0, "server_use": 0.5},
+    | {"target": "c", "rate": 370_000, "cpu_us": 2.1, "rate_ratio": 1.0, "cpu_ratio": 1.0, "server_use": 0.5}
+    | {"server_bound": False},
     {"measurement": "throughput", "case": "frames", "provider": "apns", "target": "c", "rate": 500_000}
     | {"cpu_us": 0.9, "rate_ratio": 1.4, "cpu_ratio": 2.3, "server_use": 0.6},
     {"measurement": "rivals", "rival": "pushcore engine", "language": "Python", "provider": "apns"}
@@ -50,6 +53,7 @@ for rtt_ms in (20.0, 100.0):
         ROWS.append(
             {"measurement": "wan", "case": case, "provider": "apns", "way": "relay", "connections": 1}
             | {"rtt_ms": rtt_ms, "rate": 80_000 / rtt_ms, "ideal": 160_000 / rtt_ms}
+            | {"of_ideal": 0.5, "of_h2load": 1.0, "core_bound": False}
         )
 
 
@@ -61,6 +65,8 @@ def test_the_report_has_everything_that_was_measured_and_what_was_not(tmp_path: 
     assert "| frames | c | 500 000 | 0.90 | 1.40 | 2.30 |" in text
     assert "npm <no>" in text
     assert "- fakes (apns): h2load is missing" in text
+    assert "| throughput | apns | frames on c: CPU against h2load's | 2.30 | at least 1.8 | yes |" in text
+    assert "### Resident memory of `pushcore send --journal`\n\n| audience |" in text
     page = (tmp_path / "new" / "report.html").read_text()
     assert "AMD &lt;EPYC&gt;" in page
     assert "npm &lt;no&gt;" in page
@@ -92,14 +98,14 @@ def test_colours_get_a_dark_twin_and_unknown_ones_stay() -> None:
 
 
 def test_files_of_one_machine_are_put_together(tmp_path: Path) -> None:
-    look.write(tmp_path / "a.json", MACHINE, ROWS[:2])
-    look.write(tmp_path / "b.json", MACHINE, ROWS[2:5])
-    assert report.collect([tmp_path / "a.json", tmp_path / "b.json"]) == (MACHINE, ROWS[:5])
+    look.write(tmp_path / "a.json", MACHINE, ROWS[:4])
+    look.write(tmp_path / "b.json", MACHINE, ROWS[4:7])
+    assert report.collect([tmp_path / "a.json", tmp_path / "b.json"]) == (MACHINE, ROWS[:7])
 
 
 def test_files_of_two_machines_or_commits_are_not(tmp_path: Path) -> None:
-    look.write(tmp_path / "a.json", MACHINE, ROWS[:2])
-    look.write(tmp_path / "b.json", MACHINE | {"commit": "fff"}, ROWS[2:])
+    look.write(tmp_path / "a.json", MACHINE, ROWS[:4])
+    look.write(tmp_path / "b.json", MACHINE | {"commit": "fff"}, ROWS[4:])
     with pytest.raises(CannotMeasure, match="another commit"):
         report.collect([tmp_path / "a.json", tmp_path / "b.json"])
 
