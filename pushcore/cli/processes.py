@@ -239,7 +239,8 @@ class Crew:
                 stack.callback(signal.signal, each, handler)
             directory = tempfile.TemporaryDirectory(prefix="pushcore-")
             place = stack.enter_context(directory)
-            shared = {name: SharedState.create(Path(place) / name) for name in self._work.clients}
+            parts = self._job.processes
+            shared = {name: SharedState.create(Path(place) / name, parts) for name in self._work.clients}
             for state in shared.values():
                 stack.callback(state.close)
             lock = stack.enter_context(open(Path(place) / "lock", "wb"))

@@ -16,7 +16,8 @@ every good token, and Apple cuts off nobody sooner than a sender of bad ones. So
   somebody should look.
 
 Answers that judge neither token nor configuration (too many requests, unavailable, none at all) do not count, and
-neither does what was found invalid before it was sent.
+neither does what was found invalid before it was sent. Of several processes each judges by the answers of all (`Peers`),
+so that together they need no more of them than one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
@@ -91,6 +92,30 @@ class Trip:
         return self.sentence
 
 
+class Seen(NamedTuple):
+    """What one process has seen: its last answers by kind, those `in_a_row` that blame the configuration, how many were
+    ever `accepted`, and whether any speaks against its being the configuration (`others`, 0 or 1)."""
+
+    good: int
+    suspect: int
+    refused: int
+    in_a_row: int
+    accepted: int
+    others: int
+
+
+NOTHING_SEEN: Final = Seen(0, 0, 0, 0, 0, 0)
+
+
+class Peers(Protocol):
+    """The other processes of the campaign. `parts`: how many there are, this one included."""
+
+    @property
+    def parts(self) -> int: ...
+    def exchange(self, seen: Seen) -> Seen:
+        """Tell them what this process has seen by now; what all of them have, added up."""
+
+
 class _Stretch:
     """So many answers of one kind, one after the other."""
 
@@ -104,9 +129,9 @@ class _Stretch:
 class Breaker:
     """Watches the answers of one provider, or of one topic where the caller keeps a breaker for each.
 
-    `window`: how many answers are looked back on. `minimum`: from how many on the share of suspects is taken; n
-    processes with a breaker each need no more together with `max(1, MINIMUM // n)`. `trip`: None until it is clear
-    that sending on is no use, and never changed afterwards.
+    `window`: how many answers are looked back on. `minimum`: from how many on the share of suspects is taken. `peers`:
+    of a campaign that several processes send; each looks back on a window of its own. `trip`: None until it is clear that
+    sending on is no use, and never changed afterwards.
 
     Raises `ConfigurationError` for a minimum below 1 or above the window.
     """
@@ -115,10 +140,12 @@ class Breaker:
         "_accepted",
         "_cause",
         "_counts",
+        "_heard",
         "_in_a_row",
         "_minimum",
         "_new",
         "_others",
+        "_peers",
         "_size",
         "_stretches",
         "_suspect",
@@ -126,7 +153,7 @@ class Breaker:
         "trip",
     )
 
-    def __init__(self, window: int = WINDOW, minimum: int = MINIMUM) -> None:
+    def __init__(self, window: int = WINDOW, minimum: int = MINIMUM, peers: Peers | None = None) -> None:
         if not 1 <= minimum <= window:
             raise ConfigurationError(
                 f"a breaker's minimum is from 1 to its window of {window}, not {minimum}"
@@ -134,6 +161,8 @@ class Breaker:
         self.trip: Trip | None = None
         self._window = window
         self._minimum = minimum
+        self._peers = peers
+        self._heard = NOTHING_SEEN
         self._stretches: deque[_Stretch] = deque()  # the last `window` answers, exactly
         self._size = 0
         self._counts = [0, 0, 0]  # in the window, by kind
@@ -147,6 +176,14 @@ class Breaker:
     def accepted(self, count: int = 1) -> None:
         """So many pushes more were accepted. Before `take` of what came after them, roughly."""
         self._new += count
+        if self._peers is not None:
+            self._fold()
+            self._exchange()
+
+    @property
+    def answers(self) -> int:
+        """How many there are to judge by, of all processes: of each, a window at most."""
+        return self._size + self._new + sum(self._heard[:3])
 
     def take(self, result: Result) -> Trip | None:
         """Look at a result that is not accepted. The `Trip` when there is reason to stop, then and ever after."""
@@ -164,22 +201,16 @@ class Breaker:
         self._add(kind, 1)
         if kind == _SUSPECT:
             self._suspect = result
+        self._exchange()
         if kind != _GOOD and self.trip is None:
             self.trip = self._judge()
         return self.trip
 
-    def adopt(self, trip: Trip) -> None:
-        """Another process of the campaign has found reason to stop."""
-        if self.trip is None:
-            self.trip = trip
-
     def conclude(self) -> Trip | None:
         """At the end of a campaign: the trip, also where everything was refused that was tried, however little it was."""
-        if (
-            self.trip is None
-            and self._cause is not None
-            and not (self._others or self._new or self._accepted)
-        ):
+        self._exchange()
+        against = self._others or self._new or self._accepted or self._heard.others or self._heard.accepted
+        if self.trip is None and self._cause is not None and not against:
             return _explain(self._cause, "nothing else was answered")
         return self.trip
 
@@ -205,11 +236,20 @@ class Breaker:
             if not oldest.count:
                 stretches.popleft()
 
+    def _exchange(self) -> None:
+        if self._peers is not None:
+            good, suspect, refused = self._counts
+            seen = Seen(good, suspect, refused, self._in_a_row, self._accepted, self._others)
+            self._heard = self._peers.exchange(seen)
+
     def _judge(self) -> Trip | None:
-        size, suspects, refused = self._size, self._counts[_SUSPECT], self._counts[_REFUSED]
+        heard = self._heard
+        suspects, refused = self._counts[_SUSPECT] + heard.suspect, self._counts[_REFUSED] + heard.refused
+        size = self._size + heard.good + heard.suspect + heard.refused
+        in_a_row = self._in_a_row + heard.in_a_row
         if self._cause is not None:
-            if self._in_a_row >= RUN and not self._accepted:
-                return _explain(self._cause, f"{self._in_a_row} in a row, none accepted")
+            if in_a_row >= RUN and not self._accepted + heard.accepted:
+                return _explain(self._cause, f"{in_a_row} in a row, none accepted")
             if size >= REFUSED_AT_LEAST and refused >= REFUSED_SHARE * size:
                 return _explain(self._cause, f"{refused} of the last {size} answers")
         if size >= self._minimum and suspects + refused >= SUSPECT_SHARE * size:

@@ -138,7 +138,7 @@ class PushEngine:
         for client in self._clients:
             client.pool.listeners.append(run.on_batch)
         run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
-        half = run.limit // 2
+        half = run.window // 2
         try:
             while True:
                 while ready:

@@ -19,7 +19,7 @@ from ..errors import ConnectError, JournalError
 from ..http2.exchange import Exchange
 from ..metrics import Metrics
 from ..results import ACCEPTED, Result, Verdict
-from .breaker import Breaker, Trip
+from .breaker import MINIMUM, Breaker, Trip
 from .rate import AdaptiveWindow
 from .retry import DelayHeap, RetryBudget, RetryPolicy
 from .rules import Client, Rules
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 BATCH: Final = 256
 """Pushes that leave `pending` at a time, and repeats that leave the heap."""
+CAUTIOUS: Final = 1000
+"""Pushes that all processes may have under way until their breakers have enough answers to judge by: those get their
+answers in any case."""
 _PUSHED_BACK: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN})
 
 
@@ -114,11 +117,15 @@ class Lane:
         self.heap: DelayHeap[Repeat] = DelayHeap(retry.max_delayed)
         self.budget = RetryBudget(retry.budget_share, retry.budget_rate)
         self.limiter = rules.limiter(client)
-        self._breaker = Breaker() if rules.breaker else None
-        self._shared = rules.shared_by(self.name)
+        self._shared = shared = rules.shared_by(self.name)
+        peers = shared.peers() if shared is not None and rules.breaker else None
+        self._breaker = Breaker(peers=peers) if rules.breaker else None
+        self._cautious = CAUTIOUS if peers is None else max(CAUTIOUS // peers.parts, 1)
+        """How many may be under way before there are answers enough."""
+        self._trusted = not rules.breaker
+        """Whether there have been."""
         self.stopped: Trip | None = None
         """Why nothing more is sent here, though other lanes may go on."""
-        self._judged = 0
         self._counted = 0  # accepted, as breaker and window know it
         # A quota is obeyed by its rate; where there is none, the window follows what the provider can bear.
         self._window = AdaptiveWindow(client.streams) if not client.quota else None
@@ -135,11 +142,6 @@ class Lane:
             self.give(result)
         else:
             self.judge(exchange, result)
-
-    @property
-    def answered(self) -> int:
-        """How many pushes have their answer so far, repeats included."""
-        return self.accepted + self._judged
 
     def take_repaid(self, result: Result) -> None:
         """A push that was sent again has been accepted."""
@@ -158,7 +160,6 @@ class Lane:
     def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
         """A push was not accepted: see whether all will fail so, and whether this one is sent again."""
         now = self._clock()
-        self._judged += 1
         self._count()
         if self._breaker is not None:
             trip = self._breaker.take(result)
@@ -254,8 +255,10 @@ class Lane:
 
     def flow(self, now: float) -> float:
         """Hand over what may leave, repeats first. Returns when it wants to be called again, infinity for not by time."""
-        if self._shared is not None and self._shared.trip is not None:
-            self._trip(self._shared.trip)  # found by another process
+        if self._shared is not None:
+            self._count()  # others judge by it, too
+            if self._shared.trip is not None:
+                self._trip(self._shared.trip)
         next_repeat = self._release_repeats(now) if self.heap else math.inf
         if self.pending:
             self._release_pending(now)
@@ -331,16 +334,22 @@ class Lane:
             waiting.append(exchange)
 
     def _room(self) -> float:
-        """How many more may be under way by the provider's answers; infinity while it keeps up."""
-        window = self._window
-        if window is None:
+        """How many more may be under way; infinity once there are answers enough to judge by and the provider keeps up."""
+        window, most = self._window, math.inf
+        if window is None and self._trusted:
             return math.inf
         self._count()
         links = self.pool.links
-        window.follow(sum(link.connection.capacity for link in links))
-        most = window.window(self._clock())
-        if most >= window.limit:
-            return math.inf  # the connections themselves allow no more
+        if self._breaker is not None and not self._trusted:
+            self._trusted = self._breaker.answers >= MINIMUM
+            most = math.inf if self._trusted else self._cautious
+        if window is not None:
+            window.follow(sum(link.connection.capacity for link in links))
+            bearable = window.window(self._clock())
+            if bearable < window.limit:  # else the connections themselves allow no more
+                most = min(most, bearable)
+        if most == math.inf:
+            return math.inf
         under_way = sum(len(link.connection.streams) for link in links) + len(self.waiting)
         return max(most - under_way, 0)
 

@@ -15,9 +15,7 @@ from .rate import FCM_RATE, Limiter, Rate, RateLimiter, project_limiter
 from .retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from .breaker import Trip
-
-    pass
+    from .breaker import Peers, Trip
 
 
 class Requests(Protocol):
@@ -59,12 +57,13 @@ class Client(Protocol):
 
 class Shared(Protocol):
     """What several processes have in common: `shared.SharedState` on one machine, one for each provider, and
-    `queue.fleet.Fleet` on many, one for all."""
+    `queue.fleet.Fleet` on many, one for all. `peers`: None where each judges by its own answers alone."""
 
     @property
     def trip(self) -> Trip | None: ...
     def stop(self, trip: Trip) -> Trip: ...
     def limiter(self, name: str, limiter: RateLimiter) -> Limiter: ...
+    def peers(self) -> Peers | None: ...
 
 
 @dataclass(slots=True)

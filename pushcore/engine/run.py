@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from ..errors import BreakerOpen
 from ..http2.exchange import Exchange
 from ..results import Result
-from .breaker import MINIMUM, Trip
-from .lane import Lane
+from .breaker import Trip
+from .lane import CAUTIOUS, Lane
 from .rules import Client, Rules
 
 if TYPE_CHECKING:
     from .journal import Journal
 
-CAUTIOUS: Final = 1000
-"""The window until the breaker has seen enough answers to judge: what is in flight then is answered in any case."""
 BURST: Final = 256
 """Pushes read from the source before the event loop gets its turn."""
 
@@ -39,8 +37,6 @@ class Run:
         self, clients: tuple[Client, ...], window: int, rules: Rules, journal: Journal | None = None
     ) -> None:
         self.window = window
-        self.limit = min(window, CAUTIOUS) if rules.breaker else window
-        """What the window is now."""
         self.ready: deque[Result] = deque()
         self.outstanding = 0
         """Taken from the source and not yet handed to the caller, but for what waits to be sent again."""
@@ -75,8 +71,6 @@ class Run:
             lane.hand_over()
             if lane.pending or lane.heap:
                 self._flow(lane)
-        if self.limit < self.window and sum(lane.answered for lane in self.lanes.values()) >= MINIMUM:
-            self.limit = self.window
         self.wake_feeder()
         if self.ready or self.done:
             self.wake_reader()
@@ -84,7 +78,7 @@ class Run:
     def wake_feeder(self) -> None:
         """The source may be read again, if there is room."""
         waiter = self._feeder_waits
-        if waiter is not None and not waiter.done() and self.outstanding < self.limit:
+        if waiter is not None and not waiter.done() and self.outstanding < self.window:
             waiter.set_result(None)
 
     def wake_reader(self) -> None:
@@ -120,7 +114,7 @@ class Run:
                 self._feeder_waits = None
 
     def _full(self) -> bool:
-        return self.outstanding >= self.limit or any(lane.full for lane in self.lanes.values())
+        return self.outstanding >= self.window or any(lane.full for lane in self.lanes.values())
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -202,7 +196,7 @@ class Run:
         pushes = iter(source) if journal is None else journal.steps(source)
         more = True
         while more:
-            room = min(BURST, self.limit - self.outstanding)
+            room = min(BURST, self.window - self.outstanding)
             if journal is not None:
                 await journal.room(room)
             more = self._burst(pushes, room)

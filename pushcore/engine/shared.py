@@ -6,6 +6,8 @@ releases it when its process dies, however it dies, and a child does not inherit
 open file, which forked processes have in common: they would not exclude each other, and one that dies holding it would leave
 it to the rest.)
 
+What each process has seen of answers stands in a seat of its own, with a checksum, so that all judge by the same.
+
 What is changed is written beside the old state, in the other of two slots, and then one byte says which of them holds:
 a process killed in between leaves the old state. Each slot has a checksum, and what cannot be is forgotten
 (`RateLimiter.restore`), so a damaged file costs a new ramp and nothing else.
@@ -27,23 +29,30 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError
-from .breaker import MAX_TRIP, Trip
+from .breaker import MAX_TRIP, NOTHING_SEEN, Seen, Trip
 from .rate import FRESH, RateLimiter, State
 
-SIZE: Final = 4096
+SIZE: Final = 8192
+SEATS: Final = 64
+"""Processes that can tell the others what they see."""
 
 _MAGIC: Final = b"pushcore shared state 1\n"
 _SLOT: Final = struct.Struct("<5dI")  # a `State` and its checksum
 _ACTIVE: Final = 32  # offsets: which slot holds,
+_PARTS: Final = 40
 _SLOTS: Final = (64, 128)
 _TRIP: Final = 256  # length and checksum, then the text
 _TRIP_HEAD: Final = struct.Struct("<II")
 _TEXT: Final = _TRIP + _TRIP_HEAD.size
+_SEAT: Final = struct.Struct("<7QI")  # a process id, what it has `Seen`, and a checksum
+_FIRST_SEAT: Final = 4096
+_SEAT_SIZE: Final = 64
 
 
 class SharedState:
     """The file of one campaign and provider. `create` makes it; every process that takes part attaches to `path`.
 
+    `parts`: how many these are, as `create` was told; only the first `SEATS` that send know of each other's answers.
     Belongs to one thread of each process. Raises `ConfigurationError` when `path` is no such file, and `OSError` when
     it cannot be opened.
     """
@@ -61,15 +70,17 @@ class SharedState:
         if self._memory[: len(_MAGIC)] != _MAGIC:
             self.close()
             raise ConfigurationError(f"{self.path} is no shared state of pushcore")
+        self.parts = max(int.from_bytes(self._memory[_PARTS : _PARTS + 4], "little"), 1)
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> SharedState:
+    def create(cls, path: str | os.PathLike[str], parts: int = 1) -> SharedState:
         """A fresh one, in the place of what was there: whoever is attached to that is on his own."""
         target = Path(path)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
         try:
             with open(handle, "wb") as file:
-                file.write(_MAGIC.ljust(SIZE, b"\0"))
+                file.write(_MAGIC.ljust(_PARTS, b"\0") + parts.to_bytes(4, "little"))
+                file.truncate(SIZE)
             os.replace(name, target)
         except BaseException:
             os.unlink(name)
@@ -138,6 +149,61 @@ class SharedState:
             self._memory[_TEXT : _TEXT + len(data)] = data
             _TRIP_HEAD.pack_into(self._memory, _TRIP, len(data), zlib.crc32(data))
         return trip
+
+    def peers(self) -> SharedPeers:
+        """What the breakers of all who are attached have seen, from this process's place among them."""
+        return SharedPeers(self, self._take_seat())
+
+    def _take_seat(self) -> int | None:
+        """The seat of this process, which stays its own. None when there is no other left."""
+        own = os.getpid()
+        with self.locked():
+            for seat in self._seats():
+                owner = self._look(seat)[0]
+                if owner in (0, own):
+                    self._sit(seat, own, NOTHING_SEEN)
+                    return seat
+        return None
+
+    def exchange(self, own: int | None, seen: Seen) -> Seen:
+        """Keep what the process of this seat has seen; what those of all others have, added up."""
+        sums = [0] * len(seen)
+        with self.locked():
+            if own is not None:
+                self._sit(own, self._look(own)[0], seen)
+            for seat in self._seats():
+                owner, *values = self._look(seat)
+                if not owner:
+                    break  # they are taken one after the other
+                if seat != own:
+                    sums = [one + more for one, more in zip(sums, values, strict=True)]
+        return Seen(*sums)
+
+    def _seats(self) -> range:
+        return range(_FIRST_SEAT, _FIRST_SEAT + SEATS * _SEAT_SIZE, _SEAT_SIZE)
+
+    def _look(self, seat: int) -> tuple[int, ...]:
+        """Whose the seat is, and what he has seen: nothing, where a kill or anything else has damaged it."""
+        *values, checksum = _SEAT.unpack_from(self._memory, seat)
+        sound = checksum == zlib.crc32(self._memory[seat : seat + _SEAT.size - 4])
+        return tuple(values) if sound else (values[0], *NOTHING_SEEN)
+
+    def _sit(self, seat: int, owner: int, seen: Seen) -> None:
+        packed = _SEAT.pack(owner, *seen, 0)[:-4]
+        self._memory[seat : seat + _SEAT.size] = packed + zlib.crc32(packed).to_bytes(4, "little")
+
+
+class SharedPeers:
+    """`breaker.Peers` of one process: those that are attached to `shared`."""
+
+    def __init__(self, shared: SharedState, seat: int | None) -> None:
+        self.parts = shared.parts
+        self._shared = shared
+        self._seat = seat
+
+    def exchange(self, seen: Seen) -> Seen:
+        """See `breaker.Peers`."""
+        return self._shared.exchange(self._seat, seen)
 
 
 class SharedLimiter:

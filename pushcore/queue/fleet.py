@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..engine.breaker import Trip
+from ..engine.breaker import Peers, Trip
 from ..engine.rate import BURST, FRESH, QUOTA_WAIT, RateLimiter, State
 from .campaign import TRIP, read_state
 from .campaign import State as CampaignState
@@ -90,6 +90,10 @@ class Fleet:
         if found is None:
             found = self._limiters[name] = FleetLimiter(name, limiter, self._wake.set, self._clock)
         return found
+
+    def peers(self) -> Peers | None:
+        """Nobody: before the store had told the others, each of them would have answers enough of its own."""
+        return None
 
     # --- the store ------------------------------------------------------------------------------------------------
 

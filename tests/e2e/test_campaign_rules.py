@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,25 @@ def test_one_provider_is_stopped_and_the_other_goes_on(
     assert found[Verdict.UNSENT] > 2000
     assert set(found) == {Verdict.UNSENT, Verdict.MISCONFIGURED}
     assert sum(1 for device in provider.times if ":" in device) <= 2000
+
+
+def test_the_answers_of_one_provider_say_nothing_of_the_other(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
+) -> None:
+    """Sorted audiences: FCM has answered long before the first push to APNs."""
+
+    class Half(Provider):
+        def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
+            self.refusals = {} if fields[":path"].startswith("/v1/") else {(400, "BadDeviceToken"): 1.0}
+            return super().__call__(fields, body)
+
+    provider = Half({})
+    connect_to(monkeypatch, provider)
+    clients = apns(), FcmClient(account, url="https://fcm.test")
+    with pytest.raises(BreakerOpen):
+        run(send(PushEngine(*clients, rate=Rate.parse("none")), chain(messages(3000), notifications(20_000))))
+    assert sum(1 for device in provider.times if ":" in device) == 3000
+    assert len(provider.times) - 3000 <= 2000
 
 
 def test_a_dirty_audience_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:

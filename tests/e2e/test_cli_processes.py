@@ -190,14 +190,24 @@ def test_nothing_is_sent_unless_all_can_begin(fake: InThread[FakeApns], tmp_path
     assert not (tmp_path / "odd.db").exists()
 
 
-def test_a_wrong_environment_stops_all(fake: InThread[FakeApns], tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("delay", [0.0, 0.3])
+def test_a_wrong_environment_stops_all_within_2000_answers(
+    tmp_path: Path, processes: int, delay: float
+) -> None:
+    """Also where answers take long, so that everything is in flight that may be."""
     lines = ["token,name", *(f"{fated_token('BadDeviceToken', n)},Ada" for n in range(100_000))]
     (tmp_path / "devices.csv").write_text("\n".join(lines))
     (tmp_path / "payload.json").write_text('{"aps":{}}')
-    said = send(tmp_path, config_of(fake), "--processes", "2", expected=3).stderr
+    with InThread(lambda: FakeApns(keep=100_000, delay=delay)) as fake:
+        said = send(tmp_path, config_of(fake), "--processes", str(processes), expected=3).stderr
+        counts = fake.call(lambda: fake.fake.counts)
     assert said.count("stopped, for every push would fail: BadDeviceToken: Use the other environment") == 1
-    assert fake.call(lambda: fake.fake.counts.total()) <= 4000  # 2000 for each
-    assert not any(each["drop_token"] for each in results(tmp_path).values())
+    assert counts.keys() == {(400, "BadDeviceToken")}
+    assert 500 <= counts.total() <= 2000
+    found = results(tmp_path)
+    assert len(found) == counts.total()
+    assert {(each["verdict"], each["drop_token"]) for each in found.values()} == {("INVALID", "")}
 
 
 def test_the_rate_is_that_of_all(fake: InThread[FakeApns], tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from pushcore.engine.breaker import (
     MAX_TRIP,
     MINIMUM,
+    NOTHING_SEEN,
     REFUSED_AT_LEAST,
     RUN,
     WINDOW,
     Breaker,
+    Seen,
     Trip,
     blames_configuration,
     may_drop,
@@ -68,15 +70,50 @@ def test_a_wrong_environment_trips_it_after_few_answers() -> None:
     assert not BAD.drop_token
 
 
-@pytest.mark.parametrize("processes", [1, 2, 4, 8])
-def test_several_processes_need_no_more_together(processes: int) -> None:
-    breakers = [Breaker(minimum=max(1, MINIMUM // processes)) for _ in range(processes)]
+class Room:
+    """Peers that all sit in one list."""
+
+    def __init__(self, seats: list[Seen], parts: int) -> None:
+        self.parts = parts
+        self._seats, self._own = seats, len(seats)
+        seats.append(NOTHING_SEEN)
+
+    def exchange(self, seen: Seen) -> Seen:
+        self._seats[self._own] = seen
+        others = [each for seat, each in enumerate(self._seats) if seat != self._own]
+        return Seen(*map(sum, zip(*others, strict=True))) if others else NOTHING_SEEN
+
+
+def together(parts: int) -> list[Breaker]:
+    seats: list[Seen] = []
+    return [Breaker(peers=Room(seats, parts)) for _ in range(parts)]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4, 64])
+@pytest.mark.parametrize(("bad", "needed"), [(BAD, MINIMUM), (REFUSED, RUN)])
+def test_several_processes_need_no_more_together(processes: int, bad: Result, needed: int) -> None:
+    breakers = together(processes)
     taken = 0
     while not any(each.trip for each in breakers):
-        for each in breakers:
-            each.take(BAD)
-            taken += 1
-    assert taken <= MINIMUM
+        breakers[taken % processes].take(bad)
+        taken += 1
+    assert taken == needed
+    assert max(each.answers for each in breakers) == needed
+
+
+def test_what_one_process_got_through_keeps_the_others_from_stopping() -> None:
+    """Neighbours in the audience go to one process, and so do bad ones that stand together."""
+    one, two = together(2)
+    for _ in range(MINIMUM):
+        two.accepted(1)
+        assert one.take(BAD) is None
+    one, two = together(2)
+    two.accepted(1)
+    assert until_trip(one, REFUSED) == REFUSED_AT_LEAST - 1  # no run: something was accepted
+    one, two = together(2)
+    two.take(GONE)
+    one.take(REFUSED)
+    assert one.conclude() is None
 
 
 @pytest.mark.parametrize(
@@ -156,19 +193,14 @@ def test_the_numbers() -> None:
     assert until_trip(Breaker(), BAD) == 500
 
 
-def test_it_stays_as_it_tripped_and_takes_over_from_others() -> None:
+def test_it_stays_as_it_tripped() -> None:
     breaker = Breaker()
     until_trip(breaker, REFUSED)
     first = breaker.trip
     assert breaker.take(GONE) is first
     breaker.accepted(10_000)
-    breaker.adopt(Trip("BadTopic", "another one"))
     assert breaker.take(BAD) is first
-    other = Breaker()
-    assert first is not None
-    other.adopt(first)
-    assert other.take(GONE) is first
-    assert other.conclude() is first
+    assert breaker.conclude() is first is not None
 
 
 # --- what does not --------------------------------------------------------------------------------------------------

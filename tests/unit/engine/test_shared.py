@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.engine.breaker import MAX_TRIP, Trip
+from pushcore.engine.breaker import MAX_TRIP, NOTHING_SEEN, Seen, Trip
 from pushcore.engine.rate import FRESH, Rate, RateLimiter, project_limiter
-from pushcore.engine.shared import SIZE, SharedLimiter, SharedState
+from pushcore.engine.shared import SEATS, SIZE, SharedLimiter, SharedState
 from pushcore.errors import ConfigurationError
 
 TRIP = Trip("BadDeviceToken", "BadDeviceToken: Use the other environment")
@@ -91,6 +91,49 @@ def test_it_can_be_handed_to_a_new_process(shared: SharedState) -> None:
 def test_the_file_is_its_owners_alone(shared: SharedState) -> None:
     assert os.stat(shared.path).st_mode & 0o777 == 0o600
     assert os.listdir(Path(shared.path).parent) == ["state"]
+
+
+def test_peers_hear_each_other_and_a_seat_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SharedState.create(tmp_path / "seats", parts=3)
+    processes = []
+    for pid in (1001, 1002, 1003):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        processes.append(again(shared).peers())
+    assert {each.parts for each in processes} == {3}
+    one, two, three = processes
+    assert one.exchange(Seen(1, 2, 3, 4, 5, 0)) == NOTHING_SEEN
+    assert two.exchange(Seen(10, 20, 30, 40, 50, 1)) == Seen(1, 2, 3, 4, 5, 0)
+    assert three.exchange(NOTHING_SEEN) == Seen(11, 22, 33, 44, 55, 1)
+    monkeypatch.setattr(os, "getpid", lambda: 1001)  # its next run begins anew
+    assert again(shared).peers().exchange(NOTHING_SEEN) == Seen(10, 20, 30, 40, 50, 1)
+    for pid in range(2000, 2000 + SEATS):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        last = again(shared).peers()
+    assert last.exchange(Seen(7, 7, 7, 7, 7, 7)) == Seen(
+        10, 20, 30, 40, 50, 1
+    )  # without a seat it hears all the same
+    assert one.exchange(NOTHING_SEEN) == Seen(10, 20, 30, 40, 50, 1)
+
+
+def test_a_seat_that_was_written_half_has_seen_nothing(
+    shared: SharedState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = shared.peers()
+    peers.exchange(Seen(1, 2, 3, 4, 5, 1))
+    path = Path(shared.path)
+    before = path.read_bytes()
+    peers.exchange(Seen(6, 7, 8, 9, 10, 0))
+    after = path.read_bytes()
+    changed = [index for index in range(SIZE) if before[index] != after[index]]
+    assert len(changed) > 5
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    other = again(shared).peers()
+    assert other.exchange(NOTHING_SEEN) == Seen(6, 7, 8, 9, 10, 0)
+    torn = bytearray(path.read_bytes())
+    for index in changed[:-1]:
+        torn[index] = before[index]
+        path.write_bytes(torn)
+        assert other.exchange(NOTHING_SEEN) == NOTHING_SEEN
 
 
 def test_what_is_no_shared_state_is_refused(tmp_path: Path) -> None:
