@@ -50,7 +50,10 @@ class JournalError(PushcoreError):
 
 
 class BreakerOpen(PushcoreError):
-    """A run was stopped, for the answers said that every push would fail; the message says what to fix."""
+    """A run was stopped, for the answers said that every push would fail; the message says what to fix.
+
+    `reason`: the provider's word. Where several providers are concerned, the message names each, and it is the first one's.
+    """
 
     def __init__(self, sentence: str, reason: str) -> None:
         super().__init__(sentence)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import BreakerOpen, ClosedError, ConfigurationError
+from ..errors import ClosedError, ConfigurationError
 from ..metrics import Listener, Listeners, Metrics
 from ..results import Result
 from .rate import Rate
@@ -121,7 +121,8 @@ class PushEngine:
             ClosedError: the engine is not open.
             JournalError: the journal could not be written; all results so far have been yielded.
             TypeError: the source gave something that no client of this engine sends.
-            BreakerOpen: the answers said that every push would fail; all results so far have been yielded.
+            BreakerOpen: the answers said that every push to a provider would fail, or to several, which it then names;
+                all results so far have been yielded.
         """
         if not self._open:
             raise ClosedError("the engine is not open: use it in `async with`")
@@ -150,14 +151,9 @@ class PushEngine:
                     break
                 run.wake_feeder()
                 await run.something_ready()
-            error = run.error or run.broken
+            error = run.error or run.broken()
             if error is not None:
                 raise error
-            for lane in run.lanes.values():
-                trip = lane.conclude()
-                if trip is not None:
-                    run.events.breaker_opened(lane.name, trip.sentence)
-                    raise BreakerOpen(trip.sentence, trip.reason)
         finally:
             try:
                 await run.close()

@@ -44,7 +44,6 @@ class Run:
         self.stopping = False
         """Nothing new is begun and nothing repeated."""
         self.error: BaseException | None = None
-        self.broken: BreakerOpen | None = None
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.events = rules.events
@@ -140,11 +139,27 @@ class Run:
     def stopped_by(self, lane: Lane, trip: Trip) -> None:
         """A breaker has found that all would fail in this lane. The others go on, if there are any."""
         self.events.breaker_opened(lane.name, trip.sentence)
-        self.broken = self.broken or BreakerOpen(trip.sentence, trip.reason)
         if all(each.stopped is not None for each in self.lanes.values()):
-            self.stop(self.broken)
+            self.stop()
         else:
             lane.abandon()
+
+    def broken(self) -> BreakerOpen | None:
+        """At the end: why every push failed, of each provider of which that is so."""
+        trips: dict[str, Trip] = {}
+        for lane in self.lanes.values():
+            trip = lane.stopped or lane.conclude()
+            if trip is not None:
+                trips[lane.name] = trip
+                if lane.stopped is None:
+                    self.events.breaker_opened(lane.name, trip.sentence)
+        if not trips:
+            return None
+        first = next(iter(trips.values()))
+        if len(trips) == 1:
+            return BreakerOpen(first.sentence, first.reason)
+        words = "; ".join(f"{name}: {trip.sentence}" for name, trip in trips.items())
+        return BreakerOpen(words, first.reason)
 
     def stop(self, error: BaseException | None = None) -> None:
         """Begin nothing more; the caller gets what is in flight, and then the error."""

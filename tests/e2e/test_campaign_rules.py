@@ -269,6 +269,36 @@ def test_one_provider_is_stopped_and_the_other_goes_on(
     assert sum(1 for device in provider.times if ":" in device) <= 2000
 
 
+@pytest.mark.parametrize("count", [5, 5000])
+def test_both_providers_are_named_when_both_refuse(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, count: int
+) -> None:
+    """At once by the breakers, and at the end of a campaign that is too small for them."""
+
+    class Both(Provider):
+        def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
+            fcm = fields[":path"].startswith("/v1/")
+            self.refusals = {(403, "SENDER_ID_MISMATCH" if fcm else "InvalidProviderToken"): 1.0}
+            return super().__call__(fields, body)
+
+    connect_to(monkeypatch, Both({}))
+    source = (push for pair in zip(notifications(count), messages(count), strict=True) for push in pair)
+    opened: list[str] = []
+
+    class Ear(Listener):
+        def breaker_opened(self, provider: str, sentence: str) -> None:
+            opened.append(provider)
+
+    clients = apns(), FcmClient(account, url="https://fcm.test")
+    with pytest.raises(BreakerOpen) as stop:
+        run(send(PushEngine(*clients, rate=Rate.parse("none"), listener=Ear()), source))
+    assert sorted(opened) == ["apns", "fcm"]
+    assert stop.value.reason == "InvalidProviderToken"
+    first, second = str(stop.value).split("; fcm: ")
+    assert first.startswith("apns: InvalidProviderToken: Check key file")
+    assert second.startswith("SENDER_ID_MISMATCH: Use the service account of the project")
+
+
 def test_the_answers_of_one_provider_say_nothing_of_the_other(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
 ) -> None:

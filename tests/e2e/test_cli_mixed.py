@@ -322,6 +322,15 @@ def test_few_rows_are_enough_when_all_blame_the_configuration(
     }
 
 
+def test_few_rows_are_enough_to_blame_both(fake: FakeProcess, tmp_path: Path) -> None:
+    changes = {"key_id": "WRONGKEY01", "fcm_project": "other-project"}
+    done, found = send(fake, tmp_path, [f"{APNS},,Ada", f"{FCM},,Ada"] * 3, **changes)
+    assert done.returncode == 3, done.stderr
+    for name in ("APNs", "FCM"):
+        assert f"stopped, for every push to {name} would fail: " in done.stderr
+    assert {each["verdict"] for each in found.values()} == {"MISCONFIGURED"}
+
+
 def test_when_both_are_wrong_the_audience_is_read_no_further(fake: FakeProcess, tmp_path: Path) -> None:
     rows = [f"{APNS},,Ada", f"{FCM},,Ada"] * 50_000
     done, found = send(
