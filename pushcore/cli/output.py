@@ -22,7 +22,7 @@ def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
     """
     name = "the standard output" if path == "-" else printable(path)
     try:
-        raw = open(1, "wb", buffering=0, closefd=False) if path == "-" else open(path, "wb", buffering=0)  # noqa: SIM115
+        raw = io.FileIO(1, "wb", closefd=False) if path == "-" else io.FileIO(path, "wb")
     except OSError as error:
         raise BadInput(f"{name} cannot be written ({explain(error)}); expected a file for {what}") from None
     return io.BufferedWriter(raw, BUFFER), name
@@ -40,7 +40,7 @@ def open_unchanged(path: str, what: str) -> tuple[IO[bytes], str]:
     if path == "-":
         return open_bytes(path, what)
     try:
-        raw = open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb", buffering=0)  # noqa: SIM115
+        raw = io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
     except OSError as error:
         raise BadInput(
             f"{printable(path)} cannot be written ({explain(error)}); expected a file for {what}"

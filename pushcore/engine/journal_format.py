@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import compress, repeat
 from itertools import count as count_from
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from ..errors import JournalError
 from ..results import Verdict
@@ -174,11 +174,13 @@ def _pack_ids(ids: Sequence[str | None], rows: Sequence[int], prefix: str) -> tu
     """Whether all follow from their rows; lengths, where that is not so, 0 for none; the others themselves."""
     try:
         # As one text, since that is what C compares. Their lengths as well: else what one id lacks, the next could have.
-        digits = "".join(ids).replace(prefix, "0000")  # type: ignore[arg-type]  # what has none is caught
-        if digits == struct.pack(f">{len(rows)}Q", *rows).hex() and set(map(len, ids)) == {len(prefix) + 12}:  # type: ignore[arg-type]
+        texts = cast(Sequence[str], ids)
+        digits = "".join(texts).replace(prefix, "0000")
+        alike = set(map(len, texts)) == {len(prefix) + 12}
+        if alike and digits == struct.pack(f">{len(rows)}Q", *rows).hex():
             return True, b"", b""
     except TypeError:
-        pass
+        pass  # one of them is None
     ours = f"{prefix}%012x"
     lengths, others = [], []
     for sent, row in zip(ids, rows, strict=True):

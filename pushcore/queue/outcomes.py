@@ -128,6 +128,7 @@ def _parts(lengths: list[list[int]], data: bytes) -> Iterator[Part]:
 
 def _entry(result: Result) -> Entry:
     """As `entry_of`, quickly for what nearly all are."""
+    row: int = result.push.row
     if (
         result.verdict is ACCEPTED
         and result.status == 200
@@ -137,7 +138,7 @@ def _entry(result: Result) -> Entry:
         and result.timestamp is None
         and isinstance(result.push, Notification)
     ):
-        return result.push.row, result.push.token, result.id or None, PLAIN_APNS  # type: ignore[attr-defined]
+        return row, result.push.token, result.id or None, PLAIN_APNS
     return entry_of(result)
 
 
