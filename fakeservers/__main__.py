@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
@@ -63,14 +64,14 @@ async def _run(options: argparse.Namespace) -> None:
         await _start_all(running, options, fakes)
         control = await _control(running, options, Desk(**fakes))
         _settle()
-        _announce(options, {name: fake.url for name, fake in fakes.items()}, control)
+        _announce(options, _urls(fakes), control)
         await stop.wait()
 
 
 def _run_many(options: argparse.Namespace) -> int:
     """The same with several processes; this one holds the ports and the control port, and serves nobody."""
     with ExitStack() as held:
-        for name in options.services:
+        for name in (*options.services, *(("channels",) if "apns" in options.services else ())):
             port = getattr(options, f"{name}_port")
             try:
                 holder = held.enter_context(reserve(options.host, port))
@@ -78,6 +79,9 @@ def _run_many(options: argparse.Namespace) -> int:
                 raise _cannot_listen(options.host, port, error) from error
             setattr(options, f"{name}_port", holder.getsockname()[1])
         fakes = _fakes(options)
+        if "apns" in fakes:
+            place = held.enter_context(tempfile.TemporaryDirectory(prefix="fakeapns-channels-"))
+            fakes["apns"].world.channels.share(Path(place))
         children = fork(options.processes, partial(_serve_in_child, options, fakes))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_oversee(options, children))
@@ -98,7 +102,7 @@ async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, line: L
             await line.send({"trouble": str(error)})
             return 2
         _settle()
-        await line.send({"urls": {name: fake.url for name, fake in fakes.items()}})
+        await line.send({"urls": _urls(fakes)})
         await answer_calls(line, Desk(**fakes))
     return 0
 
@@ -122,6 +126,12 @@ async def _oversee(options: argparse.Namespace, children: Sequence[tuple[int, Li
     return 1
 
 
+def _urls(fakes: Fakes) -> dict[str, str]:
+    """Where each fake listens, and APNs' channels are managed."""
+    urls = {name: fake.url for name, fake in fakes.items()}
+    return {**urls, "channels": fakes["apns"].channels_url} if "apns" in fakes else urls
+
+
 def _fakes(options: argparse.Namespace) -> Fakes:
     """The fakes that are asked for, not listening yet."""
     # Read before anything is written: a mistake in it leaves no files behind.
@@ -143,10 +153,10 @@ async def _start_all(
 ) -> None:
     """Let them listen, and write what clients need."""
     for name, fake in fakes.items():
-        port = getattr(options, f"{name}_port")
         try:
             await running.enter_async_context(fake)
         except OSError as error:
+            port = fake.asked_port if name == "apns" else options.fcm_port
             raise _cannot_listen(options.host, port, error) from error
     if write:
         for fake in fakes.values():
@@ -185,15 +195,19 @@ def _settle() -> None:
 
 
 def _announce(options: argparse.Namespace, urls: Mapping[str, str], control: str) -> None:
-    """Say that all is ready; what needs care first, and the last line is what programs wait for."""
+    """Say that all is ready, all at once; what needs care comes first."""
     for host in {options.host, options.control_host if control else options.host}:
         if not is_loopback(host):
             print(f"fakeservers: {host} can be reached from other machines", file=sys.stderr, flush=True)
     if control:
         print(f"control on {control}")
-    for name, url in urls.items():
-        print(f"{name} listening on {url}" if len(urls) > 1 else f"listening on {url}")
-    if len(urls) > 1:
+    for name in options.services:
+        print(
+            f"{name} listening on {urls[name]}" if len(options.services) > 1 else f"listening on {urls[name]}"
+        )
+        if name == "apns":
+            print(f"channels on {urls['channels']}")
+    if len(options.services) > 1:
         print("ready")
     sys.stdout.flush()
 
@@ -205,6 +219,12 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UsageError:
 def _world(options: argparse.Namespace) -> World:
     found: World = _attempt("", lambda: World.from_file(options.world) if options.world else World())
     found.known_only = found.known_only or options.known_only
+    if options.environment not in (None, found.environment):
+        if found.environment is not None:
+            raise UsageError(
+                f"--environment is {options.environment}, and the world's is {found.environment}"
+            )
+        found.environment = options.environment
     return found
 
 
@@ -227,6 +247,7 @@ def _apns(
         options.profile,
         host=options.host,
         port=options.apns_port,
+        channels_port=options.channels_port,
         delay=options.delay_ms / 1000,
         certs=certs,
         world=world,

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import orjson
 
-from fakeservers.apns_strict import STREAMS, Book, Received, StrictApns
+from fakeservers.apns_book import Book, Received
+from fakeservers.apns_channels import ChannelApi
+from fakeservers.apns_sender import STREAMS
+from fakeservers.apns_strict import StrictApns
 from fakeservers.certs import Certificates, write_private
 from fakeservers.faults import FaultPlan
 from fakeservers.faults.batch import AnyPeer
-from fakeservers.faults.inject import Injector
+from fakeservers.faults.inject import MANAGEMENT, Injector
 from fakeservers.h2server import (
     DEFAULT_WINDOW,
     HEADER_TABLE_SIZE,
@@ -63,16 +67,17 @@ class FakeApns:
             connection, for measuring.
         host: address to listen on.
         port: 0 takes a free one.
+        channels_port: where channels are managed, by the rules in both profiles; 0 takes a free one.
         delay: seconds between a request and its answer.
         certs: credentials to serve with; None makes some in a temporary directory, which goes at the end.
-        world: keys, topics and devices. The fake's own key is added unless its id is there already, and its team
+        world: keys, topics, devices and channels. The fake's own key is added unless its id is there already, and its team
             may push to `com.example.app` unless it has topics.
         now: the clock, UNIX seconds, that provider tokens are judged by.
         token_max_age: seconds after `iat` at which a provider token is stale.
         token_min_refresh: seconds for which a connection must keep a provider token.
         keep: requests that `received` holds, 0 for none; the oldest leave first.
         limits: what clients may cost.
-        reuse_port: let other processes listen on the same port, which must not be 0 then.
+        reuse_port: let other processes listen on the same ports, which must not be 0 then.
         faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
 
     Raises:
@@ -86,6 +91,7 @@ class FakeApns:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        channels_port: int = 0,
         delay: float = 0.0,
         certs: Certificates | None = None,
         world: World | None = None,
@@ -103,6 +109,9 @@ class FakeApns:
         self.world = world or World()
         self._host = host
         self._wanted_port = port
+        self._wanted_channels_port = channels_port
+        self.asked_port = port
+        """The port that was listened on last, or could not be when entering failed."""
         self._reuse_port = reuse_port
         self._delay = delay
         self._certs = certs
@@ -116,6 +125,7 @@ class FakeApns:
             self._book.seed = self.faults.seed
         self._cleanup = ExitStack()
         self._server: H2Server
+        self._channels_server: H2Server
 
     async def __aenter__(self) -> Self:
         with ExitStack() as cleanup:
@@ -140,7 +150,27 @@ class FakeApns:
             injector = Injector(self.faults, "apns", self._server, self._record, self._book.now)
             cleanup.callback(injector.stop)
             injector.start()
-            await self._server.start(self._host, self._wanted_port, reuse_port=self._reuse_port)
+            self._channels_server = H2Server(
+                lambda peer: ChannelApi(peer, self._book),
+                certs.server_context(),
+                settings=STRICT_SETTINGS,
+                delay=self._delay,
+                limits=self._limits,
+            )
+            managing = Injector(
+                self.faults, "apns", self._channels_server, self._record, self._book.now, only=MANAGEMENT
+            )
+            cleanup.callback(managing.stop)
+            managing.start()
+            async with AsyncExitStack() as started:
+                for server, port in (
+                    (self._server, self._wanted_port),
+                    (self._channels_server, self._wanted_channels_port),
+                ):
+                    self.asked_port = port
+                    await server.start(self._host, port, reuse_port=self._reuse_port)
+                    started.push_async_callback(server.close)
+                started.pop_all()
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -148,15 +178,23 @@ class FakeApns:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._server.close()
+            await asyncio.gather(self._server.close(), self._channels_server.close())
         finally:
             self._cleanup.close()
 
     @property
     def url(self) -> str:
         """`https://127.0.0.1:PORT`."""
+        return self._url_of(self._server)
+
+    @property
+    def channels_url(self) -> str:
+        """The same for the port on which channels are managed."""
+        return self._url_of(self._channels_server)
+
+    def _url_of(self, server: H2Server) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"https://{host}:{self._server.port}"
+        return f"https://{host}:{server.port}"
 
     @property
     def certs(self) -> Certificates:
@@ -239,6 +277,7 @@ class FakeApns:
             write_private(place / certs.key_file.name, certs.key_file.read_bytes())
         config = {
             "url": self.url,
+            "channels_url": self.channels_url,
             "ca_file": str(place / certs.ca_file.name),
             "key_file": str(place / certs.key_file.name),
             "key_id": self.key_id,
@@ -251,12 +290,11 @@ class FakeApns:
 
     def _record(self, peer: AnyPeer, request: Request, status: int, reason: str) -> None:
         """Note a request that a fault answered."""
-        book = self._book
-        book.counts[status, reason] += 1
-        if self.profile == "strict" and book.received.maxlen != 0:
+        if self.profile == "strict":
             fields = dict(request[1])
-            path = fields.get(b":path", b"")
-            book.received.append(Received(path, fields, request[2], status, reason, peer.id, book.now()))
+            self._book.note(fields.get(b":path", b""), fields, request[2], status, reason, peer.id)
+        else:
+            self._book.counts[status, reason] += 1
 
     def _open_strict(self, peer: Peer) -> Handler:
         return StrictApns(peer, self._book, self._delay)

@@ -13,6 +13,7 @@ from fakeservers.google_account import PROJECT_ID, SERVER_KEY
 from fakeservers.h2server import Limits
 from fakeservers.oauth import LIFETIME
 from fakeservers.processes import MAX_PROCESSES
+from fakeservers.world import ENVIRONMENTS
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
 MAX_KEEP = 1_000_000
@@ -39,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
     apns = add(
         "apns",
         "Apple's push service",
-        "A fake APNs. When it is ready it prints one line, `listening on https://HOST:PORT`; "
-        "DIR/apns.json then holds all that a client needs.",
+        "A fake APNs. When it is ready it prints `listening on https://HOST:PORT` and, where channels are managed, "
+        "`channels on https://HOST:PORT`; DIR/apns.json then holds all that a client needs.",
     )
     apns("--port", type=_port, default=0, dest="apns_port", help="0 takes a free port")
     _common(apns, "where ca.pem, the .p8 and apns.json go; credentials there are kept")
@@ -135,6 +136,18 @@ def _common(add: Callable[..., object], directory: str) -> None:
 
 
 def _apns(add: Callable[..., object]) -> None:
+    add(
+        "--channels-port",
+        type=_port,
+        default=0,
+        metavar="N",
+        help="where broadcast channels are managed; 0 takes a free port",
+    )
+    add(
+        "--environment",
+        choices=ENVIRONMENTS,
+        help="refuse keys and certificates of the other one, as the world file may say; sandbox answers apns-unique-id",
+    )
     add(
         "--token-max-age",
         type=_seconds,

@@ -1,4 +1,4 @@
-"""What a fake APNs knows: signing keys, the topics of each team, and devices with their state."""
+"""What a fake APNs knows: signing keys, the topics of each team, devices with their state, and broadcast channels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakeservers.certs import load_key
+from fakeservers.channels import Channels
 from fakeservers.fates import CODES
 
 ENVIRONMENTS = ("sandbox", "production")
@@ -60,7 +61,7 @@ class Device:
 
 
 class World:
-    """Keys, topics and devices. May be changed while servers run; they see it with the next request.
+    """Keys, topics, devices and channels. May be changed while servers run; they see it with the next request.
 
     Args:
         known_only: answer `BadDeviceToken` for tokens that are not in `devices`; otherwise any other is registered.
@@ -71,6 +72,8 @@ class World:
         self.known_only = known_only
         self.environment = environment
         self.changes = 0
+        self.channels = Channels()
+        """Broadcast channels by app."""
         self._keys: dict[str, SigningKey] = {}
         self._topics: dict[str, dict[str, None]] = {}  # in the order given
         self._devices: dict[bytes, Device] = {}
@@ -173,7 +176,7 @@ class World:
 
     @classmethod
     def _from_json(cls, found: Any, directory: Path) -> World:
-        top = _fields(found, "the top level", "known_only", "environment", "keys", "teams", "devices")
+        top = _fields(found, "the top level", *_TOP)
         environment = top.get("environment")
         _expect(environment is None or environment in ENVIRONMENTS, f"unknown environment {environment!r}")
         _expect(isinstance(top.get("known_only", False), bool), "known_only is not true or false")
@@ -198,7 +201,13 @@ class World:
                 f"since of device {token} is not in whole milliseconds",
             )
             world.add_device(token, **device)
+        for bundle_id, channels in _fields(top.get("channels", {}), "channels").items():
+            for channel_id, policy in _fields(channels, f"channels of {bundle_id}").items():
+                world.channels.add(bundle_id, channel_id, policy)
         return world
+
+
+_TOP = ("known_only", "environment", "keys", "teams", "devices", "channels")
 
 
 def _fields(found: Any, where: str, *known: str) -> dict[str, Any]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fakeservers.oauth import TokenEndpoint
 
 DEVICE = b"/3/device/"
+MANAGEMENT = "/1/apps/"
+"""What begins the paths of channel management, which has a port of its own."""
 TOKEN_PATH = b"/token"
 
 
@@ -41,6 +43,7 @@ class Injector:
         now: the fake's clock, UNIX seconds.
         project: the Google project that answers name.
         oauth: the token endpoint.
+        only: with it, only faults happen whose `path` begins so.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class Injector:
         *,
         project: str = "",
         oauth: TokenEndpoint | None = None,
+        only: str = "",
     ) -> None:
         self.plan = plan
+        self._only = only
         self._provider = provider
         self.server = server
         self._record = record
@@ -90,7 +95,7 @@ class Injector:
                 line.counts.clear()
         mine = [Rule(each) for each in self.plan.enabled]
         here = {"apns"} if self._provider == "apns" else {"fcm", "oauth"}
-        mine = [each for each in mine if each.providers & here]
+        mine = [each for each in mine if each.providers & here and each.when.path.startswith(self._only)]
         self._rules = [each for each in mine if not each.fault.on_connection]
         self._refusals = [each.fault for each in mine if is_refusal(each.fault)]
         self._entries = [each for each in mine if each.fault.on_connection and not is_refusal(each.fault)]
@@ -243,15 +248,16 @@ class Injector:
         self._record(peer, request, status, reason)
 
     def headers(self, reply: Reply, peer: AnyPeer, request: Request) -> Sequence[Header]:
-        """Those of the answer; Apple's always have the request's `apns-id`, or a new one."""
+        """Those of the answer; Apple's always have the request's id, or a new one."""
         if self._provider != "apns":
             return reply.headers
-        given = dict(request[1]).get(b"apns-id")
+        name = b"apns-id" if _path(request).startswith(DEVICE) else b"apns-request-id"
+        given = dict(request[1]).get(name)
         if not given or not is_canonical_id(given):
             labels = (self.plan.seed, peer.number, request[0])
             digits = f"{chance.salt(*labels, 1):016x}{chance.salt(*labels, 2):016x}"
             given = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])).encode()
-        return (*reply.headers, Literal(b"apns-id", given))
+        return (*reply.headers, Literal(name, given))
 
     def reply(self, action: Answer, request: Request) -> Reply:
         """The answer of a fault, as this request's provider gives it."""

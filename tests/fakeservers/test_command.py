@@ -33,6 +33,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             line = process.stdout.readline()
             found = re.fullmatch(r"listening on (https://\S+:\d+)\n", line)
             assert found, (line, process.stderr.read() if process.stderr else "")
+            assert re.fullmatch(r"channels on https://\S+:\d+\n", process.stdout.readline())
             yield process, found[1]
         finally:
             process.kill()
@@ -48,6 +49,7 @@ def test_from_ready_line_to_signal(number: signal.Signals, tmp_path: Path) -> No
         config = json.loads((place / "apns.json").read_text())
         assert config == {
             "url": url,
+            "channels_url": config["channels_url"],
             "ca_file": str(place / "ca.pem"),
             "key_file": str(place / "AuthKey_FAKEKEY001.p8"),
             "key_id": "FAKEKEY001",
@@ -101,6 +103,8 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ('{"keys": [{"key_id": "K", "team_id": "T", "file": "none.pem"}]}', "none.pem"),
         ('{"environment": "moon"}', "unknown environment 'moon'"),
         ('{"known_only": 1}', "known_only"),
+        ('{"channels": {"a.b": {"no base64": 0}}}', "a channel id is base64"),
+        ('{"channels": {"a.b": {"Zm9v": 2}}}', "policy is 0"),
         (None, "cannot read the world file"),
     ],
 )
@@ -113,10 +117,11 @@ def test_a_bad_world_file(
     assert complaint in failure(capsys, "--certs", str(tmp_path / "certs"), "--world", str(file))
 
 
-def test_a_port_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--port", "--channels-port"])
+def test_a_port_in_use(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        message = failure(capsys, "--certs", str(tmp_path), "--port", port)
+        message = failure(capsys, "--certs", str(tmp_path), option, port)
     assert message == f"fakeservers: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
 
 

@@ -149,9 +149,10 @@ def test_another_project(tmp_path: Path) -> None:
 
 
 def test_both_at_once(tmp_path: Path) -> None:
-    with running("all", "--certs", str(tmp_path), "--topic", "com.example.one", lines=3) as (process, lines):
-        apns, fcm = url_in(lines[0], "apns "), url_in(lines[1], "fcm ")
-        assert lines[2] == "ready\n"
+    with running("all", "--certs", str(tmp_path), "--topic", "com.example.one", lines=4) as (process, lines):
+        apns, fcm = url_in(lines[0], "apns "), url_in(lines[2], "fcm ")
+        assert lines[1] == f"channels on {json.loads((tmp_path / 'apns.json').read_text())['channels_url']}\n"
+        assert lines[3] == "ready\n"
         assert apns != fcm
         apns_config = json.loads((tmp_path / "apns.json").read_text())
         fcm_config = json.loads((tmp_path / "fcm.json").read_text())
@@ -263,7 +264,7 @@ def test_a_world_that_is_none_leaves_nothing_behind(
 
 
 def test_other_machines_are_one_warning(tmp_path: Path) -> None:
-    with running("all", "--certs", str(tmp_path), "--host", "0.0.0.0", lines=3) as (process, _):
+    with running("all", "--certs", str(tmp_path), "--host", "0.0.0.0", lines=4) as (process, _):
         process.terminate()
         _, errors = process.communicate(timeout=DEADLINE)
     assert errors == "fakeservers: 0.0.0.0 can be reached from other machines\n"

@@ -1,0 +1,135 @@
+"""Broadcast channels of each app: what their management knows, and what a broadcast is checked against."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from base64 import b64encode
+from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+MAX_CHANNELS = 10_000
+"""Channels that one app may have in an environment (P-CHAN)."""
+
+POLICIES = (0, 1)
+"""`message-storage-policy`: 0 keeps nothing, 1 the newest message."""
+
+MAX_CHANNEL_ID = 64
+"""Characters of an id; Apple says to assume no length, this is ours."""
+
+_ID = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
+
+
+def is_channel_id(text: str) -> bool:
+    """Whether it is base64 and not too long."""
+    return 0 < len(text) <= MAX_CHANNEL_ID and _ID.fullmatch(text) is not None
+
+
+class Channels:
+    """The channels of all apps, by bundle id. May be changed while servers run.
+
+    `limit`: how many one app may have.
+    """
+
+    def __init__(self, limit: int = MAX_CHANNELS) -> None:
+        self.limit = limit
+        self.disabled: set[str] = set()
+        """Bundle ids for which broadcasts are not enabled: FeatureNotEnabled."""
+        self._place: Path | None = None
+        self._apps: dict[str, MutableMapping[str, int]] = {}
+
+    def share(self, place: Path) -> None:
+        """Keep them in this empty directory from now on, for processes that serve one port."""
+        former = {bundle_id: self.of(bundle_id) for bundle_id in self._apps}
+        self._place, self._apps = place, {}
+        for bundle_id, channels in former.items():
+            self._of(bundle_id).update(channels)
+
+    def create(self, bundle_id: str, policy: int, random: bytes | None = None) -> str:
+        """A new channel's id, made of 16 random bytes.
+
+        Raises:
+            OverflowError: the app has as many as it may have.
+        """
+        if len(self._of(bundle_id)) >= self.limit:
+            raise OverflowError(f"{bundle_id} has {self.limit} channels")
+        channel_id = b64encode(random or secrets.token_bytes(16)).decode()
+        self.add(bundle_id, channel_id, policy)
+        return channel_id
+
+    def add(self, bundle_id: str, channel_id: str, policy: int = 0) -> None:
+        """Register a channel under an id of your own.
+
+        Raises:
+            ValueError: the id is not base64, or the policy neither 0 nor 1.
+        """
+        if not is_channel_id(channel_id):
+            raise ValueError(f"a channel id is base64 of at most {MAX_CHANNEL_ID} characters")
+        if type(policy) is not int or policy not in POLICIES:
+            raise ValueError("a channel's policy is 0 (no storage) or 1 (the newest message)")
+        self._of(bundle_id)[channel_id] = policy
+
+    def remove(self, bundle_id: str, channel_id: str) -> bool:
+        """Delete a channel; False when there was none."""
+        return self._of(bundle_id).pop(channel_id, None) is not None
+
+    def clear(self, bundle_id: str) -> int:
+        """Delete all channels of an app, as Apple does when broadcasts are switched off; how many there were."""
+        return sum(self.remove(bundle_id, channel_id) for channel_id in self.of(bundle_id))
+
+    def policy(self, bundle_id: str, channel_id: str) -> int | None:
+        """The storage policy of a channel; None when there is no such channel."""
+        return self._of(bundle_id).get(channel_id)
+
+    def of(self, bundle_id: str) -> dict[str, int]:
+        """The channels of an app and their storage policies."""
+        return dict(self._of(bundle_id))
+
+    def _of(self, bundle_id: str) -> MutableMapping[str, int]:
+        found = self._apps.get(bundle_id)
+        if found is None:
+            found = self._apps[bundle_id] = {} if self._place is None else _Folder(self._place, bundle_id)
+        return found
+
+
+class _Folder(MutableMapping[str, int]):
+    """The channels of one app as files, so that what one process changes all others see at once."""
+
+    def __init__(self, place: Path, bundle_id: str) -> None:
+        # By hash: a bundle id may be longer than a file's name, or be "..".
+        self._folder = place / blake2b(bundle_id.encode(), digest_size=16).hexdigest()
+        self._folder.mkdir(exist_ok=True)
+
+    def _file(self, channel_id: str) -> Path:
+        return self._folder / channel_id.translate(_TO_NAME)
+
+    def __getitem__(self, channel_id: str) -> int:
+        try:
+            return int(self._file(channel_id).readlink().name)
+        except OSError:
+            raise KeyError(channel_id) from None
+
+    def __setitem__(self, channel_id: str, policy: int) -> None:
+        self.pop(channel_id, None)
+        # A link to nowhere that says the policy is made at once, unlike a file with something in it.
+        with suppress(FileExistsError):  # another process was told the same
+            self._file(channel_id).symlink_to(str(policy))
+
+    def __delitem__(self, channel_id: str) -> None:
+        try:
+            self._file(channel_id).unlink()
+        except OSError:
+            raise KeyError(channel_id) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.translate(_FROM_NAME) for name in os.listdir(self._folder))
+
+    def __len__(self) -> int:
+        return len(os.listdir(self._folder))
+
+
+_TO_NAME = str.maketrans("+/", "-_")
+_FROM_NAME = str.maketrans("-_", "+/")
