@@ -1,4 +1,4 @@
-"""The audience file: CSV, NDJSON or Parquet, read row by row."""
+"""The audience: CSV, NDJSON or Parquet, a file or an object, read row by row."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ import csv
 import io
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import IO, Any, Final, cast
 
-import orjson
-
-from .content import BLOCK, Blocks, Content
-from .csv_rows import csv_rows
+from .content import BLOCK, GZIP, Blocks, Content
 from .parquet_rows import MAGIC, ParquetRows
-from .problems import BadInput, explain, printable, shown
+from .problems import BadInput, explain, shown
+from .records import LINES, OnBad, csv_records, decoded, encoded, json_records
 from .shards import WHOLE, Shard
+from .spans import Span, csv_spans, json_spans
+from .storage import is_url, open_object, shown_path
 
-LINES: Final = 64 * 1024
-"""Characters of CSV that are parsed at a time."""
+CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
+
 _BOM: Final = b"\xef\xbb\xbf"
-_MAYBE_EMPTY: Final = len("\r\n")  # a longer line is a row
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
-
-OnBad = Callable[[int, str, str], None]
-"""Takes what is wrong with a row: its number, its token as far as it is known, and the reason."""
 
 
 class Audience:
     """An opened audience, of which only the beginning has been read. Close it, or use it as a context manager.
 
-    `name`: the path, for messages. `columns`: the names of a CSV's or a Parquet file's columns, None for NDJSON. `size`:
+    `path`: "-" is the standard input, a URL an object, see `storage`. `name`: the same for messages. `columns`: the names of a CSV's or a Parquet file's columns, None for NDJSON. `size`:
     bytes, None when it is a pipe or the like. CSV and NDJSON may be packed with gzip.
 
     Raises:
@@ -39,17 +34,16 @@ class Audience:
     """
 
     def __init__(self, path: str) -> None:
-        self.name = "the standard input" if path == "-" else printable(path)
+        self.name = "the standard input" if path == "-" else shown_path(path)
         try:
-            file = open(0, "rb", buffering=0, closefd=False) if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
+            file, self.size = _open(path)
         except OSError as error:
             raise BadInput(f"{self.name} cannot be read ({explain(error)}); expected an audience") from None
-        self._blocks = Blocks(cast(IO[bytes], file), self.name)
+        self._blocks = Blocks(file, self.name)
         self._parquet: ParquetRows | None = None
         self.columns: list[str] | None = None
+        self._start = 0  # where its rows begin
         try:
-            status = os.fstat(file.fileno())
-            self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
             if self._blocks.peek(len(MAGIC)) == MAGIC:
                 self._open_parquet(path)
             else:
@@ -71,7 +65,8 @@ class Audience:
         self._need_token(self.columns, "")
 
     def _open_text(self, path: str) -> None:
-        self._content = Content(self._blocks, self.name)
+        self._packed = self._blocks.peek(len(GZIP)) == GZIP
+        self._content = Content(self._blocks, self.name, packed=self._packed)
         self._buffer = io.BufferedReader(self._content, BLOCK)
         head = self._buffer.peek(len(MAGIC))
         if head.startswith(_UTF16):
@@ -81,7 +76,7 @@ class Audience:
                 f"{self.name} is Parquet within gzip; expected it unpacked, it is packed in itself"
             )
         if head.startswith(_BOM):
-            self._buffer.read(len(_BOM))
+            self._start = len(self._buffer.read(len(_BOM)))
             head = head[len(_BOM) :]
         if not head:
             raise BadInput(f"{self.name} is empty; expected a header row with a column token, or NDJSON")
@@ -93,9 +88,8 @@ class Audience:
             self.columns = self._read_header()
 
     def _read_header(self) -> list[str]:
-        # Bytes that are no UTF-8 come through as half surrogate pairs, which no check of a push lets pass.
-        self._lines = io.TextIOWrapper(self._buffer, "utf-8", errors="surrogateescape", newline="")
-        reader = csv.reader(self._lines, strict=True)
+        self._lines = decoded(self._buffer)
+        reader = csv.reader(self._counted(self._lines), strict=True)
         header: list[str] = []
         try:
             while not header:
@@ -107,6 +101,11 @@ class Audience:
         columns = [name.strip() for name in header]
         self._need_token(columns, " in its header row")
         return columns
+
+    def _counted(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self._start += len(encoded(line))
+            yield line
 
     def _need_token(self, columns: list[str], where: str) -> None:
         if "token" not in columns:
@@ -161,70 +160,34 @@ class Audience:
         """
         if self._parquet is not None:
             return self._parquet.rows(shard)
-        return (
-            self._csv_records(on_bad, shard)
-            if self.columns is not None
-            else self._json_records(on_bad, shard)
-        )
-
-    def _csv_records(self, on_bad: OnBad, shard: Shard) -> Iterator[tuple[int, Any]]:
-        assert self.columns is not None
-        width, token_at = len(self.columns), self.columns.index("token")
-        content, lines, number = self._content, self._lines, 0
-
-        def on_bad_line(problem: str) -> None:
-            nonlocal number
-            number += 1
-            on_bad(number, "", f"the row is not CSV: {problem}")
-
+        if self.columns is None:
+            return json_records(self._buffer, on_bad, shard)
         # Out of a pipe single lines, for who waits for more of them keeps a push waiting.
-        read_lines = partial(lines.readlines, LINES if self.size is not None else 1)
-        rest: list[str] = []
+        characters = LINES if self.size is not None else 1
+        return csv_records(self.columns, self._content, self._lines, on_bad, shard, characters)
 
-        def read_own() -> list[str]:
-            """As long as there are no quotes, a line is a row, and those of other parts need not be parsed."""
-            nonlocal number, rest
-            while True:
-                block, rest = rest or read_lines(), []
-                if content.has_quote or min(map(len, block), default=0) <= _MAYBE_EMPTY:
-                    return block
-                count = shard.stretch(number + 1)
-                block, rest = block[:count], block[count:]
-                if not block or shard.own(number + 1):
-                    return block
-                number += len(block)
+    def spans(self, rows: int) -> Iterator[Span]:
+        """Where each `rows` rows lie, the last ones perhaps fewer. Raises `OSError`.
 
-        for values in csv_rows(read_lines if shard.parts == 1 else read_own, on_bad_line):
-            if len(values) != width or content.has_nul:
-                if not values:
-                    continue
-                reason = _complaint(values, width)
-                if reason:
-                    number += 1
-                    on_bad(number, values[token_at] if token_at < len(values) else "", reason)
-                    continue
-            number += 1
-            yield number, values
+        Of CSV and NDJSON everything is read for it, of Parquet nothing more than has been.
 
-    def _json_records(self, on_bad: OnBad, shard: Shard) -> Iterator[tuple[int, Any]]:
-        loads, number = orjson.loads, 0
-        for line in self._buffer:
-            if shard.parts > 1 and not shard.own(number + 1):
-                number += bool(line.strip())
-                continue
-            try:
-                values = loads(line)
-            except orjson.JSONDecodeError as error:
-                if not line.strip():
-                    continue
-                number += 1
-                on_bad(number, "", f"the line is not JSON: {error.msg}")
-                continue
-            number += 1
-            if type(values) is dict:
-                yield number, values
-            else:
-                on_bad(number, "", "the line is not a JSON object")
+        Raises:
+            BadInput: it is gzip, of which no part can be read alone.
+        """
+        if self._parquet is not None:
+            return self._parquet.spans(rows)
+        if self._packed:
+            raise BadInput(
+                f"{self.name} is packed with gzip, and no part of that can be read alone; expected it unpacked"
+            )
+        if self.columns is None:
+            return json_spans(self._buffer, self._start, rows)
+        return csv_spans(self._lines, self._start, rows)
+
+    @property
+    def form(self) -> str:
+        """What it is: "csv", "ndjson" or "parquet"."""
+        return PARQUET if self._parquet is not None else NDJSON if self.columns is None else CSV
 
     def same_file(self, path: str) -> bool:
         """Whether `path` is this audience."""
@@ -248,10 +211,10 @@ class Audience:
         self.close()
 
 
-def _complaint(values: list[str], width: int) -> str | None:
-    if len(values) != width:
-        columns = "column" if len(values) == 1 else "columns"
-        return f"the row has {len(values)} {columns}, expected {width}"
-    if any("\0" in value for value in values):
-        return "the row holds a NUL character"
-    return None
+def _open(path: str) -> tuple[IO[bytes], int | None]:
+    """What to read, without a buffer of its own, and how many bytes it has, None when nothing tells."""
+    if is_url(path):
+        return open_object(path)
+    file = open(0, "rb", buffering=0, closefd=False) if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
+    status = os.fstat(file.fileno())
+    return cast(IO[bytes], file), status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import time
@@ -20,7 +19,7 @@ from .audience import Audience
 from .devices import FCM
 from .ending import Ending
 from .journals import RowJournal
-from .notices import Complaints, MeteredNotices, Notices, Say, say, served
+from .notices import MeteredNotices, Notices, Say, complaining, listening, say
 from .problems import INCOMPLETE, BadInput, explain, printable
 from .progress import ProgressLine, Seen
 from .report import Taker
@@ -97,17 +96,15 @@ class Campaign:
         if self._parent is None:
             warn(self._sending, self._clients, quiet=self._quiet)
         problem: str | None = None
-        log = Complaints(self._say)
-        logger = logging.getLogger("pushcore")
-        logger.addHandler(log)
         # A signal that became a KeyboardInterrupt while the collector or the loop's start calls back would be lost.
         handlers = {number: signal.signal(number, self._keep_signal) for number in SIGNALS}
         started = time.monotonic()
         try:
             relax_collector()
             with (
+                complaining(self._say),
                 self._listening() as listener,
-                asyncio.Runner(loop_factory=_loop_factory()) as runner,
+                asyncio.Runner(loop_factory=loop_factory()) as runner,
             ):
                 runner.run(self._send(listener))
         except BadInput:
@@ -120,7 +117,6 @@ class Campaign:
         except Exception as error:
             problem = f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
         finally:
-            logger.removeHandler(log)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             problem = self._close(problem)
@@ -157,15 +153,11 @@ class Campaign:
     @contextlib.contextmanager
     def _listening(self) -> Any:
         port = self._sending.metrics_port
-        if port is None:
-            yield self._notices
+        if port is not None and self._parent is not None:
+            yield MeteredNotices(self._notices)  # whom the parent asks
             return
-        metrics = MeteredNotices(self._notices)
-        if self._parent is not None:
-            yield metrics
-            return
-        with served(metrics.snapshot, port, quiet=self._quiet):
-            yield metrics
+        with listening(self._notices, port, quiet=self._quiet) as listener:
+            yield listener
 
     async def _send(self, listener: Listener) -> None:
         loop = asyncio.get_running_loop()
@@ -275,7 +267,8 @@ def warn(sending: Sending, clients: Mapping[str, Client], *, quiet: bool) -> Non
         say(UNLIMITED)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop of a command."""
     try:
         import uvloop
     except ImportError:  # there is none for Windows

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from ..engine.journal_campaign import Source
 from ..errors import JournalError
 from ..queue.campaign import CampaignInfo
 from ..queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
@@ -18,20 +17,21 @@ from ..queue.errors import QueueError
 from ..queue.ledger import Ledger
 from ..queue.opening import open_queue
 from .audience import Audience
+from .chunk_rows import ABSENT, BAD
 from .notices import say
 from .outcomes import CSV, FORMATS, write
 from .output import open_bytes
 from .problems import BadInput, printable
-from .worker import ABSENT, BAD
+from .profiles import settings_options
+from .references import described, reference_chunks
+from .sections import command, section
+from .storage import Stored
 
 T = TypeVar("T")
 
-_queue = click.option(
-    "--queue", required=True, envvar="PUSHCORE_QUEUE", metavar="URL", help="redis:// or nats://."
-)
-_ledger = click.option(
-    "--ledger", required=True, envvar="PUSHCORE_LEDGER", metavar="FILE", help="The campaign's ledger."
-)
+_option = section("Campaign")
+_queue = _option("--queue", required=True, metavar="URL", help="redis:// or nats://.")
+_ledger = _option("--ledger", required=True, metavar="FILE", help="The campaign's ledger.")
 
 
 @click.group(short_help="Campaigns for many workers, over a queue.")
@@ -47,17 +47,41 @@ def campaign() -> None:
 
     The ledger knows which rows exist and what became of each; the queue may lose anything, and `run` puts it back. A
     `create` or `run` that was killed is simply run again. Keep `run` running: it collects the results.
+
+    Options can also be variables of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
+    --config, see `pushcore send --help`.
     """
 
 
-@campaign.command()
+def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of the group, with sections and variables as the other commands have them."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        made = command(name=name, **settings)(function)
+        campaign.add_command(made)
+        return made
+
+    return decorate
+
+
+@_command()
 @_queue
 @_ledger
-@click.option(
-    "--name", required=True, metavar="NAME", help="Letters, digits, hyphens, underscores; 64 at most."
+@_option("--name", required=True, metavar="NAME", help="Letters, digits, hyphens, underscores; 64 at most.")
+@_option(
+    "--audience",
+    required=True,
+    metavar="FILE",
+    help="The devices: CSV, NDJSON or Parquet; a path, or a URL such as s3://bucket/devices.parquet (needs the extra "
+    "pushcore[storage] and its driver).",
 )
-@click.option("--audience", required=True, metavar="FILE", help="The devices: CSV, NDJSON or Parquet.")
-@click.option(
+@_option(
+    "--by-reference",
+    is_flag=True,
+    help="Put only places of rows on the queue. Workers read them where the audience is, at the same path or URL; it "
+    "must not change until the end.",
+)
+@_option(
     "--chunk",
     type=click.IntRange(1, MAX_ROWS),
     default=CHUNK_ROWS,
@@ -65,25 +89,48 @@ def campaign() -> None:
     metavar="N",
     help="Rows that a worker takes at a time.",
 )
-@click.option("--topic", metavar="BUNDLE", help="Workers must have this --topic.")
-@click.option("--team-id", metavar="ID", help="Workers must have this --team-id.")
-@click.option("--fcm-project", metavar="ID", help="Workers must have this --fcm-project.")
-def create(queue: str, ledger: str, name: str, audience: str, chunk: int, **needed: str | None) -> int:
+@_option("--topic", metavar="BUNDLE", help="Workers must have this --topic.")
+@_option("--team-id", metavar="ID", help="Workers must have this --team-id.")
+@_option("--fcm-project", metavar="ID", help="Workers must send to this project of FCM.")
+@settings_options
+def create(
+    queue: str,
+    ledger: str,
+    name: str,
+    audience: str,
+    by_reference: bool,
+    chunk: int,
+    **needed: str | None,
+) -> int:
     """Make a campaign of an audience, and put it on the queue."""
     if audience == "-":
         raise BadInput("--audience is the standard input, which cannot be read again; expected a file")
     with Audience(audience) as source:
-        info = CampaignInfo(name, _fingerprint(audience, chunk), chunk, _needs(**needed))
+        if source.size is None:
+            raise BadInput(
+                f"{source.name} is a pipe or the like, which cannot be read again; expected a file"
+            )
+        info = CampaignInfo(
+            name,
+            f"{Stored(audience).fingerprint()}-{chunk}{'-ref' if by_reference else ''}",
+            chunk,
+            _needs(**needed),
+            {"audience": described(source)} if by_reference else {},
+        )
         with _opened(lambda: Ledger.create(ledger, info)) as book:
-            chunks = inline_chunks(_rows(source, chunk), chunk, start=book.known)
+            if by_reference:
+                chunks = reference_chunks(source, audience, chunk, start=book.known)
+            else:
+                chunks = inline_chunks(_rows(source, chunk), chunk, start=book.known)
             count = _with_queue(queue, book, lambda each: each.publish(chunks))
             say(f"{book.status().rows} rows in {count} chunks are on the queue")
     return 0
 
 
-@campaign.command()
+@_command()
 @_queue
 @_ledger
+@settings_options
 def run(queue: str, ledger: str) -> int:
     """Collect results until every row has one; put back what the queue has lost."""
     with _opened(lambda: Ledger.open(ledger)) as book:
@@ -94,9 +141,10 @@ def run(queue: str, ledger: str) -> int:
     return 0 if status.done == status.rows else 1
 
 
-@campaign.command()
+@_command()
 @_queue
 @_ledger
+@settings_options
 def status(queue: str, ledger: str) -> int:
     """Say how far it is."""
     with _opened(lambda: Ledger.open(ledger)) as book:
@@ -105,10 +153,13 @@ def status(queue: str, ledger: str) -> int:
     return 0
 
 
-@campaign.command()
+@_command()
 @_ledger
-@click.option("--results", required=True, metavar="FILE", help='Where they go; "-" is the standard output.')
-@click.option("--format", "form", type=click.Choice(FORMATS), default=CSV, show_default=True)
+@_option("--results", required=True, metavar="FILE", help='Where they go; "-" is the standard output.')
+@_option(
+    "--format", "form", type=click.Choice(FORMATS), default=CSV, show_default=True, help="Of the results."
+)
+@settings_options
 def results(ledger: str, results: str, form: str) -> int:
     """Write what became of each row, as far as it was collected."""
     with _opened(lambda: Ledger.open(ledger)) as book:
@@ -121,9 +172,10 @@ def results(ledger: str, results: str, form: str) -> int:
 
 
 def _order(name: str, words: str, give: Callable[[Coordinator], Awaitable[None]]) -> None:
-    @campaign.command(name, help=words)
+    @_command(name, help=words)
     @_queue
     @_ledger
+    @settings_options
     def order(queue: str, ledger: str) -> int:
         with _opened(lambda: Ledger.open(ledger)) as book:
             _with_queue(queue, book, give)
@@ -131,11 +183,27 @@ def _order(name: str, words: str, give: Callable[[Coordinator], Awaitable[None]]
 
 
 _order("pause", "Workers finish what they have, and wait.", lambda each: each.pause())
-_order(
-    "resume",
-    "Go on after a pause, a cancellation, or a stop whose cause was mended.",
-    lambda each: each.resume(),
-)
+
+
+@_command()
+@_queue
+@_ledger
+@_option("--aside", is_flag=True, help="Also try the chunks again that were set aside.")
+@settings_options
+def resume(queue: str, ledger: str, aside: bool) -> int:
+    """Go on after a pause, a cancellation, or a stop whose cause was mended."""
+
+    async def go_on(each: Coordinator) -> None:
+        await each.resume()
+        if aside:
+            each.ledger.take_back(number for number, _ in each.ledger.aside())
+            await each.reconcile()
+
+    with _opened(lambda: Ledger.open(ledger)) as book:
+        _with_queue(queue, book, go_on)
+    return 0
+
+
 _order("cancel", "Workers finish what they have, and end.", lambda each: each.cancel())
 
 
@@ -174,11 +242,6 @@ def _with_queue(url: str, ledger: Ledger, do: Callable[[Coordinator], Awaitable[
         return asyncio.run(run())
     except (QueueError, JournalError) as error:
         raise BadInput(str(error)) from None
-
-
-def _fingerprint(path: str, chunk: int) -> str:
-    found = Source.of_file(path)
-    return f"{found.size}-{found.digest}-{chunk}"
 
 
 def _needs(topic: str | None, team_id: str | None, fcm_project: str | None) -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""The bytes of an audience file, unpacked where they are gzip, whatever the file's name."""
+"""The bytes of an audience, unpacked where they are gzip, whatever the file's name."""
 
 from __future__ import annotations
 
 import errno
 import gzip
 import io
-import os
 import select
 import zlib
 from collections.abc import Callable
@@ -15,11 +14,12 @@ BLOCK: Final = 128 * 1024
 """Bytes read from the file at a time."""
 MAX_LINE: Final = 16 * 1024 * 1024
 """Bytes without the end of a line after which this is no audience: a little gzip can hold a lot of nothing."""
-_GZIP: Final = b"\x1f\x8b"  # RFC 1952, section 2.3.1
+GZIP: Final = b"\x1f\x8b"
+"""What gzip begins with (RFC 1952, section 2.3.1)."""
 
 
 class Blocks(io.RawIOBase):
-    """The bytes of a file or a pipe as they come. `position`: how many have been read."""
+    """The bytes of a file without a buffer, or of a pipe, as they come. `position`: how many have been read."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.position = 0
@@ -52,10 +52,12 @@ class Blocks(io.RawIOBase):
         if self.before_waiting is not None and not select.select([self._file], [], [], 0)[0]:
             self.before_waiting()
         try:
-            data = os.read(self._file.fileno(), count)
+            data = self._file.read(count)
         except OSError as error:
             error.filename = self._name
             raise
+        if data is None:  # it does not wait: somebody has made it so
+            raise BlockingIOError(errno.EAGAIN, "it does not wait for more", self._name)
         self.position += len(data)
         return data
 
@@ -65,21 +67,20 @@ class Blocks(io.RawIOBase):
 
 
 class Content(io.RawIOBase):
-    """What `blocks` hold, unpacked; sees what would cost too much to look for in each row.
+    """What `blocks` hold, unpacked where it is gzip (`packed`); sees what would cost too much to look for in each row.
 
-    `packed`: whether it is gzip. `has_nul`, `has_quote`: whether a NUL or a quote has been read. A read raises `OSError`, also when the gzip is
+    `has_nul`, `has_quote`: whether a NUL or a quote has been read. A read raises `OSError`, also when the gzip is
     damaged or cut off, and when a line is longer than `MAX_LINE`.
     """
 
-    def __init__(self, blocks: Blocks, name: str) -> None:
+    def __init__(self, blocks: Blocks, name: str, *, packed: bool) -> None:
         self.has_nul = False
         self.has_quote = False
-        self.packed = blocks.peek(len(_GZIP)) == _GZIP
         self._blocks = blocks
         self._name = name
         self._line = 0  # bytes of the line that has not ended
         # It takes the blocks as they are: a buffer around them would wait for more than a pipe has.
-        self._unpacked = gzip.GzipFile(fileobj=blocks, mode="rb") if self.packed else None
+        self._unpacked = gzip.GzipFile(fileobj=blocks, mode="rb") if packed else None
 
     def readable(self) -> bool:
         return True

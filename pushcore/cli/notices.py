@@ -101,6 +101,28 @@ def served(read: telemetry.Read, port: int, *, quiet: bool) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def listening(notices: Notices, port: int | None, *, quiet: bool) -> Iterator[Listener]:
+    """The engine's listener: `notices`, and with a port one that counts as well and answers Prometheus there."""
+    if port is None:
+        yield notices
+        return
+    metrics = MeteredNotices(notices)
+    with served(metrics.snapshot, port, quiet=quiet):
+        yield metrics
+
+
+@contextlib.contextmanager
+def complaining(say: Say = say) -> Iterator[None]:
+    """While the block runs, the library's warnings are shown."""
+    log, logger = Complaints(say), logging.getLogger("pushcore")
+    logger.addHandler(log)
+    try:
+        yield
+    finally:
+        logger.removeHandler(log)
+
+
 class Complaints(logging.Handler):
     """Shows the transport's warnings, each once: what cannot be reached is tried again and again."""
 

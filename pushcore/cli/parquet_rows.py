@@ -1,4 +1,4 @@
-"""Rows of a Parquet file, with what JSON can hold as their values. Needs the extra `pushcore[parquet]`.
+"""Rows of a Parquet file or object, with what JSON can hold as their values. Needs the extra `pushcore[parquet]`.
 
 It is read in batches, one column chunk's pages at a time, and of the columns only those that are needed: so memory
 depends on neither the file's rows nor on what else stands in them.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import errno
 import importlib
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, Final
 
 from .problems import BadInput, printable, shown
 from .shards import WHOLE, Shard
+from .spans import Span
+from .storage import Stored, is_url
 
 BATCH: Final = 10_000
 """Rows that are made Python values at a time."""
@@ -20,6 +25,8 @@ BUFFER: Final = 1024 * 1024
 """Bytes of a column chunk that are read at a time, in place of all of it."""
 MAGIC: Final = b"PAR1"
 """What a Parquet file begins with."""
+
+_TAIL: Final = 8  # bytes behind the metadata: their length, and the magic once more
 
 Convert = Callable[[Any], list[Any]]
 
@@ -37,17 +44,25 @@ class ParquetRows:
             parquet = importlib.import_module("pyarrow.parquet")
         except ImportError:
             raise BadInput(f'{name} is Parquet, which needs pip install "pushcore[parquet]"') from None
+        self._path = path
         self._name = name
         try:
             # Read ahead, pages would stay in memory until the end.
-            self._file = parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+            source = Stored(path) if is_url(path) else path
+            self._file = parquet.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False)
         except (self._arrow.ArrowException, OSError, ValueError) as error:
             raise BadInput(f"{name} cannot be read as Parquet ({printable(str(error), 120)})") from None
         self._schema = self._file.schema_arrow
+        metadata = self._file.metadata
+        sizes = (metadata.row_group(each).num_rows for each in range(metadata.num_row_groups))
+        self._groups = list(accumulate(sizes, initial=0))[:-1]  # where each row group begins
         self.columns: list[str] = list(self._schema.names)
         self.total: int = self._file.metadata.num_rows
         self.read = 0
         """Rows given out, by the batch."""
+        self._batches: Iterator[Any] = iter(())
+        self._batch: Any = None
+        self._first, self._after = 0, -1  # rows of `_batch`, from 0 on; none yet
 
     def select(self, wanted: Collection[str]) -> None:
         """Read the columns of these names alone.
@@ -62,8 +77,8 @@ class ParquetRows:
 
     def rows(self, shard: Shard = WHOLE) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Each row of that part: its number, and the values of `columns`. Raises `OSError` when the file is damaged."""
-        convert = [(each, self._conversion(each)) for each in self.columns]
-        try:
+        convert = self._conversions()
+        with self._explained():
             batches = self._file.iter_batches(BATCH, columns=self.columns, use_threads=False)
             for batch in batches:
                 at, first = 0, self.read + 1
@@ -75,7 +90,58 @@ class ParquetRows:
                         values = [to_list(part.column(each)) for each, to_list in convert]
                         yield from enumerate(zip(*values, strict=True), first + at)
                     at += count
-        except (self._arrow.ArrowException, OSError, ValueError) as error:
+
+    def spans(self, rows: int) -> Iterator[Span]:
+        """Stretches of so many rows each, the last one perhaps of fewer. Raises `OSError`."""
+        fingerprint = self.fingerprint()
+        for start in range(0, self.total, rows):
+            end = min(start + rows, self.total)
+            yield Span(start, end, end - start, fingerprint)
+
+    def fingerprint(self) -> str:
+        """Of the file as it is now, as far as its ends, its size and its storage tell. Raises `OSError`."""
+        stored = Stored(self._path)
+        return f"{stored.fingerprint(self._file.metadata.serialized_size + _TAIL)}-{stored.version}"
+
+    def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
+        """The values of `columns` in these rows, from 0 on. Raises `OSError` when the file is damaged.
+
+        Cheap where it begins behind the last stretch or a little before its end; otherwise the row group is read anew.
+        """
+        convert = self._conversions()
+        found: list[tuple[Any, ...]] = []
+        with self._explained():
+            while start < end:
+                self._seek(start)
+                part = self._batch.slice(start - self._first, end - start)
+                found.extend(zip(*(to_list(part.column(each)) for each, to_list in convert), strict=True))
+                start += part.num_rows
+        return found
+
+    def _seek(self, row: int) -> None:
+        """Have the batch that this row is in."""
+        groups = self._groups
+        group = bisect_right(groups, row) - 1
+        if row < self._first or groups[group] > self._after:
+            self._batches = self._file.iter_batches(
+                BATCH,
+                row_groups=range(group, len(groups)),
+                columns=self.columns,
+                use_threads=False,
+            )
+            self._first = self._after = groups[group]
+        while row >= self._after:
+            self._batch = next(self._batches)
+            self._first, self._after = self._after, self._after + self._batch.num_rows
+
+    def _conversions(self) -> list[tuple[str, Convert]]:
+        return [(each, self._conversion(each)) for each in self.columns]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._arrow.ArrowException, OSError, ValueError, StopIteration) as error:
             text = f"its Parquet is damaged ({printable(str(error), 120)})"
             raise OSError(errno.EIO, text, self._name) from None
 

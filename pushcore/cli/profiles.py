@@ -13,6 +13,7 @@ The command line goes before the environment, that before `[profile.NAME]`, that
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,14 +115,18 @@ def _table(tables: dict[str, Any], key: str, name: str) -> dict[str, Any]:
 
 def _options_of_all(context: click.Context) -> dict[str, click.Parameter]:
     """A file is for several commands, so what one of them does not know may be another's."""
-    root = context.find_root().command
-    commands = list(root.commands.values()) if isinstance(root, click.Group) else []
     return {
         str(each.name): each
-        for command in (*commands, context.command)
+        for command in (*_commands(context.find_root().command), context.command)
         for each in command.params
         if isinstance(each, Option) and each.name not in _NO_SETTINGS
     }
+
+
+def _commands(group: click.Command) -> Iterator[click.Command]:
+    for each in group.commands.values() if isinstance(group, click.Group) else ():
+        yield from _commands(each)
+        yield each
 
 
 def _value(value: Any, parameter: click.Parameter, place: Path, where: str) -> Any:

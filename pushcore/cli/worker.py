@@ -5,39 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any
 
 import click
 
 from ..engine.collector import relax_collector
 from ..engine.engine import PushEngine
 from ..engine.journal import id_prefix
-from ..engine.journal_outcome import Device
-from ..queue.campaign import CampaignInfo
-from ..queue.chunk import Chunk
+from ..metrics import Listener
 from ..queue.errors import CampaignConflict, QueueError
 from ..queue.fleet import Fleet
 from ..queue.opening import open_queue
 from ..queue.protocol import campaign_name
 from ..queue.worker import Worker, WorkerReport
-from ..results import Result, Verdict
-from .audience import Audience, OnBad
+from .campaign import loop_factory, warn
+from .chunk_rows import ChunkRows
 from .devices import APNS, FCM
-from .notices import say
+from .notices import Notices, complaining, listening, say
 from .options import credential_options, push_options, sending_options
 from .problems import INCOMPLETE, OK, STOPPED, BadInput, printable
-from .rows import Rows
+from .profiles import settings_options
 from .sections import add, command, section
 from .sender import Client, Sender
 from .sending import Sending
-from .shards import WHOLE, Shard
-
-BAD: Final = "_bad"
-"""The column that says why a row could not be read, where there is one."""
-ABSENT: Final = "_absent"
-"""The column that names the columns that a row does not have, where others have them."""
 
 HELP = """Send for a campaign on a queue, until it is finished.
 
@@ -50,6 +42,10 @@ Start as many as you like, on any machines, with the same payload; stop and star
 drain: what was taken from the queue is sent and delivered to it, and what waits for another try is given back. A second
 one stops at once; then, and after a SIGKILL, others send again what this one had taken and not delivered, with the same
 apns-id. All workers together keep --rate and FCM's quota. `pushcore campaign` makes the campaign and collects the results.
+
+Every option can also be a variable of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
+--config, see `pushcore send --help`. A campaign that was made with --by-reference needs its audience at the same path or
+URL here, too.
 
 \b
 Exit status:
@@ -81,19 +77,24 @@ _OPTIONS = (
 @push_options
 @credential_options
 @sending_options
+@settings_options
 def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any) -> int:
     """Runs the command; the exit status."""
     campaign_name(campaign)
     sender, sending = Sender.of(options), Sending.of(options)
-    if sending.metrics_port is not None:
-        raise BadInput("--metrics-port is not for workers yet; expected none")
     clients = sender.clients()
-    maker = ChunkRows(sender, clients, campaign)
+    maker = ChunkRows(*sender.makers(clients, id_prefix(campaign)))
+    offers = offers_of(sender, clients)
+    warn(sending, clients, quiet=quiet)
     relax_collector()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with (
+        contextlib.closing(maker),
+        complaining(),
+        listening(Notices(quiet=quiet), sending.metrics_port, quiet=quiet) as listener,
+        asyncio.Runner(loop_factory=loop_factory()) as runner,
+    ):
         try:
-            offers = offers_of(sender, clients)
-            report = runner.run(_work(queue, campaign, clients, maker, sending, offers, grace))
+            report = runner.run(_work(queue, campaign, clients, maker, sending, listener, offers, grace))
         except CampaignConflict as error:
             raise BadInput(str(error)) from None
         except QueueError as error:
@@ -112,6 +113,7 @@ async def _work(
     clients: dict[str, Client],
     maker: ChunkRows,
     sending: Sending,
+    listener: Listener,
     offers: dict[str, Any],
     grace: float,
 ) -> WorkerReport:
@@ -126,6 +128,7 @@ async def _work(
             retry=sending.policy(),
             window=sending.window,
             rate=sending.limit(),
+            listener=listener,
             shared=fleet,
         )
         async with fleet, engine:
@@ -154,56 +157,3 @@ def offers_of(sender: Sender, clients: Collection[str]) -> dict[str, Any]:
     if FCM in clients:
         found[FCM] = {"project": sender.fcm_project}
     return found
-
-
-class ChunkRows:
-    """Makes the pushes of a chunk as `pushcore send` makes those of an audience."""
-
-    def __init__(self, sender: Sender, clients: Collection[str], campaign: str) -> None:
-        self._apns, self._fcm = sender.makers(clients, id_prefix(campaign))
-
-    def __call__(self, chunk: Chunk, info: CampaignInfo) -> list[Any]:
-        """See `queue.pushes.Pushes`."""
-        found: list[Any] = []
-
-        def on_bad(row: int, token: str, reason: str, platform: str, verdict: Verdict) -> None:
-            found.append(Result(Device(row, token, platform), verdict, reason=reason))
-
-        source = cast(Audience, _ChunkAudience(chunk))
-        found.extend(Rows(source, self._apns, self._fcm, on_bad))
-        return found
-
-
-class _ChunkAudience:
-    """A chunk's rows as an `Audience` of NDJSON has them."""
-
-    columns = None
-    name = "the campaign"
-
-    def __init__(self, chunk: Chunk) -> None:
-        self._chunk = chunk
-
-    def select(self, wanted: Collection[str]) -> None:
-        """All are there."""
-
-    def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows that are to be sent, with their numbers."""
-        columns = self._chunk.columns()
-        first = self._chunk.first
-        for row in self._chunk.missing():
-            values = {name: each[row - first] for name, each in columns.items()}
-            bad = values.pop(BAD, None)
-            for name in values.pop(ABSENT, None) or ():
-                values.pop(name, None)
-            if bad is not None:
-                on_bad(row, str(values.get("token") or ""), str(bad))
-            else:
-                yield row, values
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop
-    except ImportError:  # there is none for Windows
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop

@@ -13,7 +13,8 @@ from .errors import ChunkError
 
 Pushes = Callable[[Chunk, CampaignInfo], Iterable[Any] | Awaitable[Iterable[Any]]]
 """What a worker asks for the pushes of a chunk: one for each of `chunk.missing()`, with its number in `row`. A row that
-can be no push is a `Result` instead, whose push has the row. What it raises sets the chunk aside."""
+can be no push is a `Result` instead, whose push has the row. What it raises sets the chunk aside, but for
+`SourceUnavailable`, for which it is given back, and `CampaignConflict`, which ends the worker."""
 
 
 class NumberedNotification(Notification):

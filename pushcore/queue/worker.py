@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import socket
 import time
@@ -26,8 +27,9 @@ from ..errors import BreakerOpen, ClosedError
 from ..results import Result
 from .campaign import PROGRESS, CampaignInfo, State, read_info
 from .chunk import Chunk
-from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable
+from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable, SourceUnavailable
 from .fleet import Fleet
+from .held import Held
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
@@ -47,6 +49,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 GIVE_UP: Final = 30.0
 """Seconds after a drain's grace in which a queue must come back that is away."""
 
+log = logging.getLogger("pushcore.queue")
+
 T = TypeVar("T")
 
 
@@ -61,22 +65,6 @@ class WorkerReport:
     aside: int
     released: int
     trip: Trip | None
-
-
-class _Held:
-    """A chunk that is leased and not delivered."""
-
-    __slots__ = ("chunk", "delivered", "lease", "lock", "results", "since", "wanted")
-
-    def __init__(self, lease: Lease, chunk: Chunk, wanted: int) -> None:
-        self.lease = lease
-        self.chunk = chunk
-        self.wanted = wanted
-        self.results: list[Result] = []
-        self.delivered = 0
-        """How many of the results the queue has already."""
-        self.since = time.monotonic()
-        self.lock = asyncio.Lock()
 
 
 class Worker:
@@ -107,11 +95,13 @@ class Worker:
         self._window = window or engine.window
         self._offers = dict(offers or {})
         self._linger = linger
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._owed = 0
         """Rows of held chunks that have no outcome."""
-        self._finished: asyncio.Queue[_Held] = asyncio.Queue()
+        self._finished: asyncio.Queue[Held] = asyncio.Queue()
         self._wake = asyncio.Event()
+        self._unread = False
+        """Whether rows that a chunk refers to could not be read just now."""
         self._draining = False
         self._deadline = float("inf")
         self._error: BaseException | None = None
@@ -187,7 +177,7 @@ class Worker:
                 if len(mine.results) == mine.wanted and not self._given_up(mine):
                     self._finished.put_nowait(mine)
 
-    def _given_up(self, mine: _Held) -> bool:
+    def _given_up(self, mine: Held) -> bool:
         """Whether pushes may be among them that the engine's end kept from being sent: `_settle` looks at those."""
         if not self._draining and self._fleet.trip is None:
             return False
@@ -196,7 +186,7 @@ class Worker:
     async def _source(self) -> AsyncIterator[list[Any]]:
         """The pushes, chunk by chunk, as far as there is room for them."""
         size = self._info.chunk_rows
-        pause = FIRST_PAUSE
+        pause = delay = FIRST_PAUSE
         while not self._over():
             if self._error is not None:
                 raise self._error
@@ -211,10 +201,15 @@ class Worker:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            opened = [await self._open(lease) for lease in leases]
-            for pushes in opened:
-                if pushes:
+            opening = [asyncio.ensure_future(self._open(lease, delay)) for lease in leases]
+            await asyncio.gather(*opening, return_exceptions=True)  # so that none is left behind
+            for each in opening:
+                if pushes := each.result():
                     yield pushes
+            if self._unread:
+                await self._woken(delay)
+            delay = min(2 * delay, self._queue.idle) if self._unread else FIRST_PAUSE
+            self._unread = False
 
     def _over(self) -> bool:
         ended = self._fleet.state in (State.CANCELLED, State.FINISHED)
@@ -239,8 +234,8 @@ class Worker:
 
     # --- chunks ---------------------------------------------------------------------------------------------------
 
-    async def _open(self, lease: Lease) -> list[Any] | None:
-        """The pushes of a chunk that was leased; None when there is nothing to send."""
+    async def _open(self, lease: Lease, delay: float) -> list[Any] | None:
+        """The pushes of a chunk that was leased; None when there is nothing to send, or not within `delay` seconds."""
         number = None
         try:
             chunk = Chunk.decode(lease.data)
@@ -256,8 +251,14 @@ class Worker:
                 note = await self._patiently(lambda: self._queue.read(f"{PROGRESS}{number}"))
                 chunk = chunk.without(int.from_bytes(note.value[: (chunk.rows + 7) // 8], "little"))
             return await self._pushes_of(lease, chunk)
+        except SourceUnavailable as error:
+            log.warning("%s: the chunk is given back", error)
+            self._unread = True
+            await self._give_back(lease, delay)
+            return None
         except Exception as error:
             if isinstance(error, QueueError) and not isinstance(error, ChunkError):
+                await self._give_back(lease)
                 raise
             await self._set_aside(lease, number, error)
             return None
@@ -271,7 +272,10 @@ class Worker:
             raise ChunkError(
                 f"chunk {chunk.number} should have {len(wanted)} rows to send, and has {len(rows)} or others"
             )
-        held = self._held[chunk.number] = _Held(lease, chunk, len(wanted))
+        if chunk.number in self._held:  # while it was read, as above
+            self._held[chunk.number].lease = lease
+            return None
+        held = self._held[chunk.number] = Held(lease, chunk, len(wanted))
         pushes = []
         for item in items:
             if isinstance(item, Result):
@@ -282,6 +286,10 @@ class Worker:
         if not pushes:
             self._finished.put_nowait(held)
         return pushes
+
+    async def _give_back(self, lease: Lease, delay: float = 0.0) -> None:
+        await self._patiently(lambda: self._queue.release(lease, delay))
+        self._released += 1
 
     async def _set_aside(self, lease: Lease, number: int | None, error: Exception) -> None:
         words = str(error) if isinstance(error, ChunkError) else f"{type(error).__name__}: {error}"
@@ -296,7 +304,7 @@ class Worker:
             await self._finish(await self._finished.get())
             self._finished.task_done()
 
-    async def _finish(self, held: _Held) -> None:
+    async def _finish(self, held: Held) -> None:
         """All rows have an outcome: deliver what the queue has not, and let the chunk go."""
         number = held.chunk.number
         async with held.lock:
@@ -306,7 +314,7 @@ class Worker:
         self._chunks += 1
         self._rows += held.wanted
 
-    async def _keep_part(self, held: _Held, *, last: bool = False) -> None:
+    async def _keep_part(self, held: Held, *, last: bool = False) -> None:
         """Deliver outcomes of a chunk that has rows left, and note for whoever has it next which they are.
 
         `last`: pushes were given up that may still be sent, and what became of these is no outcome.
@@ -341,8 +349,7 @@ class Worker:
         for held in list(self._held.values()):
             await self._keep_part(held, last=True)
             if held.chunk.missing():
-                await self._patiently(lambda held=held: self._queue.release(held.lease))  # type: ignore[misc]
-                self._released += 1
+                await self._give_back(held.lease)
             else:
                 held.delivered = len(held.results)
                 await self._finish(held)

@@ -1,0 +1,26 @@
+"""A chunk in the hands of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ..results import Result
+from .chunk import Chunk
+from .protocol import Lease
+
+
+class Held:
+    """A chunk that is leased and not delivered. `wanted`: how many of its rows are to be sent."""
+
+    __slots__ = ("chunk", "delivered", "lease", "lock", "results", "since", "wanted")
+
+    def __init__(self, lease: Lease, chunk: Chunk, wanted: int) -> None:
+        self.lease = lease
+        self.chunk = chunk
+        self.wanted = wanted
+        self.results: list[Result] = []
+        self.delivered = 0
+        """How many of the results the queue has already."""
+        self.since = time.monotonic()
+        self.lock = asyncio.Lock()
