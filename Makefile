@@ -4,12 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint types tests bench lock clean
+.PHONY: help demo test lint types tests bench bench-full bench-guard lock clean
 
 help:
 	@echo "make demo    push to 100 000 fake devices and check every answer"
 	@echo "make test    ruff, mypy --strict and the tests"
-	@echo "make bench   throughput against h2load, as a table"
+	@echo "make bench   every measurement, briefly: tables, and a report with pictures in build/bench"
+	@echo "make bench-full    the same at length, for hours, in build/bench-full"
+	@echo "make bench-guard   fail if the ratios to h2load have fallen, or allocations have grown"
 	@echo "make lock    pin today's versions in requirements.lock"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -34,8 +36,15 @@ types: $(STAMP)
 tests: $(STAMP)
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
+# BENCH_ARGS="--only rivals --provider apns" measures less; --resume goes on where an earlier run has ended.
 bench: $(STAMP)
-	$(BIN)/python -m bench throughput
+	$(BIN)/python -m bench report build/bench --short $(BENCH_ARGS)
+
+bench-full: $(STAMP)
+	$(BIN)/python -m bench report build/bench-full $(BENCH_ARGS)
+
+bench-guard: $(STAMP)
+	$(BIN)/python -m bench guard
 
 lock: $(STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed '/^-e /d; / @ /d' > requirements.lock

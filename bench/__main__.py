@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from . import (
+    allocations,
     campaign,
     constant,
     delay,
@@ -268,6 +269,14 @@ def _memory(provider: str, count: int, file: Path | None) -> None:
     options.keep("memory", memory.measure(options.console, provider=provider, count=count), file)
 
 
+@main.command("allocations")
+@options.provider
+@options.json_file
+def _allocations(provider: str, file: Path | None) -> None:
+    """What a push allocates, and what it holds while it is in flight: counts, the same on every machine."""
+    options.keep("allocations", allocations.measure(options.console, provider=provider), file)
+
+
 @main.command("campaign")
 @click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
 @click.option(
@@ -342,6 +351,7 @@ def _micro(only: str, seconds: float, file: Path | None) -> None:
 
 
 main.add_command(reporting.report_command)
+main.add_command(reporting.guard_command)
 
 
 if __name__ == "__main__":

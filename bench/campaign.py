@@ -263,7 +263,7 @@ def _send(
         "payload.json",
         *words,
     ]
-    command += ["--apns-url", target.url if module == "pushcore" else inprocess.URL, "--proxy", "none"]
+    command += ["--apns-url", target.url if module == "pushcore" else inprocess.APNS_URL, "--proxy", "none"]
     command += ["--apns-key", settings["key_file"], "--ca-file", target.ca_file, "--topic", settings["topic"]]
     command += ["--key-id", settings["key_id"], "--team-id", settings["team_id"]]
     root = str(Path(__file__).parents[1])

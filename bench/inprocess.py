@@ -1,8 +1,9 @@
 """A transport that answers inside the process, so that a sender is measured without a server. `python -m bench.inprocess send …`.
 
 It stands in the place of TLS and wire for `pushcore`'s own command line. Requests are parsed as far as their frame
-headers, as their length and end must be known; each is answered with 200 at the loop's next turn. Two cores cannot also hold a server:
-this is how to see what two processes do on them.
+headers, as their length and end must be known; each is answered with 200 at the loop's next turn. Two cores cannot
+also hold a server: this is how to see what two processes do on them. And as nothing of it depends on a machine's
+speed, `bench.counting` counts with it what a push allocates.
 """
 
 from __future__ import annotations
@@ -10,20 +11,29 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from pushcore.cli.main import main
 from pushcore.http2.pool import Pool
 from pushcore.http2.protocol import Link
 
-URL: Final = "https://127.0.0.1:1"
-"""What `--apns-url` must say: an address that nobody has to be asked for."""
+APNS_URL: Final = "https://127.0.0.1:1"
+FCM_URL: Final = "https://127.0.0.1:2"
+OAUTH_URL: Final = "https://127.0.0.1:3/token"
+"""What a client must be told: addresses that nobody has to be asked for, each with answers of its own."""
+
+_STREAMS: Final = {1: 1000, 2: 100, 3: 1}
+"""By port: requests at a time, as the providers allow."""
+_BODIES: Final = {
+    1: b"",
+    2: b'{\n  "name": "projects/fake-project/messages/0:1700000000000000%31bd1c9631bd1c96"\n}\n',
+    3: b'{"access_token":"ya29.inprocess","expires_in":3599,"token_type":"Bearer"}',
+}
+"""By port: what stands in an answer."""
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_STREAMS: Final = 1000
 _LARGEST: Final = (1 << 31) - 1
 _DATA, _HEADERS, _SETTINGS, _PING, _WINDOW = 0, 1, 4, 6, 8
-_END_STREAM, _ACK = 1, 1
+_END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _HEADER: Final = struct.Struct(">HBBBI")  # length in 16 and 8 bits, type, flags, stream
 
 
@@ -31,27 +41,35 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return _HEADER.pack(len(payload) >> 8, len(payload) & 0xFF, kind, flags, stream) + payload
 
 
-_HELLO: Final = _frame(_SETTINGS, 0, 0, struct.pack(">HIHI", 3, _STREAMS, 4, _LARGEST >> 8)) + _frame(
-    _WINDOW, 0, 0, struct.pack(">I", _LARGEST - 65_535)
-)
-_OK: Final = b"\0\0\1\1\5"  # HEADERS with END_STREAM and END_HEADERS; its block is \x88, 200
-_FIRST: Final = b"\0\0\2\1\5"  # the first one says before that that the header table is empty: \x20\x88
+def _hello(port: int) -> bytes:
+    """SETTINGS, and the largest window."""
+    settings = struct.pack(">HIHI", 3, _STREAMS[port], 4, _LARGEST >> 8)
+    return _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW, 0, 0, struct.pack(">I", _LARGEST - 65_535))
 
 
 class Answering(asyncio.Transport):
-    """The transport of one connection, and the server behind it."""
+    """The transport of one connection, and the server behind it. While they are `holding`, none of them answers."""
 
-    def __init__(self, link: Link) -> None:
+    holding: ClassVar[bool] = False
+
+    def __init__(self, link: Link, port: int) -> None:
         super().__init__()
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._rest = b""
         self._out: list[bytes] = []
         self._due = False
-        self._answered = False
         self._closed = False
+        body = _BODIES[port]
+        # An answer: length and all else of HEADERS but its stream, its block, and the same of DATA.
+        flags = _END_HEADERS if body else _END_HEADERS | _END_STREAM
+        self._first, self._head = (_start(length, _HEADERS, flags) for length in (2, 1))
+        self._answered = False
+        self._data = _start(len(body), _DATA, _END_STREAM) if body else b""
+        self._body = body
+        live.append(self)
         link.connection_made(self)
-        link.data_received(_HELLO)
+        link.data_received(_hello(port))
 
     def write(self, data: Any) -> None:
         """Called by the link."""
@@ -67,23 +85,28 @@ class Answering(asyncio.Transport):
                 break
             if kind <= _HEADERS:
                 if flags & _END_STREAM:
-                    out.append(_OK + stream.to_bytes(4) + b"\x88" if self._answered else self._first(stream))
+                    out.append(self._answer(stream.to_bytes(4)))
             elif kind in (_SETTINGS, _PING) and not flags & _ACK:
                 out.append(_frame(kind, _ACK, 0, raw[at + _HEADER.size : next_at] if kind == _PING else b""))
             at = next_at
         self._rest = raw[at:]
         if out and not self._due:
             self._due = True
-            self._loop.call_soon(self._deliver)
+            self._loop.call_soon(self.deliver)
 
-    def _first(self, stream: int) -> bytes:
+    def _answer(self, stream: bytes) -> bytes:
+        # \x88 is 200; the first answer says before that the header table is empty.
+        head = self._head + stream + b"\x88" if self._answered else self._first + stream + b"\x20\x88"
         self._answered = True
-        return _FIRST + stream.to_bytes(4) + b"\x20\x88"
+        return head + self._data + stream + self._body if self._data else head
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """Send what there is, unless it is held."""
+        if self.holding:
+            return
         self._due = False
         out, self._out = b"".join(self._out), []
-        if not self._closed:
+        if out and not self._closed:
             self._link.data_received(out)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -101,20 +124,49 @@ class Answering(asyncio.Transport):
         """As a socket is closed."""
         if not self._closed:
             self._closed = True
+            live.remove(self)
             self._loop.call_soon(self._link.connection_lost, None)
 
     abort = close
 
 
+live: Final[list[Answering]] = []
+"""Those that are open."""
+
+
+def hold() -> None:
+    """Answer nothing until `release`."""
+    Answering.holding = True
+
+
+def release() -> None:
+    """Answer what was held, and everything from now on."""
+    Answering.holding = False
+    for each in live.copy():
+        each.deliver()
+
+
+def _start(length: int, kind: int, flags: int) -> bytes:
+    """A frame's header without its stream."""
+    return length.to_bytes(3) + bytes((kind, flags))
+
+
 async def _open(self: Pool, address: str, patience: float) -> Link:
     link = Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
-    Answering(link)
+    Answering(link, self._port)
     await link.ready
     self.links.append(link)
     self._arm()
     return link
 
 
-if __name__ == "__main__":
+def install() -> None:
+    """From now on all connections of this process are such ones."""
     Pool._open_address = _open  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    from pushcore.cli.main import main
+
+    install()
     sys.exit(main())

@@ -1,11 +1,13 @@
-"""The commands that are about all measurements: `report`."""
+"""The commands that are about all measurements: `report` and `guard`."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from . import guard as guarding
 from . import options, promises, report
 from .look import show
 from .providers import PROVIDERS
@@ -67,3 +69,13 @@ def report_command(
         console.print(f"not measured: {line}", markup=False)
     for path in report.make(console, directory, described, rows, missing):
         console.print(f"wrote {path}")
+
+
+@click.command("guard")
+@options.several("--provider", "providers", click.Choice(list(PROVIDERS)), "Only this one; without it both.")
+def guard_command(providers: tuple[str, ...]) -> None:
+    """Exit status 1 when a limit of bench/thresholds.toml is crossed: CPU against h2load, allocations, live objects."""
+    crossed = guarding.guard(options.console, providers=providers or tuple(PROVIDERS))
+    for line in crossed:
+        options.console.print(f"crossed: {line}", markup=False)
+    sys.exit(1 if crossed else 0)

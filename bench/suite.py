@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from . import (
+    allocations,
     campaign,
     delay,
     errors,
@@ -111,6 +112,10 @@ def _memory(console: Console, provider: str, short: bool) -> Rows:
     return memory.measure(console, provider=provider, count=500_000 if short else 5_000_000)
 
 
+def _allocations(console: Console, provider: str, short: bool) -> Rows:
+    return allocations.measure(console, provider=provider)
+
+
 def _campaign(console: Console, provider: str, short: bool) -> Rows:
     rows, memory_rows, runs = (20_000, 400_000, 1) if short else (200_000, 2_000_000, 5)
     return campaign.measure(console, rows=rows, memory_rows=memory_rows, runs=runs)
@@ -163,6 +168,7 @@ MEASUREMENTS: Final = {
         ),
         Measurement("flat", flat.FORM, _flat, ("", "--count 50000 --runs 1")),
         Measurement("memory", memory.FORM, _memory, ("", "--count 500000")),
+        Measurement("allocations", allocations.FORM, _allocations, ("", "")),
         Measurement(
             "campaign",
             campaign.FORMS,

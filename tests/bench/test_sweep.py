@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench import sweep as module
 from bench.look import Column, Form, read, write
 from bench.stage import CannotMeasure
 from bench.suite import Measurement
-from bench.sweep import minutes, steps, sweep
+from bench.sweep import Swept, minutes, steps, sweep
 
 MACHINE = {"cpu": "x", "cores": 2, "commit": "abc1234"}
 FORM = Form("Title", (Column("rate", "rate"),))
@@ -31,14 +30,13 @@ def measurement(name: str, outcome: BaseException | list[str], *, of_provider: b
     return Measurement(name, FORM, run, ("", "--short"), of_provider)
 
 
-def swept(place: Path, **options: Any) -> module.Swept:
-    names = tuple(module.MEASUREMENTS)
-    console = Console(file=io.StringIO())
+def swept(place: Path, **options: Any) -> Swept:
+    console, names = Console(file=io.StringIO()), ("bad", "good", "long")
     return sweep(console, place, MACHINE, names=names, providers=("apns", "fcm"), short=True, **options)
 
 
 def suite(monkeypatch: pytest.MonkeyPatch, *measurements: Measurement) -> None:
-    monkeypatch.setattr(module, "MEASUREMENTS", {each.name: each for each in measurements})
+    monkeypatch.setattr("bench.sweep.MEASUREMENTS", {each.name: each for each in measurements})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""Whether a change has made us slower or fatter than `thresholds.toml` allows: `python -m bench guard`.
+
+The ratios are CPU to h2load's CPU in the same round, with limits well below what is usual, and the best of a few tries
+counts: a busy machine makes a try worse, and hardly ever better. So what fails here has really become slower.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from . import allocations, constant
+from .look import show
+from .stage import CannotMeasure, h2load_version
+from .throughput import CASES, FORM, compare
+
+THRESHOLDS: Final = Path(__file__).with_name("thresholds.toml")
+TRIES: Final = 3
+COUNT, RUNS = 40_000, 3
+
+
+def thresholds() -> dict[str, Any]:
+    """What `thresholds.toml` says."""
+    return tomllib.loads(THRESHOLDS.read_text())
+
+
+def guard(console: Console, *, providers: Sequence[str], tries: int = TRIES, count: int = COUNT) -> list[str]:
+    """In sentences, which limits are crossed; none when all is well. Without h2load only what is counted is judged."""
+    limits = thresholds()
+    found = []
+    for provider in providers:
+        found += allocations.crossed(allocations.measure(console, provider=provider), limits["allocations"])
+    try:
+        h2load_version()
+    except CannotMeasure as error:
+        console.print(f"ratios are not judged: {error}")
+        return found
+    for provider in providers:
+        wanted = limits["ratios"][provider]
+        found += too_slow(provider, best_ratios(console, provider, wanted, tries, count), wanted)
+    return found
+
+
+def best_ratios(
+    console: Console, provider: str, wanted: Mapping[str, float], tries: int, count: int
+) -> dict[str, float]:
+    """Each case's CPU ratio to h2load in the best try; there are no more tries than it needs to be good enough."""
+    best = dict.fromkeys(CASES, 0.0)
+    with constant.target("auto", provider) as target:
+        for _ in range(tries):
+            slow = [case for case in CASES if best[case] < wanted[case]]
+            if slow:
+                rows = compare(console, target, slow, count, RUNS)
+                show(console, FORM, rows)
+                best |= {
+                    row["case"]: max(row["cpu_ratio"], best[row["case"]])
+                    for row in rows
+                    if row["case"] in CASES
+                }
+    return best
+
+
+def too_slow(provider: str, best: Mapping[str, float], wanted: Mapping[str, float]) -> list[str]:
+    """The cases whose best ratio is below the limit."""
+    return [
+        f"{case} ({provider}): h2load's CPU is {ratio} times ours, at least {wanted[case]} is wanted"
+        for case, ratio in best.items()
+        if ratio < wanted[case]
+    ]
