@@ -6,13 +6,15 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 from fakeservers import FakeApns, FakeFcm
 from fakeservers.faults import Fault, FaultPlan, When
-from pushcore import Message, Notification, PushEngine, Result, RetryPolicy
+from pushcore import FcmClient, Message, Notification, PushEngine, Result, RetryPolicy, ServiceAccount
 from pushcore.engine.rate import Rate
-from tests.e2e.fcm_support import DATA, fcm_of, registration
+from tests.e2e.fcm_support import DATA, registration
 from tests.e2e.support import PAYLOAD, client_of
 
 HASTY = RetryPolicy(
@@ -46,6 +48,20 @@ def one(fault_id: str, what: Any, **when: Any) -> Fault:
     return Fault(id=fault_id, when=When(**when), what=what)
 
 
+_accounts: dict[str, ServiceAccount] = {}
+
+
+def account_of(fake: FakeFcm) -> ServiceAccount:
+    """The fake's account. All fakes of a process have one RSA key, and to read it takes longer than many a test."""
+    info = json.loads(Path(fake.service_account_file).read_bytes())
+    key = info["private_key"]
+    if key not in _accounts:
+        _accounts[key] = ServiceAccount.from_info(info)
+    account = copy(_accounts[key])
+    account.token_uri = info["token_uri"]
+    return account
+
+
 class Account:
     """Sends pushes to a fake until it has seen enough, and checks what became of every one of them."""
 
@@ -70,7 +86,10 @@ class Account:
     ) -> Counter[str]:
         """Send so many, and more until it is enough; the verdicts' names."""
         options = {"timeout": TIMEOUT, **self._options}
-        client = client_of(self.fake, **options) if self.is_apns else fcm_of(self.fake, **options)  # type: ignore[arg-type]
+        if isinstance(self.fake, FakeApns):
+            client: Any = client_of(self.fake, **options)
+        else:
+            client = FcmClient(account_of(self.fake), url=self.fake.url, ca_file=self.fake.ca_file, **options)
         engine = PushEngine(client, retry=HASTY, rate=Rate.parse("none"), breaker=False, window=window)
         async with asyncio.timeout(RUN), engine:
             async for result in engine.send_many(self._pushes(least, most, enough)):
