@@ -16,7 +16,7 @@ from ..engine.rules import Shared
 from ..errors import BreakerOpen, ClosedError, JournalError
 from ..metrics import Listener
 from .audience import Audience
-from .devices import FCM
+from .devices import FCM, NAMES
 from .ending import Ending
 from .journals import RowJournal
 from .notices import MeteredNotices, Notices, Say, complaining, listening, say
@@ -128,7 +128,7 @@ class Campaign:
             try:
                 if self._rows.ended:
                     self._journal.finish()
-                self._journal.close()
+                self._journal.close(self._why(problem))
             except JournalError as error:
                 problem = problem or printable(str(error))
         try:
@@ -136,6 +136,13 @@ class Campaign:
         except OSError as error:
             problem = f"{self._report.name} cannot be written ({explain(error)})"
         return problem
+
+    def _why(self, problem: str | None) -> str | None:
+        """Why the run ends before its rows do, for whoever looks at the journal."""
+        trips = self._notices.trips
+        if problem is None and trips:
+            return "; ".join(f"every push to {NAMES[each]} would fail: {trips[each]}" for each in trips)
+        return problem or ("it was told to stop" if self._signalled else None)
 
     def _conclude(self, seconds: float, problem: str | None) -> Ending:
         source, rows = self._source, self._rows

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..engine.journal import Journal, JournalView, Source, Status, id_prefix
 from ..errors import JournalError
@@ -18,6 +19,9 @@ from .audience import Audience
 from .problems import BadInput, explain, printable
 from .report import keep_registered
 from .shards import Shard, shard_path
+
+INSTANT: Final = 0.05
+"""Seconds until it is looked again whether a run that seems to be cut short is between two commits."""
 
 
 class RowJournal(Journal):
@@ -146,10 +150,10 @@ class Plan:
                     os.unlink(name)
 
 
-def files(path: str, number: int) -> tuple[str, str, str]:
-    """What SQLite makes of the journal of a part."""
+def files(path: str, number: int) -> tuple[str, ...]:
+    """All that the journal of a part may be on the disk."""
     path = shard_path(path, number)
-    return path, f"{path}-wal", f"{path}-shm"
+    return path, f"{path}-wal", f"{path}-shm", f"{path}-reserve"
 
 
 @contextlib.contextmanager
@@ -190,9 +194,25 @@ class Progress:
     def of(cls, path: str) -> Progress:
         """By what is on the disk. Raises `JournalError`."""
         with views(path) as found:
-            statuses = tuple(view.status() for view in found)
-            running = any(view.running for view in found)
+            for patience in (INSTANT, INSTANT, 0.0):
+                # In this order: a run that ends meanwhile is not taken for one that was cut short.
+                running = any(view.running for view in found)
+                statuses = tuple(view.status() for view in found)
+                if running or all(each.ended is not None for each in statuses):
+                    break
+                time.sleep(patience)
             return cls(path, found[0].campaign_id, found[0].options, statuses, running)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a process of the last run did not write down how it ended."""
+        return not self.running and any(each.ended is None for each in self.statuses)
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the last run ended early, as its processes said, each reason once."""
+        found = dict.fromkeys(each.problem for each in self.statuses if each.problem is not None)
+        return [] if self.running else [*found]
 
     @property
     def rows(self) -> int | None:

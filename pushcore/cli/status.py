@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections import Counter
+from typing import Any
 
 import click
+import orjson
 
 from .journals import Progress
 from .problems import OK, printable
@@ -19,47 +20,96 @@ HELP = """Say how far a campaign with a journal is, also while it runs, from ano
   pushcore status campaign.db
 
 `started` rows may have been sent, `done` rows have an outcome. `repeats` are rows that were sent again after a kill
-(--retry resend). `state` is running, complete, stopped, or killed, which says that the last run did not end by itself;
-what is not complete goes on with `pushcore resume`. Needs no key. Exit status: 0, or 2 when the journal cannot be read.
+(--retry resend). `state` is running, complete, stopped, or cut short, which says that the last run did not write down
+how it ended: it was killed, the power failed, or the disk had no room even for that. `why` is what a run said that was
+stopped. What is not complete goes on with `pushcore resume`. Needs no key. Exit status: 0, or 2 when the journal cannot
+be read.
+
+--json writes one object: campaign, audience, state, why (texts, null where there is nothing to say), rows (null before all have been read),
+started, done, repeats, verdicts (rows by verdict), reasons (platform, verdict, reason and rows of each kind), runs,
+cut_short (how many of them), processes, rate (rows a second in the last run, or null), began and updated (ISO 8601 in UTC).
 """
 _WIDTH = 10
 
 
 @command(help=HELP, short_help="Say how far a campaign is.")
 @click.argument("journal", metavar="JOURNAL")
-def status(journal: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def status(journal: str, as_json: bool) -> int:
     """Runs the command; the exit status."""
-    for line in describe(Progress.of(journal), time.time()):
-        click.echo(line)
+    progress = Progress.of(journal)
+    found = summary(progress, time.time())
+    if as_json:
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for line in describe(found) + Counts.of_journal(progress.tally).advice():
+            click.echo(line)
     return OK
 
 
-def describe(progress: Progress, now: float) -> list[str]:
-    """The lines that say it."""
+def summary(progress: Progress, now: float) -> dict[str, Any]:
+    """What there is to say, in terms of JSON."""
     statuses = progress.statuses
-    rows = progress.rows
+    audience = progress.options.get("audience")
+    verdicts: dict[str, int] = {}
+    reasons = []
+    for (platform, verdict, reason), count in progress.tally.most_common():
+        verdicts[verdict] = verdicts.get(verdict, 0) + count
+        kind = {"platform": platform or None, "verdict": verdict, "reason": _text(reason) or None}
+        reasons.append({**kind, "rows": count})
+    return {
+        "campaign": progress.campaign_id,
+        "audience": _text(audience) if isinstance(audience, str) else None,
+        "state": _state(progress),
+        "why": _text("; ".join(progress.problems)) or None,
+        "rows": progress.rows,
+        "started": progress.started,
+        "done": progress.done,
+        "verdicts": verdicts,
+        "reasons": reasons,
+        "repeats": progress.repeats,
+        "runs": max(each.runs for each in statuses),
+        "cut_short": max(each.cut_short for each in statuses) + progress.cut_short,
+        "processes": len(statuses),
+        "rate": _rate(progress, now),
+        "began": _moment(min(each.began for each in statuses)),
+        "updated": _moment(max(each.updated for each in statuses)),
+    }
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """A summary as lines."""
+    rows, done, verdicts = found["rows"], found["done"], found["verdicts"]
+    share = f" ({done / rows:.1%})" if rows else ""
+    runs = str(found["runs"])
+    if found["cut_short"]:
+        runs += f", {found['cut_short']} of them cut short"
+    if found["processes"] > 1:
+        runs += f"; {found['processes']} processes"
     lines = [
-        _line("campaign", progress.campaign_id),
-        _line("audience", printable(str(progress.options.get("audience", "unknown")))),
-        _line("state", _state(progress)),
-        _line("rows", "not known before all have been read" if rows is None else f"{rows:,}"),
-        _line("started", f"{progress.started:,}"),
-        _line("done", f"{progress.done:,}{_share(progress.done, rows)}"),
+        ("campaign", found["campaign"]),
+        ("audience", printable(found["audience"] or "unknown")),
+        ("state", found["state"]),
+        *([("why", printable(found["why"]))] if found["why"] else []),
+        ("rows", "not known before all have been read" if rows is None else f"{rows:,}"),
+        ("started", f"{found['started']:,}"),
+        ("done", f"{done:,}{share}"),
+        *(
+            (f"  {each:<13}", f" {verdicts[each]:>12,}")
+            for each in sorted(verdicts, key=verdicts.get, reverse=True)
+        ),
+        ("repeats", f"{found['repeats']:,}"),
+        ("runs", runs),
+        ("rate", _pace(found)),
+        ("began", found["began"]),
+        ("updated", found["updated"]),
     ]
-    counts: Counter[str] = sum((each.verdicts for each in statuses), Counter())
-    lines += [f"  {verdict:<13} {count:>12,}" for verdict, count in counts.most_common()]
-    lines += [
-        _line("repeats", f"{progress.repeats:,}"),
-        _line("runs", _runs(progress)),
-        _line("rate", _rate(progress, now)),
-        _line("began", _moment(min(each.began for each in statuses))),
-        _line("updated", _moment(max(each.updated for each in statuses))),
-    ]
-    return lines + Counts.of_journal(progress.tally).advice()
+    return [f"{name:<{_WIDTH}}{text}" for name, text in lines]
 
 
-def _line(name: str, text: str) -> str:
-    return f"{name:<{_WIDTH}}{text}"
+def _text(text: str) -> str:
+    """Without half surrogate pairs, which stand for bytes that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _state(progress: Progress) -> str:
@@ -67,35 +117,23 @@ def _state(progress: Progress) -> str:
         return "running"
     if progress.complete:
         return "complete"
-    return "killed" if _killed(progress) else "stopped"
+    return "cut short" if progress.cut_short else "stopped"
 
 
-def _killed(progress: Progress) -> bool:
-    return any(each.ended is None for each in progress.statuses)
-
-
-def _share(done: int, rows: int | None) -> str:
-    return f" ({done / rows:.1%})" if rows else ""
-
-
-def _runs(progress: Progress) -> str:
-    runs = max(each.runs for each in progress.statuses)
-    last = not progress.running and _killed(progress)
-    kills = max(each.kills for each in progress.statuses) + last
-    text = f"{runs}, {kills} of them killed" if kills else str(runs)
-    parts = len(progress.statuses)
-    return text if parts == 1 else f"{text}; {parts} processes"
-
-
-def _rate(progress: Progress, now: float) -> str:
-    """Of the last run."""
+def _rate(progress: Progress, now: float) -> float | None:
+    """Rows a second of the last run."""
     done = sum(each.done - each.run_done for each in progress.statuses)
     began = min(each.run_began for each in progress.statuses)
     until = now if progress.running else max(each.updated for each in progress.statuses)
     seconds = until - began
-    if done <= 0 or seconds <= 0:
-        return "nothing in the last run" if not progress.running else "nothing yet"
-    return f"{done / seconds:,.0f} a second in {'this' if progress.running else 'the last'} run"
+    return round(done / seconds, 1) if done > 0 and seconds > 0 else None
+
+
+def _pace(found: dict[str, Any]) -> str:
+    running = found["state"] == "running"
+    if found["rate"] is None:
+        return "nothing yet" if running else "nothing in the last run"
+    return f"{found['rate']:,.0f} a second in {'this' if running else 'the last'} run"
 
 
 def _moment(timestamp: float) -> str:

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
-from ..errors import ConfigurationError, JournalError
+from ..errors import ConfigurationError, JournalError, PushcoreError
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result, Verdict
 from .journal_campaign import Campaign, Rest, Run, Source, survey
@@ -37,6 +37,7 @@ LARGEST_CHUNK: Final = 10_000
 TURN: Final = 10_000
 """Rows that `steps` passes over before an event loop gets its turn."""
 MAX_ID: Final = 64  # bytes of a campaign's id: what a key of blake2b may have
+MAX_PROBLEM: Final = 1000
 _KILLED: Final = "the sender was stopped before the answer came"
 
 
@@ -163,20 +164,23 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.close()
+            self.close(None if error is None else _words(error))
         except JournalError:
             if error is None:  # else that is the one to see
                 raise
 
-    def close(self) -> None:
+    def close(self, problem: str | None = None) -> None:
         """Write what is left. Rows that were given out and not recorded count as maybe sent; the others do not.
+
+        `problem`: why the campaign was not sent to its end, for `Status.problem`: `MAX_PROBLEM` characters of it, and
+        no secret. A journal that could not be written says that itself, where the disk has room for that.
 
         Raises:
             JournalError: it could not be written, or has failed before.
         """
         if not self._closed:
             self._closed = True
-            self._writer.close()
+            self._writer.close(None if problem is None else problem[:MAX_PROBLEM])
 
     @property
     def campaign_id(self) -> str:
@@ -382,3 +386,8 @@ class Journal:
         """As `JournalView.results`."""
         with JournalView(self.path) as view:
             yield from view.results(verdict)
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, if it is ours: in others there may be a secret."""
+    return str(error) if isinstance(error, PushcoreError) else type(error).__name__

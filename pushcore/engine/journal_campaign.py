@@ -111,7 +111,8 @@ class Campaign:
 
 @dataclass(slots=True)
 class Run:
-    """One time that the campaign was run. Times are UNIX seconds; `ended` is None when it runs or was killed."""
+    """One time that the campaign was run. Times are UNIX seconds; `ended` is None while it runs, and when it could not
+    write down that it ended: after a kill, or a disk too full even for that. `problem`: why it ended early, if it said."""
 
     run: int
     began: float
@@ -125,6 +126,7 @@ class Run:
     """How often a row was sent again because a killed run may have sent it, over all runs."""
     tally: Tally = field(default_factory=Counter)
     """Over all runs."""
+    problem: str | None = None
 
     def count(self, tally: Tally) -> None:
         """Add to `tally`."""

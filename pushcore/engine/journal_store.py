@@ -28,6 +28,8 @@ from .journal_format import VERSION, Part
 APPLICATION: Final = 0x70757368  # "push": what SQLite's own header says that this file is
 WAIT: Final = 2.0
 """Seconds to wait for a lock: a checkpoint of somebody who reads, not another writer's campaign."""
+RESERVE: Final = 1 << 20
+"""Bytes on the disk that a run keeps free for its end, should the disk be full: the outcomes of a window and a chunk."""
 _NUMBER_BITS: Final = 32
 _INSERTS: Final = 32  # parts in one statement: each statement costs a change of threads
 
@@ -38,7 +40,7 @@ create table campaign (
 );
 create table run (
     run integer primary key, began real not null, updated real not null, ended real, upto integer not null,
-    parts integer not null, repeats integer not null, tally text not null
+    parts integer not null, repeats integer not null, tally text not null, problem text
 );
 create table part (id integer primary key, bits blob not null, blob blob not null);
 create table parked (row integer primary key, run integer not null, attempts integer not null, waits integer not null);
@@ -72,6 +74,7 @@ class Store:
 
     def __init__(self, path: str, mode: str, *, writes: bool) -> None:
         self.path = path
+        self._writes = writes
         self._sql: sqlite3.Connection
         uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
         with _explained(path):
@@ -99,6 +102,7 @@ class Store:
                 store._sql.close()
                 raise
             _sync_directory(path)  # or a power failure could take the file's name with it
+            store._keep_reserve()
             return store
         except BaseException:
             for name in (path, f"{path}-wal", f"{path}-shm"):
@@ -142,6 +146,7 @@ class Store:
         except BaseException:
             store._sql.close()
             raise
+        store._keep_reserve()
         return store
 
     @classmethod
@@ -176,6 +181,18 @@ class Store:
                 f"{self.path} is on a file system without shared memory, where no journal can be"
             )
         self._sql.execute("pragma synchronous = full")
+
+    def _keep_reserve(self) -> None:
+        try:
+            with open(reserve_of(self.path), "wb") as file:
+                file.write(bytes(RESERVE))
+        except OSError:
+            self.give_up_reserve()  # then it has to do without
+
+    def give_up_reserve(self) -> None:
+        """Something could not be written: let it be the disk, and the next try may have room."""
+        with contextlib.suppress(OSError):
+            os.unlink(reserve_of(self.path))
 
     def has_writer(self) -> bool:
         """Whether another process has it open to write: then it holds the lock, but for an instant after each commit."""
@@ -212,8 +229,8 @@ class Store:
             found = self._sql.execute("select * from run order by run").fetchall()
         try:
             return [
-                Run(run, began, updated, ended, upto, parts, repeats, tally_of(json.loads(text)))
-                for run, began, updated, ended, upto, parts, repeats, text in found
+                Run(run, began, updated, ended, upto, parts, repeats, tally_of(json.loads(text)), problem)
+                for run, began, updated, ended, upto, parts, repeats, text, problem in found
             ]
         except (ValueError, TypeError) as error:
             raise JournalError(f"{self.path} is damaged ({error})") from error
@@ -251,7 +268,7 @@ class Store:
     def begin(self, run: Run, *, source: Source | None = None, settled: Iterable[int] = ()) -> None:
         """Begin a run. `source` replaces the campaign's; `settled`: parked rows that have an outcome by now."""
         with _explained(self.path):
-            self._sql.execute("insert into run values (?, ?, ?, ?, ?, ?, ?, ?)", _columns(run))
+            self._sql.execute("insert into run values (?, ?, ?, ?, ?, ?, ?, ?, ?)", _columns(run))
             if source is not None:
                 self._sql.execute("update campaign set source = ?", (json.dumps(asdict(source)),))
             self._sql.executemany("delete from parked where row = ?", [(row,) for row in settled])
@@ -299,7 +316,7 @@ class Store:
             sql.execute("update campaign set rows = ?", (rows,))
         _, _, *changing = _columns(run)
         changed = sql.execute(
-            "update run set updated = ?, ended = ?, upto = ?, parts = ?, repeats = ?, tally = ? "
+            "update run set updated = ?, ended = ?, upto = ?, parts = ?, repeats = ?, tally = ?, problem = ? "
             "where run = ? and not exists (select 1 from run where run > ?)",
             (*changing, run.run, run.run),
         )
@@ -324,11 +341,18 @@ class Store:
                 self._sql.execute("pragma busy_timeout = 0")
                 self._sql.execute("pragma journal_mode = delete")
         self._sql.close()
+        if self._writes:
+            self.give_up_reserve()
+
+
+def reserve_of(path: str) -> str:
+    """The file that keeps the room for the end of a run."""
+    return f"{path}-reserve"
 
 
 def _columns(run: Run) -> tuple[Any, ...]:
     tally = json.dumps([[*kind, count] for kind, count in run.tally.items()], separators=(",", ":"))
-    return run.run, run.began, run.updated, run.ended, run.upto, run.parts, run.repeats, tally
+    return run.run, run.began, run.updated, run.ended, run.upto, run.parts, run.repeats, tally, run.problem
 
 
 def _sync_directory(path: str) -> None:

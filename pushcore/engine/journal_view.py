@@ -20,9 +20,10 @@ class Status:
 
     `rows`: how many there are to be sent, None as long as that is not known. `started`: rows that may have been sent.
     `done`: rows with an outcome; `verdicts` and `tally` (by platform, verdict and reason) count them. `repeats`: how
-    often a row was sent again after a kill. `kills`: runs that did not end by themselves, `runs` all. `updated`:
-    the last sign of life; `ended` is None while it runs, and after a kill. `run_began`: the last run, and `run_done`:
-    how many rows had an outcome then.
+    often a row was sent again after a kill. `runs`: all, and `cut_short` those before the last that did not write down
+    how they ended. `updated`: the last sign of life. `ended`: the end of the last run; None while it runs, and when it
+    was cut short: killed, or by a disk too full even for that. `problem`: why it ended early, if it said. `run_began`: the
+    last run, and `run_done`: how many rows had an outcome then.
     """
 
     campaign_id: str
@@ -31,11 +32,12 @@ class Status:
     done: int
     tally: Tally
     repeats: int
-    kills: int
+    cut_short: int
     runs: int
     began: float
     updated: float
     ended: float | None
+    problem: str | None
     run_began: float
     run_done: int
 
@@ -99,18 +101,19 @@ class JournalView:
             done=last.tally.total(),
             tally=last.tally,
             repeats=last.repeats,
-            kills=sum(run.ended is None for run in runs[:-1]),
+            cut_short=sum(run.ended is None for run in runs[:-1]),
             runs=len(runs),
             began=first.began,
             updated=last.updated,
             ended=last.ended,
+            problem=last.problem,
             run_began=last.began,
             run_done=runs[-2].tally.total() if len(runs) > 1 else 0,
         )
 
     @property
     def running(self) -> bool:
-        """Whether a process is sending with it now."""
+        """Whether a process is sending with it now. Between two commits it may seem not to, for an instant."""
         return self._store.has_writer()
 
     def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:

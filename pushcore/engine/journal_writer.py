@@ -78,6 +78,7 @@ class Writer:
         self._asks = self._answered = 0
         self._tickets = self._served = 0
         self._closing = False
+        self._problem: str | None = None
         self._twice: JournalError | None = None
         self._unwritten: list[Entry] = []
         self._unmoved: list[tuple[int, int, bool]] = []
@@ -150,8 +151,9 @@ class Writer:
         if error is not None:
             raise type(error)(str(error)) from error
 
-    def close(self) -> None:
+    def close(self, problem: str | None) -> None:
         """Write the rest and end. Raises `JournalError` when that fails; what was committed before is safe."""
+        self._problem = problem
         self._closing = True
         self._wakes.put(None)
         self._thread.join()
@@ -172,11 +174,20 @@ class Writer:
             try:
                 self._turn(closing)
             except JournalError as error:
+                self._store.give_up_reserve()  # so that the last turn has room, as a rule
                 self._publish(error)
+                if closing:
+                    self._write_end(error)
             except Exception as error:  # a push without a row, say
                 self._publish(JournalError(f"the journal cannot go on ({type(error).__name__}: {error})"))
         self._store.close()
         self._publish(self.error)
+
+    def _write_end(self, error: JournalError) -> None:
+        """What could not be written is in doubt; that the run has ended, and why, may need no more room than there is."""
+        now = self._clock()
+        with contextlib.suppress(JournalError):
+            self._store.write(replace(self._run, updated=now, ended=now, problem=str(error)))
 
     def _turn(self, closing: bool) -> None:
         """Commit what there is, if it is time to."""
@@ -198,6 +209,7 @@ class Writer:
         if closing:
             leased = self.taken  # nothing beyond it was given out
             run.ended = now
+            run.problem = self._problem if self.error is None else str(self.error)
         elif self.reading:
             leased = max(leased, self._campaign.ahead(taken, max(self._step, self.least)))
         # What has an outcome lies below it, given out or not: rows that are no pushes need no lease.

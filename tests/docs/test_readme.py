@@ -105,7 +105,7 @@ async def test_a_campaign_is_killed_and_goes_on(tmp_path: Path) -> None:
         await process.communicate()
         said = [await run_line(line, tmp_path, variables) for line in rest.splitlines()]
     assert len(said) == 4
-    assert re.search(r"^state +killed$", said[0], re.MULTILINE)
+    assert re.search(r"^state +cut short$", said[0], re.MULTILINE)
     with (tmp_path / "results.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
     assert [each["token"] for each in found] == tokens

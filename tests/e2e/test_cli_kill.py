@@ -91,7 +91,7 @@ def test_killed_again_and_again(
         found = status(tmp_path)
         assert number(found["runs"]) == run
         assert number(found["started"]) - number(found["done"]) <= processes * BOUND
-        assert found["state"] == "killed"
+        assert found["state"] == "cut short"
         left = ROWS - number(found["done"])
     done = resume(tmp_path, config, *PACE, "--retry", policy)
     assert done.stderr == ""

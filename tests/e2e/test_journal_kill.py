@@ -75,7 +75,7 @@ def test_killed_again_and_again(tmp_path: Path, policy: str) -> None:
         status = view.status()
         outcomes = list(view.results())
     assert status.complete
-    assert status.kills == KILLS
+    assert status.cut_short == KILLS
     assert status.ended is not None
     assert [each.row for each in outcomes] == list(range(1, ROWS + 1))
     assert status.done == ROWS

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pytest
+
 from pushcore.cli.journals import Progress, RowJournal
-from pushcore.cli.status import describe
-from pushcore.engine.journal import Source
+from pushcore.cli.status import describe, summary
+from pushcore.cli.tally import Counts
+from pushcore.engine.journal import Journal, Source
+from pushcore.errors import JournalError
 from pushcore.results import Verdict
 
 
@@ -31,8 +36,8 @@ def test_two_journals_are_one_campaign(tmp_path: Path) -> None:
             now[0] += 2
     progress = Progress.of(str(path))
     assert (progress.rows, progress.done, progress.complete, progress.running) == (6, 4, False, False)
-    lines = describe(progress, now[0])
-    assert lines[:-1] == [
+    found = summary(progress, now[0])
+    assert describe(found) == [
         "campaign  mine",
         r"audience  /a/devices\x1b.csv",
         "state     stopped",
@@ -46,4 +51,55 @@ def test_two_journals_are_one_campaign(tmp_path: Path) -> None:
         "began     2023-11-14T22:13:20Z",
         "updated   2023-11-14T22:13:24Z",
     ]
-    assert lines[-1].startswith("suspect: 4 tokens (BadDeviceToken 4)")
+    (advice,) = Counts.of_journal(progress.tally).advice()
+    assert advice.startswith("suspect: 4 tokens (BadDeviceToken 4)")
+    assert found == {
+        "campaign": "mine",
+        "audience": "/a/devices\x1b.csv",
+        "state": "stopped",
+        "why": None,
+        "rows": 6,
+        "started": 4,
+        "done": 4,
+        "verdicts": {"INVALID": 4},
+        "reasons": [{"platform": "apns", "verdict": "INVALID", "reason": "BadDeviceToken", "rows": 4}],
+        "repeats": 0,
+        "runs": 1,
+        "cut_short": 0,
+        "processes": 2,
+        "rate": 1.0,
+        "began": "2023-11-14T22:13:20Z",
+        "updated": "2023-11-14T22:13:24Z",
+    }
+
+
+def look(path: Path) -> tuple[str, str | None, int]:
+    found = summary(Progress.of(str(path)), 0.0)
+    lines = dict(line.split(maxsplit=1) for line in describe(found))
+    assert lines["state"] == found["state"]
+    assert lines.get("why") == found["why"]
+    return found["state"], found["why"], found["cut_short"]
+
+
+def test_it_says_why_a_run_ended_and_nothing_that_nobody_knows(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    journal = Journal.create(path, Source("devices.csv"), rows=1)
+    assert look(path) == ("running", None, 0)
+    killed = tmp_path / "killed.db"
+    for ending in ("", "-wal"):
+        shutil.copyfile(f"{path}{ending}", f"{killed}{ending}")
+    assert look(killed) == ("cut short", None, 1)
+    journal.close("it was told to stop")
+    assert look(path) == ("stopped", "it was told to stop", 0)
+
+    def fail(error: Exception) -> None:
+        with Journal.open(path):
+            raise error
+
+    for error, words in ((JournalError("no room"), "no room"), (ValueError("a secret"), "ValueError")):
+        with pytest.raises(type(error)):
+            fail(error)
+        assert look(path) == ("stopped", words, 0)
+    with Journal.open(killed):
+        assert look(killed) == ("running", None, 1)
+    assert look(killed) == ("stopped", None, 1)

@@ -66,7 +66,7 @@ def test_answers_in_any_order_come_out_in_the_order_of_rows(tmp_path: Path) -> N
         assert rows(view, Verdict.UNREGISTERED) == list(range(50, count + 1, 50))
         status = view.status()
     assert status.complete
-    assert (status.rows, status.started, status.done, status.kills, status.repeats) == (
+    assert (status.rows, status.started, status.done, status.cut_short, status.repeats) == (
         count,
         count,
         count,
@@ -190,7 +190,7 @@ def test_after_a_kill_rows_in_doubt_are_reported_and_not_sent(tmp_path: Path) ->
         )
         assert rows(view) == list(range(1, 61))
         status = view.status()
-    assert (status.kills, status.runs, status.repeats, status.complete) == (1, 2, 0, True)
+    assert (status.cut_short, status.runs, status.repeats, status.complete) == (1, 2, 0, True)
 
 
 def test_after_a_kill_rows_in_doubt_are_sent_again(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_each_kill_adds_an_attempt_to_rows_that_it_may_have_reached(tmp_path: Pa
         status = view.status()
     assert [attempts[row] for row in (1, 2, 3, 4)] == [3, 1, 1, 3]
     assert attempts[20] == 2  # the second run was cut short far from it
-    assert status.kills == 2
+    assert status.cut_short == 2
     assert status.repeats == sum(each - 1 for each in attempts.values())
 
 
@@ -422,7 +422,7 @@ def test_what_the_campaign_was_begun_with(tmp_path: Path) -> None:
     with JournalView(tmp_path / "j.db") as view:
         assert (view.campaign_id, view.options, view.campaign.source) == (name, options, SOURCE)
         status = view.status()
-    assert (status.rows, status.began, status.kills) == (7, 1000.0, 0)
+    assert (status.rows, status.began, status.cut_short) == (7, 1000.0, 0)
     assert status.ended is not None
     assert status.ended == status.updated > 1000
     with pytest.raises(JournalError, match=f"is of the campaign {name}, not other"):

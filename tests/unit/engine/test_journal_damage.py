@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -181,7 +182,7 @@ def test_two_processes_cannot_run_one_campaign(tmp_path: Path, monkeypatch: pyte
         other.kill()
         other.communicate(timeout=20)
     with Journal.open(path) as journal:  # which the system has given up with the process
-        assert journal.status().kills == 1
+        assert journal.status().cut_short == 1
 
 
 def test_a_writer_stops_when_another_process_has_gone_on_with_its_campaign(tmp_path: Path) -> None:
@@ -202,6 +203,7 @@ def test_a_writer_stops_when_another_process_has_gone_on_with_its_campaign(tmp_p
 
 FILL = """
 import resource, sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.unit.engine.journal_support import accepted, create, pushes
@@ -236,6 +238,8 @@ def test_a_file_that_may_not_grow(tmp_path: Path, room: str) -> None:
     words, closed, taken, *_ = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 0
     assert "cannot be read or written" in words or "the disk is full" in words
+    with JournalView(path) as view:
+        assert view.status().problem == words
     with Journal.open(path, SOURCE) as journal:
         done = [each.row for each in journal.results()]
         if room == "room":  # what the thread could not write, the end could
@@ -251,18 +255,24 @@ def test_a_file_that_may_not_grow(tmp_path: Path, room: str) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    """A file system of 1 MB, where one can be mounted."""
+def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes a file system of so many KB, where one can be mounted."""
     where = tmp_path / "disk"
     where.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(where)]
-    if (
-        os.name != "posix"
-        or os.geteuid() != 0
-        or subprocess.run(command, capture_output=True, check=False).returncode
-    ):
-        pytest.skip("a file system can only be mounted by root")
-    return where
+
+    def mount(size: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(where)]
+        if (
+            os.name != "posix"
+            or os.geteuid() != 0
+            or subprocess.run(command, capture_output=True, check=False).returncode
+        ):
+            pytest.skip("a file system can only be mounted by root")
+        return where
+
+    yield mount
+    if os.path.ismount(where):
+        subprocess.run(["umount", str(where)], check=True)
 
 
 def fill(journal: Journal, taken: list[int]) -> None:
@@ -271,32 +281,66 @@ def fill(journal: Journal, taken: list[int]) -> None:
         journal.record(accepted(push))
 
 
-def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
-    path = small_disk / "j.db"
-    try:
-        journal = create(path, chunk_size=100)
-        taken: list[int] = []
-        with pytest.raises(
-            JournalError, match=r"the disk is full: .* cannot be written, and what it holds is safe"
-        ):
-            fill(journal, taken)
-        with pytest.raises(JournalError, match="the disk is full"):
-            journal.close()
-        with JournalView(path) as view:
-            done = [each.row for each in view.results()]
-        assert done == list(range(1, len(done) + 1))
-        assert 0 <= len(taken) - len(done) <= 400
-        moved = tmp_path / "moved.db"
-        for ending in ("", "-wal"):
-            if os.path.exists(f"{path}{ending}"):
-                shutil.copyfile(f"{path}{ending}", f"{moved}{ending}")
-    finally:
-        subprocess.run(["umount", str(small_disk)], check=True)
+def test_a_full_disk(disk: Callable[[int], Path]) -> None:
+    """What was answered is written all the same: there is a reserve for that."""
+    place = disk(2048)
+    path = place / "j.db"
+    journal = create(path, chunk_size=100)
+    assert sorted(os.listdir(place)) == ["j.db", "j.db-reserve", "j.db-shm", "j.db-wal"]
+    taken: list[int] = []
+    with pytest.raises(
+        JournalError, match=r"the disk is full: .* cannot be written, and what it holds is safe"
+    ) as error:
+        fill(journal, taken)
+    journal.close()
+    with JournalView(path) as view:
+        status = view.status()
+        assert [each.row for each in view.results()] == taken
+    assert status.ended is not None
+    assert status.problem == str(error.value)
+    assert os.listdir(place) == ["j.db"]
+
+
+def test_a_disk_that_was_full_from_the_beginning(disk: Callable[[int], Path], tmp_path: Path) -> None:
+    """No reserve: what could not be written is in doubt, and whether the end could be, is chance."""
+    path = disk(1024) / "j.db"
+    journal = create(path, chunk_size=100)
+    assert not os.path.exists(f"{path}-reserve")
+    taken: list[int] = []
+    with pytest.raises(JournalError, match="the disk is full"):
+        fill(journal, taken)
+    with pytest.raises(JournalError, match="the disk is full"):
+        journal.close()
+    with JournalView(path) as view:
+        done = [each.row for each in view.results()]
+        status = view.status()
+    assert (status.ended is None) == (status.problem is None)
+    assert done == list(range(1, len(done) + 1))
+    assert 0 <= len(taken) - len(done) <= 400
+    moved = tmp_path / "moved.db"
+    for ending in ("", "-wal"):
+        if os.path.exists(f"{path}{ending}"):
+            shutil.copyfile(f"{path}{ending}", f"{moved}{ending}")
     with Journal.open(moved, unknown="resend") as journal:
         for push in journal.pending(pushes(BLOCK)):
             journal.record(accepted(push))
     with JournalView(moved) as view:
         assert [each.row for each in view.results()] == list(range(1, BLOCK + 1))
+
+
+def test_the_reserve_is_the_writers(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    with create(path) as journal:
+        with JournalView(path) as view:
+            assert view.running
+        with pytest.raises(JournalError, match="in use"):
+            Journal.open(path)
+        assert os.path.getsize(f"{path}-reserve") >= 1 << 20
+        left = killed(journal, tmp_path / "killed.db")
+    assert not os.path.exists(f"{path}-reserve")
+    with Journal.open(left):
+        assert os.path.exists(f"{left}-reserve")
+    assert not os.path.exists(f"{left}-reserve")
 
 
 def test_a_disk_where_no_journal_can_be_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
