@@ -157,9 +157,17 @@ async def _headers(provider: Provider, target: Target) -> dict[str, str]:
     return await asyncio.to_thread(provider.headers, target)
 
 
-async def _connect(client: ApnsClient | FcmClient, provider: Provider) -> None:
-    """One push, so that connecting is not measured."""
+async def connect(client: ApnsClient | FcmClient, provider: Provider, connections: int) -> None:
+    """Open all connections, so that this is not measured: the pool dials one at a time, as long as pushes wait.
+
+    With one connection that is one push.
+    """
     (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
+    async with asyncio.timeout(TIMEOUT):
+        while len(client.pool.links) < connections:
+            pushes = provider.pushes(2 * connections * provider.streams, USUAL)
+            for result in await asyncio.gather(*map(client.send, pushes)):
+                result.raise_for_verdict()
 
 
 async def engine(target: Target, count: int, streams: int, connections: int, work: Work) -> dict[str, Any]:
@@ -172,7 +180,7 @@ async def engine(target: Target, count: int, streams: int, connections: int, wor
         provider.client(target, connections) as client,
         PushEngine(client, rate=NO_RATE, window=window) as push_engine,
     ):
-        await _connect(client, provider)
+        await connect(client, provider, connections)
         meter = Meter()
         meter.start()
         async for result in push_engine.send_many(provider.pushes(count, work)):
@@ -199,7 +207,7 @@ async def send(target: Target, count: int, streams: int, connections: int, work:
                 answered += 1
 
     async with provider.client(target, connections) as client:
-        await _connect(client, provider)
+        await connect(client, provider, connections)
         meter = Meter()
         meter.start()
         await asyncio.gather(*(worker(client) for _ in range(streams * connections)))

@@ -20,7 +20,7 @@ import uvloop
 from pushcore import ApnsClient, FcmClient, PushEngine
 from pushcore.engine.collector import relax_collector
 
-from .cases import NO_RATE, Meter
+from .cases import NO_RATE, Meter, connect
 from .providers import PROVIDERS, USUAL
 from .schedule import TICK, due_by, summary
 from .stage import Target
@@ -92,7 +92,7 @@ async def engine(target: Target, load: Load, connections: int) -> dict[str, Any]
         provider.client(target, connections) as client,
         PushEngine(client, rate=NO_RATE) as push_engine,
     ):
-        (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
+        await connect(client, provider, connections)
         meter = Meter()
         meter.start()
         async for result in push_engine.send_many(source()):
@@ -112,7 +112,7 @@ async def send(target: Target, load: Load, connections: int) -> dict[str, Any]:
             room.release()
 
     async with provider.client(target, connections) as client:
-        (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
+        await connect(client, provider, connections)
         meter = Meter()
         meter.start()
         async with asyncio.TaskGroup() as tasks:
