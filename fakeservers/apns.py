@@ -147,6 +147,7 @@ class FakeApns:
                 limits=self._limits,
             )
             self._server.broken_context = certs.broken_context
+            self._server.screened = strict
             injector = Injector(self.faults, "apns", self._server, self._record, self._book.now)
             cleanup.callback(injector.stop)
             injector.start()

@@ -144,6 +144,7 @@ class FakeFcm:
                 manners=self._manners,
             )
             self._server.broken_context = self._broken_context
+            self._server.screened = strict
             injector = Injector(
                 self.faults,
                 "fcm",

@@ -31,6 +31,7 @@ from ngh2 import RequestReceived as RequestReceived
 from ngh2.events import Event as Event
 
 from fakeservers.later import Punctual
+from fakeservers.screen import Screen
 
 if TYPE_CHECKING:
     from fakeservers.h2server import H2Server
@@ -90,6 +91,7 @@ class Peer(Punctual):
         self._transport: asyncio.Transport
         self._handler: Handler
         self._h2: Connection
+        self._screen: Screen | None = None
         self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
         self._bodies: dict[int, bytearray] = {}  # those among them whose body came in several parts
         self._flush_due = False
@@ -190,6 +192,8 @@ class Peer(Punctual):
                 stream_reset_rate_limit=limits.resets,
             ),
         )
+        if server.screened:
+            self._screen = Screen(self._h2)
         self._h2.initiate_connection(self.settings)
         if server.window != DEFAULT_WINDOW:
             self._h2.set_local_window_size(server.window)
@@ -201,7 +205,10 @@ class Peer(Punctual):
         server = self._server
         arrived = time.monotonic()
         try:
-            self._h2.receive_data(data)
+            if self._screen is None:
+                self._h2.receive_data(data)
+            elif not self._screen.feed(data):
+                server.protocol_errors += 1
             requests = self._requests(self._h2.events())
         except NGH2Error:  # beyond repair: libnghttp2 answers lesser faults by itself, with GOAWAY
             server.protocol_errors += 1

@@ -77,6 +77,8 @@ class H2Server:
         """What `faults` is when there are some."""
         self.broken_context: Callable[[str], ssl.SSLContext] | None = None
         """Makes the TLS context of a `Tls` fault."""
+        self.screened = False
+        """Whether clients are judged more strictly than libnghttp2 does, see `screen`."""
         self.alpn = ["h2"]
 
     @property
