@@ -1,5 +1,6 @@
 """A low-level asyncio HTTP/2 push engine: sends notifications straight to APNs and FCM. See README.md."""
 
+from .apns.channels import Channel, Channels
 from .apns.client import ApnsClient
 from .auth.provider_token import ApnsKey
 from .auth.service_account import ServiceAccount
@@ -15,7 +16,7 @@ from .fcm.topics import Subscription, TopicChange, Topics
 from .http2.proxy import Proxy
 from .http2.tls import ClientCertificate as ApnsCertificate
 from .metrics import Listener, Metrics
-from .models.apns import Alert, Aps, Notification, Sound
+from .models.apns import Alert, Aps, Broadcast, Notification, Sound
 from .models.expo_message import ExpoMessage
 from .models.fcm import LegacyMessage, LegacyNotification, Message
 from .models.fcm_parts import (
@@ -48,6 +49,9 @@ __all__ = [
     "ApnsKey",
     "Aps",
     "BreakerOpen",
+    "Broadcast",
+    "Channel",
+    "Channels",
     "Color",
     "ExpoMessage",
     "FcmClient",

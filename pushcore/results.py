@@ -30,6 +30,9 @@ class Verdict(enum.Enum):
     """It was written and no answer came: it may or may not have been delivered."""
 
 
+Finder = Callable[[Any, Any, str], str | None]
+"""`find(push, answer, name)`: what an answer says of a `Result`'s "id" or "unique_id", if it does."""
+
 ACCEPTED = Verdict.ACCEPTED
 _RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT})
 
@@ -42,10 +45,16 @@ class Result:
     that the token was dead, with 410 only. `retry_after`: seconds that the provider asks to wait, if it said so.
     `attempts`: how many times the push was handed to a connection; 0 when it was found invalid before.
     `detail`: a sentence or a `TransportError` for whoever reads the log.
+
+    `id` is what the property of that name gives; with `find`, it is the answer in which that is looked for when
+    somebody asks.
     """
 
+    _found: str | None  # set when it was looked for
+
     __slots__ = (
-        "_find_id",
+        "_find",
+        "_found",
         "_id",
         "attempts",
         "detail",
@@ -64,7 +73,7 @@ class Result:
         status: int | None = None,
         attempts: int = 0,
         id: Any = None,
-        find_id: Callable[[Any], str | None] | None = None,
+        find: Finder | None = None,
         reason: str | None = None,
         timestamp: float | None = None,
         retry_after: float | None = None,
@@ -80,16 +89,24 @@ class Result:
         self.detail = detail
         # To find the id in an answer costs a header decode that most callers never ask for, so it waits until then.
         self._id = id
-        self._find_id = find_id
+        self._find = find
 
     @property
     def id(self) -> str | None:
         """The apns-id that was sent, else the one that was answered; FCM's message name. None without either."""
-        if self._find_id is not None:
-            self._id = self._find_id(self._id)
-            self._find_id = None
         found: str | None = self._id
+        if self._find is None:
+            return found
+        try:
+            found = self._found
+        except AttributeError:
+            found = self._found = self._find(self.push, self._id, "id")
         return found
+
+    @property
+    def unique_id(self) -> str | None:
+        """The `apns-unique-id`, by which Apple's Push Notifications Console finds a push; in the sandbox alone."""
+        return None if self._find is None else self._find(self.push, self._id, "unique_id")
 
     @property
     def ok(self) -> bool:

@@ -7,12 +7,13 @@ it, and what an answer means.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
 from .errors import ClosedError, ConfigurationError
 from .http2.exchange import Exchange
@@ -24,6 +25,9 @@ from .http2.streams import Limits
 from .results import Result
 
 Push = TypeVar("Push")
+
+MAX_BODY: Final = 128 * 1024
+"""Bytes of an answer that are accepted unless said otherwise."""
 
 
 class Sender(ABC, Generic[Push]):
@@ -71,6 +75,7 @@ class Sender(ABC, Generic[Push]):
         self._proxy_for(origin)  # now, so that what is wrong with it is said at once
         self._now = now
         self._pool: Pool | None = None
+        self._pools: dict[Origin, Pool] = {}  # the same one, and those to the provider's other servers
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -87,22 +92,35 @@ class Sender(ABC, Generic[Push]):
 
     async def close(self) -> None:
         """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            await pool.close()
+        pools, self._pools, self._pool = list(self._pools.values()), {}, None
+        async with contextlib.AsyncExitStack() as stack:  # each is closed even if we are cancelled meanwhile
+            for pool in pools:
+                stack.push_async_callback(pool.close)
 
-    def _connect_to(self, origin: Origin) -> Pool:
-        return Pool(
+    def pool_to(self, origin: Origin, max_body: int = MAX_BODY) -> Pool:
+        """The connections to one of the provider's servers, authorized as this client's are and closed with it.
+
+        `max_body`: bytes of an answer that are accepted, as the first who asks for this server says.
+
+        Raises `ClosedError` when the client is not open.
+        """
+        if self._pool is None:
+            raise ClosedError("the client is not open: use it in `async with`")
+        return self._pools.get(origin) or self._connect_to(origin, max_body)
+
+    def _connect_to(self, origin: Origin, max_body: int = MAX_BODY) -> Pool:
+        pool = self._pools[origin] = Pool(
             host=origin.host,
             port=origin.port,
             context=self._context,
-            limits=Limits(timeout=self.timeout, idle_ping=self.idle_ping),
+            limits=Limits(timeout=self.timeout, idle_ping=self.idle_ping, max_body=max_body),
             max_connections=self.max_connections,
             engine=self._engine,
             authorize=self._authorize,
             proxy=self._proxy_for(origin),
             name=self.provider,
         )
+        return pool
 
     def _proxy_for(self, origin: Origin) -> Proxy | None:
         """The proxy for one server: with "environment", NO_PROXY may name some of them."""
@@ -137,6 +155,15 @@ class Sender(ABC, Generic[Push]):
         await self.close()
 
     # --- sending --------------------------------------------------------------------------------------------------
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it can send every push of its class."""
+        return True
+
+    def takes(self, push: Push) -> bool:
+        """Whether it can send this one."""
+        return True
 
     async def send(self, push: Push) -> Result:
         """Send one push and wait for its result. It never raises for what becomes of the push.

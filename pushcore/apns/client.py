@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ..auth.provider_token import HOLD, ApnsKey, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
+from ..http2.ask import ask
 from ..http2.exchange import Exchange, header_of
 from ..http2.headers import Field
 from ..http2.origin import Origin, read_origin
+from ..http2.pool import Pool
 from ..http2.protocol import Link
 from ..http2.proxy import Proxy
+from ..http2.streams import State
 from ..http2.tls import ClientCertificate, client_context
-from ..models.apns import Notification
-from ..results import ACCEPTED, Result, Verdict
+from ..models.apns import Broadcast, Notification
+from ..results import ACCEPTED, Finder, Result, Verdict
 from ..sender import Sender
-from .reasons import REASONS, read_error, verdict_for
+from .broadcast import build, find_id, template_for
+from .reasons import CHANNEL_REASONS, REASONS, Reason, read_error, verdict_for
 from .request import ApnsRequests
 
 log = logging.getLogger("pushcore.apns")
@@ -32,11 +37,20 @@ NETWORK_SLACK: Final = 30.0
 held up on its way, so that Apple saw it that much later than we sent it."""
 
 
+LEAVING: Final = 60.0
+"""Seconds in which at most `max_connections` are left because APNs has bound them to another key: our choice."""
+
+
 class ApnsClient(Sender[Notification]):
     """A sender to one environment of APNs with one key or certificate, over a few HTTP/2 connections.
 
+    Its connections are its own, for APNs binds each to one team, one environment and one family of keys at its first
+    push: for several keys make several clients.
+
     `auth`: an `ApnsKey` or an `ApnsCertificate`. `topic`: the bundle id of pushes that name none. `environment`:
-    "production" or "sandbox"; `url`, such as "https://127.0.0.1:2197", takes its place. `ca_file`: PEM file of the
+    "production" or "sandbox"; `url`, such as "https://127.0.0.1:2197", takes its place. `broadcast_url`: the server for
+    broadcasts, where it is another one: Apple's prose names the ordinary one, and its samples
+    "https://api-broadcast.push.apple.com". `ca_file`: PEM file of the
     only authorities to trust, None for the system's. `max_connections`: how many to open at most. `timeout`: seconds
     from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one on
     python-hyper/h2. `proxy`: an HTTP proxy or its address, such as "http://user:password@proxy.example:3128", that all
@@ -63,6 +77,7 @@ class ApnsClient(Sender[Notification]):
         topic: str | None = None,
         environment: str = "production",
         url: str | None = None,
+        broadcast_url: str | None = None,
         ca_file: str | Path | None = None,
         max_connections: int = 8,
         timeout: float = 10.0,
@@ -73,10 +88,15 @@ class ApnsClient(Sender[Notification]):
         if url is None and environment not in HOSTS:
             raise ConfigurationError(f'environment is "production" or "sandbox", not {environment!r}')
         origin = Origin(HOSTS[environment]) if url is None else read_origin(url)
+        self.environment = environment if url is None else None
+        """Which of Apple's it sends to; None when that was given as a URL."""
         self._key = auth if isinstance(auth, ApnsKey) else None
         certificate = auth if isinstance(auth, ClientCertificate) else None
         if self._key is None and certificate is None:
             raise ConfigurationError("auth is an ApnsKey or an ApnsCertificate")
+        restricted = self._key.environment if self._key is not None else None
+        if url is None and restricted not in (None, environment):
+            raise ConfigurationError(f"the key is for {restricted}, and the environment is {environment}")
         super().__init__(
             origin,
             client_context(ca_file=ca_file, certificate=certificate),
@@ -86,9 +106,18 @@ class ApnsClient(Sender[Notification]):
             proxy=proxy,
             now=now,
         )
-        self.requests = ApnsRequests(origin.authority, topic, token_auth=self._key is not None)
+        self.requests = ApnsRequests(
+            origin.authority,
+            topic,
+            token_auth=self._key is not None,
+            key_topics=self._key.topics if self._key is not None else None,
+        )
+        self._broadcasts = origin if broadcast_url is None else read_origin(broadcast_url)
+        self._broadcast = template_for(self._broadcasts.authority)
         self._leases: dict[Link, TokenLease] = {}
         self._token = b""  # the newest that a connection was given
+        self._left = 0  # connections, since `_leaving`, that were bound to another key
+        self._leaving = -math.inf
 
     async def close(self) -> None:
         """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
@@ -100,37 +129,88 @@ class ApnsClient(Sender[Notification]):
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         if exchange.status == 200 and exchange.error is None:
-            if push.apns_id is None:
-                return Result(push, ACCEPTED, 200, exchange.attempts, exchange.block, _find_id)
-            return Result(push, ACCEPTED, 200, exchange.attempts, push.apns_id)
+            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.block, _find)
+        if self.sent_again(exchange, self._pool):
+            return None
+        return self.outcome(exchange, push, REASONS, _find)
+
+    async def broadcast(self, push: Broadcast) -> Result:
+        """Send one push to all devices that follow a channel, and wait for its result, as `send` does.
+
+        `result.id` is the `apns-request-id`. ACCEPTED says that APNs took it, and nothing about the devices.
+
+        Raises:
+            ClosedError: the client is not open.
+        """
+        pool = self.pool_to(self._broadcasts)
+        request = build(push, self.requests)
+        if isinstance(request, Result):
+            return request
+        exchange = await ask(
+            pool,
+            self._broadcast,
+            request.path,
+            request.body,
+            self.timeout,
+            lambda exchange: self.sent_again(exchange, pool),
+            request.tail,
+        )
+        return self.outcome(exchange, push, CHANNEL_REASONS, find_id)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether its key is for every topic of the team."""
+        return self._key is None or self._key.topics is None
+
+    def takes(self, push: Notification) -> bool:
+        """Whether its key is for the topic of this push."""
+        taken: bool = self.requests.takes(push.topic)
+        return taken
+
+    def outcome(self, exchange: Exchange, push: Any, table: Mapping[str, Reason], find: Finder) -> Result:
+        """What a finished exchange says, by one of Apple's tables."""
         if exchange.error is not None:
-            return _unanswered(exchange, push, exchange.error)
-        status = exchange.status
+            return _unanswered(exchange, push, exchange.error, find)
         reason, timestamp = read_error(exchange.data)
-        verdict = verdict_for(status, reason)
         detail = None
-        if reason == "ExpiredProviderToken" and self._key is not None:
-            if self._renewed(self._key):
-                pool = self._pool  # None while the client closes: then the answer stands
-                if pool is not None and not getattr(exchange, "replayed", False):
-                    exchange.replayed = True
-                    exchange.restart()
-                    pool.waiting.append(exchange)
-                    return None
-            else:
-                detail = "Apple calls our newest token expired: this machine's clock is wrong"
-        sent = push.apns_id is not None
+        if reason == "ExpiredProviderToken" and self._key is not None and not self._renewed(self._key):
+            detail = "Apple calls our newest token expired: this machine's clock is wrong"
+        verdict = verdict_for(exchange.status, reason, table)
         return Result(
             push,
             verdict,
-            status,
+            exchange.status,
             exchange.attempts,
-            push.apns_id if sent else exchange.block,
-            None if sent else _find_id,
+            exchange.block,
+            find,
             reason,
             timestamp,
             detail=detail,
         )
+
+    def sent_again(self, exchange: Exchange, pool: Pool | None) -> bool:
+        """Whether this answer blamed its connection or the token, and the exchange was sent once more over another.
+
+        APNs refused it, so nothing is doubled. `pool`: where it came from, None while the client closes: then the answer
+        stands.
+        """
+        if exchange.status != 403 or exchange.error is not None or self._key is None:
+            return False
+        reason = read_error(exchange.data)[0]
+        once = getattr(exchange, "replayed", False)
+        if reason == "ExpiredProviderToken":
+            helps = self._renewed(self._key)
+        elif reason == "UnrelatedKeyIdInToken":
+            # A second connection that says so was bound by nobody else: then it is the answer.
+            helps = not once and pool is not None and self._leave(pool.answering)
+        else:
+            return False
+        if pool is None or self._pool is None or not helps or once:
+            return False
+        exchange.replayed = True
+        exchange.restart()
+        pool.waiting.append(exchange)
+        return True
 
     # --- provider tokens ------------------------------------------------------------------------------------------
 
@@ -169,12 +249,35 @@ class ApnsClient(Sender[Notification]):
                 renewed = True
         return renewed
 
+    def _leave(self, link: Link | None) -> bool:
+        """After an UnrelatedKeyIdInToken: give a connection nothing more, for its first push had another key.
 
-def _find_id(block: bytes | list[Field]) -> str | None:
-    return header_of(block, b"apns-id")
+        Ours have only one key, so somebody on the way shares connections. False when that has cost as many within a
+        minute as the client may have: Apple takes rapid connects for an attack.
+        """
+        if link is None:
+            return False
+        if link.connection.state is not State.OPEN:
+            return True
+        now = self._loop.time()
+        if now - self._leaving >= LEAVING:
+            self._leaving, self._left = now, 0
+        if self._left >= self.max_connections:
+            return False
+        self._left += 1
+        log.warning("APNs has bound a connection to another key: it is left for a new one")
+        link.connection.drain()
+        return True
 
 
-def _unanswered(exchange: Exchange, push: Any, error: TransportError) -> Result:
+def _find(push: Any, block: bytes | list[Field], name: str) -> str | None:
+    """For `Result`: the push's own id, or what was answered."""
+    if name == "id":
+        return push.apns_id or header_of(block, b"apns-id")
+    return header_of(block, b"apns-unique-id")
+
+
+def _unanswered(exchange: Exchange, push: Any, error: TransportError, find: Finder) -> Result:
     """The result of an exchange that ended without a complete answer."""
     reason = error.reason if isinstance(error, GoAway) else None
     if isinstance(error, HeaderListTooLarge):
@@ -187,4 +290,4 @@ def _unanswered(exchange: Exchange, push: Any, error: TransportError) -> Result:
     else:
         verdict = Verdict.UNKNOWN
     status = exchange.status or None
-    return Result(push, verdict, status, exchange.attempts, push.apns_id, reason=reason, detail=error)
+    return Result(push, verdict, status, exchange.attempts, b"", find, reason, detail=error)

@@ -1,6 +1,7 @@
 """What APNs answers: every documented reason, the `Verdict` it means, and what to do about it.
 
-Source: "Handling notification responses from APNs" at developer.apple.com/documentation, the table of `/3/device`.
+Sources: "Handling notification responses from APNs" at developer.apple.com/documentation, the table of `/3/device`;
+"Handling error responses from Apple Push Notification service" for channels and broadcasts.
 """
 
 from __future__ import annotations
@@ -114,6 +115,45 @@ _ROWS: Final = (
 REASONS: Final[Mapping[str, Reason]] = MappingProxyType({row.name: row for row in _ROWS})
 """The table by Apple's word."""
 
+_CHANNEL_ROWS: Final = (
+    *(
+        REASONS[name]
+        for name in (
+            *("BadExpirationDate", "BadMessageId", "BadPriority", "InvalidPushType", "PayloadEmpty"),
+            *("BadCertificate", "BadCertificateEnvironment", "ExpiredProviderToken", "InvalidProviderToken"),
+            *("MissingProviderToken", "UnrelatedKeyIdInToken", "BadEnvironmentKeyIdInToken", "BadPath"),
+            *("MethodNotAllowed", "PayloadTooLarge", "TooManyProviderTokenUpdates", "InternalServerError"),
+            *("ServiceUnavailable", "Shutdown"),
+        )
+    ),
+    Reason(400, "BadChannelId", INVALID, "Give the channel id as APNs gave it."),
+    Reason(
+        400, "BadRequestParams", INVALID, "Report it: the sender named an attribute that APNs does not know."
+    ),
+    Reason(400, "BadRequestPayload", INVALID, "Give a payload that is a JSON object."),
+    Reason(
+        400,
+        "CannotCreateChannelConfig",
+        MISCONFIGURED,
+        "Delete channels: the app has as many as it may have.",
+    ),
+    Reason(400, "ChannelNotRegistered", INVALID, "Create the channel anew: there is none of this id."),
+    Reason(
+        400, "FeatureNotEnabled", MISCONFIGURED, "Enable the broadcast capability for the app's bundle id."
+    ),
+    Reason(400, "MissingChannelId", INVALID, "Give a channel id."),
+    Reason(400, "MissingChannelQueueSize", INVALID, "Report it: the sender gave no storage policy."),
+    Reason(400, "MissingPushType", INVALID, "Report it: the sender gave no push type."),
+    Reason(400, "TopicDisallowed", MISCONFIGURED, "Give the bundle id without the suffix of a push type."),
+    Reason(403, "TopicMismatch", MISCONFIGURED, "Use a key or certificate of this app."),
+    Reason(429, "TooManyRequests", THROTTLED, "Slow down: APNs takes no more of these requests now."),
+    Reason(503, "Service Unavailable", UNAVAILABLE, "Send again after some minutes."),
+)
+
+CHANNEL_REASONS: Final[Mapping[str, Reason]] = MappingProxyType({row.name: row for row in _CHANNEL_ROWS})
+"""The table of channel management and broadcasts, "Handling error responses from Apple Push Notification service", the
+reasons of scoped keys added. MissingChannelQueueSize stands in no table of Apple's; it was seen."""
+
 _BY_STATUS: Final = {
     403: MISCONFIGURED,
     410: UNREGISTERED,
@@ -126,12 +166,12 @@ _BODIES: Final[dict[bytes, tuple[str | None, float | None]]] = {
 }
 
 
-def verdict_for(status: int, reason: str | None) -> Verdict:
-    """What an answer of `/3/device` means: by its reason, or by its status when the two are no row of the table.
+def verdict_for(status: int, reason: str | None, table: Mapping[str, Reason] = REASONS) -> Verdict:
+    """What an answer means: by its reason, or by its status when the two are no row of the table.
 
     Never raises: a status that is neither success nor an error is UNKNOWN.
     """
-    row = REASONS.get(reason) if reason is not None else None
+    row = table.get(reason) if reason is not None else None
     if row is not None and row.status == status:
         return row.verdict
     if 200 <= status < 300:

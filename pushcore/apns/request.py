@@ -24,9 +24,10 @@ MAX_TOKEN: Final = 512
 MAX_COLLAPSE_ID: Final = 64  # bytes
 MAX_KINDS: Final = 4096  # combinations of topic, push type and priority that are kept ready
 
+TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
+UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _PATH: Final = b"/3/device/"
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_SUFFIXES: Final = frozenset(each.suffix for each in PUSH_TYPES.values())
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 _dumps = orjson.dumps
@@ -44,7 +45,7 @@ class _Kind:
         self.limit = limit
 
 
-class _Invalid(Exception):
+class Invalid(Exception):
     """Carries the result of a push that cannot be sent."""
 
     def __init__(self, reason: str | None, detail: str, verdict: Verdict = Verdict.INVALID) -> None:
@@ -55,14 +56,24 @@ class _Invalid(Exception):
 class ApnsRequests:
     """Turns notifications into requests to one authority. `topic` is for those that name none.
 
+    `key_topics`: the bundle ids that the key is for; None for any of its team's.
+
     Raises `ConfigurationError` when `topic` is not a bundle id.
     """
 
-    def __init__(self, authority: str, topic: str | None, *, token_auth: bool) -> None:
-        if topic is not None and not _TOPIC.fullmatch(topic):
+    def __init__(
+        self,
+        authority: str,
+        topic: str | None,
+        *,
+        token_auth: bool,
+        key_topics: frozenset[str] | None = None,
+    ) -> None:
+        if topic is not None and not TOPIC.fullmatch(topic):
             raise ConfigurationError(f"the topic must be a bundle id such as com.example.app, not {topic!r}")
         self._authority = authority.encode("ascii")
-        self._topic = topic
+        self.topic = topic
+        self._key_topics = key_topics
         self._token_auth = token_auth
         self._kinds: dict[tuple[str | None, str, int | None], _Kind] = {}
         # The kind of the last push: in a run of equal pushes it is found by three identity checks.
@@ -96,9 +107,9 @@ class ApnsRequests:
             if type(payload) is dict:
                 body = _dumps(payload)
             else:
-                body = _body_of(payload)
+                body = body_of(payload)
             if len(body) > kind.limit:
-                raise _Invalid(
+                raise Invalid(
                     "PayloadTooLarge", f"the payload has {len(body)} bytes, {kind.limit} are allowed"
                 )
             tail = NO_FIELDS
@@ -107,7 +118,7 @@ class ApnsRequests:
             return Exchange(
                 kind.template, self._heads[len(token)] + token, body, tail, sink, context, deadline
             )
-        except _Invalid as error:
+        except Invalid as error:
             return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
         except orjson.JSONEncodeError as error:
             return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}", attempts=0)
@@ -119,6 +130,14 @@ class ApnsRequests:
             return Result(push, Verdict.INVALID, detail=detail, attempts=0)
         except TypeError as error:
             return Result(push, Verdict.INVALID, detail=f"a field has a wrong type: {error}", attempts=0)
+
+    def takes(self, topic: str | None) -> bool:
+        """Whether the key is for this topic, with or without a suffix; None is the client's own."""
+        listed = self._key_topics
+        if listed is None:
+            return True
+        topic = topic or self.topic
+        return topic is not None and any(topic.removesuffix(suffix) in listed for suffix in _SUFFIXES)
 
     def _kind_of(self, push: Notification) -> _Kind:
         key = (push.topic, push.push_type, push.priority)
@@ -134,14 +153,14 @@ class ApnsRequests:
     def _new_kind(self, topic: str | None, name: str, priority: int | None) -> _Kind:
         push_type = PUSH_TYPES.get(name)
         if push_type is None:
-            raise _Invalid("InvalidPushType", f"the push type is one of {', '.join(PUSH_TYPES)}")
+            raise Invalid("InvalidPushType", f"the push type is one of {', '.join(PUSH_TYPES)}")
         if push_type.token_auth_only and not self._token_auth:
-            raise _Invalid("InvalidPushType", f"{name} needs a key; a certificate cannot send it")
+            raise Invalid("InvalidPushType", f"{name} needs a key; a certificate cannot send it")
         if priority is None:
             priority = push_type.default_priority
         elif priority not in push_type.priorities:
             allowed = " or ".join(map(str, push_type.priorities))
-            raise _Invalid("BadPriority", f"the priority of {name} is {allowed}")
+            raise Invalid("BadPriority", f"the priority of {name} is {allowed}")
         fields: list[Field] = [
             (b":method", b"POST"),
             (b":scheme", b"https"),
@@ -158,29 +177,32 @@ class ApnsRequests:
     def _topic_for(self, topic: str | None, push_type: PushType) -> str | None:
         """The topic with the suffix of the push type, once."""
         if topic is None:
-            topic = self._topic
+            topic = self.topic
         if topic is None:
             if not self._token_auth:
                 return None  # a certificate of a single topic implies it
-            raise _Invalid(
+            raise Invalid(
                 "MissingTopic", "neither the push nor the client has a topic", Verdict.MISCONFIGURED
             )
-        if not _TOPIC.fullmatch(topic):
-            raise _Invalid("BadTopic", "the topic is not a bundle id")
+        if not TOPIC.fullmatch(topic):
+            raise Invalid("BadTopic", "the topic is not a bundle id")
+        if not self.takes(topic):
+            detail = f"the key is for other topics than {topic}"
+            raise Invalid("TopicDisallowed", detail, Verdict.MISCONFIGURED)
         return topic if topic.endswith(push_type.suffix) else topic + push_type.suffix
 
 
-def _body_of(payload: object) -> bytes:
+def body_of(payload: object) -> bytes:
     if isinstance(payload, Aps):
         return _dumps(payload.to_dict())
     if isinstance(payload, dict):
         return _dumps(payload)
     if not isinstance(payload, bytes):
-        raise _Invalid(None, "the payload is neither a dict nor bytes nor an Aps")
+        raise Invalid(None, "the payload is neither a dict nor bytes nor an Aps")
     if not payload:
-        raise _Invalid("PayloadEmpty", "the payload is empty")
+        raise Invalid("PayloadEmpty", "the payload is empty")
     if payload[0] != 0x7B:
-        raise _Invalid(None, "the payload is not a JSON object")
+        raise Invalid(None, "the payload is not a JSON object")
     return payload
 
 
@@ -188,17 +210,17 @@ def _tail_of(push: Notification) -> tuple[Field, ...]:
     """The fields of this push alone, checked so that nothing of a caller's text can break out of a header."""
     fields: list[Field] = []
     if push.apns_id is not None:
-        if not isinstance(push.apns_id, str) or not _UUID.fullmatch(push.apns_id):
-            raise _Invalid("BadMessageId", "the apns_id is not a UUID in lower case")
+        if not isinstance(push.apns_id, str) or not UUID.fullmatch(push.apns_id):
+            raise Invalid("BadMessageId", "the apns_id is not a UUID in lower case")
         fields.append((b"apns-id", push.apns_id.encode()))
     if push.expiration is not None:
         if type(push.expiration) is not int or not 0 <= push.expiration < 1 << 63:
-            raise _Invalid("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
+            raise Invalid("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
         fields.append((b"apns-expiration", b"%d" % push.expiration))
     if push.collapse_id is not None:
         text = push.collapse_id
         if not isinstance(text, str) or not _COLLAPSE_ID.fullmatch(text) or len(text) > MAX_COLLAPSE_ID:
-            raise _Invalid(
+            raise Invalid(
                 "BadCollapseId", f"the collapse_id is not 1 to {MAX_COLLAPSE_ID} printable ASCII characters"
             )
         fields.append((b"apns-collapse-id", text.encode()))

@@ -25,6 +25,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +70,8 @@ class ProviderToken:
 class ApnsKey:
     """A signing key for APNs, and the token that it has in force.
 
-    `key_id` and `team_id`: as Apple shows them. `slot` and `margin`: seconds, see the module; every process of a
+    `key_id` and `team_id`: as Apple shows them. `topics`: the bundle ids of a topic-specific key; None for one of the whole
+    team. `environment`: "sandbox" or "production" for a key that is restricted to it; None for one of old. `slot` and `margin`: seconds, see the module; every process of a
     fleet must have the same. `signatures`: how many tokens this process has signed.
     """
 
@@ -78,11 +80,13 @@ class ApnsKey:
         "_current",
         "_offset",
         "_sign",
+        "environment",
         "key_id",
         "margin",
         "signatures",
         "slot",
         "team_id",
+        "topics",
     )
 
     def __init__(
@@ -91,14 +95,16 @@ class ApnsKey:
         *,
         key_id: str,
         team_id: str,
+        topics: Iterable[str] | None = None,
+        environment: str | None = None,
         slot: int = 1800,
         margin: int = 120,
     ) -> None:
         """Takes a key on P-256; `from_file` and `from_pem` read one.
 
         Raises:
-            ConfigurationError: an identifier is not 10 characters of A-Z and 0-9, or slot, margin and the 20
-                minutes of a connection are together longer than a token lives.
+            ConfigurationError: an identifier is not 10 characters of A-Z and 0-9, the scope is none of Apple's, or
+                slot, margin and the 20 minutes of a connection are together longer than a token lives.
         """
         _check_identifier("key_id", key_id)
         _check_identifier("team_id", team_id)
@@ -107,6 +113,12 @@ class ApnsKey:
                 f"slot must be at least 1 s, margin at least 0, and both together at most {MAX_AGE - HOLD:.0f} s "
                 f"(Apple's hour less 20 minutes), not {slot} and {margin}"
             )
+        if environment not in (None, "sandbox", "production"):
+            raise ConfigurationError(f'a key is for "sandbox" or "production", not {environment!r}')
+        if isinstance(topics, str):
+            raise ConfigurationError(f"the topics of a key are a list, such as [{topics!r}]")
+        self.topics = None if topics is None else frozenset(topics)
+        self.environment = environment
         self.key_id = key_id
         self.team_id = team_id
         self.slot = slot
@@ -127,6 +139,8 @@ class ApnsKey:
         *,
         key_id: str,
         team_id: str,
+        topics: Iterable[str] | None = None,
+        environment: str | None = None,
         slot: int = 1800,
         margin: int = 120,
     ) -> ApnsKey:
@@ -140,7 +154,16 @@ class ApnsKey:
             pem = Path(path).read_bytes()
         except OSError as error:
             raise ConfigurationError(f"{name} cannot be read ({error.strerror}); {_EXPECTED}") from None
-        return cls.from_pem(pem, key_id=key_id, team_id=team_id, name=name, slot=slot, margin=margin)
+        return cls.from_pem(
+            pem,
+            key_id=key_id,
+            team_id=team_id,
+            topics=topics,
+            environment=environment,
+            name=name,
+            slot=slot,
+            margin=margin,
+        )
 
     @classmethod
     def from_pem(
@@ -149,6 +172,8 @@ class ApnsKey:
         *,
         key_id: str,
         team_id: str,
+        topics: Iterable[str] | None = None,
+        environment: str | None = None,
         name: str = "the key",
         slot: int = 1800,
         margin: int = 120,
@@ -158,7 +183,15 @@ class ApnsKey:
         Raises:
             ConfigurationError: it is no such key, or an argument is wrong.
         """
-        return cls(_load_key(pem, name), key_id=key_id, team_id=team_id, slot=slot, margin=margin)
+        return cls(
+            _load_key(pem, name),
+            key_id=key_id,
+            team_id=team_id,
+            topics=topics,
+            environment=environment,
+            slot=slot,
+            margin=margin,
+        )
 
     def token(self, now: float) -> ProviderToken:
         """The token in force at `now` (UNIX seconds); signed once for each slot."""

@@ -24,7 +24,8 @@ LARGEST_WINDOW: Final = 16_384
 
 
 class PushEngine:
-    """Sends streams of pushes through the clients it is given, each kind of push through its client.
+    """Sends streams of pushes through the clients it is given, each kind of push through its client. Of several
+    `ApnsClient`s a push takes the first whose key is for its topic.
 
     `retry`: which results are repeated, and when; None reports every result as it comes. `window`: how many pushes may
     be between the source and the caller, None for twice what the connections of the clients can carry, 16 384 at
@@ -34,7 +35,7 @@ class PushEngine:
     `Metrics` to count it. `shared`: what all processes of a campaign have in common, for all clients or by
     their name ("apns", "fcm"), so that rate and breaker hold for all together. Clients that are not open are opened by the engine, and closed with it.
 
-    Raises `ConfigurationError` for no client, two clients for one kind of push, or a window below 1.
+    Raises `ConfigurationError` for no client, a client that no push could reach, or a window below 1.
     """
 
     def __init__(
@@ -47,10 +48,14 @@ class PushEngine:
         listener: Listener | None = None,
         shared: Shared | Mapping[str, Shared] | None = None,
     ) -> None:
-        if not clients or len({client.handles for client in clients}) != len(clients):
-            raise ConfigurationError(
-                "an engine needs at least one client, and one only for each kind of push"
-            )
+        if not clients:
+            raise ConfigurationError("an engine needs at least one client")
+        for place, client in enumerate(clients):
+            if client.takes_all and client.handles in {each.handles for each in clients[place + 1 :]}:
+                raise ConfigurationError(
+                    "an engine needs one client only for each kind of push, or before the last one of a kind such "
+                    "whose key is for some topics alone"
+                )
         if window is None:
             window = min(2 * sum(each.streams * each.max_connections for each in clients), LARGEST_WINDOW)
         if window < 1:

@@ -47,13 +47,14 @@ class Run:
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.events = rules.events
-        self.lanes = {
-            client.handles: Lane(self, client, rules, self.ready, self.loop.time, journal)
-            for client in clients
-        }
+        self.lanes = [Lane(self, client, rules, self.ready, self.loop.time, journal) for client in clients]
+        self._kinds: dict[type, list[Lane]] = {}
+        for lane in self.lanes:
+            self._kinds.setdefault(lane.client.handles, []).append(lane)
+        self._choosing = len(self._kinds) < len(self.lanes)  # a push's class alone does not say its lane
         if len(self.lanes) == 1:
             # After a kill, what was read ahead is in doubt. With two lanes one goes on while the other is held back.
-            next(iter(self.lanes.values())).most_pending = CAUTIOUS
+            self.lanes[0].most_pending = CAUTIOUS
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,7 +67,7 @@ class Run:
 
     def on_batch(self) -> None:
         """The pools' listener: something was finished or taken. The feeder first, so that the wire does not idle."""
-        for lane in self.lanes.values():
+        for lane in self.lanes:
             lane.hand_over()
             if lane.pending or lane.heap:
                 self._flow(lane)
@@ -89,7 +90,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Whether every push of the source has its result and the caller has them all."""
-        return self.fed and not self.outstanding and not any(lane.heap for lane in self.lanes.values())
+        return self.fed and not self.outstanding and not any(lane.heap for lane in self.lanes)
 
     async def something_ready(self) -> None:
         """Wait until there is a result, or until there will be none any more."""
@@ -113,7 +114,7 @@ class Run:
                 self._feeder_waits = None
 
     def _full(self) -> bool:
-        return self.outstanding >= self.window or any(lane.full for lane in self.lanes.values())
+        return self.outstanding >= self.window or any(lane.full for lane in self.lanes)
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -127,7 +128,7 @@ class Run:
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, math.inf
-        for lane in self.lanes.values():
+        for lane in self.lanes:
             self._flow(lane)
             lane.hand_over()
         self.wake_feeder()
@@ -139,7 +140,7 @@ class Run:
     def stopped_by(self, lane: Lane, trip: Trip) -> None:
         """A breaker has found that all would fail in this lane. The others go on, if there are any."""
         self.events.breaker_opened(lane.name, trip.sentence)
-        if all(each.stopped is not None for each in self.lanes.values()):
+        if all(each.stopped is not None for each in self.lanes):
             self.stop()
         else:
             lane.abandon()
@@ -147,7 +148,7 @@ class Run:
     def broken(self) -> BreakerOpen | None:
         """At the end: why every push failed, of each provider of which that is so."""
         trips: dict[str, Trip] = {}
-        for lane in self.lanes.values():
+        for lane in self.lanes:
             trip = lane.stopped or lane.conclude()
             if trip is not None:
                 trips[lane.name] = trip
@@ -170,7 +171,7 @@ class Run:
         self.error = self.error or error
         if self.feeder is not None:
             self.feeder.cancel()
-        for lane in self.lanes.values():
+        for lane in self.lanes:
             lane.abandon()
         if self._timer is not None:
             self._timer.cancel()
@@ -231,7 +232,6 @@ class Run:
 
     def _burst(self, pushes: Iterator[Any], room: int) -> bool:
         """Take so many pushes from the source and hand them over; False when it has come to its end."""
-        lanes = self.lanes
         now = self.loop.time()
         left = room
         kind: type | None = None
@@ -240,8 +240,9 @@ class Run:
                 if type(push) is not kind:
                     if push is None:  # the journal passes over rows that have their outcome
                         return True
-                    lane = lanes.get(type(push)) or self._lane_of(push)
-                    kind, sink, enter = type(push), lane.sink, lane.entrance()
+                    lane = self._lane_of(push)
+                    kind = None if self._choosing else type(push)
+                    sink, enter = lane.sink, lane.entrance()
                     build = lane.build if lane.stopped is None else lane.refuse
                     deadline = now + lane.timeout
                 built = build(push, sink, push, deadline)
@@ -255,13 +256,20 @@ class Run:
             return False
         finally:
             self.outstanding += room - left
-            for lane in lanes.values():
+            for lane in self.lanes:
                 lane.hand_over()
                 self._flow(lane)
 
     def _lane_of(self, push: object) -> Lane:
-        for kind, lane in self.lanes.items():
+        """The lane of the push's class; of several, the first whose client takes it, or the last, to say why not."""
+        lanes = self._kinds.get(type(push)) or self._lanes_of_kind(push)
+        if len(lanes) == 1:
+            return lanes[0]
+        return next((lane for lane in lanes if lane.client.takes(push)), lanes[-1])
+
+    def _lanes_of_kind(self, push: object) -> list[Lane]:
+        for kind, lanes in self._kinds.items():
             if isinstance(push, kind):
-                return lane
-        known = ", ".join(kind.__name__ for kind in self.lanes)
+                return lanes
+        known = ", ".join(kind.__name__ for kind in self._kinds)
         raise TypeError(f"this engine sends {known}, not {type(push).__name__}")

@@ -15,7 +15,6 @@ from ..auth.google_credentials import GoogleCredentials, is_google
 from ..auth.service_account import ServiceAccount
 from ..errors import (
     AccessTokenError,
-    ClosedError,
     ConfigurationError,
     GoAway,
     HeaderListTooLarge,
@@ -31,7 +30,7 @@ from ..http2.tls import client_context
 from ..models.fcm import Message
 from ..results import ACCEPTED, Result, Verdict
 from ..sender import Sender
-from .errors import FcmFailure, message_name, read_error
+from .errors import FcmFailure, find_name, read_error
 from .request import FcmRequests
 from .token_endpoint import TokenEndpoint
 
@@ -66,13 +65,6 @@ class FcmClient(Sender[Message]):
     handles = Message
     """The pushes that the engine hands to this client."""
     streams = STREAMS
-    """Requests at a time on a connection, as Google allows."""
-    quota = True
-    """Google limits the rate of a whole project ("Best practices when sending FCM messages at scale")."""
-    provider = "fcm"
-    idle_ping = None
-    """Google answers PINGs on an idle connection with GOAWAY "too_many_pings"."""
-    streams = 100
     """Requests at a time on a connection, as Google allows."""
     quota = True
     """Google limits the rate of a whole project ("Best practices when sending FCM messages at scale")."""
@@ -117,7 +109,6 @@ class FcmClient(Sender[Message]):
         if isinstance(self._account, ServiceAccount):
             self._proxy_for(split_uri(self._account.token_uri)[0])
         self.requests = FcmRequests(self.origin.authority, project_id, quota_project)
-        self._pools: dict[Origin, Pool] = {}
         self._tokens: AccessTokens
         self._endpoint: TokenEndpoint | None = None
         self._failing: asyncio.Handle | None = None
@@ -138,19 +129,6 @@ class FcmClient(Sender[Message]):
             )
         self._tokens = AccessTokens(self._issue, self._on_token, now=self._now, clock=self._loop.time)
         self._tokens.current()
-
-    def pool_to(self, origin: Origin) -> Pool:
-        """The connections to one of Google's servers, authorized with this client's token and closed with it.
-
-        Raises `ClosedError` when the client is not open.
-        """
-        if self._pool is None:
-            raise ClosedError("the client is not open: use it in `async with`")
-        return self._pools.get(origin) or self._connect_to(origin)
-
-    def _connect_to(self, origin: Origin) -> Pool:
-        pool = self._pools[origin] = super()._connect_to(origin)
-        return pool
 
     async def close(self) -> None:
         """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
@@ -174,7 +152,7 @@ class FcmClient(Sender[Message]):
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         status = exchange.status
         if status == 200 and exchange.error is None:
-            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.data, message_name)
+            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name)
         if exchange.error is not None:
             return self.unanswered(exchange, push, exchange.error)
         failure = self.failure(exchange)

@@ -146,6 +146,11 @@ def message_name(body: bytes) -> str | None:
     return word(found.get("name"), 300) if found is not None else None
 
 
+def find_name(push: object, body: bytes, what: str) -> str | None:
+    """The same for `Result`: a message's name is its id, and it has no other."""
+    return message_name(body) if what == "id" else None
+
+
 @dataclass(slots=True)
 class _Details:
     """What the objects in `details` say, whichever of them there are."""

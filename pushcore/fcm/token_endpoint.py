@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 from ..auth.service_account import Answer
+from ..http2.ask import ask
 from ..http2.exchange import header_of
 from ..http2.headers import Template
 from ..http2.origin import split_uri
 from ..http2.pool import Pool
 from ..http2.proxy import Proxy
 from ..http2.streams import Limits
-from .ask import ask
 from .errors import read_retry_after
 
 TIMEOUT: Final = 10.0

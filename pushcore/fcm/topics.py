@@ -13,13 +13,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ..errors import ConfigurationError
+from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, Exchange
 from ..http2.headers import LONGEST_PATH, Template, path_literal
 from ..http2.origin import Origin, read_origin
 from ..models.fcm_check import check_token, check_topic
 from ..models.fcm_values import Refused
 from ..results import ACCEPTED, Result, Verdict
-from .ask import ask
 from .client import FcmClient
 from .errors import FcmFailure, json_object, word
 from .fan_out import FanOut

@@ -115,6 +115,27 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
+class Broadcast:
+    """One push to all devices that follow a channel: an update or the end of a Live Activity.
+
+    `channel_id`: as APNs gave it. `payload`: as in `Notification`, of 5120 bytes. `topic`: the bundle id of the app,
+    unless it is the client's. `expiration`: UNIX seconds until which a channel that stores its newest message keeps
+    this one; 0, the only one that other channels take, is a single attempt. `priority`: 10 at once, 5 and 1 sparing the
+    device's power. `request_id`: a UUID in lower case; APNs makes one up when there is none.
+
+    Source: "Sending broadcast push notification requests to APNs". Nothing is checked here, as in `Notification`.
+    """
+
+    channel_id: str
+    payload: dict[str, Any] | bytes | Aps
+    _: KW_ONLY
+    topic: str | None = None
+    expiration: int = 0
+    priority: int = 10
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Localized:
     """A text that the device looks up: in `title` and `body` of a Live Activity's alert."""
 

@@ -42,8 +42,9 @@ async def test_every_reason(reason: str, http2: str, certs: Certificates) -> Non
         before = time.time()
         result = await client.send(Notification(fated_token(reason), PAYLOAD))
         assert (result.status, result.reason, result.verdict) == (row.status, reason, row.verdict)
-        assert fake.counts == {(row.status, reason): 1}
-        assert result.attempts == 1
+        tries = 2 if reason == "UnrelatedKeyIdInToken" else 1  # another connection could have helped
+        assert fake.counts == {(row.status, reason): tries}
+        assert (result.attempts, fake.accepted) == (tries, tries)
         assert not result.ok
         assert result.drop_token is (row.status == 410)
         assert result.suspect is (reason in ("BadDeviceToken", "DeviceTokenNotForTopic"))
@@ -362,6 +363,7 @@ async def test_a_mixed_audience_through_the_engine(http2: str, certs: Certificat
         expected = Counter({(200, ""): 2000})
         for row in REASONS.values():
             expected[row.status, row.name] += 5
+        expected[403, "UnrelatedKeyIdInToken"] += 5  # another connection could have helped
         assert fake.counts == expected
         assert Counter((each.status, each.reason or "") for each in results) == expected
         for result in results:

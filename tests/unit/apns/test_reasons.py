@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pushcore.apns.reasons import REASONS, read_error, verdict_for
+from pushcore.apns.reasons import CHANNEL_REASONS, REASONS, read_error, verdict_for
 from pushcore.results import Verdict
 
 DOCUMENTED = {
@@ -54,6 +54,59 @@ def test_all_32_reasons_and_no_other() -> None:
         table.setdefault(row.status, {})[name] = row.verdict.value
     assert table == DOCUMENTED
     assert len(REASONS) == 32
+
+
+CHANNELS = {
+    400: {
+        "BadChannelId": "INVALID",
+        "BadExpirationDate": "INVALID",
+        "BadMessageId": "INVALID",
+        "BadPriority": "INVALID",
+        "BadRequestParams": "INVALID",
+        "BadRequestPayload": "INVALID",
+        "CannotCreateChannelConfig": "MISCONFIGURED",
+        "ChannelNotRegistered": "INVALID",
+        "FeatureNotEnabled": "MISCONFIGURED",
+        "InvalidPushType": "INVALID",
+        "MissingChannelId": "INVALID",
+        "MissingChannelQueueSize": "INVALID",
+        "MissingPushType": "INVALID",
+        "PayloadEmpty": "INVALID",
+        "TopicDisallowed": "MISCONFIGURED",
+    },
+    403: {
+        "BadCertificate": "MISCONFIGURED",
+        "BadCertificateEnvironment": "MISCONFIGURED",
+        "BadEnvironmentKeyIdInToken": "MISCONFIGURED",
+        "ExpiredProviderToken": "MISCONFIGURED",
+        "InvalidProviderToken": "MISCONFIGURED",
+        "MissingProviderToken": "MISCONFIGURED",
+        "TopicMismatch": "MISCONFIGURED",
+        "UnrelatedKeyIdInToken": "MISCONFIGURED",
+    },
+    404: {"BadPath": "INVALID"},
+    405: {"MethodNotAllowed": "INVALID"},
+    413: {"PayloadTooLarge": "INVALID"},
+    429: {"TooManyProviderTokenUpdates": "THROTTLED", "TooManyRequests": "THROTTLED"},
+    500: {"InternalServerError": "UNAVAILABLE"},
+    503: {
+        "Service Unavailable": "UNAVAILABLE",
+        "ServiceUnavailable": "UNAVAILABLE",
+        "Shutdown": "UNAVAILABLE",
+    },
+}
+
+
+def test_the_reasons_of_channels() -> None:
+    table: dict[int, dict[str, str]] = {}
+    for name, row in CHANNEL_REASONS.items():
+        assert row.name == name
+        assert row.advice.endswith(".")
+        assert row.advice.count(".") == 1
+        assert verdict_for(row.status, name, CHANNEL_REASONS) is row.verdict
+        assert read_error(b'{"reason":"%b"}' % name.encode()) == (name, None)
+        table.setdefault(row.status, {})[name] = row.verdict.value
+    assert table == CHANNELS
 
 
 @pytest.mark.parametrize("name", list(REASONS))

@@ -14,7 +14,7 @@ from pushcore.cli.problems import BadInput, printable
 from pushcore.cli.report import COLUMNS, Report
 from pushcore.cli.tally import FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
-from pushcore.fcm.errors import message_name
+from pushcore.fcm.errors import find_name
 from pushcore.results import Result, Verdict
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -107,7 +107,7 @@ def fcm_row(number: int, token: str = "f:APA91b", *, fid: bool = False) -> FcmRo
 def test_rows_of_fcm(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     report = Report.to_file(str(path))
-    named = Result(fcm_row(1), Verdict.ACCEPTED, 200, 1, b'{"name": "projects/p/messages/1"}', message_name)
+    named = Result(fcm_row(1), Verdict.ACCEPTED, 200, 1, b'{"name": "projects/p/messages/1"}', find_name)
     assert report.take(named)
     report.take(Result(fcm_row(2, 'odd,"token'), Verdict.UNREGISTERED, 404, 1, reason="UNREGISTERED"))
     report.take(Result(fcm_row(3, "cFid", fid=True), Verdict.MISCONFIGURED, 403, 1, reason=FOREIGN))

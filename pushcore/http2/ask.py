@@ -1,13 +1,13 @@
-"""One request at a time, for what is no push: tokens, lists, a device's topics."""
+"""One request at a time, for what is no stream of pushes: tokens, lists, a device's topics, channels."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from ..http2.exchange import NO_FIELDS, Exchange
-from ..http2.headers import Template, path_literal
-from ..http2.pool import Pool
+from .exchange import NO_FIELDS, Exchange
+from .headers import Field, Template, path_literal
+from .pool import Pool
 
 
 async def ask(
@@ -17,10 +17,12 @@ async def ask(
     body: bytes,
     patience: float,
     again: Callable[[Exchange], bool] | None = None,
+    tail: tuple[Field, ...] = NO_FIELDS,
 ) -> Exchange:
     """The finished exchange: an answer, or an `error` in the place of one. It ends within `patience` seconds.
 
-    `again(exchange)` looks at an answer first; true means that it has sent the exchange once more.
+    `again(exchange)` looks at an answer first; true means that it has sent the exchange once more. `tail`: fields of
+    this request alone. Cancelled, it resets the stream and frees its slot; the server may have acted all the same.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
@@ -31,7 +33,7 @@ async def ask(
         if not future.done():
             future.set_result(None)
 
-    exchange = Exchange(template, path_literal(path), body, NO_FIELDS, settle, None, loop.time() + patience)
+    exchange = Exchange(template, path_literal(path), body, tail, settle, None, loop.time() + patience)
     pool.submit(exchange)
     try:
         await future

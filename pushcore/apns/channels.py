@@ -1,0 +1,166 @@
+"""Broadcast channels of an app: made, looked at, listed and deleted on a server of Apple's that does nothing else.
+
+Source: "Sending channel management requests to APNs". What is sent to a channel goes by `ApnsClient.broadcast`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from ..errors import ConfigurationError, PushRejected
+from ..http2.ask import ask
+from ..http2.exchange import NO_FIELDS, header_of
+from ..http2.headers import Field, Template
+from ..http2.origin import Origin, read_origin
+from ..results import Result, Verdict
+from .broadcast import bundle_id_of, channel_field
+from .client import ApnsClient
+from .reasons import CHANNEL_REASONS
+from .request import Invalid
+
+SERVERS: Final = {
+    "production": Origin("api-manage-broadcast.push.apple.com", 2196),
+    "sandbox": Origin("api-manage-broadcast.sandbox.push.apple.com", 2195),
+}
+MAX_LIST: Final = 1024 * 1024
+"""Bytes of a list: the 10 000 channels that an app may have, with ids four times as long as Apple's are."""
+
+_METHODS: Final = (b"POST", b"GET", b"DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel. `stores`: whether APNs keeps its newest message, for 8 hours at most, for devices that are offline."""
+
+    id: str
+    stores: bool
+
+
+class Channels:
+    """Manages the broadcast channels of an app with the key or certificate of a client.
+
+    `client`: it must be open while this is used. `topic`: the app's bundle id, unless it is the client's. `url`: another
+    server than Apple's, such as "https://127.0.0.1:2196"; a client with a `url` needs one here, too.
+
+    A channel belongs to one app and one environment, which may have 10 000 of them; its storage policy never changes,
+    and what was deleted does not come back.
+
+    A call that APNs surely did not process is repeated within the client's `timeout`, and nothing else is. Where no
+    answer came (`error.result.verdict` is UNKNOWN), or when a call is cancelled, a channel may have been made or deleted
+    all the same; `list` tells.
+
+    Raises `ConfigurationError` for what cannot work.
+    """
+
+    def __init__(self, client: ApnsClient, *, topic: str | None = None, url: str | None = None) -> None:
+        if url is not None:
+            self._origin = read_origin(url)
+        elif client.environment is not None:
+            self._origin = SERVERS[client.environment]
+        else:
+            raise ConfigurationError(
+                "the client has a url of its own, so url must say where its channels are"
+            )
+        try:
+            bundle_id = bundle_id_of(topic, client.requests)
+        except Invalid as error:
+            raise ConfigurationError(error.detail) from None
+        self._client = client
+        self._bundle_id = bundle_id
+        self._path = b"/1/apps/%b/channels" % bundle_id.encode()
+        self._list_path = b"/1/apps/%b/all-channels" % bundle_id.encode()
+        authority = self._origin.authority.encode("ascii")
+        self._templates = {
+            method: Template(
+                [
+                    (b":method", method),
+                    (b":scheme", b"https"),
+                    (b":authority", authority),
+                    *([(b"content-type", b"application/json")] if method == b"POST" else ()),
+                ]
+            )
+            for method in _METHODS
+        }
+
+    async def create(self, *, stores: bool = False) -> Channel:
+        """Make a channel. With `stores` APNs keeps its newest message; without, it takes more messages an hour.
+
+        Raises:
+            PushRejected: APNs did not make one; `result` says why.
+            ClosedError: the client is not open.
+        """
+        wanted = {"message-storage-policy": int(stores), "push-type": "LiveActivity"}
+        result, _ = await self._ask(b"POST", self._path, orjson.dumps(wanted))
+        channel_id = result.id
+        if not channel_id:
+            raise _unreadable(result)
+        return Channel(channel_id, stores)
+
+    async def read(self, channel_id: str) -> Channel:
+        """What APNs knows of a channel. Raises as `create` does."""
+        result, body = await self._ask(b"GET", self._path, channel_id=channel_id)
+        policy = body.get("message-storage-policy")
+        if type(policy) is not int or policy not in (0, 1):
+            raise _unreadable(result)
+        return Channel(channel_id, policy == 1)
+
+    async def delete(self, channel_id: str) -> None:
+        """Delete a channel, for good; messages that it stores may still be delivered. Raises as `create` does."""
+        await self._ask(b"DELETE", self._path, channel_id=channel_id)
+
+    async def list(self) -> list[str]:
+        """The ids of all channels of the app in this environment. Raises as `create` does."""
+        result, body = await self._ask(b"GET", self._list_path)
+        found = body.get("channels")
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise _unreadable(result)
+        return found
+
+    async def _ask(
+        self, method: bytes, path: bytes, content: bytes = b"", *, channel_id: str | None = None
+    ) -> tuple[Result, dict[str, Any]]:
+        """A successful answer's result and body. Raises `PushRejected` for any other."""
+        client = self._client
+        pool = client.pool_to(self._origin, MAX_LIST)
+        tail: tuple[Field, ...] = NO_FIELDS
+        if channel_id is not None:
+            try:
+                tail = (channel_field(channel_id),)
+            except Invalid as error:
+                Result(
+                    channel_id, error.verdict, reason=error.reason, detail=error.detail
+                ).raise_for_verdict()
+        exchange = await ask(
+            pool,
+            self._templates[method],
+            path,
+            content,
+            client.timeout,
+            lambda exchange: client.sent_again(exchange, pool),
+            tail,
+        )
+        result = client.outcome(exchange, channel_id or self._bundle_id, CHANNEL_REASONS, _find)
+        result.raise_for_verdict()
+        return result, _object(exchange.data)
+
+
+def _find(push: object, block: Any, name: str) -> str | None:
+    """For `Result`: the id of the channel that was made."""
+    return header_of(block, b"apns-channel-id") if name == "id" else None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _unreadable(result: Result) -> PushRejected:
+    """APNs agreed, and did not say what must be known."""
+    result.verdict, result.detail = Verdict.UNKNOWN, "the answer is not what Apple documents"
+    return PushRejected(result)
