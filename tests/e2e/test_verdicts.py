@@ -363,8 +363,8 @@ async def test_a_mixed_audience_through_the_engine(http2: str, certs: Certificat
         expected = Counter({(200, ""): 2000})
         for row in REASONS.values():
             expected[row.status, row.name] += 5
+        assert Counter((each.status, each.reason or "") for each in results) == expected
         expected[403, "UnrelatedKeyIdInToken"] += 5  # another connection could have helped
         assert fake.counts == expected
-        assert Counter((each.status, each.reason or "") for each in results) == expected
         for result in results:
             assert result.verdict is (REASONS[result.reason].verdict if result.reason else Verdict.ACCEPTED)
