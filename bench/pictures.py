@@ -28,6 +28,7 @@ DARK: Final = {
 WIDE: Final = 8
 """Times the least that the most must be for a logarithmic axis."""
 CAPTION_WIDTH: Final = 125  # characters
+PROVIDERS: Final = {"apns": "APNs", "fcm": "FCM"}
 OURS, THEIRS, YARDSTICK = COLOURS[0], FAINT, COLOURS[3]
 
 
@@ -35,8 +36,8 @@ class NoPictures(Exception):
     """matplotlib is missing."""
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any, Any]:
-    """A figure with one set of axes, and its module. Raises `NoPictures` without matplotlib."""
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any, Any]:
+    """A figure, its first set of axes of so many side by side, and the module. Raises `NoPictures` without matplotlib."""
     try:
         matplotlib = importlib.import_module("matplotlib")
     except ImportError:
@@ -63,10 +64,14 @@ def _figure(width: float, height: float) -> tuple[Any, Any, Any]:
     )
     figure_module = importlib.import_module("matplotlib.figure")
     figure = figure_module.Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_axisbelow(True)
-    axes.grid(visible=True, which="major")
-    return figure, axes, matplotlib
+    for axes in figure.subplots(1, columns, squeeze=False)[0]:
+        axes.set_axisbelow(True)
+        axes.grid(visible=True, which="major")
+    return figure, figure.axes[0], matplotlib
+
+
+def _provider(rows: list[Row]) -> str:
+    return PROVIDERS[rows[0].get("provider") or "apns"]
 
 
 def _svg(figure: Any, caption: str) -> str:
@@ -106,26 +111,30 @@ def follow_the_page(svg: str) -> str:
 
 
 def rivals(rows: list[Row], caption: str) -> str | None:
-    """Notifications per CPU second of each client, on a log axis; None when there is nothing to show."""
+    """Notifications a second, and those for each second of CPU, of each client on log axes; None without any."""
     shown = sorted((row for row in rows if row.get("per_cpu_second")), key=lambda row: row["per_cpu_second"])
     if not shown:
         return None
-    figure, axes, _ = _figure(8.0, 0.9 + 0.32 * len(shown))
-    values = [row["per_cpu_second"] for row in shown]
+    figure, per_cpu, _ = _figure(9.5, 0.9 + 0.32 * len(shown), columns=2)
+    rates = figure.axes[1]
     colours = [
         OURS if row.get("ours") else YARDSTICK if row["rival"] == "h2load" else THEIRS for row in shown
     ]
-    bars = axes.barh(
-        [f"{row['rival']} ({row['language']})" for row in shown], values, color=colours, height=0.68
-    )
-    axes.set_xscale("log")
-    axes.set_xlim(right=max(values) * 2.5)
-    axes.bar_label(
-        bars, labels=[f"{value:,}".replace(",", " ") for value in values], padding=3, color=INK, fontsize=9
-    )
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel("notifications for each second of CPU, successes only")
-    axes.set_title("Sending from one core", loc="left")
+    names = [f"{row['rival']} ({row['language']})" for row in shown]
+    for axes, key, label in (
+        (per_cpu, "per_cpu_second", "notifications for each second of CPU"),
+        (rates, "rate", "notifications a second"),
+    ):
+        values = [row[key] for row in shown]
+        bars = axes.barh(names, values, color=colours, height=0.68)
+        axes.set_xscale("log")
+        axes.set_xlim(right=max(values) * 5)
+        numbers = [f"{value:,}".replace(",", " ") for value in values]
+        axes.bar_label(bars, labels=numbers, padding=3, color=INK, fontsize=8.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(label)
+    rates.tick_params(labelleft=False)
+    per_cpu.set_title(f"Sending to {_provider(shown)} from one core, successes only", loc="left")
     return _svg(figure, caption)
 
 
@@ -143,7 +152,7 @@ def throughput(rows: list[Row], caption: str) -> str | None:
     axes.bar_label(bars, labels=[f"{value:.2f}" for value in values], padding=3, color=INK, fontsize=9)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("µs of CPU for each notification")
-    axes.set_title("CPU against h2load", loc="left")
+    axes.set_title(f"CPU against h2load, {_provider(shown)}", loc="left")
     return _svg(figure, caption)
 
 
@@ -168,7 +177,7 @@ def latency(rows: list[Row], caption: str) -> str | None:
         axes.set_ylim(bottom=0)
     axes.set_xlabel("offered load, % of the most that goes")
     axes.set_ylabel("ms from when it was due")
-    axes.set_title("Latency under load", loc="left")
+    axes.set_title(f"Latency under load, {_provider(rows)}", loc="left")
     axes.legend(frameon=False, ncols=min(len(cases), 3), fontsize=8)
     return _svg(figure, caption)
 
@@ -204,7 +213,7 @@ def wan(rows: list[Row], caption: str) -> str | None:
     _plain_numbers(axes.yaxis)
     axes.set_xlabel("round trip, ms")
     axes.set_ylabel("notifications/s")
-    axes.set_title("Throughput over a distance", loc="left")
+    axes.set_title(f"Throughput over a distance, {_provider(rows)}", loc="left")
     axes.legend(frameon=False, ncols=max(len(numbers), 1), fontsize=7.5)
     return _svg(figure, caption)
 
@@ -216,13 +225,13 @@ def memory(rows: list[Row], caption: str) -> str | None:
         return None
     figure, axes, _ = _figure(8.0, 3.0)
     for colour, row in zip(COLOURS, shown, strict=False):
-        label = f"{row.get('provider', 'apns')}: {row['count']:,} notifications".replace(",", " ")
+        label = f"{row['count']:,} notifications".replace(",", " ")
         axes.plot(range(1, len(row["samples"]) + 1), row["samples"], color=colour, label=label)
     top = max(max(row["samples"]) for row in shown)
     axes.set_ylim(0, math.ceil(top * 1.2))
     axes.set_xlabel("seconds")
     axes.set_ylabel("MB resident")
-    axes.set_title("Memory of a campaign", loc="left")
+    axes.set_title(f"Memory of a campaign, {_provider(shown)}", loc="left")
     axes.legend(frameon=False, fontsize=8)
     return _svg(figure, caption)
 

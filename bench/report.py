@@ -174,11 +174,14 @@ def as_markdown(
 STYLE: Final = """
 :root { color-scheme: light dark; --ink: #24292f; --line: #d0d7de; --page: #fff }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --line: #3d444d; --page: #0d1117 } }
-body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 1100px;
+body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 1200px;
   margin: 2rem auto; padding: 0 1rem }
 div { overflow-x: auto } table { border-collapse: collapse; margin: 1rem 0 }
-td, th { border-bottom: 1px solid var(--line); padding: .25rem .7rem; text-align: left; white-space: nowrap }
-.number { text-align: right; font-variant-numeric: tabular-nums } svg { max-width: 100%; height: auto }
+td, th { border-bottom: 1px solid var(--line); padding: .25rem .7rem; text-align: left; min-width: 4rem;
+  vertical-align: bottom }
+td:first-child, td.number { white-space: nowrap }
+.number { text-align: right; font-variant-numeric: tabular-nums }
+svg { width: 100%; min-width: 40rem; max-width: 60rem; height: auto }
 """
 
 
@@ -188,7 +191,7 @@ def as_html(
     """One page with everything in it."""
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>pushcore: measurements</title>",
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style><h1>Measurements</h1>",
+        f"<meta name='viewport' content='width=device-width, initial-scale=1'><style>{STYLE}</style><h1>Measurements</h1>",
         f"<p>{html.escape(describe(machine))}</p>",
     ]
     for section in _sections(rows):
