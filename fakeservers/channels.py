@@ -39,14 +39,14 @@ class Channels:
         self.disabled: set[str] = set()
         """Bundle ids for which broadcasts are not enabled: FeatureNotEnabled."""
         self._place: Path | None = None
-        self._apps: dict[str, MutableMapping[str, int]] = {}
+        self._apps: dict[str, dict[str, int]] = {}
 
     def share(self, place: Path) -> None:
         """Keep them in this empty directory from now on, for processes that serve one port."""
-        former = {bundle_id: self.of(bundle_id) for bundle_id in self._apps}
-        self._place, self._apps = place, {}
+        self._place, former = place, self._apps
         for bundle_id, channels in former.items():
             self._of(bundle_id).update(channels)
+        self._apps = {}
 
     def create(self, bundle_id: str, policy: int, random: bytes | None = None) -> str:
         """A new channel's id, made of 16 random bytes.
@@ -70,7 +70,10 @@ class Channels:
             raise ValueError(f"a channel id is base64 of at most {MAX_CHANNEL_ID} characters")
         if type(policy) is not int or policy not in POLICIES:
             raise ValueError("a channel's policy is 0 (no storage) or 1 (the newest message)")
-        self._of(bundle_id)[channel_id] = policy
+        if self._place is None:
+            self._apps.setdefault(bundle_id, {})[channel_id] = policy
+        else:
+            self._of(bundle_id)[channel_id] = policy
 
     def remove(self, bundle_id: str, channel_id: str) -> bool:
         """Delete a channel; False when there was none."""
@@ -88,11 +91,13 @@ class Channels:
         """The channels of an app and their storage policies."""
         return dict(self._of(bundle_id))
 
+    @property
+    def apps(self) -> int:
+        """How many apps have had a channel."""
+        return len(self._apps) if self._place is None else len(os.listdir(self._place))
+
     def _of(self, bundle_id: str) -> MutableMapping[str, int]:
-        found = self._apps.get(bundle_id)
-        if found is None:
-            found = self._apps[bundle_id] = {} if self._place is None else _Folder(self._place, bundle_id)
-        return found
+        return self._apps.get(bundle_id, {}) if self._place is None else _Folder(self._place, bundle_id)
 
 
 class _Folder(MutableMapping[str, int]):
@@ -101,7 +106,6 @@ class _Folder(MutableMapping[str, int]):
     def __init__(self, place: Path, bundle_id: str) -> None:
         # By hash: a bundle id may be longer than a file's name, or be "..".
         self._folder = place / blake2b(bundle_id.encode(), digest_size=16).hexdigest()
-        self._folder.mkdir(exist_ok=True)
 
     def _file(self, channel_id: str) -> Path:
         return self._folder / channel_id.translate(_TO_NAME)
@@ -113,6 +117,7 @@ class _Folder(MutableMapping[str, int]):
             raise KeyError(channel_id) from None
 
     def __setitem__(self, channel_id: str, policy: int) -> None:
+        self._folder.mkdir(exist_ok=True)
         self.pop(channel_id, None)
         # A link to nowhere that says the policy is made at once, unlike a file with something in it.
         with suppress(FileExistsError):  # another process was told the same
@@ -125,10 +130,16 @@ class _Folder(MutableMapping[str, int]):
             raise KeyError(channel_id) from None
 
     def __iter__(self) -> Iterator[str]:
-        return (name.translate(_FROM_NAME) for name in os.listdir(self._folder))
+        return (name.translate(_FROM_NAME) for name in self._names())
 
     def __len__(self) -> int:
-        return len(os.listdir(self._folder))
+        return len(self._names())
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
 
 
 _TO_NAME = str.maketrans("+/", "-_")

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from fakeservers.apns import FakeApns
+from fakeservers.control_channels import ChannelCalls
 from fakeservers.control_faults import FaultCalls
 from fakeservers.control_records import Record, drawn, record, token_of, topic_of
 from fakeservers.control_schema import Problem
@@ -57,10 +58,12 @@ class Desk:
         if fcm is not None:
             self._fakes["fcm"] = fcm
         self._faults = FaultCalls(self._fakes)
+        self._parts = (self, self._faults, ChannelCalls(apns))
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Answered:
         """See `Calls`."""
-        method: Callable[..., Answered] = getattr(self, name, None) or getattr(self._faults, name)
+        part = next(each for each in self._parts if hasattr(each, name))
+        method: Callable[..., Answered] = getattr(part, name)
         return method(**arguments)
 
     # Looking

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import orjson
 
 from fakeservers import apns_strict, fcm_strict
+from fakeservers.faults.inject import MANAGEMENT
 
 Record: TypeAlias = apns_strict.Received | fcm_strict.Received
 
@@ -70,7 +71,7 @@ def drawn(service: str, received: Record) -> dict[str, Any] | None:
     """The notification as a phone shows it; None for what is no send."""
     if isinstance(received, apns_strict.Received):
         payload = _json(received.body)
-        if not isinstance(payload, dict):
+        if not isinstance(payload, dict) or received.token.startswith(MANAGEMENT):
             return None
         shown = _of_apns(payload)
     else:

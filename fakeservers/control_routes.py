@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakeservers.channels import MAX_CHANNEL_ID, POLICIES
 from fakeservers.control_schema import Schema
 from fakeservers.fates import CODES
 from fakeservers.fcm_fates import FATES
@@ -48,6 +49,7 @@ def _seconds(most: float, description: str) -> Schema:
 SERVICE: Schema = {"type": "string", "enum": ["apns", "fcm"], "description": "Only this service's."}
 DEVICE_TOKEN = _text(200, "^([0-9a-fA-F]{2})+$", "Hexadecimal.")
 BUNDLE_ID = _text(255, r"^[A-Za-z0-9._-]+$")
+CHANNEL_ID = _text(MAX_CHANNEL_ID, "^[A-Za-z0-9+/]+=*$", "Base64.")
 NAME_OF_KEY = _text(64, "^[A-Za-z0-9]+$")
 REGISTRATION = _text(1000, r"^[\x21-\x7e]+$", "A registration token or installation id.")
 TARGET = _text(1000, r"^[\x20-\x7e]+$", "A token, installation id, topic or condition.")
@@ -322,6 +324,57 @@ ROUTES: tuple[Route, ...] = (
         status=204,
         parameters={"team_id": NAME_OF_KEY, "topic": BUNDLE_ID},
         summary="Take a topic from a team.",
+    ),
+    Route(
+        name="channels",
+        method="GET",
+        path="/v1/apns/channels/{bundle_id}",
+        tag="apns",
+        parameters={"bundle_id": BUNDLE_ID},
+        query=PAGED,
+        summary="The broadcast channels of an app.",
+    ),
+    Route(
+        name="add_channels",
+        method="POST",
+        path="/v1/apns/channels/{bundle_id}",
+        tag="apns",
+        parameters={"bundle_id": BUNDLE_ID},
+        body=_object(
+            {
+                "channels": _list(
+                    _object(
+                        {"channel_id": CHANNEL_ID},
+                        {
+                            "policy": {
+                                "type": "integer",
+                                "enum": list(POLICIES),
+                                "description": "1 stores the newest message, 0 none.",
+                            }
+                        },
+                    )
+                )
+            }
+        ),
+        summary="Register channels under ids of your own.",
+    ),
+    Route(
+        name="clear_channels",
+        method="DELETE",
+        path="/v1/apns/channels/{bundle_id}",
+        tag="apns",
+        parameters={"bundle_id": BUNDLE_ID},
+        query={"channel_id": CHANNEL_ID},
+        summary="Delete the channels of an app, or the one that is named.",
+    ),
+    Route(
+        name="switch_channels",
+        method="PATCH",
+        path="/v1/apns/channels/{bundle_id}",
+        tag="apns",
+        parameters={"bundle_id": BUNDLE_ID},
+        body=_object({"enabled": {"type": "boolean"}}),
+        summary="Let an app broadcast, or not: then it loses its channels.",
     ),
     Route(
         name="fates",

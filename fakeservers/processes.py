@@ -191,7 +191,7 @@ class Workers:
         found = await self._ask(name, arguments)
         if name == "snapshot":
             return _add_up(found, arguments.get("notifications", DRAWN))
-        if name == "clear_received":
+        if name in ("clear_received", "clear_channels"):
             return {"cleared": sum(each["cleared"] for each in found)}
         if name == "faults":
             return {**found[0], "faults": _faults(found)}

@@ -189,6 +189,50 @@ async def test_topics_are_allowed_and_taken() -> None:
         assert (await each.ask("DELETE", f"/v1/apns/topics/{team}/com.example.app")).status == 409
 
 
+async def test_channels_are_registered_found_and_deleted() -> None:
+    async with scene() as each:
+        path = "/v1/apns/channels/com.example.app"
+        body: dict[str, Any] = {
+            "channels": [{"channel_id": "Zm9v", "policy": 1}, {"channel_id": "YmFy"}, {"channel_id": "+/+/"}]
+        }
+        assert (await each.ask("POST", path, body)).json == {"channels": 3}
+        assert (await each.ask("GET", f"{path}?limit=2")).json == {
+            "channels": [{"channel_id": "Zm9v", "policy": 1}, {"channel_id": "YmFy", "policy": 0}],
+            "matching": 3,
+            "enabled": True,
+        }
+
+        async def broadcast(channel_id: str) -> str:
+            reply = await each.push(
+                path="/4/broadcasts/apps/com.example.app",
+                apns_channel_id=channel_id,
+                apns_push_type="liveactivity",
+                apns_expiration="0",
+                apns_priority="10",
+            )
+            return reply.reason or str(reply.status)
+
+        assert await broadcast("Zm9v") == await broadcast("+/+/") == "200"
+        assert (await each.ask("DELETE", f"{path}?channel_id=%2B%2F%2B%2F")).json == {"cleared": 1}
+        assert (await each.ask("DELETE", f"{path}?channel_id=Zm9v")).json == {"cleared": 1}
+        assert await broadcast("Zm9v") == "ChannelNotRegistered"
+        assert (await each.ask("PATCH", path, {"enabled": False})).json["enabled"] is False
+        assert await broadcast("YmFy") == "FeatureNotEnabled"
+        await each.ask("PATCH", path, {"enabled": True})
+        assert await broadcast("YmFy") == "ChannelNotRegistered"  # it went with the capability
+        assert (await each.ask("DELETE", path)).json == {"cleared": 0}
+
+        bad = await each.ask("POST", path, {"channels": [{"channel_id": "YmFy"}, {"channel_id": "abc"}]})
+        assert (bad.status, bad.detail) == (400, "a channel id is base64 of at most 64 characters")
+        many = [{"channel_id": f"{number:08d}"} for number in range(10_000)]
+        assert (await each.ask("POST", path, {"channels": many})).status == 200
+        bad = await each.ask("POST", path, {"channels": [{"channel_id": "YmFy"}]})
+        assert (bad.status, bad.detail) == (409, "that would be 10001 channels, and an app may have 10000")
+        shown = (await each.ask("GET", "/v1/received?limit=1")).json["received"]
+        assert shown[0]["token"] == "/4/broadcasts/apps/com.example.app"
+        assert (await each.ask("GET", "/v1/state")).status == 200
+
+
 async def test_fates_subscriptions_and_oauth_of_fcm() -> None:
     body: dict[str, Any]
     target, registration = "'a' in topics || 'b/c' in topics", "c" * 22 + ":APA91b" + "0" * 128

@@ -105,6 +105,39 @@ async def test_one_port_one_set_of_counters_and_one_page(tmp_path: Path) -> None
         assert run.process.stderr.read() == ""
 
 
+async def test_a_channel_made_by_one_process_is_known_to_all(tmp_path: Path) -> None:
+    with running(tmp_path, service="apns") as run:
+        apns: Any = as_fake(run.apns)
+        token = provider_token(apns)
+        management: Any = SimpleNamespace(url=apns.channels_url, ca_file=apns.ca_file)
+        async with await Client.connect(management) as client:
+            path = f"/1/apps/{apns.topic}/channels"
+            body = b'{"message-storage-policy":1,"push-type":"LiveActivity"}'
+            made = await client.push(headers_for(apns, token, path=path), body)
+        channel_id = made.headers["apns-channel-id"]
+
+        async def broadcast() -> int:
+            async with await Client.connect(apns) as client:
+                headers = headers_for(
+                    apns,
+                    token,
+                    path=f"/4/broadcasts/apps/{apns.topic}",
+                    apns_channel_id=channel_id,
+                    apns_push_type="liveactivity",
+                    apns_expiration="0",
+                    apns_priority="10",
+                )
+                return (await client.push(headers)).status
+
+        # Sixteen connections leave no process out, but for 1 run in 32 768.
+        assert await asyncio.gather(*(broadcast() for _ in range(16))) == [200] * 16
+        path = f"/v1/apns/channels/{apns.topic}"
+        found = (await ask(run.control, "GET", path)).json["channels"]
+        assert found == [{"channel_id": channel_id, "policy": 1}]
+        assert (await ask(run.control, "DELETE", path)).json == {"cleared": 1}
+        assert await asyncio.gather(*(broadcast() for _ in range(16))) == [400] * 16
+
+
 def test_an_access_token_of_one_process_is_good_in_the_other(tmp_path: Path) -> None:
     with running(tmp_path, service="all") as run:
         google = pytest.importorskip("google.oauth2.service_account")
