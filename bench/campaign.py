@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -21,16 +22,22 @@ from rich.console import Console
 
 from . import inprocess
 from .look import Column, Form, plain, show, two, whole
+from .providers import registration
 from .stage import CLIENT_CORE, CannotMeasure, Target, fake, on_core
 
 EVERY: Final = 0.25  # seconds between two looks at the memory
 LONGEST: Final = 900.0  # seconds for one run
 DELAY_MS: Final = 100
 FEW: Final = 100  # rows of a run that shows what starting costs
+PAYLOADS: Final = {
+    "apns": '{"aps":{"alert":"Hello {{name}}"},"order":"{{order}}"}',
+    "fcm": '{"notification":{"title":"Hello {{name}}"},"data":{"order":"{{order}}"}}',
+}
 
 JOURNAL: Final = Form(
     "CPU of a push through `pushcore send` with results, without and with a journal",
     (
+        Column("provider", "provider"),
         Column("rows", "rows", whole),
         Column("plain_us", "µs without", two),
         Column("kept_us", "µs with only a journal", two),
@@ -44,6 +51,7 @@ JOURNAL: Final = Form(
 MEMORY: Final = Form(
     "Resident memory of `pushcore send --journal`",
     (
+        Column("provider", "provider"),
         Column("form", "audience", plain),
         Column("rows", "rows", whole),
         Column("rate", "rows/s", whole),
@@ -57,6 +65,7 @@ MEMORY: Final = Form(
 PROCESSES: Final = Form(
     "Two processes against one",
     (
+        Column("provider", "provider"),
         Column("transport", "transport", plain),
         Column("journal", "journal", plain),
         Column("rows", "rows", whole),
@@ -87,16 +96,22 @@ class Sent:
 
 
 def measure(
-    console: Console, *, rows: int, memory_rows: int, runs: int, parts: Sequence[str] = PARTS
+    console: Console,
+    *,
+    provider: str = "apns",
+    rows: int,
+    memory_rows: int,
+    runs: int,
+    parts: Sequence[str] = PARTS,
 ) -> list[dict[str, Any]]:
     """What each of `parts` measures, in rows with a key "part"."""
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        write_csv(place / "devices.csv", rows)
-        write_csv(place / "few.csv", FEW)
-        (place / "payload.json").write_text('{"aps":{"alert":"Hello {{name}}"},"order":"{{order}}"}')
-        with fake("apns", "bare") as target:
+        write_csv(place / "devices.csv", rows, provider)
+        write_csv(place / "few.csv", FEW, provider)
+        (place / "payload.json").write_text(PAYLOADS[provider])
+        with fake(provider, "bare") as target:
             if "journal" in parts:
                 found += _journal(console, place, target, rows, runs)
             if "memory" in parts:
@@ -104,20 +119,24 @@ def measure(
             if "processes" in parts:
                 found += _inside(console, place, target, rows, runs)
         if "processes" in parts:
-            with fake("apns", "bare", "--delay-ms", str(DELAY_MS)) as target:
+            with fake(provider, "bare", "--delay-ms", str(DELAY_MS)) as target:
                 found += _wire(console, place, target, rows, runs)
     return found
 
 
-def write_csv(path: Path, rows: int) -> None:
+def _device(number: int, provider: str) -> str:
+    return f"{number:064x}" if provider == "apns" else registration(number)
+
+
+def write_csv(path: Path, rows: int, provider: str) -> None:
     """An audience of so many devices."""
     with path.open("w") as file:
         file.write("token,name,order\n")
         for number in range(rows):
-            file.write(f"{number:064x},Ada {number % 1000},{1_000_000 + number}\n")
+            file.write(f"{_device(number, provider)},Ada {number % 1000},{1_000_000 + number}\n")
 
 
-def write_parquet(path: Path, rows: int) -> None:
+def write_parquet(path: Path, rows: int, provider: str) -> None:
     """The same as Parquet."""
     try:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
@@ -128,7 +147,7 @@ def write_parquet(path: Path, rows: int) -> None:
         for first in range(0, rows, 100_000):
             numbers = range(first, min(first + 100_000, rows))
             columns = [
-                [f"{number:064x}" for number in numbers],
+                [_device(number, provider) for number in numbers],
                 [f"Ada {number % 1000}" for number in numbers],
                 [1_000_000 + number for number in numbers],
             ]
@@ -154,7 +173,7 @@ def _journal(console: Console, place: Path, target: Target, rows: int, runs: int
                 costs[name].append((sent.cpu - start.cpu) / (rows - FEW) * 1e6)
                 rates[name].append(sent.rate)
     plain_us, kept_us, journal_us = (median(each) for each in costs.values())
-    row: dict[str, Any] = {"part": "journal", "rows": rows, "runs": runs}
+    row: dict[str, Any] = {"part": "journal", "provider": target.provider, "rows": rows, "runs": runs}
     row |= {"plain_us": round(plain_us, 3), "kept_us": round(kept_us, 3), "journal_us": round(journal_us, 3)}
     row["ratio"] = round(
         median(more / less for less, more in zip(costs["plain"], costs["journal"], strict=True)), 3
@@ -172,7 +191,7 @@ def _memory(console: Console, place: Path, target: Target, rows: int) -> list[di
     for form, make in (("csv", write_csv), ("parquet", write_parquet)):
         path = place / f"many.{form}"
         with console.status(f"{rows:,} rows of {form}"):
-            make(path, rows)
+            make(path, rows, target.provider)
             sent = _send(place, target, path.name, "--journal", "campaign.db", "--results", "results.csv")
             path.unlink()
         # The last one may have been taken while it ended.
@@ -182,7 +201,13 @@ def _memory(console: Console, place: Path, target: Target, rows: int) -> list[di
         # The last eighth or so is for the results, which need some memory of their own.
         quarter = len(samples) // 4
         early, late = median(samples[quarter:][:3]), median(samples[3 * quarter :][:3])
-        row: dict[str, Any] = {"part": "memory", "form": form, "rows": rows, "rate": round(sent.rate)}
+        row: dict[str, Any] = {
+            "part": "memory",
+            "provider": target.provider,
+            "form": form,
+            "rows": rows,
+            "rate": round(sent.rate),
+        }
         row |= {"peak_mb": round(max(samples), 1), "early_mb": round(early, 1), "late_mb": round(late, 1)}
         row |= {
             "slope_mb": round((late - early) / (rows / 2e6), 2),
@@ -218,7 +243,7 @@ def _compare(
     console: Console, place: Path, target: Target, rows: int, runs: int, transport: str, *words: str
 ) -> dict[str, Any]:
     audience = f"{rows}.csv"
-    write_csv(place / audience, rows)
+    write_csv(place / audience, rows, target.provider)
     rates: dict[int, list[float]] = {1: [], 2: []}
     others = []
     module = "bench.inprocess" if transport == "inside" else "pushcore"
@@ -230,7 +255,13 @@ def _compare(
                 seen.append(sent.rate)
             others.append(sent.others)
     one, both = median(rates[1]), median(rates[2])
-    row: dict[str, Any] = {"part": "processes", "transport": transport, "rows": rows, "runs": runs}
+    row: dict[str, Any] = {
+        "part": "processes",
+        "provider": target.provider,
+        "transport": transport,
+        "rows": rows,
+        "runs": runs,
+    }
     row |= {"journal": "yes" if "--journal" in words else "no"}
     row |= {"one_rate": round(one), "two_rate": round(both), "others": round(median(others), 2)}
     row["ratio"] = round(median(two / one for one, two in zip(rates[1], rates[2], strict=True)), 2)
@@ -251,7 +282,6 @@ def _send(
     """One `pushcore send` in `place`, on one core or, with None, on any."""
     for old in (*place.glob("campaign.db*"), *place.glob("results.csv")):
         old.unlink()
-    settings = target.settings
     command = [
         sys.executable,
         "-m",
@@ -263,9 +293,7 @@ def _send(
         "payload.json",
         *words,
     ]
-    command += ["--apns-url", target.url if module == "pushcore" else inprocess.APNS_URL, "--proxy", "none"]
-    command += ["--apns-key", settings["key_file"], "--ca-file", target.ca_file, "--topic", settings["topic"]]
-    command += ["--key-id", settings["key_id"], "--team-id", settings["team_id"]]
+    command += _credentials(place, target, inside=module != "pushcore")
     root = str(Path(__file__).parents[1])
     environment = {
         **os.environ,
@@ -281,10 +309,26 @@ def _send(
         text = said.read()
     if process.returncode:
         raise CannotMeasure(f"pushcore send failed: {text.strip()[-500:]}")
-    found = re.match(r"([\d,]+) rows in ([\d.]+) s(?:, ([\d,]+) a second)?", text)
+    found = re.search(r"^([\d,]+) rows in ([\d.]+) s(?:, ([\d,]+) a second)?", text, re.MULTILINE)
     if found is None:
         raise CannotMeasure(f"pushcore send said something unexpected: {text[:500]}")
     return Sent(usage, others, float((found[3] or "0").replace(",", "")), samples)
+
+
+def _credentials(place: Path, target: Target, *, inside: bool) -> list[str]:
+    """The options that say where to and as whom; `inside`: to `bench.inprocess`."""
+    settings = target.settings
+    common = ["--ca-file", target.ca_file, "--proxy", "none"]
+    if target.provider == "apns":
+        common += ["--apns-url", inprocess.APNS_URL if inside else target.url, "--topic", settings["topic"]]
+        common += ["--apns-key", settings["key_file"], "--key-id", settings["key_id"]]
+        return [*common, "--team-id", settings["team_id"]]
+    account = json.loads(Path(settings["service_account_file"]).read_text())
+    if inside:
+        account["token_uri"] = inprocess.OAUTH_URL
+    (place / "account.json").write_text(json.dumps(account))
+    common += ["--fcm-url", inprocess.FCM_URL if inside else target.url]
+    return [*common, "--fcm-service-account", "account.json", "--rate", "none"]
 
 
 def _busy() -> float:

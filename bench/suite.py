@@ -118,7 +118,7 @@ def _allocations(console: Console, provider: str, short: bool) -> Rows:
 
 def _campaign(console: Console, provider: str, short: bool) -> Rows:
     rows, memory_rows, runs = (20_000, 400_000, 1) if short else (200_000, 2_000_000, 5)
-    return campaign.measure(console, rows=rows, memory_rows=memory_rows, runs=runs)
+    return campaign.measure(console, provider=provider, rows=rows, memory_rows=memory_rows, runs=runs)
 
 
 def _startup(console: Console, provider: str, short: bool) -> Rows:
@@ -174,7 +174,6 @@ MEASUREMENTS: Final = {
             campaign.FORMS,
             _campaign,
             ("", "--rows 20000 --memory-rows 400000 --runs 1"),
-            of_provider=False,
         ),
         Measurement("startup", startup.FORM, _startup, ("--runs 11", "--runs 3")),
         Measurement("fakes", fakes.FORM, _fakes, ("", "--count 50000 --runs 1"), of_provider=False),

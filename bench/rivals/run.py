@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ FEW: Final = 300
 """Notifications of the run that finds out how many fit into the wanted time."""
 MOST: Final = 300_000
 LONGEST: Final = 120.0  # seconds for one run
+INSTALLERS: Final = 4
 OURS: Final = ("engine", "send")
 FORM: Final = Form(
     "The same notifications by other libraries, on one core",
@@ -58,14 +60,17 @@ def measure(
     `seconds`: about how long each run lasts. `names`: only these rivals.
     """
     chosen = [rival for rival in rivals() if not names or rival.name in names or rival.file.stem in names]
+    chosen = [rival for rival in chosen if rival.provider in providers]
+    with console.status(f"installing {len(chosen)} rivals, where they are not yet"):
+        commands = install_all(chosen)
     rows: list[dict[str, Any]] = []
     for provider in providers:
         found: list[dict[str, Any]] = []
         with constant.target(kind, provider) as target:
             found += _yardsticks(console, target, runs, seconds)
-            for rival in chosen:
+            for rival, command in zip(chosen, commands, strict=True):
                 if rival.provider == provider:
-                    found.append(_one(console, rival, target, runs, seconds))
+                    found.append(_one(console, rival, command, target, runs, seconds))
         engine = next(row["cpu_us"] for row in found if row["rival"] == "pushcore engine")
         for row in found:
             if engine and row.get("cpu_us"):
@@ -110,10 +115,25 @@ def _absent(name: str, language: str, target: Target, reason: str) -> dict[str, 
     return row | {"target": None, "streams": None, "rate": None, "cpu_us": None, "absent": reason}
 
 
-def _one(console: Console, rival: Rival, target: Target, runs: int, seconds: float) -> dict[str, Any]:
+def install_all(chosen: Sequence[Rival]) -> list[list[str] | Absent]:
+    """The command of each driver, or why there is none. A few at a time: most of it is waiting for the network."""
+
+    def one(rival: Rival) -> list[str] | Absent:
+        try:
+            return install(rival)
+        except Absent as error:
+            return error
+
+    with ThreadPoolExecutor(INSTALLERS) as pool:
+        return list(pool.map(one, chosen))
+
+
+def _one(
+    console: Console, rival: Rival, command: list[str] | Absent, target: Target, runs: int, seconds: float
+) -> dict[str, Any]:
     try:
-        with console.status(f"{rival.name}: installing"):
-            command = install(rival)
+        if isinstance(command, Absent):
+            raise command
         with console.status(f"{rival.name}: how fast is it?"):
             rate = _run(rival, command, target, FEW)["rate"]
             # What compiles itself while it runs is several times faster in a longer run.

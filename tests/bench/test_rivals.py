@@ -42,6 +42,29 @@ def test_every_driver_says_what_it_is() -> None:
         assert 1 <= rival.streams <= 1000, rival.file
 
 
+def test_a_copied_file_is_a_rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in DRIVERS.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr("bench.rivals.catalogue.DRIVERS", tmp_path)
+    before = len(rivals())
+    text = (tmp_path / "py_aioapns.py").read_text()
+    (tmp_path / "py_mine.py").write_text(text.replace("# rival: aioapns", "# rival: mine"))
+    assert [rival.name for rival in rivals() if rival.file.stem == "py_mine"] == ["mine"]
+    assert len(rivals()) == before + 1
+
+
+def test_every_rival_of_the_list_has_a_driver() -> None:
+    named: dict[str, set[str]] = {"apns": set(), "fcm": set()}
+    for rival in rivals():
+        named[rival.provider].add(rival.name)
+    python = {"aioapns", "PyAPNs2 (fork apns2-up)", "mopyapns", "httpx", "kalyke", "ngh2 (libnghttp2)"}
+    python |= {"python-hyper/h2", "pycurl multi"}
+    assert named["apns"] >= python | {"@parse/node-apn", "apns2 (npm)", "Node http2"}
+    assert named["apns"] >= {"sideshow/apns2", "Pushy", "a2"}
+    assert named["fcm"] >= {"firebase-admin", "firebase-admin for Node", "httpx"}
+
+
 def driver(tmp_path: Path, body: str) -> Path:
     file = tmp_path / "py_nobody.py"
     file.write_text(DRIVER.format(source="nowhere", body=body))
@@ -64,9 +87,8 @@ def test_a_driver_that_does_not_say_enough_is_named(tmp_path: Path) -> None:
 
 def row_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> dict[str, object]:
     rival = read(driver(tmp_path, body))
-    monkeypatch.setattr(run, "install", lambda rival: [sys.executable, str(rival.file)])
     monkeypatch.setattr(run, "work", lambda rival, target, count: {"COUNT": str(count)})
-    return run._one(Console(quiet=True), rival, TARGET, 1, 0.01)
+    return run._one(Console(quiet=True), rival, [sys.executable, str(rival.file)], TARGET, 1, 0.01)
 
 
 def test_a_driver_that_sends_everything_gets_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,9 +117,13 @@ def test_a_driver_that_fails_is_a_row_with_the_reason(
 def test_a_missing_toolchain_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "SCRATCH", tmp_path)
     monkeypatch.setattr("shutil.which", lambda tool: None)
-    for file in ("go_sideshow_apns2.go", "rust_a2.rs", "JavaPushy.java", "node_apn.mjs"):
-        with pytest.raises(install.Absent, match="is not installed"):
-            install.install(read(DRIVERS / file))
+    files = ("go_sideshow_apns2.go", "rust_a2.rs", "JavaPushy.java", "node_apn.mjs")
+    chosen = [read(DRIVERS / file) for file in files]
+    for rival, reason in zip(chosen, run.install_all(chosen), strict=True):
+        assert isinstance(reason, install.Absent)
+        assert str(reason).endswith("is not installed")
+        row = run._one(Console(quiet=True), rival, reason, TARGET, 1, 0.01)
+        assert (row["rival"], row["absent"]) == (rival.name, str(reason))
 
 
 def test_an_installation_that_fails_is_said_and_not_taken_for_done(
