@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint types tests bench bench-full bench-guard lock clean
+.PHONY: help demo test lint types tests bench bench-full bench-readme bench-guard lock clean
 
 help:
 	@echo "make demo    push to 100 000 fake devices and check every answer"
 	@echo "make test    ruff, mypy --strict and the tests"
 	@echo "make bench   every measurement, briefly: tables, and a report with pictures in build/bench"
 	@echo "make bench-full    the same at length, for hours, in build/bench-full"
+	@echo "make bench-readme  what README's figures need, at length, and put into README and docs/images"
 	@echo "make bench-guard   fail if the ratios to h2load have fallen, or allocations have grown"
 	@echo "make lock    pin today's versions in requirements.lock"
 	@echo "make clean   remove the virtual environment and caches"
@@ -42,6 +43,11 @@ bench: $(STAMP)
 
 bench-full: $(STAMP)
 	$(BIN)/python -m bench report build/bench-full $(BENCH_ARGS)
+
+bench-readme: $(STAMP)
+	$(BIN)/python -m bench report build/bench-readme --only throughput --only rivals --only wan --only delay --only memory \
+		--only flat $(BENCH_ARGS)
+	$(BIN)/python -m bench readme build/bench-readme
 
 bench-guard: $(STAMP)
 	$(BIN)/python -m bench guard

@@ -278,6 +278,7 @@ def _allocations(provider: str, file: Path | None) -> None:
 
 
 @main.command("campaign")
+@options.provider
 @click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
 @click.option(
     "--memory-rows", default=2_000_000, type=click.IntRange(1000), show_default=True, help="For the memory."
@@ -285,10 +286,17 @@ def _allocations(provider: str, file: Path | None) -> None:
 @options.several("--part", "parts", click.Choice(campaign.PARTS), "Only these.")
 @options.runs(5)
 @options.json_file
-def _campaign(rows: int, memory_rows: int, parts: tuple[str, ...], runs: int, file: Path | None) -> None:
+def _campaign(
+    provider: str, rows: int, memory_rows: int, parts: tuple[str, ...], runs: int, file: Path | None
+) -> None:
     """`pushcore send` itself: what a journal costs, memory of two million rows, two processes against one."""
     measured = campaign.measure(
-        options.console, rows=rows, memory_rows=memory_rows, runs=runs, parts=parts or campaign.PARTS
+        options.console,
+        provider=provider,
+        rows=rows,
+        memory_rows=memory_rows,
+        runs=runs,
+        parts=parts or campaign.PARTS,
     )
     options.keep("campaign", measured, file)
 
@@ -350,8 +358,8 @@ def _micro(only: str, seconds: float, file: Path | None) -> None:
     options.keep("micro", micro_run.measure(options.console, chosen=only, seconds=seconds), file)
 
 
-main.add_command(reporting.report_command)
-main.add_command(reporting.guard_command)
+for command in (reporting.report_command, reporting.readme_command, reporting.guard_command):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The commands that are about all measurements: `report` and `guard`."""
+"""The commands that are about all measurements: `report`, `readme` and `guard`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from . import guard as guarding
-from . import options, promises, report
+from . import options, promises, readme, report
 from .look import show
 from .providers import PROVIDERS
 from .stage import machine
@@ -69,6 +69,14 @@ def report_command(
         console.print(f"not measured: {line}", markup=False)
     for path in report.make(console, directory, described, rows, missing):
         console.print(f"wrote {path}")
+
+
+@click.command("readme")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def readme_command(directory: Path) -> None:
+    """Puts the figures and pictures of the report in DIRECTORY into README.md and docs/images."""
+    for path in readme.update(directory):
+        options.console.print(f"wrote {path}")
 
 
 @click.command("guard")

@@ -1,0 +1,143 @@
+"""README's figures and pictures from a report: everything between its two marks is written here and nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from .constant import ROOT
+from .look import Column, Form, markdown, plain, read, share, two, whole
+from .report import describe
+from .stage import CannotMeasure
+
+Row = dict[str, Any]
+
+BEGIN: Final = "<!-- figures: written by `make bench-readme` -->"
+END: Final = "<!-- end of figures -->"
+NEEDED: Final = ("throughput", "rivals", "wan", "delay", "memory", "flat")
+"""The measurements that README tells of."""
+PICTURES: Final = {
+    "rivals-apns": ("bench-rivals", "Notifications for each second of CPU and for each second, by client"),
+    "wan-apns": ("bench-wan", "Notifications a second over the round trip, by number of connections"),
+}
+"""By the report's name: the name in docs/images, and what is said to those who cannot see it."""
+NAMES: Final = {"apns": "APNs", "fcm": "FCM"}
+
+
+THROUGHPUT: Final = Form(
+    "",
+    (
+        Column("case", "case"),
+        Column("to", "to"),
+        Column("target", "server", plain),
+        Column("rate", "pushes/s", whole),
+        Column("cpu_us", "CPU µs", two),
+        Column("rate_ratio", "rate ratio", two),
+        Column("cpu_ratio", "CPU ratio", two),
+    ),
+)
+RIVALS: Final = Form(
+    "",
+    (
+        Column("rival", "client"),
+        Column("language", "in"),
+        Column("version", "version"),
+        Column("to", "to"),
+        Column("rate", "pushes/s", whole),
+        Column("cpu_us", "CPU µs", two),
+        Column("times", "times our engine's", two),
+        Column("absent", "absent because"),
+    ),
+)
+
+
+def figures(machine: Row, rows: list[Row]) -> str:
+    """What stands between the marks. Measurements without rows are left out."""
+    rows = [row | {"to": NAMES.get(row.get("provider", ""))} for row in rows]
+    by_name = {name: [row for row in rows if row["measurement"] == name] for name in NEEDED}
+    parts = [f"Measured on {describe(machine)}; each command with `--provider apns` and `--provider fcm`.\n"]
+    if by_name["throughput"]:
+        parts.append(_command(by_name["throughput"]) + " against h2load, which is C:\n")
+        parts.append(markdown(THROUGHPUT, _free_rates(by_name["throughput"])))
+    if by_name["rivals"]:
+        parts.append(_command(by_name["rivals"]) + " against other libraries, from one core to one server:\n")
+        there = RIVALS.columns if any(row.get("absent") for row in by_name["rivals"]) else RIVALS.columns[:-1]
+        parts.append(markdown(Form("", there), by_name["rivals"]))
+    parts += [f"![{text}](docs/images/{name}.svg)\n" for name, text in PICTURES.values()]
+    lines = [*_delay(by_name["delay"]), *_memory(by_name["memory"]), *_flat(by_name["flat"])]
+    parts.append("".join(f"- {line}\n" for line in lines))
+    return "\n".join(parts)
+
+
+def _command(rows: list[Row]) -> str:
+    """What was typed, but for the provider."""
+    return f"`{rows[0]['command'].partition(' --provider ')[0]}`"
+
+
+def _free_rates(rows: list[Row]) -> Iterable[Row]:
+    """Without the ratios of rates that were the server's."""
+    for row in rows:
+        yield row | {"rate_ratio": None} if row["server_bound"] else row
+
+
+def _delay(rows: list[Row]) -> Iterable[str]:
+    for provider in dict.fromkeys(row["provider"] for row in rows):
+        some = [row for row in rows if row["provider"] == provider]
+        shares = ", ".join(f"{row['case']} {share(row['of_ideal'])}" for row in some)
+        yield (
+            f"{some[0]['to']} that answers after {some[0]['delay_ms']} ms, {some[0]['connections']} connection "
+            f"({_command(some)}): {shares} of the ideal."
+        )
+
+
+def _memory(rows: list[Row]) -> Iterable[str]:
+    for row in rows:
+        yield (
+            f"{whole(row['count'])} notifications to {row['to']} from a generator ({_command([row])}): "
+            f"{whole(row['peak_mb'])} MB at most, {two(row['slope_mb'])} MB more for each million."
+        )
+
+
+def _flat(rows: list[Row]) -> Iterable[str]:
+    for row in rows:
+        yield (
+            f"A push to {row['to']} on {row['connections']} "
+            f"{'connection' if row['connections'] == 1 else 'connections'} ({_command([row])}): {two(row['cpu_us_1000'])} µs "
+            f"with all streams in use, {two(row['cpu_us_100'])} with a tenth of them."
+        )
+
+
+def replace(text: str, block: str) -> str:
+    """README with `block` between its marks.
+
+    Raises `CannotMeasure` when one of the marks is missing.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise CannotMeasure(f"README.md lacks the line {END if begin else BEGIN}")
+    return f"{before}{BEGIN}\n\n{block}\n{END}{after}"
+
+
+def update(report: Path, root: Path = ROOT) -> list[Path]:
+    """Take figures and pictures from the directory of a report. Returns the files that were written.
+
+    Raises `CannotMeasure` when the report has no such picture: a run was left out, or matplotlib was missing.
+    """
+    try:
+        machine, rows = read(report / "report.json")
+    except (OSError, ValueError) as error:
+        raise CannotMeasure(f"{report} is no report: {error}") from error
+    images = root / "docs" / "images"
+    written = []
+    for name, (new_name, _) in PICTURES.items():
+        source = report / f"{name}.svg"
+        if not source.exists():
+            raise CannotMeasure(f"{report} has no {name}.svg")
+        written.append(images / f"{new_name}.svg")
+        shutil.copyfile(source, written[-1])
+    readme = root / "README.md"
+    readme.write_text(replace(readme.read_text(), figures(machine, rows)))
+    return [*written, readme]

@@ -1,0 +1,118 @@
+"""README's figures come from a report, and from nowhere else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import look, readme
+from bench.constant import ROOT
+from bench.stage import CannotMeasure
+from bench.suite import MEASUREMENTS
+
+MACHINE = {"cpu": "AMD EPYC", "cores": 2, "commit": "abc1234"}
+THROUGHPUT: dict[str, Any] = {
+    "measurement": "throughput",
+    "command": "python -m bench throughput --runs 5 --provider apns",
+}
+THROUGHPUT |= {"case": "engine", "provider": "apns", "target": "bare", "rate": 386_507, "cpu_us": 2.57}
+THROUGHPUT |= {"rate_ratio": 1.3, "cpu_ratio": 0.68}
+RIVAL: dict[str, Any] = {"measurement": "rivals", "command": "python -m bench rivals", "rival": "aioapns"}
+RIVAL |= {
+    "language": "Python",
+    "version": "4.0",
+    "provider": "apns",
+    "rate": 4115,
+    "cpu_us": 243.0,
+    "times": 87.4,
+}
+ROWS = [
+    THROUGHPUT | {"server_bound": True},
+    THROUGHPUT | {"case": "send", "server_bound": False},
+    RIVAL,
+    {"measurement": "memory", "command": "python -m bench memory", "provider": "fcm", "count": 5_000_000}
+    | {"peak_mb": 53.2, "slope_mb": 0.004},
+    {"measurement": "delay", "command": "python -m bench delay", "provider": "apns", "delay_ms": 50}
+    | {"connections": 1, "case": "engine", "of_ideal": 0.941},
+    {"measurement": "flat", "command": "python -m bench flat", "provider": "apns", "connections": 8}
+    | {"cpu_us_100": 1.63, "cpu_us_1000": 1.11},
+]
+
+
+def test_each_measurement_is_told_with_its_command_and_the_machine() -> None:
+    text = readme.figures(MACHINE, ROWS)
+    assert text.startswith(
+        "Measured on AMD EPYC, 2 cores, commit abc1234; each command with `--provider apns`"
+    )
+    assert (
+        f"| engine | APNs | bare | 386 507 | 2.57 | {look.MISSING} | 0.68 |" in text
+    )  # the rate was the server's
+    assert "| send | APNs | bare | 386 507 | 2.57 | 1.30 | 0.68 |" in text
+    assert "| aioapns | Python | 4.0 | APNs | 4 115 | 243 | 87.4 |" in text
+    assert (
+        "- 5 000 000 notifications to FCM from a generator (`python -m bench memory`): 53 MB at most, 0.00 MB"
+        in text
+    )
+    assert (
+        "- APNs that answers after 50 ms, 1 connection (`python -m bench delay`): engine 94% of the ideal."
+        in text
+    )
+    assert (
+        "- A push to APNs on 8 connections (`python -m bench flat`): 1.11 µs with all streams in use, 1.63"
+        in text
+    )
+
+
+def test_who_was_absent_is_told() -> None:
+    gone = {"measurement": "rivals", "command": "x", "rival": "Pushy", "language": "Java", "provider": "apns"}
+    text = readme.figures(MACHINE, [RIVAL, gone | {"absent": "mvn is not installed"}])
+    none = look.MISSING
+    assert f"| Pushy | Java | {none} | APNs | {none} | {none} | {none} | mvn is not installed |" in text
+
+
+def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+    place = tmp_path / "README.md"
+    place.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    report = tmp_path / "report"
+    report.mkdir()
+    look.write(report / "report.json", MACHINE, ROWS)
+    with pytest.raises(CannotMeasure, match=r"has no rivals-apns\.svg"):
+        readme.update(report, tmp_path)
+    for name in readme.PICTURES:
+        (report / f"{name}.svg").write_text(name)
+    for _ in range(2):
+        written = readme.update(report, tmp_path)
+    assert (tmp_path / "docs" / "images" / "bench-wan.svg").read_text() == "wan-apns"
+    assert {path.name for path in written} == {"bench-rivals.svg", "bench-wan.svg", "README.md"}
+    text = place.read_text()
+    assert text == f"before\n{readme.BEGIN}\n\n{readme.figures(MACHINE, ROWS)}\n{readme.END}\nafter\n"
+
+
+def test_without_the_marks_nothing_is_written() -> None:
+    with pytest.raises(CannotMeasure, match="lacks the line"):
+        readme.replace("# pushcore\n", "figures")
+
+
+def test_readme_has_the_marks_and_its_pictures_and_commands_are_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    figures = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
+    assert figures
+    pictures = re.findall(r"\]\((docs/images/bench-[^)]+)\)", figures)
+    assert len(pictures) == len(readme.PICTURES)
+    assert all((ROOT / picture).exists() for picture in pictures)
+    names = re.findall(r"`python -m bench (\w+)", figures)
+    assert {*names} <= MEASUREMENTS.keys()
+    assert "rivals" in names
+
+
+def test_the_makefile_has_what_the_pages_name() -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    pages = (ROOT / "README.md").read_text() + (ROOT / "bench" / "README.md").read_text()
+    named = re.findall(r"(?:^|`)make ([a-z][\w-]*)", pages, re.MULTILINE)
+    assert {"bench", "bench-full", "bench-readme", "bench-guard"} <= {*named} <= {*targets}
+    needed = re.findall(r"--only ([\w-]+)", (ROOT / "Makefile").read_text().partition("bench-readme: ")[2])
+    assert tuple(needed) == readme.NEEDED
