@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fakeservers.oauth import TokenEndpoint
 
 DEVICE = b"/3/device/"
-MANAGEMENT = "/1/apps/"
+MANAGEMENT = "/1/"
 """What begins the paths of channel management, which has a port of its own."""
 TOKEN_PATH = b"/token"
 

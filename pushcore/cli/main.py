@@ -12,6 +12,7 @@ import pushcore
 
 from ..errors import ConfigurationError, JournalError
 from .campaigns import campaign
+from .channels import channels
 from .check import check
 from .demo import demo
 from .problems import BAD_INPUT, INCOMPLETE, BadInput, explain, printable
@@ -44,6 +45,7 @@ cli.add_command(results)
 cli.add_command(check)
 cli.add_command(tokens)
 cli.add_command(demo)
+cli.add_command(channels)
 cli.add_command(campaign)
 cli.add_command(worker)
 

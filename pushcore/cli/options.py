@@ -17,7 +17,7 @@ _network = section("Network")
 _payload = section("Payload")
 _sending = section("Sending")
 
-_CREDENTIALS: Final = (
+_APNS: Final = (
     _apns("--apns-key", metavar="FILE", help="Signing key from Apple, a .p8 file."),
     _apns("--key-id", metavar="ID", help="Its key id, 10 characters."),
     _apns("--team-id", metavar="ID", help="Your team id, 10 characters."),
@@ -35,9 +35,13 @@ _CREDENTIALS: Final = (
         help="Which of Apple's: production unless said otherwise.",
     ),
     _apns("--apns-url", metavar="URL", help="Another server, such as https://127.0.0.1:2197."),
+)
+_FCM: Final = (
     _fcm("--fcm-service-account", metavar="FILE", help="Key of a service account from Google, a JSON file."),
     _fcm("--fcm-project", metavar="ID", help="Project to send for, unless it is the account's own."),
     _fcm("--fcm-url", metavar="URL", help="Another server, such as https://127.0.0.1:2198."),
+)
+_NETWORK: Final = (
     _network("--ca-file", metavar="FILE", help="PEM with the only authorities to trust; else the system's."),
     _network(
         "--proxy",
@@ -146,7 +150,12 @@ _PACE: Final = (
 
 def credential_options(function: Function) -> Function:
     """Adds those that say with what to send where, for `Sender.of`."""
-    return add(function, _CREDENTIALS)
+    return add(function, (*_APNS, *_FCM, *_NETWORK))
+
+
+def apns_options(function: Function) -> Function:
+    """Adds those of them that APNs needs."""
+    return add(function, (*_APNS, *_NETWORK))
 
 
 def push_options(function: Function) -> Function:
