@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -30,3 +31,26 @@ async def test_the_web_service_sends_and_the_engine_is_watched() -> None:
                 push = names["Notification"]("ab" * 32, {"aps": {}})
                 results = [result async for result in engine.send_many([push])]
         assert [result.verdict for result in results] == [Verdict.ACCEPTED]
+
+
+async def test_two_keys_and_a_channel() -> None:
+    names: dict[str, Any] = {}
+    for block in BLOCKS:
+        exec(block, names)
+    async with FakeApns() as fake, FakeApns() as other:
+        fake.world.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
+        watch = Path(other.key_file).read_bytes()
+        fake.world.add_key("WATCHKEY01", "TEAM123456", watch, topics=["com.example.watch"])
+        fake.world.allow("TEAM123456", "com.example.app")
+        options = {"url": fake.url, "ca_file": fake.ca_file}
+        topics = ["com.example.watch", "com.example.app", None]
+        pushes = [names["Notification"]("ab" * 32, {"aps": {}}, topic=topic) for topic in topics]
+        async with names["with_two_keys"](other.key_file, fake.key_file, **options) as engine:
+            results = [result async for result in engine.send_many(pushes)]
+        assert [result.verdict for result in results] == [Verdict.ACCEPTED] * 3
+        assert len(fake.tokens_seen) == 2
+        async with names["lifespan"](fake.key_file, **options) as apns:
+            result = await names["goal"](apns, "1:0", url=fake.channels_url)
+        assert result.ok
+        assert json.loads(fake.received[-2].body)["aps"]["content-state"] == {"score": "1:0"}
+        assert fake.counts[201, ""] == fake.counts[204, ""] == 1

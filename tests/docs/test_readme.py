@@ -87,6 +87,26 @@ async def test_the_commands_with_a_settings_file_run(tmp_path: Path) -> None:
     assert outcomes(found) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED"), ("fcm", "ACCEPTED")]
 
 
+async def test_the_commands_for_a_channel_run(tmp_path: Path) -> None:
+    (block,) = [block for block in blocks("sh") if "pushcore channels" in block]
+    write_files(tmp_path)
+    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
+        variables = {**files_of(tmp_path, apns, fcm), "CHANNELS_URL": apns.channels_url}
+        command = f'pushcore() {{ "{sys.executable}" -m pushcore "$@"; }}\n{block}'
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-euc", command),
+            cwd=tmp_path,
+            env={**os.environ, **{f"PUSHCORE_{name}": value for name, value in variables.items()}},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60.0):
+            out, _ = await process.communicate()
+        assert process.returncode == 0
+        assert out.decode().splitlines()[0] == "stores its newest message"
+        assert apns.counts == {(201, ""): 1, (200, ""): 2, (204, ""): 1}
+        assert b'"score": "1:0"' in apns.received[-2].body
+
+
 async def test_a_campaign_is_killed_and_goes_on(tmp_path: Path) -> None:
     (begin,) = [block for block in blocks("sh") if block.startswith("pushcore send") and "--journal" in block]
     (rest,) = [block for block in blocks("sh") if block.startswith("pushcore status")]
@@ -155,6 +175,9 @@ def test_the_public_names_are_these() -> None:
         "ApnsKey",
         "Aps",
         "BreakerOpen",
+        "Broadcast",
+        "Channel",
+        "Channels",
         "Color",
         "ExpoMessage",
         "FcmClient",
