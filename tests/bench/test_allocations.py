@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from bench.allocations import COUNTED, crossed, measure, of_version
-from bench.guard import thresholds, too_slow
-from bench.throughput import CASES
+from bench.guard import best_ratios, guard, thresholds, too_slow
+from bench.stage import Target
+from bench.throughput import CASES, compare
 
 LIMITS: dict[str, Any] = {
     "apns": {"engine": {"allocations": {"3.11": 50, "3.12": 100}, "blocks": 5, "objects": 1, "left": 0.1}}
@@ -48,6 +52,36 @@ def test_a_ratio_below_its_limit_is_said() -> None:
     assert too_slow("apns", best, {"frames": 1.35, "engine": 0.5}) == [
         "engine (apns): h2load's CPU is 0.49 times ours, at least 0.5 is wanted"
     ]
+
+
+@pytest.mark.skipif(
+    shutil.which("h2load") is None, reason="h2load is missing: Debian's package nghttp2-client"
+)
+def test_the_guard_tries_again_only_what_was_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[list[str]] = []
+
+    def watched(
+        console: Console, target: Target, cases: Sequence[str], count: int, runs: int
+    ) -> list[dict[str, Any]]:
+        tried.append([*cases])
+        return compare(console, target, cases, count, 1)
+
+    monkeypatch.setattr("bench.guard.compare", watched)
+    wanted = {"frames": 0.0001, "engine": 1e9, "send": 0.0001}
+    best = best_ratios(Console(quiet=True), "apns", wanted, 2, 300)
+    assert tried == [list(CASES), ["engine"]]
+    (line,) = too_slow("apns", best, wanted)
+    assert line.startswith("engine (apns): h2load's CPU is ")
+
+
+def test_without_h2load_only_what_is_counted_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda tool: None)
+    monkeypatch.setattr("bench.guard.thresholds", lambda: {"allocations": LIMITS})
+    monkeypatch.setattr("bench.allocations.measure", lambda console, provider: [{**ROW, "blocks": 6.0}])
+    said = io.StringIO()
+    found = guard(Console(file=said, width=200), providers=("apns",))
+    assert found == ["engine (apns): 6.0 blocks for each push, at most 5 are allowed"]
+    assert "ratios are not judged: h2load is missing" in said.getvalue()
 
 
 def test_there_is_a_ratio_for_every_case_of_both_providers() -> None:

@@ -146,6 +146,17 @@ def test_memory_and_a_report_from_its_file(tmp_path: Path) -> None:
     assert "python -m bench" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("provider", "parts"), [("apns", ["journal"]), ("fcm", ["journal", "processes"])])
+def test_campaign(provider: str, parts: list[str], tmp_path: Path) -> None:
+    options = ["--rows", "1000", "--runs", "1", "--provider", provider]
+    for part in parts:
+        options += ["--part", part]
+    rows = rows_of(tmp_path, "campaign", *options)
+    ways = [("journal", None), ("processes", "inside"), ("processes", "inside"), ("processes", "wire")]
+    assert [(row["part"], row.get("transport")) for row in rows] == [way for way in ways if way[0] in parts]
+    assert {row["provider"] for row in rows} == {provider}
+
+
 def test_flat(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "flat", "--count", "300", "--runs", "1")
     assert [row["connections"] for row in rows] == [1, 8]
