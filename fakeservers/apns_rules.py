@@ -31,6 +31,9 @@ SUFFIXES = {
 }
 """Push type to what it appends to the bundle id in `apns-topic` (P-SEND)."""
 
+LISTED = frozenset({".voip", ".complication"})
+"""Suffixes of topics that a certificate must list whole, in its extension .6.3.6 (P-SEND)."""
+
 MAX_PAYLOAD = 4096
 MAX_VOIP_PAYLOAD = 5120
 MAX_COLLAPSE_ID = 64
@@ -81,7 +84,9 @@ def check_topic(fields: Fields, sender: Sender) -> str:
     name = topic.decode()
     if name in sender.topics and (sender.by_certificate or not push_type):
         return ""  # a certificate's list names whole topics, suffix included
-    suffixes = SUFFIXES.values() if push_type is None else (SUFFIXES[push_type],)
+    suffixes = set(SUFFIXES.values() if push_type is None else (SUFFIXES[push_type],))
+    if sender.by_certificate:
+        suffixes -= LISTED
     if any(name.endswith(suffix) and name.removesuffix(suffix) in sender.topics for suffix in suffixes):
         return ""
     return "TopicDisallowed"

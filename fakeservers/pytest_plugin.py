@@ -130,6 +130,8 @@ class ApnsFixture(Running["FakeApns"]):
 
     def __init__(self, running: InThread[FakeApns]) -> None:
         super().__init__(running)
+        self.channels_url: str = running.call(lambda: self._fake.channels_url)
+        """Where channels are managed."""
         self.key_file = self._fake.key_file
         """The `.p8` to sign provider tokens with."""
         self.key_id = self._fake.key_id

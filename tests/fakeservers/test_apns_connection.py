@@ -173,6 +173,12 @@ async def test_a_certificate_speaks_for_one_topic(loop: str, tmp_path: Path) -> 
             assert reply.reason == "TopicDisallowed"
             location = {"apns_push_type": "location", "apns_topic": "com.example.app.location-query"}
             assert (await client.push(headers_for(fake, **location))).reason == "Forbidden"
+            for kind in ("voip", "complication"):  # such topics must be listed
+                for named in (kind, None):
+                    options = {"apns_push_type": named, "apns_topic": f"com.example.app.{kind}"}
+                    assert (await client.push(headers_for(fake, **options))).reason == "TopicDisallowed"
+            widgets = {"apns_push_type": "widgets", "apns_topic": "com.example.app.push-type.widgets"}
+            assert (await client.push(headers_for(fake, **widgets))).status == 200
 
 
 async def test_a_certificate_with_several_topics_must_name_one(loop: str, tmp_path: Path) -> None:

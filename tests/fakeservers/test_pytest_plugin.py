@@ -81,6 +81,7 @@ def test_apns(fake_apns):
     (record,) = fake_apns.received
     assert record.token == "ab" * 32
     assert record.headers["apns-topic"] == fake_apns.topic
+    assert fake_apns.channels_url != fake_apns.url
     assert fake_apns.counts == {(200, ""): 1}
     assert fake_apns.accepted == 1
     fake_apns.clear()
