@@ -85,7 +85,7 @@ def _wan(console: Console, provider: str, short: bool) -> Rows:
 
 
 def _scaling(console: Console, provider: str, short: bool) -> Rows:
-    count, runs = (50_000, 1) if short else (200_000, 3)
+    count, runs = (20_000, 1) if short else (200_000, 3)
     return scaling.measure(console, provider=provider, count=count, runs=runs, few=short)
 
 
@@ -159,7 +159,7 @@ MEASUREMENTS: Final = {
             ("", "--seconds 2 --rtt-ms 20 --rtt-ms 100 --connections 1 --connections 4"),
         ),
         Measurement("delay", delay.FORM, _delay, ("--runs 3", "--runs 1")),
-        Measurement("scaling", scaling.FORM, _scaling, ("", "--count 50000 --runs 1 --few")),
+        Measurement("scaling", scaling.FORM, _scaling, ("", "--count 20000 --runs 1 --few")),
         Measurement(
             "errors",
             errors.FORM,
