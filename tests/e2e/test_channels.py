@@ -27,6 +27,7 @@ from pushcore import (
 )
 from pushcore.errors import ClosedError, ConfigurationError, PushRejected
 from tests.e2e.support import ENGINES, cancel_after, client_of, key_of, push, soon, using
+from tests.support.proxy import ConnectProxy
 
 pytestmark = [pytest.mark.usefixtures("clean"), pytest.mark.parametrize("http2", ENGINES)]
 
@@ -180,6 +181,33 @@ async def test_html_of_a_front_end_goes_by_its_status(http2: str, certs: Certifi
         with pytest.raises(PushRejected) as refused:
             await channels.list()
         assert refused.value.result.verdict is Verdict.UNAVAILABLE
+
+
+async def test_a_connection_of_another_key_and_a_clock_that_is_wrong(http2: str, certs: Certificates) -> None:
+    async with FakeApns(certs=certs) as fake, managed(fake, http2) as (client, channels):
+        for path in ("/1/apps/", "/4/"):
+            fake.faults.add(Fault(what=Answer(reason="UnrelatedKeyIdInToken"), when=When(path=path, limit=1)))
+        channel = await channels.create()
+        assert await channels.list() == [channel.id]
+        sent = await client.broadcast(Broadcast(channel.id, UPDATE))
+        assert (sent.verdict, sent.attempts) == (Verdict.ACCEPTED, 2)
+        assert fake.accepted == 2
+
+        fake.faults.add(Fault(what=Answer(reason="ExpiredProviderToken"), when=When(path="/")))
+        fake.faults.add(Fault(what=Answer(reason="ExpiredProviderToken"), when=MANAGEMENT))
+        with pytest.raises(PushRejected, match="clock is wrong") as refused:
+            await channels.list()
+        assert refused.value.result.verdict is Verdict.MISCONFIGURED
+        assert "clock is wrong" in str((await client.broadcast(Broadcast(channel.id, UPDATE))).detail)
+
+
+async def test_through_a_proxy(http2: str, certs: Certificates) -> None:
+    async with FakeApns(certs=certs) as fake, ConnectProxy(credentials="user:secret") as proxy:
+        async with managed(fake, http2, proxy=proxy.url("user:secret")) as (client, channels):
+            channel = await channels.create()
+            assert (await client.broadcast(Broadcast(channel.id, UPDATE))).ok
+        ports = [url.removeprefix("https://") for url in (fake.channels_url, fake.url)]
+        assert proxy.targets == ports
 
 
 async def test_cancelling_leaves_nothing_behind(http2: str, certs: Certificates) -> None:
