@@ -71,6 +71,10 @@ class Listener(Protocol):
         """The provider wants nothing for so long."""
         return
 
+    def slowed(self, provider: str, rate: float) -> None:
+        """The provider refuses some pushes for their rate (429): no more than so many a second leave now. Told now and then."""
+        return
+
     def breaker_opened(self, provider: str, sentence: str) -> None:
         """The campaign stops, for what the sentence says."""
         return
@@ -122,6 +126,9 @@ class Listeners(Listener):
     def rate_limited(self, provider: str, seconds: float) -> None:
         self._tell("rate_limited", provider, seconds)
 
+    def slowed(self, provider: str, rate: float) -> None:
+        self._tell("slowed", provider, rate)
+
     def breaker_opened(self, provider: str, sentence: str) -> None:
         self._tell("breaker_opened", provider, sentence)
 
@@ -166,6 +173,13 @@ FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
         "time_lag": Family(
             "pushcore_time_lag_seconds", ("provider",), "Age of the oldest push that waits to be sent.", True, True
         ),
+        "allowed_rate": Family(
+            "pushcore_allowed_rate",
+            ("provider",),
+            "Pushes a second that may leave now, by --rate or the quota and the 429s: 0 at a closed gate.",
+            True,
+            True,
+        ),
     }
 )  # fmt: skip
 """The metrics by the attribute of `Metrics` that holds them. Counters get "_total" at the end of their names."""
@@ -198,7 +212,8 @@ class Metrics(Listener):
     `fcm.errors.REASONS`. The names of our own errors are always among them, everything else is "other".
 
     The attributes named in `FAMILIES` are dicts from labels to numbers: `metrics.retries["fcm", "QUOTA_EXCEEDED"] += 3`
-    after `word` has made the reason a known one. `queue_depth`, `time_lag` and `breaker` are set, not added to.
+    after `word` has made the reason a known one. `queue_depth`, `time_lag`, `allowed_rate` and `breaker` are set, not
+    added to.
     `in_flight` and `connections` are read from the pools that are watched. It is also a `Listener`: added to a pool's
     `events` it counts what happens there.
     """
@@ -214,6 +229,7 @@ class Metrics(Listener):
         self.breaker = _Counts()
         self.queue_depth = _Counts()
         self.time_lag = _Counts()
+        self.allowed_rate = _Counts()
         self.durations: dict[str, Histogram] = {}
 
     def word(self, reason: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -21,6 +22,7 @@ from .problems import BadInput, printable
 MAX_COMPLAINTS: Final = 20
 """Different warnings of the transport that are shown."""
 _WORTH_SAYING: Final = 1.0  # seconds
+_SLOW_EVERY: Final = 60.0  # seconds
 
 
 Say = Callable[[str], None]
@@ -44,6 +46,7 @@ class Notices(Listener):
         self._quiet = quiet
         self._say = say
         self._until: dict[str, float] = {}
+        self._slow_until: dict[str, float] = {}
 
     def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
         """See `Listener`."""
@@ -56,8 +59,18 @@ class Notices(Listener):
             return
         self._until[provider] = now + seconds
         if not self._quiet:
-            name = NAMES.get(provider, provider)
-            self._say(f"{name} wants nothing for {seconds:.0f} s, so its pushes wait")
+            self._say(
+                f"{NAMES.get(provider, provider)} wants nothing for {seconds:.0f} s, so its pushes wait"
+            )
+
+    def slowed(self, provider: str, rate: float) -> None:
+        """See `Listener`."""
+        now = time.monotonic()
+        if self._quiet or now < self._slow_until.get(provider, 0.0):
+            return
+        self._slow_until[provider] = now + _SLOW_EVERY
+        pace = "" if rate == math.inf else f", so it gets no more than {rate:,.0f} a second now"
+        self._say(f"{NAMES.get(provider, provider)} refuses some pushes for their rate (429){pace}")
 
     def breaker_opened(self, provider: str, sentence: str) -> None:
         """See `Listener`."""
@@ -78,6 +91,10 @@ class MeteredNotices(Metrics):
     def rate_limited(self, provider: str, seconds: float) -> None:
         super().rate_limited(provider, seconds)
         self._notices.rate_limited(provider, seconds)
+
+    def slowed(self, provider: str, rate: float) -> None:
+        super().slowed(provider, rate)
+        self._notices.slowed(provider, rate)
 
     def breaker_opened(self, provider: str, sentence: str) -> None:
         super().breaker_opened(provider, sentence)
@@ -124,7 +141,8 @@ def complaining(say: Say = say) -> Iterator[None]:
 
 
 class Complaints(logging.Handler):
-    """Shows the transport's warnings, each once: what cannot be reached is tried again and again."""
+    """Shows the library's warnings, each once: what cannot be reached is tried again and again. Not the engine's, whose
+    events `Notices` and the last words tell."""
 
     def __init__(self, say: Say = say) -> None:
         super().__init__(logging.WARNING)
@@ -133,6 +151,8 @@ class Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`."""
+        if record.name == "pushcore.engine":
+            return
         text = record.getMessage()
         if text not in self._seen and len(self._seen) < MAX_COMPLAINTS:
             self._seen.add(text)

@@ -10,17 +10,20 @@ costs `settle` and nothing else. All that is rare (refusals, repeats, closed gat
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import ConnectError, JournalError
+from ..fcm.errors import about_device
 from ..http2.exchange import Exchange
 from ..metrics import Metrics
 from ..results import ACCEPTED, Result, Verdict
 from .breaker import MINIMUM, Breaker, Trip
 from .rate import AdaptiveWindow
+from .repeat import Repeat
 from .retry import DelayHeap, RetryBudget, RetryPolicy
 from .rules import Client, Rules
 
@@ -28,11 +31,14 @@ if TYPE_CHECKING:
     from ..latency import Histogram
     from .journal import Journal
 
+log = logging.getLogger("pushcore.engine")
+
 BATCH: Final = 256
 """Pushes that leave `pending` at a time, and repeats that leave the heap."""
 CAUTIOUS: Final = 1000
-"""Pushes that all processes may have under way until their breakers have enough answers to judge by: those get their
-answers in any case."""
+"""Pushes that all processes may have under way until their breakers have enough answers to judge by."""
+SAY_EVERY: Final = 10.0
+"""Seconds between two times that listeners are told how slowly it goes."""
 _PUSHED_BACK: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN})
 
 
@@ -45,32 +51,6 @@ class Owner(Protocol):
     def stop(self, error: BaseException | None = None) -> None: ...
     def stopped_by(self, lane: Lane, trip: Trip) -> None: ...
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
-
-
-class Repeat:
-    """A push that did not get through, while it waits and while it is sent again."""
-
-    __slots__ = ("exchange", "lane", "result", "since", "tries")
-
-    def __init__(self, lane: Lane, exchange: Exchange, since: float) -> None:
-        self.lane = lane
-        self.exchange = exchange
-        self.since = since
-        self.tries = 1
-        self.result: Result
-        exchange.sink = self.settle
-
-    def settle(self, exchange: Exchange) -> None:
-        """The sink from now on."""
-        lane = self.lane
-        result = lane.result(exchange, exchange.context)
-        if result is None:
-            return
-        if result.verdict is ACCEPTED:
-            lane.take_repaid(result)
-        else:
-            self.tries += 1
-            lane.judge(exchange, result, self)
 
 
 class Lane:
@@ -126,6 +106,7 @@ class Lane:
         """Whether there have been."""
         self.stopped: Trip | None = None
         """Why nothing more is sent here, though other lanes may go on."""
+        self._slow_said = self._closed_said = -math.inf  # when that is to be said again
         self._counted = 0  # accepted, as breaker and window know it
         # A quota is obeyed by its rate; where there is none, the window follows what the provider can bear.
         self._window = AdaptiveWindow(client.streams) if not client.quota else None
@@ -165,9 +146,8 @@ class Lane:
             trip = self._breaker.take(result)
             if trip is not None:
                 self._trip(trip)
-        if result.status == 429 and self.limiter is not None and self.client.quota:
-            self.limiter.refused(result.retry_after, now)
-            self.events.rate_limited(self.name, self.limiter.closed(now))
+        if result.status == 429 and self.client.quota and not about_device(result.detail):
+            self._slow_down(result, now)
         if self._window is not None and result.verdict in _PUSHED_BACK:
             self._window.pushed_back()
         if self.retry is not None:
@@ -194,6 +174,22 @@ class Lane:
                 return
         self.give(result)
 
+    def _slow_down(self, result: Result, now: float) -> None:
+        """The provider has told the whole project to, which has a limiter."""
+        assert self.limiter is not None
+        self.limiter.refused(result.retry_after, now)
+        closed = self.limiter.closed(now)
+        if closed > 0:
+            self.events.rate_limited(self.name, closed)
+            if now >= self._closed_said:
+                self._closed_said = now + max(closed, SAY_EVERY)
+                log.warning("%s wants nothing for %.0f s (429)", self.name, closed)
+        elif now >= self._slow_said:
+            self._slow_said = now + SAY_EVERY
+            pace = self.limiter.pace(now)
+            log.warning("%s refuses some pushes for their rate (429): %.0f a second now", self.name, pace)
+            self.events.slowed(self.name, pace)
+
     def refuse(self, push: Any, sink: object, context: object, deadline: float) -> Result:
         """In the place of `build` when the lane has been stopped."""
         assert self.stopped is not None
@@ -217,6 +213,7 @@ class Lane:
     def _trip(self, trip: Trip) -> None:
         if self.stopped is None and not self._run.stopping:
             self.stopped = trip if self._shared is None else self._shared.stop(trip)
+            log.error("every push to %s would fail: %s", self.name, self.stopped)
             self._run.stopped_by(self, self.stopped)
 
     def hand_over(self) -> None:
@@ -275,6 +272,11 @@ class Lane:
         oldest = self.waiting[0] if self.waiting else self.pending[0] if self.pending else None
         lag = 0.0 if oldest is None else now - oldest.deadline + self.timeout
         metrics.time_lag[(self.name,)] = max(lag, 0.0)
+        pace = math.inf if self.limiter is None else self.limiter.pace(now)
+        if pace < math.inf:
+            metrics.allowed_rate[(self.name,)] = pace
+        else:
+            metrics.allowed_rate.pop((self.name,), None)
 
     def _release_repeats(self, now: float) -> float:
         heap = self.heap
@@ -377,7 +379,10 @@ class Lane:
         if self._breaker is None:
             return None
         self._count()
-        return self._breaker.conclude()
+        trip = self._breaker.conclude()
+        if trip is not None:
+            log.error("every push to %s failed: %s", self.name, trip)
+        return trip
 
     @property
     def full(self) -> bool:

@@ -6,6 +6,11 @@ steps back, given as `now`; `shared.py` has the same interface for all processes
 Google ("Best practices when sending FCM messages at scale"): 600 000 messages a minute and project; go from 0 to the
 full rate over at least 60 seconds, longer for more, and do not spend a minute's quota at its start; after a 429 wait
 for Retry-After, 60 seconds without one, and slow the whole project down. 429s themselves do not count.
+
+How much slower, Google does not say. Each 429 takes one push a second off the pace, which the ramp brings back in
+time: where 2 % are refused, the pace settles where what they take is what it brings. A Retry-After closes the gate for
+everybody. Without one, the 60 seconds are those of the push that was refused, and of everybody only when so many are
+that the quota must be used up: else one 429 in fifty would mean fifty pushes a minute.
 """
 
 from __future__ import annotations
@@ -31,7 +36,10 @@ START_LEAST: Final = 10.0
 IDLE: Final = 60.0
 """Seconds without a push after which a ramp starts anew: to resume at the full rate would be a rush as well."""
 QUOTA_WAIT: Final = FCM_REASONS["QUOTA_EXCEEDED"].wait
-"""Seconds that the gate is closed after a 429 without Retry-After."""
+"""Seconds that the gate is closed after 429s without Retry-After, when the quota is used up."""
+USED_UP: Final = 0.1
+"""Share of refused pushes, among some `LOOKED_BACK` of them, that says so."""
+LOOKED_BACK: Final = 200.0
 
 _UNITS: Final = {
     "s": 1.0,
@@ -99,9 +107,10 @@ class Rate:
 FCM_RATE: Final = Rate(600_000, 60.0)
 """A project's quota unless Google has raised it."""
 
-State = tuple[float, float, float, float, float]
-"""A `RateLimiter`'s memory: permits left, when that was counted, the last grant, closed until, the ramp's start."""
-FRESH: Final[State] = (0.0, -math.inf, -math.inf, -math.inf, -math.inf)
+State = tuple[float, float, float, float, float, float]
+"""A `RateLimiter`'s memory: permits left, when that was counted, the last grant, closed until, the ramp's start, and the
+share of refused pushes."""
+FRESH: Final[State] = (0.0, -math.inf, -math.inf, -math.inf, -math.inf, 0.0)
 
 
 class Limiter(Protocol):
@@ -113,16 +122,18 @@ class Limiter(Protocol):
     def close(self, until: float, now: float) -> None: ...
     def refused(self, retry_after: float | None, now: float) -> None: ...
     def closed(self, now: float) -> float: ...
+    def pace(self, now: float) -> float: ...
 
 
 class RateLimiter:
     """At most so many pushes, evenly, with a gate that can be closed.
 
     `ramp`: seconds over which the rate rises, in a straight line, from `START` of it to all of it: at the first push,
-    after `IDLE` seconds without one, and after the gate was closed. 0 for none. Without a limit there is the gate alone.
+    and after `IDLE` seconds without one, for want of pushes or at a closed gate. 0 for none. Without a limit there is the
+    gate alone.
     """
 
-    __slots__ = ("_at", "_closed_until", "_full", "_left", "_ramp", "_ramp_from", "_used", "rate")
+    __slots__ = ("_at", "_closed_until", "_full", "_left", "_ramp", "_ramp_from", "_refused", "_used", "rate")
 
     def __init__(self, rate: Rate, *, ramp: float = 0.0) -> None:
         if not 0 <= ramp < math.inf:
@@ -131,19 +142,21 @@ class RateLimiter:
         self._ramp = ramp
         # Of a quota, a window may hold what was saved up when it began: both together must be no more than it.
         self._full = rate.pushes / (rate.seconds + BURST) if rate.seconds >= 60 else rate.per_second
-        self._left, self._at, self._used, self._closed_until, self._ramp_from = FRESH
+        self._left, self._at, self._used, self._closed_until, self._ramp_from, self._refused = FRESH
 
     def permits(self, wanted: int, now: float) -> int:
         """How many of so many pushes may leave now. What does not leave after all is to be given back."""
         if now < self._closed_until:
             return 0
-        if self._full == math.inf:
-            return wanted
-        self._pass(now)
-        granted = max(min(wanted, int(self._left)), 0)
-        if granted:
-            self._left -= granted
-            self._used = max(now, self._used)
+        granted = wanted
+        if self._full < math.inf:
+            self._pass(now)
+            granted = max(min(wanted, int(self._left)), 0)
+            if granted:
+                self._left -= granted
+                self._used = max(now, self._used)
+        if self._refused:
+            self._refused *= (1 - 1 / LOOKED_BACK) ** granted
         return granted
 
     def give_back(self, unused: int, now: float) -> None:
@@ -162,55 +175,80 @@ class RateLimiter:
         if missing <= 0:
             return 0.0
         ahead = max(self._at - now, 0.0)  # another process has counted up to there
-        return ahead + missing / self.pace(now) + _ROUNDING
+        return ahead + missing / self._pace(now) + _ROUNDING
 
     def close(self, until: float, now: float) -> None:
-        """Nobody sends until then, a day at most, and then it ramps up again. An earlier `until` opens nothing."""
+        """Nobody sends until then, a day at most. An earlier `until` opens nothing. The ramp goes on where it was, and
+        begins anew after `IDLE` seconds."""
         until = min(max(until, now), now + MAX_WAIT)
         if until >= self._closed_until:
-            self._closed_until = self._at = self._used = self._ramp_from = until
+            begun = self._ramp_from > -math.inf and until - now < IDLE
+            risen = self._risen(max(now, self._closed_until)) if begun else 0.0
+            self._closed_until = self._at = self._used = until
+            self._ramp_from = until - risen * self._ramp
             self._left = 1.0
 
     def refused(self, retry_after: float | None, now: float) -> None:
         """FCM answered 429, and asked to wait so long, if it did."""
-        self.close(now + (QUOTA_WAIT if retry_after is None else retry_after), now)
+        if self._ramp and -math.inf < self._ramp_from and self._full < math.inf:
+            at = max(now, self._closed_until)
+            less = 1 / (self._full * (1 - START))  # a push a second
+            self._ramp_from = at - max(self._risen(at) - less, 0.0) * self._ramp
+        if retry_after is not None:
+            self.close(now + retry_after, now)
+            return
+        self._refused += 1 / LOOKED_BACK
+        if self._refused > USED_UP:
+            self.close(now + QUOTA_WAIT, now)
+            self._refused = 0.0
 
     def closed(self, now: float) -> float:
         """Seconds for which the gate is closed yet; 0 when it is open."""
         return max(self._closed_until - now, 0.0)
 
     def pace(self, now: float) -> float:
-        """Pushes a second that the ramp allows."""
-        if self._ramp == 0 or self._ramp_from == -math.inf:
-            return self._full
-        risen = min(max((now - self._ramp_from) / self._ramp, 0.0), 1.0)
-        return max(self._full * (START + (1 - START) * risen), min(self._full, START_LEAST))
+        """Pushes a second that are allowed, infinity for no limit."""
+        if now < self._closed_until:
+            return 0.0
+        return self._pace(now)
 
     # --- for processes that share it --------------------------------------------------------------------------------
 
     def state(self) -> State:
         """All that it remembers."""
-        return self._left, self._at, self._used, self._closed_until, self._ramp_from
+        return self._left, self._at, self._used, self._closed_until, self._ramp_from, self._refused
 
     def restore(self, state: State, now: float) -> None:
         """Go on from there. What cannot be, such as times before the machine was started anew, is forgotten."""
-        left, at, used, closed_until, ramp_from = state
+        left, at, used, closed_until, ramp_from, refused = state
         latest = max(now + _SKEW, closed_until)
         possible = (
             0 <= left <= max(1.0, self._full * BURST) + 1
             and max(at, used, ramp_from) <= latest
             and closed_until <= now + MAX_WAIT + _SKEW
             and (at > -math.inf) == (used > -math.inf) == (ramp_from > -math.inf)
+            and 0 <= refused <= USED_UP + 1 / LOOKED_BACK
         )
         if not possible:  # NaN is not either
-            left, at, used, closed_until, ramp_from = FRESH
+            left, at, used, closed_until, ramp_from, refused = FRESH
         self._left, self._at, self._used = left, at, used
-        self._closed_until, self._ramp_from = closed_until, ramp_from
+        self._closed_until, self._ramp_from, self._refused = closed_until, ramp_from, refused
 
     # --- the bucket -------------------------------------------------------------------------------------------------
 
+    def _risen(self, now: float) -> float:
+        """How far the ramp is, from 0 to 1."""
+        if self._ramp == 0 or self._ramp_from == -math.inf:
+            return 1.0
+        return min(max((now - self._ramp_from) / self._ramp, 0.0), 1.0)
+
+    def _pace(self, now: float) -> float:
+        if self._ramp == 0 or self._ramp_from == -math.inf:
+            return self._full
+        return max(self._full * (START + (1 - START) * self._risen(now)), min(self._full, START_LEAST))
+
     def _most(self, now: float) -> float:
-        return max(1.0, self.pace(now) * BURST)
+        return max(1.0, self._pace(now) * BURST)
 
     def _pass(self, now: float) -> None:
         """Count what time has brought since the last call."""
@@ -219,7 +257,7 @@ class RateLimiter:
             self._left = self._most(now)
         elif now > self._at:
             # The mean of both ends: exact on the ramp, and too little rather than too much at its end.
-            brought = (self.pace(self._at) + self.pace(now)) / 2 * (now - self._at)
+            brought = (self._pace(self._at) + self._pace(now)) / 2 * (now - self._at)
             if self._ramp and now - self._used > IDLE:
                 self._used = self._ramp_from = now
             self._left = min(self._left + brought, self._most(now))

@@ -37,7 +37,7 @@ SEATS: Final = 64
 """Processes that can tell the others what they see."""
 
 _MAGIC: Final = b"pushcore shared state 1\n"
-_SLOT: Final = struct.Struct("<5dI")  # a `State` and its checksum
+_SLOT: Final = struct.Struct("<6dI")  # a `State` and its checksum
 _ACTIVE: Final = 32  # offsets: which slot holds,
 _PARTS: Final = 40
 _SLOTS: Final = (64, 128)
@@ -112,8 +112,8 @@ class SharedState:
         for slot in (_SLOTS[active], _SLOTS[1 - active]):
             *values, checksum = _SLOT.unpack_from(self._memory, slot)
             if checksum == zlib.crc32(self._memory[slot : slot + _SLOT.size - 4]):
-                left, at, used, closed_until, ramp_from = values
-                return left, at, used, closed_until, ramp_from
+                left, at, used, closed_until, ramp_from, refused = values
+                return left, at, used, closed_until, ramp_from, refused
         return FRESH
 
     def store(self, state: State) -> None:
@@ -242,6 +242,11 @@ class SharedLimiter:
         """See `RateLimiter.closed`."""
         with self._turn(now) as limiter:
             return limiter.closed(now)
+
+    def pace(self, now: float) -> float:
+        """See `RateLimiter.pace`; of all processes together."""
+        with self._turn(now) as limiter:
+            return limiter.pace(now)
 
     @contextmanager
     def _turn(self, now: float) -> Iterator[RateLimiter]:

@@ -92,6 +92,7 @@ _TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
 _DEAD_TEXT: Final = "The registration token is not a valid FCM registration token"
 _THIRD_PARTY_TEXT: Final = "Auth error from APNS or Web Push Service"
 _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?", re.ASCII)
+_DEVICE_RATE: Final = re.compile("device message rate", re.IGNORECASE)
 _HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNORECASE)
 
 
@@ -138,6 +139,14 @@ def read_retry_after(value: str, now: float) -> float | None:
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return min(max(at - now, 0.0), MAX_WAIT)
+
+
+def about_device(detail: object) -> bool:
+    """Whether the `detail` of a 429 says that it is one device that gets too many messages, and not the project.
+
+    By the words of Google's table of error codes ("Device message rate exceeded"): no such answer has been recorded.
+    """
+    return isinstance(detail, str) and _DEVICE_RATE.search(detail) is not None
 
 
 def message_name(body: bytes) -> str | None:

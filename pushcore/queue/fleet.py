@@ -16,11 +16,12 @@ from collections.abc import Callable
 from typing import Final
 
 from ..engine.breaker import Peers, Trip
-from ..engine.rate import BURST, FRESH, QUOTA_WAIT, RateLimiter, State
+from ..engine.rate import BURST, FRESH, RateLimiter, State
 from .campaign import TRIP, read_state
 from .campaign import State as CampaignState
 from .errors import QueueError
 from .protocol import Note, Store
+from .tasks import end
 
 POLL: Final = 0.5
 """Seconds between two looks at state and verdict."""
@@ -33,7 +34,7 @@ LONGEST: Final = 86_400.0
 QUOTA: Final = 60.0
 """Rates that are counted over so many seconds or more are quotas."""
 
-_STATE: Final = struct.Struct("<5d")
+_STATE: Final = struct.Struct("<6d")
 
 
 class Fleet:
@@ -61,8 +62,7 @@ class Fleet:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
         if not self._told:
             try:
                 await self._tell()
@@ -153,6 +153,8 @@ class FleetLimiter:
         self._good_until = -math.inf
         self._closed_until = -math.inf
         self._closing = -math.inf  # what the store is still to be told
+        self._refused = 0  # 429s without Retry-After that the store is still to be told
+        self._pace = limiter.rate.per_second
         self._wanted = 0
         self._ask_at = -math.inf
 
@@ -196,36 +198,48 @@ class FleetLimiter:
             self._wake()
 
     def refused(self, retry_after: float | None, now: float) -> None:
-        """See `RateLimiter.refused`."""
-        self.close(now + (QUOTA_WAIT if retry_after is None else retry_after), now)
+        """See `RateLimiter.refused`: for every worker, as soon as the store knows."""
+        if retry_after is not None:
+            self.close(now + retry_after, now)
+        else:
+            self._refused += 1
+            self._wake()
 
     def closed(self, now: float) -> float:
         """See `RateLimiter.closed`."""
         return max(self._gate(), 0.0)
 
+    def pace(self, now: float) -> float:
+        """See `RateLimiter.pace`: that of all workers together, as the store had it last."""
+        return 0.0 if self._gate() > 0 else self._pace
+
     # --- the store ------------------------------------------------------------------------------------------------
 
     def patience(self) -> float:
         """Seconds until `exchange` has something to do."""
-        if self._closing > -math.inf:
+        if self._closing > -math.inf or self._refused:
             return 0.0
         return max(self._ask_at - self._clock(), RETRY / 4) if self._wanted else math.inf
 
     async def exchange(self, store: Store) -> None:
         """Take permits out of the common bucket, and learn and tell when its gate is closed. Raises `QueueError`."""
-        while self._closing > -math.inf or self._clock() >= self._ask_at:
+        while self._closing > -math.inf or self._refused or self._clock() >= self._ask_at:
             note = await store.read(self._key)
             now = self._clock()
-            limiter, closing = self._limiter, self._closing
+            limiter, closing, refused = self._limiter, self._closing, self._refused
             limiter.restore(_unpacked(note), now)
+            for _ in range(refused):
+                limiter.refused(None, now)
             if closing > -math.inf:
                 limiter.close(closing, now)
             granted = limiter.permits(self._wanted, now) if self._wanted and self._bulk else 0
             self._closed_until = max(now + limiter.closed(now), self._closed_until)
-            changed = granted or closing > -math.inf or not note.revision
+            changed = granted or refused or closing > -math.inf or not note.revision
             if changed and not await store.write(self._key, _STATE.pack(*limiter.state()), note.revision):
                 continue  # another worker was first
             self._closing = -math.inf if self._closing == closing else self._closing
+            self._refused -= refused
+            self._pace = limiter.pace(now)
             self._expire()
             if granted and self._gate() <= 0:
                 self._debt += granted * self._discount
@@ -250,5 +264,5 @@ class FleetLimiter:
 def _unpacked(note: Note) -> State:
     if len(note.value) != _STATE.size:
         return FRESH
-    left, at, used, closed_until, ramp_from = _STATE.unpack(note.value)
-    return left, at, used, closed_until, ramp_from
+    left, at, used, closed_until, ramp_from, refused = _STATE.unpack(note.value)
+    return left, at, used, closed_until, ramp_from, refused

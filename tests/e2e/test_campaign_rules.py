@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore import (
     ApnsClient,
@@ -84,24 +82,6 @@ def apns() -> ApnsClient:
     return ApnsClient(key, topic="com.example.app", url="https://apns.test", max_connections=2)
 
 
-@pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> ServiceAccount:
-    pem = rsa.generate_private_key(65_537, 2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path: Path = tmp_path_factory.mktemp("account") / "account.json"
-    content = {
-        "type": "service_account",
-        "project_id": "p",
-        "private_key_id": "k",
-        "private_key": pem.decode(),
-        "client_email": "pusher@p.iam.gserviceaccount.com",
-        "token_uri": "https://oauth2.test/token",
-    }
-    path.write_bytes(orjson.dumps(content))
-    return ServiceAccount.from_file(path)
-
-
 def notifications(count: int) -> Iterator[Notification]:
     for number in range(count):
         yield Notification(f"{number:064x}", BODY, apns_id=f"00000000-0000-4000-8000-{number:012x}")
@@ -144,41 +124,6 @@ def test_every_device_is_accepted_and_every_repeat_obeys_apples_rules(
         assert len(provider.ids[device]) == 1  # a repeat has the same apns-id
     by_token = {result.push.token: result.attempts for result in results}
     assert all(by_token[device] == len(times) for device, times in provider.times.items())
-
-
-def test_every_device_is_accepted_and_every_repeat_obeys_googles_rules(
-    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
-) -> None:
-    provider = Provider({(503, "UNAVAILABLE"): 0.02, (500, "INTERNAL"): 0.01}, retry_after=17)
-    connect_to(monkeypatch, provider, streams=100)
-    results = run(send(PushEngine(FcmClient(account, url="https://fcm.test")), messages(20_000)))
-    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 20_000}
-    assert all(seconds >= max(17.0, 10.0 * 2 ** (tries - 1)) for _, seconds, tries in waits(provider))
-    assert sum(1 for _ in waits(provider)) > 400
-
-
-def test_a_project_is_ramped_up_over_a_minute_and_one_429_closes_the_gate_for_all(
-    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
-) -> None:
-    provider = Provider({(429, "QUOTA_EXCEEDED"): 0.0001}, retry_after=90)
-    connect_to(monkeypatch, provider, streams=100)
-    client = FcmClient(account, url="https://fcm.test", max_connections=20)
-    results = run(send(PushEngine(client), messages(60_000)))
-    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 60_000}
-    start = provider.all[0]
-    first_second = sum(1 for at in provider.all if at < start + 1)
-    assert first_second < 600  # a hundredth of 10 000 and what the ramp adds, and not a minute's quota
-    per_minute = Counter(int((at - start) // 60) for at in provider.all)
-    assert max(per_minute.values()) <= 600_000
-    refused = sorted(
-        times[place]
-        for device, times in provider.times.items()
-        for place in range(len(provider.said[device]))
-    )
-    assert refused
-    for at in refused:
-        # What was on its way already may still arrive, for two latencies; then nothing for as long as Google asks.
-        assert not [other for other in provider.all if at + 0.2 < other < at + 89.9]
 
 
 def test_an_outage_does_not_double_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,31 +323,3 @@ def test_leaving_early_repeats_nothing_and_tells_the_listener_of_all(monkeypatch
     assert Counter(len(times) for times in provider.times.values()) == {1: len(provider.times)}
     assert {result.push.token for result in heard} == set(provider.times)
     assert {result.verdict for result in heard} == {Verdict.ACCEPTED, Verdict.UNAVAILABLE}
-
-
-def test_what_waits_at_a_closed_gate_is_unsent_when_the_run_is_left(
-    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
-) -> None:
-    connect_to(monkeypatch, Provider({}), streams=100)
-    heard: list[Result] = []
-
-    class Ear(Listener):
-        def results(self, provider: str, batch: Any) -> None:
-            heard.extend(batch)
-
-    async def source() -> AsyncIterator[Message]:
-        for message in messages(10_000):
-            yield message
-
-    async def campaign() -> None:
-        client = FcmClient(account, url="https://fcm.test")
-        async with PushEngine(client, listener=Ear(), rate=Rate.parse("100/s")) as engine:
-            results = engine.send_many(source())
-            async for _ in results:
-                break
-            await results.aclose()
-
-    run(campaign())
-    verdicts = Counter(result.verdict for result in heard)
-    assert verdicts.keys() == {Verdict.ACCEPTED, Verdict.UNSENT}
-    assert {result.attempts for result in heard if not result.ok} == {0}

@@ -24,6 +24,7 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "token_rotated": ("apns",),
     "retried": ("fcm", "UNAVAILABLE", 3, 10.0),
     "rate_limited": ("fcm", 60.0),
+    "slowed": ("fcm", 8000.0),
     "breaker_opened": ("apns", "wrong environment"),
 }
 

@@ -41,6 +41,7 @@ def counted() -> Metrics:
     metrics.breaker_opened("fcm", "wrong project")
     metrics.queue_depth["fcm", "retry"] = 7
     metrics.time_lag[("fcm",)] = 1.5
+    metrics.allowed_rate[("fcm",)] = 8000.0
     metrics.duration("apns").observe_all([0.004, 0.04, 0.4, 400.0])
     return metrics
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import urllib.request
 
@@ -22,6 +23,20 @@ def test_a_closed_gate_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
         "pushcore: oauth wants nothing for 5 s, so its pushes wait\n"
     )
     Notices(quiet=True).rate_limited("fcm", 60.0)
+    assert capsys.readouterr().err == ""
+
+
+def test_how_slowly_it_goes_is_said_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    notices = Notices(quiet=False)
+    metered = MeteredNotices(notices)
+    for pace in (8300.4, 8200.0, 100.0):
+        metered.slowed("fcm", pace)
+    assert capsys.readouterr().err == (
+        "pushcore: FCM refuses some pushes for their rate (429), so it gets no more than 8,300 a second now\n"
+    )
+    Notices(quiet=False).slowed("fcm", math.inf)
+    assert capsys.readouterr().err == "pushcore: FCM refuses some pushes for their rate (429)\n"
+    Notices(quiet=True).slowed("fcm", 1.0)
     assert capsys.readouterr().err == ""
 
 

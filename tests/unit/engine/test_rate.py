@@ -17,10 +17,13 @@ from pushcore.engine.rate import (
     FRESH,
     GROWTH,
     IDLE,
+    LOOKED_BACK,
     START,
+    USED_UP,
     AdaptiveWindow,
     Rate,
     RateLimiter,
+    State,
     project_limiter,
     ramp_for,
 )
@@ -168,12 +171,17 @@ def test_without_a_limit_there_is_the_gate_alone() -> None:
     assert limiter.permits(256, 0.0) == 256
     assert limiter.wait(0.0) == 0
     limiter.refused(None, 0.0)
+    assert limiter.permits(256, 0.0) == 256
+    assert limiter.pace(0.0) == math.inf
+    limiter.refused(60.0, 0.0)
     assert limiter.permits(256, 59.9) == 0
     assert limiter.wait(10.0) == 50
     limiter.give_back(5, 10.0)
     assert limiter.permits(256, 60.0) == 256
     assert limiter.wait(60.0) == 0
-    assert limiter.state() == (1.0, 60.0, 60.0, 60.0, 60.0)
+    *others, refused = limiter.state()
+    assert others == [1.0, 60.0, 60.0, 60.0, 60.0]
+    assert 0 < refused < 1 / LOOKED_BACK
 
 
 # --- a project's quota and its ramp -----------------------------------------------------------------------------------
@@ -218,27 +226,67 @@ def test_an_idle_sender_ramps_up_again() -> None:
     assert total(send(limiter, 1.0, start=200 + IDLE)) <= 300
 
 
-def test_one_429_closes_the_gate_for_everybody_and_then_it_ramps_up() -> None:
+def test_one_retry_after_closes_the_gate_for_everybody_and_after_a_minute_it_ramps_up() -> None:
     limiter = project_limiter()
     send(limiter, 100)
-    limiter.refused(30.0, 100.0)
-    assert limiter.closed(110.0) == 20
-    assert limiter.wait(110.0) == 20
-    assert limiter.permits(256, 129.999) == 0
+    limiter.refused(70.0, 100.0)
+    assert limiter.closed(110.0) == 60
+    assert limiter.wait(110.0) == 60
+    assert limiter.pace(110.0) == 0
+    assert limiter.permits(256, 169.999) == 0
     limiter.give_back(50, 110.0)
-    sent = send(limiter, 120, start=110)
-    assert sent[0] == (130, 1)
+    sent = send(limiter, 160, start=110)
+    assert sent[0] == (170, 1)
     for second in range(1, 100):
-        assert total(sent, until=130 + second) <= ramped(10_000, second)
-    assert limiter.closed(131.0) == 0
+        assert total(sent, until=170 + second) <= ramped(10_000, second)
+    assert limiter.closed(171.0) == 0
 
 
-def test_without_retry_after_it_is_a_minute() -> None:
+def test_after_a_short_wait_it_goes_on_a_little_slower() -> None:
     limiter = project_limiter()
-    limiter.refused(None, 7.0)
-    assert limiter.wait(7.0) == 60
-    assert limiter.permits(1, 66.9) == 0
-    assert limiter.permits(1, 67.0) == 1
+    send(limiter, 100)
+    for _ in range(1000):  # what was in flight
+        limiter.refused(5.0, 100.0)
+    assert limiter.pace(105.0) == pytest.approx(10_000 * 60 / 60.1 - 1000)
+    sent = send(limiter, 6, start=100)
+    assert sent[0] == (105, 1)
+    assert total(sent) == pytest.approx(9000, rel=0.05)
+
+
+def test_without_retry_after_each_takes_a_push_a_second_and_the_ramp_brings_it_back() -> None:
+    """Two in a hundred are refused, whatever the pace: it settles where both are the same."""
+    limiter, now, refused = project_limiter(), 0.0, 0.0
+    for _ in range(30_000):  # five minutes
+        granted = limiter.permits(256, now)
+        refused += 0.02 * granted
+        for _ in range(int(refused)):
+            limiter.refused(None, now)
+        refused %= 1
+        now += 0.01
+        assert limiter.closed(now) == 0
+    assert limiter.pace(now) == pytest.approx(10_000 / 60 / 0.02, rel=0.1)
+
+
+def test_where_too_many_are_refused_the_quota_is_used_up_and_everybody_waits_a_minute() -> None:
+    limiter = project_limiter()
+    send(limiter, 100)
+    times = 0
+    while not limiter.closed(100.0):
+        limiter.refused(None, 100.0)
+        times += 1
+    assert times == pytest.approx(USED_UP * LOOKED_BACK, abs=1)
+    assert limiter.wait(100.0) == 60
+    assert limiter.permits(1, 159.9) == 0
+    sent = send(limiter, 30, start=160)
+    for second in range(1, 30):
+        assert total(sent, until=160 + second) <= ramped(10_000, second)
+
+
+def test_a_429_before_anything_was_sent_starts_no_pace() -> None:
+    limiter = project_limiter()
+    limiter.refused(None, 0.0)
+    limiter.refused(3.0, 0.0)
+    assert total(send(limiter, 1.0, start=3.0)) <= 300
 
 
 def test_several_429s_leave_the_longest() -> None:
@@ -251,12 +299,14 @@ def test_several_429s_leave_the_longest() -> None:
     assert limiter.wait(3.0) == 86_400  # a day at most
 
 
-def test_a_429_that_asks_for_no_wait_ramps_up_again_all_the_same() -> None:
+def test_a_429_that_asks_for_no_wait_slows_it_all_the_same() -> None:
     limiter = project_limiter()
     send(limiter, 100)
-    limiter.refused(0.0, 100.0)
+    before = limiter.pace(100.0)
+    for _ in range(500):
+        limiter.refused(0.0, 100.0)
     assert limiter.closed(100.0) == 0
-    assert total(send(limiter, 1.0, start=100.0)) <= 300
+    assert limiter.pace(100.0) == pytest.approx(before - 500)
 
 
 @pytest.mark.parametrize("ramp", [-1.0, math.nan, math.inf])
@@ -294,16 +344,18 @@ def test_a_process_whose_clock_is_behind_changes_nothing() -> None:
 any_float = st.floats() | st.sampled_from([-math.inf, 0.0, 1.0, 1000.0, 1060.0])
 
 
-@given(st.tuples(any_float, any_float, any_float, any_float, any_float))
-@example((0.0, 1030.0, 1030.0, -math.inf, 1000.0))
-@example((1e300, 1000.0, 1000.0, -math.inf, 1000.0))
-@example((1.0, 1000.0, 1000.0, 1e9, 1000.0))
-@example((1.0, 1e9, 1000.0, -math.inf, 1000.0))
-@example((1.0, 1000.0, 1000.0, -math.inf, 1e9))
-@example((1.0, -math.inf, 1000.0, -math.inf, 1000.0))
-@example((math.nan, 1000.0, 1000.0, -math.inf, 1000.0))
-@example((1.0, 1000.0, 1000.0, math.nan, 1000.0))
-def test_no_state_can_break_it(state: tuple[float, float, float, float, float]) -> None:
+@given(st.tuples(any_float, any_float, any_float, any_float, any_float, any_float))
+@example((0.0, 1030.0, 1030.0, -math.inf, 1000.0, 0.0))
+@example((1e300, 1000.0, 1000.0, -math.inf, 1000.0, 0.0))
+@example((1.0, 1000.0, 1000.0, 1e9, 1000.0, 0.0))
+@example((1.0, 1e9, 1000.0, -math.inf, 1000.0, 0.0))
+@example((1.0, 1000.0, 1000.0, -math.inf, 1e9, 0.0))
+@example((1.0, -math.inf, 1000.0, -math.inf, 1000.0, 0.0))
+@example((math.nan, 1000.0, 1000.0, -math.inf, 1000.0, 0.0))
+@example((1.0, 1000.0, 1000.0, math.nan, 1000.0, 0.0))
+@example((1.0, 1000.0, 1000.0, -math.inf, 1000.0, 0.5))
+@example((1.0, 1000.0, 1000.0, -math.inf, 1000.0, math.nan))
+def test_no_state_can_break_it(state: State) -> None:
     now = 1000.0
     limiter = project_limiter()
     limiter.restore(state, now)
@@ -318,7 +370,7 @@ def test_no_state_can_break_it(state: tuple[float, float, float, float, float]) 
 
 def test_what_cannot_be_is_a_new_beginning() -> None:
     limiter = project_limiter()
-    limiter.restore((900.0, 5e6, 5e6, -math.inf, 5e6), 1000.0)  # from before the machine was started anew
+    limiter.restore((900.0, 5e6, 5e6, -math.inf, 5e6, 0.0), 1000.0)  # from before the machine was started anew
     assert limiter.state() == FRESH
     assert total(send(limiter, 1.0, start=1000.0)) <= 300
 

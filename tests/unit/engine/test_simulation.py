@@ -47,8 +47,7 @@ class Judge:
         self.accepted: set[int] = set()
         self.arrivals = 0
         self.closed_until = -math.inf
-        self.opened = 0.0
-        self.since_opened = 0
+        self.began = 1000.0
         self.repeats = 0
         self.refused = 0
 
@@ -64,12 +63,9 @@ class Judge:
         if not self.quota:
             return
         assert now >= self.closed_until, "a push came through a closed gate"
-        if self.closed_until > self.opened:
-            self.opened, self.since_opened = self.closed_until, 0
-        self.since_opened += 1
-        after = now - self.opened
+        after = now - self.began
         if after <= 60:  # never more than a straight line from 1 % to 10 000 a second lets through
-            assert self.since_opened <= 100 * after + 9900 * after * after / 120 + 1000 * after / 60 + 15
+            assert self.arrivals <= 100 * after + 9900 * after * after / 120 + 1000 * after / 60 + 15
 
     def answered(self, push: int, result: Result, now: float) -> None:
         if result.verdict is ACCEPTED:
@@ -81,8 +77,8 @@ class Judge:
         if result.reason == "QUOTA_EXCEEDED":
             if result.retry_after is None:
                 wait = 60.0
-            asked = 60.0 if result.retry_after is None else result.retry_after
-            self.closed_until = max(self.closed_until, now + asked)
+            else:
+                self.closed_until = max(self.closed_until, now + result.retry_after)
         self.not_before[push] = now + wait
 
 
@@ -250,22 +246,21 @@ def test_apns() -> None:
     assert engine.window.window(engine.now) == WINDOW
 
 
-@pytest.mark.parametrize("retry_after", [None, 15.0])
-def test_fcm(retry_after: float | None) -> None:
-    """Each 429 closes the gate for the whole project, so that there are some fifty pushes between two of them."""
+@pytest.mark.parametrize(("retry_after", "rate"), [(None, 150), (1.0, 150), (15.0, 10)])
+def test_fcm(retry_after: float | None, rate: float) -> None:
+    """Each Retry-After closes the gate for the whole project, so that there is a burst between two of them and no more."""
     engine = Engine(fcm(random.Random(2), retry_after), Judge(quota=True), project_limiter())
     engine.run()
     engine.check()
     assert 2800 < engine.judge.repeats < 3400
+    assert engine.pushes / (engine.now - 1000) > rate
 
 
 def test_fcm_without_errors_is_held_up_by_the_ramp_alone() -> None:
     def answer(push: int, now: float) -> Result:
         return Result(push, ACCEPTED, 200, 1)
 
-    judge = Judge(quota=True)
-    judge.opened = 1000.0
-    engine = Engine(answer, judge, project_limiter())
+    engine = Engine(answer, Judge(quota=True), project_limiter())
     engine.run()
     engine.check()
     # a straight line from 100 to 10 000 a second: 100 t + 82.5 t² = 100 000

@@ -16,6 +16,7 @@ from pushcore.fcm.errors import (
     MAX_WAIT,
     REASONS,
     FcmFailure,
+    about_device,
     message_name,
     read_error,
     read_retry_after,
@@ -314,3 +315,24 @@ def test_the_name_of_an_accepted_message() -> None:
     assert message_name(orjson.dumps({"name": name})) == name
     for answer in (b"", b"{}", b'{"name":7}', b"[]", b"<html>"):
         assert message_name(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "words", "device"),
+    [
+        ("device:p", "Device message rate exceeded.", True),
+        ("project:p", "Message rate exceeded.", False),
+        ("topic:p", "Topic message rate exceeded.", False),
+        ("project:p", "Quota exceeded for quota metric 'Send requests'", False),
+    ],
+)
+def test_whose_quota_it_is(subject: str, words: str, device: bool) -> None:
+    details = [
+        {"@type": GOOGLE + "firebase.fcm.v1.FcmError", "errorCode": "QUOTA_EXCEEDED"},
+        {"@type": GOOGLE + "rpc.QuotaFailure", "violations": [{"subject": subject, "description": words}]},
+    ]
+    body = {"error": {"code": 429, "message": "", "status": "RESOURCE_EXHAUSTED", "details": details}}
+    failure = read_error(429, orjson.dumps(body))
+    assert (failure.verdict, failure.reason) == (Verdict.THROTTLED, "QUOTA_EXCEEDED")
+    assert about_device(failure.detail) is device
+    assert not about_device(None)

@@ -1,0 +1,37 @@
+"""A push on its way to its next try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..http2.exchange import Exchange
+from ..results import ACCEPTED, Result
+
+if TYPE_CHECKING:
+    from .lane import Lane
+
+
+class Repeat:
+    """A push that did not get through, while it waits and while it is sent again."""
+
+    __slots__ = ("exchange", "lane", "result", "since", "tries")
+
+    def __init__(self, lane: Lane, exchange: Exchange, since: float) -> None:
+        self.lane = lane
+        self.exchange = exchange
+        self.since = since
+        self.tries = 1
+        self.result: Result
+        exchange.sink = self.settle
+
+    def settle(self, exchange: Exchange) -> None:
+        """The sink from now on."""
+        lane = self.lane
+        result = lane.result(exchange, exchange.context)
+        if result is None:
+            return
+        if result.verdict is ACCEPTED:
+            lane.take_repaid(result)
+        else:
+            self.tries += 1
+            lane.judge(exchange, result, self)

@@ -1,0 +1,192 @@
+"""FCM's quota in virtual time: the ramp, the gate that a Retry-After closes, and a project that is told to slow down."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+
+from pushcore import FcmClient, Message, Metrics, PushEngine, Rate, Result, ServiceAccount, Verdict
+from pushcore.fcm.errors import REASONS
+from pushcore.metrics import Listener
+from tests.e2e.test_campaign_rules import Provider, messages, send, waits
+from tests.support.virtual import Answer, connect_to, run
+
+OFTEN = {(429, "QUOTA_EXCEEDED"): 0.02, (503, "UNAVAILABLE"): 0.01}
+
+
+class Ear(Metrics):
+    """Hears how slowly it goes, and how much waits at most."""
+
+    def __init__(self) -> None:
+        super().__init__(REASONS)
+        self.paces: list[float] = []
+        self.closed: list[float] = []
+        self.waited = 0.0
+
+    def slowed(self, provider: str, rate: float) -> None:
+        self.paces.append(rate)
+
+    def rate_limited(self, provider: str, seconds: float) -> None:
+        self.closed.append(seconds)
+
+    def results(self, provider: str, batch: Any) -> None:
+        super().results(provider, batch)
+        self.waited = max(self.waited, self.queue_depth["fcm", "retry"])
+
+
+def test_two_in_a_hundred_refused_without_retry_after_slow_the_project_and_do_not_stop_it(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = Provider(OFTEN)
+    connect_to(monkeypatch, provider, streams=100)
+    ear = Ear()
+    client = FcmClient(account, url="https://fcm.test", max_connections=20)
+    results = run(send(PushEngine(client, listener=ear), messages(60_000)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 60_000}
+    least = {"QUOTA_EXCEEDED": 60.0, "UNAVAILABLE": 10.0}
+    for reason, seconds, tries in waits(provider):
+        assert seconds >= least[reason] * 2 ** (tries - 1)
+    first = sorted(times[0] for times in provider.times.values())
+    assert first[-1] - first[0] < 60  # as without 429s: 60 000 take half a minute's ramp
+    assert (
+        provider.all[-1] - provider.all[0] < 15 * 60
+    )  # some are refused four times: 60 + 120 + 240 s, and jitter
+    assert ear.closed == []
+    assert ear.paces
+    assert 0 < max(ear.paces) < 10_000
+    assert 100 < ear.waited <= 0.04 * 60_000  # what is put off, and nothing else
+    said = {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING}
+    assert any("fcm refuses some pushes for their rate (429): " in each for each in said)
+    assert len(said) < 100
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(1, 600), (10, 2000)])
+def test_a_small_retry_after_closes_the_gate_for_everybody_and_then_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, seconds: int, longest: float
+) -> None:
+    provider = Provider(OFTEN, retry_after=seconds)
+    connect_to(monkeypatch, provider, streams=100)
+    ear = Ear()
+    client = FcmClient(account, url="https://fcm.test")
+    results = run(send(PushEngine(client, listener=ear), messages(10_000)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 10_000}
+    assert provider.all[-1] - provider.all[0] < longest
+    refused = [
+        times[place]
+        for device, times in provider.times.items()
+        for place, (status, _) in enumerate(provider.said[device])
+        if status == 429
+    ]
+    for at in refused:
+        assert not [other for other in provider.all if at + 0.2 < other < at + seconds - 0.01]
+    assert max(ear.closed) <= seconds
+
+
+def test_a_quota_that_is_used_up_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody else has spent it: everything is refused until the minute is over, without a Retry-After."""
+    provider = Provider({(429, "QUOTA_EXCEEDED"): 1.0})
+    provider.until = 1000.0 + 50.0
+    connect_to(monkeypatch, provider, streams=100)
+    ear = Ear()
+    results = run(send(PushEngine(FcmClient(account, url="https://fcm.test"), listener=ear), messages(5000)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 5000}
+    assert ear.closed[0] == pytest.approx(60, abs=1)
+    assert sum(1 for at in provider.all if at < 1060) < 200
+    assert "fcm wants nothing for 60 s (429)" in caplog.text
+
+
+def test_a_device_that_gets_too_much_slows_nobody_else_down(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
+) -> None:
+    class Devices(Provider):
+        def refuse(self, status: int, reason: str, fcm: bool) -> Answer:
+            status, headers, body = super().refuse(status, reason, fcm)
+            found = orjson.loads(body)
+            found["error"]["details"].append(
+                {
+                    "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                    "violations": [{"subject": "device:p", "description": "Device message rate exceeded."}],
+                }
+            )
+            return status, headers, orjson.dumps(found)
+
+    provider = Devices({(429, "QUOTA_EXCEEDED"): 0.02}, retry_after=90)
+    connect_to(monkeypatch, provider, streams=100)
+    ear = Ear()
+    client = FcmClient(account, url="https://fcm.test", max_connections=20)
+    results = run(send(PushEngine(client, listener=ear), messages(20_000)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 20_000}
+    assert all(seconds >= 90 for _, seconds, _ in waits(provider))
+    first = sorted(times[0] for times in provider.times.values())
+    assert first[-1] - first[0] < 30
+    assert (ear.closed, ear.paces) == ([], [])
+
+
+def test_every_device_is_accepted_and_every_repeat_obeys_googles_rules(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
+) -> None:
+    provider = Provider({(503, "UNAVAILABLE"): 0.02, (500, "INTERNAL"): 0.01}, retry_after=17)
+    connect_to(monkeypatch, provider, streams=100)
+    results = run(send(PushEngine(FcmClient(account, url="https://fcm.test")), messages(20_000)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 20_000}
+    assert all(seconds >= max(17.0, 10.0 * 2 ** (tries - 1)) for _, seconds, tries in waits(provider))
+    assert sum(1 for _ in waits(provider)) > 400
+
+
+def test_a_project_is_ramped_up_over_a_minute_and_one_429_closes_the_gate_for_all(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
+) -> None:
+    provider = Provider({(429, "QUOTA_EXCEEDED"): 0.0001}, retry_after=90)
+    connect_to(monkeypatch, provider, streams=100)
+    client = FcmClient(account, url="https://fcm.test", max_connections=20)
+    results = run(send(PushEngine(client), messages(60_000)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 60_000}
+    start = provider.all[0]
+    first_second = sum(1 for at in provider.all if at < start + 1)
+    assert first_second < 600  # a hundredth of 10 000 and what the ramp adds, and not a minute's quota
+    per_minute = Counter(int((at - start) // 60) for at in provider.all)
+    assert max(per_minute.values()) <= 600_000
+    refused = sorted(
+        times[place]
+        for device, times in provider.times.items()
+        for place in range(len(provider.said[device]))
+    )
+    assert refused
+    for at in refused:
+        # What was on its way already may still arrive, for two latencies; then nothing for as long as Google asks.
+        assert not [other for other in provider.all if at + 0.2 < other < at + 89.9]
+
+
+def test_what_waits_at_a_closed_gate_is_unsent_when_the_run_is_left(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
+) -> None:
+    connect_to(monkeypatch, Provider({}), streams=100)
+    heard: list[Result] = []
+
+    class Ear(Listener):
+        def results(self, provider: str, batch: Any) -> None:
+            heard.extend(batch)
+
+    async def source() -> AsyncIterator[Message]:
+        for message in messages(10_000):
+            yield message
+
+    async def campaign() -> None:
+        client = FcmClient(account, url="https://fcm.test")
+        async with PushEngine(client, listener=Ear(), rate=Rate.parse("100/s")) as engine:
+            results = engine.send_many(source())
+            async for _ in results:
+                break
+            await results.aclose()
+
+    run(campaign())
+    verdicts = Counter(result.verdict for result in heard)
+    assert verdicts.keys() == {Verdict.ACCEPTED, Verdict.UNSENT}
+    assert {result.attempts for result in heard if not result.ok} == {0}
