@@ -164,9 +164,14 @@ def test_a_wrong_environment_stops_within_2000_answers_and_drops_no_token(
     provider = Provider({(400, reason): 0.97})
     connect_to(monkeypatch, provider)
     results: list[Result] = []
+    heard: list[Result] = []
+
+    class Ear(Listener):
+        def results(self, provider: str, batch: Any) -> None:
+            heard.extend(batch)
 
     async def campaign() -> None:
-        async with PushEngine(apns()) as engine:
+        async with PushEngine(apns(), listener=Ear()) as engine:
             async for result in engine.send_many(notifications(1_000_000)):
                 results.append(result)
 
@@ -178,6 +183,7 @@ def test_a_wrong_environment_stops_within_2000_answers_and_drops_no_token(
     answered = [result for result in results if result.status is not None]
     assert len(answered) <= len(provider.all) <= 2000
     assert not any(result.drop_token for result in results)
+    assert {id(result) for result in heard} == {id(result) for result in results}
     # Every push that was taken from the source has one result.
     assert len({result.push.token for result in results}) == len(results)
 
