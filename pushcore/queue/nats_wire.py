@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .errors import QueueError, QueueFull, QueueRefused, QueueUnavailable
+from .tasks import end
 
 try:
     from nats import errors as nats_errors
@@ -80,8 +81,7 @@ async def connect(servers: Sequence[str], shown: str, options: Mapping[str, Any]
         await asyncio.wait(tasks, timeout=CONNECT, return_when=asyncio.FIRST_COMPLETED)
         connected = tasks[0].done() and tasks[0].exception() is None
     finally:
-        for task in tasks:
-            task.cancel()
+        await end(tasks)
         found = await asyncio.gather(*tasks, return_exceptions=True)
         if not connected:
             await connection.close()

@@ -33,6 +33,7 @@ from .held import Held
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
+from .tasks import end
 
 WAIT: Final = 0.5
 """Seconds that one lease waits for a chunk; as often the worker looks whether it is to end."""
@@ -134,7 +135,7 @@ class Worker:
         """
         info = await self._described()
         if info is None:
-            return self._report(None)
+            return self._report(self._fleet.trip)
         info.check(self._offers)
         self._info, self._prefix = info, id_prefix(info.name)
         tasks = [asyncio.create_task(self._guarded(self._beat()), name="pushcore heartbeat")]
@@ -155,9 +156,7 @@ class Worker:
         finally:
             if self._ending is not None:
                 tasks.append(self._ending)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
         return self._report(trip or self._fleet.trip)
 
     def _report(self, trip: Trip | None) -> WorkerReport:
