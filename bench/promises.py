@@ -111,7 +111,8 @@ def _wan(rows: list[Row]) -> Iterator[Promise]:
             yield Promise(name, None, 1.0, why="cannot be told: the core was the bound everywhere")
             continue
         worst = min(free, key=reached)
-        where = f"{worst['rtt_ms']:g} ms, {worst['connections']} connections, the worst of {len(some)}"
+        number = worst["connections"]
+        where = f"{worst['rtt_ms']:g} ms, {number} connection{'s' if number > 1 else ''}, the worst of {len(some)}"
         yield Promise(f"{name} ({where})", round(reached(worst), 3), 1.0)
 
 
