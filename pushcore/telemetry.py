@@ -44,7 +44,7 @@ class Collector:
 
     def __init__(self, read: Read) -> None:
         """Raises `ConfigurationError` when prometheus-client is not installed."""
-        self._core = _import("prometheus_client.core")
+        self._core = prometheus_core()
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
@@ -94,15 +94,24 @@ def serve(read: Read, port: int, host: str = "127.0.0.1") -> Endpoint:
     Raises:
         ConfigurationError: nothing can listen there, or prometheus-client is not installed.
     """
+    return serve_collector(Collector(read), port, host)
+
+
+def serve_collector(collector: Any, port: int, host: str = "127.0.0.1") -> Endpoint:
+    """The same with a collector of one's own: anything whose `collect` yields metric families of prometheus_client."""
     client = _import("prometheus_client")
     registry: CollectorRegistry = client.CollectorRegistry()
-    collector: Any = Collector(read)
     registry.register(collector)
     try:
         server, thread = client.start_http_server(port, addr=host, registry=registry)
     except (OSError, OverflowError) as error:
         raise ConfigurationError(f"metrics cannot be served on {host} port {port}: {error}") from None
     return Endpoint(server, thread)
+
+
+def prometheus_core() -> Any:
+    """`prometheus_client.core`, for who makes metric families. Raises `ConfigurationError` when it is not installed."""
+    return _import("prometheus_client.core")
 
 
 def instrument(read: Read, meter: Meter | None = None) -> None:

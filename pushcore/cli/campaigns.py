@@ -17,6 +17,7 @@ from ..queue.errors import QueueError
 from ..queue.ledger import Ledger
 from ..queue.opening import open_queue
 from .audience import Audience
+from .campaign_metrics import watching
 from .chunk_rows import ABSENT, BAD
 from .notices import say
 from .outcomes import CSV, FORMATS, write
@@ -91,6 +92,11 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
 )
 @_option("--topic", metavar="BUNDLE", help="Workers must have this --topic.")
 @_option("--team-id", metavar="ID", help="Workers must have this --team-id.")
+@_option(
+    "--environment",
+    type=click.Choice(["production", "sandbox"]),
+    help="Workers must send to this one of Apple's.",
+)
 @_option("--fcm-project", metavar="ID", help="Workers must send to this project of FCM.")
 @settings_options
 def create(
@@ -130,15 +136,26 @@ def create(
 @_command()
 @_queue
 @_ledger
+@_option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="N",
+    help="Answer Prometheus at http://127.0.0.1:N/metrics while it runs: depth, age of the oldest, rows done and so on; 0 "
+    "is any free port. Needs the extra pushcore[prometheus].",
+)
 @settings_options
-def run(queue: str, ledger: str) -> int:
+def run(queue: str, ledger: str, metrics_port: int | None) -> int:
     """Collect results until every row has one; put back what the queue has lost."""
     with _opened(lambda: Ledger.open(ledger)) as book:
-        status = _with_queue(queue, book, lambda each: each.run())
+        if metrics_port is None:
+            found = _with_queue(queue, book, lambda each: each.run())
+        else:
+            with watching(metrics_port) as watch:
+                found = _with_queue(queue, book, watch.run)
         for number, reason in book.aside():
             say(f"chunk {number} was set aside: {printable(reason)}")
-    say(f"{status.done} of {status.rows} rows have a result")
-    return 0 if status.done == status.rows else 1
+    say(f"{found.done} of {found.rows} rows have a result")
+    return 0 if found.done == found.rows else 1
 
 
 @_command()
@@ -244,12 +261,16 @@ def _with_queue(url: str, ledger: Ledger, do: Callable[[Coordinator], Awaitable[
         raise BadInput(str(error)) from None
 
 
-def _needs(topic: str | None, team_id: str | None, fcm_project: str | None) -> dict[str, Any]:
-    apns = {key: value for key, value in (("topic", topic), ("team", team_id)) if value is not None}
-    found: dict[str, Any] = {"apns": apns} if apns else {}
-    if fcm_project is not None:
-        found["fcm"] = {"project": fcm_project}
-    return found
+def _needs(
+    topic: str | None, team_id: str | None, environment: str | None, fcm_project: str | None
+) -> dict[str, Any]:
+    apns = {"topic": topic, "team": team_id, "environment": environment}
+    wanted = {"apns": apns, "fcm": {"project": fcm_project}}
+    found = {
+        provider: {key: value for key, value in each.items() if value is not None}
+        for provider, each in wanted.items()
+    }
+    return {provider: each for provider, each in found.items() if each}
 
 
 def _rows(source: Audience, chunk: int) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from .rows import Rows
 from .sender import Client, Sender
 from .sending import Sending
 from .shards import WHOLE, Shard
+from .storage import is_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +54,12 @@ class Job:
                     raise BadInput(f"{self.results} is the audience; expected another file for the results")
                 journals = self.plan.files if self.plan is not None else ()
                 refuse_same_file(self.results, *self.sender.files, *journals)
-            if (self.audience == "-" or source.size is None) and (
+            if (self.audience == "-" or source.size is None or is_url(self.audience)) and (
                 self.plan is not None or self.processes > 1
             ):
+                why = "is a URL" if is_url(self.audience) else "cannot be read twice"
                 raise BadInput(
-                    f"{source.name} cannot be read twice; with --journal or --processes expected the path of a file"
+                    f"{source.name} {why}; with --journal or --processes expected the path of a file"
                 )
             work.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
             if self.plan is None and self.processes == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Collection
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import click
 from ..engine.collector import relax_collector
 from ..engine.engine import PushEngine
 from ..engine.journal import id_prefix
+from ..fcm.client import FcmClient
 from ..metrics import Listener
 from ..queue.errors import CampaignConflict, QueueError
 from ..queue.fleet import Fleet
@@ -22,7 +23,6 @@ from ..queue.protocol import campaign_name
 from ..queue.worker import Worker, WorkerReport
 from .campaign import loop_factory, warn
 from .chunk_rows import ChunkRows
-from .devices import APNS, FCM
 from .notices import Notices, complaining, listening, say
 from .options import credential_options, push_options, sending_options
 from .problems import INCOMPLETE, OK, STOPPED, BadInput, printable
@@ -149,11 +149,16 @@ def _drain(each: Worker, grace: float, number: int) -> None:
     loop.remove_signal_handler(number)  # so that the next one does what it does to anybody
 
 
-def offers_of(sender: Sender, clients: Collection[str]) -> dict[str, Any]:
+def offers_of(sender: Sender, clients: Mapping[str, Client]) -> dict[str, Any]:
     """What a campaign's `needs` are compared with. No secret."""
     found: dict[str, Any] = {}
-    if APNS in clients:
-        found[APNS] = {"topic": sender.topic, "team": sender.team_id, "environment": sender.environment}
-    if FCM in clients:
-        found[FCM] = {"project": sender.fcm_project}
+    for platform, client in clients.items():
+        if isinstance(client, FcmClient):
+            found[platform] = {"project": client.project_id}
+        else:
+            found[platform] = {
+                "topic": sender.topic,
+                "team": sender.team_id,
+                "environment": client.environment,
+            }
     return found

@@ -108,6 +108,8 @@ class FcmClient(Sender[Message]):
         )
         if isinstance(self._account, ServiceAccount):
             self._proxy_for(split_uri(self._account.token_uri)[0])
+        self.project_id = project_id
+        """Whose devices are sent to."""
         self.requests = FcmRequests(self.origin.authority, project_id, quota_project)
         self._tokens: AccessTokens
         self._endpoint: TokenEndpoint | None = None

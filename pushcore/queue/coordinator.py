@@ -116,33 +116,36 @@ class Coordinator:
     async def run(self) -> LedgerStatus:
         """Collect until every row has an outcome, and reconcile at the start and whenever the queue is empty.
 
-        Returns also when the campaign is cancelled and the queue gives nothing any more, and when the breaker has
-        stopped it. An outage of the queue is waited out.
+        Returns also when the campaign is cancelled or its breaker has stopped it, as soon as no chunk is leased any more or
+        nothing has come for the queue's `idle` seconds. An outage of the queue is waited out.
         """
         start = True
+        heard = time.monotonic()
         while True:
             try:
                 if start:
                     await self.reconcile()
                     start = False
-                got = await self.collect(WAIT)
+                if got := await self.collect(WAIT):
+                    heard = time.monotonic()
                 status = self.ledger.status()
                 self._sample(status.done)
                 if status.over:
                     await self._finish()
                     return status
-                if not got and await self._nothing_more(status.state):
+                if not got and await self._nothing_more(status.state, time.monotonic() - heard):
                     return self.ledger.status()
             except (*LATER, QueueReadOnly):
                 await asyncio.sleep(BACK_OFF)
 
-    async def _nothing_more(self, state: State) -> bool:
+    async def _nothing_more(self, state: State, silence: float) -> bool:
         stats = await self.queue.stats()
-        if stats.leased or stats.results:
+        if stats.results:
             return False
         if state is State.CANCELLED or await self._trip() is not None:
-            return True
-        if not stats.depth and state is State.RUNNING:
+            # A worker may have died with what it had leased, and not every queue tells what was given back from that.
+            return not stats.leased or silence > self.queue.idle
+        if not stats.depth and not stats.leased and state is State.RUNNING:
             await self.reconcile()
         return False
 

@@ -51,6 +51,7 @@ PAGE: Final = 100
 BATCH: Final = 50
 """Chunks in one pipeline: some megabytes."""
 
+_FREE: Final = 1000  # leases that ran out, of which `stats` looks at no more
 _SCANS: Final = 20  # commands in which `lease` looks for leases that ran out, of 10 entries each or more
 
 
@@ -241,22 +242,24 @@ class RedisQueue:
                 )
 
     async def stats(self) -> QueueStats:
-        """See `WorkQueue.stats`. What was released counts as leased until another worker has it."""
+        """See `WorkQueue.stats`. Up to 1000 leases that ran out or were released count as waiting, as they are."""
         async with self._errors():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.xlen(self._chunks)
             pipeline.xpending(self._chunks, GROUP)
+            pipeline.xpending_range(self._chunks, GROUP, "-", "+", _FREE, idle=int(self.idle * 1000))
             pipeline.xlen(self._results)
             pipeline.xrange(self._chunks, count=1)
-            there, pending, results, first = await pipeline.execute(raise_on_error=False)
+            there, pending, free, results, first = await pipeline.execute(raise_on_error=False)
             for reply in (there, results, first):
                 if isinstance(reply, Exception):
                     raise reply
             if isinstance(pending, Exception):
                 if code(pending) != "NOGROUP":
                     raise pending
-                pending = {"pending": 0}
-            leased = min(pending["pending"], there)  # entries that were deleted may still count there
+                pending, free = {"pending": 0}, []
+            leased = pending["pending"] - len(free)
+            leased = min(max(leased, 0), there)  # entries that were deleted may still count there
             since = int(first[0][1].get(b"t", b"0")) / 1000 if first and first[0][1] else 0.0
             oldest = max(time.time() - since, 0.0) if since else 0.0
             return QueueStats(there - leased, leased, results, oldest)

@@ -1,41 +1,42 @@
-"""`pushcore campaign` and `pushcore worker`, from audience to results, over a Redis of our own."""
+"""`pushcore campaign` and `pushcore worker`, from audience to results, over a queue of our own with either adapter."""
 
 from __future__ import annotations
 
 import asyncio
 import csv
+import importlib
+import importlib.util
 import json
+import os
+import re
 import sys
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fakeservers import Certificates, FakeApns, fated_token
-from pushcore.cli.campaigns import campaign
-from pushcore.cli.main import cli, main
-from pushcore.cli.worker import worker
+from fakeservers import Certificates, FakeApns, FakeFcm, fated_token
+from fakeservers.fcm_fates import fated_registration
+from pushcore.cli.main import main
 from pushcore.engine.journal import push_id
-from tests.support.redis import BINARY, MISSING, RedisServer, free_port
-
-_PROGRAM = """
-import sys
-from pushcore.cli.campaigns import campaign
-from pushcore.cli.main import cli, main
-from pushcore.cli.worker import worker
-cli.add_command(campaign)
-cli.add_command(worker)
-sys.exit(main())
-"""
+from pushcore.queue.opening import open_queue
+from tests.e2e.fcm_support import registration
+from tests.support import objects, queues
+from tests.support.redis import free_port
 
 
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    if BINARY is None:
-        pytest.skip(MISSING)
-    server = RedisServer(tmp_path / "redis").start()
-    yield server
-    server.stop()
+@pytest.fixture(params=queues.ADAPTERS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[queues.Server]:
+    """What the adapters do not differ in is tried on one of them: `on_redis`."""
+    made = queues.start(request.param, tmp_path / "queue")
+    yield made
+    made.stop()
+
+
+on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)
 
 
 class CommandLine:
@@ -51,13 +52,18 @@ class CommandLine:
         written = self._capsys.readouterr()
         return code, written.out + written.err
 
-    async def spawn(self, *arguments: str) -> tuple[int | None, str]:
-        """The same, for what needs the main thread."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _PROGRAM, *arguments),
+    async def start(self, *arguments: str, **variables: str) -> asyncio.subprocess.Process:
+        """One in a process of its own, for what needs the main thread."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pushcore", *arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **variables},
         )
+
+    async def spawn(self, *arguments: str, **variables: str) -> tuple[int | None, str]:
+        """Exit status and output of such a one."""
+        process = await self.start(*arguments, **variables)
         try:
             out, _ = await process.communicate()
         finally:
@@ -68,63 +74,102 @@ class CommandLine:
 
 
 @pytest.fixture
-def pushcore(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    monkeypatch.setitem(cli.commands, "campaign", campaign)
-    monkeypatch.setitem(cli.commands, "worker", worker)
+def pushcore(capsys: pytest.CaptureFixture[str]) -> CommandLine:
     return CommandLine(capsys)
 
 
-def worker_options(fake: FakeApns, payload: Path) -> list[str]:
+class Campaign:
+    """The commands of one campaign in a directory."""
+
+    def __init__(self, pushcore: CommandLine, url: str, place: Path, name: str = "autumn") -> None:
+        self.run = pushcore
+        self.place = place
+        self.ledger = str(place / "ledger")
+        self.at = ["--queue", url, "--ledger", self.ledger]
+        self.work = ["worker", "--queue", url, "--campaign", name]
+        self.make = ["campaign", "create", *self.at, "--name", name]
+
+    async def create(self, audience: str, *more: str, **variables: str) -> str:
+        """Make it; what was said."""
+        run = self.run.spawn if variables else self.run
+        code, out = await run(*self.make, "--audience", audience, *more, **variables)
+        assert code == 0, out
+        return out
+
+    async def send(self, *workers: list[str], **variables: str) -> list[tuple[int | None, str]]:
+        """Run it to its end, with these workers."""
+        return await asyncio.gather(
+            self.run("campaign", "run", *self.at),
+            *(self.run.spawn(*self.work, *each, **variables) for each in workers),
+        )
+
+    async def results(self) -> dict[int, dict[str, str]]:
+        """By row."""
+        path = self.place / "results.csv"
+        code, out = await self.run("campaign", "results", "--ledger", self.ledger, "--results", str(path))
+        assert code == 0, out
+        with path.open() as file:
+            return {int(row["row"]): row for row in csv.DictReader(file)}
+
+    async def status(self) -> str:
+        """What `campaign status` says."""
+        code, out = await self.run("campaign", "status", *self.at)
+        assert code == 0, out
+        return out
+
+
+@pytest.fixture
+def campaign(pushcore: CommandLine, server: queues.Server, tmp_path: Path) -> Campaign:
+    return Campaign(pushcore, server.url, tmp_path)
+
+
+def of_apns(fake: FakeApns) -> list[str]:
+    """Options of a worker that sends to this fake."""
     return [
         *("--apns-key", fake.key_file, "--key-id", fake.key_id, "--team-id", fake.team_id),
-        *(
-            "--topic",
-            fake.topic,
-            "--apns-url",
-            fake.url,
-            "--ca-file",
-            fake.ca_file,
-            "--payload",
-            str(payload),
-        ),
+        *("--topic", fake.topic, "--apns-url", fake.url, "--ca-file", fake.ca_file),
     ]
 
 
-async def test_from_audience_to_results(
-    pushcore: CommandLine, redis_server: RedisServer, tmp_path: Path, certs: Certificates
-) -> None:
-    audience, payload, ledger = tmp_path / "a.csv", tmp_path / "p.json", str(tmp_path / "ledger")
+def of_fcm(fake: FakeFcm) -> list[str]:
+    return [
+        *("--fcm-service-account", fake.service_account_file, "--fcm-url", fake.url),
+        *("--ca-file", fake.ca_file),
+    ]
+
+
+def payload(place: Path, what: Any = None) -> list[str]:
+    path = place / "payload.json"
+    path.write_text(json.dumps(what or {"aps": {"alert": "Hi {{name}}"}}))
+    return ["--payload", str(path)]
+
+
+async def test_from_audience_to_results(campaign: Campaign, tmp_path: Path, certs: Certificates) -> None:
+    audience = tmp_path / "a.csv"
     lines = [f"{row:064x},Name {row}" for row in range(1, 1001)]
     lines[4] = f"{fated_token('Unregistered')},Gone"
     lines[5] = "not a token,Odd"
     lines[6] = "one,two,three"
     audience.write_text("token,name\n" + "\n".join(lines) + "\n")
-    payload.write_text(json.dumps({"aps": {"alert": "Hi {{name}}"}}))
-    at = ["--queue", redis_server.url, "--ledger", ledger]
-    make = ["campaign", "create", *at, "--name", "autumn", "--audience", str(audience), "--chunk", "100"]
     async with FakeApns(keep=2000, certs=certs) as fake:
-        code, out = await pushcore(*make, "--topic", fake.topic)
-        assert (code, out.strip()) == (0, "pushcore: 1000 rows in 10 chunks are on the queue")
-        code, out = await pushcore(*make, "--topic", fake.topic)  # once more: nothing is put twice
-        assert code == 0
-        code, out = await pushcore("campaign", "status", *at)
-        assert code == 0
+        for _ in range(2):  # the second time nothing is put twice
+            out = await campaign.create(str(audience), "--chunk", "100", "--topic", fake.topic)
+            assert out == "pushcore: 1000 rows in 10 chunks are on the queue\n"
+        out = await campaign.status()
         assert "rows       0 of 1000 have a result" in out
         assert "chunks     10 wait, 0 are with workers" in out
-        work = ["worker", "--queue", redis_server.url, "--campaign", "autumn", *worker_options(fake, payload)]
-        code, out = await pushcore.spawn(*[*work, "--topic", "com.example.other"])
-        assert code == 2
+        assert re.search(r"^oldest     \d+ s$", out, re.MULTILINE)
+        assert "rate       0/s" in out
+        assert "left       unknown" in out
+        worker = [*of_apns(fake), *payload(tmp_path)]
+        code, out = await campaign.run.spawn(*campaign.work, *worker, "--topic", "com.example.other")
+        assert (code, len(out.splitlines())) == (2, 1)
         assert "needs topic 'com.example.app'" in out
         assert not fake.received
-        ends = await asyncio.gather(
-            pushcore.spawn("campaign", "run", *at), pushcore.spawn(*work), pushcore.spawn(*work)
-        )
+        ends = await campaign.send(worker, worker)
         assert [code for code, _ in ends] == [0, 0, 0], ends
         assert "1000 of 1000 rows have a result" in ends[0][1]
-        results = tmp_path / "results.csv"
-        assert (await pushcore("campaign", "results", "--ledger", ledger, "--results", str(results)))[0] == 0
-        with results.open() as file:
-            found = {int(row["row"]): row for row in csv.DictReader(file)}
+        found = await campaign.results()
         assert set(found) == set(range(1, 1001))
         assert found[5]["verdict"] == "UNREGISTERED"
         assert {found[row]["verdict"] for row in (6, 7)} == {"INVALID"}
@@ -134,29 +179,327 @@ async def test_from_audience_to_results(
         bodies = {each.token: json.loads(each.body)["aps"]["alert"] for each in fake.received}
         assert bodies[f"{9:064x}"] == "Hi Name 9"
         assert len(fake.received) == 998
+        out = await campaign.status()
+        assert "rows       1000 of 1000 have a result" in out
+        assert re.search(r"^rate       [1-9]\d*/s$", out, re.MULTILINE)
+        assert "left       0 s" in out
 
 
-async def test_bad_input_is_one_sentence(
-    pushcore: CommandLine, redis_server: RedisServer, tmp_path: Path
+# --- by reference -----------------------------------------------------------------------------------------------------
+
+
+def write_audience(path: Path, count: int) -> None:
+    tokens, names = [f"{row:064x}" for row in range(1, count + 1)], [f"Näme {row}" for row in range(count)]
+    if path.suffix == ".parquet":
+        if importlib.util.find_spec("pyarrow") is None:
+            pytest.skip("pyarrow is missing: the extra pushcore[parquet]")
+        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+        parquet.write_table(arrow.table({"token": tokens, "name": names}), path, row_group_size=130)
+        return
+    rows = list(zip(tokens, names, strict=True))
+    if path.suffix == ".csv":
+        text = "token,name\n" + "\n".join(f'{token},"{name}\nin two lines"' for token, name in rows)
+    else:
+        text = "\n".join(json.dumps({"token": token, "name": name}) for token, name in rows)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("server", "form"),
+    [("redis", "csv"), ("nats", "ndjson"), ("redis", "parquet")],
+    indirect=["server"],
+)
+async def test_by_reference(campaign: Campaign, form: str, tmp_path: Path, certs: Certificates) -> None:
+    audience = tmp_path / f"a.{form}"
+    write_audience(audience, 600)
+    async with FakeApns(keep=2000, certs=certs) as fake:
+        for _ in range(2):
+            await campaign.create(str(audience), "--chunk", "50", "--by-reference")
+        worker = [*of_apns(fake), *payload(tmp_path)]
+        ends = await campaign.send(worker, worker)
+        assert [code for code, _ in ends] == [0, 0, 0], ends
+        found = await campaign.results()
+        assert {row["verdict"] for row in found.values()} == {"ACCEPTED"}
+        assert sorted(found) == list(range(1, 601))
+        bodies = {each.token: json.loads(each.body)["aps"]["alert"] for each in fake.received}
+        assert len(bodies) == len(fake.received) == 600
+        for row in (1, 50, 51, 600):
+            assert found[row]["token"] == f"{row:064x}"
+            assert bodies[f"{row:064x}"].startswith(f"Hi Näme {row - 1}")
+
+
+@on_redis
+async def test_by_reference_on_s3(campaign: Campaign, tmp_path: Path, certs: Certificates) -> None:
+    if objects.NO_S3:
+        pytest.skip(objects.NO_S3)
+    s3 = await asyncio.to_thread(objects.S3)
+    try:
+        write_audience(tmp_path / "a.csv", 500)
+        url = s3.put("a.csv", (tmp_path / "a.csv").read_bytes())
+        async with FakeApns(keep=2000, certs=certs) as fake:
+            await campaign.create(url, "--chunk", "50", "--by-reference", **s3.variables)
+            ends = await campaign.send([*of_apns(fake), *payload(tmp_path)], **s3.variables)
+            assert [code for code, _ in ends] == [0, 0], ends
+            assert Counter(each.token for each in fake.received) == {f"{n:064x}": 1 for n in range(1, 501)}
+    finally:
+        s3.stop()
+
+
+@on_redis
+async def test_an_audience_that_changed_is_set_aside_and_tried_again_on_request(
+    campaign: Campaign, tmp_path: Path, certs: Certificates
 ) -> None:
+    audience = tmp_path / "a.csv"
+    lines = [f"{row:064x},Ada" for row in range(200)]
+    audience.write_text("\n".join(["token,name", *lines]))
+    await campaign.create(str(audience), "--chunk", "50", "--by-reference")
+    before = audience.read_text()
+    audience.write_text(before.replace("Ada", "Bob", 60))
+    async with FakeApns(keep=2000, certs=certs) as fake:
+        worker = [*of_apns(fake), *payload(tmp_path)]
+        ends = await campaign.send(worker)
+        assert [code for code, _ in ends] == [1, 0], ends
+        assert "chunk 0 was set aside" in ends[0][1]
+        assert "has been changed since the campaign was made" in ends[0][1]
+        assert "100 of 200 rows have a result" in ends[0][1]
+        assert "2 set aside" in await campaign.status()
+        audience.write_text(before)
+        assert (await campaign.run("campaign", "resume", *campaign.at, "--aside"))[0] == 0
+        ends = await campaign.send(worker)
+        assert [code for code, _ in ends] == [0, 0], ends
+        assert Counter(each.token for each in fake.received) == {f"{n:064x}": 1 for n in range(200)}
+
+
+@on_redis
+async def test_a_worker_without_the_audience_or_its_column_ends_and_nothing_is_lost(
+    campaign: Campaign, tmp_path: Path, certs: Certificates
+) -> None:
+    audience, away = tmp_path / "a.csv", tmp_path / "away.csv"
+    write_audience(audience, 100)
+    await campaign.create(str(audience), "--by-reference")
+    async with FakeApns(keep=200, certs=certs) as fake:
+        audience.rename(away)
+        worker = [*of_apns(fake), *payload(tmp_path)]
+        code, out = await campaign.run.spawn(*campaign.work, *worker)
+        assert (code, len(out.splitlines())) == (2, 1), out
+        assert "a.csv cannot be read (No such file or directory); a worker needs the audience" in out
+        away.rename(audience)
+        other = [*of_apns(fake), *payload(tmp_path, {"aps": {"alert": "{{surname}}"}})]
+        code, out = await campaign.run.spawn(*campaign.work, *other)
+        assert (code, len(out.splitlines())) == (2, 1), out
+        assert "'{{surname}}' names no column" in out
+        assert not fake.received
+        ends = await campaign.send([*of_apns(fake), *payload(tmp_path)])
+        assert [code for code, _ in ends] == [0, 0], ends
+        assert len(fake.received) == 100
+
+
+# --- both providers ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_campaign_for_both_providers(campaign: Campaign, tmp_path: Path, certs: Certificates) -> None:
+    audience = tmp_path / "a.csv"
+    lines = []
+    for row in range(1, 401):
+        lines.append(f"{row:064x},Ada" if row % 2 else f"{registration(row)},Bob")
+    lines[9] = f"{fated_registration('Unregistered')},Gone"
+    lines[10] = "ExponentPushToken[x],Odd"
+    audience.write_text("\n".join(["token,name", *lines]))
+    message = {"title": "Hello {{name}}", "data": {"screen": "inbox"}}
+    async with FakeApns(keep=1000, certs=certs) as apns, FakeFcm(keep=1000, certs=certs) as fcm:
+        needs = ("--topic", apns.topic, "--team-id", apns.team_id, "--fcm-project", fcm.project_id)
+        await campaign.create(str(audience), "--chunk", "50", *needs)
+        worker = [*of_apns(apns), *of_fcm(fcm), *payload(tmp_path, message)]
+        for lacking in ([*of_apns(apns)], [*of_apns(apns), *of_fcm(fcm), "--fcm-project", "another"]):
+            code, out = await campaign.run.spawn(*campaign.work, *lacking, *payload(tmp_path, message))
+            assert (code, len(out.splitlines())) == (2, 1), out
+            assert "fcm" in out
+        assert not apns.received
+        ends = await campaign.send(worker, worker)
+        assert [code for code, _ in ends] == [0, 0, 0], ends
+        found = await campaign.results()
+        assert Counter((row["platform"], row["verdict"]) for row in found.values()) == {
+            ("apns", "ACCEPTED"): 199,
+            ("fcm", "ACCEPTED"): 199,
+            ("fcm", "UNREGISTERED"): 1,
+            ("", "INVALID"): 1,
+        }
+        assert found[10]["drop_token"] == "yes"
+        assert len(apns.received) == 199
+        sent = [json.loads(each.body)["message"] for each in fcm.received if "messages:send" in each.path]
+        assert {each["data"]["title"] for each in sent} == {"Hello Bob", "Hello Gone"}
+        assert len(sent) == 200
+
+
+@on_redis
+async def test_a_wrong_project_stops_the_whole_campaign(
+    campaign: Campaign, tmp_path: Path, certs: Certificates
+) -> None:
+    audience = tmp_path / "a.csv"
+    bad = fated_registration("SenderIdMismatch")
+    audience.write_text("\n".join(["token,name", *[f"{bad},Bob"] * 6000]))
+    async with FakeFcm(keep=7000, certs=certs, delay=0.02) as fcm:
+        await campaign.create(str(audience), "--chunk", "50")
+        message = payload(tmp_path, {"message": {"data": {"title": "Hi {{name}}"}}})
+        worker = [*of_fcm(fcm), *message, "--window", "200", "--rate", "none"]
+        (code, out), *workers = await campaign.send(worker, worker)
+        assert [code for code, _ in workers] == [3, 3], workers
+        for _, said in workers:
+            assert "the campaign is stopped" in said
+            assert "SENDER_ID_MISMATCH" in said
+        assert code == 1
+        sent = sum("messages:send" in each.path for each in fcm.received)
+        assert sent < 4000
+        # What was answered has a result, and nothing else.
+        assert f"{sent} of 6000 rows have a result" in out
+        assert f"fcm        MISCONFIGURED SENDER_ID_MISMATCH {sent}" in await campaign.status()
+        assert "stopped    " in await campaign.status()
+        (code, out), *_ = await campaign.send(worker)  # a new worker learns of it before it sends
+        assert sum("messages:send" in each.path for each in fcm.received) == sent
+
+
+# --- settings and metrics ---------------------------------------------------------------------------------------------
+
+
+async def test_settings_come_from_a_file_and_the_environment_and_metrics_are_served(
+    pushcore: CommandLine, tmp_path: Path, certs: Certificates
+) -> None:
+    pytest.importorskip("prometheus_client")
+    server = queues.start("redis", tmp_path / "queue")
+    write_audience(tmp_path / "a.csv", 300)
+    payload(tmp_path)
+    try:
+        async with FakeApns(keep=1000, certs=certs, delay=0.01) as fake:
+            settings = {
+                "apns-key": "key.p8",
+                "key-id": fake.key_id,
+                "team-id": fake.team_id,
+                "apns-url": fake.url,
+                "ca-file": str(fake.ca_file),
+                "payload": "payload.json",
+                "topic": "com.example.other",
+                "audience": "a.csv",
+                "ledger": "ledger",
+                "name": "autumn",
+                "campaign": "autumn",
+                "chunk": 50,
+                "by-reference": True,
+            }
+            (tmp_path / "key.p8").write_bytes(Path(fake.key_file).read_bytes())
+            lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+            profile = ["[profile.fake]", f'topic = "{fake.topic}"', "window = 20"]
+            config = tmp_path / "pushcore.toml"
+            config.write_text("\n".join(["[send]", *lines, *profile]))
+            chosen = ("--config", str(config), "--profile", "fake")
+            variables = {"PUSHCORE_QUEUE": server.url}
+            code, out = await pushcore.spawn("campaign", "create", *chosen, **variables)
+            assert (code, out) == (0, "pushcore: 300 rows in 6 chunks are on the queue\n")
+            worker = await pushcore.start(
+                "worker", *chosen, "--metrics-port", "0", "--rate", "100/s", **variables
+            )
+            collector = await pushcore.start("campaign", "run", *chosen, "--metrics-port", "0", **variables)
+            try:
+                seen = [await metrics(each) for each in (worker, collector)]
+                ends = [await each.communicate() for each in (worker, collector)]
+            finally:
+                for each in (worker, collector):
+                    if each.returncode is None:
+                        each.kill()
+                        await each.wait()
+            assert (worker.returncode, collector.returncode) == (0, 0), ends
+            assert 'pushcore_sent_total{outcome="ACCEPTED",provider="apns"' in seen[0]
+            assert "pushcore_campaign_rows 300.0" in seen[1]
+            assert 'pushcore_campaign_chunks{state="waiting"}' in seen[1]
+            assert len(fake.received) == 300
+    finally:
+        server.stop()
+
+
+async def metrics(process: asyncio.subprocess.Process) -> str:
+    """What a command answers at the port that it names, as soon as something was sent."""
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    found = re.search(r"metrics at (http://\S+)", line)
+    assert found is not None, line
+
+    def read() -> str:
+        with urllib.request.urlopen(found[1], timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    while True:
+        text = await asyncio.to_thread(read)
+        if "ACCEPTED" in text or re.search(r"rows_done [1-9]", text):
+            return text
+        await asyncio.sleep(0.05)
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+async def test_bad_input_is_one_sentence(campaign: Campaign, server: queues.Server, tmp_path: Path) -> None:
     audience = tmp_path / "a.ndjson"
     audience.write_text('{"token": "a", "name": "x"}\n{"token": "b"}\n')
-    ledger = str(tmp_path / "ledger")
-    nowhere = f"redis://127.0.0.1:{free_port()}"
-    make = ["campaign", "create", "--ledger", ledger, "--name", "autumn", "--audience", str(audience)]
+    nowhere = f"{server.url.split(':')[0]}://127.0.0.1:{free_port()}"
+    make = [
+        "campaign",
+        "create",
+        "--ledger",
+        campaign.ledger,
+        "--name",
+        "autumn",
+        "--audience",
+        str(audience),
+    ]
+    other = [each if each != campaign.ledger else str(tmp_path / "other") for each in make]
     for arguments, words in (
         ([*make, "--queue", nowhere], "cannot be reached"),
         (
-            ["campaign", "run", "--queue", redis_server.url, "--ledger", str(tmp_path / "none")],
+            ["campaign", "run", "--queue", server.url, "--ledger", str(tmp_path / "none")],
             "there is no ledger",
         ),
         ([*make, "--queue", "http://x"], "begins with redis:// or nats://"),
-        ([*make, "--queue", redis_server.url, "--chunk", "7"], "made from something else"),
+        ([*make, "--queue", server.url, "--chunk", "7"], "made from something else"),
+        ([*make, "--queue", server.url], ""),
+        ([*make, "--queue", server.url, "--by-reference"], "made from something else"),
+        ([*other, "--queue", server.url, "--chunk", "3"], "another campaign of the name autumn"),
     ):
-        code, out = await pushcore(*arguments)
-        assert (code, len(out.splitlines())) == (2, 1), out
+        code, out = await campaign.run(*arguments)
+        assert (code, len(out.splitlines())) == (2 if words else 0, 1), out
         assert words in out
     for order, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
-        at = ["--queue", redis_server.url, "--ledger", ledger]
-        assert (await pushcore("campaign", order, *at))[0] == 0
-        assert f"autumn, {state}" in (await pushcore("campaign", "status", *at))[1]
+        assert (await campaign.run("campaign", order, *campaign.at))[0] == 0
+        assert f"autumn, {state}" in await campaign.status()
+
+
+async def test_a_chunk_that_cannot_be_read_is_set_aside_and_the_rest_is_sent(
+    campaign: Campaign, server: queues.Server, tmp_path: Path, certs: Certificates
+) -> None:
+    write_audience(tmp_path / "a.csv", 100)
+    await campaign.create(str(tmp_path / "a.csv"), "--chunk", "50")
+    await spoil(server)
+    async with FakeApns(keep=200, certs=certs) as fake:
+        ends = await campaign.send([*of_apns(fake), *payload(tmp_path)])
+        assert [code for code, _ in ends] == [0, 0], (
+            ends
+        )  # the ledger has it in order, so that it was put back
+        assert Counter(each.token for each in fake.received) == {f"{n:064x}": 1 for n in range(1, 101)}
+        assert "100 of 100 rows have a result" in ends[0][1]
+
+
+async def spoil(server: queues.Server) -> None:
+    """Put a chunk in place of the first one that is none."""
+    from pushcore.queue.chunk import Chunk
+
+    class Nonsense(Chunk):
+        def encode(self) -> bytes:
+            return b"no chunk"
+
+    queue = await open_queue(server.url, "autumn", idle=5.0)
+    try:
+        (lease,) = await queue.lease(1, 5.0)
+        number = Chunk.decode(lease.data).number
+        await queue.done(lease, b"nonsense, too")
+        await queue.put([Nonsense(number, number * 50 + 1, 50)], 1)
+    finally:
+        await queue.close()

