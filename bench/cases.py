@@ -24,8 +24,8 @@ from pushcore import ApnsClient, FcmClient, PushEngine
 from pushcore.engine.collector import relax_collector
 from pushcore.engine.rate import Rate
 from pushcore.http2.connection import Connection
-from pushcore.http2.exchange import NO_FIELDS, Exchange
-from pushcore.http2.headers import Field, Template, path_literal
+from pushcore.http2.exchange import NO_FIELDS, Exchange, request
+from pushcore.http2.headers import Field, Template
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 from pushcore.http2.tls import client_context
@@ -95,7 +95,7 @@ class FrameLoop:
         template, body, sink = self.template, self.body, self.sink
         waiting = self.waiting
         for path in islice(self.paths, room):
-            waiting.append(Exchange(template, path, body, NO_FIELDS, sink, None, deadline))
+            waiting.append(request(template, path, body, NO_FIELDS, sink, None, deadline))
         connection.take(waiting)
         if waiting:
             raise SystemExit("a stream was free and could not be opened: is the window too small?")
@@ -108,7 +108,7 @@ async def frames(target: Target, count: int, streams: int, connections: int, wor
     """Through `connection` and `protocol` alone."""
     loop = asyncio.get_running_loop()
     provider = PROVIDERS[target.provider]
-    paths = iter([path_literal(provider.path(target, number, work).encode()) for number in range(count)])
+    paths = iter([provider.path(target, number, work).encode() for number in range(count)])
     body = provider.body(work)
     fields = {name.encode(): value.encode() for name, value in (await _headers(provider, target)).items()}
     authorization = fields.pop(b"authorization")

@@ -24,7 +24,6 @@ from fakeservers.google_account import FILE_NAME
 from fakeservers.google_account import ServiceAccount as FakeAccount
 from pushcore import ApnsClient, ApnsKey, FcmClient, PushEngine, ServiceAccount
 from pushcore.http2.connection import Connection
-from pushcore.http2.headers import path_literal
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 
@@ -72,7 +71,7 @@ async def frames(provider: str) -> AsyncIterator[Sender]:
     link.connection.authorize(b"bearer " + b"x" * 180)
 
     def make(many: int) -> list[bytes]:
-        return [path_literal(described.path(target, number, USUAL).encode()) for number in range(many)]
+        return [described.path(target, number, USUAL).encode() for number in range(many)]
 
     async def send(paths: list[bytes]) -> None:
         feed = FrameLoop(target, FIELDS[provider], iter(paths), described.body(USUAL), described.streams)

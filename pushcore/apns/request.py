@@ -15,7 +15,7 @@ import orjson
 
 from ..errors import ConfigurationError
 from ..http2.exchange import NO_FIELDS, Exchange
-from ..http2.headers import Field, Template, path_literal_head
+from ..http2.headers import Field, Template
 from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
 from ..results import Result, Verdict
 
@@ -32,7 +32,6 @@ _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 _dumps = orjson.dumps
 _unhexlify = binascii.unhexlify
-_path_head = path_literal_head
 
 
 class _Kind:
@@ -81,7 +80,6 @@ class ApnsRequests:
         self._last_topic: str | None = None
         self._last_type: str = ""
         self._last_priority: int | None = None
-        self._heads = {length: _path_head(len(_PATH) + length) + _PATH for length in range(2, MAX_TOKEN + 1)}
 
     def build(
         self,
@@ -115,18 +113,27 @@ class ApnsRequests:
             tail = NO_FIELDS
             if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
                 tail = _tail_of(push)
-            return Exchange(
-                kind.template, self._heads[len(token)] + token, body, tail, sink, context, deadline
-            )
+            if not 2 <= len(token) <= MAX_TOKEN:
+                raise Invalid(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
+            exchange = Exchange()
+            exchange.template = kind.template
+            exchange.path = token
+            exchange.body = body
+            exchange.tail = tail
+            exchange.sink = sink
+            exchange.context = context
+            exchange.deadline = deadline
+            exchange.attempts = 1
+            exchange.status = 0
+            exchange.data = b""
+            exchange.error = None
+            return exchange
         except Invalid as error:
             return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
         except orjson.JSONEncodeError as error:
             return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}", attempts=0)
         except (AttributeError, ValueError):
             detail = "the device token is not hexadecimal"
-            return Result(push, Verdict.INVALID, detail=detail, attempts=0)
-        except KeyError:
-            detail = f"the device token is not 2 to {MAX_TOKEN} characters long"
             return Result(push, Verdict.INVALID, detail=detail, attempts=0)
         except TypeError as error:
             return Result(push, Verdict.INVALID, detail=f"a field has a wrong type: {error}", attempts=0)
@@ -172,7 +179,7 @@ class ApnsRequests:
             fields.append((b"apns-topic", full.encode()))
         if priority is not None:
             fields.append((b"apns-priority", b"%d" % priority))
-        return _Kind(Template(fields), push_type.limit)
+        return _Kind(Template(fields, _PATH), push_type.limit)
 
     def _topic_for(self, topic: str | None, push_type: PushType) -> str | None:
         """The topic with the suffix of the push type, once."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..http2.headers import Field, Template, path_literal
+from ..http2.headers import Field, Template
 from ..results import ACCEPTED, Verdict
 from .errors import FcmFailure, json_object, word
 
@@ -22,8 +22,8 @@ MAX_BATCH: Final = 1000
 """Registrations in one request."""
 MAX_BODY: Final = 131_072  # bytes of an answer: a thousand results of an error's length
 
-_ADD: Final = path_literal(b"/iid/v1:batchAdd")
-_REMOVE: Final = path_literal(b"/iid/v1:batchRemove")
+_ADD: Final = b"/iid/v1:batchAdd"
+_REMOVE: Final = b"/iid/v1:batchRemove"
 
 WORDS: Final[Mapping[str, Verdict]] = MappingProxyType(
     {
@@ -71,7 +71,7 @@ class Batches:
 
     @staticmethod
     def path(subscribe: bool) -> bytes:
-        """Where a batch goes, as an HPACK literal."""
+        """Where a batch goes."""
         return _ADD if subscribe else _REMOVE
 
     @staticmethod

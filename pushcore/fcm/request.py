@@ -13,8 +13,8 @@ from typing import Any, Final
 import orjson
 
 from ..errors import ConfigurationError
-from ..http2.exchange import NO_FIELDS, Exchange
-from ..http2.headers import Field, Template, path_literal
+from ..http2.exchange import NO_FIELDS, Exchange, request
+from ..http2.headers import Field, Template
 from ..models.fcm import FcmNotification, LegacyMessage, Message
 from ..models.fcm_check import (
     LIMIT,
@@ -53,7 +53,7 @@ _dumps = orjson.dumps
 _fid = _FID.fullmatch
 
 
-def _template(authority: str, *more: Field) -> Template:
+def _template(authority: str, path: bytes, *more: Field) -> Template:
     return Template(
         [
             (b":method", b"POST"),
@@ -63,7 +63,8 @@ def _template(authority: str, *more: Field) -> Template:
             # As Google's own SDKs do: it asks for errors in the form that has `status` and `details`.
             (b"x-goog-api-format-version", b"2"),
             *more,
-        ]
+        ],
+        path,
     )
 
 
@@ -85,8 +86,8 @@ class FcmRequests:
         """Fields that every request to Google has besides its own."""
         if quota_project is not None:
             self.more = ((b"x-goog-user-project", quota_project.encode()),)
-        self._template = _template(authority, *self.more)
-        self._path = path_literal(b"/v1/projects/%b/messages:send" % project_id.encode())
+        path = b"/v1/projects/%b/messages:send" % project_id.encode()
+        self._template = _template(authority, path, *self.more)
         self._keys: set[str] = set()  # keys of `data` that were found right
         # The JSON of parts that were found right, and for each name the last part that can never change.
         self._parts: dict[tuple[str, bytes], orjson.Fragment] = {}
@@ -159,7 +160,19 @@ class FcmRequests:
                 body = _dumps({"validate_only": True, "message": message})
             if len(body) > limit:  # with it all keys and values that count
                 check_size(orjson.loads(body)["message"], limit)
-            return Exchange(self._template, self._path, body, NO_FIELDS, sink, context, deadline)
+            exchange = Exchange()
+            exchange.template = self._template
+            exchange.path = b""
+            exchange.body = body
+            exchange.tail = NO_FIELDS
+            exchange.sink = sink
+            exchange.context = context
+            exchange.deadline = deadline
+            exchange.attempts = 1
+            exchange.status = 0
+            exchange.data = b""
+            exchange.error = None
+            return exchange
         except Refused as error:
             detail = error.detail
         except orjson.JSONEncodeError as error:
@@ -215,8 +228,7 @@ class LegacyRequests:
     """Turns legacy messages into requests to `/fcm/send` of one authority."""
 
     def __init__(self, authority: str) -> None:
-        self._template = _template(authority)
-        self._path = path_literal(LEGACY_PATH)
+        self._template = _template(authority, LEGACY_PATH)
 
     def build(
         self,
@@ -231,7 +243,7 @@ class LegacyRequests:
             check_one_target(push, ("to", "registration_ids", "condition"))
             body = _dumps(push.to_dict(), to_json, _OPTION)
             check_legacy(orjson.loads(body))
-            return Exchange(self._template, self._path, body, NO_FIELDS, sink, context, deadline)
+            return request(self._template, b"", body, NO_FIELDS, sink, context, deadline)
         except Refused as error:
             reason, detail = _LEGACY_REASONS[error.kind], error.detail
         except orjson.JSONEncodeError as error:

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from ..errors import ConfigurationError
 from ..http2.ask import ask
-from ..http2.exchange import NO_FIELDS, Exchange
-from ..http2.headers import LONGEST_PATH, Template, path_literal
+from ..http2.exchange import NO_FIELDS, Exchange, request
+from ..http2.headers import LONGEST_PATH, Template
 from ..http2.origin import Origin, read_origin
 from ..models.fcm_check import check_token, check_topic
 from ..models.fcm_values import Refused
@@ -162,9 +162,7 @@ class Topics:
             path = prefix + _quoted(registration) + suffix
             if len(path) > LONGEST_PATH:
                 return None, [_invalid(change, _TOO_LONG)]
-            return Exchange(
-                template, path_literal(path), body, NO_FIELDS, sink, change, clock() + timeout
-            ), []
+            return request(template, path, body, NO_FIELDS, sink, change, clock() + timeout), []
 
         def finish(exchange: Exchange) -> list[Result] | None:
             if client.sent_again(exchange, pool):
@@ -209,7 +207,7 @@ class Topics:
                 return None, results
             body = Batches.body(topic, [each.token for each in good])
             return (
-                Exchange(self._batches.post, path, body, NO_FIELDS, sink, good, clock() + timeout),
+                request(self._batches.post, path, body, NO_FIELDS, sink, good, clock() + timeout),
                 results,
             )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from .exchange import NO_FIELDS, Exchange
-from .headers import Field, Template, path_literal
+from .exchange import NO_FIELDS, Exchange, request
+from .headers import Field, Template
 from .pool import Pool
 
 
@@ -33,7 +33,7 @@ async def ask(
         if not future.done():
             future.set_result(None)
 
-    exchange = Exchange(template, path_literal(path), body, tail, settle, None, loop.time() + patience)
+    exchange = request(template, path, body, tail, settle, None, loop.time() + patience)
     pool.submit(exchange)
     try:
         await future

@@ -19,11 +19,13 @@ from .blocks import BlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
 from .headers import STATUS_BY_BYTE, read_status
 from .outgoing import Outgoing
+from .runs import LONGEST, LONGEST_PATIENCE, WORTH, read_answers, read_pairs
 from .streams import GHOST, Limits, State
 
 _unpack = HEAD.unpack_from
 
 _LONGEST = DEFAULT_FRAME_SIZE << 8 | 0xFF  # the first word of the largest frame that we accept
+_LONGEST_RUN = LONGEST << 8 | 0xFF
 
 
 class Connection(Outgoing):
@@ -36,6 +38,7 @@ class Connection(Outgoing):
         self._reader = BlockReader()
         self._credit = max(limits.receive_window, frames.DEFAULT_WINDOW)  # what the peer may still send
         self._consumed = 0
+        self._run_after = WORTH  # answers of one length, before the next are taken for a run
 
     def receive(self, data: bytes, now: float) -> None:
         """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
@@ -47,6 +50,7 @@ class Connection(Outgoing):
         streams = self.streams
         finish = self.finished.append
         fast = self._fast
+        head = previous = previous_head = same = 0
         position, end = 0, len(data)
         while end - position >= 9:
             word, flags, stream_id = _unpack(data, position)
@@ -73,6 +77,13 @@ class Connection(Outgoing):
                                 exchange.status = status
                                 exchange.block = data[start:position]
                                 finish(exchange)
+                                if word != previous:
+                                    previous, same = word, 0
+                                    continue
+                                same += 1
+                                if same >= self._run_after and word <= _LONGEST_RUN:
+                                    position = self._read_run(data, position, word)
+                                    same = 0
                                 continue
                             if exchange is not None:
                                 streams[stream_id] = exchange
@@ -81,6 +92,7 @@ class Connection(Outgoing):
                             if exchange is not None and not exchange.status:
                                 exchange.status = status
                                 exchange.block = data[start:position]
+                                head = word
                                 continue
                 elif kind == DATA and flags == 0x1:
                     exchange = streams.pop(stream_id, None)
@@ -90,6 +102,13 @@ class Connection(Outgoing):
                             self._consumed += position - start
                             self._credit -= position - start
                             finish(exchange)
+                            if word != previous or head != previous_head:
+                                previous, previous_head, same = word, head, 0
+                                continue
+                            same += 1
+                            if same >= self._run_after and max(head, word) <= _LONGEST_RUN:
+                                position = self._read_pairs(data, position, head, word)
+                                same = 0
                             continue
                         streams[stream_id] = exchange
             self._on_frame(word & 0xFF, flags, stream_id & frames.STREAM_MASK, data[start:position])
@@ -101,6 +120,22 @@ class Connection(Outgoing):
             self._out.append(frames.encode_window_update(0, self._consumed))
             self._credit += self._consumed
             self._consumed = 0
+
+    def _read_run(self, data: bytes, position: int, word: int) -> int:
+        stop = read_answers(data, position, word, self.streams, self.finished.append)
+        self._found(stop - position)
+        return stop
+
+    def _read_pairs(self, data: bytes, position: int, head: int, word: int) -> int:
+        stop = read_pairs(data, position, head, word, self._credit, self.streams, self.finished.append)
+        bodies = (stop - position) // (2 * frames.HEAD_SIZE + (head >> 8) + (word >> 8)) * (word >> 8)
+        self._consumed += bodies
+        self._credit -= bodies
+        self._found(stop - position)
+        return stop
+
+    def _found(self, length: int) -> None:
+        self._run_after = WORTH if length else min(2 * self._run_after, LONGEST_PATIENCE)
 
     def _update_fast(self) -> None:
         self._fast = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +30,16 @@ def header_of(block: bytes | list[Field], name: bytes) -> str | None:
 class Exchange:
     """A request, its place on a connection, and then its answer or the error that stands for one.
 
-    The request: `template`, `path` (already an HPACK literal, see `headers.path_literal`), `tail` (fields of this
+    The request: `template`, `path` (what follows the template's own), `tail` (fields of this
     request alone) and `body`. `sink` is called with the exchange when it is finished; `context` is the sink's own.
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
     handed to.
 
     The answer: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
     fields where the connection had to decode it), `data` (its body). `error` is None when the answer is complete.
+
+    `request` makes one. Who makes one for every push sets the fields itself: to call `__init__` would cost as much as
+    all of them.
     """
 
     __slots__ = (
@@ -55,31 +59,21 @@ class Exchange:
         "template",
     )
 
-    def __init__(
-        self,
-        template: Template,
-        path: bytes,
-        body: bytes,
-        tail: tuple[Field, ...],
-        sink: Callable[[Exchange], object],
-        context: Any = None,
-        deadline: float = float("inf"),
-    ) -> None:
-        self.template = template
-        self.path = path
-        self.body = body
-        self.tail = tail
-        self.sink = sink
-        self.context = context
-        self.deadline = deadline
-        self.attempts = 1
-        self.status = 0
-        self.data = b""
-        self.error: TransportError | None = None
-        # These three are set where they come to be, which saves each push three stores.
-        self.stream_id: int
-        self.replayed: bool
-        self.block: bytes | list[Field]
+    template: Template
+    path: bytes
+    body: bytes
+    tail: tuple[Field, ...]
+    sink: Callable[[Exchange], object]
+    context: Any
+    deadline: float
+    attempts: int
+    status: int
+    data: bytes
+    error: TransportError | None
+    # These three are set where they come to be, which saves each push three stores.
+    stream_id: int
+    replayed: bool
+    block: bytes | list[Field]
 
     def restart(self) -> None:
         """Make it a request again, as if nothing had been answered, for another connection to take."""
@@ -87,3 +81,28 @@ class Exchange:
         self.status = 0
         self.data = b""
         self.error = None
+
+
+def request(
+    template: Template,
+    path: bytes,
+    body: bytes,
+    tail: tuple[Field, ...],
+    sink: Callable[[Exchange], object],
+    context: Any = None,
+    deadline: float = math.inf,
+) -> Exchange:
+    """An exchange that nobody has answered yet."""
+    exchange = Exchange()
+    exchange.template = template
+    exchange.path = path
+    exchange.body = body
+    exchange.tail = tail
+    exchange.sink = sink
+    exchange.context = context
+    exchange.deadline = deadline
+    exchange.attempts = 1
+    exchange.status = 0
+    exchange.data = b""
+    exchange.error = None
+    return exchange

@@ -11,11 +11,14 @@ Rule: every block that `HeaderEncoder` returns must be sent, in that order, for 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from struct import Struct
 from typing import Final
 
 import hpack
+
+from .frames import HEADERS
 
 Field = tuple[bytes, bytes]
 
@@ -28,6 +31,8 @@ LONGEST_PATH: Final = 1024
 LARGEST_BLOCK: Final = 1024
 """Bytes of a template's block that is kept ready; behind it a request's own fields still fit any peer's frame."""
 UNLIMITED: Final = 1 << 32
+MAX_LAYOUTS: Final = 64
+"""Lengths of paths for which a block's layout is kept ready."""
 
 # The static table's entries that a request or our reading of an answer can use (RFC 7541, appendix A).
 _STATIC: Final[dict[Field, int]] = {
@@ -95,30 +100,69 @@ def list_size(fields: Iterable[Field]) -> int:
 class Template:
     """The fields that one kind of request has in common on every connection, pseudo-header fields first.
 
-    `fields` has neither `:path`, which is the request's own, nor `authorization`, which is the connection's.
-    Two templates are equal only when they are the same object, so that looking one up costs no comparison of fields.
+    `fields` has neither `:path`, of which `path` is the beginning and the rest is the request's own, nor
+    `authorization`, which is the connection's. Two templates are equal only when they are the same object, so that
+    looking one up costs no comparison of fields.
     """
 
-    __slots__ = ("fields",)
+    __slots__ = ("fields", "path")
 
-    def __init__(self, fields: Iterable[Field]) -> None:
+    def __init__(self, fields: Iterable[Field], path: bytes = b"") -> None:
         ordered = sorted(fields, key=lambda field: not field[0].startswith(b":"))
         self.fields: tuple[Field, ...] = tuple(ordered)
+        self.path = path
 
 
 class Block:
     """A template on one connection: `prefix`, then the request's path, then `suffix`, then its own fields.
 
-    `length` is that of prefix and suffix together; `list_size` is what the template's fields count.
+    `list_size` is what the template's fields count. `layouts` are those of requests with paths of one length.
     """
 
-    __slots__ = ("length", "list_size", "prefix", "suffix")
+    __slots__ = ("layouts", "list_size", "prefix", "suffix")
 
     def __init__(self, prefix: bytes, suffix: bytes, list_size: int) -> None:
         self.prefix = prefix
         self.suffix = suffix
-        self.length = len(prefix) + len(suffix)
         self.list_size = list_size
+        self.layouts: dict[int, Layout] = {}
+
+    def layout(self, path: bytes, length: int) -> Layout:
+        """How requests are written whose paths are `path` and `length` bytes more."""
+        found = self.layouts.get(length)
+        if found is None:
+            if len(self.layouts) >= MAX_LAYOUTS:
+                self.layouts.clear()
+            found = self.layouts[length] = Layout(self, path, length)
+        return found
+
+
+class Layout:
+    """The frames of a request: HEADERS with `before`, the rest of its path and `after`, and then DATA.
+
+    `word` is what HEADERS begins with. `packers`: for each size of the body what packs both frames at once; what is not
+    there yet comes from `packer`. They depend on nothing but lengths, so all connections share them.
+    """
+
+    __slots__ = ("after", "before", "packers", "path_length", "word")
+
+    def __init__(self, block: Block, path: bytes, length: int) -> None:
+        self.before = block.prefix + path_literal_head(len(path) + length) + path
+        self.after = block.suffix
+        self.path_length = length
+        self.word = len(self.before) + length + len(self.after) << 8 | HEADERS
+        self.packers = _packers(len(self.before), length, len(self.after))
+
+    def packer(self, size: int) -> Callable[..., bytes]:
+        """For a body of that size: the four fields of each frame as `frames.HEAD` has them, with HEADERS' three pieces."""
+        lengths = len(self.before), self.path_length, len(self.after)
+        made = self.packers[size] = Struct(">IBI{}s{}s{}sIBI{}s".format(*lengths, size)).pack
+        return made
+
+
+@lru_cache(maxsize=16)
+def _packers(before: int, path: int, after: int) -> dict[int, Callable[..., bytes]]:
+    return {}
 
 
 class HeaderEncoder:
@@ -199,7 +243,8 @@ class HeaderEncoder:
             pieces.append(piece)
         size = list_size(fields)
         block = Block(updates + b"".join(pieces[:split]), b"".join(pieces[split:]), size)
-        roomy = block.list_size + OWN_FIELDS <= self.list_limit and block.length <= LARGEST_BLOCK
+        length = len(block.prefix) + len(block.suffix)
+        roomy = block.list_size + OWN_FIELDS <= self.list_limit and length <= LARGEST_BLOCK
         if not changed and roomy:  # changed, it would insert the same fields or say the same size once more
             self.blocks[template] = block
         return block

@@ -9,27 +9,20 @@ out in parts, as WINDOW_UPDATE and SETTINGS allow (RFC 9113, section 6.9).
 from __future__ import annotations
 
 from collections import deque
-from struct import Struct
 from typing import Final
 
 from ..errors import HeaderListTooLarge
 from . import frames
 from .exchange import MAX_HEADER_LIST, Exchange
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEADERS
-from .headers import LARGEST_BLOCK, OWN_FIELDS, Block, HeaderEncoder, Template, list_size
+from .headers import HeaderEncoder, Layout, Template, list_size, path_literal
 from .streams import GHOST, Limits, Streams
 
-_pack_id = Struct(">I").pack
-_pack_head = Struct(">IB").pack  # of a frame: length and type, then flags; its stream id follows
+_head = frames.HEAD.pack
+_new_headers, _new_data = frames.END_HEADERS, frames.END_STREAM  # the flags of a request in two frames
 
 QUICK: Final = 6144
 """Bytes of a body that may leave the quick way: above the 5120 of Apple's and Google's largest payloads."""
-# Made once, for two lists are looked into faster than two numbers are packed.
-_HEADERS: Final = [
-    _pack_head(size << 8 | HEADERS, frames.END_HEADERS) for size in range(LARGEST_BLOCK + OWN_FIELDS + 1)
-]
-_DATA: Final = [_pack_head(size << 8 | DATA, frames.END_STREAM) for size in range(QUICK + 1)]
-
 MAX_CANCELLED: Final = 10_000
 """Streams that we reset and remember, so that what still comes for them is ignored."""
 
@@ -89,67 +82,71 @@ class Outgoing(Streams):
         """Open a stream for each of the waiting, the first first, while there is a free one and credit for its body.
 
         What is taken leaves `waiting`. Every push takes this way, so a batch shares all that can be shared: the
-        connection's state is kept in local names, and a block is looked up only when the template changes.
+        connection's state is kept in local names, and a layout is looked up only when template or length of the path
+        change.
         """
-        streams = self.streams
-        room = self.capacity - len(streams)
-        window, stream_id, quick = self.window, self.next_id, self._quick
-        out, blocks, popleft = self._out, self._blocks, waiting.popleft
-        template: Template | None = None
-        block: Block | None = None
-        prefix = suffix = b""
-        length = 0
-        while room > 0 and waiting:
-            exchange = popleft()
-            if exchange.template is not template:
-                template = exchange.template
-                block = blocks.get(template)
-                if block is not None:
-                    prefix, suffix, length = block.prefix, block.suffix, block.length
-            body = exchange.body
-            size = len(body)
-            if block is None or size > window or not 0 < size <= quick:
-                self.window, self.next_id = window, stream_id
-                if not self._open_slowly(exchange):
-                    waiting.appendleft(exchange)
-                    return
-                window, stream_id = self.window, self.next_id
-                room = self.capacity - len(streams)
-                template = None  # the table may have changed, and with it all blocks
-                continue
-            window -= size
-            exchange.stream_id = stream_id
-            streams[stream_id] = exchange
-            number = _pack_id(stream_id)
-            path = exchange.path
-            if not exchange.tail:
-                out += (
-                    _HEADERS[length + len(path)],
-                    number,
-                    prefix,
-                    path,
-                    suffix,
-                    _DATA[size],
-                    number,
-                    body,
-                )
+        streams, blocks, encoder = self.streams, self._blocks, self._encoder
+        write, popleft = self._out.append, waiting.popleft
+        layout: Layout | None
+        before = after = b""
+        while waiting:
+            window, stream_id, quick = self.window, self.next_id, self._quick
+            template: Template | None = None
+            length = -1
+            for _ in range(min(self.capacity - len(streams), len(waiting))):
+                exchange = popleft()
+                path, body = exchange.path, exchange.body
+                if exchange.template is not template or len(path) != length:
+                    template, length = exchange.template, len(path)
+                    block = blocks.get(template)
+                    layout = None
+                    if block is not None:
+                        layout = block.layout(template.path, length)
+                        before, after, word, packers = (
+                            layout.before,
+                            layout.after,
+                            layout.word,
+                            layout.packers,
+                        )
+                size = len(body)
+                if layout is None or size > window or not 0 < size <= quick:
+                    self.window, self.next_id = window, stream_id
+                    if not self._open_slowly(exchange):
+                        waiting.appendleft(exchange)
+                        return
+                    break  # the table may have changed, and with it all blocks
+                window -= size
+                exchange.stream_id = stream_id
+                streams[stream_id] = exchange
+                if not exchange.tail:
+                    try:
+                        pack = packers[size]
+                    except KeyError:
+                        pack = layout.packer(size)
+                    write(
+                        pack(
+                            word,
+                            _new_headers,
+                            stream_id,
+                            before,
+                            path,
+                            after,
+                            size << 8,
+                            _new_data,
+                            stream_id,
+                            body,
+                        )
+                    )
+                else:
+                    block_bytes = b"".join((before, path, after, encoder.tail(exchange.tail)))
+                    write(_head(len(block_bytes) << 8 | HEADERS, _new_headers, stream_id) + block_bytes)
+                    write(_head(size << 8, _new_data, stream_id) + body)
+                    if template not in blocks:
+                        template = None  # the first time that a name comes up changes the table
+                stream_id += 2
             else:
-                tail = self._encoder.tail(exchange.tail)
-                template = None
-                out += (
-                    _HEADERS[length + len(path) + len(tail)],
-                    number,
-                    prefix,
-                    path,
-                    suffix,
-                    tail,
-                    _DATA[size],
-                    number,
-                    body,
-                )
-            stream_id += 2
-            room -= 1
-        self.window, self.next_id = window, stream_id
+                self.window, self.next_id = window, stream_id
+                return
 
     def _open_slowly(self, exchange: Exchange) -> bool:
         """Open one stream for a block that changes the table, or for a body that does not leave in one frame; False when
@@ -163,8 +160,9 @@ class Outgoing(Streams):
         self.next_id = stream_id + 2
         exchange.stream_id = stream_id
         self.streams[stream_id] = exchange
-        content = block.prefix + exchange.path + block.suffix + encoder.tail(exchange.tail)
-        own = (*exchange.tail, (b":path", exchange.path))
+        path = exchange.template.path + exchange.path
+        content = block.prefix + path_literal(path) + block.suffix + encoder.tail(exchange.tail)
+        own = (*exchange.tail, (b":path", path))
         total = block.list_size + list_size(own)
         too_large = total > encoder.list_limit
         end_stream = not size and not too_large
@@ -200,8 +198,7 @@ class Outgoing(Streams):
             upload.window -= size
             self.window -= size
             last = upload.offset == len(body)
-            head = _pack_head(size << 8 | DATA, frames.END_STREAM if last else 0)
-            self._out += (head, _pack_id(stream_id), piece)
+            self._out.append(_head(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id) + piece)
             if last:
                 self._forget_upload(stream_id)
                 return
@@ -220,12 +217,20 @@ class Outgoing(Streams):
     def _withdraw(self, stream_id: int) -> bool:
         if stream_id in self._uploads:
             return True  # its end has not been sent, and now never will be
-        out, body, number = self._out, self.streams[stream_id].body, _pack_id(stream_id)
+        # Its HEADERS must go out, for they may have changed the table; without DATA it is no request.
+        out, size, number = self._out, len(self.streams[stream_id].body), stream_id.to_bytes(4)
         for position, piece in enumerate(out):
-            if piece is body and out[position - 1] == number:
-                del out[position - 2 : position + 1]
-                self.window += len(body)
-                return True
+            if piece[5:9] != number:
+                continue
+            kind, end = piece[3], frames.HEAD_SIZE + int.from_bytes(piece[:3])
+            if kind == HEADERS and piece[end + 3 : end + 4] == b"\0":  # both frames in one piece
+                out[position] = piece[:end]
+            elif kind == DATA and end == frames.HEAD_SIZE + size:
+                del out[position]
+            else:
+                continue
+            self.window += size
+            return True
         return False
 
     def _discard(self) -> None:

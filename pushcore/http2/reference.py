@@ -15,7 +15,6 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-import hpack
 
 from ..errors import HeaderListTooLarge, ProtocolError, ResponseTooLarge
 from . import frames
@@ -75,10 +74,10 @@ class ReferenceConnection(Streams):
             self._open(waiting.popleft())
 
     def _open(self, exchange: Exchange) -> None:
-        (path,) = plain_fields(hpack.Decoder().decode(exchange.path, raw=True))
-        fields = [*exchange.template.fields]
+        template = exchange.template
+        fields = [*template.fields]
         pseudo = sum(name.startswith(b":") for name, _ in fields)
-        fields.insert(pseudo, path)
+        fields.insert(pseudo, (b":path", template.path + exchange.path))
         if self.authorization is not None:
             fields.append((b"authorization", self.authorization))
         fields += exchange.tail

@@ -22,7 +22,7 @@ import orjson
 
 from ..errors import ConnectionLost, GoAway, ProtocolError, ResponseTimeout, StreamReset, TransportError
 from . import frames
-from .exchange import NO_FIELDS, Exchange
+from .exchange import NO_FIELDS, Exchange, request
 from .headers import Template
 
 MAX_UNSENT_ACKS = 1000  # as nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
@@ -58,7 +58,7 @@ def _nowhere(_: Exchange) -> None:
     pass
 
 
-GHOST = Exchange(Template(()), b"", b"", NO_FIELDS, _nowhere)
+GHOST = request(Template(()), b"", b"", NO_FIELDS, _nowhere)
 """Stands in a slot whose request is over for us but not for the peer, who still counts the stream."""
 GHOST.status, GHOST.data = 1, b"-"  # as if it had both already, so that no fast branch finishes it
 

@@ -22,8 +22,8 @@ from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame, SettingsFrame
 
 from pushcore.errors import ConnectionLost, ProtocolError
 from pushcore.http2.connection import Connection
-from pushcore.http2.exchange import Exchange
-from pushcore.http2.headers import Field, Template, path_literal
+from pushcore.http2.exchange import Exchange, request
+from pushcore.http2.headers import Field, Template
 from pushcore.http2.reference import ReferenceConnection
 from pushcore.http2.streams import Limits, State
 
@@ -130,7 +130,7 @@ class Client:
         deadline: float = float("inf"),
     ) -> Exchange | None:
         """A request, or None when the connection cannot take it now."""
-        exchange = Exchange(template, path_literal(path), body, tail, lambda _: None, None, deadline)
+        exchange = request(template, path, body, tail, lambda _: None, None, deadline)
         waiting = deque([exchange])
         self.connection.take(waiting)
         if waiting:

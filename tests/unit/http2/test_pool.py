@@ -12,8 +12,8 @@ import pytest
 
 from pushcore.errors import AlpnError, ConnectError, ResponseTimeout
 from pushcore.http2 import frames, pool
-from pushcore.http2.exchange import NO_FIELDS, Exchange
-from pushcore.http2.headers import Template, path_literal
+from pushcore.http2.exchange import NO_FIELDS, Exchange, request
+from pushcore.http2.headers import Template
 from pushcore.http2.pool import MAX_ATTEMPTS, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
@@ -107,7 +107,7 @@ class Stage:
         """New exchanges, submitted."""
         deadline = asyncio.get_running_loop().time() + seconds
         new = [
-            Exchange(TEMPLATE, path_literal(b"/x"), body, NO_FIELDS, self.finished.append, None, deadline)
+            request(TEMPLATE, b"/x", body, NO_FIELDS, self.finished.append, None, deadline)
             for _ in range(count)
         ]
         for exchange in new:
