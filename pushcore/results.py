@@ -145,3 +145,21 @@ class Result:
 
     def __repr__(self) -> str:
         return f"<Result {self}>"
+
+
+class Accepted(Result):
+    """The result of nearly every push. What all of them have in common is kept in the class, and none is made by a call
+    of `__init__`: who makes one sets `push`, `verdict`, `attempts`, `_id` and `_find`."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+
+    status = 200
+    reason = None
+    timestamp = None
+    retry_after = None
+    detail = None
+    ok = True
+    drop_token = False
+    retryable = False
+    suspect = False

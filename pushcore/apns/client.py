@@ -21,7 +21,7 @@ from ..http2.proxy import Proxy
 from ..http2.streams import State
 from ..http2.tls import ClientCertificate, client_context
 from ..models.apns import Broadcast, Notification
-from ..results import ACCEPTED, Finder, Result, Verdict
+from ..results import ACCEPTED, Accepted, Finder, Result, Verdict
 from ..sender import Sender
 from .broadcast import build, find_id, template_for
 from .reasons import CHANNEL_REASONS, REASONS, Reason, read_error, verdict_for
@@ -129,7 +129,13 @@ class ApnsClient(Sender[Notification]):
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         if exchange.status == 200 and exchange.error is None:
-            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.block, _find)
+            accepted: Result = Accepted()
+            accepted.push = push
+            accepted.verdict = ACCEPTED
+            accepted.attempts = exchange.attempts
+            accepted._id = exchange.block
+            accepted._find = _find
+            return accepted
         if self.sent_again(exchange, self._pool):
             return None
         return self.outcome(exchange, push, REASONS, _find)

@@ -28,7 +28,7 @@ from ..http2.protocol import Link
 from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import Message
-from ..results import ACCEPTED, Result, Verdict
+from ..results import ACCEPTED, Accepted, Result, Verdict
 from ..sender import Sender
 from .errors import FcmFailure, find_name, read_error
 from .request import FcmRequests
@@ -154,7 +154,13 @@ class FcmClient(Sender[Message]):
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         status = exchange.status
         if status == 200 and exchange.error is None:
-            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name)
+            accepted: Result = Accepted()
+            accepted.push = push
+            accepted.verdict = ACCEPTED
+            accepted.attempts = exchange.attempts
+            accepted._id = exchange.data
+            accepted._find = find_name
+            return accepted
         if exchange.error is not None:
             return self.unanswered(exchange, push, exchange.error)
         failure = self.failure(exchange)

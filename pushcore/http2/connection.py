@@ -82,7 +82,7 @@ class Connection(Outgoing):
                                     continue
                                 same += 1
                                 if same >= self._run_after and word <= _LONGEST_RUN:
-                                    position = self._read_run(data, position, word)
+                                    position = self._read_run(data, position, word >> 8)
                                     same = 0
                                 continue
                             if exchange is not None:
@@ -107,7 +107,7 @@ class Connection(Outgoing):
                                 continue
                             same += 1
                             if same >= self._run_after and max(head, word) <= _LONGEST_RUN:
-                                position = self._read_pairs(data, position, head, word)
+                                position = self._read_pairs(data, position, head >> 8, word >> 8)
                                 same = 0
                             continue
                         streams[stream_id] = exchange
@@ -121,21 +121,23 @@ class Connection(Outgoing):
             self._credit += self._consumed
             self._consumed = 0
 
-    def _read_run(self, data: bytes, position: int, word: int) -> int:
-        stop = read_answers(data, position, word, self.streams, self.finished.append)
-        self._found(stop - position)
-        return stop
+    def _read_run(self, data: bytes, position: int, block: int) -> int:
+        """Answers like the last one, which had a block of that size. Returns where the first other frame begins."""
+        read = read_answers(data, position, block, self.streams, self.finished.append)
+        self._found(read)
+        return position + read * (frames.HEAD_SIZE + block)
 
-    def _read_pairs(self, data: bytes, position: int, head: int, word: int) -> int:
-        stop = read_pairs(data, position, head, word, self._credit, self.streams, self.finished.append)
-        bodies = (stop - position) // (2 * frames.HEAD_SIZE + (head >> 8) + (word >> 8)) * (word >> 8)
-        self._consumed += bodies
-        self._credit -= bodies
-        self._found(stop - position)
-        return stop
+    def _read_pairs(self, data: bytes, position: int, block: int, body: int) -> int:
+        """The same for answers with a body of that size."""
+        most = (self._credit - 1) // max(body, 1)
+        read = read_pairs(data, position, block, body, most, self.streams, self.finished.append)
+        self._consumed += read * body
+        self._credit -= read * body
+        self._found(read)
+        return position + read * (2 * frames.HEAD_SIZE + block + body)
 
-    def _found(self, length: int) -> None:
-        self._run_after = WORTH if length else min(2 * self._run_after, LONGEST_PATIENCE)
+    def _found(self, answers: int) -> None:
+        self._run_after = WORTH if answers else min(2 * self._run_after, LONGEST_PATIENCE)
 
     def _update_fast(self) -> None:
         self._fast = (

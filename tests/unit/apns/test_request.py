@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import hpack
 import orjson
 import pytest
 
@@ -31,8 +30,7 @@ def built(push: Notification, builder: ApnsRequests | None = None) -> tuple[dict
     exchange = build(push, builder)
     assert isinstance(exchange, Exchange), exchange
     fields = {name.decode(): value.decode() for name, value in (*exchange.template.fields, *exchange.tail)}
-    (path,) = hpack.Decoder().decode(exchange.path)
-    fields[str(path[0])] = str(path[1])
+    fields[":path"] = (exchange.template.path + exchange.path).decode()
     return fields, exchange.body
 
 

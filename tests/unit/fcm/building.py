@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import hpack
 import orjson
 
 from pushcore.fcm.request import FcmRequests, LegacyRequests
@@ -45,9 +44,7 @@ def refused(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> s
 
 
 def path_of(exchange: Exchange) -> str:
-    ((name, value),) = hpack.Decoder().decode(exchange.path)
-    assert str(name) == ":path"
-    return str(value)
+    return (exchange.template.path + exchange.path).decode()
 
 
 def to(**fields: Any) -> Message:
