@@ -73,15 +73,17 @@ class FrameLoop:
         self.template = Template([*pseudo, *headers])
         self.paths, self.body, self.streams = paths, body, streams
         self.statuses: dict[int, int] = {}
+        self.sink = self.count  # bound once: who has the same sink is told together
         self.going = False
         self.waiting: deque[Exchange] = deque()
         self.done = asyncio.get_running_loop().create_future()
         self.loop = asyncio.get_running_loop()
 
-    def sink(self, exchange: Exchange) -> None:
-        """Count the answer."""
-        status = exchange.status
-        self.statuses[status] = self.statuses.get(status, 0) + 1
+    def count(self, finished: list[Exchange]) -> None:
+        """Count the answers."""
+        for exchange in finished:
+            status = exchange.status
+            self.statuses[status] = self.statuses.get(status, 0) + 1
 
     def fill(self, link: Link) -> None:
         """Open as many streams as are free; called after each batch of answers."""

@@ -76,6 +76,7 @@ class Sender(ABC, Generic[Push]):
         self._now = now
         self._pool: Pool | None = None
         self._pools: dict[Origin, Pool] = {}  # the same one, and those to the provider's other servers
+        self._sink = self._settle  # bound once: who has the same sink is told together
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -178,9 +179,10 @@ class Sender(ABC, Generic[Push]):
             raise ClosedError("the client is not open: use it in `async with`")
         loop = self._loop
         future = loop.create_future()
-        exchange = self.requests.build(push, self._settle, (push, future), loop.time() + self.timeout)
+        exchange = self.requests.build(push, self._sink, push, loop.time() + self.timeout)
         if type(exchange) is not Exchange:
             return cast(Result, exchange)
+        exchange.waiter = future
         pool.submit(exchange)
         try:
             return cast(Result, await future)
@@ -188,11 +190,26 @@ class Sender(ABC, Generic[Push]):
             pool.cancel(exchange)
             raise
 
-    def _settle(self, exchange: Exchange) -> None:
-        push, future = exchange.context
-        result = self.result(exchange, push)
-        if result is not None and not future.done():
-            future.set_result(result)
+    def _settle(self, finished: list[Exchange]) -> None:
+        results: list[Result] = []
+        others = self.accept(finished, results)
+        if others:
+            refused = set(others)
+            finished = [exchange for exchange in finished if exchange not in refused]
+        for exchange, result in zip(finished, results, strict=True):
+            if not exchange.waiter.done():
+                exchange.waiter.set_result(result)
+        for exchange in others:
+            found = self.result(exchange, exchange.context)
+            if found is not None and not exchange.waiter.done():
+                exchange.waiter.set_result(found)
+
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
+        """Append to `results` those of exchanges that were accepted, in order; returns the others.
+
+        `result` says the same of each by itself. Every push takes this way, so a batch of them costs one call.
+        """
+        return finished
 
     @abstractmethod
     def result(self, exchange: Exchange, push: Any) -> Result | None:

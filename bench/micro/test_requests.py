@@ -24,7 +24,7 @@ DEVICE = "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
 NOW = 1_700_000_000.0
 
 
-def sink(exchange: Exchange) -> None:
+def sink(finished: list[Exchange]) -> None:
     """Takes what nobody sends here."""
 
 

@@ -126,16 +126,27 @@ class ApnsClient(Sender[Notification]):
 
     # --- sending --------------------------------------------------------------------------------------------------
 
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
+        """Append to `results` those of exchanges that were accepted, in order; returns the others."""
+        others = []
+        give = results.append
+        for exchange in finished:
+            if exchange.status == 200 and exchange.error is None:
+                accepted: Result = Accepted()
+                accepted.push = exchange.context
+                accepted.verdict = ACCEPTED
+                accepted.attempts = exchange.attempts
+                accepted._id = exchange.block
+                accepted._find = _find
+                give(accepted)
+            else:
+                others.append(exchange)
+        return others
+
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         if exchange.status == 200 and exchange.error is None:
-            accepted: Result = Accepted()
-            accepted.push = push
-            accepted.verdict = ACCEPTED
-            accepted.attempts = exchange.attempts
-            accepted._id = exchange.block
-            accepted._find = _find
-            return accepted
+            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.block, _find)
         if self.sent_again(exchange, self._pool):
             return None
         return self.outcome(exchange, push, REASONS, _find)

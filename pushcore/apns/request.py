@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
 from ..errors import ConfigurationError
-from ..http2.exchange import NO_FIELDS, Exchange
+from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, Template
 from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
 from ..results import Result, Verdict
@@ -84,7 +83,7 @@ class ApnsRequests:
     def build(
         self,
         push: Notification,
-        sink: Callable[[Exchange], object],
+        sink: Sink,
         context: Any,
         deadline: float,
     ) -> Exchange | Result:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import ConnectError, JournalError
 from ..fcm.errors import about_device
-from ..http2.exchange import Exchange
+from ..http2.exchange import Exchange, Sink
 from ..metrics import Metrics
 from ..results import ACCEPTED, Result, Verdict
 from .breaker import MINIMUM, Breaker, Trip
@@ -91,7 +91,7 @@ class Lane:
         self._taken = journal is not None or rules.listening
         self.give: Callable[[Result], None] = self._heard.append if self._taken else ready.append
         # Bound once, not for each push.
-        self.sink: Callable[[Exchange], None] = self.settle if self._durations is None else self._settle_timed
+        self.sink: Sink = self.settle if self._durations is None else self._settle_timed
         self.retry = rules.retry
         retry = rules.retry or RetryPolicy()
         self.heap: DelayHeap[Repeat] = DelayHeap(retry.max_delayed)
@@ -113,16 +113,21 @@ class Lane:
 
     # --- results --------------------------------------------------------------------------------------------------
 
-    def settle(self, exchange: Exchange) -> None:
-        """The sink of a push that is sent for the first time."""
-        result = self.result(exchange, exchange.context)
-        if result is None:
-            return  # the client has sent it once more
-        if result.verdict is ACCEPTED:
-            self.accepted += 1
-            self.give(result)
-        else:
-            self.judge(exchange, result)
+    def settle(self, finished: list[Exchange]) -> None:
+        """The sink of pushes that are sent for the first time."""
+        accepted: list[Result] = []
+        others = self.client.accept(finished, accepted)
+        self.accepted += len(accepted)
+        (self._heard if self._taken else self._ready).extend(accepted)
+        for exchange in others:
+            result = self.result(exchange, exchange.context)
+            if result is None:
+                continue  # the client has sent it once more
+            if result.verdict is ACCEPTED:
+                self.accepted += 1
+                self.give(result)
+            else:
+                self.judge(exchange, result)
 
     def take_repaid(self, result: Result) -> None:
         """A push that was sent again has been accepted."""
@@ -133,10 +138,12 @@ class Lane:
             self._window.answered(1)
         self.give(result)
 
-    def _settle_timed(self, exchange: Exchange) -> None:
+    def _settle_timed(self, finished: list[Exchange]) -> None:
         assert self._durations is not None
-        self._durations.observe(self._clock() - exchange.deadline + self.timeout)
-        self.settle(exchange)
+        observe, start = self._durations.observe, self._clock() + self.timeout
+        for exchange in finished:
+            observe(start - exchange.deadline)
+        self.settle(finished)
 
     def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
         """A push was not accepted: see whether all will fail so, and whether this one is sent again."""

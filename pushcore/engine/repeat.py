@@ -24,9 +24,9 @@ class Repeat:
         self.result: Result
         exchange.sink = self.settle
 
-    def settle(self, exchange: Exchange) -> None:
-        """The sink from now on."""
-        lane = self.lane
+    def settle(self, _: list[Exchange]) -> None:
+        """The sink from now on, of this exchange alone."""
+        lane, exchange = self.lane, self.exchange
         result = lane.result(exchange, exchange.context)
         if result is None:
             return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..http2.exchange import Exchange
+from ..http2.exchange import Exchange, Sink
 from ..http2.pool import Pool
 from ..metrics import Listeners, Metrics
 from ..results import Result
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 class Requests(Protocol):
     """What turns the pushes of one kind into requests."""
 
-    def build(
-        self, push: Any, sink: Callable[[Exchange], object], context: Any, deadline: float
-    ) -> Exchange | Result:
+    def build(self, push: Any, sink: Sink, context: Any, deadline: float) -> Exchange | Result:
         """The exchange to submit, or the result of a push that cannot be sent."""
 
 
@@ -56,6 +54,7 @@ class Client(Protocol):
     async def open(self) -> None: ...
     async def close(self) -> None: ...
     def takes(self, push: Any) -> bool: ...
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]: ...
     def result(self, exchange: Exchange, push: Any) -> Result | None: ...
 
 

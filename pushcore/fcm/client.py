@@ -150,17 +150,28 @@ class FcmClient(Sender[Message]):
 
     # --- sending --------------------------------------------------------------------------------------------------
 
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
+        """Append to `results` those of exchanges that were accepted, in order; returns the others."""
+        others = []
+        give = results.append
+        for exchange in finished:
+            if exchange.status == 200 and exchange.error is None:
+                accepted: Result = Accepted()
+                accepted.push = exchange.context
+                accepted.verdict = ACCEPTED
+                accepted.attempts = exchange.attempts
+                accepted._id = exchange.data
+                accepted._find = find_name
+                give(accepted)
+            else:
+                others.append(exchange)
+        return others
+
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         status = exchange.status
         if status == 200 and exchange.error is None:
-            accepted: Result = Accepted()
-            accepted.push = push
-            accepted.verdict = ACCEPTED
-            accepted.attempts = exchange.attempts
-            accepted._id = exchange.data
-            accepted._find = find_name
-            return accepted
+            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name)
         if exchange.error is not None:
             return self.unanswered(exchange, push, exchange.error)
         failure = self.failure(exchange)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from ..errors import ClosedError
-from ..http2.exchange import Exchange
+from ..http2.exchange import Exchange, Sink
 from ..http2.pool import Pool
 from ..results import Result
 from .pace import Pace
@@ -17,7 +17,7 @@ from .pace import Pace
 BURST = 64
 """Items that are taken from the source before the event loop gets its turn."""
 
-Build = Callable[[Any, Callable[[Exchange], object]], tuple[Exchange | None, list[Result]]]
+Build = Callable[[Any, Sink], tuple[Exchange | None, list[Result]]]
 """Makes an item of the source a request with this sink, or results without one, or both."""
 Finish = Callable[[Exchange], list[Result] | None]
 """What came of a request; None when it was sent once more."""
@@ -42,6 +42,7 @@ class FanOut:
     ) -> None:
         self._pool = pool
         self._build = build
+        self._sink = self._settle  # bound once
         self._finish = finish
         self._pace = pace
         self._concurrency = concurrency
@@ -97,7 +98,7 @@ class FanOut:
             _wake(self._reader_waits)
 
     def _start(self, item: Any) -> None:
-        exchange, results = self._build(item, self._settle)
+        exchange, results = self._build(item, self._sink)
         if exchange is not None:
             self._open[exchange] = None
             self._pool.submit(exchange)
@@ -117,13 +118,14 @@ class FanOut:
             self._feeder_waits = asyncio.get_running_loop().create_future()
             await self._feeder_waits
 
-    def _settle(self, exchange: Exchange) -> None:
-        results = self._finish(exchange)
-        if results is not None:
-            self._open.pop(exchange, None)
-            self._ready.extend(results)
-            _wake(self._feeder_waits)
-            _wake(self._reader_waits)
+    def _settle(self, finished: list[Exchange]) -> None:
+        for exchange in finished:
+            results = self._finish(exchange)
+            if results is not None:
+                self._open.pop(exchange, None)
+                self._ready.extend(results)
+                _wake(self._feeder_waits)
+                _wake(self._reader_waits)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -7,13 +7,12 @@ against the project's quota ("Best practices when sending FCM messages at scale"
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
 from ..errors import ConfigurationError
-from ..http2.exchange import NO_FIELDS, Exchange, request
+from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import Field, Template
 from ..models.fcm import FcmNotification, LegacyMessage, Message
 from ..models.fcm_check import (
@@ -96,7 +95,7 @@ class FcmRequests:
     def build(
         self,
         push: Message,
-        sink: Callable[[Exchange], object],
+        sink: Sink,
         context: Any,
         deadline: float,
     ) -> Exchange | Result:
@@ -233,7 +232,7 @@ class LegacyRequests:
     def build(
         self,
         push: LegacyMessage,
-        sink: Callable[[Exchange], object],
+        sink: Sink,
         context: Any,
         deadline: float,
     ) -> Exchange | Result:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..errors import ConfigurationError
 from ..http2.ask import ask
-from ..http2.exchange import NO_FIELDS, Exchange, request
+from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import LONGEST_PATH, Template
 from ..http2.origin import Origin, read_origin
 from ..models.fcm_check import check_token, check_topic
@@ -152,9 +152,7 @@ class Topics:
         else:
             template, body, suffix = self._delete, b"", b"/topicSubscriptions/%b?allow_missing=true" % name
 
-        def build(
-            registration: Any, sink: Callable[[Exchange], object]
-        ) -> tuple[Exchange | None, list[Result]]:
+        def build(registration: Any, sink: Sink) -> tuple[Exchange | None, list[Result]]:
             change = TopicChange(registration, topic, subscribe)
             problem = _problem(registration)
             if problem is not None:
@@ -193,7 +191,7 @@ class Topics:
         pool, timeout = client.pool_to(self._iid), client.timeout
         path = Batches.path(subscribe)
 
-        def build(batch: Any, sink: Callable[[Exchange], object]) -> tuple[Exchange | None, list[Result]]:
+        def build(batch: Any, sink: Sink) -> tuple[Exchange | None, list[Result]]:
             good: list[TopicChange] = []
             results: list[Result] = []
             for registration in batch:

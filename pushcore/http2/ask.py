@@ -27,7 +27,7 @@ async def ask(
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 
-    def settle(exchange: Exchange) -> None:
+    def settle(_: list[Exchange]) -> None:
         if exchange.error is None and again is not None and again(exchange):
             return
         if not future.done():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import math
+import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import hpack
 
@@ -15,6 +18,24 @@ MAX_HEADER_LIST = 16_384
 """What we accept as the header list of an answer, announced in SETTINGS; Apple's and Google's are below 1 000."""
 
 NO_FIELDS: tuple[Field, ...] = ()
+
+Sink: TypeAlias = "Callable[[list[Exchange]], object]"
+"""What takes exchanges that were finished together. A call for each would cost as much as what most sinks do."""
+
+
+def deliver(finished: list[Exchange]) -> None:
+    """Hand exchanges to their sinks, neighbours with the same sink together."""
+    if not finished:
+        return
+    sink = finished[0].sink
+    for exchange in finished:
+        if exchange.sink is not sink:
+            break
+    else:
+        sink(finished)
+        return
+    for sink, together in itertools.groupby(finished, operator.attrgetter("sink")):
+        sink(list(together))
 
 
 def header_of(block: bytes | list[Field], name: bytes) -> str | None:
@@ -31,7 +52,8 @@ class Exchange:
     """A request, its place on a connection, and then its answer or the error that stands for one.
 
     The request: `template`, `path` (what follows the template's own), `tail` (fields of this
-    request alone) and `body`. `sink` is called with the exchange when it is finished; `context` is the sink's own.
+    request alone) and `body`. `sink` is called with a list of those that were finished together and have the same sink;
+    `context` is the sink's own.
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
     handed to.
 
@@ -57,23 +79,25 @@ class Exchange:
         "stream_id",
         "tail",
         "template",
+        "waiter",
     )
 
     template: Template
     path: bytes
     body: bytes
     tail: tuple[Field, ...]
-    sink: Callable[[Exchange], object]
+    sink: Sink
     context: Any
     deadline: float
     attempts: int
     status: int
     data: bytes
     error: TransportError | None
-    # These three are set where they come to be, which saves each push three stores.
+    # These are set where they come to be, which saves each push as many stores.
     stream_id: int
     replayed: bool
     block: bytes | list[Field]
+    waiter: asyncio.Future[Any]
 
     def restart(self) -> None:
         """Make it a request again, as if nothing had been answered, for another connection to take."""
@@ -88,7 +112,7 @@ def request(
     path: bytes,
     body: bytes,
     tail: tuple[Field, ...],
-    sink: Callable[[Exchange], object],
+    sink: Sink,
     context: Any = None,
     deadline: float = math.inf,
 ) -> Exchange:

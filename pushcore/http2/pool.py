@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, TransportError
 from ..metrics import Listeners
-from .exchange import Exchange
+from .exchange import Exchange, deliver
 from .protocol import ENGINES, Link
 from .proxy import Proxy
 from .streams import Limits, State
@@ -180,12 +180,14 @@ class Pool:
 
     def _resend(self, refused: list[Exchange]) -> None:
         now = self._loop.time()
+        given_up = []
         for exchange in reversed(refused):
             if self._closed or exchange.attempts >= MAX_ATTEMPTS or exchange.deadline <= now:
-                exchange.sink(exchange)
+                given_up.append(exchange)
             else:
                 exchange.restart()
                 self.waiting.appendleft(exchange)  # before the younger ones
+        deliver(given_up)
 
     def _remove(self, link: Link) -> None:
         if link not in self.links:
@@ -320,7 +322,7 @@ class Pool:
         for exchange in waiting:
             exchange.error = error
             exchange.attempts -= 1
-            exchange.sink(exchange)
+        deliver(waiting)
         self._notify()
 
     # --- time and the end -----------------------------------------------------------------------------------------
@@ -334,14 +336,14 @@ class Pool:
         now = self._loop.time()
         for link in list(self.links):
             link.tick(now)
-        late = False
+        late = []
         while self.waiting and self.waiting[0].deadline <= now:
-            late = True
             exchange = self.waiting.popleft()
             exchange.error = self._unwritten()
             exchange.attempts -= 1
-            exchange.sink(exchange)
+            late.append(exchange)
         if late:
+            deliver(late)
             self._notify()
         if self.waiting:
             self.pump()

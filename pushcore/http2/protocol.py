@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..errors import AlpnError, ConnectionLost, TransportError
 from .connection import Connection
+from .exchange import deliver
 from .reference import ReferenceConnection
 from .streams import Limits, State
 from .tls import name_tls_error
@@ -113,8 +114,7 @@ class Link(asyncio.Protocol):
             if not connection.answered:
                 connection.answered = any(exchange.status for exchange in finished)
             self._on_answers(self)
-            for exchange in finished:
-                exchange.sink(exchange)
+            deliver(finished)
         if not self.ready.done() and connection.state is not State.WAITING:
             if connection.state is State.CLOSED:
                 self.ready.set_exception(connection.error or ConnectionLost("the connection was closed"))

@@ -54,7 +54,7 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-def _nowhere(_: Exchange) -> None:
+def _nowhere(_: list[Exchange]) -> None:
     pass
 
 

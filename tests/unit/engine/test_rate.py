@@ -370,7 +370,9 @@ def test_no_state_can_break_it(state: State) -> None:
 
 def test_what_cannot_be_is_a_new_beginning() -> None:
     limiter = project_limiter()
-    limiter.restore((900.0, 5e6, 5e6, -math.inf, 5e6, 0.0), 1000.0)  # from before the machine was started anew
+    limiter.restore(
+        (900.0, 5e6, 5e6, -math.inf, 5e6, 0.0), 1000.0
+    )  # from before the machine was started anew
     assert limiter.state() == FRESH
     assert total(send(limiter, 1.0, start=1000.0)) <= 300
 

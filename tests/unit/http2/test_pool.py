@@ -107,7 +107,7 @@ class Stage:
         """New exchanges, submitted."""
         deadline = asyncio.get_running_loop().time() + seconds
         new = [
-            request(TEMPLATE, b"/x", body, NO_FIELDS, self.finished.append, None, deadline)
+            request(TEMPLATE, b"/x", body, NO_FIELDS, self.finished.extend, None, deadline)
             for _ in range(count)
         ]
         for exchange in new:
