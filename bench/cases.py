@@ -173,7 +173,7 @@ async def connect(client: ApnsClient | FcmClient, provider: Provider, connection
     (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
     async with asyncio.timeout(TIMEOUT):
         while len(client.pool.links) < connections:
-            pushes = provider.pushes(2 * connections * provider.streams, USUAL)
+            pushes = provider.pushes(len(client.pool.links) * provider.streams + 1, USUAL)
             for result in await asyncio.gather(*map(client.send, pushes)):
                 result.raise_for_verdict()
 

@@ -69,7 +69,7 @@ def relay(target: Target, rtt_ms: float) -> Iterator[Target]:
         line = first_line(process)
         if not line.startswith("listening on "):
             raise CannotMeasure("the relay did not start; what it said is above")
-        yield replace(target, url=f"https://127.0.0.1:{int(line.split()[-1])}")
+        yield replace(target, url=f"https://127.0.0.1:{int(line.split()[-1])}", relay=process.pid)
     finally:
         if process.stdin is not None:
             process.stdin.close()

@@ -18,6 +18,9 @@ TIMES: Final = {"aioapns": 60.0, "firebase-admin": 220.0, "@parse/node-apn": 13.
 OF_IDEAL, OF_H2LOAD = 0.9, 0.95
 REFUSALS: Final = 2.0
 """Times the CPU that it costs at most when half of the pushes are refused."""
+ADDED_BY_WORKER: Final = 3.0
+"""Microseconds of CPU for a push, at chunks of 500."""
+TWO_WORKERS: Final = 1.7
 
 FORM: Final = Form(
     "What must hold",
@@ -108,7 +111,7 @@ def _wan(rows: list[Row]) -> Iterator[Promise]:
         free = [row for row in some if not row["core_bound"]]
         name = f"{case}: rate, times the least that it may be"
         if not free:
-            yield Promise(name, None, 1.0, why="cannot be told: the core was the bound everywhere")
+            yield Promise(name, None, 1.0, why="cannot be told: a core was the bound everywhere")
             continue
         worst = min(free, key=reached)
         number = worst["connections"]
@@ -130,10 +133,22 @@ def _errors(rows: list[Row]) -> Iterator[Promise]:
             )
 
 
+def _queue(rows: list[Row]) -> Iterator[Promise]:
+    for row in rows:
+        if row["part"] == "cost" and row["chunk"] >= 500:
+            what = f"{row['broker']}: µs of CPU that a worker adds to a push"
+            yield Promise(what, row["added_us"], ADDED_BY_WORKER, at_least=False)
+        elif row["part"] == "workers":
+            yield Promise(
+                f"{row['broker']}: rate of two workers, times that of one", row["ratio"], TWO_WORKERS
+            )
+
+
 _PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
     "throughput": _throughput,
     "rivals": _rivals,
     "latency": _latency,
     "wan": _wan,
     "errors": _errors,
+    "queue": _queue,
 }

@@ -44,11 +44,16 @@ class Target:
     """What the fake wrote for its clients: credentials, topic, project."""
     inside: list[str] = field(default_factory=list)
     """What a client's command must begin with to reach it, such as `ip netns exec NAME`."""
+    relay: int | None = None
+    """The process in between, on the server's core."""
 
     def cpu(self) -> float:
-        """CPU seconds that the server has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU seconds that the server has used so far, and what is in between."""
+        ticks = 0
+        for pid in filter(None, (self.pid, self.relay)):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass

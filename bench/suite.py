@@ -18,6 +18,7 @@ from . import (
     latency,
     memory,
     micro_run,
+    queues,
     scaling,
     startup,
     throughput,
@@ -78,9 +79,9 @@ def _latency(console: Console, provider: str, short: bool) -> Rows:
 def _wan(console: Console, provider: str, short: bool) -> Rows:
     trips = (20.0, 100.0) if short else wan.ROUND_TRIPS
     connections = (1, 4) if short else wan.CONNECTIONS
-    seconds = 2.0 if short else 5.0
+    runs, seconds = (1, 2.0) if short else (3, 3.0)
     return wan.measure(
-        console, provider=provider, runs=1, seconds=seconds, round_trips=trips, connections=connections
+        console, provider=provider, runs=runs, seconds=seconds, round_trips=trips, connections=connections
     )
 
 
@@ -121,6 +122,10 @@ def _campaign(console: Console, provider: str, short: bool) -> Rows:
     return campaign.measure(console, provider=provider, rows=rows, memory_rows=memory_rows, runs=runs)
 
 
+def _queue(console: Console, provider: str, short: bool) -> Rows:
+    return queues.measure(console, rows=50_000 if short else 200_000, chunk=500, runs=1 if short else 5)
+
+
 def _startup(console: Console, provider: str, short: bool) -> Rows:
     return startup.measure(console, provider=provider, runs=3 if short else 11)
 
@@ -156,7 +161,7 @@ MEASUREMENTS: Final = {
             "wan",
             wan.FORM,
             _wan,
-            ("", "--seconds 2 --rtt-ms 20 --rtt-ms 100 --connections 1 --connections 4"),
+            ("--runs 3 --seconds 3", "--seconds 2 --rtt-ms 20 --rtt-ms 100 --connections 1 --connections 4"),
         ),
         Measurement("delay", delay.FORM, _delay, ("--runs 3", "--runs 1")),
         Measurement("scaling", scaling.FORM, _scaling, ("", "--count 20000 --runs 1 --few")),
@@ -175,6 +180,7 @@ MEASUREMENTS: Final = {
             _campaign,
             ("", "--rows 20000 --memory-rows 400000 --runs 1"),
         ),
+        Measurement("queue", queues.FORMS, _queue, ("", "--rows 50000 --runs 1"), of_provider=False),
         Measurement("startup", startup.FORM, _startup, ("--runs 11", "--runs 3")),
         Measurement("fakes", fakes.FORM, _fakes, ("", "--count 50000 --runs 1"), of_provider=False),
         Measurement("micro", micro_run.FORM, _micro, ("--seconds 1", "--seconds 0.1"), of_provider=False),
