@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -39,6 +39,7 @@ from fakeservers.h2server import (
     Settings,
 )
 from fakeservers.provider_tokens import ProviderTokens
+from fakeservers.records import Records
 from fakeservers.world import World
 
 TOPIC = "com.example.app"
@@ -117,7 +118,12 @@ class FakeApns:
         self._certs = certs
         self._limits = limits
         self._book = Book(
-            self.world, ProviderTokens(self.world), now, token_max_age, token_min_refresh, deque(maxlen=keep)
+            self.world,
+            ProviderTokens(self.world),
+            now,
+            token_max_age,
+            token_min_refresh,
+            Records(keep, Received.of),
         )
         self.faults = FaultPlan.of(faults)
         """What goes wrong; may be changed at any time."""
@@ -158,6 +164,7 @@ class FakeApns:
                 delay=self._delay,
                 limits=self._limits,
             )
+            self._channels_server.screened = True
             managing = Injector(
                 self.faults, "apns", self._channels_server, self._record, self._book.now, only=MANAGEMENT
             )
@@ -229,7 +236,7 @@ class FakeApns:
         return self.world.topics(self.team_id)[0]
 
     @property
-    def received(self) -> deque[Received]:
+    def received(self) -> Records[Received, int]:
         """The last requests and their answers, oldest first (strict profile only)."""
         return self._book.received
 

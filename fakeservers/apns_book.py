@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from fakeservers.apns_rules import PATH, Fields
 from fakeservers.faults import chance
+from fakeservers.h2peer import Request
 from fakeservers.provider_tokens import ProviderTokens
+from fakeservers.records import Records
 from fakeservers.world import World
 
 
@@ -40,6 +42,13 @@ class Received:
         self.time = time
         """By the fake's clock, seconds."""
 
+    @classmethod
+    def of(cls, request: Request, status: int, reason: str, connection: int, now: float) -> Received:
+        """The record of a request."""
+        _, headers, body = request
+        fields = dict(headers)
+        return cls(fields.get(b":path", b""), fields, body, status, reason, connection, now)
+
     @property
     def token(self) -> str:
         """The device token as it stood in the path, or the whole path when it held none."""
@@ -63,7 +72,7 @@ class Book:
     now: Callable[[], float]
     token_max_age: float
     token_min_refresh: float
-    received: deque[Received]
+    received: Records[Received, int]
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     seed: int | None = None
     """Of the `apns-id`s that are given; None for chance."""

@@ -25,6 +25,7 @@ from fakeservers.apns_rules import (
 from fakeservers.apns_sender import Authentication
 from fakeservers.h2server import Answer, Header, Literal, Peer, Request
 from fakeservers.provider_tokens import ProviderToken
+from fakeservers.records import Outcome
 
 CACHED_SENDS = 256
 """Combinations of authorization, topic, push type and priority that one connection remembers as good."""
@@ -60,18 +61,17 @@ class StrictApns:
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         book, world = self._book, self._book.world
-        received, connection = book.received, self._peer.id
         prefix = self._id_prefix  # with the stream id: never given twice
-        keep = received.maxlen != 0
         now = book.now()
         if world.changes != self._changes:
             self._changes = world.changes
             self._forget_good()
         answers: list[Answer] = []
-        accepted = 0
-        for stream_id, headers, body in requests:
+        others: dict[int, Outcome] = {}
+        for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
-                break  # behind our own GOAWAY
+                requests = requests[:number]  # behind our own GOAWAY
+                break
             fields = dict(headers)
             path = fields.get(b":path", b"")
             since: int | None = None
@@ -82,14 +82,12 @@ class StrictApns:
             given = fields.get(b"apns-id")
             apns_id = given if given and is_canonical_id(given) else b"%s%012x" % (prefix, stream_id)
             if not reason:
-                accepted += 1
                 answers.append((stream_id, self._ok(apns_id, stream_id), b""))
-                if keep:
-                    received.append(Received(path, fields, body, 200, "", connection, now))
                 continue
             if path.startswith(BROADCASTS):
                 answers.append(self._broadcasts.answer(stream_id, fields, body))
                 self._follow_token()
+                others[stream_id] = None  # noted there
                 continue
             status = fates.STATUSES.get(reason)
             if status is not None:
@@ -98,10 +96,11 @@ class StrictApns:
                 answer: Answer = (stream_id, self._ok(apns_id, stream_id), b"")
                 status = self._meet(reason, answer, token, answers)
             book.counts[status, reason] += 1
-            if keep:
-                received.append(Received(path, fields, body, status, reason, connection, now))
-        if accepted:
-            book.counts[200, ""] += accepted
+            others[stream_id] = status, reason
+        if len(requests) > len(others):
+            book.counts[200, ""] += len(requests) - len(others)
+        if book.received.maxlen != 0:
+            book.received.add(requests, others, self._peer.id, now)
         return answers
 
     def _ok(self, apns_id: bytes, stream_id: int) -> Sequence[Header]:

@@ -75,7 +75,6 @@ class Control:
         self._wanted_port = port
         self._token = token
         self._meter = Meter(calls)
-        self._watchers = 0
         app = Starlette(
             routes=list(self._routes()),
             exception_handlers={HTTPException: _http_problem, Exception: _mistake},  # type: ignore[dict-item]
@@ -172,6 +171,7 @@ class Control:
         return serve
 
     async def _state(self, request: Request, arguments: Answered) -> Response:
+        await self._meter.look()
         return _json(self._meter.state)
 
     async def _counters(self, request: Request, arguments: Answered) -> Response:
@@ -193,19 +193,20 @@ class Control:
     async def _events(self, request: Request, arguments: Answered) -> Response:
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
-        if self._watchers >= MAX_WATCHERS:
+        if self._meter.watchers >= MAX_WATCHERS:
             raise Problem(503, f"{MAX_WATCHERS} pages look on already")
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
     async def _stream(self) -> AsyncIterator[bytes]:
-        self._watchers += 1
+        self._meter.watchers += 1
         try:
+            await self._meter.look()
             yield b"retry: 2000\n" + _event("history", self._meter.history)
             seen = 0
             while (seen := await self._meter.next(seen)) >= 0:
                 yield _event("state", self._meter.state)
         finally:
-            self._watchers -= 1
+            self._meter.watchers -= 1
 
     # The page
 

@@ -37,6 +37,8 @@ class Meter:
         self._ticked = asyncio.Condition()
         self._ticks = 0
         self._ended = False
+        self.watchers = 0
+        """Pages that look on. Without one no notification is drawn."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Meter:
@@ -74,7 +76,7 @@ class Meter:
         return {**self._last, "services": services, "now": self._history[-1]}
 
     async def look(self) -> None:
-        """Look now, for a page that just changed something."""
+        """Look now, notifications included: for somebody who asks, or a page that just changed something."""
         async with self._ticked:
             self._last = await self._calls.call("snapshot", {})
             self._ticks += 1
@@ -87,7 +89,7 @@ class Meter:
                 await self._look()
 
     async def _look(self) -> None:
-        found = await self._calls.call("snapshot", {})
+        found = await self._calls.call("snapshot", {} if self.watchers else {"notifications": 0})
         now = time.monotonic()
         elapsed = now - self._last_at
         point: Answered = {"time": time.time(), "services": {}}

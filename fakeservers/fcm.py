@@ -35,6 +35,7 @@ from fakeservers.google_front import (
 )
 from fakeservers.h2server import INITIAL_WINDOW_SIZE, Answer, Handler, Limits, Request, Settings
 from fakeservers.oauth import LIFETIME, TokenEndpoint
+from fakeservers.records import Records
 
 PROFILES = ("strict", "bare")
 BARE_WINDOW = 16 * 1024 * 1024
@@ -112,7 +113,13 @@ class FakeFcm:
         self._manners = manners or (Manners() if profile == "strict" else BARE_MANNERS)
         projects = (self.account.project_id, PROJECT_NUMBER)
         self._book = Book(
-            self.account, self.oauth, projects, server_key, self._limits.max_body, now, deque(maxlen=keep)
+            self.account,
+            self.oauth,
+            projects,
+            server_key,
+            self._limits.max_body,
+            now,
+            Records(keep, Received.of),
         )
         legacy = LegacyApi(self._book)
         self.groups = legacy.groups
@@ -209,7 +216,7 @@ class FakeFcm:
         return self._book.server_key
 
     @property
-    def received(self) -> deque[Received]:
+    def received(self) -> Records[Received, tuple[int, str]]:
         """The last requests and their answers, token requests too, oldest first (strict profile only)."""
         return self._book.received
 
@@ -292,7 +299,7 @@ class FakeFcm:
             self.oauth.requests += 1
             self.oauth.counts[status, reason] += 1
         if self.profile == "strict" and book.received.maxlen != 0:
-            book.received.append(Received(fields, request[2], status, reason, link, book.now()))
+            book.received.append(Received.of(request, status, reason, (link.id, link.version), book.now()))
 
     def _open_strict(self, link: Link) -> Handler:
         return StrictFcm(link, self._book, self._apis, self._delay)

@@ -36,6 +36,7 @@ from fakeservers.fcm_message import TARGETS, read_send
 from fakeservers.google_account import ServiceAccount
 from fakeservers.google_front import Link
 from fakeservers.h2server import Answer, Request
+from fakeservers.records import Outcome, Records
 
 REFUSED_STREAM, INTERNAL_ERROR = 7, 2
 
@@ -51,19 +52,26 @@ class Received:
 
     __slots__ = ("_fields", "body", "connection", "reason", "status", "time", "version")
 
-    def __init__(self, fields: Fields, body: bytes, status: int, reason: str, link: Link, now: float) -> None:
+    def __init__(
+        self, fields: Fields, body: bytes, status: int, reason: str, origin: tuple[int, str], now: float
+    ) -> None:
         self._fields = fields
         self.body = body
         self.status = status
         """0 when there was no answer; then `reason` names the fate."""
         self.reason = reason
         """FCM's error code, the reason of `ErrorInfo`, Google's status or the name of a fate; empty for a plain 200."""
-        self.connection = link.id
+        self.connection = origin[0]
         """1 for the first connection that was accepted, and so on."""
-        self.version = link.version
+        self.version = origin[1]
         """`2` or `1.1`."""
         self.time = now
         """By the fake's clock, seconds."""
+
+    @classmethod
+    def of(cls, request: Request, status: int, reason: str, origin: tuple[int, str], now: float) -> Received:
+        """The record of a request that came on this connection, in this version of HTTP."""
+        return cls(dict(request[1]), request[2], status, reason, origin, now)
 
     @property
     def method(self) -> str:
@@ -109,7 +117,7 @@ class Book:
     max_body: int
     """Bytes of a request; a longer body has come here cut off."""
     now: Callable[[], float]
-    received: deque[Received]
+    received: Records[Received, tuple[int, str]]
     fates: dict[str, str] = field(default_factory=dict)
     """Fates of targets that do not carry theirs."""
     next_fates: deque[str] = field(default_factory=deque)
@@ -195,25 +203,30 @@ class StrictFcm:
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         book, link = self._book, self._link
-        keep = book.received.maxlen != 0
         now = book.now()
         answers: list[Answer] = []
-        for stream_id, headers, body in requests:
+        others: dict[int, Outcome] = {}
+        for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
-                break  # behind our own GOAWAY
+                requests = requests[:number]  # behind our own GOAWAY
+                break
             fields = dict(headers)
             if book.seed is not None:
                 book.begin(link.number, stream_id)
             reply = self._reply(fields, body)
             answer: Answer = (stream_id, reply.headers, reply.body)
-            status = reply.status
+            status, reason = reply.status, reply.reason
             if reply.fate or reply.delay:
                 status = self._meet(reply, answer, answers)
             else:
                 answers.append(answer)
-            book.counts[status, reply.reason] += 1
-            if keep:
-                book.received.append(Received(fields, body, status, reply.reason, link, now))
+            if status != 200 or reason:
+                book.counts[status, reason] += 1
+                others[stream_id] = status, reason
+        if len(requests) > len(others):
+            book.counts[200, ""] += len(requests) - len(others)
+        if book.received.maxlen != 0:
+            book.received.add(requests, others, (link.id, link.version), now)
         return answers
 
     def _reply(self, fields: Fields, body: bytes) -> Reply:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -22,10 +21,9 @@ def of_apns(payload: Any) -> apns_strict.Received:
 
 
 def of_fcm(path: str, body: Any) -> fcm_strict.Received:
-    link: Any = SimpleNamespace(id=1, version="2")
     fields = {b":method": b"POST", b":path": path.encode(), b"authorization": b"key=AAAA"}
     sent = body if isinstance(body, bytes) else orjson.dumps(body)
-    return fcm_strict.Received(fields, sent, 200, "", link, 5.0)
+    return fcm_strict.Received(fields, sent, 200, "", (1, "2"), 5.0)
 
 
 def of_v1(**message: Any) -> fcm_strict.Received:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from typing import Any
 
 import h2.settings
@@ -16,11 +15,12 @@ from fakeservers import FakeFcm, ServiceAccount, fated_registration
 from fakeservers.fcm_fates import FATES
 from fakeservers.fcm_legacy import LegacyApi
 from fakeservers.fcm_message import is_condition, read_send
-from fakeservers.fcm_strict import Api, Book, Call, StrictFcm
+from fakeservers.fcm_strict import Api, Book, Call, Received, StrictFcm
 from fakeservers.fcm_topics import Subscriptions, TopicApi
 from fakeservers.google_front import Link
 from fakeservers.h2server import Answer
 from fakeservers.oauth import GRANT_TYPE, TokenEndpoint
+from fakeservers.records import Records
 from tests.fakeservers.client import Client
 from tests.fakeservers.fcm_client import FID, TOKEN, request_headers, send_body, send_headers
 
@@ -83,7 +83,9 @@ class NoLink:
 def handler() -> tuple[StrictFcm, Book]:
     account = ServiceAccount.create()
     oauth = TokenEndpoint(account, "https://x/token", now=lambda: 1e9)
-    book = Book(account, oauth, (account.project_id, "1"), "key", 100_000, lambda: 1e9, deque(maxlen=1))
+    book = Book(
+        account, oauth, (account.project_id, "1"), "key", 100_000, lambda: 1e9, Records(1, Received.of)
+    )
     link: Link = NoLink()
     apis: list[Api] = [LegacyApi(book), TopicApi(book, Subscriptions(), 0.0)]
     return StrictFcm(link, book, apis, 0.0), book

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -474,7 +475,9 @@ async def test_answers_that_nobody_reads_stop_the_reading(loop: str) -> None:
     async with raw(PLAIN, limits=Limits(max_buffered=10_000)) as (fake, client, _):
         await client.until(lambda: bool(client.of(SETTINGS)))
         (peer,) = fake.server.peers
-        for _ in range(3000):
+        sock = client._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel keeps megabytes of answers
+        for _ in range(10_000):
             client.send(frame(PING, b"12345678") * 100)
             await asyncio.sleep(0)
             if not peer._transport.is_reading():

@@ -1,0 +1,118 @@
+"""What a fake has received: the last requests and their answers, kept so that keeping costs the fast path next to nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Generic, TypeAlias, TypeVar, overload
+
+from fakeservers.h2peer import Request
+
+R = TypeVar("R")
+From = TypeVar("From")
+"""What tells where a request came from."""
+Outcome: TypeAlias = tuple[int, str] | None
+"""Status and reason; None for a request that is noted elsewhere."""
+ACCEPTED: Outcome = (200, "")
+
+
+class Records(Sequence[R], Generic[R, From]):
+    """The last so many records, oldest first. They are made of what came when somebody looks at them.
+
+    Args:
+        keep: how many to keep, None for all of them.
+        make: makes a record of a request, its status and reason, where it came from and when.
+    """
+
+    def __init__(self, keep: int | None, make: Callable[[Request, int, str, From, float], R]) -> None:
+        self.maxlen = keep
+        self._make = make
+        self._reads: deque[_Read[R, From]] = deque()
+        self._size = 0  # of all reads: up to one read more than is kept
+
+    def add(
+        self, requests: Sequence[Request], outcomes: Mapping[int, Outcome], origin: From, now: float
+    ) -> None:
+        """Keep the requests of one read. `outcomes` holds, by stream id, those that were not simply accepted."""
+        if self.maxlen is not None and len(requests) > self.maxlen and None not in outcomes.values():
+            requests = requests[-self.maxlen :]
+        self._push(_Read(requests, outcomes, origin, now))
+
+    def append(self, record: R) -> None:
+        """Keep one that is made already."""
+        self._push(_Read((), {}, None, 0.0, [record]))
+
+    def extend(self, records: Iterable[R]) -> None:
+        """Keep these."""
+        for each in records:
+            self.append(each)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._reads.clear()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size if self.maxlen is None else min(self._size, self.maxlen)
+
+    def __iter__(self) -> Iterator[R]:
+        every = (record for read in list(self._reads) for record in read.records(self._make))
+        return islice(every, self._size - len(self), None)
+
+    def __reversed__(self) -> Iterator[R]:
+        """Newest first; those that nobody gets to are not made."""
+        every = (
+            record for read in reversed(list(self._reads)) for record in reversed(read.records(self._make))
+        )
+        return islice(every, len(self))
+
+    @overload
+    def __getitem__(self, at: int) -> R: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[R]: ...
+    def __getitem__(self, at: int | slice) -> R | list[R]:
+        if isinstance(at, slice):
+            return list(self)[at]
+        if not -len(self) <= at < len(self):
+            raise IndexError(f"there are {len(self)} records")
+        return next(islice(self, at, None) if at >= 0 else islice(reversed(self), -at - 1, None))
+
+    def _push(self, read: _Read[R, From]) -> None:
+        self._reads.append(read)
+        self._size += read.size
+        if self.maxlen is not None:
+            while self._reads and self._size - self._reads[0].size >= self.maxlen:
+                self._size -= self._reads.popleft().size
+
+
+class _Read(Generic[R, From]):
+    __slots__ = ("_made", "_now", "_origin", "_outcomes", "_requests", "size")
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        outcomes: Mapping[int, Outcome],
+        origin: From | None,
+        now: float,
+        made: list[R] | None = None,
+    ) -> None:
+        self._requests = requests
+        self._outcomes = outcomes
+        self._origin = origin
+        self._now = now
+        self._made = made
+        unnoted = sum(each is None for each in outcomes.values()) if outcomes else 0
+        self.size = len(requests) - unnoted if made is None else len(made)
+
+    def records(self, make: Callable[[Request, int, str, From, float], R]) -> list[R]:
+        """Made once: whoever looks again finds the same ones."""
+        if self._made is None:
+            self._made = []
+            for request in self._requests:
+                outcome = self._outcomes.get(request[0], ACCEPTED)
+                if outcome is not None:
+                    assert self._origin is not None
+                    self._made.append(make(request, *outcome, self._origin, self._now))
+            self._requests, self._outcomes = (), {}
+        return self._made
