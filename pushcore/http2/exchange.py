@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import math
 import operator
@@ -97,7 +96,7 @@ class Exchange:
     stream_id: int
     replayed: bool
     block: bytes | list[Field]
-    waiter: asyncio.Future[Any]
+    waiter: Any  # the future of a caller of `Sender.send`; this module knows no event loop
 
     def restart(self) -> None:
         """Make it a request again, as if nothing had been answered, for another connection to take."""
