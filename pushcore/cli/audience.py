@@ -155,8 +155,8 @@ class Audience:
     def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, Any]]:
         """Each data row with its number, from 1 on: strings (CSV) or values (Parquet) by `columns`, or a dict (NDJSON).
 
-        Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Of other parts than `shard`, rows
-        are left out where that saves work. Raises `OSError`.
+        Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Rows of other parts than `shard`
+        are left out, but `on_bad` may hear of bad ones among them. Raises `OSError`.
         """
         if self._parquet is not None:
             return self._parquet.rows(shard)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import os
-from typing import IO, Final, TextIO
+from typing import IO, Final, TextIO, cast
 
 from .problems import BadInput, explain, printable
 
@@ -31,8 +31,12 @@ def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
 def open_output(path: str, what: str) -> tuple[TextIO, str]:
     """The same for text."""
     buffered, name = open_bytes(path, what)
-    # Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in.
-    return io.TextIOWrapper(buffered, "utf-8", errors="surrogateescape", newline="\n"), name
+    return text_of(buffered), name
+
+
+def text_of(file: IO[bytes] | io.BufferedIOBase) -> TextIO:
+    """Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in."""
+    return io.TextIOWrapper(cast(IO[bytes], file), "utf-8", errors="surrogateescape", newline="\n")
 
 
 def open_unchanged(path: str, what: str) -> tuple[IO[bytes], str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -25,7 +24,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final
 
 from ..engine.shared import SharedState
 from ..errors import ConfigurationError, JournalError
@@ -35,9 +34,11 @@ from .campaign import ABORTED, ABORTED_JOURNAL, SIGNALS, STOPPING, warn
 from .ending import Ending
 from .job import Work
 from .notices import MAX_COMPLAINTS, say, served
+from .output import text_of
 from .problems import INCOMPLETE, BadInput, printable
 from .progress import ProgressLine, Seen
 from .report import Counter, Report, Taker
+from .shared_output import SharedOutput
 from .tally import Counts
 
 TELL_EVERY: Final = 0.25
@@ -115,30 +116,6 @@ class Line:
 
 def _line(message: dict[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
-
-
-class SharedOutput:
-    """Text that several processes write to one open file, each whole rows at a time. `lock`: a file that all have."""
-
-    def __init__(self, number: int, lock: int) -> None:
-        self._number, self._lock = number, lock
-        self._rows: list[str] = []
-        self.write = self._rows.append
-
-    def flush(self) -> None:
-        """Raises `OSError`."""
-        if not self._rows:
-            return
-        data = memoryview("".join(self._rows).encode("utf-8", "surrogateescape"))
-        self._rows.clear()
-        fcntl.lockf(self._lock, fcntl.LOCK_EX)
-        try:
-            while data:
-                data = data[os.write(self._number, data) :]
-        finally:
-            fcntl.lockf(self._lock, fcntl.LOCK_UN)
-
-    close = flush
 
 
 def _serve(work: Work, number: int, line: Line, shared: Mapping[str, SharedState], taker: Taker) -> None:
@@ -279,8 +256,8 @@ class Crew:
                 child.stop()
             taker: Taker = Counter("")
             if self._output is not None:
-                file = SharedOutput(self._output, lock)
-                taker = Report(cast(TextIO, file), "the results", header=False)
+                file = text_of(SharedOutput(self._output, lock))
+                taker = Report(file, "the results", header=False)
             _serve(self._work, number, Line(tells, orders), shared, taker)
             status = 0
         finally:

@@ -30,8 +30,8 @@ def csv_records(
 ) -> Iterator[tuple[int, list[str]]]:
     """Each row of `lines`, with its number from 1 on; what cannot be parsed goes to `on_bad`. Empty lines are no rows.
 
-    `content`: what the lines come from. `characters`: how many are read at a time, at most a line more. Of other parts
-    than `shard`, rows are left out where that saves work. Raises `OSError`.
+    `content`: what the lines come from. `characters`: how many are read at a time, at most a line more. Rows of other
+    parts than `shard` are left out, but `on_bad` may hear of bad ones among them. Raises `OSError`.
     """
     width, token_at = len(columns), columns.index("token")
     number = 0
@@ -45,13 +45,15 @@ def csv_records(
         return lines.readlines(characters)
 
     rest: list[str] = []
+    mixed = False  # rows of other parts may be among those that are parsed
 
     def read_own() -> list[str]:
         """As long as there are no quotes, a line is a row, and those of other parts need not be parsed."""
-        nonlocal number, rest
+        nonlocal number, rest, mixed
         while True:
             block, rest = rest or read_lines(), []
-            if content.has_quote or min(map(len, block), default=0) <= _MAYBE_EMPTY:
+            mixed = content.has_quote or min(map(len, block), default=0) <= _MAYBE_EMPTY
+            if mixed:
                 return block
             count = shard.stretch(number + 1)
             block, rest = block[:count], block[count:]
@@ -69,6 +71,8 @@ def csv_records(
                 on_bad(number, values[token_at] if token_at < len(values) else "", reason)
                 continue
         number += 1
+        if mixed and not shard.own(number):
+            continue
         yield number, values
 
 

@@ -75,13 +75,10 @@ class Rows:
         least = 1 if only == APNS else APNS_LENGTH
         said: Any = None
         push: Row
-        mine, parts, chunk = self.shard.number, self.shard.parts, self.shard.chunk
         for number, values in self.audience.records(self._bad, self.shard):
             if self.stopped:
                 return
             self.taken = number
-            if parts > 1 and (number - 1) // chunk % parts != mine:
-                continue
             if by_name:
                 token = values.get(token_at)
                 said = values.get(platform_at)

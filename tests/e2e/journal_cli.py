@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -42,6 +44,12 @@ def start(place: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
         start_new_session=True,
         **options,
     )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """As `kill -9` of all its processes. They are gone when this returns: none of them holds the pipes any more."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=DEADLINE)
 
 
 def run(place: Path, *words: str, expected: int = 0) -> subprocess.CompletedProcess[str]:

@@ -26,6 +26,7 @@ from tests.e2e.journal_cli import (
     JOURNAL,
     by_row,
     credentials,
+    kill,
     number,
     results,
     resume,
@@ -236,7 +237,7 @@ def test_looking_on_while_it_runs(fake: InThread[FakeApns], tmp_path: Path, proc
             assert "is in use by another process" in said
             assert process.poll() is None
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process)
     assert status(tmp_path)["state"] == "cut short"
 
 
@@ -286,7 +287,7 @@ def test_parquet_knows_how_many_rows_there_are(fake: InThread[FakeApns], tmp_pat
         try:
             assert number(status(tmp_path)["rows"]) == 5000
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process)
     resume(tmp_path, config_of(fake), "--retry", "resend")
     assert received(fake).keys() == {token(row) for row in range(1, 5001)}
     assert len(results(tmp_path)) == 5000

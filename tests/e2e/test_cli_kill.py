@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -20,6 +19,7 @@ from tests.e2e.journal_cli import (
     DEADLINE,
     JOURNAL,
     credentials,
+    kill,
     number,
     results,
     resume,
@@ -29,8 +29,7 @@ from tests.e2e.journal_cli import (
     write_inputs,
 )
 
-ROWS = int(os.environ.get("PUSHCORE_TEST_KILL_ROWS", "40000"))
-"""200 000 by hand: PUSHCORE_TEST_KILL_ROWS=200000."""
+ROWS = 200_000
 KILLS = 10
 WINDOW = 500
 BOUND = WINDOW + CHUNK_SIZE
@@ -65,8 +64,7 @@ def killed(fake: InThread[FakeApns], place: Path, words: list[str], answered: in
                 assert process.poll() is None, process.stderr and process.stderr.read()
                 assert time.monotonic() < deadline
                 time.sleep(0.002)
-            os.killpg(process.pid, signal.SIGKILL)  # its children, too
-            process.wait(DEADLINE)
+            kill(process)
         finally:
             process.kill()
     assert process.returncode == -signal.SIGKILL

@@ -294,9 +294,9 @@ def test_the_parts_of_an_audience_are_all_of_it(tmp_path: Path, form: str) -> No
         shard, own = Shard(number, 3, chunk), 0
         with Audience(str(path)) as audience:
             for row, values in audience.records(lambda *bad: pytest.fail(str(bad)), shard):
-                if shard.own(row):
-                    own += 1
-                    assert row not in found
-                    found[row] = values["token"] if form == "ndjson" else values[0]
+                assert shard.own(row)
+                own += 1
+                assert row not in found
+                found[row] = values["token"] if form == "ndjson" else values[0]
         assert own == shard.upto(count)
     assert [found[row] for row in range(1, count + 1)] == tokens

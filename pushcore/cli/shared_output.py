@@ -1,0 +1,50 @@
+"""One file that several processes write results to, each whole rows at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+from typing import Any, Final
+
+TOGETHER: Final = 128 * 1024
+"""Bytes that are written at a time: what a cache holds, since they are read again at once."""
+
+
+class SharedOutput(io.BufferedIOBase):
+    """The buffer of a file that several processes write to. `lock`: a file that all of them have.
+
+    What it is given at a time stays together, and so does what a `TextIOWrapper` over it is given at a time: that keeps
+    several, and never parts one.
+    """
+
+    def __init__(self, number: int, lock: int) -> None:
+        self._number, self._lock = number, lock
+        self._kept: list[bytes] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Raises `OSError`."""
+        self._kept.append(bytes(data))
+        self._size += len(data)
+        if self._size >= TOGETHER:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        """Raises `OSError`."""
+        if not self._kept:
+            return
+        data = memoryview(b"".join(self._kept))
+        self._kept.clear()
+        self._size = 0
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            while data:
+                data = data[os.write(self._number, data) :]
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
