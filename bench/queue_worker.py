@@ -1,0 +1,126 @@
+"""One worker of `bench.queues`, or the engine without a queue: `python -m bench.queue_worker '{"url": …}'`.
+
+Requests are answered in the process. It says "ready" when it has a connection, and in the end one JSON line: rows, and
+seconds of CPU (`cpu`) or microseconds for a push (`cpu_us`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
+from pushcore.engine.collector import relax_collector
+from pushcore.engine.journal import id_prefix
+from pushcore.queue.fleet import Fleet
+from pushcore.queue.opening import open_queue
+from pushcore.queue.pushes import NumberedNotification, notifications
+from pushcore.queue.worker import Worker
+
+from . import inprocess
+
+PAYLOAD: Final = {"aps": {"alert": {"title": "Order shipped", "body": "Your order is on its way."}}}
+_SAMPLE: Final = 200_000
+
+
+def burn(loops: int) -> None:
+    """Use CPU."""
+    for _ in range(loops):
+        pass
+
+
+def calibrate(microseconds: float) -> int:
+    """How many loops of `burn` take so long on this machine; of several tries the fastest counts, for it was least disturbed."""
+    best = float("inf")
+    for _ in range(20):
+        began = time.process_time()
+        burn(_SAMPLE)
+        best = min(best, time.process_time() - began)
+    return round(microseconds * 1e-6 / (best / _SAMPLE))
+
+
+def client() -> ApnsClient:
+    """With a key of its own."""
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "key.p8"
+        path.write_bytes(key)
+        auth = ApnsKey.from_file(path, key_id="ABC123DEFG", team_id="TEAM123456")
+    return ApnsClient(auth, topic="com.example.app", url=inprocess.APNS_URL, max_connections=2)
+
+
+def working(loops: int) -> None:
+    """From now on each answer costs so many loops."""
+    answer = inprocess.Answering._answer
+
+    def work(self: inprocess.Answering, stream: bytes) -> bytes:
+        burn(loops)
+        return answer(self, stream)
+
+    inprocess.Answering._answer = work  # type: ignore[method-assign]
+
+
+async def connect(engine: PushEngine) -> None:
+    """Send one push, so that connecting is not measured."""
+    async for result in engine.send_many([Notification("00" * 32, PAYLOAD)]):
+        result.raise_for_verdict()
+
+
+async def work(url: str, campaign: str, loops: int) -> dict[str, Any]:
+    """As a worker of a campaign."""
+    queue = await open_queue(url, campaign)
+    try:
+        async with Fleet(queue) as fleet, PushEngine(client(), shared=fleet) as engine:
+            await connect(engine)
+            if loops:
+                working(loops)
+            print("ready", flush=True)
+            began = time.process_time()
+            report = await Worker(queue, engine, fleet, notifications(PAYLOAD)).run()
+            return {"rows": report.rows, "cpu": time.process_time() - began}
+    finally:
+        await queue.close()
+
+
+async def alone(rows: int) -> dict[str, Any]:
+    """The same pushes without a queue."""
+    async with PushEngine(client()) as engine:
+        await connect(engine)
+        began, ok = time.process_time(), 0
+        async for result in engine.send_many(pushes(rows)):
+            ok += result.ok
+        used = time.process_time() - began
+        assert ok == rows, f"{ok} of {rows} pushes were accepted"
+        return {"rows": rows, "cpu_us": used / rows * 1e6}
+
+
+def pushes(count: int) -> Iterator[NumberedNotification]:
+    """What a sender's own loop would make: a token, a payload, an apns-id."""
+    prefix = id_prefix("bench")
+    for row in range(1, count + 1):
+        yield NumberedNotification(row, f"{row:064x}", PAYLOAD, apns_id=f"{prefix}{row:012x}")
+
+
+def main() -> None:
+    """Run, and print what was measured."""
+    options = json.loads(sys.argv[1])
+    inprocess.install()
+    relax_collector()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(alone(**options) if "rows" in options else work(**options))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
