@@ -29,7 +29,8 @@ from fakeservers.control_meter import Meter, counters
 from fakeservers.control_openapi import document
 from fakeservers.control_page import PAGE, door
 from fakeservers.control_prometheus import CONTENT_TYPE, exposition
-from fakeservers.control_routes import ROUTES, Route
+from fakeservers.control_route import Route
+from fakeservers.control_routes import ROUTES
 from fakeservers.control_schema import Problem, check, parse, shown
 from fakeservers.processes import is_loopback
 

@@ -1,6 +1,6 @@
 """What can be asked of the fakes of one process, in terms that JSON can carry: `Desk.call(name, arguments)`.
 
-The control port checks arguments before they come here (`control_routes`); with several processes each has its desk, and
+The control port checks arguments before they come here (`control_route`); with several processes each has its desk, and
 `processes` sends the same calls to all of them.
 """
 
@@ -119,7 +119,7 @@ class Desk:
         return {"cleared": len(doomed)}
 
     def reset(self, *, what: Iterable[str]) -> Answered:
-        """Set back to how it was at the start: `received`, `counters`, `faults`."""
+        """Set back to how it was at the start: `received`, `counters` and `faults`, which are those of the start then."""
         for fake in self._fakes.values():
             if "received" in what:
                 fake.received.clear()
@@ -129,7 +129,7 @@ class Desk:
                 server.latency.clear()
                 server.requests = server.refused = server.resets = server.protocol_errors = 0
         if "faults" in what:
-            self._faults.set_faults(plan={})
+            self._faults.restore()
         return {"reset": list(what)}
 
     def _matching(

@@ -19,6 +19,7 @@ class FaultCalls:
     def __init__(self, fakes: Mapping[str, FakeApns | FakeFcm]) -> None:
         # One plan, as a rule, that all of them share.
         self._plans: Iterable[FaultPlan] = {id(fake.faults): fake.faults for fake in fakes.values()}.values()
+        self._first = [(plan, FaultPlan(plan.seed, plan, name=plan.name)) for plan in self._plans]
 
     def faults(self) -> Answered:
         """Every fault with its state, and the names of the ready-made plans."""
@@ -55,6 +56,11 @@ class FaultCalls:
         for each in self._plans:
             each.become(found)
         return self.faults()
+
+    def restore(self) -> None:
+        """Put back the plan that there was when the control port began; time and counts begin anew."""
+        for plan, first in self._first:
+            plan.become(first)
 
     def add_fault(self, *, fault: Any) -> Answered:
         """Put one fault behind the others."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakeservers.control_routes import ROUTES, Route
+from fakeservers.control_route import Route
+from fakeservers.control_routes import ROUTES
 
 PROBLEM_TYPE = "application/problem+json"
 PROBLEMS = {

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
-from fakeservers import Control, Desk, FakeApns, fated_token
+from fakeservers import Control, Desk, FakeApns, FaultPlan, fated_token
 from tests.fakeservers.client import DEVICE, Client, headers_for, provider_token
 from tests.fakeservers.control_client import ISSUED, ask, scene
 from tests.fakeservers.fcm_client import Watcher, send_body, send_headers
@@ -141,6 +141,25 @@ async def test_reset() -> None:
         assert (await each.ask("POST", "/v1/reset", {})).json == {"reset": ["received", "counters", "faults"]}
         assert (len(each.apns.received), len(each.apns.faults)) == (0, 0)
         assert sum(each.apns.server.latency.counts) == 0
+
+
+async def test_reset_puts_back_the_plan_of_the_start() -> None:
+    plan = FaultPlan.preset("brownout", seed=9)
+    first = plan.to_dict()
+    async with FakeApns(faults=plan) as apns, Control(Desk(apns)) as control:
+        await ask(control, "PATCH", "/v1/faults/stall", {"enabled": False})
+        await ask(control, "DELETE", "/v1/faults/down")
+        await ask(control, "POST", "/v1/faults", {"id": "mine", "what": {"kind": "stall"}})
+        plan.hits["mine"] = 3
+        await ask(control, "POST", "/v1/reset", {"what": ["counters", "received"]})
+        assert "mine" in plan
+        epoch = plan.epoch
+        await ask(control, "POST", "/v1/reset", {"what": ["faults"]})
+        assert (plan.to_dict(), plan.hits, plan.epoch) == (first, {}, epoch + 1)
+        await ask(control, "PUT", "/v1/faults", {"plan": {}})
+        assert len(plan) == 0
+        await ask(control, "POST", "/v1/reset", {})
+        assert plan.to_dict() == first
 
 
 async def test_devices_are_registered_and_forgotten() -> None:

@@ -29,7 +29,7 @@ def commands() -> list[str]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_curls_work_one_after_the_other() -> None:
-    assert len(commands()) == 20
+    assert len(commands()) == 22
     async with scene() as each:
         await each.push()
         said: list[Any] = []

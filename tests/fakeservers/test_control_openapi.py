@@ -14,7 +14,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fakeservers import Control, Desk, FakeApns, FakeFcm
 from fakeservers.control_openapi import document
-from fakeservers.control_routes import ROUTES, Route
+from fakeservers.control_route import Route
+from fakeservers.control_routes import ROUTES
 from fakeservers.control_schema import Problem, check
 from tests.fakeservers.control_client import ask, scene
 
