@@ -3,8 +3,8 @@
     lease ──▶ source ──▶ PushEngine.send_many ──▶ results, by chunk ──▶ deliver: result kept, chunk gone
                               heartbeat: extend what is held; of what takes long, keep what is known
 
-It holds no more rows without an outcome than the engine's window and one chunk. Killed at any moment, what it repeats
-elsewhere is what it had leased and not delivered. While the queue is away it sends what it has, waits, and delivers then.
+It holds no more rows whose outcome has not been delivered than the engine's window and one chunk. Killed at any moment,
+what it repeats elsewhere is what it had leased and not delivered. While the queue is away it sends what it has, waits, and delivers then.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Worker:
     """One worker of one campaign. `run` it; `drain` it from a signal handler, and do not close its engine before it ends.
 
     `engine`: open, and made with `shared=fleet`, so that rate and breaker hold for all. `pushes`: see `pushes.Pushes`. `window`: rows that are sent ahead of
-    their outcomes, the engine's unless given. `offers`: what the campaign's `needs` are compared with. `name`: for
+    the delivery of their outcomes, the engine's unless given. `offers`: what the campaign's `needs` are compared with. `name`: for
     results and logs.
     """
 
@@ -98,7 +98,7 @@ class Worker:
         self._linger = linger
         self._held: dict[int, Held] = {}
         self._owed = 0
-        """Rows of held chunks that have no outcome."""
+        """Rows of held chunks whose outcome has not been delivered."""
         self._finished: asyncio.Queue[Held] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._unread = False
@@ -165,14 +165,11 @@ class Worker:
     # --- sending --------------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        held, size, window = self._held, self._info.chunk_rows, self._window
+        held, size = self._held, self._info.chunk_rows
         async with aclosing(self._engine.send_many(self._source())) as results:
             async for result in results:
                 mine = held[(result.push.row - 1) // size]
                 mine.results.append(result)
-                self._owed -= 1
-                if self._owed == window:
-                    self._wake.set()
                 if len(mine.results) == mine.wanted and not self._given_up(mine):
                     self._finished.put_nowait(mine)
 
@@ -281,7 +278,7 @@ class Worker:
                 held.results.append(item)
             else:
                 pushes.append(item)
-        self._owed += len(pushes)
+        self._owed += len(wanted)
         if not pushes:
             self._finished.put_nowait(held)
         return pushes
@@ -310,6 +307,7 @@ class Worker:
             data = self._packed(number, held.lease.nonce, held.results[held.delivered :])
             await self._patiently(lambda: self._queue.done(held.lease, data))
             del self._held[number]
+        self._settled(held.wanted - held.delivered)
         self._chunks += 1
         self._rows += held.wanted
 
@@ -335,6 +333,12 @@ class Worker:
             name = f"{PROGRESS}{chunk.number}"
             await self._patiently(lambda: overwrite(self._queue, name, chunk.done))
             held.delivered += len(results)
+            self._settled(len(results))
+
+    def _settled(self, rows: int) -> None:
+        """So many more have their outcome on the queue, and there is room for others."""
+        self._owed -= rows
+        self._wake.set()
 
     def _packed(self, number: int, nonce: str, results: list[Result]) -> bytes:
         return ChunkResult.of(number, nonce, self.name, results, self._prefix).encode()

@@ -41,7 +41,7 @@ WORKERS = 3
 KILLS = 2
 CHUNK = 100
 WINDOW = 400
-IDLE = 1.0
+IDLE = 2.0
 LEASED = WINDOW + CHUNK
 """Rows that one worker holds at most without having delivered them."""
 

@@ -17,7 +17,7 @@ from pushcore.engine.journal import push_id
 from pushcore.queue.campaign import CampaignInfo, State
 from pushcore.queue.chunk import Chunk, Reference, inline_chunks
 from pushcore.queue.coordinator import Coordinator
-from pushcore.queue.errors import CampaignConflict, QueueFull, QueueUnavailable
+from pushcore.queue.errors import CampaignConflict, QueueFull, QueueUnavailable, SourceUnavailable
 from pushcore.queue.fleet import HOLD, Fleet
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.memory import Memory, MemoryQueue
@@ -377,6 +377,80 @@ async def test_a_queue_that_comes_and_goes_loses_nothing(tmp_path: Path) -> None
         async with worker_of(Flaky("camp", memory, idle=0.6), fake) as worker:
             _, status = await asyncio.gather(worker.run(), coordinator.run())
         assert (status.done, status.repeats) == (300, 0)
+
+
+async def test_what_is_not_delivered_is_never_more_than_window_and_chunk(tmp_path: Path) -> None:
+    """So much is repeated when the worker is killed, however long the queue takes for results."""
+    memory, go = Memory(), asyncio.Event()
+
+    class Slow(MemoryQueue):
+        async def done(self, lease: Lease, result: bytes) -> None:
+            await go.wait()
+            await super().done(lease, result)
+
+    queue = MemoryQueue("camp", memory)
+    async with (
+        FakeApns(keep=2000) as fake,
+        coordinator_of(tmp_path, queue, info_of(), rows(400)) as coordinator,
+        worker_of(Slow("camp", memory), fake, window=50) as worker,
+    ):
+        run = asyncio.create_task(worker.run())
+        await soon(lambda: len(fake.received) >= 60)
+        while (await queue.stats()).depth > 17:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert len(fake.received) == 60  # one chunk more would be above 50 and 20
+        go.set()
+        await asyncio.gather(run, coordinator.run())
+        assert set(tokens_of(fake).values()) == {1}
+        assert coordinator.ledger.status().done == 400
+
+
+class Unreadable:
+    """Pushes of chunks that refer to something which can be read only now and then."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.asked = 0
+
+    async def __call__(self, chunk: Chunk, info: CampaignInfo) -> Any:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise SourceUnavailable("the share is not there")
+        return PUSHES(chunk, info)
+
+
+async def test_chunks_that_cannot_be_read_now_are_given_back_and_sent_later(tmp_path: Path) -> None:
+    queue = MemoryQueue("camp")
+    pushes = Unreadable()
+    async with (
+        FakeApns(keep=2000) as fake,
+        coordinator_of(tmp_path, queue, info_of(), rows(100)) as coordinator,
+        worker_of(queue, fake, pushes) as worker,
+    ):
+        run = asyncio.create_task(worker.run())
+        await soon(lambda: pushes.asked >= 4)
+        assert not fake.received
+        pushes.away = False
+        report, status = await asyncio.gather(run, coordinator.run())
+        assert report.released >= 4
+        assert (status.done, status.aside, status.repeats) == (100, 0, 0)
+        assert set(tokens_of(fake).values()) == {1}
+
+
+async def test_who_can_make_no_push_of_it_gives_the_chunk_back_and_ends(tmp_path: Path) -> None:
+    queue = MemoryQueue("camp")
+
+    async def pushes(chunk: Chunk, info: CampaignInfo) -> Any:
+        raise CampaignConflict("no such column")
+
+    async with FakeApns() as fake, coordinator_of(tmp_path, queue, info_of(), rows(40)):
+        async with worker_of(queue, fake, pushes) as worker:
+            with pytest.raises(CampaignConflict, match="no such column"):
+                await worker.run()
+        stats = await queue.stats()
+        assert (stats.depth, stats.leased) == (2, 0)
 
 
 async def test_a_worker_waits_for_its_campaign(tmp_path: Path) -> None:
