@@ -18,8 +18,15 @@ from bench.suite import MEASUREMENTS
 
 MACHINE = {"cpu": "AMD <EPYC>", "cores": 2, "python": "3.11.7", "commit": "abc1234", "h2load": None}
 ROWS: list[dict[str, Any]] = [
-    {"measurement": "campaign", "part": "journal", "rows": 1000, "ratio": 2.5},
-    {"measurement": "campaign", "part": "memory", "form": "csv", "rows": 1000, "peak_mb": 60.0},
+    {"measurement": "campaign", "part": "journal", "provider": "apns", "rows": 1000, "ratio": 2.5},
+    {
+        "measurement": "campaign",
+        "part": "memory",
+        "provider": "apns",
+        "form": "csv",
+        "rows": 1000,
+        "peak_mb": 60.0,
+    },
     {
         "measurement": "throughput",
         "command": "python -m bench throughput",
@@ -66,7 +73,7 @@ def test_the_report_has_everything_that_was_measured_and_what_was_not(tmp_path: 
     assert "npm <no>" in text
     assert "- fakes (apns): h2load is missing" in text
     assert "| throughput | apns | frames on c: CPU against h2load's | 2.30 | at least 1.8 | yes |" in text
-    assert "### Resident memory of `pushcore send --journal`\n\n| audience |" in text
+    assert "### Resident memory of `pushcore send --journal`\n\n| provider | audience |" in text
     page = (tmp_path / "new" / "report.html").read_text()
     assert "AMD &lt;EPYC&gt;" in page
     assert "npm &lt;no&gt;" in page
