@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..engine.collector import relax_collector
 from ..results import Verdict
 from .journals import Progress, files, views
 from .notices import say
@@ -38,6 +39,7 @@ status: 0, or 2 when the journal cannot be read.
 def results(journal: str, form: str, verdicts: tuple[str, ...], output: str) -> int:
     """Runs the command; the exit status."""
     wanted = {Verdict[each] for each in verdicts}
+    relax_collector()
     with views(journal) as found:
         refuse_same_file(output, *(name for number in range(len(found)) for name in files(journal, number)))
         outcomes = outcomes_of(found, next(iter(wanted)) if len(wanted) == 1 else None)

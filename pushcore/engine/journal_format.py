@@ -211,6 +211,11 @@ def bitmap(bits: bytes) -> int:
 
 def rows_of(bits: int, block: int) -> list[int]:
     """The rows that such an integer stands for, in order."""
+    lowest = bits & -bits
+    rest = bits + lowest  # which carries a stretch of ones away
+    if lowest and not rest & (rest - 1):
+        first = block * BLOCK
+        return [*range(first + lowest.bit_length(), first + bits.bit_length() + 1)]
     digits = f"{bits:b}"[::-1].encode().translate(_DIGITS)
     return list(compress(count_from(block * BLOCK + 1), digits))
 

@@ -6,6 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from ..results import Verdict
@@ -118,15 +120,19 @@ class JournalView:
 
     def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
         """The outcomes that there are, or those with this verdict, in the order of their rows. Memory does not grow."""
+        return chain.from_iterable(self._blocks(verdict))
+
+    def _blocks(self, verdict: Verdict | None) -> Iterator[list[Outcome]]:
         prefix, block = id_prefix(self.campaign.id), 0
         while (found := self._store.parts_from(block)) is not None:
             block, parts = found
-            if len(parts) == 1:
-                yield from unpack(block, *parts[0], prefix, verdict)
-            else:
-                outcomes: list[Outcome] = []
-                for part in parts:
-                    outcomes += unpack(block, *part, prefix, verdict)
-                outcomes.sort()
-                yield from outcomes
+            outcomes: list[Outcome] = []
+            in_order = True
+            for part in parts:
+                more = unpack(block, *part, prefix, verdict)
+                in_order = in_order and not (outcomes and more and outcomes[-1].row > more[0].row)
+                outcomes += more
+            if not in_order:
+                outcomes.sort(key=itemgetter(0))
+            yield outcomes
             block += 1
