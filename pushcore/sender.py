@@ -192,7 +192,7 @@ class Sender(ABC, Generic[Push]):
 
     def _settle(self, finished: list[Exchange]) -> None:
         results: list[Result] = []
-        others = self.accept(finished, results)
+        others = self.accept(finished, results.append)
         if others:
             refused = set(others)
             finished = [exchange for exchange in finished if exchange not in refused]
@@ -204,8 +204,8 @@ class Sender(ABC, Generic[Push]):
             if found is not None and not exchange.waiter.done():
                 exchange.waiter.set_result(found)
 
-    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
-        """Append to `results` those of exchanges that were accepted, in order; returns the others.
+    def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]:
+        """Call `give` with the result of each exchange that was accepted, in order; returns the others.
 
         `result` says the same of each by itself. Every push takes this way, so a batch of them costs one call.
         """

@@ -126,10 +126,9 @@ class ApnsClient(Sender[Notification]):
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
-        """Append to `results` those of exchanges that were accepted, in order; returns the others."""
+    def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]:
+        """Call `give` with the result of each exchange that was accepted, in order; returns the others."""
         others = []
-        give = results.append
         for exchange in finished:
             if exchange.status == 200 and exchange.error is None:
                 accepted: Result = Accepted()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .journal import Journal
 
 LARGEST_WINDOW: Final = 16_384
+HANDED: Final = 64
+"""Results that the caller takes before they are counted as taken: to count each costs more than a result."""
 
 
 class PushEngine:
@@ -145,13 +147,17 @@ class PushEngine:
             client.pool.listeners.append(run.on_batch)
         run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
         half = run.window // 2
+        share = max(min(run.window // 16, HANDED), 1)
+        handed = 0
         try:
             while True:
                 while ready:
-                    run.outstanding -= 1
-                    if run.outstanding == half:
+                    for handed in range(1, min(len(ready), share) + 1):  # noqa: B007  # known to `finally`
+                        yield ready.popleft()
+                    run.outstanding -= handed
+                    handed = 0
+                    if run.outstanding <= half:
                         run.wake_feeder()
-                    yield ready.popleft()
                 if run.done:
                     break
                 run.wake_feeder()
@@ -160,6 +166,7 @@ class PushEngine:
             if error is not None:
                 raise error
         finally:
+            run.outstanding -= handed
             try:
                 await run.close()
             finally:  # even when a second cancellation cuts the waiting short

@@ -115,10 +115,8 @@ class Lane:
 
     def settle(self, finished: list[Exchange]) -> None:
         """The sink of pushes that are sent for the first time."""
-        accepted: list[Result] = []
-        others = self.client.accept(finished, accepted)
-        self.accepted += len(accepted)
-        (self._heard if self._taken else self._ready).extend(accepted)
+        others = self.client.accept(finished, self.give)
+        self.accepted += len(finished) - len(others)
         for exchange in others:
             result = self.result(exchange, exchange.context)
             if result is None:

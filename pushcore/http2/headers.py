@@ -18,7 +18,7 @@ from typing import Final
 
 import hpack
 
-from .frames import HEADERS
+from .frames import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS
 
 Field = tuple[bytes, bytes]
 
@@ -138,31 +138,38 @@ class Block:
 
 
 class Layout:
-    """The frames of a request: HEADERS with `before`, the rest of its path and `after`, and then DATA.
+    """The two frames of a request, HEADERS and DATA, as one `pack` of seven pieces.
 
-    `word` is what HEADERS begins with. `packers`: for each size of the body what packs both frames at once; what is not
-    there yet comes from `packer`. They depend on nothing but lengths, so all connections share them.
+    `head` is what HEADERS begins with, up to its stream; then come stream, `before`, the rest of the path, all between
+    that and DATA's stream, stream and body. `after` is what follows the path in the block. `packers` has for each size of the body the pack, and what stands between;
+    what is not there yet comes from `packer`.
     """
 
-    __slots__ = ("after", "before", "packers", "path_length", "word")
+    __slots__ = ("_path_length", "after", "before", "head", "packers")
 
     def __init__(self, block: Block, path: bytes, length: int) -> None:
         self.before = block.prefix + path_literal_head(len(path) + length) + path
         self.after = block.suffix
-        self.path_length = length
-        self.word = len(self.before) + length + len(self.after) << 8 | HEADERS
-        self.packers = _packers(len(self.before), length, len(self.after))
+        self._path_length = length
+        self.head = _frame_start(len(self.before) + length + len(self.after), HEADERS, END_HEADERS)
+        self.packers: dict[int, tuple[Callable[..., bytes], bytes]] = {}
 
-    def packer(self, size: int) -> Callable[..., bytes]:
-        """For a body of that size: the four fields of each frame as `frames.HEAD` has them, with HEADERS' three pieces."""
-        lengths = len(self.before), self.path_length, len(self.after)
-        made = self.packers[size] = Struct(">IBI{}s{}s{}sIBI{}s".format(*lengths, size)).pack
+    def packer(self, size: int) -> tuple[Callable[..., bytes], bytes]:
+        """For a body of that size."""
+        between = self.after + _frame_start(size, DATA, END_STREAM)
+        pack = _pack(len(self.before), self._path_length, len(between), size)
+        made = self.packers[size] = pack, between
         return made
 
 
-@lru_cache(maxsize=16)
-def _packers(before: int, path: int, after: int) -> dict[int, Callable[..., bytes]]:
-    return {}
+def _frame_start(size: int, kind: int, flags: int) -> bytes:
+    """A frame's first five bytes; its stream id follows."""
+    return HEAD.pack(size << 8 | kind, flags, 0)[:5]
+
+
+@lru_cache(maxsize=8192)
+def _pack(before: int, path: int, between: int, body: int) -> Callable[..., bytes]:
+    return Struct(f">5sI{before}s{path}s{between}sI{body}s").pack
 
 
 class HeaderEncoder:

@@ -88,7 +88,7 @@ class Outgoing(Streams):
         streams, blocks, encoder = self.streams, self._blocks, self._encoder
         write, popleft = self._out.append, waiting.popleft
         layout: Layout | None
-        before = after = b""
+        before = head = b""
         while waiting:
             window, stream_id, quick = self.window, self.next_id, self._quick
             template: Template | None = None
@@ -102,12 +102,7 @@ class Outgoing(Streams):
                     layout = None
                     if block is not None:
                         layout = block.layout(template.path, length)
-                        before, after, word, packers = (
-                            layout.before,
-                            layout.after,
-                            layout.word,
-                            layout.packers,
-                        )
+                        head, before, packers = layout.head, layout.before, layout.packers
                 size = len(body)
                 if layout is None or size > window or not 0 < size <= quick:
                     self.window, self.next_id = window, stream_id
@@ -120,25 +115,12 @@ class Outgoing(Streams):
                 streams[stream_id] = exchange
                 if not exchange.tail:
                     try:
-                        pack = packers[size]
+                        pack, between = packers[size]
                     except KeyError:
-                        pack = layout.packer(size)
-                    write(
-                        pack(
-                            word,
-                            _new_headers,
-                            stream_id,
-                            before,
-                            path,
-                            after,
-                            size << 8,
-                            _new_data,
-                            stream_id,
-                            body,
-                        )
-                    )
+                        pack, between = layout.packer(size)
+                    write(pack(head, stream_id, before, path, between, stream_id, body))
                 else:
-                    block_bytes = b"".join((before, path, after, encoder.tail(exchange.tail)))
+                    block_bytes = b"".join((before, path, layout.after, encoder.tail(exchange.tail)))
                     write(_head(len(block_bytes) << 8 | HEADERS, _new_headers, stream_id) + block_bytes)
                     write(_head(size << 8, _new_data, stream_id) + body)
                     if template not in blocks:
