@@ -215,6 +215,6 @@ def _open(path: str) -> tuple[IO[bytes], int | None]:
     """What to read, without a buffer of its own, and how many bytes it has, None when nothing tells."""
     if is_url(path):
         return open_object(path)
-    file = open(0, "rb", buffering=0, closefd=False) if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115
+    file = io.FileIO(0, "rb", closefd=False) if path == "-" else io.FileIO(path, "rb")
     status = os.fstat(file.fileno())
     return cast(IO[bytes], file), status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import orjson
 
@@ -107,7 +107,7 @@ def encoded(text: str) -> bytes:
 
 def decoded(raw: io.BufferedIOBase) -> io.TextIOWrapper:
     """The lines of CSV. Bytes that are no UTF-8 come through as half surrogate pairs, which no check of a push lets pass."""
-    return io.TextIOWrapper(raw, "utf-8", errors="surrogateescape", newline="")  # type: ignore[arg-type]
+    return io.TextIOWrapper(cast(IO[bytes], raw), "utf-8", errors="surrogateescape", newline="")
 
 
 def _complaint(values: list[str], width: int) -> str | None:
