@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fakeservers import FakeApns, fated_token
-from pushcore import Verdict
+from pushcore import Journal, PushEngine, Verdict
 
 BLOCKS = re.findall(
     r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "embedding.md").read_text(), re.DOTALL
@@ -54,3 +54,22 @@ async def test_two_keys_and_a_channel() -> None:
         assert result.ok
         assert json.loads(fake.received[-2].body)["aps"]["content-state"] == {"score": "1:0"}
         assert fake.counts[201, ""] == fake.counts[204, ""] == 1
+
+
+async def test_a_campaign_with_a_journal(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    for block in BLOCKS:
+        exec(block, names)
+    tokens, path = tmp_path / "tokens.txt", tmp_path / "campaign.db"
+    tokens.write_text("\n".join(f"{number:064x}" for number in range(100)))
+    async with FakeApns() as fake:
+        fake.world.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
+        fake.world.allow("TEAM123456", "com.example.app")
+        async with names["lifespan"](fake.key_file, url=fake.url, ca_file=fake.ca_file) as apns:
+            for expected in (100, 0):
+                async with PushEngine(apns) as engine:
+                    assert await names["campaign"](engine, tokens, path) == expected
+        assert fake.counts == {(200, ""): 100}
+    with Journal.read(path) as view:
+        assert view.status().complete
+        assert [each.row for each in view.results(Verdict.ACCEPTED)] == list(range(1, 101))
