@@ -222,7 +222,7 @@ def test_one_provider_is_stopped_and_the_other_goes_on(
 
 @pytest.mark.parametrize("count", [5, 5000])
 def test_both_providers_are_named_when_both_refuse(
-    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, count: int
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
     """At once by the breakers, and at the end of a campaign that is too small for them."""
 
@@ -248,6 +248,9 @@ def test_both_providers_are_named_when_both_refuse(
     first, second = str(stop.value).split("; fcm: ")
     assert first.startswith("apns: InvalidProviderToken: Check key file")
     assert second.startswith("SENDER_ID_MISMATCH: Use the service account of the project")
+    errors = sorted(record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    words = "failed" if count == 5 else "would fail"
+    assert errors == [f"every push to apns {words}: {first[6:]}", f"every push to fcm {words}: {second}"]
 
 
 def test_the_answers_of_one_provider_say_nothing_of_the_other(

@@ -169,6 +169,20 @@ def test_children_end_in_order_when_the_parent_dies(fake: InThread[FakeApns], tm
     assert {each["verdict"] for each in results(tmp_path).values()} == {"ACCEPTED"}
 
 
+def test_journals_of_two_campaigns_are_none(fake: InThread[FakeApns], tmp_path: Path) -> None:
+    write_inputs(tmp_path, 3000)
+    config = config_of(fake)
+    send(tmp_path, config, "--processes", "2")
+    words = ["send", "--audience", "devices.csv", "--journal", "other.db", "--processes", "2"]
+    run(tmp_path, *words, *credentials(config))
+    os.replace(tmp_path / "other.db.1", tmp_path / f"{JOURNAL}.1")
+    before = received(fake).total()
+    for command, more in (("status", []), ("results", []), ("resume", credentials(config))):
+        said = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
+        assert said == "pushcore: campaign.db.1 is not of the same campaign as campaign.db\n"
+    assert received(fake).total() == before
+
+
 def test_nothing_is_sent_unless_all_can_begin(fake: InThread[FakeApns], tmp_path: Path) -> None:
     write_inputs(tmp_path, ROWS)
     with sending(tmp_path, fake, "--processes", "2") as process:
