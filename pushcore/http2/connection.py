@@ -15,9 +15,9 @@ import hpack
 
 from ..errors import ProtocolError, ResponseTooLarge
 from . import frames
+from .answers import STATUS_BY_BYTE, read_status
 from .blocks import BlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
-from .headers import STATUS_BY_BYTE, read_status
 from .outgoing import Outgoing
 from .runs import LONGEST, LONGEST_PATIENCE, WORTH, read_answers, read_pairs
 from .streams import GHOST, Limits, State

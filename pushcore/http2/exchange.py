@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import hpack
 
 from ..errors import TransportError
-from .headers import Field, Template, decode_block
+from .answers import decode_block
+from .headers import Field, Template
 
 MAX_HEADER_LIST = 16_384
 """What we accept as the header list of an answer, announced in SETTINGS; Apple's and Google's are below 1 000."""

@@ -1,4 +1,4 @@
-"""Header blocks (RFC 7541): requests as templates, answers read by their first bytes.
+"""Header blocks of requests, as templates (RFC 7541).
 
 A push differs from the one before it in its path and in little else. So the fields that stay (`Template`) are put
 into the peer's dynamic table once per connection and cost one byte each afterwards, and a block is put together
@@ -16,8 +16,6 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-import hpack
-
 from .frames import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS
 
 Field = tuple[bytes, bytes]
@@ -34,7 +32,7 @@ UNLIMITED: Final = 1 << 32
 MAX_LAYOUTS: Final = 64
 """Lengths of paths for which a block's layout is kept ready."""
 
-# The static table's entries that a request or our reading of an answer can use (RFC 7541, appendix A).
+# The static table's entries that a request can use (RFC 7541, appendix A).
 _STATIC: Final[dict[Field, int]] = {
     (b":method", b"GET"): 2,
     (b":method", b"POST"): 3,
@@ -71,9 +69,16 @@ def encode_integer(value: int, pattern: int, bits: int) -> bytes:
     return bytes(out)
 
 
-def _string(value: bytes) -> bytes:
+def _length(value: bytes) -> bytes:
     # Without Huffman coding: it would cost more of our CPU than the bytes cost the wire.
-    return encode_integer(len(value), 0x00, 7) + value
+    return encode_integer(len(value), 0x00, 7)
+
+
+_LENGTHS: Final = [encode_integer(length, 0x00, 7) for length in range(127)]
+
+
+def _string(value: bytes) -> bytes:
+    return _length(value) + value
 
 
 @lru_cache(maxsize=1024)
@@ -141,8 +146,8 @@ class Layout:
     """The two frames of a request, HEADERS and DATA, as one `pack` of seven pieces.
 
     `head` is what HEADERS begins with, up to its stream; then come stream, `before`, the rest of the path, all between
-    that and DATA's stream, stream and body. `after` is what follows the path in the block. `packers` has for each size of the body the pack, and what stands between;
-    what is not there yet comes from `packer`.
+    that and DATA's stream, stream and body. `after` is what follows the path in the block. `packers` has for each size
+    of the body the pack, and what stands between; what is not there yet comes from `packer`.
     """
 
     __slots__ = ("_path_length", "after", "before", "head", "packers")
@@ -262,9 +267,13 @@ class HeaderEncoder:
         They are literals without indexing. Only the first time that a name comes up, the whole field is inserted, so
         that the name has an index from then on (Apple's advice for apns-id, apns-expiration and apns-collapse-id).
         """
-        pieces = []
+        pieces: list[bytes] = []
+        names = self._names
         for name, value in fields:
-            if name not in self._names and not self._name_index(name) and self._admit((name, value)):
+            head = names.get(name)
+            if head is not None:
+                pieces += head, _LENGTHS[len(value)] if len(value) < 127 else _length(value), value
+            elif not self._name_index(name) and self._admit((name, value)):
                 pieces.append(b"\x40" + _string(name) + _string(value))
                 self._insert((name, value))
             else:
@@ -337,72 +346,3 @@ class HeaderEncoder:
     def _outdate(self) -> None:
         self.blocks.clear()
         self._names.clear()
-
-
-# --- answers ------------------------------------------------------------------------------------------------------
-
-_DIGITS: Final = {**{d: (d, 5) for d in range(3)}, **{d: (0x19 + d - 3, 6) for d in range(3, 10)}}
-# ^ the Huffman codes of "0" to "9" and their lengths in bits (RFC 7541, appendix B)
-
-
-def _huffman_digits(number: int) -> bytes:
-    code = bits = 0
-    for digit in map(int, str(number)):
-        word, length = _DIGITS[digit]
-        code, bits = code << length | word, bits + length
-    padding = -bits % 8
-    return (code << padding | (1 << padding) - 1).to_bytes((bits + padding) // 8, "big")
-
-
-LITERAL: Final = -1
-STATUS_BY_BYTE: Final[list[int]] = [0] * 256
-"""The status that a block with this first byte begins with; `LITERAL` where `read_status` finds it, 0 elsewhere."""
-for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
-    STATUS_BY_BYTE[0x80 | _index] = _status
-    for _form in (0x40, 0x00, 0x10):  # with indexing, without, and never indexed (RFC 7541, section 6.2)
-        STATUS_BY_BYTE[_form | _index] = LITERAL
-
-_STATUS_BY_STRING: Final[dict[bytes, int]] = {}
-for _status in range(100, 600):
-    for _text, _flag in ((str(_status).encode(), 0x00), (_huffman_digits(_status), 0x80)):
-        _STATUS_BY_STRING[bytes((_flag | len(_text),)) + _text] = _status
-
-
-def read_status(block: bytes) -> int:
-    """The `:status` that a block which refers to no dynamic entry begins with; 0 when it cannot be read.
-
-    It is the first field by RFC 9113, section 8.3: an indexed static entry, or a literal with one of the static names
-    8 to 14 in any of the three literal forms, raw or Huffman coded. Table-size updates before it are passed over.
-    """
-    position = 0
-    while position < len(block) and block[position] & 0xE0 == 0x20:
-        position += 1
-    if position >= len(block):
-        return 0
-    first = block[position]
-    if first & 0x80:
-        return max(STATUS_BY_BYTE[first], 0)
-    name = first & 0x3F if first & 0x40 else first & 0x0F
-    if 8 <= name <= 14 and position + 1 < len(block):
-        length = block[position + 1] & 0x7F
-        return _STATUS_BY_STRING.get(block[position + 1 : position + 2 + length], 0)
-    return 0
-
-
-def decode_block(block: bytes, limit: int) -> list[Field]:
-    """All fields of a block that refers to no dynamic entry.
-
-    Raises `hpack.HPACKError` when it cannot be decoded or is larger than `limit` (as `list_size` counts).
-    """
-    return plain_fields(hpack.Decoder(max_header_list_size=limit).decode(block, raw=True))
-
-
-def plain_fields(fields: Iterable[tuple[str | bytes, str | bytes]]) -> list[Field]:
-    """hpack's header tuples as pairs of bytes."""
-    return [
-        (
-            name if isinstance(name, bytes) else name.encode(),
-            value if isinstance(value, bytes) else value.encode(),
-        )
-        for name, value in fields
-    ]

@@ -18,8 +18,9 @@ import h2.settings
 
 from ..errors import HeaderListTooLarge, ProtocolError, ResponseTooLarge
 from . import frames
+from .answers import plain_fields
 from .exchange import MAX_HEADER_LIST, Exchange
-from .headers import DEFAULT_TABLE_SIZE, list_size, plain_fields
+from .headers import DEFAULT_TABLE_SIZE, list_size
 from .streams import GHOST, Limits, State, Streams
 
 _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)

@@ -13,9 +13,9 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
+from .answers import STATUS_BY_BYTE
 from .exchange import Exchange
 from .frames import DATA, END_HEADERS, END_STREAM, HEAD, HEAD_SIZE, HEADERS
-from .headers import STATUS_BY_BYTE
 
 LONGEST: Final = 1024
 """Bytes of a frame's payload that may be part of a run; Apple's and Google's answers are much shorter."""

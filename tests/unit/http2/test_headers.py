@@ -8,20 +8,17 @@ from hpack import huffman, huffman_constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pushcore.http2.answers import LITERAL, STATUS_BY_BYTE, decode_block, read_status
 from pushcore.http2.headers import (
-    LITERAL,
     LONGEST_PATH,
     OWN_FIELDS,
-    STATUS_BY_BYTE,
     Field,
     HeaderEncoder,
     Template,
-    decode_block,
     encode_integer,
     list_size,
     path_literal,
     path_literal_head,
-    read_status,
 )
 
 HUFFMAN = huffman.HuffmanEncoder(huffman_constants.REQUEST_CODES, huffman_constants.REQUEST_CODES_LENGTH)

@@ -1,0 +1,76 @@
+"""Header blocks of answers (RFC 7541): the status is read from the first bytes, the rest when somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import hpack
+
+from .headers import Field
+
+_DIGITS: Final = {**{d: (d, 5) for d in range(3)}, **{d: (0x19 + d - 3, 6) for d in range(3, 10)}}
+# ^ the Huffman codes of "0" to "9" and their lengths in bits (RFC 7541, appendix B)
+
+
+def _huffman_digits(number: int) -> bytes:
+    code = bits = 0
+    for digit in map(int, str(number)):
+        word, length = _DIGITS[digit]
+        code, bits = code << length | word, bits + length
+    padding = -bits % 8
+    return (code << padding | (1 << padding) - 1).to_bytes((bits + padding) // 8, "big")
+
+
+LITERAL: Final = -1
+STATUS_BY_BYTE: Final[list[int]] = [0] * 256
+"""The status that a block with this first byte begins with; `LITERAL` where `read_status` finds it, 0 elsewhere."""
+for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
+    STATUS_BY_BYTE[0x80 | _index] = _status
+    for _form in (0x40, 0x00, 0x10):  # with indexing, without, and never indexed (RFC 7541, section 6.2)
+        STATUS_BY_BYTE[_form | _index] = LITERAL
+
+_STATUS_BY_STRING: Final[dict[bytes, int]] = {}
+for _status in range(100, 600):
+    for _text, _flag in ((str(_status).encode(), 0x00), (_huffman_digits(_status), 0x80)):
+        _STATUS_BY_STRING[bytes((_flag | len(_text),)) + _text] = _status
+
+
+def read_status(block: bytes) -> int:
+    """The `:status` that a block which refers to no dynamic entry begins with; 0 when it cannot be read.
+
+    It is the first field by RFC 9113, section 8.3: an indexed static entry, or a literal with one of the static names
+    8 to 14 in any of the three literal forms, raw or Huffman coded. Table-size updates before it are passed over.
+    """
+    position = 0
+    while position < len(block) and block[position] & 0xE0 == 0x20:
+        position += 1
+    if position >= len(block):
+        return 0
+    first = block[position]
+    if first & 0x80:
+        return max(STATUS_BY_BYTE[first], 0)
+    name = first & 0x3F if first & 0x40 else first & 0x0F
+    if 8 <= name <= 14 and position + 1 < len(block):
+        length = block[position + 1] & 0x7F
+        return _STATUS_BY_STRING.get(block[position + 1 : position + 2 + length], 0)
+    return 0
+
+
+def decode_block(block: bytes, limit: int) -> list[Field]:
+    """All fields of a block that refers to no dynamic entry.
+
+    Raises `hpack.HPACKError` when it cannot be decoded or is larger than `limit` (as `list_size` counts).
+    """
+    return plain_fields(hpack.Decoder(max_header_list_size=limit).decode(block, raw=True))
+
+
+def plain_fields(fields: Iterable[tuple[str | bytes, str | bytes]]) -> list[Field]:
+    """hpack's header tuples as pairs of bytes."""
+    return [
+        (
+            name if isinstance(name, bytes) else name.encode(),
+            value if isinstance(value, bytes) else value.encode(),
+        )
+        for name, value in fields
+    ]
