@@ -54,6 +54,7 @@ AT_ONCE: Final = 64
 """Messages that are published, and acknowledged, at a time."""
 CHUNKS, RESULTS = "workers", "ledger"  # the consumers
 
+_NOT_ALLOWED: Final = "permissions violation"
 _WRONG_REVISION: Final = frozenset({10071, 10164})
 
 
@@ -372,6 +373,7 @@ class NatsQueue:
         """What nats-py raises as ours."""
         if not self._connection.is_connected:
             raise QueueUnavailable(f"{self._name} cannot be reached, and is tried again")
+        heard = self._connection.last_error
         try:
             yield
         except nats_errors.MaxPayloadError:
@@ -386,4 +388,9 @@ class NatsQueue:
                 raise QueueUnavailable(f"{self._name} has no JetStream, or it is not ready yet") from None
             raise QueueRefused(f"{self._name} does not let us do this") from None
         except (TimeoutError, nats_errors.Error, js_errors.Error, OSError) as error:
+            why = self._connection.last_error
+            if (
+                why is not heard and _NOT_ALLOWED in str(why).lower()
+            ):  # which is never an answer to what was asked
+                raise QueueRefused(f"{self._name} does not let us do this ({str(why)[:200]})") from None
             raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None

@@ -66,6 +66,33 @@ async def test_redis(check: Check, protocol: int, redis_url: str) -> None:
     await check(open_one)
 
 
+async def test_redis_6_2_has_every_command(redis_url: str) -> None:
+    """By the server's own words: which commands the checks have used, and since when there are such."""
+    from redis.asyncio import Redis
+
+    client: Any
+    async with Redis.from_url(redis_url, decode_responses=True) as client:
+        client.response_callbacks.pop("COMMAND", None)  # it takes every answer for a list of commands
+        await client.config_resetstat()
+
+        async def open_one(campaign: str, idle: float) -> Broker:
+            return await RedisQueue.open(redis_url, campaign, idle=idle)
+
+        for check in CHECKS:
+            if check not in WAITING:
+                await check(open_one)
+        used = {name.removeprefix("cmdstat_") for name in await client.info("commandstats")}
+        # What redis-py says of itself, and takes no for an answer.
+        used -= {"client|setinfo", "config|resetstat", "info", "command|docs"}
+        assert {"xautoclaim", "xpending", "exec", "watch"} <= used
+        for name in used:
+            reply = await client.execute_command("COMMAND", "DOCS", name)
+            (about,) = reply.values() if isinstance(reply, dict) else reply[1::2]
+            about = about if isinstance(about, dict) else dict(zip(about[::2], about[1::2], strict=True))
+            since = tuple(map(int, about["since"].split(".")))
+            assert since <= (6, 2, 99), f"{name} is there since {about['since']}"
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_nats(check: Check, nats_url: str) -> None:
     async def open_one(campaign: str, idle: float) -> Broker:

@@ -261,6 +261,37 @@ async def test_nats_that_does_not_let_us_in(tmp_path: Path) -> None:
         server.stop()
 
 
+async def test_nats_user_who_may_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """He may read, or not even that: the server says so aside, and gives no answer."""
+    if nats.BINARY is None:
+        pytest.skip(nats.MISSING)
+    monkeypatch.setattr("pushcore.queue.nats.ANSWER", 1.0)
+    reader = f"""{{ user: reader, password: "{PASSWORD}", permissions: {{ publish: {{ deny: ["pushcore.>"] }} }} }}"""
+    nobody = (
+        f"""{{ user: nobody, password: "{PASSWORD}", permissions: {{ publish: {{ deny: ["$JS.>"] }} }} }}"""
+    )
+    users = f'authorization {{ users: [{{ user: u, password: "{PASSWORD}" }}, {reader}, {nobody}] }}\n'
+    server = nats.NatsServer(tmp_path, users).start()
+
+    def url(user: str) -> str:
+        return server.url.replace("://", f"://{user}:{PASSWORD}@")
+
+    try:
+        async with await NatsQueue.open(url("u"), "camp") as queue:
+            await queue.put(chunks(2))
+            async with await NatsQueue.open(url("reader"), "camp") as other:
+                (lease,) = await other.lease(1, 1.0)
+                for command in (other.put(chunks(3)), other.done(lease, b"r")):
+                    with pytest.raises(QueueRefused, match=r"does not let us do this .*permissions violation"):
+                        await command
+            with pytest.raises(QueueRefused, match="does not let us do this") as caught:
+                await NatsQueue.open(url("nobody"), "camp")
+            assert PASSWORD not in str(caught.value)
+            assert await queue.present() == {0, 1}
+    finally:
+        server.stop()
+
+
 async def test_nats_without_jetstream(tmp_path: Path) -> None:
     if nats.BINARY is None:
         pytest.skip(nats.MISSING)
