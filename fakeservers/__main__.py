@@ -35,6 +35,8 @@ Fakes: TypeAlias = dict[str, Any]
 
 TOKEN_LENGTH = (16, 200)
 """Characters of a control port's token."""
+OTHER_FILES = 256
+"""Files besides connections that push."""
 GC_THRESHOLD = 100_000
 """Allocations between two collections: requests make no cycles, so looking for them is a tenth of the work lost."""
 
@@ -46,6 +48,7 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the fake servers until SIGTERM or SIGINT; the exit code is 0 then, 2 when one could not start."""
     options = parser().parse_args(arguments)
+    _allow_files(len(options.services) * options.max_connections + OTHER_FILES)
     try:
         if options.processes > 1:
             return _run_many(options)
@@ -186,6 +189,20 @@ def _token(file: str) -> str:
     if not TOKEN_LENGTH[0] <= len(token) <= TOKEN_LENGTH[1] or not token.isprintable() or " " in token:
         raise ValueError("it is not {} to {} printable characters without a space".format(*TOKEN_LENGTH))
     return token
+
+
+def _allow_files(wanted: int) -> None:
+    """Let this process open so many files, if the system does: 1024 is what most begin with."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        print(f"fakeservers: no more than {most} files may be open, connections included", file=sys.stderr)
 
 
 def _settle() -> None:

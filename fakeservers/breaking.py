@@ -38,6 +38,33 @@ class Entry:
     """Whether the connection runs on `wire`."""
 
 
+class _Gone(asyncio.Transport):
+    """Stands for the transport of a connection that has ended."""
+
+    def write(self, data: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+_GONE = _Gone()
+
+
+def _no_answers(requests: Any) -> Any:
+    return ()
+
+
 class Breakable(asyncio.Protocol):
     """A connection that can be cut or muted."""
 
@@ -51,6 +78,7 @@ class Breakable(asyncio.Protocol):
     """Of HTTP, for the record of requests."""
     muted = False
     _transport: asyncio.Transport
+    _handler: Callable[[Any], Any]
     _closing: bool
 
     def cut(self, how: str) -> None:
@@ -78,6 +106,13 @@ class Breakable(asyncio.Protocol):
         sock = self.sock
         if eof and sock is not None:
             _when_flushed(self._transport, lambda: _end_writing(sock))
+
+    def _let_go(self) -> None:
+        """Hold nothing any more that holds us, so that a connection takes no memory from its end on.
+
+        It would until the next collection of garbage, and `__main__` has those made rare.
+        """
+        self._transport, self._handler = _GONE, _no_answers
 
     def _write_waiting(self) -> None:
         """Send what waits."""

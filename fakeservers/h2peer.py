@@ -239,6 +239,7 @@ class Peer(Punctual):
         self._streams.clear()
         self._bodies.clear()
         self._server._dismiss(self)
+        self._let_go()
 
     # The way of a request
 

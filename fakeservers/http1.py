@@ -128,6 +128,7 @@ class Http1Peer(Breakable):
         if self._idle is not None:
             self._idle.cancel()
         self._front.dismiss(self)
+        self._let_go()
 
     # The way of a request
 

@@ -226,6 +226,7 @@ class WirePeer(Punctual):
             self._drip.cancel()
         self._streams.clear()
         self._server._dismiss(self)
+        self._let_go()
 
     # The way of a request
 
