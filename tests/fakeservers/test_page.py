@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
-import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from fakeservers import Control, Desk, FakeApns, FakeFcm, FaultPlan, InThread, fated_registration, fated_token
+from tests.fakeservers.browser import browser as browser
+from tests.fakeservers.browser import look, needs_browser, take_picture, text_of, until
 from tests.fakeservers.client import Client, headers_for, provider_token
 from tests.fakeservers.fcm_client import Watcher, send_body, send_headers
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-DEADLINE = 15.0
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --lang=en"
-)
 TRAIN = {
     "aps": {
         "alert": {
@@ -44,9 +36,7 @@ TRAIN = {
 }
 MARKUP = "<img src=x onerror=alert(1)><b>bold</b>"
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None, reason="chromium and chromedriver are not installed"
-)
+pytestmark = needs_browser
 
 # The contrast of every text with the ground that it stands on (WCAG 2.2, 1.4.3), where that is below 4.5.
 FAINT = """
@@ -111,44 +101,10 @@ async def everything(token: str = "") -> AsyncIterator[Any]:
         yield SimpleNamespace(apns=apns, fcm=fcm, control=control, plan=plan)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service(str(DRIVER)))
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
 @pytest.fixture
 def running() -> Iterator[InThread[Any]]:
     with InThread(everything) as running:
         yield running
-
-
-def look(browser: Chrome, scheme: str = "light", width: int = 1280, height: int = 900) -> None:
-    """Have the browser prefer a scheme and be of a size, in CSS pixels."""
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def until(browser: Chrome, holds: Callable[[], Any]) -> None:
-    WebDriverWait(browser, DEADLINE, poll_frequency=0.05).until(lambda _: holds())
-
-
-def text_of(browser: Chrome, selector: str) -> str:
-    """Their texts, read in one go: elements may go while one looks at them."""
-    script = (
-        "return [...document.querySelectorAll(arguments[0])].map((each) => each.textContent.trim()).join('|')"
-    )
-    return str(browser.execute_script(script, selector))
 
 
 def open_page(browser: Chrome, running: InThread[Any]) -> None:
@@ -351,5 +307,4 @@ def test_pictures_for_the_guide(browser: Chrome, running: InThread[Any]) -> None
     until(browser, lambda: text_of(browser, "#notifications li:first-child .title") == "Ada")
     for scheme in ("light", "dark"):
         look(browser, scheme, 1280, 1150)
-        data = base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
-        (place / f"fakeservers-{scheme}.png").write_bytes(data)
+        take_picture(browser, place / f"fakeservers-{scheme}.png")
