@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from fakeservers import FakeApns, FakeFcm
-from fakeservers.faults import Answer, Delay, FaultPlan, Reset, Stall
+from fakeservers.faults import KINDS, AccessTokens, Answer, Connect, Delay, FaultPlan, Frame, Reset, Stall
+from fakeservers.faults.batch import Batch
 from fakeservers.faults.chance import delay_of, draw, salt, threshold
+from fakeservers.faults.rules import Bound
+from fakeservers.h2server import Request
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
 from tests.fakeservers.faults_support import one
 from tests.fakeservers.fcm_client import FORM, assertion, request_headers, send_body, send_headers
+from tests.fakeservers.test_faults_survival import ACTIONS
 
 Seen = dict[tuple[int, int], Any]
 
@@ -127,6 +132,76 @@ async def test_without_a_plan_ids_are_new_each_time() -> None:
         async with FakeApns() as fake:
             found += await pushes(fake, 3)
     assert len({headers["apns-id"] for _, headers, _ in found}) == 6
+
+
+# Every kind
+
+ONE_OF_EACH: dict[str, Any] = {type(what).__name__: what for what, _ in ACTIONS.values()}
+ONE_OF_EACH |= {
+    "Connect": Connect(how="silent"),
+    "AccessTokens": AccessTokens(lifetime=60),
+    "Frame": Frame(name="ping-ack-extra"),
+}
+OF_CONNECTIONS = {"Connect", "Tls", "Slow", "Truncate", "Greeting", "Window", "Shape"}
+"""Kinds that happen to a connection from its beginning; all others happen to requests."""
+
+
+def test_every_kind_is_here() -> None:
+    assert ONE_OF_EACH.keys() == {each.__name__ for each in KINDS.values()}
+
+
+async def met(
+    plan: FaultPlan, numbers: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> set[tuple[int, int]]:
+    """Which streams of which connections met a fault: 40 requests of one write on each connection, in this order."""
+    found: set[tuple[int, int]] = set()
+    take = Batch.take
+
+    def noted(self: Batch, request: Request, met: Sequence[Bound]) -> bool:
+        found.add((self._peer.number, request[0]))
+        return take(self, request, met)
+
+    monkeypatch.setattr(Batch, "take", noted)
+    async with FakeFcm("bare", faults=plan, now=lambda: 1_700_000_000.0) as fake:
+        clients = [await Client.connect(fake) for _ in numbers]
+        for number in numbers:
+            client = clients[number - 1]
+            await client.until(lambda client=client: client.settings or client.lost)  # type: ignore[misc]
+            before = fake.server.requests
+            flush, client.flush = client.flush, lambda: None  # type: ignore[method-assign]
+            for _ in range(40):
+                client.request(send_headers(fake, authorization="Bearer x"), send_body())
+            flush()
+            await soon(lambda before=before: fake.server.requests == before + 40)  # type: ignore[misc]
+        for client in clients:
+            client.transport.abort()
+        await soon(lambda: fake.connections == 0)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(ONE_OF_EACH.keys() - OF_CONNECTIONS))
+async def test_every_kind_meets_the_same_streams(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(seed: int) -> FaultPlan:
+        return FaultPlan(seed, [one("x", ONE_OF_EACH[name], provider="fcm", share=0.2)])
+
+    first = await met(plan(5), (1, 2, 3), monkeypatch)
+    assert {number for number, _ in first} == {1, 2, 3}
+    assert await met(plan(5), (3, 1, 2), monkeypatch) == first
+    assert await met(plan(6), (1, 2, 3), monkeypatch) != first
+
+
+@pytest.mark.parametrize("name", sorted(OF_CONNECTIONS))
+async def test_every_kind_meets_the_same_connections(name: str) -> None:
+    runs = []
+    for seed, numbers in ((5, range(1, 201)), (5, range(200, 0, -1)), (6, range(1, 201))):
+        plan = FaultPlan(seed, [one("x", ONE_OF_EACH[name], share=0.2)])
+        async with FakeApns(faults=plan) as fake:
+            assert fake.server.faults is not None
+            entries = {number: fake.server.faults.entry(number) for number in numbers}
+            assert plan.hits["x"] > 10
+        runs.append({number: str(entry) for number, entry in entries.items()})
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
 
 
 # The draws themselves
