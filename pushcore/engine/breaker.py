@@ -149,6 +149,8 @@ class Breaker:
         "_size",
         "_stretches",
         "_suspect",
+        "_tell_at",
+        "_tell_every",
         "_window",
         "trip",
     )
@@ -162,6 +164,9 @@ class Breaker:
         self._window = window
         self._minimum = minimum
         self._peers = peers
+        # The first, and then by a quarter of its share of what a judgement needs: telling costs some microseconds.
+        self._tell_at = math.inf if peers is None else 1
+        self._tell_every = minimum if peers is None else max(minimum // (4 * peers.parts), 1)
         self._heard = NOTHING_SEEN
         self._stretches: deque[_Stretch] = deque()  # the last `window` answers, exactly
         self._size = 0
@@ -176,9 +181,10 @@ class Breaker:
     def accepted(self, count: int = 1) -> None:
         """So many pushes more were accepted. Before `take` of what came after them, roughly."""
         self._new += count
-        if self._peers is not None:
+        if self._new >= self._tell_at:
             self._fold()
             self._exchange()
+            self._tell_at = self._tell_every
 
     @property
     def answers(self) -> int:

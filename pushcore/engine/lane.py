@@ -37,6 +37,9 @@ BATCH: Final = 256
 """Pushes that leave `pending` at a time, and repeats that leave the heap."""
 CAUTIOUS: Final = 1000
 """Pushes that all processes may have under way until their breakers have enough answers to judge by."""
+MOST_PENDING: Final = 1000
+"""Pushes that a rate or a narrow window may hold back before the source is read no further, for another provider either:
+a journal has them as begun, and after a kill they are in doubt."""
 SAY_EVERY: Final = 10.0
 """Seconds between two times that listeners are told how slowly it goes."""
 _PUSHED_BACK: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN})
@@ -75,8 +78,6 @@ class Lane:
         self.accepted = 0
         self.pending: deque[Exchange] = deque()
         """Requests that a rate or a narrow window holds back."""
-        self.most_pending = math.inf
-        """How many of them may be, before the source is read no further."""
         self.events = rules.events
         self._run = run
         self._ready = ready
@@ -392,4 +393,4 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether the source should be read no further for this lane's sake."""
-        return len(self.waiting) >= BATCH or self.heap.full or len(self.pending) >= self.most_pending
+        return len(self.waiting) >= BATCH or self.heap.full or len(self.pending) >= MOST_PENDING

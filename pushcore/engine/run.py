@@ -20,7 +20,7 @@ from ..errors import BreakerOpen
 from ..http2.exchange import Exchange
 from ..results import Result
 from .breaker import Trip
-from .lane import CAUTIOUS, Lane
+from .lane import Lane
 from .rules import Client, Rules
 
 if TYPE_CHECKING:
@@ -52,9 +52,6 @@ class Run:
         for lane in self.lanes:
             self._kinds.setdefault(lane.client.handles, []).append(lane)
         self._choosing = len(self._kinds) < len(self.lanes)  # a push's class alone does not say its lane
-        if len(self.lanes) == 1:
-            # After a kill, what was read ahead is in doubt. With two lanes one goes on while the other is held back.
-            self.lanes[0].most_pending = CAUTIOUS
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()

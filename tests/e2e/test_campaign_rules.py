@@ -300,6 +300,35 @@ def test_a_rate_for_any_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(Counter(int((at - provider.all[0]) * 10) for at in provider.all).values()) <= 110
 
 
+def test_a_rate_for_two_providers_is_not_read_far_ahead(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
+) -> None:
+    """What is read is begun, for a journal, and in doubt after a kill."""
+    connect_to(monkeypatch, Provider({}))
+    read = 0
+
+    def source() -> Iterator[Any]:
+        nonlocal read
+        for pair in zip(notifications(20_000), messages(20_000), strict=True):
+            for push in pair:
+                read += 1
+                yield push
+
+    async def campaign() -> None:
+        clients = apns(), FcmClient(account, url="https://fcm.test")
+        async with PushEngine(*clients, rate=Rate.parse("500/s")) as engine:
+            done = 0
+            results = engine.send_many(source())
+            async for _ in results:
+                done += 1
+                assert read - done <= 2 * (1000 + 256) + 500
+                if done == 4000:
+                    break
+            await results.aclose()
+
+    run(campaign())
+
+
 def test_metrics_count_every_push_once(monkeypatch: pytest.MonkeyPatch) -> None:
     connect_to(monkeypatch, Provider({(429, "TooManyRequests"): 0.02, (410, "Unregistered"): 0.01}))
     metrics = Metrics(["TooManyRequests", "Unregistered"])
