@@ -9,6 +9,7 @@ import click
 
 from . import (
     allocations,
+    brokers,
     campaign,
     constant,
     delay,
@@ -20,6 +21,7 @@ from . import (
     memory,
     micro_run,
     options,
+    queues,
     reporting,
     scaling,
     startup,
@@ -301,6 +303,27 @@ def _campaign(
     options.keep("campaign", measured, file)
 
 
+@main.command("queue")
+@click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
+@click.option(
+    "--chunk", default=500, type=click.IntRange(1, 10_000), show_default=True, help="Rows of a chunk."
+)
+@options.several(
+    "--broker", "names", click.Choice(brokers.BROKERS), "Only these; without it all that there are."
+)
+@options.several("--part", "parts", click.Choice(queues.PARTS), "Only these.")
+@options.runs(5)
+@options.json_file
+def _queue(
+    rows: int, chunk: int, names: tuple[str, ...], parts: tuple[str, ...], runs: int, file: Path | None
+) -> None:
+    """Campaigns over a queue: what a worker adds to a push, and what two workers do against one."""
+    measured = queues.measure(
+        options.console, rows=rows, chunk=chunk, runs=runs, names=names, parts=parts or queues.PARTS
+    )
+    options.keep("queue", measured, file)
+
+
 @main.command("startup")
 @options.provider
 @options.target
@@ -318,6 +341,15 @@ def _startup(provider: str, kind: str, runs: int, file: Path | None) -> None:
 def _fakes(count: int, runs: int, file: Path | None) -> None:
     """What each profile of the fake APNs and the fake FCM can take, by h2load."""
     options.keep("fakes", fakes.measure(options.console, count=count, runs=runs), file)
+
+
+@main.command("watched")
+@options.count(100_000, "Requests in each run.")
+@options.runs(9)
+@options.json_file
+def _watched(count: int, runs: int, file: Path | None) -> None:
+    """What a control port with an open page costs the strict fakes with a plan of 1 % errors, by h2load."""
+    options.keep("watched", fakes.measure_watched(options.console, count=count, runs=runs), file)
 
 
 @main.command("rivals")

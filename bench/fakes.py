@@ -1,16 +1,23 @@
-"""What the fake servers can take on one core, by h2load, which is not ours."""
+"""What the fake servers can take on one core, by h2load, which is not ours; and what watching them takes from that."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
 
 from .clients import h2load, medians
-from .look import Column, Form, show, two, whole
+from .look import Column, Form, share, show, two, whole
 from .providers import PROVIDERS
-from .stage import fake
+from .stage import CLIENT_CORE, Measured, Target, end, fake, first_line, start_on
 
 FORM: Final = Form(
     "What the fake servers can take",
@@ -22,6 +29,33 @@ FORM: Final = Form(
     ),
 )
 
+WATCHED: Final = Form(
+    "What the control port and an open page take from the strict fakes",
+    (
+        Column("provider", "provider"),
+        Column("rate", "requests/s", whole),
+        Column("watched_rate", "watched", whole),
+        Column("server_cpu_us", "server CPU µs", two),
+        Column("watched_cpu_us", "watched", two),
+        Column("cost", "cost", share),
+    ),
+    "Both with a plan of 1 % errors, in turns. The cost is of the server's CPU for a request, the median of the turns.",
+)
+
+ONE_PER_CENT: Final = {
+    "faults": [
+        {"when": {"provider": ["apns", "fcm"], "share": 0.01}, "what": {"kind": "answer", "status": 503}}
+    ]
+}
+
+READER: Final = """
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[1] + "/v1/events") as events:
+    print(events.readline(), flush=True)
+    while events.readline():
+        pass
+"""
+
 
 def measure(console: Console, *, count: int, runs: int) -> list[dict[str, Any]]:
     """Requests/s of each profile and the CPU that the server spent on each."""
@@ -32,11 +66,75 @@ def measure(console: Console, *, count: int, runs: int) -> list[dict[str, Any]]:
                 measured, server = [], []
                 for number in range(1, runs + 1):
                     with console.status(f"{provider} {profile}, run {number} of {runs}"):
-                        used = target.cpu()
-                        measured.append(h2load(target, count=count))
-                        server.append((target.cpu() - used) / count * 1e6)
+                        run, used = _run(target, count)
+                        measured.append(run)
+                        server.append(used)
             rate, cpu = medians(measured).rate, median(server)
             row = {"provider": provider, "profile": profile}
             rows.append(row | {"rate": round(rate), "server_cpu_us": round(cpu, 2)})
     show(console, FORM, rows)
     return rows
+
+
+def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str, Any]]:
+    """The strict fakes with a plan of 1 % errors, by themselves and with a control port that a page looks on at.
+
+    Two servers on the one core, and never both at work: runs alternate, so that what else the machine does falls on both.
+    Each run has processes of its own: how one happens to lie in memory is worth some per cent, for all of its life.
+    """
+    rows = []
+    for provider in PROVIDERS:
+        turns = []
+        for number in range(1, runs + 1):
+            with console.status(f"{provider}, run {number} of {runs}"), _pair(provider) as pair:
+                order = pair if number % 2 else pair[::-1]
+                found = {each.pid: _run(each, count) for each in order}
+                turns.append([found[each.pid] for each in pair])
+        rates = [median(turn[which][0].rate for turn in turns) for which in (0, 1)]
+        cpu = [median(turn[which][1] for turn in turns) for which in (0, 1)]
+        rows.append(
+            {
+                "provider": provider,
+                "rate": round(rates[0]),
+                "watched_rate": round(rates[1]),
+                "server_cpu_us": round(cpu[0], 2),
+                "watched_cpu_us": round(cpu[1], 2),
+                "cost": round(median(turn[1][1] / turn[0][1] for turn in turns) - 1, 3),
+            }
+        )
+    show(console, WATCHED, rows)
+    return rows
+
+
+def _run(target: Target, count: int) -> tuple[Measured, float]:
+    """A run of h2load, and the server's CPU µs for a request."""
+    used = target.cpu()
+    measured = h2load(target, count=count)
+    return measured, (target.cpu() - used) / count * 1e6
+
+
+@contextlib.contextmanager
+def _pair(provider: str) -> Iterator[tuple[Target, Target]]:
+    """The same fake by itself, and watched."""
+    with tempfile.TemporaryDirectory() as directory:
+        plan = Path(directory) / "plan.json"
+        plan.write_text(json.dumps(ONE_PER_CENT))
+        options = ("--faults", str(plan))
+        with (
+            fake(provider, "strict", *options) as alone,
+            fake(provider, "strict", *options, "--control-port", "0") as watched,
+            _page(watched),
+        ):
+            yield alone, watched
+
+
+@contextlib.contextmanager
+def _page(target: Target) -> Iterator[None]:
+    """Somebody looks on: the stream of events is read, as a page does."""
+    command = [sys.executable, "-c", READER, target.settings["control"]]
+    reader = start_on(CLIENT_CORE, command, stdout=subprocess.PIPE)
+    try:
+        first_line(reader)
+        yield
+    finally:
+        end(reader)

@@ -147,9 +147,13 @@ def fake(provider: str, profile: str, *options: str, inside: Sequence[str] = ())
             stdout=subprocess.PIPE,
         )
         try:
-            if not first_line(process).startswith("listening on"):
-                raise CannotMeasure("the fake did not start; is the extra `fakeservers` installed?")
+            while not (line := first_line(process)).startswith("listening on"):
+                if not line:
+                    raise CannotMeasure("the fake did not start; is the extra `fakeservers` installed?")
             settings = json.loads((Path(directory) / f"{provider}.json").read_text())
+            control = Path(directory) / "control.json"
+            if control.exists():
+                settings["control"] = json.loads(control.read_text())["url"]
             url, ca_file = settings["url"], settings["ca_file"]
             yield Target(profile, provider, url, ca_file, process.pid, settings, list(inside))
         finally:

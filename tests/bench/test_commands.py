@@ -135,6 +135,9 @@ def test_delay_and_fakes(tmp_path: Path) -> None:
     assert {(row["provider"], row["profile"]) for row in rows} == {
         (provider, profile) for provider in ("apns", "fcm") for profile in ("strict", "bare")
     }
+    rows = rows_of(tmp_path, "watched", "--count", "300", "--runs", "2")
+    assert [row["provider"] for row in rows] == ["apns", "fcm"]
+    assert all(row["watched_rate"] and row["server_cpu_us"] is not None for row in rows)
 
 
 def test_memory_and_a_report_from_its_file(tmp_path: Path) -> None:
