@@ -90,6 +90,8 @@ def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str
                 order = pair if number % 2 else pair[::-1]
                 found = {each.pid: _run(each, count) for each in order}
                 turns.append([found[each.pid] for each in pair])
+        # Nobody's CPU is told more finely than by hundredths of a second: a short run may seem to have used none.
+        costs = [turn[1][1] / turn[0][1] - 1 for turn in turns if turn[0][1]]
         rates = [median(turn[which][0].rate for turn in turns) for which in (0, 1)]
         cpu = [median(turn[which][1] for turn in turns) for which in (0, 1)]
         rows.append(
@@ -99,7 +101,7 @@ def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str
                 "watched_rate": round(rates[1]),
                 "server_cpu_us": round(cpu[0], 2),
                 "watched_cpu_us": round(cpu[1], 2),
-                "cost": round(median(turn[1][1] / turn[0][1] for turn in turns) - 1, 3),
+                "cost": round(median(costs), 3) if costs else None,
             }
         )
     show(console, WATCHED, rows)
