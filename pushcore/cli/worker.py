@@ -18,9 +18,10 @@ from ..fcm.client import FcmClient
 from ..metrics import Listener
 from ..queue.errors import CampaignConflict, QueueError
 from ..queue.fleet import Fleet
+from ..queue.held import WorkerReport
 from ..queue.opening import open_queue
 from ..queue.protocol import campaign_name
-from ..queue.worker import Worker, WorkerReport
+from ..queue.worker import Worker
 from .campaign import loop_factory, warn
 from .chunk_rows import ChunkRows
 from .notices import Notices, complaining, listening, say

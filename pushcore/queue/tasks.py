@@ -10,7 +10,7 @@ AGAIN: Final = 0.05
 """Seconds until a task that has not ended is cancelled once more."""
 
 
-async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
+async def end(tasks: Collection[asyncio.Future[Any]]) -> None:
     """Cancel them until they have ended; what they raised is lost.
 
     Once is not enough: both client libraries use `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that

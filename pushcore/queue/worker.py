@@ -17,7 +17,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ..engine.breaker import Trip
@@ -29,7 +28,7 @@ from .campaign import PROGRESS, CampaignInfo, State, read_info
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable, SourceUnavailable
 from .fleet import Fleet
-from .held import Held
+from .held import Held, WorkerReport
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
@@ -53,19 +52,6 @@ GIVE_UP: Final = 30.0
 log = logging.getLogger("pushcore.queue")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerReport:
-    """What a worker has done. `lost`: leases that became another's while it had them; `aside`: chunks that could not be
-    sent; `released`: chunks that it gave back in part or in whole. `trip`: the breaker's verdict, if that ended it."""
-
-    chunks: int
-    rows: int
-    lost: int
-    aside: int
-    released: int
-    trip: Trip | None
 
 
 class Worker:
@@ -101,6 +87,7 @@ class Worker:
         """Rows of held chunks whose outcome has not been delivered."""
         self._finished: asyncio.Queue[Held] = asyncio.Queue()
         self._wake = asyncio.Event()
+        self._fetching: asyncio.Future[list[list[Any]]] | None = None
         self._unread = False
         """Whether rows that a chunk refers to could not be read just now."""
         self._draining = False
@@ -154,9 +141,8 @@ class Worker:
                     raise
             await self._settle()
         finally:
-            if self._ending is not None:
-                tasks.append(self._ending)
-            await end(tasks)
+            others = (self._ending, self._fetching)
+            await end([*tasks, *(task for task in others if task is not None)])
         return self._report(trip or self._fleet.trip)
 
     def _report(self, trip: Trip | None) -> WorkerReport:
@@ -190,18 +176,18 @@ class Worker:
             if n < 1 or self._fleet.state is State.PAUSED:
                 await self._woken(WAIT)
                 continue
+            # A task of its own: when the engine takes no more, `_settle` gives back what it brings.
+            self._fetching = asyncio.ensure_future(self._fetch(n, delay))
+            await asyncio.wait([self._fetching])
             try:
-                leases = await self._queue.lease(n, WAIT)
+                found = self._fetching.result()
                 pause = FIRST_PAUSE
             except (*LATER, QueueReadOnly):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            opening = [asyncio.ensure_future(self._open(lease, delay)) for lease in leases]
-            await asyncio.gather(*opening, return_exceptions=True)  # so that none is left behind
-            for each in opening:
-                if pushes := each.result():
-                    yield pushes
+            for pushes in found:
+                yield pushes
             if self._unread:
                 await self._woken(delay)
             delay = min(2 * delay, self._queue.idle) if self._unread else FIRST_PAUSE
@@ -229,6 +215,13 @@ class Worker:
         return None
 
     # --- chunks ---------------------------------------------------------------------------------------------------
+
+    async def _fetch(self, n: int, delay: float) -> list[list[Any]]:
+        """Lease at most so many chunks, and make the pushes of each."""
+        leases = await self._queue.lease(n, WAIT)
+        opening = [asyncio.ensure_future(self._open(lease, delay)) for lease in leases]
+        await asyncio.gather(*opening, return_exceptions=True)  # so that none is left behind
+        return [pushes for each in opening if (pushes := each.result())]
 
     async def _open(self, lease: Lease, delay: float) -> list[Any] | None:
         """The pushes of a chunk that was leased; None when there is nothing to send, or not within `delay` seconds."""
@@ -345,6 +338,8 @@ class Worker:
 
     async def _settle(self) -> None:
         """Deliver what is finished, and give back the rest with what is known of it."""
+        if self._fetching is not None:
+            await asyncio.gather(self._fetching, return_exceptions=True)
         while self._finished.qsize() or any(held.lock.locked() for held in self._held.values()):
             if self._error is not None:
                 raise self._error

@@ -317,6 +317,7 @@ async def test_the_breakers_verdict_stops_every_worker(tmp_path: Path) -> None:
             assert report.trip is not None
             assert report.trip.reason == "BadDeviceToken"
         assert len(fake.received) < 3000
+        assert (await one.stats()).leased == 0  # also what was being leased just then is given back
         status = await coordinator.run()
         assert status.done == len(fake.received)
         glance = await coordinator.status()

@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 
 from pushcore import ApnsClient, ApnsKey, PushEngine
+from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.fleet import Fleet
 from pushcore.queue.opening import open_queue
 from pushcore.queue.pushes import notifications
@@ -36,10 +37,19 @@ async def work(url: str, campaign: str, config: str, idle: float, window: int) -
     print(json.dumps({"chunks": report.chunks, "rows": report.rows, "released": report.released}), flush=True)
 
 
+async def work_soon(**options: Any) -> None:
+    """A test may have killed the queue just now."""
+    while True:
+        try:
+            return await work(**options)
+        except QueueUnavailable:
+            await asyncio.sleep(0.05)
+
+
 def main() -> None:
     options: dict[str, Any] = json.loads(sys.argv[1])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work(**options))
+        runner.run(work_soon(**options))
 
 
 if __name__ == "__main__":
