@@ -282,7 +282,9 @@ async def test_nats_user_who_may_not(tmp_path: Path, monkeypatch: pytest.MonkeyP
             async with await NatsQueue.open(url("reader"), "camp") as other:
                 (lease,) = await other.lease(1, 1.0)
                 for command in (other.put(chunks(3)), other.done(lease, b"r")):
-                    with pytest.raises(QueueRefused, match=r"does not let us do this .*permissions violation"):
+                    with pytest.raises(
+                        QueueRefused, match=r"does not let us do this .*permissions violation"
+                    ):
                         await command
             with pytest.raises(QueueRefused, match="does not let us do this") as caught:
                 await NatsQueue.open(url("nobody"), "camp")
