@@ -9,19 +9,16 @@ import click
 
 from . import (
     allocations,
-    brokers,
-    campaign,
     constant,
     delay,
     distance,
     errors,
-    fakes,
     flat,
     latency,
     memory,
     micro_run,
     options,
-    queues,
+    programs,
     reporting,
     scaling,
     startup,
@@ -279,51 +276,6 @@ def _allocations(provider: str, file: Path | None) -> None:
     options.keep("allocations", allocations.measure(options.console, provider=provider), file)
 
 
-@main.command("campaign")
-@options.provider
-@click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
-@click.option(
-    "--memory-rows", default=2_000_000, type=click.IntRange(1000), show_default=True, help="For the memory."
-)
-@options.several("--part", "parts", click.Choice(campaign.PARTS), "Only these.")
-@options.runs(5)
-@options.json_file
-def _campaign(
-    provider: str, rows: int, memory_rows: int, parts: tuple[str, ...], runs: int, file: Path | None
-) -> None:
-    """`pushcore send` itself: what a journal costs, memory of two million rows, two processes against one."""
-    measured = campaign.measure(
-        options.console,
-        provider=provider,
-        rows=rows,
-        memory_rows=memory_rows,
-        runs=runs,
-        parts=parts or campaign.PARTS,
-    )
-    options.keep("campaign", measured, file)
-
-
-@main.command("queue")
-@click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
-@click.option(
-    "--chunk", default=500, type=click.IntRange(1, 10_000), show_default=True, help="Rows of a chunk."
-)
-@options.several(
-    "--broker", "names", click.Choice(brokers.BROKERS), "Only these; without it all that there are."
-)
-@options.several("--part", "parts", click.Choice(queues.PARTS), "Only these.")
-@options.runs(5)
-@options.json_file
-def _queue(
-    rows: int, chunk: int, names: tuple[str, ...], parts: tuple[str, ...], runs: int, file: Path | None
-) -> None:
-    """Campaigns over a queue: what a worker adds to a push, and what two workers do against one."""
-    measured = queues.measure(
-        options.console, rows=rows, chunk=chunk, runs=runs, names=names, parts=parts or queues.PARTS
-    )
-    options.keep("queue", measured, file)
-
-
 @main.command("startup")
 @options.provider
 @options.target
@@ -332,24 +284,6 @@ def _queue(
 def _startup(provider: str, kind: str, runs: int, file: Path | None) -> None:
     """How long the import takes, and the first push of a new process."""
     options.keep("startup", startup.measure(options.console, provider=provider, runs=runs, kind=kind), file)
-
-
-@main.command("fakes")
-@options.count(300_000, "Requests in each run.")
-@options.runs(3)
-@options.json_file
-def _fakes(count: int, runs: int, file: Path | None) -> None:
-    """What each profile of the fake APNs and the fake FCM can take, by h2load."""
-    options.keep("fakes", fakes.measure(options.console, count=count, runs=runs), file)
-
-
-@main.command("watched")
-@options.count(100_000, "Requests in each run.")
-@options.runs(9)
-@options.json_file
-def _watched(count: int, runs: int, file: Path | None) -> None:
-    """What a control port with an open page costs the strict fakes with a plan of 1 % errors, by h2load."""
-    options.keep("watched", fakes.measure_watched(options.console, count=count, runs=runs), file)
 
 
 @main.command("rivals")
@@ -390,7 +324,15 @@ def _micro(only: str, seconds: float, file: Path | None) -> None:
     options.keep("micro", micro_run.measure(options.console, chosen=only, seconds=seconds), file)
 
 
-for command in (reporting.report_command, reporting.readme_command, reporting.guard_command):
+for command in (
+    programs.campaign_command,
+    programs.queue_command,
+    programs.fakes_command,
+    programs.watched_command,
+    reporting.report_command,
+    reporting.readme_command,
+    reporting.guard_command,
+):
     main.add_command(command)
 
 

@@ -1,0 +1,72 @@
+"""The commands that measure whole programs: `pushcore send`, its workers, and the fakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import brokers, campaign, fakes, options, queues
+
+
+@click.command("campaign")
+@options.provider
+@click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
+@click.option(
+    "--memory-rows", default=2_000_000, type=click.IntRange(1000), show_default=True, help="For the memory."
+)
+@options.several("--part", "parts", click.Choice(campaign.PARTS), "Only these.")
+@options.runs(5)
+@options.json_file
+def campaign_command(
+    provider: str, rows: int, memory_rows: int, parts: tuple[str, ...], runs: int, file: Path | None
+) -> None:
+    """`pushcore send` itself: what a journal costs, memory of two million rows, two processes against one."""
+    measured = campaign.measure(
+        options.console,
+        provider=provider,
+        rows=rows,
+        memory_rows=memory_rows,
+        runs=runs,
+        parts=parts or campaign.PARTS,
+    )
+    options.keep("campaign", measured, file)
+
+
+@click.command("queue")
+@click.option("--rows", default=200_000, type=click.IntRange(1000), show_default=True, help="Of each run.")
+@click.option(
+    "--chunk", default=500, type=click.IntRange(1, 10_000), show_default=True, help="Rows of a chunk."
+)
+@options.several(
+    "--broker", "names", click.Choice(brokers.BROKERS), "Only these; without it all that there are."
+)
+@options.several("--part", "parts", click.Choice(queues.PARTS), "Only these.")
+@options.runs(5)
+@options.json_file
+def queue_command(
+    rows: int, chunk: int, names: tuple[str, ...], parts: tuple[str, ...], runs: int, file: Path | None
+) -> None:
+    """Campaigns over a queue: what a worker adds to a push, and what two workers do against one."""
+    measured = queues.measure(
+        options.console, rows=rows, chunk=chunk, runs=runs, names=names, parts=parts or queues.PARTS
+    )
+    options.keep("queue", measured, file)
+
+
+@click.command("fakes")
+@options.count(300_000, "Requests in each run.")
+@options.runs(3)
+@options.json_file
+def fakes_command(count: int, runs: int, file: Path | None) -> None:
+    """What each profile of the fake APNs and the fake FCM can take, by h2load."""
+    options.keep("fakes", fakes.measure(options.console, count=count, runs=runs), file)
+
+
+@click.command("watched")
+@options.count(100_000, "Requests in each run.")
+@options.runs(9)
+@options.json_file
+def watched_command(count: int, runs: int, file: Path | None) -> None:
+    """What a control port with an open page costs the strict fakes with a plan of 1 % errors, by h2load."""
+    options.keep("watched", fakes.measure_watched(options.console, count=count, runs=runs), file)
