@@ -72,10 +72,11 @@ class TransportError(PushcoreError):
     """Why a push was not answered.
 
     `unprocessed` is true when the peer has surely not acted on the request (RFC 9113, sections 6.8 and 8.7),
-    so that sending it again cannot double it.
+    so that sending it again cannot double it. `permanent`: trying again cannot help until somebody mends something.
     """
 
     unprocessed = False
+    permanent = False
 
 
 class ConnectError(TransportError):
@@ -87,9 +88,13 @@ class ConnectError(TransportError):
 class CertificateError(ConnectError):
     """TLS ended because a certificate was not accepted, the server's by us or ours by the server."""
 
+    permanent = True
+
 
 class AlpnError(ConnectError):
     """The server did not choose "h2" in ALPN (RFC 9113, section 3.2)."""
+
+    permanent = True
 
 
 class ProxyError(ConnectError):

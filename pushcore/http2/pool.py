@@ -31,6 +31,8 @@ MAX_ATTEMPTS = 5
 """How often one request may be refused before it is reported as UNSENT."""
 BATCH = 256
 """Requests of one tick that are written before its end, so that the server works while we make the others."""
+HANG_UP = 1.0
+"""Seconds that a peer has to say goodbye, on TLS and on TCP."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds between dials after failures, doubled each time."""
 
@@ -84,6 +86,7 @@ class Pool:
         self._interval = min(max(limits.timeout / 20, 0.01), 0.5)
         self._due = False  # `_turn` will be called
         self._closed = False
+        self._leaving: set[Link] = set()  # links that are over, but whose sockets are not closed yet
         self._loop = asyncio.get_running_loop()
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -193,6 +196,9 @@ class Pool:
         if link not in self.links:
             return
         self.links.remove(link)
+        if not link.gone.done():
+            self._leaving.add(link)
+            link.gone.add_done_callback(lambda _: self._leaving.discard(link))
         if link is self._current:
             self._current = None
         connection = link.connection
@@ -245,7 +251,7 @@ class Pool:
             if isinstance(error, GoAway):
                 self._tell_goaway(error)
             self.events.connection_failed(self.name, self._host, error)
-            if not self.links and _hopeless(error):
+            if not self.links and error.permanent:
                 self.fail_waiting(error)
         else:
             self.last_error = None
@@ -299,7 +305,7 @@ class Pool:
                         self._port,
                         ssl=self._context,
                         server_hostname=self._host,
-                        ssl_shutdown_timeout=1.0,
+                        ssl_shutdown_timeout=HANG_UP,
                     )
                 await link.ready
                 if link.connection.state is not State.OPEN:  # SETTINGS, and GOAWAY at once
@@ -379,21 +385,17 @@ class Pool:
             if self._timer is not None:
                 self._timer.cancel()
             self.fail_waiting(ConnectError("the client was closed before this request was sent"))
-            links = list(self.links)
-            for link in links:
+            for link in list(self.links):
                 link.close()
-            for link in links:
-                if not link.gone.done():
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(1.0):
-                            await link.gone
-                link.abort()
             self.links.clear()
+            await self._hung_up()
 
-
-def _hopeless(error: TransportError) -> bool:
-    """Whether dialling again cannot help: a certificate, a server that does not speak HTTP/2, a proxy's password."""
-    from ..errors import AlpnError, CertificateError, ProxyError
-
-    permanent = isinstance(error, ProxyError) and error.permanent
-    return permanent or isinstance(error, AlpnError | CertificateError)
+    async def _hung_up(self) -> None:
+        """Wait for the sockets, too: whoever closes a client may end the event loop next."""
+        for _ in range(2):
+            if self._leaving:
+                try:
+                    await asyncio.wait([link.gone for link in self._leaving], timeout=HANG_UP)
+                finally:
+                    for link in list(self._leaving):
+                        link.abort()

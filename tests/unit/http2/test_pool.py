@@ -29,6 +29,8 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.link = link
         self.closed = False
+        self.polite = False
+        """Whether closing takes until `hung_up` is called, as TLS's does."""
         self.written: list[bytes] = []
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -47,9 +49,17 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
+            if not self.polite:
+                self.hung_up()
 
-    abort = close
+    def abort(self) -> None:
+        self.polite = False
+        self.closed = True
+        self.hung_up()
+
+    def hung_up(self) -> None:
+        """The peer has said goodbye, too."""
+        asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
 
     def settings(self, streams: int, window: int = 65_535) -> None:
         """The server's SETTINGS arrive."""
@@ -340,6 +350,27 @@ async def test_close_waits_for_answers_and_tells_those_who_wait(monkeypatch: pyt
     await closing
     assert len(stage.finished) == 3
     assert stage.wires[0].closed
+
+
+@pytest.mark.parametrize("says_goodbye", [True, False])
+async def test_close_waits_for_the_sockets(monkeypatch: pytest.MonkeyPatch, says_goodbye: bool) -> None:
+    """Whoever closes a client may end the event loop next, and a socket would be left open."""
+    monkeypatch.setattr(pool, "HANG_UP", 5.0 if says_goodbye else 0.01)
+    stage = Stage(monkeypatch, max_connections=1)
+    stage.submit(1)
+    await until(lambda: stage.open_streams() == [1])
+    (wire,) = stage.wires
+    wire.polite = True
+    wire.answer(1)
+    closing = asyncio.create_task(stage.pool.close())
+    await until(lambda: wire.closed)
+    assert not stage.pool.links
+    if says_goodbye:
+        await asyncio.sleep(0)
+        assert not closing.done()
+        wire.hung_up()
+    await closing
+    assert wire.link.gone.done()
 
 
 async def test_cancelling_resets_the_stream_and_frees_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
