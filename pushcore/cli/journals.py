@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from ..engine.journal import Journal, JournalView, Source, Status, id_prefix
+from ..engine.journal_outcome import Entry
 from ..errors import JournalError
 from ..results import Result, Verdict
 from .audience import Audience
@@ -27,11 +28,10 @@ INSTANT: Final = 0.05
 class RowJournal(Journal):
     """A journal of rows of an audience, which say when their devices were registered."""
 
-    def record(self, result: Result) -> None:
-        """See `Journal.record`."""
+    def _entry_of(self, result: Result) -> Entry:
         if result.verdict is Verdict.UNREGISTERED:
             keep_registered(result)
-        super().record(result)
+        return super()._entry_of(result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -229,8 +229,7 @@ class Lane:
             self.give = self._heard.append
             if self._journal is not None:
                 try:
-                    for result in batch:
-                        self._journal.record(result)
+                    self._journal.record_all(batch)
                 except JournalError as error:
                     self._run.stop(error)
             self._let_go(batch)

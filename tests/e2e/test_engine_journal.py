@@ -122,16 +122,16 @@ def test_a_journal_that_cannot_be_written_stops_the_run(
 ) -> None:
     connect_to(monkeypatch, Provider({}))
     journal = Journal.create(tmp_path / "c.db", SOURCE)
-    record, count = journal.record, 0
+    record_all, count = journal.record_all, 0
 
-    def failing(result: Result) -> None:
+    def failing(results: list[Result]) -> None:
         nonlocal count
-        count += 1
+        count += len(results)
         if count > 700:
             raise JournalError("the disk is full")
-        record(result)
+        record_all(results)
 
-    monkeypatch.setattr(journal, "record", failing)
+    monkeypatch.setattr(journal, "record_all", failing)
     with pytest.raises(JournalError, match="full"):
         run(send(journal, rows(20_000)))
     journal.close()
