@@ -305,7 +305,9 @@ class FakeFcm:
         return StrictFcm(link, self._book, self._apis, self._delay)
 
     def _open_bare(self, link: Link) -> Handler:
-        self._book.begin(link.number)
+        salt = self._book.salt(link.number)
+        if salt is not None:
+            self._book.begin(salt, 0)
         headers = (status_header(200), JSON)
         body = b'{"name":"projects/%b/messages/%b"}' % (
             self.project_id.encode(),

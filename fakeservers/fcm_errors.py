@@ -54,9 +54,9 @@ Violation: TypeAlias = tuple[str, str]
 Detail: TypeAlias = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
-    """An answer to be."""
+    """An answer to be; not frozen, which would make it three times as dear."""
 
     status: int
     headers: Sequence[Header]

@@ -255,11 +255,12 @@ class MessageType:
     name: str
     fields: Mapping[str, Parser]
     oneofs: Mapping[str, str] = field(default_factory=dict)
-    _names: dict[str, str] = field(init=False)
+    _known: dict[str, tuple[str, Parser, str]] = field(init=False)
+    """Name, parser and group (may be empty) by either spelling."""
 
     def __post_init__(self) -> None:
-        names = {camel(name): name for name in self.fields} | {name: name for name in self.fields}
-        object.__setattr__(self, "_names", names)
+        known = {name: (name, each, self.oneofs.get(name, "")) for name, each in self.fields.items()}
+        object.__setattr__(self, "_known", {camel(name): each for name, each in known.items()} | known)
 
     def __call__(self, value: Any, where: str, violations: Violations) -> dict[str, Any]:
         """Parse an object."""
@@ -269,23 +270,24 @@ class MessageType:
             return {}
         parsed: dict[str, Any] = {}
         taken: dict[str, str] = {}
-        names, fields, oneofs = self._names, self.fields, self.oneofs
+        known = self._known
         for key, each in value.items():
-            name = names.get(key)
-            if name is None:
+            found = known.get(key)
+            if found is None:
                 at = f" at '{where}'" if where else ""
                 why = f'{_PAYLOAD}Unknown name "{key:.{MAX_SHOWN}}"{at}: Cannot find field.'
                 violations.append((where, why))
                 continue
             if each is None:
                 continue
-            if oneofs and name in oneofs:
-                group = oneofs[name]
-                if taken.setdefault(group, name) != name:
-                    what = f"oneof field '{group}' is already set. Cannot set '{key}'"
-                    _complain(violations, where, "oneof", what)
-                    continue
-            parsed[name] = fields[name](each, f"{where}.{name}" if where else name, violations)
+            name, parser, group = found
+            if group and taken.setdefault(group, name) != name:
+                what = f"oneof field '{group}' is already set. Cannot set '{key}'"
+                _complain(violations, where, "oneof", what)
+            elif parser is string and isinstance(each, str):  # most fields: there is no place to work out
+                parsed[name] = each
+            else:
+                parsed[name] = parser(each, f"{where}.{name}" if where else name, violations)
         return parsed
 
 

@@ -162,6 +162,14 @@ def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
     return request, _check(request.get("message", {}))
 
 
+def target_of(message: dict[str, Any]) -> str:
+    """Which of `TARGETS` a parsed message has; empty for none."""
+    for name in TARGETS:
+        if message.get(name):
+            return name
+    return ""
+
+
 def is_registration(token: str) -> bool:
     """Whether `message.token` could be a registration token; an installation id is taken as well (since 2026)."""
     return _TOKEN.fullmatch(token) is not None or FID.fullmatch(token) is not None
@@ -203,14 +211,14 @@ def is_condition(text: str) -> bool:
 
 def _check(message: dict[str, Any]) -> Reply | None:
     """What FCM finds wrong with a message that could be parsed."""
-    target = next((name for name in TARGETS if message.get(name)), None)
-    if target is None:
+    target = target_of(message)
+    if not target:
         return no_recipient()
     return (
         _check_target(target, message[target])
         or _check_data(message)
-        or _check_android(message)
-        or _check_apple_and_web(message)
+        or (_check_android(message) if "android" in message or "android_v2" in message else None)
+        or (_check_apple_and_web(message) if "apns" in message or "webpush" in message else None)
         or _check_labels(message)
         or _check_size(message, MAX_PAYLOAD if target in ("token", "fid") else MAX_TOPIC_PAYLOAD)
     )
@@ -231,13 +239,12 @@ def _check_target(name: str, value: str) -> Reply | None:
 
 
 def _check_data(message: dict[str, Any]) -> Reply | None:
-    places = {"message.data": message}
-    places |= {f"message.{name}.data": message[name] for name in ("android", "android_v2") if name in message}
-    for place, part in places.items():
-        for key in part.get("data", ()):
+    for name in ("", "android", "android_v2"):
+        part = message.get(name) if name else message
+        for key in part.get("data", ()) if part else ():
             if is_reserved(key):
                 problem = f"Invalid data payload key: {key:.100}"
-                return invalid_argument(place, problem, problem)
+                return invalid_argument(f"message.{name}.data" if name else "message.data", problem, problem)
     return None
 
 
@@ -248,11 +255,12 @@ def _check_android(message: dict[str, Any]) -> Reply | None:
     part = message.get(name, {})
     if not 0 <= part.get("ttl", 0) <= MAX_TTL:
         return invalid_argument(f"message.{name}.ttl", "Invalid ttl")
-    where = f"message.{name}.notification"
-    notification = part.get("notification", {})
+    holder, where = part, f"message.{name}.notification"
     if "remote_notification" in part:
-        where = f"message.{name}.remote_notification.notification"
-        notification = part["remote_notification"].get("notification", {})
+        holder, where = part["remote_notification"], f"message.{name}.remote_notification.notification"
+    notification = holder.get("notification")
+    if not notification:
+        return None
     if "color" in notification and _COLOR.fullmatch(notification["color"]) is None:
         return invalid_argument(f"{where}.color", "Invalid color")
     if notification.get("notification_count", 0) < 0:
@@ -279,8 +287,10 @@ def _check_apple_and_web(message: dict[str, Any]) -> Reply | None:
 
 def _check_labels(message: dict[str, Any]) -> Reply | None:
     for name in ("", "android", "android_v2", "webpush", "apns"):
-        part = message.get(name, {}) if name else message
-        label = part.get("fcm_options", {}).get("analytics_label", "")
+        part = message.get(name) if name else message
+        if not part or "fcm_options" not in part:
+            continue
+        label = part["fcm_options"].get("analytics_label", "")
         if label and _LABEL.fullmatch(label) is None:
             where = f"message.{name}." if name else "message."
             return invalid_argument(f"{where}fcm_options.analytics_label", "Invalid analytics label")
@@ -293,17 +303,20 @@ def _check_size(message: dict[str, Any], limit: int) -> Reply | None:
 
 def payload_size(message: dict[str, Any]) -> int:
     """Bytes of keys and values that the platform with the largest share of them gets."""
-    shared, data = message.get("notification", {}), message.get("data", {})
-    sizes = [size_of(shared) + size_of(data)]
+    shared = message.get("notification", {})
+    shared_size, data_size = size_of(shared), size_of(message.get("data", {}))
+    largest = shared_size + data_size
     for name in ("android", "android_v2", "webpush"):
         part = message.get(name)
-        if part is not None:
-            own = part.get("remote_notification", part).get("notification", {})
-            sizes.append(size_of({**shared, **own}) + size_of(part.get("data", data)))
+        if part:
+            own = part.get("remote_notification", part).get("notification")
+            size = size_of({**shared, **own}) if own else shared_size
+            size += size_of(part["data"]) if "data" in part else data_size
+            largest = max(largest, size)
     payload = message.get("apns", {}).get("payload")
     if payload is not None:
-        sizes.append(len(orjson.dumps(payload)) + size_of(data))
-    return max(sizes)
+        largest = max(largest, len(orjson.dumps(payload)) + data_size)
+    return largest
 
 
 def size_of(value: Any) -> int:
@@ -311,7 +324,10 @@ def size_of(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, dict):
-        return sum(len(key.encode()) + size_of(each) for key, each in value.items())
+        try:
+            return len("".join([*value, *value.values()]).encode())
+        except TypeError:  # not all values are strings
+            return size_of("".join(value)) + sum(map(size_of, value.values()))
     if isinstance(value, list):
         return sum(map(size_of, value))
     return len(orjson.dumps(value))

@@ -18,6 +18,7 @@ from fakeservers.fcm_errors import (
     BY_FATE,
     INTERNAL_TIMEOUT,
     JSON,
+    METHOD,
     NO_CREDENTIALS,
     RETRY_AFTER,
     UNAUTHENTICATED,
@@ -32,7 +33,7 @@ from fakeservers.fcm_errors import (
     too_large,
     unauthenticated,
 )
-from fakeservers.fcm_message import TARGETS, read_send
+from fakeservers.fcm_message import read_send, target_of
 from fakeservers.google_account import ServiceAccount
 from fakeservers.google_front import Link
 from fakeservers.h2server import Answer, Request
@@ -139,10 +140,13 @@ class Book:
         moment = int(self.now() * 1_000_000) if self.seed is None else 10**15 + number
         return f"0:{moment}%{number:08x}f9fd7ecd"
 
-    def begin(self, *stream: int) -> None:
-        """With a seed, let the ids that follow depend on nothing but the connection and the stream."""
-        if self.seed is not None:
-            self.ids = count(chance.salt(self.seed, "message-id", *stream) >> 24)
+    def salt(self, connection: int) -> int | None:
+        """What `begin` wants for the requests of this connection; None without a seed."""
+        return None if self.seed is None else chance.salt(self.seed, "message-id", connection)
+
+    def begin(self, salt: int, stream_id: int) -> None:
+        """Let the ids that follow depend on nothing but the seed, the connection and the stream."""
+        self.ids = count(chance.draw(salt, stream_id) >> 24)
 
     def is_project(self, name: str) -> bool:
         """Whether the path names the project, by id or number."""
@@ -199,10 +203,13 @@ class StrictFcm:
         self._book = book
         self._apis = apis
         self._delay = delay
+        self._salt = book.salt(link.number)
+        self._ok_start = b'{\n  "name": "projects/%b/messages/' % book.account.project_id.encode()
+        self._good_path: bytes | None = None  # of a send that was in order but for its body, perhaps
         self._last_stream: int | None = None  # after GOAWAY
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
-        book, link = self._book, self._link
+        book, link, salt = self._book, self._link, self._salt
         now = book.now()
         answers: list[Answer] = []
         others: dict[int, Outcome] = {}
@@ -211,8 +218,8 @@ class StrictFcm:
                 requests = requests[:number]  # behind our own GOAWAY
                 break
             fields = dict(headers)
-            if book.seed is not None:
-                book.begin(link.number, stream_id)
+            if salt is not None:
+                book.begin(salt, stream_id)
             reply = self._reply(fields, body)
             answer: Answer = (stream_id, reply.headers, reply.body)
             status, reason = reply.status, reply.reason
@@ -230,10 +237,12 @@ class StrictFcm:
         return answers
 
     def _reply(self, fields: Fields, body: bytes) -> Reply:
-        target = fields.get(b":path", b"").decode("latin-1")
-        path, _, query = target.partition("?")
         if len(body) > self._book.max_body:
             return too_large()
+        asked = fields.get(b":path", b"")
+        if asked == self._good_path and fields.get(b":method") == b"POST":
+            return self._book.refuse_token(fields.get(b"authorization"), METHOD) or self._take(body)
+        path, _, query = asked.decode("latin-1").partition("?")
         call = Call(
             fields.get(b":method", b"").decode("latin-1"),
             path,
@@ -244,7 +253,10 @@ class StrictFcm:
         )
         parts = path.split("/")
         if len(parts) == 5 and path.startswith("/v1/projects/") and parts[4] == "messages:send":
-            return self._send(call, unquote(parts[3]))
+            refusal = self._refuse_send(call, unquote(parts[3]))
+            if refusal is None:
+                self._good_path = asked
+            return refusal or self._take(body)
         if path == "/token":
             return self._book.oauth(body) if call.method == "POST" else no_such_page(path)
         for api in self._apis:
@@ -253,30 +265,31 @@ class StrictFcm:
                 return reply
         return no_such_page(path)
 
-    def _send(self, call: Call, project: str) -> Reply:
-        """`POST /v1/projects/{project}/messages:send`."""
-        book = self._book
+    def _refuse_send(self, call: Call, project: str) -> Reply | None:
+        """`POST /v1/projects/{project}/messages:send`: what is wrong with all but the body."""
         if call.method != "POST":
             return no_such_page(call.path)
-        refusal = (
+        return (
             check_query(call.query, ())
-            or book.refuse_token(call.authorization, "google.firebase.fcm.v1.FcmService.SendMessage")
-            or (None if book.is_project(project) else not_found())
+            or self._book.refuse_token(call.authorization, METHOD)
+            or (None if self._book.is_project(project) else not_found())
         )
-        if refusal is not None:
-            return refusal
-        request, refusal = read_send(call.body)
+
+    def _take(self, body: bytes) -> Reply:
+        """The message of a send."""
+        book = self._book
+        request, refusal = read_send(body)
         if refusal is not None:
             return refusal
         message = request["message"]
-        place = next(name for name in TARGETS if message.get(name))
-        to_one = place in ("token", "fid")
-        trial = request.get("validate_only", False)
-        identifier = "fake_message_id" if trial else book.message_id()
-        name = f"projects/{book.account.project_id}/messages/{identifier}"
-        ok = Reply(200, _OK_HEADERS, b'{\n  "name": "%b"\n}\n' % name.encode())
-        fate = book.fate_of(message[place])
-        return book.doom(fate, message[place] if to_one else "", f"message.{place}", ok) if fate else ok
+        place = target_of(message)
+        identifier = "fake_message_id" if request.get("validate_only") else book.message_id()
+        ok = Reply(200, _OK_HEADERS, b'%b%b"\n}\n' % (self._ok_start, identifier.encode()))
+        target = message[place]
+        fate = book.fate_of(target)
+        if not fate:
+            return ok
+        return book.doom(fate, target if place in ("token", "fid") else "", f"message.{place}", ok)
 
     def _meet(self, reply: Reply, answer: Answer, answers: list[Answer]) -> int:
         """Answer later, or let a fate that is no answer of Google's happen; the status that is seen, 0 for none."""

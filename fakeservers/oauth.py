@@ -106,6 +106,8 @@ class TokenEndpoint:
         """Answers by (status, error), `(200, "")` for the good ones."""
         self._now = now
         self._tokens: dict[str, AccessToken] = {}
+        self._last_header: bytes | None = None
+        self._last_text = ""  # the access token in it, empty for none
         self._random: Callable[[], str] = partial(secrets.token_urlsafe, 150)
         self._secret = b""
         self._expired_until = self._forgotten_until = -math.inf
@@ -175,10 +177,13 @@ class TokenEndpoint:
 
     def check(self, authorization: bytes | None) -> str:
         """Why the `authorization` header does not let one send, as a reason of `ErrorInfo`; empty when it does."""
-        kind, _, text = (authorization or b"").partition(b" ")
-        if kind.lower() != b"bearer" or not text.strip():
+        if authorization != self._last_header:  # most come with the one before
+            kind, _, text = (authorization or b"").partition(b" ")
+            self._last_text = text.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
+            self._last_header = authorization
+        given = self._last_text
+        if not given:
             return "CREDENTIALS_MISSING"
-        given = text.strip().decode("latin-1")
         token = self._tokens.get(given)
         if token is None and self._secret:
             token = self._of_another_process(given)

@@ -375,6 +375,24 @@ async def test_paths(path: str, method: str, status: int | str) -> None:
             assert error == {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}
 
 
+async def test_a_good_path_stands_for_itself_alone() -> None:
+    async with FakeFcm() as fake, await Client.connect(fake) as client:
+        good, other = send_path(fake), "/v1/projects/other/messages:send"
+        asked = (
+            (good, "POST"),
+            (good, "POST"),
+            (good, "GET"),
+            (other, "POST"),
+            (f"{good}?a=1", "POST"),
+            (good, "POST"),
+        )
+        replies = [
+            await client.push(send_headers(fake, path=path, method=method), send_body())
+            for path, method in asked
+        ]
+        assert [each.status for each in replies] == [200, 200, 404, 404, 400, 200]
+
+
 async def test_an_unknown_query_parameter() -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
         reply = await client.push(send_headers(fake, path=send_path(fake) + "?dry_run=true"), send_body())

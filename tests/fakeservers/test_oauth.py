@@ -222,6 +222,21 @@ async def test_the_worth_of_a_token(
         assert ("www-authenticate" in reply.headers) == (status == 401)
 
 
+async def test_a_token_is_judged_anew_each_time() -> None:
+    now = 1_900_000_000.0
+    async with FakeFcm(now=lambda: now) as fake, await Client.connect(fake) as client:
+
+        async def send(authorization: str | None) -> int:
+            return (await client.push(send_headers(fake, authorization=authorization), send_body())).status
+
+        first, second = (f"Bearer {fake.oauth.issue(lifetime=each)}" for each in (100, 200))
+        assert [await send(each) for each in (first, first, None, first, second)] == [200, 200, 401, 200, 200]
+        now += 150
+        assert [await send(each) for each in (second, first, first, second)] == [200, 401, 401, 200]
+        fake.oauth.forget_all()
+        assert await send(second) == 401
+
+
 async def test_a_token_expires_by_the_clock() -> None:
     clock = [float(NOW)]
     async with (
