@@ -49,9 +49,14 @@ def parse_json(body: bytes, root: Parser) -> tuple[dict[str, Any], Violations]:
         rest = body[error.pos : error.pos + 40].decode("utf-8", "replace")
         what = "Unexpected token." if rest else "Unexpected end of string. Expected a value."
         return {}, [("", f"{_PAYLOAD}{what}\n{rest}\n^")]
-    violations: Violations = []
     if not isinstance(found, dict):
         return {}, [("", f'{_PAYLOAD}Unknown name "": Root element must be a message.')]
+    return parse_object(found, root)
+
+
+def parse_object(found: dict[str, Any], root: Parser) -> tuple[dict[str, Any], Violations]:
+    """The same for a body that is read already."""
+    violations: Violations = []
     return root(found, "", violations), violations[:MAX_VIOLATIONS]
 
 

@@ -15,6 +15,7 @@ from fakeservers.fcm_errors import Reply, invalid_argument, invalid_fields, no_r
 from fakeservers.fcm_fields import (
     FCM,
     Parser,
+    Violations,
     boolean,
     duration,
     enum,
@@ -23,6 +24,7 @@ from fakeservers.fcm_fields import (
     message_type,
     number,
     parse_json,
+    parse_object,
     string,
     strings,
     struct,
@@ -35,11 +37,16 @@ MAX_TOPIC_PAYLOAD = 2048
 MAX_TTL = 2_419_200
 """Seconds: four weeks."""
 MAX_CONDITION_TOPICS = 5
+KNOWN_BODIES = 16
+"""Requests whose like is known at sight, apart from the registration token."""
+MAX_KNOWN_BODY = 8192
+"""Bytes of such a request."""
 TARGETS: Final = ("fid", "token", "topic", "condition")
 
 TOPIC = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}", re.ASCII)
 FID = re.compile(r"[cdef][\w-]{21}", re.ASCII)
 _TOKEN = re.compile(r"[\w-]{1,64}:[\w-]+|APA91b[\w-]{64,}", re.ASCII)
+_GOOD_REGISTRATION = "x:x"
 _LABEL = re.compile(r"[a-zA-Z0-9\-_.~%]{1,50}", re.ASCII)
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 _CONDITION = re.compile(
@@ -153,12 +160,49 @@ _MESSAGE = message_type(
 )
 SEND_REQUEST = message_type("SendMessageRequest", {"message": _MESSAGE, "validate_only": boolean})
 
+_known: dict[bytes, tuple[dict[str, Any], Reply | None]] = {}
+
 
 def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
-    """The request, parsed (names in snake_case, durations in seconds), or Google's answer to a broken one."""
-    request, violations = parse_json(body, SEND_REQUEST)
+    """The request, parsed (names in snake_case, durations in seconds), or Google's answer to a broken one.
+
+    Most sends are like one of the last, but for the registration token: what was found in that one holds for them.
+    """
+    apart = _apart(body) if len(body) <= MAX_KNOWN_BODY else None
+    if apart is None:
+        return _judge(*parse_json(body, SEND_REQUEST))
+    token, like, found = apart
+    known = _known.get(like)
+    if known is None:
+        known = _judge(*parse_object(found, SEND_REQUEST))
+        if len(_known) >= KNOWN_BODIES:
+            _known.clear()
+        _known[like] = known
+    request, refusal = known
+    if request:
+        request = {**request, "message": {**request["message"], "token": token}}
+        if not is_registration(token):
+            refusal = not_a_token()
+    return request, refusal
+
+
+def _apart(body: bytes) -> tuple[str, bytes, dict[str, Any]] | None:
+    """The registration token, and the request with another, good one in its place, written and as an object."""
+    try:
+        found = orjson.loads(body)
+        token = found["message"]["token"]
+        if token and isinstance(token, str):
+            found["message"]["token"] = _GOOD_REGISTRATION
+            return token, orjson.dumps(found), found
+    except (ValueError, LookupError, TypeError):  # no JSON, no token, or nested too deeply to be written
+        pass
+    return None
+
+
+def _judge(request: dict[str, Any], violations: Violations) -> tuple[dict[str, Any], Reply | None]:
+    """The request, empty when it could not be parsed, and what is wrong with it."""
     if violations:
-        return request, invalid_fields(violations)
+        return {}, invalid_fields(violations)
     return request, _check(request.get("message", {}))
 
 

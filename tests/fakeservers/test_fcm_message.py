@@ -9,7 +9,7 @@ import pytest
 
 from fakeservers.fcm_errors import Reply
 from fakeservers.fcm_fields import MAX_VIOLATIONS, camel
-from fakeservers.fcm_message import is_condition, read_send
+from fakeservers.fcm_message import KNOWN_BODIES, MAX_KNOWN_BODY, _known, is_condition, read_send
 from tests.fakeservers.fcm_client import FID, TOKEN
 
 UNKNOWN = "Invalid JSON payload received. Unknown name"
@@ -470,6 +470,37 @@ def test_what_is_no_token(token: str) -> None:
     assert has_fcm_error(reply)
     assert reply is not None
     assert b"The registration token is not a valid FCM registration token" in reply.body
+
+
+def test_the_same_message_for_another_token() -> None:
+    other = TOKEN[:-1] + "y"
+    for data, status in (({"a": "b"}, 200), ({"from": "b"}, 400), ({"a": "x" * 5000}, 400), ({"a": 1}, 400)):
+        for token in (TOKEN, other, "nonsense", "", None, 7, TOKEN):
+            message = {"data": data, "token": token}
+            request, reply = read_send(json.dumps({"message": message}).encode())
+            assert (reply is None) == (status == 200 and token in (TOKEN, other))
+            if reply is None:
+                assert request == {"message": message}
+            # Nothing that came before changes what is answered.
+            _known.clear()
+            assert read_send(json.dumps({"message": message}).encode()) == (request, reply)
+            _known.clear()
+            read_send(json.dumps({"message": message | {"token": TOKEN}}).encode())
+            assert read_send(json.dumps({"message": message}).encode()) == (request, reply)
+
+
+def test_one_and_true_are_told_apart() -> None:
+    for flag, good in ((True, True), (1, False), (True, True), (1.0, False), ("true", True)):
+        reply = refusal({"token": TOKEN, "android": {"notification": {"sticky": flag}}})
+        assert (reply is None) == good
+
+
+def test_what_is_known_has_an_end() -> None:
+    for number in range(3 * KNOWN_BODIES):
+        assert refusal({"token": TOKEN, "data": {"number": str(number)}}) is None
+        assert refusal({"token": TOKEN, "notification": {"body": "x" * MAX_KNOWN_BODY}}) is not None
+        assert len(_known) <= KNOWN_BODIES
+    assert max(map(len, _known)) <= MAX_KNOWN_BODY
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"message": null}', b'{"validate_only": true}'])
