@@ -36,7 +36,7 @@ from fakeservers.fcm_errors import (
 from fakeservers.fcm_message import read_send, target_of
 from fakeservers.google_account import ServiceAccount
 from fakeservers.google_front import Link
-from fakeservers.h2server import Answer, Request
+from fakeservers.h2server import Answer, Header, Request
 from fakeservers.records import Outcome, Records
 
 REFUSED_STREAM, INTERNAL_ERROR = 7, 2
@@ -205,6 +205,8 @@ class StrictFcm:
         self._delay = delay
         self._salt = book.salt(link.number)
         self._ok_start = b'{\n  "name": "projects/%b/messages/' % book.account.project_id.encode()
+        self._headers: Sequence[Header] = ()
+        self._fields: Fields = {}  # of those
         self._good_path: bytes | None = None  # of a send that was in order but for its body, perhaps
         self._last_stream: int | None = None  # after GOAWAY
 
@@ -217,10 +219,11 @@ class StrictFcm:
             if self._last_stream is not None and stream_id > self._last_stream:
                 requests = requests[:number]  # behind our own GOAWAY
                 break
-            fields = dict(headers)
+            if headers is not self._headers:
+                self._headers, self._fields = headers, dict(headers)
             if salt is not None:
                 book.begin(salt, stream_id)
-            reply = self._reply(fields, body)
+            reply = self._reply(self._fields, body)
             answer: Answer = (stream_id, reply.headers, reply.body)
             status, reason = reply.status, reply.reason
             if reply.fate or reply.delay:

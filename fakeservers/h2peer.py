@@ -93,6 +93,7 @@ class Peer(Punctual):
         self._h2: Connection
         self._screen: Screen | None = None
         self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
+        self._headers: Sequence[Header] = ()  # the last request's: the next one's too if they are equal
         self._bodies: dict[int, bytearray] = {}  # those among them whose body came in several parts
         self._flush_due = False
         self._draining = False
@@ -261,9 +262,11 @@ class Peer(Punctual):
                 else:
                     complete.append((stream_id, streams[stream_id], event.data))
             elif isinstance(event, RequestReceived):
-                streams[event.stream_id] = event.headers
+                if event.headers != self._headers:
+                    self._headers = event.headers
+                streams[event.stream_id] = self._headers
                 if event.end_stream:
-                    complete.append((event.stream_id, event.headers, b""))
+                    complete.append((event.stream_id, self._headers, b""))
             elif isinstance(event, StreamClosed):
                 if streams.pop(event.stream_id, None) is not None:
                     self._bodies.pop(event.stream_id, None)

@@ -429,6 +429,14 @@ async def test_what_was_received() -> None:
         assert (fake.connections, fake.accepted) == (1, 1)
 
 
+async def test_requests_share_headers_only_when_they_are_equal() -> None:
+    async with FakeFcm() as fake, await Client.connect(fake) as client:
+        for mark in ("a", "a", "b", "a", None):
+            await client.push(send_headers(fake, **{"x-mark": mark}), send_body())
+        assert [each.headers.get("x-mark") for each in fake.received] == ["a", "a", "b", "a", None]
+        assert fake.counts == {(200, ""): 5}
+
+
 async def test_an_unknown_profile() -> None:
     with pytest.raises(ValueError, match="unknown profile 'lax'"):
         FakeFcm("lax")
