@@ -20,7 +20,7 @@ from .audience import Audience
 from .campaign_metrics import watching
 from .chunk_rows import ABSENT, BAD
 from .notices import say
-from .outcomes import CSV, FORMATS, write
+from .outcomes import CSV, FORMATS, batched, write
 from .output import open_bytes
 from .problems import BadInput, printable
 from .profiles import settings_options
@@ -184,7 +184,7 @@ def results(ledger: str, results: str, form: str) -> int:
             raise BadInput(f"{printable(results)} is the ledger; expected another file for the results")
         file, _ = open_bytes(results, "the results")
         with file:
-            write(book.outcomes(), file, form)
+            write(batched(book.outcomes()), file, form)
     return 0
 
 

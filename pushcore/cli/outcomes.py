@@ -12,7 +12,9 @@ from typing import IO, Any, Final
 import orjson
 
 from ..engine.journal import JournalView, Outcome
-from ..results import ACCEPTED, Verdict
+from ..engine.journal_format import Alike, singly
+from ..engine.journal_outcome import PLAIN, PLAIN_APNS
+from ..results import Verdict
 from .output import iso
 from .problems import BadInput
 from .report import HEADER, csv_row
@@ -24,46 +26,53 @@ BATCH: Final = 10_000
 """Rows that are written at a time."""
 
 
-def outcomes_of(views: list[JournalView], verdict: Verdict | None = None) -> Iterator[Outcome]:
-    """Those of all journals, or those with this verdict. Raises `JournalError`."""
+def outcomes_of(views: list[JournalView], verdict: Verdict | None = None) -> Iterator[Alike | list[Outcome]]:
+    """Those of all journals, or those with this verdict, in batches. Raises `JournalError`."""
     if len(views) == 1:
-        return views[0].results(verdict)
-    return heapq.merge(*(view.results(verdict) for view in views), key=itemgetter(0))
+        return views[0].batches(verdict)
+    return batched(heapq.merge(*(view.results(verdict) for view in views), key=itemgetter(0)))
 
 
-def write(outcomes: Iterable[Outcome], file: IO[bytes], form: str) -> int:
-    """Write them in one of `FORMATS`; how many there were.
+def batched(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
+    """The same, `BATCH` at a time."""
+    rows = iter(outcomes)
+    while batch := list(islice(rows, BATCH)):
+        yield batch
+
+
+def write(batches: Iterable[Alike | list[Outcome]], file: IO[bytes], form: str) -> int:
+    """Write outcomes in one of `FORMATS`; how many there were.
 
     Raises:
         BadInput: Parquet needs what is not installed.
         OSError: it cannot be written.
     """
     if form == PARQUET:
-        return _write_parquet(outcomes, file)
-    count, rows = 0, iter(outcomes)
+        return _write_parquet(batches, file)
+    count = 0
     lines = _csv_lines if form == CSV else _json_lines
     if form == CSV:
         file.write(HEADER.encode())
-    while batch := list(islice(rows, BATCH)):
+    for batch in batches:
         file.write(lines(batch))
-        count += len(batch)
+        count += len(batch.entries) if type(batch) is Alike else len(batch)
     return count
 
 
-def _csv_lines(batch: list[Outcome]) -> bytes:
-    lines = [
+def _csv_lines(batch: Alike | list[Outcome]) -> bytes:
+    if type(batch) is Alike and batch.kind == PLAIN[PLAIN_APNS]:
         # Neither token nor id needs quotes: both were checked before they were sent.
-        f"{row},{token},apns,ACCEPTED,200,,{sent_id},,1,\n"
-        if verdict is ACCEPTED and platform == "apns" and attempts == 1 and status == 200 and sent_id
-        else csv_row(row, token, platform, verdict, status, reason, sent_id, timestamp, attempts)
-        for row, token, platform, verdict, status, reason, sent_id, timestamp, attempts in batch
-    ]
+        lines = [
+            f"{row},{token},apns,ACCEPTED,200,,{sent_id or ''},,1,\n" for row, token, sent_id in batch.entries
+        ]
+    else:
+        lines = [csv_row(*outcome) for outcome in singly(batch)]
     # Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in.
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def _json_lines(batch: list[Outcome]) -> bytes:
-    return b"".join(orjson.dumps(_values(each), option=orjson.OPT_APPEND_NEWLINE) for each in batch)
+def _json_lines(batch: Alike | list[Outcome]) -> bytes:
+    return b"".join(orjson.dumps(_values(each), option=orjson.OPT_APPEND_NEWLINE) for each in singly(batch))
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _write_parquet(outcomes: Iterable[Outcome], file: IO[bytes]) -> int:
+def _write_parquet(batches: Iterable[Alike | list[Outcome]], file: IO[bytes]) -> int:
     try:
         arrow = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
@@ -102,9 +111,9 @@ def _write_parquet(outcomes: Iterable[Outcome], file: IO[bytes]) -> int:
             *(("attempts", arrow.int32()), ("drop_token", arrow.bool_())),
         ]
     )
-    count, rows = 0, iter(outcomes)
+    count = 0
     with parquet.ParquetWriter(file, schema) as writer:
-        while batch := list(islice(rows, BATCH)):
+        for batch in map(singly, batches):
             values = [_values(each) for each in batch]
             for value, each in zip(values, batch, strict=True):
                 value["timestamp"] = None if each.timestamp is None else round(each.timestamp * 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..engine.collector import relax_collector
+from ..engine.journal_format import singly
 from ..results import Verdict
 from .journals import Progress, files, views
 from .notices import say
@@ -44,7 +45,7 @@ def results(journal: str, form: str, verdicts: tuple[str, ...], output: str) -> 
         refuse_same_file(output, *(name for number in range(len(found)) for name in files(journal, number)))
         outcomes = outcomes_of(found, next(iter(wanted)) if len(wanted) == 1 else None)
         if len(wanted) > 1:
-            outcomes = (each for each in outcomes if each.verdict in wanted)
+            outcomes = ([each for each in singly(batch) if each.verdict in wanted] for batch in outcomes)
         file, _ = open_bytes(output, "the results")
         with file:
             write(outcomes, file, form)

@@ -19,7 +19,7 @@ from binascii import hexlify, unhexlify
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import compress, repeat
+from itertools import compress
 from itertools import count as count_from
 from typing import Final, NamedTuple, cast
 
@@ -53,6 +53,27 @@ class Part(NamedTuple):
     bits: bytes
     blob: bytes
     tally: Tally
+
+
+class Alike(NamedTuple):
+    """Outcomes that differ in nothing but row, token and id, as nearly all do: nothing else of them is made."""
+
+    kind: Kind
+    entries: list[tuple[int, str, str | None]]
+
+    def outcomes(self) -> list[Outcome]:
+        """Each by itself."""
+        platform, name, status, reason, attempts = self.kind
+        verdict = Verdict[name]
+        return [
+            _outcome((row, token, platform, verdict, status, reason, sent, None, attempts))
+            for row, token, sent in self.entries
+        ]
+
+
+def singly(batch: Alike | list[Outcome]) -> list[Outcome]:
+    """The outcomes of a batch, each by itself."""
+    return batch.outcomes() if type(batch) is Alike else batch  # type: ignore[return-value]  # the only other
 
 
 # --- packing ----------------------------------------------------------------------------------------------------------
@@ -222,7 +243,7 @@ def rows_of(bits: int, block: int) -> list[int]:
 
 def unpack(
     block: int, bits: bytes, blob: bytes, prefix: str, verdict: Verdict | None = None
-) -> list[Outcome]:
+) -> Alike | list[Outcome]:
     """The outcomes of a part, or those with this verdict, in the order of their rows.
 
     Raises:
@@ -237,7 +258,9 @@ def unpack(
         raise JournalError(f"the journal is damaged: outcomes of rows {rows} cannot be read") from None
 
 
-def _unpack(block: int, bits: bytes, blob: bytes, prefix: str, verdict: Verdict | None) -> list[Outcome]:
+def _unpack(
+    block: int, bits: bytes, blob: bytes, prefix: str, verdict: Verdict | None
+) -> Alike | list[Outcome]:
     size = _SIZE.unpack_from(blob)[0]
     end = _SIZE.size + (size & ~_COMPRESSED)
     z = blob[_SIZE.size : end]
@@ -265,10 +288,10 @@ def _unpack(block: int, bits: bytes, blob: bytes, prefix: str, verdict: Verdict 
         ids = _unpack_ids(blob[end + tokens_size :], id_lengths, rows, ours)
     if not len(rows) == len(tokens) == len(ids) == count:
         raise ValueError
-    if one_kind is not None and not times:  # as nearly all are: nothing of them is looked at one by one
+    if one_kind is not None and not times:
         platform, name, status, reason, attempts = every[one_kind]
-        alike = (repeat(each) for each in (platform, Verdict[name], status, reason))
-        return list(map(_outcome, zip(rows, tokens, *alike, ids, repeat(None), repeat(attempts))))
+        Verdict[name]  # a KeyError where there is none
+        return Alike((platform, name, status, reason, attempts), list(zip(rows, tokens, ids, strict=True)))
     found = []
     moments: dict[int, float] = dict(times)
     verdicts = [Verdict[kind[1]] for kind in every]

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from ..results import Verdict
-from .journal_format import Tally, unpack
+from .journal_format import Alike, Tally, singly, unpack
 from .journal_outcome import Outcome, id_prefix
 from .journal_store import Store
 
@@ -120,19 +120,24 @@ class JournalView:
 
     def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
         """The outcomes that there are, or those with this verdict, in the order of their rows. Memory does not grow."""
-        return chain.from_iterable(self._blocks(verdict))
+        return chain.from_iterable(map(singly, self.batches(verdict)))
 
-    def _blocks(self, verdict: Verdict | None) -> Iterator[list[Outcome]]:
+    def batches(self, verdict: Verdict | None = None) -> Iterator[Alike | list[Outcome]]:
+        """The same, many at a time: for whoever has a quicker way where all of them are alike."""
         prefix, block = id_prefix(self.campaign.id), 0
         while (found := self._store.parts_from(block)) is not None:
             block, parts = found
-            outcomes: list[Outcome] = []
-            in_order = True
-            for part in parts:
-                more = unpack(block, *part, prefix, verdict)
-                in_order = in_order and not (outcomes and more and outcomes[-1].row > more[0].row)
-                outcomes += more
-            if not in_order:
-                outcomes.sort(key=itemgetter(0))
-            yield outcomes
+            yield _together([unpack(block, *part, prefix, verdict) for part in parts])
             block += 1
+
+
+def _together(parts: list[Alike | list[Outcome]]) -> Alike | list[Outcome]:
+    """The parts of a block, in the order of their rows. Each is in order itself, so that sorting finds little to do."""
+    first = parts[0]
+    if type(first) is Alike and all(type(each) is Alike and each.kind == first.kind for each in parts):
+        entries = [entry for each in parts for entry in each.entries]  # type: ignore[union-attr]  # all are alike
+        entries.sort(key=itemgetter(0))
+        return Alike(first.kind, entries)
+    outcomes = [outcome for each in parts for outcome in singly(each)]
+    outcomes.sort(key=itemgetter(0))
+    return outcomes

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..engine.journal_format import BLOCK, Tally, bitmap, pack, unpack
+from ..engine.journal_format import BLOCK, Tally, bitmap, pack, singly, unpack
 from ..engine.journal_outcome import PLAIN_APNS, Entry, Outcome, entry_of
 from ..errors import JournalError
 from ..models.apns import Notification
@@ -46,7 +46,7 @@ class Part:
 
     def outcomes(self, prefix: str) -> list[Outcome]:
         """See `journal_format.unpack`. Raises `JournalError`."""
-        return unpack(self.block, self.bits, self.blob, prefix)
+        return singly(unpack(self.block, self.bits, self.blob, prefix))
 
 
 @dataclass(frozen=True, slots=True)

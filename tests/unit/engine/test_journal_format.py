@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pushcore.engine.journal_format import BLOCK, bitmap, pack, rows_of, unpack
+from pushcore.engine.journal_format import BLOCK, bitmap, pack, rows_of, singly, unpack
 from pushcore.engine.journal_outcome import (
     PLAIN,
     Before,
@@ -60,7 +60,7 @@ def there_and_back(entries: list[Entry], block: int = 0) -> list[Outcome]:
     part = pack(entries, PREFIX, {})
     assert sum(part.tally.values()) == len(entries)
     assert rows_of(bitmap(part.bits), block) == [entry[0] for entry in entries]
-    return unpack(block, part.bits, part.blob, PREFIX)
+    return singly(unpack(block, part.bits, part.blob, PREFIX))
 
 
 ODD_TOKENS = [
@@ -151,7 +151,7 @@ def test_only_one_verdict() -> None:
     gone = Odd(("apns", "UNREGISTERED", 410, "Unregistered", 2), 1_700_000_000.25)
     entries: list[Entry] = [(row, "aa", None, gone if row % 3 == 0 else 0) for row in range(1, 10)]
     part = pack(entries, PREFIX, {})
-    found = unpack(0, part.bits, part.blob, PREFIX, Verdict.UNREGISTERED)
+    found = singly(unpack(0, part.bits, part.blob, PREFIX, Verdict.UNREGISTERED))
     assert [(each.row, each.timestamp, each.attempts) for each in found] == [
         (row, 1_700_000_000.25, 2) for row in (3, 6, 9)
     ]
@@ -198,7 +198,7 @@ def test_what_killed_runs_have_done_is_counted() -> None:
     ]
     before = {row: Before(2, 2) for row in (2, 3, 4, 6, 7)} | {5: Before(3, 0)}
     part = pack(entries, PREFIX, before)
-    found = unpack(0, part.bits, part.blob, PREFIX)
+    found = singly(unpack(0, part.bits, part.blob, PREFIX))
     assert [(each.verdict.name, each.attempts) for each in found] == [
         ("ACCEPTED", 1),
         ("ACCEPTED", 3),
