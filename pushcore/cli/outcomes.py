@@ -22,8 +22,9 @@ from .tally import drops
 
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 FORMATS: Final = (CSV, NDJSON, PARQUET)
-BATCH: Final = 10_000
-"""Rows that are written at a time."""
+BATCH: Final = 1000
+"""Rows that are written at a time. As one text, many more would cost twice as much: the system must first find a large
+piece of memory, each time."""
 
 
 def outcomes_of(views: list[JournalView], verdict: Verdict | None = None) -> Iterator[Alike | list[Outcome]]:
@@ -54,9 +55,19 @@ def write(batches: Iterable[Alike | list[Outcome]], file: IO[bytes], form: str) 
     if form == CSV:
         file.write(HEADER.encode())
     for batch in batches:
-        file.write(lines(batch))
-        count += len(batch.entries) if type(batch) is Alike else len(batch)
+        for few in _by_the_thousand(batch):
+            file.write(lines(few))
+            count += len(few.entries) if type(few) is Alike else len(few)
     return count
+
+
+def _by_the_thousand(batch: Alike | list[Outcome]) -> Iterator[Alike | list[Outcome]]:
+    if isinstance(batch, Alike):
+        for at in range(0, len(batch.entries), BATCH):
+            yield Alike(batch.kind, batch.entries[at : at + BATCH])
+    else:
+        for at in range(0, len(batch), BATCH):
+            yield batch[at : at + BATCH]
 
 
 def _csv_lines(batch: Alike | list[Outcome]) -> bytes:

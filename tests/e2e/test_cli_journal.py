@@ -218,7 +218,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, processes: int) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_looking_on_while_it_runs(fake: InThread[FakeApns], tmp_path: Path, processes: int) -> None:
-    write_inputs(tmp_path, 100_000)
+    write_inputs(tmp_path, 500_000)
     with sending(tmp_path, fake, "--processes", str(processes)) as process:
         try:
             deadline = time.monotonic() + DEADLINE
