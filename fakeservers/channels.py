@@ -77,7 +77,11 @@ class Channels:
 
     def remove(self, bundle_id: str, channel_id: str) -> bool:
         """Delete a channel; False when there was none."""
-        return self._of(bundle_id).pop(channel_id, None) is not None
+        try:
+            del self._of(bundle_id)[channel_id]
+        except KeyError:  # also when another process was quicker
+            return False
+        return True
 
     def clear(self, bundle_id: str) -> int:
         """Delete all channels of an app, as Apple does when broadcasts are switched off; how many there were."""
@@ -89,7 +93,9 @@ class Channels:
 
     def of(self, bundle_id: str) -> dict[str, int]:
         """The channels of an app and their storage policies."""
-        return dict(self._of(bundle_id))
+        channels = self._of(bundle_id)
+        found = {channel_id: channels.get(channel_id) for channel_id in channels}
+        return {channel_id: policy for channel_id, policy in found.items() if policy is not None}
 
     @property
     def apps(self) -> int:
@@ -118,7 +124,8 @@ class _Folder(MutableMapping[str, int]):
 
     def __setitem__(self, channel_id: str, policy: int) -> None:
         self._folder.mkdir(exist_ok=True)
-        self.pop(channel_id, None)
+        with suppress(FileNotFoundError):
+            self._file(channel_id).unlink()
         # A link to nowhere that says the policy is made at once, unlike a file with something in it.
         with suppress(FileExistsError):  # another process was told the same
             self._file(channel_id).symlink_to(str(policy))

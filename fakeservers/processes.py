@@ -11,6 +11,8 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -141,6 +143,9 @@ def _be_child(work: Work, number: int, line: Line) -> NoReturn:
         code = work(number, line)
     except KeyboardInterrupt:
         pass
+    except BaseException:
+        traceback.print_exc()  # nobody else will: the process ends here
+        sys.stderr.flush()
     finally:
         os._exit(code)  # what the parent registered for its own end is not ours to do
 
