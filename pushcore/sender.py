@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ssl import SSLContext
@@ -22,7 +21,7 @@ from .http2.pool import Pool
 from .http2.protocol import ENGINES, Link
 from .http2.proxy import Proxy, find_proxy
 from .http2.streams import Limits
-from .results import Result
+from .results import ACCEPTED, Accepted, Finder, Result
 
 Push = TypeVar("Push")
 
@@ -35,7 +34,8 @@ class Sender(ABC, Generic[Push]):
 
     `origin`: the server. `max_connections`: how many to open at most. `timeout`: seconds from the moment that the
     client takes a push until its result. `http2`: "fast", or "reference" for the one on python-hyper/h2. `proxy`: see
-    `http2.proxy.find_proxy`. `now`: the wall clock, UNIX seconds. Raises `ConfigurationError` for what cannot work.
+    `http2.proxy.find_proxy`. `now`: the wall clock, UNIX seconds. `find`: looks for an id in the headers of an answer,
+    or with `in_body` in its body; None where a status of 200 alone does not say that a push was accepted. Raises `ConfigurationError` for what cannot work.
     """
 
     handles: ClassVar[type]
@@ -60,7 +60,9 @@ class Sender(ABC, Generic[Push]):
         timeout: float,
         http2: str,
         proxy: Proxy | str | None,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float],
+        find: Finder | None = None,
+        in_body: bool = False,
     ) -> None:
         if http2 not in ENGINES:
             raise ConfigurationError(f"http2 is one of {', '.join(ENGINES)}, not {http2!r}")
@@ -74,6 +76,8 @@ class Sender(ABC, Generic[Push]):
         self._proxy = proxy
         self._proxy_for(origin)  # now, so that what is wrong with it is said at once
         self._now = now
+        self._find = find
+        self._in_body = in_body
         self._pool: Pool | None = None
         self._pools: dict[Origin, Pool] = {}  # the same one, and those to the provider's other servers
         self._sink = self._settle  # bound once: who has the same sink is told together
@@ -205,11 +209,30 @@ class Sender(ABC, Generic[Push]):
                 exchange.waiter.set_result(found)
 
     def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]:
-        """Call `give` with the result of each exchange that was accepted, in order; returns the others.
+        """Call `give` with the result of each exchange that was accepted, in order; returns the others, for `result`.
 
-        `result` says the same of each by itself. Every push takes this way, so a batch of them costs one call.
+        Every push takes this way, so a batch of them costs one call.
         """
-        return finished
+        find, in_body = self._find, self._in_body
+        if find is None:
+            return finished
+        others = []
+        for exchange in finished:
+            if exchange.status == 200 and exchange.error is None:
+                accepted: Result = Accepted()
+                accepted.push = exchange.context
+                accepted.verdict = ACCEPTED
+                accepted.attempts = exchange.attempts
+                accepted._id = exchange.data if in_body else exchange.block
+                accepted._find = find
+                give(accepted)
+            else:
+                others.append(exchange)
+        return others
+
+    def over_quota(self, result: Result) -> bool:
+        """Whether an answer says that the whole project sends too fast."""
+        return False
 
     @abstractmethod
     def result(self, exchange: Exchange, push: Any) -> Result | None:

@@ -21,7 +21,7 @@ from ..http2.proxy import Proxy
 from ..http2.streams import State
 from ..http2.tls import ClientCertificate, client_context
 from ..models.apns import Broadcast, Notification
-from ..results import ACCEPTED, Accepted, Finder, Result, Verdict
+from ..results import Finder, Result, Verdict
 from ..sender import Sender
 from .broadcast import build, find_id, template_for
 from .reasons import CHANNEL_REASONS, REASONS, Reason, read_error, verdict_for
@@ -39,6 +39,13 @@ held up on its way, so that Apple saw it that much later than we sent it."""
 
 LEAVING: Final = 60.0
 """Seconds in which at most `max_connections` are left because APNs has bound them to another key: our choice."""
+
+
+def _find(push: Any, block: bytes | list[Field], name: str) -> str | None:
+    """For `Result`: the push's own id, or what was answered."""
+    if name == "id":
+        return push.apns_id or header_of(block, b"apns-id")
+    return header_of(block, b"apns-unique-id")
 
 
 class ApnsClient(Sender[Notification]):
@@ -105,6 +112,7 @@ class ApnsClient(Sender[Notification]):
             http2=http2,
             proxy=proxy,
             now=now,
+            find=_find,
         )
         self.requests = ApnsRequests(
             origin.authority,
@@ -126,26 +134,8 @@ class ApnsClient(Sender[Notification]):
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]:
-        """Call `give` with the result of each exchange that was accepted, in order; returns the others."""
-        others = []
-        for exchange in finished:
-            if exchange.status == 200 and exchange.error is None:
-                accepted: Result = Accepted()
-                accepted.push = exchange.context
-                accepted.verdict = ACCEPTED
-                accepted.attempts = exchange.attempts
-                accepted._id = exchange.block
-                accepted._find = _find
-                give(accepted)
-            else:
-                others.append(exchange)
-        return others
-
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
-        if exchange.status == 200 and exchange.error is None:
-            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.block, _find)
         if self.sent_again(exchange, self._pool):
             return None
         return self.outcome(exchange, push, REASONS, _find)
@@ -284,13 +274,6 @@ class ApnsClient(Sender[Notification]):
         log.warning("APNs has bound a connection to another key: it is left for a new one")
         link.connection.drain()
         return True
-
-
-def _find(push: Any, block: bytes | list[Field], name: str) -> str | None:
-    """For `Result`: the push's own id, or what was answered."""
-    if name == "id":
-        return push.apns_id or header_of(block, b"apns-id")
-    return header_of(block, b"apns-unique-id")
 
 
 def _unanswered(exchange: Exchange, push: Any, error: TransportError, find: Finder) -> Result:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import ConnectError, JournalError
-from ..fcm.errors import about_device
 from ..http2.exchange import Exchange, Sink
 from ..metrics import Metrics
 from ..results import ACCEPTED, Result, Verdict
@@ -152,7 +151,7 @@ class Lane:
             trip = self._breaker.take(result)
             if trip is not None:
                 self._trip(trip)
-        if result.status == 429 and self.client.quota and not about_device(result.detail):
+        if self.client.over_quota(result):
             self._slow_down(result, now)
         if self._window is not None and result.verdict in _PUSHED_BACK:
             self._window.pushed_back()

@@ -24,14 +24,15 @@ class Repeat:
         self.result: Result
         exchange.sink = self.settle
 
-    def settle(self, _: list[Exchange]) -> None:
+    def settle(self, finished: list[Exchange]) -> None:
         """The sink from now on, of this exchange alone."""
-        lane, exchange = self.lane, self.exchange
-        result = lane.result(exchange, exchange.context)
-        if result is None:
-            return
-        if result.verdict is ACCEPTED:
-            lane.take_repaid(result)
-        else:
-            self.tries += 1
-            lane.judge(exchange, result, self)
+        lane = self.lane
+        for exchange in lane.client.accept(finished, lane.take_repaid):
+            result = lane.result(exchange, exchange.context)
+            if result is None:
+                continue
+            if result.verdict is ACCEPTED:
+                lane.take_repaid(result)
+            else:
+                self.tries += 1
+                lane.judge(exchange, result, self)

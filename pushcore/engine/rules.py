@@ -29,8 +29,8 @@ class Client(Protocol):
     """What the engine needs of a client; `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
 
     `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
-    `quota`: whether its provider limits the rate of a whole project, and a 429 means all of it. `takes_all`: whether it
-    takes every push of that class; else `takes` says it of one.
+    `quota`: whether its provider limits the rate of a whole project; `over_quota` says whether a result is about that.
+    `takes_all`: whether it takes every push of that class; else `takes` says it of one.
     """
 
     @property
@@ -56,6 +56,7 @@ class Client(Protocol):
     def takes(self, push: Any) -> bool: ...
     def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]: ...
     def result(self, exchange: Exchange, push: Any) -> Result | None: ...
+    def over_quota(self, result: Result) -> bool: ...
 
 
 class Shared(Protocol):

@@ -28,9 +28,9 @@ from ..http2.protocol import Link
 from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import Message
-from ..results import ACCEPTED, Accepted, Result, Verdict
+from ..results import Result, Verdict
 from ..sender import Sender
-from .errors import FcmFailure, find_name, read_error
+from .errors import FcmFailure, about_device, find_name, read_error
 from .request import FcmRequests
 from .token_endpoint import TokenEndpoint
 
@@ -105,6 +105,8 @@ class FcmClient(Sender[Message]):
             http2=http2,
             proxy=proxy,
             now=now,
+            find=find_name,
+            in_body=True,
         )
         if isinstance(self._account, ServiceAccount):
             self._proxy_for(split_uri(self._account.token_uri)[0])
@@ -150,27 +152,8 @@ class FcmClient(Sender[Message]):
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]:
-        """Call `give` with the result of each exchange that was accepted, in order; returns the others."""
-        others = []
-        for exchange in finished:
-            if exchange.status == 200 and exchange.error is None:
-                accepted: Result = Accepted()
-                accepted.push = exchange.context
-                accepted.verdict = ACCEPTED
-                accepted.attempts = exchange.attempts
-                accepted._id = exchange.data
-                accepted._find = find_name
-                give(accepted)
-            else:
-                others.append(exchange)
-        return others
-
     def result(self, exchange: Exchange, push: Any) -> Result | None:
-        """What became of `push`, whose finished exchange this is; None when it was sent once more."""
-        status = exchange.status
-        if status == 200 and exchange.error is None:
-            return Result(push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name)
+        """What became of `push`, whose exchange `accept` has not taken; None when it was sent once more."""
         if exchange.error is not None:
             return self.unanswered(exchange, push, exchange.error)
         failure = self.failure(exchange)
@@ -179,12 +162,16 @@ class FcmClient(Sender[Message]):
         return Result(
             push,
             failure.verdict,
-            status,
+            exchange.status,
             exchange.attempts,
             reason=failure.reason,
             retry_after=failure.retry_after,
             detail=failure.detail,
         )
+
+    def over_quota(self, result: Result) -> bool:
+        """A 429, unless it is about one device that gets too many messages."""
+        return result.status == 429 and not about_device(result.detail)
 
     def failure(self, exchange: Exchange) -> FcmFailure:
         """What an answer that is no success says. Its headers are decoded only where one of them matters."""
