@@ -60,7 +60,7 @@ _HOMES = {
     "fated_token": "fates",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)  # noqa: PLE0605  # it is what __getattr__ knows
 
 
 def __getattr__(name: str) -> object:

@@ -78,7 +78,7 @@ class Control:
         self._meter = Meter(calls)
         app = Starlette(
             routes=list(self._routes()),
-            exception_handlers={HTTPException: _http_problem, Exception: _mistake},  # type: ignore[dict-item]
+            exception_handlers={HTTPException: _http_problem, Exception: _mistake},  # type: ignore[dict-item]  # starlette's type knows no handler of one exception's subclass
         )
         open_paths = ("/", "/session")
         self._guard = Guard(

@@ -72,7 +72,7 @@ def _line_in_json(text: str, index: int | None, key: str) -> int:
         decoder, at = json.JSONDecoder(), found.end()
         for _ in range(index):
             _, at = decoder.raw_decode(text, at)
-            at = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr]
+            at = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr]  # it matches everywhere, if only nothing
         _, end = decoder.raw_decode(text, at)
         first, last = text.count("\n", 0, at), text.count("\n", 0, end) + 1
     return 1 + _find(lines, first, last, rf'"{re.escape(key)}"\s*:', key)

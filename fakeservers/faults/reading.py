@@ -84,7 +84,7 @@ def scaled(item: T, factor: float) -> T:
         for name, each in _checked(type(item)).items()
         if each.metadata["seconds"]
     }
-    return replace(item, **changes)  # type: ignore[type-var]
+    return replace(item, **changes)  # type: ignore[type-var]  # what is replaced is one of our dataclasses
 
 
 def _checked(kind: type[Any]) -> dict[str, Field[Any]]:

@@ -84,7 +84,7 @@ def test_a_small_retry_after_closes_the_gate_for_everybody_and_then_it_goes_on(
     ]
     for at in refused:
         assert not [other for other in provider.all if at + 0.2 < other < at + seconds - 0.01]
-    assert max(ear.closed) <= seconds
+    assert max(ear.closed) <= seconds + 1e-9  # a time of now and so many seconds, less now, is rounded
 
 
 def test_a_quota_that_is_used_up_is_waited_for(

@@ -148,7 +148,7 @@ def test_unknown_is_reported_or_resent(monkeypatch: pytest.MonkeyPatch) -> None:
         provider = Silent({(700, ""): 0.5})
         provider.until = 1000.01 + 0.3
         connect_to(monkeypatch, provider)
-        policy = RetryPolicy(unknown=unknown)  # type: ignore[arg-type]
+        policy = RetryPolicy(unknown=unknown)  # type: ignore[arg-type]  # one of the words, from the parameters
         results = run(send(PushEngine(apns(), retry=policy), notifications(200)))
         assert len(results) == 200
         said = {device for device, reasons in provider.said.items() if reasons}

@@ -219,7 +219,7 @@ async def test_cancelling_leaves_nothing_behind(http2: str, certs: Certificates)
         assert await channels.list() == [channel.id]
         for pool in client._pools.values():
             assert not pool.waiting
-            await soon(lambda: not any(link.connection.streams for link in pool.links))  # noqa: B023
+            await soon(lambda: not any(link.connection.streams for link in pool.links))  # noqa: B023  # called before the loop goes on
 
 
 async def test_a_client_that_is_closed_says_so(http2: str, certs: Certificates) -> None:

@@ -170,7 +170,7 @@ async def test_topics_left_early(certs: Certificates) -> None:
             async for _ in results:
                 break
         assert_clean(client)
-        await asked.aclose()  # type: ignore[attr-defined]
+        await asked.aclose()  # type: ignore[attr-defined]  # it is a generator
         assert closed
         assert (await client.send(message())).ok
 

@@ -69,7 +69,7 @@ async def test_closing_while_it_refreshes(certs: Certificates) -> None:
             await soon(lambda: fake.token_requests == 1)
             await client.close()
             assert (await push).verdict is Verdict.UNSENT
-        thread = client._account._thread  # type: ignore[union-attr]
+        thread = client._account._thread  # type: ignore[union-attr]  # the account is google-auth's here
         assert thread is not None
         await asyncio.to_thread(thread.join, 5)
         assert not thread.is_alive()

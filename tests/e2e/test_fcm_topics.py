@@ -93,7 +93,7 @@ async def test_errors_one_by_one(http2: str, certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake, http2=http2)) as client:
         topics = topics_of(client, fake, concurrency=1)
         ids = [fated_registration(fate) for fate in expected]
-        results = await all_of(topics.subscribe("news", [*ids, "ab" * 32, "", 5]))  # type: ignore[list-item]
+        results = await all_of(topics.subscribe("news", [*ids, "ab" * 32, "", 5]))  # type: ignore[list-item]  # what the types forbid
         assert [result.verdict for result in results] == [*expected.values(), *[Verdict.INVALID] * 3]
         assert [result.drop_token for result in results] == [True, True, *[False] * 7]
         assert [result.attempts for result in results[-3:]] == [0, 0, 0]

@@ -165,7 +165,7 @@ async def test_the_projects_number_will_do(certs: Certificates) -> None:
     [
         (Message(data=DATA), "no target"),
         (Message(token=registration(), topic="news"), "more than one target"),
-        (Message(token=registration(), data={"n": 1}), "string"),  # type: ignore[dict-item]
+        (Message(token=registration(), data={"n": 1}), "string"),  # type: ignore[dict-item]  # what the types forbid
         (Message(token=registration(), data={"from": "x"}), "from"),
         (Message(token=registration(), data={"a": "x" * 5000}), "4096"),
         (Message(topic="a b"), "topic"),

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import firebase_admin  # type: ignore[import-untyped]
+import firebase_admin  # type: ignore[import-untyped]  # it has no types
 import google.auth.exceptions
 import pytest
 from firebase_admin import credentials, exceptions, messaging

@@ -334,7 +334,7 @@ def flooding(what: bytes, at_once: int) -> Talk:
     """SETTINGS, and then `what` for ever, `at_once` at a time, without reading a byte."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        reader._transport.pause_reading()  # type: ignore[attr-defined]  # asyncio does not tell of it
         writer.write(OPEN)
         while True:
             writer.write(what * at_once)
@@ -380,7 +380,7 @@ async def test_a_server_that_stops_reading(http2: str, certs: Certificates) -> N
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(settings({MAX_CONCURRENT_STREAMS: 100_000, INITIAL_WINDOW_SIZE: 2**30}) + grant)
         await writer.drain()
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        reader._transport.pause_reading()  # type: ignore[attr-defined]  # asyncio does not tell of it
         await asyncio.Event().wait()
 
     payload = {"aps": {"alert": "x" * 4000}}

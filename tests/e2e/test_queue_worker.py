@@ -242,7 +242,7 @@ async def test_chunks_that_cannot_be_sent_are_set_aside_with_a_reason(tmp_path: 
         made = PUSHES(chunk, info)
         if chunk.number == 2:
             raise LookupError("no such template")
-        return made[1:] if chunk.number == 3 else made  # type: ignore[index]
+        return made[1:] if chunk.number == 3 else made  # type: ignore[index]  # it is a list here
 
     async with FakeApns(keep=200) as fake, coordinator_of(tmp_path, queue, info_of(), source) as coordinator:
         entries = list(queue.memory.entries.values())
@@ -265,7 +265,7 @@ async def test_rows_that_are_no_push_have_an_outcome(tmp_path: Path) -> None:
     queue = MemoryQueue("camp")
 
     def pushes(chunk: Chunk, info: CampaignInfo) -> list[Any]:
-        made: list[Any] = list(PUSHES(chunk, info))  # type: ignore[arg-type]
+        made: list[Any] = list(PUSHES(chunk, info))  # type: ignore[arg-type]  # made like those of the command line
         return [Result(push, Verdict.INVALID, reason="no name") if push.row % 2 else push for push in made]
 
     async with (

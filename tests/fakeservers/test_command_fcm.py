@@ -71,7 +71,7 @@ def session(config: dict[str, str]) -> Iterator[requests.Session]:
 
 
 def access_token(config: dict[str, str], using: requests.Session) -> str:
-    credentials = service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
+    credentials = service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]  # google-auth has no types
         config["service_account_file"], scopes=[MESSAGING_SCOPE]
     )
     credentials.refresh(google.auth.transport.requests.Request(using))

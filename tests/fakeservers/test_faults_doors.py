@@ -320,8 +320,8 @@ async def test_no_more_files_is_waited_out(loop: str, monkeypatch: pytest.Monkey
         exhausted = Exhausted()
         loop_now = asyncio.get_running_loop()
         loop_now.remove_reader(listener.fileno())
-        door._sockets[:] = [exhausted]  # type: ignore[list-item]
-        loop_now.add_reader(listener.fileno(), door._accept, exhausted)  # type: ignore[arg-type]
+        door._sockets[:] = [exhausted]  # type: ignore[list-item]  # it does of a socket what is asked of it here
+        loop_now.add_reader(listener.fileno(), door._accept, exhausted)  # type: ignore[arg-type]  # it does of a socket what is asked of it here
         async with await Client.connect(fake):
             assert exhausted.tried >= 2
         door._sockets[:] = [listener]

@@ -477,7 +477,7 @@ async def test_goaway_after_and_before() -> None:
             second = client.request(headers, send_body(token=fated_registration(fate)))
             third = client.request(headers, send_body())
             assert (await client.reply(first)).status == 200
-            await client.until(lambda client=client: client.lost)  # type: ignore[misc]
+            await client.until(lambda client=client: client.lost)  # type: ignore[misc]  # bound now, for the loop goes on
             assert client.goaway is not None
             assert client.goaway.last_stream_id == (second if answered else first)
             assert client.goaway.additional_data == b"max_age"

@@ -304,7 +304,7 @@ def refresh(fake: FakeFcm, scope: str = MESSAGING_SCOPE) -> str:
     with requests.Session() as session:
         session.trust_env = False  # neither a proxy nor another CA
         session.verify = fake.ca_file
-        credentials = service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
+        credentials = service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]  # google-auth has no types
             fake.service_account_file, scopes=[scope]
         )
         credentials.refresh(google.auth.transport.requests.Request(session))

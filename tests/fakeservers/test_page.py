@@ -140,7 +140,7 @@ async def send(fakes: Any, number: int, fates: tuple[str, ...] = ("",)) -> None:
 
 def no_complaints(browser: Chrome) -> None:
     """What a policy, a script or a missing file would leave in the console."""
-    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium has no types
 
 
 def test_a_push_is_drawn_as_a_phone_shows_it(browser: Chrome, running: InThread[Any]) -> None:
@@ -270,7 +270,7 @@ def test_pausing_and_losing_the_server(browser: Chrome) -> None:
         until(browser, lambda: text_of(browser, "#notifications .title") == "IC 8 to Bern")
     until(browser, lambda: text_of(browser, "#link") == "not connected")
     browser.get("about:blank")
-    browser.get_log("browser")  # type: ignore[no-untyped-call]
+    browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium has no types
 
 
 def test_the_door(browser: Chrome) -> None:
@@ -283,7 +283,7 @@ def test_the_door(browser: Chrome) -> None:
         until(browser, lambda: text_of(browser, "#link") == "live")
         browser.delete_all_cookies()
     browser.get("about:blank")
-    browser.get_log("browser")  # type: ignore[no-untyped-call]
+    browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium has no types
 
 
 @pytest.mark.skipif("FAKESERVERS_SCREENSHOTS" not in os.environ, reason="FAKESERVERS_SCREENSHOTS is not set")

@@ -332,7 +332,7 @@ async def test_only_what_a_fault_may_reach_runs_on_wire(loop: str) -> None:
         kinds = []
         for _ in range(3):
             async with RawClient(fake) as client:
-                await client.until(lambda client=client: bool(client.of(SETTINGS)))  # type: ignore[misc]
+                await client.until(lambda client=client: bool(client.of(SETTINGS)))  # type: ignore[misc]  # bound now, for the loop goes on
                 (peer,) = fake.server.peers
                 kinds.append(isinstance(peer, WirePeer))
             await soon(lambda: not fake.server.peers)
@@ -446,7 +446,7 @@ async def test_broken_clients_are_told_and_closed(name: str, loop: str) -> None:
 async def test_no_preface(loop: str) -> None:
     async with FakeApns(faults=plan_of(PLAIN)) as fake:
         client = RawClient(fake)
-        client.send = lambda data: client._writer.write(b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[method-assign]
+        client.send = lambda data: client._writer.write(b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[method-assign]  # a client of another protocol
         async with client:
             await client.to_the_end()
             assert goaway_of(client.of(GOAWAY)[0])[1] == 1

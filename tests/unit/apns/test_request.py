@@ -182,7 +182,7 @@ def test_bad_fields(fields: dict[str, Any], reason: str) -> None:
 
 
 def test_unhashable_fields_are_invalid_too() -> None:
-    assert refused(Notification(TOKEN, PAYLOAD, topic=["x"])).verdict is Verdict.INVALID  # type: ignore[arg-type]
+    assert refused(Notification(TOKEN, PAYLOAD, topic=["x"])).verdict is Verdict.INVALID  # type: ignore[arg-type]  # what the types forbid
 
 
 def test_without_any_topic() -> None:

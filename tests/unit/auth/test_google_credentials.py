@@ -26,7 +26,7 @@ class Scripted(google.auth.credentials.Credentials):
     """Credentials that do what the test says when they are refreshed."""
 
     def __init__(self, work: Callable[[Any], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # google-auth has no types
         self.work = work
         self.threads: list[threading.Thread] = []
         self.count = 0
@@ -244,7 +244,7 @@ def test_what_the_client_takes() -> None:
     assert client.requests.more == ()
     with pytest.raises(ConfigurationError, match="project_id must be given"):
         FcmClient(Scripted(nothing))
-    user = google.oauth2.credentials.Credentials("ya29.secret", quota_project_id="payer")  # type: ignore[no-untyped-call]
+    user = google.oauth2.credentials.Credentials("ya29.secret", quota_project_id="payer")  # type: ignore[no-untyped-call]  # google-auth has no types
     client = FcmClient(user, project_id="my-project")
     assert client.requests.more == ((b"x-goog-user-project", b"payer"),)
     assert "secret" not in repr(client._account)

@@ -33,7 +33,7 @@ def pem(key: object = PRIVATE, passphrase: bytes | None = None) -> bytes:
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase:
         encryption = serialization.BestAvailableEncryption(passphrase)
-    made: bytes = key.private_bytes(  # type: ignore[attr-defined]
+    made: bytes = key.private_bytes(  # type: ignore[attr-defined]  # of the kind of key that the test was given
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     )
     return made

@@ -435,7 +435,7 @@ def test_what_the_campaign_was_begun_with(tmp_path: Path) -> None:
 )
 def test_what_no_campaign_can_be_begun_with(tmp_path: Path, options: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError):
-        Journal.create(tmp_path / "j.db", SOURCE, **options)  # type: ignore[arg-type]
+        Journal.create(tmp_path / "j.db", SOURCE, **options)  # type: ignore[arg-type]  # options of the test's own
     assert os.listdir(tmp_path) == []
 
 
@@ -481,7 +481,7 @@ def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_sender_is_not_hidden_by_one_of_the_journal(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), create(tmp_path / "j.db") as journal:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), create(tmp_path / "j.db") as journal:  # noqa: PT012  # what fails is inside
         for push in journal.pending(pushes(2)):
             journal.record(accepted(push))
             journal.record(accepted(push))

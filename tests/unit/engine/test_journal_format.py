@@ -44,7 +44,7 @@ class Fcm(Message):
     __slots__ = ("row",)
 
     def __init__(self, row: int, **target: str) -> None:
-        super().__init__(**target)  # type: ignore[arg-type]
+        super().__init__(**target)  # type: ignore[arg-type]  # fields by their names
         self.row = row
 
 
@@ -144,7 +144,7 @@ marks = st.integers(0, 1) | st.builds(Odd, kinds, st.none() | st.floats(0, 1e12)
 )
 def test_anything(entries: list[Entry], block: int) -> None:
     placed = [(row + block * BLOCK, *rest) for row, *rest in sorted(entries, key=lambda entry: entry[0])]
-    assert there_and_back(placed, block) == [outcome(entry) for entry in placed]  # type: ignore[arg-type]
+    assert there_and_back(placed, block) == [outcome(entry) for entry in placed]  # type: ignore[arg-type]  # rows of the wider type
 
 
 def test_only_one_verdict() -> None:
@@ -227,8 +227,8 @@ def test_ids_are_uuids_of_version_8_and_differ() -> None:
     ("push", "device"),
     [
         (Push(1, "aa"), ("apns", "aa")),
-        (Notification(None, {}), ("apns", "")),  # type: ignore[arg-type]
-        (Notification(17, {}), ("apns", "17")),  # type: ignore[arg-type]
+        (Notification(None, {}), ("apns", "")),  # type: ignore[arg-type]  # what the types forbid
+        (Notification(17, {}), ("apns", "17")),  # type: ignore[arg-type]  # what the types forbid
         (Fcm(1, token=FCM_TOKEN), ("fcm", FCM_TOKEN)),
         (Fcm(1, fid="cccccccccccccccccccccc"), ("fcm", "cccccccccccccccccccccc")),
         (Fcm(1, topic="news"), ("fcm", "news")),

@@ -221,7 +221,7 @@ def test_what_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 def test_every_number_of_the_policy_is_checked() -> None:
     for each in fields(RetryPolicy):
         with pytest.raises(ConfigurationError, match=each.name):
-            RetryPolicy(**{each.name: -1})  # type: ignore[arg-type]
+            RetryPolicy(**{each.name: -1})  # type: ignore[arg-type]  # a field's name that only the loop knows
 
 
 # --- the heap -------------------------------------------------------------------------------------------------------

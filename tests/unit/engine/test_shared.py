@@ -224,7 +224,7 @@ def count_up(shared: SharedState, results: Connection) -> None:
     for _ in range(ROUNDS):
         with shared.locked():
             left, *others = shared.load()
-            shared.store((left + 1, *others))  # type: ignore[arg-type]
+            shared.store((left + 1, *others))  # type: ignore[arg-type]  # what the types forbid
     results.send((taken, shared.trip))
     results.close()
 
@@ -282,6 +282,6 @@ def test_a_failure_within_the_lock_stores_nothing(shared: SharedState) -> None:
     limiter.permits(1, 1000.0)
     before = shared.load()
     with pytest.raises(TypeError):
-        limiter.permits("many", 1000.0)  # type: ignore[arg-type]
+        limiter.permits("many", 1000.0)  # type: ignore[arg-type]  # what the types forbid
     assert again(shared).load() == before
     assert limiter.permits(1, 1000.0) == 1

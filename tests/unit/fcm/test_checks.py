@@ -15,7 +15,7 @@ from .building import APNS, FID, TOKEN, refused, requests, sent, to
     "target", [{"token": TOKEN}, {"token": FID}, {"fid": FID}, {"topic": "a-b_c.d~e%1"}, {"token": "odd"}]
 )
 def test_targets(target: dict[str, str]) -> None:
-    assert sent(Message(**target)) == {"message": target}  # type: ignore[arg-type]
+    assert sent(Message(**target)) == {"message": target}  # type: ignore[arg-type]  # fields by their names
 
 
 def test_one_target_exactly() -> None:
@@ -25,7 +25,7 @@ def test_one_target_exactly() -> None:
         {"token": TOKEN, "topic": "a"},
         {"fid": FID, "condition": "x"},
     ):
-        text = refused(Message(**pair))  # type: ignore[arg-type]
+        text = refused(Message(**pair))  # type: ignore[arg-type]  # fields by their names
         assert " and ".join(pair) in text
 
 
@@ -178,13 +178,13 @@ def test_bad_data(data: Any, words: str) -> None:
         ({"notification": {"title": 1}}, "notification.title must be a string"),
         ({"notification": {"sound": "x"}}, "unknown key 'sound' in notification"),
         ({"notification": "x"}, "object"),
-        ({"notification": FcmNotification(title=7)}, "notification.title"),  # type: ignore[arg-type]
+        ({"notification": FcmNotification(title=7)}, "notification.title"),  # type: ignore[arg-type]  # what the types forbid
         ({"fcm_options": {"analytics_label": "ä"}}, "1 to 50"),
         ({"validate_only": 1}, "true or false"),
         ({"android": object()}, "JSON"),
         ({"android": {"data": {"a": b"x"}}}, "JSON"),
         ({"apns": {"payload": {1: 2}}}, "JSON"),
-        ({"android": AndroidConfig(ttl=object())}, "JSON"),  # type: ignore[arg-type]
+        ({"android": AndroidConfig(ttl=object())}, "JSON"),  # type: ignore[arg-type]  # what the types forbid
     ],
 )
 def test_bad_parts(fields: dict[str, Any], words: str) -> None:

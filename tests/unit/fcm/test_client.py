@@ -84,7 +84,7 @@ def test_what_cannot_work_with_the_legacy_api(options: dict[str, Any], words: st
 
 def test_the_legacy_api_has_no_server_of_its_own() -> None:
     with pytest.raises(TypeError, match="url"):
-        LegacyFcmClient(SECRET)  # type: ignore[call-arg]
+        LegacyFcmClient(SECRET)  # type: ignore[call-arg]  # what the types forbid
 
 
 @pytest.mark.parametrize("given", [SECRET, f"key={SECRET}"])

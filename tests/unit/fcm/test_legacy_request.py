@@ -46,16 +46,16 @@ def test_every_field_of_a_legacy_push() -> None:
             "body_loc_args": '["1"]', "title_loc_key": "k", "title_loc_args": '["2"]',
         },
     }  # fmt: skip
-    notification = dict(plain["notification"])  # type: ignore[call-overload]
+    notification = dict(plain["notification"])  # type: ignore[call-overload]  # the example's part is an object
     typed = LegacyNotification(**{**notification, "body_loc_args": ["1"], "title_loc_args": ("2",)})
     assert legacy(**plain) == plain
     assert legacy(**{**plain, "notification": typed}) == plain
     assert LegacyMessage.from_dict(plain).to_dict() == plain
-    assert LegacyMessage.from_dict(plain) == LegacyMessage(**plain)  # type: ignore[arg-type]
+    assert LegacyMessage.from_dict(plain) == LegacyMessage(**plain)  # type: ignore[arg-type]  # fields by their names
     with pytest.raises(ValueError, match="unknown key 'tokens'"):
         LegacyMessage.from_dict({"tokens": []})
     with pytest.raises(ValueError, match="object"):
-        LegacyMessage.from_dict([])  # type: ignore[arg-type]
+        LegacyMessage.from_dict([])  # type: ignore[arg-type]  # what the types forbid
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_what_is_kept_is_bounded_and_a_changed_dict_is_seen() -> None:
     assert sent(push, builder)["message"]["android"]["data"] == {"a": "b"}
     shared["a"] = "c"
     assert sent(push, builder)["message"]["android"]["data"] == {"a": "c"}
-    shared["a"] = 7  # type: ignore[assignment]
+    shared["a"] = 7  # type: ignore[assignment]  # what the types forbid
     assert "android.data['a']" in refused(push, builder)
 
 

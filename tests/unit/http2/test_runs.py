@@ -118,7 +118,7 @@ def test_a_run_is_read_together() -> None:
         lengths.append(length)
         note(length)
 
-    connection._found = found  # type: ignore[method-assign, assignment]
+    connection._found = found  # type: ignore[method-assign, assignment]  # the test listens
     frames = [h.frame(h.HEADERS, 0x5, 2 * number + 3, BLOCKS[0]) for number in range(20)]
     client.feed(b"".join(frames))
     assert lengths == [20 - 1 - WORTH]

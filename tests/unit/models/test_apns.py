@@ -47,9 +47,9 @@ def test_only_location_needs_a_token() -> None:
 
 def test_the_table_is_frozen() -> None:
     with pytest.raises(TypeError):
-        PUSH_TYPES["new"] = PUSH_TYPES["alert"]  # type: ignore[index]
+        PUSH_TYPES["new"] = PUSH_TYPES["alert"]  # type: ignore[index]  # what the types forbid
     with pytest.raises(AttributeError):
-        PUSH_TYPES["alert"].limit = 1  # type: ignore[misc]
+        PUSH_TYPES["alert"].limit = 1  # type: ignore[misc]  # what the types forbid
 
 
 # --- Notification

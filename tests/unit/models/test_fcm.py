@@ -31,7 +31,7 @@ def test_a_message_stores_what_it_is_given_and_checks_nothing() -> None:
     assert push.topic is None
     assert push.validate_only is False
     with pytest.raises(TypeError):
-        Message("token")  # type: ignore[call-arg]
+        Message("token")  # type: ignore[call-arg]  # what the types forbid
 
 
 def test_equality_and_repr() -> None:
