@@ -183,7 +183,7 @@ async def _hold(sender: Sender, pushes: list[Any]) -> tuple[int, int, int]:
     objects, blocks = len(gc.get_objects()), sys.getallocatedblocks()
     sending = asyncio.create_task(sender.send(pushes))
     async with asyncio.timeout(LONGEST):
-        while sum(len(link.connection.streams) for link in sender.links) < len(pushes):  # noqa: ASYNC110
+        while sum(len(link.connection.streams) for link in sender.links) < len(pushes):  # noqa: ASYNC110  # nobody tells of it
             await asyncio.sleep(0)  # a look at each turn
     blocks_held, objects_held = sys.getallocatedblocks() - blocks, len(gc.get_objects()) - objects
     inprocess.release()

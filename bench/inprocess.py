@@ -162,7 +162,7 @@ async def _open(self: Pool, address: str, patience: float) -> Link:
 
 def install() -> None:
     """From now on all connections of this process are such ones."""
-    Pool._open_address = _open  # type: ignore[method-assign]
+    Pool._open_address = _open  # type: ignore[method-assign]  # in the place of the wire, in this process alone
 
 
 if __name__ == "__main__":

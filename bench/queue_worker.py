@@ -69,7 +69,7 @@ def working(loops: int) -> None:
         burn(loops)
         return answer(self, stream)
 
-    inprocess.Answering._answer = work  # type: ignore[method-assign]
+    inprocess.Answering._answer = work  # type: ignore[method-assign]  # in the place of the wire, in this process alone
 
 
 async def connect(engine: PushEngine) -> None:

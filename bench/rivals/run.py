@@ -86,7 +86,7 @@ def _yardsticks(console: Console, target: Target, runs: int, seconds: float) -> 
 
     rows = []
     jobs: list[tuple[str, str, str, Callable[[], Measured]]] = [
-        (f"pushcore {case}", "Python", version, lambda case=case: ours(case, target, count=count))  # type: ignore[misc]
+        (f"pushcore {case}", "Python", version, lambda case=case: ours(case, target, count=count))  # type: ignore[misc]  # bound now, for the loop goes on
         for case in OURS
     ]
     jobs.append(("h2load", "C", "", lambda: h2load(target, count=count)))
