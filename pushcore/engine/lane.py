@@ -138,9 +138,8 @@ class Lane:
 
     def _settle_timed(self, finished: list[Exchange]) -> None:
         assert self._durations is not None
-        observe, start = self._durations.observe, self._clock() + self.timeout
-        for exchange in finished:
-            observe(start - exchange.deadline)
+        start = self._clock() + self.timeout
+        self._durations.observe_all([start - exchange.deadline for exchange in finished])
         self.settle(finished)
 
     def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
