@@ -19,13 +19,17 @@ from .answers import STATUS_BY_BYTE, read_status
 from .blocks import BlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
 from .outgoing import Outgoing
-from .runs import LONGEST, LONGEST_PATIENCE, WORTH, read_answers, read_pairs
+from .runs import LONGEST, LONGEST_PATIENCE, WORTH, read_answers, read_bodies, read_heads, read_pairs
 from .streams import GHOST, Limits, State
 
 _unpack = HEAD.unpack_from
 
 _LONGEST = DEFAULT_FRAME_SIZE << 8 | 0xFF  # the first word of the largest frame that we accept
 _LONGEST_RUN = LONGEST << 8 | 0xFF
+
+# What a frame of an answer is: all of it; its headers, first or behind those of another answer; its body.
+_WHOLE, _FIRST, _NEXT, _BODY = 1, 2, 3, 4
+_HEADS = (_FIRST, _NEXT)
 
 
 class Connection(Outgoing):
@@ -48,9 +52,11 @@ class Connection(Outgoing):
         if self._rest:
             data = self._rest + data
         streams = self.streams
-        finish = self.finished.append
+        finished = self.finished
         fast = self._fast
-        head = previous = previous_head = same = 0
+        # To see runs: what the last frame of an answer was, the first words of the last HEADERS and DATA and of the HEADERS
+        # before that DATA, and how often in a row they were the same.
+        last = head = body = before = same = 0
         position, end = 0, len(data)
         while end - position >= 9:
             word, flags, stream_id = _unpack(data, position)
@@ -76,11 +82,9 @@ class Connection(Outgoing):
                             if exchange is not None and not exchange.status:
                                 exchange.status = status
                                 exchange.block = data[start:position]
-                                finish(exchange)
-                                if word != previous:
-                                    previous, same = word, 0
-                                    continue
-                                same += 1
+                                finished.append(exchange)
+                                same = same + 1 if last == _WHOLE and word == head else 0
+                                last, head = _WHOLE, word
                                 if same >= self._run_after and word <= _LONGEST_RUN:
                                     position = self._read_run(data, position, word >> 8)
                                     same = 0
@@ -92,7 +96,16 @@ class Connection(Outgoing):
                             if exchange is not None and not exchange.status:
                                 exchange.status = status
                                 exchange.block = data[start:position]
-                                head = word
+                                if word == head and last in _HEADS:
+                                    same = same + 1 if last == _NEXT else 1
+                                    last = _NEXT
+                                    if same >= self._run_after and word <= _LONGEST_RUN:
+                                        position = self._read_heads(data, position, word >> 8)
+                                        same = 0
+                                else:
+                                    if last != _BODY:
+                                        same = 0
+                                    last, head = _FIRST, word
                                 continue
                 elif kind == DATA and flags == 0x1:
                     exchange = streams.pop(stream_id, None)
@@ -101,13 +114,17 @@ class Connection(Outgoing):
                             exchange.data = data[start:position]
                             self._consumed += position - start
                             self._credit -= position - start
-                            finish(exchange)
-                            if word != previous or head != previous_head:
-                                previous, previous_head, same = word, head, 0
-                                continue
-                            same += 1
+                            finished.append(exchange)
+                            paired = last == _FIRST
+                            if word != body or last == _NEXT or (paired and head != before):
+                                same = 0
+                            else:
+                                same += 1
+                            last, body, before = _BODY, word, head
                             if same >= self._run_after and max(head, word) <= _LONGEST_RUN:
-                                position = self._read_pairs(data, position, head >> 8, word >> 8)
+                                position = self._read_bodies(
+                                    data, position, head >> 8 if paired else None, word >> 8
+                                )
                                 same = 0
                             continue
                         streams[stream_id] = exchange
@@ -123,18 +140,29 @@ class Connection(Outgoing):
 
     def _read_run(self, data: bytes, position: int, block: int) -> int:
         """Answers like the last one, which had a block of that size. Returns where the first other frame begins."""
-        read = read_answers(data, position, block, self.streams, self.finished.append)
+        read = read_answers(data, position, block, self.streams, self.finished)
         self._found(read)
         return position + read * (frames.HEAD_SIZE + block)
 
-    def _read_pairs(self, data: bytes, position: int, block: int, body: int) -> int:
-        """The same for answers with a body of that size."""
+    def _read_heads(self, data: bytes, position: int, block: int) -> int:
+        """The same for the headers of answers whose bodies are still to come."""
+        read = read_heads(data, position, block, self.streams)
+        self._found(read)
+        return position + read * (frames.HEAD_SIZE + block)
+
+    def _read_bodies(self, data: bytes, position: int, block: int | None, body: int) -> int:
+        """The same for bodies of that size, each behind a block of that size, or None for no block between them."""
         most = (self._credit - 1) // max(body, 1)
-        read = read_pairs(data, position, block, body, most, self.streams, self.finished.append)
+        if block is None:
+            read = read_bodies(data, position, body, most, self.streams, self.finished)
+            size = frames.HEAD_SIZE + body
+        else:
+            read = read_pairs(data, position, block, body, most, self.streams, self.finished)
+            size = 2 * frames.HEAD_SIZE + block + body
         self._consumed += read * body
         self._credit -= read * body
         self._found(read)
-        return position + read * (2 * frames.HEAD_SIZE + block + body)
+        return position + read * size
 
     def _found(self, answers: int) -> None:
         self._run_after = WORTH if answers else min(2 * self._run_after, LONGEST_PATIENCE)

@@ -4,12 +4,15 @@ A provider answers a burst of pushes with a burst of answers, and those that say
 `Connection.receive` does for each frame by itself (find its end, see whether it is whole, cut out its block) is done
 here for a whole run by one `struct.Struct.iter_unpack`, in C. Whatever does not look like the run ends it, untouched:
 the scan goes on from there, so nothing is decided here that is not decided there in the same way.
+
+An answer without a body is one HEADERS frame. One with a body has its DATA frame right behind it, or behind the HEADERS
+of all answers that the server wrote together (so does nghttp2, which writes headers first).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
+from operator import length_hint
 from struct import Struct
 from typing import Final
 
@@ -27,10 +30,12 @@ LONGEST_PATIENCE: Final = 1024
 
 _STREAM: Final = 5  # where the stream id stands in a frame, behind length, type and flags
 
+Streams = dict[int, Exchange]
 
-@lru_cache(maxsize=256)
-def _single(block: int) -> Struct:
-    return Struct(f">5xI{block}s")
+
+@lru_cache(maxsize=512)
+def _single(size: int) -> Struct:
+    return Struct(f">5xI{size}s")
 
 
 @lru_cache(maxsize=256)
@@ -38,23 +43,13 @@ def _pair(block: int, body: int) -> Struct:
     return Struct(f">5xI{block}s9x{body}s")
 
 
-def read_answers(
-    data: bytes, position: int, block: int, streams: dict[int, Exchange], finish: Callable[[Exchange], None]
-) -> int:
+def read_answers(data: bytes, position: int, block: int, streams: Streams, finished: list[Exchange]) -> int:
     """Finish the streams that HEADERS frames with END_STREAM answer, the first of which begins at `position`.
 
     They have blocks of `block` bytes and the same status. Returns how many there were.
     """
     size = HEAD_SIZE + block
-    most = (len(data) - position) // size
-    status = STATUS_BY_BYTE[data[position + HEAD_SIZE]] if most else 0
-    if status < 200:
-        return 0
-    head = HEAD.pack(block << 8 | HEADERS, END_HEADERS | END_STREAM, 0)[:_STREAM]
-    count = _alike(data, position, size, most, head)
-    count = _alike(
-        data, position + HEAD_SIZE, size, count, data[position + HEAD_SIZE : position + HEAD_SIZE + 1]
-    )
+    count, status = _heads(data, position, size, len(data), block, END_HEADERS | END_STREAM)
     pop = streams.pop
     before = len(streams)
     for stream_id, content in _single(block).iter_unpack(
@@ -68,7 +63,42 @@ def read_answers(
             break
         exchange.status = status
         exchange.block = content
-        finish(exchange)
+        finished.append(exchange)
+    return before - len(streams)
+
+
+def read_heads(data: bytes, position: int, block: int, streams: Streams) -> int:
+    """The same for HEADERS frames whose DATA is still to come; no stream ends."""
+    size = HEAD_SIZE + block
+    count, status = _heads(data, position, size, len(data), block, END_HEADERS)
+    get = streams.get
+    records = _single(block).iter_unpack(memoryview(data)[position : position + count * size])
+    for stream_id, content in records:
+        exchange = get(stream_id)
+        if exchange is None or exchange.status:
+            return count - length_hint(records) - 1
+        exchange.status = status
+        exchange.block = content
+    return count
+
+
+def read_bodies(
+    data: bytes, position: int, body: int, most: int, streams: Streams, finished: list[Exchange]
+) -> int:
+    """Finish the streams that DATA frames of `body` bytes end, `most` of them at most. Returns how many there were."""
+    size = HEAD_SIZE + body
+    count = _alike(data, position, size, min((len(data) - position) // size, most), _data(body))
+    pop = streams.pop
+    before = len(streams)
+    for stream_id, piece in _single(body).iter_unpack(memoryview(data)[position : position + count * size]):
+        exchange = pop(stream_id, None)
+        if exchange is None:
+            break
+        if not exchange.status or exchange.data:
+            streams[stream_id] = exchange
+            break
+        exchange.data = piece
+        finished.append(exchange)
     return before - len(streams)
 
 
@@ -78,24 +108,14 @@ def read_pairs(
     block: int,
     body: int,
     most: int,
-    streams: dict[int, Exchange],
-    finish: Callable[[Exchange], None],
+    streams: Streams,
+    finished: list[Exchange],
 ) -> int:
-    """The same for answers of a HEADERS frame and, right behind it, one DATA frame of `body` bytes that ends the stream.
-
-    At most `most` of them are read.
-    """
+    """The same for answers of a HEADERS frame and, right behind it, one DATA frame of `body` bytes that ends the stream."""
     second = HEAD_SIZE + block  # where DATA begins
     size = second + HEAD_SIZE + body
-    most = min((len(data) - position) // size, most)
-    status = STATUS_BY_BYTE[data[position + HEAD_SIZE]] if most else 0
-    if status < 200:
-        return 0
-    count = _alike(data, position, size, most, HEAD.pack(block << 8 | HEADERS, END_HEADERS, 0)[:_STREAM])
-    count = _alike(
-        data, position + HEAD_SIZE, size, count, data[position + HEAD_SIZE : position + HEAD_SIZE + 1]
-    )
-    count = _alike(data, position + second, size, count, HEAD.pack(body << 8 | DATA, END_STREAM, 0)[:_STREAM])
+    count, status = _heads(data, position, size, most, block, END_HEADERS)
+    count = _alike(data, position + second, size, count, _data(body))
     count = _same_streams(data, position, size, count, second)
     pop = streams.pop
     before = len(streams)
@@ -111,8 +131,24 @@ def read_pairs(
         exchange.status = status
         exchange.block = content
         exchange.data = piece
-        finish(exchange)
+        finished.append(exchange)
     return before - len(streams)
+
+
+def _heads(data: bytes, position: int, size: int, most: int, block: int, flags: int) -> tuple[int, int]:
+    """How many records, one every `size` bytes, begin with HEADERS alike in flags, length and status; and the status."""
+    most = min((len(data) - position) // size, most)
+    at = position + HEAD_SIZE
+    status = STATUS_BY_BYTE[data[at]] if most else 0
+    if status < 200:
+        return 0, 0
+    count = _alike(data, position, size, most, HEAD.pack(block << 8 | HEADERS, flags, 0)[:_STREAM])
+    return _alike(data, at, size, count, data[at : at + 1]), status
+
+
+def _data(body: int) -> bytes:
+    """What a DATA frame of that size that ends its stream begins with."""
+    return HEAD.pack(body << 8 | DATA, END_STREAM, 0)[:_STREAM]
 
 
 def _alike(data: bytes, position: int, size: int, count: int, expected: bytes) -> int:

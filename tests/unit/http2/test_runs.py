@@ -124,6 +124,28 @@ def test_a_run_is_read_together() -> None:
     assert lengths == [20 - 1 - WORTH]
 
 
+def test_headers_that_come_before_all_bodies_are_read_together() -> None:
+    """As nghttp2 sends them; in all, a run of headers and one of bodies. A few do not make the next ones cheaper."""
+    client = opened()
+    connection = client.connection
+    assert isinstance(connection, Connection)
+    lengths: list[int] = []
+    note = connection._found
+
+    def found(length: int) -> None:
+        lengths.append(length)
+        note(length)
+
+    connection._found = found  # type: ignore[method-assign, assignment]  # the test listens
+    for batch in (range(20), range(20, 22), range(22, 42)):
+        streams = [2 * number + 3 for number in batch if 2 * number + 3 not in GHOSTS]
+        heads = [h.frame(h.HEADERS, 0x4, stream, BLOCKS[0]) for stream in streams]
+        client.feed(b"".join([*heads, *(h.data(stream, b"{}") for stream in streams)]))
+        assert [each.stream_id for each in client.finished][-len(streams) :] == streams
+    length = 20 - 1 - WORTH
+    assert lengths == [length, length, length - 2, length - 2]  # two are ghosts
+
+
 @pytest.mark.parametrize("bodies", [False, True])
 def test_where_none_is_found_it_is_looked_for_more_rarely(bodies: bool) -> None:
     client = opened()
