@@ -149,11 +149,12 @@ class Result:
 
 class Accepted(Result):
     """The result of nearly every push. What all of them have in common is kept in the class, and none is made by a call
-    of `__init__`: who makes one sets `push`, `verdict`, `attempts`, `_id` and `_find`."""
+    of `__init__`: who makes one sets `push`, `attempts`, `_id` and `_find`."""
 
     __slots__ = ()
     __init__ = object.__init__
 
+    verdict = ACCEPTED
     status = 200
     reason = None
     timestamp = None

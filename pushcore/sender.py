@@ -21,7 +21,8 @@ from .http2.pool import Pool
 from .http2.protocol import ENGINES, Link
 from .http2.proxy import Proxy, find_proxy
 from .http2.streams import Limits
-from .results import ACCEPTED, Accepted, Finder, Result
+from .requests import Requests
+from .results import Accepted, Finder, Result
 
 Push = TypeVar("Push")
 
@@ -49,7 +50,7 @@ class Sender(ABC, Generic[Push]):
     idle_ping: ClassVar[float | None]
     """Seconds of silence after which an idle connection is pinged; None for providers that forbid it."""
 
-    requests: Any
+    requests: Requests
 
     def __init__(
         self,
@@ -183,9 +184,13 @@ class Sender(ABC, Generic[Push]):
             raise ClosedError("the client is not open: use it in `async with`")
         loop = self._loop
         future = loop.create_future()
-        exchange = self.requests.build(push, self._sink, push, loop.time() + self.timeout)
-        if type(exchange) is not Exchange:
-            return cast(Result, exchange)
+        made: list[Exchange] = []
+        refused: list[Result] = []
+        self.requests.build((push,), type(push), self._sink, loop.time() + self.timeout, made, refused)
+        if not made:
+            return refused[0]
+        exchange = made[0]
+        del made, refused  # thousands of calls wait at a time, and would hold on to them
         exchange.waiter = future
         pool.submit(exchange)
         try:
@@ -196,7 +201,7 @@ class Sender(ABC, Generic[Push]):
 
     def _settle(self, finished: list[Exchange]) -> None:
         results: list[Result] = []
-        others = self.accept(finished, results.append)
+        others = self.accept(finished, results)
         if others:
             refused = set(others)
             finished = [exchange for exchange in finished if exchange not in refused]
@@ -208,8 +213,8 @@ class Sender(ABC, Generic[Push]):
             if found is not None and not exchange.waiter.done():
                 exchange.waiter.set_result(found)
 
-    def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]:
-        """Call `give` with the result of each exchange that was accepted, in order; returns the others, for `result`.
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
+        """Append the result of each exchange that was accepted, in order; returns the others, for `result`.
 
         Every push takes this way, so a batch of them costs one call.
         """
@@ -219,13 +224,12 @@ class Sender(ABC, Generic[Push]):
         others = []
         for exchange in finished:
             if exchange.status == 200 and exchange.error is None:
-                accepted: Result = Accepted()
+                accepted = Accepted()
                 accepted.push = exchange.context
-                accepted.verdict = ACCEPTED
                 accepted.attempts = exchange.attempts
                 accepted._id = exchange.data if in_body else exchange.block
                 accepted._find = find
-                give(accepted)
+                results.append(accepted)
             else:
                 others.append(exchange)
         return others

@@ -71,6 +71,7 @@ class ApnsClient(Sender[Notification]):
     """The pushes that the engine hands to this client."""
     streams = 1000
     """Requests at a time on a connection, as APNs usually allows."""
+    requests: ApnsRequests
     quota = False
     """APNs limits no project's rate; its 429 is about one device."""
     provider = "apns"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,7 @@ from ..errors import ConfigurationError
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, Template
 from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
+from ..requests import END
 from ..results import Result, Verdict
 
 MAX_TOKEN: Final = 512
@@ -32,16 +34,6 @@ _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 _dumps = orjson.dumps
 _unhexlify = binascii.unhexlify
-
-
-class _Kind:
-    """What all pushes of one topic, push type and priority have in common."""
-
-    __slots__ = ("limit", "template")
-
-    def __init__(self, template: Template, limit: int) -> None:
-        self.template = template
-        self.limit = limit
 
 
 class Invalid(Exception):
@@ -74,69 +66,64 @@ class ApnsRequests:
         self.topic = topic
         self._key_topics = key_topics
         self._token_auth = token_auth
-        self._kinds: dict[tuple[str | None, str, int | None], _Kind] = {}
-        # The kind of the last push: in a run of equal pushes it is found by three identity checks.
-        self._last: _Kind | None = None
-        self._last_topic: str | None = None
-        self._last_type: str = ""
-        self._last_priority: int | None = None
+        self._kinds: dict[tuple[Any, Any, Any], tuple[Template, int]] = {}
+        # Topic, push type and priority of the last push, its template, and the limit of its payload.
+        self._last: tuple[Any, Any, Any, Template, int] = (END, None, None, Template(()), 0)  # nobody's topic
 
     def build(
         self,
-        push: Notification,
+        pushes: Iterable[Any],
+        kind: type[Any],
         sink: Sink,
-        context: Any,
         deadline: float,
-    ) -> Exchange | Result:
-        """The exchange to submit, or the INVALID (or MISCONFIGURED) result of a push that cannot be sent."""
-        try:
-            kind = self._last
-            if (
-                kind is None
-                or push.topic is not self._last_topic
-                or push.push_type is not self._last_type
-                or push.priority is not self._last_priority
-            ):
-                kind = self._kind_of(push)
-            text = push.token
-            _unhexlify(text)  # four times faster than any other look at 64 characters
-            token = text.encode()
-            payload = push.payload
-            if type(payload) is dict:
-                body = _dumps(payload)
-            else:
-                body = body_of(payload)
-            if len(body) > kind.limit:
-                raise Invalid(
-                    "PayloadTooLarge", f"the payload has {len(body)} bytes, {kind.limit} are allowed"
-                )
-            tail = NO_FIELDS
-            if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
-                tail = _tail_of(push)
-            if not 2 <= len(token) <= MAX_TOKEN:
-                raise Invalid(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
-            exchange = Exchange()
-            exchange.template = kind.template
-            exchange.path = token
-            exchange.body = body
-            exchange.tail = tail
-            exchange.sink = sink
-            exchange.context = context
-            exchange.deadline = deadline
-            exchange.attempts = 1
-            exchange.status = 0
-            exchange.data = b""
-            exchange.error = None
-            return exchange
-        except Invalid as error:
-            return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
-        except orjson.JSONEncodeError as error:
-            return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}", attempts=0)
-        except (AttributeError, ValueError):
-            detail = "the device token is not hexadecimal"
-            return Result(push, Verdict.INVALID, detail=detail, attempts=0)
-        except TypeError as error:
-            return Result(push, Verdict.INVALID, detail=f"a field has a wrong type: {error}", attempts=0)
+        made: list[Exchange],
+        refused: list[Result],
+    ) -> Any:
+        """See `Requests.build`."""
+        # In a run of equal pushes their template is found by three identity checks.
+        topic, push_type, priority, template, limit = self._last
+        for push in pushes:
+            if type(push) is not kind:
+                return push
+            try:
+                if (
+                    push.topic is not topic
+                    or push.push_type is not push_type
+                    or push.priority is not priority
+                ):
+                    topic, push_type, priority, template, limit = self._last = self._look_up(push)
+                token = push.token
+                _unhexlify(token)  # four times faster than any other look at 64 characters
+                payload = push.payload
+                if type(payload) is dict:
+                    body = _dumps(payload)
+                else:
+                    body = body_of(payload)
+                if len(body) > limit:
+                    raise Invalid(
+                        "PayloadTooLarge", f"the payload has {len(body)} bytes, {limit} are allowed"
+                    )
+                tail = NO_FIELDS
+                if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
+                    tail = _tail_of(push)
+                if not 2 <= len(token) <= MAX_TOKEN:
+                    raise Invalid(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
+                exchange = Exchange()
+                exchange.template = template
+                exchange.path = token.encode()
+                exchange.body = body
+                exchange.tail = tail
+                exchange.sink = sink
+                exchange.context = push
+                exchange.deadline = deadline
+                exchange.attempts = 1
+                exchange.status = 0
+                exchange.data = b""
+                exchange.error = None
+                made.append(exchange)
+            except (Invalid, AttributeError, ValueError, TypeError) as error:
+                refused.append(_refusal(push, error))
+        return END
 
     def takes(self, topic: str | None) -> bool:
         """Whether the key is for this topic, with or without a suffix; None is the client's own."""
@@ -146,18 +133,17 @@ class ApnsRequests:
         topic = topic or self.topic
         return topic is not None and any(topic.removesuffix(suffix) in listed for suffix in _SUFFIXES)
 
-    def _kind_of(self, push: Notification) -> _Kind:
+    def _look_up(self, push: Notification) -> tuple[Any, Any, Any, Template, int]:
+        """What is to be known about pushes like this one, as in `_last`."""
         key = (push.topic, push.push_type, push.priority)
-        kind = self._kinds.get(key)
-        if kind is None:
+        found = self._kinds.get(key)
+        if found is None:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
-            kind = self._kinds[key] = self._new_kind(*key)
-        self._last = kind
-        self._last_topic, self._last_type, self._last_priority = key
-        return kind
+            found = self._kinds[key] = self._new_kind(*key)
+        return (*key, *found)
 
-    def _new_kind(self, topic: str | None, name: str, priority: int | None) -> _Kind:
+    def _new_kind(self, topic: str | None, name: str, priority: int | None) -> tuple[Template, int]:
         push_type = PUSH_TYPES.get(name)
         if push_type is None:
             raise Invalid("InvalidPushType", f"the push type is one of {', '.join(PUSH_TYPES)}")
@@ -179,7 +165,7 @@ class ApnsRequests:
             fields.append((b"apns-topic", full.encode()))
         if priority is not None:
             fields.append((b"apns-priority", b"%d" % priority))
-        return _Kind(Template(fields, _PATH), push_type.limit)
+        return Template(fields, _PATH), push_type.limit
 
     def _topic_for(self, topic: str | None, push_type: PushType) -> str | None:
         """The topic with the suffix of the push type, once."""
@@ -197,6 +183,19 @@ class ApnsRequests:
             detail = f"the key is for other topics than {topic}"
             raise Invalid("TopicDisallowed", detail, Verdict.MISCONFIGURED)
         return topic if topic.endswith(push_type.suffix) else topic + push_type.suffix
+
+
+def _refusal(push: Notification, error: Exception) -> Result:
+    """What became of a push that cannot be sent for this reason."""
+    if isinstance(error, Invalid):
+        return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
+    if isinstance(error, orjson.JSONEncodeError):
+        detail = f"the payload cannot be JSON: {error}"
+    elif isinstance(error, TypeError):
+        detail = f"a field has a wrong type: {error}"
+    else:
+        detail = "the device token is not hexadecimal"
+    return Result(push, Verdict.INVALID, detail=detail, attempts=0)
 
 
 def body_of(payload: object) -> bytes:

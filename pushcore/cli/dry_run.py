@@ -8,6 +8,7 @@ from collections import Counter
 
 import click
 
+from ..requests import build_one
 from ..results import Result
 from .apns_rows import ApnsRow
 from .devices import APNS, FCM, NAMES
@@ -28,12 +29,11 @@ def dry_run(clients: dict[str, Client], rows: Rows, report: Report) -> int:
     """
     kinds: Counter[str] = Counter()
     size, largest = dict.fromkeys(clients, 0), dict.fromkeys(clients, 0)
-    build = {platform: client.requests.build for platform, client in clients.items()}
     started = time.monotonic()
     with contextlib.closing(report):
         for push in rows:
             platform = APNS if type(push) is ApnsRow else FCM
-            found = build[platform](push, _ignore, push, 0.0)
+            found = build_one(clients[platform].requests, push, _ignore, 0.0)
             if isinstance(found, Result):
                 report.take(found)
                 continue

@@ -15,6 +15,7 @@ from ..fcm.request import FcmRequests
 from ..models.apns import Notification
 from ..models.expo import ExpoMessage, to_message, to_notification
 from ..models.fcm import TARGETS, AndroidConfig, Message
+from ..requests import build_one
 from ..results import Result
 from .devices import APNS
 from .problems import BadInput, BadRow, shown
@@ -192,6 +193,7 @@ def _refuse_numbers(fields: dict[str, Any], name: str) -> None:
 
 def _check(message: Message, name: str) -> None:
     """Raises `BadInput` when Google would refuse this message to whomever it goes."""
-    found = FcmRequests("fcm.googleapis.com", "project").build(message, lambda exchange: None, None, 0.0)
+    requests = FcmRequests("fcm.googleapis.com", "project")
+    found = build_one(requests, message, lambda exchange: None, 0.0)
     if isinstance(found, Result):
         raise BadInput(f"{name}: {found.detail}; expected a message of FCM's v1 API")

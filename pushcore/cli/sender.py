@@ -15,6 +15,7 @@ from ..fcm.client import FcmClient
 from ..http2.proxy import ENVIRONMENT, Proxy
 from ..http2.tls import ClientCertificate
 from ..models.apns import Notification
+from ..requests import build_one
 from ..results import Result
 from .apns_rows import ApnsRows, Defaults
 from .devices import APNS, FCM
@@ -197,7 +198,7 @@ class Sender:
             expiration=self.expiration,
             collapse_id=self.collapse_id,
         )
-        found = client.requests.build(probe, lambda exchange: None, None, 0.0)
+        found = build_one(client.requests, probe, lambda exchange: None, 0.0)
         if isinstance(found, Result):
             raise BadInput(f"the options cannot work: {found.detail}")
         return client

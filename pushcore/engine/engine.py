@@ -148,14 +148,18 @@ class PushEngine:
         run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
         half = run.window // 2
         share = max(min(run.window // 16, HANDED), 1)
-        handed = 0
+        handed: list[Result] = []
+        rest = iter(handed)
         try:
             while True:
                 while ready:
-                    for handed in range(1, min(len(ready), share) + 1):  # noqa: B007  # known to `finally`
-                        yield ready.popleft()
-                    run.outstanding -= handed
-                    handed = 0
+                    handed = ready[:share]
+                    del ready[:share]
+                    rest = iter(handed)
+                    for result in rest:
+                        yield result
+                    run.outstanding -= len(handed)
+                    handed = []
                     if run.outstanding <= half:
                         run.wake_feeder()
                 if run.done:
@@ -166,7 +170,8 @@ class PushEngine:
             if error is not None:
                 raise error
         finally:
-            run.outstanding -= handed
+            ready[:0] = left = list(rest) if handed else []
+            run.outstanding -= len(handed) - len(left)
             try:
                 await run.close()
             finally:  # even when a second cancellation cuts the waiting short

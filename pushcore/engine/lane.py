@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import ConnectError, JournalError
 from ..http2.exchange import Exchange, Sink
 from ..metrics import Metrics
+from ..requests import END
 from ..results import ACCEPTED, Result, Verdict
 from .breaker import MINIMUM, Breaker, Trip
 from .rate import AdaptiveWindow
@@ -63,14 +64,18 @@ class Lane:
         run: Owner,
         client: Client,
         rules: Rules,
-        ready: deque[Result],
+        ready: list[Result],
         clock: Callable[[], float],
         journal: Journal | None,
     ) -> None:
         self.client = client
-        self.build = client.requests.build
+        self.made: list[Exchange] = []
+        """Requests of this burst, until `begin`."""
+        self.refused: list[Result] = []
+        """Results of this burst's pushes that cannot be sent, until `tell_refused`."""
         self.pool = client.pool
         self.waiting = client.pool.waiting
+        self._requests = client.requests
         self.result = client.result
         self.timeout = client.timeout
         self.name = client.pool.name
@@ -85,11 +90,11 @@ class Lane:
         self._listening = rules.listening
         self._rng = rules.rng
         self._metrics = rules.metrics
-        self._heard: list[Result] = []  # results that listeners are still to be told of
+        self._heard: list[Result] = []  # results that journal and listeners are still to be told of
         self._durations: Histogram | None = rules.metrics.duration(self.name) if rules.metrics else None
-        # Where a result is put: journal and listeners take them by the batch, on their way to the caller.
-        self._taken = journal is not None or rules.listening
-        self.give: Callable[[Result], None] = self._heard.append if self._taken else ready.append
+        # Where results are put: journal and listeners take them by the batch, on their way to the caller.
+        self._results = self._heard if journal is not None or rules.listening else ready
+        self.give = self._results.append
         # Bound once, not for each push.
         self.sink: Sink = self.settle if self._durations is None else self._settle_timed
         self.retry = rules.retry
@@ -115,7 +120,7 @@ class Lane:
 
     def settle(self, finished: list[Exchange]) -> None:
         """The sink of pushes that are sent for the first time."""
-        others = self.client.accept(finished, self.give)
+        others = self.client.accept(finished, self._results)
         self.accepted += len(finished) - len(others)
         for exchange in others:
             result = self.result(exchange, exchange.context)
@@ -194,13 +199,14 @@ class Lane:
             log.warning("%s refuses some pushes for their rate (429): %.0f a second now", self.name, pace)
             self.events.slowed(self.name, pace)
 
-    def refuse(self, push: Any, sink: object, context: object, deadline: float) -> Result:
-        """In the place of `build` when the lane has been stopped."""
-        assert self.stopped is not None
-        detail = f"not sent, for every push to {self.name} would fail: {self.stopped}"
-        return Result(push, Verdict.UNSENT, detail=detail)
+    def tell_refused(self) -> None:
+        """Say of each push of this burst that was not made a request what became of it."""
+        if self.refused:
+            refused, self.refused = self.refused, []
+            for result in refused:
+                self._found(result)
 
-    def found(self, result: Result) -> None:
+    def _found(self, result: Result) -> None:
         """The result of a push that was not made a request."""
         if self.stopped is not None and result.verdict is Verdict.UNSENT:
             if self._journal is not None:
@@ -223,8 +229,8 @@ class Lane:
     def hand_over(self) -> None:
         """Write down the batch's results, tell listeners of them, and let the caller have them."""
         if self._heard:
-            batch, self._heard = self._heard, []
-            self.give = self._heard.append
+            batch = self._heard.copy()
+            self._heard.clear()
             if self._journal is not None:
                 try:
                     self._journal.record_all(batch)
@@ -248,10 +254,30 @@ class Lane:
 
     # --- what goes out --------------------------------------------------------------------------------------------
 
-    def entrance(self) -> Callable[[Exchange], None]:
-        """Where to put requests of this burst."""
-        free = self.limiter is None and not self.pending and self._room() == math.inf
-        return self.waiting.append if free else self.pending.append
+    def make(self, pushes: Iterable[Any], kind: type[Any], now: float) -> Any:
+        """Read pushes up to the first that is not of this class, which is returned, or `END`, and make requests of them."""
+        if self.stopped is None:
+            deadline = now + self.timeout
+            return self._requests.build(pushes, kind, self.sink, deadline, self.made, self.refused)
+        detail = f"not sent, for every push to {self.name} would fail: {self.stopped}"
+        for push in pushes:
+            if type(push) is not kind:
+                return push
+            self.refused.append(Result(push, Verdict.UNSENT, detail=detail))
+        return END
+
+    def begin(self, now: float) -> int:
+        """Let what was made in this burst go its way. Returns how many pushes were read for it."""
+        made, free = self.made, 0
+        count = len(made)
+        if not self.pending and self._room() == math.inf:
+            free = count if self.limiter is None else self.limiter.permits(count, now)
+        if free < count:
+            self.pending.extend(made[free:])
+            del made[free:]
+        self.waiting.extend(made)
+        made.clear()
+        return count + len(self.refused)
 
     def flow(self, now: float) -> float:
         """Hand over what may leave, repeats first. Returns when it wants to be called again, infinity for not by time."""
@@ -305,7 +331,9 @@ class Lane:
         return max(heap.next_due, now + self.budget.wait(now))
 
     def _send_again(self, repeats: list[Repeat]) -> None:
-        enter, deadline = self.entrance(), self._clock() + self.timeout
+        free = self.limiter is None and not self.pending and self._room() == math.inf
+        enter = self.waiting.append if free else self.pending.append
+        deadline = self._clock() + self.timeout
         for repeat in repeats:
             exchange = repeat.exchange
             exchange.restart()

@@ -27,12 +27,16 @@ class Repeat:
     def settle(self, finished: list[Exchange]) -> None:
         """The sink from now on, of this exchange alone."""
         lane = self.lane
-        for exchange in lane.client.accept(finished, lane.take_repaid):
-            result = lane.result(exchange, exchange.context)
-            if result is None:
+        accepted: list[Result] = []
+        others = lane.client.accept(finished, accepted)
+        for result in accepted:
+            lane.take_repaid(result)
+        for exchange in others:
+            found = lane.result(exchange, exchange.context)
+            if found is None:
                 continue
-            if result.verdict is ACCEPTED:
-                lane.take_repaid(result)
+            if found.verdict is ACCEPTED:
+                lane.take_repaid(found)
             else:
                 self.tries += 1
-                lane.judge(exchange, result, self)
+                lane.judge(exchange, found, self)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..http2.exchange import Exchange, Sink
+from ..http2.exchange import Exchange
 from ..http2.pool import Pool
 from ..metrics import Listeners, Metrics
+from ..requests import Requests
 from ..results import Result
 from .rate import FCM_RATE, Limiter, Rate, RateLimiter, project_limiter
 from .retry import RetryPolicy
 
 if TYPE_CHECKING:
     from .breaker import Peers, Trip
-
-
-class Requests(Protocol):
-    """What turns the pushes of one kind into requests."""
-
-    def build(self, push: Any, sink: Sink, context: Any, deadline: float) -> Exchange | Result:
-        """The exchange to submit, or the result of a push that cannot be sent."""
 
 
 class Client(Protocol):
@@ -54,7 +48,7 @@ class Client(Protocol):
     async def open(self) -> None: ...
     async def close(self) -> None: ...
     def takes(self, push: Any) -> bool: ...
-    def accept(self, finished: list[Exchange], give: Callable[[Result], object]) -> list[Exchange]: ...
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]: ...
     def result(self, exchange: Exchange, push: Any) -> Result | None: ...
     def over_quota(self, result: Result) -> bool: ...
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import AsyncIterable, Coroutine, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, cast
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import BreakerOpen
-from ..http2.exchange import Exchange
+from ..requests import END
 from ..results import Result
 from .breaker import Trip
 from .lane import Lane
@@ -37,7 +37,8 @@ class Run:
         self, clients: tuple[Client, ...], window: int, rules: Rules, journal: Journal | None = None
     ) -> None:
         self.window = window
-        self.ready: deque[Result] = deque()
+        self.ready: list[Result] = []
+        """Results that the caller has not taken yet."""
         self.outstanding = 0
         """Taken from the source and not yet handed to the caller, but for what waits to be sent again."""
         self.fed = False
@@ -230,32 +231,24 @@ class Run:
     def _burst(self, pushes: Iterator[Any], room: int) -> bool:
         """Take so many pushes from the source and hand them over; False when it has come to its end."""
         now = self.loop.time()
-        left = room
-        kind: type | None = None
+        share = islice(pushes, room)
         try:
-            for push in pushes:
-                if type(push) is not kind:
-                    if push is None:  # the journal passes over rows that have their outcome
-                        return True
-                    lane = self._lane_of(push)
-                    kind = None if self._choosing else type(push)
-                    sink, enter = lane.sink, lane.entrance()
-                    build = lane.build if lane.stopped is None else lane.refuse
-                    deadline = now + lane.timeout
-                built = build(push, sink, push, deadline)
-                if type(built) is Exchange:
-                    enter(built)
+            push = next(share, END)
+            while push is not END and push is not None:  # None: the journal passes over what has its outcome
+                lane = self._lane_of(push)
+                if self._choosing:
+                    lane.make((push,), type(push), now)
+                    push = next(share, END)
                 else:
-                    lane.found(cast(Result, built))
-                left -= 1
-                if not left:
-                    return True
-            return False
+                    push = lane.make(chain((push,), share), type(push), now)
         finally:
-            self.outstanding += room - left
+            taken = sum([lane.begin(now) for lane in self.lanes])
+            self.outstanding += taken
             for lane in self.lanes:
+                lane.tell_refused()
                 lane.hand_over()
                 self._flow(lane)
+        return push is None or taken == room
 
     def _lane_of(self, push: object) -> Lane:
         """The lane of the push's class; of several, the first whose client takes it, or the last, to say why not."""
@@ -267,6 +260,7 @@ class Run:
     def _lanes_of_kind(self, push: object) -> list[Lane]:
         for kind, lanes in self._kinds.items():
             if isinstance(push, kind):
+                self._kinds[type(push)] = lanes
                 return lanes
         known = ", ".join(kind.__name__ for kind in self._kinds)
         raise TypeError(f"this engine sends {known}, not {type(push).__name__}")

@@ -66,6 +66,7 @@ class FcmClient(Sender[Message]):
     """The pushes that the engine hands to this client."""
     streams = STREAMS
     """Requests at a time on a connection, as Google allows."""
+    requests: FcmRequests
     quota = True
     """Google limits the rate of a whole project ("Best practices when sending FCM messages at scale")."""
     provider = "fcm"

@@ -83,6 +83,7 @@ class LegacyFcmClient(Sender[LegacyMessage]):
     """The pushes that the engine hands to this client."""
     streams = 100
     """Requests at a time on a connection, as Google allowed."""
+    requests: LegacyRequests
     quota = False
     """Gateways and private servers have no rate in common."""
     provider = "fcm"

@@ -7,6 +7,7 @@ against the project's quota ("Best practices when sending FCM messages at scale"
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -21,24 +22,20 @@ from ..models.fcm_check import (
     check_condition,
     check_legacy,
     check_one_target,
-    check_part,
     check_size,
     check_token,
     check_topic,
 )
-from ..models.fcm_parts import lasting, to_json
+from ..models.fcm_parts import to_json
 from ..models.fcm_values import Refused, check_data
+from ..requests import END
 from ..results import Result, Verdict
+from .parts import MAX_KNOWN, OPTION, Parts
 
 LEGACY_PATH: Final = b"/fcm/send"
-MAX_KNOWN: Final = 1024
-"""Parts, and keys of `data`, that are kept ready after they were found right; when there are more, all are forgotten."""
-
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # nobody else's token looks like it
-_KEPT: Final = 1024  # bytes of a part that is kept
 _PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}", re.ASCII)
 _NOTIFICATION_KEYS: Final = frozenset(("title", "body", "image"))
-_OPTION: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 _LEGACY_REASONS: Final = {
     "argument": "InvalidParameters",
     "missing": "MissingRegistration",
@@ -47,6 +44,9 @@ _LEGACY_REASONS: Final = {
     "ttl": "InvalidTtl",
     "size": "MessageTooBig",
 }
+
+_WRONG: Final = (Refused, AttributeError, TypeError, ValueError, RecursionError)
+"""What checks and orjson raise for a push that cannot be sent."""
 
 _dumps = orjson.dumps
 _fid = _FID.fullmatch
@@ -88,97 +88,106 @@ class FcmRequests:
         path = b"/v1/projects/%b/messages:send" % project_id.encode()
         self._template = _template(authority, path, *self.more)
         self._keys: set[str] = set()  # keys of `data` that were found right
-        # The JSON of parts that were found right, and for each name the last part that can never change.
-        self._parts: dict[tuple[str, bytes], orjson.Fragment] = {}
-        self._last: dict[str, tuple[Any, orjson.Fragment]] = {}
+        self._parts = Parts()
 
     def build(
         self,
-        push: Message,
+        pushes: Iterable[Any],
+        kind: type[Any],
         sink: Sink,
-        context: Any,
         deadline: float,
-    ) -> Exchange | Result:
-        """The exchange to submit, or the INVALID result of a push that cannot be sent."""
-        try:
-            message: dict[str, Any] = {}
-            token = push.token
-            limit = LIMIT
-            if push.topic is not None or push.condition is not None:
-                limit = _topic_or_condition(push, message)
-            elif push.fid is not None:
-                if token is not None:
+        made: list[Exchange],
+        refused: list[Result],
+    ) -> Any:
+        """See `Requests.build`."""
+        template, keys, parts = self._template, self._keys, self._parts
+        (android, android_v2, apns, webpush, options), ready = parts.seen, parts.ready
+        # The first notification of these pushes as it was, and what goes out for it: most often it is that of all.
+        first: Any = None
+        shown: Any = None
+        for push in pushes:
+            if type(push) is not kind:
+                return push
+            try:
+                if (  # for most messages all are the same object or None: then nothing is called
+                    (push.android is not android and push.android != android)
+                    or (push.android_v2 is not android_v2 and push.android_v2 != android_v2)
+                    or (push.apns is not apns and push.apns != apns)
+                    or (push.webpush is not webpush and push.webpush != webpush)
+                    or (push.fcm_options is not options and push.fcm_options != options)
+                ):
+                    parts.learn((push.android, push.android_v2, push.apns, push.webpush, push.fcm_options))
+                    (android, android_v2, apns, webpush, options), ready = parts.seen, parts.ready
+                message = ready.copy()
+                token = push.token
+                limit = LIMIT
+                if push.topic is not None or push.condition is not None:
+                    limit = _topic_or_condition(push, message)
+                elif push.fid is not None:
+                    if token is not None:
+                        check_one_target(push)
+                    message["fid"] = fid = push.fid
+                    if type(fid) is not str or not _fid(fid):
+                        check_token(fid, "fid")
+                elif token is None:
                     check_one_target(push)
-                message["fid"] = fid = push.fid
-                if type(fid) is not str or not _fid(fid):
-                    check_token(fid, "fid")
-            elif token is None:
-                check_one_target(push)
-            else:
-                if type(token) is not str or ":" not in token or len(token) > 512:
-                    check_token(token)
-                message["token"] = token
-            data = push.data
-            if data is not None:
-                known = self._keys
-                if type(data) is not dict:
-                    data = self._learn(data)
-                for key, value in data.items():
-                    if type(value) is not str or key not in known:
-                        data = self._learn(data)
-                        break
-                message["data"] = data
-            notification: Any = push.notification
-            if notification is not None:
-                plain: Any = notification.to_dict() if type(notification) is FcmNotification else notification
-                if type(plain) is dict:
-                    for key, value in plain.items():
-                        if type(value) is not str or key not in _NOTIFICATION_KEYS:
-                            plain = self._part("notification", notification)
-                            break
                 else:
-                    plain = self._part("notification", notification)
-                message["notification"] = plain
-            if push.android is not None:
-                message["android"] = self._part("android", push.android)
-                if push.android_v2 is not None:
-                    raise Refused("the message has android and android_v2: give one of them")
-            elif push.android_v2 is not None:
-                message["android_v2"] = self._part("android_v2", push.android_v2)
-            if push.apns is not None:
-                message["apns"] = self._part("apns", push.apns)
-            if push.webpush is not None:
-                message["webpush"] = self._part("webpush", push.webpush)
-            if push.fcm_options is not None:
-                message["fcm_options"] = self._part("fcm_options", push.fcm_options)
-            if push.validate_only is False:
-                body = _dumps({"message": message})
-            else:
-                if push.validate_only is not True:
-                    raise Refused("validate_only must be true or false")
-                body = _dumps({"validate_only": True, "message": message})
-            if len(body) > limit:  # with it all keys and values that count
-                check_size(orjson.loads(body)["message"], limit)
-            exchange = Exchange()
-            exchange.template = self._template
-            exchange.path = b""
-            exchange.body = body
-            exchange.tail = NO_FIELDS
-            exchange.sink = sink
-            exchange.context = context
-            exchange.deadline = deadline
-            exchange.attempts = 1
-            exchange.status = 0
-            exchange.data = b""
-            exchange.error = None
-            return exchange
-        except Refused as error:
-            detail = error.detail
-        except orjson.JSONEncodeError as error:
-            detail = f"the message cannot be JSON: {error}"
-        except (AttributeError, TypeError, ValueError, RecursionError) as error:
-            detail = f"a field has a wrong type: {error}"
-        return Result(push, Verdict.INVALID, reason="INVALID_ARGUMENT", detail=detail, attempts=0)
+                    if type(token) is not str or ":" not in token or len(token) > 512:
+                        check_token(token)
+                    message["token"] = token
+                data = push.data
+                if data is not None:
+                    if type(data) is not dict:
+                        data = self._learn(data)
+                    for key, value in data.items():
+                        if type(value) is not str or key not in keys:
+                            data = self._learn(data)
+                            break
+                    message["data"] = data
+                notification: Any = push.notification
+                if notification is not None:
+                    if first is not None and (notification is first or notification == first):
+                        message["notification"] = shown
+                    else:
+                        message["notification"] = plain = self._plain(notification)
+                        if first is None and plain is notification:
+                            first = shown = plain.copy()
+                        elif first is None and type(notification) is FcmNotification:
+                            first, shown = notification, plain
+                if push.validate_only is False:
+                    body = _dumps({"message": message})
+                else:
+                    if push.validate_only is not True:
+                        raise Refused("validate_only must be true or false")
+                    body = _dumps({"validate_only": True, "message": message})
+                if len(body) > limit:  # with it all keys and values that count
+                    check_size(orjson.loads(body)["message"], limit)
+                exchange = Exchange()
+                exchange.template = template
+                exchange.path = b""
+                exchange.body = body
+                exchange.tail = NO_FIELDS
+                exchange.sink = sink
+                exchange.context = push
+                exchange.deadline = deadline
+                exchange.attempts = 1
+                exchange.status = 0
+                exchange.data = b""
+                exchange.error = None
+                made.append(exchange)
+            except _WRONG as error:
+                refused.append(_refusal(push, error))
+        return END
+
+    def _plain(self, source: Any) -> Any:
+        """What goes out as the notification of one message, checked: a dict of texts, or JSON."""
+        plain = source.to_dict() if type(source) is FcmNotification else source
+        if type(plain) is not dict:
+            return self._parts.json("notification", source)
+        for key, value in plain.items():
+            if type(value) is not str or key not in _NOTIFICATION_KEYS:
+                return self._parts.json("notification", source)
+        return plain
 
     def _learn(self, source: Any) -> dict[str, str]:
         """Check all of `data`, and remember its keys."""
@@ -193,23 +202,16 @@ class FcmRequests:
             self._keys.update(key for key in data if type(key) is str and len(key) <= 64)
         return data
 
-    def _part(self, name: str, value: Any) -> orjson.Fragment:
-        """The JSON of a part, checked; what was found right once is found again by its JSON."""
-        last = self._last.get(name)
-        if last is not None and last[0] is value:
-            return last[1]
-        raw = _dumps(value, to_json, _OPTION)
-        fragment = self._parts.get((name, raw))
-        if fragment is None:
-            check_part(name, orjson.loads(raw))
-            fragment = orjson.Fragment(raw)
-            if len(raw) <= _KEPT:
-                if len(self._parts) >= MAX_KNOWN:
-                    self._parts.clear()
-                self._parts[(name, raw)] = fragment
-        if type(value) is not dict and lasting(value):  # to see that a dict can change takes 0.4 µs
-            self._last[name] = (value, fragment)
-        return fragment
+
+def _refusal(push: Message | LegacyMessage, error: Exception, reason: str = "INVALID_ARGUMENT") -> Result:
+    """What became of a push that cannot be sent for this error's sake."""
+    if isinstance(error, Refused):
+        detail = error.detail
+    elif isinstance(error, orjson.JSONEncodeError):
+        detail = f"the message cannot be JSON: {error}"
+    else:
+        detail = f"a field has a wrong type: {error}"
+    return Result(push, Verdict.INVALID, reason=reason, detail=detail, attempts=0)
 
 
 def _topic_or_condition(push: Message, message: dict[str, Any]) -> int:
@@ -231,22 +233,23 @@ class LegacyRequests:
 
     def build(
         self,
-        push: LegacyMessage,
+        pushes: Iterable[Any],
+        kind: type[Any],
         sink: Sink,
-        context: Any,
         deadline: float,
-    ) -> Exchange | Result:
-        """The exchange to submit, or the INVALID result of a push that cannot be sent."""
-        reason = "InvalidParameters"
-        try:
-            check_one_target(push, ("to", "registration_ids", "condition"))
-            body = _dumps(push.to_dict(), to_json, _OPTION)
-            check_legacy(orjson.loads(body))
-            return request(self._template, b"", body, NO_FIELDS, sink, context, deadline)
-        except Refused as error:
-            reason, detail = _LEGACY_REASONS[error.kind], error.detail
-        except orjson.JSONEncodeError as error:
-            detail = f"the message cannot be JSON: {error}"
-        except (AttributeError, TypeError, ValueError, RecursionError) as error:
-            detail = f"a field has a wrong type: {error}"
-        return Result(push, Verdict.INVALID, reason=reason, detail=detail, attempts=0)
+        made: list[Exchange],
+        refused: list[Result],
+    ) -> Any:
+        """See `Requests.build`."""
+        for push in pushes:
+            if type(push) is not kind:
+                return push
+            try:
+                check_one_target(push, ("to", "registration_ids", "condition"))
+                body = _dumps(push.to_dict(), to_json, OPTION)
+                check_legacy(orjson.loads(body))
+                made.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
+            except _WRONG as error:
+                reason = _LEGACY_REASONS[error.kind] if isinstance(error, Refused) else "InvalidParameters"
+                refused.append(_refusal(push, error, reason))
+        return END

@@ -86,43 +86,46 @@ class Outgoing(Streams):
         change.
         """
         streams, blocks, encoder = self.streams, self._blocks, self._encoder
-        write, popleft = self._out.append, waiting.popleft
+        out = self._out
         layout: Layout | None
-        before = head = b""
+        before = head = after = b""
         while waiting:
             window, stream_id, quick = self.window, self.next_id, self._quick
             template: Template | None = None
-            length = -1
+            length = known = -1  # of the last path, and of the last body
             for _ in range(min(self.capacity - len(streams), len(waiting))):
-                exchange = popleft()
+                exchange = waiting.popleft()
                 path, body = exchange.path, exchange.body
                 if exchange.template is not template or len(path) != length:
-                    template, length = exchange.template, len(path)
+                    template, length, known = exchange.template, len(path), -1
                     block = blocks.get(template)
                     layout = None
                     if block is not None:
                         layout = block.layout(template.path, length)
-                        head, before, packers = layout.head, layout.before, layout.packers
+                        head, before, after = layout.head, layout.before, layout.after
+                        packers = layout.packers
                 size = len(body)
-                if layout is None or size > window or not 0 < size <= quick:
-                    self.window, self.next_id = window, stream_id
-                    if not self._open_slowly(exchange):
-                        waiting.appendleft(exchange)
-                        return
-                    break  # the table may have changed, and with it all blocks
-                window -= size
-                exchange.stream_id = stream_id
-                streams[stream_id] = exchange
-                if not exchange.tail:
+                if size != known or size > window:
+                    if layout is None or size > window or not 0 < size <= quick:
+                        self.window, self.next_id = window, stream_id
+                        if not self._open_slowly(exchange):
+                            waiting.appendleft(exchange)
+                            return
+                        break  # the table may have changed, and with it all blocks
+                    known = size
                     try:
                         pack, between = packers[size]
                     except KeyError:
                         pack, between = layout.packer(size)
-                    write(pack(head, stream_id, before, path, between, stream_id, body))
+                window -= size
+                exchange.stream_id = stream_id
+                streams[stream_id] = exchange
+                if not exchange.tail:
+                    out.append(pack(head, stream_id, before, path, between, stream_id, body))
                 else:
-                    block_bytes = b"".join((before, path, layout.after, encoder.tail(exchange.tail)))
-                    write(_head(len(block_bytes) << 8 | HEADERS, _new_headers, stream_id) + block_bytes)
-                    write(_head(size << 8, _new_data, stream_id) + body)
+                    block_bytes = b"".join((before, path, after, encoder.tail(exchange.tail)))
+                    out.append(_head(len(block_bytes) << 8 | HEADERS, _new_headers, stream_id) + block_bytes)
+                    out.append(_head(size << 8, _new_data, stream_id) + body)
                     if template not in blocks:
                         template = None  # the first time that a name comes up changes the table
                 stream_id += 2

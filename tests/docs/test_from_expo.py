@@ -20,6 +20,7 @@ from pushcore.fcm.errors import REASONS as FCM_REASONS
 from pushcore.fcm.request import FcmRequests
 from pushcore.http2.exchange import Exchange
 from pushcore.models.expo import to_message, to_notification
+from pushcore.requests import build_one
 from tests.docs.commands import run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "from-expo.md").read_text()
@@ -35,7 +36,7 @@ def test_the_payloads_are_what_the_message_becomes() -> None:
     assert notification.payload == ios
     assert (notification.priority, notification.collapse_id) == (10, "collapse")
     push = to_message(message, "DEVICE_TOKEN")
-    exchange = FcmRequests("x", "p").build(push, lambda exchange: None, None, 1.0)
+    exchange = build_one(FcmRequests("x", "p"), push, lambda finished: None, 1.0)
     assert isinstance(exchange, Exchange)
     assert orjson.loads(exchange.body) == android
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from pushcore.apns.request import MAX_TOKEN, ApnsRequests
 from pushcore.errors import ConfigurationError
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import PUSH_TYPES, Aps, Notification
+from pushcore.requests import END, build_one
 from pushcore.results import Result, Verdict
 
 TOKEN = "ab" * 32
@@ -22,7 +24,7 @@ def requests(topic: str | None = "com.example.app", *, token_auth: bool = True) 
 
 
 def build(push: Notification, builder: ApnsRequests | None = None) -> Exchange | Result:
-    return (builder or requests()).build(push, lambda exchange: None, push, 10.0)
+    return build_one(builder or requests(), push, lambda finished: None, 10.0)
 
 
 def built(push: Notification, builder: ApnsRequests | None = None) -> tuple[dict[str, str], bytes]:
@@ -218,3 +220,39 @@ def test_one_bad_push_does_not_spoil_the_next() -> None:
     refused(Notification(TOKEN, PAYLOAD, push_type="fanfare"), builder)
     built(Notification(TOKEN, PAYLOAD), builder)
     refused(Notification(TOKEN, PAYLOAD, push_type="fanfare"), builder)
+
+
+def test_a_burst() -> None:
+    """What cannot be sent does not hinder the others, kinds alternate, and a push of another class ends it."""
+    made: list[Exchange] = []
+    refused: list[Result] = []
+
+    class Own(Notification):
+        pass
+
+    types = ["alert", "voip", "alert", "voip", "voip", "nonsense", "alert"]
+    stranger = Own(TOKEN, PAYLOAD)
+    pushes = [Notification(TOKEN, PAYLOAD, push_type=each) for each in types]
+    pushes[2:2] = [Notification("xx", PAYLOAD), Notification(TOKEN, {"a": object()})]
+    source = iter([*pushes, stranger, *pushes])
+    builder = requests()
+    assert builder.build(source, Notification, lambda finished: None, 10.0, made, refused) is stranger
+    assert len(list(source)) == len(pushes)
+    sent = [dict(exchange.template.fields)[b"apns-push-type"].decode() for exchange in made]
+    assert sent == [each for each in types if each != "nonsense"]
+    assert [exchange.context for exchange in made] == [*pushes[:2], *pushes[4:7], pushes[8]]
+    assert [result.push for result in refused] == [*pushes[2:4], pushes[7]]
+
+
+def test_a_source_may_change_in_place_what_it_hands_out() -> None:
+    """Each push is made a request before the next is read."""
+    payload: dict[str, Any] = {"aps": {"badge": 0}}
+
+    def source() -> Iterator[Notification]:
+        for badge in range(5):
+            payload["aps"]["badge"] = badge
+            yield Notification(TOKEN, payload)
+
+    made: list[Exchange] = []
+    assert requests().build(source(), Notification, lambda finished: None, 10.0, made, []) is END
+    assert [orjson.loads(exchange.body)["aps"]["badge"] for exchange in made] == list(range(5))

@@ -9,6 +9,7 @@ import orjson
 from pushcore.fcm.request import FcmRequests, LegacyRequests
 from pushcore.http2.exchange import Exchange
 from pushcore.models.fcm import Message
+from pushcore.requests import build_one
 from pushcore.results import Result, Verdict
 
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
@@ -21,7 +22,7 @@ def requests() -> FcmRequests:
 
 
 def build(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> Exchange | Result:
-    return (builder or requests()).build(push, lambda exchange: None, push, 10.0)
+    return build_one(builder or requests(), push, lambda finished: None, 10.0)
 
 
 def sent(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Iterator
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.errors import ConfigurationError
-from pushcore.fcm.request import MAX_KNOWN, FcmRequests, LegacyRequests
+from pushcore.fcm.parts import MAX_KNOWN
+from pushcore.fcm.request import FcmRequests, LegacyRequests
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import Aps
 from pushcore.models.fcm import (
@@ -31,7 +33,8 @@ from pushcore.models.fcm import (
     WebpushConfig,
     WebpushFcmOptions,
 )
-from pushcore.results import Verdict
+from pushcore.requests import END
+from pushcore.results import Result, Verdict
 
 from .building import FID, TOKEN, build, path_of, refused, requests, sent, to
 
@@ -226,7 +229,7 @@ def test_what_is_kept_is_bounded_and_a_changed_dict_is_seen() -> None:
     for number in range(2 * MAX_KNOWN + 10):
         sent(to(data={f"k{number}": "v"}, android={"collapse_key": str(number)}), builder)
     assert len(builder._keys) <= MAX_KNOWN + 64
-    assert len(builder._parts) <= MAX_KNOWN
+    assert len(builder._parts._known) <= MAX_KNOWN
     shared = {"a": "b"}
     push = to(android=AndroidConfig(data=shared))
     assert sent(push, builder)["message"]["android"]["data"] == {"a": "b"}
@@ -234,6 +237,90 @@ def test_what_is_kept_is_bounded_and_a_changed_dict_is_seen() -> None:
     assert sent(push, builder)["message"]["android"]["data"] == {"a": "c"}
     shared["a"] = 7  # type: ignore[assignment]  # what the types forbid
     assert "android.data['a']" in refused(push, builder)
+
+
+def bodies(pushes: Iterable[Message]) -> list[Any]:
+    """What a burst of pushes that can all be sent becomes, the JSON of each message."""
+    made: list[Exchange] = []
+    wrong: list[Result] = []
+    assert requests().build(pushes, Message, lambda finished: None, 10.0, made, wrong) is END
+    assert not wrong
+    return [orjson.loads(exchange.body)["message"] for exchange in made]
+
+
+@pytest.mark.parametrize("name", ["notification", "data", "android", "apns", "webpush", "fcm_options"])
+def test_a_source_may_change_in_place_what_it_hands_out(name: str) -> None:
+    """Each push is made a request before the next is read, and nothing of an earlier one is sent in its place."""
+    texts = ["a", "b", "b", "a", "a", "c"]
+    key = {"data": "k", "apns": "live_activity_token", "fcm_options": "analytics_label"}.get(name, "title")
+    inner = {key: ""}
+    part: Any = {"notification": inner} if name in ("android", "webpush") else inner
+
+    def source() -> Iterator[Message]:
+        for text in texts:
+            inner[key] = text
+            yield to(**{name: part})
+
+    expected = [{"notification": {key: text}} if part is not inner else {key: text} for text in texts]
+    assert [message[name] for message in bodies(source())] == expected
+
+
+@pytest.mark.parametrize("kind", [dict, MappingProxyType])
+def test_a_notification_of_another_mapping_may_change_in_place(kind: Any) -> None:
+    shared = {"title": "a"}
+    seen = kind(shared)
+
+    def source() -> Iterator[Message]:
+        for title in ("a", "b", "a"):
+            shared["title"] = title
+            yield to(notification=seen if kind is MappingProxyType else shared)
+
+    assert [message["notification"]["title"] for message in bodies(source())] == ["a", "b", "a"]
+
+
+def test_numbers_that_are_equal_to_python_are_not_the_same() -> None:
+    """1, 1.0 and True are equal, and different JSON."""
+    values = [1, True, 1.0, 1, 1, False, 0, None]
+    pushes = [to(apns={"payload": {"own": {"badge": value}, "list": [value]}}) for value in values]
+    found = [message["apns"]["payload"] for message in bodies(pushes)]
+    assert [repr(each["own"]["badge"]) for each in found] == list(map(repr, values))
+    assert [repr(each["list"]) for each in found] == [repr([value]) for value in values]
+
+
+def test_parts_come_and_go() -> None:
+    pushes = [
+        to(android={"priority": "HIGH"}),
+        to(),
+        to(android=AndroidConfig(priority="HIGH")),
+        to(android={"priority": "HIGH"}, fcm_options={"analytics_label": "a"}),
+        to(fcm_options={"analytics_label": "a"}),
+        to(notification=FcmNotification(title="a")),
+        to(notification=FcmNotification(title="a")),
+        to(notification={"title": "b"}),
+    ]
+    high, label = {"priority": "HIGH"}, {"analytics_label": "a"}
+    a, b = {"title": "a"}, {"title": "b"}
+    found = [{name: part for name, part in each.items() if name != "token"} for each in bodies(pushes)]
+    assert found == [
+        {"android": high},
+        {},
+        {"android": high},
+        {"android": high, "fcm_options": label},
+        {"fcm_options": label},
+        {"notification": a},
+        {"notification": a},
+        {"notification": b},
+    ]
+
+
+def test_a_burst_ends_at_a_push_of_another_class() -> None:
+    """And what cannot be sent does not hinder the others."""
+    made: list[Exchange] = []
+    wrong: list[Result] = []
+    stranger = LegacyMessage(to="t")
+    pushes = iter([to(), to(data={"a": 1}), to(android={"x": 1}), to(), stranger, to()])
+    assert requests().build(pushes, Message, lambda finished: None, 10.0, made, wrong) is stranger
+    assert (len(made), len(wrong), len(list(pushes))) == (2, 2, 1)
 
 
 @given(

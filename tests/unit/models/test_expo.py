@@ -20,6 +20,7 @@ from pushcore.models.expo import (
     to_push,
 )
 from pushcore.models.fcm import LegacyMessage, Message
+from pushcore.requests import build_one
 
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
 FCM = f"{FID}:APA91b" + "x" * 134
@@ -91,7 +92,7 @@ def take(source: dict[str, Any], path: str) -> Any:
 def sent(push: Any) -> Any:
     """The JSON that goes to FCM."""
     builder = LegacyRequests("x") if isinstance(push, LegacyMessage) else FcmRequests("x", "p")
-    exchange = builder.build(push, lambda exchange: None, None, 1.0)
+    exchange = build_one(builder, push, lambda finished: None, 1.0)
     assert isinstance(exchange, Exchange), exchange
     return orjson.loads(exchange.body)
 

@@ -1,0 +1,43 @@
+"""How pushes become requests: what `ApnsRequests`, `FcmRequests` and `LegacyRequests` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+from .http2.exchange import Exchange, Sink
+from .results import Result
+
+END: Final = object()
+"""What stands for the push after the last one."""
+
+
+class Requests(Protocol):
+    """Makes requests of the pushes of one kind.
+
+    A burst of pushes is made requests in one loop: a call for each would cost a sixth of the whole. And each push is
+    made one before the next is read, for a source may change in place what it hands out.
+    """
+
+    def build(
+        self,
+        pushes: Iterable[Any],
+        kind: type[Any],
+        sink: Sink,
+        deadline: float,
+        made: list[Exchange],
+        refused: list[Result],
+    ) -> Any:
+        """Read pushes up to the first that is not of the class `kind`, and return that one, or `END` if there is none.
+
+        Appended to `made` is the request of each that can be sent, to `refused` the result of each that cannot. What
+        the source raises passes through.
+        """
+
+
+def build_one(requests: Requests, push: Any, sink: Sink, deadline: float) -> Exchange | Result:
+    """The request of one push, or the result that says why it cannot be sent."""
+    made: list[Exchange] = []
+    refused: list[Result] = []
+    requests.build((push,), type(push), sink, deadline, made, refused)
+    return made[0] if made else refused[0]
