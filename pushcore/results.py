@@ -164,3 +164,16 @@ class Accepted(Result):
     drop_token = False
     retryable = False
     suspect = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _accepted, (self.push, self.attempts, self._id, self._find)
+
+
+def _accepted(push: Any, attempts: int, id: Any, find: Finder | None) -> Accepted:
+    """For copies, pickled ones among them: what stands in the class cannot be set again."""
+    accepted: Accepted = Accepted()
+    accepted.push = push
+    accepted.attempts = attempts
+    accepted._id = id
+    accepted._find = find
+    return accepted

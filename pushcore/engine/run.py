@@ -262,5 +262,5 @@ class Run:
             if isinstance(push, kind):
                 self._kinds[type(push)] = lanes
                 return lanes
-        known = ", ".join(kind.__name__ for kind in self._kinds)
+        known = ", ".join(dict.fromkeys(lane.client.handles.__name__ for lane in self.lanes))
         raise TypeError(f"this engine sends {known}, not {type(push).__name__}")
