@@ -82,6 +82,7 @@ class ApnsRequests:
         """See `Requests.build`."""
         # In a run of equal pushes their template is found by three identity checks.
         topic, push_type, priority, template, limit = self._last
+        length = -1  # of the last token
         for push in pushes:
             if type(push) is not kind:
                 return push
@@ -106,8 +107,10 @@ class ApnsRequests:
                 tail = NO_FIELDS
                 if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
                     tail = _tail_of(push)
-                if not 2 <= len(token) <= MAX_TOKEN:
-                    raise Invalid(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
+                if len(token) != length:
+                    if not 2 <= len(token) <= MAX_TOKEN:
+                        raise Invalid(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
+                    length = len(token)
                 exchange = Exchange()
                 exchange.template = template
                 exchange.path = token.encode()

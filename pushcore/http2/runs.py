@@ -11,6 +11,7 @@ of all answers that the server wrote together (so does nghttp2, which writes hea
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from operator import length_hint
 from struct import Struct
@@ -52,18 +53,17 @@ def read_answers(data: bytes, position: int, block: int, streams: Streams, finis
     count, status = _heads(data, position, size, len(data), block, END_HEADERS | END_STREAM)
     pop = streams.pop
     before = len(streams)
-    for stream_id, content in _single(block).iter_unpack(
-        memoryview(data)[position : position + count * size]
-    ):
-        exchange = pop(stream_id, None)
-        if exchange is None:
-            break
-        if exchange.status:
-            streams[stream_id] = exchange
-            break
-        exchange.status = status
-        exchange.block = content
-        finished.append(exchange)
+    with suppress(KeyError):  # one that is not open ends the run
+        for stream_id, content in _single(block).iter_unpack(
+            memoryview(data)[position : position + count * size]
+        ):
+            exchange = pop(stream_id)
+            if exchange.status:
+                streams[stream_id] = exchange
+                break
+            exchange.status = status
+            exchange.block = content
+            finished.append(exchange)
     return before - len(streams)
 
 
@@ -90,15 +90,16 @@ def read_bodies(
     count = _alike(data, position, size, min((len(data) - position) // size, most), _data(body))
     pop = streams.pop
     before = len(streams)
-    for stream_id, piece in _single(body).iter_unpack(memoryview(data)[position : position + count * size]):
-        exchange = pop(stream_id, None)
-        if exchange is None:
-            break
-        if not exchange.status or exchange.data:
-            streams[stream_id] = exchange
-            break
-        exchange.data = piece
-        finished.append(exchange)
+    with suppress(KeyError):
+        for stream_id, piece in _single(body).iter_unpack(
+            memoryview(data)[position : position + count * size]
+        ):
+            exchange = pop(stream_id)
+            if not exchange.status or exchange.data:
+                streams[stream_id] = exchange
+                break
+            exchange.data = piece
+            finished.append(exchange)
     return before - len(streams)
 
 
