@@ -81,6 +81,17 @@ def test_a_thousand_fcm_requests(benchmark: Any) -> None:
     assert len(made) == BATCH
 
 
+def test_a_thousand_fcm_requests_whose_parts_differ(benchmark: Any) -> None:
+    """An APNs payload and a collapse key of each device's own: nothing of them can be kept."""
+    requests = FcmRequests("fcm.googleapis.com", "fake-project")
+    pushes = [message(number) for number in range(BATCH)]
+    for number, push in enumerate(pushes):
+        push.apns = {"payload": {"aps": {"badge": number}}}
+        push.android = {"priority": "HIGH", "collapse_key": f"order-{number}"}
+    made = benchmark(made_of, requests, pushes)
+    assert len(made) == BATCH
+
+
 def test_a_typed_payload(benchmark: Any, apns: ApnsRequests) -> None:
     """`Aps` to JSON."""
     aps = Aps(alert=Alert(title="Order shipped", body="It arrives on Tuesday."), sound="default", badge=3)

@@ -1,7 +1,7 @@
 """The parts of a message that most messages of a campaign have in common: checked once, and then found again.
 
-To check a part takes microseconds and its JSON a quarter of one, so what was found right is kept, in two ways: all
-parts of the last message as they were, and the JSON of each part by itself.
+To check a part takes microseconds and its JSON a quarter of one, so what was found right is kept, in two ways: the JSON
+of each part by itself, and all parts of a message as they were once the next message has had the same.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Given: TypeAlias = "tuple[Any, ...]"
 class Parts:
     """What is known of the parts of messages to one project.
 
-    `seen`: the last parts, as they were when they were checked: who compares theirs with it may use `ready`, their
-    JSON by name, and calls `learn` when they differ.
+    `seen`: parts of two messages in a row, as they were when they were checked. Whose parts equal them may use `ready`,
+    their JSON by name; who has others calls `learn`.
     """
 
-    __slots__ = ("_known", "_last", "ready", "seen")
+    __slots__ = ("_known", "_last", "_lately", "_times", "ready", "seen")
 
     def __init__(self) -> None:
         self.seen: Given = (None,) * len(NAMES)
@@ -41,17 +41,26 @@ class Parts:
         # The JSON of parts that were found right, and for each name the last part that can never change.
         self._known: dict[tuple[str, bytes], orjson.Fragment] = {}
         self._last: dict[str, tuple[Any, orjson.Fragment]] = {}
+        # The JSON of the last parts that were learnt, and how often in a row.
+        self._lately: dict[str, Any] = {}
+        self._times = 0
 
-    def learn(self, given: Given) -> None:
-        """Check these parts, and put their JSON into `ready`.
+    def learn(self, given: Given) -> dict[str, Any]:
+        """The JSON of these parts by name, checked. Do not change it.
 
         Raises `Refused` for what Google would refuse, and what orjson raises for what cannot be JSON.
         """
         if given[0] is not None and given[1] is not None:
             raise Refused("the message has android and android_v2: give one of them")
-        pairs = zip(NAMES, given, strict=True)
-        self.ready = {name: self.json(name, part) for name, part in pairs if part is not None}
-        self.seen = tuple(map(_as_it_is, given))
+        found: dict[str, Any] = {}
+        for name, part in zip(NAMES, given):  # noqa: B905  # both have five
+            if part is not None:
+                found[name] = self.json(name, part)
+        self._times = self._times + 1 if found == self._lately else 1
+        self._lately = found
+        if self._times == 2:  # and no more: where it is of no use at the third time, it never is
+            self.seen, self.ready = tuple(map(_as_it_is, given)), found
+        return found
 
     def json(self, name: str, part: Any) -> orjson.Fragment:
         """The JSON of one part, checked; what was found right once is found again by its JSON. Raises as `learn`."""

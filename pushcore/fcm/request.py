@@ -116,9 +116,11 @@ class FcmRequests:
                     or (push.webpush is not webpush and push.webpush != webpush)
                     or (push.fcm_options is not options and push.fcm_options != options)
                 ):
-                    parts.learn((push.android, push.android_v2, push.apns, push.webpush, push.fcm_options))
+                    given = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
+                    message = parts.learn(given).copy()
                     (android, android_v2, apns, webpush, options), ready = parts.seen, parts.ready
-                message = ready.copy()
+                else:
+                    message = ready.copy()
                 token = push.token
                 limit = LIMIT
                 if push.topic is not None or push.condition is not None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.errors import ConfigurationError
-from pushcore.fcm.parts import MAX_KNOWN
+from pushcore.fcm.parts import MAX_KNOWN, Parts
 from pushcore.fcm.request import FcmRequests, LegacyRequests
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import Aps
@@ -311,6 +311,21 @@ def test_parts_come_and_go() -> None:
         {"notification": a},
         {"notification": b},
     ]
+
+
+def test_parts_are_known_as_they_are_when_two_messages_in_a_row_had_them() -> None:
+    parts, shared = Parts(), {"a": "b"}
+    same = ({"priority": "HIGH"}, None, {"payload": {"n": 1, "l": ["a"]}}, None, None)
+    other = ({"priority": "NORMAL"}, *same[1:])
+    changing = (AndroidConfig(data=shared), None, None, None, None)
+    for some, known in ((same, False), (other, False), (same, False), (same, True), (other, True)):
+        assert parts.learn(some).keys() == {"android", "apns"}
+        assert (parts.seen == same) is known
+    for _ in range(3):
+        parts.learn(changing)
+    assert parts.seen != changing  # it may differ tomorrow
+    shared["a"] = "c"
+    assert orjson.loads(orjson.dumps(parts.learn(changing)["android"])) == {"data": {"a": "c"}}
 
 
 def test_a_burst_ends_at_a_push_of_another_class() -> None:
