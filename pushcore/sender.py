@@ -21,7 +21,7 @@ from .http2.pool import Pool
 from .http2.protocol import ENGINES, Link
 from .http2.proxy import Proxy, find_proxy
 from .http2.streams import Limits
-from .requests import Requests
+from .requests import Requests, build_one
 from .results import Accepted, Finder, Result
 
 Push = TypeVar("Push")
@@ -184,13 +184,9 @@ class Sender(ABC, Generic[Push]):
             raise ClosedError("the client is not open: use it in `async with`")
         loop = self._loop
         future = loop.create_future()
-        made: list[Exchange] = []
-        refused: list[Result] = []
-        self.requests.build((push,), type(push), self._sink, loop.time() + self.timeout, made, refused)
-        if not made:
-            return refused[0]
-        exchange = made[0]
-        del made, refused  # thousands of calls wait at a time, and would hold on to them
+        exchange = build_one(self.requests, push, self._sink, loop.time() + self.timeout)
+        if type(exchange) is not Exchange:
+            return cast(Result, exchange)
         exchange.waiter = future
         pool.submit(exchange)
         try:

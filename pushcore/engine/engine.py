@@ -170,7 +170,7 @@ class PushEngine:
             if error is not None:
                 raise error
         finally:
-            ready[:0] = left = list(rest) if handed else []
+            ready[:0] = left = list(rest)
             run.outstanding -= len(handed) - len(left)
             try:
                 await run.close()

@@ -268,16 +268,21 @@ class Lane:
 
     def begin(self, now: float) -> int:
         """Let what was made in this burst go its way. Returns how many pushes were read for it."""
-        made, free = self.made, 0
-        count = len(made)
+        taken = len(self.made) + len(self.refused)
+        if self.made:
+            self._enter(self.made, now)
+            self.made.clear()
+        return taken
+
+    def _enter(self, requests: list[Exchange], now: float) -> None:
+        """Hand over those that may leave at once, and keep the others until they may."""
+        free = 0
         if not self.pending and self._room() == math.inf:
-            free = count if self.limiter is None else self.limiter.permits(count, now)
-        if free < count:
-            self.pending.extend(made[free:])
-            del made[free:]
-        self.waiting.extend(made)
-        made.clear()
-        return count + len(self.refused)
+            free = len(requests)
+            if self.limiter is not None:
+                free = self.limiter.permits(free, now)
+        self.waiting.extend(requests[:free])
+        self.pending.extend(requests[free:])
 
     def flow(self, now: float) -> float:
         """Hand over what may leave, repeats first. Returns when it wants to be called again, infinity for not by time."""
@@ -331,14 +336,11 @@ class Lane:
         return max(heap.next_due, now + self.budget.wait(now))
 
     def _send_again(self, repeats: list[Repeat]) -> None:
-        free = self.limiter is None and not self.pending and self._room() == math.inf
-        enter = self.waiting.append if free else self.pending.append
-        deadline = self._clock() + self.timeout
+        now = self._clock()
         for repeat in repeats:
-            exchange = repeat.exchange
-            exchange.restart()
-            exchange.deadline = deadline
-            enter(exchange)
+            repeat.exchange.restart()
+            repeat.exchange.deadline = now + self.timeout
+        self._enter([repeat.exchange for repeat in repeats], now)
 
     async def _send_again_when_committed(self, repeats: list[Repeat]) -> None:
         """The journal must know that they may be delivered before they can be."""

@@ -106,11 +106,8 @@ def test_long_runs_with_strangers_in_them(same: list[bool], cut: int, bodies: bo
     assert read([raw]) == read([raw[at : at + 50] for at in range(0, len(raw), 50)])
 
 
-def test_a_run_is_read_together() -> None:
-    """The proof that the tests above try what they are for: one unpacking for a hundred answers."""
-    client = opened()
-    connection = client.connection
-    assert isinstance(connection, Connection)
+def noted(connection: Connection) -> list[int]:
+    """The lengths of the runs that it finds from now on, 0 for one that was looked for in vain."""
     lengths: list[int] = []
     note = connection._found
 
@@ -119,6 +116,15 @@ def test_a_run_is_read_together() -> None:
         note(length)
 
     connection._found = found  # type: ignore[method-assign, assignment]  # the test listens
+    return lengths
+
+
+def test_a_run_is_read_together() -> None:
+    """The proof that the tests above try what they are for: one unpacking for a hundred answers."""
+    client = opened()
+    connection = client.connection
+    assert isinstance(connection, Connection)
+    lengths = noted(connection)
     frames = [h.frame(h.HEADERS, 0x5, 2 * number + 3, BLOCKS[0]) for number in range(20)]
     client.feed(b"".join(frames))
     assert lengths == [20 - 1 - WORTH]
@@ -129,14 +135,7 @@ def test_headers_that_come_before_all_bodies_are_read_together() -> None:
     client = opened()
     connection = client.connection
     assert isinstance(connection, Connection)
-    lengths: list[int] = []
-    note = connection._found
-
-    def found(length: int) -> None:
-        lengths.append(length)
-        note(length)
-
-    connection._found = found  # type: ignore[method-assign, assignment]  # the test listens
+    lengths = noted(connection)
     for batch in (range(20), range(20, 22), range(22, 42)):
         streams = [2 * number + 3 for number in batch if 2 * number + 3 not in GHOSTS]
         heads = [h.frame(h.HEADERS, 0x4, stream, BLOCKS[0]) for stream in streams]
