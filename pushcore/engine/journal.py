@@ -143,7 +143,15 @@ class Journal:
             runs, parked = store.runs(), store.parked()
             rest = survey(campaign, runs, store.bitmaps(), parked)
             now, last = clock(), runs[-1]
-            run = Run(last.run + 1, now, now, None, 0, last.parts, last.repeats, last.tally)
+            run = Run(
+                last.run + 1,
+                now,
+                now,
+                parts=last.parts,
+                repeats=last.repeats,
+                tally=last.tally,
+                resends=unknown == "resend",
+            )
             settled = [row for row, *_ in parked if row not in rest.left]
             store.begin(run, source=source if change is not None else None, settled=settled)
         except BaseException:

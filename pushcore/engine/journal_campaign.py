@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,6 +126,8 @@ class Run:
     tally: Tally = field(default_factory=Counter)
     """Over all runs."""
     problem: str | None = None
+    resends: bool = False
+    """Whether it sent again what earlier ones had left in doubt. One that does not passes over these rows."""
 
     def count(self, tally: Tally) -> None:
         """Add to `tally`."""
@@ -164,19 +165,17 @@ def survey(
     for block, packed in parts:
         found = bits.get(block, 0) | bitmap(packed)
         bits[block] = FULL if found == _ALL else found
-    uptos = sorted(run.upto for run in runs)
-    zone = uptos[-1] if uptos else 0
-    waiting = {row: rest for row, *rest in parked}
+    zone = max((run.upto for run in runs), default=0)
+    waiting = {row: (run, attempts, waits) for row, run, attempts, waits in parked}
     left = {}
     for block in range((zone + BLOCK - 1) // BLOCK):
         there = _ALL if block < zone // BLOCK else (1 << zone % BLOCK) - 1
         missing = there & campaign.owned_in(block) & ~bits.get(block, 0)
         for row in rows_of(missing, block) if missing else ():
-            times = len(uptos) - bisect_left(uptos, row)  # in how many runs it may have been sent
-            if row in waiting:
-                run, attempts, waits = waiting[row]
-                times = sum(each.upto >= row for each in runs if each.run > run) + (not waits)
-                left[row] = Before(attempts + times, times)
-            else:
-                left[row] = Before(times, times)
+            last, attempts, waits = waiting.get(row, (0, 0, True))
+            unsure = 0 if waits else 1
+            for run in runs:
+                if run.run > last and run.upto >= row and (run.resends or not unsure):
+                    unsure += 1
+            left[row] = Before(attempts + unsure, unsure)
     return Rest(zone, left, bits)

@@ -27,7 +27,7 @@ from ..errors import JournalError
 from ..results import Verdict
 from .journal_outcome import PLAIN, Before, Entry, Kind, Odd, Outcome
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the format, the tables included. Others are refused."""
 BLOCK: Final = 16_384
 """Rows whose parts lie together: row r is in block (r - 1) // BLOCK. As many as are in flight at most."""

@@ -40,7 +40,8 @@ create table campaign (
 );
 create table run (
     run integer primary key, began real not null, updated real not null, ended real, upto integer not null,
-    parts integer not null, repeats integer not null, tally text not null, problem text
+    parts integer not null, repeats integer not null, tally text not null, problem text,
+    resends integer not null
 );
 create table part (id integer primary key, bits blob not null, blob blob not null);
 create table parked (row integer primary key, run integer not null, attempts integer not null, waits integer not null);
@@ -229,8 +230,19 @@ class Store:
             found = self._sql.execute("select * from run order by run").fetchall()
         try:
             return [
-                Run(run, began, updated, ended, upto, parts, repeats, tally_of(json.loads(text)), problem)
-                for run, began, updated, ended, upto, parts, repeats, text, problem in found
+                Run(
+                    run,
+                    began,
+                    updated,
+                    ended,
+                    upto,
+                    parts,
+                    repeats,
+                    tally_of(json.loads(text)),
+                    problem,
+                    bool(resends),
+                )
+                for run, began, updated, ended, upto, parts, repeats, text, problem, resends in found
             ]
         except (ValueError, TypeError) as error:
             raise JournalError(f"{self.path} is damaged ({error})") from error
@@ -268,7 +280,9 @@ class Store:
     def begin(self, run: Run, *, source: Source | None = None, settled: Iterable[int] = ()) -> None:
         """Begin a run. `source` replaces the campaign's; `settled`: parked rows that have an outcome by now."""
         with _explained(self.path):
-            self._sql.execute("insert into run values (?, ?, ?, ?, ?, ?, ?, ?, ?)", _columns(run))
+            self._sql.execute(
+                "insert into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*_columns(run), run.resends)
+            )
             if source is not None:
                 self._sql.execute("update campaign set source = ?", (json.dumps(asdict(source)),))
             self._sql.executemany("delete from parked where row = ?", [(row,) for row in settled])

@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -193,6 +193,29 @@ def test_after_a_kill_rows_in_doubt_are_reported_and_not_sent(tmp_path: Path) ->
     assert (status.cut_short, status.runs, status.repeats, status.complete) == (1, 2, 0, True)
 
 
+def test_a_run_that_only_reports_and_is_killed_has_sent_nothing_again(tmp_path: Path) -> None:
+    path = cut_short(tmp_path / "j.db", given=20, answered=set())
+    with Journal.open(path) as journal:
+
+        def read_slowly() -> Iterator[Push]:
+            for row in range(1, 21):
+                yield Push(row)
+                if row == 1:
+                    journal.flush()  # it says how far it may have come, which is beyond this row
+                    killed(journal, tmp_path / "again.db")
+
+        assert list(journal.pending(read_slowly())) == []
+    again = tmp_path / "again.db"
+    assert Journal.read(again).status().done == 1
+    with Journal.open(again) as journal:
+        assert list(journal.pending(pushes(20))) == []
+    with JournalView(again) as view:
+        assert {each.row: each.attempts for each in view.results(Verdict.UNKNOWN)} == dict.fromkeys(
+            range(1, 21), 1
+        )
+        assert (view.status().cut_short, view.status().repeats) == (2, 0)
+
+
 def test_after_a_kill_rows_in_doubt_are_sent_again(tmp_path: Path) -> None:
     path = cut_short(tmp_path / "j.db", given=35, answered=set(range(1, 31)) - {4, 17})
     started = Journal.read(path).status().started
@@ -276,7 +299,7 @@ def test_pushes_that_wait_for_a_repeat_are_not_in_doubt(tmp_path: Path) -> None:
         assert list(journal.pending(pushes(10))) == []
     with JournalView(again) as view:
         found = {each.row: each.attempts for each in view.results(Verdict.UNKNOWN)}
-    assert found == {1: 3, 2: 4}  # a killed run counts, for nobody knows that it did not come so far
+    assert found == {1: 3, 2: 3}  # the second run may have come as far as 1, and passed over 2
 
 
 def test_a_push_in_doubt_stays_so_when_its_repeat_is_refused_for_now(tmp_path: Path) -> None:
