@@ -147,7 +147,7 @@ class PushEngine:
             client.pool.listeners.append(run.on_batch)
         run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
         half = run.window // 2
-        share = max(min(run.window // 16, HANDED), 1)
+        share = max(min(run.window // 4, HANDED), 1)
         handed: list[Result] = []
         rest = iter(handed)
         try:

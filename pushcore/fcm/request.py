@@ -101,9 +101,14 @@ class FcmRequests:
     ) -> Any:
         """See `Requests.build`."""
         template, keys, parts = self._template, self._keys, self._parts
-        (android, android_v2, apns, webpush, options), ready = parts.seen, parts.ready
-        # The first notification of these pushes as it was, and what goes out for it: most often it is that of all.
+        (android, android_v2, apns, webpush, options) = seen = parts.seen
+        # What messages with these parts are made in, one after the other: each has its own of the rest, or none.
+        common = parts.ready.copy()
+        envelope = {"message": common}
+        # The first notification of these pushes as it was, what goes out for it, and that as JSON once a second one is
+        # the same: most often all are.
         first: Any = None
+        plain: Any = None
         shown: Any = None
         for push in pushes:
             if type(push) is not kind:
@@ -118,16 +123,21 @@ class FcmRequests:
                 ):
                     given = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
                     message = parts.learn(given).copy()
-                    (android, android_v2, apns, webpush, options), ready = parts.seen, parts.ready
+                    if parts.seen is not seen:
+                        (android, android_v2, apns, webpush, options) = seen = parts.seen
+                        common = parts.ready.copy()
+                        envelope = {"message": common}
                 else:
-                    message = ready.copy()
+                    message = common
                 token = push.token
                 limit = LIMIT
                 if push.topic is not None or push.condition is not None:
+                    message = _without_token(message)
                     limit = _topic_or_condition(push, message)
                 elif push.fid is not None:
                     if token is not None:
                         check_one_target(push)
+                    message = _without_token(message)
                     message["fid"] = fid = push.fid
                     if type(fid) is not str or not _fid(fid):
                         check_token(fid, "fid")
@@ -146,18 +156,24 @@ class FcmRequests:
                             data = self._learn(data)
                             break
                     message["data"] = data
+                elif "data" in message:
+                    del message["data"]
                 notification: Any = push.notification
-                if notification is not None:
-                    if first is not None and (notification is first or notification == first):
-                        message["notification"] = shown
-                    else:
-                        message["notification"] = plain = self._plain(notification)
-                        if first is None and plain is notification:
-                            first = shown = plain.copy()
-                        elif first is None and type(notification) is FcmNotification:
-                            first, shown = notification, plain
+                if notification is None:
+                    if "notification" in message:
+                        del message["notification"]
+                elif first is not None and (notification is first or notification == first):
+                    if shown is None:
+                        shown = orjson.Fragment(_dumps(plain))
+                    message["notification"] = shown
+                else:
+                    message["notification"] = own = self._plain(notification)
+                    if first is None and own is notification:
+                        first = plain = own.copy()
+                    elif first is None and type(notification) is FcmNotification:
+                        first, plain = notification, own
                 if push.validate_only is False:
-                    body = _dumps({"message": message})
+                    body = _dumps(envelope if message is common else {"message": message})
                 else:
                     if push.validate_only is not True:
                         raise Refused("validate_only must be true or false")
@@ -214,6 +230,13 @@ def _refusal(push: Message | LegacyMessage, error: Exception, reason: str = "INV
     else:
         detail = f"a field has a wrong type: {error}"
     return Result(push, Verdict.INVALID, reason=reason, detail=detail, attempts=0)
+
+
+def _without_token(message: dict[str, Any]) -> dict[str, Any]:
+    """A message of its own, for another target than the one before."""
+    own = message.copy()
+    own.pop("token", None)
+    return own
 
 
 def _topic_or_condition(push: Message, message: dict[str, Any]) -> int:

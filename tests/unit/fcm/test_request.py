@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushcore.errors import ConfigurationError
@@ -326,6 +326,54 @@ def test_parts_are_known_as_they_are_when_two_messages_in_a_row_had_them() -> No
     assert parts.seen != changing  # it may differ tomorrow
     shared["a"] = "c"
     assert orjson.loads(orjson.dumps(parts.learn(changing)["android"])) == {"data": {"a": "c"}}
+
+
+def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([usual] * (2 * len(others)) + list(others))
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "token": mostly(TOKEN, FID, None, 5),
+                "fid": mostly(None, FID, ""),
+                "topic": mostly(None, "news", "/topics/news"),
+                "condition": mostly(None, "'a' in topics"),
+                "data": st.sampled_from([{"a": "b"}, {"a": "c", "d": ""}, {}, {"from": "x"}, {"a": 1}, None]),
+                "notification": st.sampled_from(
+                    [
+                        {"title": "a"},
+                        {"title": "b", "body": "c"},
+                        FcmNotification(title="a"),
+                        {"titel": "a"},
+                        None,
+                    ]
+                ),
+                "android": mostly(None, {"priority": "HIGH"}, AndroidConfig(priority="NORMAL"), {"x": 1}),
+                "fcm_options": mostly(None, {"analytics_label": "l"}),
+                "validate_only": mostly(False, True, "no"),
+            }
+        ),
+        max_size=8,
+    )
+)
+@example([{"token": TOKEN, "data": {"a": "b"}}, {"token": TOKEN}])
+@example([{"token": TOKEN, "notification": {"title": "a"}}, {"token": TOKEN}])
+@example(
+    [{"token": TOKEN, "data": {"a": "b"}}, {"fid": FID}, {"topic": "news"}, {"condition": "'a' in topics"}]
+)
+def test_a_message_in_a_burst_is_what_it_is_by_itself(given: list[dict[str, Any]]) -> None:
+    """Nothing of one message gets into another, whatever is wrong with the one between."""
+    made: list[Exchange] = []
+    wrong: list[Result] = []
+    pushes = [Message(**fields) for fields in given]
+    assert requests().build(iter(pushes), Message, lambda finished: None, 10.0, made, wrong) is END
+    found: dict[int, Any] = {id(each.context): orjson.loads(each.body) for each in made}
+    found |= {id(each.push): each.detail for each in wrong}
+    for push in pushes:
+        alone = build(push)
+        assert found[id(push)] == (orjson.loads(alone.body) if isinstance(alone, Exchange) else alone.detail)
 
 
 def test_a_burst_ends_at_a_push_of_another_class() -> None:
