@@ -43,6 +43,17 @@ def plan_of(what: Any, seed: int = 0, **when: Any) -> FaultPlan:
     return FaultPlan(seed, [Fault(id="x", when=When(**when), what=what)])
 
 
+class Paused(FaultPlan):
+    """A plan whose time is what a test says."""
+
+    now = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """`now`."""
+        return self.now
+
+
 def one(fault_id: str, what: Any, **when: Any) -> Fault:
     """A fault in a line."""
     return Fault(id=fault_id, when=When(**when), what=what)
