@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
     `platform`: "apns", "fcm", or "" for a row of neither. `verdict`: that of the result, but UNKNOWN where that
     promises that nothing was delivered and a killed run may have done so. `timestamp`: UNIX seconds, see `Result`.
-    `attempts`: over all runs of the campaign, one that was killed counting as one.
+    `attempts`: over all runs of the campaign, a killed one that may have sent it counting as one.
     """
 
     row: int
