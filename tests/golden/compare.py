@@ -4,7 +4,7 @@
 
 A difference is a failure that shows which lines differ. When the change is intended, accept it and read `git diff`:
 
-    PUSHCORE_GOLDEN=accept python -m pytest tests/golden
+    GOLDEN=accept python -m pytest tests/golden
 
 The text file is then written and the comparison fails once more, so that no run with that variable passes by accident.
 The binary files in `files/` are never accepted in this way: see `make.py`.
@@ -20,7 +20,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parent
-VARIABLE: Final = "PUSHCORE_GOLDEN"
+VARIABLE: Final = "GOLDEN"
 MOST_LINES: Final = 60
 """Lines of a difference that are shown."""
 
