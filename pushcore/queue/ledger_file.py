@@ -32,8 +32,12 @@ def connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
     """Open the file, or make it."""
     with explain(path):
         sql = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
-        sql.execute("pragma journal_mode = wal")
-        sql.execute("pragma synchronous = full")
+        try:
+            sql.execute("pragma journal_mode = wal")
+            sql.execute("pragma synchronous = full")
+        except BaseException:
+            sql.close()
+            raise
     return sql
 
 
