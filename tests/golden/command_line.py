@@ -99,10 +99,9 @@ def plain_surroundings(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.chdir(place)
-    threshold, frozen = gc.get_threshold(), gc.get_freeze_count()
+    threshold = gc.get_threshold()
     try:
         yield
     finally:
         gc.set_threshold(*threshold)
-        if not frozen:
-            gc.unfreeze()
+        gc.unfreeze()
