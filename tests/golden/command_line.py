@@ -6,6 +6,8 @@ import gc
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from pushcore.cli.main import main
 
 WIDTH: Final = "100"
+DEADLINE: Final = 100.0
 _VARYING: Final = (
     (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<uuid>"),
     (r"(?<=/messages/)[^\s\",]+", "<id>"),
@@ -39,16 +42,24 @@ class CommandLine:
         self._capfd = capfd
         self._lines: list[str] = []
 
-    def run(self, *words: str, hidden: Sequence[str] = (), rows: bool = False) -> tuple[str, str]:
+    def run(
+        self, *words: str, hidden: Sequence[str] = (), rows: bool = False, apart: bool = False
+    ) -> tuple[str, str]:
         """Run one command; its standard output and error.
 
         `hidden`: options that are given before all others and shown as "…". `rows`: the output is CSV in no particular
-        order.
+        order. `apart`: in a process of its own, for what forks: the fakes have threads in this one.
         """
-        self._capfd.readouterr()
         first = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
-        status = main([*words[:first], *hidden, *words[first:]])
-        out, err = self._capfd.readouterr()
+        given = [*words[:first], *hidden, *words[first:]]
+        if apart:
+            program = [sys.executable, "-m", "pushcore", *given]
+            done = subprocess.run(program, capture_output=True, text=True, timeout=DEADLINE)
+            status, out, err = done.returncode, done.stdout, done.stderr
+        else:
+            self._capfd.readouterr()
+            status = main(given)
+            out, err = self._capfd.readouterr()
         self._lines.append(f"$ {shlex.join(['pushcore', *words])}{' …' if hidden else ''}")
         self._put(f"exit status {status}")
         for name, text in (("stdout", in_order(out) if rows else out), ("stderr", err)):
