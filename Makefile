@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint types tests bench bench-full bench-readme bench-guard lock clean
+.PHONY: help demo test lint types tests bench bench-full bench-readme bench-guard ab lock clean
 
 help:
 	@echo "make demo    push to 100 000 fake devices and check every answer"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench-full    the same at length, for hours, in build/bench-full"
 	@echo "make bench-readme  what README's figures need, at length, and put into README and docs/images"
 	@echo "make bench-guard   fail if the ratios to h2load have fallen, or allocations have grown"
+	@echo "make ab REV=main    compare HEAD with a commit: fail if a push takes more CPU or allocates more"
 	@echo "make lock    pin today's versions in requirements.lock"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -51,6 +52,11 @@ bench-readme: $(STAMP)
 
 bench-guard: $(STAMP)
 	$(BIN)/python -m bench guard
+
+# REV is the old commit, BENCH_ARGS="--only engine --runs 15" measures less.
+ab: $(STAMP)
+	$(if $(REV),,$(error the old commit is missing: make ab REV=main))
+	$(BIN)/python -m bench ab $(BENCH_ARGS) -- $(REV) HEAD
 
 lock: $(STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed '/^-e /d; / @ /d' > requirements.lock

@@ -332,6 +332,7 @@ for command in (
     reporting.report_command,
     reporting.readme_command,
     reporting.guard_command,
+    reporting.ab_command,
 ):
     main.add_command(command)
 

@@ -293,7 +293,7 @@ def _send(
         "payload.json",
         *words,
     ]
-    command += _credentials(place, target, inside=module != "pushcore")
+    command += credentials(place, target, inside=module != "pushcore")
     root = str(Path(__file__).parents[1])
     environment = {
         **os.environ,
@@ -315,7 +315,7 @@ def _send(
     return Sent(usage, others, float((found[3] or "0").replace(",", "")), samples)
 
 
-def _credentials(place: Path, target: Target, *, inside: bool) -> list[str]:
+def credentials(place: Path, target: Target, *, inside: bool) -> list[str]:
     """The options that say where to and as whom; `inside`: to `bench.inprocess`."""
     settings = target.settings
     common = ["--ca-file", target.ca_file, "--proxy", "none"]

@@ -1,4 +1,4 @@
-"""The commands that are about all measurements: `report`, `readme` and `guard`."""
+"""The commands that are about all measurements: `report`, `readme`, `guard` and `ab`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from . import ab, checkouts, options, promises, readme, report
 from . import guard as guarding
-from . import options, promises, readme, report
 from .look import show
 from .providers import PROVIDERS
+from .ratios import FEWEST
 from .stage import machine
 from .suite import MEASUREMENTS
 from .sweep import sweep
@@ -87,3 +88,48 @@ def guard_command(providers: tuple[str, ...]) -> None:
     for line in crossed:
         options.console.print(f"crossed: {line}", markup=False)
     sys.exit(1 if crossed else 0)
+
+
+@click.command("ab")
+@click.argument("old", metavar="REV")
+@click.argument("new", metavar="[REV]", default="HEAD")
+@options.several("--only", "cases", click.Choice(ab.CASES), "Only this case, may be repeated.")
+@options.several("--provider", "providers", click.Choice(list(PROVIDERS)), "Only this one; without it both.")
+@options.count(100_000)
+@click.option(
+    "--runs",
+    default=7,
+    type=click.IntRange(FEWEST, 100),
+    show_default=True,
+    help="Pairs of runs of each case.",
+)
+@options.json_file
+def ab_command(
+    old: str,
+    new: str,
+    cases: tuple[str, ...],
+    providers: tuple[str, ...],
+    count: int,
+    runs: int,
+    file: Path | None,
+) -> None:
+    """Compares two commits, an old one and a new one (HEAD): CPU, instructions and allocations of a notification.
+
+    Each is checked out and installed under .bench/ab/ when it is first asked for. Runs alternate between them, against
+    the same server on the same cores. A ratio is "same" within 3 % of 1, or when 1 is within its spread.
+
+    Exit status 0: nothing is slower and nothing allocates more. 1: something is or does, or it cannot be measured.
+    """
+    console = options.console
+    commits = [checkouts.resolve(revision) for revision in (old, new)]
+    if checkouts.has_uncommitted_changes():
+        console.print("uncommitted changes are not measured: both sides are commits")
+    before, after = (checkouts.checkout(console, commit) for commit in commits)
+    rows = ab.measure(
+        console, before, after, count=count, runs=runs, providers=providers or tuple(PROVIDERS), cases=cases
+    )
+    options.keep("ab", rows, file)
+    told = ab.worse(rows)
+    for line in told:
+        console.print(line, markup=False)
+    sys.exit(1 if told else 0)

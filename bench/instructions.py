@@ -1,0 +1,99 @@
+"""Instructions that a push takes, counted by callgrind without a server: nearly the same in every run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from . import instructed
+from .checkouts import Checkout
+from .stage import CLIENT_CORE, SERVER_CORE, CannotMeasure, start_on
+
+LONGEST: Final = 900.0  # seconds
+Counts = dict[tuple[str, str], list[float]]
+"""By provider and case: instructions per push, one figure for each pair of phases."""
+
+
+def why_not() -> str | None:
+    """None when instructions can be counted here."""
+    return None if shutil.which("valgrind") else "valgrind is missing: Debian's package valgrind"
+
+
+def count(sides: Sequence[Checkout], providers: Sequence[str]) -> list[Counts]:
+    """Instructions per push of each side. Both run at the same time, as counts do not depend on the time.
+
+    Raises:
+        CannotMeasure: a side failed or took too long, or its phases cannot be told apart.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        places = [Path(directory) / str(number) for number in range(len(sides))]
+        processes: list[subprocess.Popen[str]] = []
+        try:
+            for number, (side, place) in enumerate(zip(sides, places, strict=True)):
+                place.mkdir()
+                core = SERVER_CORE if number % 2 else CLIENT_CORE
+                processes.append(_start(side, core, place, providers))
+            return [
+                _finish(side, process, place)
+                for side, process, place in zip(sides, processes, places, strict=True)
+            ]
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    process.kill()
+                    process.communicate()
+
+
+def _start(side: Checkout, core: int, place: Path, providers: Sequence[str]) -> subprocess.Popen[str]:
+    command = ["valgrind", "--quiet", "--tool=callgrind", f"--dump-before={instructed.MARK}"]
+    command += [f"--callgrind-out-file={place / 'out'}", side.python]
+    # Without -P the files beside the program could be imported by their names.
+    command += ["-P", str(Path(instructed.__file__)), *providers]
+    environment = side.environment(0)
+    pipe = subprocess.PIPE
+    return start_on(core, command, cwd=side.root, env=environment, stdout=pipe, stderr=pipe)
+
+
+def _finish(side: Checkout, process: subprocess.Popen[str], place: Path) -> Counts:
+    try:
+        text, errors = process.communicate(timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        raise CannotMeasure(
+            f"counting instructions of {side.name} took longer than {LONGEST:.0f} s"
+        ) from None
+    if process.returncode:
+        raise CannotMeasure(f"counting instructions of {side.name} failed: {errors.strip()[-500:]}")
+    dumps = sorted(place.glob("out.*"), key=lambda path: int(path.suffix[1:]))
+    return per_push(text, [_total(dump) for dump in dumps])
+
+
+def per_push(text: str, totals: Sequence[int]) -> Counts:
+    """Instructions per push of what `instructed` printed.
+
+    Args:
+        text: a line with provider and case for each case.
+        totals: instructions between two marks. A case begins with those before its first phase.
+    """
+    cases = [tuple(line.split()) for line in text.splitlines()]
+    size = 1 + instructed.PHASES
+    if len(totals) != size * len(cases):
+        raise CannotMeasure(f"callgrind saw {len(totals)} marks where {size * len(cases)} are set")
+    pushes = instructed.LONG - instructed.SHORT
+    counts: Counts = {}
+    for number, (provider, case) in enumerate(cases):
+        phases = totals[number * size + 1 : (number + 1) * size]
+        differences = zip(phases[::2], phases[1::2], strict=True)
+        counts[provider, case] = [(long - short) / pushes for short, long in differences]
+    return counts
+
+
+def _total(dump: Path) -> int:
+    found = re.search(r"^totals: (\d+)", dump.read_text(), re.MULTILINE)
+    if found is None:
+        raise CannotMeasure("callgrind wrote a file without a total")
+    return int(found[1])
