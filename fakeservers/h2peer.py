@@ -93,6 +93,7 @@ class Peer(Punctual):
         self._h2: Connection
         self._screen: Screen | None = None
         self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
+        self._highest = 0  # of the requests whose headers are whole
         self._headers: Sequence[Header] = ()  # the last request's: the next one's too if they are equal
         self._bodies: dict[int, bytearray] = {}  # those among them whose body came in several parts
         self._flush_due = False
@@ -143,9 +144,14 @@ class Peer(Punctual):
             self._flush_soon()
 
     def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Send GOAWAY; requests up to `last_stream_id` (by default all that arrived) are answered, then we close."""
+        """Send GOAWAY at once; requests up to `last_stream_id` are answered, then we close.
+
+        By default that is the last one whose headers are whole: its body, and those before it, are waited for.
+        """
         if self._closing:
             return
+        if last_stream_id is None:  # libnghttp2 would name a stream at the first bytes of its HEADERS
+            last_stream_id = self._highest
         if last_stream_id == HIGHEST:  # after any GOAWAY of its own libnghttp2 would take no more requests
             self._flush()
             self._draining = True
@@ -153,11 +159,11 @@ class Peer(Punctual):
             self._transport.write(head + error_code.to_bytes(4, "big") + debug)
             self._flush_soon()
             return
-        self._draining = True
         self._h2.send_goaway(error_code, last_stream_id=last_stream_id, debug_data=debug)
-        if last_stream_id is not None:
-            for stream_id in [each for each in self._streams if each > last_stream_id]:
-                del self._streams[stream_id]
+        for stream_id in [each for each in self._streams if each > last_stream_id]:
+            del self._streams[stream_id]
+        self._flush()  # until it is sent, libnghttp2 takes requests above it
+        self._draining = True
         self._flush_soon()
 
     def give(self, answers: Sequence[Answer]) -> None:
@@ -264,6 +270,7 @@ class Peer(Punctual):
             elif isinstance(event, RequestReceived):
                 if event.headers != self._headers:
                     self._headers = event.headers
+                self._highest = event.stream_id
                 streams[event.stream_id] = self._headers
                 if event.end_stream:
                     complete.append((event.stream_id, self._headers, b""))

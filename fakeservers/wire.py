@@ -135,11 +135,14 @@ class WirePeer(Punctual):
         self._flush_soon()
 
     def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Send GOAWAY; requests up to `last_stream_id` (by default all that arrived) are answered, then we close."""
+        """Send GOAWAY; requests up to `last_stream_id` are answered, then we close.
+
+        By default that is the last one whose headers are whole: its body, and those before it, are waited for.
+        """
         if self._closing:
             return
         self._draining = True
-        self._last = self._highest if last_stream_id is None else last_stream_id
+        self._last = self._last_taken if last_stream_id is None else last_stream_id
         self._out.goaway(self._last, error_code, debug)
         for stream_id in [each for each in self._streams if each > self._last]:
             del self._streams[stream_id]
@@ -194,7 +197,7 @@ class WirePeer(Punctual):
             self._read(data, requests)
         except Breach as breach:
             server.protocol_errors += 1
-            self._out.goaway(self._highest, breach.code, str(breach).encode())
+            self._out.goaway(self._last_taken, breach.code, str(breach).encode())
             self._transport.write(self._out.take())
             self._closing = True
             self._transport.close()
@@ -312,6 +315,11 @@ class WirePeer(Punctual):
         for stream_id, headers, body in answers:
             if self._streams.pop(stream_id, None) is not None:
                 self._out.answer(stream_id, headers, body)
+
+    @property
+    def _last_taken(self) -> int:
+        """The last stream whose headers are whole and that no GOAWAY of ours has turned away."""
+        return self._highest if self._last is None else min(self._last, self._highest)
 
     # Sending
 

@@ -122,7 +122,7 @@ class Goaway:
     """Send GOAWAY; over HTTP/1.1 the connection closes after the answer."""
 
     last: int | str = given(last_stream, "all")
-    """Last stream id: `all` that have come so far, `none`, `before` this one, `max`, or a number."""
+    """Last stream id: `all` whose headers have come whole, `none`, `before` this one, `max`, or a number."""
     code: int | str = given(error_code, "NO_ERROR")
     debug: str = given(text(16_000), "")
     """Debug data, as `{"reason":"Shutdown"}`."""
