@@ -1,6 +1,11 @@
 # Everything here sets itself up: Python 3.11 or later, make and git are enough.
+# Each version that PYTHON names has an environment of its own, .venv-3.13, so that no run uses another's by mistake.
 PYTHON ?= python3
-VENV   := .venv
+ifeq ($(origin PYTHON),file)
+VENV   ?= .venv
+else
+VENV   ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+endif
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -18,7 +23,8 @@ help:
 	@echo "make clean   remove the virtual environment and caches"
 
 $(STAMP): pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "pushcore needs Python 3.11 or later; try: make PYTHON=python3.12")'
+	@$(PYTHON) -c '' 2>/dev/null || { echo "there is no $(PYTHON) here that runs; try: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "pushcore needs Python 3.11 or later; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
 	@touch $@
@@ -62,5 +68,5 @@ lock: $(STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed '/^-e /d; / @ /d' > requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
