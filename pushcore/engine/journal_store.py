@@ -17,6 +17,7 @@ import json
 import os
 import sqlite3
 import urllib.parse
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -79,10 +80,12 @@ class Store:
         self._sql: sqlite3.Connection
         uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
         with _explained(path):
-            # The thread that writes is not the one that opens it; they never use it at the same time.
+            # The thread that writes, or collects, is not the one that opens it; they never use it at the same time.
             self._sql = sqlite3.connect(
-                uri, timeout=WAIT, isolation_level=None, check_same_thread=not writes, uri=True
+                uri, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=True
             )
+        if not writes:  # nothing is lost with a reader that is only let go; a writer must be closed
+            weakref.finalize(self, self._sql.close)
 
     @classmethod
     def create(cls, path: str, campaign: Campaign, run: Run) -> Store:

@@ -58,7 +58,9 @@ class Status:
 
 
 class JournalView:
-    """A journal that is only read, also while another process writes it. Close it, or use it as a context manager.
+    """A journal that is only read, also while another process writes it.
+
+    The file is closed by `close`, at the end of a `with` block, or when the view is no longer used.
 
     Its methods raise `JournalError` where the file is damaged.
     """

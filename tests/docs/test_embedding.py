@@ -70,6 +70,5 @@ async def test_a_campaign_with_a_journal(tmp_path: Path) -> None:
                 async with PushEngine(apns) as engine:
                     assert await names["campaign"](engine, tokens, path) == expected
         assert fake.counts == {(200, ""): 100}
-    with Journal.read(path) as view:
-        assert view.status().complete
-        assert [each.row for each in view.results(Verdict.ACCEPTED)] == list(range(1, 101))
+    assert Journal.read(path).status().complete  # without `with`, as the page has it
+    assert [each.row for each in Journal.read(path).results(Verdict.ACCEPTED)] == list(range(1, 101))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
+import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -102,6 +105,22 @@ def test_a_closed_journal_is_one_file_and_can_be_read_where_nothing_can_be_writt
     finally:
         directory.chmod(0o700)
     assert os.listdir(directory) == ["j.db"]
+
+
+def test_a_view_that_is_no_longer_used_closes_its_file(tmp_path: Path) -> None:
+    """From 3.13 on Python warns of a connection that is not closed; so `Journal.read(path).status()` closes its own."""
+    with create(tmp_path / "j.db"):
+        pass
+    view = Journal.read(tmp_path / "j.db")
+    view.itself = view  # type: ignore[attr-defined]  # a cycle, which any thread may collect
+    file = view._store._sql
+    file.execute("select 1")
+    del view
+    collector = threading.Thread(target=gc.collect)
+    collector.start()
+    collector.join()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        file.execute("select 1")
 
 
 def test_looking_on_while_it_runs(tmp_path: Path) -> None:
