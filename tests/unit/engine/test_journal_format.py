@@ -132,7 +132,7 @@ kinds = st.tuples(
 marks = st.integers(0, 1) | st.builds(Odd, kinds, st.none() | st.floats(0, 1e12))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.integers(1, BLOCK), texts | hexadecimal, st.none() | texts.filter(bool), marks),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hpack
 import pytest
 from hpack import huffman, huffman_constants
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.http2.answers import LITERAL, STATUS_BY_BYTE, decode_block, read_status
@@ -143,7 +143,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_any_sequence_is_understood(steps: list[tuple[object, ...]]) -> None:
     peer = Peer()
@@ -157,7 +156,6 @@ def test_any_sequence_is_understood(steps: list[tuple[object, ...]]) -> None:
                 peer.resize(size)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 50, 300, 4096]), min_size=2, max_size=6), TAILS)
 def test_any_sizes_between_two_blocks_are_signalled(sizes: list[int], tail: tuple[Field, ...]) -> None:
     peer = Peer()
