@@ -66,6 +66,11 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605  # it is what __getattr__ knows
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from fakeservers.extra import explained
+
+        raise explained(error) from None
     globals()[name] = found
     return found

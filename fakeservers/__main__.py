@@ -16,19 +16,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import orjson
+from fakeservers.extra import stop
 
-from fakeservers.apns import FakeApns
-from fakeservers.certs import Certificates
-from fakeservers.control_desk import Calls, Desk
-from fakeservers.faults import FaultPlan
-from fakeservers.fcm import MAX_BODY, FakeFcm
-from fakeservers.google_account import FILE_NAME, PROJECT_ID, ServiceAccount
-from fakeservers.google_front import BARE_MANNERS, Manners
-from fakeservers.h2server import Limits
-from fakeservers.options import parser
-from fakeservers.processes import Line, Workers, answer_calls, fork, is_loopback, reserve
-from fakeservers.world import World
+try:
+    import orjson
+
+    from fakeservers.apns import FakeApns
+    from fakeservers.certs import Certificates
+    from fakeservers.control_desk import Calls, Desk
+    from fakeservers.faults import FaultPlan
+    from fakeservers.fcm import MAX_BODY, FakeFcm
+    from fakeservers.google_account import FILE_NAME, PROJECT_ID, ServiceAccount
+    from fakeservers.google_front import BARE_MANNERS, Manners
+    from fakeservers.h2server import Limits
+    from fakeservers.options import parser
+    from fakeservers.processes import Line, Workers, answer_calls, fork, is_loopback, reserve
+    from fakeservers.world import World
+except ModuleNotFoundError as error:
+    stop(error)
 
 Fakes: TypeAlias = dict[str, Any]
 """`apns`, `fcm` or both."""
@@ -57,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"fakeservers: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        stop(error)
     return 0
 
 
@@ -170,7 +177,7 @@ async def _control(running: AsyncExitStack, options: argparse.Namespace, calls: 
     """Start the control port, if there is to be one; its URL."""
     if options.control_port is None:
         return ""
-    from fakeservers.control import Control  # not needed, and not waited for, without a control port
+    from fakeservers import Control  # not needed, and not waited for, without a control port
 
     file, host, port = options.control_token_file, options.control_host, options.control_port
     token = _attempt("cannot read the token: ", lambda: _token(file)) if file else ""

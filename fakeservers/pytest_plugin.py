@@ -196,7 +196,7 @@ def _parts(name: str) -> tuple[Any, Any]:
 
         return getattr(fakeservers, name), fakeservers.InThread
     except ImportError as error:
-        pytest.fail(f'{error}; pip install "pushcore[fakeservers]"', pytrace=False)
+        pytest.fail(str(error), pytrace=False)
 
 
 def _options(request: pytest.FixtureRequest, name: str) -> dict[str, Any]:

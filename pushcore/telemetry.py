@@ -198,4 +198,4 @@ def _import(module: str) -> Any:
     with contextlib.suppress(ImportError):
         return importlib.import_module(module)
     library, extra = _LIBRARIES[module]
-    raise ConfigurationError(f"this needs the extra pushcore[{extra}] ({library} is not installed)")
+    raise ConfigurationError(f'this needs {library}, which is not installed; pip install "pushcore[{extra}]"')

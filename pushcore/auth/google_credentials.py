@@ -57,7 +57,8 @@ class GoogleCredentials:
             from google.auth.transport import requests as transport
         except ImportError as error:
             raise ConfigurationError(
-                f"credentials of google-auth need the extra pushcore[google-auth] ({error.name} is not installed)"
+                f"credentials of google-auth need {error.name or 'requests'}, which is not installed; "
+                'pip install "pushcore[google-auth]"'
             ) from None
         self._exceptions: Any = exceptions
         self._new_request: Callable[[], Any] = transport.Request

@@ -22,6 +22,8 @@ READY: Final = 20.0
 ENDING: Final = 5.0
 """Seconds until it must have ended after SIGTERM."""
 
+_EXTRA: Final = ("fakeservers", "ngh2", "h11", "starlette", "uvicorn")
+
 # What a service prints when it is ready, and the files that it writes for clients.
 _LAST_LINE: Final = {"apns": b"listening on ", "fcm": b"listening on ", "all": b"ready"}
 _FILES: Final = {"apns": ("apns",), "fcm": ("fcm",), "all": ("apns", "fcm")}
@@ -29,9 +31,9 @@ _FILES: Final = {"apns": ("apns",), "fcm": ("fcm",), "all": ("apns", "fcm")}
 
 def needed_extra() -> str | None:
     """What to install when the fake servers cannot run here; None when they can."""
-    if importlib.util.find_spec("ngh2") is None or importlib.util.find_spec("fakeservers") is None:
-        return 'the demo needs the fake servers, which are not installed; pip install "pushcore[fakeservers]"'
-    return None
+    if all(map(importlib.util.find_spec, _EXTRA)):
+        return None
+    return 'the demo needs the fake servers, which are not installed; pip install "pushcore[fakeservers]"'
 
 
 class FakeProcess:

@@ -98,7 +98,9 @@ class NatsQueue:
             QueueError: see `errors`.
         """
         if not INSTALLED:
-            raise ConfigurationError("the queue on NATS needs nats-py: pip install 'pushcore[nats]'")
+            raise ConfigurationError(
+                'the queue on NATS needs nats-py, which is not installed; pip install "pushcore[nats]"'
+            )
         servers = url.split(",")
         try:
             shown = ", ".join(f"{urlsplit(each).hostname}:{urlsplit(each).port or 4222}" for each in servers)

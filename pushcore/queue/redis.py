@@ -94,7 +94,9 @@ class RedisQueue:
             QueueError: see `errors`.
         """
         if client_library is None:
-            raise ConfigurationError("the queue on Redis needs redis-py: pip install 'pushcore[redis]'")
+            raise ConfigurationError(
+                'the queue on Redis needs redis-py, which is not installed; pip install "pushcore[redis]"'
+            )
         where = urlsplit(url)
         settings: dict[str, Any] = {
             "socket_connect_timeout": CONNECT,
