@@ -187,7 +187,11 @@ class ReferenceConnection(Streams):
     def _on_event(self, event: h2.events.Event) -> None:
         stream_id = getattr(event, "stream_id", None) or 0
         match event:
-            case h2.events.RemoteSettingsChanged():
+            case h2.events.RemoteSettingsChanged(changed_settings=changed):
+                push = changed.get(h2.settings.SettingCodes.ENABLE_PUSH)
+                if push is not None and push.new_value:  # RFC 9113, section 6.5.2; an older h2 allows 1
+                    self._fail(frames.PROTOCOL_ERROR, "a server must not set ENABLE_PUSH")
+                    return
                 self._on_settings()
                 self._count_ack()
             case h2.events.PingReceived():
