@@ -9,11 +9,12 @@ endif
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint types tests bench bench-full bench-readme bench-guard ab lock clean
+.PHONY: help demo test lint types tests lowest bench bench-full bench-readme bench-guard ab lock clean
 
 help:
 	@echo "make demo    push to 100 000 fake devices and check every answer"
 	@echo "make test    ruff, mypy --strict and the tests"
+	@echo "make lowest  the tests of what stands on libraries, with the oldest that pyproject.toml allows"
 	@echo "make bench   every measurement, briefly: tables, and a report with pictures in build/bench"
 	@echo "make bench-full    the same at length, for hours, in build/bench-full"
 	@echo "make bench-readme  what README's figures need, at length, and put into README and docs/images"
@@ -43,6 +44,19 @@ types: $(STAMP)
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+# The fakes too: their command, control port and token endpoint. The environment is made anew when a bound changes.
+LOWEST_TESTS := tests/unit tests/protocol $(addprefix tests/e2e/test_,storage.py queue_conformance.py queue_worker.py \
+	fcm_google_auth.py interop.py cli_send.py) $(addprefix tests/fakeservers/test_,command.py control.py oauth.py)
+
+lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest -q $(LOWEST_TESTS) $(PYTEST_ARGS)
+
+.venv-lowest/.installed: pyproject.toml .ci/lowest.py
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(PYTHON) .ci/lowest.py > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/requirements.txt -e .
+	@touch $@
 
 # BENCH_ARGS="--only rivals --provider apns" measures less; --resume goes on where an earlier run has ended.
 bench: $(STAMP)
