@@ -20,12 +20,13 @@ from .devices import FCM, NAMES
 from .ending import Ending
 from .journals import RowJournal
 from .notices import MeteredNotices, Notices, Say, complaining, listening, say
-from .problems import INCOMPLETE, BadInput, explain, printable
+from .problems import BadInput, explain, printable
 from .progress import ProgressLine, Seen
 from .report import Taker
 from .rows import Rows, WaitingRows
 from .sender import Client
 from .sending import UNLIMITED, Sending
+from .statuses import INCOMPLETE
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 STOPPING: Final = "stopping; waiting for the answers to what has been sent (once more to stop at once)"

@@ -17,10 +17,11 @@ from ..models.apns import Broadcast
 from ..results import Result, Verdict
 from .devices import APNS
 from .options import apns_options
-from .problems import BAD_INPUT, INCOMPLETE, OK, STOPPED, BadInput, printable, read_small
+from .problems import BadInput, printable, read_small
 from .profiles import settings_options
 from .sections import Function, command, section
 from .sender import Sender
+from .statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
 
 T = TypeVar("T")
 

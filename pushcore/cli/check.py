@@ -17,10 +17,11 @@ from ..models.fcm import Message
 from ..results import Result, Verdict
 from .devices import APNS, NAMES
 from .options import credential_options
-from .problems import OK, STOPPED, printable
+from .problems import printable
 from .profiles import settings_options
 from .sections import command
 from .sender import Client, Sender
+from .statuses import OK, STOPPED
 
 HELP = """Try whether key, team, topic, service account, project and network are right. No device gets anything.
 

@@ -19,11 +19,12 @@ from .devices import NAMES
 from .ending import conclude
 from .fake import FakeProcess, needed_extra
 from .plant import compare, kinds, plant
-from .problems import INCOMPLETE, OK, BadInput, explain
+from .problems import BadInput, explain
 from .report import Report
 from .rows import Rows
 from .sender import NO_PROXY, Sender
 from .sending import Sending
+from .statuses import INCOMPLETE, OK
 
 HELP = """Push to fake devices of both kinds and check every answer.
 

@@ -13,10 +13,10 @@ from ..results import Result
 from .apns_rows import ApnsRow
 from .devices import APNS, FCM, NAMES
 from .formats import CREDENTIALS
-from .problems import BAD_INPUT, OK
 from .report import Report
 from .rows import Row, Rows
 from .sender import Client
+from .statuses import BAD_INPUT, OK
 from .tally import how_many
 
 _KINDS = {"apns": "device tokens", "fcm": "registration tokens", "fid": "Firebase installation ids"}

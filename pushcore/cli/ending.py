@@ -11,7 +11,8 @@ from .devices import APNS, FCM, NAMES
 from .formats import CREDENTIALS
 from .journals import Progress
 from .notices import say
-from .problems import BAD_INPUT, INCOMPLETE, OK, STOPPED, printable
+from .problems import printable
+from .statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
 from .tally import Counts, count_rows, how_many
 
 

@@ -19,12 +19,13 @@ from .journals import Plan, Progress, views
 from .notices import say
 from .outcomes import CSV, outcomes_of, write
 from .output import open_output, open_unchanged, refuse_same_file
-from .problems import INCOMPLETE, OK, BadInput, explain, printable
+from .problems import BadInput, explain, printable
 from .report import HEADER, Counter, Report, Taker
 from .rows import Rows
 from .sender import Client, Sender
 from .sending import Sending
 from .shards import WHOLE, Shard
+from .statuses import INCOMPLETE, OK
 from .storage import is_url
 
 

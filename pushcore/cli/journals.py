@@ -19,10 +19,15 @@ from ..results import Result, Verdict
 from .audience import Audience
 from .problems import BadInput, explain, printable
 from .report import keep_registered
-from .shards import Shard, shard_path
+from .shards import Shard
 
 INSTANT: Final = 0.05
 """Seconds until it is looked again whether a run that seems to be cut short is between two commits."""
+
+
+def shard_path(path: str, number: int) -> str:
+    """Where the journal of a part is: the first one has the campaign's own name."""
+    return path if number == 0 else f"{path}.{number}"
 
 
 class RowJournal(Journal):

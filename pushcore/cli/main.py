@@ -15,11 +15,12 @@ from .campaigns import campaign
 from .channels import channels
 from .check import check
 from .demo import demo
-from .problems import BAD_INPUT, INCOMPLETE, BadInput, explain, printable
+from .problems import BadInput, explain, printable
 from .results import results
 from .resume import resume
 from .send import send
 from .status import status
+from .statuses import BAD_INPUT, INCOMPLETE
 from .tokens import tokens
 from .worker import worker
 

@@ -1,4 +1,4 @@
-"""What goes wrong on the command line, and text of other people's on a terminal."""
+"""Input that cannot be used, and how a value of somebody else's is shown in the message that says so."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from ..results import Verdict
-
-OK, INCOMPLETE, BAD_INPUT, STOPPED = 0, 1, 2, 3
-"""Exit statuses: every row has a result; some have none; usage or bad input; stopped by configuration."""
 
 MAX_SHOWN: Final = 160
 """Characters of a value or a name out of a file that are shown."""

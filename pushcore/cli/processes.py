@@ -35,10 +35,11 @@ from .ending import Ending
 from .job import Work
 from .notices import MAX_COMPLAINTS, say, served
 from .output import text_of
-from .problems import INCOMPLETE, BadInput, printable
+from .problems import BadInput, printable
 from .progress import ProgressLine, Seen
 from .report import Counter, Report, Taker
 from .shared_output import SharedOutput
+from .statuses import INCOMPLETE
 from .tally import Counts
 
 TELL_EVERY: Final = 0.25

@@ -11,8 +11,9 @@ from .journals import Progress, files, views
 from .notices import say
 from .outcomes import FORMATS, outcomes_of, write
 from .output import open_bytes, refuse_same_file
-from .problems import OK, printable
+from .problems import printable
 from .sections import command
+from .statuses import OK
 from .tally import count_rows
 
 HELP = """Write what became of the rows of a campaign with a journal, in the order of the audience; also while it runs.

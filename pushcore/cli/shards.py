@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from ..engine.journal import CHUNK_SIZE
-
-MAX_PROCESSES = 64
+MAX_PROCESSES: Final = 64
+CHUNK_ROWS: Final = 1000
+"""Neighbouring rows that stay together: a journal of the campaign has chunks of the same size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Shard:
 
     number: int = 0
     parts: int = 1
-    chunk: int = CHUNK_SIZE
+    chunk: int = CHUNK_ROWS
 
     def upto(self, row: int) -> int:
         """How many of the rows up to this one are this part's."""
@@ -33,8 +34,3 @@ class Shard:
 
 
 WHOLE = Shard()
-
-
-def shard_path(path: str, number: int) -> str:
-    """Where the journal of a part is: the first one has the campaign's own name."""
-    return path if number == 0 else f"{path}.{number}"

@@ -10,8 +10,9 @@ import click
 import orjson
 
 from .journals import Progress
-from .problems import OK, printable
+from .problems import printable
 from .sections import command
+from .statuses import OK
 from .tally import Counts
 
 HELP = """Say how far a campaign with a journal is, also while it runs, from another terminal.

@@ -12,8 +12,9 @@ from ..models.tokens import TokenKind, recognise
 from .audience import Audience
 from .devices import find_device, text_of
 from .output import open_output, quoted, refuse_same_file
-from .problems import OK, BadInput, BadRow, printable
+from .problems import BadInput, BadRow, printable
 from .sections import command, section
+from .statuses import OK
 from .tally import MAX_KINDS, OTHER
 
 HELP = """Say what kind each token of an audience is.

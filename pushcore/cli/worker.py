@@ -26,11 +26,12 @@ from .campaign import loop_factory, warn
 from .chunk_rows import ChunkRows
 from .notices import Notices, complaining, listening, say
 from .options import credential_options, push_options, sending_options
-from .problems import INCOMPLETE, OK, STOPPED, BadInput, printable
+from .problems import BadInput, printable
 from .profiles import settings_options
 from .sections import add, command, section
 from .sender import Client, Sender
 from .sending import Sending
+from .statuses import INCOMPLETE, OK, STOPPED
 
 HELP = """Send for a campaign on a queue, until it is finished.
 
