@@ -22,7 +22,7 @@ from rich.console import Console
 
 from pushcore import Notification, Result, Verdict
 from pushcore.engine.collector import relax_collector
-from pushcore.engine.journal import CHUNK_SIZE, Journal, Source, id_prefix
+from pushcore.journal.journal import CHUNK_SIZE, Journal, Source, id_prefix
 
 BURST = 64  # pushes between two looks at the answers, as an event loop does it
 WINDOW = 2000

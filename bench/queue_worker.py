@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
 from pushcore.engine.collector import relax_collector
-from pushcore.engine.journal import id_prefix
+from pushcore.journal.journal import id_prefix
 from pushcore.queue.fleet import Fleet
 from pushcore.queue.opening import open_queue
 from pushcore.queue.pushes import NumberedNotification, notifications

@@ -5,7 +5,6 @@ from .apns.client import ApnsClient
 from .auth.provider_token import ApnsKey
 from .auth.service_account import ServiceAccount
 from .engine.engine import PushEngine
-from .engine.journal import Journal
 from .engine.rate import Rate
 from .engine.retry import RetryPolicy
 from .errors import BreakerOpen, JournalError, PushcoreError
@@ -15,6 +14,7 @@ from .fcm.legacy import LegacyFcmClient, LegacyResult
 from .fcm.topics import Subscription, TopicChange, Topics
 from .http2.proxy import Proxy
 from .http2.tls import ClientCertificate as ApnsCertificate
+from .journal.journal import Journal
 from .metrics import Listener, Metrics
 from .models.apns import Alert, Aps, Broadcast, Notification, Sound
 from .models.expo_message import ExpoMessage

@@ -10,19 +10,19 @@ import click
 
 import pushcore
 
+from ..audience.problems import BadInput, explain, printable
 from ..errors import ConfigurationError, JournalError
-from .campaigns import campaign
-from .channels import channels
-from .check import check
-from .demo import demo
-from .problems import BadInput, explain, printable
-from .results import results
-from .resume import resume
-from .send import send
-from .status import status
+from .commands.campaign import campaign
+from .commands.channels import channels
+from .commands.check import check
+from .commands.demo import demo
+from .commands.results import results
+from .commands.resume import resume
+from .commands.send import send
+from .commands.status import status
+from .commands.tokens import tokens
+from .commands.worker import worker
 from .statuses import BAD_INPUT, INCOMPLETE
-from .tokens import tokens
-from .worker import worker
 
 
 @click.group(

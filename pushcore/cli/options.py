@@ -8,7 +8,7 @@ import click
 
 from ..http2.proxy import ENVIRONMENT
 from ..models.apns import PUSH_TYPES
-from .formats import AUTO, FORMATS
+from ..payloads.formats import AUTO, FORMATS
 from .sections import Function, add, section
 
 _apns = section("APNs")

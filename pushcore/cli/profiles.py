@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import click
 
-from .problems import BadInput, printable, read_small, shown
+from ..audience.problems import BadInput, printable, read_small, shown
 from .sections import Function, Option, add, section
 
 MAX_FILE: Final = 1024 * 1024

@@ -18,7 +18,7 @@ from .rules import Client, Rules, Shared
 from .run import Run
 
 if TYPE_CHECKING:
-    from .journal import Journal
+    from ..journal.journal import Journal
 
 LARGEST_WINDOW: Final = 16_384
 HANDED: Final = 64

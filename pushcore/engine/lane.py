@@ -28,8 +28,8 @@ from .retry import DelayHeap, RetryBudget, RetryPolicy
 from .rules import Client, Rules
 
 if TYPE_CHECKING:
+    from ..journal.journal import Journal
     from ..latency import Histogram
-    from .journal import Journal
 
 log = logging.getLogger("pushcore.engine")
 

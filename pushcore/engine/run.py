@@ -24,7 +24,7 @@ from .lane import Lane
 from .rules import Client, Rules
 
 if TYPE_CHECKING:
-    from .journal import Journal
+    from ..journal.journal import Journal
 
 BURST: Final = 512
 """Pushes read from the source before the event loop gets its turn: they leave in one write. With a journal half as many,

@@ -22,10 +22,10 @@ from typing import Any
 
 import orjson
 
-from ..engine.journal import id_prefix
-from ..engine.journal_format import Tally
-from ..engine.journal_outcome import Outcome
 from ..errors import JournalError
+from ..journal.format import Tally
+from ..journal.journal import id_prefix
+from ..journal.outcome import Outcome
 from .campaign import CampaignInfo, State
 from .chunk import Chunk
 from .errors import CampaignConflict

@@ -22,11 +22,11 @@ async def open_queue(url: str, campaign: str, *, idle: float = IDLE, **options: 
         scheme = "redis" + scheme.removeprefix("valkey")
         url = scheme + url[url.index(":") :]
     if scheme in ("redis", "rediss", "unix"):
-        from .redis import RedisQueue  # each adapter needs a library that the other does not
+        from .brokers.redis import RedisQueue  # each adapter needs a library that the other does not
 
         return await RedisQueue.open(url, campaign, idle=idle, **options)
     if scheme in ("nats", "tls"):
-        from .nats import NatsQueue
+        from .brokers.nats import NatsQueue
 
         return await NatsQueue.open(url, campaign, idle=idle, **options)
     raise ConfigurationError(f"a queue's URL begins with redis:// or nats://, not {scheme[:20]!r}")

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import orjson
 
-from ..engine.journal_format import BLOCK, Tally, bitmap, pack, singly, unpack
-from ..engine.journal_outcome import PLAIN_APNS, Entry, Outcome, entry_of
 from ..errors import JournalError
+from ..journal.format import BLOCK, Tally, bitmap, pack, singly, unpack
+from ..journal.outcome import PLAIN_APNS, Entry, Outcome, entry_of
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result
 from .errors import ChunkError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ..engine.journal import id_prefix
+from ..journal.journal import id_prefix
 from ..models.apns import Aps, Notification
 from .campaign import CampaignInfo
 from .chunk import Chunk

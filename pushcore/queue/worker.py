@@ -21,14 +21,14 @@ from typing import Any, Final, TypeVar
 
 from ..engine.breaker import Trip
 from ..engine.engine import PushEngine
-from ..engine.journal import id_prefix
 from ..errors import BreakerOpen, ClosedError
+from ..journal.journal import id_prefix
 from ..results import Result
 from .campaign import PROGRESS, CampaignInfo, State, read_info
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable, SourceUnavailable
 from .fleet import Fleet
-from .held import Held, WorkerReport
+from .leases import Held, WorkerReport
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes

@@ -107,7 +107,7 @@ async def test_the_python_runs(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_every_alarm_has_a_figure() -> None:
     """The table says which of the figures of `campaign run --metrics-port` to look at; they are all there."""
-    from pushcore.cli import campaign_metrics
+    from pushcore.cli.report import campaign_metrics
 
     source = Path(campaign_metrics.__file__).read_text()
     named = set(re.findall(r"`(pushcore_campaign_\w+)", PAGE))

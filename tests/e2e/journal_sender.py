@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pushcore.engine.journal import Journal, Source
+from pushcore.journal.journal import Journal, Source
 from pushcore.models.apns import Notification
 from pushcore.results import Result, Verdict
 

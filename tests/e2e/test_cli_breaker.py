@@ -11,8 +11,8 @@ import pytest
 
 from fakeservers.fates import fated_token
 from fakeservers.fcm_fates import fated_registration
-from pushcore.cli.fake import FakeProcess
-from pushcore.engine.journal import JournalView
+from pushcore.cli.run.fake_servers import FakeProcess
+from pushcore.journal.journal import JournalView
 from pushcore.results import Verdict
 from tests.e2e.journal_cli import JOURNAL, by_row, results, run, send, token
 

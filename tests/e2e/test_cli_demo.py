@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.cli.plant import compare, plant
+from pushcore.cli.run.demo_audience import compare, plant
 
 DEADLINE = 30.0
 DIED = "2025-11-05T08:30:00.250Z"

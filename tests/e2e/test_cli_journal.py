@@ -20,7 +20,7 @@ import pytest
 
 from fakeservers import FakeApns, fated_token
 from fakeservers.in_thread import InThread
-from pushcore.cli.fake import FakeProcess
+from pushcore.cli.run.fake_servers import FakeProcess
 from tests.e2e.journal_cli import (
     DEADLINE,
     JOURNAL,

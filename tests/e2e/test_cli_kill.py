@@ -13,8 +13,8 @@ import pytest
 
 from fakeservers import FakeApns
 from fakeservers.in_thread import InThread
-from pushcore.cli.journals import views
-from pushcore.engine.journal import CHUNK_SIZE
+from pushcore.cli.run.journals import views
+from pushcore.journal.journal import CHUNK_SIZE
 from tests.e2e.journal_cli import (
     DEADLINE,
     JOURNAL,

@@ -16,7 +16,7 @@ import pytest
 
 from fakeservers import Certificates, fated_token
 from fakeservers.fcm_fates import fated_fid, fated_registration
-from pushcore.cli.fake import FakeProcess
+from pushcore.cli.run.fake_servers import FakeProcess
 from pushcore.models.tokens import EXPO_ADVICE
 
 DEADLINE = 30.0

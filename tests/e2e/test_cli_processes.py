@@ -18,7 +18,7 @@ import pytest
 
 from fakeservers import FakeApns, fated_token
 from fakeservers.in_thread import InThread
-from pushcore.cli.journals import RowJournal
+from pushcore.cli.run.journals import RowJournal
 from tests.e2e.journal_cli import (
     DEADLINE,
     JOURNAL,

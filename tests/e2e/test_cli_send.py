@@ -23,7 +23,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from fakeservers import Certificates, fated_token
-from pushcore.cli.fake import FakeProcess
+from pushcore.cli.run.fake_servers import FakeProcess
 
 DEADLINE = 30.0
 COLUMNS = [

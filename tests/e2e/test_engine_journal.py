@@ -20,7 +20,7 @@ from pushcore import (
     RetryPolicy,
     Verdict,
 )
-from pushcore.engine.journal import Source
+from pushcore.journal.journal import Source
 from tests.e2e.test_campaign_rules import BODY, Provider, apns
 from tests.support.virtual import Answer, connect_to, run
 

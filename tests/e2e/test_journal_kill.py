@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.engine.journal import JournalView, push_id
+from pushcore.journal.journal import JournalView, push_id
 from pushcore.results import Verdict
 
 from . import journal_sender

@@ -21,7 +21,7 @@ import pytest
 from fakeservers import Certificates, FakeApns, FakeFcm, fated_token
 from fakeservers.fcm_fates import fated_registration
 from pushcore.cli.main import main
-from pushcore.engine.journal import push_id
+from pushcore.journal.journal import push_id
 from pushcore.queue.opening import open_queue
 from tests.e2e.fcm_support import registration
 from tests.support import objects, queues

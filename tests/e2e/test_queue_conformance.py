@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pushcore.queue import conformance
-from pushcore.queue.conformance import CHECKS, Check
-from pushcore.queue.memory import Memory, MemoryQueue
-from pushcore.queue.nats import NatsQueue
+from pushcore.queue.brokers import conformance
+from pushcore.queue.brokers.conformance import CHECKS, Check
+from pushcore.queue.brokers.memory import Memory, MemoryQueue
+from pushcore.queue.brokers.nats import NatsQueue
+from pushcore.queue.brokers.redis import RedisQueue
 from pushcore.queue.protocol import Broker
-from pushcore.queue.redis import RedisQueue
 from tests.support import queues
 from tests.support.redis import free_port
 

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, FakeApns
-from pushcore.engine.journal import push_id
+from pushcore.journal.journal import push_id
+from pushcore.queue.brokers.redis import RedisQueue
 from pushcore.queue.campaign import CampaignInfo
 from pushcore.queue.chunk import inline_chunks
 from pushcore.queue.coordinator import Coordinator
@@ -28,7 +29,6 @@ from pushcore.queue.errors import QueueError
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.opening import open_queue
 from pushcore.queue.protocol import Broker
-from pushcore.queue.redis import RedisQueue
 from tests.support.nats import BINARY as NATS
 from tests.support.nats import MISSING as NO_NATS
 from tests.support.nats import NatsServer

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from pushcore.errors import ConfigurationError
+from pushcore.queue.brokers.conformance import chunks
+from pushcore.queue.brokers.nats import NatsQueue
+from pushcore.queue.brokers.redis import RedisQueue
 from pushcore.queue.chunk import Chunk
-from pushcore.queue.conformance import chunks
 from pushcore.queue.errors import ChunkError, QueueFull, QueueReadOnly, QueueRefused, QueueUnavailable
-from pushcore.queue.nats import NatsQueue
 from pushcore.queue.opening import open_queue
-from pushcore.queue.redis import RedisQueue
 from tests.support import nats, redis
 
 PASSWORD = "s3cret-word"
@@ -265,7 +265,7 @@ async def test_nats_user_who_may_not(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """He may read, or not even that: the server says so aside, and gives no answer."""
     if nats.BINARY is None:
         pytest.skip(nats.MISSING)
-    monkeypatch.setattr("pushcore.queue.nats.ANSWER", 1.0)
+    monkeypatch.setattr("pushcore.queue.brokers.nats.ANSWER", 1.0)
     reader = f"""{{ user: reader, password: "{PASSWORD}", permissions: {{ publish: {{ deny: ["pushcore.>"] }} }} }}"""
     nobody = (
         f"""{{ user: nobody, password: "{PASSWORD}", permissions: {{ publish: {{ deny: ["$JS.>"] }} }} }}"""

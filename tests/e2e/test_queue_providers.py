@@ -14,7 +14,7 @@ import pytest
 from fakeservers import FakeFcm
 from fakeservers.fcm_fates import fated_registration
 from pushcore import PushEngine, Rate
-from pushcore.cli.fcm_rows import FcmRow
+from pushcore.payloads.fcm_rows import FcmRow
 from pushcore.queue.campaign import CampaignInfo, State
 from pushcore.queue.chunk import Chunk, inline_chunks
 from pushcore.queue.coordinator import Coordinator

@@ -13,14 +13,14 @@ import pytest
 
 from fakeservers import FakeApns, fated_token
 from pushcore import PushEngine, Rate, Result, RetryPolicy, Verdict
-from pushcore.engine.journal import push_id
+from pushcore.journal.journal import push_id
+from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import CampaignInfo, State
 from pushcore.queue.chunk import Chunk, Reference, inline_chunks
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.errors import CampaignConflict, QueueFull, QueueUnavailable, SourceUnavailable
 from pushcore.queue.fleet import HOLD, Fleet
 from pushcore.queue.ledger import Ledger
-from pushcore.queue.memory import Memory, MemoryQueue
 from pushcore.queue.protocol import Lease
 from pushcore.queue.pushes import Pushes, notifications
 from pushcore.queue.worker import Worker

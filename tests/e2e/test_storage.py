@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pushcore.cli.audience import Audience
-from pushcore.cli.problems import BadInput
-from pushcore.cli.references import Shelf, described, reference_chunks
-from pushcore.cli.storage import AHEAD
+from pushcore.audience.audience import Audience
+from pushcore.audience.problems import BadInput
+from pushcore.audience.storage import AHEAD
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.errors import CampaignConflict, ChunkError, SourceUnavailable
+from pushcore.queue.references import Shelf, described, reference_chunks
 from tests.support import objects
 from tests.support.redis import free_port
 

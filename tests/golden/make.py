@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from unittest import mock
 
 from pushcore import Journal, Message, Notification, Result, Verdict
-from pushcore.engine.journal import Source, id_prefix
+from pushcore.journal.journal import Source, id_prefix
 from pushcore.queue.campaign import CampaignInfo, State
 from pushcore.queue.chunk import Chunk, Reference, inline_chunks
 from pushcore.queue.ledger import Ledger

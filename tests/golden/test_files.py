@@ -14,7 +14,7 @@ import pytest
 
 from fakeservers import FakeApns, FakeFcm
 from pushcore import Journal
-from pushcore.engine.journal import Source, id_prefix
+from pushcore.journal.journal import Source, id_prefix
 from pushcore.queue.campaign import CampaignInfo
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.ledger import Ledger

@@ -17,11 +17,11 @@ from fakeservers import Control, Desk, FakeApns, FakeFcm, Fault
 from fakeservers.faults.actions import Stall
 from fakeservers.faults.when import When
 from pushcore import ApnsClient, ApnsKey, Metrics, Notification, Result, Verdict, telemetry
-from pushcore.cli.campaign_metrics import figures_of
+from pushcore.cli.report.campaign_metrics import figures_of
+from pushcore.queue.brokers.memory import MemoryQueue
 from pushcore.queue.campaign import CampaignInfo
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.ledger import Ledger
-from pushcore.queue.memory import MemoryQueue
 from tests.golden.compare import golden_names, same_as_golden
 
 

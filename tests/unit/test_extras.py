@@ -48,10 +48,10 @@ USES = {
         "import asyncio; from pushcore.queue.opening import open_queue as o; asyncio.run(o('nats://h', 'c'))",
     ),
     "parquet": (
-        "from pushcore.cli.parquet_rows import ParquetRows as P; P('a.parquet', 'a.parquet')",
-        "from pushcore.cli.outcomes import write; write([], sys.stdout.buffer, 'parquet')",
+        "from pushcore.audience.parquet import ParquetRows as P; P('a.parquet', 'a.parquet')",
+        "from pushcore.cli.report.outcomes import write; write([], sys.stdout.buffer, 'parquet')",
     ),
-    "storage": ("from pushcore.cli.storage import open_object as o; o('s3://bucket/key')",),
+    "storage": ("from pushcore.audience.storage import open_object as o; o('s3://bucket/key')",),
 }
 """How each extra comes to be needed."""
 

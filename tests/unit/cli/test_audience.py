@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pushcore.cli.apns_rows import ApnsRow, ApnsRows, Defaults
-from pushcore.cli.audience import Audience
-from pushcore.cli.payloads import ApnsPayload
-from pushcore.cli.problems import BadInput
-from pushcore.cli.rows import Rows
-from pushcore.cli.shards import Shard
+from pushcore.audience.audience import Audience
+from pushcore.audience.problems import BadInput
+from pushcore.audience.shards import Shard
+from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.payloads.payload import ApnsPayload
+from pushcore.payloads.rows import Rows
 
 CONSTANT = ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json")
 Bad = tuple[int, str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushcore.cli.check import judge
+from pushcore.cli.commands.check import judge
 from pushcore.errors import AccessTokenError, CertificateError, ConnectError, ResponseTimeout
 from pushcore.results import Result, Verdict
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pushcore.cli.devices import APNS_WORDS, Device, find_device, text_of
-from pushcore.cli.problems import BadRow
+from pushcore.audience.problems import BadRow
 from pushcore.models.tokens import EXPO_ADVICE
+from pushcore.payloads.devices import APNS_WORDS, Device, find_device, text_of
 
 APNS = "ab" * 32
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"

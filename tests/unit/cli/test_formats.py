@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pushcore.cli.formats import PayloadFiles
-from pushcore.cli.payloads import ApnsPayload, ExpoPayload, FcmPayload, Payload
-from pushcore.cli.problems import BadInput, BadRow
+from pushcore.audience.problems import BadInput, BadRow
+from pushcore.payloads.formats import PayloadFiles
+from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
 
 EXPO = {"title": "Hi {{name}}", "data": {"n": 1}}
 APNS = {"aps": {"alert": "Hi"}, "data": {"n": 1}}

@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
-from pushcore.cli.notices import MAX_COMPLAINTS, Complaints, MeteredNotices, Notices, served
-from pushcore.cli.problems import BadInput
+from pushcore.audience.problems import BadInput
+from pushcore.cli.report.notices import MAX_COMPLAINTS, Complaints, MeteredNotices, Notices, served
 
 
 def test_a_closed_gate_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

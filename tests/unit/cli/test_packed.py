@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pushcore.cli.audience import Audience
-from pushcore.cli.content import MAX_LINE
-from pushcore.cli.problems import BadInput, explain
+from pushcore.audience.audience import Audience
+from pushcore.audience.content import MAX_LINE
+from pushcore.audience.problems import BadInput, explain
 
 CSV = "token,name\naa,Ada\nbb,Bob\n"
 NDJSON = '{"token":"aa","name":"Ada"}\n{"token":"bb","name":"Bob"}\n'

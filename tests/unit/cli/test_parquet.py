@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pushcore.cli.apns_rows import ApnsRow, ApnsRows, Defaults
-from pushcore.cli.audience import Audience
-from pushcore.cli.payloads import ApnsPayload
-from pushcore.cli.problems import BadInput, explain
-from pushcore.cli.rows import Bad, Rows
+from pushcore.audience.audience import Audience
+from pushcore.audience.problems import BadInput, explain
+from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.payloads.payload import ApnsPayload
+from pushcore.payloads.rows import Bad, Rows
 
 pa = pytest.importorskip("pyarrow")
 pq = importlib.import_module("pyarrow.parquet")

@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pushcore.cli import send as command
+from pushcore.cli.commands import send as command
 from pushcore.cli.main import main
-from pushcore.cli.sender import Sender
-from pushcore.cli.sending import Sending
+from pushcore.cli.run.client_options import Sender
+from pushcore.cli.run.sending import Sending
 
 Run = Callable[..., tuple[int, Sender, Sending]]
 BASE = """

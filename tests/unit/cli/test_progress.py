@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from pushcore.cli import progress
-from pushcore.cli.progress import ProgressLine, Seen
+from pushcore.cli.report import progress
+from pushcore.cli.report.progress import ProgressLine, Seen
 
 SEEN = Seen(position=10, total=1234, accepted=1233, put_off=7)
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pushcore.cli.audience import Audience
-from pushcore.cli.problems import BadInput
-from pushcore.cli.references import Referred, Shelf, described, reference_chunks
+from pushcore.audience.audience import Audience
+from pushcore.audience.problems import BadInput
 from pushcore.queue.chunk import Chunk, Reference
 from pushcore.queue.errors import CampaignConflict, ChunkError, SourceUnavailable
+from pushcore.queue.references import Referred, Shelf, described, reference_chunks
 
 Seen = list[tuple[Any, ...]]
 needs_pyarrow = pytest.mark.skipif(

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.cli.apns_rows import ApnsRow
-from pushcore.cli.fcm_rows import FcmRow
-from pushcore.cli.output import iso, refuse_same_file
-from pushcore.cli.problems import BadInput, printable
-from pushcore.cli.report import COLUMNS, Report
-from pushcore.cli.tally import FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE
+from pushcore.audience.problems import BadInput, printable
+from pushcore.cli.report.output import iso, refuse_same_file
+from pushcore.cli.report.results_file import COLUMNS, Report
+from pushcore.cli.report.tally import FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
 from pushcore.fcm.errors import find_name
+from pushcore.payloads.apns_rows import ApnsRow
+from pushcore.payloads.fcm_rows import FcmRow
 from pushcore.results import Result, Verdict
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"

@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.cli.apns_rows import ApnsRow, ApnsRows, Defaults
-from pushcore.cli.audience import Audience
-from pushcore.cli.fcm_rows import FcmRow, FcmRows
-from pushcore.cli.payloads import ApnsPayload, ExpoPayload, FcmPayload
-from pushcore.cli.problems import BadInput
-from pushcore.cli.rows import Bad, Row, Rows
-from pushcore.cli.shards import Shard
+from pushcore.audience.audience import Audience
+from pushcore.audience.problems import BadInput
+from pushcore.audience.shards import Shard
+from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.payloads.fcm_rows import FcmRow, FcmRows
+from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload
+from pushcore.payloads.rows import Bad, Row, Rows
 from pushcore.results import Verdict
 
 APNS = "ab" * 32

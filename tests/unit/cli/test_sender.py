@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pushcore import Proxy, Rate
-from pushcore.cli.problems import BadInput
-from pushcore.cli.sender import Sender
-from pushcore.cli.sending import Sending
+from pushcore.audience.problems import BadInput
+from pushcore.cli.run.client_options import Sender
+from pushcore.cli.run.sending import Sending
 
 
 def proxy_of(proxy: str, password_file: Path | None = None) -> Proxy | str | None:

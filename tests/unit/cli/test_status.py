@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.cli.journals import Progress, RowJournal
-from pushcore.cli.status import describe, summary
-from pushcore.cli.tally import Counts
-from pushcore.engine.journal import Journal, Source
+from pushcore.cli.commands.status import describe, summary
+from pushcore.cli.report.tally import Counts
+from pushcore.cli.run.journals import Progress, RowJournal
 from pushcore.errors import JournalError
+from pushcore.journal.journal import Journal, Source
 from pushcore.results import Verdict
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from pushcore.cli.apns_rows import ApnsRow
-from pushcore.cli.tally import FOREIGN, REGISTERED_SINCE, Counts
+from pushcore.cli.report.tally import FOREIGN, REGISTERED_SINCE, Counts
+from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.results import Result, Verdict
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.cli.problems import BadInput, BadRow
-from pushcore.cli.template import Template
+from pushcore.audience.problems import BadInput, BadRow
+from pushcore.payloads.template import Template
 
 NASTY = 'Eve "E" \\ {{token}}\n\t\x01 </script> 李雷 🎉 "},"aps":{"badge":99'
 

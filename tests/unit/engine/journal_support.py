@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pushcore.engine.journal import Journal, Source, push_id
+from pushcore.journal.journal import Journal, Source, push_id
 from pushcore.models.apns import Notification
 from pushcore.results import Result, Verdict
 

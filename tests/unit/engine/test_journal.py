@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.engine import journal as journals
-from pushcore.engine.journal import Journal, JournalView, Outcome, Source, push_id
-from pushcore.engine.journal_format import BLOCK
 from pushcore.errors import ClosedError, ConfigurationError, JournalError
+from pushcore.journal import journal as journals
+from pushcore.journal.format import BLOCK
+from pushcore.journal.journal import Journal, JournalView, Outcome, Source, push_id
 from pushcore.results import Result, Verdict
 
 from .journal_support import CAMPAIGN, SOURCE, Push, accepted, create, killed, pushes

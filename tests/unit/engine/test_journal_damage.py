@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.engine import journal_store
-from pushcore.engine.journal import Journal, JournalView
-from pushcore.engine.journal_format import BLOCK, VERSION
 from pushcore.errors import JournalError
+from pushcore.journal import store as journal_store
+from pushcore.journal.format import BLOCK, VERSION
+from pushcore.journal.journal import Journal, JournalView
 
 from .journal_support import SOURCE, Push, accepted, create, killed, pushes
 
@@ -159,7 +159,7 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 HOLD = """
 import sys
-from pushcore.engine.journal import Journal
+from pushcore.journal.journal import Journal
 with Journal.open(sys.argv[1]) as journal:
     print("open", flush=True)
     sys.stdin.readline()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pushcore.engine.journal_format import BLOCK, bitmap, pack, rows_of, singly, unpack
-from pushcore.engine.journal_outcome import (
+from pushcore.errors import ConnectError, JournalError
+from pushcore.journal.format import BLOCK, bitmap, pack, rows_of, singly, unpack
+from pushcore.journal.outcome import (
     PLAIN,
     Before,
     Device,
@@ -22,7 +23,6 @@ from pushcore.engine.journal_outcome import (
     id_prefix,
     push_id,
 )
-from pushcore.errors import ConnectError, JournalError
 from pushcore.models.apns import Notification
 from pushcore.models.fcm import LegacyMessage, Message
 from pushcore.results import Result, Verdict

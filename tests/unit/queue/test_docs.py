@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from pushcore.queue.brokers.conformance import CHECKS
+from pushcore.queue.brokers.memory import MemoryQueue
+from pushcore.queue.brokers.nats import NatsQueue
+from pushcore.queue.brokers.redis import RedisQueue
 from pushcore.queue.campaign import CampaignInfo
 from pushcore.queue.chunk import Chunk
-from pushcore.queue.conformance import CHECKS
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.ledger import Ledger
-from pushcore.queue.memory import MemoryQueue
-from pushcore.queue.nats import NatsQueue
 from pushcore.queue.protocol import Broker
-from pushcore.queue.redis import RedisQueue
 from pushcore.queue.worker import Worker
 
 PAGE = (Path(__file__).parents[3] / "docs" / "queue.md").read_text()
@@ -58,7 +58,7 @@ def test_adapters_have_every_method_of_the_protocol(adapter: type) -> None:
 
 
 def test_every_check_is_in_the_suite_and_says_what_it_is_for() -> None:
-    import pushcore.queue.conformance as module
+    import pushcore.queue.brokers.conformance as module
 
     public = {
         function

@@ -8,10 +8,10 @@ import pytest
 
 from pushcore.engine.breaker import Trip
 from pushcore.engine.rate import Rate, RateLimiter, project_limiter
+from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import State, set_state
 from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.fleet import HOLD, Fleet, FleetLimiter
-from pushcore.queue.memory import Memory, MemoryQueue
 from pushcore.queue.protocol import Note
 from tests.e2e.support import soon
 

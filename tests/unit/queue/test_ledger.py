@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore import Result, Verdict
-from pushcore.engine.journal import id_prefix, push_id
 from pushcore.errors import JournalError
+from pushcore.journal.journal import id_prefix, push_id
 from pushcore.queue.campaign import CampaignInfo, State
 from pushcore.queue.chunk import inline_chunks
 from pushcore.queue.errors import CampaignConflict, ChunkError

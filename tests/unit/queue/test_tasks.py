@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 
 from pushcore.engine.rate import FCM_RATE, RateLimiter
+from pushcore.queue.brokers.memory import MemoryQueue
 from pushcore.queue.fleet import Fleet
-from pushcore.queue.memory import MemoryQueue
 from pushcore.queue.protocol import Note
 from pushcore.queue.tasks import end
 

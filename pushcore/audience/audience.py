@@ -1,0 +1,220 @@
+"""The audience: CSV, NDJSON or Parquet, a file or an object, read row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import IO, Any, Final, cast
+
+from .content import BLOCK, GZIP, Blocks, Content
+from .parquet import MAGIC, ParquetRows
+from .problems import BadInput, explain, shown
+from .records import LINES, OnBad, csv_records, decoded, encoded, json_records
+from .shards import WHOLE, Shard
+from .spans import Span, csv_spans, json_spans
+from .storage import is_url, open_object, shown_path
+
+CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
+
+_BOM: Final = b"\xef\xbb\xbf"
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Audience:
+    """An opened audience, of which only the beginning has been read. Close it, or use it as a context manager.
+
+    `path`: "-" is the standard input, a URL an object, see `storage`. `name`: the same for messages. `columns`: the names of a CSV's or a Parquet file's columns, None for NDJSON. `size`:
+    bytes, None when it is a pipe or the like. CSV and NDJSON may be packed with gzip.
+
+    Raises:
+        BadInput: it cannot be read, is empty, or has no column "token".
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = "the standard input" if path == "-" else shown_path(path)
+        try:
+            file, self.size = _open(path)
+        except OSError as error:
+            raise BadInput(f"{self.name} cannot be read ({explain(error)}); expected an audience") from None
+        self._blocks = Blocks(file, self.name)
+        self._parquet: ParquetRows | None = None
+        self.columns: list[str] | None = None
+        self._start = 0  # where its rows begin
+        try:
+            if self._blocks.peek(len(MAGIC)) == MAGIC:
+                self._open_parquet(path)
+            else:
+                self._open_text(path)
+        except OSError as error:
+            self.close()
+            raise BadInput(f"{self.name} cannot be read ({explain(error)})") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_parquet(self, path: str) -> None:
+        if path == "-" or self.size is None:
+            raise BadInput(
+                f"{self.name} is Parquet, whose end must be read first; expected the path of a file"
+            )
+        self._parquet = ParquetRows(path, self.name)
+        self.columns = self._parquet.columns
+        self._need_token(self.columns, "")
+
+    def _open_text(self, path: str) -> None:
+        self._packed = self._blocks.peek(len(GZIP)) == GZIP
+        self._content = Content(self._blocks, self.name, packed=self._packed)
+        self._buffer = io.BufferedReader(self._content, BLOCK)
+        head = self._buffer.peek(len(MAGIC))
+        if head.startswith(_UTF16):
+            raise BadInput(f"{self.name} is in UTF-16; expected UTF-8")
+        if head.startswith(MAGIC):
+            raise BadInput(
+                f"{self.name} is Parquet within gzip; expected it unpacked, it is packed in itself"
+            )
+        if head.startswith(_BOM):
+            self._start = len(self._buffer.read(len(_BOM)))
+            head = head[len(_BOM) :]
+        if not head:
+            raise BadInput(f"{self.name} is empty; expected a header row with a column token, or NDJSON")
+        plain = path.lower().removesuffix(".gz")
+        ndjson = plain.endswith((".ndjson", ".jsonl"))
+        if not ndjson and not plain.endswith(".csv"):
+            ndjson = head.lstrip().startswith(b"{")
+        if not ndjson:
+            self.columns = self._read_header()
+
+    def _read_header(self) -> list[str]:
+        self._lines = decoded(self._buffer)
+        reader = csv.reader(self._counted(self._lines), strict=True)
+        header: list[str] = []
+        try:
+            while not header:
+                header = next(reader)
+        except StopIteration:
+            raise BadInput(f"{self.name} has no header row; expected one with a column token") from None
+        except csv.Error as error:
+            raise BadInput(f"{self.name} is not CSV ({error} in the header row)") from None
+        columns = [name.strip() for name in header]
+        self._need_token(columns, " in its header row")
+        return columns
+
+    def _counted(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self._start += len(encoded(line))
+            yield line
+
+    def _need_token(self, columns: list[str], where: str) -> None:
+        if "token" not in columns:
+            found = ", ".join(columns)
+            hint = "; separate columns with commas" if len(columns) == 1 and set(";\t|") & set(found) else ""
+            raise BadInput(
+                f"{self.name} has no column token{where}; found {shown(found)}{hint}, expected token"
+            )
+
+    def select(self, wanted: Collection[str]) -> None:
+        """Nobody will look at other columns than these: where that saves work, `columns` has them alone from now on.
+
+        Raises:
+            BadInput: a column of a Parquet file is of a type that cannot be used.
+        """
+        if self._parquet is not None:
+            self._parquet.select(wanted)
+            self.columns = self._parquet.columns
+
+    def index(self, column: str) -> int:
+        """Where a column stands.
+
+        Raises:
+            BadInput: there are two of that name.
+        """
+        assert self.columns is not None
+        if self.columns.count(column) > 1:
+            raise BadInput(f"{self.name} has two columns {shown(column)}; expected one")
+        return self.columns.index(column)
+
+    @property
+    def position(self) -> int:
+        """Bytes read so far, of a Parquet file about."""
+        if self._parquet is not None and self.size is not None:
+            return self.size * self._parquet.read // max(self._parquet.total, 1)
+        return self._blocks.position
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows there are, where the file says so."""
+        return None if self._parquet is None else self._parquet.total
+
+    def before_waiting(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, in the reading thread, before a read that has to wait."""
+        self._blocks.before_waiting = callback
+
+    def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, Any]]:
+        """Each data row with its number, from 1 on: strings (CSV) or values (Parquet) by `columns`, or a dict (NDJSON).
+
+        Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Rows of other parts than `shard`
+        are left out, but `on_bad` may hear of bad ones among them. Raises `OSError`.
+        """
+        if self._parquet is not None:
+            return self._parquet.rows(shard)
+        if self.columns is None:
+            return json_records(self._buffer, on_bad, shard)
+        # Out of a pipe single lines, for who waits for more of them keeps a push waiting.
+        characters = LINES if self.size is not None else 1
+        return csv_records(self.columns, self._content, self._lines, on_bad, shard, characters)
+
+    def spans(self, rows: int) -> Iterator[Span]:
+        """Where each `rows` rows lie, the last ones perhaps fewer. Raises `OSError`.
+
+        Of CSV and NDJSON everything is read for it, of Parquet nothing more than has been.
+
+        Raises:
+            BadInput: it is gzip, of which no part can be read alone.
+        """
+        if self._parquet is not None:
+            return self._parquet.spans(rows)
+        if self._packed:
+            raise BadInput(
+                f"{self.name} is packed with gzip, and no part of that can be read alone; expected it unpacked"
+            )
+        if self.columns is None:
+            return json_spans(self._buffer, self._start, rows)
+        return csv_spans(self._lines, self._start, rows)
+
+    @property
+    def form(self) -> str:
+        """What it is: "csv", "ndjson" or "parquet"."""
+        return PARQUET if self._parquet is not None else NDJSON if self.columns is None else CSV
+
+    def same_file(self, path: str) -> bool:
+        """Whether `path` is this audience."""
+        if self.size is None:
+            return False
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(self._blocks.fileno()))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._parquet is not None:
+            self._parquet.close()
+        self._blocks.close()
+
+    def __enter__(self) -> Audience:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _open(path: str) -> tuple[IO[bytes], int | None]:
+    """What to read, without a buffer of its own, and how many bytes it has, None when nothing tells."""
+    if is_url(path):
+        return open_object(path)
+    file = io.FileIO(0, "rb", closefd=False) if path == "-" else io.FileIO(path, "rb")
+    status = os.fstat(file.fileno())
+    return cast(IO[bytes], file), status.st_size if stat.S_ISREG(status.st_mode) else None

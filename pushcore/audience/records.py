@@ -1,0 +1,119 @@
+"""Records of CSV and NDJSON: each with its number, and a complaint for what is none."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Final, cast
+
+import orjson
+
+from .content import Content
+from .csv import CsvRows
+from .shards import WHOLE, Shard
+
+LINES: Final = 64 * 1024
+"""Characters of CSV that are parsed at a time."""
+_MAYBE_EMPTY: Final = len("\r\n")  # a longer line is a row
+
+OnBad = Callable[[int, str, str], None]
+"""Takes what is wrong with a row: its number, its token as far as it is known, and the reason."""
+
+
+def csv_records(
+    columns: list[str],
+    content: Content,
+    lines: io.TextIOWrapper,
+    on_bad: OnBad,
+    shard: Shard = WHOLE,
+    characters: int = LINES,
+) -> Iterator[tuple[int, list[str]]]:
+    """Each row of `lines`, with its number from 1 on; what cannot be parsed goes to `on_bad`. Empty lines are no rows.
+
+    `content`: what the lines come from. `characters`: how many are read at a time, at most a line more. Rows of other
+    parts than `shard` are left out, but `on_bad` may hear of bad ones among them. Raises `OSError`.
+    """
+    width, token_at = len(columns), columns.index("token")
+    number = 0
+
+    def on_bad_line(problem: str) -> None:
+        nonlocal number
+        number += 1
+        on_bad(number, "", f"the row is not CSV: {problem}")
+
+    def read_lines() -> list[str]:
+        return lines.readlines(characters)
+
+    rest: list[str] = []
+    mixed = False  # rows of other parts may be among those that are parsed
+
+    def read_own() -> list[str]:
+        """As long as there are no quotes, a line is a row, and those of other parts need not be parsed."""
+        nonlocal number, rest, mixed
+        while True:
+            block, rest = rest or read_lines(), []
+            mixed = content.has_quote or min(map(len, block), default=0) <= _MAYBE_EMPTY
+            if mixed:
+                return block
+            count = shard.stretch(number + 1)
+            block, rest = block[:count], block[count:]
+            if not block or shard.own(number + 1):
+                return block
+            number += len(block)
+
+    for values in CsvRows(read_lines if shard.parts == 1 else read_own, on_bad_line):
+        if len(values) != width or content.has_nul:
+            if not values:
+                continue
+            reason = _complaint(values, width)
+            if reason:
+                number += 1
+                on_bad(number, values[token_at] if token_at < len(values) else "", reason)
+                continue
+        number += 1
+        if mixed and not shard.own(number):
+            continue
+        yield number, values
+
+
+def json_records(
+    lines: io.BufferedIOBase, on_bad: OnBad, shard: Shard = WHOLE
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same of NDJSON: an object on each line."""
+    loads, number = orjson.loads, 0
+    for line in lines:
+        if shard.parts > 1 and not shard.own(number + 1):
+            number += bool(line.strip())
+            continue
+        try:
+            values = loads(line)
+        except orjson.JSONDecodeError as error:
+            if not line.strip():
+                continue
+            number += 1
+            on_bad(number, "", f"the line is not JSON: {error.msg}")
+            continue
+        number += 1
+        if type(values) is dict:
+            yield number, values
+        else:
+            on_bad(number, "", "the line is not a JSON object")
+
+
+def encoded(text: str) -> bytes:
+    """The bytes that a line of CSV was read from."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(raw: io.BufferedIOBase) -> io.TextIOWrapper:
+    """The lines of CSV. Bytes that are no UTF-8 come through as half surrogate pairs, which no check of a push lets pass."""
+    return io.TextIOWrapper(cast(IO[bytes], raw), "utf-8", errors="surrogateescape", newline="")
+
+
+def _complaint(values: list[str], width: int) -> str | None:
+    if len(values) != width:
+        columns = "column" if len(values) == 1 else "columns"
+        return f"the row has {len(values)} {columns}, expected {width}"
+    if any("\0" in value for value in values):
+        return "the row holds a NUL character"
+    return None

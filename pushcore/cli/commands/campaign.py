@@ -1,0 +1,302 @@
+"""`pushcore campaign`: makes a campaign of an audience, puts it on a queue, collects the results and says how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import click
+
+from ...audience.audience import Audience
+from ...audience.problems import BadInput, printable
+from ...audience.storage import Stored
+from ...errors import JournalError
+from ...queue.campaign import CampaignInfo
+from ...queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
+from ...queue.chunk_rows import ABSENT, BAD
+from ...queue.coordinator import CampaignStatus, Coordinator
+from ...queue.errors import QueueError
+from ...queue.ledger import Ledger
+from ...queue.opening import open_queue
+from ...queue.references import described, reference_chunks
+from ..profiles import settings_options
+from ..report.campaign_metrics import watching
+from ..report.notices import say
+from ..report.outcomes import CSV, FORMATS, batched, write
+from ..report.output import open_bytes
+from ..sections import command, section
+
+T = TypeVar("T")
+
+_option = section("Campaign")
+_queue = _option("--queue", required=True, metavar="URL", help="redis:// or nats://.")
+_ledger = _option("--ledger", required=True, metavar="FILE", help="The campaign's ledger.")
+
+
+@click.group(short_help="Campaigns for many workers, over a queue.")
+def campaign() -> None:
+    """Campaigns that any number of workers send, over Redis, Valkey or NATS JetStream.
+
+    \b
+      pushcore campaign create --queue redis://127.0.0.1:6379 --name autumn \\
+          --ledger autumn.ledger --audience devices.csv --topic com.example.app
+      pushcore worker --queue redis://127.0.0.1:6379 --campaign autumn ...
+      pushcore campaign run --queue redis://127.0.0.1:6379 --ledger autumn.ledger
+      pushcore campaign results --ledger autumn.ledger --results results.csv
+
+    The ledger knows which rows exist and what became of each; the queue may lose anything, and `run` puts it back. A
+    `create` or `run` that was killed is simply run again. Keep `run` running: it collects the results.
+
+    Options can also be variables of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
+    --config, see `pushcore send --help`.
+    """
+
+
+def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of the group, with sections and variables as the other commands have them."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        made = command(name=name, **settings)(function)
+        campaign.add_command(made)
+        return made
+
+    return decorate
+
+
+@_command()
+@_queue
+@_ledger
+@_option("--name", required=True, metavar="NAME", help="Letters, digits, hyphens, underscores; 64 at most.")
+@_option(
+    "--audience",
+    required=True,
+    metavar="FILE",
+    help="The devices: CSV, NDJSON or Parquet; a path, or a URL such as s3://bucket/devices.parquet (needs the extra "
+    "pushcore[storage] and its driver).",
+)
+@_option(
+    "--by-reference",
+    is_flag=True,
+    help="Put only places of rows on the queue. Workers read them where the audience is, at the same path or URL; it "
+    "must not change until the end.",
+)
+@_option(
+    "--chunk",
+    type=click.IntRange(1, MAX_ROWS),
+    default=CHUNK_ROWS,
+    show_default=True,
+    metavar="N",
+    help="Rows that a worker takes at a time.",
+)
+@_option("--topic", metavar="BUNDLE", help="Workers must have this --topic.")
+@_option("--team-id", metavar="ID", help="Workers must have this --team-id.")
+@_option(
+    "--environment",
+    type=click.Choice(["production", "sandbox"]),
+    help="Workers must send to this one of Apple's.",
+)
+@_option("--fcm-project", metavar="ID", help="Workers must send to this project of FCM.")
+@settings_options
+def create(
+    queue: str,
+    ledger: str,
+    name: str,
+    audience: str,
+    by_reference: bool,
+    chunk: int,
+    **needed: str | None,
+) -> int:
+    """Make a campaign of an audience, and put it on the queue."""
+    if audience == "-":
+        raise BadInput("--audience is the standard input, which cannot be read again; expected a file")
+    with Audience(audience) as source:
+        if source.size is None:
+            raise BadInput(
+                f"{source.name} is a pipe or the like, which cannot be read again; expected a file"
+            )
+        info = CampaignInfo(
+            name,
+            f"{Stored(audience).fingerprint()}-{chunk}{'-ref' if by_reference else ''}",
+            chunk,
+            _needs(**needed),
+            {"audience": described(source)} if by_reference else {},
+        )
+        with _opened(lambda: Ledger.create(ledger, info)) as book:
+            if by_reference:
+                chunks = reference_chunks(source, audience, chunk, start=book.known)
+            else:
+                chunks = inline_chunks(_rows(source, chunk), chunk, start=book.known)
+            count = _with_queue(queue, book, lambda each: each.publish(chunks))
+            say(f"{book.status().rows} rows in {count} chunks are on the queue")
+    return 0
+
+
+@_command()
+@_queue
+@_ledger
+@_option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="N",
+    help="Answer Prometheus at http://127.0.0.1:N/metrics while it runs: depth, age of the oldest, rows done and so on; 0 "
+    "is any free port. Needs the extra pushcore[prometheus].",
+)
+@settings_options
+def run(queue: str, ledger: str, metrics_port: int | None) -> int:
+    """Collect results until every row has one; put back what the queue has lost."""
+    with _opened(lambda: Ledger.open(ledger)) as book:
+        if metrics_port is None:
+            found = _with_queue(queue, book, lambda each: each.run())
+        else:
+            with watching(metrics_port) as watch:
+                found = _with_queue(queue, book, watch.run)
+        for number, reason in book.aside():
+            say(f"chunk {number} was set aside: {printable(reason)}")
+    say(f"{found.done} of {found.rows} rows have a result")
+    return 0 if found.done == found.rows else 1
+
+
+@_command()
+@_queue
+@_ledger
+@settings_options
+def status(queue: str, ledger: str) -> int:
+    """Say how far it is."""
+    with _opened(lambda: Ledger.open(ledger)) as book:
+        for line in _lines(_with_queue(queue, book, lambda each: each.status())):
+            click.echo(line)
+    return 0
+
+
+@_command()
+@_ledger
+@_option("--results", required=True, metavar="FILE", help='Where they go; "-" is the standard output.')
+@_option(
+    "--format", "form", type=click.Choice(FORMATS), default=CSV, show_default=True, help="Of the results."
+)
+@settings_options
+def results(ledger: str, results: str, form: str) -> int:
+    """Write what became of each row, as far as it was collected."""
+    with _opened(lambda: Ledger.open(ledger)) as book:
+        if results != "-" and os.path.exists(results) and os.path.samefile(results, ledger):
+            raise BadInput(f"{printable(results)} is the ledger; expected another file for the results")
+        file, _ = open_bytes(results, "the results")
+        with file:
+            write(batched(book.outcomes()), file, form)
+    return 0
+
+
+def _order(name: str, words: str, give: Callable[[Coordinator], Awaitable[None]]) -> None:
+    @_command(name, help=words)
+    @_queue
+    @_ledger
+    @settings_options
+    def order(queue: str, ledger: str) -> int:
+        with _opened(lambda: Ledger.open(ledger)) as book:
+            _with_queue(queue, book, give)
+        return 0
+
+
+_order("pause", "Workers finish what they have, and wait.", lambda each: each.pause())
+
+
+@_command()
+@_queue
+@_ledger
+@_option("--aside", is_flag=True, help="Also try the chunks again that were set aside.")
+@settings_options
+def resume(queue: str, ledger: str, aside: bool) -> int:
+    """Go on after a pause, a cancellation, or a stop whose cause was mended."""
+
+    async def go_on(each: Coordinator) -> None:
+        await each.resume()
+        if aside:
+            each.ledger.take_back(number for number, _ in each.ledger.aside())
+            await each.reconcile()
+
+    with _opened(lambda: Ledger.open(ledger)) as book:
+        _with_queue(queue, book, go_on)
+    return 0
+
+
+_order("cancel", "Workers finish what they have, and end.", lambda each: each.cancel())
+
+
+def _lines(found: CampaignStatus) -> Iterator[str]:
+    ledger, queue = found.ledger, found.queue
+    yield f"campaign   {found.name}, {ledger.state.value}"
+    yield f"rows       {ledger.done} of {ledger.rows}{'' if ledger.complete else ' so far'} have a result"
+    yield f"chunks     {queue.depth} wait, {queue.leased} are with workers, {ledger.finished} finished, {ledger.aside} set aside"
+    yield f"results    {queue.results} wait to be collected"
+    yield f"oldest     {queue.oldest:.0f} s"
+    yield f"rate       {found.rate:.0f}/s"
+    yield f"left       {'unknown' if found.left is None else f'{found.left:.0f} s'}"
+    yield f"repeats    {ledger.repeats}"
+    for (platform, verdict, reason), count in sorted(ledger.tally.items()):
+        yield f"{platform or 'neither':10} {verdict} {printable(reason)} {count}".rstrip()
+    if found.trip is not None:
+        yield f"stopped    {printable(found.trip.sentence)}"
+
+
+def _opened(open_one: Callable[[], Ledger]) -> Ledger:
+    try:
+        return open_one()
+    except (QueueError, JournalError) as error:
+        raise BadInput(str(error)) from None
+
+
+def _with_queue(url: str, ledger: Ledger, do: Callable[[Coordinator], Awaitable[T]]) -> T:
+    async def run() -> T:
+        queue = await open_queue(url, ledger.info.name)
+        try:
+            return await do(Coordinator(queue, ledger))
+        finally:
+            await queue.close()
+
+    try:
+        return asyncio.run(run())
+    except (QueueError, JournalError) as error:
+        raise BadInput(str(error)) from None
+
+
+def _needs(
+    topic: str | None, team_id: str | None, environment: str | None, fcm_project: str | None
+) -> dict[str, Any]:
+    apns = {"topic": topic, "team": team_id, "environment": environment}
+    wanted = {"apns": apns, "fcm": {"project": fcm_project}}
+    found = {
+        provider: {key: value for key, value in each.items() if value is not None}
+        for provider, each in wanted.items()
+    }
+    return {provider: each for provider, each in found.items() if each}
+
+
+def _rows(source: Audience, chunk: int) -> Iterator[dict[str, Any]]:
+    """Every row by its number, those that cannot be read as well: chunks have no gaps."""
+    bad: list[dict[str, Any]] = []
+    columns = source.columns
+
+    def on_bad(number: int, token: str, reason: str) -> None:
+        bad.append({"token": token, BAD: reason})
+
+    batch: list[dict[str, Any]] = []
+    for _, values in source.records(on_bad):
+        batch += bad
+        bad.clear()
+        batch.append(dict(values) if columns is None else dict(zip(columns, values, strict=True)))
+        if len(batch) >= chunk:
+            yield from _even(batch)
+            batch = []
+    yield from _even([*batch, *bad])
+
+
+def _even(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that lack a column say so, for a chunk has all columns for all rows."""
+    names = {name for row in batch for name in row} - {BAD}
+    for row in batch:
+        absent = sorted(names - row.keys())
+        if absent:
+            row[ABSENT] = absent
+    return batch

@@ -1,0 +1,252 @@
+"""`pushcore channels`: makes, lists, shows and deletes the broadcast channels of an app, and sends to one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import click
+import orjson
+
+from ...apns.channels import Channel, Channels
+from ...apns.client import ApnsClient
+from ...apns.reasons import CHANNEL_REASONS
+from ...audience.problems import BadInput, printable, read_small
+from ...errors import PushRejected
+from ...models.apns import Broadcast
+from ...payloads.devices import APNS
+from ...results import Result, Verdict
+from ..options import apns_options
+from ..profiles import settings_options
+from ..run.client_options import Sender
+from ..sections import Function, command, section
+from ..statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
+
+T = TypeVar("T")
+
+MAX_PAYLOAD: Final = 64 * 1024
+"""Bytes of a payload's file: APNs takes 5120, and says so itself of what is somewhat larger."""
+
+_EXIT: Final = """
+Options can be given as variables of the environment, PUSHCORE_APNS_KEY for --apns-key and so on, or in a file, as for
+`pushcore send`.
+
+\b
+Exit status:
+  0  done
+  1  APNs refused it, or gave no answer
+  2  wrong usage or bad input; nothing was asked
+  3  refused because key, certificate, topic or environment are wrong
+"""
+
+_channels_url = section("APNs")(
+    "--channels-url", metavar="URL", help="Server for channels, which --apns-url needs here."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+
+
+@click.group(short_help="Broadcast channels of an app.")
+def channels() -> None:
+    """Broadcast channels, by which one push updates a Live Activity on all devices that follow it (iOS 18).
+
+    \b
+      pushcore channels create --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
+          --team-id TEAM123456 --topic com.example.app
+      pushcore channels broadcast CHANNEL payload.json ...
+
+    A channel belongs to one app and one environment, which may have 10 000 of them.
+    """
+
+
+def _channel_command(asks: bool = True, **settings: Any) -> Callable[[Function], click.Command]:
+    """A command of the group, with the options that say with what to ask where. `asks`: the server for channels."""
+
+    def decorate(function: Function) -> click.Command:
+        if asks:
+            function = _channels_url(function)
+        made = command(**settings)(apns_options(settings_options(function)))
+        channels.add_command(made)
+        return made
+
+    return decorate
+
+
+@_channel_command(
+    name="create",
+    short_help="Make a channel.",
+    help=f"""Make a channel, and write its id.
+
+With --store APNs keeps the channel's newest message for devices that are offline, for 8 hours at most; without, more may
+be sent to it. That can never be changed.
+{_EXIT}""",
+)
+@click.option("--store", is_flag=True, help="Keep the newest message.")
+@_json
+def create(store: bool, as_json: bool, channels_url: str | None, **options: Any) -> int:
+    """Runs the command; the exit status."""
+    return _run(
+        options,
+        channels_url,
+        lambda each: each.create(stores=store),
+        lambda found: _show(found, as_json, found.id),
+    )
+
+
+@_channel_command(
+    name="list",
+    short_help="List the channels of an app.",
+    help=f"Write the ids of all channels of the app.\n{_EXIT}",
+)
+@_json
+def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
+    """Runs the command; the exit status."""
+
+    def show(found: list[str]) -> None:
+        if as_json:
+            _echo_json({"channels": found})
+        for channel_id in () if as_json else found:
+            click.echo(printable(channel_id))
+
+    return _run(options, channels_url, lambda each: each.list(), show)
+
+
+@_channel_command(
+    name="show", short_help="Show a channel.", help=f"Write what APNs knows of a channel.\n{_EXIT}"
+)
+@click.argument("channel", metavar="CHANNEL")
+@_json
+def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) -> int:
+    """Runs the command; the exit status."""
+
+    def write(found: Channel) -> None:
+        _show(found, as_json, "stores its newest message" if found.stores else "stores no message")
+
+    return _run(options, channels_url, lambda each: each.read(channel), write)
+
+
+@_channel_command(
+    name="delete",
+    short_help="Delete a channel.",
+    help=f"""Delete a channel, for good.
+
+Messages that it stores may still be delivered.
+{_EXIT}""",
+)
+@click.argument("channel", metavar="CHANNEL")
+def delete(channel: str, channels_url: str | None, **options: Any) -> int:
+    """Runs the command; the exit status."""
+    return _run(options, channels_url, lambda each: each.delete(channel), lambda found: None)
+
+
+@_channel_command(
+    asks=False,
+    name="broadcast",
+    short_help="Send to all devices that follow a channel.",
+    help=f"""Send one push to all devices that follow a channel, and write what became of it.
+
+PAYLOAD is a file with what APNs takes, of event "update" or "end", in 5120 bytes:
+
+\b
+  {{"aps": {{"event": "update", "timestamp": 1700000000, "content-state": {{...}}}}}}
+
+{_EXIT}""",
+)
+@click.argument("channel", metavar="CHANNEL")
+@click.argument("payload", metavar="PAYLOAD")
+@click.option(
+    "--priority",
+    type=int,
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="10 at once, 5 or 1 sparing power.",
+)
+@click.option(
+    "--expiration",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="S",
+    help="UNIX seconds until which a channel that stores its newest message keeps this one.",
+)
+@_json
+def broadcast(
+    channel: str,
+    payload: str,
+    priority: int,
+    expiration: int,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Runs the command; the exit status."""
+    content = read_small(payload, "a JSON object", MAX_PAYLOAD)
+    push = Broadcast(channel, content, priority=priority, expiration=expiration)
+    client = _client(options)
+
+    async def send() -> Result:
+        async with client:
+            return await client.broadcast(push)
+
+    result = asyncio.run(send())
+    if not result.ok:
+        return _complain(result)
+    if as_json:
+        _echo_json({"id": result.id})
+    else:
+        click.echo(result.id)
+    return OK
+
+
+def _run(
+    options: dict[str, Any],
+    url: str | None,
+    ask: Callable[[Channels], Awaitable[T]],
+    show: Callable[[T], None],
+) -> int:
+    if url is None and options.get("apns_url") is not None:
+        raise BadInput("--channels-url is missing; --apns-url needs it")
+    client = _client(options)
+    found = Channels(client, url=url)
+
+    async def run() -> T:
+        async with client:
+            return await ask(found)
+
+    try:
+        show(asyncio.run(run()))
+    except PushRejected as error:
+        return _complain(error.result)
+    return OK
+
+
+def _client(options: dict[str, Any]) -> ApnsClient:
+    sender = Sender.of(options)
+    if sender.apns_key is None and sender.apns_cert is None:
+        raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
+    client = sender.clients()[APNS]
+    assert isinstance(client, ApnsClient)
+    if client.requests.topic is None:
+        raise BadInput("--topic is missing; expected the bundle id of the app")
+    return client
+
+
+def _complain(result: Result) -> int:
+    """Say why it was not done; the exit status."""
+    row = CHANNEL_REASONS.get(result.reason or "")
+    advice = f"; {row.advice}" if row is not None else ""
+    click.echo(f"pushcore: {printable(f'{result}{advice}', 600)}", err=True)
+    if result.verdict is Verdict.MISCONFIGURED:
+        return STOPPED
+    return INCOMPLETE if result.attempts else BAD_INPUT
+
+
+def _show(channel: Channel, as_json: bool, text: str) -> None:
+    if as_json:
+        _echo_json({"id": channel.id, "stores": channel.stores})
+    else:
+        click.echo(printable(text))
+
+
+def _echo_json(value: object) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,120 @@
+"""`pushcore check`: are key, team, topic, service account, project and network right?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import click
+
+from ...apns.client import ApnsClient
+from ...apns.reasons import REASONS as APNS_REASONS
+from ...audience.problems import printable
+from ...errors import TransportError
+from ...fcm.client import FcmClient
+from ...fcm.errors import REASONS as FCM_REASONS
+from ...models.apns import Notification
+from ...models.fcm import Message
+from ...payloads.devices import APNS, NAMES
+from ...results import Result, Verdict
+from ..options import credential_options
+from ..profiles import settings_options
+from ..run.client_options import Client, Sender
+from ..sections import command
+from ..statuses import OK, STOPPED
+
+HELP = """Try whether key, team, topic, service account, project and network are right. No device gets anything.
+
+\b
+  pushcore check --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
+      --team-id TEAM123456 --topic com.example.app \\
+      --fcm-service-account service-account.json
+
+It takes the options of `pushcore send`, and does this:
+
+FCM: it fetches an access token and sends one message to a topic of FCM, "pushcore-check", with validate_only, so that
+Google checks the account, its permission, the project and the message, and delivers nothing.
+
+APNs: it sends one push of type background to a device token that is 64 zeros, for Apple offers no trial. The answer
+BadDeviceToken says that network, certificate or key, key id, team id and topic were accepted, for Apple refuses those
+with other words. It cannot say whether the environment is that of your tokens, and Apple may look at the token before
+it looks at the topic: only a push to a real device proves these two.
+
+There is one attempt each, of --timeout seconds, and a line for each provider on the standard output.
+
+Options can be given as variables of the environment, PUSHCORE_APNS_KEY for --apns-key and so on, or in a file, as for
+`pushcore send`.
+
+\b
+Exit status:
+  0  all that was tried is right
+  1  it was interrupted, or something broke
+  2  wrong usage or bad input; nothing was tried
+  3  something is wrong, or could not be tried
+"""
+
+NOBODY: Final = "00" * 32
+"""A device token as Apple gives to no device."""
+TOPIC: Final = "pushcore-check"
+
+_APNS_PUSH: Final = {"aps": {"content-available": 1}}
+_RIGHT: Final = {
+    "apns": "network, key or certificate, team and topic are accepted",
+    "fcm": "network, service account, permission and project are accepted",
+}
+
+
+@command(help=HELP, short_help="Try whether keys, topic, account and network are right.")
+@credential_options
+@settings_options
+def check(**options: Any) -> int:
+    """Runs the command; the exit status."""
+    clients = Sender.of(options).clients()
+    results = asyncio.run(_try_all(clients))
+    status = OK
+    for platform, result in results.items():
+        good, text = judge(platform, result)
+        click.echo(f"{NAMES[platform]:<5} {'ok    ' if good else 'failed'}  {printable(text, 600)}")
+        if not good:
+            status = STOPPED
+    return status
+
+
+async def _try_all(clients: dict[str, Client]) -> dict[str, Result]:
+    results = await asyncio.gather(*(_try(client) for client in clients.values()))
+    return dict(zip(clients, results, strict=True))
+
+
+async def _try(client: Client) -> Result:
+    async with client:
+        if isinstance(client, ApnsClient):
+            return await client.send(Notification(NOBODY, _APNS_PUSH, push_type="background", priority=5))
+        assert isinstance(client, FcmClient)
+        return await client.send(Message(topic=TOPIC, data={"pushcore": "check"}, validate_only=True))
+
+
+def judge(platform: str, result: Result) -> tuple[bool, str]:
+    """Whether all is right, and a sentence."""
+    reason = result.reason or ""
+    if platform == APNS and reason == "BadDeviceToken":
+        return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered BadDeviceToken)"
+    if platform == APNS and result.verdict in (Verdict.ACCEPTED, Verdict.UNREGISTERED):
+        answer = reason or "200"
+        return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered {answer}, unlike Apple's)"
+    if result.verdict is Verdict.ACCEPTED:
+        return True, f"{_RIGHT[platform]} (a message with validate_only was accepted)"
+    row = APNS_REASONS.get(reason) if platform == APNS else FCM_REASONS.get(reason)
+    words = [
+        "it could not be tried" if _not_tried(result) else "",
+        reason,
+        "" if result.detail is None else str(result.detail),
+        "" if row is None else row.advice,
+    ]
+    said = [each.removesuffix(".") for each in dict.fromkeys(words) if each]
+    return False, ": ".join(said) or str(result)
+
+
+def _not_tried(result: Result) -> bool:
+    """Whether the provider said nothing about the configuration."""
+    later = result.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN)
+    return later or (result.verdict is Verdict.UNSENT and isinstance(result.detail, TransportError))

@@ -1,0 +1,57 @@
+"""`pushcore results`: what became of the rows of a campaign that has a journal."""
+
+from __future__ import annotations
+
+import click
+
+from ...audience.problems import printable
+from ...engine.collector import relax_collector
+from ...journal.format import singly
+from ...results import Verdict
+from ..report.notices import say
+from ..report.outcomes import FORMATS, outcomes_of, write
+from ..report.output import open_bytes, refuse_same_file
+from ..report.tally import count_rows
+from ..run.journals import Progress, files, views
+from ..sections import command
+from ..statuses import OK
+
+HELP = """Write what became of the rows of a campaign with a journal, in the order of the audience; also while it runs.
+
+\b
+  pushcore results campaign.db --verdict UNREGISTERED --output dead.csv
+
+The columns are those of `pushcore send --results`. Rows without an outcome are left out, and their number is said. In
+NDJSON and Parquet, numbers and drop_token have their type, and what is empty in CSV is null. Needs no key. Exit
+status: 0, or 2 when the journal cannot be read.
+"""
+
+
+@command(help=HELP, short_help="Write what became of the rows of a campaign.")
+@click.argument("journal", metavar="JOURNAL")
+@click.option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
+@click.option(
+    "--verdict",
+    "verdicts",
+    type=click.Choice([each.value for each in Verdict]),
+    multiple=True,
+    help="Only rows with this one; may be repeated.",
+)
+@click.option("--output", metavar="FILE", default="-", help="Where to; else the standard output.")
+def results(journal: str, form: str, verdicts: tuple[str, ...], output: str) -> int:
+    """Runs the command; the exit status."""
+    wanted = {Verdict[each] for each in verdicts}
+    relax_collector()
+    with views(journal) as found:
+        refuse_same_file(output, *(name for number in range(len(found)) for name in files(journal, number)))
+        outcomes = outcomes_of(found, next(iter(wanted)) if len(wanted) == 1 else None)
+        if len(wanted) > 1:
+            outcomes = ([each for each in singly(batch) if each.verdict in wanted] for batch in outcomes)
+        file, _ = open_bytes(output, "the results")
+        with file:
+            write(outcomes, file, form)
+    progress = Progress.of(journal)
+    if not progress.complete:
+        left = "" if progress.rows is None else f"{count_rows(progress.rows - progress.done)} of "
+        say(f"{left}{printable(journal)} {'have' if left else 'has rows that have'} no outcome yet")
+    return OK

@@ -1,0 +1,81 @@
+"""`pushcore resume`: goes on with a campaign that has a journal."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+
+from ...audience.problems import BadInput, printable
+from ..options import credential_options, push_options, sending_options
+from ..profiles import settings_options
+from ..run.client_options import Sender
+from ..run.job import Job
+from ..run.journals import Plan
+from ..run.sending import Sending
+from ..sections import add, command, section
+
+HELP = """Go on with a campaign that `pushcore send --journal` began, after a signal, a kill or a power failure.
+
+\b
+  pushcore resume campaign.db --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
+      --team-id TEAM123456 --topic com.example.app --payload payload.json
+
+Keys, payload and all other options are given again as they were, or stand in --config: the journal holds none of them.
+It knows the audience, where the results go, and how many processes there were.
+
+Rows with an outcome are not touched again, and rows that were surely not sent are sent. Rows that may have been sent
+before a kill and have no outcome, at most those in flight and one chunk of 1000 for each kill and process, are recorded UNKNOWN
+and not sent (--retry report or none), or sent again with the same apns-id, so that a device may show a push twice (--retry
+resend).
+
+A campaign whose audience has been changed is refused: rows would be sent twice or never. --force says that its rows
+are the same, in the same order.
+
+Exit status: as of `pushcore send`; 0 when every row of the campaign has its outcome.
+"""
+
+_rows = section("Audience and results")
+_OPTIONS = (
+    _rows("--audience", metavar="FILE", help="The same devices, if the file has been moved."),
+    _rows(
+        "--results",
+        metavar="FILE",
+        help="Where the results go, all of the campaign; else where `send` was told.",
+    ),
+    _rows("--force", is_flag=True, help="Go on even though the audience has been changed."),
+    _rows("--quiet", is_flag=True, help="No progress and no summary."),
+)
+
+
+@command(help=HELP, short_help="Go on with a campaign that has a journal.")
+@click.argument("journal", metavar="JOURNAL")
+@partial(add, options=_OPTIONS)
+@push_options
+@credential_options
+@sending_options
+@settings_options
+def resume(
+    journal: str, audience: str | None, results: str | None, force: bool, quiet: bool, **options: Any
+) -> int:
+    """Runs the command; the exit status."""
+    sender, sending = Sender.of(options), Sending.of(options)
+    plan = Plan.resume(journal, "resend" if sending.retry == "resend" else "report", force=force)
+    if audience is None:
+        audience = _text(plan.options.get("audience"))
+        if audience is None:
+            raise BadInput(f"{printable(journal)} does not know its audience; expected --audience FILE")
+    return Job(
+        sender=sender,
+        sending=sending,
+        audience=audience,
+        results=results if results is not None else _text(plan.options.get("results")),
+        plan=plan,
+        processes=plan.parts,
+        quiet=quiet,
+    ).run()
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,142 @@
+"""`pushcore status`: how far a campaign is, also while it runs."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any
+
+import click
+import orjson
+
+from ...audience.problems import printable
+from ..report.tally import Counts
+from ..run.journals import Progress
+from ..sections import command
+from ..statuses import OK
+
+HELP = """Say how far a campaign with a journal is, also while it runs, from another terminal.
+
+\b
+  pushcore status campaign.db
+
+`started` rows may have been sent, `done` rows have an outcome. `repeats` are rows that were sent again after a kill
+(--retry resend). `state` is running, complete, stopped, or cut short, which says that the last run did not write down
+how it ended: it was killed, the power failed, or the disk had no room even for that. `why` is what a run said that was
+stopped. What is not complete goes on with `pushcore resume`. Needs no key. Exit status: 0, or 2 when the journal cannot
+be read.
+
+--json writes one object: campaign, audience, state, why (texts, null where there is nothing to say), rows (null before all have been read),
+started, done, repeats, verdicts (rows by verdict), reasons (platform, verdict, reason and rows of each kind), runs,
+cut_short (how many of them), processes, rate (rows a second in the last run, or null), began and updated (ISO 8601 in UTC).
+"""
+_WIDTH = 10
+
+
+@command(help=HELP, short_help="Say how far a campaign is.")
+@click.argument("journal", metavar="JOURNAL")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def status(journal: str, as_json: bool) -> int:
+    """Runs the command; the exit status."""
+    progress = Progress.of(journal)
+    found = summary(progress, time.time())
+    if as_json:
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for line in describe(found) + Counts.of_journal(progress.tally).advice():
+            click.echo(line)
+    return OK
+
+
+def summary(progress: Progress, now: float) -> dict[str, Any]:
+    """What there is to say, in terms of JSON."""
+    statuses = progress.statuses
+    audience = progress.options.get("audience")
+    verdicts: dict[str, int] = {}
+    reasons = []
+    for (platform, verdict, reason), count in progress.tally.most_common():
+        verdicts[verdict] = verdicts.get(verdict, 0) + count
+        kind = {"platform": platform or None, "verdict": verdict, "reason": _text(reason) or None}
+        reasons.append({**kind, "rows": count})
+    return {
+        "campaign": progress.campaign_id,
+        "audience": _text(audience) if isinstance(audience, str) else None,
+        "state": _state(progress),
+        "why": _text("; ".join(progress.problems)) or None,
+        "rows": progress.rows,
+        "started": progress.started,
+        "done": progress.done,
+        "verdicts": verdicts,
+        "reasons": reasons,
+        "repeats": progress.repeats,
+        "runs": max(each.runs for each in statuses),
+        "cut_short": max(each.cut_short for each in statuses) + progress.cut_short,
+        "processes": len(statuses),
+        "rate": _rate(progress, now),
+        "began": _moment(min(each.began for each in statuses)),
+        "updated": _moment(max(each.updated for each in statuses)),
+    }
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """A summary as lines."""
+    rows, done, verdicts = found["rows"], found["done"], found["verdicts"]
+    share = f" ({done / rows:.1%})" if rows else ""
+    runs = str(found["runs"])
+    if found["cut_short"]:
+        runs += f", {found['cut_short']} of them cut short"
+    if found["processes"] > 1:
+        runs += f"; {found['processes']} processes"
+    lines = [
+        ("campaign", found["campaign"]),
+        ("audience", printable(found["audience"] or "unknown")),
+        ("state", found["state"]),
+        *([("why", printable(found["why"]))] if found["why"] else []),
+        ("rows", "not known before all have been read" if rows is None else f"{rows:,}"),
+        ("started", f"{found['started']:,}"),
+        ("done", f"{done:,}{share}"),
+        *(
+            (f"  {each:<13}", f" {verdicts[each]:>12,}")
+            for each in sorted(verdicts, key=verdicts.get, reverse=True)
+        ),
+        ("repeats", f"{found['repeats']:,}"),
+        ("runs", runs),
+        ("rate", _pace(found)),
+        ("began", found["began"]),
+        ("updated", found["updated"]),
+    ]
+    return [f"{name:<{_WIDTH}}{text}" for name, text in lines]
+
+
+def _text(text: str) -> str:
+    """Without half surrogate pairs, which stand for bytes that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _state(progress: Progress) -> str:
+    if progress.running:
+        return "running"
+    if progress.complete:
+        return "complete"
+    return "cut short" if progress.cut_short else "stopped"
+
+
+def _rate(progress: Progress, now: float) -> float | None:
+    """Rows a second of the last run."""
+    done = sum(each.done - each.run_done for each in progress.statuses)
+    began = min(each.run_began for each in progress.statuses)
+    until = now if progress.running else max(each.updated for each in progress.statuses)
+    seconds = until - began
+    return round(done / seconds, 1) if done > 0 and seconds > 0 else None
+
+
+def _pace(found: dict[str, Any]) -> str:
+    running = found["state"] == "running"
+    if found["rate"] is None:
+        return "nothing yet" if running else "nothing in the last run"
+    return f"{found['rate']:,.0f} a second in {'this' if running else 'the last'} run"
+
+
+def _moment(timestamp: float) -> str:
+    moment = datetime.datetime.fromtimestamp(round(timestamp), datetime.UTC)
+    return moment.isoformat().replace("+00:00", "Z")

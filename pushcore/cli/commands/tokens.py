@@ -1,0 +1,144 @@
+"""`pushcore tokens`: what kind of token each row of an audience has."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from typing import Any, TextIO
+
+import click
+
+from ...audience.audience import Audience
+from ...audience.problems import BadInput, BadRow, printable
+from ...models.tokens import TokenKind, recognise
+from ...payloads.devices import find_device, text_of
+from ..report.output import open_output, quoted, refuse_same_file
+from ..report.tally import MAX_KINDS, OTHER
+from ..sections import command, section
+from ..statuses import OK
+
+HELP = """Say what kind each token of an audience is.
+
+\b
+  pushcore tokens devices.csv --output kinds.csv
+
+AUDIENCE is what `pushcore send` takes: CSV, NDJSON or Parquet with a column token, and platform if there is one. No
+account is needed and nothing is sent. The counts go to the standard output:
+
+\b
+  apns     a device token of APNs
+  fcm      a registration token of FCM
+  fid      a Firebase installation id, which is sent to through FCM
+  expo     an ExponentPushToken, which only Expo's own service can send to
+  unknown  none of these, or not what the column platform says
+
+Apple and Google promise no shape, so this is what tokens look like and not whether they work; `pushcore send` sends to
+an unknown one where the column platform or the only provider says whose it is.
+
+\b
+Exit status:
+  0  the audience was read
+  1  it was interrupted, or something broke
+  2  wrong usage or bad input
+"""
+
+COLUMNS = ("row", "token", "kind", "platform", "reason")
+_EXPLAINED = {
+    "apns": "device tokens of APNs",
+    "fcm": "registration tokens of FCM",
+    "fid": "Firebase installation ids",
+    "expo": "tokens of Expo's own service, which nobody else can send to",
+    "unknown": "none of these, or not what the row says",
+}
+
+_output = section("Audience and results")
+
+
+@command(help=HELP, short_help="Say what kind each token of an audience is.")
+@click.argument("audience", metavar="AUDIENCE")
+@_output(
+    "--output",
+    metavar="FILE",
+    help=f'CSV with a line for each row: {", ".join(COLUMNS)}. "-" is the standard output, and the counts go to the '
+    "standard error then.",
+)
+def tokens(audience: str, output: str | None) -> int:
+    """Runs the command; the exit status."""
+    with Audience(audience) as source:
+        if output is not None:
+            if source.same_file(output):
+                raise BadInput(f"{output} is the audience; expected another file")
+            refuse_same_file(output, audience, what="the kinds")
+        source.select({"token", "platform"})
+        with contextlib.closing(Counting(output)) as count:
+            count.read(source)
+    for line in count.lines():
+        click.echo(line, err=output == "-")
+    return OK
+
+
+class Counting:
+    """Counts the kinds, and writes a line for each row to `path` if there is one. Raises `BadInput`, `OSError`."""
+
+    def __init__(self, path: str | None) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self._file: TextIO | None = None
+        if path is not None:
+            self._file, _ = open_output(path, "the tokens' kinds")
+            self._file.write(",".join(COLUMNS) + "\n")
+
+    def read(self, source: Audience) -> None:
+        """Take all rows of an audience."""
+        columns = source.columns
+        token_at: Any = "token" if columns is None else source.index("token")
+        platform_at: Any = "platform"
+        if columns is not None:
+            platform_at = source.index("platform") if "platform" in columns else None
+        for number, values in source.records(self._bad):
+            token: Any
+            if columns is None:
+                token, said = values.get(token_at), values.get(platform_at)
+            else:
+                token, said = values[token_at], None if platform_at is None else values[platform_at]
+            self._take(number, token, said)
+
+    def _take(self, number: int, token: object, said: object) -> None:
+        found = recognise(token)
+        kind = found.kind
+        try:
+            device = find_device(token, said)
+        except BadRow as error:
+            if kind is not TokenKind.EXPO:
+                kind = TokenKind.UNKNOWN
+            self._put(number, text_of(token), kind.value, error.platform, str(error))
+            return
+        if kind is TokenKind.UNKNOWN or kind.value != device.platform:
+            kind = TokenKind(device.platform) if not device.fid else TokenKind.FID
+        self._put(number, device.token, kind.value, device.platform, "")
+
+    def _bad(self, number: int, token: str, reason: str) -> None:
+        self._put(number, token, TokenKind.UNKNOWN.value, "", reason)
+
+    def _put(self, number: int, token: str, kind: str, platform: str, reason: str) -> None:
+        self.kinds[kind] += 1
+        if reason and kind == TokenKind.UNKNOWN.value:
+            known = reason in self.reasons or len(self.reasons) < MAX_KINDS
+            self.reasons[reason if known else OTHER] += 1
+        if self._file is not None:
+            self._file.write(f"{number},{quoted(token)},{kind},{platform},{quoted(reason)}\n")
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._file is not None:
+            self._file.close()
+
+    def lines(self) -> list[str]:
+        """The counts, and what is the matter with the unknown ones."""
+        lines = [
+            f"{kind:<8} {self.kinds[kind]:>12,}  {text}"
+            for kind, text in _EXPLAINED.items()
+            if self.kinds[kind]
+        ]
+        lines += [f"  {count:>19,}  {printable(reason, 160)}" for reason, count in self.reasons.most_common()]
+        return [*lines, f"{'in all':<8} {self.kinds.total():>12,}"]

@@ -1,0 +1,166 @@
+"""`pushcore worker`: sends for a campaign that `pushcore campaign create` has put on a queue, with as many others as you like."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import click
+
+from ...audience.problems import BadInput, printable
+from ...engine.collector import relax_collector
+from ...engine.engine import PushEngine
+from ...fcm.client import FcmClient
+from ...journal.journal import id_prefix
+from ...metrics import Listener
+from ...queue.chunk_rows import ChunkRows
+from ...queue.errors import CampaignConflict, QueueError
+from ...queue.fleet import Fleet
+from ...queue.leases import WorkerReport
+from ...queue.opening import open_queue
+from ...queue.protocol import campaign_name
+from ...queue.worker import Worker
+from ..options import credential_options, push_options, sending_options
+from ..profiles import settings_options
+from ..report.notices import Notices, complaining, listening, say
+from ..run.campaign import loop_factory, warn
+from ..run.client_options import Client, Sender
+from ..run.sending import Sending
+from ..sections import add, command, section
+from ..statuses import INCOMPLETE, OK, STOPPED
+
+HELP = """Send for a campaign on a queue, until it is finished.
+
+\b
+  pushcore worker --queue redis://127.0.0.1:6379 --campaign autumn \\
+      --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
+      --team-id TEAM123456 --topic com.example.app --payload payload.json
+
+Start as many as you like, on any machines, with the same payload; stop and start them at any time. SIGTERM and Ctrl-C
+drain: what was taken from the queue is sent and delivered to it, and what waits for another try is given back. A second
+one stops at once; then, and after a SIGKILL, others send again what this one had taken and not delivered, with the same
+apns-id. All workers together keep --rate and FCM's quota. `pushcore campaign` makes the campaign and collects the results.
+
+Every option can also be a variable of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
+--config, see `pushcore send --help`. A campaign that was made with --by-reference needs its audience at the same path or
+URL here, too.
+
+\b
+Exit status:
+  0  finished, cancelled or drained
+  1  the queue was lost, or something broke; nothing of the campaign is lost
+  2  wrong usage, or this worker cannot send for the campaign; nothing was sent
+  3  the campaign is stopped, because key, topic, certificate, environment, service
+     account or project make every push to a provider fail
+"""
+
+_queue = section("Queue")
+_OPTIONS = (
+    _queue("--queue", required=True, metavar="URL", help="redis://HOST:PORT or nats://HOST:PORT."),
+    _queue("--campaign", required=True, metavar="NAME", help="Its name, as at `pushcore campaign create`."),
+    _queue(
+        "--grace",
+        type=click.FloatRange(min=0),
+        default=20.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds for what was taken from the queue, once it is drained.",
+    ),
+    _queue("--quiet", is_flag=True, help="No summary."),
+)
+
+
+@command(help=HELP, short_help="Send for a campaign on a queue.")
+@partial(add, options=_OPTIONS)
+@push_options
+@credential_options
+@sending_options
+@settings_options
+def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any) -> int:
+    """Runs the command; the exit status."""
+    campaign_name(campaign)
+    sender, sending = Sender.of(options), Sending.of(options)
+    clients = sender.clients()
+    maker = ChunkRows(*sender.makers(clients, id_prefix(campaign)))
+    offers = offers_of(sender, clients)
+    warn(sending, clients, quiet=quiet)
+    relax_collector()
+    with (
+        contextlib.closing(maker),
+        complaining(),
+        listening(Notices(quiet=quiet), sending.metrics_port, quiet=quiet) as listener,
+        asyncio.Runner(loop_factory=loop_factory()) as runner,
+    ):
+        try:
+            report = runner.run(_work(queue, campaign, clients, maker, sending, listener, offers, grace))
+        except CampaignConflict as error:
+            raise BadInput(str(error)) from None
+        except QueueError as error:
+            say(f"{printable(str(error))}; others send again what was taken from the queue and not delivered")
+            return INCOMPLETE
+    if report.trip is not None:
+        say(f"the campaign is stopped: {printable(report.trip.sentence)}")
+    elif not quiet:
+        say(f"{report.rows} rows of {report.chunks} chunks sent, {report.released} chunks given back")
+    return STOPPED if report.trip is not None else OK
+
+
+async def _work(
+    url: str,
+    campaign: str,
+    clients: dict[str, Client],
+    maker: ChunkRows,
+    sending: Sending,
+    listener: Listener,
+    offers: dict[str, Any],
+    grace: float,
+) -> WorkerReport:
+    try:
+        queue = await open_queue(url, campaign)
+    except QueueError as error:
+        raise BadInput(str(error)) from None
+    try:
+        fleet = Fleet(queue)
+        engine = PushEngine(
+            *clients.values(),
+            retry=sending.policy(),
+            window=sending.window,
+            rate=sending.limit(),
+            listener=listener,
+            shared=fleet,
+        )
+        async with fleet, engine:
+            each = Worker(queue, engine, fleet, maker, offers=offers)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, _drain, each, grace, number)
+            return await each.run()
+    finally:
+        await queue.close()
+
+
+def _drain(each: Worker, grace: float, number: int) -> None:
+    say("draining; once more to stop at once")
+    each.drain(grace)
+    loop = asyncio.get_running_loop()
+    loop.remove_signal_handler(number)  # so that the next one does what it does to anybody
+
+
+def offers_of(sender: Sender, clients: Mapping[str, Client]) -> dict[str, Any]:
+    """What a campaign's `needs` are compared with. No secret."""
+    found: dict[str, Any] = {}
+    for platform, client in clients.items():
+        if isinstance(client, FcmClient):
+            found[platform] = {"project": client.project_id}
+        else:
+            found[platform] = {
+                "topic": sender.topic,
+                "team": sender.team_id,
+                "environment": client.environment,
+            }
+    return found

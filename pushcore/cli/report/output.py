@@ -1,0 +1,78 @@
+"""Files that commands write: CSV that goes to a path or to the standard output, and never over an input."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import os
+from typing import IO, Final, TextIO, cast
+
+from ...audience.problems import BadInput, explain, printable
+
+BUFFER: Final = 256 * 1024
+"""Characters that are kept before they are written to the file."""
+_TO_QUOTE: Final = frozenset(',"\r\n')
+
+
+def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
+    """A file to be written, or with "-" the standard output, and its name for messages. `what` is expected of it.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    name = "the standard output" if path == "-" else printable(path)
+    try:
+        raw = io.FileIO(1, "wb", closefd=False) if path == "-" else io.FileIO(path, "wb")
+    except OSError as error:
+        raise BadInput(f"{name} cannot be written ({explain(error)}); expected a file for {what}") from None
+    return io.BufferedWriter(raw, BUFFER), name
+
+
+def open_output(path: str, what: str) -> tuple[TextIO, str]:
+    """The same for text."""
+    buffered, name = open_bytes(path, what)
+    return text_of(buffered), name
+
+
+def text_of(file: IO[bytes] | io.BufferedIOBase) -> TextIO:
+    """Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in."""
+    return io.TextIOWrapper(cast(IO[bytes], file), "utf-8", errors="surrogateescape", newline="\n")
+
+
+def open_unchanged(path: str, what: str) -> tuple[IO[bytes], str]:
+    """As `open_bytes`, but what the file holds stays until it is truncated."""
+    if path == "-":
+        return open_bytes(path, what)
+    try:
+        raw = io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+    except OSError as error:
+        raise BadInput(
+            f"{printable(path)} cannot be written ({explain(error)}); expected a file for {what}"
+        ) from None
+    return io.BufferedWriter(raw, BUFFER), printable(path)
+
+
+def refuse_same_file(output: str, *inputs: str | None, what: str = "the results") -> None:
+    """Raises `BadInput` when the output would be written over a file that is read."""
+    for path in inputs:
+        if path is None or output == "-":
+            continue
+        try:
+            # A journal may not exist yet.
+            if os.path.realpath(output) == os.path.realpath(path) or os.path.samefile(output, path):
+                raise BadInput(f"{output} is an input; expected another file for {what}")
+        except OSError:
+            continue  # one of them does not exist, and they are not the same
+
+
+def quoted(text: str) -> str:
+    """A field of CSV."""
+    if _TO_QUOTE.isdisjoint(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def iso(timestamp: float) -> str:
+    """UNIX seconds as ISO 8601 in UTC, with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(round(timestamp, 3), datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

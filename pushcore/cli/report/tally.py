@@ -1,0 +1,214 @@
+"""How many rows came to what end: counts for progress, for the summary, and to be added up over processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...audience.problems import printable
+from ...payloads.devices import APNS, FCM, NAMES
+from ...results import Result, Verdict
+
+REGISTERED_SINCE: Final = "Unregistered, but registered since"
+"""The reason of a row whose token APNs called dead as of a time before its `registered_at`: UNREGISTERED, and to be kept."""
+MAX_KINDS: Final = 200
+"""Different reasons of a platform that are counted apart; the rest are counted together."""
+OTHER: Final = "(other reasons)"
+FOREIGN: Final = "SENDER_ID_MISMATCH"
+"""FCM's word for a token of another project."""
+
+_SUSPECT: Final = {APNS: frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"}), FCM: frozenset({FOREIGN})}
+_ORDER: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
+_CHECK_FIRST: Final = {
+    APNS: "a wrong --environment or --topic gives the same answer, so check those",
+    FCM: "a service account of another project gives the same answer, so check that",
+}
+_AGAIN: Final = {
+    APNS: ", unless the device registered again after the timestamp",
+    FCM: "",  # which says no time
+}
+
+
+def drops(verdict: Verdict, reason: str | None) -> bool:
+    """Whether a row of the results says that its token is to be dropped."""
+    return verdict is Verdict.UNREGISTERED and reason != REGISTERED_SINCE
+
+
+def reason_of(result: Result, platform: str) -> tuple[str, str]:
+    """What the results say of a push that was not accepted, and what else there is to say."""
+    detail = "" if result.detail is None else str(result.detail)
+    reason = result.reason or detail
+    if detail and platform == FCM and not result.attempts and result.verdict is Verdict.INVALID:
+        reason = detail  # found here: Google's word, INVALID_ARGUMENT, would say less
+    return reason, detail if detail != reason else ""
+
+
+class Tally:
+    """The counts of one platform.
+
+    `accepted`: how many rows were. `counts`: the others, by verdict and reason. `first`: of each kind, the first row
+    and what there is to say about it. `suspects`: by reason, tokens that the provider blames although the
+    configuration may be to blame. `dead`: tokens to drop. `kept`: those that were dead and registered since.
+    """
+
+    __slots__ = ("accepted", "counts", "dead", "first", "kept", "platform", "suspects")
+
+    def __init__(self, platform: str) -> None:
+        self.platform = platform
+        self.accepted = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.first: dict[tuple[str, str], tuple[int, str]] = {}
+        self.suspects: Counter[str] = Counter()
+        self.dead = 0
+        self.kept = 0
+
+    @property
+    def total(self) -> int:
+        """Rows that have a result."""
+        return self.accepted + self.counts.total()
+
+    def count(self, verdict: Verdict, reason: str, row: int = 0, detail: str = "", times: int = 1) -> None:
+        """So many rows that were not accepted. `row`: the first of them, where that is known."""
+        kind = verdict.value, reason
+        if kind not in self.counts and len(self.counts) >= MAX_KINDS:
+            kind = verdict.value, OTHER
+        if row and (kind not in self.first or row < self.first[kind][0]):
+            self.first[kind] = row, detail
+        self.counts[kind] += times
+        if verdict is Verdict.UNREGISTERED:
+            if drops(verdict, reason):
+                self.dead += times
+            else:
+                self.kept += times
+        elif reason in _SUSPECT.get(self.platform, ()):
+            self.suspects[reason] += times
+
+    def lines(self) -> list[str]:
+        """A line for each verdict and reason."""
+        counted = [(Verdict.ACCEPTED.value, "", self.accepted)] if self.accepted else []
+        counted += [(verdict, reason, count) for (verdict, reason), count in self.counts.items()]
+        counted.sort(key=lambda each: (_ORDER[each[0]], -each[2]))
+        lines = []
+        for verdict, reason, count in counted:
+            where = ""
+            if (verdict, reason) in self.first:
+                row, detail = self.first[verdict, reason]
+                more = f", {printable(detail, 120)}" if detail and reason != OTHER else ""
+                where = f"  (first: row {row}{more})"
+            lines.append(f"  {verdict:<13} {count:>12,}  {printable(reason, 160)}{where}".rstrip())
+        return lines
+
+    def advice(self, whose: str) -> list[str]:
+        """What to do about dead and suspect tokens."""
+        lines = []
+        if self.dead:
+            lines.append(
+                f"dead: {self.dead:,} {_tokens(self.dead)}{whose}; remove {_them(self.dead)} from your "
+                f"audience (drop_token yes in the results){_AGAIN[self.platform]}"
+            )
+        if self.kept:
+            lines.append(
+                f"keep: {self.kept:,} {_tokens(self.kept)}{whose} that APNs called dead, for the device "
+                "registered again since then (registered_at)"
+            )
+        if self.suspects:
+            count = self.suspects.total()
+            reasons = ", ".join(
+                f"{printable(reason)} {each:,}" for reason, each in self.suspects.most_common()
+            )
+            lines.append(
+                f"suspect: {count:,} {_tokens(count)}{whose} ({reasons}); {_CHECK_FIRST[self.platform]} "
+                f"before you drop {_them(count)}"
+            )
+        return lines
+
+
+class Counts:
+    """The tallies of a run by platform, with "" for rows of neither."""
+
+    def __init__(self) -> None:
+        self.tallies = {platform: Tally(platform) for platform in (APNS, FCM, "")}
+
+    @property
+    def accepted(self) -> int:
+        """Rows that were accepted."""
+        return sum(tally.accepted for tally in self.tallies.values())
+
+    @property
+    def total(self) -> int:
+        """Rows that have a result."""
+        return sum(tally.total for tally in self.tallies.values())
+
+    def take(self, result: Result, platform: str) -> str:
+        """Count a push that was not accepted; its reason in the results."""
+        reason, detail = reason_of(result, platform)
+        self.tallies[platform].count(result.verdict, reason, result.push.row, detail)
+        return reason
+
+    def lines(self) -> list[str]:
+        """A line for each platform, verdict and reason, and what to do about tokens."""
+        lines: list[str] = []
+        tallies = {platform: tally for platform, tally in self.tallies.items() if tally.total}
+        for platform, tally in tallies.items():
+            if len(tallies) > 1:
+                lines.append(f"{NAMES.get(platform, 'neither APNs nor FCM')}: {count_rows(tally.total)}")
+            lines += tally.lines()
+        return lines + self.advice()
+
+    def advice(self) -> list[str]:
+        """What to do about dead and suspect tokens."""
+        lines: list[str] = []
+        several = sum(tally.total > 0 for tally in self.tallies.values()) > 1
+        for platform, tally in self.tallies.items():
+            lines += tally.advice(f" of {NAMES[platform]}" if several and platform else "")
+        return lines
+
+    # --- added up over processes, and out of journals -----------------------------------------------------------------
+
+    def add(self, accepted: Mapping[str, int], others: list[list[Any]]) -> None:
+        """Add what `packed` gave."""
+        for platform, count in accepted.items():
+            self.tallies[platform].accepted += count
+        for platform, verdict, reason, row, detail, count in others:
+            self.tallies[platform].count(Verdict[verdict], reason, row, detail, count)
+
+    def packed(self) -> tuple[dict[str, int], list[list[Any]]]:
+        """All of it in terms of JSON, for another process to `add`."""
+        others = [
+            [platform, verdict, reason, *tally.first.get((verdict, reason), (0, "")), count]
+            for platform, tally in self.tallies.items()
+            for (verdict, reason), count in tally.counts.items()
+        ]
+        return {platform: tally.accepted for platform, tally in self.tallies.items()}, others
+
+    @classmethod
+    def of_journal(cls, counted: Mapping[tuple[str, str, str], int]) -> Counts:
+        """Out of a journal's counts by platform, verdict and reason."""
+        found = cls()
+        for (platform, name, reason), count in counted.items():
+            verdict, tally = Verdict[name], found.tallies.get(platform, found.tallies[""])
+            if verdict is Verdict.ACCEPTED:
+                tally.accepted += count
+            else:
+                tally.count(verdict, reason, times=count)
+        return found
+
+
+def how_many(rows: int, seconds: float) -> str:
+    """So many rows in so much time."""
+    rate = f", {rows / seconds:,.0f} a second" if seconds > 0 and rows else ""
+    return f"{count_rows(rows)} in {seconds:.1f} s{rate}"
+
+
+def count_rows(count: int) -> str:
+    """1 row, 2 rows."""
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
+def _tokens(count: int) -> str:
+    return "token" if count == 1 else "tokens"
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"

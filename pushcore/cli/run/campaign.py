@@ -1,0 +1,284 @@
+"""One process's run from audience to results: what `pushcore send`, `resume` and `demo` have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from ...audience.audience import Audience
+from ...audience.problems import BadInput, explain, printable
+from ...engine.collector import relax_collector
+from ...engine.engine import PushEngine
+from ...engine.rules import Shared
+from ...errors import BreakerOpen, ClosedError, JournalError
+from ...metrics import Listener
+from ...payloads.devices import FCM, NAMES
+from ...payloads.rows import Rows, WaitingRows
+from ..report.notices import MeteredNotices, Notices, Say, complaining, listening, say
+from ..report.progress import ProgressLine, Seen
+from ..report.results_file import Taker
+from ..statuses import INCOMPLETE
+from .client_options import Client
+from .exit_report import Ending
+from .journals import RowJournal
+from .sending import UNLIMITED, Sending
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+STOPPING: Final = "stopping; waiting for the answers to what has been sent (once more to stop at once)"
+FLUSH_EVERY: Final = 0.5
+"""Seconds between two writes of results, unless there are many."""
+_BAD_ROWS: Final = 4096
+"""Bad rows one after the other until it is waited for the journal, which otherwise only pushes do."""
+
+
+class Parent(Protocol):
+    """To whom a process belongs that is one of several: he draws the progress, and says when to stop."""
+
+    def say(self, text: str) -> None: ...
+    def watch(self, stop: Callable[[], None]) -> None: ...
+    async def run(self, seen: Callable[[], Seen], listener: Listener) -> None: ...
+
+
+class Campaign:
+    """Sends an audience through clients, and has a report take the results. `send()` needs the main thread.
+
+    `clients`: by platform. When it is the configuration of one of them that makes every push fail, its rows are UNSENT
+    from then on and the others are sent; when there is no other, the run ends. `journal`: what each row's outcome
+    is written to; closed in the end. `shared`: by platform, what it has in common with other processes. `parent`: of
+    a process that is one of several. `quiet`: no progress. `on_abort`: called before a second signal ends the
+    process at once.
+    """
+
+    def __init__(
+        self,
+        clients: dict[str, Client],
+        audience: Audience,
+        rows: Rows,
+        report: Taker,
+        sending: Sending,
+        *,
+        journal: RowJournal | None = None,
+        shared: Mapping[str, Shared] | None = None,
+        parent: Parent | None = None,
+        quiet: bool = False,
+        on_abort: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._clients = clients
+        self._audience = audience
+        self._rows = rows
+        self._report = report
+        self._sending = sending
+        self._journal = journal
+        self._shared = shared
+        self._parent = parent
+        self._quiet = quiet
+        self._on_abort = on_abort
+        self._say: Say = say if parent is None else parent.say
+        self._notices = Notices(quiet=quiet, say=self._say)
+        self._signalled = False
+        self._early = False
+        self._source: Rows | WaitingRows = rows
+        self._engine: PushEngine
+        self._ending: asyncio.Task[None] | None = None
+        self._bad_rows = 0
+        rows.on_bad = report.bad_row if journal is None else self._on_bad_row
+
+    def send(self) -> Ending:
+        """Send everything, and have the results written.
+
+        Raises:
+            BadInput: it cannot work; nothing was sent.
+        """
+        if self._parent is None:
+            warn(self._sending, self._clients, quiet=self._quiet)
+        problem: str | None = None
+        # A signal that became a KeyboardInterrupt while the collector or the loop's start calls back would be lost.
+        handlers = {number: signal.signal(number, self._keep_signal) for number in SIGNALS}
+        started = time.monotonic()
+        try:
+            relax_collector()
+            with (
+                complaining(self._say),
+                self._listening() as listener,
+                asyncio.Runner(loop_factory=loop_factory()) as runner,
+            ):
+                runner.run(self._send(listener))
+        except BadInput:
+            raise
+        except JournalError as error:
+            problem = printable(str(error))
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            problem = f"the run was cut short ({where}{printable(explain(error))})"
+        except Exception as error:
+            problem = f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            problem = self._close(problem)
+        return self._conclude(time.monotonic() - started, problem)
+
+    def _close(self, problem: str | None) -> str | None:
+        """Close what is written; what went wrong first."""
+        if self._journal is not None:
+            try:
+                if self._rows.ended:
+                    self._journal.finish()
+                self._journal.close(self._why(problem))
+            except JournalError as error:
+                problem = problem or printable(str(error))
+        try:
+            self._report.close()
+        except OSError as error:
+            problem = f"{self._report.name} cannot be written ({explain(error)})"
+        return problem
+
+    def _why(self, problem: str | None) -> str | None:
+        """Why the run ends before its rows do, for whoever looks at the journal."""
+        trips = self._notices.trips
+        if problem is None and trips:
+            return "; ".join(f"every push to {NAMES[each]} would fail: {trips[each]}" for each in trips)
+        return problem or ("it was told to stop" if self._signalled else None)
+
+    def _conclude(self, seconds: float, problem: str | None) -> Ending:
+        source, rows = self._source, self._rows
+        return Ending(
+            seconds=seconds,
+            rows=rows.shard.upto(source.taken),
+            upto=source.taken,
+            ended=source.ended,
+            unserved=rows.unserved,
+            signalled=self._signalled,
+            trips={each: self._notices.trips[each] for each in self._clients if each in self._notices.trips},
+            problem=problem,
+        )
+
+    @contextlib.contextmanager
+    def _listening(self) -> Any:
+        port = self._sending.metrics_port
+        if port is not None and self._parent is not None:
+            yield MeteredNotices(self._notices)  # whom the parent asks
+            return
+        with listening(self._notices, port, quiet=self._quiet) as listener:
+            yield listener
+
+    async def _send(self, listener: Listener) -> None:
+        loop = asyncio.get_running_loop()
+        self._engine = engine = PushEngine(
+            *self._clients.values(),
+            retry=self._sending.policy(),
+            window=self._sending.window,
+            rate=self._sending.limit(),
+            listener=listener,
+            shared=self._shared,
+        )
+        for number in SIGNALS:
+            try:
+                loop.add_signal_handler(number, self._on_signal)
+            except NotImplementedError:  # Windows
+                signal.signal(number, signal.default_int_handler)
+        if self._parent is None:
+            line = ProgressLine(self._audience.size, self._seen, wanted=not self._quiet)
+            tasks = [asyncio.create_task(line.run())]
+        else:
+            self._parent.watch(self._on_signal)
+            tasks = [asyncio.create_task(self._parent.run(self._seen, listener))]
+        tasks.append(asyncio.create_task(self._flush_often()))
+        if self._audience.size is None:
+            self._source = WaitingRows(self._rows)
+        try:
+            async with engine:
+                if self._early:
+                    self._on_signal()
+                await self._take_all(engine)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ending = [self._ending] if self._ending is not None else []
+            await asyncio.gather(*tasks, *ending, return_exceptions=True)
+
+    async def _take_all(self, engine: PushEngine) -> None:
+        take = self._report.take
+        try:
+            async with contextlib.aclosing(engine.send_many(self._source, journal=self._journal)) as results:
+                async for result in results:
+                    take(result)
+        except BreakerOpen:
+            pass  # the notices know
+        except ClosedError:
+            if self._ending is None:
+                raise
+
+    def _on_bad_row(self, *bad: Any) -> None:
+        row, token, reason, platform, verdict = bad
+        assert self._journal is not None
+        if self._journal.note(row, token, platform, reason, verdict):
+            self._report.bad_row(*bad)
+            self._bad_rows += 1
+            if not self._bad_rows % _BAD_ROWS:
+                self._journal.flush()
+
+    def _seen(self) -> Seen:
+        counts = self._report.counts
+        return Seen(self._audience.position, counts.total, counts.accepted, self._notices.put_off)
+
+    def _end(self) -> None:
+        """Begin nothing more: what is in flight gets its answers, what waits for its turn the result that it has."""
+        self._source.stop()
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._engine.close())
+
+    async def _flush_often(self) -> None:
+        """Have the results in the file soon, should nobody be there to write them later."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            self._report.flush()  # what it raises, the next write raises as well
+
+    def _keep_signal(self, number: int, frame: object) -> None:
+        """Until the loop takes signals: remember that there was one."""
+        self._early = True
+
+    def _on_signal(self) -> None:
+        if (
+            self._parent is not None
+        ):  # it may come from the terminal, from a service manager and from the parent
+            self._signalled = True
+            self._end()
+            return
+        if self._signalled:
+            self._abort()
+        self._signalled = True
+        say(STOPPING)
+        self._end()
+
+    def _abort(self) -> None:
+        """Leave now. What waits for answers cannot be asked to hurry, so nothing is asked."""
+        with contextlib.suppress(OSError, ValueError):
+            self._report.flush()
+        self._on_abort()
+        say(ABORTED if self._journal is None else ABORTED_JOURNAL)
+        os._exit(INCOMPLETE)
+
+
+ABORTED: Final = "stopped; what was not answered has no result"
+ABORTED_JOURNAL: Final = "stopped; what was not answered is in doubt, and `pushcore resume` goes on"
+
+
+def warn(sending: Sending, clients: Mapping[str, Client], *, quiet: bool) -> None:
+    """Say what must be seen before anything is sent."""
+    if sending.unlimited and FCM in clients and not quiet:
+        say(UNLIMITED)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop of a command."""
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

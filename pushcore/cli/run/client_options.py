@@ -1,0 +1,264 @@
+"""Who sends what where: what the options of a sender mean, and the clients and pushes that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from ...apns.client import ApnsClient
+from ...audience.problems import BadInput, read_small
+from ...auth.provider_token import ApnsKey
+from ...auth.service_account import ServiceAccount
+from ...errors import ConfigurationError
+from ...fcm.client import FcmClient
+from ...http2.proxy import ENVIRONMENT, Proxy
+from ...http2.tls import ClientCertificate
+from ...models.apns import Notification
+from ...payloads.apns_rows import ApnsRows, Defaults
+from ...payloads.devices import APNS, FCM
+from ...payloads.fcm_rows import FcmRows
+from ...payloads.formats import AUTO, PayloadFiles
+from ...payloads.payload import ApnsPayload, FcmPayload, Payload
+from ...requests import build_one
+from ...results import Result
+
+Client = ApnsClient | FcmClient
+
+NO_PROXY: Final = "none"
+"""Given to --proxy: none, whatever the environment says."""
+
+_MAX_PASSWORD_FILE: Final = 4096
+_CONNECTIONS: Final = {APNS: 8, FCM: 10}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """The values of the options that say who sends what where."""
+
+    apns_key: str | None = None
+    key_id: str | None = None
+    team_id: str | None = None
+    apns_cert: str | None = None
+    apns_cert_key: str | None = None
+    apns_cert_password_file: str | None = None
+    topic: str | None = None
+    environment: str | None = None
+    apns_url: str | None = None
+    push_type: str | None = None
+    priority: int | None = None
+    expiration: int | None = None
+    collapse_id: str | None = None
+    fcm_service_account: str | None = None
+    fcm_project: str | None = None
+    fcm_url: str | None = None
+    ca_file: str | None = None
+    payload: str | None = None
+    apns_payload: str | None = None
+    fcm_payload: str | None = None
+    payload_format: str = AUTO
+    experience_id: str | None = None
+    scope_key: str | None = None
+    max_connections: int | None = None
+    timeout: float = 10.0
+    http2: str = "fast"
+    proxy: str = ENVIRONMENT
+    proxy_password_file: str | None = None
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Sender:
+        """Those among a command's options that are meant here, taken out of `options`."""
+        return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
+
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        """What is read besides the audience."""
+        return (
+            *(self.apns_key, self.apns_cert, self.apns_cert_key, self.apns_cert_password_file),
+            *(self.fcm_service_account, self.ca_file, self.payload, self.apns_payload, self.fcm_payload),
+            self.proxy_password_file,
+        )
+
+    def clients(self) -> dict[str, Client]:
+        """The clients that these options describe, by platform, checked as far as can be without a connection.
+
+        Raises:
+            BadInput, ConfigurationError: they cannot work.
+        """
+        found: dict[str, Client] = {}
+        if self.apns_key is not None or self.apns_cert is not None:
+            found[APNS] = self._apns()
+        else:
+            self._refuse_without(_OF_APNS, "either --apns-key FILE or --apns-cert FILE")
+        if self.fcm_service_account is not None:
+            found[FCM] = self._fcm(self.fcm_service_account)
+        else:
+            self._refuse_without(_OF_FCM, "--fcm-service-account FILE")
+        if not found:
+            raise BadInput(
+                "nowhere to send: expected either --apns-key FILE or --apns-cert FILE, or --fcm-service-account FILE, "
+                "or one of the former and the latter"
+            )
+        return found
+
+    def makers(
+        self, clients: Collection[str], id_prefix: str | None = None
+    ) -> tuple[ApnsRows | None, FcmRows | None]:
+        """What makes the pushes for each of `clients`, None for the others.
+
+        `id_prefix`: what the apns-ids of the rows begin with, random unless given.
+
+        Raises:
+            BadInput: a payload cannot be used, or there is none for one of them.
+        """
+        payloads: dict[str, Payload] = PayloadFiles(
+            common=self.payload,
+            apns=self.apns_payload,
+            fcm=self.fcm_payload,
+            form=self.payload_format,
+            push_type=self.push_type,
+            experience_id=self.experience_id,
+            scope_key=self.scope_key,
+        ).load(list(clients))
+        apns, fcm = payloads.get(APNS), payloads.get(FCM)
+        assert not isinstance(apns, FcmPayload)
+        assert not isinstance(fcm, ApnsPayload)
+        defaults = Defaults(self.push_type, self.priority, self.expiration, self.collapse_id)
+        return ApnsRows(apns, defaults, id_prefix) if apns else None, FcmRows(fcm) if fcm else None
+
+    def _refuse_without(self, names: tuple[str, ...], needed: str) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                raise BadInput(f"--{name.replace('_', '-')} is of no use alone; expected {needed}")
+
+    def find_proxy(self) -> Proxy | str | None:
+        """What the clients take as their proxy.
+
+        Raises:
+            BadInput: it is no proxy's address, or there is no name or no use for its password.
+        """
+        if self.proxy in (ENVIRONMENT, NO_PROXY):
+            if self.proxy_password_file is not None:
+                raise BadInput("--proxy-password-file is of no use without --proxy URL")
+            return ENVIRONMENT if self.proxy == ENVIRONMENT else None
+        try:
+            if self.proxy_password_file is None:
+                return Proxy.parse(self.proxy)
+            Proxy.parse(self.proxy)  # its complaints first
+            name, given = _name_in(self.proxy)
+            if name is None or given:
+                what = "holds a password already" if given else "names no user"
+                raise BadInput(f"--proxy {what}; with --proxy-password-file expected http://NAME@HOST:PORT")
+            password = read_password(self.proxy_password_file, "the proxy's password")
+            return Proxy.parse(self.proxy, username=name, password=password.decode())
+        except (ConfigurationError, UnicodeDecodeError) as error:
+            text = "the password is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise BadInput(f"--proxy: {text}") from None
+
+    # --- FCM ----------------------------------------------------------------------------------------------------------
+
+    def _fcm(self, path: str) -> FcmClient:
+        account = ServiceAccount.from_file(path)
+        if self.fcm_project is None and account.project_id is None:
+            raise BadInput(f"{path} names no project; expected --fcm-project ID")
+        return FcmClient(
+            account,
+            project_id=self.fcm_project,
+            url=self.fcm_url,
+            ca_file=self.ca_file,
+            max_connections=self.max_connections or _CONNECTIONS[FCM],
+            timeout=self.timeout,
+            http2=self.http2,
+            proxy=self.find_proxy(),
+        )
+
+    # --- APNs ---------------------------------------------------------------------------------------------------------
+
+    def _apns(self) -> ApnsClient:
+        if self.environment is not None and self.apns_url is not None:
+            raise BadInput("--environment and --apns-url exclude each other; expected one of them")
+        client = ApnsClient(
+            self._auth(),
+            topic=self.topic,
+            environment=self.environment or "production",
+            url=self.apns_url,
+            ca_file=self.ca_file,
+            max_connections=self.max_connections or _CONNECTIONS[APNS],
+            timeout=self.timeout,
+            http2=self.http2,
+            proxy=self.find_proxy(),
+        )
+        # What every row has in common would be wrong in every row, so it is tried on a push that goes nowhere.
+        probe = Notification(
+            "00",
+            b"{}",
+            push_type=self.push_type or "alert",
+            priority=self.priority,
+            expiration=self.expiration,
+            collapse_id=self.collapse_id,
+        )
+        found = build_one(client.requests, probe, lambda exchange: None, 0.0)
+        if isinstance(found, Result):
+            raise BadInput(f"the options cannot work: {found.detail}")
+        return client
+
+    def _auth(self) -> ApnsKey | ClientCertificate:
+        if self.apns_key is not None and self.apns_cert is not None:
+            raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
+        if self.apns_key is None:
+            return self._certificate()
+        for option, value in (
+            ("--key-id", self.key_id),
+            ("--team-id", self.team_id),
+            ("--topic", self.topic),
+        ):
+            if value is None:
+                raise BadInput(f"{option} is missing; --apns-key needs it")
+        if self.apns_cert_key is not None or self.apns_cert_password_file is not None:
+            raise BadInput("--apns-cert-key and --apns-cert-password-file belong to --apns-cert")
+        assert self.key_id is not None
+        assert self.team_id is not None
+        return ApnsKey.from_file(self.apns_key, key_id=self.key_id, team_id=self.team_id)
+
+    def _certificate(self) -> ClientCertificate:
+        assert self.apns_cert is not None
+        if self.key_id is not None or self.team_id is not None:
+            raise BadInput("--key-id and --team-id belong to --apns-key")
+        password = None
+        if self.apns_cert_password_file is not None:
+            password = read_password(self.apns_cert_password_file, "the passphrase")
+        if self.apns_cert_key is not None:
+            return ClientCertificate.from_pem(self.apns_cert, key_file=self.apns_cert_key, password=password)
+        try:
+            return ClientCertificate.from_file(self.apns_cert, password=password)
+        except ConfigurationError as error:
+            # The library's words name its own argument.
+            text = str(error).replace("as key_file", "as --apns-cert-key")
+            raise ConfigurationError(text) from None
+
+
+_OF_APNS: Final = (
+    *("key_id", "team_id", "apns_cert_key", "apns_cert_password_file", "topic", "environment", "apns_url"),
+    *("push_type", "priority", "expiration", "collapse_id"),
+)
+_OF_FCM: Final = ("fcm_project", "fcm_url")
+
+
+def read_password(path: str, what: str) -> bytes:
+    """The first line of a file with a password and nothing else; `what` says whose, for the message.
+
+    Raises:
+        BadInput: it cannot be read, is empty, or is too large for one.
+    """
+    found = read_small(path, f"a file with {what}", _MAX_PASSWORD_FILE)
+    password = found.removesuffix(b"\n").removesuffix(b"\r")
+    if not password:
+        raise BadInput(f"{path} is empty; expected a file with {what}")
+    return password
+
+
+def _name_in(url: str) -> tuple[str | None, bool]:
+    """The user that a proxy's address names, and whether it has a password, too."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    return None if parts.username is None else unquote(parts.username), parts.password is not None

@@ -1,0 +1,180 @@
+"""The audience of `pushcore demo`: devices of both kinds, in which known shares are not as they should be."""
+
+from __future__ import annotations
+
+import csv
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from ...models.tokens import EXPO_ADVICE
+from ...payloads.devices import APNS, FCM
+
+NAMES: Final = ("Ada", "Bob", "Chloë", "Дима", "李雷", 'Eve "E"')
+PAYLOAD: Final = {
+    "title": "Hello {{name}}",
+    "body": "You have {{badge}} new messages",
+    "badge": "{{badge:int}}",
+    "data": {"screen": "inbox", "for": "{{name}}"},
+}
+"""In Expo's format, which serves both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of device, and what must become of a push to it.
+
+    `share` of the audience; 0 takes what is left. `token` makes one from a number and the text that the tokens of a
+    run have in common. `said`: what stands in the column `platform`, where anything does.
+    """
+
+    name: str
+    share: float
+    platform: str
+    verdict: str
+    status: str
+    reason: str
+    token: Callable[[int, str], str]
+    said: str = ""
+
+
+def kinds() -> tuple[Kind, ...]:
+    """All of them. Those that a server has to know carry their fate in their token, as docs/fakeservers.md says."""
+    from fakeservers.fates import fated_token
+    from fakeservers.fcm_fates import fated_fid, fated_registration
+
+    return (
+        Kind("iOS, registered", 0, APNS, "ACCEPTED", "200", "", _apns),
+        *(
+            Kind(f"iOS, {name}", share, APNS, verdict, status, reason, _fated(fated_token, reason), "ios")
+            for name, share, verdict, status, reason in (
+                ("unregistered", 0.006, "UNREGISTERED", "410", "Unregistered"),
+                ("wrong environment", 0.002, "INVALID", "400", "BadDeviceToken"),
+                ("other topic", 0.004, "INVALID", "400", "DeviceTokenNotForTopic"),
+            )
+        ),
+        Kind(
+            "iOS, malformed",
+            0.003,
+            APNS,
+            "INVALID",
+            "",
+            "the device token is not hexadecimal",
+            lambda number, run: f"{_apns(number, run)[:-1]}/",
+            "iOS",
+        ),
+        Kind("Android, registered", 0.25, FCM, "ACCEPTED", "200", "", _registration),
+        Kind("Android, with platform", 0.05, FCM, "ACCEPTED", "200", "", _registration, "android"),
+        Kind("Android, installation id", 0.06, FCM, "ACCEPTED", "200", "", _fid),
+        Kind("Android, as the app has it", 0.0265, FCM, "ACCEPTED", "200", "", _object),
+        Kind(
+            "Android, unregistered",
+            0.004,
+            FCM,
+            "UNREGISTERED",
+            "404",
+            "UNREGISTERED",
+            _fated(fated_registration, "Unregistered"),
+        ),
+        Kind(
+            "Android, unregistered id",
+            0.002,
+            FCM,
+            "UNREGISTERED",
+            "404",
+            "UNREGISTERED",
+            _fated(fated_fid, "Unregistered"),
+        ),
+        Kind(
+            "Android, no such token",
+            0.0015,
+            FCM,
+            "UNREGISTERED",
+            "400",
+            "INVALID_ARGUMENT",
+            _fated(fated_registration, "InvalidToken"),
+        ),
+        Kind(
+            "Android, other sender",
+            0.003,
+            FCM,
+            "MISCONFIGURED",
+            "403",
+            "SENDER_ID_MISMATCH",
+            _fated(fated_registration, "SenderIdMismatch"),
+        ),
+        Kind(
+            "Expo's own token",
+            0.003,
+            "",
+            "INVALID",
+            "",
+            EXPO_ADVICE,
+            lambda number, run: f"ExponentPushToken[{run[:8]}{number:014x}]",
+        ),
+    )
+
+
+def _fated(make: Callable[[str, int], str], fate: str) -> Callable[[int, str], str]:
+    return lambda number, run: make(fate, number)
+
+
+def _apns(number: int, run: str) -> str:
+    return f"{run}{number:024x}"
+
+
+def _fid(number: int, run: str) -> str:
+    return f"c{run[:13]}{number:08x}"
+
+
+def _registration(number: int, run: str) -> str:
+    return f"{_fid(number, run)}:APA91b{number:0134x}"
+
+
+def _object(number: int, run: str) -> str:
+    return orjson.dumps({"type": "android", "data": _registration(number, run)}).decode()
+
+
+def plant(devices: int, place: Path) -> list[Kind]:
+    """Write audience.csv and payload.json into `place`; the kind of each row, from 0 on."""
+    rest, *others = kinds()
+    planted = [each for each in others for _ in range(max(1, round(devices * each.share)))]
+    if len(planted) > devices:
+        raise ValueError(f"{devices} devices are fewer than there are kinds of them")
+    planted += [rest] * (devices - len(planted))
+    random.shuffle(planted)
+    run = secrets.token_hex(20)
+    with (place / "audience.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("token", "platform", "name", "badge"))
+        for number, kind in enumerate(planted):
+            writer.writerow((kind.token(number, run), kind.said, NAMES[number % len(NAMES)], number % 100))
+    (place / "payload.json").write_bytes(orjson.dumps(PAYLOAD, option=orjson.OPT_INDENT_2))
+    return planted
+
+
+def compare(results: Path, planted: list[Kind]) -> Counter[str]:
+    """How many rows of each kind came back as planted. A row that came twice counts as none."""
+    right: Counter[str] = Counter()
+    seen = bytearray(len(planted))
+    with results.open(encoding="utf-8", newline="") as file:
+        for found in csv.DictReader(file):
+            row = int(found["row"]) - 1
+            kind = planted[row]
+            outcome = found["platform"], found["verdict"], found["status"], found["reason"]
+            # Only APNs says since when a device is gone.
+            right_time = bool(found["timestamp"]) == (kind.status == "410")
+            wanted = kind.platform, kind.verdict, kind.status, kind.reason
+            if not seen[row] and outcome == wanted and right_time:
+                right[kind.name] += 1
+                seen[row] = 1
+            else:
+                right[kind.name] -= seen[row] == 1
+                seen[row] = 2
+    return right

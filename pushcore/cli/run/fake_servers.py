@@ -1,0 +1,124 @@
+"""The fake servers as a child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import orjson
+
+from ...audience.problems import BadInput, printable
+
+READY: Final = 20.0
+"""Seconds until it must listen."""
+ENDING: Final = 5.0
+"""Seconds until it must have ended after SIGTERM."""
+
+_EXTRA: Final = ("fakeservers", "ngh2", "h11", "starlette", "uvicorn")
+
+# What a service prints when it is ready, and the files that it writes for clients.
+_LAST_LINE: Final = {"apns": b"listening on ", "fcm": b"listening on ", "all": b"ready"}
+_FILES: Final = {"apns": ("apns",), "fcm": ("fcm",), "all": ("apns", "fcm")}
+
+
+def needed_extra() -> str | None:
+    """What to install when the fake servers cannot run here; None when they can."""
+    if all(map(importlib.util.find_spec, _EXTRA)):
+        return None
+    return 'the demo needs the fake servers, which are not installed; pip install "pushcore[fakeservers]"'
+
+
+class FakeProcess:
+    """`python -m fakeservers SERVICE` with its files in `place`, while its `with` block runs.
+
+    `service`: "apns", "fcm" or "all". `arguments`: further options. `apns`, `fcm`: what it wrote to apns.json and
+    fcm.json, empty for what it does not run. It ends with the block, whatever happens in there.
+
+    Raises:
+        BadInput: it did not start.
+    """
+
+    def __init__(self, place: Path, service: str = "apns", *arguments: str) -> None:
+        certs = place / "certs"
+        command: Sequence[str] = [
+            sys.executable,
+            "-m",
+            "fakeservers",
+            service,
+            "--certs",
+            str(certs),
+            *arguments,
+        ]
+        self._errors = (place / "fakeservers.log").open("w+b")
+        # A session of its own: Ctrl-C is for us, and what is in flight wants its answers.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+        try:
+            self._wait_until_ready(_LAST_LINE[service])
+            found: dict[str, dict[str, str]] = {
+                name: orjson.loads((certs / f"{name}.json").read_bytes()) for name in _FILES[service]
+            }
+        except BaseException:
+            self.end()
+            raise
+        self.apns = found.get("apns", {})
+        self.fcm = found.get("fcm", {})
+
+    def _wait_until_ready(self, wanted: bytes) -> None:
+        output = self._process.stdout
+        assert output is not None
+        until = time.monotonic() + READY
+        said = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while not any(line.startswith(wanted) for line in said.split(b"\n")[:-1]):
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    break
+                data = os.read(output.fileno(), 4096)
+                if not data:
+                    break
+                said += data
+            else:
+                return
+        self._errors.seek(0)
+        words = self._errors.read(2000).decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise BadInput(f"the fake servers did not start: {printable(words or 'they said nothing', 300)}")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Ask it to end, and wait until it has."""
+        try:
+            self._process.terminate()
+            try:
+                self._process.wait(ENDING)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        finally:
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            self._errors.close()
+
+    def __enter__(self) -> FakeProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()

@@ -1,0 +1,254 @@
+"""The journals of a campaign: one for each process, `campaign.db`, `campaign.db.1` and so on; the first names them all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from ...audience.audience import Audience
+from ...audience.problems import BadInput, explain, printable
+from ...audience.shards import Shard
+from ...errors import JournalError
+from ...journal.journal import Journal, JournalView, Source, Status, id_prefix
+from ...journal.outcome import Entry
+from ...results import Result, Verdict
+from ..report.results_file import keep_registered
+
+INSTANT: Final = 0.05
+"""Seconds until it is looked again whether a run that seems to be cut short is between two commits."""
+
+
+def shard_path(path: str, number: int) -> str:
+    """Where the journal of a part is: the first one has the campaign's own name."""
+    return path if number == 0 else f"{path}.{number}"
+
+
+class RowJournal(Journal):
+    """A journal of rows of an audience, which say when their devices were registered."""
+
+    def _entry_of(self, result: Result) -> Entry:
+        if result.verdict is Verdict.UNREGISTERED:
+            keep_registered(result)
+        return super()._entry_of(result)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which journals a run writes: those of a new campaign, or those of one that goes on.
+
+    `parts`: how many there are. `before`: how many rows had an outcome. `options`: what the campaign was begun with.
+    """
+
+    path: str
+    campaign_id: str
+    fresh: bool
+    parts: int
+    chunk: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    before: int = 0
+    unknown: Literal["report", "resend"] = "report"
+    force: bool = False
+
+    @classmethod
+    def begin(cls, path: str, parts: int, audience: str, results: str | None) -> Plan:
+        """A new campaign.
+
+        Raises:
+            BadInput: there is one already.
+        """
+        options = {"audience": os.path.abspath(audience)}
+        if results is not None and results != "-":
+            options["results"] = os.path.abspath(results)
+        chunk = Shard().chunk
+        plan = cls(
+            path=path,
+            campaign_id=secrets.token_hex(8),
+            fresh=True,
+            parts=parts,
+            chunk=chunk,
+            options=options,
+        )
+        for each in plan.paths:
+            if os.path.lexists(each):
+                raise BadInput(
+                    f"{printable(each)} exists already; `pushcore resume {printable(path)}` goes on with a campaign, "
+                    "a new one needs another name"
+                )
+        return plan
+
+    @classmethod
+    def resume(cls, path: str, unknown: Literal["report", "resend"], *, force: bool) -> Plan:
+        """A campaign that goes on.
+
+        Raises:
+            JournalError: its journals cannot be read.
+        """
+        with views(path) as found:
+            campaign = found[0].campaign
+            return cls(
+                path=path,
+                campaign_id=campaign.id,
+                fresh=False,
+                parts=campaign.shards,
+                chunk=campaign.chunk_size,
+                options=campaign.options,
+                before=sum(view.status().done for view in found),
+                unknown=unknown,
+                force=force,
+            )
+
+    @property
+    def paths(self) -> list[str]:
+        """Of all journals."""
+        return [shard_path(self.path, number) for number in range(self.parts)]
+
+    @property
+    def files(self) -> list[str]:
+        """What no results may be written over."""
+        return [name for number in range(self.parts) for name in files(self.path, number)]
+
+    @property
+    def id_prefix(self) -> str:
+        """What the campaign's apns-ids begin with."""
+        return id_prefix(self.campaign_id)
+
+    def shard(self, number: int) -> Shard:
+        """The rows of that part."""
+        return Shard(number, self.parts, self.chunk)
+
+    def open(self, number: int, audience: Audience, path: str) -> RowJournal:
+        """The journal of a part, to be written, for an audience at `path`. Raises `JournalError`."""
+        try:
+            source = Source.of_file(path)
+        except OSError as error:
+            raise BadInput(
+                f"{audience.name} cannot be read ({explain(error)}); expected an audience"
+            ) from None
+        name = shard_path(self.path, number)
+        if self.fresh:
+            return RowJournal.create(
+                name,
+                source,
+                rows=audience.rows,
+                chunk_size=self.chunk,
+                campaign_id=self.campaign_id,
+                shard=number,
+                shards=self.parts,
+                options=self.options,
+            )
+        return RowJournal.open(
+            name, source, unknown=self.unknown, force=self.force, campaign_id=self.campaign_id
+        )
+
+    def discard(self, number: int) -> None:
+        """Nothing was sent with the journal of this part, which `open` gave: if it is new, it need not stay."""
+        if self.fresh:
+            for name in files(self.path, number):
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+
+
+def files(path: str, number: int) -> tuple[str, ...]:
+    """All that the journal of a part may be on the disk."""
+    path = shard_path(path, number)
+    return path, f"{path}-wal", f"{path}-shm", f"{path}-reserve"
+
+
+@contextlib.contextmanager
+def views(path: str) -> Iterator[list[JournalView]]:
+    """All journals of the campaign whose first one is `path`, to be read.
+
+    Raises:
+        JournalError: one is not there, is damaged, or is of another campaign.
+    """
+    with ExitStack() as stack:
+        first = stack.enter_context(JournalView(path))
+        campaign = first.campaign
+        if campaign.shard:
+            raise JournalError(
+                f"{path} is part {campaign.shard + 1} of the {campaign.shards} of a campaign; expected the first, which has "
+                f"the same name without .{campaign.shard}"
+            )
+        found = [first]
+        for number in range(1, campaign.shards):
+            view = stack.enter_context(JournalView(shard_path(path, number)))
+            found.append(view)
+            if (view.campaign.id, view.campaign.shard) != (campaign.id, number):
+                raise JournalError(f"{shard_path(path, number)} is not of the same campaign as {path}")
+        yield found
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a campaign is, all its journals together: as `Status`. `statuses`: of each of them."""
+
+    path: str
+    campaign_id: str
+    options: Mapping[str, Any]
+    statuses: tuple[Status, ...]
+    running: bool
+
+    @classmethod
+    def of(cls, path: str) -> Progress:
+        """By what is on the disk. Raises `JournalError`."""
+        with views(path) as found:
+            for patience in (INSTANT, INSTANT, 0.0):
+                # In this order: a run that ends meanwhile is not taken for one that was cut short.
+                running = any(view.running for view in found)
+                statuses = tuple(view.status() for view in found)
+                if running or all(each.ended is not None for each in statuses):
+                    break
+                time.sleep(patience)
+            return cls(path, found[0].campaign_id, found[0].options, statuses, running)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a process of the last run did not write down how it ended."""
+        return not self.running and any(each.ended is None for each in self.statuses)
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the last run ended early, as its processes said, each reason once."""
+        found = dict.fromkeys(each.problem for each in self.statuses if each.problem is not None)
+        return [] if self.running else [*found]
+
+    @property
+    def rows(self) -> int | None:
+        """How many there are, None while that is not known."""
+        known = [each.rows for each in self.statuses if each.rows is not None]
+        return sum(known) if len(known) == len(self.statuses) else None
+
+    @property
+    def started(self) -> int:
+        """Rows that may have been sent."""
+        return sum(each.started for each in self.statuses)
+
+    @property
+    def done(self) -> int:
+        """Rows with an outcome."""
+        return sum(each.done for each in self.statuses)
+
+    @property
+    def repeats(self) -> int:
+        """How often a row was sent again after a kill."""
+        return sum(each.repeats for each in self.statuses)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has its outcome."""
+        return all(each.complete for each in self.statuses)
+
+    @property
+    def tally(self) -> Counter[tuple[str, str, str]]:
+        """Rows by platform, verdict and reason."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for each in self.statuses:
+            found.update(each.tally)
+        return found

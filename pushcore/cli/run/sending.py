@@ -1,0 +1,59 @@
+"""How fast and how often: what the options of the section Sending mean to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ...audience.problems import BadInput
+from ...engine.rate import FCM_RATE, Rate
+from ...engine.retry import RetryPolicy
+from ...errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """The options' values. Raises `BadInput` when one of them cannot work."""
+
+    retry: Literal["none", "report", "resend"] = "report"
+    max_age: float | None = None
+    rate: str | None = None
+    window: int | None = None
+    metrics_port: int | None = None
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Sending:
+        """Those among a command's options that are meant here, taken out of `options`."""
+        return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
+
+    def __post_init__(self) -> None:
+        self.limit()
+        if self.retry == "none" and self.max_age is not None:
+            raise BadInput("--max-age is of no use with --retry none")
+
+    def policy(self) -> RetryPolicy | None:
+        """What the engine repeats."""
+        if self.retry == "none":
+            return None
+        if self.max_age is None:
+            return RetryPolicy(unknown=self.retry)
+        return RetryPolicy(unknown=self.retry, max_age=self.max_age)
+
+    def limit(self) -> Rate | None:
+        """What the engine sends at most; None for what the providers ask."""
+        if self.rate is None:
+            return None
+        try:
+            return Rate.parse(self.rate)
+        except ConfigurationError as error:
+            raise BadInput(f"--rate: {error}") from None
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether even FCM's own limit is switched off, which must be seen."""
+        limit = self.limit()
+        return limit is not None and limit.unlimited
+
+
+UNLIMITED = f"no limit on the rate (--rate none); a project of FCM has {FCM_RATE.pushes:,.0f} a minute"
+"""What to say then."""

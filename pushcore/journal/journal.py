@@ -1,0 +1,408 @@
+"""`Journal`: what a campaign has sent and what became of it, on the disk, so that a killed sender can go on.
+
+    source ──▶ pending(): what is still to be sent ──▶ engine ──▶ record(): what became of it
+                  │ waits for a lease                                │ never waits
+                  └──────────────▶ one thread, one SQLite file ◀─────┘
+
+A row is given out only when the file says that it may have been sent. So after a kill the rows fall into three kinds:
+those with an outcome are not touched again; those that may have been sent and have no outcome are at most what was in
+flight and one chunk, and `unknown` says what becomes of them; the others were surely not sent, and are sent.
+
+The file holds tokens and answers, and no secret: no key, no password, no payload.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
+
+from ..errors import ConfigurationError, JournalError, PushcoreError
+from ..models.apns import Notification
+from ..results import ACCEPTED, Result, Verdict
+from .campaign import Campaign, Rest, Run, Source, survey
+from .outcome import PLAIN_APNS, Device, Entry, Outcome, entry_of, id_prefix, push_id
+from .store import Store
+from .view import JournalView, Status
+from .writer import Writer
+
+__all__ = ["Journal", "JournalError", "JournalView", "Outcome", "Source", "Status", "id_prefix", "push_id"]
+
+CHUNK_SIZE: Final = 1000
+"""Rows that may be given out beyond the last one taken, at most: more cost less CPU and more repeats after a kill."""
+LARGEST_CHUNK: Final = 10_000
+TURN: Final = 10_000
+"""Rows that `steps` passes over before an event loop gets its turn."""
+MAX_ID: Final = 64  # bytes of a campaign's id: what a key of blake2b may have
+MAX_PROBLEM: Final = 1000
+_KILLED: Final = "the sender was stopped before the answer came"
+
+
+class Numbered(Protocol):
+    """A push that knows its row. Rows are numbered from 1 on, in the order of the source."""
+
+    @property
+    def row(self) -> int: ...
+
+
+P = TypeVar("P", bound=Numbered)
+
+
+class Journal:
+    """The journal of one campaign, open to be written: `create` it, or `open` it to go on. Close it, always.
+
+    One thread sends with it; its own thread writes. What that cannot write raises `JournalError` at the next call and
+    in `close`, which tries once more: the sender should stop.
+    """
+
+    def __init__(self, store: Store, campaign: Campaign, run: Run, rest: Rest, **kept: Any) -> None:
+        self.path = store.path
+        self.campaign = campaign
+        self._unknown: str = kept["unknown"]
+        self._zone, self._left = rest.zone, rest.left
+        self._last = 0
+        self._apns: set[type] = set()  # classes of pushes that are plain, as soon as they have been seen
+        self._closed = False
+        self._writer = Writer(store, campaign, run, rest, kept["clock"])
+        self._put = self._writer.records.append
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        source: Source,
+        *,
+        rows: int | None = None,
+        chunk_size: int = CHUNK_SIZE,
+        campaign_id: str | None = None,
+        shard: int = 0,
+        shards: int = 1,
+        options: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Begin a campaign in a new file.
+
+        `rows`: how many the source has, if that is known. `campaign_id`: random unless given. `shard` of `shards`: this
+        journal is one of several under one campaign, and has every `shards`-th chunk. `options`: anything that JSON
+        can hold and no secret, for whoever resumes.
+
+        Raises:
+            JournalError: the file exists, or cannot be written.
+            ConfigurationError: a number or the id is out of bounds.
+        """
+        if not 1 <= chunk_size <= LARGEST_CHUNK:
+            raise ConfigurationError(f"a chunk has 1 to {LARGEST_CHUNK} rows, not {chunk_size}")
+        if not 0 <= shard < shards:
+            raise ConfigurationError(
+                f"shards are numbered from 0 to {shards - 1}, and {shard} is none of them"
+            )
+        if campaign_id is None:
+            campaign_id = secrets.token_hex(8)
+        if not 1 <= len(campaign_id.encode()) <= MAX_ID:
+            raise ConfigurationError(f"a campaign's id has 1 to {MAX_ID} bytes, not {campaign_id!r}")
+        now = clock()
+        campaign = Campaign(campaign_id, now, chunk_size, shard, shards, source, dict(options or {}), rows)
+        run = Run(1, now, now)
+        store = Store.create(os.fspath(path), campaign, run)
+        return cls(store, campaign, run, Rest(0, {}, {}), unknown="report", clock=clock)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        source: Source | None = None,
+        *,
+        unknown: Literal["report", "resend"] = "report",
+        force: bool = False,
+        campaign_id: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Go on with a campaign.
+
+        `source`: what it is read from now; a changed one is refused unless `force` says that its rows are the same, in
+        the same order. `unknown`: rows that may have been sent and have no outcome are recorded UNKNOWN ("report"),
+        or sent again with the same apns-id ("resend"), which may show a push twice. `campaign_id`: which campaign it
+        must be.
+
+        Raises:
+            JournalError: there is no such file, it is damaged, of another version or campaign, or in use; or the source
+                has changed.
+        """
+        if unknown not in ("report", "resend"):
+            raise ConfigurationError(f'unknown is "report" or "resend", not {unknown!r}')
+        store = Store.open(os.fspath(path))
+        try:
+            campaign = store.campaign()
+            if campaign_id is not None and campaign.id != campaign_id:
+                raise JournalError(f"{store.path} is of the campaign {campaign.id}, not {campaign_id}")
+            change = None if source is None else campaign.source.change(source)
+            if change is not None and not force:
+                raise JournalError(f"{change}; rows would be sent twice or never")
+            runs, parked = store.runs(), store.parked()
+            rest = survey(campaign, runs, store.bitmaps(), parked)
+            now, last = clock(), runs[-1]
+            run = Run(
+                last.run + 1,
+                now,
+                now,
+                parts=last.parts,
+                repeats=last.repeats,
+                tally=last.tally,
+                resends=unknown == "resend",
+            )
+            settled = [row for row, *_ in parked if row not in rest.left]
+            store.begin(run, source=source if change is not None else None, settled=settled)
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, campaign, run, rest, unknown=unknown, clock=clock)
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> JournalView:
+        """Look at a campaign without touching it. Raises `JournalError`."""
+        return JournalView(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self.close(None if error is None else _words(error))
+        except JournalError:
+            if error is None:  # else that is the one to see
+                raise
+
+    def close(self, problem: str | None = None) -> None:
+        """Write what is left. Rows that were given out and not recorded count as maybe sent; the others do not.
+
+        `problem`: why the campaign was not sent to its end, for `Status.problem`: `MAX_PROBLEM` characters of it, and
+        no secret. A journal that could not be written says that itself, where the disk has room for that.
+
+        Raises:
+            JournalError: it could not be written, or has failed before.
+        """
+        if not self._closed:
+            self._closed = True
+            self._writer.close(None if problem is None else problem[:MAX_PROBLEM])
+
+    @property
+    def campaign_id(self) -> str:
+        """The campaign's id."""
+        return self.campaign.id
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the campaign was begun with."""
+        return self.campaign.options
+
+    @property
+    def id_prefix(self) -> str:
+        """What this campaign's apns-ids begin with: `push_id` is this and the row in 12 hexadecimal digits."""
+        return id_prefix(self.campaign.id)
+
+    # --- what is to be sent -------------------------------------------------------------------------------------------
+
+    def pending(self, pushes: Iterable[P]) -> Iterator[P]:
+        """Those pushes that are still to be sent, of a source that is read from its beginning in order of `row`.
+
+        It waits where the disk is slower than the sender, for a commit and never for an outcome; `room` waits ahead of
+        it where an event loop must go on. Rows in doubt are recorded UNKNOWN on the way, or given out again, as
+        `unknown` said. When the source has really come to its end, call `finish`.
+
+        Raises:
+            JournalError: the journal could not be written, or the rows are out of order.
+        """
+        return (push for push in self.steps(pushes) if push is not None)
+
+    def steps(self, pushes: Iterable[P]) -> Iterator[P | None]:
+        """As `pending`, with a None now and then among rows that are passed over: millions of them take seconds, and
+        an event loop must have its turn."""
+        writer, zone = self._writer, self._zone
+        writer.reading = True
+        passed = 0
+        try:
+            for push in pushes if self.campaign.shards == 1 else self._own(pushes):
+                row = push.row
+                if row <= zone or row > writer.ask_at or row <= writer.taken:
+                    if not self.admit(push):
+                        passed += 1
+                        if not passed % TURN:
+                            yield None
+                        continue
+                else:
+                    writer.taken = row
+                yield push
+        finally:
+            writer.reading = False
+
+    async def pending_async(self, pushes: Iterable[P] | AsyncIterable[P]) -> AsyncIterator[P]:
+        """The same for a source that waits, or a consumer that must not: the event loop goes on meanwhile."""
+        writer = self._writer
+        writer.reading = True
+        try:
+            if isinstance(pushes, AsyncIterable):
+                async for push in pushes:
+                    await self._wait_for(push.row)
+                    if self.admit(push):
+                        yield push
+            else:
+                for push in pushes:
+                    await self._wait_for(push.row)
+                    if self.admit(push):
+                        yield push
+        finally:
+            writer.reading = False
+
+    async def _wait_for(self, row: int) -> None:
+        writer = self._writer
+        if row > writer.leased and self._is_to_be_sent(row):
+            writer.wanted, writer.reading = row, True
+            await writer.lease_async(row)
+
+    def _own(self, pushes: Iterable[P]) -> Iterator[P]:
+        size, shard, shards = self.campaign.chunk_size, self.campaign.shard, self.campaign.shards
+        return (push for push in pushes if (push.row - 1) // size % shards == shard)
+
+    def admit(self, push: Numbered) -> bool:
+        """Whether this one push is to be sent now: one step of `pending`, for who drives the source otherwise."""
+        writer, row = self._writer, push.row
+        writer.check()
+        self._in_order(row)
+        if not self._is_to_be_sent(row):
+            if row <= self._zone and row in self._left:  # in doubt
+                sent_id = getattr(push, "apns_id", None)
+                self.record(Result(push, Verdict.UNKNOWN, id=sent_id, detail=_KILLED))
+            return False
+        if row > writer.leased:
+            writer.lease(row)
+        elif row > writer.ask_at:
+            writer.ask()
+        writer.taken = row
+        return True
+
+    def _in_order(self, row: int) -> None:
+        last = max(self._last, self._writer.taken)
+        if row <= last:
+            raise JournalError(
+                f"row {row} came after row {last}: the source must be read in order, from its beginning"
+            )
+        self._last = row
+
+    def _is_to_be_sent(self, row: int) -> bool:
+        if not self.campaign.owns(row):
+            return False
+        if row > self._zone:
+            return True
+        earlier = self._left.get(row)
+        return earlier is not None and not (earlier.unsure and self._unknown == "report")
+
+    async def room(self, rows: int = 1) -> None:
+        """Wait until so many rows, a chunk at most, can be taken from `pending` without blocking. Raises `JournalError`."""
+        writer, campaign = self._writer, self.campaign
+        rows, last = min(rows, campaign.chunk_size), max(writer.taken, self._last)
+        target = campaign.ahead(last, rows)
+        if writer.leased < target and writer.reading:
+            writer.wanted, writer.least = last + 1, rows
+            await writer.lease_async(target)
+        else:
+            writer.check()
+
+    def finish(self) -> None:
+        """The source has come to its end, so it is known how many rows there are."""
+        self._writer.rows = max(self._last, self._writer.taken)
+
+    # --- what became of it --------------------------------------------------------------------------------------------
+
+    def record(self, result: Result) -> None:
+        """Keep the outcome of a push that `pending` gave out, whose `push` knows its row. It never waits.
+
+        Raises:
+            JournalError: the journal could not be written. This outcome is written all the same if `close` can.
+        """
+        self.record_all((result,))
+
+    def record_all(self, results: Iterable[Result]) -> None:
+        """The same for several, which costs less."""
+        put, apns = self._put, self._apns
+        for result in results:
+            push = result.push
+            if (
+                result.verdict is ACCEPTED
+                and result.attempts == 1
+                and result.status == 200
+                and type(push) in apns
+                and result.detail is None
+                and result.reason is None
+            ):
+                put((push.row, push.token, result.id, PLAIN_APNS))
+            else:
+                put(self._entry_of(result))
+                if isinstance(push, Notification):
+                    apns.add(type(push))
+        if self._writer.error is not None:
+            self._writer.check()
+
+    def _entry_of(self, result: Result) -> Entry:
+        """What is kept of a result that is not as nearly all are."""
+        return entry_of(result)
+
+    def note(
+        self, row: int, token: str, platform: str, reason: str, verdict: Verdict = Verdict.INVALID
+    ) -> bool:
+        """Keep the outcome of a row that is no push, in its turn. False if it has one, or is another shard's.
+
+        `platform`: "apns", "fcm", or "" where that is not known.
+        """
+        self._in_order(row)
+        if not self.campaign.owns(row) or (row <= self._zone and row not in self._left):
+            return False
+        self._writer.taken = row
+        self.record(Result(Device(row, token, platform), verdict, reason=reason))
+        return True
+
+    def put_back(self, push: Numbered, attempts: int) -> None:
+        """A push was refused for now and waits: should it never come to a repeat, it was surely not delivered.
+
+        `attempts`: made in this run so far. Whoever sends it again calls `take_back`, and `committed` before it is
+        written; a push that is given up is recorded as any other.
+        """
+        earlier = self._left.get(push.row) if push.row <= self._zone else None
+        if earlier is None:
+            self._writer.moves.append((push.row, attempts, True))
+        elif not earlier.unsure:
+            self._writer.moves.append((push.row, attempts + earlier.attempts, True))
+        # Else a killed run may have delivered it, and it stays in doubt.
+
+    def take_back(self, push: Numbered, attempts: int) -> None:
+        """A push that was put back is to be sent again once this is `committed`."""
+        earlier = self._left.get(push.row) if push.row <= self._zone else None
+        if earlier is None or not earlier.unsure:
+            before = 0 if earlier is None else earlier.attempts
+            self._writer.moves.append((push.row, attempts + before, False))
+
+    async def committed(self) -> None:
+        """Wait until everything so far is on the disk. Raises `JournalError`."""
+        await self._writer.wait_async(self._writer.ticket())
+
+    def flush(self) -> None:
+        """The same, blocking. Raises `JournalError`."""
+        self._writer.wait(self._writer.ticket())
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """How far it is, by what is on the disk."""
+        with JournalView(self.path) as view:
+            return view.status()
+
+    def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
+        """As `JournalView.results`."""
+        with JournalView(self.path) as view:
+            yield from view.results(verdict)
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, if it is ours: in others there may be a secret."""
+    return str(error) if isinstance(error, PushcoreError) else type(error).__name__

@@ -1,0 +1,381 @@
+"""The SQLite file under a journal: its tables, who may write it, what one commit holds, and what can go wrong with it.
+
+    campaign   what never changes, and the source's description        one row
+    run        one row for each time that the campaign was run: up to which row it may have sent, what it counted
+    part       outcomes of some rows of one block (`journal_format`); the key is the block and a number that only grows
+    parked     rows that were sent and refused for now, and how often, so that they are known not to be delivered
+
+WAL and `synchronous=FULL`: a commit is on the disk when it returns, and others read meanwhile. The writer keeps a write
+transaction open between its commits; that is how nobody else can resume the campaign, and the system ends it with the
+process, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import urllib.parse
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from ..errors import JournalError
+from .campaign import Campaign, Run, Source, tally_of
+from .format import VERSION, Part
+
+APPLICATION: Final = 0x70757368  # "push": what SQLite's own header says that this file is
+WAIT: Final = 2.0
+"""Seconds to wait for a lock: a checkpoint of somebody who reads, not another writer's campaign."""
+RESERVE: Final = 1 << 20
+"""Bytes on the disk that a run keeps free for its end, should the disk be full: the outcomes of a window and a chunk."""
+_NUMBER_BITS: Final = 32
+_INSERTS: Final = 32  # parts in one statement: each statement costs a change of threads
+
+_TABLES: Final = """
+create table campaign (
+    id text not null, began real not null, chunk_size integer not null, shard integer not null,
+    shards integer not null, source text not null, options text not null, rows integer
+);
+create table run (
+    run integer primary key, began real not null, updated real not null, ended real, upto integer not null,
+    parts integer not null, repeats integer not null, tally text not null, problem text,
+    resends integer not null
+);
+create table part (id integer primary key, bits blob not null, blob blob not null);
+create table parked (row integer primary key, run integer not null, attempts integer not null, waits integer not null);
+"""
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Errors of SQLite as one sentence."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            words = f"{path} is in use by another process"
+        elif code == sqlite3.SQLITE_FULL:
+            words = f"the disk is full: {path} cannot be written, and what it holds is safe"
+        elif code == sqlite3.SQLITE_NOTADB:
+            words = f"{path} is not a journal, or its beginning is damaged"
+        elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            words = f"{path} cannot be opened for this ({error})"
+        elif code == sqlite3.SQLITE_IOERR:
+            words = f"{path} cannot be read or written ({error}, {error.sqlite_errorname})"
+        else:
+            words = f"{path} is damaged ({error})"
+        raise JournalError(words) from error
+
+
+class Store:
+    """An open journal file: `create`, `open` it to write, or `read` it. Every method raises `JournalError`."""
+
+    def __init__(self, path: str, mode: str, *, writes: bool) -> None:
+        self.path = path
+        self._writes = writes
+        self._sql: sqlite3.Connection
+        uri = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
+        with _explained(path):
+            # The thread that writes, or collects, is not the one that opens it; they never use it at the same time.
+            self._sql = sqlite3.connect(
+                uri, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=True
+            )
+        if not writes:  # nothing is lost with a reader that is only let go; a writer must be closed
+            weakref.finalize(self, self._sql.close)
+
+    @classmethod
+    def create(cls, path: str, campaign: Campaign, run: Run) -> Store:
+        """A new file with this campaign, and its first run begun. There must be none of that name."""
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+        except FileExistsError:
+            raise JournalError(f"{path} exists already: resume it, or choose another name") from None
+        except OSError as error:
+            raise JournalError(f"{path} cannot be written ({error.strerror})") from None
+        try:
+            store = cls(path, "rw", writes=True)
+            try:
+                with _explained(path):
+                    store._lay_out(campaign)
+                store.begin(run)
+            except BaseException:
+                store._sql.close()
+                raise
+            _sync_directory(path)  # or a power failure could take the file's name with it
+            store._keep_reserve()
+            return store
+        except BaseException:
+            for name in (path, f"{path}-wal", f"{path}-shm"):
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+            raise
+
+    def _lay_out(self, campaign: Campaign) -> None:
+        self._use_wal()
+        sql = self._sql
+        sql.execute("begin immediate")
+        sql.execute(f"pragma application_id = {APPLICATION}")
+        sql.execute(f"pragma user_version = {VERSION}")
+        for statement in _TABLES.split(";")[:-1]:
+            sql.execute(statement)
+        sql.execute(
+            "insert into campaign values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                campaign.id,
+                campaign.began,
+                campaign.chunk_size,
+                campaign.shard,
+                campaign.shards,
+                json.dumps(asdict(campaign.source)),
+                json.dumps(dict(campaign.options)),
+                campaign.rows,
+            ),
+        )
+
+    @classmethod
+    def open(cls, path: str) -> Store:
+        """An existing file, to go on with; nobody else may be doing so. It is searched for damage."""
+        store = cls._existing(path, "rw")
+        try:
+            with _explained(path):
+                store._use_wal()
+                store._sql.execute("begin immediate")
+                (found,) = store._sql.execute("pragma quick_check(1)").fetchone()
+                if found != "ok":
+                    raise JournalError(f"{path} is damaged ({' '.join(found.split())})")
+        except BaseException:
+            store._sql.close()
+            raise
+        store._keep_reserve()
+        return store
+
+    @classmethod
+    def read(cls, path: str) -> Store:
+        """An existing file, only to be read, also while another process writes it."""
+        return cls._existing(path, "ro")
+
+    @classmethod
+    def _existing(cls, path: str, mode: str) -> Store:
+        if not os.path.isfile(path):
+            raise JournalError(f"there is no journal {path}")
+        store = cls(path, mode, writes=mode == "rw")
+        try:
+            with _explained(path):
+                (application,) = store._sql.execute("pragma application_id").fetchone()
+                (version,) = store._sql.execute("pragma user_version").fetchone()
+            if application != APPLICATION:
+                raise JournalError(f"{path} is not a journal of pushcore")
+            if version != VERSION:
+                raise JournalError(
+                    f"{path} was written by another version of pushcore: its format is {version}, ours {VERSION}"
+                )
+        except BaseException:
+            store._sql.close()
+            raise
+        return store
+
+    def _use_wal(self) -> None:
+        (mode,) = self._sql.execute("pragma journal_mode = wal").fetchone()
+        if mode != "wal":
+            raise JournalError(
+                f"{self.path} is on a file system without shared memory, where no journal can be"
+            )
+        self._sql.execute("pragma synchronous = full")
+
+    def _keep_reserve(self) -> None:
+        try:
+            with open(reserve_of(self.path), "wb") as file:
+                file.write(bytes(RESERVE))
+        except OSError:
+            self.give_up_reserve()  # then it has to do without
+
+    def give_up_reserve(self) -> None:
+        """Something could not be written: let it be the disk, and the next try may have room."""
+        with contextlib.suppress(OSError):
+            os.unlink(reserve_of(self.path))
+
+    def has_writer(self) -> bool:
+        """Whether another process has it open to write: then it holds the lock, but for an instant after each commit."""
+        try:
+            probe = Store(self.path, "rw", writes=True)
+        except JournalError:
+            return False  # we may not write it, so we cannot know
+        try:
+            probe._sql.execute("pragma busy_timeout = 0")
+            probe._sql.execute("begin immediate")
+            probe._sql.execute("rollback")
+            return False
+        except sqlite3.Error as error:
+            return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+        finally:
+            probe._sql.close()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def campaign(self) -> Campaign:
+        """What never changes."""
+        with _explained(self.path):
+            found = self._sql.execute("select * from campaign").fetchone()
+        try:
+            name, began, chunk_size, shard, shards, text, options, rows = found
+            source = Source(**json.loads(text))
+            return Campaign(name, began, chunk_size, shard, shards, source, json.loads(options), rows)
+        except (ValueError, TypeError) as error:
+            raise JournalError(f"{self.path} is damaged ({error})") from error
+
+    def runs(self) -> list[Run]:
+        """All runs, the first one first."""
+        with _explained(self.path):
+            found = self._sql.execute("select * from run order by run").fetchall()
+        try:
+            return [
+                Run(
+                    run,
+                    began,
+                    updated,
+                    ended,
+                    upto,
+                    parts,
+                    repeats,
+                    tally_of(json.loads(text)),
+                    problem,
+                    bool(resends),
+                )
+                for run, began, updated, ended, upto, parts, repeats, text, problem, resends in found
+            ]
+        except (ValueError, TypeError) as error:
+            raise JournalError(f"{self.path} is damaged ({error})") from error
+
+    def bitmaps(self) -> Iterator[tuple[int, bytes]]:
+        """The block and the bitmap of each part, block by block. To be read to its end at once."""
+        with _explained(self.path):
+            for key, bits in self._sql.execute("select id, bits from part order by id"):
+                yield key >> _NUMBER_BITS, bits
+
+    def parked(self) -> list[tuple[int, int, int, bool]]:
+        """Row, run, attempts, and whether it still waits, of those that were put back."""
+        with _explained(self.path):
+            found = self._sql.execute("select row, run, attempts, waits from parked").fetchall()
+        return [(row, run, attempts, bool(waits)) for row, run, attempts, waits in found]
+
+    def parts_from(self, block: int) -> tuple[int, list[tuple[bytes, bytes]]] | None:
+        """The first block from this one on that has any parts, and these; None when there is none.
+
+        Nothing is held open between two calls, so that who reads slowly does not keep the writer's log growing.
+        """
+        with _explained(self.path):
+            (key,) = self._sql.execute(
+                "select min(id) from part where id >= ?", (block << _NUMBER_BITS,)
+            ).fetchone()
+            if key is None:
+                return None
+            block = key >> _NUMBER_BITS
+            first, end = block << _NUMBER_BITS, (block + 1) << _NUMBER_BITS
+            query = "select bits, blob from part where id >= ? and id < ? order by id"
+            return block, self._sql.execute(query, (first, end)).fetchall()
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def begin(self, run: Run, *, source: Source | None = None, settled: Iterable[int] = ()) -> None:
+        """Begin a run. `source` replaces the campaign's; `settled`: parked rows that have an outcome by now."""
+        with _explained(self.path):
+            self._sql.execute(
+                "insert into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*_columns(run), run.resends)
+            )
+            if source is not None:
+                self._sql.execute("update campaign set source = ?", (json.dumps(asdict(source)),))
+            self._sql.executemany("delete from parked where row = ?", [(row,) for row in settled])
+            self._commit()
+
+    def write(
+        self,
+        run: Run,
+        parts: Sequence[tuple[int, Part]] = (),
+        parked: Iterable[tuple[int, int, int, bool]] = (),
+        rows: int | None = None,
+    ) -> None:
+        """Write it all, or nothing. `parts` with their blocks; `run.parts` is their number so far and is counted up.
+
+        Nothing of `run` is to be believed after a `JournalError`, except that it is not on the disk.
+        """
+        with _explained(self.path):
+            if not self._sql.in_transaction:
+                self._sql.execute("begin immediate")
+            try:
+                self._put(run, parts, parked, rows)
+            except BaseException:
+                if self._sql.in_transaction:
+                    self._sql.execute("rollback")
+                raise
+            self._commit()
+
+    def _put(
+        self,
+        run: Run,
+        parts: Sequence[tuple[int, Part]],
+        parked: Iterable[tuple[int, int, int, bool]],
+        rows: int | None,
+    ) -> None:
+        sql = self._sql
+        for at in range(0, len(parts), _INSERTS):
+            values: list[Any] = []
+            for block, part in parts[at : at + _INSERTS]:
+                run.parts += 1
+                values += (block << _NUMBER_BITS | run.parts, part.bits, part.blob)
+            sql.execute("insert into part values (?, ?, ?)" + ", (?, ?, ?)" * (len(values) // 3 - 1), values)
+        if parked:
+            sql.executemany("insert or replace into parked values (?, ?, ?, ?)", parked)
+        if rows is not None:
+            sql.execute("update campaign set rows = ?", (rows,))
+        _, _, *changing = _columns(run)
+        changed = sql.execute(
+            "update run set updated = ?, ended = ?, upto = ?, parts = ?, repeats = ?, tally = ?, problem = ? "
+            "where run = ? and not exists (select 1 from run where run > ?)",
+            (*changing, run.run, run.run),
+        )
+        if not changed.rowcount:
+            raise JournalError(f"another process has resumed {self.path}")
+
+    def _commit(self) -> None:
+        try:
+            self._sql.execute("commit")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                self._sql.execute("rollback")
+            raise
+        with contextlib.suppress(sqlite3.Error):  # then the next write says so
+            self._sql.execute("begin immediate")
+
+    def close(self) -> None:
+        """Give the file up. If nobody reads, what stood in the log is in the file itself, and the log is gone."""
+        with contextlib.suppress(sqlite3.Error):
+            if self._sql.in_transaction:
+                self._sql.execute("rollback")
+                self._sql.execute("pragma busy_timeout = 0")
+                self._sql.execute("pragma journal_mode = delete")
+        self._sql.close()
+        if self._writes:
+            self.give_up_reserve()
+
+
+def reserve_of(path: str) -> str:
+    """The file that keeps the room for the end of a run."""
+    return f"{path}-reserve"
+
+
+def _columns(run: Run) -> tuple[Any, ...]:
+    tally = json.dumps([[*kind, count] for kind, count in run.tally.items()], separators=(",", ":"))
+    return run.run, run.began, run.updated, run.ended, run.upto, run.parts, run.repeats, tally, run.problem
+
+
+def _sync_directory(path: str) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # Windows has no such thing
+        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -1,0 +1,145 @@
+"""A journal that is only read: how far a campaign is, and what became of its rows."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from ..results import Verdict
+from .format import Alike, Tally, singly, unpack
+from .outcome import Outcome, id_prefix
+from .store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a campaign is. Times are UNIX seconds.
+
+    `rows`: how many there are to be sent, None as long as that is not known. `started`: rows that may have been sent.
+    `done`: rows with an outcome; `verdicts` and `tally` (by platform, verdict and reason) count them. `repeats`: how
+    often a row was sent again after a kill. `runs`: all, and `cut_short` those before the last that did not write down
+    how they ended. `updated`: the last sign of life. `ended`: the end of the last run; None while it runs, and when it
+    was cut short: killed, or by a disk too full even for that. `problem`: why it ended early, if it said. `run_began`: the
+    last run, and `run_done`: how many rows had an outcome then.
+    """
+
+    campaign_id: str
+    rows: int | None
+    started: int
+    done: int
+    tally: Tally
+    repeats: int
+    cut_short: int
+    runs: int
+    began: float
+    updated: float
+    ended: float | None
+    problem: str | None
+    run_began: float
+    run_done: int
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """Rows by verdict."""
+        found: Counter[str] = Counter()
+        for (_, verdict, _), count in self.tally.items():
+            found[verdict] += count
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row has an outcome."""
+        return self.rows is not None and self.done >= self.rows
+
+
+class JournalView:
+    """A journal that is only read, also while another process writes it.
+
+    The file is closed by `close`, at the end of a `with` block, or when the view is no longer used.
+
+    Its methods raise `JournalError` where the file is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._store = Store.read(os.fspath(path))
+        try:
+            self.campaign = self._store.campaign()
+        except BaseException:
+            self._store.close()
+            raise
+
+    def __enter__(self) -> JournalView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._store.close()
+
+    @property
+    def campaign_id(self) -> str:
+        """The campaign's id."""
+        return self.campaign.id
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the campaign was begun with, as `Journal.create` was told."""
+        return self.campaign.options
+
+    def status(self) -> Status:
+        """How far it is by now."""
+        campaign, runs = self._store.campaign(), self._store.runs()
+        first, last = runs[0], runs[-1]
+        started = max(run.upto for run in runs)
+        return Status(
+            campaign_id=campaign.id,
+            rows=None if campaign.rows is None else campaign.owned_upto(campaign.rows),
+            started=campaign.owned_upto(started if campaign.rows is None else min(started, campaign.rows)),
+            done=last.tally.total(),
+            tally=last.tally,
+            repeats=last.repeats,
+            cut_short=sum(run.ended is None for run in runs[:-1]),
+            runs=len(runs),
+            began=first.began,
+            updated=last.updated,
+            ended=last.ended,
+            problem=last.problem,
+            run_began=last.began,
+            run_done=runs[-2].tally.total() if len(runs) > 1 else 0,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is sending with it now. Between two commits it may seem not to, for an instant."""
+        return self._store.has_writer()
+
+    def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
+        """The outcomes that there are, or those with this verdict, in the order of their rows. Memory does not grow."""
+        return chain.from_iterable(map(singly, self.batches(verdict)))
+
+    def batches(self, verdict: Verdict | None = None) -> Iterator[Alike | list[Outcome]]:
+        """The same, many at a time: for whoever has a quicker way where all of them are alike."""
+        prefix, block = id_prefix(self.campaign.id), 0
+        while (found := self._store.parts_from(block)) is not None:
+            block, parts = found
+            yield _together([unpack(block, *part, prefix, verdict) for part in parts])
+            block += 1
+
+
+def _together(parts: list[Alike | list[Outcome]]) -> Alike | list[Outcome]:
+    """The parts of a block, in the order of their rows. Each is in order itself, so that sorting finds little to do."""
+    first = parts[0]
+    if type(first) is Alike and all(type(each) is Alike and each.kind == first.kind for each in parts):
+        entries = [entry for each in parts for entry in each.entries]  # type: ignore[union-attr]  # all are alike
+        entries.sort(key=itemgetter(0))
+        return Alike(first.kind, entries)
+    outcomes = [outcome for each in parts for outcome in singly(each)]
+    outcomes.sort(key=itemgetter(0))
+    return outcomes

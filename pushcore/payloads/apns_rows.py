@@ -1,0 +1,228 @@
+"""Rows of an audience that go to APNs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from ..audience.audience import Audience
+from ..audience.problems import BadRow, shown
+from ..models.apns import Notification
+from .payload import ApnsPayload, ExpoPayload
+
+OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
+"""Columns that take the place of the command's option in rows of APNs where they are not empty."""
+
+REGISTERED_AT: Final = "registered_at"
+"""The column that says when a device was registered; a token that APNs calls dead since before that is kept."""
+
+_NUMBERS: Final = frozenset({"priority", "expiration"})
+_MAX_KNOWN: Final = 4096
+
+
+class ApnsRow(Notification):
+    """The push of one row.
+
+    `row`: its number in the audience, from 1 on. `registered_at`: when its device was registered, as the row says it.
+    """
+
+    __slots__ = ("registered_at", "row")
+
+    def __init__(
+        self,
+        row: int,
+        token: str,
+        payload: bytes | dict[str, Any],
+        topic: str | None,
+        push_type: str,
+        priority: int | None,
+        expiration: int | None,
+        collapse_id: str | None,
+        apns_id: str,
+    ) -> None:
+        # Spelt out: every push takes this way, and a call of the other __init__ doubles its price.
+        self.row = row
+        self.registered_at: Any = None
+        self.token = token
+        self.payload = payload
+        self.topic = topic
+        self.push_type = push_type
+        self.priority = priority
+        self.expiration = expiration
+        self.collapse_id = collapse_id
+        self.apns_id = apns_id
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for rows that say nothing else; None leaves it to the payload. The topic is the client's."""
+
+    push_type: str | None = None
+    priority: int | None = None
+    expiration: int | None = None
+    collapse_id: str | None = None
+
+
+Make = Callable[[int, str, Any], ApnsRow]
+
+
+class ApnsRows:
+    """Makes the pushes to APNs of one campaign. `prefix`: of their apns-ids, see `id_prefix`; random unless given."""
+
+    def __init__(
+        self, payload: ApnsPayload | ExpoPayload, defaults: Defaults, prefix: str | None = None
+    ) -> None:
+        self.payload = payload
+        self._defaults = defaults
+        self._prefix = prefix or id_prefix()
+        self._known: dict[str, str] = {}
+
+    def bind(self, audience: Audience) -> Make:
+        """The function from a row's number, token and values to its push; raises `BadRow` when it has none."""
+        columns = audience.columns
+        override = self._override(audience, columns)
+        payload = self.payload
+        if isinstance(payload, ApnsPayload):
+            template = payload.template
+            return self._bind(template.constant, template.bind(columns), self._defaults, override)
+        message = payload.constant
+        if message is None or message.ttl:
+            return self._bind_expo(payload, columns, override)
+        # The same for every row, so it is made once.
+        push = payload.to_notification(message, "", 0.0)
+        return self._bind(orjson.dumps(push.payload), None, self._merged(push), override)
+
+    def _bind(
+        self,
+        constant: bytes | None,
+        fill: Callable[[Any], bytes] | None,
+        defaults: Defaults,
+        override: Callable[[ApnsRow, Any], None] | None,
+    ) -> Make:
+        prefix, push_type = self._prefix, defaults.push_type or "alert"
+        priority, expiration, collapse_id = defaults.priority, defaults.expiration, defaults.collapse_id
+
+        def make(number: int, token: str, values: Any) -> ApnsRow:
+            push = ApnsRow(
+                number,
+                token,
+                fill(values) if constant is None else constant,  # type: ignore[misc]  # one of them is there
+                None,
+                push_type,
+                priority,
+                expiration,
+                collapse_id,
+                f"{prefix}{number:012x}",
+            )
+            if override is not None:
+                override(push, values)
+            return push
+
+        return make
+
+    def _bind_expo(
+        self,
+        payload: ExpoPayload,
+        columns: Sequence[str] | None,
+        override: Callable[[ApnsRow, Any], None] | None,
+    ) -> Make:
+        message_of, prefix = payload.bind(columns), self._prefix
+
+        def make(number: int, token: str, values: Any) -> ApnsRow:
+            found = payload.to_notification(message_of(values), token, time.time())
+            own = self._merged(found)
+            push = ApnsRow(
+                number,
+                token,
+                found.payload,  # type: ignore[arg-type]  # a dict
+                None,
+                own.push_type or "alert",
+                own.priority,
+                own.expiration,
+                own.collapse_id,
+                f"{prefix}{number:012x}",
+            )
+            if override is not None:
+                override(push, values)
+            return push
+
+        return make
+
+    def _merged(self, push: Notification) -> Defaults:
+        """What the options say, and otherwise the message."""
+        given = self._defaults
+        return Defaults(
+            push.push_type if given.push_type is None else given.push_type,
+            push.priority if given.priority is None else given.priority,
+            push.expiration if given.expiration is None else given.expiration,
+            push.collapse_id if given.collapse_id is None else given.collapse_id,
+        )
+
+    # --- what a row may say for itself ------------------------------------------------------------------------------
+
+    def _override(
+        self, audience: Audience, columns: Sequence[str] | None
+    ) -> Callable[[ApnsRow, Any], None] | None:
+        if columns is None:
+            return self._override_by_key
+        places = [(name, audience.index(name)) for name in OVERRIDES if name in columns]
+        since = audience.index(REGISTERED_AT) if REGISTERED_AT in columns else None
+        if since is not None and not places:
+
+            def remember(push: ApnsRow, values: Sequence[Any]) -> None:
+                push.registered_at = values[since]
+
+            return remember
+        if not places:
+            return None
+
+        def override(push: ApnsRow, values: Sequence[Any]) -> None:
+            for name, where in places:
+                value = values[where]
+                if value is not None and value != "":
+                    self._set(push, name, value)
+            if since is not None:
+                push.registered_at = values[since]
+
+        return override
+
+    def _override_by_key(self, push: ApnsRow, values: dict[str, Any]) -> None:
+        for name in OVERRIDES:
+            value = values.get(name)
+            if value is not None and value != "":
+                self._set(push, name, value)
+        push.registered_at = values.get(REGISTERED_AT)
+
+    def _set(self, push: ApnsRow, name: str, value: Any) -> None:
+        if name in _NUMBERS:
+            try:
+                # A float with a fraction would be cut silently, and true is no number.
+                number = int(value) if isinstance(value, str) or type(value) is int else None
+            except ValueError:
+                number = None
+            if number is None:
+                raise BadRow(f"{name}: {shown(value)} is not a whole number")
+            setattr(push, name, number)
+            return
+        if type(value) is not str:
+            raise BadRow(f"{name}: {shown(value)} is not a text")
+        if name in ("topic", "push_type"):
+            value = self._known_text(value)
+        setattr(push, name, value)
+
+    def _known_text(self, value: str) -> str:
+        """The same object for the same text: the client recognises its last topic and push type by identity."""
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        return self._known.setdefault(value, value)
+
+
+def id_prefix() -> str:
+    """What the apns-ids of one campaign have in common: a random UUID (version 4) but for its last 12 digits."""
+    digits = secrets.token_hex(9)
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"

@@ -1,0 +1,127 @@
+"""Payload files and their formats: Expo's, each provider's own, or both providers' in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..audience.problems import BadInput, printable
+from ..models.expo import ExpoMessage
+from ..models.fcm import Message
+from .devices import APNS, FCM, NAMES
+from .payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
+from .template import read_object
+
+AUTO, EXPO = "auto", "expo"
+FORMATS: Final = (AUTO, EXPO, APNS, FCM)
+CREDENTIALS: Final = {APNS: "--apns-key or --apns-cert", FCM: "--fcm-service-account"}
+
+_DESCRIPTIONS: Final = {APNS: "a payload of APNs", FCM: "a message of FCM"}
+_EXPO_TYPES: Final = (None, "alert", "background")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadFiles:
+    """The options that say which payload goes where. `common`: --payload; `apns`, `fcm`: for that provider alone.
+
+    `form`: one of `FORMATS`. `push_type`: what --push-type says, if anything.
+    """
+
+    common: str | None = None
+    apns: str | None = None
+    fcm: str | None = None
+    form: str = AUTO
+    push_type: str | None = None
+    experience_id: str | None = None
+    scope_key: str | None = None
+
+    def load(self, platforms: Collection[str]) -> dict[str, Payload]:
+        """The payload for each of `platforms`.
+
+        Raises:
+            BadInput: a file cannot be used, or cannot serve a provider that it is needed for.
+        """
+        own = {APNS: self.apns, FCM: self.fcm}
+        for platform, path in own.items():
+            if path is not None and platform not in platforms:
+                raise BadInput(f"--{platform}-payload is of no use without {CREDENTIALS[platform]}")
+        sharing = [platform for platform in platforms if own[platform] is None]
+        if not sharing and self.common is not None:
+            raise BadInput("--payload is of no use beside a payload for each provider; expected less of them")
+        found: dict[str, Payload] = {}
+        if sharing:
+            if self.common is None:
+                options = " or ".join(["--payload", *(f"--{platform}-payload" for platform in sharing)])
+                raise BadInput(f"{options} is missing: a payload for {NAMES[sharing[0]]}")
+            content = read_object(self.common)  # once, for it may be a pipe
+            found = {platform: self._shared(content, platform, sharing) for platform in sharing}
+        for platform in platforms:
+            path = own[platform]
+            if path is not None:
+                found[platform] = self._make(read_object(path), printable(path), platform, [platform])
+        return found
+
+    def _shared(self, content: dict[str, Any], platform: str, sharing: Collection[str]) -> Payload:
+        assert self.common is not None
+        name = printable(self.common)
+        if self.form != AUTO or not _holds_both(content):
+            return self._make(content, name, platform, sharing)
+        part = content.get(platform)
+        if not isinstance(part, dict):
+            problem = "is not a JSON object" if platform in content else "is missing"
+            raise BadInput(f'{name}: "{platform}" {problem}; expected the payload for {NAMES[platform]}')
+        return self._make(part, f'{name}, "{platform}"', platform, [platform])
+
+    def _make(self, content: dict[str, Any], name: str, platform: str, sharing: Collection[str]) -> Payload:
+        form = self.form if self.form != AUTO else self._guess(content, name, sharing)
+        if form == EXPO:
+            payload = ExpoPayload(content, name, experience_id=self.experience_id, scope_key=self.scope_key)
+            payload.check(platform)
+            return payload
+        if form != platform:
+            raise BadInput(
+                f"{name} is {_DESCRIPTIONS[form]}, which {NAMES[platform]} cannot take; expected --{platform}-payload "
+                'beside it, a message in Expo\'s format, or {"apns": …, "fcm": …}'
+            )
+        return ApnsPayload(content, name) if form == APNS else FcmPayload(content, name)
+
+    def _guess(self, content: dict[str, Any], name: str, sharing: Collection[str]) -> str:
+        """The format of a file that nobody told us."""
+        only_apns = list(sharing) == [APNS]
+        if "aps" in content or "mdm" in content or (only_apns and self.push_type not in _EXPO_TYPES):
+            return APNS
+        if isinstance(content.get("message"), dict):
+            return FCM
+        expo, fcm = _problem(ExpoMessage, content), _problem(Message, content)
+        if content and expo and not fcm:
+            return FCM
+        if content and fcm and not expo:
+            return EXPO
+        if only_apns and (expo or not content):
+            return APNS  # of a VoIP push, say: it need not have an "aps"
+        if expo:
+            raise BadInput(
+                f'{name} is no payload of APNs (there is no "aps"), no message of FCM ({fcm}) and none of '
+                f"Expo's ({expo}); --payload-format can say which of them it is"
+            )
+        raise BadInput(
+            f"{name} may be a message of Expo's as well as one of another format; expected --payload-format"
+        )
+
+
+def _holds_both(content: dict[str, Any]) -> bool:
+    """Whether it is {"apns": …, "fcm": …}. A message of FCM can have an "apns" too, with other keys in it."""
+    if not content or content.keys() - {APNS, FCM}:
+        return False
+    apns = content.get(APNS)
+    return FCM in content or (isinstance(apns, dict) and bool({"aps", "mdm"} & apns.keys()))
+
+
+def _problem(kind: type[ExpoMessage] | type[Message], content: dict[str, Any]) -> str:
+    """Why the keys are not those of such a message; empty when they are."""
+    try:
+        kind.from_dict(dict.fromkeys(content))
+    except ValueError as error:
+        return printable(str(error), 120)
+    return ""

@@ -1,0 +1,199 @@
+"""Payloads as a campaign uses them: templates that make, for a row, what goes to APNs or to FCM.
+
+Each has `name`, the file for messages, and `columns`, the names that its placeholders need.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from ..audience.problems import BadInput, BadRow, shown
+from ..fcm.request import FcmRequests
+from ..models.apns import Notification
+from ..models.expo import ExpoMessage, to_message, to_notification
+from ..models.fcm import TARGETS, AndroidConfig, Message
+from ..requests import build_one
+from ..results import Result
+from .devices import APNS
+from .template import Template
+
+_ANY_TOKEN: Final = "cFakeInstallation-0000:APA91b" + "0" * 134  # for messages that are only checked
+_NUMBER: Final = re.compile(r"\{\{[^{}]*:\s*(?:int|float)\s*\}\}")
+_NO_STRING: Final = "FCM takes nothing but strings in data"
+
+
+class ApnsPayload:
+    """APNs' own format: the payload as it is sent."""
+
+    def __init__(self, found: dict[str, Any], name: str) -> None:
+        """Raises `BadInput` when a placeholder is malformed."""
+        self.name = name
+        self.template = Template.from_object(found, name)
+        self.columns = self.template.columns
+
+
+class FcmPayload:
+    """FCM's own format: a v1 message without a target, in a request or by itself.
+
+    `validate_only`: Google checks the messages and delivers nothing.
+    """
+
+    def __init__(self, found: dict[str, Any], name: str) -> None:
+        """Raises `BadInput` when FCM could never take it."""
+        self.name = name
+        try:
+            message = Message.from_dict(found)
+        except ValueError as error:
+            raise BadInput(f"{name}: {error}; expected a message of FCM's v1 API") from None
+        fields: dict[str, Any] = {}
+        for field in Message.__slots__:
+            value = getattr(message, field)
+            if value is None or field == "validate_only":
+                continue
+            if field in TARGETS:
+                raise BadInput(f"{name}: the message has a {field}; expected none, the rows are the targets")
+            fields[field] = value
+        self.validate_only = message.validate_only
+        _refuse_numbers(fields, name)
+        self._constant, moving = _split(fields, name)
+        self._template = Template.from_object(moving, name) if moving else None
+        self.columns = self._template.columns if self._template else ()
+        _check(Message(token=_ANY_TOKEN, validate_only=self.validate_only, **self._constant), name)
+
+    def bind(self, columns: Sequence[str] | None) -> Callable[[Any], dict[str, Any]]:
+        """The function from a row to the fields of its `Message`; raises `BadRow` when the row has none."""
+        constant = self._constant
+        if self._template is None:
+            return lambda row: constant
+        fill = self._template.bind(columns)
+        loads = orjson.loads
+        return lambda row: {**constant, **loads(fill(row))}
+
+
+class ExpoPayload:
+    """Expo's format, for both providers. `experience_id`, `scope_key`: what Expo Go of old wants besides.
+
+    `constant`: the message of every row when there is no placeholder.
+    """
+
+    def __init__(
+        self,
+        found: dict[str, Any],
+        name: str,
+        *,
+        experience_id: str | None = None,
+        scope_key: str | None = None,
+    ) -> None:
+        """Raises `BadInput` when no platform could take it."""
+        self.name = name
+        self._experience_id = experience_id
+        self._scope_key = scope_key
+        if found.get("to") is not None:
+            raise BadInput(f'{name}: the message has a "to"; expected none, the rows are the recipients')
+        fixed, moving = _split(found, name)
+        try:
+            ExpoMessage.from_dict(dict.fromkeys(found))  # for its keys
+            fixed_message = ExpoMessage.from_dict(fixed)
+        except ValueError as error:
+            raise BadInput(f"{name}: {error}; expected a message in Expo's format") from None
+        self._template = Template.from_object(found, name)
+        self.columns = self._template.columns
+        self.constant = None if moving else fixed_message
+
+    def check(self, platform: str) -> None:
+        """Raises `BadInput` when this provider could never take it."""
+        if self.constant is None:
+            return
+        try:
+            if platform == APNS:
+                self.to_notification(self.constant, "", 0.0)
+            else:
+                data, android = self.to_fcm(self.constant, "", 0.0)
+                _check(Message(token=_ANY_TOKEN, data=data, android=android), self.name)
+        except BadRow as error:
+            raise BadInput(f"{self.name}: {error}") from None
+
+    def to_notification(self, message: ExpoMessage, token: str, now: float) -> Notification:
+        """The push to APNs at `now`, UNIX seconds. Raises `BadRow` when it cannot be sent."""
+        try:
+            return to_notification(
+                message, token, experience_id=self._experience_id, scope_key=self._scope_key, now=now
+            )
+        except ValueError as error:
+            raise BadRow(str(error)) from None
+
+    def to_fcm(
+        self, message: ExpoMessage, token: str, now: float
+    ) -> tuple[Mapping[str, str] | None, AndroidConfig | None]:
+        """`data` and `android` of the push to FCM at `now`. Raises `BadRow` when it cannot be sent."""
+        try:
+            push = to_message(
+                message, token, experience_id=self._experience_id, scope_key=self._scope_key, now=now
+            )
+        except ValueError as error:
+            raise BadRow(str(error)) from None
+        android = push.android
+        assert android is None or isinstance(android, AndroidConfig)
+        return push.data, android
+
+    def bind(self, columns: Sequence[str] | None) -> Callable[[Any], ExpoMessage]:
+        """The function from a row to its message; raises `BadRow` when the row has none."""
+        constant = self.constant
+        if constant is not None:
+            return lambda row: constant
+        fill = self._template.bind(columns)
+
+        def message(row: Any) -> ExpoMessage:
+            filled = orjson.loads(fill(row))
+            try:
+                return ExpoMessage.from_dict(filled)
+            except ValueError as error:
+                raise BadRow(str(error)) from None
+
+        return message
+
+
+Payload = ApnsPayload | FcmPayload | ExpoPayload
+
+
+def _split(fields: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields without a placeholder, ready for use, and those with one."""
+    fixed, moving = {}, {}
+    for field, value in fields.items():
+        constant = Template.from_object({field: value}, name).constant
+        if constant is None:
+            moving[field] = value
+        else:
+            fixed.update(orjson.loads(constant))
+    return fixed, moving
+
+
+def _refuse_numbers(fields: dict[str, Any], name: str) -> None:
+    """`data` whose values are no strings, or would be none in any row."""
+    parts = {"data": fields.get("data")}
+    for part in ("android", "android_v2", "webpush"):
+        if isinstance(fields.get(part), dict):
+            parts[f"{part}.data"] = fields[part].get("data")
+    for where, data in parts.items():
+        for key, value in data.items() if isinstance(data, dict) else ():
+            if not isinstance(value, str):
+                raise BadInput(
+                    f"{name}: {_NO_STRING}, but {where}[{shown(key)}] is {shown(value)}; write it as a text"
+                )
+            if _NUMBER.fullmatch(value):
+                raise BadInput(
+                    f"{name}: {_NO_STRING}, but {where}[{shown(key)}] becomes a number; "
+                    f"leave out the conversion in {shown(value)}"
+                )
+
+
+def _check(message: Message, name: str) -> None:
+    """Raises `BadInput` when Google would refuse this message to whomever it goes."""
+    requests = FcmRequests("fcm.googleapis.com", "project")
+    found = build_one(requests, message, lambda exchange: None, 0.0)
+    if isinstance(found, Result):
+        raise BadInput(f"{name}: {found.detail}; expected a message of FCM's v1 API")

@@ -1,0 +1,208 @@
+"""Rows of an audience become pushes, each to the provider of its device."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from binascii import unhexlify
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, NoReturn
+
+from ..audience.audience import Audience
+from ..audience.problems import BadInput, BadRow, shown
+from ..audience.shards import WHOLE, Shard
+from ..models.tokens import APNS_LENGTH
+from ..results import Verdict
+from .apns_rows import OVERRIDES, REGISTERED_AT, ApnsRow, ApnsRows
+from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
+from .fcm_rows import FcmRow, FcmRows
+from .formats import CREDENTIALS
+
+_BATCH: Final = 256
+_BATCHES_AHEAD: Final = 8
+
+Row = ApnsRow | FcmRow
+Bad = tuple[int, str, str, str, Verdict]
+"""A row that is no push: its number, its token as far as it is known, the reason, the platform, the verdict."""
+OnBad = Callable[[int, str, str, str, Verdict], None]
+
+
+class Rows:
+    """The pushes of an audience: an iterable for the engine. What cannot be one goes to `on_bad`.
+
+    `apns`, `fcm`: for each provider that can be sent to, what makes its pushes. `shard`: which part of the rows to give.
+    `taken`: the number of the last row that was looked at. `ended`: there are no more. `unserved`: how many rows
+    are of a provider that there is no maker for.
+
+    Raises:
+        BadInput: a payload needs a column that the audience does not have.
+    """
+
+    def __init__(
+        self,
+        audience: Audience,
+        apns: ApnsRows | None,
+        fcm: FcmRows | None,
+        on_bad: OnBad,
+        shard: Shard = WHOLE,
+    ) -> None:
+        self.audience = audience
+        self.on_bad = on_bad
+        self.shard = shard
+        self.taken = 0
+        self.unserved = 0
+        self.stopped = False
+        self.ended = False
+        wanted = {"token", "platform", REGISTERED_AT, *OVERRIDES}
+        for each in (apns, fcm):
+            if each is not None:
+                _check_columns(each.payload.name, each.payload.columns, audience)
+                wanted |= set(each.payload.columns)
+        audience.select(wanted)
+        columns = audience.columns
+        self._key: Any = "token" if columns is None else audience.index("token")
+        self._platform_key: Any = "platform"
+        if columns is not None:
+            self._platform_key = audience.index("platform") if "platform" in columns else None
+        self._only = "" if apns and fcm else APNS if apns else FCM
+        self._apns = apns.bind(audience) if apns else self._refuser(APNS)
+        self._fcm = fcm.bind(audience) if fcm else self._refuser(FCM)
+
+    def __iter__(self) -> Iterator[Row]:
+        token_at, platform_at, only = self._key, self._platform_key, self._only
+        by_name = self.audience.columns is None
+        # Shorter ones may be Firebase's where that is sent to as well.
+        least = 1 if only == APNS else APNS_LENGTH
+        said: Any = None
+        push: Row
+        for number, values in self.audience.records(self._bad, self.shard):
+            if self.stopped:
+                return
+            self.taken = number
+            if by_name:
+                token = values.get(token_at)
+                said = values.get(platform_at)
+            else:
+                token = values[token_at]
+                if platform_at is not None:
+                    said = values[platform_at]
+            platform = ""
+            try:
+                try:
+                    unhexlify(token)  # the cheapest look at 64 characters
+                    plain = len(token) >= least and (said is None or said in APNS_WORDS)
+                except (ValueError, TypeError):
+                    plain = False
+                if plain:
+                    platform = APNS
+                    push = self._apns(number, token, values)
+                else:
+                    device = find_device(token, said, only)
+                    platform = device.platform
+                    if platform == APNS:
+                        push = self._apns(number, device.token, values)
+                    else:
+                        push = self._fcm(number, device.token, device.fid, values)
+            except BadRow as error:
+                platform = platform or error.platform or only
+                self.on_bad(number, text_of(token), str(error), platform, error.verdict)
+                continue
+            yield push
+        self.ended = True
+
+    def stop(self) -> None:
+        """End before the next row."""
+        self.stopped = True
+
+    def _refuser(self, platform: str) -> Callable[..., NoReturn]:
+        reason = f"this is a device of {NAMES[platform]}, and {CREDENTIALS[platform]} was not given"
+
+        def refuse(*_: Any) -> NoReturn:
+            self.unserved += 1
+            raise BadRow(reason)
+
+        return refuse
+
+    def _bad(self, number: int, token: str, reason: str) -> None:
+        self.taken = number
+        shard = self.shard
+        if (number - 1) // shard.chunk % shard.parts == shard.number:
+            self.on_bad(number, token, reason, self._only, Verdict.INVALID)
+
+
+def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> None:
+    columns = audience.columns
+    if columns is None:
+        return
+    for column in needed:
+        if column not in columns:
+            raise BadInput(
+                f"{name}: the placeholder {shown('{{' + column + '}}')} names no column of "
+                f"{audience.name}; expected one of {shown(', '.join(columns))}"
+            )
+        audience.index(column)
+
+
+class WaitingRows:
+    """The same pushes out of a pipe, whose writer may let us wait: a thread reads, the event loop goes on.
+
+    `taken`: the last row that was handed on, while the thread is ahead of that.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self.taken = 0
+        self._rows = rows
+        self._report = rows.on_bad
+        self._batch: list[Row | Bad] = []
+        self._room = threading.Semaphore(_BATCHES_AHEAD)
+        self._arrived: asyncio.Queue[list[Row | Bad] | BaseException | None] = asyncio.Queue()
+
+    async def __aiter__(self) -> AsyncIterator[Row]:
+        self._loop = asyncio.get_running_loop()
+        self._rows.on_bad = lambda *bad: self._batch.append(bad)
+        self._rows.audience.before_waiting(self._post)
+        # A daemon, for nothing ends a read from a pipe on which nobody writes.
+        threading.Thread(target=self._read, name="pushcore audience", daemon=True).start()
+        while (batch := await self._arrived.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            self._room.release()
+            for each in batch:
+                if isinstance(each, tuple):
+                    self.taken = each[0]
+                    self._report(*each)
+                else:
+                    self.taken = each.row
+                    yield each
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last row was handed on."""
+        return self._rows.ended and self.taken == self._rows.taken
+
+    def stop(self) -> None:
+        """End after what has been read."""
+        self._rows.stopped = True
+        self._arrived.put_nowait(None)
+
+    def _read(self) -> None:
+        end: BaseException | None = None
+        try:
+            for row in self._rows:
+                self._batch.append(row)
+                if len(self._batch) >= _BATCH:
+                    self._post()
+            self._post()
+        except Exception as error:
+            end = error
+        try:
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, end)
+        except RuntimeError:
+            return  # the loop has been closed: nobody waits for us any more
+
+    def _post(self) -> None:
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, []
+        self._room.acquire()
+        self._loop.call_soon_threadsafe(self._arrived.put_nowait, batch)

@@ -1,0 +1,339 @@
+"""What every adapter must do, as checks that run against a server: for pytest, or anything that can await.
+
+    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+    async def test_my_queue(check):
+        await check(open_my_queue)
+
+`open_my_queue(campaign, idle)` returns a `Broker` on a connection of its own, to the same server each time; each check
+takes a campaign of its own and removes it. A check raises `AssertionError` with a sentence. They take some seconds in
+all; times are only waited for, and never decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from ..chunk import Chunk
+from ..protocol import Broker, Delivered, Lease
+
+Opener = Callable[[str, float], Awaitable[Broker]]
+Check = Callable[[Opener], Awaitable[None]]
+
+LONG: Final = 30.0
+"""Seconds of a lease that is not to run out."""
+SHORT: Final = 0.3
+"""Seconds of one that is."""
+PATIENCE: Final = 10.0
+"""Seconds until something that must happen has not."""
+ROWS: Final = 3
+
+
+def chunks(count: int, start: int = 0) -> list[Chunk]:
+    """So many small chunks."""
+    return [
+        Chunk.inline(number, number * ROWS + 1, [{"token": f"{number:08x}{row:056x}"} for row in range(ROWS)])
+        for number in range(start, start + count)
+    ]
+
+
+async def put_twice_is_put_once(opener: Opener) -> None:
+    """A crashed enqueuer is run again."""
+    async with _campaign(opener) as (one, two):
+        _same(await one.put(chunks(5)), 5, "chunks that were added the first time")
+        _same(await two.put(chunks(8)), 3, "chunks that were added when 5 of 8 were there")
+        _same(sorted(_numbers(await _lease_all(one))), list(range(8)), "the chunks that are leased")
+
+
+async def what_is_done_comes_back_in_a_higher_epoch_only(opener: Opener) -> None:
+    """`reconcile` can put back what has been there before."""
+    async with _campaign(opener) as (one, two):
+        await one.put(chunks(2))
+        for lease in await _lease_all(one):
+            await one.done(lease, b"r")
+        _same(await two.put(chunks(2)), 0, "chunks that were added again in the same epoch")
+        epoch = await two.epoch() + 1
+        _same(await two.put(chunks(2), epoch), 2, "chunks that were added in the next epoch")
+        _same(await one.put(chunks(2), epoch), 0, "chunks that were added twice in it")
+        _same(sorted(_numbers(await _lease_all(one))), [0, 1], "the chunks that are leased")
+
+
+async def nobody_gets_more_than_was_asked_for_or_what_another_has(opener: Opener) -> None:
+    """Leases exclude each other."""
+    async with _campaign(opener) as (one, two):
+        await one.put(chunks(7))
+        first = await one.lease(3, 1.0)
+        _must(1 <= len(first) <= 3, f"lease(3) gave {len(first)} of 7 chunks")
+        rest = await _lease_all(two)
+        _same(sorted(_numbers(first + rest)), list(range(7)), "the chunks that both have")
+        _same(await one.lease(5, 0.0), [], "what is leased when all is leased")
+
+
+async def bytes_come_through_unchanged(opener: Opener) -> None:
+    """Every value of a byte, and half a megabyte of them."""
+    async with _campaign(opener) as (one, two):
+        data = bytes(range(256)) * 2000
+        await one.put([Chunk(0, 1, ROWS, payload=data)])
+        (lease,) = await two.lease(1, PATIENCE)
+        _must(Chunk.decode(lease.data).payload == data, "a chunk's bytes were changed")
+        await two.done(lease, data)
+        (result,) = await _results(one, 1)
+        _must(result.data == data, "a result's bytes were changed")
+
+
+async def a_lease_waits_for_a_chunk(opener: Opener) -> None:
+    """And an empty queue is an empty list."""
+    async with _campaign(opener) as (one, two):
+        _same(await one.lease(2, 0.0), [], "what an empty queue gives at once")
+        _same(await one.lease(2, 0.05), [], "what it gives after a while")
+        waiting = asyncio.create_task(one.lease(2, PATIENCE))
+        await asyncio.sleep(0.05)
+        await two.put(chunks(1))
+        _same(_numbers(await waiting), [0], "what is leased when it comes")
+
+
+async def a_lease_without_a_sign_of_life_is_given_to_another(opener: Opener) -> None:
+    """A worker died."""
+    async with _campaign(opener, SHORT) as (one, two):
+        await one.put(chunks(2))
+        first = await _lease_all(one)
+        _same([lease.attempt for lease in first], [1, 1], "attempts")
+        again = await _lease_some(two, 2)
+        _same(sorted(_numbers(again)), [0, 1], "the chunks that are given to another")
+        _must(all(lease.attempt > 1 for lease in again), "a repeated lease says that it is the first")
+
+
+async def a_lease_with_signs_of_life_is_kept(opener: Opener) -> None:
+    """For three times as long as it would last."""
+    async with _campaign(opener, SHORT) as (one, two):
+        await one.put(chunks(2))
+        leases = await _lease_all(one)
+        until = time.monotonic() + 3 * SHORT
+        late = False
+        last = time.monotonic()
+        while time.monotonic() < until:
+            _same(await one.extend(leases), [], "leases that were lost")
+            stolen = await two.lease(2, SHORT / 6)
+            late = late or time.monotonic() - last > SHORT * 0.8  # the machine was busy: it tells nothing
+            last = time.monotonic()
+            _must(late or not stolen, "a chunk was given to another in spite of extend")
+
+
+async def a_lost_lease_does_no_harm(opener: Opener) -> None:
+    """A worker wakes up, and another has its chunk: both results are kept, and the chunk is gone."""
+    async with _campaign(opener, SHORT) as (one, two):
+        await one.put(chunks(1))
+        (old,) = await _lease_all(one)
+        (new,) = await _lease_some(two, 1)
+        _must(await one.extend([old]) in ([], [old]), "extend tells of leases that it was not asked about")
+        await one.done(old, b"old")
+        await two.done(new, b"new")
+        found = sorted(each.data for each in await _results(one, 2))
+        _same(found, [b"new", b"old"], "the results")
+        _same(await one.present(), set(), "the chunks that are there")
+        await asyncio.sleep(SHORT * 1.5)
+        _same(await two.lease(1, 0.0), [], "what is leased when all is done")
+
+
+async def done_may_be_repeated(opener: Opener) -> None:
+    """The first time its answer was lost."""
+    async with _campaign(opener) as (one, two):
+        await one.put(chunks(2))
+        lease, other = await _lease_all(one)
+        await one.done(lease, b"r")
+        await one.done(lease, b"r")
+        _must({each.data for each in await _results(two, 1)} == {b"r"}, "the result is not there")
+        _same(await two.present(), set(_numbers([other])), "the chunks that are there")
+
+
+async def a_chunk_is_gone_when_it_is_done_and_its_result_is_there(opener: Opener) -> None:
+    """Until it has been collected."""
+    async with _campaign(opener) as (one, two):
+        await one.put(chunks(3))
+        for lease in await _lease_all(one):
+            await one.done(lease, b"%d" % Chunk.decode(lease.data).number)
+        await one.report(b"part", "nonce")
+        found = await _results(two, 4)
+        _same(sorted(each.data for each in found), [b"0", b"1", b"2", b"part"], "the results")
+        await two.collected(found)
+        _same(await two.results(10, 0.05), [], "the results after they were collected")
+        stats = await one.stats()
+        _same((stats.depth, stats.leased, stats.results), (0, 0, 0), "depth, leased, results")
+
+
+async def what_is_released_is_for_the_next(opener: Opener) -> None:
+    """At once, or after a while."""
+    async with _campaign(opener) as (one, two):
+        await one.put(chunks(2))
+        first, second = await _lease_all(one)
+        await one.release(first)
+        (again,) = await _lease_some(two, 1)
+        _same(_numbers([again]), _numbers([first]), "what was released")
+        began = time.monotonic()
+        await one.release(second, 0.5)
+        (again,) = await _lease_some(two, 1)
+        _same(_numbers([again]), _numbers([second]), "what was released with a delay")
+        _must(time.monotonic() - began >= 0.4, "a chunk was given out before its delay was over")
+
+
+async def a_cancelled_lease_loses_nothing(opener: Opener) -> None:
+    """What was under way to it comes again."""
+    async with _campaign(opener, SHORT) as (one, two):
+        for number in range(10):
+            waiting = asyncio.create_task(one.lease(1, PATIENCE))
+            await asyncio.sleep(0.001 * number)
+            putting = asyncio.create_task(two.put(chunks(1, number)))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await putting
+        found = await _lease_some(two, 10, keep=True)
+        _same(sorted(set(_numbers(found))), list(range(10)), "the chunks that are leased in the end")
+
+
+async def the_figures_are_right(opener: Opener) -> None:
+    """Depth, leased, results, age, and which chunks are there."""
+    async with _campaign(opener) as (one, two):
+        stats = await two.stats()
+        _same((stats.depth, stats.leased, stats.results, stats.oldest), (0, 0, 0, 0.0), "an empty queue")
+        await one.put(chunks(6))
+        leases = [lease for _ in range(2) for lease in await one.lease(1, PATIENCE)]
+        stats = await two.stats()
+        _same((stats.depth, stats.leased), (4, 2), "depth and leased of 6 of which 2 are leased")
+        _must(0.0 <= stats.oldest < 60.0, f"the oldest of new chunks is {stats.oldest:g} seconds old")
+        await one.done(leases[0], b"r")
+        stats = await two.stats()
+        _same(
+            (stats.depth, stats.leased, stats.results), (4, 1, 1), "depth, leased, results after one is done"
+        )
+        _same(await two.present(), set(range(6)) - set(_numbers(leases[:1])), "the chunks that are there")
+
+
+async def many_chunks_are_all_told(opener: Opener) -> None:
+    """More than any page."""
+    async with _campaign(opener) as (one, two):
+        _same(await one.put(chunks(450)), 450, "chunks that were added")
+        _same(await two.present(), set(range(450)), "the chunks that are there")
+
+
+async def the_store_sees_every_change(opener: Opener) -> None:
+    """Compare and set, from two connections at once."""
+    async with _campaign(opener) as (one, two):
+        _same(tuple(await one.read("n")), (b"", 0), "a value that was never set")
+        _must(await one.write("n", b"0", 0), "a first value was refused")
+        _must(not await two.write("n", b"x", 0), "a first value was set a second time")
+
+        async def count(queue: Broker, times: int) -> None:
+            while times:
+                value, revision = await queue.read("n")
+                times -= await queue.write("n", b"%d" % (int(value) + 1), revision)
+
+        await asyncio.gather(count(one, 20), count(two, 20))
+        _same((await one.read("n")).value, b"40", "40 increments from two sides")
+        _must(await one.write("binary", bytes(range(256)), 0), "a value was refused")
+        _same((await two.read("binary")).value, bytes(range(256)), "every byte")
+
+
+async def campaigns_do_not_touch_each_other(opener: Opener) -> None:
+    """And what is destroyed can be made anew."""
+    async with _campaign(opener) as (one, _), _campaign(opener) as (other, _):
+        for queue in (one, other):
+            await queue.put(chunks(2))
+            await queue.write("n", b"1", 0)
+        (lease, *_) = await one.lease(1, PATIENCE)
+        await one.done(lease, b"r")
+        await one.destroy()
+        _same(await other.present(), {0, 1}, "the chunks of the other campaign")
+        _same((await other.read("n")).value, b"1", "the value of the other campaign")
+        again = await opener(one.campaign, LONG)
+        try:
+            _same(await again.put(chunks(2)), 2, "chunks that were added after all was removed")
+            _same(await again.results(1, 0.0), [], "results after all was removed")
+            _same((await again.read("n")).revision, 0, "the revision of a value that was removed")
+        finally:
+            await again.close()
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    put_twice_is_put_once,
+    what_is_done_comes_back_in_a_higher_epoch_only,
+    nobody_gets_more_than_was_asked_for_or_what_another_has,
+    bytes_come_through_unchanged,
+    a_lease_waits_for_a_chunk,
+    a_lease_without_a_sign_of_life_is_given_to_another,
+    a_lease_with_signs_of_life_is_kept,
+    a_lost_lease_does_no_harm,
+    done_may_be_repeated,
+    a_chunk_is_gone_when_it_is_done_and_its_result_is_there,
+    what_is_released_is_for_the_next,
+    a_cancelled_lease_loses_nothing,
+    the_figures_are_right,
+    many_chunks_are_all_told,
+    the_store_sees_every_change,
+    campaigns_do_not_touch_each_other,
+)
+
+
+# --- what they are made of ------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _campaign(opener: Opener, idle: float = LONG) -> AsyncIterator[tuple[Broker, Broker]]:
+    """Two connections to a campaign of its own, which is removed at the end."""
+    name = f"check-{secrets.token_hex(6)}"
+    one = await opener(name, idle)
+    try:
+        two = await opener(name, idle)
+        try:
+            yield one, two
+            await two.destroy()
+        finally:
+            await two.close()
+    finally:
+        await one.close()
+
+
+async def _lease_all(queue: Broker) -> list[Lease]:
+    """Everything that waits."""
+    found: list[Lease] = []
+    while more := await queue.lease(100, 0.0):
+        found += more
+    return found
+
+
+async def _lease_some(queue: Broker, count: int, *, keep: bool = False) -> list[Lease]:
+    """Wait for so many, for `PATIENCE` seconds; with `keep`, extend what is there already meanwhile."""
+    found: list[Lease] = []
+    deadline = time.monotonic() + PATIENCE
+    while len(found) < count and time.monotonic() < deadline:
+        found += await queue.lease(count - len(found), 0.1)
+        if keep:
+            await queue.extend(found)
+    return found
+
+
+async def _results(queue: Broker, count: int) -> list[Delivered]:
+    found: dict[object, Delivered] = {}
+    deadline = time.monotonic() + PATIENCE
+    while len(found) < count and time.monotonic() < deadline:
+        for each in await queue.results(100, 0.1):
+            found[each.handle] = each
+    return list(found.values())
+
+
+def _numbers(leases: list[Lease]) -> list[int]:
+    return [Chunk.decode(lease.data).number for lease in leases]
+
+
+def _must(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise AssertionError(sentence)
+
+
+def _same(found: object, expected: object, what: str) -> None:
+    if found != expected:
+        raise AssertionError(f"{what}: {found!r} instead of {expected!r}")

@@ -1,0 +1,398 @@
+"""The queue on NATS JetStream: a work-queue stream with a pull consumer for chunks, another for results, and a bucket.
+
+    stream pushcore-NAME            subjects pushcore.NAME.chunk.NUMBER, one message each: to put twice is refused
+    stream pushcore-NAME-results    subject pushcore.NAME.result
+    bucket pushcore-NAME            the store
+
+"Result kept, chunk gone" is two steps here: the result is published, and only when the server has confirmed it the
+chunk is acknowledged, and that confirmed as well. Killed in between, the chunk comes again. Messages have a
+`Nats-Msg-Id`, so that a repeated publication is one message within `DEDUPE` seconds.
+
+JetStream writes to the disk every two minutes unless its `sync_interval` says otherwise: see docs/queue.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ...errors import ConfigurationError
+from ..chunk import Chunk
+from ..errors import ChunkError, QueueRefused, QueueUnavailable
+from ..protocol import IDLE, NOTHING, Delivered, Lease, Note, QueueStats, campaign_name
+from .nats_wire import (
+    ANSWER,
+    INSTALLED,
+    PROMPT,
+    Handle,
+    SubjectFull,
+    age,
+    connect,
+    handle_of,
+    let_go,
+    named,
+    pull,
+    stream_info,
+)
+
+try:
+    from nats import errors as nats_errors
+    from nats.js import api
+    from nats.js import errors as js_errors
+except ImportError:  # pragma: no cover  # the extra is not installed, and `open` says so
+    pass
+
+DEDUPE: Final = 3600.0
+"""Seconds in which a message id is known; NATS has 120 by itself, which is shorter than an outage."""
+LEASES: Final = 65_536
+"""Chunks that may be leased at a time; NATS has 1000 by itself."""
+AT_ONCE: Final = 64
+"""Messages that are published, and acknowledged, at a time."""
+CHUNKS, RESULTS = "workers", "ledger"  # the consumers
+
+_NOT_ALLOWED: Final = "permissions violation"
+_WRONG_REVISION: Final = frozenset({10071, 10164})
+
+
+class NatsQueue:
+    """A `Broker` on NATS JetStream. `open` makes one; close it, or use it in `async with`.
+
+    `connection`: a connected `nats.NATS` of the user's, which is not closed with this. `replicas`: copies of
+    everything in a cluster, 3 or 5 there. `idle`: holds for the first who opens the campaign; the others follow it.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        campaign: str,
+        *,
+        idle: float = IDLE,
+        replicas: int = 1,
+        name: str = "the NATS server",
+    ) -> None:
+        if idle < 0.1:
+            raise ConfigurationError(f"a lease lasts 0.1 seconds at least, not {idle:g}")
+        self.campaign = campaign_name(campaign)
+        self.idle = idle
+        self._replicas = replicas
+        self._connection = connection
+        self._owned = False
+        self._name = name
+        self._js = connection.jetstream(timeout=ANSWER)
+        self._stream = f"pushcore-{self.campaign}"
+        self._subject = f"pushcore.{self.campaign}"
+        self._bucket: Any = None
+
+    @classmethod
+    async def open(
+        cls, url: str, campaign: str, *, idle: float = IDLE, replicas: int = 1, **options: Any
+    ) -> NatsQueue:
+        """Connect to `nats://` or `tls://`, several separated by commas. `options`: more of nats-py's.
+
+        Raises:
+            ConfigurationError: nats-py is missing, or the URL or the name cannot be.
+            QueueError: see `errors`.
+        """
+        if not INSTALLED:
+            raise ConfigurationError(
+                'the queue on NATS needs nats-py, which is not installed; pip install "pushcore[nats]"'
+            )
+        servers = url.split(",")
+        try:
+            shown = ", ".join(f"{urlsplit(each).hostname}:{urlsplit(each).port or 4222}" for each in servers)
+        except ValueError as error:
+            raise ConfigurationError(f"this is no URL of a NATS server: {error}") from None
+
+        connection = await connect(servers, shown, options)
+        queue = cls(connection, campaign, idle=idle, replicas=replicas, name=f"NATS at {shown}")
+        queue._owned = True
+        try:
+            async with queue._errors():
+                await queue._make()
+        except BaseException:
+            await queue.close()
+            raise
+        return queue
+
+    async def __aenter__(self) -> NatsQueue:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- chunks ---------------------------------------------------------------------------------------------------
+
+    async def put(self, chunks: Sequence[Chunk], epoch: int = 0) -> int:
+        """See `WorkQueue.put`."""
+        added = 0
+        for at in range(0, len(chunks), AT_ONCE):
+            some = chunks[at : at + AT_ONCE]
+            added += sum(await asyncio.gather(*(self._put(chunk, epoch) for chunk in some)))
+        return added
+
+    async def _put(self, chunk: Chunk, epoch: int) -> bool:
+        subject = f"{self._subject}.chunk.{chunk.number}"
+        try:
+            return await self._publish(subject, chunk.encode(), f"{chunk.number}/{epoch}")
+        except SubjectFull:
+            return False  # it is there
+        except ChunkError as error:
+            raise ChunkError(f"chunk {chunk.number} has {chunk.rows} rows, make it fewer: {error}") from None
+
+    async def _publish(self, subject: str, data: bytes, message_id: str) -> bool:
+        """Publish and wait until the server has kept it. False if it had that id already."""
+        async with self._errors():
+            for last in (False, True):
+                try:
+                    kept = await self._js.publish(
+                        subject, data, timeout=ANSWER, headers={"Nats-Msg-Id": message_id}
+                    )
+                    return not kept.duplicate
+                except js_errors.NoStreamResponseError:
+                    if last:
+                        raise
+                    await self._make()  # the server has forgotten everything
+        raise AssertionError("the loop ends by itself")
+
+    async def epoch(self) -> int:
+        """See `WorkQueue.epoch`. Whether a chunk is there is known by its subject, so any epoch will do."""
+        return 0
+
+    async def lease(self, n: int, wait: float) -> list[Lease]:
+        """See `WorkQueue.lease`."""
+        messages = await self._pull(self._stream, CHUNKS, n, wait)
+        return [Lease(each.data, each.metadata.num_delivered, handle_of(each)) for each in messages]
+
+    async def extend(self, leases: Sequence[Lease]) -> list[Lease]:
+        """See `WorkQueue.extend`. NATS does not say whether a lease has been lost."""
+        if leases:
+            async with self._errors():
+                for lease in leases:
+                    await self._connection.publish(lease.handle.reply, b"+WPI")
+                # An answer that a restart swallowed must not keep the next signs of life from leaving in time.
+                await self._connection.flush(timeout=min(self.idle / 4, ANSWER))
+        return []
+
+    async def done(self, lease: Lease, result: bytes) -> None:
+        """See `WorkQueue.done`: the result is kept first, then the chunk goes."""
+        await self._publish(f"{self._subject}.result", result, f"done/{lease.nonce}")
+        await self._acknowledge(self._stream, [lease.handle])
+
+    async def release(self, lease: Lease, delay: float = 0.0) -> None:
+        """See `WorkQueue.release`."""
+        async with self._errors():
+            wait = json.dumps({"delay": int(min(delay, self.idle) * 1e9)}).encode()
+            await self._connection.publish(lease.handle.reply, b"-NAK " + wait if delay > 0 else b"-NAK")
+            await self._connection.flush(timeout=ANSWER)
+
+    async def stats(self) -> QueueStats:
+        """See `WorkQueue.stats`."""
+        async with self._errors():
+            chunks = await stream_info(self._connection, self._stream)
+            results = await stream_info(self._connection, f"{self._stream}-results")
+            if chunks is None:
+                return QueueStats(0, 0, 0, 0.0)
+            try:
+                consumer = await self._js.consumer_info(self._stream, CHUNKS)
+                leased = consumer.num_ack_pending or 0
+            except js_errors.NotFoundError:
+                leased = 0
+            there = chunks["state"]["messages"]
+            leased = min(leased, there)
+            oldest = age(chunks["state"]["first_ts"]) if there else 0.0
+            return QueueStats(there - leased, leased, results["state"]["messages"] if results else 0, oldest)
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    async def report(self, result: bytes, nonce: str) -> None:
+        """See `Outbox.report`."""
+        await self._publish(f"{self._subject}.result", result, f"part/{nonce}")
+
+    async def results(self, n: int, wait: float) -> list[Delivered]:
+        """See `Outbox.results`. What is not collected comes again after `idle` seconds."""
+        messages = await self._pull(f"{self._stream}-results", RESULTS, n, wait)
+        return [Delivered(each.data, handle_of(each)) for each in messages]
+
+    async def collected(self, results: Sequence[Delivered]) -> None:
+        """See `Outbox.collected`."""
+        await self._acknowledge(f"{self._stream}-results", [each.handle for each in results])
+
+    async def present(self) -> set[int]:
+        """See `Outbox.present`. The server tells the subjects, not the messages."""
+        found: set[int] = set()
+        while True:
+            async with self._errors():
+                info = await stream_info(
+                    self._connection,
+                    self._stream,
+                    {"subjects_filter": f"{self._subject}.chunk.*", "offset": len(found)},
+                )
+            subjects = (info["state"].get("subjects") or {}) if info is not None else {}
+            new = {int(each.rsplit(".", 1)[1]) for each in subjects if each.rsplit(".", 1)[1].isdecimal()}
+            if new <= found:
+                return found
+            found |= new
+            if info is not None and len(found) >= info.get("total", 0):
+                return found
+
+    # --- store ----------------------------------------------------------------------------------------------------
+
+    async def read(self, name: str) -> Note:
+        """See `Store.read`."""
+        async with self._errors():
+            for _ in range(2):
+                bucket = await self._store()
+                try:
+                    entry = await bucket.get(name)
+                    return Note(entry.value or b"", entry.revision)
+                except js_errors.KeyNotFoundError:
+                    return NOTHING
+                except (js_errors.NotFoundError, js_errors.BucketNotFoundError):
+                    self._bucket = None
+            return NOTHING
+
+    async def write(self, name: str, value: bytes, revision: int) -> bool:
+        """See `Store.write`."""
+        async with self._errors():
+            for last in (False, True):
+                bucket = await self._store()
+                try:
+                    if revision:
+                        await bucket.update(name, value, last=revision)
+                    else:
+                        await bucket.create(name, value)
+                    return True
+                except js_errors.KeyWrongLastSequenceError:
+                    return False
+                except js_errors.APIError as error:
+                    if error.err_code in _WRONG_REVISION:
+                        return False
+                    raise
+                except js_errors.NoStreamResponseError:
+                    self._bucket = None
+                    if last:
+                        raise
+        return False
+
+    async def _store(self) -> Any:
+        if self._bucket is None:
+            try:
+                self._bucket = await self._js.key_value(self._stream)
+            except js_errors.NotFoundError:
+                self._bucket = await self._js.create_key_value(
+                    api.KeyValueConfig(bucket=self._stream, history=1, replicas=self._replicas)
+                )
+        return self._bucket
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """See `Broker.close`."""
+        if self._owned:
+            with suppress(nats_errors.Error, OSError):
+                await self._connection.close()
+
+    async def destroy(self) -> None:
+        """See `Broker.destroy`."""
+        self._bucket = None
+        async with self._errors():
+            for stream in (self._stream, f"{self._stream}-results", f"KV_{self._stream}"):
+                with suppress(js_errors.NotFoundError):
+                    await self._js.delete_stream(stream)
+
+    async def _make(self) -> None:
+        """Make what is missing of streams and consumers."""
+        await self._make_stream(
+            api.StreamConfig(
+                name=self._stream,
+                subjects=[f"{self._subject}.chunk.*"],
+                max_msgs_per_subject=1,
+                discard=api.DiscardPolicy.NEW,
+                discard_new_per_subject=True,
+            )
+        )
+        await self._make_stream(
+            api.StreamConfig(
+                name=f"{self._stream}-results",
+                subjects=[f"{self._subject}.result"],
+                discard=api.DiscardPolicy.NEW,
+            )
+        )
+        for stream, consumer in ((self._stream, CHUNKS), (f"{self._stream}-results", RESULTS)):
+            try:
+                found = await self._js.consumer_info(stream, consumer)
+            except js_errors.NotFoundError:
+                found = await self._js.add_consumer(
+                    stream,
+                    api.ConsumerConfig(
+                        durable_name=consumer,
+                        ack_policy=api.AckPolicy.EXPLICIT,
+                        ack_wait=self.idle,
+                        max_ack_pending=LEASES,
+                        max_deliver=-1,
+                    ),
+                )
+            if consumer == CHUNKS and found.config.ack_wait:
+                self.idle = float(found.config.ack_wait)
+
+    async def _make_stream(self, config: Any) -> None:
+        config.retention = api.RetentionPolicy.WORK_QUEUE
+        config.storage = api.StorageType.FILE
+        config.duplicate_window = DEDUPE
+        config.num_replicas = self._replicas
+        if await stream_info(self._connection, config.name) is None:
+            await self._js.add_stream(config)
+
+    async def _pull(self, stream: str, consumer: str, n: int, wait: float) -> list[Any]:
+        """Ask for `n` messages, and if there is none wait for one. Never more: nats-py's `fetch` may return others'."""
+        async with self._errors():
+            found = await self._ask(stream, consumer, {"batch": n, "no_wait": True}, PROMPT)
+            if not found and wait > 0:
+                question = {"batch": 1, "expires": int(wait * 1e9)}
+                found = await self._ask(stream, consumer, question, wait + PROMPT)
+            return found
+
+    async def _ask(self, stream: str, consumer: str, question: dict[str, Any], patience: float) -> list[Any]:
+        found = await pull(self._connection, f"{stream}.{consumer}", question, patience)
+        if found is None:  # the server says nothing where there is no such consumer
+            await self._make()
+        return found or []
+
+    async def _acknowledge(self, stream: str, messages: Sequence[Handle]) -> None:
+        """Acknowledge, and wait until the server has confirmed that they are gone."""
+        for at in range(0, len(messages), AT_ONCE):
+            async with self._errors():
+                await asyncio.gather(
+                    *(let_go(self._connection, stream, each) for each in messages[at : at + AT_ONCE])
+                )
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """What nats-py raises as ours."""
+        if not self._connection.is_connected:
+            raise QueueUnavailable(f"{self._name} cannot be reached, and is tried again")
+        heard = self._connection.last_error
+        try:
+            yield
+        except nats_errors.MaxPayloadError:
+            limit = self._connection.max_payload
+            raise ChunkError(
+                f"{self._name} takes no more than {limit} bytes at a time (max_payload)"
+            ) from None
+        except js_errors.APIError as error:
+            raise named(error, self._name) from None
+        except (nats_errors.AuthorizationError, nats_errors.NoRespondersError) as error:
+            if isinstance(error, nats_errors.NoRespondersError):
+                raise QueueUnavailable(f"{self._name} has no JetStream, or it is not ready yet") from None
+            raise QueueRefused(f"{self._name} does not let us do this") from None
+        except (TimeoutError, nats_errors.Error, js_errors.Error, OSError) as error:
+            why = self._connection.last_error
+            if (
+                why is not heard and _NOT_ALLOWED in str(why).lower()
+            ):  # which is never an answer to what was asked
+                raise QueueRefused(f"{self._name} does not let us do this ({str(why)[:200]})") from None
+            raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None

@@ -1,0 +1,172 @@
+"""What is said to a NATS server beyond nats-py's own calls: connecting at once or not at all, pulling, letting go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..errors import QueueError, QueueFull, QueueRefused, QueueUnavailable
+from ..tasks import end
+
+try:
+    from nats import errors as nats_errors
+    from nats.aio import client as client_library
+    from nats.js import errors as js_errors
+except ImportError:  # pragma: no cover  # the extra is not installed
+    if not TYPE_CHECKING:
+        client_library = None
+
+INSTALLED: Final = client_library is not None
+CONNECT: Final = 5.0
+"""Seconds for a connection."""
+TRIES: Final = 3
+"""More than one, since a server that does not let us in may cut the connection before we have read why."""
+ANSWER: Final = 5.0
+"""Seconds for an answer of the server."""
+PROMPT: Final = 2.0
+"""Seconds for an answer to a pull or an acknowledgement, which the server may owe for good."""
+
+_TOO_MANY: Final = 10077  # of a subject, or in the stream: the message tells which
+_FULL: Final = frozenset({10023, 10028, 10047, 10122})  # resources, storage
+
+
+class Handle(NamedTuple):
+    """A message that was given out: where to acknowledge it, and its number in the stream."""
+
+    reply: str
+    sequence: int
+
+
+class SubjectFull(QueueError):
+    """There is a message of this subject already."""
+
+
+def handle_of(message: Any) -> Handle:
+    """What is needed of a message later."""
+    return Handle(message.reply, message.metadata.sequence.stream)
+
+
+async def connect(servers: Sequence[str], shown: str, options: Mapping[str, Any]) -> Any:
+    """A connection that never gives up, but for the first time: then each server is tried `TRIES` times.
+
+    Raises `QueueUnavailable` or `QueueRefused`.
+    """
+    problems: list[Exception] = []
+    hopeless = asyncio.Event()
+
+    async def heard(error: Exception) -> None:
+        problems.append(error)
+        if len(problems) >= TRIES * len(servers):
+            hopeless.set()
+
+    settings: dict[str, Any] = {
+        "connect_timeout": CONNECT,
+        "reconnect_time_wait": 0.2,
+        "max_reconnect_attempts": -1,
+        "error_cb": heard,
+        **options,
+    }
+    connection = client_library.Client()
+    tasks = [
+        asyncio.ensure_future(connection.connect(list(servers), **settings)),
+        asyncio.ensure_future(hopeless.wait()),
+    ]
+    connected = False
+    try:
+        await asyncio.wait(tasks, timeout=CONNECT, return_when=asyncio.FIRST_COMPLETED)
+        connected = tasks[0].done() and tasks[0].exception() is None
+    finally:
+        await end(tasks)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        if not connected:
+            await connection.close()
+    if connected:
+        return connection
+    if any("uthorization" in str(each) for each in [*problems, found[0]]):
+        raise QueueRefused(f"NATS at {shown} does not let us in")
+    cause = problems[-1] if problems else found[0]
+    raise QueueUnavailable(f"NATS at {shown} cannot be reached ({type(cause).__name__})")
+
+
+async def pull(
+    connection: Any, consumer: str, question: Mapping[str, Any], patience: float
+) -> list[Any] | None:
+    """The messages that a consumer gives out; None when the server said nothing at all within `patience` seconds."""
+    inbox = connection.new_inbox()
+    subscription = await connection.subscribe(inbox)
+    found: list[Any] = []
+    deadline = time.monotonic() + patience
+    try:
+        await connection.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", json.dumps(question).encode(), inbox
+        )
+        while len(found) < question["batch"]:
+            message = await subscription.next_msg(timeout=max(deadline - time.monotonic(), 0.001))
+            status = (message.headers or {}).get("Status") if not message.data else None
+            if status is None:
+                found.append(message)
+            elif status != "100":
+                break  # 404 no messages, 408 none in time, 409 the consumer went
+    except TimeoutError:
+        return found or None
+    finally:
+        with suppress(nats_errors.Error, OSError):
+            await subscription.unsubscribe()
+    return found
+
+
+async def let_go(connection: Any, stream: str, message: Handle) -> None:
+    """Acknowledge a message; when this returns it is gone."""
+    try:
+        await connection.request(message.reply, b"+ACK", timeout=PROMPT)
+    except TimeoutError:
+        # A server that was killed may have forgotten that it gave this out, and then says nothing.
+        question = json.dumps({"seq": message.sequence}).encode()
+        answer = await connection.request(f"$JS.API.STREAM.MSG.DELETE.{stream}", question, timeout=ANSWER)
+        error = json.loads(answer.data).get("error")
+        if error is not None and "not found" not in error.get("description", ""):
+            raise js_errors.APIError.from_error(error) from None
+
+
+async def stream_info(
+    connection: Any, stream: str, question: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """The server's description of a stream, None when there is none. nats-py cannot ask for pages of subjects."""
+    answer = await connection.request(
+        f"$JS.API.STREAM.INFO.{stream}", json.dumps(question or {}).encode(), timeout=ANSWER
+    )
+    found: dict[str, Any] = json.loads(answer.data)
+    if "error" in found:
+        if found["error"].get("code") == 404:
+            return None
+        raise js_errors.APIError.from_error(found["error"])
+    return found
+
+
+def named(error: Any, name: str) -> QueueError:
+    """An error of JetStream's as ours."""
+    text = str(error.description or "")[:200]
+    if error.err_code == _TOO_MANY and "per subject" in text:
+        return SubjectFull(text)
+    if error.err_code in _FULL or error.err_code == _TOO_MANY or "maximum" in text:
+        return QueueFull(f"{name} has no room for this ({text})")
+    if error.code is not None and error.code >= 500:
+        return QueueUnavailable(f"{name} is not ready ({text})")
+    if error.code == 404:
+        return QueueUnavailable(f"{name} has forgotten this campaign ({text})")
+    return QueueRefused(f"{name} does not do this ({text})")
+
+
+def age(timestamp: str) -> float:
+    """Seconds since a time as NATS writes it, with nanoseconds."""
+    try:
+        whole, _, rest = timestamp.rstrip("Z").partition(".")
+        since = datetime.fromisoformat(f"{whole}.{(rest + '000000')[:6]}").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0
+    return max(time.time() - since, 0.0)

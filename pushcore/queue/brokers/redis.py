@@ -1,0 +1,376 @@
+"""The queue on Redis >= 6.2 or Valkey: a stream with a consumer group for chunks, a stream for results.
+
+    {pushcore:NAME}:chunks      entries with the id EPOCH-(NUMBER + 1), so that to put twice is refused by itself
+    {pushcore:NAME}:results     entries in the order of arrival, deleted when they are collected
+    {pushcore:NAME}:note:KEY    8 bytes of revision, then the value
+
+All keys of a campaign have one hash tag: they lie on one node of a cluster, and "result kept, chunk gone" is one
+transaction. An XDELed id cannot be added again, hence the epochs. Only commands that Redis 6.2, 7 and Valkey have in
+common are used, and no Lua. Replies are understood as RESP2 and RESP3 have them.
+
+What it can lose is what `appendfsync` and replication can lose: see docs/queue.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from ...errors import ConfigurationError
+from ..chunk import Chunk
+from ..errors import QueueError, QueueRefused, QueueUnavailable
+from ..protocol import IDLE, Delivered, Lease, Note, QueueStats, campaign_name
+from .redis_replies import REVISION, code, entries, named, note, text
+
+try:
+    import redis.asyncio as client_library
+    from redis import exceptions as redis_errors
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+except ImportError:  # pragma: no cover  # the extra is not installed
+    if not TYPE_CHECKING:
+        client_library = None
+
+GROUP: Final = "workers"
+CONNECT: Final = 5.0
+"""Seconds for a connection."""
+ANSWER: Final = 10.0
+"""Seconds for an answer, more than any command waits."""
+SLICE: Final = 2.0
+"""Seconds that one command waits at most; in between, leases that ran out are looked for."""
+PAGE: Final = 100
+"""Chunks that `present` reads at a time, payload and all."""
+BATCH: Final = 50
+"""Chunks in one pipeline: some megabytes."""
+
+_FREE: Final = 1000  # leases that ran out, of which `stats` looks at no more
+_SCANS: Final = 20  # commands in which `lease` looks for leases that ran out, of 10 entries each or more
+
+
+class RedisQueue:
+    """A `Broker` on Redis or Valkey. `open` makes one; close it, or use it in `async with`.
+
+    `client`: a `redis.asyncio.Redis` or cluster client of the user's, which is not closed with this.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        campaign: str,
+        *,
+        worker: str | None = None,
+        idle: float = IDLE,
+        name: str = "the Redis server",
+    ) -> None:
+        if idle < 0.1:
+            raise ConfigurationError(f"a lease lasts 0.1 seconds at least, not {idle:g}")
+        self.campaign = campaign_name(campaign)
+        self.idle = idle
+        self.worker = worker or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._client = client
+        self._owned = False
+        self._name = name
+        tag = f"{{pushcore:{self.campaign}}}"
+        self._chunks, self._results, self._notes = f"{tag}:chunks", f"{tag}:results", f"{tag}:note:"
+        self._cursor: Any = "0-0"
+
+    @classmethod
+    async def open(
+        cls, url: str, campaign: str, *, worker: str | None = None, idle: float = IDLE, **options: Any
+    ) -> RedisQueue:
+        """Connect to `redis://`, `rediss://` or `unix://`. `worker`: a name that no other process uses, made up unless
+        given. `options`: more of redis-py's.
+
+        Raises:
+            ConfigurationError: redis-py is missing, or the URL or the name cannot be.
+            QueueError: see `errors`.
+        """
+        if client_library is None:
+            raise ConfigurationError(
+                'the queue on Redis needs redis-py, which is not installed; pip install "pushcore[redis]"'
+            )
+        where = urlsplit(url)
+        settings: dict[str, Any] = {
+            "socket_connect_timeout": CONNECT,
+            "socket_timeout": ANSWER,
+            "retry": Retry(NoBackoff(), 0),  # whoever calls knows better what may be done twice
+            **options,
+        }
+        try:
+            client = client_library.from_url(url, **settings)
+        except ValueError as error:
+            raise ConfigurationError(f"this is no URL of a Redis server: {error}") from None
+        shown = where.path if where.scheme == "unix" else f"{where.hostname or ''}:{where.port or 6379}"
+        queue = cls(client, campaign, worker=worker, idle=idle, name=f"Redis at {shown}")
+        queue._owned = True
+        try:
+            async with queue._errors():
+                await queue._make_group()
+        except BaseException:
+            await queue.close()
+            raise
+        return queue
+
+    async def __aenter__(self) -> RedisQueue:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- chunks ---------------------------------------------------------------------------------------------------
+
+    async def put(self, chunks: Sequence[Chunk], epoch: int = 0) -> int:
+        """See `WorkQueue.put`."""
+        added = 0
+        for at in range(0, len(chunks), BATCH):
+            async with self._errors():
+                pipeline = self._client.pipeline(transaction=False)
+                for chunk in chunks[at : at + BATCH]:
+                    fields = {"c": chunk.encode(), "t": int(time.time() * 1000)}
+                    pipeline.xadd(self._chunks, fields, id=f"{epoch}-{chunk.number + 1}")
+                for reply in await pipeline.execute(raise_on_error=False):
+                    if not isinstance(reply, Exception):
+                        added += 1
+                    elif "equal or smaller" not in str(reply):
+                        raise reply
+        return added
+
+    async def epoch(self) -> int:
+        """See `WorkQueue.epoch`."""
+        async with self._errors():
+            try:
+                found = await self._client.xinfo_stream(self._chunks)
+            except redis_errors.ResponseError as error:
+                if "no such key" in str(error):
+                    return 0
+                raise
+            last = found.get("last-generated-id", found.get(b"last-generated-id", b"0-0"))
+            return int(text(last).split("-")[0])
+
+    async def lease(self, n: int, wait: float) -> list[Lease]:
+        """See `WorkQueue.lease`."""
+        deadline = time.monotonic() + wait
+        while True:
+            async with self._errors():
+                try:
+                    found = await self._reclaim(n)
+                    if len(found) < n:
+                        left = 0.0 if found else deadline - time.monotonic()
+                        found += await self._new(n - len(found), min(left, SLICE, self.idle / 4))
+                except redis_errors.ResponseError as error:
+                    if code(error) != "NOGROUP":
+                        raise
+                    await self._make_group()  # the server has forgotten everything
+                    continue
+            if found or time.monotonic() >= deadline:
+                return found
+
+    async def _reclaim(self, n: int) -> list[Lease]:
+        """Leases that ran out, of workers that died or of our own."""
+        found: list[Lease] = []
+        for _ in range(_SCANS):
+            reply = await self._client.xautoclaim(
+                self._chunks,
+                GROUP,
+                self.worker,
+                int(self.idle * 1000),
+                start_id=self._cursor,
+                count=n - len(found),
+            )
+            self._cursor = reply[0]
+            for entry, fields in reply[1]:
+                if entry is None or not fields:
+                    continue  # Redis 6.2 mentions entries that were deleted
+                about = await self._client.xpending_range(self._chunks, GROUP, entry, entry, 1)
+                attempt = about[0]["times_delivered"] if about else 2
+                found.append(_lease(entry, fields, attempt))
+            if len(found) >= n or text(self._cursor) == "0-0":
+                break
+        return found
+
+    async def _new(self, n: int, wait: float) -> list[Lease]:
+        block = int(wait * 1000)
+        reply = await self._client.xreadgroup(
+            GROUP, self.worker, {self._chunks: ">"}, count=n, block=block if block > 0 else None
+        )
+        return [_lease(entry, fields, 1) for entry, fields in entries(reply)]
+
+    async def extend(self, leases: Sequence[Lease]) -> list[Lease]:
+        """See `WorkQueue.extend`. Between looking whose they are and claiming them lies a moment; that is harmless."""
+        if not leases:
+            return []
+        async with self._errors():
+            try:
+                pipeline = self._client.pipeline(transaction=False)
+                for lease in leases:
+                    pipeline.xpending_range(self._chunks, GROUP, lease.handle, lease.handle, 1, self.worker)
+                replies = await pipeline.execute()
+                lost = [lease for lease, reply in zip(leases, replies, strict=True) if not reply]
+                own = [lease.handle for lease, reply in zip(leases, replies, strict=True) if reply]
+                if own:
+                    await self._client.xclaim(self._chunks, GROUP, self.worker, 0, own, justid=True)
+                return lost
+            except redis_errors.ResponseError as error:
+                if code(error) == "NOGROUP":
+                    return list(leases)
+                raise
+
+    async def done(self, lease: Lease, result: bytes) -> None:
+        """See `WorkQueue.done`: one transaction."""
+        async with self._errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.xadd(self._results, {"r": result})
+            pipeline.xack(self._chunks, GROUP, lease.handle)
+            pipeline.xdel(self._chunks, lease.handle)
+            await pipeline.execute()
+
+    async def release(self, lease: Lease, delay: float = 0.0) -> None:
+        """See `WorkQueue.release`. The entry stays with this consumer, as one that gave no sign of life for long."""
+        async with self._errors():
+            if await self._client.xpending_range(
+                self._chunks, GROUP, lease.handle, lease.handle, 1, self.worker
+            ):
+                idle = int((self.idle - min(delay, self.idle)) * 1000)
+                await self._client.xclaim(
+                    self._chunks, GROUP, self.worker, 0, [lease.handle], idle=idle, justid=True
+                )
+
+    async def stats(self) -> QueueStats:
+        """See `WorkQueue.stats`. Up to 1000 leases that ran out or were released count as waiting, as they are."""
+        async with self._errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.xlen(self._chunks)
+            pipeline.xpending(self._chunks, GROUP)
+            pipeline.xpending_range(self._chunks, GROUP, "-", "+", _FREE, idle=int(self.idle * 1000))
+            pipeline.xlen(self._results)
+            pipeline.xrange(self._chunks, count=1)
+            there, pending, free, results, first = await pipeline.execute(raise_on_error=False)
+            for reply in (there, results, first):
+                if isinstance(reply, Exception):
+                    raise reply
+            if isinstance(pending, Exception):
+                if code(pending) != "NOGROUP":
+                    raise pending
+                pending, free = {"pending": 0}, []
+            leased = pending["pending"] - len(free)
+            leased = min(max(leased, 0), there)  # entries that were deleted may still count there
+            since = int(first[0][1].get(b"t", b"0")) / 1000 if first and first[0][1] else 0.0
+            oldest = max(time.time() - since, 0.0) if since else 0.0
+            return QueueStats(there - leased, leased, results, oldest)
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    async def report(self, result: bytes, nonce: str) -> None:
+        """See `Outbox.report`."""
+        async with self._errors():
+            await self._client.xadd(self._results, {"r": result})
+
+    async def results(self, n: int, wait: float) -> list[Delivered]:
+        """See `Outbox.results`."""
+        deadline = time.monotonic() + wait
+        while True:
+            block = int(min(deadline - time.monotonic(), SLICE) * 1000)
+            async with self._errors():
+                reply = await self._client.xread(
+                    {self._results: "0"}, count=n, block=block if block > 0 else None
+                )
+            found = [Delivered(fields.get(b"r", b""), entry) for entry, fields in entries(reply)]
+            if found or time.monotonic() >= deadline:
+                return found
+
+    async def collected(self, results: Sequence[Delivered]) -> None:
+        """See `Outbox.collected`."""
+        if results:
+            async with self._errors():
+                await self._client.xdel(self._results, *(each.handle for each in results))
+
+    async def present(self) -> set[int]:
+        """See `Outbox.present`. Reads the whole stream, in pages."""
+        found: set[int] = set()
+        start = "-"
+        while True:
+            async with self._errors():
+                page = await self._client.xrange(self._chunks, min=start, count=PAGE)
+            for entry, _ in page:
+                found.add(int(text(entry).split("-")[1]) - 1)
+            if len(page) < PAGE:
+                return found
+            start = f"({text(page[-1][0])}"
+
+    # --- store ----------------------------------------------------------------------------------------------------
+
+    async def read(self, name: str) -> Note:
+        """See `Store.read`."""
+        async with self._errors():
+            return note(await self._client.get(self._notes + name))
+
+    async def write(self, name: str, value: bytes, revision: int) -> bool:
+        """See `Store.write`."""
+        key = self._notes + name
+        async with self._errors(), self._client.pipeline(transaction=True) as pipeline:
+            await pipeline.watch(key)
+            if note(await pipeline.get(key)).revision != revision:
+                return False
+            pipeline.multi()
+            pipeline.set(key, (revision + 1).to_bytes(REVISION, "big") + value)
+            try:
+                await pipeline.execute()
+            except redis_errors.WatchError:
+                return False
+            return True
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """See `Broker.close`. A consumer without leases leaves no trace."""
+        try:
+            async with asyncio.timeout(CONNECT), self._errors():
+                if not await self._client.xpending_range(self._chunks, GROUP, "-", "+", 1, self.worker):
+                    await self._client.xgroup_delconsumer(self._chunks, GROUP, self.worker)
+        except (QueueError, TimeoutError):
+            pass  # it is only tidiness
+        if self._owned:
+            # redis-py 5.0 calls it so, and the later ones as well
+            await self._client.aclose()
+
+    async def destroy(self) -> None:
+        """See `Broker.destroy`."""
+        async with self._errors():
+            keys = [self._chunks, self._results]
+            pattern = re.sub(r"([\[\]*?\\])", r"\\\1", self._notes) + "*"
+            keys += [key async for key in self._client.scan_iter(match=pattern, count=1000)]
+            for key in keys:
+                await self._client.delete(key)
+
+    async def _make_group(self) -> None:
+        try:
+            await self._client.xgroup_create(self._chunks, GROUP, id="0", mkstream=True)
+        except redis_errors.ResponseError as error:
+            if code(error) != "BUSYGROUP":
+                raise
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """What redis-py raises as ours. Its messages may quote a whole command, so no more than the code is taken."""
+        try:
+            yield
+        except (redis_errors.AuthenticationError, redis_errors.AuthorizationError) as error:
+            raise QueueRefused(
+                f"{self._name} does not let us in: {code(error) or 'wrong password'}"
+            ) from None
+        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
+            raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None
+        except redis_errors.RedisError as error:
+            raise named(error, self._name) from None
+
+
+def _lease(entry: Any, fields: dict[Any, Any], attempt: int) -> Lease:
+    return Lease(fields.get(b"c", b""), attempt, entry)

@@ -1,0 +1,100 @@
+"""From a chunk to its pushes, as `pushcore send` makes them of an audience: inline chunks, and those that refer to one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Collection, Iterator
+from typing import Any, Final, cast
+
+from ..audience.audience import Audience
+from ..audience.problems import BadInput
+from ..audience.records import OnBad
+from ..audience.shards import WHOLE, Shard
+from ..journal.outcome import Device
+from ..payloads.apns_rows import ApnsRows
+from ..payloads.fcm_rows import FcmRows
+from ..payloads.rows import Rows
+from ..results import Result, Verdict
+from .campaign import CampaignInfo
+from .chunk import Chunk
+from .errors import CampaignConflict
+from .references import Referred, Shelf
+
+BAD: Final = "_bad"
+"""The column that says why a row could not be read, where there is one."""
+ABSENT: Final = "_absent"
+"""The column that names the columns that a row does not have, where others have them."""
+
+
+class ChunkRows:
+    """Makes the pushes of a campaign's chunks, see `queue.pushes.Pushes`. Close it after the worker.
+
+    `apns`, `fcm`: what makes the pushes for each provider, None for one that is not sent to.
+    """
+
+    def __init__(self, apns: ApnsRows | None, fcm: FcmRows | None) -> None:
+        self._apns, self._fcm = apns, fcm
+        self._shelf = Shelf()
+
+    def __call__(self, chunk: Chunk, info: CampaignInfo) -> list[Any] | Awaitable[list[Any]]:
+        """See `queue.pushes.Pushes`.
+
+        Raises:
+            ChunkError: the chunk cannot be read.
+            SourceUnavailable: what it refers to cannot be read now.
+            CampaignConflict: this worker cannot read it at all, or the payload needs a column that is not there.
+        """
+        if chunk.reference is None:
+            return self._made(_Inline(chunk), [])
+        return self._of_reference(chunk, info)
+
+    async def _of_reference(self, chunk: Chunk, info: CampaignInfo) -> list[Any]:
+        source = self._shelf.source(chunk, info.options.get("audience"))
+        found: list[Any] = []
+        rows = self._rows(source, found)  # which says the columns that are to be read
+        await self._shelf.load(source)
+        found.extend(rows)
+        return found
+
+    def _made(self, source: _Inline, found: list[Any]) -> list[Any]:
+        found.extend(self._rows(source, found))
+        return found
+
+    def _rows(self, source: _Inline | Referred, found: list[Any]) -> Rows:
+        def on_bad(row: int, token: str, reason: str, platform: str, verdict: Verdict) -> None:
+            found.append(Result(Device(row, token, platform), verdict, reason=reason))
+
+        try:
+            return Rows(cast(Audience, source), self._apns, self._fcm, on_bad)
+        except BadInput as error:
+            raise CampaignConflict(str(error)) from None
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._shelf.close()
+
+
+class _Inline:
+    """A chunk's own rows as an `Audience` of NDJSON has them."""
+
+    columns = None
+    name = "the campaign"
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+
+    def select(self, wanted: Collection[str]) -> None:
+        """All are there."""
+
+    def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows that are to be sent, with their numbers."""
+        columns = self._chunk.columns()
+        first = self._chunk.first
+        for row in self._chunk.missing():
+            values = {name: each[row - first] for name, each in columns.items()}
+            bad = values.pop(BAD, None)
+            for name in values.pop(ABSENT, None) or ():
+                values.pop(name, None)
+            if bad is not None:
+                on_bad(row, str(values.get("token") or ""), str(bad))
+            else:
+                yield row, values
