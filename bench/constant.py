@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fakeservers.certs import Certificates
-from fakeservers.google_account import FILE_NAME, ServiceAccount
+from fakeservers.fcm.service_account import FILE_NAME, ServiceAccount
 
 from .stage import SERVER_CORE, CannotMeasure, Target, end, fake, first_line, nghttpd, start_on
 

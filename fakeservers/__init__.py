@@ -10,54 +10,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fakeservers.apns import FakeApns as FakeApns
-    from fakeservers.apns_strict import Received as Received
+    from fakeservers.apns.fates import fated_token as fated_token
+    from fakeservers.apns.server import FakeApns as FakeApns
+    from fakeservers.apns.strict import Received as Received
+    from fakeservers.apns.world import Device as Device
+    from fakeservers.apns.world import SigningKey as SigningKey
+    from fakeservers.apns.world import World as World
+    from fakeservers.apns.world import WorldError as WorldError
     from fakeservers.certs import Certificates as Certificates
     from fakeservers.certs import ClientCertificate as ClientCertificate
-    from fakeservers.control import Control as Control
-    from fakeservers.control_desk import Desk as Desk
-    from fakeservers.fates import fated_token as fated_token
+    from fakeservers.control.desk import Desk as Desk
+    from fakeservers.control.server import Control as Control
     from fakeservers.faults import Fault as Fault
     from fakeservers.faults import FaultError as FaultError
     from fakeservers.faults import FaultPlan as FaultPlan
-    from fakeservers.fcm import FakeFcm as FakeFcm
-    from fakeservers.fcm_fates import fated_fid as fated_fid
-    from fakeservers.fcm_fates import fated_registration as fated_registration
-    from fakeservers.google_account import ServiceAccount as ServiceAccount
-    from fakeservers.google_front import Manners as Manners
-    from fakeservers.h2server import H2Server as H2Server
-    from fakeservers.h2server import Limits as Limits
-    from fakeservers.h2server import Peer as Peer
+    from fakeservers.fcm.fates import fated_fid as fated_fid
+    from fakeservers.fcm.fates import fated_registration as fated_registration
+    from fakeservers.fcm.server import FakeFcm as FakeFcm
+    from fakeservers.fcm.service_account import ServiceAccount as ServiceAccount
     from fakeservers.in_thread import InThread as InThread
-    from fakeservers.world import Device as Device
-    from fakeservers.world import SigningKey as SigningKey
-    from fakeservers.world import World as World
-    from fakeservers.world import WorldError as WorldError
+    from fakeservers.serving.google_front import Manners as Manners
+    from fakeservers.serving.h2server import H2Server as H2Server
+    from fakeservers.serving.h2server import Limits as Limits
+    from fakeservers.serving.h2server import Peer as Peer
 
 _HOMES = {
     "Certificates": "certs",
     "ClientCertificate": "certs",
-    "Control": "control",
-    "Desk": "control_desk",
-    "Device": "world",
-    "FakeApns": "apns",
-    "FakeFcm": "fcm",
+    "Control": "control.server",
+    "Desk": "control.desk",
+    "Device": "apns.world",
+    "FakeApns": "apns.server",
+    "FakeFcm": "fcm.server",
     "Fault": "faults",
     "FaultError": "faults",
     "FaultPlan": "faults",
-    "H2Server": "h2server",
+    "H2Server": "serving.h2server",
     "InThread": "in_thread",
-    "Limits": "h2server",
-    "Manners": "google_front",
-    "Peer": "h2server",
-    "Received": "apns_strict",
-    "ServiceAccount": "google_account",
-    "SigningKey": "world",
-    "World": "world",
-    "WorldError": "world",
-    "fated_fid": "fcm_fates",
-    "fated_registration": "fcm_fates",
-    "fated_token": "fates",
+    "Limits": "serving.h2server",
+    "Manners": "serving.google_front",
+    "Peer": "serving.h2server",
+    "Received": "apns.strict",
+    "ServiceAccount": "fcm.service_account",
+    "SigningKey": "apns.world",
+    "World": "apns.world",
+    "WorldError": "apns.world",
+    "fated_fid": "fcm.fates",
+    "fated_registration": "fcm.fates",
+    "fated_token": "apns.fates",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605  # it is what __getattr__ knows

@@ -21,17 +21,17 @@ from fakeservers.extra import stop
 try:
     import orjson
 
-    from fakeservers.apns import FakeApns
+    from fakeservers.apns.server import FakeApns
+    from fakeservers.apns.world import World
     from fakeservers.certs import Certificates
-    from fakeservers.control_desk import Calls, Desk
+    from fakeservers.control.desk import Calls, Desk
+    from fakeservers.control.processes import Line, Workers, answer_calls, fork, is_loopback, reserve
     from fakeservers.faults import FaultPlan
-    from fakeservers.fcm import MAX_BODY, FakeFcm
-    from fakeservers.google_account import FILE_NAME, PROJECT_ID, ServiceAccount
-    from fakeservers.google_front import BARE_MANNERS, Manners
-    from fakeservers.h2server import Limits
+    from fakeservers.fcm.server import MAX_BODY, FakeFcm
+    from fakeservers.fcm.service_account import FILE_NAME, PROJECT_ID, ServiceAccount
     from fakeservers.options import parser
-    from fakeservers.processes import Line, Workers, answer_calls, fork, is_loopback, reserve
-    from fakeservers.world import World
+    from fakeservers.serving.google_front import BARE_MANNERS, Manners
+    from fakeservers.serving.h2server import Limits
 except ModuleNotFoundError as error:
     stop(error)
 

@@ -7,13 +7,13 @@ import math
 import re
 from collections.abc import Callable
 
-from fakeservers.apns import PROFILES, TOPIC
+from fakeservers.apns.server import PROFILES, TOPIC
+from fakeservers.apns.world import ENVIRONMENTS
+from fakeservers.control.processes import MAX_PROCESSES
 from fakeservers.faults import PRESETS
-from fakeservers.google_account import PROJECT_ID, SERVER_KEY
-from fakeservers.h2server import Limits
-from fakeservers.oauth import LIFETIME
-from fakeservers.processes import MAX_PROCESSES
-from fakeservers.world import ENVIRONMENTS
+from fakeservers.fcm.oauth import LIFETIME
+from fakeservers.fcm.service_account import PROJECT_ID, SERVER_KEY
+from fakeservers.serving.h2server import Limits
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
 MAX_KEEP = 1_000_000

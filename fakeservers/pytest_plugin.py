@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from fakeservers import apns_strict, fcm_strict
-    from fakeservers.apns import FakeApns
+    from fakeservers.apns import strict as apns_strict
+    from fakeservers.apns.server import FakeApns
     from fakeservers.faults import Fault, FaultPlan
-    from fakeservers.fcm import FakeFcm
+    from fakeservers.fcm import strict as fcm_strict
+    from fakeservers.fcm.server import FakeFcm
     from fakeservers.in_thread import InThread
 
     F = TypeVar("F", bound=FakeApns | FakeFcm)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeAlias, TypeVar, overload
 
-from fakeservers.h2peer import Request
+from fakeservers.serving.h2peer import Request
 
 R = TypeVar("R")
 From = TypeVar("From")

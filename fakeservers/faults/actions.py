@@ -2,7 +2,7 @@
 
 Requests are what most kinds happen to; those in `ON_CONNECTION` happen to a connection from its beginning. Of the kinds
 in `ENDING` one takes the place of the answer. libnghttp2 would refuse to send what those in `ON_WIRE` need: a connection
-that such a fault may reach runs on `fakeservers.wire` instead.
+that such a fault may reach runs on `fakeservers.serving.wire` instead.
 """
 
 from __future__ import annotations

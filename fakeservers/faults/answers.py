@@ -7,13 +7,22 @@ from typing import Any
 
 import orjson
 
-from fakeservers import fates
+from fakeservers.apns import fates
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.reading import show
 from fakeservers.faults.when import PROVIDERS
-from fakeservers.fcm_errors import BY_FATE, JSON, RETRY_AFTER, Doomed, Reply, error, html_page, json_reply
-from fakeservers.fcm_errors import status_header as status_header
-from fakeservers.h2server import Header
+from fakeservers.responses.fcm import (
+    BY_FATE,
+    JSON,
+    RETRY_AFTER,
+    Doomed,
+    Reply,
+    error,
+    html_page,
+    json_reply,
+)
+from fakeservers.responses.fcm import status_header as status_header
+from fakeservers.serving.h2server import Header
 
 FCM_CODES = {
     "INVALID_ARGUMENT": "InvalidArgument",

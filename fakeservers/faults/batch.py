@@ -23,10 +23,10 @@ from fakeservers.faults.actions import (
 )
 from fakeservers.faults.names import code_number, setting_numbers
 from fakeservers.faults.rules import Bound, Line
-from fakeservers.h2peer import MAX_CONCURRENT_STREAMS, Handler, Peer, Request
-from fakeservers.h2peer import Answer as Answered
-from fakeservers.http1 import Http1Peer
-from fakeservers.wire import WirePeer
+from fakeservers.serving.h2peer import MAX_CONCURRENT_STREAMS, Handler, Peer, Request
+from fakeservers.serving.h2peer import Answer as Answered
+from fakeservers.serving.http1 import Http1Peer
+from fakeservers.serving.wire import WirePeer
 
 if TYPE_CHECKING:
     from fakeservers.faults.inject import Injector

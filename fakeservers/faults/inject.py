@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from fakeservers.apns_rules import is_canonical_id
-from fakeservers.breaking import Entry
+from fakeservers.apns.rules import is_canonical_id
 from fakeservers.faults import chance
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.answers import answer_of
@@ -18,13 +17,14 @@ from fakeservers.faults.fault import Fault
 from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.rules import Bound, Line, Rule, add_to, is_refusal, needs_wire
 from fakeservers.faults.when import within
-from fakeservers.fcm_errors import Reply
-from fakeservers.h2peer import Answer as Answered
-from fakeservers.h2peer import Handler, Header, Literal, Request
+from fakeservers.responses.fcm import Reply
+from fakeservers.serving.breaking import Entry
+from fakeservers.serving.h2peer import Answer as Answered
+from fakeservers.serving.h2peer import Handler, Header, Literal, Request
 
 if TYPE_CHECKING:
-    from fakeservers.h2server import H2Server
-    from fakeservers.oauth import TokenEndpoint
+    from fakeservers.fcm.oauth import TokenEndpoint
+    from fakeservers.serving.h2server import H2Server
 
 DEVICE = b"/3/device/"
 MANAGEMENT = "/1/"

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
-from fakeservers.breaking import Entry
 from fakeservers.faults import chance
 from fakeservers.faults.actions import (
     ENDING,
@@ -26,6 +25,7 @@ from fakeservers.faults.actions import (
 from fakeservers.faults.answers import providers_of
 from fakeservers.faults.fault import Fault
 from fakeservers.faults.names import setting_numbers
+from fakeservers.serving.breaking import Entry
 
 
 class Rule:

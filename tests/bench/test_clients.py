@@ -12,8 +12,8 @@ from bench.latency import read_log
 from bench.providers import PROVIDERS, USUAL, Work, sized, sized_message
 from bench.stage import CannotMeasure, Target
 from bench.wan import WINDOW, ideal
-from fakeservers.fates import fate_of
-from fakeservers.fcm_fates import fate_of as fcm_fate_of
+from fakeservers.apns.fates import fate_of
+from fakeservers.fcm.fates import fate_of as fcm_fate_of
 
 PRINTED = """starting benchmark...
 TLS Protocol: TLSv1.3

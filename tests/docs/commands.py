@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from fakeservers import FakeApns
-from fakeservers.fcm import FakeFcm
+from fakeservers.fcm.server import FakeFcm
 
 DEADLINE = 120.0
 """Seconds that say that it hangs. A journal waits for the disk, which others may keep busy."""

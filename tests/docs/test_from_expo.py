@@ -12,8 +12,8 @@ import pytest
 
 import pushcore
 from fakeservers import FakeApns, fated_token
-from fakeservers.fcm import FakeFcm
-from fakeservers.fcm_fates import fated_registration
+from fakeservers.fcm.fates import fated_registration
+from fakeservers.fcm.server import FakeFcm
 from pushcore import Verdict
 from pushcore.apns.reasons import REASONS as APNS_REASONS
 from pushcore.fcm.errors import REASONS as FCM_REASONS

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeApns
-from fakeservers.fcm import FakeFcm
+from fakeservers.fcm.server import FakeFcm
 from pushcore.cli.main import main
 from tests.docs.test_readme import ROOT, blocks, files_of, outcomes, write_files
 from tests.e2e.support import client_of

@@ -16,7 +16,7 @@ import pytest
 
 import pushcore
 from fakeservers import FakeApns, fated_token
-from fakeservers.fcm import FakeFcm
+from fakeservers.fcm.server import FakeFcm
 from tests.docs.commands import run, run_line, start_line
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fakeservers.fates import fated_token
-from fakeservers.fcm_fates import fated_registration
+from fakeservers.apns.fates import fated_token
+from fakeservers.fcm.fates import fated_registration
 from pushcore.cli.run.fake_servers import FakeProcess
 from pushcore.journal.journal import JournalView
 from pushcore.results import Verdict

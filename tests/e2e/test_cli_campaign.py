@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from fakeservers import fated_token
-from fakeservers.fcm_fates import fated_registration
+from fakeservers.fcm.fates import fated_registration
 from pushcore.cli.run.fake_servers import FakeProcess
 from tests.e2e.test_cli_mixed import of_apns, of_fcm
 from tests.e2e.test_cli_send import DEADLINE, command, read_or_nothing, results, send

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, FakeApns
-from fakeservers.fcm import FakeFcm
-from fakeservers.world import World
+from fakeservers.apns.world import World
+from fakeservers.fcm.server import FakeFcm
 from tests.support.proxy import ConnectProxy
 
 DEADLINE = 30.0

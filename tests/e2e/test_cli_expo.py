@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from fakeservers import Certificates, FakeApns
-from fakeservers.fcm import FakeFcm
+from fakeservers.fcm.server import FakeFcm
 
 DEADLINE = 30.0
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"

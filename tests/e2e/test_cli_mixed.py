@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, fated_token
-from fakeservers.fcm_fates import fated_fid, fated_registration
+from fakeservers.fcm.fates import fated_fid, fated_registration
 from pushcore.cli.run.fake_servers import FakeProcess
 from pushcore.models.tokens import EXPO_ADVICE
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, FakeFcm, fated_registration
-from fakeservers.fcm_fates import FATES, TRANSPORT, canonical_of
-from fakeservers.fcm_legacy import ERRORS
+from fakeservers.fcm.fates import FATES, TRANSPORT, canonical_of
+from fakeservers.fcm.legacy import ERRORS
 from pushcore import LegacyMessage, LegacyResult, Verdict
 from pushcore.fcm.legacy_errors import REASONS
 from tests.e2e.fcm_support import DATA, RUNS, legacy_of, plain_engine, registration, using

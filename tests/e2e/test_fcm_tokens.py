@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, FakeFcm, fated_registration
-from fakeservers.google_account import ServiceAccount as FakeAccount
+from fakeservers.fcm.service_account import ServiceAccount as FakeAccount
 from pushcore import FcmClient, Message, Result, Verdict
 from pushcore.auth.access_token import COOL_DOWN, MARGIN
 from tests.e2e.fcm_support import DATA, RUNS, account_of, fcm_of, message, plain_engine, send_all, using

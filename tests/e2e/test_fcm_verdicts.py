@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fakeservers import Certificates, FakeFcm, fated_fid, fated_registration
-from fakeservers.fcm_fates import FATES, TRANSPORT
+from fakeservers.fcm.fates import FATES, TRANSPORT
 from pushcore import Message, Verdict
 from pushcore.errors import ClosedError
 from tests.e2e.fcm_support import DATA, RUNS, fcm_of, message, plain_engine, registration, using

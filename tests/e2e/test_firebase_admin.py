@@ -20,7 +20,7 @@ import pytest
 from firebase_admin import credentials, exceptions, messaging
 
 from fakeservers import Certificates, FakeFcm, fated_fid, fated_registration
-from fakeservers.fcm_errors import BY_FATE
+from fakeservers.responses.fcm import BY_FATE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Message.token is deprecated"),

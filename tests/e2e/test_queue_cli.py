@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, FakeApns, FakeFcm, fated_token
-from fakeservers.fcm_fates import fated_registration
+from fakeservers.fcm.fates import fated_registration
 from pushcore.cli.main import main
 from pushcore.journal.journal import push_id
 from pushcore.queue.opening import open_queue

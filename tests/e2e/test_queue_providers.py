@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeFcm
-from fakeservers.fcm_fates import fated_registration
+from fakeservers.fcm.fates import fated_registration
 from pushcore import PushEngine, Rate
 from pushcore.payloads.fcm_rows import FcmRow
 from pushcore.queue.campaign import CampaignInfo, State

@@ -72,7 +72,7 @@ def campaign(clock: Clock, number: int, seconds: float) -> Iterator[Notification
 async def test_twenty_rotations_in_200_000_pushes(
     skew: float, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fakeservers.apns_sender.STREAMS", STREAMS)
+    monkeypatch.setattr("fakeservers.apns.authentication.STREAMS", STREAMS)
     number, seconds = 200_000, 20.0 * SLOT
     window = 2 * CONNECTIONS * STREAMS
     assert window * seconds / number < 30  # what the client allows for the way to Apple

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from fakeservers import FakeFcm
-from fakeservers.oauth import GRANT_TYPE, MESSAGING_SCOPE
+from fakeservers.fcm.oauth import GRANT_TYPE, MESSAGING_SCOPE
 from tests.fakeservers.client import Client, Reply
 
 FID = "cA_-" + "b" * 18

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakeservers import FakeApns, Fault, World
-from fakeservers.apns_channels import STATUSES
-from fakeservers.channels import Channels, is_channel_id
+from fakeservers.apns.channel_api import STATUSES
+from fakeservers.apns.channels import Channels, is_channel_id
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.when import When
 from tests.fakeservers.client import Client, Reply, headers_for, provider_token

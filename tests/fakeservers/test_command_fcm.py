@@ -21,7 +21,7 @@ import requests
 from google.oauth2 import service_account
 
 from fakeservers.__main__ import main
-from fakeservers.oauth import MESSAGING_SCOPE
+from fakeservers.fcm.oauth import MESSAGING_SCOPE
 from tests.fakeservers.fcm_client import TOKEN
 
 DEADLINE = 20.0

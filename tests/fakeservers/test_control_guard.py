@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fakeservers import Control, Desk, FakeApns, control, control_guard
+from fakeservers import Control, Desk, FakeApns
+from fakeservers.control import guard as control_guard
+from fakeservers.control import server as control
 from tests.fakeservers.control_client import DEADLINE, ask, scene
 
 TOKEN = "a-token-of-some-length"

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fakeservers import Control, Desk, FakeApns, FakeFcm
-from fakeservers.control_openapi import document
-from fakeservers.control_route import Route
-from fakeservers.control_routes import ROUTES
-from fakeservers.control_schema import Problem, check
+from fakeservers.control.openapi import document
+from fakeservers.control.route import Route
+from fakeservers.control.routes import ROUTES
+from fakeservers.control.schema import Problem, check
 from tests.fakeservers.control_client import ask, scene
 
 JSON = st.recursive(

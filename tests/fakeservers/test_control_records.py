@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from fakeservers import apns_strict, fcm_strict
-from fakeservers.control_records import MAX_BODY, MAX_TEXT, drawn, record
-from fakeservers.latency import BOUNDS, GROWTH, Latency, percentile
+from fakeservers.apns import strict as apns_strict
+from fakeservers.control.records import MAX_BODY, MAX_TEXT, drawn, record
+from fakeservers.fcm import strict as fcm_strict
+from fakeservers.serving.latency import BOUNDS, GROWTH, Latency, percentile
 
 
 def of_apns(payload: Any) -> apns_strict.Received:

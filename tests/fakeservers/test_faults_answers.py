@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeApns, FakeFcm
-from fakeservers.fates import STATUSES
+from fakeservers.apns.fates import STATUSES
 from fakeservers.faults import REASONS, AccessTokens, Answer, Delay, FaultPlan, Reset, Stall, When
 from tests.fakeservers.client import DEVICE, Client, Reply, headers_for, provider_token
 from tests.fakeservers.faults_support import Paused, one, plan_of

@@ -298,7 +298,7 @@ async def test_several_addresses_have_one_port(loop: str) -> None:
 
 
 async def test_no_more_files_is_waited_out(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fakeservers.door.REST", 0.05)
+    monkeypatch.setattr("fakeservers.serving.listener.REST", 0.05)
     async with FakeApns() as fake:
         door = fake.server._door
         assert door is not None

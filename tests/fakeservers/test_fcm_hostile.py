@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakeservers import FakeFcm, ServiceAccount, fated_registration
-from fakeservers.fcm_fates import FATES
-from fakeservers.fcm_legacy import LegacyApi
-from fakeservers.fcm_message import is_condition, read_send
-from fakeservers.fcm_strict import Api, Book, Call, Received, StrictFcm
-from fakeservers.fcm_topics import Subscriptions, TopicApi
-from fakeservers.google_front import Link
-from fakeservers.h2server import Answer
-from fakeservers.oauth import GRANT_TYPE, TokenEndpoint
+from fakeservers.fcm.fates import FATES
+from fakeservers.fcm.legacy import LegacyApi
+from fakeservers.fcm.message import is_condition, read_send
+from fakeservers.fcm.oauth import GRANT_TYPE, TokenEndpoint
+from fakeservers.fcm.strict import Api, Book, Call, Received, StrictFcm
+from fakeservers.fcm.topics import Subscriptions, TopicApi
 from fakeservers.records import Records
+from fakeservers.serving.google_front import Link
+from fakeservers.serving.h2server import Answer
 from tests.fakeservers.client import Client
 from tests.fakeservers.fcm_client import FID, TOKEN, request_headers, send_body, send_headers
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeFcm, fated_registration
-from fakeservers.fcm_errors import BY_FATE
-from fakeservers.fcm_fates import CANONICAL, FATES, canonical_of
-from fakeservers.fcm_legacy import ERRORS, MAX_REGISTRATION_IDS, WHOLE
+from fakeservers.fcm.fates import CANONICAL, FATES, canonical_of
+from fakeservers.fcm.legacy import ERRORS, MAX_REGISTRATION_IDS, WHOLE
+from fakeservers.responses.fcm import BY_FATE
 from tests.fakeservers.client import Client, Reply
 from tests.fakeservers.fcm_client import FID, FORM, TOKEN, Headers, curl, request_headers
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fakeservers.fcm_errors import Reply
-from fakeservers.fcm_fields import MAX_VIOLATIONS, camel
-from fakeservers.fcm_message import KNOWN_BODIES, MAX_KNOWN_BODY, _known, is_condition, read_send
+from fakeservers.fcm.fields import MAX_VIOLATIONS, camel
+from fakeservers.fcm.message import KNOWN_BODIES, MAX_KNOWN_BODY, _known, is_condition, read_send
+from fakeservers.responses.fcm import Reply
 from tests.fakeservers.fcm_client import FID, TOKEN
 
 UNKNOWN = "Invalid JSON payload received. Unknown name"

@@ -11,8 +11,16 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeFcm, fated_fid, fated_registration
-from fakeservers.fcm_errors import BY_FATE
-from fakeservers.fcm_fates import CANONICAL, CODES, FATES, TRANSPORT, canonical_of, fate_of, milliseconds_of
+from fakeservers.fcm.fates import (
+    CANONICAL,
+    CODES,
+    FATES,
+    TRANSPORT,
+    canonical_of,
+    fate_of,
+    milliseconds_of,
+)
+from fakeservers.responses.fcm import BY_FATE
 from tests.fakeservers.client import Client, soon
 from tests.fakeservers.fcm_client import (
     FID,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeFcm, fated_fid, fated_registration
-from fakeservers.fcm_topics import IID_ERRORS, PAGE_SIZE
+from fakeservers.fcm.topics import IID_ERRORS, PAGE_SIZE
 from tests.fakeservers.client import Client, Reply
 from tests.fakeservers.fcm_client import FID, TOKEN, detail_of, error_of, request_headers
 

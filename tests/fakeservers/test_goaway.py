@@ -16,7 +16,7 @@ import pytest
 
 from fakeservers import FakeApns, FakeFcm, fated_registration, fated_token
 from fakeservers.faults import Fault, FaultPlan, Goaway, Shape
-from fakeservers.wire import WirePeer
+from fakeservers.serving.wire import WirePeer
 from tests.fakeservers.client import DEADLINE, headers_for, provider_token, soon
 from tests.fakeservers.faults_client import (
     CONTINUATION,

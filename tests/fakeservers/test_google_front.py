@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fakeservers import Certificates, FakeFcm, Limits, Manners, fated_registration
-from fakeservers.google_front import BARE_MANNERS
+from fakeservers.serving.google_front import BARE_MANNERS
 from tests.fakeservers.client import DEADLINE, Client, soon
 from tests.fakeservers.fcm_client import Watcher, send_body, send_headers, send_path
 

@@ -15,7 +15,7 @@ import pytest
 from ngh2 import Configuration, Connection, ErrorCode, RequestReceived, Role, StreamReset
 
 from fakeservers import FakeApns, FakeFcm, Manners
-from fakeservers.screen import MAX_UNENDED, PREFACE_SIZE, Screen
+from fakeservers.serving.screen import MAX_UNENDED, PREFACE_SIZE, Screen
 from tests.fakeservers.faults_client import (
     DATA,
     HEADERS,

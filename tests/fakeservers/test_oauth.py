@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.oauth2 import service_account
 
 from fakeservers import FakeFcm
-from fakeservers.oauth import MESSAGING_SCOPE, PLATFORM_SCOPE
+from fakeservers.fcm.oauth import MESSAGING_SCOPE, PLATFORM_SCOPE
 from tests.fakeservers.client import Client, Reply
 from tests.fakeservers.fcm_client import (
     FORM,

@@ -20,8 +20,8 @@ import pytest
 
 from fakeservers import FakeFcm, fated_token
 from fakeservers.__main__ import main
-from fakeservers.oauth import TokenEndpoint
-from fakeservers.processes import reserve
+from fakeservers.control.processes import reserve
+from fakeservers.fcm.oauth import TokenEndpoint
 from tests.fakeservers.client import Client, headers_for, provider_token
 from tests.fakeservers.control_client import Answer, ask, ask_now
 

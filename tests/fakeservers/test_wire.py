@@ -30,7 +30,7 @@ from fakeservers.faults import (
     Streams,
     Window,
 )
-from fakeservers.wire import WirePeer
+from fakeservers.serving.wire import WirePeer
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
 from tests.fakeservers.faults_client import (
     CONTINUATION,

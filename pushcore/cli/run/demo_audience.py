@@ -46,8 +46,8 @@ class Kind:
 
 def kinds() -> tuple[Kind, ...]:
     """All of them. Those that a server has to know carry their fate in their token, as docs/fakeservers.md says."""
-    from fakeservers.fates import fated_token
-    from fakeservers.fcm_fates import fated_fid, fated_registration
+    from fakeservers.apns.fates import fated_token
+    from fakeservers.fcm.fates import fated_fid, fated_registration
 
     return (
         Kind("iOS, registered", 0, APNS, "ACCEPTED", "200", "", _apns),

@@ -1,0 +1,109 @@
+"""Provider tokens (JWT, ES256) as Apple checks them: form, key, issuer and signature, each token verified once."""
+
+from __future__ import annotations
+
+import binascii
+import math
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from fakeservers.apns.world import SigningKey, World
+
+MAX_TOKENS = 1024
+"""Verified tokens that are remembered; a sender has one or two alive."""
+
+_ES256 = ec.ECDSA(hashes.SHA256())
+_HALF = 32  # bytes of r and of s in a JOSE signature, RFC 7518, 3.4
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderToken:
+    """A token whose signature is good; its age is the caller's to judge."""
+
+    text: bytes
+    key: SigningKey
+    issued: float
+    """`iat`, seconds."""
+
+
+class ProviderTokens:
+    """Reads `authorization` headers against the keys of a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._verified: dict[bytes, ProviderToken] = {}
+        self.seen: dict[str, float] = {}
+        """The newest `MAX_TOKENS` tokens with a good signature, and their `iat`."""
+
+    def read(self, authorization: bytes) -> ProviderToken | None:
+        """The token of a header `bearer <jwt>` (the scheme in any case), or None when it is not valid.
+
+        Raises:
+            LookupError: the header holds no token at all.
+        """
+        scheme, _, text = authorization.strip().partition(b" ")
+        text = text.strip()
+        if not text:
+            raise LookupError("no provider token")
+        if scheme.lower() != b"bearer":
+            return None
+        token = self._verified.get(text)
+        if (
+            token is None or self._world.key(token.key.key_id) is not token.key
+        ):  # new, or its key was replaced
+            self._verified.pop(text, None)
+            token = self._verify(text)
+            if token is not None:
+                self._remember(token)
+        return token
+
+    def _remember(self, token: ProviderToken) -> None:
+        while len(self._verified) >= MAX_TOKENS:
+            del self._verified[next(iter(self._verified))]
+        while len(self.seen) >= MAX_TOKENS:
+            del self.seen[next(iter(self.seen))]
+        self._verified[token.text] = token
+        self.seen[token.text.decode()] = token.issued
+
+    def _verify(self, text: bytes) -> ProviderToken | None:
+        try:
+            head, claims, signature = text.split(b".")
+            header = _json(head)
+            body = _json(claims)
+            raw = _base64(signature)
+            # Clients are known to send it as a number with a fraction or as a string, and Apple takes both.
+            issued = float(body["iat"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        key = self._world.key(str(header.get("kid")))
+        if header.get("alg") != "ES256" or key is None or body.get("iss") != key.team_id:
+            return None
+        if len(raw) != 2 * _HALF or not math.isfinite(issued):
+            return None
+        r, s = int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big")
+        try:
+            key.public.verify(encode_dss_signature(r, s), head + b"." + claims, _ES256)
+        except InvalidSignature:
+            return None
+        return ProviderToken(text, key, issued)
+
+
+def _base64(part: bytes) -> bytes:
+    """Unpadded base64url; binascii's error is a ValueError."""
+    if b"=" in part or b"+" in part or b"/" in part:
+        raise binascii.Error("not base64url without padding")
+    return b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
+
+
+def _json(part: bytes) -> dict[str, Any]:
+    found = orjson.loads(_base64(part))
+    if not isinstance(found, dict):
+        raise TypeError("not an object")
+    return found

@@ -1,0 +1,93 @@
+"""What the connections of one fake APNs share: its rules, and what was asked and answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from fakeservers.apns.provider_tokens import ProviderTokens
+from fakeservers.apns.rules import PATH, Fields
+from fakeservers.apns.world import World
+from fakeservers.faults import chance
+from fakeservers.records import Records
+from fakeservers.serving.h2peer import Request
+
+
+class Received:
+    """One request and what was answered."""
+
+    __slots__ = ("_fields", "_path", "body", "connection", "reason", "status", "time")
+
+    def __init__(
+        self,
+        path: bytes,
+        fields: Fields,
+        body: bytes,
+        status: int,
+        reason: str,
+        connection: int,
+        time: float,
+    ) -> None:
+        self._path = path
+        self._fields = fields
+        self.body = body
+        self.status = status
+        """0 when there was no answer; then `reason` names the fate."""
+        self.reason = reason
+        """Apple's reason or the name of a fate; empty for an ordinary 200."""
+        self.connection = connection
+        """1 for the first connection that was accepted, and so on."""
+        self.time = time
+        """By the fake's clock, seconds."""
+
+    @classmethod
+    def of(cls, request: Request, status: int, reason: str, connection: int, now: float) -> Received:
+        """The record of a request."""
+        _, headers, body = request
+        fields = dict(headers)
+        return cls(fields.get(b":path", b""), fields, body, status, reason, connection, now)
+
+    @property
+    def token(self) -> str:
+        """The device token as it stood in the path, or the whole path when it held none."""
+        return self._path.removeprefix(PATH).decode("latin-1")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers and pseudo-headers; of one that came twice, the last."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._fields.items()}
+
+    def __repr__(self) -> str:
+        return f"Received({self.token!r}, status={self.status}, reason={self.reason!r}, connection={self.connection})"
+
+
+@dataclass(slots=True)
+class Book:
+    """What the connections of one fake share."""
+
+    world: World
+    tokens: ProviderTokens
+    now: Callable[[], float]
+    token_max_age: float
+    token_min_refresh: float
+    received: Records[Received, int]
+    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    seed: int | None = None
+    """Of the `apns-id`s that are given; None for chance."""
+
+    def id_prefix(self, number: int, header: str = "apns-id") -> bytes:
+        """The first half of each such id on the so many-th connection; the other half tells streams apart."""
+        if self.seed is None:
+            return str(uuid4())[:24].encode()
+        digits = f"{chance.salt(self.seed, header, number):016x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[13:16]}-".encode()
+
+    def note(
+        self, path: bytes, fields: Fields, body: bytes, status: int, reason: str, connection: int
+    ) -> None:
+        """Count one request that was answered, and keep it."""
+        self.counts[status, reason] += 1
+        if self.received.maxlen != 0:
+            self.received.append(Received(path, fields, body, status, reason, connection, self.now()))

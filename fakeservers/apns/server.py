@@ -1,0 +1,318 @@
+"""A fake APNs: real HTTP/2 over TLS on a port of this machine, that obeys Apple's rules or just says 200."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from fakeservers.apns.authentication import STREAMS
+from fakeservers.apns.channel_api import ChannelApi
+from fakeservers.apns.provider_tokens import ProviderTokens
+from fakeservers.apns.received import Book, Received
+from fakeservers.apns.strict import StrictApns
+from fakeservers.apns.world import World
+from fakeservers.certs import Certificates, write_private
+from fakeservers.faults import FaultPlan
+from fakeservers.faults.batch import AnyPeer
+from fakeservers.faults.inject import MANAGEMENT, Injector
+from fakeservers.records import Records
+from fakeservers.serving.h2server import (
+    DEFAULT_WINDOW,
+    HEADER_TABLE_SIZE,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    Answer,
+    H2Server,
+    Handler,
+    Limits,
+    Peer,
+    Request,
+    Settings,
+)
+
+TOPIC = "com.example.app"
+"""The bundle id of a fake that was given no other."""
+
+STRICT_SETTINGS = {
+    HEADER_TABLE_SIZE: 4096,
+    MAX_CONCURRENT_STREAMS: 1,
+    INITIAL_WINDOW_SIZE: 65_535,
+    MAX_FRAME_SIZE: 16_384,
+    MAX_HEADER_LIST_SIZE: 8000,
+}
+"""What APNs announces to a client that it does not know yet (reference/apns.md, 1.3); a certificate gets 1000 streams."""
+
+BARE_WINDOW = 16 * 1024 * 1024
+BARE_SETTINGS = {**STRICT_SETTINGS, MAX_CONCURRENT_STREAMS: STREAMS, INITIAL_WINDOW_SIZE: BARE_WINDOW}
+
+PROFILES = ("strict", "bare")
+
+
+class FakeApns:
+    """A fake APNs, listening while its `async with` block runs.
+
+    Args:
+        profile: `strict` checks every rule of Apple's; `bare` answers 200 to everything, with one `apns-id` per
+            connection, for measuring.
+        host: address to listen on.
+        port: 0 takes a free one.
+        channels_port: where channels are managed, by the rules in both profiles; 0 takes a free one.
+        delay: seconds between a request and its answer.
+        certs: credentials to serve with; None makes some in a temporary directory, which goes at the end.
+        world: keys, topics, devices and channels. The fake's own key is added unless its id is there already, and its team
+            may push to `com.example.app` unless it has topics.
+        now: the clock, UNIX seconds, that provider tokens are judged by.
+        token_max_age: seconds after `iat` at which a provider token is stale.
+        token_min_refresh: seconds for which a connection must keep a provider token.
+        keep: requests that `received` holds, 0 for none; the oldest leave first.
+        limits: what clients may cost.
+        reuse_port: let other processes listen on the same ports, which must not be 0 then.
+        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
+
+    Raises:
+        ValueError: there is no such profile; or a `FaultError` for the faults.
+        OSError: on entering, when the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        profile: str = "strict",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        channels_port: int = 0,
+        delay: float = 0.0,
+        certs: Certificates | None = None,
+        world: World | None = None,
+        now: Callable[[], float] = time.time,
+        token_max_age: float = 3600.0,
+        token_min_refresh: float = 1200.0,
+        keep: int = 1000,
+        limits: Limits | None = None,
+        reuse_port: bool = False,
+        faults: FaultPlan | str | os.PathLike[str] | None = None,
+    ) -> None:
+        if profile not in PROFILES:
+            raise ValueError(f"unknown profile {profile!r}: strict or bare")
+        self.profile = profile
+        self.world = world or World()
+        self._host = host
+        self._wanted_port = port
+        self._wanted_channels_port = channels_port
+        self.asked_port = port
+        """The port that was listened on last, or could not be when entering failed."""
+        self._reuse_port = reuse_port
+        self._delay = delay
+        self._certs = certs
+        self._limits = limits
+        self._book = Book(
+            self.world,
+            ProviderTokens(self.world),
+            now,
+            token_max_age,
+            token_min_refresh,
+            Records(keep, Received.of),
+        )
+        self.faults = FaultPlan.of(faults)
+        """What goes wrong; may be changed at any time."""
+        if faults is not None:
+            self._book.seed = self.faults.seed
+        self._cleanup = ExitStack()
+        self._server: H2Server
+        self._channels_server: H2Server
+
+    async def __aenter__(self) -> Self:
+        with ExitStack() as cleanup:
+            if self._certs is None:
+                directory = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="fakeapns-"))
+                self._certs = Certificates.create(directory)
+            certs = self._certs
+            if self.world.key(certs.key_id) is None:
+                self.world.add_key(certs.key_id, certs.team_id, certs.key_file.read_bytes())
+            if not self.world.topics(certs.team_id):
+                self.world.allow(certs.team_id, TOPIC)
+            strict = self.profile == "strict"
+            self._server = H2Server(
+                self._open_strict if strict else self._open_bare,
+                certs.server_context(),
+                settings=STRICT_SETTINGS if strict else BARE_SETTINGS,
+                window=DEFAULT_WINDOW if strict else BARE_WINDOW,
+                delay=self._delay,
+                limits=self._limits,
+            )
+            self._server.broken_context = certs.broken_context
+            self._server.screened = strict
+            injector = Injector(self.faults, "apns", self._server, self._record, self._book.now)
+            cleanup.callback(injector.stop)
+            injector.start()
+            self._channels_server = H2Server(
+                lambda peer: ChannelApi(peer, self._book),
+                certs.server_context(),
+                settings=STRICT_SETTINGS,
+                delay=self._delay,
+                limits=self._limits,
+            )
+            self._channels_server.screened = True
+            managing = Injector(
+                self.faults, "apns", self._channels_server, self._record, self._book.now, only=MANAGEMENT
+            )
+            cleanup.callback(managing.stop)
+            managing.start()
+            async with AsyncExitStack() as started:
+                for server, port in (
+                    (self._server, self._wanted_port),
+                    (self._channels_server, self._wanted_channels_port),
+                ):
+                    self.asked_port = port
+                    await server.start(self._host, port, reuse_port=self._reuse_port)
+                    started.push_async_callback(server.close)
+                started.pop_all()
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await asyncio.gather(self._server.close(), self._channels_server.close())
+        finally:
+            self._cleanup.close()
+
+    @property
+    def url(self) -> str:
+        """`https://127.0.0.1:PORT`."""
+        return self._url_of(self._server)
+
+    @property
+    def channels_url(self) -> str:
+        """The same for the port on which channels are managed."""
+        return self._url_of(self._channels_server)
+
+    def _url_of(self, server: H2Server) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"https://{host}:{server.port}"
+
+    @property
+    def certs(self) -> Certificates:
+        """Its credentials; use them to make client certificates."""
+        assert self._certs is not None, "not started"
+        return self._certs
+
+    @property
+    def ca_file(self) -> str:
+        """What a client must trust, PEM."""
+        return str(self.certs.ca_file)
+
+    @property
+    def key_file(self) -> str:
+        """The `.p8` to sign provider tokens with."""
+        return str(self.certs.key_file)
+
+    @property
+    def key_id(self) -> str:
+        """`kid` of provider tokens."""
+        return self.certs.key_id
+
+    @property
+    def team_id(self) -> str:
+        """`iss` of provider tokens."""
+        return self.certs.team_id
+
+    @property
+    def topic(self) -> str:
+        """The first bundle id that the team may push to."""
+        return self.world.topics(self.team_id)[0]
+
+    @property
+    def received(self) -> Records[Received, int]:
+        """The last requests and their answers, oldest first (strict profile only)."""
+        return self._book.received
+
+    @property
+    def counts(self) -> Counter[tuple[int, str]]:
+        """Answers by (status, reason), `(200, "")` for the good ones; (0, fate) for what was never answered."""
+        return self._book.counts
+
+    @property
+    def tokens_seen(self) -> dict[str, float]:
+        """Distinct provider tokens with a good signature, the newest 1024, and their `iat`."""
+        return self._book.tokens.seen
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        return self._server.connections
+
+    @property
+    def accepted(self) -> int:
+        """Connections accepted so far."""
+        return self._server.accepted
+
+    @property
+    def server(self) -> H2Server:
+        """The listener, for its counters and its `peers`."""
+        return self._server
+
+    def update_settings(self, settings: Settings) -> None:
+        """Announce these SETTINGS on every open connection, and on those to come unless a rule sets them anew."""
+        self._server.settings = {**self._server.settings, **settings}
+        for peer in list(self._server.peers):
+            peer.update_settings(settings)
+
+    def write_config(self, directory: str | os.PathLike[str]) -> None:
+        """Write `ca.pem`, the `.p8` and `apns.json`, which says all that a client needs, into a directory.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        place = Path(directory).absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        certs = self.certs
+        if not place.samefile(certs.directory):
+            (place / certs.ca_file.name).write_bytes(certs.ca_file.read_bytes())
+            write_private(place / certs.key_file.name, certs.key_file.read_bytes())
+        config = {
+            "url": self.url,
+            "channels_url": self.channels_url,
+            "ca_file": str(place / certs.ca_file.name),
+            "key_file": str(place / certs.key_file.name),
+            "key_id": self.key_id,
+            "team_id": self.team_id,
+            "topic": self.topic,
+        }
+        (place / "apns.json").write_bytes(
+            orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
+
+    def _record(self, peer: AnyPeer, request: Request, status: int, reason: str) -> None:
+        """Note a request that a fault answered."""
+        if self.profile == "strict":
+            fields = dict(request[1])
+            self._book.note(fields.get(b":path", b""), fields, request[2], status, reason, peer.id)
+        else:
+            self._book.counts[status, reason] += 1
+
+    def _open_strict(self, peer: Peer) -> Handler:
+        return StrictApns(peer, self._book, self._delay)
+
+    def _open_bare(self, peer: Peer) -> Handler:
+        headers = ((b":status", b"200"), (b"apns-id", self._book.id_prefix(peer.number) + b"%012x" % 0))
+        counts = self._book.counts
+
+        def answer(requests: list[Request]) -> Sequence[Answer]:
+            counts[200, ""] += len(requests)
+            return [(stream_id, headers, b"") for stream_id, _, _ in requests]
+
+        return answer

@@ -1,0 +1,192 @@
+"""The strict profile: one `StrictApns` judges the requests of one connection by `apns_rules`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from fakeservers.apns import fates
+from fakeservers.apns.authentication import Authentication
+from fakeservers.apns.channel_api import BROADCASTS, BroadcastApi
+from fakeservers.apns.provider_tokens import ProviderToken
+from fakeservers.apns.received import Book
+from fakeservers.apns.received import Received as Received
+from fakeservers.apns.rules import (
+    PATH,
+    Fields,
+    check_device,
+    check_options,
+    check_payload,
+    check_priority,
+    check_route,
+    check_topic,
+    is_canonical_id,
+    payload_limit,
+)
+from fakeservers.records import Outcome
+from fakeservers.serving.h2server import Answer, Header, Literal, Peer, Request
+
+CACHED_SENDS = 256
+"""Combinations of authorization, topic, push type and priority that one connection remembers as good."""
+
+REFUSED_STREAM, INTERNAL_ERROR = 7, 2
+DAY_MS = 86_400_000
+
+_OK = (b":status", b"200")
+_JSON = (b"content-type", b"application/json")
+_STATUS = {reason: (b":status", str(status).encode()) for reason, status in fates.STATUSES.items()}
+_BODY = {reason: orjson.dumps({"reason": reason}) for reason in fates.STATUSES}
+
+
+class StrictApns:
+    """Checks every rule of Apple's on one connection; a `Handler` for `H2Server`."""
+
+    def __init__(self, peer: Peer, book: Book, delay: float) -> None:
+        self._peer = peer
+        self._book = book
+        self._delay = delay
+        self._id_prefix = book.id_prefix(peer.number)
+        sandbox = book.world.environment == "sandbox"
+        self._unique_prefix = book.id_prefix(peer.number, "apns-unique-id") if sandbox else b""
+        self._authentication = Authentication(peer, book)
+        self._broadcasts = BroadcastApi(peer, book, self._authentication)
+        self._token: ProviderToken | None = None
+        # Header values that passed every check on them -> (good until, payload limit)
+        self._good: dict[tuple[bytes | None, ...], tuple[float, int]] = {}
+        self._last_stable: tuple[bytes | None, ...] = ()
+        self._last_good: tuple[float, int] | None = None
+        self._changes = book.world.changes
+        self._last_stream: int | None = None  # after GOAWAY
+
+    def __call__(self, requests: list[Request]) -> Sequence[Answer]:
+        book, world = self._book, self._book.world
+        prefix = self._id_prefix  # with the stream id: never given twice
+        now = book.now()
+        if world.changes != self._changes:
+            self._changes = world.changes
+            self._forget_good()
+        answers: list[Answer] = []
+        others: dict[int, Outcome] = {}
+        for number, (stream_id, headers, body) in enumerate(requests):
+            if self._last_stream is not None and stream_id > self._last_stream:
+                requests = requests[:number]  # behind our own GOAWAY
+                break
+            fields = dict(headers)
+            path = fields.get(b":path", b"")
+            since: int | None = None
+            reason = self._check(headers, fields, path, body, now)
+            token = path[len(PATH) :]
+            if not reason:
+                reason, since = check_device(token, fields.get(b"apns-topic"), world)
+            given = fields.get(b"apns-id")
+            apns_id = given if given and is_canonical_id(given) else b"%s%012x" % (prefix, stream_id)
+            if not reason:
+                answers.append((stream_id, self._ok(apns_id, stream_id), b""))
+                continue
+            if path.startswith(BROADCASTS):
+                answers.append(self._broadcasts.answer(stream_id, fields, body))
+                self._follow_token()
+                others[stream_id] = None  # noted there
+                continue
+            status = fates.STATUSES.get(reason)
+            if status is not None:
+                answers.append(_rejection(stream_id, reason, apns_id, since, now))
+            else:
+                answer: Answer = (stream_id, self._ok(apns_id, stream_id), b"")
+                status = self._meet(reason, answer, token, answers)
+            book.counts[status, reason] += 1
+            others[stream_id] = status, reason
+        if len(requests) > len(others):
+            book.counts[200, ""] += len(requests) - len(others)
+        if book.received.maxlen != 0:
+            book.received.add(requests, others, self._peer.id, now)
+        return answers
+
+    def _ok(self, apns_id: bytes, stream_id: int) -> Sequence[Header]:
+        if not self._unique_prefix:
+            return _OK, Literal(b"apns-id", apns_id)
+        unique_id = b"%s%012x" % (self._unique_prefix, stream_id)
+        return _OK, Literal(b"apns-id", apns_id), Literal(b"apns-unique-id", unique_id)
+
+    def _check(self, headers: Sequence[Header], fields: Fields, path: bytes, body: bytes, now: float) -> str:
+        """Every rule but the device's, in order."""
+        if len(fields) != len(headers):
+            return "DuplicateHeaders"
+        get = fields.get
+        stable = (
+            get(b"authorization"),
+            get(b"apns-topic"),
+            get(b"apns-push-type"),
+            get(b"apns-priority"),
+            get(b":method"),
+        )
+        # Most pushes are like the one before: comparing with that is cheaper than hashing a token of 200 bytes.
+        good = self._last_good if stable == self._last_stable else self._good.get(stable)
+        if good is None or now > good[0] or len(path) <= len(PATH) or not path.startswith(PATH):
+            reason = (
+                check_route(fields.get(b":method"), path)
+                or self._authentication.check(fields.get(b"authorization"), now)
+                or self._check_stable(fields)
+            )
+            self._follow_token()
+            if reason:
+                return reason
+            good = self._remember(stable, fields)
+        self._last_stable, self._last_good = stable, good
+        return check_options(fields) or check_payload(body, good[1])
+
+    def _check_stable(self, fields: Fields) -> str:
+        return check_topic(fields, self._authentication.sender) or check_priority(fields)
+
+    def _remember(self, stable: tuple[bytes | None, ...], fields: Fields) -> tuple[float, int]:
+        expires = self._token.issued + self._book.token_max_age if self._token else float("inf")
+        if len(self._good) >= CACHED_SENDS:
+            self._good.clear()
+        good = self._good[stable] = (expires, payload_limit(fields))
+        return good
+
+    def _follow_token(self) -> None:
+        if self._authentication.token is not self._token:
+            self._token = self._authentication.token
+            self._forget_good()
+
+    def _forget_good(self) -> None:
+        self._good.clear()
+        self._last_stable = ()
+
+    def _meet(self, fate: str, answer: Answer, token: bytes, answers: list[Answer]) -> int:
+        """Let a fate that is no answer of Apple's happen; the status that the client will see, 0 for none."""
+        peer, stream_id = self._peer, answer[0]
+        if fate == fates.GOAWAY:
+            answers.append(answer)
+            self._say_goodbye(stream_id)
+            return 200
+        if fate == fates.SLOW:
+            peer.after(self._delay + fates.milliseconds_of(token) / 1000, [answer])
+            return 200
+        if fate == fates.STALL:
+            peer.forget(stream_id)
+        elif fate == fates.REFUSED_STREAM:
+            peer.reset(stream_id, REFUSED_STREAM)
+        elif fate == fates.INTERNAL_RESET:
+            peer.reset(stream_id, INTERNAL_ERROR)
+        elif fate == fates.GOAWAY_BEFORE:
+            self._say_goodbye(max(stream_id - 2, 0))
+        elif fate == fates.CUT:
+            self._last_stream = 0
+            peer.abort()
+        return 0
+
+    def _say_goodbye(self, last_stream: int) -> None:
+        self._last_stream = last_stream
+        self._peer.goaway(last_stream_id=last_stream, debug=_BODY["Shutdown"])
+
+
+def _rejection(stream_id: int, reason: str, apns_id: bytes, since: int | None, now: float) -> Answer:
+    body = _BODY[reason]
+    if fates.STATUSES[reason] == 410:
+        # A fated token has no history: Apple learnt of it a day ago.
+        timestamp = int(now * 1000) - DAY_MS if since is None else since
+        body = orjson.dumps({"reason": reason, "timestamp": timestamp})
+    return stream_id, (_STATUS[reason], _JSON, Literal(b"apns-id", apns_id)), body

@@ -1,0 +1,227 @@
+"""What a fake APNs knows: signing keys, the topics of each team, devices with their state, and broadcast channels."""
+
+from __future__ import annotations
+
+import os
+from binascii import unhexlify
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fakeservers.apns.channels import Channels
+from fakeservers.apns.fates import CODES
+from fakeservers.certs import load_key
+
+ENVIRONMENTS = ("sandbox", "production")
+
+
+class WorldError(ValueError):
+    """A world file that cannot be used; the message is one sentence that names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A provider's key as Apple registers it (P-TOK, "key kinds")."""
+
+    key_id: str
+    team_id: str
+    public: ec.EllipticCurvePublicKey
+    topics: frozenset[str] | None = None
+    """Bundle ids of a topic-specific key; None is a team-scoped key."""
+    environment: str | None = None
+    """`sandbox`, `production`, or None for an old key that serves both."""
+    related: str | None = None
+    """The one key id that may share a connection with this topic-specific key."""
+
+    def may_follow(self, first: SigningKey) -> bool:
+        """Whether it may be used on a connection whose first push was signed with `first`."""
+        if self.key_id == first.key_id:
+            return True
+        if self.team_id != first.team_id or self.environment != first.environment:
+            return False
+        if self.topics is None and first.topics is None:
+            return True
+        return self.related == first.key_id or first.related == self.key_id
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device token's state."""
+
+    topic: str | None = None
+    """The bundle id that it belongs to; None takes any."""
+    fate: str = ""
+    """Empty for a registered device, else what happens to a push: a reason of Apple's or a fate of `fates`."""
+    since: int | None = None
+    """With `Unregistered` and `ExpiredToken`: the `timestamp` of the answer, in milliseconds."""
+
+
+class World:
+    """Keys, topics, devices and channels. May be changed while servers run; they see it with the next request.
+
+    Args:
+        known_only: answer `BadDeviceToken` for tokens that are not in `devices`; otherwise any other is registered.
+        environment: `sandbox` or `production` to refuse keys and certificates of the other one; None takes all.
+    """
+
+    def __init__(self, *, known_only: bool = False, environment: str | None = None) -> None:
+        self.known_only = known_only
+        self.environment = environment
+        self.changes = 0
+        self.channels = Channels()
+        """Broadcast channels by app."""
+        self._keys: dict[str, SigningKey] = {}
+        self._topics: dict[str, dict[str, None]] = {}  # in the order given
+        self._devices: dict[bytes, Device] = {}
+
+    def add_key(
+        self,
+        key_id: str,
+        team_id: str,
+        pem: bytes,
+        *,
+        topics: Iterable[str] | None = None,
+        environment: str | None = None,
+        related: str | None = None,
+    ) -> None:
+        """Register a signing key by the PEM of its public or private half (only the public one is kept).
+
+        Raises:
+            ValueError: the PEM holds no P-256 key.
+        """
+        listed = None if topics is None else frozenset(topics)
+        self._keys[key_id] = SigningKey(key_id, team_id, load_key(pem), listed, environment, related)
+        self.changes += 1
+
+    def revoke_key(self, key_id: str) -> None:
+        """Forget a key: its tokens become `InvalidProviderToken`."""
+        self._keys.pop(key_id, None)
+        self.changes += 1
+
+    def key(self, key_id: str) -> SigningKey | None:
+        """The key of this id."""
+        return self._keys.get(key_id)
+
+    def keys(self) -> dict[str, SigningKey]:
+        """All keys by their ids, in the order in which they were added."""
+        return dict(self._keys)
+
+    def allow(self, team_id: str, *topics: str) -> None:
+        """Let a team push to these bundle ids, each with every suffix that a push type adds."""
+        self._topics.setdefault(team_id, {}).update(dict.fromkeys(topics))
+        self.changes += 1
+
+    def topics(self, team_id: str) -> tuple[str, ...]:
+        """The team's bundle ids, in the order in which they were allowed."""
+        return tuple(self._topics.get(team_id, ()))
+
+    def disallow(self, team_id: str, topic: str) -> bool:
+        """Take a topic from a team, for connections to come; False when it had none of this name."""
+        found = topic in self._topics.get(team_id, {})
+        self._topics.get(team_id, {}).pop(topic, None)
+        self.changes += 1
+        return found
+
+    def teams(self) -> dict[str, tuple[str, ...]]:
+        """The bundle ids of every team."""
+        return {team_id: tuple(topics) for team_id, topics in self._topics.items()}
+
+    def add_device(
+        self, token: str, *, topic: str | None = None, fate: str = "", since: int | None = None
+    ) -> None:
+        """Set a device's state; see `Device`.
+
+        Raises:
+            ValueError: the token is not hexadecimal or the fate is none.
+        """
+        unhexlify(token)
+        if fate and fate not in CODES.values():
+            raise ValueError(f"unknown fate {fate!r}")
+        self._devices[token.lower().encode()] = Device(topic, fate, since)
+
+    def remove_device(self, token: str) -> None:
+        """Make a token unknown."""
+        self._devices.pop(token.lower().encode(), None)
+
+    def device(self, token: bytes) -> Device | None:
+        """The state of a token (lower case); None when it is not known."""
+        return self._devices.get(token)
+
+    def devices(self) -> dict[str, Device]:
+        """All devices by their tokens (lower case), in the order in which they were added."""
+        return {token.decode(): device for token, device in self._devices.items()}
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> World:
+        """Read a world from JSON; the form is in docs/fakeservers.md.
+
+        Raises:
+            WorldError: the file cannot be read, is not JSON, or says something that we do not know.
+        """
+        file = Path(path)
+        try:
+            found = orjson.loads(file.read_bytes())
+        except OSError as error:
+            raise WorldError(f"cannot read the world file {file}: {error.strerror}") from error
+        except orjson.JSONDecodeError as error:
+            raise WorldError(f"the world file {file} is not JSON: {error}") from error
+        try:
+            return cls._from_json(found, file.parent)
+        except (ValueError, TypeError, OSError) as error:
+            raise WorldError(f"the world file {file} cannot be used: {error}") from error
+
+    @classmethod
+    def _from_json(cls, found: Any, directory: Path) -> World:
+        top = _fields(found, "the top level", *_TOP)
+        environment = top.get("environment")
+        _expect(environment is None or environment in ENVIRONMENTS, f"unknown environment {environment!r}")
+        _expect(isinstance(top.get("known_only", False), bool), "known_only is not true or false")
+        world = cls(known_only=top.get("known_only", False), environment=environment)
+        for each in top.get("keys", ()):
+            key = _fields(each, "a key", "key_id", "team_id", "file", "topics", "environment", "related")
+            _expect({"key_id", "team_id", "file"} <= key.keys(), "a key needs key_id, team_id and file")
+            _expect(key.get("environment") in (None, *ENVIRONMENTS), "a key's environment is unknown")
+            _expect(
+                key.get("topics") is None or _is_strings(key["topics"]),
+                "a key's topics are not a list of strings",
+            )
+            pem = (directory / key.pop("file")).read_bytes()
+            world.add_key(key.pop("key_id"), key.pop("team_id"), pem, **key)
+        for team_id, topics in _fields(top.get("teams", {}), "teams").items():
+            _expect(_is_strings(topics), f"the topics of team {team_id} are not a list of strings")
+            world.allow(team_id, *topics)
+        for token, state in _fields(top.get("devices", {}), "devices").items():
+            device = _fields(state, f"device {token}", "topic", "fate", "since")
+            _expect(
+                isinstance(device.get("since", 0), int),
+                f"since of device {token} is not in whole milliseconds",
+            )
+            world.add_device(token, **device)
+        for bundle_id, channels in _fields(top.get("channels", {}), "channels").items():
+            for channel_id, policy in _fields(channels, f"channels of {bundle_id}").items():
+                world.channels.add(bundle_id, channel_id, policy)
+        return world
+
+
+_TOP = ("known_only", "environment", "keys", "teams", "devices", "channels")
+
+
+def _fields(found: Any, where: str, *known: str) -> dict[str, Any]:
+    """`found` as a dict, all of whose keys are known ones (any, when none are named)."""
+    _expect(isinstance(found, dict), f"{where} is not an object")
+    unknown = sorted(found.keys() - set(known)) if known else []
+    _expect(not unknown, f"unknown key {unknown[0]!r} in {where}" if unknown else "")
+    return dict(found)
+
+
+def _is_strings(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def _expect(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise ValueError(complaint)

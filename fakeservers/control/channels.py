@@ -1,0 +1,76 @@
+"""Calls of the control port about broadcast channels, by app."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from fakeservers.apns.channels import MAX_CHANNELS, Channels
+from fakeservers.apns.server import FakeApns
+from fakeservers.control.schema import Problem
+
+Answered = dict[str, Any]
+
+MAX_APPS = 1000
+"""Apps that may have channels or lack the capability, of each."""
+
+
+class ChannelCalls:
+    """The part of a `Desk` that is about channels; each call is answered as JSON has it."""
+
+    def __init__(self, apns: FakeApns | None) -> None:
+        self._apns = apns
+
+    def channels(self, *, bundle_id: str, offset: int = 0, limit: int = 100) -> Answered:
+        """The channels of an app."""
+        channels = self._channels()
+        found = channels.of(bundle_id)
+        return {
+            "channels": [
+                {"channel_id": channel_id, "policy": policy}
+                for channel_id, policy in islice(found.items(), offset, offset + limit)
+            ],
+            "matching": len(found),
+            "enabled": bundle_id not in channels.disabled,
+        }
+
+    def add_channels(self, *, bundle_id: str, channels: list[dict[str, Any]]) -> Answered:
+        """Register channels under ids of one's own; all of them or none."""
+        known = self._channels()
+        try:
+            for each in channels:
+                Channels().add(bundle_id, each["channel_id"], each.get("policy", 0))
+        except ValueError as error:
+            raise Problem(400, str(error)) from None
+        if known.apps >= MAX_APPS and not known.of(bundle_id):
+            raise Problem(409, f"{MAX_APPS} apps have channels, and no more may")
+        number = len(known.of(bundle_id).keys() | {each["channel_id"] for each in channels})
+        if number > MAX_CHANNELS:
+            raise Problem(409, f"that would be {number} channels, and an app may have {MAX_CHANNELS}")
+        for each in channels:
+            known.add(bundle_id, each["channel_id"], each.get("policy", 0))
+        return {"channels": len(channels)}
+
+    def clear_channels(self, *, bundle_id: str, channel_id: str = "") -> Answered:
+        """Delete one channel of an app, or all."""
+        channels = self._channels()
+        if channel_id:
+            return {"cleared": int(channels.remove(bundle_id, channel_id))}
+        return {"cleared": channels.clear(bundle_id)}
+
+    def switch_channels(self, *, bundle_id: str, enabled: bool) -> Answered:
+        """Give an app the broadcast capability, or take it and with it all channels, as Apple does."""
+        channels = self._channels()
+        if enabled:
+            channels.disabled.discard(bundle_id)
+        else:
+            if len(channels.disabled) >= MAX_APPS:
+                raise Problem(409, f"{MAX_APPS} apps may not broadcast, and no more can be told so")
+            channels.disabled.add(bundle_id)
+            channels.clear(bundle_id)
+        return {"bundle_id": bundle_id, "enabled": enabled}
+
+    def _channels(self) -> Channels:
+        if self._apns is None:
+            raise Problem(404, "there is no fake APNs here")
+        return self._apns.world.channels

@@ -1,0 +1,359 @@
+"""What can be asked of the fakes of one process, in terms that JSON can carry: `Desk.call(name, arguments)`.
+
+The control port checks arguments before they come here (`control_route`); with several processes each has its desk, and
+`processes` sends the same calls to all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any, Protocol, TypeAlias
+
+from fakeservers.apns.fates import CODES
+from fakeservers.apns.server import FakeApns
+from fakeservers.apns.world import Device, SigningKey
+from fakeservers.control.channels import ChannelCalls
+from fakeservers.control.faults import FaultCalls
+from fakeservers.control.records import Record, drawn, record, token_of, topic_of
+from fakeservers.control.schema import Problem
+from fakeservers.fcm.fates import FATES
+from fakeservers.fcm.server import FakeFcm
+
+Answered: TypeAlias = dict[str, Any]
+
+MAX_REGISTERED = 100_000
+"""Devices, keys, topics of a team or fates that may be registered, of each."""
+DRAWN = 12
+"""Notifications that a look at the state shows."""
+
+
+class Calls(Protocol):
+    """Where calls of the control port go: the desk of this process, or those of all processes."""
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Answered:
+        """The answer as JSON has it.
+
+        Raises:
+            Problem: it cannot be done.
+        """
+
+
+class Desk:
+    """Answers calls about the fakes of this process.
+
+    Args:
+        apns: the fake APNs, if there is one; entered already.
+        fcm: the fake FCM, if there is one; entered already.
+    """
+
+    def __init__(self, apns: FakeApns | None = None, fcm: FakeFcm | None = None) -> None:
+        self._apns = apns
+        self._fcm = fcm
+        self._fakes: dict[str, FakeApns | FakeFcm] = {}
+        if apns is not None:
+            self._fakes["apns"] = apns
+        if fcm is not None:
+            self._fakes["fcm"] = fcm
+        self._faults = FaultCalls(self._fakes)
+        self._parts = (self, self._faults, ChannelCalls(apns))
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Answered:
+        """See `Calls`."""
+        part = next(each for each in self._parts if hasattr(each, name))
+        method: Callable[..., Answered] = getattr(part, name)
+        return method(**arguments)
+
+    # Looking
+
+    def snapshot(self, notifications: int = DRAWN) -> Answered:
+        """Counters since the start or the last reset, what is open now, and the last notifications as phones show them."""
+        shown: list[Answered] = []
+        for name, fake in self._fakes.items():
+            found = (drawn(name, each) for each in islice(_newest(fake), 4 * notifications))
+            shown += islice((each for each in found if each is not None), notifications)
+        shown.sort(key=_time, reverse=True)
+        return {
+            "services": {name: _counters(fake) for name, fake in self._fakes.items()},
+            "notifications": shown[:notifications],
+            "processes": [os.getpid()],
+            **self._faults.faults(),
+        }
+
+    def received(
+        self,
+        *,
+        service: str = "",
+        token: str = "",
+        topic: str = "",
+        since: float = 0.0,
+        until: float | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> Answered:
+        """Requests that fit, newest first."""
+        found = self._matching(service, token, topic, since, until)
+        found.sort(
+            key=lambda each: each[1].time, reverse=True
+        )  # stable: the later of two at one time stays first
+        page = [record(name, each) for name, each in found[offset : offset + limit]]
+        return {"received": page, "matching": len(found)}
+
+    def clear_received(
+        self,
+        *,
+        service: str = "",
+        token: str = "",
+        topic: str = "",
+        since: float = 0.0,
+        until: float | None = None,
+    ) -> Answered:
+        """Forget requests that fit."""
+        doomed = {id(each) for _, each in self._matching(service, token, topic, since, until)}
+        for fake in self._fakes.values():
+            kept = [each for each in fake.received if id(each) not in doomed]
+            fake.received.clear()
+            fake.received.extend(kept)  # type: ignore[arg-type]  # each deque gets its own records back
+        return {"cleared": len(doomed)}
+
+    def reset(self, *, what: Iterable[str]) -> Answered:
+        """Set back to how it was at the start: `received`, `counters` and `faults`, which are those of the start then."""
+        for fake in self._fakes.values():
+            if "received" in what:
+                fake.received.clear()
+            if "counters" in what:
+                fake.counts.clear()
+                server = fake.server
+                server.latency.clear()
+                server.requests = server.refused = server.resets = server.protocol_errors = 0
+        if "faults" in what:
+            self._faults.restore()
+        return {"reset": list(what)}
+
+    def _matching(
+        self, service: str, token: str, topic: str, since: float, until: float | None
+    ) -> list[tuple[str, Record]]:
+        """Those that fit, newest first within each service."""
+        return [
+            (name, each)
+            for name, fake in self._fakes.items()
+            if service in ("", name)
+            for each in _newest(fake)
+            if since <= each.time
+            and (until is None or each.time <= until)
+            and (not token or token_of(each) == token)
+            and (not topic or topic_of(each) == topic)
+        ]
+
+    # APNs: devices, keys, topics
+
+    def devices(self, *, offset: int = 0, limit: int = 100) -> Answered:
+        """Devices in the order in which they were registered."""
+        found = self._need_apns().world.devices()
+        page = islice(found.items(), offset, offset + limit)
+        return {"devices": [_device(token, each) for token, each in page], "matching": len(found)}
+
+    def add_devices(self, *, devices: list[dict[str, Any]]) -> Answered:
+        """Register devices, or change the state of those that are; all of them or none."""
+        world = self._need_apns().world
+        for each in devices:
+            if len(each["token"]) % 2:
+                raise Problem(400, "a device token has an even number of hexadecimal digits")
+            if each.get("fate") and each["fate"] not in CODES.values():
+                raise Problem(400, f"fate is none of {', '.join(sorted(CODES.values()))}")
+        known = world.devices().keys()
+        _bound(len(known | {each["token"].lower() for each in devices}), "devices")
+        for each in devices:
+            world.add_device(**each)
+        return {"devices": len(devices)}
+
+    def remove_device(self, *, token: str) -> Answered:
+        """Make a token unknown."""
+        world = self._need_apns().world
+        if world.device(token.lower().encode()) is None:
+            raise Problem(404, "no such device is registered")
+        world.remove_device(token)
+        return {}
+
+    def keys(self) -> Answered:
+        """Signing keys, without their keys."""
+        return {"keys": [_key(each) for each in self._need_apns().world.keys().values()]}
+
+    def add_key(self, *, key_id: str, team_id: str, pem: str, **more: Any) -> Answered:
+        """Register or replace a signing key."""
+        world = self._need_apns().world
+        _bound(len(world.keys().keys() | {key_id}), "keys")
+        try:
+            world.add_key(key_id, team_id, pem.encode(), **more)
+        except (ValueError, TypeError):  # TypeError: the PEM wants a password
+            raise Problem(400, "pem is no P-256 key in PEM without a password") from None
+        return {"key_id": key_id}
+
+    def remove_key(self, *, key_id: str) -> Answered:
+        """Revoke a signing key."""
+        world = self._need_apns().world
+        if world.key(key_id) is None:
+            raise Problem(404, "no such key is registered")
+        world.revoke_key(key_id)
+        return {}
+
+    def topics(self) -> Answered:
+        """Bundle ids by team."""
+        return {"teams": {team: list(each) for team, each in self._need_apns().world.teams().items()}}
+
+    def add_topics(self, *, team_id: str, topics: list[str]) -> Answered:
+        """Let a team push to these."""
+        world = self._need_apns().world
+        _bound(len({*world.topics(team_id), *topics}), "topics of one team")
+        _bound(len(world.teams().keys() | {team_id}), "teams")
+        world.allow(team_id, *topics)
+        return {"team_id": team_id, "topics": list(world.topics(team_id))}
+
+    def remove_topic(self, *, team_id: str, topic: str) -> Answered:
+        """Forbid a topic to a team."""
+        world = self._need_apns().world
+        if topic not in world.topics(team_id):
+            raise Problem(404, "the team has no such topic")
+        if len(world.topics(team_id)) == 1:
+            raise Problem(409, "a team keeps its last topic")
+        world.disallow(team_id, topic)
+        return {}
+
+    # FCM: fates, topic subscriptions, OAuth
+
+    def fates(self, *, offset: int = 0, limit: int = 100) -> Answered:
+        """Fates of targets, and those of the next sends."""
+        fcm = self._need_fcm()
+        page = islice(fcm.fates.items(), offset, offset + limit)
+        return {
+            "fates": [{"target": target, "fate": fate} for target, fate in page],
+            "next": list(islice(fcm.next_fates, 1000)),
+            "matching": len(fcm.fates),
+        }
+
+    def add_fates(self, *, fates: list[dict[str, str]], next: list[str]) -> Answered:
+        """Say what happens to sends to these targets, and to the next sends whatever their target."""
+        fcm = self._need_fcm()
+        if not {*next, *(each["fate"] for each in fates)} <= FATES:
+            raise Problem(400, f"fate is none of {', '.join(sorted(FATES))}")
+        _bound(len(fcm.fates.keys() | {each["target"] for each in fates}), "fates")
+        _bound(len(fcm.next_fates) + len(next), "fates of next sends")
+        fcm.fates.update({each["target"]: each["fate"] for each in fates})
+        fcm.next_fates.extend(next)
+        return {"fates": len(fates), "next": len(fcm.next_fates)}
+
+    def remove_fate(self, *, target: str) -> Answered:
+        """Make a target an ordinary one."""
+        if self._need_fcm().fates.pop(target, None) is None:
+            raise Problem(404, "this target has no fate")
+        return {}
+
+    def subscriptions(self, *, registration: str) -> Answered:
+        """Topics of one registration, and when each was subscribed to."""
+        found = self._need_fcm().subscriptions.topics(registration)
+        return {"registration": registration, "topics": found}
+
+    def subscribe(self, *, registration: str, topics: list[str]) -> Answered:
+        """Subscribe one registration to topics."""
+        subscriptions = self._need_fcm().subscriptions
+        for topic in topics:
+            if topic not in subscriptions.topics(registration) and not subscriptions.has_room(registration):
+                raise Problem(409, f"a registration has at most {subscriptions.max_topics} topics")
+            subscriptions.add(registration, topic, time.time())
+        return self.subscriptions(registration=registration)
+
+    def unsubscribe(self, *, registration: str, topic: str) -> Answered:
+        """Unsubscribe one registration from a topic."""
+        if not self._need_fcm().subscriptions.remove(registration, topic):
+            raise Problem(404, "it is not subscribed to this topic")
+        return {}
+
+    def oauth(
+        self,
+        *,
+        lifetime: int | None = None,
+        delay: float | None = None,
+        down: bool | None = None,
+        error: str | None = None,
+        tokens: str | None = None,
+    ) -> Answered:
+        """Change what the token endpoint does; what is not given stays."""
+        endpoint = self._need_fcm().oauth
+        if lifetime is not None:
+            endpoint.lifetime = lifetime
+        if delay is not None:
+            endpoint.delay = delay
+        if down is not None:
+            endpoint.down = down
+        if error is not None:
+            endpoint.error = error
+        if tokens == "expire":
+            endpoint.expire_all()
+        elif tokens == "forget":
+            endpoint.forget_all()
+        return {
+            "lifetime": endpoint.lifetime,
+            "delay": min(endpoint.delay, 1e9),  # JSON has no infinity
+            "down": endpoint.down,
+            "error": endpoint.error,
+        }
+
+    def _need_apns(self) -> FakeApns:
+        if self._apns is None:
+            raise Problem(404, "there is no fake APNs here")
+        return self._apns
+
+    def _need_fcm(self) -> FakeFcm:
+        if self._fcm is None:
+            raise Problem(404, "there is no fake FCM here")
+        return self._fcm
+
+
+def _newest(fake: FakeApns | FakeFcm) -> Iterable[Record]:
+    return reversed(fake.received)
+
+
+def _counters(fake: FakeApns | FakeFcm) -> Answered:
+    server = fake.server
+    peers: set[Any] = server.peers | getattr(server, "http1_peers", set())
+    return {
+        "url": fake.url,
+        "profile": fake.profile,
+        "requests": server.requests,
+        "answers": [
+            {"status": status, "reason": reason, "count": count}
+            for (status, reason), count in fake.counts.items()
+        ],
+        "connections": server.connections,
+        "streams": sum(peer.waiting for peer in peers),
+        "accepted": server.accepted,
+        "refused": server.refused,
+        "resets": server.resets,
+        "protocol_errors": server.protocol_errors,
+        "latency": {"buckets": list(server.latency.counts), "seconds": server.latency.total},
+    }
+
+
+def _time(found: Answered) -> float:
+    return float(found["time"])
+
+
+def _device(token: str, device: Device) -> Answered:
+    return {"token": token, "topic": device.topic, "fate": device.fate, "since": device.since}
+
+
+def _key(key: SigningKey) -> Answered:
+    return {
+        "key_id": key.key_id,
+        "team_id": key.team_id,
+        "topics": None if key.topics is None else sorted(key.topics),
+        "environment": key.environment,
+        "related": key.related,
+    }
+
+
+def _bound(number: int, what: str) -> None:
+    if number > MAX_REGISTERED:
+        raise Problem(409, f"that would be {number} {what}, and there may be {MAX_REGISTERED}")

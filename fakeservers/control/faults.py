@@ -1,0 +1,104 @@
+"""Calls of the control port about the fault plan. Fakes that have plans of their own are told the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fakeservers.apns.server import FakeApns
+from fakeservers.control.schema import Problem
+from fakeservers.faults import PRESETS, Fault, FaultError, FaultPlan
+from fakeservers.fcm.server import FakeFcm
+
+Answered = dict[str, Any]
+
+
+class FaultCalls:
+    """Looks at and changes the plans of these fakes; a change is made to all of them or to none."""
+
+    def __init__(self, fakes: Mapping[str, FakeApns | FakeFcm]) -> None:
+        # One plan, as a rule, that all of them share.
+        self._plans: Iterable[FaultPlan] = {id(fake.faults): fake.faults for fake in fakes.values()}.values()
+        self._first = [(plan, FaultPlan(plan.seed, plan, name=plan.name)) for plan in self._plans]
+
+    def faults(self) -> Answered:
+        """Every fault with its state, and the names of the ready-made plans."""
+        found: dict[str, Answered] = {}
+        for plan in self._plans:
+            in_force = {each.id for each in plan.in_force}
+            for fault in plan.faults:
+                each = found.setdefault(
+                    fault.id, {**fault.to_dict(), "enabled": fault.enabled, "in_force": False, "hits": 0}
+                )
+                each["in_force"] |= fault.id in in_force
+                each["hits"] += plan.hits[fault.id]
+        first = next(iter(self._plans), None)
+        return {
+            "plan": {} if first is None else {"name": first.name, "seed": first.seed},
+            "faults": list(found.values()),
+            "presets": list(PRESETS),
+        }
+
+    def set_faults(
+        self, *, plan: Any = None, preset: str = "", seed: int | None = None, scale: float = 1.0
+    ) -> Answered:
+        """Put another plan in the place of the one that there is; time and counts begin anew."""
+        if (plan is None) == (not preset):
+            raise Problem(400, "one of plan and preset is needed")
+        try:
+            found = FaultPlan.preset(preset) if preset else FaultPlan.from_dict(plan)
+            if scale != 1.0:
+                found = found.scaled(scale)
+        except FaultError as error:
+            raise Problem(400, str(error)) from None
+        if seed is not None:
+            found.seed = seed
+        for each in self._plans:
+            each.become(found)
+        return self.faults()
+
+    def restore(self) -> None:
+        """Put back the plan that there was when the control port began; time and counts begin anew."""
+        for plan, first in self._first:
+            plan.become(first)
+
+    def add_fault(self, *, fault: Any) -> Answered:
+        """Put one fault behind the others."""
+        try:
+            found = Fault.from_dict(fault)
+            for plan in self._plans:
+                if found.id in plan:
+                    raise Problem(409, f"there is a fault {found.id} already")
+            for plan in self._plans:
+                found = plan.add(found)
+        except FaultError as error:
+            raise Problem(400, str(error)) from None
+        return found.to_dict()
+
+    def replace_fault(self, *, fault_id: str, fault: Any) -> Answered:
+        """Put a fault in the place of another, or behind the others when there is none of this id."""
+        try:
+            found = Fault.from_dict({**fault, "id": fault_id})
+            for plan in self._plans:
+                plan.replace(found)
+        except FaultError as error:
+            raise Problem(400, str(error)) from None
+        return found.to_dict()
+
+    def switch_fault(self, *, fault_id: str, enabled: bool) -> Answered:
+        """Switch a fault on or off."""
+        for plan in self._having(fault_id):
+            plan.enable(fault_id, enabled)
+        return {"id": fault_id, "enabled": enabled}
+
+    def remove_fault(self, *, fault_id: str) -> Answered:
+        """Take a fault out."""
+        for plan in self._having(fault_id):
+            plan.remove(fault_id)
+        return {}
+
+    def _having(self, fault_id: str) -> list[FaultPlan]:
+        found = [plan for plan in self._plans if fault_id in plan]
+        if not found:
+            raise Problem(404, "there is no fault of this id")
+        return found

@@ -1,0 +1,304 @@
+"""Google's JSON parser for requests: proto3 JSON against a description of the fields, with its own complaints.
+
+A parser takes a value and its place, adds what is wrong to a list of violations, and returns the value in snake_case.
+The wordings of an unknown name, a wrong scalar, a list or an object out of place and a second target were recorded from
+Google's APIs; those of durations, times and maps are of the same parser, from memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from fakeservers.responses.fcm import Violation
+
+Violations: TypeAlias = list[Violation]
+Parser: TypeAlias = Callable[[Any, str, Violations], Any]
+"""Takes a value that is not null, its place (`message.android.ttl`) and where to complain; returns it parsed."""
+
+MAX_VIOLATIONS = 20
+"""More are not listed: an answer has to end somewhere. Ours."""
+MAX_SHOWN = 100
+"""Characters of a wrong value that are repeated. Ours."""
+MAX_DEPTH = 50
+"""Levels of a Struct; deeper ones are refused."""
+
+_PAYLOAD = "Invalid JSON payload received. "
+_DURATION = re.compile(r"(-?[0-9]{1,12})(?:\.[0-9]{1,9})?s", re.ASCII)
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+_INTEGER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+_INT32 = range(-(2**31), 2**31)
+
+
+def parse_json(body: bytes, root: Parser) -> tuple[dict[str, Any], Violations]:
+    """A request's body, parsed; what comes back beside violations is of no use."""
+    if not body:
+        return {}, []
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        rest = body[error.pos : error.pos + 40].decode("utf-8", "replace")
+        what = "Unexpected token." if rest else "Unexpected end of string. Expected a value."
+        return {}, [("", f"{_PAYLOAD}{what}\n{rest}\n^")]
+    if not isinstance(found, dict):
+        return {}, [("", f'{_PAYLOAD}Unknown name "": Root element must be a message.')]
+    return parse_object(found, root)
+
+
+def parse_object(found: dict[str, Any], root: Parser) -> tuple[dict[str, Any], Violations]:
+    """The same for a body that is read already."""
+    violations: Violations = []
+    return root(found, "", violations), violations[:MAX_VIOLATIONS]
+
+
+def camel(name: str) -> str:
+    """`direct_boot_ok` as `directBootOk`."""
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _complain(violations: Violations, where: str, kind: str, what: str) -> None:
+    violations.append((where, f"Invalid value at '{where}' ({kind}), {what}"))
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()[:MAX_SHOWN]
+
+
+def _is_scalar(value: Any, where: str, violations: Violations) -> bool:
+    """Whether it is neither an object nor a list; those are complained of at the place that holds them."""
+    parent, _, name = where.rpartition(".")
+    if isinstance(value, dict):
+        _complain(violations, parent, name, "Starting an object on a scalar field")
+        return False
+    return _is_single(value, where, violations)
+
+
+def _is_single(value: Any, where: str, violations: Violations) -> bool:
+    if not isinstance(value, list):
+        return True
+    parent, _, name = where.rpartition(".")
+    at = f" at '{parent}'" if parent else ""
+    why = "Proto field is not repeating, cannot start list."
+    violations.append((parent, f'{_PAYLOAD}Unknown name "{name}"{at}: {why}'))
+    return False
+
+
+def string(value: Any, where: str, violations: Violations) -> Any:
+    """TYPE_STRING."""
+    if isinstance(value, str):
+        return value
+    if _is_scalar(value, where, violations):
+        _complain(violations, where, "TYPE_STRING", _json(value))
+    return ""
+
+
+def boolean(value: Any, where: str, violations: Violations) -> Any:
+    """TYPE_BOOL; "true" and "false" are taken as well."""
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    if _is_scalar(value, where, violations):
+        _complain(violations, where, "TYPE_BOOL", _json(value))
+    return False
+
+
+def int32(value: Any, where: str, violations: Violations) -> Any:
+    """TYPE_INT32; whole fractions and digits in a string are taken as well."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value in _INT32:
+        return value
+    if _is_scalar(value, where, violations):
+        _complain(violations, where, "TYPE_INT32", _json(value))
+    return 0
+
+
+def number(value: Any, where: str, violations: Violations) -> Any:
+    """TYPE_FLOAT; digits in a string are taken as well."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if _is_scalar(value, where, violations):
+        _complain(violations, where, "TYPE_FLOAT", _json(value))
+    return 0.0
+
+
+def duration(value: Any, where: str, violations: Violations) -> Any:
+    """`google.protobuf.Duration`, as seconds rounded down."""
+    if not _is_scalar(value, where, violations):
+        return 0
+    name = where.rpartition(".")[2]
+    kind = "type.googleapis.com/google.protobuf.Duration"
+    if not isinstance(value, str):
+        what = f"Invalid data type for duration, value is {_json(value)}"
+    elif not value.endswith("s"):
+        what = "Illegal duration format; duration must end with 's'"
+    else:
+        found = _DURATION.fullmatch(value)
+        if found is not None:
+            return int(found[1])
+        what = "Invalid duration format, failed to parse seconds"
+    _complain(violations, where, kind, f"Field '{name}', {what}")
+    return 0
+
+
+def timestamp(value: Any, where: str, violations: Violations) -> Any:
+    """`google.protobuf.Timestamp`, RFC 3339."""
+    if not _is_scalar(value, where, violations):
+        return ""
+    if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
+        return value
+    name = where.rpartition(".")[2]
+    if isinstance(value, str):
+        what = f"Invalid time format: {value:.{MAX_SHOWN}}"
+    else:
+        what = f"Invalid data type for timestamp, value is {_json(value)}"
+    kind = "type.googleapis.com/google.protobuf.Timestamp"
+    _complain(violations, where, kind, f"Field '{name}', {what}")
+    return ""
+
+
+def struct(value: Any, where: str, violations: Violations) -> Any:
+    """`google.protobuf.Struct`: any object."""
+    if isinstance(value, dict) and _depth(value) <= MAX_DEPTH:
+        return value
+    if isinstance(value, dict):
+        violations.append(
+            (where, f"{_PAYLOAD}Message too deep. Max recursion depth reached for key '{where}'")
+        )
+    elif _is_single(value, where, violations):
+        _complain(violations, where, "type.googleapis.com/google.protobuf.Struct", _json(value))
+    return {}
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            break
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        level = below
+    return depth
+
+
+def strings(value: Any, where: str, violations: Violations) -> Any:
+    """`map<string, string>`."""
+    if not isinstance(value, dict):
+        what = f"Cannot bind a list to map for field '{where.rpartition('.')[2]}'."
+        _complain(violations, where, "Map", what if isinstance(value, list) else _json(value))
+        return {}
+    for index, (key, each) in enumerate(value.items()):
+        if not isinstance(each, str):
+            string(each, f"{where}[{index}].value", violations)
+        elif not key:
+            _complain(violations, where, "Map", "Map keys cannot be empty")
+    return value
+
+
+def list_of(inner: Parser) -> Parser:
+    """A repeated field."""
+
+    def parse(value: Any, where: str, violations: Violations) -> Any:
+        if not isinstance(value, list):
+            if not isinstance(value, dict):
+                inner(value, f"{where}[0]", violations)
+            _complain(
+                violations, where, "repeated field", "Expected a list"
+            )  # [M]: the kind of complaint is ours
+            return []
+        return [inner(each, f"{where}[{index}]", violations) for index, each in enumerate(value)]
+
+    return parse
+
+
+def enum(type_name: str, *names: str) -> Parser:
+    """An enumeration: a name in either case, or its number."""
+    numbers = {str(number): name for number, name in enumerate(names)}
+
+    def parse(value: Any, where: str, violations: Violations) -> Any:
+        if isinstance(value, str) and value.upper() in names:
+            return value.upper()
+        if not isinstance(value, bool) and str(value) in numbers:
+            return numbers[str(value)]
+        if _is_scalar(value, where, violations):
+            _complain(violations, where, f"type.googleapis.com/{type_name}", _json(value))
+        return names[0]
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True)
+class MessageType:
+    """A message: its fields under both spellings, null for an absent one.
+
+    Args:
+        name: as the complaint names the type.
+        fields: parsers by name in snake_case.
+        oneofs: names of groups of which one field may be there, by field.
+    """
+
+    name: str
+    fields: Mapping[str, Parser]
+    oneofs: Mapping[str, str] = field(default_factory=dict)
+    _known: dict[str, tuple[str, Parser, str]] = field(init=False)
+    """Name, parser and group (may be empty) by either spelling."""
+
+    def __post_init__(self) -> None:
+        known = {name: (name, each, self.oneofs.get(name, "")) for name, each in self.fields.items()}
+        object.__setattr__(self, "_known", {camel(name): each for name, each in known.items()} | known)
+
+    def __call__(self, value: Any, where: str, violations: Violations) -> dict[str, Any]:
+        """Parse an object."""
+        if not isinstance(value, dict):
+            if _is_single(value, where, violations):
+                _complain(violations, where, f"type.googleapis.com/{self.name}", _json(value))
+            return {}
+        parsed: dict[str, Any] = {}
+        taken: dict[str, str] = {}
+        known = self._known
+        for key, each in value.items():
+            found = known.get(key)
+            if found is None:
+                at = f" at '{where}'" if where else ""
+                why = f'{_PAYLOAD}Unknown name "{key:.{MAX_SHOWN}}"{at}: Cannot find field.'
+                violations.append((where, why))
+                continue
+            if each is None:
+                continue
+            name, parser, group = found
+            if group and taken.setdefault(group, name) != name:
+                what = f"oneof field '{group}' is already set. Cannot set '{key}'"
+                _complain(violations, where, "oneof", what)
+            elif parser is string and isinstance(each, str):  # most fields: there is no place to work out
+                parsed[name] = each
+            else:
+                parsed[name] = parser(each, f"{where}.{name}" if where else name, violations)
+        return parsed
+
+
+FCM: Final = "google.firebase.fcm.v1."
+
+
+def message_type(name: str, fields: Mapping[str, Parser], *oneofs: tuple[str, Sequence[str]]) -> MessageType:
+    """A message of FCM's."""
+    return MessageType(FCM + name, fields, {each: group for group, names in oneofs for each in names})

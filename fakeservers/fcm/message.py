@@ -1,0 +1,384 @@
+"""The request of `messages:send`: every field that Google documents, and the rules about what they say.
+
+Fields: discovery document of fcm v1, revision 20260306, and the reference of AndroidConfigV2 (reference/fcm.md, 1.2).
+Which of two broken rules is reported, Google does not say: the order is ours, and docs/fakeservers.md shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from fakeservers.fcm.fields import (
+    FCM,
+    Parser,
+    Violations,
+    boolean,
+    duration,
+    enum,
+    int32,
+    list_of,
+    message_type,
+    number,
+    parse_json,
+    parse_object,
+    string,
+    strings,
+    struct,
+    timestamp,
+)
+from fakeservers.responses.fcm import (
+    Reply,
+    invalid_argument,
+    invalid_fields,
+    no_recipient,
+    not_a_token,
+    too_big,
+)
+
+MAX_PAYLOAD = 4096
+MAX_TOPIC_PAYLOAD = 2048
+"""Bytes of keys and values; the second for topics and conditions."""
+MAX_TTL = 2_419_200
+"""Seconds: four weeks."""
+MAX_CONDITION_TOPICS = 5
+KNOWN_BODIES = 16
+"""Requests whose like is known at sight, apart from the registration token."""
+MAX_KNOWN_BODY = 8192
+"""Bytes of such a request."""
+TARGETS: Final = ("fid", "token", "topic", "condition")
+
+TOPIC = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}", re.ASCII)
+FID = re.compile(r"[cdef][\w-]{21}", re.ASCII)
+_TOKEN = re.compile(r"[\w-]{1,64}:[\w-]+|APA91b[\w-]{64,}", re.ASCII)
+_GOOD_REGISTRATION = "x:x"
+_LABEL = re.compile(r"[a-zA-Z0-9\-_.~%]{1,50}", re.ASCII)
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
+_CONDITION = re.compile(
+    r"\s*(?:(&&|\|\|)|(!)|(\()|(\))|(?:'([^']*)'|\"([^\"]*)\")\s+in\s+topics(?![\w]))\s*", re.ASCII
+)
+_RESERVED = ("from", "gcm", "message_type")
+_RESERVED_PREFIXES = ("google", "gcm.notification.")
+
+_FLAGS = dict.fromkeys(("direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok"), boolean)
+_LABELLED = message_type("FcmOptions", {"analytics_label": string})
+_NOTIFICATION = message_type("Notification", dict.fromkeys(("title", "body", "image"), string))
+_COLOR_TYPE = message_type("Color", dict.fromkeys(("red", "green", "blue", "alpha"), number))
+_LIGHT = message_type(
+    "LightSettings", {"color": _COLOR_TYPE, "light_on_duration": duration, "light_off_duration": duration}
+)
+
+_ANDROID_TEXTS = (
+    *("title", "body", "icon", "color", "sound", "tag", "click_action", "channel_id", "ticker", "image"),
+    *("body_loc_key", "title_loc_key"),
+)
+_ANDROID_FLAGS = (
+    "sticky",
+    "local_only",
+    "default_sound",
+    "default_vibrate_timings",
+    "default_light_settings",
+)
+_PRIORITIES = ("UNSPECIFIED", "MIN", "LOW", "DEFAULT", "HIGH", "MAX")
+_ANDROID_NOTIFICATION: dict[str, Parser] = {
+    **dict.fromkeys(_ANDROID_TEXTS, string),
+    **dict.fromkeys(_ANDROID_FLAGS, boolean),
+    "body_loc_args": list_of(string),
+    "title_loc_args": list_of(string),
+    "event_time": timestamp,
+    "notification_priority": enum(
+        f"{FCM}AndroidNotification.NotificationPriority", *(f"PRIORITY_{each}" for each in _PRIORITIES)
+    ),
+    "vibrate_timings": list_of(duration),
+    "visibility": enum(
+        f"{FCM}AndroidNotification.Visibility", "VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"
+    ),
+    "notification_count": int32,
+    "light_settings": _LIGHT,
+}
+_PROXY = enum(f"{FCM}AndroidNotification.Proxy", "PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED")
+_ANDROID_COMMON: dict[str, Parser] = {
+    "collapse_key": string,
+    "ttl": duration,
+    "restricted_package_name": string,
+    "data": strings,
+    "fcm_options": message_type("AndroidFcmOptions", {"analytics_label": string}),
+    **_FLAGS,
+}
+_ANDROID = message_type(
+    "AndroidConfig",
+    {
+        **_ANDROID_COMMON,
+        "priority": enum(f"{FCM}AndroidMessagePriority", "NORMAL", "HIGH"),
+        "notification": message_type("AndroidNotification", {**_ANDROID_NOTIFICATION, "proxy": _PROXY}),
+    },
+)
+_REMOTE_NOTIFICATION = message_type(
+    "RemoteNotification",
+    {
+        "mutable_content": boolean,
+        "use_as_v1_data_message": boolean,
+        "notification": message_type("AndroidNotificationV2", {**_ANDROID_NOTIFICATION, "id": int32}),
+    },
+)
+_ANDROID_V2 = message_type(
+    "AndroidConfigV2",
+    {
+        **_ANDROID_COMMON,
+        "remote_notification": _REMOTE_NOTIFICATION,
+        "background_sync": message_type("BackgroundSync", {}),
+    },
+    ("intent", ("remote_notification", "background_sync")),  # the union's name is not documented
+)
+_WEBPUSH = message_type(
+    "WebpushConfig",
+    {
+        "headers": strings,
+        "data": strings,
+        "notification": struct,
+        "fcm_options": message_type("WebpushFcmOptions", {"link": string, "analytics_label": string}),
+    },
+)
+_APNS = message_type(
+    "ApnsConfig",
+    {
+        "headers": strings,
+        "payload": struct,
+        "fcm_options": message_type("ApnsFcmOptions", {"analytics_label": string, "image": string}),
+        "live_activity_token": string,
+    },
+)
+_MESSAGE = message_type(
+    "Message",
+    {
+        "name": string,
+        "data": strings,
+        "notification": _NOTIFICATION,
+        "android": _ANDROID,
+        "android_v2": _ANDROID_V2,
+        "webpush": _WEBPUSH,
+        "apns": _APNS,
+        "fcm_options": _LABELLED,
+        **dict.fromkeys(TARGETS, string),
+    },
+    ("target", TARGETS),
+)
+SEND_REQUEST = message_type("SendMessageRequest", {"message": _MESSAGE, "validate_only": boolean})
+
+_known: dict[bytes, tuple[dict[str, Any], Reply | None]] = {}
+
+
+def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
+    """The request, parsed (names in snake_case, durations in seconds), or Google's answer to a broken one.
+
+    Most sends are like one of the last, but for the registration token: what was found in that one holds for them.
+    """
+    apart = _apart(body) if len(body) <= MAX_KNOWN_BODY else None
+    if apart is None:
+        return _judge(*parse_json(body, SEND_REQUEST))
+    token, like, found = apart
+    known = _known.get(like)
+    if known is None:
+        known = _judge(*parse_object(found, SEND_REQUEST))
+        if len(_known) >= KNOWN_BODIES:
+            _known.clear()
+        _known[like] = known
+    request, refusal = known
+    if request:
+        request = {**request, "message": {**request["message"], "token": token}}
+        if not is_registration(token):
+            refusal = not_a_token()
+    return request, refusal
+
+
+def _apart(body: bytes) -> tuple[str, bytes, dict[str, Any]] | None:
+    """The registration token, and the request with another, good one in its place, written and as an object."""
+    try:
+        found = orjson.loads(body)
+        token = found["message"]["token"]
+        if token and isinstance(token, str):
+            found["message"]["token"] = _GOOD_REGISTRATION
+            return token, orjson.dumps(found), found
+    except (ValueError, LookupError, TypeError):  # no JSON, no token, or nested too deeply to be written
+        pass
+    return None
+
+
+def _judge(request: dict[str, Any], violations: Violations) -> tuple[dict[str, Any], Reply | None]:
+    """The request, empty when it could not be parsed, and what is wrong with it."""
+    if violations:
+        return {}, invalid_fields(violations)
+    return request, _check(request.get("message", {}))
+
+
+def target_of(message: dict[str, Any]) -> str:
+    """Which of `TARGETS` a parsed message has; empty for none."""
+    for name in TARGETS:
+        if message.get(name):
+            return name
+    return ""
+
+
+def is_registration(token: str) -> bool:
+    """Whether `message.token` could be a registration token; an installation id is taken as well (since 2026)."""
+    return _TOKEN.fullmatch(token) is not None or FID.fullmatch(token) is not None
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a key of `data` is FCM's own."""
+    return key in _RESERVED or key.startswith(_RESERVED_PREFIXES)
+
+
+def is_condition(text: str) -> bool:
+    """Whether a condition can be read: up to five topics, `&&`, `||`, `!` and parentheses."""
+    at = depth = topics = 0
+    operand = True  # whether one is due
+    while at < len(text):
+        found = _CONDITION.match(text, at)
+        if found is None:
+            return False
+        at = found.end()
+        operator, negation, opening, closing, single, double = found.groups()
+        if operator or closing:
+            if operand:
+                return False
+            operand = bool(operator)
+            depth -= bool(closing)
+        else:
+            if not operand:
+                return False
+            depth += bool(opening)
+            if not negation and not opening:
+                topic = double if single is None else single
+                if TOPIC.fullmatch(topic) is None:
+                    return False
+                topics, operand = topics + 1, False
+        if depth < 0:
+            return False
+    return not operand and not depth and topics <= MAX_CONDITION_TOPICS
+
+
+def _check(message: dict[str, Any]) -> Reply | None:
+    """What FCM finds wrong with a message that could be parsed."""
+    target = target_of(message)
+    if not target:
+        return no_recipient()
+    return (
+        _check_target(target, message[target])
+        or _check_data(message)
+        or (_check_android(message) if "android" in message or "android_v2" in message else None)
+        or (_check_apple_and_web(message) if "apns" in message or "webpush" in message else None)
+        or _check_labels(message)
+        or _check_size(message, MAX_PAYLOAD if target in ("token", "fid") else MAX_TOPIC_PAYLOAD)
+    )
+
+
+def _check_target(name: str, value: str) -> Reply | None:
+    if name == "token":
+        return None if is_registration(value) else not_a_token()
+    if name == "fid":
+        return None if FID.fullmatch(value) else invalid_argument("message.fid", "Invalid registration token")
+    if name == "topic":
+        good = TOPIC.fullmatch(value) is not None
+        return None if good else invalid_argument("message.topic", "Invalid topic name")
+    if is_condition(value):
+        return None
+    problem = "Invalid condition expression provided."
+    return invalid_argument("message.condition", problem, problem)
+
+
+def _check_data(message: dict[str, Any]) -> Reply | None:
+    for name in ("", "android", "android_v2"):
+        part = message.get(name) if name else message
+        for key in part.get("data", ()) if part else ():
+            if is_reserved(key):
+                problem = f"Invalid data payload key: {key:.100}"
+                return invalid_argument(f"message.{name}.data" if name else "message.data", problem, problem)
+    return None
+
+
+def _check_android(message: dict[str, Any]) -> Reply | None:
+    if "android" in message and "android_v2" in message:
+        return invalid_argument("message.android_v2", "Only one of android and android_v2 may be set")
+    name = "android" if "android" in message else "android_v2"
+    part = message.get(name, {})
+    if not 0 <= part.get("ttl", 0) <= MAX_TTL:
+        return invalid_argument(f"message.{name}.ttl", "Invalid ttl")
+    holder, where = part, f"message.{name}.notification"
+    if "remote_notification" in part:
+        holder, where = part["remote_notification"], f"message.{name}.remote_notification.notification"
+    notification = holder.get("notification")
+    if not notification:
+        return None
+    if "color" in notification and _COLOR.fullmatch(notification["color"]) is None:
+        return invalid_argument(f"{where}.color", "Invalid color")
+    if notification.get("notification_count", 0) < 0:
+        return invalid_argument(f"{where}.notification_count", "Invalid notification count")
+    light = notification.get("light_settings", {})
+    if not all(0 <= each <= 1 for each in light.get("color", {}).values()):
+        return invalid_argument(f"{where}.light_settings.color", "Invalid color")
+    return None
+
+
+def _check_apple_and_web(message: dict[str, Any]) -> Reply | None:
+    aps = message.get("apns", {}).get("payload", {}).get("aps")
+    if aps is not None and not isinstance(aps, dict):
+        return invalid_argument("message.apns.payload.aps", "Value type for APS key is a dictionary.")
+    badge = (aps or {}).get("badge", 0)
+    if isinstance(badge, bool) or not isinstance(badge, int | float):
+        problem = "Value type for APS key [badge] is a number."
+        return invalid_argument("message.apns.payload.aps.badge", problem)
+    link = message.get("webpush", {}).get("fcm_options", {}).get("link", "https://")
+    if not link.startswith("https://"):
+        return invalid_argument("message.webpush.fcm_options.link", "Invalid link: HTTPS is required")
+    return None
+
+
+def _check_labels(message: dict[str, Any]) -> Reply | None:
+    for name in ("", "android", "android_v2", "webpush", "apns"):
+        part = message.get(name) if name else message
+        if not part or "fcm_options" not in part:
+            continue
+        label = part["fcm_options"].get("analytics_label", "")
+        if label and _LABEL.fullmatch(label) is None:
+            where = f"message.{name}." if name else "message."
+            return invalid_argument(f"{where}fcm_options.analytics_label", "Invalid analytics label")
+    return None
+
+
+def _check_size(message: dict[str, Any], limit: int) -> Reply | None:
+    return too_big() if payload_size(message) > limit else None
+
+
+def payload_size(message: dict[str, Any]) -> int:
+    """Bytes of keys and values that the platform with the largest share of them gets."""
+    shared = message.get("notification", {})
+    shared_size, data_size = size_of(shared), size_of(message.get("data", {}))
+    largest = shared_size + data_size
+    for name in ("android", "android_v2", "webpush"):
+        part = message.get(name)
+        if part:
+            own = part.get("remote_notification", part).get("notification")
+            size = size_of({**shared, **own}) if own else shared_size
+            size += size_of(part["data"]) if "data" in part else data_size
+            largest = max(largest, size)
+    payload = message.get("apns", {}).get("payload")
+    if payload is not None:
+        largest = max(largest, len(orjson.dumps(payload)) + data_size)
+    return largest
+
+
+def size_of(value: Any) -> int:
+    """Bytes of all keys and values within a value."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        try:
+            return len("".join([*value, *value.values()]).encode())
+        except TypeError:  # not all values are strings
+            return size_of("".join(value)) + sum(map(size_of, value.values()))
+    if isinstance(value, list):
+        return sum(map(size_of, value))
+    return len(orjson.dumps(value))

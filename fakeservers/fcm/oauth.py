@@ -1,0 +1,276 @@
+"""Google's token endpoint: a signed assertion goes in, an access token comes out (RFC 7523; reference/fcm.md, 1.1).
+
+The assertion is really verified, and the access tokens expire by the fake's clock.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import random
+import secrets
+from base64 import b64decode, urlsafe_b64encode
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+
+from fakeservers.fcm.service_account import ServiceAccount
+from fakeservers.responses.fcm import Reply, html_page, json_reply
+
+PATH = b"/token"
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+MESSAGING_SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+PLATFORM_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+FCM_SCOPES = frozenset({MESSAGING_SCOPE, PLATFORM_SCOPE})
+"""Either is enough to send."""
+
+GOOGLES_URI = "https://oauth2.googleapis.com/token"
+"""An `aud` that is taken beside our own: google-auth writes it whatever the `token_uri` of the file says."""
+
+LIFETIME = 3599
+"""Seconds: 3599 and 3600 were both seen in `expires_in`."""
+MAX_ASSERTION_LIFETIME = 3600
+CLOCK_TOLERANCE = 300.0
+"""Seconds that a client's clock may differ; Google publishes none, this is ours."""
+MAX_REQUEST = 16_384
+"""Bytes of a token request; an assertion has about 700. Ours."""
+MAX_TOKENS = 10_000
+"""Access tokens that are remembered; the oldest leave first and are unknown then."""
+
+INVALID_SIGNATURE = "Invalid JWT Signature."
+WRONG_AUDIENCE = "Invalid JWT: Failed audience check."
+WRONG_TIMES = (
+    "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
+    "Check your iat and exp values in the JWT claim."
+)
+NO_ACCOUNT = "Invalid grant: account not found"
+INVALID_SCOPE = "Invalid OAuth scope or ID token audience provided."
+BAD_REQUEST = "Bad Request"
+
+_PREFIX = "ya29.c."
+_MAC, _NONCE = 32, 16
+_SCOPE_PREFIX = "https://www.googleapis.com/auth/"
+_OTHER_SCOPES = frozenset({"openid", "email", "profile"})
+_DESCRIPTIONS = {"invalid_grant": NO_ACCOUNT, "invalid_scope": INVALID_SCOPE, "invalid_request": BAD_REQUEST}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What is known of an access token."""
+
+    scopes: frozenset[str]
+    expires: float
+    """By the fake's clock, seconds."""
+
+
+class TokenEndpoint:
+    """Issues access tokens, and says later what one is worth. Its public attributes may be set while it serves.
+
+    Args:
+        account: whose assertions are taken.
+        token_uri: what `aud` must be, unless it is `GOOGLES_URI`; may be set later.
+        now: the clock, UNIX seconds.
+        lifetime: seconds for which an access token is good; `expires_in` says so.
+    """
+
+    def __init__(
+        self,
+        account: ServiceAccount,
+        token_uri: str = "",
+        *,
+        now: Callable[[], float],
+        lifetime: int = LIFETIME,
+    ) -> None:
+        self.account = account
+        self.token_uri = token_uri
+        self.lifetime = lifetime
+        self.says: int | None = None
+        """What `expires_in` says instead of the lifetime."""
+        self.delay = 0.0
+        """Seconds by which its answers are late; infinite for never."""
+        self.down = False
+        """Answer 503 to everything."""
+        self.error = ""
+        """Answer 400 with this OAuth error (`invalid_grant`, …) to everything."""
+        self.requests = 0
+        """How often it was asked."""
+        self.counts: Counter[tuple[int, str]] = Counter()
+        """Answers by (status, error), `(200, "")` for the good ones."""
+        self._now = now
+        self._tokens: dict[str, AccessToken] = {}
+        self._last_header: bytes | None = None
+        self._last_text = ""  # the access token in it, empty for none
+        self._random: Callable[[], str] = partial(secrets.token_urlsafe, 150)
+        self._secret = b""
+        self._expired_until = self._forgotten_until = -math.inf
+
+    def share(self, secret: bytes) -> None:
+        """Issue tokens that endpoints in other processes with this secret know, and know theirs, by a signature."""
+        self._secret = secret
+
+    def repeat(self, seed: int) -> None:
+        """Issue the same access tokens, in order, each time that the seed is the same."""
+        chance = random.Random(seed)
+        self._random = lambda: urlsafe_b64encode(chance.randbytes(150)).decode()
+
+    def __call__(self, body: bytes) -> Reply:
+        """The answer to `POST /token`."""
+        self.requests += 1
+        if self.down:
+            text = "The service you requested is not available at this time.<p>Service error -27."
+            reply = html_page(503, "Service Unavailable", text, "Unavailable")
+        else:
+            error, description, scopes = self._judge(body)
+            reply = _refusal(error, description) if error else self._grant(scopes)
+        self.counts[reply.status, reply.reason] += 1
+        if self.delay:
+            reply = Reply(reply.status, reply.headers, reply.body, reply.reason, self.delay)
+        return reply
+
+    def issue(self, *, scope: str = MESSAGING_SCOPE, lifetime: float | None = None) -> str:
+        """A new access token, good for `lifetime` seconds (by default the endpoint's); not counted as a request."""
+        now = self._now()
+        expires = now + (self.lifetime if lifetime is None else lifetime)
+        signed = self._signed(orjson.dumps([scope, expires, now])) if self._secret else ""
+        token = _PREFIX + (signed or self._random())  # as long as those of service accounts
+        while len(self._tokens) >= MAX_TOKENS:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[token] = AccessToken(frozenset(scope.split()), expires)
+        return token
+
+    def _signed(self, content: bytes) -> str:
+        content = secrets.token_bytes(_NONCE) + content
+        mac = hmac.digest(self._secret, content, "sha256")
+        return urlsafe_b64encode(mac + content).decode().rstrip("=")
+
+    def _of_another_process(self, text: str) -> AccessToken | None:
+        """What is known of a token that was not issued here."""
+        try:
+            found = _base64(text.removeprefix(_PREFIX).encode("ascii"))
+        except ValueError:
+            return None
+        if not hmac.compare_digest(found[:_MAC], hmac.digest(self._secret, found[_MAC:], "sha256")):
+            return None
+        scope, expires, issued = orjson.loads(found[_MAC + _NONCE :])
+        if issued <= self._forgotten_until:
+            return None
+        return AccessToken(frozenset(scope.split()), -math.inf if issued <= self._expired_until else expires)
+
+    def expire_all(self) -> None:
+        """Make every access token that was issued so far expired, whatever its `expires_in` said."""
+        self._expired_until = self._now()
+        past = self._expired_until - 1
+        self._tokens = {text: AccessToken(each.scopes, past) for text, each in self._tokens.items()}
+
+    def forget_all(self) -> None:
+        """Make every access token that was issued so far unknown."""
+        self._forgotten_until = self._now()
+        self._tokens.clear()
+
+    def check(self, authorization: bytes | None) -> str:
+        """Why the `authorization` header does not let one send, as a reason of `ErrorInfo`; empty when it does."""
+        if authorization != self._last_header:  # most come with the one before
+            kind, _, text = (authorization or b"").partition(b" ")
+            self._last_text = text.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
+            self._last_header = authorization
+        given = self._last_text
+        if not given:
+            return "CREDENTIALS_MISSING"
+        token = self._tokens.get(given)
+        if token is None and self._secret:
+            token = self._of_another_process(given)
+        if token is None:
+            return "ACCESS_TOKEN_TYPE_UNSUPPORTED"
+        if token.expires <= self._now():
+            return "ACCESS_TOKEN_EXPIRED"
+        return "" if token.scopes & FCM_SCOPES else "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+
+    def _judge(self, body: bytes) -> tuple[str, str, str]:
+        """OAuth error and description, both empty for a good request, and the scopes that it asks for."""
+        if self.error:
+            return self.error, _DESCRIPTIONS.get(self.error, BAD_REQUEST), ""
+        if len(body) > MAX_REQUEST:
+            return "invalid_request", BAD_REQUEST, ""
+        form = parse_qs(body.decode("utf-8", "replace"))
+        grant_type = form.get("grant_type", [""])[-1]
+        if grant_type != GRANT_TYPE:
+            if not grant_type:
+                return "invalid_request", BAD_REQUEST, ""
+            return "unsupported_grant_type", f"Invalid grant_type: {grant_type:.100}", ""
+        try:
+            signed, header, claims, signature = _parts(form.get("assertion", [""])[-1])
+        except (ValueError, TypeError):
+            return "invalid_request", BAD_REQUEST, ""
+        error, description = self._check_assertion(signed, header, claims, signature)
+        return error, description, str(claims.get("scope", ""))
+
+    def _check_assertion(
+        self, signed: bytes, header: dict[str, Any], claims: dict[str, Any], signature: bytes
+    ) -> tuple[str, str]:
+        account = self.account
+        if claims.get("iss") != account.client_email:
+            return "invalid_grant", NO_ACCOUNT
+        if header.get("alg") != "RS256" or header.get("kid", account.key_id) != account.key_id:
+            return "invalid_grant", INVALID_SIGNATURE
+        try:
+            account.key.public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+        except InvalidSignature:
+            return "invalid_grant", INVALID_SIGNATURE
+        if claims.get("aud") not in (self.token_uri, GOOGLES_URI):
+            return "invalid_grant", WRONG_AUDIENCE
+        if not self._are_good_times(claims.get("iat"), claims.get("exp")):
+            return "invalid_grant", WRONG_TIMES
+        scope = claims.get("scope")
+        if not isinstance(scope, str) or not scope.split() or not all(map(_is_scope, scope.split())):
+            return "invalid_scope", INVALID_SCOPE
+        return "", ""
+
+    def _are_good_times(self, issued: Any, expires: Any) -> bool:
+        for each in (issued, expires):
+            if isinstance(each, bool) or not isinstance(each, int | float) or not math.isfinite(each):
+                return False
+        now = self._now()
+        return bool(
+            0 < expires - issued <= MAX_ASSERTION_LIFETIME
+            and issued - now <= CLOCK_TOLERANCE
+            and now - expires < CLOCK_TOLERANCE
+        )
+
+    def _grant(self, scopes: str) -> Reply:
+        token = self.issue(scope=scopes)
+        said = self.lifetime if self.says is None else self.says
+        return json_reply(200, {"access_token": token, "expires_in": said, "token_type": "Bearer"})
+
+
+def _refusal(error: str, description: str) -> Reply:
+    return json_reply(400, {"error": error, "error_description": description}, error)
+
+
+def _is_scope(text: str) -> bool:
+    return text in _OTHER_SCOPES or (text.startswith(_SCOPE_PREFIX) and text != _SCOPE_PREFIX)
+
+
+def _parts(assertion: str) -> tuple[bytes, dict[str, Any], dict[str, Any], bytes]:
+    """What was signed, header, claims and signature of a JWT; a ValueError or TypeError when it is none."""
+    head, claims, signature = assertion.encode("ascii").split(b".")
+    return head + b"." + claims, _json(head), _json(claims), _base64(signature)
+
+
+def _base64(part: bytes) -> bytes:
+    """Base64url as JOSE has it, unpadded; google-auth pads, and Google takes that too."""
+    return b64decode(part.rstrip(b"=") + b"=" * (-len(part.rstrip(b"=")) % 4), altchars=b"-_", validate=True)
+
+
+def _json(part: bytes) -> dict[str, Any]:
+    found = orjson.loads(_base64(part))
+    if not isinstance(found, dict):
+        raise TypeError("not an object")
+    return found

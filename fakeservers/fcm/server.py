@@ -1,0 +1,345 @@
+"""A fake FCM: HTTP/2 and HTTP/1.1 over TLS on a port of this machine, that obeys Google's rules or just says 200."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import ssl
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from fakeservers.certs import Certificates
+from fakeservers.faults import FaultPlan
+from fakeservers.faults.inject import Injector
+from fakeservers.fcm import oauth
+from fakeservers.fcm.legacy import LegacyApi
+from fakeservers.fcm.oauth import LIFETIME, TokenEndpoint
+from fakeservers.fcm.service_account import FILE_NAME, PROJECT_NUMBER, SERVER_KEY, ServiceAccount
+from fakeservers.fcm.strict import Book, Received, StrictFcm
+from fakeservers.fcm.topics import Subscriptions, TopicApi
+from fakeservers.records import Records
+from fakeservers.responses.fcm import JSON, status_header
+from fakeservers.serving.google_front import (
+    BARE_MANNERS,
+    GOOGLE_SETTINGS,
+    GOOGLE_WINDOW,
+    GoogleFront,
+    Link,
+    Manners,
+)
+from fakeservers.serving.h2server import (
+    INITIAL_WINDOW_SIZE,
+    Answer,
+    Handler,
+    Limits,
+    Request,
+    Settings,
+)
+
+PROFILES = ("strict", "bare")
+BARE_WINDOW = 16 * 1024 * 1024
+BARE_SETTINGS = {**GOOGLE_SETTINGS, INITIAL_WINDOW_SIZE: BARE_WINDOW}
+
+MAX_BODY = 1_048_576
+"""Bytes: a batch of the instance-id API names a thousand tokens."""
+
+_TOKEN_REQUEST = b"grant_type="
+
+
+class FakeFcm:
+    """A fake FCM with its OAuth token endpoint, listening while its `async with` block runs.
+
+    Args:
+        profile: `strict` checks every rule of Google's; `bare` answers 200 with one constant body to everything but
+            token requests, for measuring.
+        host: address to listen on.
+        port: 0 takes a free one.
+        delay: seconds between a request and its answer.
+        certs: credentials to serve with; None makes some in a temporary directory, which goes at the end.
+        account: the service account whose assertions are taken, and with it the project; None makes one.
+        server_key: what the legacy API takes as `Authorization: key=…`.
+        access_token_lifetime: seconds for which an access token is good.
+        topic_rate: topic changes that the project may make in a second; 0 is no limit, Google's is 3000.
+        now: the clock, UNIX seconds, that assertions and access tokens are judged by.
+        keep: requests that `received` holds, 0 for none; the oldest leave first.
+        limits: what clients may cost.
+        reuse_port: let other processes listen on the same port, which must not be 0 then.
+        manners: habits on HTTP/2 connections; None takes Google's, or none at all for the bare profile.
+        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
+
+    Raises:
+        ValueError: there is no such profile; or a `FaultError` for the faults.
+        OSError: on entering, when the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        profile: str = "strict",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        delay: float = 0.0,
+        certs: Certificates | None = None,
+        account: ServiceAccount | None = None,
+        server_key: str = SERVER_KEY,
+        access_token_lifetime: int = LIFETIME,
+        topic_rate: float = 0.0,
+        now: Callable[[], float] = time.time,
+        keep: int = 1000,
+        limits: Limits | None = None,
+        reuse_port: bool = False,
+        manners: Manners | None = None,
+        faults: FaultPlan | str | os.PathLike[str] | None = None,
+    ) -> None:
+        if profile not in PROFILES:
+            raise ValueError(f"unknown profile {profile!r}: strict or bare")
+        self.profile = profile
+        self.account = account or ServiceAccount.create()
+        self.oauth = TokenEndpoint(self.account, now=now, lifetime=access_token_lifetime)
+        """The token endpoint: make it slow, down or unwilling, issue tokens, expire them."""
+        if reuse_port:
+            self.oauth.share(
+                secrets.token_bytes(32)
+            )  # the processes that are forked from this one inherit it
+        self.subscriptions = Subscriptions()
+        """Who is subscribed to what."""
+        self._host = host
+        self._wanted_port = port
+        self._reuse_port = reuse_port
+        self._delay = delay
+        self._certs = certs
+        self._limits = limits or Limits(max_body=MAX_BODY)
+        self._manners = manners or (Manners() if profile == "strict" else BARE_MANNERS)
+        projects = (self.account.project_id, PROJECT_NUMBER)
+        self._book = Book(
+            self.account,
+            self.oauth,
+            projects,
+            server_key,
+            self._limits.max_body,
+            now,
+            Records(keep, Received.of),
+        )
+        legacy = LegacyApi(self._book)
+        self.groups = legacy.groups
+        """The legacy API's device groups: notification key to registration tokens."""
+        self._apis = (legacy, TopicApi(self._book, self.subscriptions, topic_rate))
+        self.faults = FaultPlan.of(faults)
+        """What goes wrong; may be changed at any time."""
+        if faults is not None:
+            self._book.seed = self.faults.seed
+            self.oauth.repeat(self.faults.seed)
+        self._cleanup = ExitStack()
+        self._server: GoogleFront
+        self._account_file: Path
+
+    async def __aenter__(self) -> Self:
+        with ExitStack() as cleanup:
+            directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="fakefcm-")))
+            if self._certs is None:
+                self._certs = Certificates.create(directory)
+            context = _asking_nobody(self._certs.server_context())
+            strict = self.profile == "strict"
+            self._server = GoogleFront(
+                self._open_strict if strict else self._open_bare,
+                context,
+                settings=GOOGLE_SETTINGS if strict else BARE_SETTINGS,
+                window=GOOGLE_WINDOW if strict else BARE_WINDOW,
+                delay=self._delay,
+                limits=self._limits,
+                manners=self._manners,
+            )
+            self._server.broken_context = self._broken_context
+            self._server.screened = strict
+            injector = Injector(
+                self.faults,
+                "fcm",
+                self._server,
+                self._record,
+                self._book.now,
+                project=self.project_id,
+                oauth=self.oauth,
+            )
+            cleanup.callback(injector.stop)
+            injector.start()
+            await self._server.start(self._host, self._wanted_port, reuse_port=self._reuse_port)
+            self.oauth.token_uri = f"{self.url}/token"
+            self._account_file = directory / FILE_NAME
+            self.account.write(self._account_file, self.oauth.token_uri)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._server.close()
+        finally:
+            self._cleanup.close()
+
+    @property
+    def url(self) -> str:
+        """`https://127.0.0.1:PORT`."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"https://{host}:{self._server.port}"
+
+    @property
+    def certs(self) -> Certificates:
+        """Its credentials."""
+        assert self._certs is not None, "not started"
+        return self._certs
+
+    @property
+    def ca_file(self) -> str:
+        """What a client must trust, PEM."""
+        return str(self.certs.ca_file)
+
+    @property
+    def service_account_file(self) -> str:
+        """The file that Google's console hands out; its `token_uri` is this fake's."""
+        return str(self._account_file)
+
+    @property
+    def project_id(self) -> str:
+        """The only project that there is."""
+        return self.account.project_id
+
+    @property
+    def project_number(self) -> str:
+        """Taken in a path wherever the id is."""
+        return PROJECT_NUMBER
+
+    @property
+    def server_key(self) -> str:
+        """The legacy API's `Authorization: key=…`."""
+        return self._book.server_key
+
+    @property
+    def received(self) -> Records[Received, tuple[int, str]]:
+        """The last requests and their answers, token requests too, oldest first (strict profile only)."""
+        return self._book.received
+
+    @property
+    def counts(self) -> Counter[tuple[int, str]]:
+        """Answers by (status, reason), `(200, "")` for the good ones; (0, fate) for what was never answered.
+
+        Token requests are in `oauth.counts` as well.
+        """
+        return self._book.counts
+
+    @property
+    def token_requests(self) -> int:
+        """How often the token endpoint was asked."""
+        return self.oauth.requests
+
+    @property
+    def fates(self) -> dict[str, str]:
+        """Fates of tokens, installation ids, topics and conditions that do not carry theirs; may be changed."""
+        return self._book.fates
+
+    @property
+    def next_fates(self) -> deque[str]:
+        """Fates of the next sends, whatever their target, used up one by one; may be added to."""
+        return self._book.next_fates
+
+    @property
+    def connections(self) -> int:
+        """Connections open now, of both protocols."""
+        return self._server.connections
+
+    @property
+    def accepted(self) -> int:
+        """Connections accepted so far."""
+        return self._server.accepted
+
+    @property
+    def server(self) -> GoogleFront:
+        """The listener, for its counters and its `peers`."""
+        return self._server
+
+    def update_settings(self, settings: Settings) -> None:
+        """Announce these SETTINGS on every open HTTP/2 connection, and on those to come."""
+        self._server.settings = {**self._server.settings, **settings}
+        for peer in list(self._server.peers):
+            peer.update_settings(settings)
+
+    def write_config(self, directory: str | os.PathLike[str]) -> None:
+        """Write `ca.pem`, the service account's file and `fcm.json`, which says all that a client needs.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        place = Path(directory).absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        ca_file = place / self.certs.ca_file.name
+        if not place.samefile(self.certs.directory):
+            ca_file.write_bytes(self.certs.ca_file.read_bytes())
+        self.account.write(place / FILE_NAME, self.oauth.token_uri)
+        config = {
+            "url": self.url,
+            "ca_file": str(ca_file),
+            "service_account_file": str(place / FILE_NAME),
+            "project_id": self.project_id,
+            "server_key": self.server_key,
+        }
+        (place / "fcm.json").write_bytes(
+            orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
+
+    def _broken_context(self, how: str) -> ssl.SSLContext:
+        return _asking_nobody(self.certs.broken_context(how))
+
+    def _record(self, link: Link, request: Request, status: int, reason: str) -> None:
+        """Note a request that a fault answered."""
+        book = self._book
+        fields = dict(request[1])
+        book.counts[status, reason] += 1
+        if fields.get(b":path", b"").startswith(oauth.PATH):
+            self.oauth.requests += 1
+            self.oauth.counts[status, reason] += 1
+        if self.profile == "strict" and book.received.maxlen != 0:
+            book.received.append(Received.of(request, status, reason, (link.id, link.version), book.now()))
+
+    def _open_strict(self, link: Link) -> Handler:
+        return StrictFcm(link, self._book, self._apis, self._delay)
+
+    def _open_bare(self, link: Link) -> Handler:
+        salt = self._book.salt(link.number)
+        if salt is not None:
+            self._book.begin(salt, 0)
+        headers = (status_header(200), JSON)
+        body = b'{"name":"projects/%b/messages/%b"}' % (
+            self.project_id.encode(),
+            self._book.message_id().encode(),
+        )
+        counts = self._book.counts
+
+        def answer(requests: list[Request]) -> Sequence[Answer]:
+            counts[200, ""] += len(requests)
+            return [
+                (stream_id, headers, body)
+                if sent[:1] == b"{" or _TOKEN_REQUEST not in sent
+                else self._token_answer(stream_id, sent)
+                for stream_id, _, sent in requests
+            ]
+
+        return answer
+
+    def _token_answer(self, stream_id: int, body: bytes) -> Answer:
+        """The bare profile's access tokens are real ones, though nobody looks at them."""
+        reply = self.oauth(body)
+        return stream_id, reply.headers, reply.body
+
+
+def _asking_nobody(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Google asks nobody for a certificate."""
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,333 @@
+"""The strict profile: one `StrictFcm` answers the requests of one connection as Google would, whichever API they ask."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from urllib.parse import parse_qsl, unquote
+
+from fakeservers.faults import chance
+from fakeservers.fcm import fates, oauth
+from fakeservers.fcm.message import read_send, target_of
+from fakeservers.fcm.service_account import ServiceAccount
+from fakeservers.records import Outcome, Records
+from fakeservers.responses.fcm import (
+    ALWAYS,
+    BY_FATE,
+    INTERNAL_TIMEOUT,
+    JSON,
+    METHOD,
+    NO_CREDENTIALS,
+    RETRY_AFTER,
+    UNAUTHENTICATED,
+    Doomed,
+    Reply,
+    html_page,
+    insufficient_scope,
+    invalid_fields,
+    no_such_page,
+    not_found,
+    status_header,
+    too_large,
+    unauthenticated,
+)
+from fakeservers.serving.google_front import Link
+from fakeservers.serving.h2server import Answer, Header, Request
+
+REFUSED_STREAM, INTERNAL_ERROR = 7, 2
+
+_OK_HEADERS = (status_header(200), JSON, *ALWAYS)
+_QUERY = {"access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser"}
+_QUERY |= {"$.xgafv", "uploadType", "upload_protocol"}
+
+Fields = dict[bytes, bytes]
+
+
+class Received:
+    """One request and what was answered."""
+
+    __slots__ = ("_fields", "body", "connection", "reason", "status", "time", "version")
+
+    def __init__(
+        self, fields: Fields, body: bytes, status: int, reason: str, origin: tuple[int, str], now: float
+    ) -> None:
+        self._fields = fields
+        self.body = body
+        self.status = status
+        """0 when there was no answer; then `reason` names the fate."""
+        self.reason = reason
+        """FCM's error code, the reason of `ErrorInfo`, Google's status or the name of a fate; empty for a plain 200."""
+        self.connection = origin[0]
+        """1 for the first connection that was accepted, and so on."""
+        self.version = origin[1]
+        """`2` or `1.1`."""
+        self.time = now
+        """By the fake's clock, seconds."""
+
+    @classmethod
+    def of(cls, request: Request, status: int, reason: str, origin: tuple[int, str], now: float) -> Received:
+        """The record of a request that came on this connection, in this version of HTTP."""
+        return cls(dict(request[1]), request[2], status, reason, origin, now)
+
+    @property
+    def method(self) -> str:
+        """`POST`, as a rule."""
+        return self.headers.get(":method", "")
+
+    @property
+    def path(self) -> str:
+        """Path and query."""
+        return self.headers.get(":path", "")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers and pseudo-headers; of one that came twice, the last."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._fields.items()}
+
+    def __repr__(self) -> str:
+        return f"Received({self.path!r}, status={self.status}, reason={self.reason!r}, connection={self.connection})"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, as the APIs see it."""
+
+    method: str
+    path: str
+    """Without the query, still percent-encoded."""
+    query: dict[str, str]
+    authorization: bytes | None
+    content_type: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Book:
+    """What the connections of one fake share."""
+
+    account: ServiceAccount
+    oauth: oauth.TokenEndpoint
+    projects: tuple[str, ...]
+    """Id and number of the one project that there is."""
+    server_key: str
+    max_body: int
+    """Bytes of a request; a longer body has come here cut off."""
+    now: Callable[[], float]
+    received: Records[Received, tuple[int, str]]
+    fates: dict[str, str] = field(default_factory=dict)
+    """Fates of targets that do not carry theirs."""
+    next_fates: deque[str] = field(default_factory=deque)
+    """Fates of the next sends, whatever their target."""
+    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    ids: count[int] = field(default_factory=lambda: count(1))
+    seed: int | None = None
+    """Of the ids that are given; None for the clock."""
+
+    def fate_of(self, target: str) -> str:
+        """What happens to a send to this token, installation id, topic or condition; empty for nothing special."""
+        if self.next_fates:
+            return self.next_fates.popleft()
+        return self.fates.get(target) or fates.fate_of(target)
+
+    def message_id(self) -> str:
+        """As Google writes it, never given twice."""
+        number = next(self.ids)
+        moment = int(self.now() * 1_000_000) if self.seed is None else 10**15 + number
+        return f"0:{moment}%{number:08x}f9fd7ecd"
+
+    def salt(self, connection: int) -> int | None:
+        """What `begin` wants for the requests of this connection; None without a seed."""
+        return None if self.seed is None else chance.salt(self.seed, "message-id", connection)
+
+    def begin(self, salt: int, stream_id: int) -> None:
+        """Let the ids that follow depend on nothing but the seed, the connection and the stream."""
+        self.ids = count(chance.draw(salt, stream_id) >> 24)
+
+    def is_project(self, name: str) -> bool:
+        """Whether the path names the project, by id or number."""
+        return name in self.projects
+
+    def has_server_key(self, authorization: bytes | None) -> bool:
+        """Whether the legacy API may be used: `key=…`."""
+        expected = f"key={self.server_key}".encode()
+        return authorization is not None and hmac.compare_digest(authorization.replace(b" ", b""), expected)
+
+    def refuse_token(self, authorization: bytes | None, method: str) -> Reply | None:
+        """The answer to a request whose access token is not good for FCM."""
+        reason = self.oauth.check(authorization)
+        if not reason:
+            return None
+        if reason == "ACCESS_TOKEN_SCOPE_INSUFFICIENT":
+            return insufficient_scope()
+        message = NO_CREDENTIALS if reason == "CREDENTIALS_MISSING" else UNAUTHENTICATED
+        return unauthenticated(reason, message, method)
+
+    def doom(self, fate: str, token: str, place: str, ok: Reply) -> Reply:
+        """What becomes of a request that is in order otherwise, `ok` being its answer then."""
+        milliseconds = fates.milliseconds_of(token)
+        if fate == fates.CANONICAL:
+            return ok
+        if fate in fates.TRANSPORT:
+            return Reply(ok.status, ok.headers, ok.body, fate, milliseconds / 1000, fate)
+        if fate not in BY_FATE:
+            return html_page(500, "Fake", f"{fate!r} is none of the fates of this fake.")
+        seconds = milliseconds // 1000 or RETRY_AFTER
+        reply = BY_FATE[fate](Doomed(self.account.project_id, place, self.now(), seconds))
+        if fate == "InternalTimeout":
+            delay = milliseconds / 1000 or INTERNAL_TIMEOUT
+            return Reply(reply.status, reply.headers, reply.body, reply.reason, delay)
+        return reply
+
+
+Api = Callable[[Call], Reply | None]
+"""Answers a request; None when it is not this API's."""
+
+
+class StrictFcm:
+    """Answers on one connection; a `Handler` for `GoogleFront`.
+
+    Args:
+        link: the connection.
+        book: what the fake knows.
+        apis: asked in order after v1 send and the token endpoint.
+        delay: seconds between a request and its answer, to which a slow answer's own are added.
+    """
+
+    def __init__(self, link: Link, book: Book, apis: Sequence[Api], delay: float) -> None:
+        self._link = link
+        self._book = book
+        self._apis = apis
+        self._delay = delay
+        self._salt = book.salt(link.number)
+        self._ok_start = b'{\n  "name": "projects/%b/messages/' % book.account.project_id.encode()
+        self._headers: Sequence[Header] = ()
+        self._fields: Fields = {}  # of those
+        self._good_path: bytes | None = None  # of a send that was in order but for its body, perhaps
+        self._last_stream: int | None = None  # after GOAWAY
+
+    def __call__(self, requests: list[Request]) -> Sequence[Answer]:
+        book, link, salt = self._book, self._link, self._salt
+        now = book.now()
+        answers: list[Answer] = []
+        others: dict[int, Outcome] = {}
+        for number, (stream_id, headers, body) in enumerate(requests):
+            if self._last_stream is not None and stream_id > self._last_stream:
+                requests = requests[:number]  # behind our own GOAWAY
+                break
+            if headers is not self._headers:
+                self._headers, self._fields = headers, dict(headers)
+            if salt is not None:
+                book.begin(salt, stream_id)
+            reply = self._reply(self._fields, body)
+            answer: Answer = (stream_id, reply.headers, reply.body)
+            status, reason = reply.status, reply.reason
+            if reply.fate or reply.delay:
+                status = self._meet(reply, answer, answers)
+            else:
+                answers.append(answer)
+            if status != 200 or reason:
+                book.counts[status, reason] += 1
+                others[stream_id] = status, reason
+        if len(requests) > len(others):
+            book.counts[200, ""] += len(requests) - len(others)
+        if book.received.maxlen != 0:
+            book.received.add(requests, others, (link.id, link.version), now)
+        return answers
+
+    def _reply(self, fields: Fields, body: bytes) -> Reply:
+        if len(body) > self._book.max_body:
+            return too_large()
+        asked = fields.get(b":path", b"")
+        if asked == self._good_path and fields.get(b":method") == b"POST":
+            return self._book.refuse_token(fields.get(b"authorization"), METHOD) or self._take(body)
+        path, _, query = asked.decode("latin-1").partition("?")
+        call = Call(
+            fields.get(b":method", b"").decode("latin-1"),
+            path,
+            dict(parse_qsl(query, keep_blank_values=True)) if query else {},
+            fields.get(b"authorization"),
+            fields.get(b"content-type", b"").decode("latin-1"),
+            body,
+        )
+        parts = path.split("/")
+        if len(parts) == 5 and path.startswith("/v1/projects/") and parts[4] == "messages:send":
+            refusal = self._refuse_send(call, unquote(parts[3]))
+            if refusal is None:
+                self._good_path = asked
+            return refusal or self._take(body)
+        if path == "/token":
+            return self._book.oauth(body) if call.method == "POST" else no_such_page(path)
+        for api in self._apis:
+            reply = api(call)
+            if reply is not None:
+                return reply
+        return no_such_page(path)
+
+    def _refuse_send(self, call: Call, project: str) -> Reply | None:
+        """`POST /v1/projects/{project}/messages:send`: what is wrong with all but the body."""
+        if call.method != "POST":
+            return no_such_page(call.path)
+        return (
+            check_query(call.query, ())
+            or self._book.refuse_token(call.authorization, METHOD)
+            or (None if self._book.is_project(project) else not_found())
+        )
+
+    def _take(self, body: bytes) -> Reply:
+        """The message of a send."""
+        book = self._book
+        request, refusal = read_send(body)
+        if refusal is not None:
+            return refusal
+        message = request["message"]
+        place = target_of(message)
+        identifier = "fake_message_id" if request.get("validate_only") else book.message_id()
+        ok = Reply(200, _OK_HEADERS, b'%b%b"\n}\n' % (self._ok_start, identifier.encode()))
+        target = message[place]
+        fate = book.fate_of(target)
+        if not fate:
+            return ok
+        return book.doom(fate, target if place in ("token", "fid") else "", f"message.{place}", ok)
+
+    def _meet(self, reply: Reply, answer: Answer, answers: list[Answer]) -> int:
+        """Answer later, or let a fate that is no answer of Google's happen; the status that is seen, 0 for none."""
+        link, stream_id, fate = self._link, answer[0], reply.fate
+        if fate in ("", fates.SLOW) and reply.delay < math.inf:
+            link.after(self._delay + reply.delay, [answer])
+            return reply.status
+        if fate == fates.GOAWAY:
+            answers.append(answer)
+            self._say_goodbye(stream_id)
+            return reply.status
+        if fate == fates.REFUSED_STREAM:
+            link.reset(stream_id, REFUSED_STREAM)
+        elif fate == fates.INTERNAL_RESET:
+            link.reset(stream_id, INTERNAL_ERROR)
+        elif fate == fates.GOAWAY_BEFORE:
+            self._say_goodbye(max(stream_id - 2, 0))
+        elif fate == fates.CUT:
+            self._last_stream = 0
+            link.abort()
+        else:
+            link.forget(stream_id)
+        return 0
+
+    def _say_goodbye(self, last_stream: int) -> None:
+        self._last_stream = last_stream
+        self._link.goaway(last_stream_id=last_stream, debug=b"max_age")
+
+
+def check_query(query: dict[str, str], known: Sequence[str]) -> Reply | None:
+    """Google refuses a query parameter that it does not know."""
+    unknown = [name for name in query if name not in _QUERY and name not in known]
+    if not unknown:
+        return None
+    problem = (
+        f'Invalid JSON payload received. Unknown name "{unknown[0]:.100}": Cannot bind query parameter. '
+        f"Field '{unknown[0]:.100}' could not be found in request message."
+    )
+    return invalid_fields([("", problem)])

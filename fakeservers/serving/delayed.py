@@ -1,0 +1,72 @@
+"""Answers that are to come later: one queue per connection, behind one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING
+
+from fakeservers.serving.breaking import Breakable
+from fakeservers.serving.latency import Latency
+
+if TYPE_CHECKING:
+    from fakeservers.serving.h2peer import Answer
+
+TIMER_GRAIN = 0.001
+"""Seconds: no loop wakes more finely than this, so nothing is gained by asking for less."""
+
+
+class Punctual(Breakable):
+    """A connection that gives answers when they are due."""
+
+    def __init__(self, latency: Latency) -> None:
+        self._latency = latency
+        self._due: list[tuple[float, int, Sequence[Answer], float]] = []  # a heap; when due, when asked
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def after(self, seconds: float, answers: Sequence[Answer]) -> None:
+        """Give these answers in so many seconds. Those whose streams are closed by then are passed over."""
+        now = time.monotonic()
+        self._at(now + seconds, answers, now)
+
+    def _answer(self, answers: Sequence[Answer]) -> None:
+        """Give these answers."""
+        raise NotImplementedError
+
+    def _flush(self) -> None:
+        """Send what waits."""
+        raise NotImplementedError
+
+    def _at(self, due: float, answers: Sequence[Answer], arrived: float) -> None:
+        heappush(self._due, (due, next(self._order), answers, arrived))
+        if self._timer is None or due < self._timer_at:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._due[0][0]
+        wait = max(self._timer_at - time.monotonic(), TIMER_GRAIN)
+        self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        horizon = time.monotonic() + TIMER_GRAIN / 2
+        while self._due and not self._closing and self._due[0][0] <= horizon:
+            _, _, answers, arrived = heappop(self._due)
+            self._answer(answers)
+            self._latency.add(time.monotonic() - arrived, len(answers))
+        self._flush()
+        if self._due and not self._closing:
+            self._arm()
+
+    def _stop_answering(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due.clear()

@@ -1,0 +1,313 @@
+"""Google's front end: HTTP/2 with its manners, and HTTP/1.1, on one port by ALPN and with the same handlers.
+
+The manners are those that bloomberg/pushiko observed (reference/fcm.md, 1.4). Google documents none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+
+from fakeservers.serving.h2server import (
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_HEADER_LIST_SIZE,
+    Answer,
+    Event,
+    H2Server,
+    Handler,
+    Limits,
+    NGH2Error,
+    Peer,
+    PingReceived,
+    Request,
+    RequestReceived,
+    Settings,
+)
+from fakeservers.serving.http1 import Http1Peer
+
+if TYPE_CHECKING:
+    from fakeservers.serving.wire import WirePeer
+
+STREAMS = 100
+"""Concurrent streams of one connection, from the start: nobody has to prove anything first."""
+
+GOOGLE_SETTINGS = {
+    MAX_CONCURRENT_STREAMS: STREAMS,
+    INITIAL_WINDOW_SIZE: 1_048_576,
+    MAX_HEADER_LIST_SIZE: 65_536,
+}
+"""Only the streams are in the reference; the other two are what Google's servers announce, from memory."""
+GOOGLE_WINDOW = 1_048_576
+
+ENHANCE_YOUR_CALM = 0xB
+
+_BREACH = b"request HEADERS: max concurrent streams exceeded"  # libnghttp2's words
+_GOOGLES_BREACH = b"exceeded_max_concurrent_streams"
+_FRAME_AND_CODE = 9 + 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manners:
+    """How a front end treats its HTTP/2 connections; zero turns a habit off."""
+
+    split_end: bool = True
+    """End an answer with an empty DATA frame of its own."""
+    ping: bool = True
+    """Send a PING after each answer."""
+    max_pings: int = 3
+    """The so many-th client PING without a request between them is answered with GOAWAY `too_many_pings`."""
+    session_timeout: float = 240.0
+    """Seconds without an open request, then GOAWAY `session_timeout`; HTTP/1.1 is closed silently."""
+    max_age: float = 3600.0
+    """Seconds after which a connection gets GOAWAY `max_age`."""
+
+
+BARE_MANNERS = Manners(split_end=False, ping=False, max_pings=0, session_timeout=0.0, max_age=0.0)
+
+
+class Link(Protocol):
+    """What a handler may do besides answering, over either protocol."""
+
+    id: int
+    number: int
+
+    @property
+    def version(self) -> str:
+        """`2` or `1.1`."""
+
+    def after(self, seconds: float, answers: Sequence[Answer]) -> None:
+        """Give these answers in so many seconds, unless their streams are closed by then."""
+
+    def forget(self, stream_id: int) -> None:
+        """Never answer this request."""
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        """Refuse one request; over HTTP/1.1 the connection is cut."""
+
+    def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
+        """Take nothing more, answer up to `last_stream_id`, then close."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
+
+
+Opener: TypeAlias = Callable[[Link], Handler]
+
+
+class GooglePeer(Peer):
+    """One HTTP/2 connection, or the door to `Http1Peer` for a client that did not ask for HTTP/2."""
+
+    def __init__(self, server: H2Server) -> None:
+        assert isinstance(server, GoogleFront)
+        super().__init__(server)
+        self._front = server
+        self._manners = server.manners
+        self._ends: list[int] = []  # streams whose last, empty DATA frame is still to be sent
+        self._pings_owed = 0
+        self._pings_taken = 0
+        self._used = self._born = asyncio.get_running_loop().time()
+        self._clock: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._front.hands_over(self, cast(asyncio.Transport, transport)):
+            return
+        super().connection_made(transport)
+        if not self._closing:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+        super().connection_lost(exc)
+
+    def _requests(self, events: list[Event]) -> list[Request]:
+        requests = super()._requests(events)
+        if requests:
+            self._used = asyncio.get_running_loop().time()
+        if self._manners.max_pings:
+            for event in events:
+                if isinstance(event, RequestReceived):
+                    self._pings_taken = 0
+                elif isinstance(event, PingReceived):
+                    self._pings_taken += 1
+                    if self._pings_taken == self._manners.max_pings:
+                        self.goaway(ENHANCE_YOUR_CALM, debug=b"too_many_pings")
+        return requests
+
+    def _answer(self, answers: Sequence[Answer]) -> None:
+        self._used = asyncio.get_running_loop().time()
+        split = self._manners.split_end
+        if not split and not self._manners.ping:
+            super()._answer(answers)
+            return
+        streams, h2 = self._streams, self._h2
+        for stream_id, headers, body in answers:
+            if streams.pop(stream_id, None) is None:
+                continue
+            try:
+                h2.send_response(stream_id, headers, end_stream=not body)
+                if body:
+                    h2.send_data(stream_id, body, end_stream=not split)
+                    if split:
+                        self._ends.append(stream_id)
+            except NGH2Error:  # the stream went away within this very read
+                continue
+            self._pings_owed += 1
+
+    def _flush(self) -> None:
+        if not self._closing:
+            try:
+                data = self._output()
+            except NGH2Error:
+                self.abort()
+                return
+            if data:
+                self._transport.write(data)
+        super()._flush()
+
+    def _output(self) -> bytes:
+        """What is due, in Google's order: the answers, their ends, a PING for each."""
+        h2 = self._h2
+        data = h2.data_to_send()
+        if self._ends:
+            for stream_id in self._ends:
+                try:
+                    h2.end_stream(stream_id)
+                except NGH2Error:  # reset by the client since
+                    continue
+            self._ends.clear()
+            data += h2.data_to_send()
+        if self._pings_owed:
+            if self._manners.ping and h2.want_read:
+                for _ in range(self._pings_owed):
+                    h2.ping()
+                data += h2.data_to_send()
+            self._pings_owed = 0
+        return data if h2.want_read else _in_googles_words(data)
+
+    def _write_all_but_one(self) -> None:
+        self._pings_owed = 0
+        self._transport.write(self._output()[:-1])
+
+    def _watch(self) -> None:
+        """Look whether the connection is too old or idle for too long, and when to look again."""
+        manners, loop = self._manners, asyncio.get_running_loop()
+        now, never = loop.time(), float("inf")
+        aged = self._born + manners.max_age if manners.max_age else never
+        idle = self._used + manners.session_timeout if manners.session_timeout else never
+        if idle <= now and self._streams:  # busy: idleness begins with the last answer
+            idle = now + manners.session_timeout
+        if aged <= now:
+            self.goaway(debug=b"max_age")
+        elif idle <= now:
+            self.goaway(debug=b"session_timeout")
+        elif (due := min(aged, idle)) < never:
+            self._clock = loop.call_at(due, self._watch)
+
+
+class GoogleFront(H2Server):
+    """Listens for both protocols and hands each connection's requests to a handler made for it.
+
+    Args:
+        open_handler: called once per connection.
+        context: the server's TLS context; ALPN is set here.
+        settings: exactly what the first SETTINGS frame says.
+        window: bytes that a client may send on one connection before it is acknowledged.
+        delay: seconds between a request and its answer.
+        limits: what clients may cost.
+        manners: habits on HTTP/2 connections.
+    """
+
+    peer_type = GooglePeer
+
+    def __init__(
+        self,
+        open_handler: Opener,
+        context: ssl.SSLContext,
+        *,
+        settings: Settings = GOOGLE_SETTINGS,
+        window: int = GOOGLE_WINDOW,
+        delay: float = 0.0,
+        limits: Limits | None = None,
+        manners: Manners | None = None,
+    ) -> None:
+        # Its peers are ours, and ours are links.
+        opener = cast("Callable[[Peer], Handler]", open_handler)
+        super().__init__(opener, context, settings=settings, window=window, delay=delay, limits=limits)
+        self.alpn = ["h2", "http/1.1"]
+        self.open_link = open_handler
+        self.manners = manners or Manners()
+        self.http1_peers: set[Http1Peer] = set()
+        self._ending = False
+        self._no_http1 = asyncio.Event()
+        self._no_http1.set()
+
+    @property
+    def connections(self) -> int:
+        """Connections open now, of both protocols."""
+        return len(self.peers) + len(self.http1_peers)
+
+    async def close(self, grace: float = 1.0, *, debug: bytes = b"") -> None:
+        """Admit nobody, let HTTP/1.1 answers out, then end as `H2Server` does, each within `grace` seconds."""
+        self._ending = True
+        for peer in list(self.http1_peers):
+            peer.goaway()
+        try:
+            async with asyncio.timeout(grace):
+                await self._no_http1.wait()
+        except TimeoutError:
+            for peer in list(self.http1_peers):
+                peer.abort()
+            await self._no_http1.wait()
+        await super().close(grace, debug=debug)
+
+    def hands_over(self, peer: Peer | WirePeer, transport: asyncio.Transport) -> bool:
+        """A client that did not ask for HTTP/2 gets HTTP/1.1."""
+        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        if tls.selected_alpn_protocol() == "h2":
+            return False
+        other = Http1Peer(self)
+        other.number, other.entry, other.sock = peer.number, peer.entry, peer.sock
+        transport.set_protocol(other)
+        other.connection_made(transport)
+        return True
+
+    def admit(self, peer: Http1Peer) -> bool:
+        """Count an HTTP/1.1 connection in; False when there are too many."""
+        if not self._has_room():
+            return False
+        self.accepted += 1
+        peer.id = self.accepted
+        self.http1_peers.add(peer)
+        self._no_http1.clear()
+        return True
+
+    def dismiss(self, peer: Http1Peer) -> None:
+        """Count an HTTP/1.1 connection out."""
+        self.http1_peers.discard(peer)
+        self.forget(peer.number)
+        if not self.http1_peers:
+            self._no_http1.set()
+
+    def _admit(self, peer: Peer | WirePeer) -> bool:
+        return self._has_room() and super()._admit(peer)
+
+    def _has_room(self) -> bool:
+        if not self._ending and self.connections < self.limits.max_connections:
+            return True
+        self.refused += 1
+        return False
+
+
+def _in_googles_words(data: bytes) -> bytes:
+    """The same frames, with Google's debug data in the GOAWAY that libnghttp2 sends for too many streams."""
+    at = data.find(_BREACH)
+    if at < 0:
+        return data
+    start = at - _FRAME_AND_CODE
+    length = (8 + len(_GOOGLES_BREACH)).to_bytes(3, "big")
+    return data[:start] + length + data[start + 3 : at] + _GOOGLES_BREACH + data[at + len(_BREACH) :]

@@ -1,0 +1,329 @@
+"""One HTTP/2 connection over TLS, which hands complete requests to a handler: the only user of ngh2 (libnghttp2).
+
+It knows nothing about push. A handler is made per connection and gets the requests of one read as a list; what it
+returns leaves in one write. Framing, HPACK, flow control and stream limits are libnghttp2's, so a client is judged by
+an implementation that shares nothing with ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from ngh2 import (
+    Configuration,
+    Connection,
+    DataReceived,
+    NeverIndexedHeader,
+    Role,
+    Setting,
+    StreamClosed,
+    StreamReset,
+    TrailersReceived,
+)
+from ngh2 import NGH2Error as NGH2Error
+from ngh2 import PingReceived as PingReceived
+from ngh2 import RequestReceived as RequestReceived
+from ngh2.events import Event as Event
+
+from fakeservers.serving.delayed import Punctual
+from fakeservers.serving.screen import Screen
+
+if TYPE_CHECKING:
+    from fakeservers.serving.h2server import H2Server
+
+Header: TypeAlias = tuple[bytes, bytes]
+Request: TypeAlias = tuple[int, Sequence[Header], bytes]
+"""Stream id, headers with the pseudo-headers in front, body (see `Limits.max_body`)."""
+Answer: TypeAlias = tuple[int, Sequence[Header], bytes]
+"""Stream id, headers beginning with `:status`, body (may be empty)."""
+Handler: TypeAlias = Callable[[list[Request]], Sequence[Answer]]
+"""Takes the complete requests of one read, returns the answers that it has; the others may follow by `Peer.after`."""
+Settings: TypeAlias = Mapping[int, int]
+
+HEADER_TABLE_SIZE = int(Setting.HEADER_TABLE_SIZE)
+MAX_CONCURRENT_STREAMS = int(Setting.MAX_CONCURRENT_STREAMS)
+INITIAL_WINDOW_SIZE = int(Setting.INITIAL_WINDOW_SIZE)
+MAX_FRAME_SIZE = int(Setting.MAX_FRAME_SIZE)
+MAX_HEADER_LIST_SIZE = int(Setting.MAX_HEADER_LIST_SIZE)
+
+Literal = NeverIndexedHeader
+"""A header whose value differs in every answer: it stays out of the compression table, which is also the cheapest."""
+
+HIGHEST = 0x7FFFFFFF
+"""The highest stream id."""
+
+DEFAULT_WINDOW = 65_535
+"""The connection window that every HTTP/2 connection starts with, RFC 9113, 6.9.2."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one client, or all of them together, may cost."""
+
+    max_connections: int = 1024
+    """Open connections; one more is cut before its first byte is read."""
+    max_body: int = 8192
+    """Bytes. A longer body reaches the handler cut off somewhere beyond this many, never at or below it."""
+    max_header_list: int = 16_384
+    """Bytes of one request's headers, counted as in RFC 9113, 6.5.2; a longer list ends the connection."""
+    max_buffered: int = 1_048_576
+    """Bytes of answers that a peer leaves unread before we stop reading its requests."""
+    resets: tuple[int, int] = (1000, 33)
+    """Streams that a client may reset: a burst and so many a second (libnghttp2's answer to CVE-2023-44487)."""
+    handshake_timeout: float = 10.0
+    """Seconds."""
+
+
+class Peer(Punctual):
+    """One client's connection, as its handler sees it."""
+
+    def __init__(self, server: H2Server) -> None:
+        super().__init__(server.latency)
+        self.id = 0
+        self.settings: dict[int, int] = dict(server.settings)
+        """What is about to be announced; a handler may change it while it is being made, and not later."""
+        self._server = server
+        self._transport: asyncio.Transport
+        self._handler: Handler
+        self._h2: Connection
+        self._screen: Screen | None = None
+        self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
+        self._highest = 0  # of the requests whose headers are whole
+        self._headers: Sequence[Header] = ()  # the last request's: the next one's too if they are equal
+        self._bodies: dict[int, bytearray] = {}  # those among them whose body came in several parts
+        self._flush_due = False
+        self._draining = False
+        self._closing = True
+
+    # What a handler may do besides answering
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's certificate in DER, checked against the server's CA; None when it showed none."""
+        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
+        return tls.getpeercert(True)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that were begun and not answered."""
+        return len(self._streams)
+
+    def forget(self, stream_id: int) -> None:
+        """Never answer this request, and do not wait for it when the connection is drained."""
+        self._streams.pop(stream_id, None)
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        """Refuse one request with RST_STREAM."""
+        if self._streams.pop(stream_id, None) is not None:
+            self._h2.reset_stream(stream_id, error_code)
+            self._flush_soon()
+
+    def update_settings(self, settings: Settings) -> None:
+        """Announce new values of these settings; the others stay."""
+        if not self._closing:
+            self._h2.update_settings(dict(settings))
+            self.settings.update(settings)
+            self._flush_soon()
+
+    def ping(self, count: int = 1) -> None:
+        """Send so many PINGs."""
+        if not self._closing:
+            for _ in range(count):
+                self._h2.ping()
+            self._flush_soon()
+
+    def announce_goaway(self) -> None:
+        """Say by a GOAWAY with the highest stream id that another one is to come (RFC 9113, 6.8)."""
+        if not self._closing:
+            self._h2.send_shutdown_notice()
+            self._flush_soon()
+
+    def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
+        """Send GOAWAY at once; requests up to `last_stream_id` are answered, then we close.
+
+        By default that is the last one whose headers are whole: its body, and those before it, are waited for.
+        """
+        if self._closing:
+            return
+        if last_stream_id is None:  # libnghttp2 would name a stream at the first bytes of its HEADERS
+            last_stream_id = self._highest
+        if last_stream_id == HIGHEST:  # after any GOAWAY of its own libnghttp2 would take no more requests
+            self._flush()
+            self._draining = True
+            head = (8 + len(debug)).to_bytes(3, "big") + b"\7\0\0\0\0\0\x7f\xff\xff\xff"
+            self._transport.write(head + error_code.to_bytes(4, "big") + debug)
+            self._flush_soon()
+            return
+        self._h2.send_goaway(error_code, last_stream_id=last_stream_id, debug_data=debug)
+        for stream_id in [each for each in self._streams if each > last_stream_id]:
+            del self._streams[stream_id]
+        self._flush()  # until it is sent, libnghttp2 takes requests above it
+        self._draining = True
+        self._flush_soon()
+
+    def give(self, answers: Sequence[Answer]) -> None:
+        """Answer at once."""
+        self._answer(answers)
+        self._flush_soon()
+
+    def abort(self) -> None:
+        """Cut the connection: no GOAWAY, no close_notify, nothing that still waits is sent."""
+        self._closing = True
+        self._transport.abort()
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's is a Transport by its methods alone
+        self._transport = transport = cast(asyncio.Transport, transport)
+        server, limits = self._server, self._server.limits
+        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        # None is a client without ALPN that knows what it talks to, as Pushy does; anything but HTTP/2 fails below.
+        if not server._admit(self) or tls.selected_alpn_protocol() not in ("h2", None):
+            transport.abort()
+            return
+        self._closing = False
+        transport.set_write_buffer_limits(high=limits.max_buffered)
+        self._handler = server._open_handler(self)
+        if self.entry is not None:
+            self.settings.update(self.entry.greeting)
+        self._h2 = Connection(
+            Role.SERVER,
+            Configuration(
+                max_inbound_header_list_size=limits.max_header_list,
+                stream_reset_rate_limit=limits.resets,
+            ),
+        )
+        if server.screened:
+            self._screen = Screen(self._h2)
+        self._h2.initiate_connection(self.settings)
+        if server.window != DEFAULT_WINDOW:
+            self._h2.set_local_window_size(server.window)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        server = self._server
+        arrived = time.monotonic()
+        try:
+            if self._screen is None:
+                self._h2.receive_data(data)
+            elif not self._screen.feed(data):
+                server.protocol_errors += 1
+            requests = self._requests(self._h2.events())
+        except NGH2Error:  # beyond repair: libnghttp2 answers lesser faults by itself, with GOAWAY
+            server.protocol_errors += 1
+            self.abort()
+            return
+        if requests:
+            server.requests += len(requests)
+            faults = server.faults
+            answers = (
+                self._handler(requests) if faults is None else faults.answer(self, self._handler, requests)
+            )
+            if not server.delay:
+                self._answer(answers)
+                server.latency.add(time.monotonic() - arrived, len(answers))
+            elif answers:
+                self._at(arrived + server.delay, answers, arrived)
+        self._flush()
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._stop_answering()
+        self._streams.clear()
+        self._bodies.clear()
+        self._server._dismiss(self)
+        self._let_go()
+
+    # The way of a request
+
+    def _requests(self, events: list[Event]) -> list[Request]:
+        """The requests that these events complete."""
+        streams = self._streams
+        complete: list[Request] = []
+        for event in events:
+            if isinstance(event, DataReceived):
+                stream_id = event.stream_id
+                if stream_id not in streams:
+                    continue
+                if not event.end_stream:
+                    body = self._bodies.setdefault(stream_id, bytearray())
+                    if len(body) <= self._server.limits.max_body:
+                        body += event.data
+                elif stream_id in self._bodies:
+                    complete.append((stream_id, streams[stream_id], self._body(stream_id) + event.data))
+                else:
+                    complete.append((stream_id, streams[stream_id], event.data))
+            elif isinstance(event, RequestReceived):
+                if event.headers != self._headers:
+                    self._headers = event.headers
+                self._highest = event.stream_id
+                streams[event.stream_id] = self._headers
+                if event.end_stream:
+                    complete.append((event.stream_id, self._headers, b""))
+            elif isinstance(event, StreamClosed):
+                if streams.pop(event.stream_id, None) is not None:
+                    self._bodies.pop(event.stream_id, None)
+            elif isinstance(event, StreamReset):
+                self._server.resets += 1
+            elif isinstance(event, TrailersReceived) and event.stream_id in streams:
+                complete.append((event.stream_id, streams[event.stream_id], self._body(event.stream_id)))
+        return complete
+
+    def _body(self, stream_id: int) -> bytes:
+        return bytes(self._bodies.pop(stream_id, b""))
+
+    def _answer(self, answers: Sequence[Answer]) -> None:
+        streams, h2 = self._streams, self._h2
+        for stream_id, headers, body in answers:
+            if streams.pop(stream_id, None) is None:
+                continue
+            try:
+                if body:
+                    h2.send_response(stream_id, headers)
+                    h2.send_data(stream_id, body, end_stream=True)
+                else:
+                    h2.send_response(stream_id, headers, end_stream=True)
+            except NGH2Error:  # the stream went away within this very read
+                continue
+
+    def _write_waiting(self) -> None:
+        self._flush()
+
+    def _write_all_but_one(self) -> None:
+        self._transport.write(self._h2.data_to_send()[:-1])
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write what libnghttp2 has ready, and close when the last word was said."""
+        self._flush_due = False
+        if self._closing:
+            return
+        try:
+            data = self._h2.data_to_send()
+        except NGH2Error:
+            self.abort()
+            return
+        if data:
+            self._transport.write(data)
+        drained = self._draining and not self._streams and not self._h2.queued_body_size()
+        if drained or not (self._h2.want_read or self._h2.want_write):
+            self._closing = True
+            self._transport.close()
