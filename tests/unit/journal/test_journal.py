@@ -21,7 +21,7 @@ from pushcore.journal.format import BLOCK
 from pushcore.journal.journal import Journal, JournalView, Outcome, Source, push_id
 from pushcore.results import Result, Verdict
 
-from .journal_support import CAMPAIGN, SOURCE, Push, accepted, create, killed, pushes
+from .support import CAMPAIGN, SOURCE, Push, accepted, create, killed, pushes
 
 
 def rows(journal: Journal | JournalView, verdict: Verdict | None = None) -> list[int]:

@@ -14,9 +14,9 @@ from fakeservers.faults.chance import delay_of, draw, salt, threshold
 from fakeservers.faults.rules import Bound
 from fakeservers.serving.h2server import Request
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
+from tests.fakeservers.faults.test_survival import ACTIONS
 from tests.fakeservers.faults_support import one
 from tests.fakeservers.fcm_client import FORM, assertion, request_headers, send_body, send_headers
-from tests.fakeservers.test_faults_survival import ACTIONS
 
 Seen = dict[tuple[int, int], Any]
 

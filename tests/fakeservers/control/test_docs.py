@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakeservers.control_client import scene
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 GUIDE = (DOCS / "fakeservers-control.md").read_text()
 DEADLINE = 20
 

@@ -18,7 +18,7 @@ from pushcore.journal import store as journal_store
 from pushcore.journal.format import BLOCK, VERSION
 from pushcore.journal.journal import Journal, JournalView
 
-from .journal_support import SOURCE, Push, accepted, create, killed, pushes
+from .support import SOURCE, Push, accepted, create, killed, pushes
 
 ROWS = 3000
 
