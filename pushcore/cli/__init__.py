@@ -1,1 +1,1 @@
-"""The command line: one file per command, and what they share. See `pushcore --help`."""
+"""The command line. `commands` has one file per command, `run` carries them out, `report` says what happened."""

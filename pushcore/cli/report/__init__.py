@@ -1,0 +1,1 @@
+"""What a command writes and says: results, counts, progress, notices."""
