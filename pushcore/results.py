@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from .errors import PushRejected, TransportError
+from .transport_errors import PushcoreError, TransportError
 
 
 class Verdict(enum.Enum):
@@ -145,6 +145,14 @@ class Result:
 
     def __repr__(self) -> str:
         return f"<Result {self}>"
+
+
+class PushRejected(PushcoreError):
+    """`Result.raise_for_verdict()` was called on a push that was not accepted."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(str(result))
+        self.result = result
 
 
 class Accepted(Result):

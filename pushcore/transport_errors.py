@@ -1,0 +1,124 @@
+"""The root of pushcore's exceptions, and why a push has no answer. A leaf: `results` and `errors` both build on it.
+
+Import these from `pushcore.errors`, which has the whole tree.
+"""
+
+from __future__ import annotations
+
+
+class PushcoreError(Exception):
+    """The root of the tree."""
+
+
+class TransportError(PushcoreError):
+    """Why a push was not answered.
+
+    `unprocessed` is true when the peer has surely not acted on the request (RFC 9113, sections 6.8 and 8.7),
+    so that sending it again cannot double it. `permanent`: trying again cannot help until somebody mends something.
+    """
+
+    unprocessed = False
+    permanent = False
+
+
+class ConnectError(TransportError):
+    """No connection could be made, so nothing was sent."""
+
+    unprocessed = True
+
+
+class CertificateError(ConnectError):
+    """TLS ended because a certificate was not accepted, the server's by us or ours by the server."""
+
+    permanent = True
+
+
+class AlpnError(ConnectError):
+    """The server did not choose "h2" in ALPN (RFC 9113, section 3.2)."""
+
+    permanent = True
+
+
+class ProxyError(ConnectError):
+    """The HTTP proxy made no way to the server (RFC 9110, section 9.3.6).
+
+    `status`: what it answered to CONNECT, such as 407 or 502; None when it gave no answer that could be read.
+    `permanent`: asking again cannot help until somebody mends the name, the password or the proxy's rules.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.permanent = permanent
+
+
+class AccessTokenError(TransportError):
+    """There was no access token to send with, so nothing was sent.
+
+    `permanent`: asking again cannot help until somebody mends the account, its key or the clock. `reason`: the word of
+    OAuth for it, such as "invalid_grant". `retry_after`: seconds that the token's issuer asks to wait, if it did.
+    """
+
+    unprocessed = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        reason: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class ConnectionLost(TransportError):
+    """The connection ended; what was written and unanswered may or may not have been processed."""
+
+
+class ProtocolError(TransportError):
+    """The peer broke HTTP/2; `code` is the error code of RFC 9113, section 7, that we closed with."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class GoAway(TransportError):
+    """The peer sent GOAWAY. `reason` is the provider's own word out of the debug data, if there was one."""
+
+    def __init__(self, code: int, debug: bytes, *, unprocessed: bool, reason: str | None = None) -> None:
+        text = f"the server is going away (error code {code}"
+        super().__init__(f"{text}, {reason})" if reason else f"{text})")
+        self.code = code
+        self.debug = debug
+        self.reason = reason
+        self.unprocessed = unprocessed
+
+
+class StreamReset(TransportError):
+    """The peer reset the stream. REFUSED_STREAM (0x7) alone says that nothing was processed."""
+
+    def __init__(self, code: int, *, unprocessed: bool = False) -> None:
+        super().__init__(f"the server reset the stream (error code {code})")
+        self.code = code
+        self.unprocessed = unprocessed
+
+
+class HeaderListTooLarge(TransportError):
+    """The request's header list is larger than the peer's SETTINGS_MAX_HEADER_LIST_SIZE; it was not sent."""
+
+
+class ResponseTooLarge(TransportError):
+    """The answer's body is larger than we accept; the stream was reset."""
+
+
+class ResponseTimeout(TransportError, TimeoutError):
+    """The timeout passed. `unprocessed` is true when the push was never written."""
+
+    def __init__(self, message: str, *, unprocessed: bool = False) -> None:
+        super().__init__(message)
+        self.unprocessed = unprocessed
