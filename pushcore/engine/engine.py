@@ -7,18 +7,16 @@ import contextlib
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..errors import ClosedError, ConfigurationError
 from ..metrics import Listener, Listeners, Metrics
 from ..results import Result
+from .journaling import CampaignJournal
 from .rate import Rate
 from .retry import RetryPolicy
 from .rules import Client, Rules, Shared
 from .run import Run
-
-if TYPE_CHECKING:
-    from ..journal.journal import Journal
 
 LARGEST_WINDOW: Final = 16_384
 HANDED: Final = 64
@@ -111,7 +109,7 @@ class PushEngine:
             self._unwatch.clear()
 
     def send_many(
-        self, source: Iterable[Any] | AsyncIterable[Any], *, journal: Journal | None = None
+        self, source: Iterable[Any] | AsyncIterable[Any], *, journal: CampaignJournal | None = None
     ) -> AsyncGenerator[Result, None]:
         """Send everything in `source` and yield one `Result` for each push, in order of completion.
 
@@ -138,7 +136,7 @@ class PushEngine:
         return generator
 
     async def _send_many(
-        self, source: Iterable[Any] | AsyncIterable[Any], journal: Journal | None
+        self, source: Iterable[Any] | AsyncIterable[Any], journal: CampaignJournal | None
     ) -> AsyncGenerator[Result, None]:
         run = Run(self._clients, self.window, self._rules, journal)
         ready = run.ready

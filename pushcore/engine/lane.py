@@ -14,22 +14,20 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from ..errors import ConnectError, JournalError
 from ..http2.exchange import Exchange, Sink
+from ..latency import Histogram
 from ..metrics import Metrics
 from ..requests import END
 from ..results import ACCEPTED, Result, Verdict
 from .breaker import MINIMUM, Breaker, Trip
+from .journaling import CampaignJournal
 from .rate import AdaptiveWindow
 from .repeat import Repeat
 from .retry import DelayHeap, RetryBudget, RetryPolicy
 from .rules import Client, Rules
-
-if TYPE_CHECKING:
-    from ..journal.journal import Journal
-    from ..latency import Histogram
 
 log = logging.getLogger("pushcore.engine")
 
@@ -66,7 +64,7 @@ class Lane:
         rules: Rules,
         ready: list[Result],
         clock: Callable[[], float],
-        journal: Journal | None,
+        journal: CampaignJournal | None,
     ) -> None:
         self.client = client
         self.made: list[Exchange] = []

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from ..http2.exchange import Exchange
 from ..results import ACCEPTED, Result
+from .rules import Client
 
-if TYPE_CHECKING:
-    from .lane import Lane
+
+class SendingLane(Protocol):
+    """What a repeat needs of the lane that sends it."""
+
+    client: Client
+
+    def result(self, exchange: Exchange, push: Any, /) -> Result | None: ...
+    def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None: ...
+    def take_repaid(self, result: Result) -> None: ...
 
 
 class Repeat:
@@ -16,7 +24,7 @@ class Repeat:
 
     __slots__ = ("exchange", "lane", "result", "since", "tries")
 
-    def __init__(self, lane: Lane, exchange: Exchange, since: float) -> None:
+    def __init__(self, lane: SendingLane, exchange: Exchange, since: float) -> None:
         self.lane = lane
         self.exchange = exchange
         self.since = since

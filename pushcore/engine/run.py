@@ -14,17 +14,15 @@ import asyncio
 import math
 from collections.abc import AsyncIterable, Coroutine, Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..errors import BreakerOpen
 from ..requests import END
 from ..results import Result
 from .breaker import Trip
+from .journaling import CampaignJournal
 from .lane import Lane
 from .rules import Client, Rules
-
-if TYPE_CHECKING:
-    from ..journal.journal import Journal
 
 BURST: Final = 512
 """Pushes read from the source before the event loop gets its turn: they leave in one write. With a journal half as many,
@@ -35,7 +33,7 @@ class Run:
     """The state of one `send_many`, its feeder task and its one timer."""
 
     def __init__(
-        self, clients: tuple[Client, ...], window: int, rules: Rules, journal: Journal | None = None
+        self, clients: tuple[Client, ...], window: int, rules: Rules, journal: CampaignJournal | None = None
     ) -> None:
         self.window = window
         self.ready: list[Result] = []

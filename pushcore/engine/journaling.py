@@ -1,0 +1,33 @@
+"""What the engine needs of a campaign's journal: `pushcore.Journal` fills it, and the engine imports none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any, Protocol
+
+from ..results import Result
+
+
+class CampaignJournal(Protocol):
+    """Which pushes are still to be sent, and what became of them. A push has its `row`, from 1 on."""
+
+    def steps(self, pushes: Iterable[Any], /) -> Iterator[Any]:
+        """The pushes that are to be sent, and None now and then while those that have an outcome are passed over."""
+
+    def pending_async(self, pushes: AsyncIterable[Any], /) -> AsyncIterator[Any]:
+        """The pushes of an asynchronous source that are to be sent."""
+
+    async def room(self, rows: int, /) -> None:
+        """Wait until so many rows more may be sent."""
+
+    def record_all(self, results: Iterable[Result], /) -> None:
+        """Record outcomes. Raises `JournalError`."""
+
+    def put_back(self, push: Any, attempts: int, /) -> None:
+        """The push is surely not delivered, after so many attempts."""
+
+    def take_back(self, push: Any, attempts: int, /) -> None:
+        """The push may be delivered again from now on: it is about to be retried."""
+
+    async def committed(self) -> None:
+        """Wait until what was recorded is on the disk. Raises `JournalError`."""
