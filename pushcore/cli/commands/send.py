@@ -18,8 +18,9 @@ from ..report.output import refuse_same_file
 from ..report.results_file import Report
 from ..run.client_options import Sender
 from ..run.dry_run import dry_run as try_all
-from ..run.job import Job, nowhere
+from ..run.job import Job
 from ..run.journals import Plan
+from ..run.run_plan import nowhere
 from ..run.sending import Sending
 from ..sections import add, command, section
 

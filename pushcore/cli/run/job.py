@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, explain, printable
-from ...audience.shards import WHOLE, Shard
+from ...audience.shards import WHOLE
 from ...audience.storage import is_url
 from ...engine.collector import relax_collector
-from ...engine.rules import Shared
 from ...errors import JournalError
-from ...payloads.apns_rows import ApnsRows
-from ...payloads.fcm_rows import FcmRows
-from ...payloads.rows import Rows
 from ..report.notices import say
 from ..report.outcomes import CSV, outcomes_of, write
 from ..report.output import open_output, open_unchanged, refuse_same_file
 from ..report.results_file import HEADER, Counter, Report, Taker
 from ..statuses import INCOMPLETE, OK
-from .campaign import Campaign, Parent
 from .client_options import Client, Sender
 from .exit_report import Ending, conclude, conclude_journal
 from .journals import Plan, Progress, views
+from .run_plan import RunPlan
 from .sending import Sending
 
 
@@ -49,7 +45,17 @@ class Job:
         """
         clients = self.sender.clients()
         prefix = None if self.plan is None else self.plan.id_prefix
-        work = Work(self, clients, *self.sender.makers(clients, prefix))
+        apns, fcm = self.sender.makers(clients, prefix)
+        work = RunPlan(
+            clients=clients,
+            apns=apns,
+            fcm=fcm,
+            sending=self.sending,
+            audience=self.audience,
+            journals=self.plan,
+            processes=self.processes,
+            quiet=self.quiet,
+        )
         with Audience(self.audience) as source:
             if self.results is not None:
                 if source.same_file(self.results):
@@ -81,9 +87,9 @@ class Job:
             parts=self.processes,
         )
 
-    def _send_apart(self, work: Work) -> int:
+    def _send_apart(self, work: RunPlan) -> int:
         """By several processes that write into one file."""
-        from .processes import Crew  # not every system has what it needs
+        from .processes import Crew  # not every system has fcntl
 
         assert self.results is not None
         file, name = open_output(self.results, "the results")
@@ -94,7 +100,7 @@ class Job:
             ending = Crew(work, file.fileno()).run(total.counts)
         return self._conclude(ending, total, work.clients)
 
-    def _send_journaled(self, work: Work, plan: Plan) -> int:
+    def _send_journaled(self, work: RunPlan, plan: Plan) -> int:
         """By one process or several, each with its journal; the results are written in the end."""
         file, name = (None, "") if self.results is None else open_unchanged(self.results, "the results")
         with file if file is not None else contextlib.nullcontext():
@@ -134,57 +140,3 @@ def write_results(path: str, file: IO[bytes], name: str) -> int:
         )
         return INCOMPLETE
     return OK
-
-
-class Work:
-    """What every process of a job has, before it is divided: clients, and what makes pushes."""
-
-    def __init__(
-        self, job: Job, clients: dict[str, Client], apns: ApnsRows | None, fcm: FcmRows | None
-    ) -> None:
-        self.job = job
-        self.clients = clients
-        self._apns, self._fcm = apns, fcm
-
-    def rows(self, source: Audience, shard: Shard) -> Rows:
-        """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
-        return Rows(source, self._apns, self._fcm, nowhere, shard)
-
-    def send(
-        self,
-        source: Audience,
-        report: Taker,
-        number: int = 0,
-        *,
-        ready: Callable[[], object] = lambda: None,
-        shared: Mapping[str, Shared] | None = None,
-        parent: Parent | None = None,
-    ) -> Ending:
-        """Send one part. `ready`: called when nothing can go wrong any more but the sending."""
-        job, plan = self.job, self.job.plan
-        rows = self.rows(source, Shard(number, job.processes) if plan is None else plan.shard(number))
-        journal = None if plan is None else plan.open(number, source, job.audience)
-        try:
-            ready()
-            return Campaign(
-                self.clients,
-                source,
-                rows,
-                report,
-                job.sending,
-                journal=journal,
-                shared=shared,
-                parent=parent,
-                quiet=job.quiet,
-            ).send()
-        except BaseException:  # nothing was sent
-            if journal is not None and plan is not None:
-                with contextlib.suppress(JournalError):
-                    journal.close()
-                plan.discard(number)
-            raise
-
-
-def nowhere(*bad: object) -> None:
-    """Takes bad rows before there is a report."""
-    raise AssertionError("no row is read before there is a report")

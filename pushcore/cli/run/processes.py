@@ -40,7 +40,7 @@ from ..report.tally import Counts
 from ..statuses import INCOMPLETE
 from .campaign import ABORTED, ABORTED_JOURNAL, SIGNALS, STOPPING, warn
 from .exit_report import Ending
-from .job import Work
+from .run_plan import RunPlan
 
 TELL_EVERY: Final = 0.25
 """Seconds between two messages of a child."""
@@ -119,10 +119,10 @@ def _line(message: dict[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-def _serve(work: Work, number: int, line: Line, shared: Mapping[str, SharedState], taker: Taker) -> None:
+def _serve(work: RunPlan, number: int, line: Line, shared: Mapping[str, SharedState], taker: Taker) -> None:
     """All that a child does."""
     try:
-        with Audience(work.job.audience) as source:
+        with Audience(work.audience) as source:
             ending = work.send(source, taker, number, ready=line.ready, shared=shared, parent=line)
     except NotWantedError:
         return
@@ -190,9 +190,8 @@ class Child:
 class Crew:
     """The processes of a job. `output`: the open file that they write results to, None where journals keep them."""
 
-    def __init__(self, work: Work, output: int | None = None) -> None:
+    def __init__(self, work: RunPlan, output: int | None = None) -> None:
         self._work = work
-        self._job = work.job
         self._output = output
         self._children: list[Child] = []
         self._running: set[Child] = set()
@@ -208,8 +207,8 @@ class Crew:
             BadInput: it cannot be; nothing was sent.
             KeyboardInterrupt: it was interrupted before that.
         """
-        warn(self._job.sending, self._work.clients, quiet=self._job.quiet)
-        with Audience(self._job.audience) as source:
+        warn(self._work.sending, self._work.clients, quiet=self._work.quiet)
+        with Audience(self._work.audience) as source:
             self._size = source.size
         handlers = {each: signal.getsignal(each) for each in SIGNALS}
         with ExitStack() as stack:
@@ -217,18 +216,18 @@ class Crew:
                 stack.callback(signal.signal, each, handler)
             directory = tempfile.TemporaryDirectory(prefix="pushcore-")
             place = stack.enter_context(directory)
-            parts = self._job.processes
+            parts = self._work.processes
             shared = {name: SharedState.create(Path(place) / name, parts) for name in self._work.clients}
             for state in shared.values():
                 stack.callback(state.close)
             lock = stack.enter_context(open(Path(place) / "lock", "wb"))
             stack.callback(self._end_all)
-            for number in range(self._job.processes):
+            for number in range(self._work.processes):
                 self._start(number, shared, lock.fileno())
             directory.cleanup()  # all have the files open, and nobody else is to; so none stays, however this ends
-            port = self._job.sending.metrics_port
+            port = self._work.sending.metrics_port
             if port is not None:
-                stack.enter_context(served(self._metrics, port, quiet=self._job.quiet))
+                stack.enter_context(served(self._metrics, port, quiet=self._work.quiet))
             started = time.monotonic()
             asyncio.run(self._watch(ready))
             return self._added_up(total, time.monotonic() - started)
@@ -283,7 +282,7 @@ class Crew:
                 child.go()
 
         self._go = go
-        line = asyncio.create_task(ProgressLine(self._size, self._seen, wanted=not self._job.quiet).run())
+        line = asyncio.create_task(ProgressLine(self._size, self._seen, wanted=not self._work.quiet).run())
         try:
             await ended
         finally:
@@ -335,7 +334,7 @@ class Crew:
     def _on_signal(self) -> None:
         if self._signalled:
             self._end_all()
-            say(ABORTED if self._job.plan is None else ABORTED_JOURNAL)
+            say(ABORTED if self._work.journals is None else ABORTED_JOURNAL)
             os._exit(INCOMPLETE)
         self._signalled = True
         say(STOPPING)

@@ -1,0 +1,84 @@
+"""What every process of a campaign has before the rows are divided: clients, and what makes pushes of rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ...audience.audience import Audience
+from ...audience.shards import Shard
+from ...engine.rules import Shared
+from ...errors import JournalError
+from ...payloads.apns_rows import ApnsRows
+from ...payloads.fcm_rows import FcmRows
+from ...payloads.rows import Rows
+from ..report.results_file import Taker
+from .campaign import Campaign, Parent
+from .client_options import Client
+from .exit_report import Ending
+from .journals import Plan
+from .sending import Sending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """How the rows of an audience are sent, by one process or by each of several.
+
+    `apns`, `fcm`: what makes the pushes of that provider, None where it has no client. `audience`: a path or a URL.
+    `journals`: None for a run that keeps none.
+    """
+
+    clients: dict[str, Client]
+    apns: ApnsRows | None
+    fcm: FcmRows | None
+    sending: Sending
+    audience: str
+    journals: Plan | None
+    processes: int
+    quiet: bool
+
+    def rows(self, source: Audience, shard: Shard) -> Rows:
+        """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
+        return Rows(source, self.apns, self.fcm, nowhere, shard)
+
+    def send(
+        self,
+        source: Audience,
+        report: Taker,
+        number: int = 0,
+        *,
+        ready: Callable[[], object] = lambda: None,
+        shared: Mapping[str, Shared] | None = None,
+        parent: Parent | None = None,
+    ) -> Ending:
+        """Send one part. `ready`: called when nothing can go wrong any more but the sending."""
+        journals = self.journals
+        rows = self.rows(
+            source, Shard(number, self.processes) if journals is None else journals.shard(number)
+        )
+        journal = None if journals is None else journals.open(number, source, self.audience)
+        try:
+            ready()
+            return Campaign(
+                self.clients,
+                source,
+                rows,
+                report,
+                self.sending,
+                journal=journal,
+                shared=shared,
+                parent=parent,
+                quiet=self.quiet,
+            ).send()
+        except BaseException:  # nothing was sent
+            if journals is not None and journal is not None:
+                with contextlib.suppress(JournalError):
+                    journal.close()
+                journals.discard(number)
+            raise
+
+
+def nowhere(*bad: object) -> None:
+    """Takes bad rows before there is a report."""
+    raise AssertionError("no row is read before there is a report")
