@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from fakeservers.fcm.service_account import ServiceAccount as ServiceAccount
     from fakeservers.in_thread import InThread as InThread
     from fakeservers.serving.google_front import Manners as Manners
+    from fakeservers.serving.h2peer import Peer as Peer
     from fakeservers.serving.h2server import H2Server as H2Server
-    from fakeservers.serving.h2server import Limits as Limits
-    from fakeservers.serving.h2server import Peer as Peer
+    from fakeservers.serving.types import Limits as Limits
 
 _HOMES = {
     "Certificates": "certs",
@@ -47,9 +47,9 @@ _HOMES = {
     "FaultPlan": "faults",
     "H2Server": "serving.h2server",
     "InThread": "in_thread",
-    "Limits": "serving.h2server",
+    "Limits": "serving.types",
     "Manners": "serving.google_front",
-    "Peer": "serving.h2server",
+    "Peer": "serving.h2peer",
     "Received": "apns.strict",
     "ServiceAccount": "fcm.service_account",
     "SigningKey": "apns.world",

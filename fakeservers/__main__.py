@@ -31,7 +31,7 @@ try:
     from fakeservers.fcm.service_account import FILE_NAME, PROJECT_ID, ServiceAccount
     from fakeservers.options import parser
     from fakeservers.serving.google_front import BARE_MANNERS, Manners
-    from fakeservers.serving.h2server import Limits
+    from fakeservers.serving.types import Limits
 except ModuleNotFoundError as error:
     stop(error)
 

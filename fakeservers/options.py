@@ -13,7 +13,7 @@ from fakeservers.control.processes import MAX_PROCESSES
 from fakeservers.faults import PRESETS
 from fakeservers.fcm.oauth import LIFETIME
 from fakeservers.fcm.service_account import PROJECT_ID, SERVER_KEY
-from fakeservers.serving.h2server import Limits
+from fakeservers.serving.types import Limits
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
 MAX_KEEP = 1_000_000

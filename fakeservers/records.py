@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeAlias, TypeVar, overload
 
-from fakeservers.serving.h2peer import Request
+from fakeservers.serving.types import Request
 
 R = TypeVar("R")
 From = TypeVar("From")

@@ -10,7 +10,8 @@ from fakeservers.apns.provider_tokens import ProviderToken
 from fakeservers.apns.received import Book
 from fakeservers.apns.rules import Sender
 from fakeservers.certs import certificate_environments, certificate_topics
-from fakeservers.serving.h2server import MAX_CONCURRENT_STREAMS, Peer
+from fakeservers.serving.h2peer import Peer
+from fakeservers.serving.types import MAX_CONCURRENT_STREAMS
 
 STREAMS = 1000
 """Concurrent streams once a client is known; Apple names no number, this one was seen most."""

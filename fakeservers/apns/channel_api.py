@@ -15,9 +15,11 @@ import orjson
 from fakeservers.apns.authentication import Authentication
 from fakeservers.apns.channels import POLICIES, is_channel_id
 from fakeservers.apns.received import Book
-from fakeservers.apns.rules import MAX_EXPIRATION_DIGITS, SUFFIXES, Fields, Sender, is_canonical_id
+from fakeservers.apns.rules import MAX_EXPIRATION_DIGITS, SUFFIXES, Fields, Sender
 from fakeservers.faults import chance
-from fakeservers.serving.h2server import Answer, Header, Literal, Peer, Request
+from fakeservers.responses.apns import is_canonical_id
+from fakeservers.serving.h2peer import Literal, Peer
+from fakeservers.serving.types import Answer, Header, Request
 
 STATUSES = {
     "BadChannelId": 400,

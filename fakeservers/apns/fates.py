@@ -1,46 +1,10 @@
-"""Apple's reasons with their statuses, and device tokens that carry their own fate.
+"""Device tokens that carry their own fate: a reason of Apple's (`responses.apns`), or one of those below.
 
 A fated token reads `deadfa7e` + four-character code + anything hexadecimal. What the code stands for happens to a
 request that is in order otherwise, so a test needs no set-up on the server's side.
 """
 
 from __future__ import annotations
-
-STATUSES = {
-    "BadCollapseId": 400,
-    "BadDeviceToken": 400,
-    "BadExpirationDate": 400,
-    "BadMessageId": 400,
-    "BadPriority": 400,
-    "BadTopic": 400,
-    "DeviceTokenNotForTopic": 400,
-    "DuplicateHeaders": 400,
-    "IdleTimeout": 400,
-    "InvalidPushType": 400,
-    "MissingDeviceToken": 400,
-    "MissingTopic": 400,
-    "PayloadEmpty": 400,
-    "TopicDisallowed": 400,
-    "BadCertificate": 403,
-    "BadCertificateEnvironment": 403,
-    "ExpiredProviderToken": 403,
-    "Forbidden": 403,
-    "InvalidProviderToken": 403,
-    "MissingProviderToken": 403,
-    "UnrelatedKeyIdInToken": 403,
-    "BadEnvironmentKeyIdInToken": 403,
-    "BadPath": 404,
-    "MethodNotAllowed": 405,
-    "ExpiredToken": 410,
-    "Unregistered": 410,
-    "PayloadTooLarge": 413,
-    "TooManyProviderTokenUpdates": 429,
-    "TooManyRequests": 429,
-    "InternalServerError": 500,
-    "ServiceUnavailable": 503,
-    "Shutdown": 503,
-}
-"""The 32 reasons of Apple's table for `/3/device` (handling-notification-responses-from-apns)."""
 
 STALL = "Stall"
 """Never answered; the stream stays open."""

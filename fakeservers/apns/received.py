@@ -12,7 +12,7 @@ from fakeservers.apns.rules import PATH, Fields
 from fakeservers.apns.world import World
 from fakeservers.faults import chance
 from fakeservers.records import Records
-from fakeservers.serving.h2peer import Request
+from fakeservers.serving.types import Request
 
 
 class Received:

@@ -15,6 +15,7 @@ import orjson
 
 from fakeservers.apns.fates import fate_of
 from fakeservers.apns.world import World
+from fakeservers.responses.apns import is_canonical_id
 
 SUFFIXES = {
     b"alert": "",
@@ -43,9 +44,6 @@ MAX_EXPIRATION_DIGITS = 12
 PATH = b"/3/device/"
 
 _TOPIC = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
-_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-is_canonical_id = _ID.fullmatch
-"""Whether an `apns-id` is 32 lower-case hexadecimal digits in groups of 8-4-4-4-12."""
 
 Fields = dict[bytes, bytes]
 

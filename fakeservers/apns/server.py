@@ -23,10 +23,11 @@ from fakeservers.apns.strict import StrictApns
 from fakeservers.apns.world import World
 from fakeservers.certs import Certificates, write_private
 from fakeservers.faults import FaultPlan
-from fakeservers.faults.batch import AnyPeer
 from fakeservers.faults.inject import MANAGEMENT, Injector
 from fakeservers.records import Records
-from fakeservers.serving.h2server import (
+from fakeservers.serving.h2peer import Peer
+from fakeservers.serving.h2server import H2Server
+from fakeservers.serving.types import (
     DEFAULT_WINDOW,
     HEADER_TABLE_SIZE,
     INITIAL_WINDOW_SIZE,
@@ -34,10 +35,9 @@ from fakeservers.serving.h2server import (
     MAX_FRAME_SIZE,
     MAX_HEADER_LIST_SIZE,
     Answer,
-    H2Server,
+    Connection,
     Handler,
     Limits,
-    Peer,
     Request,
     Settings,
 )
@@ -296,7 +296,7 @@ class FakeApns:
             orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
 
-    def _record(self, peer: AnyPeer, request: Request, status: int, reason: str) -> None:
+    def _record(self, peer: Connection, request: Request, status: int, reason: str) -> None:
         """Note a request that a fault answered."""
         if self.profile == "strict":
             fields = dict(request[1])

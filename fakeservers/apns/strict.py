@@ -21,11 +21,12 @@ from fakeservers.apns.rules import (
     check_priority,
     check_route,
     check_topic,
-    is_canonical_id,
     payload_limit,
 )
 from fakeservers.records import Outcome
-from fakeservers.serving.h2server import Answer, Header, Literal, Peer, Request
+from fakeservers.responses.apns import STATUSES, is_canonical_id
+from fakeservers.serving.h2peer import Literal, Peer
+from fakeservers.serving.types import Answer, Header, Request
 
 CACHED_SENDS = 256
 """Combinations of authorization, topic, push type and priority that one connection remembers as good."""
@@ -35,8 +36,8 @@ DAY_MS = 86_400_000
 
 _OK = (b":status", b"200")
 _JSON = (b"content-type", b"application/json")
-_STATUS = {reason: (b":status", str(status).encode()) for reason, status in fates.STATUSES.items()}
-_BODY = {reason: orjson.dumps({"reason": reason}) for reason in fates.STATUSES}
+_STATUS = {reason: (b":status", str(status).encode()) for reason, status in STATUSES.items()}
+_BODY = {reason: orjson.dumps({"reason": reason}) for reason in STATUSES}
 
 
 class StrictApns:
@@ -89,7 +90,7 @@ class StrictApns:
                 self._follow_token()
                 others[stream_id] = None  # noted there
                 continue
-            status = fates.STATUSES.get(reason)
+            status = STATUSES.get(reason)
             if status is not None:
                 answers.append(_rejection(stream_id, reason, apns_id, since, now))
             else:
@@ -185,7 +186,7 @@ class StrictApns:
 
 def _rejection(stream_id: int, reason: str, apns_id: bytes, since: int | None, now: float) -> Answer:
     body = _BODY[reason]
-    if fates.STATUSES[reason] == 410:
+    if STATUSES[reason] == 410:
         # A fated token has no history: Apple learnt of it a day ago.
         timestamp = int(now * 1000) - DAY_MS if since is None else since
         body = orjson.dumps({"reason": reason, "timestamp": timestamp})

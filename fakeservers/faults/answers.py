@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from fakeservers.apns import fates
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.reading import show
 from fakeservers.faults.when import PROVIDERS
+from fakeservers.responses.apns import STATUSES
 from fakeservers.responses.fcm import (
     BY_FATE,
     JSON,
@@ -22,7 +22,7 @@ from fakeservers.responses.fcm import (
     json_reply,
 )
 from fakeservers.responses.fcm import status_header as status_header
-from fakeservers.serving.h2server import Header
+from fakeservers.serving.types import Header
 
 FCM_CODES = {
     "INVALID_ARGUMENT": "InvalidArgument",
@@ -49,7 +49,7 @@ OAUTH_ERRORS = {
 """Status and description; `unavailable` is an HTML page."""
 
 REASONS: dict[str, tuple[str, ...]] = {
-    "apns": tuple(fates.STATUSES),
+    "apns": tuple(STATUSES),
     "fcm": (*BY_FATE, *FCM_CODES),
     "oauth": tuple(OAUTH_ERRORS),
 }
@@ -82,7 +82,7 @@ def answer_of(action: Answer, provider: str, *, project: str = "", now: float = 
 
 
 def _apns(action: Answer, project: str, now: float) -> Reply:
-    status = action.status or fates.STATUSES[action.reason]
+    status = action.status or STATUSES[action.reason]
     body = b""
     if action.body is not None:
         body = action.body.encode()

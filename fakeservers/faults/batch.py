@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 from fakeservers.faults import chance
 from fakeservers.faults.actions import (
@@ -22,27 +22,59 @@ from fakeservers.faults.actions import (
     Streams,
 )
 from fakeservers.faults.names import code_number, setting_numbers
+from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.rules import Bound, Line
-from fakeservers.serving.h2peer import MAX_CONCURRENT_STREAMS, Handler, Peer, Request
-from fakeservers.serving.h2peer import Answer as Answered
-from fakeservers.serving.http1 import Http1Peer
+from fakeservers.responses.fcm import Reply
+from fakeservers.serving.h2peer import Peer
+from fakeservers.serving.types import MAX_CONCURRENT_STREAMS, Connection, Handler, Header, Request
+from fakeservers.serving.types import Answer as Answered
 from fakeservers.serving.wire import WirePeer
 
-if TYPE_CHECKING:
-    from fakeservers.faults.inject import Injector
-
-AnyPeer: TypeAlias = Peer | WirePeer | Http1Peer
-Record: TypeAlias = Callable[[AnyPeer, Request, int, str], None]
+Record: TypeAlias = Callable[[Connection, Request, int, str], None]
 """Notes a request that no handler has seen, with the status and reason that it got."""
 
 HIGHEST = 0x7FFFFFFF
 GONE = 410
 
 
+class TokenIssuer(Protocol):
+    """What a plan can change about access tokens: the fake's OAuth endpoint."""
+
+    lifetime: int
+    says: int | None
+
+    def expire_all(self) -> None:
+        """Every access token so far expires now."""
+
+    def forget_all(self) -> None:
+        """Every access token so far becomes unknown."""
+
+
+class PlanAtWork(Protocol):
+    """What a batch needs of the plan that it carries out: an `Injector`."""
+
+    @property
+    def plan(self) -> FaultPlan: ...
+    @property
+    def oauth(self) -> TokenIssuer | None: ...
+    @property
+    def delay(self) -> float:
+        """Seconds between a request and its response without faults."""
+
+    def note(self, peer: Connection, request: Request, status: int, reason: str) -> None:
+        """Record a request that no handler has seen."""
+
+    def reply(self, action: Answer, request: Request) -> Reply:
+        """The response of a fault, as this request's provider gives it."""
+
+    def headers(self, reply: Reply, peer: Connection, request: Request) -> Sequence[Header]:
+        """Those of the response."""
+
+
 class Batch:
     """What becomes of the requests of one read. `plain` is for those that the handler is to see."""
 
-    def __init__(self, injector: Injector, peer: AnyPeer, line: Line, handler: Handler) -> None:
+    def __init__(self, injector: PlanAtWork, peer: Connection, line: Line, handler: Handler) -> None:
         self.plain: list[Request] = []
         self._injector = injector
         self._peer = peer
@@ -138,8 +170,8 @@ class Batch:
             self._say_goodbye(action, stream_id)
         elif isinstance(action, AccessTokens):
             self._change_tokens(action)
-        elif isinstance(peer, Http1Peer):
-            return  # it has no frames
+        elif not isinstance(peer, Peer | WirePeer):
+            return  # HTTP/1.1 has no frames
         elif isinstance(action, Settings):
             peer.update_settings(setting_numbers(action.values))
         elif isinstance(action, Streams):
@@ -154,7 +186,7 @@ class Batch:
         numbers = {"all": None, "none": 0, "before": max(stream_id - 2, 0), "max": HIGHEST}
         last = numbers[action.last] if isinstance(action.last, str) else action.last
         code, debug = code_number(action.code), action.debug.encode()
-        if action.notice and not isinstance(peer, Http1Peer):
+        if action.notice and isinstance(peer, Peer | WirePeer):
             peer.announce_goaway()
             self._timer(action.notice, lambda: peer.goaway(code, debug=debug))
         else:
@@ -193,7 +225,7 @@ class Batch:
             oauth.forget_all()
 
     def _later(self, delay: float, answer: Answered) -> None:
-        self._peer.after(self._injector.server.delay + delay, [answer])
+        self._peer.after(self._injector.delay + delay, [answer])
 
     def _timer(self, seconds: float, action: Callable[[], None]) -> None:
         timers = self._line.timers

@@ -6,19 +6,35 @@ import json
 import os
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.reading import FaultError
 
 MAX_SIZE = 10_000_000
 
 
-def load(path: str | os.PathLike[str]) -> FaultPlan:
-    """The plan in a file.
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """A file that has been read. `table`: what it describes, not checked yet."""
+
+    name: str
+    table: Any
+    text: str
+    is_json: bool
+
+    def located(self, error: FaultError) -> FaultError:
+        """The same error, with the name of the file and the line."""
+        line = (_line_in_json if self.is_json else _line_in_toml)(self.text, error.index, error.key)
+        return FaultError(f"{self.name}, line {line}: {error}", index=error.index, key=error.key)
+
+
+def read_file(path: str | os.PathLike[str]) -> PlanFile:
+    """A plan's file: TOML, or JSON when its name ends in `.json`.
 
     Raises:
-        FaultError: it cannot be read, or something in it is wrong; the message names file and line.
+        FaultError: it cannot be read, or is neither; the message names the file, and the line where there is one.
     """
     name = os.fspath(path)
     try:
@@ -41,13 +57,7 @@ def load(path: str | os.PathLike[str]) -> FaultPlan:
         raise FaultError(f"{name}{where}: no TOML: {words}") from None
     except RecursionError:
         raise FaultError(f"{name} is nested too deeply") from None
-    try:
-        plan = FaultPlan.from_dict(table)
-    except FaultError as error:
-        line = (_line_in_json if is_json else _line_in_toml)(text, error.index, error.key)
-        raise FaultError(f"{name}, line {line}: {error}", index=error.index, key=error.key) from None
-    plan.name = plan.name or Path(name).stem
-    return plan
+    return PlanFile(name, table, text, is_json)
 
 
 def _line_in_toml(text: str, index: int | None, key: str) -> int:

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import orjson
 
-from fakeservers.apns.rules import is_canonical_id
 from fakeservers.faults import chance
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.answers import answer_of
-from fakeservers.faults.batch import AnyPeer, Batch, Record
+from fakeservers.faults.batch import Batch, Record, TokenIssuer
 from fakeservers.faults.fault import Fault
 from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.rules import Bound, Line, Rule, add_to, is_refusal, needs_wire
 from fakeservers.faults.when import within
+from fakeservers.responses.apns import is_canonical_id
 from fakeservers.responses.fcm import Reply
-from fakeservers.serving.breaking import Entry
-from fakeservers.serving.h2peer import Answer as Answered
-from fakeservers.serving.h2peer import Handler, Header, Literal, Request
-
-if TYPE_CHECKING:
-    from fakeservers.fcm.oauth import TokenEndpoint
-    from fakeservers.serving.h2server import H2Server
+from fakeservers.serving.h2peer import Literal
+from fakeservers.serving.types import Answer as Answered
+from fakeservers.serving.types import Connection, Entry, Faults, Handler, Header, Request
 
 DEVICE = b"/3/device/"
 MANAGEMENT = "/1/"
 """What begins the paths of channel management, which has a port of its own."""
 TOKEN_PATH = b"/token"
+
+
+class FaultyServer(Protocol):
+    """What a plan needs of the server that it happens to."""
+
+    delay: float
+    injector: Faults | None
+
+    def faults_changed(self, faults: Faults | None, /) -> None:
+        """Follow these faults from now on, None for none."""
 
 
 class Injector:
@@ -50,12 +56,12 @@ class Injector:
         self,
         plan: FaultPlan,
         provider: str,
-        server: H2Server,
+        server: FaultyServer,
         record: Record,
         now: Callable[[], float],
         *,
         project: str = "",
-        oauth: TokenEndpoint | None = None,
+        oauth: TokenIssuer | None = None,
         only: str = "",
     ) -> None:
         self.plan = plan
@@ -150,7 +156,12 @@ class Injector:
 
     # Requests
 
-    def answer(self, peer: AnyPeer, handler: Handler, requests: list[Request]) -> Sequence[Answered]:
+    @property
+    def delay(self) -> float:
+        """Seconds between a request and its response without faults."""
+        return self.server.delay
+
+    def answer(self, peer: Connection, handler: Handler, requests: list[Request]) -> Sequence[Answered]:
         """What the handler answers, and what the faults make of it."""
         line = self._line(peer)
         elapsed = self.plan.elapsed
@@ -169,7 +180,7 @@ class Injector:
             last = line.last_stream
         return batch.finish()
 
-    def _line(self, peer: AnyPeer) -> Line:
+    def _line(self, peer: Connection) -> Line:
         line = self._lines.get(peer.number)
         if line is None:
             line = self._lines[peer.number] = Line()
@@ -243,11 +254,11 @@ class Injector:
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
             return b""
 
-    def note(self, peer: AnyPeer, request: Request, status: int, reason: str) -> None:
+    def note(self, peer: Connection, request: Request, status: int, reason: str) -> None:
         """Record a request that no handler has seen."""
         self._record(peer, request, status, reason)
 
-    def headers(self, reply: Reply, peer: AnyPeer, request: Request) -> Sequence[Header]:
+    def headers(self, reply: Reply, peer: Connection, request: Request) -> Sequence[Header]:
         """Those of the answer; Apple's always have the request's id, or a new one."""
         if self._provider != "apns":
             return reply.headers

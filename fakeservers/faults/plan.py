@@ -7,10 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fakeservers.faults.actions import write_action
 from fakeservers.faults.fault import Fault
+from fakeservers.faults.files import read_file
+from fakeservers.faults.presets import FAULTS, PRESETS
 from fakeservers.faults.reading import FaultError, given, read, scaled, show, text, whole
 
 MAX_FAULTS = 1000
@@ -55,9 +58,13 @@ class FaultPlan:
         Raises:
             FaultError: it cannot be read, or something in it is wrong; the message names file and line.
         """
-        from fakeservers.faults.files import load
-
-        return load(path)
+        file = read_file(path)
+        try:
+            plan = cls.from_dict(file.table)
+        except FaultError as error:
+            raise file.located(error) from None
+        plan.name = plan.name or Path(file.name).stem
+        return plan
 
     @classmethod
     def from_dict(cls, table: Any) -> FaultPlan:
@@ -85,11 +92,9 @@ class FaultPlan:
         Raises:
             FaultError: there is none of this name.
         """
-        from fakeservers.faults.presets import PRESETS, preset
-
         if name not in PRESETS:
             raise FaultError(f"there is no preset {show(name)}, expected one of {', '.join(PRESETS)}")
-        return preset(name, seed).scaled(scale)
+        return cls(seed, FAULTS[name], name=name).scaled(scale)
 
     @classmethod
     def load(cls, what: str, *, seed: int | None = None, scale: float = 1.0) -> FaultPlan:
@@ -98,8 +103,6 @@ class FaultPlan:
         Raises:
             FaultError: it is neither, or something in it is wrong.
         """
-        from fakeservers.faults.presets import PRESETS
-
         if what in PRESETS:
             plan = cls.preset(what)
         elif "/" in what or "." in what or os.path.exists(what):

@@ -17,7 +17,6 @@ from fakeservers.faults.actions import (
     Truncate,
 )
 from fakeservers.faults.fault import Fault
-from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.when import When
 
 PRESETS: dict[str, str] = {
@@ -35,11 +34,6 @@ _APNS, _FCM, _OAUTH = ("apns",), ("fcm",), ("oauth",)
 _SHUTDOWN, _MAX_AGE = '{"reason":"Shutdown"}', "max_age"
 _APNS_DELAYS = Delay(percentiles=((0, 0.004), (50, 0.02), (90, 0.06), (99, 0.25), (100, 1.0)))
 _FCM_DELAYS = Delay(percentiles=((0, 0.02), (50, 0.06), (90, 0.15), (99, 0.6), (100, 3.0)))
-
-
-def preset(name: str, seed: int) -> FaultPlan:
-    """The plan of this name, one of `PRESETS`."""
-    return FaultPlan(seed, _FAULTS[name], name=name)
 
 
 def _fault(fault_id: str, name: str, when: When, what: Action) -> Fault:
@@ -223,7 +217,7 @@ _KEY_REVOKED = (
     ),
 )
 
-_FAULTS: dict[str, tuple[Fault, ...]] = {
+FAULTS: dict[str, tuple[Fault, ...]] = {
     "calm": (),
     "realistic": _REALISTIC,
     "apple-throttles": _APPLE_THROTTLES,
@@ -233,3 +227,4 @@ _FAULTS: dict[str, tuple[Fault, ...]] = {
     "brownout": _BROWNOUT,
     "key-revoked": _KEY_REVOKED,
 }
+"""The faults of each preset, in order."""

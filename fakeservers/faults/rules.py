@@ -25,7 +25,7 @@ from fakeservers.faults.actions import (
 from fakeservers.faults.answers import providers_of
 from fakeservers.faults.fault import Fault
 from fakeservers.faults.names import setting_numbers
-from fakeservers.serving.breaking import Entry
+from fakeservers.serving.types import Entry
 
 
 class Rule:

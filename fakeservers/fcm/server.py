@@ -32,12 +32,12 @@ from fakeservers.serving.google_front import (
     GOOGLE_SETTINGS,
     GOOGLE_WINDOW,
     GoogleFront,
-    Link,
     Manners,
 )
-from fakeservers.serving.h2server import (
+from fakeservers.serving.types import (
     INITIAL_WINDOW_SIZE,
     Answer,
+    Connection,
     Handler,
     Limits,
     Request,
@@ -297,7 +297,7 @@ class FakeFcm:
     def _broken_context(self, how: str) -> ssl.SSLContext:
         return _asking_nobody(self.certs.broken_context(how))
 
-    def _record(self, link: Link, request: Request, status: int, reason: str) -> None:
+    def _record(self, link: Connection, request: Request, status: int, reason: str) -> None:
         """Note a request that a fault answered."""
         book = self._book
         fields = dict(request[1])
@@ -308,10 +308,10 @@ class FakeFcm:
         if self.profile == "strict" and book.received.maxlen != 0:
             book.received.append(Received.of(request, status, reason, (link.id, link.version), book.now()))
 
-    def _open_strict(self, link: Link) -> Handler:
+    def _open_strict(self, link: Connection) -> Handler:
         return StrictFcm(link, self._book, self._apis, self._delay)
 
-    def _open_bare(self, link: Link) -> Handler:
+    def _open_bare(self, link: Connection) -> Handler:
         salt = self._book.salt(link.number)
         if salt is not None:
             self._book.begin(salt, 0)

@@ -35,8 +35,7 @@ from fakeservers.responses.fcm import (
     too_large,
     unauthenticated,
 )
-from fakeservers.serving.google_front import Link
-from fakeservers.serving.h2server import Answer, Header, Request
+from fakeservers.serving.types import Answer, Connection, Header, Request
 
 REFUSED_STREAM, INTERNAL_ERROR = 7, 2
 
@@ -197,7 +196,7 @@ class StrictFcm:
         delay: seconds between a request and its answer, to which a slow answer's own are added.
     """
 
-    def __init__(self, link: Link, book: Book, apis: Sequence[Api], delay: float) -> None:
+    def __init__(self, link: Connection, book: Book, apis: Sequence[Api], delay: float) -> None:
         self._link = link
         self._book = book
         self._apis = apis

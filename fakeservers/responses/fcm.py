@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from fakeservers.serving.h2server import Header
+from fakeservers.serving.types import Header
 
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 APNS_ERROR = "type.googleapis.com/google.firebase.fcm.v1.ApnsError"

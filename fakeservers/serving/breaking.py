@@ -10,32 +10,13 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-if TYPE_CHECKING:
-    from fakeservers.faults import Connect, Shape, Slow, Tls, Truncate, Window
+from fakeservers.serving.types import Entry
 
 FLUSHED_WITHIN = 1.0
 """Seconds that bytes may take to leave before a connection is cut all the same."""
 LOOK_AGAIN = 0.002
-
-
-@dataclass(slots=True)
-class Entry:
-    """How one connection is received; what is None is as always."""
-
-    number: int
-    """1 for the first connection that reached the port."""
-    connect: Connect | None = None
-    tls: Tls | None = None
-    slow: Slow | None = None
-    truncate: Truncate | None = None
-    greeting: dict[int, int] = field(default_factory=dict)
-    window: Window | None = None
-    shape: Shape | None = None
-    wire: bool = False
-    """Whether the connection runs on `wire`."""
 
 
 class _Gone(asyncio.Transport):

@@ -7,13 +7,10 @@ import time
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
 
 from fakeservers.serving.breaking import Breakable
 from fakeservers.serving.latency import Latency
-
-if TYPE_CHECKING:
-    from fakeservers.serving.h2peer import Answer
+from fakeservers.serving.types import Answer
 
 TIMER_GRAIN = 0.001
 """Seconds: no loop wakes more finely than this, so nothing is gained by asking for less."""

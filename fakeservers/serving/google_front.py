@@ -9,25 +9,23 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from fakeservers.serving.h2server import (
+from fakeservers.serving.h2peer import Event, NGH2Error, Peer, PingReceived, RequestReceived
+from fakeservers.serving.h2server import H2Server
+from fakeservers.serving.http1 import Http1Peer
+from fakeservers.serving.types import (
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
     Answer,
-    Event,
-    H2Server,
+    Connection,
     Handler,
     Limits,
-    NGH2Error,
-    Peer,
-    PingReceived,
     Request,
-    RequestReceived,
+    Server,
     Settings,
 )
-from fakeservers.serving.http1 import Http1Peer
 
 if TYPE_CHECKING:
     from fakeservers.serving.wire import WirePeer
@@ -69,39 +67,13 @@ class Manners:
 BARE_MANNERS = Manners(split_end=False, ping=False, max_pings=0, session_timeout=0.0, max_age=0.0)
 
 
-class Link(Protocol):
-    """What a handler may do besides answering, over either protocol."""
-
-    id: int
-    number: int
-
-    @property
-    def version(self) -> str:
-        """`2` or `1.1`."""
-
-    def after(self, seconds: float, answers: Sequence[Answer]) -> None:
-        """Give these answers in so many seconds, unless their streams are closed by then."""
-
-    def forget(self, stream_id: int) -> None:
-        """Never answer this request."""
-
-    def reset(self, stream_id: int, error_code: int) -> None:
-        """Refuse one request; over HTTP/1.1 the connection is cut."""
-
-    def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Take nothing more, answer up to `last_stream_id`, then close."""
-
-    def abort(self) -> None:
-        """Cut the connection."""
-
-
-Opener: TypeAlias = Callable[[Link], Handler]
+Opener: TypeAlias = Callable[[Connection], Handler]
 
 
 class GooglePeer(Peer):
     """One HTTP/2 connection, or the door to `Http1Peer` for a client that did not ask for HTTP/2."""
 
-    def __init__(self, server: H2Server) -> None:
+    def __init__(self, server: Server) -> None:
         assert isinstance(server, GoogleFront)
         super().__init__(server)
         self._front = server
@@ -247,6 +219,11 @@ class GoogleFront(H2Server):
         self._no_http1.set()
 
     @property
+    def idle_timeout(self) -> float:
+        """Seconds without a request after which a connection of HTTP/1.1 is closed; 0 for never."""
+        return self.manners.session_timeout
+
+    @property
     def connections(self) -> int:
         """Connections open now, of both protocols."""
         return len(self.peers) + len(self.http1_peers)
@@ -265,7 +242,7 @@ class GoogleFront(H2Server):
             await self._no_http1.wait()
         await super().close(grace, debug=debug)
 
-    def hands_over(self, peer: Peer | WirePeer, transport: asyncio.Transport) -> bool:
+    def hands_over(self, peer: Connection, transport: asyncio.Transport) -> bool:
         """A client that did not ask for HTTP/2 gets HTTP/1.1."""
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() == "h2":
@@ -276,7 +253,7 @@ class GoogleFront(H2Server):
         other.connection_made(transport)
         return True
 
-    def admit(self, peer: Http1Peer) -> bool:
+    def admit_http1(self, peer: Http1Peer) -> bool:
         """Count an HTTP/1.1 connection in; False when there are too many."""
         if not self._has_room():
             return False
@@ -286,15 +263,15 @@ class GoogleFront(H2Server):
         self._no_http1.clear()
         return True
 
-    def dismiss(self, peer: Http1Peer) -> None:
+    def dismiss_http1(self, peer: Http1Peer) -> None:
         """Count an HTTP/1.1 connection out."""
         self.http1_peers.discard(peer)
         self.forget(peer.number)
         if not self.http1_peers:
             self._no_http1.set()
 
-    def _admit(self, peer: Peer | WirePeer) -> bool:
-        return self._has_room() and super()._admit(peer)
+    def admit(self, peer: Peer | WirePeer) -> bool:
+        return self._has_room() and super().admit(peer)
 
     def _has_room(self) -> bool:
         if not self._ending and self.connections < self.limits.max_connections:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Sequence
+from typing import cast
 
 from ngh2 import (
     Configuration,
@@ -20,7 +19,6 @@ from ngh2 import (
     DataReceived,
     NeverIndexedHeader,
     Role,
-    Setting,
     StreamClosed,
     StreamReset,
     TrailersReceived,
@@ -32,57 +30,25 @@ from ngh2.events import Event as Event
 
 from fakeservers.serving.delayed import Punctual
 from fakeservers.serving.screen import Screen
-
-if TYPE_CHECKING:
-    from fakeservers.serving.h2server import H2Server
-
-Header: TypeAlias = tuple[bytes, bytes]
-Request: TypeAlias = tuple[int, Sequence[Header], bytes]
-"""Stream id, headers with the pseudo-headers in front, body (see `Limits.max_body`)."""
-Answer: TypeAlias = tuple[int, Sequence[Header], bytes]
-"""Stream id, headers beginning with `:status`, body (may be empty)."""
-Handler: TypeAlias = Callable[[list[Request]], Sequence[Answer]]
-"""Takes the complete requests of one read, returns the answers that it has; the others may follow by `Peer.after`."""
-Settings: TypeAlias = Mapping[int, int]
-
-HEADER_TABLE_SIZE = int(Setting.HEADER_TABLE_SIZE)
-MAX_CONCURRENT_STREAMS = int(Setting.MAX_CONCURRENT_STREAMS)
-INITIAL_WINDOW_SIZE = int(Setting.INITIAL_WINDOW_SIZE)
-MAX_FRAME_SIZE = int(Setting.MAX_FRAME_SIZE)
-MAX_HEADER_LIST_SIZE = int(Setting.MAX_HEADER_LIST_SIZE)
+from fakeservers.serving.types import (
+    DEFAULT_WINDOW,
+    HIGHEST,
+    Answer,
+    Handler,
+    Header,
+    Request,
+    Server,
+    Settings,
+)
 
 Literal = NeverIndexedHeader
 """A header whose value differs in every answer: it stays out of the compression table, which is also the cheapest."""
-
-HIGHEST = 0x7FFFFFFF
-"""The highest stream id."""
-
-DEFAULT_WINDOW = 65_535
-"""The connection window that every HTTP/2 connection starts with, RFC 9113, 6.9.2."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What one client, or all of them together, may cost."""
-
-    max_connections: int = 1024
-    """Open connections; one more is cut before its first byte is read."""
-    max_body: int = 8192
-    """Bytes. A longer body reaches the handler cut off somewhere beyond this many, never at or below it."""
-    max_header_list: int = 16_384
-    """Bytes of one request's headers, counted as in RFC 9113, 6.5.2; a longer list ends the connection."""
-    max_buffered: int = 1_048_576
-    """Bytes of answers that a peer leaves unread before we stop reading its requests."""
-    resets: tuple[int, int] = (1000, 33)
-    """Streams that a client may reset: a burst and so many a second (libnghttp2's answer to CVE-2023-44487)."""
-    handshake_timeout: float = 10.0
-    """Seconds."""
 
 
 class Peer(Punctual):
     """One client's connection, as its handler sees it."""
 
-    def __init__(self, server: H2Server) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server.latency)
         self.id = 0
         self.settings: dict[int, int] = dict(server.settings)
@@ -184,12 +150,12 @@ class Peer(Punctual):
         server, limits = self._server, self._server.limits
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         # None is a client without ALPN that knows what it talks to, as Pushy does; anything but HTTP/2 fails below.
-        if not server._admit(self) or tls.selected_alpn_protocol() not in ("h2", None):
+        if not server.admit(self) or tls.selected_alpn_protocol() not in ("h2", None):
             transport.abort()
             return
         self._closing = False
         transport.set_write_buffer_limits(high=limits.max_buffered)
-        self._handler = server._open_handler(self)
+        self._handler = server.open_handler(self)
         if self.entry is not None:
             self.settings.update(self.entry.greeting)
         self._h2 = Connection(
@@ -245,7 +211,7 @@ class Peer(Punctual):
         self._stop_answering()
         self._streams.clear()
         self._bodies.clear()
-        self._server._dismiss(self)
+        self._server.dismiss(self)
         self._let_go()
 
     # The way of a request

@@ -7,30 +7,12 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fakeservers.serving.breaking import Entry
-from fakeservers.serving.h2peer import DEFAULT_WINDOW as DEFAULT_WINDOW
-from fakeservers.serving.h2peer import HEADER_TABLE_SIZE as HEADER_TABLE_SIZE
-from fakeservers.serving.h2peer import INITIAL_WINDOW_SIZE as INITIAL_WINDOW_SIZE
-from fakeservers.serving.h2peer import MAX_CONCURRENT_STREAMS as MAX_CONCURRENT_STREAMS
-from fakeservers.serving.h2peer import MAX_FRAME_SIZE as MAX_FRAME_SIZE
-from fakeservers.serving.h2peer import MAX_HEADER_LIST_SIZE as MAX_HEADER_LIST_SIZE
-from fakeservers.serving.h2peer import Answer as Answer
-from fakeservers.serving.h2peer import Event as Event
-from fakeservers.serving.h2peer import Handler as Handler
-from fakeservers.serving.h2peer import Header as Header
-from fakeservers.serving.h2peer import Limits as Limits
-from fakeservers.serving.h2peer import Literal as Literal
-from fakeservers.serving.h2peer import NGH2Error as NGH2Error
-from fakeservers.serving.h2peer import Peer as Peer
-from fakeservers.serving.h2peer import PingReceived as PingReceived
-from fakeservers.serving.h2peer import Request as Request
-from fakeservers.serving.h2peer import RequestReceived as RequestReceived
-from fakeservers.serving.h2peer import Settings as Settings
+from fakeservers.serving.h2peer import Peer
 from fakeservers.serving.latency import Latency
 from fakeservers.serving.listener import Door
+from fakeservers.serving.types import DEFAULT_WINDOW, Entry, Faults, Handler, Limits, Settings
 
 if TYPE_CHECKING:
-    from fakeservers.faults.inject import Injector
     from fakeservers.serving.wire import WirePeer
 
 
@@ -58,7 +40,7 @@ class H2Server:
         delay: float = 0.0,
         limits: Limits | None = None,
     ) -> None:
-        self._open_handler = open_handler
+        self.open_handler = open_handler
         self._context = context
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._door: Door | None = None
@@ -71,9 +53,9 @@ class H2Server:
         self.peers: set[Peer | WirePeer] = set()
         self.accepted = self.refused = self.requests = self.resets = self.protocol_errors = 0
         self.latency = Latency()
-        self.faults: Injector | None = None
+        self.faults: Faults | None = None
         """None while no fault is switched on: then nothing is looked at."""
-        self.injector: Injector | None = None
+        self.injector: Faults | None = None
         """What `faults` is when there are some."""
         self.broken_context: Callable[[str], ssl.SSLContext] | None = None
         """Makes the TLS context of a `Tls` fault."""
@@ -108,7 +90,7 @@ class H2Server:
         await door.open(host, port, reuse_port=reuse_port)
         self._door = door
 
-    def faults_changed(self, faults: Injector | None) -> None:
+    def faults_changed(self, faults: Faults | None) -> None:
         """Follow these faults from now on, None for none."""
         self.faults = faults
         if self._door is not None:
@@ -161,7 +143,7 @@ class H2Server:
             await self._empty.wait()
         self._door = None
 
-    def _admit(self, peer: Peer | WirePeer) -> bool:
+    def admit(self, peer: Peer | WirePeer) -> bool:
         if len(self.peers) >= self.limits.max_connections:
             self.refused += 1
             return False
@@ -171,7 +153,7 @@ class H2Server:
         self._empty.clear()
         return True
 
-    def _dismiss(self, peer: Peer | WirePeer) -> None:
+    def dismiss(self, peer: Peer | WirePeer) -> None:
         self.peers.discard(peer)
         self.forget(peer.number)
         if not self.peers:

@@ -7,15 +7,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import h11
 
 from fakeservers.serving.breaking import Breakable
-from fakeservers.serving.h2server import Answer, Handler, Header
-
-if TYPE_CHECKING:
-    from fakeservers.serving.google_front import GoogleFront
+from fakeservers.serving.latency import Latency
+from fakeservers.serving.types import Answer, Faults, Handler, Header, Limits
 
 _PREFACE = b"PRI * HTTP/2.0"
 # An empty SETTINGS frame, then GOAWAY with PROTOCOL_ERROR: HTTP/2 is had by ALPN or not at all.
@@ -25,12 +23,36 @@ MAX_PIPELINED = 1_048_576
 """Bytes that a client may send behind a request that is not answered yet."""
 
 
+class Http1Server(Protocol):
+    """What a connection needs of the front end that it belongs to."""
+
+    delay: float
+    limits: Limits
+    latency: Latency
+    faults: Faults | None
+    requests: int
+    protocol_errors: int
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds without a request after which the connection is closed; 0 for never."""
+
+    def open_link(self, peer: Http1Peer, /) -> Handler:
+        """The handler of a new connection."""
+
+    def admit_http1(self, peer: Http1Peer, /) -> bool:
+        """Count a connection in; False when there are too many."""
+
+    def dismiss_http1(self, peer: Http1Peer, /) -> None:
+        """Count a connection out."""
+
+
 class Http1Peer(Breakable):
     """Requests one after the other, each with an odd number for a stream id as HTTP/2 would give it."""
 
     version = "1.1"
 
-    def __init__(self, front: GoogleFront) -> None:
+    def __init__(self, front: Http1Server) -> None:
         self.id = 0
         self._front = front
         self._transport: asyncio.Transport
@@ -94,7 +116,7 @@ class Http1Peer(Breakable):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not self._front.admit(self):
+        if not self._front.admit_http1(self):
             self._transport.abort()
             return
         self._closing = False
@@ -127,7 +149,7 @@ class Http1Peer(Breakable):
             timer.cancel()
         if self._idle is not None:
             self._idle.cancel()
-        self._front.dismiss(self)
+        self._front.dismiss_http1(self)
         self._let_go()
 
     # The way of a request
@@ -213,7 +235,7 @@ class Http1Peer(Breakable):
 
     def _rest(self) -> None:
         """Close when no request begins for a while."""
-        patience = self._front.manners.session_timeout
+        patience = self._front.idle_timeout
         if patience and self._idle is None:
             self._idle = asyncio.get_running_loop().call_later(patience, self._close)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from typing import TYPE_CHECKING, Any, cast
+import ssl
+from typing import Any, Protocol, cast
 
-from fakeservers.serving.breaking import Entry, Porch, reset_socket
-
-if TYPE_CHECKING:
-    from fakeservers.serving.h2server import H2Server
+from fakeservers.serving.breaking import Breakable, Porch, reset_socket
+from fakeservers.serving.types import Entry, Faults, Limits
 
 BACKLOG = 1024
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -25,6 +24,19 @@ PLAIN = (
 )
 
 
+class ListeningServer(Protocol):
+    """What a listener needs of its server."""
+
+    limits: Limits
+    faults: Faults | None
+
+    def new_peer(self, entry: Entry | None, /) -> Breakable:
+        """The protocol for a connection that comes in."""
+
+    def tls_context(self, entry: Entry | None, /) -> ssl.SSLContext:
+        """The context of its handshake."""
+
+
 class Door:
     """Listens on a port for a server.
 
@@ -32,7 +44,7 @@ class Door:
         server: whose connections these will be.
     """
 
-    def __init__(self, server: H2Server) -> None:
+    def __init__(self, server: ListeningServer) -> None:
         self.arrivals = 0
         """Connections that have reached the port."""
         self._server = server

@@ -11,7 +11,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from hyperframe.frame import (
     DataFrame,
@@ -24,9 +24,10 @@ from hyperframe.frame import (
 )
 
 from fakeservers.serving.delayed import Punctual
-from fakeservers.serving.h2peer import (
+from fakeservers.serving.types import (
     DEFAULT_WINDOW,
     HEADER_TABLE_SIZE,
+    HIGHEST,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
@@ -34,6 +35,7 @@ from fakeservers.serving.h2peer import (
     Handler,
     Header,
     Request,
+    Server,
     Settings,
 )
 from fakeservers.serving.wire_in import (
@@ -46,11 +48,7 @@ from fakeservers.serving.wire_in import (
     Breach,
     Incoming,
 )
-from fakeservers.serving.wire_out import FRAME, HIGHEST, Outgoing
-
-if TYPE_CHECKING:
-    from fakeservers.serving.h2peer import Peer
-    from fakeservers.serving.h2server import H2Server
+from fakeservers.serving.wire_out import FRAME, Outgoing
 
 
 class Stream:
@@ -69,7 +67,7 @@ class Stream:
 class WirePeer(Punctual):
     """One client's connection, as its handler sees it."""
 
-    def __init__(self, server: H2Server) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server.latency)
         self.id = 0
         self.settings: dict[int, int] = dict(server.settings)
@@ -166,12 +164,12 @@ class WirePeer(Punctual):
         if server.hands_over(self, transport):
             return
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        if not server._admit(self) or tls.selected_alpn_protocol() not in ("h2", None):
+        if not server.admit(self) or tls.selected_alpn_protocol() not in ("h2", None):
             transport.abort()
             return
         self._closing = False
         transport.set_write_buffer_limits(high=server.limits.max_buffered)
-        self._handler = server._open_handler(cast("Peer", self))  # it is one by its methods
+        self._handler = server.open_handler(self)
         entry = self.entry
         if entry is not None:
             self._out = Outgoing(entry.shape)
@@ -228,7 +226,7 @@ class WirePeer(Punctual):
         if self._drip is not None:
             self._drip.cancel()
         self._streams.clear()
-        self._server._dismiss(self)
+        self._server.dismiss(self)
         self._let_go()
 
     # The way of a request

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import hpack
 
-from fakeservers.faults.illegal import (
+from fakeservers.serving.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -21,21 +20,19 @@ from fakeservers.faults.illegal import (
     WINDOW_UPDATE,
     frame,
 )
-from fakeservers.serving.h2peer import (
+from fakeservers.serving.types import (
     DEFAULT_WINDOW,
     HEADER_TABLE_SIZE,
+    HIGHEST,
     INITIAL_WINDOW_SIZE,
     MAX_FRAME_SIZE,
     Header,
     Settings,
+    ShapeFault,
 )
-
-if TYPE_CHECKING:
-    from fakeservers.faults import Shape
 
 FRAME = 16_384
 TABLE = 4096
-HIGHEST = 0x7FFFFFFF
 PRIORITY = 0x20
 _PRIORITY = b"\0\0\0\0\x0f"
 
@@ -43,7 +40,7 @@ _PRIORITY = b"\0\0\0\0\x0f"
 class Outgoing:
     """Makes frames. What windows hold back waits in here; `take` gives what may go now."""
 
-    def __init__(self, shape: Shape | None) -> None:
+    def __init__(self, shape: ShapeFault | None) -> None:
         self._shape = shape
         self._out = bytearray()
         self._encoder = hpack.Encoder()

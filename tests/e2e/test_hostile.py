@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from fakeservers import Certificates, FakeApns, H2Server, Peer
-from fakeservers.serving.h2server import Answer, Request
+from fakeservers.serving.types import Answer, Request
 from pushcore import ApnsClient, Result, Verdict
 from pushcore.errors import (
     AlpnError,

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakeservers import Certificates, Device, FakeApns, World, fated_token
-from fakeservers.apns.fates import STATUSES
+from fakeservers.responses.apns import STATUSES
 from pushcore import ApnsCertificate, ApnsKey, Notification, PushEngine, Result, Verdict
 from pushcore.apns.reasons import REASONS
 from pushcore.errors import ConnectionLost, GoAway, ResponseTimeout, StreamReset

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from fakeservers import Certificates, FakeApns, World, fated_token
 from fakeservers.certs import certificate_topics
-from fakeservers.serving.h2server import MAX_CONCURRENT_STREAMS
+from fakeservers.serving.types import MAX_CONCURRENT_STREAMS
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
 
 pytestmark = [pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])]

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from fakeservers import FakeApns, World, fated_token
-from fakeservers.apns.fates import CODES, STATUSES
+from fakeservers.apns.fates import CODES
+from fakeservers.responses.apns import STATUSES
 from tests.fakeservers.client import DEVICE, PAYLOAD, Client, Reply, headers_for, provider_token
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeApns, FakeFcm
-from fakeservers.apns.fates import STATUSES
 from fakeservers.faults import REASONS, AccessTokens, Answer, Delay, FaultPlan, Reset, Stall, When
+from fakeservers.responses.apns import STATUSES
 from tests.fakeservers.client import DEVICE, Client, Reply, headers_for, provider_token
 from tests.fakeservers.faults_support import Paused, one, plan_of
 from tests.fakeservers.fcm_client import (

@@ -12,7 +12,7 @@ from fakeservers.faults import KINDS, AccessTokens, Answer, Connect, Delay, Faul
 from fakeservers.faults.batch import Batch
 from fakeservers.faults.chance import delay_of, draw, salt, threshold
 from fakeservers.faults.rules import Bound
-from fakeservers.serving.h2server import Request
+from fakeservers.serving.types import Request
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
 from tests.fakeservers.faults.test_survival import ACTIONS
 from tests.fakeservers.faults_support import one

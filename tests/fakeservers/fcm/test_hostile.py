@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import h2.settings
@@ -19,8 +20,7 @@ from fakeservers.fcm.oauth import GRANT_TYPE, TokenEndpoint
 from fakeservers.fcm.strict import Api, Book, Call, Received, StrictFcm
 from fakeservers.fcm.topics import Subscriptions, TopicApi
 from fakeservers.records import Records
-from fakeservers.serving.google_front import Link
-from fakeservers.serving.h2server import Answer
+from fakeservers.serving.types import Answer, Connection, Entry
 from tests.fakeservers.client import Client
 from tests.fakeservers.fcm_client import FID, TOKEN, request_headers, send_body, send_headers
 
@@ -66,6 +66,9 @@ class NoLink:
 
     id = number = 1
     version = "2"
+    entry: Entry | None = None
+    sock: socket.socket | None = None
+    waiting = 0
 
     def after(self, seconds: float, answers: Any) -> None: ...
 
@@ -79,6 +82,12 @@ class NoLink:
 
     def abort(self) -> None: ...
 
+    def give(self, answers: Any) -> None: ...
+
+    def cut(self, how: str) -> None: ...
+
+    def mute(self, *, eof: bool = False) -> None: ...
+
 
 def handler() -> tuple[StrictFcm, Book]:
     account = ServiceAccount.create()
@@ -86,7 +95,7 @@ def handler() -> tuple[StrictFcm, Book]:
     book = Book(
         account, oauth, (account.project_id, "1"), "key", 100_000, lambda: 1e9, Records(1, Received.of)
     )
-    link: Link = NoLink()
+    link: Connection = NoLink()
     apis: list[Api] = [LegacyApi(book), TopicApi(book, Subscriptions(), 0.0)]
     return StrictFcm(link, book, apis, 0.0), book
 

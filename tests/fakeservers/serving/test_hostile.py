@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fakeservers import Certificates, FakeApns, H2Server, Limits, Peer, fated_token
-from fakeservers.serving.h2server import Answer, Handler, Request
+from fakeservers.serving.types import Answer, Handler, Request
 from tests.fakeservers.client import DEADLINE, Client, headers_for, provider_token, soon
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -1,0 +1,228 @@
+"""What the files of `serving` share: requests and responses, limits, and the protocols by which they know each other.
+
+A leaf: a connection, its server, the listener and a fault plan each name here what they need of the others.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from fakeservers.serving.latency import Latency
+
+Header: TypeAlias = tuple[bytes, bytes]
+Request: TypeAlias = tuple[int, Sequence[Header], bytes]
+"""Stream id, headers with the pseudo-headers in front, body (see `Limits.max_body`)."""
+Answer: TypeAlias = tuple[int, Sequence[Header], bytes]
+"""Stream id, headers beginning with `:status`, body (may be empty)."""
+Handler: TypeAlias = Callable[[list[Request]], Sequence[Answer]]
+"""Takes the complete requests of one read, returns the responses that it has; the others may follow by `Connection.after`."""
+Settings: TypeAlias = Mapping[int, int]
+
+# Identifiers of settings (RFC 9113, 6.5.2)
+HEADER_TABLE_SIZE = 0x1
+MAX_CONCURRENT_STREAMS = 0x3
+INITIAL_WINDOW_SIZE = 0x4
+MAX_FRAME_SIZE = 0x5
+MAX_HEADER_LIST_SIZE = 0x6
+
+HIGHEST = 0x7FFFFFFF
+"""The highest stream id."""
+
+DEFAULT_WINDOW = 65_535
+"""The connection window that every HTTP/2 connection starts with (RFC 9113, 6.9.2)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one client, or all of them together, may cost."""
+
+    max_connections: int = 1024
+    """Open connections; one more is cut before its first byte is read."""
+    max_body: int = 8192
+    """Bytes. A longer body reaches the handler cut off somewhere beyond this many, never at or below it."""
+    max_header_list: int = 16_384
+    """Bytes of one request's headers, counted as in RFC 9113, 6.5.2; a longer list ends the connection."""
+    max_buffered: int = 1_048_576
+    """Bytes of responses that a peer leaves unread before we stop reading its requests."""
+    resets: tuple[int, int] = (1000, 33)
+    """Streams that a client may reset: a burst and so many a second (libnghttp2's response to CVE-2023-44487)."""
+    handshake_timeout: float = 10.0
+    """Seconds."""
+
+
+# How a plan has a connection received. `fakeservers.faults.actions` has the classes, and says what each field means.
+
+
+class ConnectFault(Protocol):
+    """What happens before TLS."""
+
+    @property
+    def how(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class TlsFault(Protocol):
+    """What is wrong with the handshake."""
+
+    @property
+    def how(self) -> str: ...
+
+
+class SlowFault(Protocol):
+    """Bytes that trickle."""
+
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class TruncateFault(Protocol):
+    """A connection that is cut after so many bytes."""
+
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def how(self) -> str: ...
+
+
+class WindowFault(Protocol):
+    """The credit that a client gets."""
+
+    @property
+    def stream(self) -> int | None: ...
+    @property
+    def drip(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class ShapeFault(Protocol):
+    """How responses look in frames."""
+
+    @property
+    def fragment(self) -> int: ...
+    @property
+    def pad(self) -> int: ...
+    @property
+    def continuation(self) -> int: ...
+    @property
+    def empty(self) -> int: ...
+    @property
+    def table(self) -> int | None: ...
+    @property
+    def huffman(self) -> bool: ...
+    @property
+    def priority(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class Entry:
+    """How one connection is received. A part that is None is as it would be without faults."""
+
+    number: int
+    """1 for the first connection that reached the port."""
+    connect: ConnectFault | None = None
+    tls: TlsFault | None = None
+    slow: SlowFault | None = None
+    truncate: TruncateFault | None = None
+    greeting: dict[int, int] = field(default_factory=dict)
+    window: WindowFault | None = None
+    shape: ShapeFault | None = None
+    wire: bool = False
+    """Whether the connection runs on `wire`."""
+
+
+class Connection(Protocol):
+    """A connection as handlers and fault plans see it, over any protocol."""
+
+    id: int
+    number: int
+    """1 for the first connection that reached the port, whatever became of it."""
+    entry: Entry | None
+    """How it was received; None without a fault."""
+    sock: socket.socket | None
+    """Below TLS."""
+
+    @property
+    def version(self) -> str:
+        """Of HTTP: `2` or `1.1`."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that were begun and not answered."""
+
+    def after(self, seconds: float, answers: Sequence[Answer]) -> None:
+        """Give these responses in so many seconds, unless their streams are closed by then."""
+
+    def give(self, answers: Sequence[Answer]) -> None:
+        """Respond at once."""
+
+    def forget(self, stream_id: int) -> None:
+        """Never answer this request."""
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        """Refuse one request; over HTTP/1.1 the connection is cut."""
+
+    def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
+        """Take nothing more, answer up to `last_stream_id`, then close."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
+
+    def cut(self, how: str) -> None:
+        """End the connection without GOAWAY or close_notify: by `reset`, `close` or in mid-`frame`."""
+
+    def mute(self, *, eof: bool = False) -> None:
+        """Answer and acknowledge nothing any more; `eof` sends a FIN first."""
+
+
+class Faults(Protocol):
+    """A fault plan at work on one server: `fakeservers.faults.inject.Injector`."""
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether the port may have to refuse connections."""
+
+    def refuses(self) -> bool:
+        """Whether the port refuses connections now."""
+
+    def entry(self, number: int) -> Entry | None:
+        """How to receive the n-th connection; None for default behaviour."""
+
+    def forget(self, number: int) -> None:
+        """The connection is gone."""
+
+    def answer(self, peer: Connection, handler: Handler, requests: list[Request]) -> Sequence[Answer]:
+        """What the handler answers, and what the faults make of it."""
+
+
+class Server(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    settings: Settings
+    window: int
+    delay: float
+    limits: Limits
+    latency: Latency
+    faults: Faults | None
+    screened: bool
+    requests: int
+    resets: int
+    protocol_errors: int
+
+    def open_handler(self, peer: Any, /) -> Handler:
+        """The handler of a new connection, which may change `peer.settings`."""
+
+    def admit(self, peer: Any, /) -> bool:
+        """Count a connection in; False when there are too many."""
+
+    def dismiss(self, peer: Any, /) -> None:
+        """Count a connection out."""
+
+    def hands_over(self, peer: Any, transport: Any, /) -> bool:
+        """Let another protocol have a connection, if the client asked for it."""
