@@ -40,8 +40,6 @@ class Connection(Outgoing):
         self._rest = b""
         self._fast = False  # answers may be read inside the scan
         self._reader = BlockReader()
-        self._credit = max(limits.receive_window, frames.DEFAULT_WINDOW)  # what the peer may still send
-        self._consumed = 0
         self._run_after = WORTH  # answers of one length, before the next are taken for a run
 
     def receive(self, data: bytes, now: float) -> None:
@@ -134,9 +132,7 @@ class Connection(Outgoing):
             fast = self._fast
         self._rest = data[position:] if position else data
         if self._consumed * 2 >= self.limits.receive_window:
-            self._out.append(frames.encode_window_update(0, self._consumed))
-            self._credit += self._consumed
-            self._consumed = 0
+            self._return_credit()
 
     def _read_run(self, data: bytes, position: int, block: int) -> int:
         """Answers like the last one, which had a block of that size. Returns where the first other frame begins."""

@@ -2,8 +2,8 @@
 
 `take` appends the frames of requests to the outgoing list and `data_to_send` hands them over. Nearly all requests
 have a block that is ready-made and a body that leaves in one frame. All others take the slow path: a block that
-changes the peer's table, no body at all, or a body that is larger than a frame or than the credit for it and so goes
-out in parts, as WINDOW_UPDATE and SETTINGS allow (RFC 9113, section 6.9).
+changes the peer's table, no body at all, or a body that is larger than a frame or than the credit for it: that one is
+sent in parts, see `flow_control`.
 """
 
 from __future__ import annotations
@@ -14,42 +14,25 @@ from typing import Final
 from ..errors import HeaderListTooLarge
 from . import frames
 from .exchange import MAX_HEADER_LIST, Exchange
-from .frames import DATA, DEFAULT_FRAME_SIZE, HEADERS
+from .flow_control import FlowControl, Upload
+from .frames import DATA, HEADERS
 from .headers import HeaderEncoder, Layout, Template, list_size, path_literal
-from .streams import GHOST, Limits, Streams
+from .streams import Limits
 
 _head = frames.HEAD.pack
 _new_headers, _new_data = frames.END_HEADERS, frames.END_STREAM  # the flags of a request in two frames
 
-QUICK: Final = 6144
-"""Bytes of a body that may leave the quick way: above the 5120 of Apple's and Google's largest payloads."""
 MAX_CANCELLED: Final = 10_000
 """Streams that we reset and remember, so that what still comes for them is ignored."""
 
 
-class _Upload:
-    """A body that goes out in parts: how much of it has, and what its stream may still send."""
-
-    __slots__ = ("offset", "window")
-
-    def __init__(self, window: int) -> None:
-        self.offset = 0
-        self.window = window
-
-
-class Outgoing(Streams):
+class Outgoing(FlowControl):
     """What `Connection` writes, and the peer's limits that it keeps to."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
-        self.window = frames.DEFAULT_WINDOW
-        """What we may still send in DATA frames on this connection."""
         self._encoder = HeaderEncoder()
         self._blocks = self._encoder.blocks
-        self._peer_window = frames.DEFAULT_WINDOW  # SETTINGS_INITIAL_WINDOW_SIZE
-        self._peer_frame = DEFAULT_FRAME_SIZE
-        self._quick = QUICK  # bodies up to it leave in one frame
-        self._uploads: dict[int, _Upload] = {}
         self._cancelled: set[int] = set()
 
         announced = (
@@ -61,11 +44,7 @@ class Outgoing(Streams):
         start = frames.PREFACE + frames.encode_settings(announced)
         if limits.receive_window > frames.DEFAULT_WINDOW:
             start += frames.encode_window_update(0, limits.receive_window - frames.DEFAULT_WINDOW)
-        self._out = [start]
-
-    def _update_fast(self) -> None:
-        """Bodies in parts have come or gone: see whether answers may be read the fast way."""
-        raise NotImplementedError
+        self._out.append(start)
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -163,34 +142,10 @@ class Outgoing(Streams):
                 HeaderListTooLarge(f"the header list counts {total} bytes, the server accepts {limit}"),
             )
         elif size:
-            self._uploads[stream_id] = _Upload(self._peer_window)
+            self._uploads[stream_id] = Upload(self._peer_window)
             self._update_fast()
             self._upload(stream_id)
         return True
-
-    def _upload(self, stream_id: int) -> None:
-        upload = self._uploads[stream_id]
-        exchange = self.streams[stream_id]
-        if exchange is GHOST:
-            return
-        body = exchange.body
-        while True:
-            size = min(len(body) - upload.offset, self.window, upload.window, self._peer_frame)
-            if size <= 0:
-                return
-            piece = body[upload.offset : upload.offset + size]
-            upload.offset += size
-            upload.window -= size
-            self.window -= size
-            last = upload.offset == len(body)
-            self._out.append(_head(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id) + piece)
-            if last:
-                self._forget_upload(stream_id)
-                return
-
-    def _forget_upload(self, stream_id: int) -> None:
-        if self._uploads.pop(stream_id, None) is not None:
-            self._update_fast()
 
     def _unwritten(self, stream_id: int) -> bool:
         # A request whose end was never sent is malformed to the peer (RFC 9113, section 8.1) and cannot be acted on,
@@ -237,17 +192,6 @@ class Outgoing(Streams):
 
     # --- what the peer allows -------------------------------------------------------------------------------------
 
-    def _set_peer_window(self, value: int) -> bool:
-        """Another INITIAL_WINDOW_SIZE (section 6.9.2); False when it makes a window too large."""
-        for stream_id, upload in list(self._uploads.items()):
-            upload.window += value - self._peer_window  # it may become negative
-            if upload.window > frames.LARGEST_WINDOW:
-                return False
-            self._upload(stream_id)
-        self._peer_window = value
-        self._quick = min(value, QUICK)
-        return True
-
     def _set_peer_frame(self, value: int) -> None:
         """Another MAX_FRAME_SIZE (section 4.2)."""
         self._peer_frame = value
@@ -256,28 +200,6 @@ class Outgoing(Streams):
         """Another MAX_HEADER_LIST_SIZE (section 6.5.2)."""
         self._encoder.list_limit = value
         self._blocks.clear()
-
-    def _on_credit(self, increment: int) -> bool:
-        """WINDOW_UPDATE of the connection (section 6.9.1); False when it makes the window too large."""
-        self.window += increment
-        if self.window > frames.LARGEST_WINDOW:
-            return False
-        for waiting in list(self._uploads):
-            self._upload(waiting)
-        return True
-
-    def _on_stream_credit(self, stream_id: int, increment: int) -> bool:
-        """WINDOW_UPDATE of an open stream; False when it makes the window too large."""
-        upload = self._uploads.get(stream_id)
-        if upload is None:
-            # Its body is sent already, and its window is of no use any more: only this one update is judged.
-            window = self._peer_window - len(self.streams[stream_id].body)
-            return window + increment <= frames.LARGEST_WINDOW
-        upload.window += increment
-        if upload.window > frames.LARGEST_WINDOW:
-            return False
-        self._upload(stream_id)
-        return True
 
     # --- what `Streams` asks for ----------------------------------------------------------------------------------
 
