@@ -1,4 +1,10 @@
-"""A chunk in the hands of a worker, and what the worker has to tell in the end."""
+"""The chunks that a worker has leased, and what becomes of them when a lease runs out.
+
+A lease lasts for the queue's `idle` seconds, and `extend` begins it anew. One that has run out (a worker that was stopped, a
+queue that was away) may be given to another worker, so rows of the chunk may be sent twice: the worker counts it as
+lost, sends on, and delivers; the ledger keeps the first outcome of each row. Where no other worker came in between, the
+queue leases the chunk to the same worker again, which only takes over the new lease.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ from dataclasses import dataclass
 from ..engine.breaker import Trip
 from ..results import Result
 from .chunk import Chunk
-from .protocol import Lease
+from .protocol import Broker, Lease
 
 
 class Held:
@@ -26,6 +32,30 @@ class Held:
         """How many of the results the queue has already."""
         self.since = time.monotonic()
         self.lock = asyncio.Lock()
+
+
+class Leases:
+    """What one worker holds.
+
+    `held`: by the chunk's number. `lost`: leases that became another worker's while this one had them.
+    """
+
+    def __init__(self, queue: Broker) -> None:
+        self._queue = queue
+        self.held: dict[int, Held] = {}
+        self.lost = 0
+
+    def renewed(self, number: int, lease: Lease) -> bool:
+        """Whether this worker holds the chunk already; then its lease had run out, and this one takes its place."""
+        held = self.held.get(number)
+        if held is None:
+            return False
+        held.lease = lease
+        return True
+
+    async def extend(self) -> None:
+        """Let all leases begin anew. Raises `QueueError`."""
+        self.lost += len(await self._queue.extend([each.lease for each in self.held.values()]))
 
 
 @dataclass(frozen=True, slots=True)

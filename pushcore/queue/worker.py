@@ -28,7 +28,7 @@ from .campaign import PROGRESS, CampaignInfo, State, read_info
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable, SourceUnavailable
 from .fleet import Fleet
-from .leases import Held, WorkerReport
+from .leases import Held, Leases, WorkerReport
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
@@ -82,7 +82,8 @@ class Worker:
         self._window = window or engine.window
         self._offers = dict(offers or {})
         self._linger = linger
-        self._held: dict[int, Held] = {}
+        self._leases = Leases(queue)
+        self._held = self._leases.held
         self._owed = 0
         """Rows of held chunks whose outcome has not been delivered."""
         self._finished: asyncio.Queue[Held] = asyncio.Queue()
@@ -94,7 +95,7 @@ class Worker:
         self._deadline = float("inf")
         self._error: BaseException | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._chunks = self._rows = self._lost = self._aside = self._released = 0
+        self._chunks = self._rows = self._aside = self._released = 0
         self._info: CampaignInfo
         self._prefix: str
 
@@ -146,7 +147,7 @@ class Worker:
         return self._report(trip or self._fleet.trip)
 
     def _report(self, trip: Trip | None) -> WorkerReport:
-        return WorkerReport(self._chunks, self._rows, self._lost, self._aside, self._released, trip)
+        return WorkerReport(self._chunks, self._rows, self._leases.lost, self._aside, self._released, trip)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -229,8 +230,7 @@ class Worker:
         try:
             chunk = Chunk.decode(lease.data)
             number = chunk.number
-            if number in self._held:
-                self._held[number].lease = lease  # our lease had run out, and nobody else was there
+            if self._leases.renewed(number, lease):
                 return None
             if (chunk.first - 1) // self._info.chunk_rows != number or chunk.rows > self._info.chunk_rows:
                 raise ChunkError(f"chunk {number} has rows of another chunk")
@@ -261,8 +261,7 @@ class Worker:
             raise ChunkError(
                 f"chunk {chunk.number} should have {len(wanted)} rows to send, and has {len(rows)} or others"
             )
-        if chunk.number in self._held:  # while it was read, as above
-            self._held[chunk.number].lease = lease
+        if self._leases.renewed(chunk.number, lease):  # its lease ran out while the rows were read
             return None
         held = self._held[chunk.number] = Held(lease, chunk, len(wanted))
         pushes = []
@@ -363,7 +362,7 @@ class Worker:
             held = list(self._held.values())
             if held and time.monotonic() - extended >= every * 0.9:
                 try:
-                    self._lost += len(await self._queue.extend([each.lease for each in held]))
+                    await self._leases.extend()
                     extended = time.monotonic()
                 except (*LATER, QueueReadOnly):
                     continue  # at the next beat, which comes in time
