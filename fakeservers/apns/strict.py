@@ -1,4 +1,4 @@
-"""The strict profile: one `StrictApns` judges the requests of one connection by `apns_rules`."""
+"""The strict profile: one `StrictApns` judges the requests of one connection by `rules`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What can be asked of the fakes of one process, in terms that JSON can carry: `Desk.call(name, arguments)`.
 
-The control port checks arguments before they come here (`control_route`); with several processes each has its desk, and
+The control port checks arguments before they come here (`route`); with several processes each has its desk, and
 `processes` sends the same calls to all of them.
 """
 

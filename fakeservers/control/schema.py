@@ -1,6 +1,6 @@
 """Values checked against the JSON Schemas that the control port publishes: what its OpenAPI says is what it does.
 
-Only the keywords that `control_route` uses are known: type, enum, pattern, minLength, maxLength, minimum, maximum,
+Only the keywords that `route` uses are known: type, enum, pattern, minLength, maxLength, minimum, maximum,
 items, minItems, maxItems, properties, required, additionalProperties, maxProperties, anyOf.
 """
 

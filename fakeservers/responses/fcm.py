@@ -66,7 +66,7 @@ class Reply:
     delay: float = 0.0
     """Seconds that it comes later than others; infinite for never."""
     fate: str = ""
-    """One of `fcm_fates.TRANSPORT`: what happens to the request instead of this answer, or around it."""
+    """One of `fcm.fates.TRANSPORT`: what happens to the request instead of this answer, or around it."""
 
 
 def status_header(status: int) -> Header:

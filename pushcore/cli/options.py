@@ -1,4 +1,4 @@
-"""The options that several commands share, by section. What they mean is in `sender`, `sending` and `profiles`."""
+"""The options that several commands share, by section. What they mean is in `run/client_options`, `run/sending` and `profiles`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     campaign   what never changes, and the source's description        one row
     run        one row for each time that the campaign was run: up to which row it may have sent, what it counted
-    part       outcomes of some rows of one block (`journal_format`); the key is the block and a number that only grows
+    part       outcomes of some rows of one block (`format`); the key is the block and a number that only grows
     parked     rows that were sent and refused for now, and how often, so that they are known not to be delivered
 
 WAL and `synchronous=FULL`: a commit is on the disk when it returns, and others read meanwhile. The writer keeps a write

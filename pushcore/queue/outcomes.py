@@ -45,7 +45,7 @@ class Part:
         return bitmap(self.bits) << (self.block * BLOCK)
 
     def outcomes(self, prefix: str) -> list[Outcome]:
-        """See `journal_format.unpack`. Raises `JournalError`."""
+        """See `journal.format.unpack`. Raises `JournalError`."""
         return singly(unpack(self.block, self.bits, self.blob, prefix))
 
 

@@ -155,7 +155,7 @@ def csv_row(
     timestamp: float | None,
     attempts: int,
 ) -> str:
-    """One row of the results, as `journal_outcome.Outcome` has it."""
+    """One row of the results, as `journal.Outcome` has it."""
     return (
         f"{row},{quoted(token)},{platform},{verdict.value},{'' if status is None else status},"
         f"{quoted(reason or '')},{quoted(sent_id or '')},{'' if timestamp is None else iso(timestamp)},"
