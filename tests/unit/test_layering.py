@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "fakeservers": {
         "certs": set(),
         "in_thread": set(),
+        "extra": set(),
         "serving": set(),
         "records": {"serving"},
         "responses": {"serving"},
@@ -83,8 +84,8 @@ MAY_IMPORT = {
         "control": {"serving", "faults", "apns", "fcm"},
         "options": {"serving", "faults", "apns", "fcm", "control"},
         "pytest_plugin": {"__init__", "in_thread", "faults", "apns", "fcm"},
-        "__main__": {"certs", "options", "serving", "faults", "apns", "fcm", "control"},
-        "__init__": {"certs", "in_thread", "serving", "faults", "apns", "fcm", "control"},
+        "__main__": {"__init__", "certs", "extra", "options", "serving", "faults", "apns", "fcm", "control"},
+        "__init__": {"certs", "extra", "in_thread", "serving", "faults", "apns", "fcm", "control"},
     },
 }
 """For each folder, which of its parts (files and rooms) each part may import; itself always. In `pushcore/queue` parts that
