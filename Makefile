@@ -47,7 +47,7 @@ tests: $(STAMP)
 
 # The fakes too: their command, control port and token endpoint. The environment is made anew when a bound changes.
 LOWEST_TESTS := tests/unit tests/protocol $(addprefix tests/e2e/test_,storage.py queue_conformance.py queue_worker.py \
-	fcm_google_auth.py interop.py cli_send.py) $(addprefix tests/fakeservers/test_,command.py control.py oauth.py)
+	fcm_google_auth.py interop.py cli_send.py) $(addprefix tests/fakeservers/,test_command.py control/test_control.py fcm/test_oauth.py)
 
 lowest: .venv-lowest/.installed
 	.venv-lowest/bin/python -m pytest -q $(LOWEST_TESTS) $(PYTEST_ARGS)
