@@ -1,0 +1,169 @@
+"""`Store`: what one commit holds, what comes back out of the file, and what of it stays on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pushcore.errors import JournalError
+from pushcore.journal.campaign import Campaign, Run
+from pushcore.journal.format import Part
+from pushcore.journal.store import RESERVE, Store, reserve_of
+
+from .support import SOURCE
+
+CAMPAIGN = Campaign("campaign", 12.5, 10, 1, 3, SOURCE, {"topic": "com.example", "deep": [1]}, None)
+RUN = Run(1, 12.5, 12.5)
+
+
+def part(number: int) -> Part:
+    return Part(b"bits %d" % number, b"blob %d" % number, Counter())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store.create(str(tmp_path / "j.db"), CAMPAIGN, replace(RUN))
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def reading(store: Store) -> Iterator[Store]:
+    with contextlib.closing(Store.read(store.path)) as other:
+        yield other
+
+
+def test_a_campaign_and_its_first_run_are_there_as_soon_as_it_is_created(store: Store) -> None:
+    with reading(store) as other:
+        assert other.campaign() == CAMPAIGN
+        assert other.runs() == [RUN]
+        assert list(other.bitmaps()) == []
+        assert other.parked() == []
+        assert other.parts_from(0) is None
+
+
+def test_a_commit_is_there_as_a_whole(store: Store) -> None:
+    run = Run(1, 12.5, 20.0, 21.0, 40, 0, 3, Counter({("apns", "INVALID", "é"): 2}), "why", False)
+    store.write(run, [(0, part(1)), (2, part(2)), (0, part(3))], [(7, 1, 2, True), (8, 1, 1, False)], 99)
+    assert run.parts == 3
+    with reading(store) as other:
+        assert other.runs() == [run]
+        assert other.campaign().rows == 99
+        assert list(other.bitmaps()) == [(0, b"bits 1"), (0, b"bits 3"), (2, b"bits 2")]
+        assert other.parked() == [(7, 1, 2, True), (8, 1, 1, False)]
+
+
+def test_parts_are_given_block_by_block_in_the_order_they_were_written(store: Store) -> None:
+    store.write(replace(RUN), [(2, part(1)), (5, part(2)), (2, part(3))])
+    assert store.parts_from(0) == (2, [(b"bits 1", b"blob 1"), (b"bits 3", b"blob 3")])
+    assert store.parts_from(2) == store.parts_from(0)
+    assert store.parts_from(3) == (5, [(b"bits 2", b"blob 2")])
+    assert store.parts_from(6) is None
+
+
+def test_more_parts_than_one_statement_takes_are_all_written(store: Store) -> None:
+    run = replace(RUN)
+    store.write(run, [(0, part(number)) for number in range(70)])
+    store.write(run, [(0, part(70))])
+    found = store.parts_from(0)
+    assert found is not None
+    assert [blob for _, blob in found[1]] == [b"blob %d" % number for number in range(71)]
+
+
+def test_a_row_that_is_parked_again_has_its_newest_entry(store: Store) -> None:
+    store.write(replace(RUN), parked=[(7, 1, 2, True)])
+    store.write(replace(RUN), parked=[(7, 1, 3, False)])
+    assert store.parked() == [(7, 1, 3, False)]
+
+
+def test_nothing_of_a_commit_that_fails_is_there(store: Store) -> None:
+    twice = replace(RUN, run=2)  # which was not begun
+    with pytest.raises(JournalError, match="another process has resumed"):
+        store.write(twice, [(0, part(1))], [(7, 1, 2, True)], 99)
+    assert store.parts_from(0) is None
+    assert store.parked() == []
+    assert store.campaign().rows is None
+    store.write(replace(RUN), [(0, part(1))])
+    assert store.parts_from(0) is not None
+
+
+def test_a_run_that_was_followed_by_another_cannot_write(store: Store) -> None:
+    store.begin(replace(RUN, run=2))
+    with pytest.raises(JournalError, match="another process has resumed"):
+        store.write(replace(RUN))
+
+
+def test_a_new_run_keeps_the_parked_rows_that_are_not_settled(store: Store) -> None:
+    store.write(replace(RUN), parked=[(row, 1, 1, True) for row in (7, 8, 9)])
+    moved = replace(SOURCE, path="elsewhere.csv")
+    store.begin(Run(2, 30.0, 30.0, resends=True), source=moved, settled=[7, 9])
+    assert [row for row, *_ in store.parked()] == [8]
+    assert store.campaign().source == moved
+    assert [(run.run, run.resends) for run in store.runs()] == [(1, False), (2, True)]
+
+
+def test_another_writer_is_refused_while_one_has_it_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pushcore.journal.store.WAIT", 0.0)
+    with reading(store) as other:
+        assert other.has_writer()
+    with pytest.raises(JournalError, match="is in use by another process"):
+        Store.open(store.path)
+    store.close()
+    with reading(store) as other:
+        assert not other.has_writer()
+    Store.open(store.path).close()
+
+
+def test_the_reserve_is_on_the_disk_while_it_is_written_and_can_be_given_up(store: Store) -> None:
+    reserve = Path(reserve_of(store.path))
+    assert reserve.stat().st_size == RESERVE
+    store.give_up_reserve()
+    store.give_up_reserve()
+    assert not reserve.exists()
+
+
+def test_closing_leaves_one_file(store: Store) -> None:
+    store.write(replace(RUN), [(0, part(1))])
+    store.close()
+    assert [path.name for path in Path(store.path).parent.iterdir()] == ["j.db"]
+
+
+def test_what_cannot_be_laid_out_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        Store.create(str(tmp_path / "j.db"), replace(CAMPAIGN, options={"odd": object()}), replace(RUN))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "read"),
+    [
+        ("update campaign set source = 'no JSON'", "campaign"),
+        ("update campaign set source = '{\"size\": 1}'", "campaign"),
+        ("delete from campaign", "campaign"),
+        ("update run set tally = '[[1]]'", "runs"),
+        ("drop table run", "runs"),
+    ],
+)
+def test_tables_that_hold_something_else_are_told_as_damage(store: Store, statement: str, read: str) -> None:
+    store.close()
+    with contextlib.closing(sqlite3.connect(store.path)) as sql:
+        sql.execute(statement)
+        sql.commit()
+    with reading(store) as other, pytest.raises(JournalError, match=r"j\.db is damaged"):
+        getattr(other, read)()
+
+
+def test_a_name_with_odd_characters_is_a_path_and_no_options(tmp_path: Path) -> None:
+    path = str(tmp_path / "a?mode=memory#%20é.db")
+    Store.create(path, CAMPAIGN, replace(RUN)).close()
+    with contextlib.closing(Store.read(path)) as other:
+        assert other.campaign() == CAMPAIGN
+    assert Path(path).exists()
