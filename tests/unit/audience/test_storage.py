@@ -53,6 +53,23 @@ def test_a_range_ends_with_the_file(place: str) -> None:
     assert stored.range(9, 9) == b""
 
 
+def test_nothing_beyond_the_end_of_an_object_is_asked_for(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server answers that with an error."""
+    asked: list[tuple[int, int]] = []
+    cat_file = type(store).cat_file
+
+    def watch(self: Any, path: str, start: int, end: int) -> bytes:
+        asked.append((start, end))
+        return bytes(cat_file(self, path, start=start, end=end))
+
+    monkeypatch.setattr(type(store), "cat_file", watch)
+    Stored(URL).range(len(DATA) - 5, len(DATA) + 100)
+    Stored(URL).range(len(DATA) + 1, len(DATA) + 100)
+    assert asked == [(len(DATA) - 5, len(DATA))]
+
+
 def test_it_can_be_read_from_anywhere_as_a_file(place: str) -> None:
     stored = Stored(place)
     assert stored.readable()
