@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.audience.problems import BadInput, printable
-from pushcore.cli.report.output import iso, refuse_same_file
+from pushcore.audience.problems import BadInput
 from pushcore.cli.report.results_file import COLUMNS, Report
 from pushcore.cli.report.tally import FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
@@ -152,23 +151,6 @@ def test_the_kinds_of_reasons_are_bounded(tmp_path: Path) -> None:
     assert counts["INVALID", OTHER] == MAX_KINDS
     assert report.counts.total == 2 * MAX_KINDS
     report.close()
-
-
-def test_times_and_text() -> None:
-    assert iso(0.0005) in ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.001Z")
-    assert iso(1_762_331_400.25) == "2025-11-05T08:30:00.250Z"
-    assert printable("a\x1b\n\u202eb") == r"a\x1b\n\u202eb"
-    assert printable("abcdef", 3) == "abc…"
-
-
-def test_results_never_replace_an_input(tmp_path: Path) -> None:
-    path = tmp_path / "devices.csv"
-    path.write_text("token\n")
-    (tmp_path / "link").symlink_to(path)
-    with pytest.raises(BadInput, match="is an input"):
-        refuse_same_file(str(tmp_path / "link"), None, str(tmp_path / "none"), str(path))
-    refuse_same_file(str(tmp_path / "new.csv"), str(path))
-    refuse_same_file("-", str(path))
 
 
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
