@@ -113,7 +113,7 @@ class Campaign:
         except JournalError as error:
             problem = printable(str(error))
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
+            where = f"{printable(str(error.filename))}: " if error.filename else ""
             problem = f"the run was cut short ({where}{printable(explain(error))})"
         except Exception as error:
             problem = f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
