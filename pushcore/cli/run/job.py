@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
@@ -107,8 +109,8 @@ class Job:
 
             def ready() -> None:
                 """Old results are not to be taken for those of this campaign."""
-                if file is not None and file.seekable():
-                    file.truncate(0)
+                if file is not None and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    file.truncate(0)  # a pipe or a device has none
 
             total = Counter(printable(plan.path))
             if self.processes > 1:
@@ -127,7 +129,7 @@ class Job:
 
 
 def write_results(path: str, file: IO[bytes], name: str) -> int:
-    """Write what the campaign's journals hold; the exit status."""
+    """Write what the campaign's journals hold; the exit status. A file that cannot be written is closed."""
     relax_collector()
     try:
         with views(path) as found:
@@ -135,6 +137,8 @@ def write_results(path: str, file: IO[bytes], name: str) -> int:
         file.flush()
     except (OSError, JournalError) as error:
         why = explain(error) if isinstance(error, OSError) else str(error)
+        with contextlib.suppress(OSError):
+            file.close()  # here, for it tries to write what is left once more
         say(
             f"{name} cannot be written ({printable(why)}); `pushcore results {printable(path)}` does it again"
         )
