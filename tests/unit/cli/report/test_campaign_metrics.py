@@ -94,6 +94,7 @@ async def test_prometheus_is_told_the_last_look() -> None:
     assert len(list(watch.collect())) == 9  # the states of chunks are one metric
 
 
+@pytest.mark.deadline(5)
 async def test_a_queue_that_is_away_leaves_the_figures_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("prometheus_client")
     monkeypatch.setattr(campaign_metrics, "EVERY", 0.0)

@@ -1,16 +1,14 @@
-"""Proxies as the options name them, and how fast and how often."""
+"""Proxies as the options name them."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
 
-from pushcore import Proxy, Rate
+from pushcore import Proxy
 from pushcore.audience.problems import BadInput
 from pushcore.cli.run.client_options import Sender
-from pushcore.cli.run.sending import Sending
 
 
 def proxy_of(proxy: str, password_file: Path | None = None) -> Proxy | str | None:
@@ -60,25 +58,3 @@ def test_proxies_that_cannot_work(tmp_path: Path, url: str, content: bytes | Non
         proxy_of(url, path)
     assert expected in str(caught.value)
     assert "s3cret" not in str(caught.value)
-
-
-def test_retries() -> None:
-    assert Sending(retry="none").policy() is None
-    policy = Sending(retry="resend", max_age=60).policy()
-    assert policy is not None
-    assert (policy.unknown, policy.max_age) == ("resend", 60)
-    policy = Sending().policy()
-    assert policy is not None
-    assert (policy.unknown, policy.max_age) == ("report", 3600)
-    with pytest.raises(BadInput, match="--max-age is of no use with --retry none"):
-        Sending(retry="none", max_age=60)
-
-
-def test_rates() -> None:
-    assert Sending().limit() is None
-    assert not Sending().unlimited
-    assert Sending(rate="5000/s").limit() == Rate(5000)
-    assert Sending(rate="none").limit() == Rate(math.inf)
-    assert Sending(rate="none").unlimited
-    with pytest.raises(BadInput, match="--rate: a rate looks like 5000/s"):
-        Sending(rate="fast")

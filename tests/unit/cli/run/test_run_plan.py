@@ -1,0 +1,124 @@
+"""A part of a campaign: its rows, its journal, and what stays of it when nothing was sent."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushcore.audience.audience import Audience
+from pushcore.audience.problems import BadInput
+from pushcore.audience.shards import CHUNK_ROWS, Shard
+from pushcore.cli.report.results_file import Counter
+from pushcore.cli.run.exit_report import Ending
+from pushcore.cli.run.journals import Plan, Progress
+from pushcore.cli.run.run_plan import RunPlan, nowhere
+from pushcore.cli.run.sending import Sending
+from pushcore.payloads.apns_rows import ApnsRows, Defaults
+from pushcore.payloads.payload import ApnsPayload
+
+from .scripted import APNS, ScriptedEngine, apns_rows, audience_of, report_at
+
+Engine = type[ScriptedEngine]
+
+
+def plan_of(audience: str, journals: Plan | None = None, processes: int = 1, **changes: Any) -> RunPlan:
+    values: dict[str, Any] = {"clients": APNS, "apns": apns_rows(), "fcm": None, "sending": Sending()}
+    return RunPlan(
+        audience=audience, journals=journals, processes=processes, quiet=True, **{**values, **changes}
+    )
+
+
+def send(plan: RunPlan, report: Any, number: int = 0, **options: Any) -> Ending:
+    with Audience(plan.audience) as source:
+        return plan.send(source, report, number, **options)
+
+
+def test_without_a_journal_each_process_sends_its_own_chunks(engine: Engine, tmp_path: Path) -> None:
+    plan = plan_of(audience_of(tmp_path, CHUNK_ROWS + 7), processes=2)
+    endings = []
+    for number, rows in ((0, range(1, CHUNK_ROWS + 1)), (1, range(CHUNK_ROWS + 1, CHUNK_ROWS + 8))):
+        endings.append(send(plan, report_at(tmp_path), number))
+        with (tmp_path / "results.csv").open(newline="") as file:
+            assert [int(row["row"]) for row in csv.DictReader(file)] == list(rows)
+    assert [ending.rows for ending in endings] == [CHUNK_ROWS, 7]
+
+
+def test_with_journals_their_chunks_say_which_rows_are_a_parts(engine: Engine, tmp_path: Path) -> None:
+    audience = audience_of(tmp_path, 7)
+    journals = Plan(
+        path=str(tmp_path / "c.db"), campaign_id="c", fresh=True, parts=2, chunk=2, options={"a": 1}
+    )
+    plan = plan_of(audience, journals, processes=2)
+    totals = [Counter("j"), Counter("j")]
+    for number, total in enumerate(totals):
+        send(plan, total, number)
+    assert [total.counts.total for total in totals] == [4, 3]
+    found = Progress.of(journals.path)
+    assert (found.done, found.complete, found.options) == (7, True, {"a": 1})
+
+
+def test_the_last_moment_before_the_sending_is_told(engine: Engine, tmp_path: Path) -> None:
+    told: list[int] = []
+    journals = Plan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
+    plan = plan_of(audience_of(tmp_path, 1), journals)
+
+    def ready() -> None:
+        told.append(len(engine.made))
+        assert os.path.exists(journals.path)  # nothing can go wrong with it any more
+
+    send(plan, Counter("j"), ready=ready)
+    assert told == [0]
+    assert len(engine.made) == 1
+
+
+@pytest.mark.parametrize("error", [BadInput("no"), KeyboardInterrupt(), OSError("no")])
+def test_a_new_journal_does_not_stay_when_nothing_was_sent(
+    engine: Engine, tmp_path: Path, error: BaseException
+) -> None:
+    plan = plan_of(audience_of(tmp_path, 1), Plan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None))
+
+    def refuse() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        send(plan, Counter("j"), ready=refuse)
+    assert [each.name for each in tmp_path.iterdir()] == ["devices.csv"]
+    assert engine.made == []
+
+
+def test_the_journal_of_a_campaign_that_goes_on_stays_when_nothing_was_sent(
+    engine: Engine, tmp_path: Path
+) -> None:
+    audience = audience_of(tmp_path, 1)
+    plan = plan_of(audience, Plan.begin(str(tmp_path / "c.db"), 1, audience, None))
+    send(plan, Counter("j"))
+    again = plan_of(audience, Plan.resume(str(tmp_path / "c.db"), "report", force=False))
+
+    def refuse() -> None:
+        raise BadInput("no")
+
+    with pytest.raises(BadInput, match="no"):
+        send(again, Counter("j"), ready=refuse)
+    assert Progress.of(str(tmp_path / "c.db")).done == 1
+    assert not os.path.exists(tmp_path / "c.db-wal")  # it was closed
+
+
+def test_columns_that_cannot_be_used_are_told_before_there_is_a_journal(tmp_path: Path) -> None:
+    named = ApnsRows(ApnsPayload({"aps": {"alert": "{{name}}"}}, "p.json"), Defaults())
+    journals = Plan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
+    plan = plan_of(audience_of(tmp_path, 1), journals, apns=named)
+    with pytest.raises(BadInput, match=r"p\.json: the placeholder"):
+        send(plan, Counter("j"))
+    assert not os.path.exists(journals.path)
+
+
+def test_rows_before_there_is_a_report_are_an_error_of_ours(tmp_path: Path) -> None:
+    plan = plan_of(audience_of(tmp_path, 0, "bad,row"))
+    with Audience(plan.audience) as source, pytest.raises(AssertionError, match="before there is a report"):
+        list(plan.rows(source, Shard()))
+    with pytest.raises(AssertionError):
+        nowhere(1, "token", "reason")
