@@ -1,4 +1,4 @@
-"""`pushcore send --dry-run`, `pushcore tokens`, and how help and usage look."""
+"""`pushcore send --dry-run`: everything but the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from pushcore.cli.main import cli, main
+from pushcore.cli.main import main
 from pushcore.models.tokens import EXPO_ADVICE
 
 APNS = "ab" * 32
@@ -105,96 +105,3 @@ def test_an_audience_that_breaks_off(
     path.write_bytes(gzip.compress(path.read_bytes())[:-6])
     assert main(words) == 1
     assert "devices.csv: its gzip is damaged or cut off" in capsys.readouterr().err
-
-
-# --- pushcore tokens --------------------------------------------------------------------------------------------------
-
-
-def test_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
-        APNS,
-        f"{APNS},android",
-        f"{FCM},",
-        f"{FID},android",
-        f"{EXPO},ios",
-        "no-known-shape,",
-        "no-known-shape,android",
-        "abcd,ios",
-        f"{APNS},toaster",
-        '"{""type"":""ios"",""data"":""abcd""}",',
-        ",",
-    ]
-    (tmp_path / "devices.csv").write_text("\n".join(["token,platform", *rows]))
-    assert main(["tokens", str(tmp_path / "devices.csv"), "--output", str(tmp_path / "kinds.csv")]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    lines = [line.split() for line in said.out.splitlines()]
-    assert [line[:2] for line in lines[:5]] == [
-        ["apns", "2"],
-        ["fcm", "2"],
-        ["fid", "1"],
-        ["expo", "1"],
-        ["unknown", "5"],
-    ]
-    assert lines[-1] == ["in", "all", "11"]
-    with (tmp_path / "kinds.csv").open(newline="") as file:
-        found = list(csv.DictReader(file))
-    assert list(found[0]) == ["row", "token", "kind", "platform", "reason"]
-    assert [(each["kind"], each["platform"]) for each in found] == [
-        ("unknown", ""),  # its row has one column
-        ("unknown", "fcm"),
-        ("fcm", "fcm"),
-        ("fid", "fcm"),
-        ("expo", "ios".replace("ios", "apns")),
-        ("unknown", ""),
-        ("fcm", "fcm"),
-        ("apns", "apns"),
-        ("unknown", ""),
-        ("apns", "apns"),
-        ("unknown", ""),
-    ]
-    assert found[1]["reason"] == "platform is 'android', but this is a device token of APNs"
-    assert found[9]["token"] == "abcd"
-    assert [each["row"] for each in found] == [str(row) for row in range(1, 12)]
-
-
-def test_kinds_to_the_standard_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "devices.ndjson").write_text(f'{{"token":"{FCM}"}}\n')
-    assert main(["tokens", str(tmp_path / "devices.ndjson"), "--output", "-"]) == 0
-    said = capfd.readouterr()
-    assert said.out == f"row,token,kind,platform,reason\n1,{FCM},fcm,fcm,\n"
-    assert "registration tokens of FCM" in said.err
-
-
-def test_kinds_never_replace_the_audience(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "devices.csv"
-    path.write_text("token\naa\n")
-    assert main(["tokens", str(path), "--output", str(path)]) == 2
-    assert "is the audience; expected another file" in capsys.readouterr().err
-    assert path.read_text() == "token\naa\n"
-    assert main(["tokens", str(path), "--output", str(tmp_path)]) == 2
-    assert main(["tokens", str(tmp_path / "no.csv")]) == 2
-
-
-# --- help -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("command", "sections"),
-    [
-        (
-            "send",
-            ["Audience and results", "Payload", "APNs", "FCM", "Network", "Sending", "Settings", "Others"],
-        ),
-        ("check", ["APNs", "FCM", "Network", "Settings", "Others"]),
-        ("tokens", ["Audience and results", "Others"]),
-    ],
-)
-def test_help_has_sections(command: str, sections: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
-    said = capsys.readouterr().out
-    found = re.findall(r"^([A-Z][A-Za-z ]+):$", said, re.MULTILINE)
-    assert [each for each in found if each != "Exit status"] == sections
-    assert "--help" in said.rpartition("Others:")[2]
-    options = {name for each in cli.commands[command].params for name in each.opts if name.startswith("--")}
-    assert options <= set(re.findall(r"--[a-z0-9-]+", said))

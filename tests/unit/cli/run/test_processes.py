@@ -31,13 +31,15 @@ SEEN = Seen(10, 4, 3, 1)
 class Script:
     """What a child does: tells `first` at once, and `last` when it may begin; then it has ended.
 
-    `drains`: it goes on until it is stopped. `signals`: the same, and its parent gets a signal when it may begin.
+    `drains`: it goes on until it is stopped. `signals`: the same, and its parent gets a signal when it may begin. `late`: what it
+    tells when it is stopped before that.
     """
 
     first: list[dict[str, Any]]
     last: list[dict[str, Any]]
     drains: bool = False
     signals: bool = False
+    late: tuple[dict[str, Any], ...] = ()
 
 
 class ScriptedChild(Child):
@@ -72,6 +74,8 @@ class ScriptedChild(Child):
             self.pipes.close("ordered")
             if self.got and self.pipes.tells >= 0:
                 self.finish()
+            elif self.pipes.tells >= 0:
+                self.tell([*self.script.late])
             self.pipes.close("tells")
 
 
@@ -184,7 +188,9 @@ class Interrupting:
 
 
 def test_a_signal_before_the_beginning_sends_nothing(tmp_path: Path) -> None:
-    crew = Parent(audience_of(tmp_path, 9), Script([READY], []), Script([{"said": []}], [], drains=True))
+    crew = Parent(
+        audience_of(tmp_path, 9), Script([READY], []), Script([{"said": []}], [], drains=True, late=(READY,))
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "ProgressLine", Interrupting)
         with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,310 @@
+"""`pushcore campaign` on a queue in memory: what it puts there, what it collects, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushcore.cli.commands import campaign as command
+from pushcore.engine.breaker import Trip
+from pushcore.errors import ConfigurationError
+from pushcore.journal.journal import id_prefix
+from pushcore.journal.outcome import Device
+from pushcore.queue.brokers.memory import Memory, MemoryQueue
+from pushcore.queue.campaign import State, read_info, read_state
+from pushcore.queue.chunk import Chunk
+from pushcore.queue.chunk_rows import ABSENT, BAD
+from pushcore.queue.coordinator import CampaignStatus
+from pushcore.queue.errors import QueueUnavailable
+from pushcore.queue.ledger import Ledger, LedgerStatus
+from pushcore.queue.outcomes import ChunkResult
+from pushcore.queue.protocol import Lease, QueueStats
+from pushcore.results import Result, Verdict
+
+from .conftest import Run
+
+ROWS = "token,name\naa,Ada\nbb\ncc,Carl\ndd,Dan\nee,Eve\n"
+
+
+class Place:
+    """A directory with an audience, and a queue in memory that every command opens."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.memory = Memory()
+        self.opened: list[str] = []
+        self.ledger = str(directory / "autumn.ledger")
+        self.audience = directory / "devices.csv"
+        self.audience.write_text(ROWS)
+
+    async def open(self, url: str, campaign: str) -> MemoryQueue:
+        if not url.startswith("memory:"):
+            raise ConfigurationError("a queue's URL begins with memory:")
+        self.opened.append(campaign)
+        return MemoryQueue(campaign, self.memory)
+
+    def create(self, *more: str) -> list[str]:
+        at = ("--queue", "memory:", "--ledger", self.ledger, "--name", "autumn")
+        return ["campaign", "create", *at, "--audience", str(self.audience), "--chunk", "2", *more]
+
+    def on(self, name: str, *more: str) -> list[str]:
+        return ["campaign", name, "--queue", "memory:", "--ledger", self.ledger, *more]
+
+    def queue(self) -> MemoryQueue:
+        return MemoryQueue("autumn", self.memory)
+
+    def chunks(self) -> list[Chunk]:
+        """What is on the queue."""
+        entries = sorted(self.memory.entries.values(), key=lambda each: each.number)
+        return [Chunk.decode(each.data) for each in entries]
+
+    def work(self, *, bad: int = -1) -> None:
+        """What a worker would do; the chunk `bad` cannot be read."""
+
+        async def finish() -> None:
+            queue = self.queue()
+            for lease in await queue.lease(100, 0.0):
+                await queue.done(lease, result_of(lease, bad))
+
+        asyncio.run(finish())
+
+
+def result_of(lease: Lease, bad: int) -> bytes:
+    chunk = Chunk.decode(lease.data)
+    if chunk.number == bad:
+        return ChunkResult(
+            chunk.number, lease.nonce, "worker", 1.0, (), Counter(), bad="it is odd\x1b"
+        ).encode()
+    results = [
+        Result(Device(row, f"t{row}", "apns"), Verdict.INVALID, reason="odd") for row in chunk.missing()
+    ]
+    return ChunkResult.of(chunk.number, lease.nonce, "worker", results, id_prefix("autumn")).encode()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path)
+    monkeypatch.setattr(command, "open_queue", made.open)
+    return made
+
+
+# --- create -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_on_the_queue_the_bad_ones_with_their_reason(place: Place, run: Run) -> None:
+    assert run(*place.create()) == (0, "", "pushcore: 5 rows in 3 chunks are on the queue\n")
+    one, two, three = place.chunks()
+    assert (one.number, one.first, one.rows) == (0, 1, 2)
+    assert one.columns() == {
+        "token": ["aa", "bb"],
+        "name": ["Ada", None],
+        BAD: [None, "the row has 1 column, expected 2"],
+        ABSENT: [None, ["name"]],
+    }
+    assert (two.first, three.first, three.rows) == (3, 5, 1)
+    assert three.columns() == {"token": ["ee"], "name": ["Eve"]}
+    assert place.opened == ["autumn"]
+
+
+def test_a_key_that_a_row_of_ndjson_lacks_is_named_as_absent(place: Place, run: Run) -> None:
+    place.audience = place.directory / "devices.ndjson"
+    place.audience.write_text('{"token":"aa","name":"Ada"}\n{"token":"bb","city":null}\n')
+    assert run(*place.create())[0] == 0
+    (chunk,) = place.chunks()
+    assert chunk.columns()[ABSENT] == [["city"], ["name"]]
+
+
+def test_what_workers_must_have_is_in_the_campaign(place: Place, run: Run) -> None:
+    needs = ["--topic", "com.example.app", "--environment", "sandbox", "--fcm-project", "my-project"]
+    assert run(*place.create(*needs))[0] == 0
+    info = asyncio.run(read_info(place.queue()))
+    assert info is not None
+    assert info.needs == {
+        "apns": {"topic": "com.example.app", "environment": "sandbox"},
+        "fcm": {"project": "my-project"},
+    }
+    assert (info.name, info.chunk_rows, info.options) == ("autumn", 2, {})
+
+
+def test_without_needs_any_worker_will_do(place: Place, run: Run) -> None:
+    run(*place.create())
+    info = asyncio.run(read_info(place.queue()))
+    assert info is not None
+    assert info.needs == {}
+
+
+def test_by_reference_only_places_of_rows_are_on_the_queue(place: Place, run: Run) -> None:
+    assert run(*place.create("--by-reference"))[0] == 0
+    chunks = place.chunks()
+    assert {chunk.reference.uri for chunk in chunks if chunk.reference} == {str(place.audience)}
+    assert [chunk.payload for chunk in chunks] == [b"", b"", b""]
+    info = asyncio.run(read_info(place.queue()))
+    assert info is not None
+    assert info.options == {"audience": {"form": "csv", "columns": ["token", "name"]}}
+
+
+def test_a_create_that_was_interrupted_is_run_again(place: Place, run: Run) -> None:
+    first = run(*place.create())
+    assert run(*place.create()) == first
+    assert len(place.chunks()) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [["--chunk", "3"], ["--by-reference"], ["audience"]], ids=["chunk", "reference", "audience"]
+)
+def test_a_ledger_of_another_campaign_is_refused(place: Place, run: Run, change: list[str]) -> None:
+    run(*place.create())
+    if change == ["audience"]:
+        place.audience.write_text(ROWS + "ff,Fay\n")
+        change = []
+    status, out, error = run(*place.create(*change))
+    assert (status, out) == (2, "")
+    assert "has the campaign autumn, made from something else" in error
+
+
+def test_an_audience_that_cannot_be_read_again_is_refused(place: Place, run: Run, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"token\naa\n")
+    os.close(writing)
+    for audience, words in (
+        ("-", "--audience is the standard input, which cannot be read again; expected a file"),
+        (f"/dev/fd/{reading}", "is a pipe or the like, which cannot be read again; expected a file"),
+    ):
+        status, _, error = run(*place.create("--audience", audience))
+        assert status == 2
+        assert words in error
+    os.close(reading)
+    assert not os.path.exists(place.ledger)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--name", "no spaces"], "a campaign's name has 1 to 64 letters"),
+        (["--chunk", "0"], "Invalid value for '--chunk'"),
+        (["--queue", "http://x"], "a queue's URL begins with"),
+        (["--environment", "test"], "Invalid value for '--environment'"),
+    ],
+)
+def test_options_that_cannot_be_are_one_sentence(
+    place: Place, run: Run, options: list[str], words: str
+) -> None:
+    status, out, error = run(*place.create(*options))
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert words in error
+    assert place.chunks() == []
+
+
+def test_a_queue_that_cannot_be_reached_is_one_sentence(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(url: str, campaign: str) -> MemoryQueue:
+        raise QueueUnavailable("redis://10.0.0.1 cannot be reached")
+
+    monkeypatch.setattr(command, "open_queue", away)
+    assert run(*place.create()) == (2, "", "pushcore: redis://10.0.0.1 cannot be reached\n")
+
+
+# --- run, results -----------------------------------------------------------------------------------------------------
+
+
+def test_run_ends_when_every_row_has_a_result_and_results_writes_them(
+    place: Place, run: Run, tmp_path: Path
+) -> None:
+    run(*place.create())
+    place.work()
+    assert run(*place.on("run")) == (0, "", "pushcore: 5 of 5 rows have a result\n")
+    assert asyncio.run(read_state(place.queue())) is State.FINISHED
+    assert run("campaign", "results", "--ledger", place.ledger, "--results", str(tmp_path / "r.csv"))[0] == 0
+    with (tmp_path / "r.csv").open(newline="") as file:
+        assert [(row["row"], row["verdict"]) for row in csv.DictReader(file)] == [
+            (f"{row}", "INVALID") for row in range(1, 6)
+        ]
+
+
+def test_a_chunk_that_was_set_aside_is_named_and_tried_again_on_request(place: Place, run: Run) -> None:
+    run(*place.create())
+    place.work(bad=1)
+    status, out, error = run(*place.on("run"))
+    assert (status, out) == (1, "")
+    assert error.splitlines() == [
+        r"pushcore: chunk 1 was set aside: it is odd\x1b",
+        "pushcore: 3 of 5 rows have a result",
+    ]
+    assert run(*place.on("resume")) == (0, "", "")
+    assert place.chunks() == []
+    assert run(*place.on("resume", "--aside")) == (0, "", "")
+    assert [chunk.number for chunk in place.chunks()] == [1]
+
+
+def test_results_never_replace_the_ledger(place: Place, run: Run, tmp_path: Path) -> None:
+    run(*place.create())
+    (tmp_path / "link").hardlink_to(place.ledger)
+    for path in (place.ledger, str(tmp_path / "link")):
+        status, _, error = run("campaign", "results", "--ledger", place.ledger, "--results", path)
+        assert (status, "is the ledger; expected another file for the results" in error) == (2, True)
+    with Ledger.open(place.ledger) as ledger:
+        assert ledger.status().rows == 5
+
+
+@pytest.mark.parametrize("name", ["run", "status", "pause", "resume", "cancel"])
+def test_without_a_ledger_nothing_is_asked_of_the_queue(place: Place, run: Run, name: str) -> None:
+    status, out, error = run(*place.on(name))
+    assert (status, out) == (2, "")
+    assert "there is no ledger" in error
+    assert place.opened == []
+
+
+# --- orders and status ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [("pause", State.PAUSED), ("cancel", State.CANCELLED), ("resume", State.RUNNING)]
+)
+def test_an_order_is_on_the_queue_and_in_the_ledger(place: Place, run: Run, name: str, state: State) -> None:
+    run(*place.create())
+    run(*place.on("pause"))
+    assert run(*place.on(name)) == (0, "", "")
+    assert asyncio.run(read_state(place.queue())) is state
+    with Ledger.open(place.ledger) as ledger:
+        assert ledger.state is state
+
+
+def test_status_says_how_far_it_is(place: Place, run: Run) -> None:
+    run(*place.create())
+    status, out, error = run(*place.on("status"))
+    assert (status, error) == (0, "")
+    lines = out.splitlines()
+    assert lines[:4] == [
+        "campaign   autumn, running",
+        "rows       0 of 5 have a result",
+        "chunks     3 wait, 0 are with workers, 0 finished, 0 set aside",
+        "results    0 wait to be collected",
+    ]
+    assert lines[5:8] == ["rate       0/s", "left       unknown", "repeats    0"]
+
+
+def test_every_line_of_a_status() -> None:
+    tally = Counter({("fcm", "ACCEPTED", ""): 7, ("", "INVALID", "odd\x1b"): 1})
+    values: tuple[Any, ...] = (False, 0.0, State.PAUSED, 9, 2, 1, 4500, 8, 3, 0, tally)
+    trip = Trip("BadKey", "every push would fail\n")
+    found = CampaignStatus("autumn", LedgerStatus(*values), QueueStats(4, 2, 5, 12.6), trip, 99.5, 30.2)
+    assert list(command._lines(found)) == [
+        "campaign   autumn, paused",
+        "rows       8 of 4500 so far have a result",
+        "chunks     4 wait, 2 are with workers, 2 finished, 1 set aside",
+        "results    5 wait to be collected",
+        "oldest     13 s",
+        "rate       100/s",
+        "left       30 s",
+        "repeats    3",
+        r"neither    INVALID odd\x1b 1",
+        "fcm        ACCEPTED  7",
+        r"stopped    every push would fail\n",
+    ]

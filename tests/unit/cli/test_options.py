@@ -1,0 +1,95 @@
+"""The options that several commands share are those that their values are read from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import click
+import pytest
+
+from pushcore.cli.main import cli
+from pushcore.cli.options import apns_options, credential_options, push_options, sending_options
+from pushcore.cli.run.client_options import Sender
+from pushcore.cli.run.sending import Sending
+from pushcore.cli.sections import Function, Option
+from pushcore.payloads.formats import FORMATS
+
+
+def options_of(decorate: Any) -> dict[str, Option]:
+    """By name."""
+
+    def nothing() -> None:
+        """Nothing."""
+
+    found = click.command()(decorate(nothing))
+    assert all(isinstance(each, Option) for each in found.params)
+    return {str(each.name): each for each in found.params if isinstance(each, Option)}
+
+
+def all_of(*decorators: Any) -> dict[str, Option]:
+    return {name: each for decorate in decorators for name, each in options_of(decorate).items()}
+
+
+def test_every_value_of_a_sender_and_of_a_sending_has_its_option() -> None:
+    names = set(all_of(credential_options, push_options, sending_options))
+    values = {each.name for kind in (Sender, Sending) for each in fields(kind)}
+    assert names == values
+
+
+def test_an_option_that_is_not_given_has_the_default_of_its_value() -> None:
+    options = all_of(credential_options, push_options, sending_options)
+    for kind in (Sender, Sending):
+        for each in fields(kind):
+            default = options[each.name].default
+            given = (
+                default if isinstance(default, str | float | int) and not isinstance(default, bool) else None
+            )
+            assert given == each.default, each.name
+
+
+def test_apns_alone_needs_no_option_of_fcm() -> None:
+    of_apns, of_both = options_of(apns_options), options_of(credential_options)
+    assert {name for name in of_both if name not in of_apns} == {
+        "fcm_service_account",
+        "fcm_project",
+        "fcm_url",
+    }
+    assert {each.section for each in of_apns.values()} == {"APNs", "Network"}
+
+
+@pytest.mark.parametrize("decorate", [credential_options, push_options, sending_options])
+def test_every_option_says_what_it_is_for_and_what_its_value_is(decorate: Function) -> None:
+    for name, each in options_of(decorate).items():
+        assert each.help, name
+        assert each.help.endswith("."), name
+        assert each.metavar or isinstance(each.type, click.Choice), name
+
+
+def test_what_names_a_file_says_so() -> None:
+    """Settings files take such paths as relative to themselves."""
+    options = all_of(credential_options, push_options, sending_options)
+    files = {name for name, each in options.items() if each.metavar == "FILE"}
+    assert files == {
+        *("apns_key", "apns_cert", "apns_cert_key", "apns_cert_password_file", "fcm_service_account"),
+        *("ca_file", "proxy_password_file", "payload", "apns_payload", "fcm_payload"),
+    }
+    values: dict[str, Any] = {name: name for name in files}
+    assert set(Sender(**values).files) == files
+
+
+@pytest.mark.parametrize("name", ["send", "resume", "worker"])
+def test_commands_that_send_have_all_of_them(name: str) -> None:
+    wanted = set(all_of(credential_options, push_options, sending_options))
+    assert wanted <= {each.name for each in cli.commands[name].params}
+
+
+def test_choices_are_what_the_engine_knows() -> None:
+    options = all_of(credential_options, push_options, sending_options)
+    choices = {
+        name: each.type.choices for name, each in options.items() if isinstance(each.type, click.Choice)
+    }
+    assert tuple(choices["payload_format"]) == FORMATS
+    assert tuple(choices["environment"]) == ("production", "sandbox")
+    assert tuple(choices["http2"]) == ("fast", "reference")
+    assert tuple(choices["retry"]) == ("none", "report", "resend")
