@@ -276,8 +276,15 @@ class Crew:
         for child in self._children:
             loop.add_reader(child.told, self._on_told, child, ended)
 
+        failed: list[Exception] = []
+
         def go() -> None:
-            ready()
+            try:
+                ready()
+            except Exception as error:
+                failed.append(error)  # raised when all have ended, which leave no new journal then
+                self._stop()
+                return
             for child in self._children:
                 child.go()
 
@@ -288,6 +295,8 @@ class Crew:
         finally:
             line.cancel()
             await asyncio.gather(line, return_exceptions=True)
+        if failed:
+            raise failed[0]
 
     def _on_told(self, child: Child, ended: asyncio.Future[None]) -> None:
         messages = child.take()

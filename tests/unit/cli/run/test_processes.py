@@ -141,6 +141,16 @@ def test_when_one_cannot_begin_none_does(tmp_path: Path) -> None:
     assert crew.children[0].got == b""
 
 
+def test_when_the_results_cannot_be_made_ready_none_begins(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    crew = Parent(audience_of(tmp_path, 9), Script([READY], [ended(5)]), Script([READY], [ended(4)]))
+    with pytest.raises(OSError, match="Input/output error"):
+        crew.run(Counts(), fail)
+    assert [child.got for child in crew.children] == [b"", b""]
+
+
 def test_one_that_dies_before_the_beginning_is_told(tmp_path: Path, ends: dict[int, int]) -> None:
     ends[101] = 9
     crew = Parent(audience_of(tmp_path, 9), Script([READY], [ended(5)]), Script([{"said": []}], []))
