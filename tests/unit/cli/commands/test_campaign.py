@@ -112,6 +112,16 @@ def test_every_row_is_on_the_queue_the_bad_ones_with_their_reason(place: Place, 
     assert place.opened == ["autumn"]
 
 
+@pytest.mark.parametrize("at", [0, 1, 4, 5])
+def test_a_bad_row_has_its_place_wherever_it_is(place: Place, run: Run, at: int) -> None:
+    lines = [f"{row}{row},name" for row in range(5)]
+    lines.insert(at, "bad")
+    place.audience.write_text("\n".join(["token,name", *lines]))
+    assert run(*place.create()) == (0, "", "pushcore: 6 rows in 3 chunks are on the queue\n")
+    tokens = [token for chunk in place.chunks() for token in chunk.columns()["token"]]
+    assert tokens == [line.partition(",")[0] for line in lines]
+
+
 def test_a_key_that_a_row_of_ndjson_lacks_is_named_as_absent(place: Place, run: Run) -> None:
     place.audience = place.directory / "devices.ndjson"
     place.audience.write_text('{"token":"aa","name":"Ada"}\n{"token":"bb","city":null}\n')
