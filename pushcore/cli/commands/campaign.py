@@ -275,28 +275,28 @@ def _needs(
 
 def _rows(source: Audience, chunk: int) -> Iterator[dict[str, Any]]:
     """Every row by its number, those that cannot be read as well: chunks have no gaps."""
-    bad: list[dict[str, Any]] = []
+    batch: list[dict[str, Any]] = []  # begins where a chunk does
     columns = source.columns
 
     def on_bad(number: int, token: str, reason: str) -> None:
-        bad.append({"token": token, BAD: reason})
+        batch.append({"token": token, BAD: reason})
 
-    batch: list[dict[str, Any]] = []
     for _, values in source.records(on_bad):
-        batch += bad
-        bad.clear()
         batch.append(dict(values) if columns is None else dict(zip(columns, values, strict=True)))
         if len(batch) >= chunk:
-            yield from _even(batch)
-            batch = []
-    yield from _even([*batch, *bad])
+            whole = len(batch) - len(batch) % chunk
+            yield from _even(batch[:whole], chunk)
+            del batch[:whole]
+    yield from _even(batch, chunk)
 
 
-def _even(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that lack a column say so, for a chunk has all columns for all rows."""
-    names = {name for row in batch for name in row} - {BAD}
-    for row in batch:
-        absent = sorted(names - row.keys())
-        if absent:
-            row[ABSENT] = absent
-    return batch
+def _even(rows: list[dict[str, Any]], chunk: int) -> Iterator[dict[str, Any]]:
+    """Rows that lack a column say so, for a chunk has all columns for all its rows."""
+    for at in range(0, len(rows), chunk):
+        batch = rows[at : at + chunk]
+        names = {name for row in batch for name in row} - {BAD}
+        for row in batch:
+            absent = sorted(names - row.keys())
+            if absent:
+                row[ABSENT] = absent
+        yield from batch

@@ -130,6 +130,18 @@ def test_a_key_that_a_row_of_ndjson_lacks_is_named_as_absent(place: Place, run: 
     assert chunk.columns()[ABSENT] == [["city"], ["name"]]
 
 
+def test_absent_keys_are_named_also_behind_bad_rows(place: Place, run: Run) -> None:
+    place.audience = place.directory / "devices.ndjson"
+    place.audience.write_text('bad\nbad\n{"token":"cc"}\n{"token":"dd","name":"Dan"}\nbad\nbad\nbad\n')
+    assert run(*place.create()) == (0, "", "pushcore: 7 rows in 4 chunks are on the queue\n")
+    second = place.chunks()[1].columns()
+    assert (second["token"], second["name"], second[ABSENT]) == (
+        ["cc", "dd"],
+        [None, "Dan"],
+        [["name"], None],
+    )
+
+
 def test_what_workers_must_have_is_in_the_campaign(place: Place, run: Run) -> None:
     needs = ["--topic", "com.example.app", "--environment", "sandbox", "--fcm-project", "my-project"]
     assert run(*place.create(*needs))[0] == 0
