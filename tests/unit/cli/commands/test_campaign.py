@@ -16,6 +16,7 @@ from pushcore.engine.breaker import Trip
 from pushcore.errors import ConfigurationError
 from pushcore.journal.journal import id_prefix
 from pushcore.journal.outcome import Device
+from pushcore.queue import coordinator
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import State, read_info, read_state
 from pushcore.queue.chunk import Chunk
@@ -91,6 +92,7 @@ def result_of(lease: Lease, bad: int) -> bytes:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     made = Place(tmp_path)
     monkeypatch.setattr(command, "open_queue", made.open)
+    monkeypatch.setattr(coordinator, "WAIT", 0.0)
     return made
 
 

@@ -54,6 +54,8 @@ def test_the_command_line_goes_before_the_journal(jobs: list[Job], run: Run, tmp
     assert (job.audience, job.results, job.quiet) == ("/b/devices.csv", "/b/r.csv", True)
     assert job.plan is not None
     assert job.plan.force
+    run("resume", path, "--results", "")
+    assert jobs[1].results == ""  # a name that is none is the job's to refuse
 
 
 @pytest.mark.parametrize(
