@@ -6,14 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore.cli.main import main
 
-KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-)
+from ..credentials import AUTHORITY, KEY
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -21,9 +18,10 @@ Run = Callable[..., tuple[int, str, str]]
 def credentials(tmp_path: Path) -> list[str]:
     """Options with which APNs could be sent to."""
     (tmp_path / "key.p8").write_bytes(KEY)
+    (tmp_path / "authority.pem").write_bytes(AUTHORITY)
     return [
         *("--apns-key", str(tmp_path / "key.p8"), "--key-id", "ABC123DEFG", "--team-id", "TEAM123456"),
-        *("--topic", "com.example.app", "--proxy", "none"),
+        *("--topic", "com.example.app", "--proxy", "none", "--ca-file", str(tmp_path / "authority.pem")),
     ]
 
 

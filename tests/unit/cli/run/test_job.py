@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore.audience.problems import BadInput
 from pushcore.cli.run import job, processes
@@ -22,12 +20,10 @@ from pushcore.cli.run.sending import Sending
 from pushcore.errors import ConfigurationError, JournalError
 from pushcore.results import Result, Verdict
 
+from ..credentials import AUTHORITY, KEY
 from .scripted import ScriptedEngine, accepted, audience_of
 
 Engine = type[ScriptedEngine]
-KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +36,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> None:
 def sender(tmp_path: Path) -> Sender:
     """Options with which APNs could be sent to."""
     (tmp_path / "key.p8").write_bytes(KEY)
+    (tmp_path / "authority.pem").write_bytes(AUTHORITY)
     (tmp_path / "payload.json").write_text('{"aps":{"alert":"Hi"}}')
     return Sender(
         apns_key=str(tmp_path / "key.p8"),
@@ -47,6 +44,7 @@ def sender(tmp_path: Path) -> Sender:
         team_id="TEAM123456",
         topic="com.example.app",
         payload=str(tmp_path / "payload.json"),
+        ca_file=str(tmp_path / "authority.pem"),
         proxy="none",
     )
 
@@ -167,7 +165,8 @@ def test_without_results_the_journal_has_them_alone(engine: Engine, tmp_path: Pa
     plan = begin(tmp_path, audience)
     assert job_of(sender, audience, plan=plan).run() == 0
     assert Progress.of(plan.path).done == 2
-    assert {each.name for each in tmp_path.iterdir()} == {"devices.csv", "c.db", "key.p8", "payload.json"}
+    read = {"devices.csv", "key.p8", "authority.pem", "payload.json"}
+    assert {each.name for each in tmp_path.iterdir()} == {*read, "c.db"}
 
 
 def test_old_results_are_gone_once_a_campaign_is_begun_though_it_breaks(
