@@ -37,13 +37,14 @@ class Held:
 class Leases:
     """What one worker holds.
 
-    `held`: by the chunk's number. `lost`: leases that became another worker's while this one had them.
+    `held`: by the chunk's number. `lost`: nonces of leases that became another worker's; the queue reports one at each
+    `extend` for as long as it is held.
     """
 
     def __init__(self, queue: Broker) -> None:
         self._queue = queue
         self.held: dict[int, Held] = {}
-        self.lost = 0
+        self.lost: set[str] = set()
 
     def renewed(self, number: int, lease: Lease) -> bool:
         """Whether this worker holds the chunk already; then its lease had run out, and this one takes its place."""
@@ -55,7 +56,8 @@ class Leases:
 
     async def extend(self) -> None:
         """Let all leases begin anew. Raises `QueueError`."""
-        self.lost += len(await self._queue.extend([each.lease for each in self.held.values()]))
+        lost = await self._queue.extend([each.lease for each in self.held.values()])
+        self.lost.update(lease.nonce for lease in lost)
 
 
 @dataclass(frozen=True, slots=True)

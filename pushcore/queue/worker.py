@@ -121,18 +121,17 @@ class Worker:
             CampaignConflict: this worker cannot send for the campaign.
             QueueError: the queue refuses us, or did not come back in time for a drain.
         """
-        info = await self._described()
-        if info is None:
-            return self._report(self._fleet.trip)
-        info.check(self._offers)
-        self._info, self._prefix = info, id_prefix(info.name)
-        tasks = [asyncio.create_task(self._guarded(self._beat()), name="pushcore heartbeat")]
-        tasks += [
-            asyncio.create_task(self._guarded(self._deliver()), name="pushcore delivery")
-            for _ in range(DELIVERERS)
-        ]
+        tasks: list[asyncio.Task[None]] = []
         trip: Trip | None = None
         try:
+            info = await self._described()
+            if info is None:
+                return self._report(self._fleet.trip)
+            info.check(self._offers)
+            self._info, self._prefix = info, id_prefix(info.name)
+            tasks.append(asyncio.create_task(self._guarded(self._beat()), name="pushcore heartbeat"))
+            for _ in range(DELIVERERS):
+                tasks.append(asyncio.create_task(self._guarded(self._deliver()), name="pushcore delivery"))
             try:
                 await self._send()
             except BreakerOpen as error:
@@ -147,7 +146,7 @@ class Worker:
         return self._report(trip or self._fleet.trip)
 
     def _report(self, trip: Trip | None) -> WorkerReport:
-        return WorkerReport(self._chunks, self._rows, self._leases.lost, self._aside, self._released, trip)
+        return WorkerReport(self._chunks, self._rows, len(self._leases.lost), self._aside, self._released, trip)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
