@@ -1,0 +1,217 @@
+"""The engine's own part: what it is made of, whom it opens and closes, and how a run that was left is ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pushcore.engine.engine import HANDED, LARGEST_WINDOW, PushEngine
+from pushcore.errors import ClosedError, ConfigurationError
+from pushcore.metrics import Metrics
+from tests.support.scripted import Log, OtherPush, Push, ScriptedClient, pushes
+from tests.unit.engine.test_run import Source, turn
+
+
+class Answering(ScriptedClient):
+    """Accepts every push a turn of the loop after it was sent."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.pump, self.scripted.pump = self.scripted.pump, self._pump  # type: ignore[method-assign]
+
+    def _pump(self) -> None:
+        self.pump()
+        if self.scripted.in_flight:
+            asyncio.get_running_loop().call_soon(self.answer)
+
+
+@pytest.mark.parametrize(
+    ("clients", "options", "words"),
+    [
+        ([], {}, "at least one client"),
+        ([ScriptedClient(), ScriptedClient()], {}, "one client only for each kind of push"),
+        ([ScriptedClient(), ScriptedClient(topics=frozenset({"a"}))], {}, "one client only"),
+        ([ScriptedClient()], {"window": 0}, "the window must be at least 1, not 0"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(
+    clients: list[ScriptedClient], options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        PushEngine(*clients, **options)
+
+
+def test_a_client_for_some_topics_may_stand_before_one_for_all() -> None:
+    PushEngine(ScriptedClient(topics=frozenset({"a"})), ScriptedClient(), ScriptedClient(OtherPush))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "window", "expected"),
+    [
+        ([(100, 2)], None, 400),
+        ([(100, 2), (10, 1)], None, 420),
+        ([(1000, 100)], None, LARGEST_WINDOW),
+        ([(1000, 100)], 7, 7),
+    ],
+)
+def test_the_window_is_twice_what_the_connections_carry(
+    sizes: list[tuple[int, int]], window: int | None, expected: int
+) -> None:
+    clients = [
+        ScriptedClient(kind, streams=streams, max_connections=connections)
+        for kind, (streams, connections) in zip((Push, OtherPush), sizes, strict=False)
+    ]
+    assert PushEngine(*clients, window=window).window == expected
+
+
+async def test_clients_that_are_not_open_are_opened_and_closed_and_others_are_left_alone() -> None:
+    closed, opened = ScriptedClient(), ScriptedClient(OtherPush)
+    await opened.open()
+    async with PushEngine(closed, opened):
+        assert closed.calls == ["open"]
+    assert closed.calls == ["open", "close"]
+    assert opened.calls == ["open"]
+
+
+async def test_an_engine_can_be_opened_again() -> None:
+    client = Answering()
+    engine = PushEngine(client)
+    for _ in range(2):
+        async with engine:
+            assert len([result async for result in engine.send_many(pushes(3))]) == 3
+    assert client.calls == ["open", "close"] * 2
+
+
+async def test_an_engine_that_is_not_open_says_so_at_once() -> None:
+    engine = PushEngine(ScriptedClient())
+    with pytest.raises(ClosedError, match="async with"):
+        engine.send_many([])
+    async with engine:
+        pass
+    with pytest.raises(ClosedError):
+        engine.send_many([])
+
+
+async def test_a_listener_hears_of_the_pools_while_the_engine_is_open() -> None:
+    log, client = Log(), ScriptedClient()
+    async with PushEngine(client, listener=log):
+        client.scripted.events.rate_limited("apns", 1.0)
+    client.scripted.events.rate_limited("apns", 2.0)
+    assert log.events == [("rate_limited", "apns", 1.0)]
+
+
+async def test_metrics_look_at_the_pools_while_the_engine_is_open() -> None:
+    metrics, client = Metrics(), ScriptedClient()
+    client.scripted.connected = False
+    async with PushEngine(client, listener=metrics) as engine:
+        run = engine.send_many(pushes(5))
+        first = asyncio.create_task(anext(run))
+        await turn()
+        assert ["apns", "pool", 5] in metrics.snapshot()["queue_depth"]
+        client.scripted.connected = True
+        client.scripted.pump()
+        client.answer()
+        assert (await first).ok
+        await run.aclose()
+    assert metrics.snapshot()["queue_depth"] in ([], [["apns", "retry", 0]])
+
+
+async def test_pools_that_fail_to_close_do_not_keep_the_listener() -> None:
+    class Failing(ScriptedClient):
+        async def close(self) -> None:
+            raise OSError("no")
+
+    log, client = Log(), Failing()
+    engine = PushEngine(client, listener=log)
+    await engine.__aenter__()
+    with pytest.raises(OSError, match="no"):
+        await engine.close()
+    client.scripted.events.rate_limited("apns", 2.0)
+    assert log.events == []
+
+
+async def test_results_are_counted_as_taken_by_the_share_and_the_source_follows() -> None:
+    source = Source(10_000)
+    client = ScriptedClient()
+    async with PushEngine(client, window=4 * HANDED) as engine:
+        run = engine.send_many(source)
+        first = asyncio.create_task(anext(run))
+        await turn()
+        assert source.read == 4 * HANDED
+        client.answer()
+        await first
+        for _ in range(HANDED - 1):
+            await anext(run)
+        await turn()
+        assert source.read == 4 * HANDED  # all but a share are still between source and caller
+        for _ in range(2 * HANDED):
+            await anext(run)
+        await turn()
+        assert source.read > 4 * HANDED
+        client.answer()
+        await run.aclose()
+
+
+async def test_an_error_of_the_source_is_raised_after_the_results() -> None:
+    async with PushEngine(Answering()) as engine:
+        run = engine.send_many(Source(3, LookupError("gone")))
+        assert [(await anext(run)).push.row for _ in range(3)] == [1, 2, 3]
+        with pytest.raises(LookupError, match="gone"):
+            await anext(run)
+
+
+async def test_leaving_early_tells_the_listener_of_what_was_in_flight() -> None:
+    log, client = Log(), Answering()
+    async with PushEngine(client, listener=log, window=8) as engine:
+        async for _ in engine.send_many(pushes(1000)):
+            break
+    told = [row for event in log.events if event[0] == "results" for row in event[2]]
+    assert sorted(told) == sorted(client.sent)
+    assert len(told) < 100
+    assert client.scripted.listeners == []
+
+
+async def test_closing_ends_the_run_of_another_task_with_its_results() -> None:
+    client = ScriptedClient()
+    engine = PushEngine(client, window=10)
+    seen: list[int] = []
+
+    async def read() -> None:
+        async for result in engine.send_many(pushes(1000)):
+            seen.append(result.push.row)
+
+    async with engine:
+        reader = asyncio.create_task(read())
+        await turn()
+        closing = asyncio.create_task(engine.close())
+        await turn()
+        assert not closing.done()  # ten are in flight
+        client.answer()
+        await closing
+        with pytest.raises(ClosedError, match="the engine was closed"):
+            await reader
+    assert seen == list(range(1, 11))
+    assert client.calls == ["open", "close"]
+
+
+async def test_closing_ends_a_run_that_was_left_without_being_closed() -> None:
+    client = Answering()
+    async with PushEngine(client, window=4) as engine:
+        left = engine.send_many(pushes(100))
+        assert (await anext(left)).ok
+    assert len(client.sent) < 100
+    with pytest.raises(StopAsyncIteration):
+        await anext(left)
+
+
+async def test_two_runs_of_an_engine_each_get_their_own_results() -> None:
+    async with PushEngine(Answering()) as engine:
+
+        async def rows(first: int) -> list[int]:
+            return [each.push.row async for each in engine.send_many(pushes(50, first))]
+
+        one, two = await asyncio.gather(rows(1), rows(1001))
+    assert sorted(one) == list(range(1, 51))
+    assert sorted(two) == list(range(1001, 1051))

@@ -1,0 +1,342 @@
+"""One `send_many` without a network: how far the source is read, who waits for whom, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from pushcore.engine.rate import Rate
+from pushcore.engine.retry import RetryPolicy
+from pushcore.engine.run import BURST, Run
+from pushcore.errors import JournalError
+from pushcore.results import Verdict
+from tests.support import virtual
+from tests.support.scripted import (
+    STEADY,
+    OtherPush,
+    Push,
+    ScriptedClient,
+    ScriptedJournal,
+    pushes,
+    rules,
+)
+
+
+class Source:
+    """So many pushes, and how many of them have been read. `error`: raised after the last."""
+
+    def __init__(self, count: int, error: Exception | None = None) -> None:
+        self.read = 0
+        self._count = count
+        self._error = error
+
+    def __iter__(self) -> Iterator[Push]:
+        for push in pushes(self._count):
+            self.read += 1
+            yield push
+        if self._error is not None:
+            raise self._error
+
+
+async def turn(times: int = 5) -> None:
+    """Let every task that can go on do so."""
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+def begin(source: Any, *clients: ScriptedClient, window: int = 100, journal: Any = None, **given: Any) -> Run:
+    run = Run(clients, window, rules(**given), journal)
+    for client in clients:
+        client.scripted.listeners.append(run.on_batch)
+    run.feeder = asyncio.create_task(run.feed(source))
+    return run
+
+
+def take(run: Run, count: int | None = None) -> list[Any]:
+    """What the caller takes, as `send_many` does."""
+    taken = run.ready[:count]
+    del run.ready[: len(taken)]
+    run.outstanding -= len(taken)
+    run.wake_feeder()
+    return [result.push.row for result in taken]
+
+
+async def end(run: Run) -> None:
+    await run.close()
+    assert run.feeder is not None
+    assert run.feeder.done()
+
+
+async def test_every_push_of_the_source_comes_to_its_end() -> None:
+    client = ScriptedClient()
+    run = begin(pushes(50), client)
+    await turn()
+    assert client.sent == list(range(1, 51))
+    client.answer()
+    assert take(run) == client.sent
+    assert run.done
+    await run.something_ready()
+    await end(run)
+    assert run.error is None
+
+
+async def test_the_source_is_read_no_further_than_the_window_ahead_of_the_caller() -> None:
+    client, source = ScriptedClient(), Source(1000)
+    run = begin(source, client, window=20)
+    await turn()
+    assert source.read == 20
+    client.answer(1, 2, 3, 4, 5)
+    await turn()
+    assert source.read == 20  # the caller has not taken them
+    assert take(run, 3) == [1, 2, 3]
+    await turn()
+    assert source.read == 23
+    assert take(run) == [4, 5]
+    await turn()
+    assert source.read == 25
+    client.answer()
+    await end(run)
+
+
+async def test_a_burst_is_bounded_and_half_as_long_with_a_journal() -> None:
+    for journal, burst in ((None, BURST), (ScriptedJournal(), BURST // 2)):
+        source = Source(2000)
+        client = ScriptedClient()
+        run = begin(source, client, window=10_000, journal=journal)
+        await asyncio.sleep(0)
+        assert source.read == burst
+        await turn(20)
+        assert source.read == 2000
+        client.answer()
+        await end(run)
+
+
+async def test_the_source_waits_while_no_connection_takes_anything() -> None:
+    client, source = ScriptedClient(), Source(5000)
+    client.scripted.connected = False
+    run = begin(source, client, window=10_000)
+    await turn()
+    assert source.read == BURST
+    client.scripted.connected = True
+    client.scripted.pump()
+    client.scripted.notify()
+    await turn(30)
+    assert source.read == 5000
+    client.answer()
+    await end(run)
+
+
+async def test_each_push_goes_to_the_client_of_its_class() -> None:
+    apns, fcm = ScriptedClient(Push), ScriptedClient(OtherPush, name="fcm")
+    mixed = [OtherPush(row) if row % 3 == 0 else Push(row) for row in range(1, 13)]
+    run = begin(mixed, apns, fcm)
+    await turn()
+    assert apns.sent == [1, 2, 4, 5, 7, 8, 10, 11]
+    assert fcm.sent == [3, 6, 9, 12]
+    apns.answer()
+    fcm.answer()
+    assert len(take(run)) == 12
+    await end(run)
+
+
+async def test_of_several_clients_of_a_class_the_first_that_takes_a_push_gets_it() -> None:
+    class Special(Push):
+        """Of no class that a client names."""
+
+    news, chat = ScriptedClient(topics=frozenset({"news"})), ScriptedClient(name="chat")
+    source = [Push(1, topic="chat"), Push(2, topic="news"), Special(3, topic="news"), Push(4)]
+    run = begin(source, news, chat)
+    await turn()
+    assert (news.sent, chat.sent) == ([2, 3], [1, 4])
+    news.answer()
+    chat.answer()
+    await end(run)
+
+
+async def test_what_no_client_takes_goes_to_the_last_which_says_why_not() -> None:
+    news, sport = (ScriptedClient(topics=frozenset({name})) for name in ("news", "sport"))
+    run = begin([Push(1, topic="chat")], news, sport)
+    await turn()
+    assert (news.sent, sport.sent) == ([], [1])
+    sport.answer()
+    await end(run)
+
+
+async def test_what_is_no_push_ends_the_run_after_the_results_of_those_before() -> None:
+    client = ScriptedClient()
+    run = begin([Push(1), "no push", Push(2)], client)
+    await turn()
+    assert client.sent == [1]
+    assert str(run.error) == "this engine sends Push, not str"
+    client.answer()
+    assert take(run) == [1]
+    assert run.done
+    await end(run)
+
+
+async def test_an_error_of_the_source_is_kept_until_everything_before_it_has_its_result() -> None:
+    client, error = ScriptedClient(), LookupError("the database is gone")
+    run = begin(Source(3, error), client)
+    await turn()
+    assert run.error is error
+    assert (client.sent, run.done) == ([1, 2, 3], False)
+    client.answer()
+    assert take(run) == [1, 2, 3]
+    assert run.done
+    await end(run)
+
+
+async def test_rows_that_the_journal_knows_are_passed_over_and_it_is_asked_for_room_first() -> None:
+    client, journal = ScriptedClient(), ScriptedJournal(known=[1, 2, 4])
+    run = begin(pushes(6), client, window=50, journal=journal)
+    await turn(10)
+    assert client.sent == [3, 5, 6]
+    assert journal.log[0] == ("room", 50)
+    client.answer()
+    assert take(run) == [3, 5, 6]
+    assert run.done
+    await end(run)
+
+
+async def test_a_journal_that_cannot_be_written_ends_the_run_with_its_error() -> None:
+    client, journal = ScriptedClient(), ScriptedJournal()
+    journal.error = JournalError("the disk is full")
+    run = begin(pushes(3), client, journal=journal)
+    await turn()
+    client.answer(1)
+    assert run.error is journal.error
+    assert run.stopping
+    client.answer()
+    assert take(run) == [1, 2, 3]
+    await end(run)
+
+
+# --- asynchronous sources -----------------------------------------------------------------------------------------
+
+
+async def test_an_asynchronous_source_sends_each_push_as_it_comes() -> None:
+    more = asyncio.Event()
+    client = ScriptedClient()
+
+    async def source() -> AsyncIterator[Push]:
+        yield Push(1)
+        await more.wait()
+        yield Push(2)
+
+    run = begin(source(), client)
+    await turn()
+    assert client.sent == [1]
+    client.answer()
+    assert take(run) == [1]
+    assert not run.done
+    more.set()
+    await turn()
+    client.answer()
+    assert take(run) == [2]
+    assert run.done
+    await end(run)
+
+
+async def test_a_list_in_an_asynchronous_source_is_as_many_pushes() -> None:
+    client, journal = ScriptedClient(), ScriptedJournal(known=[2, 5])
+
+    async def source() -> AsyncIterator[Any]:
+        yield pushes(3)
+        yield []
+        yield Push(4)
+        yield Push(5)
+
+    run = begin(source(), client, journal=journal)
+    await turn(10)
+    assert client.sent == [1, 3, 4]
+    client.answer()
+    await end(run)
+
+
+async def test_an_asynchronous_source_is_read_no_further_than_the_window() -> None:
+    client = ScriptedClient()
+    read: list[int] = []
+
+    async def source() -> AsyncIterator[Push]:
+        for push in pushes(20):
+            read.append(push.row)
+            yield push
+
+    run = begin(source(), client, window=4)
+    await turn(30)
+    assert len(read) == 4
+    client.answer()
+    take(run)
+    await turn(30)
+    assert len(read) == 8
+    client.answer()
+    await end(run)
+
+
+# --- time and the end ---------------------------------------------------------------------------------------------
+
+
+async def test_who_waits_for_a_result_is_woken_by_one_and_by_the_end() -> None:
+    client = ScriptedClient()
+    run = begin(pushes(1), client)
+    await turn()
+    waiting = asyncio.create_task(run.something_ready())
+    await turn()
+    assert not waiting.done()
+    client.answer()
+    await turn()
+    assert waiting.done()
+    take(run)
+    await run.something_ready()
+    await end(run)
+
+
+async def test_stopping_begins_nothing_more_and_waits_for_what_is_in_flight() -> None:
+    client, source = ScriptedClient(), Source(1000)
+    run = begin(source, client, window=10, retry=STEADY)
+    await turn()
+    client.answer(1, verdict=Verdict.THROTTLED, reason="TooManyRequests")
+    closing = asyncio.create_task(run.close())
+    await turn()
+    assert not closing.done()
+    read = source.read
+    client.answer(2, verdict=Verdict.THROTTLED, reason="TooManyRequests")
+    client.answer()
+    await turn()
+    assert closing.done()
+    assert (source.read, len(client.sent)) == (read, read)
+    assert sorted(result.push.row for result in run.ready) == list(range(1, read + 1))
+
+
+async def test_the_first_error_stays() -> None:
+    run = begin(pushes(1), client := ScriptedClient())
+    first = JournalError("first")
+    run.stop(first)
+    run.stop(JournalError("second"))
+    assert run.error is first
+    await end(run)
+    assert client.sent == []
+    run = begin(Source(0, LookupError("of the source")), client)
+    await turn()
+    run.stop(JournalError("second"))
+    assert isinstance(run.error, LookupError)
+    await end(run)
+
+
+def test_a_lane_is_called_when_its_rate_or_a_retry_lets_something_out() -> None:
+    async def paced(**given: Any) -> list[int]:
+        client = ScriptedClient()
+        run = begin(pushes(3), client, **given)
+        await turn()
+        client.answer(1, verdict=Verdict.THROTTLED, reason="TooManyRequests")
+        seen = []
+        for _ in range(5):
+            await asyncio.sleep(0.5)
+            seen.append(len(client.sent))
+        client.answer()
+        await end(run)
+        return seen
+
+    assert virtual.run(paced(rate=Rate(1.0))) == [1, 1, 2, 2, 3]
+    assert virtual.run(paced(retry=RetryPolicy(jitter=0.0, apns_device_wait=1.2))) == [3, 3, 4, 4, 4]
