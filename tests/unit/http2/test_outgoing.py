@@ -77,6 +77,27 @@ def test_a_batch_is_opened_in_order_on_consecutive_streams() -> None:
     assert [one.data for one in h.only(sent, "DATA")] == [each.body for each in batch]
 
 
+def test_names_that_are_new_to_the_table_may_come_up_within_a_batch() -> None:
+    client, server = Client(), Server()
+    converse(client, server)
+    client.connection.authorize(b"bearer one")
+    client.request()
+    converse(client, server)
+    tails: list[tuple[Field, ...]] = [(), ((b"apns-id", b"1"),), (), ((b"apns-new", b"2"),), (), ()]
+    batch = [exchange_of(tail=tail) for tail in tails]
+    assert take(client, *batch) == []
+    converse(client, server)
+    for exchange in batch:
+        fields = server.requests[exchange.stream_id].fields
+        assert fields == [
+            *TEMPLATE.fields[:3],
+            (b":path", b"/3/device/abc"),
+            *TEMPLATE.fields[3:],
+            (b"authorization", b"bearer one"),
+            *exchange.tail,
+        ]
+
+
 def test_what_there_is_no_stream_for_stays_in_order() -> None:
     client = opened((h.MAX_STREAMS, 3))
     batch = [exchange_of() for _ in range(5)]
@@ -93,6 +114,14 @@ def test_what_there_is_no_credit_for_stays_first_in_line_even_when_a_smaller_one
     client.feed(h.window_update(0, 150))
     assert take(client, large, small) == [small]
     assert client.connection.window == 0
+
+
+def test_a_batch_of_equal_bodies_stops_where_the_credit_ends() -> None:
+    client = opened()
+    set_window(client, 350)
+    batch = [exchange_of(b"x" * 100) for _ in range(5)]
+    assert take(client, *batch) == batch[3:]
+    assert client.connection.window == 50
 
 
 def test_a_body_larger_than_all_credit_begins_when_nothing_else_is_open() -> None:

@@ -1,0 +1,64 @@
+"""Which adapter a URL leads to, and with what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pushcore.errors import ConfigurationError
+from pushcore.queue.brokers.nats import NatsQueue
+from pushcore.queue.brokers.redis import RedisQueue
+from pushcore.queue.opening import open_queue
+from pushcore.queue.protocol import IDLE
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the adapters were asked to open; they open nothing."""
+    calls: list[tuple[Any, ...]] = []
+
+    def opener(kind: str) -> Any:
+        async def open(url: str, campaign: str, *, idle: float, **options: Any) -> Any:
+            calls.append((kind, url, campaign, idle, options))
+
+        return open
+
+    monkeypatch.setattr(RedisQueue, "open", opener("redis"))
+    monkeypatch.setattr(NatsQueue, "open", opener("nats"))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "given"),
+    [
+        ("redis://h:1/0", "redis", "redis://h:1/0"),
+        ("rediss://u:p@h", "redis", "rediss://u:p@h"),
+        ("unix:///run/redis.sock", "redis", "unix:///run/redis.sock"),
+        ("valkey://h:1", "redis", "redis://h:1"),
+        ("valkeys://h:1", "redis", "rediss://h:1"),
+        ("VALKEY://h:1", "redis", "redis://h:1"),
+        ("nats://h:4222", "nats", "nats://h:4222"),
+        ("tls://h:4222", "nats", "tls://h:4222"),
+    ],
+)
+async def test_the_scheme_says_which_adapter(
+    url: str, kind: str, given: str, opened: list[tuple[Any, ...]]
+) -> None:
+    await open_queue(url, "camp")
+    assert opened == [(kind, given, "camp", IDLE, {})]
+
+
+async def test_options_are_handed_on(opened: list[tuple[Any, ...]]) -> None:
+    await open_queue("nats://h", "camp", idle=5.0, replicas=3)
+    assert opened == [("nats", "nats://h", "camp", 5.0, {"replicas": 3})]
+
+
+@pytest.mark.parametrize("url", ["", "h:4222", "amqp://h", "http://h", "redis", "x" * 100 + "://h"])
+async def test_any_other_scheme_is_one_sentence_without_the_url(
+    url: str, opened: list[tuple[Any, ...]]
+) -> None:
+    with pytest.raises(ConfigurationError, match="begins with redis:// or nats://") as caught:
+        await open_queue(url, "camp")
+    assert len(str(caught.value)) < 100
+    assert opened == []
