@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pushcore import FcmClient, LegacyFcmClient, LegacyMessage, Message, ServiceAccount
 from pushcore.errors import ConfigurationError
-from pushcore.http2.origin import Origin, read_origin, split_uri
+from pushcore.http2.origin import Origin
 
 KEY = rsa.generate_private_key(65537, 2048)
 SECRET = "AAAA-secret:APA91b"
@@ -92,51 +92,6 @@ def test_a_server_key_is_taken_with_its_prefix_or_without(given: str) -> None:
     client = LegacyFcmClient(given, url="https://127.0.0.1:8443")
     assert client._authorization == f"key={SECRET}".encode()
     assert SECRET not in repr(client)
-
-
-@pytest.mark.parametrize(
-    ("url", "origin", "authority"),
-    [
-        ("https://127.0.0.1:2197", Origin("127.0.0.1", 2197), "127.0.0.1:2197"),
-        ("https://fcm.googleapis.com", Origin("fcm.googleapis.com"), "fcm.googleapis.com"),
-        ("https://fcm.googleapis.com:443/", Origin("fcm.googleapis.com"), "fcm.googleapis.com"),
-        ("https://[::1]:9", Origin("::1", 9), "[::1]:9"),
-        ("https://[::1]", Origin("::1"), "[::1]"),
-    ],
-)
-def test_an_origin(url: str, origin: Origin, authority: str) -> None:
-    assert read_origin(url) == origin
-    assert origin.authority == authority
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "127.0.0.1:1",
-        "http://h",
-        "https://",
-        "https://h/x",
-        "https://h?x",
-        "https://h#x",
-        "https://u@h",
-        "https://h:x",
-        "https://h:99999",
-        "https://[::1",
-        "https://hé",
-        None,
-        b"https://h",
-    ],
-)
-def test_no_origin(url: Any) -> None:
-    with pytest.raises(ConfigurationError, match="must look like"):
-        read_origin(url)
-
-
-def test_a_token_uri_in_its_parts() -> None:
-    assert split_uri("https://oauth2.googleapis.com/token") == (Origin("oauth2.googleapis.com"), b"/token")
-    assert split_uri("https://h:1/a?b=c") == (Origin("h", 1), b"/a?b=c")
-    assert split_uri("https://h") == (Origin("h"), b"/")
 
 
 def test_google_auth_is_not_imported_before_it_is_used(tmp_path: Path) -> None:

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from pushcore.models import fcm_parts
 from pushcore.models.apns import Aps
 from pushcore.models.fcm import (
     AndroidConfig,
     AndroidConfigV2,
     AndroidNotification,
-    AndroidNotificationV2,
     ApnsConfig,
     FcmNotification,
     LegacyMessage,
@@ -21,7 +19,6 @@ from pushcore.models.fcm import (
     Message,
     camel,
 )
-from pushcore.models.fcm_parts import lasting, seconds
 
 
 def test_a_message_stores_what_it_is_given_and_checks_nothing() -> None:
@@ -47,23 +44,6 @@ def test_equality_and_repr() -> None:
     assert repr(LegacyMessage(registration_ids=["a", "b"])) == "<LegacyMessage registration_ids=2>"
 
 
-def test_every_part_is_frozen_slotted_and_empty_by_itself() -> None:
-    for part in fcm_parts.PARTS:
-        value: Any = part()
-        assert not hasattr(value, "__dict__")
-        with pytest.raises(AttributeError):
-            setattr(value, value.__slots__[0], "x")
-        if part is not fcm_parts.Color:
-            assert value.to_dict() == {}
-
-
-def test_notifications_differ_in_id_and_proxy_alone() -> None:
-    first, second = set(AndroidNotification.__slots__), set(AndroidNotificationV2.__slots__)
-    assert first - second == {"proxy"}
-    assert second - first == {"id"}
-    assert set(AndroidConfig.__slots__) - set(AndroidConfigV2.__slots__) == {"priority", "notification"}
-
-
 def test_to_dict() -> None:
     when = datetime(2026, 1, 15, 1, 30, tzinfo=UTC)
     config = AndroidConfig(ttl=0, notification=AndroidNotification(event_time=when, vibrate_timings=(0.25,)))
@@ -84,24 +64,9 @@ def test_to_dict() -> None:
     assert Message.from_dict(push.to_dict()).to_dict() == push.to_dict()
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0s"), (3600, "3600s"), (0.5, "0.5s"), (1.0, "1s"), (0.1 + 0.2, "0.3s"), (1e-9, "0.000000001s")],
-)
-def test_durations(value: float, text: str) -> None:
-    assert seconds(value) == text
-
-
 def test_spellings() -> None:
     assert [camel(name) for name in ("android_v2", "use_as_v1_data_message", "ttl")] == [
         "androidV2",
         "useAsV1DataMessage",
         "ttl",
     ]
-
-
-def test_only_what_cannot_change_is_kept() -> None:
-    assert lasting(AndroidConfig(ttl=1, notification=AndroidNotification(body_loc_args=("a",))))
-    assert not lasting(AndroidConfig(data={"a": "b"}))
-    assert not lasting(AndroidConfig(notification=AndroidNotification(body_loc_args=["a"])))
-    assert not lasting({})

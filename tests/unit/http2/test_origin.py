@@ -1,0 +1,55 @@
+"""Addresses of servers: which are read, and how they are written in `:authority`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pushcore.errors import ConfigurationError
+from pushcore.http2.origin import Origin, read_origin, split_uri
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "authority"),
+    [
+        ("https://127.0.0.1:2197", Origin("127.0.0.1", 2197), "127.0.0.1:2197"),
+        ("https://fcm.googleapis.com", Origin("fcm.googleapis.com"), "fcm.googleapis.com"),
+        ("https://fcm.googleapis.com:443/", Origin("fcm.googleapis.com"), "fcm.googleapis.com"),
+        ("https://[::1]:9", Origin("::1", 9), "[::1]:9"),
+        ("https://[::1]", Origin("::1"), "[::1]"),
+    ],
+)
+def test_an_address_is_read_and_written_as_authority(url: str, origin: Origin, authority: str) -> None:
+    assert read_origin(url) == origin
+    assert origin.authority == authority
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:1",
+        "http://h",
+        "https://",
+        "https://h/x",
+        "https://h?x",
+        "https://h#x",
+        "https://u@h",
+        "https://h:x",
+        "https://h:99999",
+        "https://[::1",
+        "https://hé",
+        None,
+        b"https://h",
+    ],
+)
+def test_what_is_no_https_address_without_a_path_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must look like"):
+        read_origin(url)
+
+
+def test_a_token_uri_in_its_parts() -> None:
+    assert split_uri("https://oauth2.googleapis.com/token") == (Origin("oauth2.googleapis.com"), b"/token")
+    assert split_uri("https://h:1/a?b=c") == (Origin("h", 1), b"/a?b=c")
+    assert split_uri("https://h") == (Origin("h"), b"/")
