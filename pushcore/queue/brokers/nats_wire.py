@@ -33,6 +33,8 @@ PROMPT: Final = 2.0
 
 _TOO_MANY: Final = 10077  # of a subject, or in the stream: the message tells which
 _FULL: Final = frozenset({10023, 10028, 10047, 10122})  # resources, storage
+_GONE: Final = ("not found", "no message found", "stream store EOF")
+"""What the server says of a message that it does not have: in the middle of a stream, at its ends, and beyond them."""
 
 
 class Handle(NamedTuple):
@@ -129,7 +131,7 @@ async def let_go(connection: Any, stream: str, message: Handle) -> None:
         question = json.dumps({"seq": message.sequence}).encode()
         answer = await connection.request(f"$JS.API.STREAM.MSG.DELETE.{stream}", question, timeout=ANSWER)
         error = json.loads(answer.data).get("error")
-        if error is not None and "not found" not in error.get("description", ""):
+        if error is not None and not any(words in error.get("description", "") for words in _GONE):
             raise js_errors.APIError.from_error(error) from None
 
 
