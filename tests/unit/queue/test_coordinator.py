@@ -182,6 +182,26 @@ def test_what_the_queue_forgot_is_put_back_in_a_higher_epoch_without_what_is_don
     in_virtual_time(monkeypatch, work())
 
 
+def test_a_chunk_that_is_done_while_it_is_reconciled_is_not_put_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        queue = Broker()
+        coordinator = Coordinator(queue, ledger)
+        await coordinator.publish(chunks(2))
+        results = queue.results
+
+        async def then_a_worker_is_done(n: int, wait: float) -> list[Delivered]:
+            found = await results(n, wait)
+            await work_off(queue)
+            return found
+
+        monkeypatch.setattr(queue, "results", then_a_worker_is_done)
+        assert await coordinator.reconcile() == 0
+
+    in_virtual_time(monkeypatch, work())
+
+
 def test_a_queue_that_lost_everything_gets_campaign_and_state_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
