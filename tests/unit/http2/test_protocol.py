@@ -1,0 +1,185 @@
+"""A link between a connection and a transport that is a list: who is called when, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pushcore.errors import AlpnError, ConnectError, ConnectionLost
+from pushcore.http2.connection import Connection
+from pushcore.http2.exchange import Exchange, request
+from pushcore.http2.protocol import WRITE_BUFFER, Link
+from pushcore.http2.streams import Limits, State
+from tests.support import http2 as h
+from tests.support.http2 import PREFACE, TEMPLATE
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self, alpn: str | None = "h2") -> None:
+        super().__init__()
+        self.alpn = alpn
+        self.written: list[bytes] = []
+        self.calls: list[str] = []
+        self.high: int | None = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return SimpleNamespace(selected_alpn_protocol=lambda: self.alpn) if name == "ssl_object" else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return bool(self.calls)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+
+class Stage:
+    """A link, what it wrote, and the order in which it called whom."""
+
+    def __init__(self, alpn: str | None = "h2") -> None:
+        self.calls: list[str] = []
+        self.transport = Transport(alpn)
+        self.link = Link(
+            Connection(Limits(), 0.0),
+            lambda link: self.calls.append("progress"),
+            lambda link: self.calls.append("answers"),
+        )
+        self.link.connection_made(self.transport)
+
+    def settings(self) -> None:
+        self.link.data_received(h.settings((h.MAX_STREAMS, 10)))
+
+    def open(self) -> Exchange:
+        exchange = request(TEMPLATE, b"/x", b"{}", (), lambda finished: self.calls.append("sink"))
+        self.link.connection.take(deque([exchange]))
+        return exchange
+
+    @property
+    def error(self) -> BaseException | None:
+        return self.link.ready.exception()
+
+
+async def test_the_preface_is_written_at_once_and_settings_make_it_ready() -> None:
+    stage = Stage()
+    assert stage.transport.written[0].startswith(PREFACE)
+    assert stage.transport.high == WRITE_BUFFER
+    assert not stage.link.ready.done()
+    stage.settings()
+    assert stage.link.ready.done()
+    assert stage.error is None
+    await asyncio.sleep(0)
+    assert stage.transport.written[1:] == [h.SETTINGS_ACK]
+
+
+@pytest.mark.parametrize("alpn", [None, "http/1.1"])
+async def test_a_server_that_does_not_choose_h2_is_left(alpn: str | None) -> None:
+    stage = Stage(alpn)
+    assert isinstance(stage.error, AlpnError)
+    assert stage.transport.calls == ["close"]
+    assert stage.link.connection.state is State.CLOSED
+
+
+async def test_what_is_scheduled_in_one_turn_leaves_in_one_write() -> None:
+    stage = Stage()
+    stage.settings()
+    await asyncio.sleep(0)
+    count = len(stage.transport.written)
+    for _ in range(5):
+        stage.open()
+        stage.link.schedule()
+    assert len(stage.transport.written) == count
+    await asyncio.sleep(0)
+    assert len(stage.transport.written) == count + 1
+    await asyncio.sleep(0)
+    assert len(stage.transport.written) == count + 1
+
+
+async def test_of_an_answer_the_pool_hears_before_its_sink_and_again_afterwards() -> None:
+    stage = Stage()
+    stage.settings()
+    exchange = stage.open()
+    stage.link.flush()
+    stage.calls.clear()
+    stage.link.data_received(h.frame(h.HEADERS, 0x5, exchange.stream_id, b"\x20\x88"))
+    assert stage.calls == ["answers", "sink", "progress"]
+    assert stage.link.connection.answered
+    stage.link.abort()
+
+
+async def test_a_connection_that_ends_before_settings_says_why() -> None:
+    for given, kind in ((None, ConnectionLost), (ConnectionResetError("reset by peer"), ConnectError)):
+        stage = Stage()
+        stage.link.connection_lost(given)
+        assert isinstance(stage.error, kind)
+        assert stage.link.gone.done()
+
+
+async def test_a_connection_that_is_lost_ends_its_requests() -> None:
+    stage = Stage()
+    stage.settings()
+    exchange = stage.open()
+    stage.link.flush()
+    stage.link.connection_lost(ConnectionResetError("reset by peer"))
+    assert str(exchange.error) == "the connection was lost: reset by peer"
+    assert stage.calls[-3:] == ["answers", "sink", "progress"]
+    written = len(stage.transport.written)
+    stage.link.flush()
+    stage.link.abort()
+    assert (len(stage.transport.written), stage.transport.calls) == (written, [])
+
+
+async def test_closing_says_goaway_and_hangs_up_once() -> None:
+    stage = Stage()
+    stage.settings()
+    stage.link.close()
+    assert [one.error_code for one in h.only(h.parse(stage.transport.written[-1]), "GOAWAY")] == [h.NO_ERROR]
+    assert stage.transport.calls == ["close"]
+    stage.link.close()
+    assert stage.transport.calls == ["close"]
+
+
+async def test_a_breach_of_the_protocol_is_answered_before_it_hangs_up() -> None:
+    stage = Stage()
+    stage.link.data_received(h.data(1))
+    assert [one.error_code for one in h.only(h.parse(stage.transport.written[-1]), "GOAWAY")] == [
+        h.PROTOCOL_ERROR
+    ]
+    assert stage.transport.calls == ["close"]
+    assert stage.error is not None
+
+
+async def test_a_transport_that_is_full_takes_no_requests_until_it_is_not() -> None:
+    stage = Stage()
+    stage.settings()
+    assert stage.link.connection.capacity == 10
+    stage.link.pause_writing()
+    assert stage.link.connection.capacity == 0
+    stage.calls.clear()
+    stage.link.resume_writing()
+    assert stage.link.connection.capacity == 10
+    assert stage.calls == ["progress"]
+
+
+async def test_time_reaches_the_connection() -> None:
+    stage = Stage()
+    stage.settings()
+    exchange = stage.open()
+    exchange.deadline = 1.0
+    stage.link.flush()
+    stage.link.tick(2.0)
+    assert exchange.error is not None
+    assert "sink" in stage.calls

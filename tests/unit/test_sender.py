@@ -1,0 +1,214 @@
+"""What all clients have in common: opened once, closed with every pool, and each push answered once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pushcore.errors import ClosedError, ConfigurationError
+from pushcore.http2.exchange import Exchange, deliver
+from pushcore.http2.origin import Origin
+from pushcore.http2.pool import Pool
+from pushcore.http2.protocol import Link
+from pushcore.http2.tls import client_context
+from pushcore.results import Result, Verdict
+from pushcore.sender import Sender
+from tests.support import virtual
+from tests.support.scripted import Push, ScriptedRequests
+
+CONTEXT = client_context()
+
+
+class Client(Sender[Push]):
+    """A client of no provider. `find`: None for one whose status alone does not say that a push was accepted."""
+
+    handles = Push
+    streams = 10
+    quota = False
+    provider = "test"
+    idle_ping = None
+    requests = ScriptedRequests()
+
+    def __init__(self, **options: Any) -> None:
+        given: dict[str, Any] = {
+            "max_connections": 1,
+            "timeout": 5.0,
+            "http2": "fast",
+            "proxy": None,
+            "now": lambda: 0.0,
+            "find": lambda push, answer, name: f"{name} of {push.row}",
+        }
+        super().__init__(Origin("push.example"), CONTEXT, **{**given, **options})
+
+    def result(self, exchange: Exchange, push: Any) -> Result | None:
+        if exchange.error is not None:
+            return Result(push, Verdict.UNSENT, detail=exchange.error)
+        return None if exchange.status == 401 else Result(push, Verdict.INVALID, exchange.status)
+
+    def _authorize(self, link: Link) -> None:
+        link.connection.authorize(b"secret")
+
+
+def answers(status: int) -> Any:
+    return lambda fields, body: (status, {}, b"")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"http2": "slow"}, "fast, reference"),
+        ({"max_connections": 0}, "max_connections must be at least 1"),
+        ({"timeout": 0.0}, "timeout above 0"),
+        ({"proxy": "ftp://proxy.example"}, "proxies"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Client(**options)
+
+
+async def test_it_is_open_between_open_and_close_and_can_be_opened_again() -> None:
+    client = Client()
+    for _ in range(2):
+        assert not client.opened
+        async with client:
+            assert client.opened
+            assert client.loop is asyncio.get_running_loop()
+            with pytest.raises(ClosedError, match="open already"):
+                await client.open()
+    await client.close()
+    for use in (lambda: client.pool, lambda: client.loop, lambda: client.pool_to(Origin("other"))):
+        with pytest.raises(ClosedError, match="async with"):
+            use()
+    with pytest.raises(ClosedError, match="async with"):
+        await client.send(Push(1))
+
+
+async def test_each_server_has_one_pool_of_the_clients_and_all_are_closed_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[Pool] = []
+    close = Pool.close
+
+    async def closing(self: Pool) -> None:
+        closed.append(self)
+        await close(self)
+
+    monkeypatch.setattr(Pool, "close", closing)
+    client = Client()
+    async with client:
+        other = client.pool_to(Origin("manage.example", 2196), 1_000_000)
+        assert client.pool_to(Origin("manage.example", 2196)) is other
+        assert client.pool_to(client.origin) is client.pool
+        assert other.limits.max_body == 1_000_000
+        assert (other.limits.timeout, other.name) == (5.0, "test")
+        pools = {client.pool, other}
+    assert set(closed) == pools
+    assert len(closed) == 2
+
+
+def test_an_accepted_push_knows_its_id_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    virtual.connect_to(monkeypatch, answers(200))
+
+    async def send() -> Result:
+        async with Client() as client:
+            return await client.send(Push(7))
+
+    result = virtual.run(send())
+    assert (result.verdict, result.status, result.attempts) == (Verdict.ACCEPTED, 200, 1)
+    assert (result.id, result.unique_id) == ("id of 7", "unique_id of 7")
+
+
+def test_any_other_answer_is_judged_by_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    virtual.connect_to(monkeypatch, answers(400))
+
+    async def send(**options: Any) -> Result:
+        async with Client(**options) as client:
+            return await client.send(Push(7))
+
+    assert virtual.run(send()).verdict is Verdict.INVALID
+    virtual.connect_to(monkeypatch, answers(200))
+    assert virtual.run(send(find=None)).verdict is Verdict.INVALID  # its status alone says nothing
+
+
+async def test_a_push_that_cannot_be_sent_needs_no_connection() -> None:
+    async with Client() as client:
+        result = await client.send(Push(1, invalid=Verdict.INVALID))
+        assert (result.verdict, client.pool.dialled) == (Verdict.INVALID, 0)
+
+
+async def test_closing_ends_what_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Client() as client:
+        monkeypatch.setattr(client.pool, "pump", lambda: None)
+        sending = asyncio.create_task(client.send(Push(1)))
+        await asyncio.sleep(0)
+    result = await sending
+    assert result.verdict is Verdict.UNSENT
+    assert "closed before" in str(result.detail)
+
+
+async def test_who_is_cancelled_takes_the_push_back_and_a_late_answer_is_nobodys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Client() as client:
+        taken: list[Exchange] = []
+        monkeypatch.setattr(client.pool, "submit", taken.append)
+        cancelled: list[Exchange] = []
+        monkeypatch.setattr(client.pool, "cancel", cancelled.append)
+        sending = [asyncio.create_task(client.send(Push(row))) for row in (1, 2, 3)]
+        await asyncio.sleep(0)
+        for task in sending[:2]:
+            task.cancel()
+        await asyncio.gather(*sending[:2], return_exceptions=True)
+        assert cancelled == taken[:2]
+        for exchange, status in zip(taken, (200, 400, 200), strict=True):
+            exchange.status, exchange.block = status, b"\x88"
+        deliver(taken)
+        assert (await sending[2]).push.row == 3
+
+
+async def test_an_exchange_that_was_sent_once_more_has_no_result_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Client() as client:
+        taken: list[Exchange] = []
+        monkeypatch.setattr(client.pool, "submit", taken.append)
+        sending = asyncio.create_task(client.send(Push(1)))
+        await asyncio.sleep(0)
+        taken[0].status = 401
+        deliver(taken)
+        await asyncio.sleep(0)
+        assert not sending.done()
+        taken[0].status = 400
+        deliver(taken)
+        assert (await sending).verdict is Verdict.INVALID
+
+
+def test_answers_together_go_each_to_its_own_push(monkeypatch: pytest.MonkeyPatch) -> None:
+    virtual.connect_to(
+        monkeypatch, lambda fields, body: (200 if int(body) % 3 else 404, {}, b""), latency=1.0
+    )
+
+    class Numbered(ScriptedRequests):
+        def build(self, *args: Any) -> Any:
+            end = super().build(*args)
+            for exchange in args[4]:
+                exchange.body = b"%d" % exchange.context.row
+            return end
+
+    async def send() -> list[Result]:
+        client = Client()
+        client.requests = Numbered()
+        async with client:
+            return await asyncio.gather(*(client.send(Push(row)) for row in range(1, 31)))
+
+    results = virtual.run(send())
+    assert [result.push.row for result in results] == list(range(1, 31))
+    assert [result.ok for result in results] == [row % 3 != 0 for row in range(1, 31)]
+
+
+def test_a_client_takes_every_push_of_its_class_unless_it_says_otherwise() -> None:
+    client = Client()
+    assert client.takes_all
+    assert client.takes(Push(1))
+    assert not client.over_quota(Result(Push(1), Verdict.THROTTLED, 429))
