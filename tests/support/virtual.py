@@ -21,6 +21,8 @@ from pushcore.http2.protocol import Link
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+FRAME = 16_384
+"""Bytes of one DATA frame."""
 THREADS = 5.0
 """Real seconds that a thread, such as a journal's, may take for what nothing else is waited for."""
 
@@ -134,7 +136,10 @@ class Wire(asyncio.Transport):
         if not body:
             head.flags.add("END_STREAM")
             return head.serialize()
-        return head.serialize() + DataFrame(stream, body, flags=["END_STREAM"]).serialize()
+        pieces = [body[at : at + FRAME] for at in range(0, len(body), FRAME)]
+        frames = [DataFrame(stream, piece) for piece in pieces]
+        frames[-1].flags.add("END_STREAM")
+        return head.serialize() + b"".join(frame.serialize() for frame in frames)
 
 
 def connect_to(
@@ -143,7 +148,8 @@ def connect_to(
     """Every connection that a pool opens from now on leads to such a server."""
 
     async def open_address(self: Pool, address: str, patience: float) -> Link:
-        link = Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
+        connection = self._new_connection(self.limits, self._loop.time())
+        link = Link(connection, self._on_progress, self._on_answers)
         Wire(link, streams, answers, latency)
         await link.ready
         self.links.append(link)

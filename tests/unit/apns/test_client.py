@@ -1,0 +1,286 @@
+"""`ApnsClient` in virtual time: what cannot work, which token each push carries, and what is sent once more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pushcore.apns.client import HOSTS, ApnsClient
+from pushcore.apns.reasons import REASONS
+from pushcore.auth.provider_token import ApnsKey
+from pushcore.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    GoAway,
+    HeaderListTooLarge,
+    ResponseTimeout,
+    StreamReset,
+    TransportError,
+)
+from pushcore.http2.exchange import request
+from pushcore.metrics import Listener
+from pushcore.models.apns import Notification
+from pushcore.results import Result, Verdict
+from tests.support.http2 import TEMPLATE
+from tests.support.virtual import Answer, connect_to, run
+
+PRIVATE = ec.generate_private_key(ec.SECP256R1())
+TOKEN = "ab" * 32
+
+
+def key(**scope: Any) -> ApnsKey:
+    return ApnsKey(PRIVATE, key_id="ABC123DEFG", team_id="TEAM123456", **scope)
+
+
+def client_of(auth: Any = None, **options: Any) -> ApnsClient:
+    return ApnsClient(auth or key(), **{"topic": "com.example.app", "url": "https://apns.test", **options})
+
+
+def push(number: int = 0, **fields: Any) -> Notification:
+    return Notification(f"{number:064x}", {"aps": {"alert": "Hi"}}, **fields)
+
+
+def refused(status: int, reason: str) -> Answer:
+    return status, {}, orjson.dumps({"reason": reason})
+
+
+class Server:
+    """Answers as `answer` says by the number of the request, and keeps the fields of each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[[int], Answer]) -> None:
+        self.seen: list[dict[str, str]] = []
+        self.answer = answer
+        connect_to(monkeypatch, self)
+
+    def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
+        self.seen.append(fields)
+        return self.answer(len(self.seen))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"environment": "staging", "url": None}, '"production" or "sandbox", not \'staging\''),
+        ({"auth": "key.p8"}, "auth is an ApnsKey or an ApnsCertificate"),
+        ({"auth": key(environment="sandbox"), "url": None}, "the key is for sandbox, and the environment is"),
+        ({"url": "http://127.0.0.1"}, "url must look like"),
+        ({"broadcast_url": "127.0.0.1"}, "url must look like"),
+        ({"topic": "com example"}, "topic"),
+        ({"ca_file": "missing.pem"}, "missing.pem"),
+        ({"max_connections": 0}, "at least 1"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        client_of(**options)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("environment", HOSTS)
+def test_the_environment_is_a_host_of_apples_unless_there_is_a_url(environment: str) -> None:
+    client = client_of(key(environment=environment), url=None, environment=environment)
+    assert (client.origin.authority, client.environment) == (HOSTS[environment], environment)
+    assert client_of(key(environment=environment)).environment is None
+
+
+def test_a_key_for_some_topics_takes_their_pushes_alone() -> None:
+    whole, scoped = client_of(), client_of(key(topics=["com.example.app"]))
+    assert (whole.takes_all, scoped.takes_all) == (True, False)
+    assert whole.takes(push(topic="com.other"))
+    assert scoped.takes(push(topic="com.example.app.voip"))
+    assert scoped.takes(push())
+    assert not scoped.takes(push(topic="com.other"))
+
+
+def test_the_id_is_ours_or_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, lambda n: (200, {"apns-id": "theirs", "apns-unique-id": "unique"}, b""))
+
+    async def send() -> list[Result]:
+        async with client_of() as client:
+            return [
+                await client.send(push()),
+                await client.send(push(apns_id="00000000-0000-4000-8000-000000000000")),
+            ]
+
+    theirs, ours = run(send())
+    assert (theirs.id, theirs.unique_id) == ("theirs", "unique")
+    assert (ours.id, ours.unique_id) == ("00000000-0000-4000-8000-000000000000", "unique")
+    assert server.seen[0][":path"] == f"/3/device/{0:064x}"
+
+
+@pytest.mark.parametrize(
+    "reason", ["BadDeviceToken", "Unregistered", "TooManyRequests", "InternalServerError"]
+)
+def test_a_refusal_is_what_apples_table_says(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = REASONS[reason]
+    body = orjson.dumps({"reason": reason, "timestamp": 1_700_000_000_123})
+    Server(monkeypatch, lambda n: (row.status, {"apns-id": "x"}, body))
+
+    async def send() -> Result:
+        async with client_of() as client:
+            return await client.send(push())
+
+    result = run(send())
+    assert (result.verdict, result.reason, result.status) == (row.verdict, reason, row.status)
+    assert (result.id, result.timestamp, result.attempts) == ("x", 1_700_000_000.123, 1)
+
+
+# --- tokens -------------------------------------------------------------------------------------------------------
+
+
+class Rotations(Listener):
+    """Counts new tokens."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def token_rotated(self, provider: str) -> None:
+        self.count += 1
+
+
+def test_a_connection_changes_its_token_when_its_slot_is_over_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(monkeypatch, lambda n: (200, {}, b""))
+    rotations = Rotations()
+
+    async def send() -> None:
+        loop = asyncio.get_running_loop()
+        async with client_of(now=lambda: 1_750_000_000.0 + 60.0 * loop.time()) as client:
+            client.pool.events.add(rotations)
+            for _ in range(16):  # for eighty minutes
+                assert (await client.send(push())).ok
+                await asyncio.sleep(5.0)  # which its wall clock takes for five minutes
+
+    run(send())
+    values = [fields["authorization"] for fields in server.seen]
+    changes = [n for n in range(1, len(values)) if values[n] != values[n - 1]]
+    assert 2 <= len(changes) <= 3
+    assert all(later - earlier >= 4 for earlier, later in pairwise(changes))
+    assert rotations.count == len(set(values)) == len(changes) + 1
+
+
+def test_an_answer_that_blames_neither_connection_nor_age_of_the_token_stands() -> None:
+    client = client_of()
+    exchange = request(TEMPLATE, b"/", b"", (), lambda _: None)
+    for status, reason in ((403, "InvalidProviderToken"), (410, "ExpiredProviderToken")):
+        exchange.status, exchange.data = status, orjson.dumps({"reason": reason})
+        assert not client.sent_again(exchange, None)
+
+
+def test_an_expired_token_moves_the_push_to_another_connection_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection has a token of an older slot, and the key a newer one."""
+    clock = [1_750_000_000.0]
+    server = Server(monkeypatch, lambda n: refused(403, "ExpiredProviderToken") if n == 2 else (200, {}, b""))
+
+    async def send() -> tuple[Result, int]:
+        async with client_of(now=lambda: clock[0]) as client:
+            assert (await client.send(push(1))).ok
+            clock[0] -= 7200.0  # the machine's clock was two hours ahead
+            result = await client.send(push(2))
+            return result, client.pool.dialled
+
+    result, dialled = run(send())
+    assert (result.verdict, result.attempts, dialled) == (Verdict.ACCEPTED, 2, 2)
+    assert server.seen[1]["authorization"] != server.seen[2]["authorization"]
+
+
+def test_when_the_newest_token_is_called_expired_the_clock_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, lambda n: refused(403, "ExpiredProviderToken"))
+
+    async def send() -> Result:
+        async with client_of() as client:
+            return await client.send(push())
+
+    result = run(send())
+    assert result.verdict is Verdict.MISCONFIGURED
+    assert result.detail == "Apple calls our newest token expired: this machine's clock is wrong"
+    assert len(server.seen) == 1
+
+
+def test_a_connection_bound_to_another_key_is_left_and_its_push_is_sent_over_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Server(monkeypatch, lambda n: refused(403, "UnrelatedKeyIdInToken") if n == 1 else (200, {}, b""))
+
+    async def send() -> tuple[Result, int]:
+        async with client_of() as client:
+            result = await client.send(push())
+            return result, client.pool.dialled
+
+    result, dialled = run(send())
+    assert (result.verdict, result.attempts, dialled) == (Verdict.ACCEPTED, 2, 2)
+
+
+def test_a_second_connection_that_says_so_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, lambda n: refused(403, "UnrelatedKeyIdInToken"))
+
+    async def send() -> Result:
+        async with client_of() as client:
+            return await client.send(push())
+
+    result = run(send())
+    assert (result.verdict, result.attempts) == (Verdict.MISCONFIGURED, 2)
+    assert len(server.seen) == 2
+
+
+def test_no_more_connections_are_left_in_a_minute_than_the_client_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse = True
+    Server(monkeypatch, lambda n: refused(403, "UnrelatedKeyIdInToken") if refuse else (200, {}, b""))
+
+    async def send() -> int:
+        async with client_of(max_connections=2) as client:
+            for number in range(6):
+                await client.send(push(number))
+            assert client.pool.dialled <= 4
+            dialled = client.pool.dialled
+            await asyncio.sleep(61.0)
+            await client.send(push())
+            return client.pool.dialled - dialled
+
+    assert run(send()) >= 1
+
+
+# --- without an answer --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "reason"),
+    [
+        (ConnectionLost("x"), Verdict.UNKNOWN, None),
+        (ResponseTimeout("x"), Verdict.UNKNOWN, None),
+        (ResponseTimeout("x", unprocessed=True), Verdict.UNSENT, None),
+        (StreamReset(7, unprocessed=True), Verdict.UNSENT, None),
+        (HeaderListTooLarge("x"), Verdict.INVALID, None),
+        (GoAway(0, b"", unprocessed=True, reason="Shutdown"), Verdict.UNSENT, "Shutdown"),
+        (
+            GoAway(0, b"", unprocessed=True, reason="BadCertificateEnvironment"),
+            Verdict.MISCONFIGURED,
+            "BadCertificateEnvironment",
+        ),
+        (
+            GoAway(0, b"", unprocessed=False, reason="BadCertificateEnvironment"),
+            Verdict.UNKNOWN,
+            "BadCertificateEnvironment",
+        ),
+    ],
+    ids=lambda each: str(each) if isinstance(each, TransportError) else "",
+)
+def test_a_push_without_an_answer_is_judged_by_what_ended_it(
+    error: TransportError, verdict: Verdict, reason: str | None
+) -> None:
+    exchange = request(TEMPLATE, b"/", b"{}", (), lambda _: None, push())
+    exchange.error = error
+    result = client_of().result(exchange, exchange.context)
+    assert result is not None
+    assert (result.verdict, result.reason, result.detail) == (verdict, reason, error)
+    assert (result.status, result.id, result.attempts) == (None, None, 1)
