@@ -1,0 +1,80 @@
+"""Asking for an access token: what is posted, and what is read of the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pushcore.auth.service_account import Answer
+from pushcore.errors import TransportError
+from pushcore.fcm.token_endpoint import TokenEndpoint
+from pushcore.http2.tls import client_context
+from tests.support import virtual
+from tests.support.virtual import connect_to, run
+
+CONTEXT = client_context()
+
+
+def post(uri: str = "https://oauth2.test/token", form: bytes = b"grant_type=x", **options: Any) -> Any:
+    async def work() -> Answer:
+        given: dict[str, Any] = {"engine": "fast", "now": lambda: 1_750_000_000.0, **options}
+        endpoint = TokenEndpoint(uri, CONTEXT, **given)
+        try:
+            return await endpoint.post(form)
+        finally:
+            await endpoint.close()
+
+    return run(work())
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answer: Any) -> list[tuple[dict[str, str], bytes]]:
+    """What the endpoint is asked; it always answers this."""
+    seen: list[tuple[dict[str, str], bytes]] = []
+
+    def answers(fields: dict[str, str], body: bytes) -> virtual.Answer:
+        seen.append((fields, body))
+        return answer
+
+    connect_to(monkeypatch, answers)
+    return seen
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_a_form_is_posted_to_the_path_of_the_uri(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = answering(monkeypatch, 200, {}, b'{"access_token":"x"}')
+    answer = post("https://oauth2.test:8443/o/token?a=b", b"grant_type=y", engine=engine)
+    assert (answer.status, answer.body, answer.retry_after) == (200, b'{"access_token":"x"}', None)
+    ((fields, body),) = seen
+    assert body == b"grant_type=y"
+    assert fields == {
+        ":method": "POST",
+        ":scheme": "https",
+        ":authority": "oauth2.test:8443",
+        ":path": "/o/token?a=b",
+        "content-type": "application/x-www-form-urlencoded",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "seconds"),
+    [
+        (503, {"retry-after": "7"}, 7.0),
+        (429, {"retry-after": "Sun, 15 Jun 2025 15:07:20 GMT"}, 40.0),
+        (503, {}, None),
+        (400, {"retry-after": "soon"}, None),
+        (200, {"retry-after": "7"}, None),
+    ],
+)
+def test_a_refusal_may_say_how_long_to_wait(
+    status: int, header: dict[str, str], seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, status, header, b"{}")
+    answer = post()
+    assert (answer.status, answer.retry_after) == (status, seconds)
+
+
+def test_no_answer_in_time_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect_to(monkeypatch, lambda fields, body: (200, {}, b""), latency=100.0)
+    with pytest.raises(TransportError):
+        post(timeout=3.0)
