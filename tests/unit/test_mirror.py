@@ -1,0 +1,116 @@
+"""Each module of pushcore has a unit file of its own, or is named below with the files that test it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "pushcore"
+UNIT = ROOT / "tests" / "unit"
+
+# One line for each module, sorted: why it has no unit file | what tests it instead.
+TESTED_IN = {
+    "__main__.py": "starts the command line in a process | tests/e2e/journal_cli.py, tests/e2e/test_cli_journal.py",
+    "audience/csv.py": "read through an audience | tests/unit/audience/test_audience.py",
+    "audience/problems.py": "raised by what reads an audience | tests/unit/audience/test_audience.py, tests/unit/audience/test_content.py",
+    "audience/records.py": "read through an audience | tests/unit/audience/test_audience.py",
+    "audience/shards.py": "read through an audience | tests/unit/audience/test_audience.py",
+    "audience/spans.py": "read through an audience and its chunks | tests/unit/audience/test_audience.py, tests/unit/queue/test_references.py",
+    "audience/storage.py": "needs real storage | tests/e2e/test_storage.py",
+    "cli/commands/campaign.py": "the command as a process | tests/e2e/test_queue_cli.py",
+    "cli/commands/channels.py": "the command as a process | tests/e2e/test_cli_channels.py",
+    "cli/commands/demo.py": "the command as a process | tests/e2e/test_cli_demo.py",
+    "cli/commands/results.py": "the command as a process | tests/e2e/test_cli_journal.py",
+    "cli/commands/resume.py": "the command as a process | tests/e2e/test_cli_journal.py",
+    "cli/commands/send.py": "the command as a process | tests/e2e/test_cli_send.py",
+    "cli/commands/tokens.py": "the command as a process | tests/e2e/test_cli_expo.py",
+    "cli/commands/worker.py": "the command as a process | tests/e2e/test_queue_cli.py",
+    "cli/main.py": "the commands as processes | tests/e2e/test_cli_send.py, tests/unit/cli/test_bad_input.py",
+    "cli/options.py": "read by the commands | tests/unit/cli/test_bad_input.py, tests/e2e/test_cli_send.py",
+    "cli/report/campaign_metrics.py": "the commands as processes | tests/e2e/test_queue_cli.py",
+    "cli/report/outcomes.py": "written by the commands | tests/e2e/test_cli_journal.py, tests/e2e/test_queue_cli.py",
+    "cli/report/output.py": "the commands as processes | tests/e2e/test_cli_send.py",
+    "cli/report/shared_output.py": "several processes | tests/e2e/test_cli_processes.py",
+    "cli/run/campaign.py": "the command as a process | tests/e2e/test_cli_campaign.py",
+    "cli/run/demo_audience.py": "the command as a process | tests/e2e/test_cli_demo.py",
+    "cli/run/exit_report.py": "the commands as processes | tests/e2e/test_cli_send.py, tests/e2e/test_cli_breaker.py",
+    "cli/run/fake_servers.py": "starts processes | tests/e2e/test_cli_demo.py",
+    "cli/run/job.py": "the command as a process | tests/e2e/test_cli_send.py",
+    "cli/run/journals.py": "the commands as processes | tests/e2e/test_cli_journal.py",
+    "cli/run/processes.py": "starts processes | tests/e2e/test_cli_processes.py, tests/e2e/test_cli_kill.py",
+    "cli/run/run_plan.py": "pickled for processes | tests/e2e/test_cli_processes.py",
+    "cli/run/sending.py": "the command as a process | tests/e2e/test_cli_send.py",
+    "cli/sections.py": "read by the commands | tests/unit/cli/test_bad_input.py, tests/unit/cli/test_profiles.py",
+    "cli/statuses.py": "constants, asserted by the commands' tests | tests/e2e/test_cli_send.py",
+    "engine/journaling.py": "a protocol without code, which the lane's tests fill | tests/unit/engine/test_lane_retries.py, tests/e2e/test_engine_journal.py",
+    "fcm/parts.py": "what it keeps is seen in the requests alone | tests/unit/fcm/test_request.py",
+    "http2/blocks.py": "the rules of the RFC, for both engines | tests/protocol/test_4_3_field_section_compression.py, tests/protocol/test_6_10_continuation.py",
+    "journal/campaign.py": "written and read by a journal | tests/unit/journal/test_journal.py",
+    "journal/outcome.py": "written and read by a journal | tests/unit/journal/test_journal.py, tests/unit/journal/test_format.py",
+    "journal/store.py": "written and read by a journal | tests/unit/journal/test_journal.py, tests/unit/journal/test_damage.py",
+    "journal/view.py": "reads what a journal wrote | tests/unit/journal/test_journal.py",
+    "journal/writer.py": "written and read by a journal | tests/unit/journal/test_journal.py, tests/unit/journal/test_damage.py",
+    "models/expo_message.py": "with what becomes of a message | tests/unit/models/test_expo.py",
+    "models/fcm_check.py": "each rule through the requests that it guards | tests/unit/fcm/test_checks.py, tests/unit/fcm/test_legacy_request.py",
+    "models/fcm_values.py": "each value through the requests that it guards | tests/unit/fcm/test_checks.py, tests/unit/fcm/test_legacy_request.py",
+    "payloads/apns_rows.py": "makes the pushes of rows | tests/unit/payloads/test_rows.py",
+    "payloads/fcm_rows.py": "makes the pushes of rows | tests/unit/payloads/test_rows.py",
+    "payloads/payload.py": "read by the formats | tests/unit/payloads/test_formats.py, tests/unit/payloads/test_template.py",
+    "queue/brokers/conformance.py": "the suite itself, run against every queue | tests/e2e/test_queue_conformance.py",
+    "queue/brokers/memory.py": "by the conformance suite | tests/e2e/test_queue_conformance.py",
+    "queue/brokers/nats.py": "by the conformance suite with a real server | tests/e2e/test_queue_conformance.py, tests/e2e/test_queue_errors.py",
+    "queue/brokers/redis.py": "by the conformance suite with a real server | tests/e2e/test_queue_conformance.py, tests/e2e/test_queue_errors.py",
+    "queue/leases.py": "two records without code, filled by a worker | tests/unit/queue/test_worker.py",
+}
+
+
+@functools.cache
+def modules() -> dict[str, Path]:
+    """The modules that need tests, and where their unit file would be: all but those without code of their own."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name != "__init__.py" and not only_imports(path):
+            inside = path.relative_to(PACKAGE)
+            found[inside.as_posix()] = UNIT / inside.parent / f"test_{inside.name}"
+    return found
+
+
+def only_imports(path: Path) -> bool:
+    """Whether a module does nothing but import names, as those do that programs of older versions import."""
+    return all(
+        isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in ast.parse(path.read_text()).body
+    )
+
+
+def test_each_module_has_a_unit_file_or_says_what_tests_it() -> None:
+    missing = [name for name, unit in modules().items() if not unit.exists() and name not in TESTED_IN]
+    assert not missing, f"no unit file and no line in TESTED_IN: {missing}"
+
+
+def test_no_module_with_a_unit_file_is_in_the_table() -> None:
+    assert not [name for name, unit in modules().items() if unit.exists() and name in TESTED_IN]
+
+
+def test_the_table_names_modules_and_files_that_exist() -> None:
+    assert not set(TESTED_IN) - set(modules())
+    for name, line in TESTED_IN.items():
+        reason, _, files = line.partition(" | ")
+        assert reason, name
+        assert files, name
+        for file in files.split(", "):
+            assert (ROOT / file).is_file(), f"{name}: there is no {file}"
+
+
+def test_the_table_is_sorted() -> None:
+    assert list(TESTED_IN) == sorted(TESTED_IN)
+
+
+def test_each_unit_file_of_a_module_stands_where_the_module_does() -> None:
+    """A module that has moved takes its unit file with it: none is left in a room that has no module of any name."""
+    rooms = {path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
+    for path in UNIT.rglob("test_*.py"):
+        assert path.parent.relative_to(UNIT) in rooms, path
