@@ -167,6 +167,20 @@ def test_a_connection_changes_its_token_when_its_slot_is_over_and_not_before(
     assert rotations.count == len(set(values)) == len(changes) + 1
 
 
+def test_a_token_that_two_connections_use_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect_to(monkeypatch, lambda fields, body: (200, {}, b""), streams=2)
+    rotations = Rotations()
+
+    async def send() -> int:
+        async with client_of() as client:
+            client.pool.events.add(rotations)
+            await asyncio.gather(*(client.send(push(number)) for number in range(8)))
+            return client.pool.dialled
+
+    assert run(send()) > 1
+    assert rotations.count == 1
+
+
 def test_an_answer_that_blames_neither_connection_nor_age_of_the_token_stands() -> None:
     client = client_of()
     exchange = request(TEMPLATE, b"/", b"", (), lambda _: None)

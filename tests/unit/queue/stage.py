@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
 import pytest
@@ -13,13 +13,15 @@ import pytest
 from pushcore.engine.breaker import Trip
 from pushcore.engine.engine import PushEngine
 from pushcore.errors import ClosedError
+from pushcore.journal.journal import id_prefix
 from pushcore.queue import coordinator, leases, ledger, worker
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import CampaignInfo, State, announce
 from pushcore.queue.chunk import Chunk, inline_chunks
+from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.fleet import Fleet
 from pushcore.queue.outcomes import ChunkResult
-from pushcore.queue.protocol import Lease, Note
+from pushcore.queue.protocol import Delivered, Lease, Note, QueueStats
 from pushcore.queue.pushes import NumberedNotification
 from pushcore.results import Result, Verdict
 from tests.support import virtual
@@ -227,3 +229,44 @@ class Stage:
 def numbered(chunk: Chunk, info: CampaignInfo) -> list[NumberedNotification]:
     tokens = chunk.columns()["token"]
     return [NumberedNotification(row, tokens[row - chunk.first], b"{}") for row in chunk.missing()]
+
+
+# --- the other end ------------------------------------------------------------------------------------------------
+
+
+class Broker(Queue):
+    """Also keeps what was put by epoch, and can be away for everything."""
+
+    def __init__(self) -> None:
+        super().__init__(idle=30.0)
+        self.puts: list[tuple[int, list[int]]] = []
+        self.away = False
+
+    def _ask(self, name: str) -> None:
+        self.log.append((now(), name))
+        if self.away:
+            raise QueueUnavailable("not now")
+
+    async def put(self, chunks: Sequence[Chunk], epoch: int = 0) -> int:
+        self._ask("put")
+        self.puts.append((epoch, [chunk.number for chunk in chunks]))
+        return await super().put(chunks, epoch)
+
+    async def results(self, n: int, wait: float) -> list[Delivered]:
+        self._ask("results")
+        return await super().results(n, wait)
+
+    async def stats(self) -> QueueStats:
+        self._ask("stats")
+        return await super().stats()
+
+
+async def work_off(queue: Queue, count: int = 1000, rows: int = ROWS) -> int:
+    """What a worker does with at most so many chunks: their first `rows` are accepted."""
+    leases = await queue.lease(count, 0.0)
+    for lease in leases:
+        chunk = Chunk.decode(lease.data)
+        sent = [accepted(push) for push in numbered(chunk, INFO)[:rows]]
+        result = ChunkResult.of(chunk.number, lease.nonce, "w", sent, id_prefix(INFO.name))
+        await queue.done(lease, result.encode())
+    return len(leases)

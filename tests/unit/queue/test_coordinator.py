@@ -9,55 +9,15 @@ from typing import Any
 import pytest
 
 from pushcore.engine.breaker import Trip
-from pushcore.journal.journal import id_prefix
 from pushcore.queue.campaign import TRIP, CampaignInfo, State, read_info, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import BATCH, PAGE, Coordinator
 from pushcore.queue.errors import CampaignConflict, QueueUnavailable
 from pushcore.queue.ledger import Ledger
-from pushcore.queue.outcomes import ChunkResult
-from pushcore.queue.protocol import Delivered, QueueStats, overwrite
-from tests.unit.queue.stage import INFO, ROWS, Queue, accepted, chunks, in_virtual_time, now, numbered
+from pushcore.queue.protocol import Delivered, overwrite
+from tests.unit.queue.stage import INFO, ROWS, Broker, chunks, in_virtual_time, now, work_off
 
 VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
-
-
-class Broker(Queue):
-    """Also keeps what was put by epoch, and can be away for everything."""
-
-    def __init__(self) -> None:
-        super().__init__(idle=30.0)
-        self.puts: list[tuple[int, list[int]]] = []
-        self.away = False
-
-    def _ask(self, name: str) -> None:
-        self.log.append((now(), name))
-        if self.away:
-            raise QueueUnavailable("not now")
-
-    async def put(self, chunks: Sequence[Chunk], epoch: int = 0) -> int:
-        self._ask("put")
-        self.puts.append((epoch, [chunk.number for chunk in chunks]))
-        return await super().put(chunks, epoch)
-
-    async def results(self, n: int, wait: float) -> list[Delivered]:
-        self._ask("results")
-        return await super().results(n, wait)
-
-    async def stats(self) -> QueueStats:
-        self._ask("stats")
-        return await super().stats()
-
-
-async def work_off(queue: Queue, count: int = 1000, rows: int = ROWS) -> int:
-    """What a worker does with at most so many chunks: their first `rows` are accepted."""
-    leases = await queue.lease(count, 0.0)
-    for lease in leases:
-        chunk = Chunk.decode(lease.data)
-        sent = [accepted(push) for push in numbered(chunk, INFO)[:rows]]
-        result = ChunkResult.of(chunk.number, lease.nonce, "w", sent, id_prefix(INFO.name))
-        await queue.done(lease, result.encode())
-    return len(leases)
 
 
 @pytest.fixture
@@ -214,106 +174,6 @@ def test_a_queue_that_lost_everything_gets_campaign_and_state_again(
         assert await coordinator.reconcile() == 3
         assert await read_info(queue) == INFO
         assert await read_state(queue) is State.PAUSED
-
-    in_virtual_time(monkeypatch, work())
-
-
-# --- run ----------------------------------------------------------------------------------------------------------
-
-
-def test_it_runs_until_every_row_has_an_outcome_and_then_says_so(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work() -> None:
-        queue = Broker()
-        coordinator = Coordinator(queue, ledger)
-        await coordinator.publish(chunks(4))
-        run = asyncio.create_task(coordinator.run())
-        for _ in range(4):
-            await asyncio.sleep(5.0)
-            assert not run.done()
-            await work_off(queue, 1)
-        status = await run
-        assert (status.done, status.over) == (4 * ROWS, True)
-        assert await read_state(queue) is ledger.state is State.FINISHED
-
-    in_virtual_time(monkeypatch, work())
-
-
-def test_an_empty_queue_is_reconciled_while_rows_are_missing(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work() -> None:
-        queue = Broker()
-        coordinator = Coordinator(queue, ledger)
-        await coordinator.publish(chunks(1))
-        run = asyncio.create_task(coordinator.run())
-        await work_off(queue, rows=3)  # the worker forgot two
-        await asyncio.sleep(2.0)
-        (lease,) = await queue.lease(1, 0.0)
-        assert Chunk.decode(lease.data).missing() == [4, 5]
-        await queue.release(lease)
-        await asyncio.sleep(10.0)
-        assert (await queue.stats()).depth == 1  # it is there, so it is not put twice
-        await work_off(queue)
-        status = await run
-        assert (status.done, status.repeats) == (ROWS, 0)
-
-    in_virtual_time(monkeypatch, work())
-
-
-def test_an_outage_of_the_queue_is_waited_out(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work() -> None:
-        queue = Broker()
-        coordinator = Coordinator(queue, ledger)
-        await coordinator.publish(chunks(2))
-        await work_off(queue)
-        queue.away = True
-        run = asyncio.create_task(coordinator.run())
-        await asyncio.sleep(60.0)
-        assert not run.done()
-        assert len(queue.times("results")) <= 125  # not more often than every half second
-        queue.away = False
-        assert (await run).done == 2 * ROWS
-
-    in_virtual_time(monkeypatch, work())
-
-
-@pytest.mark.parametrize("how", ["cancelled", "tripped"])
-def test_a_stopped_campaign_ends_when_no_chunk_is_leased(
-    how: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work() -> None:
-        queue = Broker()
-        coordinator = Coordinator(queue, ledger)
-        await coordinator.publish(chunks(3))
-        (lease,) = await queue.lease(1, 0.0)
-        run = asyncio.create_task(coordinator.run())
-        if how == "cancelled":
-            await coordinator.cancel()
-        else:
-            await overwrite(queue, TRIP, VERDICT.encode())
-        await asyncio.sleep(20.0)
-        assert not run.done()
-        await queue.release(lease)
-        status = await asyncio.wait_for(run, 2.0)
-        assert (status.done, status.over) == (0, False)
-
-    in_virtual_time(monkeypatch, work())
-
-
-def test_a_stopped_campaign_does_not_wait_for_a_worker_that_has_died(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work() -> None:
-        queue = Broker()
-        coordinator = Coordinator(queue, ledger)
-        await coordinator.publish(chunks(3))
-        await queue.lease(1, 0.0)
-        await coordinator.cancel()
-        start = now()
-        await coordinator.run()
-        assert queue.idle < now() - start < queue.idle + 2.0
 
     in_virtual_time(monkeypatch, work())
 
