@@ -146,7 +146,9 @@ class Worker:
         return self._report(trip or self._fleet.trip)
 
     def _report(self, trip: Trip | None) -> WorkerReport:
-        return WorkerReport(self._chunks, self._rows, len(self._leases.lost), self._aside, self._released, trip)
+        return WorkerReport(
+            self._chunks, self._rows, len(self._leases.lost), self._aside, self._released, trip
+        )
 
     # --- sending --------------------------------------------------------------------------------------------------
 

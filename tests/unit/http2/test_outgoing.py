@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pushcore.errors import HeaderListTooLarge
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
+from pushcore.http2.flow_control import QUICK
 from pushcore.http2.headers import Field, Template
-from pushcore.http2.outgoing import QUICK
 from tests.support import http2 as h
 from tests.support.http2 import TEMPLATE, Client, Server, Wire, converse
 
