@@ -166,16 +166,16 @@ class RateLimiter:
 
     def wait(self, now: float) -> float:
         """Seconds until at least one may leave, 0 when it may now; the gate may be closed again in between."""
-        if now < self._closed_until:
-            return self._closed_until - now
+        opens = max(now, self._closed_until)
         if self._full == math.inf:
-            return 0.0
-        self._pass(now)
+            return opens - now
+        if opens == now:
+            self._pass(now)
         missing = 1.0 - self._left
         if missing <= 0:
-            return 0.0
-        ahead = max(self._at - now, 0.0)  # another process has counted up to there
-        return ahead + missing / self._pace(now) + _ROUNDING
+            return opens - now
+        since = max(self._at, opens)  # another process may have counted up to there, or taken what a closed gate left
+        return since - now + missing / self._pace(opens) + _ROUNDING
 
     def close(self, until: float, now: float) -> None:
         """Nobody sends until then, a day at most. An earlier `until` opens nothing. The ramp goes on where it was, and

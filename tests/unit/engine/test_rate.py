@@ -355,6 +355,7 @@ any_float = st.floats() | st.sampled_from([-math.inf, 0.0, 1.0, 1000.0, 1060.0])
 @example((1.0, 1000.0, 1000.0, math.nan, 1000.0, 0.0))
 @example((1.0, 1000.0, 1000.0, -math.inf, 1000.0, 0.5))
 @example((1.0, 1000.0, 1000.0, -math.inf, 1000.0, math.nan))
+@example((0.0, 1001.0, 0.0, 1001.0, 0.0, 0.0))
 def test_no_state_can_break_it(state: State) -> None:
     now = 1000.0
     limiter = project_limiter()
