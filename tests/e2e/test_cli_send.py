@@ -328,7 +328,8 @@ def test_a_signal_ends_it_with_all_that_was_sent(
 
 IN_THE_COLLECTOR = """
 import os, signal, sys, weakref
-from pushcore.cli import campaign, main
+from pushcore.cli import main
+from pushcore.cli.run import campaign
 
 class Thing: pass
 

@@ -206,7 +206,7 @@ import resource, sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.engine.journal_support import accepted, create, pushes
+from tests.unit.journal.support import accepted, create, pushes
 from pushcore.errors import JournalError
 
 journal = create(Path(sys.argv[1]), chunk_size=100)
