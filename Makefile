@@ -9,11 +9,16 @@ endif
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint types tests lowest bench bench-full bench-readme bench-guard ab lock clean
+.PHONY: help demo unit test lint types tests ci interop weekly coverage lowest bench bench-full bench-readme bench-guard \
+	ab lock clean
 
 help:
 	@echo "make demo    push to 100 000 fake devices and check every answer"
-	@echo "make test    ruff, mypy --strict and the tests"
+	@echo "make unit    the fast tests: what to run while typing"
+	@echo "make test    ruff, mypy --strict, and every test that needs Python alone"
+	@echo "make ci      the same, and the tests that need Debian packages and toolchains (.ci/run installs them)"
+	@echo "make weekly  for hours: fuzzing, kills by the hundred, mutants"
+	@echo "make coverage    which lines the tests of make unit reach: a table, and pages in build/coverage"
 	@echo "make lowest  the tests of what stands on libraries, with the oldest that pyproject.toml allows"
 	@echo "make bench   every measurement, briefly: tables, and a report with pictures in build/bench"
 	@echo "make bench-full    the same at length, for hours, in build/bench-full"
@@ -42,15 +47,39 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# Hundreds of tests start a Python of their own, which must not compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
+# docs/testing.md says what each tier is for. PYTEST_ARGS="-n 0 -k journal" runs some, and in one process.
+PYTEST   := $(BIN)/python -m pytest -q
+PARALLEL := -n auto --dist loadgroup
+FAST     := $(wildcard tests/unit tests/protocol tests/golden) -m "not (slow or ci or weekly)" -n auto --dist worksteal
+
+unit: $(STAMP)
+	HYPOTHESIS_PROFILE=unit $(PYTEST) $(FAST) $(PYTEST_ARGS)
+
 tests: $(STAMP)
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	$(PYTEST) -m "not (ci or weekly)" $(PARALLEL) $(PYTEST_ARGS)
+
+ci: test interop
+
+interop: $(STAMP)
+	$(PYTEST) -m "ci and not weekly" $(PARALLEL) $(PYTEST_ARGS)
+
+weekly: $(STAMP)
+	PUSHCORE_TESTS=weekly $(PYTEST) -m "weekly or grows or hypothesis" $(PARALLEL) --timeout 7200 $(PYTEST_ARGS)
+	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
+
+coverage: $(STAMP)
+	$(PYTEST) $(FAST) --cov --cov-report=html --cov-report=json:build/coverage/lines.json $(PYTEST_ARGS)
+	$(BIN)/python -m tests.rooms build/coverage/lines.json
 
 # The fakes too: their command, control port and token endpoint. The environment is made anew when a bound changes.
 LOWEST_TESTS := tests/unit tests/protocol $(addprefix tests/e2e/test_,storage.py queue_conformance.py queue_worker.py \
 	fcm_google_auth.py interop.py cli_send.py) $(addprefix tests/fakeservers/,test_command.py control/test_control.py fcm/test_oauth.py)
 
 lowest: .venv-lowest/.installed
-	.venv-lowest/bin/python -m pytest -q $(LOWEST_TESTS) $(PYTEST_ARGS)
+	.venv-lowest/bin/python -m pytest -q $(LOWEST_TESTS) -m "not (ci or weekly)" $(PARALLEL) $(PYTEST_ARGS)
 
 .venv-lowest/.installed: pyproject.toml .ci/lowest.py
 	$(PYTHON) -m venv --clear .venv-lowest

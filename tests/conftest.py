@@ -1,8 +1,9 @@
-"""Runs `async def` tests, each on a fresh event loop, and fails one that leaves a task behind."""
+"""Runs `async def` tests, each on a fresh event loop, and fails one that leaves a task behind. Sorts tests into tiers."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import signal
@@ -12,7 +13,9 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
-DEADLINE = 60.0
+from tests import tiers
+
+DEADLINE = 100.0
 """Seconds after which an asynchronous test is cancelled; a marker `deadline(seconds)` changes it."""
 
 # How long an example takes is the machine's affair, which may be busy with something else: no test fails for that.
@@ -27,10 +30,19 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):  # what this machine's proxies are is nothing to the fakes
         if name.upper() in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
             del os.environ[name]
-    config.addinivalue_line("markers", "deadline(seconds): cancel this asynchronous test after so long")
-    config.addinivalue_line(
-        "markers", "uvloop: run this asynchronous test on uvloop instead of asyncio's loop"
-    )
+    for mark in tiers.MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+def pytest_collection_finish() -> None:
+    # Many tests collect garbage at their end, to hear of what nobody closed. What was there before them is no part of
+    # that, and ten thousand collected tests are a tenth of a second each time.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    tiers.sort(item)
 
 
 async def _watched(function: Any, arguments: dict[str, Any], deadline: float) -> None:

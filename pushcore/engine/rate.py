@@ -174,7 +174,9 @@ class RateLimiter:
         missing = 1.0 - self._left
         if missing <= 0:
             return opens - now
-        since = max(self._at, opens)  # another process may have counted up to there, or taken what a closed gate left
+        since = max(
+            self._at, opens
+        )  # another process may have counted up to there, or taken what a closed gate left
         return since - now + missing / self._pace(opens) + _ROUNDING
 
     def close(self, until: float, now: float) -> None:

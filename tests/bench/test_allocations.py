@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,8 @@ from bench.allocations import COUNTED, crossed, measure, of_version
 from bench.guard import best_ratios, guard, thresholds, too_slow
 from bench.stage import Target
 from bench.throughput import CASES, compare
+
+pytestmark = pytest.mark.xdist_group("cores")  # it pins processes to cores and builds the C target
 
 LIMITS: dict[str, Any] = {
     "apns": {"engine": {"allocations": {"3.11": 50, "3.12": 100}, "blocks": 5, "objects": 1, "left": 0.1}}
@@ -54,9 +55,7 @@ def test_a_ratio_below_its_limit_is_said() -> None:
     ]
 
 
-@pytest.mark.skipif(
-    shutil.which("h2load") is None, reason="h2load is missing: Debian's package nghttp2-client"
-)
+@pytest.mark.needs("h2load")
 def test_the_guard_tries_again_only_what_was_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[list[str]] = []
 

@@ -5,7 +5,6 @@ No figure is looked at: they are meaningless at this size.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ from rich.console import Console
 from bench import constant, errors, look
 from bench.__main__ import main
 
-needs_h2load = pytest.mark.skipif(
-    shutil.which("h2load") is None, reason="h2load is missing: Debian's package nghttp2-client"
-)
-needs_nghttpd = pytest.mark.skipif(
-    shutil.which("nghttpd") is None, reason="nghttpd is missing: Debian's package nghttp2-server"
-)
+pytestmark = pytest.mark.xdist_group("cores")  # it pins processes to cores and builds the C target
+
+needs_h2load = pytest.mark.needs("h2load")
+needs_nghttpd = pytest.mark.needs("nghttpd")
 
 
 def rows_of(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from bench.queue_worker import burn, calibrate
 from bench.stage import CannotMeasure
 from pushcore.queue.opening import open_queue
 
+pytestmark = pytest.mark.xdist_group("cores")  # it pins processes to cores and builds the C target
+
 
 def test_cost_and_workers() -> None:
     names = [name for name in brokers.BROKERS if not brokers.missing(name)][:1]

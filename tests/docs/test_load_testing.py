@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,9 +32,7 @@ PICTURES = [
     f"load-test-{sender}-{scheme}.png" for sender in ("engine", "node") for scheme in ("light", "dark")
 ]
 
-needs_node = pytest.mark.skipif(
-    shutil.which("node") is None or shutil.which("npm") is None, reason="node and npm are not installed"
-)
+needs_node = pytest.mark.needs("node", "npm", "curl")
 
 
 def blocks(language: str) -> list[str]:

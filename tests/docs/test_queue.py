@@ -21,14 +21,13 @@ from pushcore.cli.main import main
 from tests.docs.test_readme import ROOT, blocks, files_of, outcomes, write_files
 from tests.e2e.support import client_of
 from tests.support import queues
-from tests.support.redis import BINARY, MISSING, free_port
+from tests.support.redis import free_port
 
 PAGE = (ROOT / "docs" / "queue.md").read_text()
 
 
+@pytest.mark.needs("redis-server")
 async def test_readmes_campaign_runs(tmp_path: Path) -> None:
-    if BINARY is None:
-        pytest.skip(MISSING)
     (block,) = [block for block in blocks("sh") if "pushcore campaign" in block]
     write_files(tmp_path)
     async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:

@@ -15,7 +15,9 @@ from pushcore.fcm.errors import REASONS
 from pushcore.metrics import Listener
 from tests.e2e.test_campaign_rules import Provider, messages, send, waits
 from tests.support.virtual import Answer, connect_to, run
+from tests.tiers import budget
 
+COUNT = budget(20_000, 60_000)
 OFTEN = {(429, "QUOTA_EXCEEDED"): 0.02, (503, "UNAVAILABLE"): 0.01}
 
 
@@ -39,6 +41,7 @@ class Ear(Metrics):
         self.waited = max(self.waited, self.queue_depth["fcm", "retry"])
 
 
+@pytest.mark.grows
 def test_two_in_a_hundred_refused_without_retry_after_slow_the_project_and_do_not_stop_it(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -46,8 +49,8 @@ def test_two_in_a_hundred_refused_without_retry_after_slow_the_project_and_do_no
     connect_to(monkeypatch, provider, streams=100)
     ear = Ear()
     client = FcmClient(account, url="https://fcm.test", max_connections=20)
-    results = run(send(PushEngine(client, listener=ear), messages(60_000)))
-    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 60_000}
+    results = run(send(PushEngine(client, listener=ear), messages(COUNT)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: COUNT}
     least = {"QUOTA_EXCEEDED": 60.0, "UNAVAILABLE": 10.0}
     for reason, seconds, tries in waits(provider):
         assert seconds >= least[reason] * 2 ** (tries - 1)
@@ -59,7 +62,7 @@ def test_two_in_a_hundred_refused_without_retry_after_slow_the_project_and_do_no
     assert ear.closed == []
     assert ear.paces
     assert 0 < max(ear.paces) < 10_000
-    assert 100 < ear.waited <= 0.04 * 60_000  # what is put off, and nothing else
+    assert 100 < ear.waited <= 0.04 * COUNT  # what is put off, and nothing else
     said = {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING}
     assert any("fcm refuses some pushes for their rate (429): " in each for each in said)
     assert len(said) < 100
@@ -140,14 +143,15 @@ def test_every_device_is_accepted_and_every_repeat_obeys_googles_rules(
     assert sum(1 for _ in waits(provider)) > 400
 
 
+@pytest.mark.grows
 def test_a_project_is_ramped_up_over_a_minute_and_one_429_closes_the_gate_for_all(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
 ) -> None:
     provider = Provider({(429, "QUOTA_EXCEEDED"): 0.0001}, retry_after=90)
     connect_to(monkeypatch, provider, streams=100)
     client = FcmClient(account, url="https://fcm.test", max_connections=20)
-    results = run(send(PushEngine(client), messages(60_000)))
-    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 60_000}
+    results = run(send(PushEngine(client), messages(COUNT)))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: COUNT}
     start = provider.all[0]
     first_second = sum(1 for at in provider.all if at < start + 1)
     assert first_second < 600  # a hundredth of 10 000 and what the ramp adds, and not a minute's quota

@@ -17,7 +17,7 @@ from fakeservers.apns.world import World
 from fakeservers.fcm.server import FakeFcm
 from tests.support.proxy import ConnectProxy
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 FCM = "dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b" + "x" * 134
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 

@@ -15,7 +15,7 @@ import pytest
 
 from pushcore.cli.run.demo_audience import compare, plant
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 DIED = "2025-11-05T08:30:00.250Z"
 
 

@@ -19,7 +19,7 @@ import pytest
 from fakeservers import Certificates, FakeApns
 from fakeservers.fcm.server import FakeFcm
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
 FCM = f"{FID}:APA91b" + "x" * 134
 APNS = "ab" * 32

@@ -28,9 +28,10 @@ from tests.e2e.journal_cli import (
     token,
     write_inputs,
 )
+from tests.tiers import budget
 
-ROWS = 200_000
-KILLS = 10
+ROWS = budget(60_000, 300_000)
+KILLS = budget(10, 100)
 WINDOW = 500
 BOUND = WINDOW + CHUNK_SIZE
 """Rows that may be in doubt after one kill of one process: what was in flight and one chunk."""
@@ -70,6 +71,8 @@ def killed(fake: InThread[FakeApns], place: Path, words: list[str], answered: in
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
+@pytest.mark.grows
 @pytest.mark.parametrize(("policy", "processes"), [("report", 1), ("resend", 1), ("resend", 2)])
 def test_killed_again_and_again(
     fake: InThread[FakeApns], tmp_path: Path, policy: str, processes: int

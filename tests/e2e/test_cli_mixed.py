@@ -19,7 +19,7 @@ from fakeservers.fcm.fates import fated_fid, fated_registration
 from pushcore.cli.run.fake_servers import FakeProcess
 from pushcore.models.tokens import EXPO_ADVICE
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 APNS = "ab" * 32
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
 FCM = f"{FID}:APA91b" + "x" * 134

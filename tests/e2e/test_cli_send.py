@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from fakeservers import Certificates, fated_token
 from pushcore.cli.run.fake_servers import FakeProcess
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 COLUMNS = [
     *("row", "token", "platform", "verdict", "status", "reason", "id", "timestamp", "attempts"),
     "drop_token",

@@ -23,8 +23,8 @@ NGHTTPD = shutil.which("nghttpd")
 NGINX = shutil.which("nginx")
 
 pytestmark = [pytest.mark.usefixtures("clean"), pytest.mark.parametrize("http2", ENGINES)]
-needs_nghttpd = pytest.mark.skipif(NGHTTPD is None, reason="nghttpd is missing: apt install nghttp2-server")
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is missing: apt install nginx-light")
+needs_nghttpd = pytest.mark.needs("nghttpd")
+needs_nginx = pytest.mark.needs("nginx")
 
 
 def free_port() -> int:

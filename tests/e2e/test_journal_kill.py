@@ -14,16 +14,19 @@ import pytest
 
 from pushcore.journal.journal import JournalView, push_id
 from pushcore.results import Verdict
+from tests.tiers import budget
 
 from . import journal_sender
 from .journal_sender import BAD, CAMPAIGN, CHUNK, GONE, WINDOW, token_of
 
-ROWS = 200_000
-KILLS = 11
+ROWS = budget(60_000, 600_000)
+KILLS = budget(11, 100)
 LINE = len("0000001 001\n")
 BOUND = WINDOW + CHUNK
 """Rows that may be in doubt after one kill: what was in flight and one chunk."""
-DEADLINE = 60.0
+LAST = 0.95 * (1 - KILLS * BOUND / ROWS)
+"""When the last kill comes at the latest: under "report", what is in doubt is not sent any more."""
+DEADLINE = 90.0
 
 
 def _start(path: Path, log: Path, policy: str, seed: int) -> subprocess.Popen[bytes]:
@@ -46,12 +49,14 @@ def _kill_at(process: subprocess.Popen[bytes], log: Path, lines: int, pause: flo
     os.truncate(log, log.stat().st_size // LINE * LINE)
 
 
+@pytest.mark.slow
+@pytest.mark.grows
 @pytest.mark.parametrize("policy", ["report", "resend"])
 def test_killed_again_and_again(tmp_path: Path, policy: str) -> None:
     path, log = tmp_path / "campaign.db", tmp_path / "sent.log"
     rng = random.Random(policy)
     in_doubt = 0
-    for run, share in enumerate(sorted(rng.uniform(0.001, 0.95) for _ in range(KILLS)), 1):
+    for run, share in enumerate(sorted(rng.uniform(0.001, LAST) for _ in range(KILLS)), 1):
         process = _start(path, log, policy, run)
         # At least a little further than the last time, so that each run sends something before it is killed.
         lines = log.stat().st_size // LINE + 1 if log.exists() else 1

@@ -21,7 +21,9 @@ from tests.support import queues
 from tests.support.redis import free_port
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("redis", marks=pytest.mark.needs("redis-server")), "valkey"]
+)
 def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = queues.start(request.param, tmp_path_factory.mktemp(request.param))
     yield server.url

@@ -35,10 +35,11 @@ from tests.support.nats import NatsServer
 from tests.support.redis import BINARY as REDIS
 from tests.support.redis import MISSING as NO_REDIS
 from tests.support.redis import RedisServer
+from tests.tiers import budget
 
-DEVICES = int(os.environ.get("PUSHCORE_QUEUE_DEVICES", "40000"))
+DEVICES = int(os.environ.get("PUSHCORE_QUEUE_DEVICES", budget(20_000, 400_000)))
 WORKERS = 3
-KILLS = 2
+KILLS = budget(2, 35)
 CHUNK = 100
 WINDOW = 400
 IDLE = 2.0
@@ -110,8 +111,10 @@ def seen_by(fake: FakeApns) -> Counter[str]:
     return Counter(each.token for each in fake.received)
 
 
-@pytest.mark.deadline(max(100.0, DEVICES / 1000))
-@pytest.mark.timeout(max(120, DEVICES // 900))
+@pytest.mark.slow
+@pytest.mark.grows
+@pytest.mark.deadline(max(100.0, DEVICES / 1000 + KILLS * 30))
+@pytest.mark.timeout(max(120, DEVICES // 900 + KILLS * 35))
 async def test_workers_and_broker_are_killed(server: Server, tmp_path: Path, certs: Certificates) -> None:
     rng = random.Random(7)
     info = CampaignInfo("crash", "devices", CHUNK)

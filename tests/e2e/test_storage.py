@@ -45,8 +45,6 @@ def variables(s3: objects.S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[objects.Nginx]:
-    if objects.NGINX is None:
-        pytest.skip(objects.NO_NGINX)
     pytest.importorskip("aiohttp", reason="aiohttp is missing, by which fsspec speaks HTTP")
     server = objects.Nginx(tmp_path)
     yield server
@@ -131,6 +129,7 @@ def test_s3_that_does_not_answer_tells_no_secret(monkeypatch: pytest.MonkeyPatch
     assert "s3cret-word" not in str(caught.value)
 
 
+@pytest.mark.needs("nginx")
 @pytest.mark.parametrize("form", FORMS)
 async def test_only_ranges_are_asked_for(form: str, nginx: objects.Nginx, tmp_path: Path) -> None:
     data = written(form, tmp_path)
@@ -147,6 +146,7 @@ async def test_only_ranges_are_asked_for(form: str, nginx: objects.Nginx, tmp_pa
         assert sum(sizes) < len(data) * 2.3
 
 
+@pytest.mark.needs("nginx")
 async def test_a_large_object_is_read_in_parts(nginx: objects.Nginx) -> None:
     line = b'{"token":"' + b"a" * 1000 + b'"}\n'
     count = AHEAD * 5 // 2 // len(line)
@@ -159,9 +159,8 @@ async def test_a_large_object_is_read_in_parts(nginx: objects.Nginx) -> None:
     assert sum(sizes) == count * len(line)
 
 
+@pytest.mark.needs("nginx")
 async def test_a_server_without_ranges_is_refused(tmp_path: Path) -> None:
-    if objects.NGINX is None:
-        pytest.skip(objects.NO_NGINX)
     server = objects.Nginx(tmp_path, ranges=False)
     try:
         (server.files / "devices.csv").write_bytes(written("csv", tmp_path))

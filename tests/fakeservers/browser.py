@@ -20,9 +20,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --hide-scrollbars --lang=en"
 )
 
-needs_browser = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None, reason="chromium and chromedriver are not installed"
-)
+needs_browser = pytest.mark.needs("chromium", "chromedriver")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from fakeservers.__main__ import main
 from fakeservers.fcm.oauth import MESSAGING_SCOPE
 from tests.fakeservers.fcm_client import TOKEN
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 FCM_CONFIG = {"url", "ca_file", "service_account_file", "project_id", "server_key"}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -121,10 +120,10 @@ CLIENTS: dict[str, Callable[[Fake, Path], Awaitable[list[Answer]]]] = {
 
 @both_loops
 @both_fakes
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    "client", ["h2", *(pytest.param(each, marks=pytest.mark.needs(each)) for each in ("curl", "node"))]
+)
 async def test_answers_are_the_providers(client: str, kind: type[Fake], loop: str, tmp_path: Path) -> None:
-    if client != "h2" and shutil.which(client) is None:
-        pytest.skip(f"{client} is not installed")
     async with kind() as fake:
         assert await CLIENTS[client](fake, tmp_path) == expected(fake)
         await soon(lambda: fake.connections == 0)
@@ -134,7 +133,7 @@ async def test_answers_are_the_providers(client: str, kind: type[Fake], loop: st
 
 @both_loops
 @both_fakes
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
+@pytest.mark.needs("h2load")
 async def test_h2load(kind: type[Fake], loop: str, tmp_path: Path) -> None:
     async with kind() as fake:
         headers, payload = requests_of(fake)[0]

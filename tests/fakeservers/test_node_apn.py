@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,10 @@ run();
 """
 
 
+@pytest.mark.needs("node")
 @pytest.mark.skipif(
-    shutil.which("node") is None or not (PLACE / "node_modules" / "@parse" / "node-apn").is_dir(),
-    reason="needs Node and @parse/node-apn, which .ci/run and `python -m bench rivals` install",
+    not (PLACE / "node_modules" / "@parse" / "node-apn").is_dir(),
+    reason="needs @parse/node-apn, which .ci/run and `python -m bench rivals` install",
 )
 async def test_channels_and_broadcasts_by_node_apn() -> None:
     async with FakeApns(host="localhost", world=World(environment="sandbox")) as fake:

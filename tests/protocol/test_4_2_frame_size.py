@@ -83,6 +83,7 @@ def test_our_header_block_is_split(dial: Dial, wire: Wire) -> None:
     assert request.body == b"{}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [16_000, 16_100, 16_200, 16_300, 16_384, 16_500])
 def test_our_header_block_at_the_edge_of_a_frame(dial: Dial, wire: Wire, length: int) -> None:
     client = dial((h.TABLE_SIZE, 0))

@@ -15,6 +15,7 @@ def fill(client: h.Client) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 1, 2, 100, 1000])
 def test_no_more_than_the_limit(dial: Dial, wire: Wire, limit: int) -> None:
     """Endpoints MUST NOT exceed the limit set by their peer."""
@@ -23,6 +24,7 @@ def test_no_more_than_the_limit(dial: Dial, wire: Wire, limit: int) -> None:
     assert len(wire.requests(client.sent())) == limit
 
 
+@pytest.mark.slow
 def test_without_a_limit_there_is_none(dial: Dial) -> None:
     assert fill(dial((h.INITIAL_WINDOW, 1))) == 2000
 

@@ -97,6 +97,7 @@ def test_a_body_above_the_window_of_its_stream(dial: Dial, wire: Wire, flags: in
         client.check_broken(h.FLOW_CONTROL_ERROR)
 
 
+@pytest.mark.slow
 def test_bodies_of_a_campaign_are_credited(dial: Dial, wire: Wire) -> None:
     """Forgetting to acknowledge on the connection would stop it after a few thousand rejections."""
     client = dial(limits=Limits(receive_window=100_000))

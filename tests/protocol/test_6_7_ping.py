@@ -38,6 +38,7 @@ def test_another_size(dial: Dial, length: int, flags: int) -> None:
     client.check_broken(h.FRAME_SIZE_ERROR)
 
 
+@pytest.mark.slow
 def test_googles_ping_after_every_answer_is_no_flood(dial: Dial, wire: Wire) -> None:
     client = dial()
     for _ in range(3000 if client.delivery == "whole" else 300):

@@ -13,6 +13,7 @@ def sent_bytes(client: h.Client) -> int:
     return sum(len(one.data) for one in h.only(client.sent(), "DATA"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [0, 1, 100, 4096])
 def test_no_more_than_the_connections_window(dial: Dial, wire: Wire, body: int) -> None:
     """The sender MUST NOT send a flow-controlled frame with a length that exceeds either window."""

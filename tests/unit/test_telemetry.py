@@ -178,6 +178,7 @@ def test_missing_library_is_named_with_its_extra(
         call()
 
 
+@pytest.mark.slow
 def test_libraries_are_imported_only_when_asked_for() -> None:
     program = "import sys, pushcore, pushcore.telemetry; print(*sys.modules)"
     loaded = subprocess.run(

@@ -23,7 +23,7 @@ from fakeservers.apns.channels import Channels, is_channel_id
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.when import When
 from tests.fakeservers.client import Client, Reply, headers_for, provider_token
-from tests.fakeservers.test_command import needs, output_of
+from tests.fakeservers.test_command import output_of
 
 APP = "com.example.app"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -334,8 +334,8 @@ def test_channels_of_apps(shared: bool, tmp_path: Path) -> None:
             channels.add(APP, channel_id, policy)
 
 
+@pytest.mark.needs("curl")
 async def test_curl() -> None:
-    needs("curl")
     async with FakeApns() as fake:
         token = f"authorization: bearer {provider_token(fake)}"
         options = ["curl", "-sS", "-i", "--http2", "--cacert", fake.ca_file, "-H", token]

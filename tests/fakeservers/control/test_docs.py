@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +26,7 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("curl")]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.needs("curl")
 async def test_the_curls_work_one_after_the_other() -> None:
     assert len(commands()) == 22
     async with scene() as each:

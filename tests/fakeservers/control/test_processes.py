@@ -25,7 +25,7 @@ from fakeservers.fcm.oauth import TokenEndpoint
 from tests.fakeservers.client import Client, headers_for, provider_token
 from tests.fakeservers.control_client import Answer, ask, ask_now
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @contextlib.contextmanager

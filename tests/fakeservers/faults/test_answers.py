@@ -387,6 +387,7 @@ async def test_short_lived_tokens_and_those_that_lie() -> None:
 # HTTP/1.1
 
 
+@pytest.mark.needs("curl")
 async def test_over_http_1_1() -> None:
     plan = FaultPlan(
         0,

@@ -69,6 +69,7 @@ async def test_before_tls(how: str, seen: str, provider: Any, loop: str) -> None
         assert (fake.accepted, fake.server.arrivals) == (0, 5)
 
 
+@pytest.mark.needs("curl")
 async def test_plain_http_where_tls_should_be(loop: str) -> None:
     async with FakeApns(faults=plan_of(Connect(how="plain"))) as fake:
         assert str(await first_bytes(fake, b"\x16\x03\x01")).startswith("b'HTTP/1.1 400 Bad Request")
@@ -134,6 +135,7 @@ BAD_CERTIFICATES = {
 }
 
 
+@pytest.mark.needs("openssl", "curl")
 @pytest.mark.parametrize("provider", [FakeApns, FakeFcm])
 @pytest.mark.parametrize("how", BAD_CERTIFICATES)
 async def test_bad_certificates(how: str, provider: Any, loop: str, tmp_path: Path) -> None:
@@ -178,6 +180,7 @@ async def test_alpn(how: str, offered: tuple[str, ...], selected: str | None, lo
         await soon(lambda: fake.connections == 0)
 
 
+@pytest.mark.needs("openssl")
 async def test_openssl_sees_no_alpn(loop: str) -> None:
     async with FakeApns(faults=plan_of(Tls(how="no-alpn"), connection=1)) as fake:
         call = ("openssl", "s_client", "-connect", ":".join(map(str, address_of(fake))), "-alpn", "h2")

@@ -291,6 +291,7 @@ async def test_a_reset_stream(fate: str, code: int) -> None:
         assert reply.reset == code
 
 
+@pytest.mark.needs("curl")
 async def test_curl() -> None:
     async with FakeFcm() as fake:
         code, output = await curl(

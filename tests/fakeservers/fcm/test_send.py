@@ -521,6 +521,7 @@ async def test_bare_says_200_to_everything() -> None:
         assert not fake.received
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("version", ["--http2", "--http1.1"])
 @pytest.mark.parametrize("profile", ["strict", "bare"])
 async def test_curl_over_both_protocols(profile: str, version: str) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def _name(case: ET.Element) -> str:
     return case.get("classname") or case.get("name") or ""
 
 
-needs_h2spec = pytest.mark.skipif(shutil.which("h2spec") is None, reason="h2spec is not installed")
+needs_h2spec = pytest.mark.needs("h2spec")
 both_loops = pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -88,6 +87,7 @@ async def test_rules_and_order_are_those_of_the_other_connections(loop: str) -> 
         assert fake.server.protocol_errors == 0
 
 
+@pytest.mark.needs("curl")
 async def test_fcm_too(loop: str) -> None:
     async with FakeFcm(faults=plan_of(PLAIN)) as fake, await Client.connect(fake) as client:
         reply = await client.push(send_headers(fake), send_body())
@@ -101,6 +101,7 @@ async def test_fcm_too(loop: str) -> None:
         assert "messages/" in output
 
 
+@pytest.mark.needs("curl")
 async def test_http_1_1_is_not_for_wire(loop: str) -> None:
     async with FakeFcm(faults=plan_of(PLAIN)) as fake:
         call: tuple[str, ...] = ("--http1.1", "--cacert", fake.ca_file, "-d", send_body().decode())
@@ -109,7 +110,7 @@ async def test_http_1_1_is_not_for_wire(loop: str) -> None:
         assert (code, "messages/" in output) == (0, True)
 
 
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="no h2load")
+@pytest.mark.needs("h2load")
 @pytest.mark.parametrize(
     "shape", [PLAIN, Shape(fragment=5, pad=9, continuation=11, empty=1)], ids=["plain", "odd"]
 )
@@ -136,7 +137,7 @@ request.end('{"aps":{}}');
 """
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+@pytest.mark.needs("node")
 async def test_nodes_own_client(loop: str, tmp_path: Path) -> None:
     script = tmp_path / "client.js"
     script.write_text(NODE)
@@ -145,7 +146,7 @@ async def test_nodes_own_client(loop: str, tmp_path: Path) -> None:
         assert (code, output) == (0, '403\n{"reason":"MissingProviderToken"}\n')
 
 
-@pytest.mark.skipif(shutil.which("nghttp") is None, reason="no nghttp")
+@pytest.mark.needs("nghttp")
 async def test_nghttp(loop: str) -> None:
     async with FakeApns(faults=plan_of(Shape(fragment=3, pad=255, continuation=2))) as fake:
         _, output = await run("nghttp", "-nv", f"{fake.url}/3/device/ab")

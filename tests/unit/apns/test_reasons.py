@@ -211,6 +211,7 @@ def test_an_unknown_reason_is_bounded_and_printable() -> None:
     assert read_error(orjson.dumps({"reason": "a\r\n\x1b[31mb\u202ec\x85"})) == ("a[31mbc", None)
 
 
+@pytest.mark.slow
 @given(
     st.binary()
     | st.recursive(

@@ -257,6 +257,7 @@ def test_it_ends_when_it_is_stopped(tmp_path: Path) -> None:
         assert rows.taken == 3
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_audience(tmp_path: Path) -> None:
     path = written(tmp_path, "token,name\n" + f"{'a' * 64},x\n" * 50_000)
     tracemalloc.start()

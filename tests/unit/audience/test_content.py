@@ -101,6 +101,7 @@ def test_progress_counts_what_the_file_has(tmp_path: Path) -> None:
         assert audience.position == audience.size
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_what_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "d.csv.gz"
     path.write_bytes(gzip.compress(("token,name\n" + f"{'a' * 64},x\n" * 200_000).encode()))

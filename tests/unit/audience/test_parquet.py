@@ -152,6 +152,7 @@ def test_files_that_are_damaged(tmp_path: Path) -> None:
     assert caught.value.filename == str(path)
 
 
+@pytest.mark.slow
 def test_it_cannot_come_through_a_pipe(tmp_path: Path) -> None:
     data = Path(written(tmp_path, {"token": ["ab" * 32]})).read_bytes()
     done = subprocess.run(

@@ -113,6 +113,7 @@ def test_keys_do_not_all_change_at_once() -> None:
     assert len(starts) > 40
 
 
+@pytest.mark.slow
 def test_two_processes_mint_the_same_bytes(tmp_path: Path) -> None:
     file = tmp_path / "AuthKey.p8"
     file.write_bytes(pem())

@@ -312,6 +312,7 @@ def test_no_answer_breaks_the_reader(status: int, body: bytes) -> None:
     refused(Answer(status, body))
 
 
+@pytest.mark.slow
 @given(
     st.integers(400, 599),
     st.recursive(st.none() | st.text(), lambda inner: st.dictionaries(st.text(), inner)),

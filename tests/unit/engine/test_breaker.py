@@ -241,6 +241,7 @@ def test_a_dirty_audience_does_not_trip_it(share: float, bad: Result) -> None:
             breaker.accepted()
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(1, 200), st.floats(0, 0.4))
 def test_nor_one_whose_bad_tokens_stand_together(seed: int, stretch: int, share: float) -> None:
     """Bad tokens in blocks: a list of another app that was mixed in."""

@@ -194,6 +194,7 @@ def ramped(full: float, seconds: float, ramp: float = 60.0) -> float:
     return mean * risen + full * (seconds - risen) + full * BURST * (START + risen / ramp) + 1
 
 
+@pytest.mark.slow
 def test_a_project_ramps_up_over_a_minute() -> None:
     sent = send(project_limiter(), 180, start=1000)
     for second in range(1, 180):
@@ -219,6 +220,7 @@ def test_a_higher_rate_has_a_longer_ramp(text: str, seconds: float) -> None:
     assert ramp_for(Rate.parse(text)) == seconds
 
 
+@pytest.mark.slow
 def test_an_idle_sender_ramps_up_again() -> None:
     limiter = project_limiter()
     send(limiter, 100)
@@ -226,6 +228,7 @@ def test_an_idle_sender_ramps_up_again() -> None:
     assert total(send(limiter, 1.0, start=200 + IDLE)) <= 300
 
 
+@pytest.mark.slow
 def test_one_retry_after_closes_the_gate_for_everybody_and_after_a_minute_it_ramps_up() -> None:
     limiter = project_limiter()
     send(limiter, 100)
@@ -242,6 +245,7 @@ def test_one_retry_after_closes_the_gate_for_everybody_and_after_a_minute_it_ram
     assert limiter.closed(171.0) == 0
 
 
+@pytest.mark.slow
 def test_after_a_short_wait_it_goes_on_a_little_slower() -> None:
     limiter = project_limiter()
     send(limiter, 100)
@@ -267,6 +271,7 @@ def test_without_retry_after_each_takes_a_push_a_second_and_the_ramp_brings_it_b
     assert limiter.pace(now) == pytest.approx(10_000 / 60 / 0.02, rel=0.1)
 
 
+@pytest.mark.slow
 def test_where_too_many_are_refused_the_quota_is_used_up_and_everybody_waits_a_minute() -> None:
     limiter = project_limiter()
     send(limiter, 100)
@@ -299,6 +304,7 @@ def test_several_429s_leave_the_longest() -> None:
     assert limiter.wait(3.0) == 86_400  # a day at most
 
 
+@pytest.mark.slow
 def test_a_429_that_asks_for_no_wait_slows_it_all_the_same() -> None:
     limiter = project_limiter()
     send(limiter, 100)
@@ -330,6 +336,7 @@ def test_a_limiter_goes_on_from_the_state_of_another() -> None:
     assert other.closed(30.0) == 100
 
 
+@pytest.mark.slow
 def test_a_process_whose_clock_is_behind_changes_nothing() -> None:
     limiter = project_limiter()
     send(limiter, 100)

@@ -333,6 +333,7 @@ def test_a_budget_that_would_block_for_ever_is_refused(wrong: dict[str, float]) 
         RetryBudget(**wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refused", [1.0, 0.5, 0.358, 0.2, 0.02])
 def test_an_outage_does_not_double_the_load(refused: float) -> None:
     """1 000 first attempts a second for 600 s, of which a part fails, and so do as many of their repeats."""

@@ -229,6 +229,7 @@ def count_up(shared: SharedState, results: Connection) -> None:
     results.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_share_one_rate(method: str, shared: SharedState) -> None:
     """No permit is given twice and no change is lost, whether the object was inherited or handed over."""

@@ -19,6 +19,8 @@ from pushcore.engine.rate import AdaptiveWindow, RateLimiter, project_limiter
 from pushcore.engine.retry import DelayHeap, RetryBudget, RetryPolicy
 from pushcore.results import Result, Verdict
 
+pytestmark = pytest.mark.slow
+
 PUSHES = 100_000
 BURST = 256
 LATENCY = 0.08

@@ -94,6 +94,7 @@ def test_a_server_key_is_taken_with_its_prefix_or_without(given: str) -> None:
     assert SECRET not in repr(client)
 
 
+@pytest.mark.slow
 def test_google_auth_is_not_imported_before_it_is_used(tmp_path: Path) -> None:
     import subprocess
     import sys

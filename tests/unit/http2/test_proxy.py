@@ -216,8 +216,8 @@ async def test_answer_that_opens_the_tunnel(answer: bytes, step: int) -> None:
         (b" HTTP/1.1 200 OK\r\n\r\n", None, False),
         (b"\r\nHTTP/1.1 200 OK\r\n\r\n", None, False),
         (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", None, False),
-        (b"HTTP/1.1 " + b"2" * MAX_HEADER, None, False),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * MAX_HEADER, None, False),
+        pytest.param(b"HTTP/1.1 " + b"2" * MAX_HEADER, None, False, marks=pytest.mark.slow),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * MAX_HEADER, None, False, marks=pytest.mark.slow),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -74,6 +74,7 @@ def frames_of(stream: int, block: bytes, body: bytes | None, flags: int) -> list
     return [h.frame(h.HEADERS, flags, stream, block), h.data(stream, body)]
 
 
+@pytest.mark.slow
 @given(
     st.lists(answers, max_size=60, unique_by=lambda answer: answer[0]),
     st.lists(answers, max_size=2),
@@ -90,6 +91,7 @@ def test_together_and_one_by_one(
     assert read([b"".join(frames)]) == read(frames)
 
 
+@pytest.mark.slow
 @given(st.lists(st.booleans(), min_size=10, max_size=150), st.integers(0, 60), st.booleans())
 def test_long_runs_with_strangers_in_them(same: list[bool], cut: int, bodies: bool) -> None:
     """Answers in order, some of which differ in length; the last one is not whole."""

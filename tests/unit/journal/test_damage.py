@@ -86,6 +86,7 @@ def test_a_file_that_exists_is_not_written_over(tmp_path: Path) -> None:
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_wherever_a_journal_is_damaged_it_is_noticed_or_harmless(tmp_path: Path) -> None:
     path = finished(tmp_path / "j.db")
     with JournalView(path) as view:
@@ -166,6 +167,7 @@ with Journal.open(sys.argv[1]) as journal:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_run_one_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_store, "WAIT", 0.05)
     path = finished(tmp_path / "j.db", 100)
@@ -231,6 +233,7 @@ print(taken)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ["room", "none"])
 def test_a_file_that_may_not_grow(tmp_path: Path, room: str) -> None:
     path = tmp_path / "j.db"

@@ -132,6 +132,7 @@ kinds = st.tuples(
 marks = st.integers(0, 1) | st.builds(Odd, kinds, st.none() | st.floats(0, 1e12))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.lists(

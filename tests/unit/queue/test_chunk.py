@@ -28,6 +28,7 @@ def by_row(chunk: Chunk) -> list[dict[str, Any]]:
     return [{name: values[at] for name, values in columns.items()} for at in range(chunk.rows)]
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_rows_come_out_as_they_went_in(rows: list[dict[str, Any]]) -> None:
     chunk = Chunk.decode(Chunk.inline(7, 71, rows).encode())

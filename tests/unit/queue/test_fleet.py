@@ -59,6 +59,7 @@ async def test_all_together_keep_a_pace_and_use_it(workers: int) -> None:
     assert 0.9 * 20_000 <= len(left) <= 1000 * (20 + 0.1 + HOLD)
 
 
+@pytest.mark.slow
 async def test_no_window_has_more_than_the_quota() -> None:
     rate = Rate(6000, 60.0)
     left = await simulate(project_limiter(rate), 4, 260.0, Memory())

@@ -84,6 +84,7 @@ def test_the_first_outcome_of_a_row_stays(ledger: Ledger) -> None:
     assert [each.verdict for each in ledger.outcomes()] == verdicts
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(1, 25), min_size=1, unique=True), max_size=12))
 def test_whatever_comes_each_row_has_its_first_outcome(batches: list[list[int]]) -> None:
     with Ledger.create(":memory:", INFO) as ledger:

@@ -116,6 +116,7 @@ FIELD = st.text(st.sampled_from('ab,"\n\r é\x00'), max_size=6)
 TEXTS = st.lists(FIELD, min_size=1, max_size=40).map(lambda fields: "\n".join(fields))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS, rows=st.integers(1, 7))
 def test_any_csv(tmp_path: Path, text: str, rows: int) -> None:
@@ -127,6 +128,7 @@ def test_any_csv(tmp_path: Path, text: str, rows: int) -> None:
     assert [each for each in seen if each[0] != "bad"] == [each for each in whole if each[0] != "bad"]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(

@@ -1,0 +1,82 @@
+"""Which tier a test is of, what it shares with others, and how far the long ones look. docs/testing.md is about it.
+
+A test without a mark is run by everybody. `slow`: not while typing. `needs("nginx")`: a program that pip does not
+install, so that it is of the tier `ci`. `weekly`: that tier alone. `grows`: every tier, and weekly with larger numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+WEEKLY: Final = os.environ.get("PUSHCORE_TESTS") == "weekly"
+"""Whether `make weekly` runs."""
+
+PACKAGES: Final = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "curl": "curl",
+    "h2load": "nghttp2-client",
+    "nghttp": "nghttp2-client",
+    "nghttpd": "nghttp2-server",
+    "nginx": "nginx-light",
+    "node": "nodejs",
+    "npm": "npm",
+    "openssl": "openssl",
+    "redis-server": "redis-server",
+}
+"""What Debian calls the packages of these programs; `.ci/run` installs them."""
+
+MARKS: Final = (
+    "slow: takes a second or more, or starts processes; `make unit` leaves it out",
+    "needs(program, ...): these programs that pip does not install, and so the tier `ci`; skipped where one is missing",
+    "ci: needs Debian packages or a toolchain; `make ci`",
+    "weekly: only `make weekly` runs it",
+    "grows: in every tier, and once more in `make weekly` with the larger numbers of `tests.tiers.budget`",
+    "deadline(seconds): cancel this asynchronous test after so long",
+    "uvloop: run this asynchronous test on uvloop instead of asyncio's loop",
+)
+
+_CALM = (HealthCheck.too_slow, HealthCheck.data_too_large)
+for _name, _examples in {"unit": 20, "usual": 100, "ci": 1000, "weekly": 20_000}.items():
+    # No deadline: how long an example takes is the machine's affair, and it may be busy.
+    settings.register_profile(
+        _name, max_examples=_examples, deadline=None, suppress_health_check=_CALM, print_blob=_examples > 100
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "weekly" if WEEKLY else "usual"))
+
+
+def budget(usual: int, weekly: int) -> int:
+    """The size of something long: `usual`, but for `make weekly`. Mark the test with `grows`."""
+    return weekly if WEEKLY else usual
+
+
+def sort(item: pytest.Item) -> None:
+    """Give a test that was found the marks that follow from its own."""
+    for marker in item.iter_markers("needs"):
+        item.add_marker(pytest.mark.ci)
+        for program in marker.args:
+            if shutil.which(program) is None:
+                package = PACKAGES.get(program)
+                where = f": Debian's package {package}" if package else ", which .ci/run installs"
+                item.add_marker(pytest.mark.skip(reason=f"{program} is missing{where}"))
+                break
+    if item.get_closest_marker("xdist_group") is None and (group := _group(item)) is not None:
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Tests of one group run in one process, one after the other; None: wherever there is room.
+
+    Tests with a fixture of their module stay together, so that a server or a browser is started once.
+    """
+    fixtures = getattr(item, "_fixtureinfo", None)
+    definitions = fixtures.name2fixturedefs.values() if fixtures is not None else ()
+    own = (each for found in definitions for each in found)
+    if any(each.scope in ("module", "class") and each.baseid for each in own):
+        return item.nodeid.split("::")[0]
+    return None
