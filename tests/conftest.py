@@ -11,16 +11,11 @@ from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, settings
 
 from tests import tiers
 
 DEADLINE = 100.0
 """Seconds after which an asynchronous test is cancelled; a marker `deadline(seconds)` changes it."""
-
-# How long an example takes is the machine's affair, which may be busy with something else: no test fails for that.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
