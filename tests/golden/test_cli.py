@@ -24,6 +24,8 @@ from pushcore.cli.main import cli
 from tests.golden.command_line import WIDTH, CommandLine
 from tests.golden.compare import golden_names, same_as_golden
 
+pytestmark = pytest.mark.slow  # servers, and some start a Python of their own
+
 REGISTRATION: Final = "dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b" + "x" * 134
 PAYLOAD: Final = '{"aps":{"alert":"Hi {{name}}"}}'
 ONCE: Final = ("--retry", "none")

@@ -24,6 +24,8 @@ from tests.golden.command_line import CommandLine
 from tests.golden.compare import ROOT, golden_names, same_as_golden
 from tests.golden.test_cli import of_apns, of_fcm
 
+pytestmark = pytest.mark.slow  # many start a Python of their own
+
 FILES: Final = ROOT / "files"
 JOURNALS: Final = ("finished.db", "cut-short.db", "two.db")
 

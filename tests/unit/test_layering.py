@@ -4,6 +4,7 @@ holds few enough files to be looked over."""
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,11 +123,16 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in files(*PACKAGES)}
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
     """The absolute dotted names that a file imports, relative imports resolved, those for type checking included.
 
     `from package import name` is the submodule of that name where there is one, else the package itself.
     """
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -331,6 +331,7 @@ def test_a_disk_that_was_full_from_the_beginning(disk: Callable[[int], Path], tm
         assert [each.row for each in view.results()] == list(range(1, BLOCK + 1))
 
 
+@pytest.mark.slow
 def test_the_reserve_is_the_writers(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     with create(path) as journal:
