@@ -53,7 +53,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # docs/testing.md says what each tier is for. PYTEST_ARGS="-n 0 -k journal" runs some, and in one process.
 PYTEST   := $(BIN)/python -m pytest -q
 PARALLEL := -n auto --dist loadgroup
-FAST     := $(wildcard tests/unit tests/protocol tests/golden) -m "not (slow or ci or weekly)" -n auto --dist worksteal
+FAST     := $(wildcard tests/unit tests/protocol tests/golden) -m "not (slow or ci or weekly)" -n logical --dist worksteal
 
 unit: $(STAMP)
 	HYPOTHESIS_PROFILE=unit $(PYTEST) $(FAST) $(PYTEST_ARGS)

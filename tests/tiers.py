@@ -34,7 +34,7 @@ PACKAGES: Final = {
 MARKS: Final = (
     "slow: takes a second or more, or starts processes; `make unit` leaves it out",
     "needs(program, ...): these programs that pip does not install, and so the tier `ci`; skipped where one is missing",
-    "ci: needs Debian packages or a toolchain; `make ci`",
+    "ci: a promise at its full size, or needs Debian packages or a toolchain; `make interop`, and so `make ci`",
     "weekly: only `make weekly` runs it",
     "grows: in every tier, and once more in `make weekly` with the larger numbers of `tests.tiers.budget`",
     "deadline(seconds): cancel this asynchronous test after so long",

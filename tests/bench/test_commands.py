@@ -169,7 +169,9 @@ def test_startup(tmp_path: Path) -> None:
     assert all(row["ms"] > 0 for row in rows)
 
 
-def test_micro(tmp_path: Path) -> None:
+def test_micro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In a process of pytest-xdist, pytest-benchmark measures nothing; the command starts a pytest of its own.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     rows = rows_of(tmp_path, "micro", "--only", "status or verdict", "--seconds", "0.01")
     assert {row["step"] for row in rows} >= {"the status of a block", "apns verdict"}
 

@@ -68,6 +68,7 @@ def test_acknowledgements_that_cannot_be_sent(dial: Dial, asked: bytes) -> None:
     client.check_broken(h.ENHANCE_YOUR_CALM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [h.ping(), h.settings()], ids=["ping", "settings"])
 def test_acknowledgements_that_can_be_sent(dial: Dial, asked: bytes) -> None:
     """Never the rate of PINGs: Google sends one after every answer."""

@@ -70,6 +70,7 @@ def test_the_maximum_may_be_lowered_again(dial: Dial, wire: Wire) -> None:
     assert body_frames(client, wire)[1] == [16_384, 3_616]
 
 
+@pytest.mark.slow
 def test_our_header_block_is_split(dial: Dial, wire: Wire) -> None:
     """HEADERS and CONTINUATION keep to the maximum as well (section 4.3)."""
     client = dial((h.TABLE_SIZE, 0))

@@ -40,6 +40,7 @@ def test_an_answer_frees_its_slot(dial: Dial, wire: Wire) -> None:
     assert fill(client) == 1
 
 
+@pytest.mark.slow
 def test_raised_in_flight(dial: Dial, wire: Wire) -> None:
     """As APNs does: 1 until the first authenticated answer."""
     client = dial((h.MAX_STREAMS, 1))

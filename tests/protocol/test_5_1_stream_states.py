@@ -96,6 +96,7 @@ def test_a_late_answer_to_a_cancelled_stream_is_ignored(dial: Dial, wire: Wire) 
     assert (exchange.status, client.finished, client.refused) == (0, [], [])
 
 
+@pytest.mark.slow
 def test_data_on_a_cancelled_stream_is_still_credited(dial: Dial, wire: Wire) -> None:
     """The frames that we ignore count for the connection's window (section 5.1, closed)."""
     client = dial(limits=Limits(receive_window=65_535, max_body=60_000))

@@ -57,6 +57,7 @@ def scrape(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
+@pytest.mark.slow
 def test_prometheus_sees_every_number() -> None:
     metrics = counted()
     with telemetry.serve(metrics.snapshot, 0) as endpoint:
@@ -93,6 +94,7 @@ def test_prometheus_sees_every_number() -> None:
         scrape(endpoint.port)
 
 
+@pytest.mark.slow
 def test_prometheus_sees_merged_processes() -> None:
     shards = [counted(), counted()]
     with telemetry.serve(lambda: merge(each.snapshot() for each in shards), 0) as endpoint:
@@ -101,6 +103,7 @@ def test_prometheus_sees_merged_processes() -> None:
     assert found["pushcore_sent_total", labels] == 6
 
 
+@pytest.mark.slow
 def test_nothing_counted_yet() -> None:
     with telemetry.serve(Metrics().snapshot, 0) as endpoint:
         assert scrape(endpoint.port) == {}

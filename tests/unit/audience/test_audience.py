@@ -270,6 +270,7 @@ def test_memory_does_not_grow_with_the_audience(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["plain", "quoted late", "empty lines", "returns", "ndjson", "parquet"])
 def test_the_parts_of_an_audience_are_all_of_it(tmp_path: Path, form: str) -> None:
     count, chunk = 25_000, 700

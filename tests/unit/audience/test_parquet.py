@@ -181,6 +181,7 @@ def test_progress(tmp_path: Path) -> None:
         assert audience.position == audience.size
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_audience(tmp_path: Path) -> None:
     path = str(tmp_path / "devices.parquet")
     schema = pa.schema([("token", pa.string()), ("name", pa.string())])

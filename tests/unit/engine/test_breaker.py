@@ -227,6 +227,7 @@ def test_only_a_run_blames_the_configuration_and_only_before_anything_was_accept
     assert until_trip(breaker, REFUSED, most=RUN + 5) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.6])
 @pytest.mark.parametrize("bad", [BAD, OTHER_APP, FOREIGN])
 def test_a_dirty_audience_does_not_trip_it(share: float, bad: Result) -> None:

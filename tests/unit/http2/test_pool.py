@@ -309,6 +309,7 @@ async def test_a_passing_error_is_dialled_again_and_nothing_is_lost(monkeypatch:
     assert len(stage.finished) == 2
 
 
+@pytest.mark.slow
 async def test_unwritten_at_its_deadline_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, timeout=0.2)
     monkeypatch.setattr(pool, "FIRST_PAUSE", 60.0)

@@ -68,6 +68,7 @@ def campaign(engine: str, seed: int) -> tuple[list[object], list[object]]:
     return seen, got
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_both_engines_do_the_same(seed: int) -> None:
     results = [campaign(engine, seed) for engine in ENGINES]

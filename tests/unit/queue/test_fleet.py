@@ -124,6 +124,7 @@ async def test_without_a_limit_there_is_the_gate_alone() -> None:
     assert limiter.permits(5, 0.0) == 5
 
 
+@pytest.mark.slow
 async def test_a_verdict_is_everybodys_and_the_first_stays() -> None:
     memory = Memory()
     async with Fleet(queue_of(memory)) as one, Fleet(queue_of(memory)) as two:
@@ -143,6 +144,7 @@ async def test_a_verdict_found_at_the_end_is_told_as_well() -> None:
         assert two.trip == TRIP
 
 
+@pytest.mark.slow
 async def test_the_state_is_followed() -> None:
     memory = Memory()
     async with Fleet(queue_of(memory)) as fleet:
@@ -160,6 +162,7 @@ class Away(MemoryQueue):
         return await super().read(name)
 
 
+@pytest.mark.slow
 async def test_without_the_store_nobody_sends_and_then_it_goes_on() -> None:
     queue = Away("camp")
     async with Fleet(queue) as fleet:

@@ -60,6 +60,7 @@ def test_the_first_reason_of_each_provider_is_kept() -> None:
     assert metered.breaker == {("apns",): 1, ("fcm",): 1}
 
 
+@pytest.mark.slow
 def test_the_port(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("prometheus_client")
     metered = MeteredNotices(Notices(quiet=True))
