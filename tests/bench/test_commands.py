@@ -15,7 +15,10 @@ from rich.console import Console
 from bench import constant, errors, look
 from bench.__main__ import main
 
-pytestmark = pytest.mark.xdist_group("cores")  # it pins processes to cores and builds the C target
+pytestmark = [
+    pytest.mark.ci,  # with h2load and a compiler they measure what they are for; without, what is left of it
+    pytest.mark.xdist_group("cores"),  # they pin processes to cores and build the C target
+]
 
 needs_h2load = pytest.mark.needs("h2load")
 needs_nghttpd = pytest.mark.needs("nghttpd")

@@ -13,6 +13,7 @@ from pushcore.queue.opening import open_queue
 pytestmark = pytest.mark.xdist_group("cores")  # it pins processes to cores and builds the C target
 
 
+@pytest.mark.ci
 def test_cost_and_workers() -> None:
     names = [name for name in brokers.BROKERS if not brokers.missing(name)][:1]
     if not names:

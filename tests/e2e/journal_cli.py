@@ -56,7 +56,14 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def run(place: Path, *words: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run it to its end; with what it said when the exit status is another."""
+    """Run it to its end; with what it said when the exit status is another.
+
+    What is refused at once (2) is so in this process, as in `look`.
+    """
+    if expected == 2:
+        done = inside(place, *words)
+        assert done.returncode == 2, (words, done.stderr)
+        return done
     with start(place, *words) as process:
         try:
             out, said = process.communicate(timeout=DEADLINE)
@@ -69,11 +76,17 @@ def run(place: Path, *words: str, expected: int = 0) -> subprocess.CompletedProc
 
 def look(place: Path, *words: str) -> str:
     """What a command says that looks only at files: in this process, which saves the start of another."""
+    done = inside(place, *words)
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
+
+
+def inside(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What `main` makes of it in that directory."""
     out, said = io.StringIO(), io.StringIO()
     with contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
         status = main(words)
-    assert status == 0, (words, said.getvalue())
-    return out.getvalue()
+    return subprocess.CompletedProcess(words, status, out.getvalue(), said.getvalue())
 
 
 def send(

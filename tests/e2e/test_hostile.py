@@ -390,7 +390,7 @@ async def test_a_server_that_stops_reading(http2: str, certs: Certificates) -> N
         using(raw_client(certs, server.url, http2=http2, timeout=1.0, max_connections=2)) as client,
     ):
         sending = [asyncio.create_task(client.send(push(each, payload))) for each in range(number)]
-        async with asyncio.timeout(1.0 + 2 * SLACK):
+        async with asyncio.timeout(10 * SLACK):  # python-hyper/h2 takes three seconds with nothing beside it
             results = await asyncio.gather(*sending)
         count = verdicts(results)
         assert count.keys() <= {Verdict.UNKNOWN, Verdict.UNSENT}

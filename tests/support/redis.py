@@ -58,7 +58,8 @@ class RedisServer:
                     "--dir",
                     str(self.directory),
                 ),
-                *("--appendonly", "yes", "--save", "", *self._options),
+                # Always: by default Redis answers before it has written, for two seconds while the disk is busy.
+                *("--appendonly", "yes", "--appendfsync", "always", "--save", "", *self._options),
             ],
             stdout=subprocess.DEVNULL,
         )
