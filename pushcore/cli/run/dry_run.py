@@ -33,7 +33,7 @@ def dry_run(clients: dict[str, Client], rows: Rows, report: Report) -> int:
     with contextlib.closing(report):
         for push in rows:
             platform = APNS if type(push) is ApnsRow else FCM
-            found = build_one(clients[platform].requests, push, _ignore, 0.0)
+            found = build_one(clients[platform]._dispatcher.requests, push, _ignore, 0.0)
             if isinstance(found, Result):
                 report.take(found)
                 continue
