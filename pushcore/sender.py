@@ -246,11 +246,11 @@ class Dispatcher(ABC, Generic[P]):
         future = loop.create_future()
         exchange = build_one(self.requests, push, self._sink, loop.time() + self.timeout)
         if type(exchange) is not Exchange:
-            return cast(Result[Any], exchange)
+            return cast("Result[Any]", exchange)
         exchange.waiter = future
         pool.submit(exchange)
         try:
-            return cast(Result[Any], await future)
+            return cast("Result[Any]", await future)
         except asyncio.CancelledError:
             pool.cancel(exchange)
             raise
