@@ -83,7 +83,9 @@ def _csv_lines(batch: Alike | list[Outcome]) -> bytes:
 
 
 def _json_lines(batch: Alike | list[Outcome]) -> bytes:
-    return b"".join(orjson.dumps(_values(each), option=orjson.OPT_APPEND_NEWLINE) for each in singly(batch))
+    return b"".join(
+        orjson.dumps(_values(outcome), option=orjson.OPT_APPEND_NEWLINE) for outcome in singly(batch)
+    )
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -125,10 +127,12 @@ def _write_parquet(batches: Iterable[Alike | list[Outcome]], file: IO[bytes]) ->
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in map(singly, batches):
-            values = [_values(each) for each in batch]
-            for value, each in zip(values, batch, strict=True):
-                value["timestamp"] = None if each.timestamp is None else round(each.timestamp * 1000)
-            columns = [arrow.array([each[name] for each in values], kind) for name, kind in _types(schema)]
+            values = [_values(outcome) for outcome in batch]
+            for value, outcome in zip(values, batch, strict=True):
+                value["timestamp"] = None if outcome.timestamp is None else round(outcome.timestamp * 1000)
+            columns = [
+                arrow.array([outcome[name] for outcome in values], kind) for name, kind in _types(schema)
+            ]
             writer.write_batch(arrow.record_batch(columns, schema=schema))
             count += len(batch)
     return count
