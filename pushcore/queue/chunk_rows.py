@@ -9,7 +9,7 @@ from ..audience.audience import Audience
 from ..audience.problems import BadInput
 from ..audience.records import OnBad
 from ..audience.shards import WHOLE, Shard
-from ..journal.outcome import Device
+from ..journal.outcome import RowDevice
 from ..payloads.apns_rows import ApnsRows
 from ..payloads.fcm_rows import FcmRows
 from ..payloads.rows import Rows
@@ -61,7 +61,7 @@ class ChunkRows:
 
     def _rows(self, source: _Inline | Referred, found: list[Any]) -> Rows:
         def on_bad(row: int, token: str, reason: str, platform: str, verdict: Verdict) -> None:
-            found.append(Result(Device(row, token, platform), verdict, reason=reason))
+            found.append(Result(RowDevice(row, token, platform), verdict, reason=reason))
 
         try:
             return Rows(cast(Audience, source), self._apns, self._fcm, on_bad)

@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from ..errors import JournalError
-from ..journal.format import Tally
+from ..journal.format import OutcomeTally
 from ..journal.journal import id_prefix
 from ..journal.outcome import Outcome
 from .campaign import CampaignInfo, State
@@ -50,7 +50,7 @@ class LedgerStatus:
     done: int
     repeats: int
     strays: int
-    tally: Tally
+    tally: OutcomeTally
 
     @property
     def over(self) -> bool:
@@ -217,7 +217,7 @@ class Ledger:
         """Take these, in one transaction. `strays`: how many more could not be read."""
         with self._transaction() as sql:
             text, repeats, before = sql.execute("select tally, repeats, strays from campaign").fetchone()
-            tally: Tally = Counter({tuple(kind): count for *kind, count in orjson.loads(text)})
+            tally: OutcomeTally = Counter({tuple(kind): count for *kind, count in orjson.loads(text)})
             strays += before
             for result in results:
                 if result.number is None:
@@ -244,7 +244,7 @@ class Ledger:
         sql: sqlite3.Connection,
         result: ChunkResult,
         chunk: tuple[int, int, bytes, int],
-        tally: Tally,
+        tally: OutcomeTally,
     ) -> tuple[int, int]:
         """Keep one result. Returns how many of its rows had an outcome, and whether it is one of other rows."""
         first, rows, bits, state = chunk

@@ -19,8 +19,8 @@ from typing import Any, Final
 import orjson
 
 from ..errors import JournalError
-from ..journal.format import BLOCK, Tally, bitmap, pack, singly, unpack
-from ..journal.outcome import PLAIN_APNS, Entry, Outcome, entry_of
+from ..journal.format import BLOCK, OutcomeTally, bitmap, pack, singly, unpack
+from ..journal.outcome import PLAIN_APNS, Outcome, OutcomeEntry, entry_of
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result
 from .errors import ChunkError
@@ -61,7 +61,7 @@ class ChunkResult:
     worker: str
     at: float
     parts: tuple[Part, ...] = ()
-    tally: Tally = field(default_factory=Counter)
+    tally: OutcomeTally = field(default_factory=Counter)
     bad: str | None = None
 
     @classmethod
@@ -69,7 +69,7 @@ class ChunkResult:
         """The outcomes of different rows. `prefix`: of the campaign's apns-ids, see `journal.id_prefix`."""
         ordered = sorted(results, key=_BY_ROW)
         parts = []
-        tally: Tally = Counter()
+        tally: OutcomeTally = Counter()
         for block, entries in _by_block([_entry(result) for result in ordered]):
             packed = pack(entries, prefix, {})
             parts.append(Part(block, packed.bits, packed.blob))
@@ -107,7 +107,7 @@ class ChunkResult:
             common = (number, str(header["x"])[:64], str(header["w"])[:256], float(header["t"]))
             if "bad" in header:
                 return cls(*common, bad=str(header["bad"])[:MAX_SENTENCE])
-            tally: Tally = Counter({(str(p), str(v), str(r)): int(n) for p, v, r, n in header["c"]})
+            tally: OutcomeTally = Counter({(str(p), str(v), str(r)): int(n) for p, v, r, n in header["c"]})
             return cls(*common, tuple(_parts(header["p"], bytes(body[size:]))), tally)
         except (struct.error, ValueError, LookupError, TypeError, AttributeError):
             raise ChunkError("a result is damaged: it cannot be read") from None
@@ -126,7 +126,7 @@ def _parts(lengths: list[list[int]], data: bytes) -> Iterator[Part]:
         raise ValueError
 
 
-def _entry(result: Result) -> Entry:
+def _entry(result: Result) -> OutcomeEntry:
     """As `entry_of`, quickly for what nearly all are."""
     row: int = result.push.row
     if (
@@ -142,7 +142,7 @@ def _entry(result: Result) -> Entry:
     return entry_of(result)
 
 
-def _by_block(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
+def _by_block(entries: list[OutcomeEntry]) -> Iterator[tuple[int, list[OutcomeEntry]]]:
     """Those of each block of the journal's, in order."""
     start = 0
     while start < len(entries):

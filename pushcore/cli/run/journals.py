@@ -17,7 +17,7 @@ from ...audience.problems import BadInput, explain, printable
 from ...audience.shards import Shard
 from ...errors import JournalError
 from ...journal.journal import Journal, JournalView, Source, Status, id_prefix
-from ...journal.outcome import Entry
+from ...journal.outcome import OutcomeEntry
 from ...results import Result, Verdict
 from ..report.results_file import keep_registered
 
@@ -33,7 +33,7 @@ def shard_path(path: str, number: int) -> str:
 class RowJournal(Journal):
     """A journal of rows of an audience, which say when their devices were registered."""
 
-    def _entry_of(self, result: Result) -> Entry:
+    def _entry_of(self, result: Result) -> OutcomeEntry:
         if result.verdict is Verdict.UNREGISTERED:
             keep_registered(result)
         return super()._entry_of(result)

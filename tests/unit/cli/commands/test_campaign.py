@@ -15,7 +15,7 @@ from pushcore.cli.commands import campaign as command
 from pushcore.engine.breaker import Trip
 from pushcore.errors import ConfigurationError
 from pushcore.journal.journal import id_prefix
-from pushcore.journal.outcome import Device
+from pushcore.journal.outcome import RowDevice
 from pushcore.queue import coordinator
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import State, read_info, read_state
@@ -83,7 +83,7 @@ def result_of(lease: Lease, bad: int) -> bytes:
             chunk.number, lease.nonce, "worker", 1.0, (), Counter(), bad="it is odd\x1b"
         ).encode()
     results = [
-        Result(Device(row, f"t{row}", "apns"), Verdict.INVALID, reason="odd") for row in chunk.missing()
+        Result(RowDevice(row, f"t{row}", "apns"), Verdict.INVALID, reason="odd") for row in chunk.missing()
     ]
     return ChunkResult.of(chunk.number, lease.nonce, "worker", results, id_prefix("autumn")).encode()
 
