@@ -32,7 +32,7 @@ _BY_ROW: Final = attrgetter("push.row")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OutcomeBlock:
     """Outcomes of rows of one block of the journal's."""
 
     block: int
@@ -60,7 +60,7 @@ class ChunkResult:
     nonce: str
     worker: str
     at: float
-    parts: tuple[Part, ...] = ()
+    parts: tuple[OutcomeBlock, ...] = ()
     tally: OutcomeTally = field(default_factory=Counter)
     bad: str | None = None
 
@@ -72,7 +72,7 @@ class ChunkResult:
         tally: OutcomeTally = Counter()
         for block, entries in _by_block([_entry(result) for result in ordered]):
             packed = pack(entries, prefix, {})
-            parts.append(Part(block, packed.bits, packed.blob))
+            parts.append(OutcomeBlock(block, packed.bits, packed.blob))
             tally.update(packed.tally)
         return cls(number, nonce, worker, time.time(), tuple(parts), tally)
 
@@ -82,10 +82,10 @@ class ChunkResult:
         if self.bad is not None:
             header["bad"] = self.bad[:MAX_SENTENCE]
         else:
-            header["p"] = [[each.block, len(each.bits), len(each.blob)] for each in self.parts]
+            header["p"] = [[block.block, len(block.bits), len(block.blob)] for block in self.parts]
             header["c"] = [[*kind, count] for kind, count in self.tally.items()]
         text = orjson.dumps(header)
-        body = b"".join([text, *(data for each in self.parts for data in (each.bits, each.blob))])
+        body = b"".join([text, *(data for block in self.parts for data in (block.bits, block.blob))])
         return _HEAD.pack(zlib.crc32(body), len(text)) + body
 
     @classmethod
@@ -113,14 +113,14 @@ class ChunkResult:
             raise ChunkError("a result is damaged: it cannot be read") from None
 
 
-def _parts(lengths: list[list[int]], data: bytes) -> Iterator[Part]:
+def _parts(lengths: list[list[int]], data: bytes) -> Iterator[OutcomeBlock]:
     if len(lengths) > MAX_PARTS:
         raise ValueError
     at = 0
     for block, bits, blob in lengths:
         if not 0 <= block < 1 << 34 or not 2 <= bits <= BLOCK or blob < 0 or at + bits + blob > len(data):
             raise ValueError
-        yield Part(block, data[at : at + bits], data[at + bits : at + bits + blob])
+        yield OutcomeBlock(block, data[at : at + bits], data[at + bits : at + bits + blob])
         at += bits + blob
     if at != len(data):
         raise ValueError
@@ -156,4 +156,4 @@ def _by_block(entries: list[OutcomeEntry]) -> Iterator[tuple[int, list[OutcomeEn
         start = end
 
 
-__all__ = ["ChunkResult", "JournalError", "Outcome", "Part"]
+__all__ = ["ChunkResult", "JournalError", "Outcome", "OutcomeBlock"]

@@ -11,7 +11,7 @@ import click
 
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, printable
-from ...audience.storage import Stored
+from ...audience.storage import StoredFile
 from ...errors import JournalError
 from ...queue.campaign import CampaignInfo
 from ...queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
@@ -118,7 +118,7 @@ def create(
             )
         info = CampaignInfo(
             name,
-            f"{Stored(audience).fingerprint()}-{chunk}{'-ref' if by_reference else ''}",
+            f"{StoredFile(audience).fingerprint()}-{chunk}{'-ref' if by_reference else ''}",
             chunk,
             _needs(**needed),
             {"audience": described(source)} if by_reference else {},

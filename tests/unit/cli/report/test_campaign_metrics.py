@@ -15,13 +15,13 @@ from pushcore.cli.report import campaign_metrics
 from pushcore.cli.report.campaign_metrics import CampaignGauges, figures_of, serving_gauges
 from pushcore.engine.breaker import Trip
 from pushcore.errors import ConfigurationError
-from pushcore.queue.campaign import State
+from pushcore.queue.campaign import CampaignState
 from pushcore.queue.coordinator import CampaignStatus, Coordinator
 from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.ledger import LedgerStatus
 from pushcore.queue.protocol import QueueStats
 
-LEDGER = LedgerStatus(True, 0.0, State.RUNNING, 9, 2, 1, 4500, 1200, 7, 3, Counter())
+LEDGER = LedgerStatus(True, 0.0, CampaignState.RUNNING, 9, 2, 1, 4500, 1200, 7, 3, Counter())
 STATUS = CampaignStatus("autumn", LEDGER, QueueStats(4, 2, 5, 12.5), None, 99.5, 30.0)
 
 
