@@ -25,7 +25,7 @@ from pushcore.engine.collector import relax_collector
 from pushcore.engine.rate import Rate
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
-from pushcore.http2.headers import Field, Template
+from pushcore.http2.headers import Field, HeaderTemplate
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 from pushcore.http2.tls import client_context
@@ -70,7 +70,7 @@ class FrameLoop:
     ) -> None:
         authority = target.url.removeprefix("https://").encode()
         pseudo = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority)]
-        self.template = Template([*pseudo, *headers])
+        self.template = HeaderTemplate([*pseudo, *headers])
         self.paths, self.body, self.streams = paths, body, streams
         self.statuses: dict[int, int] = {}
         self.sink = self.count  # bound once: who has the same sink is told together

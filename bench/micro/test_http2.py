@@ -11,7 +11,7 @@ from pushcore.http2 import frames
 from pushcore.http2.answers import decode_block, read_status
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
-from pushcore.http2.headers import HeaderEncoder, Template, path_literal
+from pushcore.http2.headers import HeaderEncoder, HeaderTemplate, path_literal
 from pushcore.http2.streams import Limits
 
 BATCH = 1000
@@ -22,7 +22,7 @@ FIELDS = [
     (b"apns-topic", b"com.example.app"),
     (b"apns-push-type", b"alert"),
 ]
-TEMPLATE = Template(FIELDS)
+TEMPLATE = HeaderTemplate(FIELDS)
 AUTHORIZATION = b"bearer " + b"x" * 180
 BODY = b"x" * 194
 PATHS = [b"/3/device/%064x" % number for number in range(BATCH)]

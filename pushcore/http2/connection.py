@@ -16,11 +16,11 @@ import hpack
 from ..errors import ProtocolError, ResponseTooLarge
 from . import frames
 from .answers import STATUS_BY_BYTE, read_status
-from .blocks import BlockReader
+from .blocks import HeaderBlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
-from .outgoing import Outgoing
+from .outgoing import SendBuffer
 from .runs import LONGEST, LONGEST_PATIENCE, WORTH, read_answers, read_bodies, read_heads, read_pairs
-from .streams import GHOST, Limits, State
+from .streams import GHOST, ConnectionState, Limits
 
 _unpack = HEAD.unpack_from
 
@@ -32,14 +32,14 @@ _WHOLE, _FIRST, _NEXT, _BODY = 1, 2, 3, 4
 _HEADS = (_FIRST, _NEXT)
 
 
-class Connection(Outgoing):
+class Connection(SendBuffer):
     """HTTP/2 as a client speaks it, built for many small requests. See `Streams` for how exchanges end."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
         self._rest = b""
         self._fast = False  # answers may be read inside the scan
-        self._reader = BlockReader()
+        self._reader = HeaderBlockReader()
         self._run_after = WORTH  # answers of one length, before the next are taken for a run
 
     def receive(self, data: bytes, now: float) -> None:
@@ -165,7 +165,7 @@ class Connection(Outgoing):
 
     def _update_fast(self) -> None:
         self._fast = (
-            self.state is not State.WAITING
+            self.state is not ConnectionState.WAITING
             and self._reader.stateless
             and not self._reader.pending
             and not self._uploads
@@ -175,7 +175,7 @@ class Connection(Outgoing):
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._reader.pending and kind != frames.CONTINUATION:
             self._fail(frames.PROTOCOL_ERROR, "a header block was interrupted by another frame")
-        elif self.state is State.WAITING and (kind != frames.SETTINGS or flags & frames.ACK):
+        elif self.state is ConnectionState.WAITING and (kind != frames.SETTINGS or flags & frames.ACK):
             self._fail(
                 frames.PROTOCOL_ERROR, "the server's first frame is not SETTINGS; does it speak HTTP/2?"
             )
@@ -327,8 +327,8 @@ class Connection(Outgoing):
             for key, value in frames.decode_settings(payload):
                 if not self._on_setting(key, value):
                     return
-            if self.state is State.WAITING:
-                self.state = State.OPEN
+            if self.state is ConnectionState.WAITING:
+                self.state = ConnectionState.OPEN
                 self._update_capacity()
                 self._update_fast()
             self._acknowledge(frames.SETTINGS_ACK)

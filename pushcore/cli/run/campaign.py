@@ -18,7 +18,7 @@ from ...engine.rules import Shared
 from ...errors import BreakerOpen, ClosedError, JournalError
 from ...metrics import Listener
 from ...payloads.devices import FCM, NAMES
-from ...payloads.rows import Rows, WaitingRows
+from ...payloads.rows import PipedRows, Rows
 from ..report.notices import MeteredNotices, Notices, Say, complaining, listening, say
 from ..report.progress import ProgressLine, Seen
 from ..report.results_file import Taker
@@ -82,7 +82,7 @@ class Campaign:
         self._notices = Notices(quiet=quiet, say=self._say)
         self._signalled = False
         self._early = False
-        self._source: Rows | WaitingRows = rows
+        self._source: Rows | PipedRows = rows
         self._engine: PushEngine
         self._ending: asyncio.Task[None] | None = None
         self._bad_rows = 0
@@ -190,7 +190,7 @@ class Campaign:
             tasks = [asyncio.create_task(self._parent.run(self._seen, listener))]
         tasks.append(asyncio.create_task(self._flush_often()))
         if self._audience.size is None:
-            self._source = WaitingRows(self._rows)
+            self._source = PipedRows(self._rows)
         try:
             async with engine:
                 if self._early:

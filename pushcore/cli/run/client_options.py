@@ -16,7 +16,7 @@ from ...fcm.client import FcmClient
 from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.tls import ClientCertificate
 from ...models.apns import Notification
-from ...payloads.apns_rows import ApnsRows, Defaults
+from ...payloads.apns_rows import ApnsRows, RowDefaults
 from ...payloads.devices import APNS, FCM
 from ...payloads.fcm_rows import FcmRows
 from ...payloads.formats import AUTO, PayloadFiles
@@ -124,7 +124,7 @@ class Sender:
         apns, fcm = payloads.get(APNS), payloads.get(FCM)
         assert not isinstance(apns, FcmPayload)
         assert not isinstance(fcm, ApnsPayload)
-        defaults = Defaults(self.push_type, self.priority, self.expiration, self.collapse_id)
+        defaults = RowDefaults(self.push_type, self.priority, self.expiration, self.collapse_id)
         return ApnsRows(apns, defaults, id_prefix) if apns else None, FcmRows(fcm) if fcm else None
 
     def _refuse_without(self, names: tuple[str, ...], needed: str) -> None:

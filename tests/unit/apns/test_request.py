@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.apns.request import MAX_TOKEN, ApnsRequests
+from pushcore.apns.request import MAX_TOKEN, ApnsRequestBuilder
 from pushcore.errors import ConfigurationError
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import PUSH_TYPES, Aps, Notification
@@ -19,15 +19,15 @@ TOKEN = "ab" * 32
 PAYLOAD = {"aps": {"alert": "Hi"}}
 
 
-def requests(topic: str | None = "com.example.app", *, token_auth: bool = True) -> ApnsRequests:
-    return ApnsRequests("api.push.apple.com", topic, token_auth=token_auth)
+def requests(topic: str | None = "com.example.app", *, token_auth: bool = True) -> ApnsRequestBuilder:
+    return ApnsRequestBuilder("api.push.apple.com", topic, token_auth=token_auth)
 
 
-def build(push: Notification, builder: ApnsRequests | None = None) -> Exchange | Result:
+def build(push: Notification, builder: ApnsRequestBuilder | None = None) -> Exchange | Result:
     return build_one(builder or requests(), push, lambda finished: None, 10.0)
 
 
-def built(push: Notification, builder: ApnsRequests | None = None) -> tuple[dict[str, str], bytes]:
+def built(push: Notification, builder: ApnsRequestBuilder | None = None) -> tuple[dict[str, str], bytes]:
     """The request's own header fields by name, and its body."""
     exchange = build(push, builder)
     assert isinstance(exchange, Exchange), exchange
@@ -36,7 +36,7 @@ def built(push: Notification, builder: ApnsRequests | None = None) -> tuple[dict
     return fields, exchange.body
 
 
-def refused(push: Notification, builder: ApnsRequests | None = None) -> Result:
+def refused(push: Notification, builder: ApnsRequestBuilder | None = None) -> Result:
     result = build(push, builder)
     assert isinstance(result, Result)
     assert result.push is push

@@ -11,7 +11,7 @@ from pushcore.audience.shards import WHOLE, Shard
 from pushcore.cli.report.results_file import Report
 from pushcore.cli.run.client_options import Client
 from pushcore.errors import ClosedError
-from pushcore.payloads.apns_rows import ApnsRows, Defaults
+from pushcore.payloads.apns_rows import ApnsRows, RowDefaults
 from pushcore.payloads.payload import ApnsPayload
 from pushcore.payloads.rows import Rows
 from pushcore.results import Result, Verdict
@@ -72,7 +72,7 @@ def rows_of(source: Audience, shard: Shard = WHOLE) -> Rows:
 
 def apns_rows() -> ApnsRows:
     """What makes them."""
-    return ApnsRows(ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json"), Defaults())
+    return ApnsRows(ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json"), RowDefaults())
 
 
 def report_at(place: Path) -> Report:

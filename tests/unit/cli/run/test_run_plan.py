@@ -17,7 +17,7 @@ from pushcore.cli.run.exit_report import Ending
 from pushcore.cli.run.journals import Plan, Progress
 from pushcore.cli.run.run_plan import RunPlan, nowhere
 from pushcore.cli.run.sending import Sending
-from pushcore.payloads.apns_rows import ApnsRows, Defaults
+from pushcore.payloads.apns_rows import ApnsRows, RowDefaults
 from pushcore.payloads.payload import ApnsPayload
 
 from .scripted import APNS, ScriptedEngine, apns_rows, audience_of, report_at
@@ -108,7 +108,7 @@ def test_the_journal_of_a_campaign_that_goes_on_stays_when_nothing_was_sent(
 
 
 def test_columns_that_cannot_be_used_are_told_before_there_is_a_journal(tmp_path: Path) -> None:
-    named = ApnsRows(ApnsPayload({"aps": {"alert": "{{name}}"}}, "p.json"), Defaults())
+    named = ApnsRows(ApnsPayload({"aps": {"alert": "{{name}}"}}, "p.json"), RowDefaults())
     journals = Plan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
     plan = plan_of(audience_of(tmp_path, 1), journals, apns=named)
     with pytest.raises(BadInput, match=r"p\.json: the placeholder"):
