@@ -1,4 +1,4 @@
-"""How pushes become requests: what `ApnsRequests`, `FcmRequests` and `LegacyRequests` have in common."""
+"""How pushes become requests: what `ApnsRequestBuilder`, `FcmRequestBuilder` and `LegacyRequestBuilder` have in common."""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ a rule open, the message passes and Google is the judge. Sources: "REST Resource
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import orjson
 
-from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, camel
+from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, LegacyPriority, camel
+from .fcm_parts import NotificationPriority, NotificationProxy, Visibility
 from .fcm_values import (
     MAX_TTL,
     Check,
@@ -143,15 +144,13 @@ _IN_BOTH: Final[dict[str, Check]] = {
     **dict.fromkeys(("default_vibrate_timings", "default_light_settings"), boolean),
     "color": matching(_COLOR, 'a colour such as "#00ff7f"'),
     "event_time": matching(_TIME, "an RFC 3339 time with its offset"),
-    "notification_priority": one_of(
-        *(f"PRIORITY_{each}" for each in ("UNSPECIFIED", "MIN", "LOW", "DEFAULT", "HIGH", "MAX"))
-    ),
+    "notification_priority": one_of(*get_args(NotificationPriority)),
     "vibrate_timings": list_of(duration),
-    "visibility": one_of("VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"),
+    "visibility": one_of(*get_args(Visibility)),
     "notification_count": natural,
     "light_settings": _light,
 }
-_proxy: Final = one_of("PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED")
+_proxy: Final = one_of(*get_args(NotificationProxy))
 
 _CONFIG: Final[dict[str, Check]] = {
     "collapse_key": string,
@@ -324,7 +323,7 @@ _LEGACY: Final[dict[str, Check]] = {
         {**dict.fromkeys(LegacyNotification.__slots__, string), "badge": _badge}, camel_too=False
     ),
     "data": legacy_data,
-    "priority": one_of("normal", "high"),
+    "priority": one_of(*get_args(LegacyPriority)),
     "time_to_live": _seconds,
     "collapse_key": string,
     "restricted_package_name": string,

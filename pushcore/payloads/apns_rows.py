@@ -12,7 +12,7 @@ import orjson
 
 from ..audience.audience import Audience
 from ..audience.problems import BadRow, shown
-from ..models.apns import Notification
+from ..models.apns import ApnsPriority, ApnsPushType, Notification
 from .payload import ApnsPayload, ExpoPayload
 
 OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
@@ -39,8 +39,8 @@ class ApnsRow(Notification):
         token: str,
         payload: bytes | dict[str, Any],
         topic: str | None,
-        push_type: str,
-        priority: int | None,
+        push_type: ApnsPushType,
+        priority: ApnsPriority | None,
         expiration: int | None,
         collapse_id: str | None,
         apns_id: str,
@@ -62,8 +62,8 @@ class ApnsRow(Notification):
 class RowDefaults:
     """What holds for rows that say nothing else; None leaves it to the payload. The topic is the client's."""
 
-    push_type: str | None = None
-    priority: int | None = None
+    push_type: ApnsPushType | None = None
+    priority: ApnsPriority | None = None
     expiration: int | None = None
     collapse_id: str | None = None
 

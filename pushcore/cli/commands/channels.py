@@ -14,7 +14,7 @@ from ...apns.client import ApnsClient
 from ...apns.reasons import CHANNEL_REASONS
 from ...audience.problems import BadInput, printable, read_small
 from ...errors import PushRejected
-from ...models.apns import Broadcast
+from ...models.apns import ApnsPriority, Broadcast
 from ...payloads.devices import APNS
 from ...results import Result, Verdict
 from ..options import apns_options
@@ -174,7 +174,7 @@ PAYLOAD is a file with what APNs takes, of event "update" or "end", in 5120 byte
 def broadcast(
     channel: str,
     payload: str,
-    priority: int,
+    priority: ApnsPriority,
     expiration: int,
     as_json: bool,
     **options: Any,

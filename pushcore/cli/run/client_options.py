@@ -15,7 +15,7 @@ from ...errors import ConfigurationError
 from ...fcm.client import FcmClient
 from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.tls import ClientCertificate
-from ...models.apns import Notification
+from ...models.apns import ApnsPriority, ApnsPushType, Notification
 from ...payloads.apns_rows import ApnsRows, RowDefaults
 from ...payloads.devices import APNS, FCM
 from ...payloads.fcm_rows import FcmRows
@@ -46,8 +46,8 @@ class ClientOptions:
     topic: str | None = None
     environment: str | None = None
     apns_url: str | None = None
-    push_type: str | None = None
-    priority: int | None = None
+    push_type: ApnsPushType | None = None
+    priority: ApnsPriority | None = None
     expiration: int | None = None
     collapse_id: str | None = None
     fcm_service_account: str | None = None
