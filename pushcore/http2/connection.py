@@ -4,9 +4,9 @@
 never reads a clock and never raises for what a peer does: a breach ends the connection with the right error code, and
 every exchange still ends exactly once.
 
-Two paths lead through `receive`. Nearly all frames are answers: HEADERS that end the stream and begin with a status
-of one byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each. All others go through
-`_on_frame`, which knows the whole of the RFC.
+There are two paths through `receive`. Nearly all frames are whole responses: HEADERS with END_STREAM and a status of one
+byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each, and runs of equal ones by `Runs`.
+All others go through `_on_frame`, which knows the whole of the RFC.
 """
 
 from __future__ import annotations
@@ -19,17 +19,12 @@ from .answers import STATUS_BY_BYTE, read_status
 from .blocks import BlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
 from .outgoing import Outgoing
-from .runs import LONGEST, LONGEST_PATIENCE, WORTH, read_answers, read_bodies, read_heads, read_pairs
+from .runs import Runs
 from .streams import GHOST, Limits, State
 
 _unpack = HEAD.unpack_from
 
 _LONGEST = DEFAULT_FRAME_SIZE << 8 | 0xFF  # the first word of the largest frame that we accept
-_LONGEST_RUN = LONGEST << 8 | 0xFF
-
-# What a frame of an answer is: all of it; its headers, first or behind those of another answer; its body.
-_WHOLE, _FIRST, _NEXT, _BODY = 1, 2, 3, 4
-_HEADS = (_FIRST, _NEXT)
 
 
 class Connection(Outgoing):
@@ -38,9 +33,9 @@ class Connection(Outgoing):
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
         self._rest = b""
-        self._fast = False  # answers may be read inside the scan
+        self._fast = False  # responses may be read inside the scan
         self._reader = BlockReader()
-        self._run_after = WORTH  # answers of one length, before the next are taken for a run
+        self._runs = Runs()
 
     def receive(self, data: bytes, now: float) -> None:
         """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
@@ -51,12 +46,12 @@ class Connection(Outgoing):
             data = self._rest + data
         streams = self.streams
         finished = self.finished
+        runs = self._runs
+        runs.restart()
         fast = self._fast
-        # To see runs: what the last frame of an answer was, the first words of the last HEADERS and DATA and of the HEADERS
-        # before that DATA, and how often in a row they were the same.
-        last = head = body = before = same = 0
         position, end = 0, len(data)
-        while end - position >= 9:
+        last_head = end - 9  # where the last frame head begins at the latest
+        while position <= last_head:
             word, flags, stream_id = _unpack(data, position)
             start = position + 9
             position = start + (word >> 8)
@@ -70,41 +65,29 @@ class Connection(Outgoing):
                 kind = word & 0xFF
                 if kind == HEADERS and position > start:
                     status = STATUS_BY_BYTE[data[start]]
-                    if status:
-                        if status < 0:
-                            status = read_status(data[start:position])
-                        if status < 200:
-                            pass  # interim, or unreadable
-                        elif flags == 0x5:
-                            exchange = streams.pop(stream_id, None)
-                            if exchange is not None and not exchange.status:
+                    if status < 0:
+                        status = read_status(data[start:position])
+                    if status < 200:
+                        pass  # interim, or unreadable
+                    elif flags == 0x5:
+                        exchange = streams.pop(stream_id, None)
+                        if exchange is not None:
+                            if not exchange.status:
                                 exchange.status = status
                                 exchange.block = data[start:position]
                                 finished.append(exchange)
-                                same = same + 1 if last == _WHOLE and word == head else 0
-                                last, head = _WHOLE, word
-                                if same >= self._run_after and word <= _LONGEST_RUN:
-                                    position = self._read_run(data, position, word >> 8)
-                                    same = 0
+                                if runs.begins(word):
+                                    position = self._read_run(data, position, flags)
                                 continue
-                            if exchange is not None:
-                                streams[stream_id] = exchange
-                        elif flags == 0x4:
-                            exchange = streams.get(stream_id)
-                            if exchange is not None and not exchange.status:
-                                exchange.status = status
-                                exchange.block = data[start:position]
-                                if word == head and last in _HEADS:
-                                    same = same + 1 if last == _NEXT else 1
-                                    last = _NEXT
-                                    if same >= self._run_after and word <= _LONGEST_RUN:
-                                        position = self._read_heads(data, position, word >> 8)
-                                        same = 0
-                                else:
-                                    if last != _BODY:
-                                        same = 0
-                                    last, head = _FIRST, word
-                                continue
+                            streams[stream_id] = exchange
+                    elif flags == 0x4:
+                        exchange = streams.get(stream_id)
+                        if exchange is not None and not exchange.status:
+                            exchange.status = status
+                            exchange.block = data[start:position]
+                            if runs.begins(word):
+                                position = self._read_run(data, position, flags)
+                            continue
                 elif kind == DATA and flags == 0x1:
                     exchange = streams.pop(stream_id, None)
                     if exchange is not None:
@@ -113,17 +96,8 @@ class Connection(Outgoing):
                             self._consumed += position - start
                             self._credit -= position - start
                             finished.append(exchange)
-                            paired = last == _FIRST
-                            if word != body or last == _NEXT or (paired and head != before):
-                                same = 0
-                            else:
-                                same += 1
-                            last, body, before = _BODY, word, head
-                            if same >= self._run_after and max(head, word) <= _LONGEST_RUN:
-                                position = self._read_bodies(
-                                    data, position, head >> 8 if paired else None, word >> 8
-                                )
-                                same = 0
+                            if runs.begins(word):
+                                position = self._read_run(data, position, flags)
                             continue
                         streams[stream_id] = exchange
             self._on_frame(word & 0xFF, flags, stream_id & frames.STREAM_MASK, data[start:position])
@@ -134,34 +108,12 @@ class Connection(Outgoing):
         if self._consumed * 2 >= self.limits.receive_window:
             self._return_credit()
 
-    def _read_run(self, data: bytes, position: int, block: int) -> int:
-        """Answers like the last one, which had a block of that size. Returns where the first other frame begins."""
-        read = read_answers(data, position, block, self.streams, self.finished)
-        self._found(read)
-        return position + read * (frames.HEAD_SIZE + block)
-
-    def _read_heads(self, data: bytes, position: int, block: int) -> int:
-        """The same for the headers of answers whose bodies are still to come."""
-        read = read_heads(data, position, block, self.streams)
-        self._found(read)
-        return position + read * (frames.HEAD_SIZE + block)
-
-    def _read_bodies(self, data: bytes, position: int, block: int | None, body: int) -> int:
-        """The same for bodies of that size, each behind a block of that size, or None for no block between them."""
-        most = (self._credit - 1) // max(body, 1)
-        if block is None:
-            read = read_bodies(data, position, body, most, self.streams, self.finished)
-            size = frames.HEAD_SIZE + body
-        else:
-            read = read_pairs(data, position, block, body, most, self.streams, self.finished)
-            size = 2 * frames.HEAD_SIZE + block + body
-        self._consumed += read * body
-        self._credit -= read * body
-        self._found(read)
-        return position + read * size
-
-    def _found(self, answers: int) -> None:
-        self._run_after = WORTH if answers else min(2 * self._run_after, LONGEST_PATIENCE)
+    def _read_run(self, data: bytes, position: int, flags: int) -> int:
+        """Read the run that follows the last frame, if there is one; returns where the next frame begins."""
+        position, consumed = self._runs.read(data, position, flags, self.streams, self.finished, self._credit)
+        self._consumed += consumed
+        self._credit -= consumed
+        return position
 
     def _update_fast(self) -> None:
         self._fast = (
