@@ -137,7 +137,7 @@ class Listeners(Listener):
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class MetricFamily:
     """A metric: its name, its labels, and what it says. A gauge goes up and down; of several processes it is added up,
     or with `largest` the largest is taken."""
 
@@ -148,32 +148,32 @@ class Family:
     largest: bool = False
 
 
-FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+FAMILIES: Final[Mapping[str, MetricFamily]] = MappingProxyType(
     {
-        "sent": Family(
+        "sent": MetricFamily(
             "pushcore_sent",
             ("provider", "outcome", "reason"),
             "Pushes that have their result, by verdict and the provider's reason.",
         ),
-        "retries": Family("pushcore_retries", ("provider", "reason"), "Pushes that were put off to be sent again."),
-        "dials": Family("pushcore_dials", ("provider", "outcome"), "Attempts to connect: opened or failed."),
-        "goaways": Family("pushcore_goaway", ("provider", "reason"), "Connections that the server ended by GOAWAY."),
-        "tokens": Family("pushcore_token_rotations", ("provider",), "New provider or access tokens."),
-        "breaker": Family(
+        "retries": MetricFamily("pushcore_retries", ("provider", "reason"), "Pushes that were put off to be sent again."),
+        "dials": MetricFamily("pushcore_dials", ("provider", "outcome"), "Attempts to connect: opened or failed."),
+        "goaways": MetricFamily("pushcore_goaway", ("provider", "reason"), "Connections that the server ended by GOAWAY."),
+        "tokens": MetricFamily("pushcore_token_rotations", ("provider",), "New provider or access tokens."),
+        "breaker": MetricFamily(
             "pushcore_breaker_open", ("provider",), "1 when the breaker has stopped the campaign.", True, True
         ),
-        "in_flight": Family("pushcore_in_flight", ("provider",), "Requests written and not yet answered.", True),
-        "connections": Family("pushcore_connections", ("provider",), "Open connections.", True),
-        "queue_depth": Family(
+        "in_flight": MetricFamily("pushcore_in_flight", ("provider",), "Requests written and not yet answered.", True),
+        "connections": MetricFamily("pushcore_connections", ("provider",), "Open connections.", True),
+        "queue_depth": MetricFamily(
             "pushcore_queue_depth",
             ("provider", "queue"),
             "What waits: requests for a connection (pool), pushes for their next try (retry), pushes in the work queue.",
             True,
         ),
-        "time_lag": Family(
+        "time_lag": MetricFamily(
             "pushcore_time_lag_seconds", ("provider",), "Age of the oldest push that waits to be sent.", True, True
         ),
-        "allowed_rate": Family(
+        "allowed_rate": MetricFamily(
             "pushcore_allowed_rate",
             ("provider",),
             "Pushes a second that may leave now, by --rate or the quota and the 429s: 0 at a closed gate.",
@@ -184,7 +184,7 @@ FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
 )  # fmt: skip
 """The metrics by the attribute of `Metrics` that holds them. Counters get "_total" at the end of their names."""
 
-DURATION: Final = Family(
+DURATION: Final = MetricFamily(
     "pushcore_operation_duration_seconds",
     ("provider",),
     "Seconds from the moment that a client took a push until its result.",
@@ -193,7 +193,7 @@ DURATION: Final = Family(
 Labels = tuple[str, ...]
 
 
-class Watched(Protocol):
+class WatchedPool(Protocol):
     """What `Metrics.watch` looks at: a `pushcore.http2.pool.Pool`."""
 
     @property
@@ -220,7 +220,7 @@ class Metrics(Listener):
 
     def __init__(self, reasons: Iterable[str] = ()) -> None:
         self._known = {"", OTHER, *_error_names(TransportError), *reasons}
-        self._watched: list[tuple[str, Watched]] = []
+        self._watched: list[tuple[str, WatchedPool]] = []
         self.sent = _Counts()
         self.retries = _Counts()
         self.dials = _Counts()
@@ -245,7 +245,7 @@ class Metrics(Listener):
             found = self.durations.setdefault(provider, Histogram())
         return found
 
-    def watch(self, provider: str, pool: Watched) -> Callable[[], None]:
+    def watch(self, provider: str, pool: WatchedPool) -> Callable[[], None]:
         """Read connections, requests in flight and waiting from a pool whenever somebody looks; returns how to end it."""
         entry = (provider, pool)
         self._watched.append(entry)

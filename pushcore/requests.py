@@ -1,4 +1,4 @@
-"""How pushes become requests: what `ApnsRequests`, `FcmRequests` and `LegacyRequests` have in common."""
+"""How pushes become requests: what `ApnsRequestBuilder`, `FcmRequestBuilder` and `LegacyRequestBuilder` have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ END: Final = object()
 """What stands for the push after the last one."""
 
 
-class Requests(Protocol):
+class RequestBuilder(Protocol):
     """Makes requests of the pushes of one kind.
 
     A burst of pushes is made requests in one loop: a call for each would cost a sixth of the whole. And each push is
@@ -35,7 +35,7 @@ class Requests(Protocol):
         """
 
 
-def build_one(requests: Requests, push: Any, sink: Sink, deadline: float) -> Exchange | Result:
+def build_one(requests: RequestBuilder, push: Any, sink: Sink, deadline: float) -> Exchange | Result:
     """The request of one push, or the result that says why it cannot be sent."""
     made: list[Exchange] = []
     refused: list[Result] = []

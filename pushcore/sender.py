@@ -21,7 +21,7 @@ from .http2.pool import Pool
 from .http2.protocol import ENGINES, Link
 from .http2.proxy import Proxy, find_proxy
 from .http2.streams import Limits
-from .requests import Requests, build_one
+from .requests import RequestBuilder, build_one
 from .results import Accepted, Finder, Result
 
 Push = TypeVar("Push")
@@ -50,7 +50,7 @@ class Sender(ABC, Generic[Push]):
     idle_ping: ClassVar[float | None]
     """Seconds of silence after which an idle connection is pinged; None for providers that forbid it."""
 
-    requests: Requests
+    requests: RequestBuilder
 
     def __init__(
         self,

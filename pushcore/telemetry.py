@@ -63,7 +63,7 @@ class Collector:
         yield metric
 
 
-class Endpoint:
+class MetricsServer:
     """A running `/metrics`. `port`: where it listens. Close it, or use it in `with`."""
 
     def __init__(self, server: Any, thread: threading.Thread) -> None:
@@ -77,7 +77,7 @@ class Endpoint:
         self._server.server_close()
         self._thread.join()
 
-    def __enter__(self) -> Endpoint:
+    def __enter__(self) -> MetricsServer:
         return self
 
     def __exit__(
@@ -86,7 +86,7 @@ class Endpoint:
         self.close()
 
 
-def serve(read: Read, port: int, host: str = "127.0.0.1") -> Endpoint:
+def serve(read: Read, port: int, host: str = "127.0.0.1") -> MetricsServer:
     """Answer Prometheus at `http://host:port/metrics`, in a thread of prometheus_client's own server.
 
     Port 0 is any free one. Whoever can reach the address can read the numbers; there is no password.
@@ -97,7 +97,7 @@ def serve(read: Read, port: int, host: str = "127.0.0.1") -> Endpoint:
     return serve_collector(Collector(read), port, host)
 
 
-def serve_collector(collector: Any, port: int, host: str = "127.0.0.1") -> Endpoint:
+def serve_collector(collector: Any, port: int, host: str = "127.0.0.1") -> MetricsServer:
     """The same with a collector of one's own: anything whose `collect` yields metric families of prometheus_client."""
     client = _import("prometheus_client")
     registry: CollectorRegistry = client.CollectorRegistry()
@@ -106,7 +106,7 @@ def serve_collector(collector: Any, port: int, host: str = "127.0.0.1") -> Endpo
         server, thread = client.start_http_server(port, addr=host, registry=registry)
     except (OSError, OverflowError) as error:
         raise ConfigurationError(f"metrics cannot be served on {host} port {port}: {error}") from None
-    return Endpoint(server, thread)
+    return MetricsServer(server, thread)
 
 
 def prometheus_core() -> Any:

@@ -11,7 +11,7 @@ from pushcore.http2 import frames
 from pushcore.http2.answers import decode_block, read_status
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
-from pushcore.http2.headers import HeaderEncoder, Template, path_literal
+from pushcore.http2.headers import HeaderEncoder, HeaderTemplate, path_literal
 from pushcore.http2.streams import Limits
 
 BATCH = 1000
@@ -22,7 +22,7 @@ FIELDS = [
     (b"apns-topic", b"com.example.app"),
     (b"apns-push-type", b"alert"),
 ]
-TEMPLATE = Template(FIELDS)
+TEMPLATE = HeaderTemplate(FIELDS)
 AUTHORIZATION = b"bearer " + b"x" * 180
 BODY = b"x" * 194
 PATHS = [b"/3/device/%064x" % number for number in range(BATCH)]
@@ -66,11 +66,11 @@ def test_a_thousand_requests_out(benchmark: Any) -> None:
 
 def answers(streams: list[int]) -> bytes:
     """200 on each of these streams, the first with the table size update that an obedient server begins with."""
-    found = b"".join(
+    responses = b"".join(
         frames.encode_headers(stream, ANSWER, end_stream=True, frame_size=16_384) for stream in streams[1:]
     )
     first = frames.encode_headers(streams[0], b"\x20" + ANSWER, end_stream=True, frame_size=16_384)
-    return first + found
+    return first + responses
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["accepted", "refused"])

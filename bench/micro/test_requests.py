@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bench.providers import message, payload
 from pushcore import ApnsKey, Notification, ServiceAccount
-from pushcore.apns.request import ApnsRequests
-from pushcore.fcm.request import FcmRequests
+from pushcore.apns.request import ApnsRequestBuilder
+from pushcore.fcm.request import FcmRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import Alert, Aps
 from pushcore.models.expo import to_notification
 from pushcore.models.tokens import recognise
-from pushcore.requests import END, Requests, build_one
+from pushcore.requests import END, RequestBuilder, build_one
 
 BATCH = 1000
 DEVICE = "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
@@ -29,7 +29,7 @@ def sink(finished: list[Exchange]) -> None:
     """Takes what nobody sends here."""
 
 
-def made_of(requests: Requests, pushes: list[Any]) -> list[Exchange]:
+def made_of(requests: RequestBuilder, pushes: list[Any]) -> list[Exchange]:
     """What becomes of them in a burst."""
     made: list[Exchange] = []
     assert requests.build(pushes, type(pushes[0]), sink, 60.0, made, []) is END
@@ -37,19 +37,19 @@ def made_of(requests: Requests, pushes: list[Any]) -> list[Exchange]:
 
 
 @pytest.fixture
-def apns() -> ApnsRequests:
+def apns() -> ApnsRequestBuilder:
     """Requests to APNs with a topic of the client's."""
-    return ApnsRequests("api.push.apple.com", "com.example.app", token_auth=True)
+    return ApnsRequestBuilder("api.push.apple.com", "com.example.app", token_auth=True)
 
 
-def test_a_thousand_apns_requests_from_dicts(benchmark: Any, apns: ApnsRequests) -> None:
+def test_a_thousand_apns_requests_from_dicts(benchmark: Any, apns: ApnsRequestBuilder) -> None:
     """Each with a payload of its own."""
     pushes = [Notification(f"{number:064x}", payload(number)) for number in range(BATCH)]
     made = benchmark(made_of, apns, pushes)
     assert len(made) == BATCH
 
 
-def test_a_thousand_apns_requests_from_ready_bytes(benchmark: Any, apns: ApnsRequests) -> None:
+def test_a_thousand_apns_requests_from_ready_bytes(benchmark: Any, apns: ApnsRequestBuilder) -> None:
     """One payload, encoded once."""
     body = orjson.dumps(payload(0))
     pushes = [Notification(f"{number:064x}", body) for number in range(BATCH)]
@@ -57,7 +57,7 @@ def test_a_thousand_apns_requests_from_ready_bytes(benchmark: Any, apns: ApnsReq
     assert len(made) == BATCH
 
 
-def test_a_thousand_apns_requests_with_ids_and_collapse_ids(benchmark: Any, apns: ApnsRequests) -> None:
+def test_a_thousand_apns_requests_with_ids_and_collapse_ids(benchmark: Any, apns: ApnsRequestBuilder) -> None:
     """Fields of each push's own."""
     pushes = [
         Notification(
@@ -75,7 +75,7 @@ def test_a_thousand_apns_requests_with_ids_and_collapse_ids(benchmark: Any, apns
 
 def test_a_thousand_fcm_requests(benchmark: Any) -> None:
     """Each message made anew."""
-    requests = FcmRequests("fcm.googleapis.com", "fake-project")
+    requests = FcmRequestBuilder("fcm.googleapis.com", "fake-project")
     pushes = [message(number) for number in range(BATCH)]
     made = benchmark(made_of, requests, pushes)
     assert len(made) == BATCH
@@ -83,7 +83,7 @@ def test_a_thousand_fcm_requests(benchmark: Any) -> None:
 
 def test_a_thousand_fcm_requests_whose_parts_differ(benchmark: Any) -> None:
     """An APNs payload and a collapse key of each device's own: nothing of them can be kept."""
-    requests = FcmRequests("fcm.googleapis.com", "fake-project")
+    requests = FcmRequestBuilder("fcm.googleapis.com", "fake-project")
     pushes = [message(number) for number in range(BATCH)]
     for number, push in enumerate(pushes):
         push.apns = {"payload": {"aps": {"badge": number}}}
@@ -92,7 +92,7 @@ def test_a_thousand_fcm_requests_whose_parts_differ(benchmark: Any) -> None:
     assert len(made) == BATCH
 
 
-def test_a_typed_payload(benchmark: Any, apns: ApnsRequests) -> None:
+def test_a_typed_payload(benchmark: Any, apns: ApnsRequestBuilder) -> None:
     """`Aps` to JSON."""
     aps = Aps(alert=Alert(title="Order shipped", body="It arrives on Tuesday."), sound="default", badge=3)
     push = Notification(DEVICE, aps)

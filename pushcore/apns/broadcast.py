@@ -12,10 +12,10 @@ from typing import Any, Final
 import orjson
 
 from ..http2.exchange import header_of
-from ..http2.headers import Field, Template
+from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import LARGE_LIMIT, PUSH_TYPES, Broadcast
 from ..results import Result, Verdict
-from .request import TOPIC, UUID, ApnsRequests, Invalid, body_of
+from .request import TOPIC, UUID, ApnsRequestBuilder, InvalidPush, body_of
 
 PRIORITIES: Final = (1, 5, 10)
 _CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,512}", re.ASCII)  # base64 of any length, as Apple says
@@ -23,7 +23,7 @@ _SUFFIX: Final = PUSH_TYPES["liveactivity"].suffix
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BroadcastRequest:
     """What is sent, but for its template."""
 
     path: bytes
@@ -31,9 +31,9 @@ class Request:
     tail: tuple[Field, ...]
 
 
-def template_for(authority: str) -> Template:
+def template_for(authority: str) -> HeaderTemplate:
     """What all broadcasts to one server have in common."""
-    return Template(
+    return HeaderTemplate(
         [
             (b":method", b"POST"),
             (b":scheme", b"https"),
@@ -43,63 +43,67 @@ def template_for(authority: str) -> Template:
     )
 
 
-def bundle_id_of(topic: str | None, requests: ApnsRequests) -> str:
+def bundle_id_of(topic: str | None, requests: ApnsRequestBuilder) -> str:
     """The app of a broadcast or channel: `topic`, or the client's, without the suffix of Live Activities.
 
-    Raises `Invalid` when there is none, it is no bundle id, or the client's key is for others.
+    Raises `InvalidPush` when there is none, it is no bundle id, or the client's key is for others.
     """
     topic = topic or requests.topic
     if topic is None:
-        raise Invalid("MissingTopic", "neither the call nor the client has a topic", Verdict.MISCONFIGURED)
+        raise InvalidPush(
+            "MissingTopic", "neither the call nor the client has a topic", Verdict.MISCONFIGURED
+        )
     if not isinstance(topic, str) or not TOPIC.fullmatch(topic):
-        raise Invalid("BadTopic", "the topic is not a bundle id")
+        raise InvalidPush("BadTopic", "the topic is not a bundle id")
     if not requests.takes(topic):
-        raise Invalid("TopicDisallowed", f"the key is for other topics than {topic}", Verdict.MISCONFIGURED)
+        raise InvalidPush(
+            "TopicDisallowed", f"the key is for other topics than {topic}", Verdict.MISCONFIGURED
+        )
     return topic.removesuffix(_SUFFIX)
 
 
 def channel_field(channel_id: str) -> Field:
-    """The header that names a channel. Raises `Invalid` when it is no channel id."""
+    """The header that names a channel. Raises `InvalidPush` when it is no channel id."""
     if not isinstance(channel_id, str) or not _CHANNEL_ID.fullmatch(channel_id):
-        raise Invalid("BadChannelId", "the channel id is not base64")
+        raise InvalidPush("BadChannelId", "the channel id is not base64")
     return b"apns-channel-id", channel_id.encode()
 
 
-def build(push: Broadcast, requests: ApnsRequests) -> Request | Result:
+def build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest | Result:
     """The request, or the INVALID (or MISCONFIGURED) result of a broadcast that cannot be sent."""
     try:
         return _build(push, requests)
-    except Invalid as error:
+    except InvalidPush as error:
         return Result(push, error.verdict, reason=error.reason, detail=error.detail)
     except orjson.JSONEncodeError as error:
         return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}")
 
 
-def _build(push: Broadcast, requests: ApnsRequests) -> Request:
+def _build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest:
     bundle_id = bundle_id_of(push.topic, requests)
     tail = [channel_field(push.channel_id)]
     if type(push.expiration) is not int or not 0 <= push.expiration < 1 << 63:
-        raise Invalid("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
+        raise InvalidPush("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
     if type(push.priority) is not int or push.priority not in PRIORITIES:
-        raise Invalid("BadPriority", f"the priority is one of {', '.join(map(str, PRIORITIES))}")
+        raise InvalidPush("BadPriority", f"the priority is one of {', '.join(map(str, PRIORITIES))}")
     tail += [(b"apns-expiration", b"%d" % push.expiration), (b"apns-priority", b"%d" % push.priority)]
     if push.request_id is not None:
         if not isinstance(push.request_id, str) or not UUID.fullmatch(push.request_id):
-            raise Invalid("BadMessageId", "the request_id is not a UUID in lower case")
+            raise InvalidPush("BadMessageId", "the request_id is not a UUID in lower case")
         tail.append((b"apns-request-id", push.request_id.encode()))
     body = body_of(push.payload)
     if len(body) > LARGE_LIMIT:
-        raise Invalid("PayloadTooLarge", f"the payload has {len(body)} bytes, {LARGE_LIMIT} are allowed")
+        raise InvalidPush("PayloadTooLarge", f"the payload has {len(body)} bytes, {LARGE_LIMIT} are allowed")
     if _event_of(body) == "start":
-        raise Invalid(None, "a broadcast updates or ends a Live Activity; it cannot start one")
-    return Request(b"/4/broadcasts/apps/" + bundle_id.encode(), body, tuple(tail))
+        raise InvalidPush(None, "a broadcast updates or ends a Live Activity; it cannot start one")
+    return BroadcastRequest(b"/4/broadcasts/apps/" + bundle_id.encode(), body, tuple(tail))
 
 
 def _event_of(body: bytes) -> object:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Invalid("BadRequestPayload", f"the payload is not JSON: {error}") from None
+        raise InvalidPush("BadRequestPayload", f"the payload is not JSON: {error}") from None
     aps = found.get("aps")
     return aps.get("event") if isinstance(aps, dict) else None
 

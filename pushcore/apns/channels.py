@@ -13,13 +13,13 @@ import orjson
 from ..errors import ConfigurationError, PushRejected
 from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, header_of
-from ..http2.headers import Field, Template
+from ..http2.headers import Field, HeaderTemplate
 from ..http2.origin import Origin, read_origin
 from ..results import Result, Verdict
 from .broadcast import bundle_id_of, channel_field
 from .client import ApnsClient
 from .reasons import CHANNEL_REASONS
-from .request import Invalid
+from .request import InvalidPush
 
 SERVERS: Final = {
     "production": Origin("api-manage-broadcast.push.apple.com", 2196),
@@ -66,7 +66,7 @@ class Channels:
             )
         try:
             bundle_id = bundle_id_of(topic, client.requests)
-        except Invalid as error:
+        except InvalidPush as error:
             raise ConfigurationError(error.detail) from None
         self._client = client
         self._bundle_id = bundle_id
@@ -74,7 +74,7 @@ class Channels:
         self._list_path = b"/1/apps/%b/all-channels" % bundle_id.encode()
         authority = self._origin.authority.encode("ascii")
         self._templates = {
-            method: Template(
+            method: HeaderTemplate(
                 [
                     (b":method", method),
                     (b":scheme", b"https"),
@@ -129,7 +129,7 @@ class Channels:
         if channel_id is not None:
             try:
                 tail = (channel_field(channel_id),)
-            except Invalid as error:
+            except InvalidPush as error:
                 Result(
                     channel_id, error.verdict, reason=error.reason, detail=error.detail
                 ).raise_for_verdict()

@@ -18,14 +18,14 @@ from ..http2.origin import Origin, read_origin
 from ..http2.pool import Pool
 from ..http2.protocol import Link
 from ..http2.proxy import Proxy
-from ..http2.streams import State, Streams
+from ..http2.streams import ConnectionState, Streams
 from ..http2.tls import ClientCertificate, client_context
 from ..models.apns import Broadcast, Notification
 from ..results import Finder, Result, Verdict
 from ..sender import Sender
 from .broadcast import build, find_id, template_for
 from .reasons import CHANNEL_REASONS, REASONS, Reason, read_error, verdict_for
-from .request import ApnsRequests
+from .request import ApnsRequestBuilder
 
 log = logging.getLogger("pushcore.apns")
 
@@ -71,7 +71,7 @@ class ApnsClient(Sender[Notification]):
     """The pushes that the engine hands to this client."""
     streams = 1000
     """Requests at a time on a connection, as APNs usually allows."""
-    requests: ApnsRequests
+    requests: ApnsRequestBuilder
     quota = False
     """APNs limits no project's rate; its 429 is about one device."""
     provider = "apns"
@@ -115,7 +115,7 @@ class ApnsClient(Sender[Notification]):
             now=now,
             find=_find,
         )
-        self.requests = ApnsRequests(
+        self.requests = ApnsRequestBuilder(
             origin.authority,
             topic,
             token_auth=self._key is not None,
@@ -262,7 +262,7 @@ class ApnsClient(Sender[Notification]):
         Ours have only one key, so somebody on the way shares connections. False when that has cost as many within a
         minute as the client may have: Apple takes rapid connects for an attack.
         """
-        if connection.state is not State.OPEN:
+        if connection.state is not ConnectionState.OPEN:
             return True
         now = self._loop.time()
         if now - self._leaving >= LEAVING:

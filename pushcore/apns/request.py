@@ -15,7 +15,7 @@ import orjson
 
 from ..errors import ConfigurationError
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
-from ..http2.headers import Field, Template
+from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
 from ..requests import END
 from ..results import Result, Verdict
@@ -36,7 +36,7 @@ _dumps = orjson.dumps
 _unhexlify = binascii.unhexlify
 
 
-class Invalid(Exception):
+class InvalidPush(Exception):
     """Carries the result of a push that cannot be sent."""
 
     def __init__(self, reason: str | None, detail: str, verdict: Verdict = Verdict.INVALID) -> None:
@@ -44,7 +44,7 @@ class Invalid(Exception):
         self.reason, self.detail, self.verdict = reason, detail, verdict
 
 
-class ApnsRequests:
+class ApnsRequestBuilder:
     """Turns notifications into requests to one authority. `topic` is for those that name none.
 
     `key_topics`: the bundle ids that the key is for; None for any of its team's.
@@ -66,9 +66,15 @@ class ApnsRequests:
         self.topic = topic
         self._key_topics = key_topics
         self._token_auth = token_auth
-        self._kinds: dict[tuple[Any, Any, Any], tuple[Template, int]] = {}
+        self._kinds: dict[tuple[Any, Any, Any], tuple[HeaderTemplate, int]] = {}
         # Topic, push type and priority of the last push, its template, and the limit of its payload.
-        self._last: tuple[Any, Any, Any, Template, int] = (END, None, None, Template(()), 0)  # nobody's topic
+        self._last: tuple[Any, Any, Any, HeaderTemplate, int] = (
+            END,
+            None,
+            None,
+            HeaderTemplate(()),
+            0,
+        )  # nobody's topic
 
     def build(
         self,
@@ -101,7 +107,7 @@ class ApnsRequests:
                 else:
                     body = body_of(payload)
                 if len(body) > limit:
-                    raise Invalid(
+                    raise InvalidPush(
                         "PayloadTooLarge", f"the payload has {len(body)} bytes, {limit} are allowed"
                     )
                 tail = NO_FIELDS
@@ -109,7 +115,7 @@ class ApnsRequests:
                     tail = _tail_of(push)
                 if len(token) != length:
                     if not 2 <= len(token) <= MAX_TOKEN:
-                        raise Invalid(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
+                        raise InvalidPush(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
                     length = len(token)
                 exchange = Exchange()
                 exchange.template = template
@@ -124,7 +130,7 @@ class ApnsRequests:
                 exchange.data = b""
                 exchange.error = None
                 made.append(exchange)
-            except (Invalid, AttributeError, ValueError, TypeError) as error:
+            except (InvalidPush, AttributeError, ValueError, TypeError) as error:
                 refused.append(_refusal(push, error))
         return END
 
@@ -136,7 +142,7 @@ class ApnsRequests:
         topic = topic or self.topic
         return topic is not None and any(topic.removesuffix(suffix) in listed for suffix in _SUFFIXES)
 
-    def _look_up(self, push: Notification) -> tuple[Any, Any, Any, Template, int]:
+    def _look_up(self, push: Notification) -> tuple[Any, Any, Any, HeaderTemplate, int]:
         """What is to be known about pushes like this one, as in `_last`."""
         key = (push.topic, push.push_type, push.priority)
         found = self._kinds.get(key)
@@ -146,17 +152,17 @@ class ApnsRequests:
             found = self._kinds[key] = self._new_kind(*key)
         return (*key, *found)
 
-    def _new_kind(self, topic: str | None, name: str, priority: int | None) -> tuple[Template, int]:
+    def _new_kind(self, topic: str | None, name: str, priority: int | None) -> tuple[HeaderTemplate, int]:
         push_type = PUSH_TYPES.get(name)
         if push_type is None:
-            raise Invalid("InvalidPushType", f"the push type is one of {', '.join(PUSH_TYPES)}")
+            raise InvalidPush("InvalidPushType", f"the push type is one of {', '.join(PUSH_TYPES)}")
         if push_type.token_auth_only and not self._token_auth:
-            raise Invalid("InvalidPushType", f"{name} needs a key; a certificate cannot send it")
+            raise InvalidPush("InvalidPushType", f"{name} needs a key; a certificate cannot send it")
         if priority is None:
             priority = push_type.default_priority
         elif priority not in push_type.priorities:
             allowed = " or ".join(map(str, push_type.priorities))
-            raise Invalid("BadPriority", f"the priority of {name} is {allowed}")
+            raise InvalidPush("BadPriority", f"the priority of {name} is {allowed}")
         fields: list[Field] = [
             (b":method", b"POST"),
             (b":scheme", b"https"),
@@ -168,7 +174,7 @@ class ApnsRequests:
             fields.append((b"apns-topic", full.encode()))
         if priority is not None:
             fields.append((b"apns-priority", b"%d" % priority))
-        return Template(fields, _PATH), push_type.limit
+        return HeaderTemplate(fields, _PATH), push_type.limit
 
     def _topic_for(self, topic: str | None, push_type: PushType) -> str | None:
         """The topic with the suffix of the push type, once."""
@@ -177,20 +183,20 @@ class ApnsRequests:
         if topic is None:
             if not self._token_auth:
                 return None  # a certificate of a single topic implies it
-            raise Invalid(
+            raise InvalidPush(
                 "MissingTopic", "neither the push nor the client has a topic", Verdict.MISCONFIGURED
             )
         if not TOPIC.fullmatch(topic):
-            raise Invalid("BadTopic", "the topic is not a bundle id")
+            raise InvalidPush("BadTopic", "the topic is not a bundle id")
         if not self.takes(topic):
             detail = f"the key is for other topics than {topic}"
-            raise Invalid("TopicDisallowed", detail, Verdict.MISCONFIGURED)
+            raise InvalidPush("TopicDisallowed", detail, Verdict.MISCONFIGURED)
         return topic if topic.endswith(push_type.suffix) else topic + push_type.suffix
 
 
 def _refusal(push: Notification, error: Exception) -> Result:
     """What became of a push that cannot be sent for this reason."""
-    if isinstance(error, Invalid):
+    if isinstance(error, InvalidPush):
         return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
     if isinstance(error, orjson.JSONEncodeError):
         detail = f"the payload cannot be JSON: {error}"
@@ -207,11 +213,11 @@ def body_of(payload: object) -> bytes:
     if isinstance(payload, dict):
         return _dumps(payload)
     if not isinstance(payload, bytes):
-        raise Invalid(None, "the payload is neither a dict nor bytes nor an Aps")
+        raise InvalidPush(None, "the payload is neither a dict nor bytes nor an Aps")
     if not payload:
-        raise Invalid("PayloadEmpty", "the payload is empty")
+        raise InvalidPush("PayloadEmpty", "the payload is empty")
     if payload[0] != 0x7B:
-        raise Invalid(None, "the payload is not a JSON object")
+        raise InvalidPush(None, "the payload is not a JSON object")
     return payload
 
 
@@ -220,18 +226,18 @@ def _tail_of(push: Notification) -> tuple[Field, ...]:
     fields: list[Field] = []
     if push.apns_id is not None:
         if not isinstance(push.apns_id, str) or not UUID.fullmatch(push.apns_id):
-            raise Invalid("BadMessageId", "the apns_id is not a UUID in lower case")
+            raise InvalidPush("BadMessageId", "the apns_id is not a UUID in lower case")
         if push.expiration is None and push.collapse_id is None:
             return ((b"apns-id", push.apns_id.encode()),)  # all that a campaign's pushes have
         fields.append((b"apns-id", push.apns_id.encode()))
     if push.expiration is not None:
         if type(push.expiration) is not int or not 0 <= push.expiration < 1 << 63:
-            raise Invalid("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
+            raise InvalidPush("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
         fields.append((b"apns-expiration", b"%d" % push.expiration))
     if push.collapse_id is not None:
         text = push.collapse_id
         if not isinstance(text, str) or not _COLLAPSE_ID.fullmatch(text) or len(text) > MAX_COLLAPSE_ID:
-            raise Invalid(
+            raise InvalidPush(
                 "BadCollapseId", f"the collapse_id is not 1 to {MAX_COLLAPSE_ID} printable ASCII characters"
             )
         fields.append((b"apns-collapse-id", text.encode()))

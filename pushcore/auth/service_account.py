@@ -46,7 +46,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TokenResponse:
     """What the token endpoint said. `retry_after`: seconds, if it asked to wait."""
 
     status: int
@@ -54,7 +54,7 @@ class Answer:
     retry_after: float | None = None
 
 
-Post = Callable[[bytes], Awaitable[Answer]]
+Post = Callable[[bytes], Awaitable[TokenResponse]]
 """Posts a form to the account's `token_uri`; raises a `TransportError` when there is no answer."""
 
 
@@ -176,7 +176,7 @@ class ServiceAccount:
         return f"<ServiceAccount {self.client_email}>"
 
 
-def read_token(answer: Answer) -> AccessToken:
+def read_token(answer: TokenResponse) -> AccessToken:
     """The token in an answer of the endpoint.
 
     Raises:

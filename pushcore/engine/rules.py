@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..http2.exchange import Exchange
 from ..http2.pool import Pool
 from ..metrics import Listeners, Metrics
-from ..requests import Requests
+from ..requests import RequestBuilder
 from ..results import Result
 from .rate import FCM_RATE, Limiter, Rate, RateLimiter, project_limiter
 from .retry import RetryPolicy
@@ -40,7 +40,7 @@ class Client(Protocol):
     @property
     def timeout(self) -> float: ...
     @property
-    def requests(self) -> Requests: ...
+    def requests(self) -> RequestBuilder: ...
     @property
     def pool(self) -> Pool: ...
     @property

@@ -31,7 +31,7 @@ from ..models.fcm import Message
 from ..results import Result, Verdict
 from ..sender import Sender
 from .errors import FcmFailure, about_device, find_name, read_error
-from .request import FcmRequests
+from .request import FcmRequestBuilder
 from .token_endpoint import TokenEndpoint
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class FcmClient(Sender[Message]):
     """The pushes that the engine hands to this client."""
     streams = STREAMS
     """Requests at a time on a connection, as Google allows."""
-    requests: FcmRequests
+    requests: FcmRequestBuilder
     quota = True
     """Google limits the rate of a whole project ("Best practices when sending FCM messages at scale")."""
     provider = "fcm"
@@ -113,7 +113,7 @@ class FcmClient(Sender[Message]):
             self._proxy_for(split_uri(self._account.token_uri)[0])
         self.project_id = project_id
         """Whose devices are sent to."""
-        self.requests = FcmRequests(self.origin.authority, project_id, quota_project)
+        self.requests = FcmRequestBuilder(self.origin.authority, project_id, quota_project)
         self._tokens: AccessTokens
         self._endpoint: TokenEndpoint | None = None
         self._failing: asyncio.Handle | None = None

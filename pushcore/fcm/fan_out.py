@@ -12,7 +12,7 @@ from ..errors import ClosedError
 from ..http2.exchange import Exchange, Sink
 from ..http2.pool import Pool
 from ..results import Result
-from .pace import Pace
+from .pace import ChangeRateLimiter
 
 BURST = 64
 """Items that are taken from the source before the event loop gets its turn."""
@@ -35,7 +35,7 @@ class FanOut:
         build: Build,
         finish: Finish,
         *,
-        pace: Pace,
+        pace: ChangeRateLimiter,
         concurrency: int,
         opened: Callable[[], bool],
         weigh: Callable[[Any], int] = lambda item: 1,

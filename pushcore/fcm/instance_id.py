@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..http2.headers import Field, Template
+from ..http2.headers import Field, HeaderTemplate
 from ..results import ACCEPTED, Verdict
 from .errors import FcmFailure, json_object, word
 
@@ -56,7 +56,7 @@ class InstanceInfo:
     topics: Mapping[str, str | None] = field(default_factory=dict)
 
 
-class Batches:
+class BatchRequestBuilder:
     """Requests to the API at one authority."""
 
     def __init__(self, authority: str, more: Sequence[Field]) -> None:
@@ -66,8 +66,8 @@ class Batches:
             (b"access_token_auth", b"true"),  # what stands in `authorization` is no server key
             *more,
         ]
-        self.post = Template([(b":method", b"POST"), *fields, (b"content-type", b"application/json")])
-        self.get = Template([(b":method", b"GET"), *fields])
+        self.post = HeaderTemplate([(b":method", b"POST"), *fields, (b"content-type", b"application/json")])
+        self.get = HeaderTemplate([(b":method", b"GET"), *fields])
 
     @staticmethod
     def path(subscribe: bool) -> bytes:

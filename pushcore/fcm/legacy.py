@@ -18,11 +18,11 @@ from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import MAX_REGISTRATION_IDS, LegacyMessage
 from ..models.fcm_check import check_legacy_token
-from ..models.fcm_values import Refused
+from ..models.fcm_values import FieldError
 from ..results import ACCEPTED, Result, Verdict
 from ..sender import Sender
 from .legacy_errors import LegacyOutcome, read_legacy
-from .request import LegacyRequests
+from .request import LegacyRequestBuilder
 
 _KEY: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
@@ -83,7 +83,7 @@ class LegacyFcmClient(Sender[LegacyMessage]):
     """The pushes that the engine hands to this client."""
     streams = 100
     """Requests at a time on a connection, as Google allowed."""
-    requests: LegacyRequests
+    requests: LegacyRequestBuilder
     quota = False
     """Gateways and private servers have no rate in common."""
     provider = "fcm"
@@ -114,7 +114,7 @@ class LegacyFcmClient(Sender[LegacyMessage]):
             now=now,
         )
         self._authorization = b"key=" + server_key.removeprefix("key=").encode()
-        self.requests = LegacyRequests(self.origin.authority)
+        self.requests = LegacyRequestBuilder(self.origin.authority)
 
     def _authorize(self, link: Link) -> None:
         link.connection.authorize(self._authorization)
@@ -139,7 +139,7 @@ class LegacyFcmClient(Sender[LegacyMessage]):
             try:
                 check_legacy_token(each, f"registration_ids[{index}]")
                 good.append(index)
-            except Refused as error:
+            except FieldError as error:
                 found[index] = LegacyResult(
                     _to(push, each), Verdict.INVALID, reason="InvalidRegistration", detail=error.detail
                 )

@@ -9,7 +9,7 @@ BURST: Final = 0.05
 """Seconds' worth of changes that may leave at once: timers are no finer than some milliseconds."""
 
 
-class Pace:
+class ChangeRateLimiter:
     """At most `rate` changes a second, by a clock in seconds that never steps back. `rate` must be above 0."""
 
     __slots__ = ("_clock", "_interval", "_next")

@@ -12,7 +12,7 @@ import orjson
 
 from ..models.fcm_check import check_part
 from ..models.fcm_parts import PARTS, lasting, to_json
-from ..models.fcm_values import Refused
+from ..models.fcm_values import FieldError
 
 MAX_KNOWN: Final = 1024
 """Parts that are kept ready after they were found right; when there are more, all are forgotten."""
@@ -26,7 +26,7 @@ Given: TypeAlias = "tuple[Any, ...]"
 """The parts of one message, in the order of `NAMES`; None for one that it has not."""
 
 
-class Parts:
+class EncodedParts:
     """What is known of the parts of messages to one project.
 
     `seen`: parts of two messages in a row, as they were when they were checked. Whose parts equal them may use `ready`,
@@ -48,10 +48,10 @@ class Parts:
     def learn(self, given: Given) -> dict[str, Any]:
         """The JSON of these parts by name, checked. Do not change it.
 
-        Raises `Refused` for what Google would refuse, and what orjson raises for what cannot be JSON.
+        Raises `FieldError` for what Google would refuse, and what orjson raises for what cannot be JSON.
         """
         if given[0] is not None and given[1] is not None:
-            raise Refused("the message has android and android_v2: give one of them")
+            raise FieldError("the message has android and android_v2: give one of them")
         found: dict[str, Any] = {}
         for name, part in zip(NAMES, given):  # noqa: B905  # both have five
             if part is not None:
@@ -81,7 +81,7 @@ class Parts:
         return fragment
 
 
-class _Exactly:
+class _TypedNumber:
     """Equals a number of the same class only: 1, 1.0 and True are three texts in JSON, and one to Python."""
 
     __slots__ = ("_value",)
@@ -104,5 +104,5 @@ def _as_it_is(part: Any) -> Any:
     if type(part) is list:
         return [_as_it_is(value) for value in part]
     if type(part) in (bool, int, float):
-        return _Exactly(part)
+        return _TypedNumber(part)
     return object()

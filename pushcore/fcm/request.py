@@ -14,7 +14,7 @@ import orjson
 
 from ..errors import ConfigurationError
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
-from ..http2.headers import Field, Template
+from ..http2.headers import Field, HeaderTemplate
 from ..models.fcm import FcmNotification, LegacyMessage, Message
 from ..models.fcm_check import (
     LIMIT,
@@ -27,10 +27,10 @@ from ..models.fcm_check import (
     check_topic,
 )
 from ..models.fcm_parts import to_json
-from ..models.fcm_values import Refused, check_data
+from ..models.fcm_values import FieldError, check_data
 from ..requests import END
 from ..results import Result, Verdict
-from .parts import MAX_KNOWN, OPTION, Parts
+from .parts import MAX_KNOWN, OPTION, EncodedParts
 
 LEGACY_PATH: Final = b"/fcm/send"
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # nobody else's token looks like it
@@ -45,15 +45,15 @@ _LEGACY_REASONS: Final = {
     "size": "MessageTooBig",
 }
 
-_WRONG: Final = (Refused, AttributeError, TypeError, ValueError, RecursionError)
+_WRONG: Final = (FieldError, AttributeError, TypeError, ValueError, RecursionError)
 """What checks and orjson raise for a push that cannot be sent."""
 
 _dumps = orjson.dumps
 _fid = _FID.fullmatch
 
 
-def _template(authority: str, path: bytes, *more: Field) -> Template:
-    return Template(
+def _template(authority: str, path: bytes, *more: Field) -> HeaderTemplate:
+    return HeaderTemplate(
         [
             (b":method", b"POST"),
             (b":scheme", b"https"),
@@ -67,7 +67,7 @@ def _template(authority: str, path: bytes, *more: Field) -> Template:
     )
 
 
-class FcmRequests:
+class FcmRequestBuilder:
     """Turns messages into requests to one project of one authority.
 
     `quota_project`: the project that pays for the requests when it is not that of the credentials: users' own
@@ -88,7 +88,7 @@ class FcmRequests:
         path = b"/v1/projects/%b/messages:send" % project_id.encode()
         self._template = _template(authority, path, *self.more)
         self._keys: set[str] = set()  # keys of `data` that were found right
-        self._parts = Parts()
+        self._parts = EncodedParts()
 
     def build(
         self,
@@ -176,7 +176,7 @@ class FcmRequests:
                     body = _dumps(envelope if message is common else {"message": message})
                 else:
                     if push.validate_only is not True:
-                        raise Refused("validate_only must be true or false")
+                        raise FieldError("validate_only must be true or false")
                     body = _dumps({"validate_only": True, "message": message})
                 if len(body) > limit:  # with it all keys and values that count
                     check_size(orjson.loads(body)["message"], limit)
@@ -212,7 +212,7 @@ class FcmRequests:
         try:
             data: dict[str, str] = dict(source)
         except (TypeError, ValueError):
-            raise Refused(f"data must be an object, not {type(source).__name__}") from None
+            raise FieldError(f"data must be an object, not {type(source).__name__}") from None
         check_data(data)
         if len(self._keys) >= MAX_KNOWN:
             self._keys.clear()
@@ -223,7 +223,7 @@ class FcmRequests:
 
 def _refusal(push: Message | LegacyMessage, error: Exception, reason: str = "INVALID_ARGUMENT") -> Result:
     """What became of a push that cannot be sent for this error's sake."""
-    if isinstance(error, Refused):
+    if isinstance(error, FieldError):
         detail = error.detail
     elif isinstance(error, orjson.JSONEncodeError):
         detail = f"the message cannot be JSON: {error}"
@@ -250,7 +250,7 @@ def _topic_or_condition(push: Message, message: dict[str, Any]) -> int:
     return TOPIC_LIMIT
 
 
-class LegacyRequests:
+class LegacyRequestBuilder:
     """Turns legacy messages into requests to `/fcm/send` of one authority."""
 
     def __init__(self, authority: str) -> None:
@@ -275,6 +275,6 @@ class LegacyRequests:
                 check_legacy(orjson.loads(body))
                 made.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
             except _WRONG as error:
-                reason = _LEGACY_REASONS[error.kind] if isinstance(error, Refused) else "InvalidParameters"
+                reason = _LEGACY_REASONS[error.kind] if isinstance(error, FieldError) else "InvalidParameters"
                 refused.append(_refusal(push, error, reason))
         return END

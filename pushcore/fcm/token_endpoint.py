@@ -6,10 +6,10 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-from ..auth.service_account import Answer
+from ..auth.service_account import TokenResponse
 from ..http2.ask import ask
 from ..http2.exchange import header_of
-from ..http2.headers import Template
+from ..http2.headers import HeaderTemplate
 from ..http2.origin import split_uri
 from ..http2.pool import Pool
 from ..http2.proxy import Proxy
@@ -37,7 +37,7 @@ class TokenEndpoint:
         timeout: float = TIMEOUT,
     ) -> None:
         origin, self._path = split_uri(token_uri)
-        self._template = Template(
+        self._template = HeaderTemplate(
             [
                 (b":method", b"POST"),
                 (b":scheme", b"https"),
@@ -58,7 +58,7 @@ class TokenEndpoint:
             name="oauth",
         )
 
-    async def post(self, form: bytes) -> Answer:
+    async def post(self, form: bytes) -> TokenResponse:
         """Post a form and wait for the answer.
 
         Raises:
@@ -69,7 +69,7 @@ class TokenEndpoint:
             raise exchange.error
         wait = header_of(exchange.block, b"retry-after") if exchange.status != 200 else None
         seconds = read_retry_after(wait, self._now()) if wait is not None else None
-        return Answer(exchange.status, exchange.data, seconds)
+        return TokenResponse(exchange.status, exchange.data, seconds)
 
     async def close(self) -> None:
         """Hang up. Whoever waits for an answer has to be cancelled before."""

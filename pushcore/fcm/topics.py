@@ -15,16 +15,24 @@ from urllib.parse import quote
 from ..errors import ConfigurationError
 from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
-from ..http2.headers import LONGEST_PATH, Template
+from ..http2.headers import LONGEST_PATH, HeaderTemplate
 from ..http2.origin import Origin, read_origin
 from ..models.fcm_check import check_token, check_topic
-from ..models.fcm_values import Refused
+from ..models.fcm_values import FieldError
 from ..results import ACCEPTED, Result, Verdict
 from .client import FcmClient
 from .errors import FcmFailure, json_object, word
 from .fan_out import FanOut
-from .instance_id import IID_URL, MAX_BATCH, Batches, InstanceInfo, read_batch, read_info, whole_reason
-from .pace import Pace
+from .instance_id import (
+    IID_URL,
+    MAX_BATCH,
+    BatchRequestBuilder,
+    InstanceInfo,
+    read_batch,
+    read_info,
+    whole_reason,
+)
+from .pace import ChangeRateLimiter
 
 RATE: Final = 3000.0
 """Changes a second that Google allows a project."""
@@ -87,7 +95,7 @@ class Topics:
         self._client = client
         self._rate = rate
         self._clock = clock
-        self._pace: Pace | None = None
+        self._pace: ChangeRateLimiter | None = None
         self._concurrency = concurrency
         self._instance_id = instance_id
         self._iid = read_origin(instance_id_url)
@@ -99,10 +107,10 @@ class Topics:
             (b"x-goog-api-format-version", b"2"),
             *requests.more,
         ]
-        self._post = Template([(b":method", b"POST"), *fields, (b"content-type", b"application/json")])
-        self._delete = Template([(b":method", b"DELETE"), *fields])
-        self._get = Template([(b":method", b"GET"), *fields])
-        self._batches = Batches(self._iid.authority, requests.more)
+        self._post = HeaderTemplate([(b":method", b"POST"), *fields, (b"content-type", b"application/json")])
+        self._delete = HeaderTemplate([(b":method", b"DELETE"), *fields])
+        self._get = HeaderTemplate([(b":method", b"GET"), *fields])
+        self._batches = BatchRequestBuilder(self._iid.authority, requests.more)
 
     def subscribe(
         self, topic: str, registrations: Iterable[str] | AsyncIterable[str]
@@ -129,10 +137,10 @@ class Topics:
     ) -> AsyncGenerator[Result, None]:
         try:
             check_topic(topic)
-        except Refused as error:
+        except FieldError as error:
             raise ValueError(error.detail) from None
         if self._pace is None:  # one for all runs: the rate is the project's
-            self._pace = Pace(self._rate, self._clock or self._client.loop.time)
+            self._pace = ChangeRateLimiter(self._rate, self._clock or self._client.loop.time)
         way = self._in_batches if self._instance_id else self._one_by_one
         return way(topic, registrations, subscribe, self._pace, self._client.loop.time)
 
@@ -141,7 +149,7 @@ class Topics:
         topic: str,
         registrations: Iterable[str] | AsyncIterable[str],
         subscribe: bool,
-        pace: Pace,
+        pace: ChangeRateLimiter,
         clock: Callable[[], float],
     ) -> AsyncGenerator[Result, None]:
         client = self._client
@@ -184,12 +192,12 @@ class Topics:
         topic: str,
         registrations: Iterable[str] | AsyncIterable[str],
         subscribe: bool,
-        pace: Pace,
+        pace: ChangeRateLimiter,
         clock: Callable[[], float],
     ) -> AsyncGenerator[Result, None]:
         client = self._client
         pool, timeout = client.pool_to(self._iid), client.timeout
-        path = Batches.path(subscribe)
+        path = BatchRequestBuilder.path(subscribe)
 
         def build(batch: Any, sink: Sink) -> tuple[Exchange | None, list[Result]]:
             good: list[TopicChange] = []
@@ -203,7 +211,7 @@ class Topics:
                     results.append(_invalid(change, problem))
             if not good:
                 return None, results
-            body = Batches.body(topic, [each.token for each in good])
+            body = BatchRequestBuilder.body(topic, [each.token for each in good])
             return (
                 request(self._batches.post, path, body, NO_FIELDS, sink, good, clock() + timeout),
                 results,
@@ -275,7 +283,7 @@ class Topics:
         return read_info(await self._ask(self._iid, self._batches.get, path, registration))
 
     async def _ask(
-        self, origin: Origin, template: Template, path: bytes, registration: str
+        self, origin: Origin, template: HeaderTemplate, path: bytes, registration: str
     ) -> dict[str, Any]:
         client = self._client
         problem = _problem(registration) or (_TOO_LONG if len(path) > LONGEST_PATH else None)
@@ -321,7 +329,7 @@ def _result(push: Any, outcome: FcmFailure, exchange: Exchange) -> Result:
     )
 
 
-def _slow_down(pace: Pace, result: Result) -> None:
+def _slow_down(pace: ChangeRateLimiter, result: Result) -> None:
     """One 429 for the project's quota stops everything for a while; one for an app instance does not."""
     if result.verdict is Verdict.THROTTLED and (
         result.reason == "QUOTA_EXCEEDED" or result.retry_after is not None
@@ -333,7 +341,7 @@ def _problem(registration: object) -> str | None:
     """Why this cannot be a registration; None when it can."""
     try:
         check_token(registration, "registration")
-    except Refused as error:
+    except FieldError as error:
         return error.detail
     return None
 

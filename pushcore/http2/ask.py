@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 from .exchange import NO_FIELDS, Exchange, request
-from .headers import Field, Template
+from .headers import Field, HeaderTemplate
 from .pool import Pool
 
 
 async def ask(
     pool: Pool,
-    template: Template,
+    template: HeaderTemplate,
     path: bytes,
     body: bytes,
     patience: float,

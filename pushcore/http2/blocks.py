@@ -19,7 +19,7 @@ MAX_CONTINUATIONS: Final = 8  # as nghttp2 since CVE-2024-28182; one is rare eno
 MAX_BLOCK: Final = 64 * 1024  # bytes of one compressed header block over all its frames
 
 
-class BlockReader:
+class HeaderBlockReader:
     """The decoder's half of one connection's HPACK state, and the block that is just arriving."""
 
     __slots__ = ("_block", "_continuations", "_decoder", "_first", "end_stream", "stream_id")

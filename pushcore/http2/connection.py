@@ -5,8 +5,8 @@ never reads a clock and never raises for what a peer does: a breach ends the con
 every exchange still ends exactly once.
 
 There are two paths through `receive`. Nearly all frames are whole responses: HEADERS with END_STREAM and a status of one
-byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each, and runs of equal ones by `Runs`.
-All others go through `_on_frame`, which knows the whole of the RFC.
+byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each, and runs of equal ones by
+`ResponseRuns`. All others go through `_on_frame`, which knows the whole of the RFC.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import hpack
 from ..errors import ProtocolError, ResponseTooLarge
 from . import frames
 from .answers import STATUS_BY_BYTE, read_status
-from .blocks import BlockReader
+from .blocks import HeaderBlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
-from .outgoing import Outgoing
-from .runs import Runs
-from .streams import GHOST, Limits, State
+from .outgoing import SendBuffer
+from .runs import ResponseRuns
+from .streams import GHOST, ConnectionState, Limits
 
 _unpack = HEAD.unpack_from
 
 _LONGEST = DEFAULT_FRAME_SIZE << 8 | 0xFF  # the first word of the largest frame that we accept
 
 
-class Connection(Outgoing):
+class Connection(SendBuffer):
     """HTTP/2 as a client speaks it, built for many small requests. See `Streams` for how exchanges end."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
         self._rest = b""
         self._fast = False  # responses may be read inside the scan
-        self._reader = BlockReader()
-        self._runs = Runs()
+        self._reader = HeaderBlockReader()
+        self._runs = ResponseRuns()
 
     def receive(self, data: bytes, now: float) -> None:
         """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
@@ -117,7 +117,7 @@ class Connection(Outgoing):
 
     def _update_fast(self) -> None:
         self._fast = (
-            self.state is not State.WAITING
+            self.state is not ConnectionState.WAITING
             and self._reader.stateless
             and not self._reader.pending
             and not self._uploads
@@ -127,7 +127,7 @@ class Connection(Outgoing):
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._reader.pending and kind != frames.CONTINUATION:
             self._fail(frames.PROTOCOL_ERROR, "a header block was interrupted by another frame")
-        elif self.state is State.WAITING and (kind != frames.SETTINGS or flags & frames.ACK):
+        elif self.state is ConnectionState.WAITING and (kind != frames.SETTINGS or flags & frames.ACK):
             self._fail(
                 frames.PROTOCOL_ERROR, "the server's first frame is not SETTINGS; does it speak HTTP/2?"
             )
@@ -279,8 +279,8 @@ class Connection(Outgoing):
             for key, value in frames.decode_settings(payload):
                 if not self._on_setting(key, value):
                     return
-            if self.state is State.WAITING:
-                self.state = State.OPEN
+            if self.state is ConnectionState.WAITING:
+                self.state = ConnectionState.OPEN
                 self._update_capacity()
                 self._update_fast()
             self._acknowledge(frames.SETTINGS_ACK)

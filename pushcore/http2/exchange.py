@@ -12,7 +12,7 @@ import hpack
 
 from ..errors import TransportError
 from .answers import decode_block
-from .headers import Field, Template
+from .headers import Field, HeaderTemplate
 
 MAX_HEADER_LIST = 16_384
 """What we accept as the header list of an answer, announced in SETTINGS; Apple's and Google's are below 1 000."""
@@ -83,7 +83,7 @@ class Exchange:
         "waiter",
     )
 
-    template: Template
+    template: HeaderTemplate
     path: bytes
     body: bytes
     tail: tuple[Field, ...]
@@ -110,7 +110,7 @@ class Exchange:
 
 
 def request(
-    template: Template,
+    template: HeaderTemplate,
     path: bytes,
     body: bytes,
     tail: tuple[Field, ...],

@@ -1,7 +1,7 @@
 """Flow control in both directions (RFC 9113, sections 5.2 and 6.9): what we may still send, and what the peer may.
 
 `window` is the connection's. A request's body that fits it, its stream's window and one frame leaves at once, and is
-counted by `Outgoing.take`. Any other is an `Upload`, sent in parts as WINDOW_UPDATE and SETTINGS allow.
+counted by `SendBuffer.take`. Any other is an `Upload`, sent in parts as WINDOW_UPDATE and SETTINGS allow.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Header blocks of requests, as templates (RFC 7541).
 
-A push differs from the one before it in its path and in little else. So the fields that stay (`Template`) are put
+A push differs from the one before it in its path and in little else. So the fields that stay (`HeaderTemplate`) are put
 into the peer's dynamic table once per connection and cost one byte each afterwards, and a block is put together
 from three pieces that are already bytes: *prefix* (pseudo-header fields), the path's literal, *suffix* (the rest).
 `HeaderEncoder` is the client's half of one connection's HPACK state.
@@ -102,7 +102,7 @@ def list_size(fields: Iterable[Field]) -> int:
     return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields)
 
 
-class Template:
+class HeaderTemplate:
     """The fields that one kind of request has in common on every connection, pseudo-header fields first.
 
     `fields` has neither `:path`, of which `path` is the beginning and the rest is the request's own, nor
@@ -118,7 +118,7 @@ class Template:
         self.path = path
 
 
-class Block:
+class EncodedTemplate:
     """A template on one connection: `prefix`, then the request's path, then `suffix`, then its own fields.
 
     `list_size` is what the template's fields count. `layouts` are those of requests with paths of one length.
@@ -130,19 +130,19 @@ class Block:
         self.prefix = prefix
         self.suffix = suffix
         self.list_size = list_size
-        self.layouts: dict[int, Layout] = {}
+        self.layouts: dict[int, FrameLayout] = {}
 
-    def layout(self, path: bytes, length: int) -> Layout:
+    def layout(self, path: bytes, length: int) -> FrameLayout:
         """How requests are written whose paths are `path` and `length` bytes more."""
         found = self.layouts.get(length)
         if found is None:
             if len(self.layouts) >= MAX_LAYOUTS:
                 self.layouts.clear()
-            found = self.layouts[length] = Layout(self, path, length)
+            found = self.layouts[length] = FrameLayout(self, path, length)
         return found
 
 
-class Layout:
+class FrameLayout:
     """The two frames of a request, HEADERS and DATA, as one `pack` of seven pieces.
 
     `head` is what HEADERS begins with, up to its stream; then come stream, `before`, the rest of the path, all between
@@ -152,7 +152,7 @@ class Layout:
 
     __slots__ = ("_path_length", "after", "before", "head", "packers")
 
-    def __init__(self, block: Block, path: bytes, length: int) -> None:
+    def __init__(self, block: EncodedTemplate, path: bytes, length: int) -> None:
         self.before = block.prefix + path_literal_head(len(path) + length) + path
         self.after = block.suffix
         self._path_length = length
@@ -212,7 +212,7 @@ class HeaderEncoder:
         self._live_size = 0
         self.list_limit = UNLIMITED
         """What the peer accepts as a header list. Blocks that come near it are never in `blocks`."""
-        self.blocks: dict[Template, Block] = {}
+        self.blocks: dict[HeaderTemplate, EncodedTemplate] = {}
         """The blocks that can be used as they are, without a change of the table: look here, then `build`."""
         self._names: dict[
             bytes, bytes
@@ -237,7 +237,7 @@ class HeaderEncoder:
         self._evict(lowest)
         self._forget()
 
-    def build(self, template: Template) -> Block:
+    def build(self, template: HeaderTemplate) -> EncodedTemplate:
         """The template's block for the next request, inserting what is not in the table yet."""
         updates = b"".join(encode_integer(size, *_SIZE_UPDATE) for size in self._pending_sizes)
         self._pending_sizes.clear()
@@ -254,7 +254,7 @@ class HeaderEncoder:
             changed |= inserted
             pieces.append(piece)
         size = list_size(fields)
-        block = Block(updates + b"".join(pieces[:split]), b"".join(pieces[split:]), size)
+        block = EncodedTemplate(updates + b"".join(pieces[:split]), b"".join(pieces[split:]), size)
         length = len(block.prefix) + len(block.suffix)
         roomy = block.list_size + OWN_FIELDS <= self.list_limit and length <= LARGEST_BLOCK
         if not changed and roomy:  # changed, it would insert the same fields or say the same size once more

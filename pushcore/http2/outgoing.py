@@ -16,7 +16,7 @@ from . import frames
 from .exchange import MAX_HEADER_LIST, Exchange
 from .flow_control import FlowControl, Upload
 from .frames import DATA, HEADERS
-from .headers import HeaderEncoder, Layout, Template, list_size, path_literal
+from .headers import FrameLayout, HeaderEncoder, HeaderTemplate, list_size, path_literal
 from .streams import Limits
 
 _head = frames.HEAD.pack
@@ -26,7 +26,7 @@ MAX_CANCELLED: Final = 10_000
 """Streams that we reset and remember, so that what still comes for them is ignored."""
 
 
-class Outgoing(FlowControl):
+class SendBuffer(FlowControl):
     """What `Connection` writes, and the peer's limits that it keeps to."""
 
     def __init__(self, limits: Limits, now: float) -> None:
@@ -66,11 +66,11 @@ class Outgoing(FlowControl):
         """
         streams, blocks, encoder = self.streams, self._blocks, self._encoder
         out = self._out
-        layout: Layout | None
+        layout: FrameLayout | None
         before = head = after = b""
         while waiting:
             window, stream_id, quick = self.window, self.next_id, self._quick
-            template: Template | None = None
+            template: HeaderTemplate | None = None
             length = known = -1  # of the last path, and of the last body
             for _ in range(min(self.capacity - len(streams), len(waiting))):
                 exchange = waiting.popleft()

@@ -22,7 +22,7 @@ from ..metrics import Listeners
 from .exchange import Exchange, deliver
 from .protocol import ENGINES, Link
 from .proxy import Proxy
-from .streams import Limits, State
+from .streams import ConnectionState, Limits
 from .tls import name_tls_error
 
 log = logging.getLogger("pushcore.http2")
@@ -166,12 +166,12 @@ class Pool:
         if connection.answered:
             self._failures = 0  # and not before: a server may greet us only to send us away
         state = connection.state
-        if state is State.DRAINING and connection.idle:
+        if state is ConnectionState.DRAINING and connection.idle:
             connection.close()
             state = connection.state
-        if state is State.CLOSED:
+        if state is ConnectionState.CLOSED:
             self._remove(link)
-        elif state is State.DRAINING and link is self._current:
+        elif state is ConnectionState.DRAINING and link is self._current:
             self._current = None
         self.pump()
         self._notify()
@@ -218,7 +218,7 @@ class Pool:
         taking = 0
         for link in self.links:
             connection = link.connection
-            if connection.state is State.OPEN:
+            if connection.state is ConnectionState.OPEN:
                 taking += 1
                 if connection.throttled:
                     return
@@ -252,7 +252,7 @@ class Pool:
             self.last_error = None
             log.info("connected to %s port %d", self._host, self._port)
             self.events.connection_opened(self.name, self._host)
-            if link.connection.state is State.OPEN:
+            if link.connection.state is ConnectionState.OPEN:
                 self._current = link
         finally:
             self._dial = None
@@ -303,7 +303,7 @@ class Pool:
                         ssl_shutdown_timeout=HANG_UP,
                     )
                 await link.ready
-                if link.connection.state is not State.OPEN:  # SETTINGS, and GOAWAY at once
+                if link.connection.state is not ConnectionState.OPEN:  # SETTINGS, and GOAWAY at once
                     raise link.connection.error or ConnectionLost("the server closed the connection")
                 self.links.append(link)
                 self._arm()

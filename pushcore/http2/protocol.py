@@ -14,7 +14,7 @@ from ..errors import AlpnError, ConnectionLost, TransportError
 from .connection import Connection
 from .exchange import deliver
 from .reference import ReferenceConnection
-from .streams import Limits, State
+from .streams import ConnectionState, Limits
 from .tls import name_tls_error
 
 if TYPE_CHECKING:
@@ -111,14 +111,14 @@ class Link(asyncio.Protocol):
             if not connection.answered:
                 connection.answered = any(exchange.status for exchange in finished)
             deliver(finished)
-        if not self.ready.done() and connection.state is not State.WAITING:
-            if connection.state is State.CLOSED:
+        if not self.ready.done() and connection.state is not ConnectionState.WAITING:
+            if connection.state is ConnectionState.CLOSED:
                 self.ready.set_exception(connection.error or ConnectionLost("the connection was closed"))
                 self.ready.exception()  # whoever dialled may have gone
             else:
                 self.ready.set_result(None)
         self._on_progress(self)
-        if connection.state is State.CLOSED:
+        if connection.state is ConnectionState.CLOSED:
             self._hang_up()
         else:
             self.schedule()

@@ -159,7 +159,7 @@ class Proxy:
             OSError: TLS with the server failed; `ssl.SSLError` among them.
         """
         loop = asyncio.get_running_loop()
-        asking = _Asking(self._request(host, port), self._authorization is not None)
+        asking = _ConnectRequest(self._request(host, port), self._authorization is not None)
         try:
             try:
                 async with asyncio.timeout(patience * SHARE):
@@ -177,7 +177,7 @@ class Proxy:
                 raise ProxyError(f"the proxy {what} within {patience * SHARE:g} s") from None
             except OSError as error:
                 raise self.name_error(error) from error
-            keeping = _Keeping()
+            keeping = _EarlyData()
             transport = await loop.start_tls(
                 cast(asyncio.WriteTransport, asking.transport),
                 keeping,
@@ -236,7 +236,7 @@ def find_proxy(given: Proxy | str | None, host: str, port: int) -> Proxy | None:
     return Proxy.parse(given)
 
 
-class _Asking(asyncio.Protocol):
+class _ConnectRequest(asyncio.Protocol):
     """Asks for the tunnel. `answered` is done when the way is open, else failed with a `ProxyError`."""
 
     def __init__(self, request: bytes, with_password: bool) -> None:
@@ -315,7 +315,7 @@ class _Asking(asyncio.Protocol):
             self.answered.exception()  # whoever dialled may have gone
 
 
-class _Keeping(asyncio.Protocol):
+class _EarlyData(asyncio.Protocol):
     """Keeps what the server says between the end of TLS's handshake and `start_tls` coming back.
 
     A server's first bytes often arrive with the end of its handshake, before anybody else could be given them.

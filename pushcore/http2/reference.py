@@ -21,7 +21,7 @@ from . import frames
 from .answers import plain_fields
 from .exchange import MAX_HEADER_LIST, Exchange
 from .headers import DEFAULT_TABLE_SIZE, list_size
-from .streams import GHOST, Limits, State, Streams
+from .streams import GHOST, ConnectionState, Limits, Streams
 
 _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
 
@@ -143,7 +143,7 @@ class ReferenceConnection(Streams):
         if self._ended():
             return
         self.last_received = now
-        if self.state is State.WAITING:
+        if self.state is ConnectionState.WAITING:
             # h2 does not ask that the first frame be SETTINGS (RFC 9113, section 3.4).
             self._start = (self._start + data)[:9]
             if len(self._start) >= 4 and (self._start[3] != frames.SETTINGS or self._start[4:5] == b"\x01"):
@@ -220,8 +220,8 @@ class ReferenceConnection(Streams):
         limit = self._h2.remote_settings.max_concurrent_streams
         if limit != self.peer_limit:
             self._set_limit(min(limit, frames.LAST_STREAM_ID))
-        if self.state is State.WAITING:
-            self.state = State.OPEN
+        if self.state is ConnectionState.WAITING:
+            self.state = ConnectionState.OPEN
             self._update_capacity()
         for waiting in list(self._uploads):
             self._upload(waiting)

@@ -19,8 +19,8 @@ A run is a sequence of frames that repeats, with period 1 or 2 (H: HEADERS, D: D
     H H H H ... D*D*D*D* ...   nghttp2 writes the headers of all responses first: a run of each
     H D*H D*H D*H D* ...       each DATA right behind its HEADERS
 
-`Runs` sees the repetition by the first word of the frames, length and type. Its state is the last word, the one before
-it, and how many frames in a row were repetitions:
+`ResponseRuns` sees the repetition by the first word of the frames, length and type. Its state is the last word, the one
+before it, and how many frames in a row were repetitions:
 
     the next word is              the last word     the one before it         neither
     ----------------------------  ----------------  ------------------------  -------
@@ -54,7 +54,7 @@ _STREAM: Final = 5  # where the stream id stands in a frame, behind length, type
 Streams = dict[int, Exchange]
 
 
-class Runs:
+class ResponseRuns:
     """Sees that the responses of one connection repeat, and reads those that follow."""
 
     __slots__ = ("_after", "_before", "_last", "_repeated")

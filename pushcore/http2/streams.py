@@ -23,7 +23,7 @@ import orjson
 from ..errors import ConnectionLost, GoAway, ProtocolError, ResponseTimeout, StreamReset, TransportError
 from . import frames
 from .exchange import NO_FIELDS, Exchange, request
-from .headers import Template
+from .headers import HeaderTemplate
 
 MAX_UNSENT_ACKS = 1000  # as nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
 MAX_REASON = 100  # characters of a peer's own words that we repeat
@@ -45,7 +45,7 @@ class Limits:
     """How many RST_STREAM frames we send; servers defend themselves against more (CVE-2023-44487)."""
 
 
-class State(enum.Enum):
+class ConnectionState(enum.Enum):
     """Where a connection stands; see the drawing in the module's docstring."""
 
     WAITING = "waiting for SETTINGS"
@@ -58,7 +58,7 @@ def _nowhere(_: list[Exchange]) -> None:
     pass
 
 
-GHOST = request(Template(()), b"", b"", NO_FIELDS, _nowhere)
+GHOST = request(HeaderTemplate(()), b"", b"", NO_FIELDS, _nowhere)
 """Stands in a slot whose request is over for us but not for the peer, who still counts the stream."""
 GHOST.status, GHOST.data = 1, b"-"  # as if it had both already, so that no fast branch finishes it
 
@@ -72,7 +72,7 @@ class Streams:
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
-        self.state = State.WAITING
+        self.state = ConnectionState.WAITING
         self.streams: dict[int, Exchange] = {}
         self.finished: list[Exchange] = []
         self.refused: list[Exchange] = []
@@ -128,14 +128,14 @@ class Streams:
     def _set_limit(self, limit: int) -> None:
         """The peer said how many streams it allows (RFC 9113, section 5.1.2)."""
         if limit < self.peer_limit:
-            self.throttled = self.state is not State.WAITING or limit <= 1
+            self.throttled = self.state is not ConnectionState.WAITING or limit <= 1
         elif limit > self.peer_limit:
             self.throttled = False
         self.peer_limit = limit
         self._update_capacity()
 
     def _update_capacity(self) -> None:
-        takes = self.state is State.OPEN and not self._paused
+        takes = self.state is ConnectionState.OPEN and not self._paused
         self.capacity = self.peer_limit if takes else 0
 
     def pause(self, paused: bool) -> None:
@@ -145,12 +145,12 @@ class Streams:
 
     def drain(self) -> None:
         """Take nothing new; what is open may be answered."""
-        if self.state in (State.WAITING, State.OPEN):
-            self.state = State.DRAINING
+        if self.state in (ConnectionState.WAITING, ConnectionState.OPEN):
+            self.state = ConnectionState.DRAINING
             self._update_capacity()
 
     def _ended(self) -> bool:
-        return self.state is State.CLOSED
+        return self.state is ConnectionState.CLOSED
 
     @property
     def idle(self) -> bool:
@@ -189,11 +189,11 @@ class Streams:
 
     def lost(self, error: TransportError) -> None:
         """The connection is gone: what was written is of unknown fate, what was not is refused."""
-        if self.state is State.CLOSED:
+        if self.state is ConnectionState.CLOSED:
             return
         if self.error is None or isinstance(error, ProtocolError):
             self.error = error
-        self.state = State.CLOSED
+        self.state = ConnectionState.CLOSED
         self._update_capacity()
         self._discard()
         reason = self.error if isinstance(self.error, GoAway) else error
@@ -207,7 +207,7 @@ class Streams:
 
     def close(self, code: int = frames.NO_ERROR, debug: bytes = b"") -> None:
         """Say GOAWAY and end; whatever is still open ends as `lost` says."""
-        if self.state is not State.CLOSED:
+        if self.state is not ConnectionState.CLOSED:
             self.lost(ConnectionLost("the connection was closed by us"))
             self._send_goaway(code, debug)
 
@@ -223,7 +223,7 @@ class Streams:
             self._abandon(stream_id)
 
     def _abandon(self, stream_id: int) -> None:
-        if self._reset_budget >= 1 and self.state is not State.CLOSED:
+        if self._reset_budget >= 1 and self.state is not ConnectionState.CLOSED:
             self._reset_budget -= 1
             del self.streams[stream_id]
             self._send_reset(stream_id, frames.CANCEL)
@@ -235,7 +235,7 @@ class Streams:
 
     def tick(self, now: float) -> None:
         """Expire what is due, reset what may be reset, and see whether the peer is still there."""
-        if self.state is State.CLOSED:
+        if self.state is ConnectionState.CLOSED:
             return
         allowed = self.limits.resets_per_second
         self._reset_budget = min(allowed, self._reset_budget + allowed * (now - self._budget_at))
@@ -273,7 +273,7 @@ class Streams:
     def _watch(self, now: float) -> None:
         silence = now - self.last_received
         timeout = self.limits.timeout
-        if self.state is State.WAITING:
+        if self.state is ConnectionState.WAITING:
             if now - self.opened_at >= timeout:
                 self._fail(frames.SETTINGS_TIMEOUT, "the server sent no SETTINGS within the timeout")
         elif self._ping_deadline is not None:

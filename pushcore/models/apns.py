@@ -10,15 +10,36 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal, get_args
+
+from .push_model import PushModel
 
 LIMIT: Final = 4096
 """Bytes of a payload, unless the push type says otherwise."""
 LARGE_LIMIT: Final = 5120
 """Bytes of a VoIP payload, and of a Live Activity's that is sent to a broadcast channel."""
 
-INTERRUPTION_LEVELS: Final = ("passive", "active", "time-sensitive", "critical")
-EVENTS: Final = ("start", "update", "end")
+ApnsPushType = Literal[
+    "alert",
+    "background",
+    "location",
+    "voip",
+    "complication",
+    "fileprovider",
+    "mdm",
+    "liveactivity",
+    "pushtotalk",
+    "widgets",
+    "controls",
+]
+"""What `apns-push-type` may be; `PUSH_TYPES` says what each asks of the other fields."""
+ApnsPriority = Literal[1, 5, 10]
+"""What `apns-priority` may be."""
+InterruptionLevel = Literal["passive", "active", "time-sensitive", "critical"]
+LiveActivityEvent = Literal["start", "update", "end"]
+
+INTERRUPTION_LEVELS: Final[tuple[str, ...]] = get_args(InterruptionLevel)
+EVENTS: Final[tuple[str, ...]] = get_args(LiveActivityEvent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +85,7 @@ PUSH_TYPES: Final[Mapping[str, PushType]] = MappingProxyType(
 """The eleven push types by name."""
 
 
-class Notification:
+class Notification(PushModel):
     """One push to one device.
 
     `token`: the device token, hexadecimal, of any length. `payload`: the root object as a dict, as JSON in bytes, or
@@ -78,14 +99,16 @@ class Notification:
 
     __slots__ = ("apns_id", "collapse_id", "expiration", "payload", "priority", "push_type", "token", "topic")
 
+    identifiers: ClassVar[tuple[str, ...]] = ("token", "apns_id")
+
     def __init__(
         self,
         token: str,
         payload: dict[str, Any] | bytes | Aps,
         *,
         topic: str | None = None,
-        push_type: str = "alert",
-        priority: int | None = None,
+        push_type: ApnsPushType = "alert",
+        priority: ApnsPriority | None = None,
         expiration: int | None = None,
         collapse_id: str | None = None,
         apns_id: str | None = None,
@@ -99,11 +122,6 @@ class Notification:
         self.collapse_id = collapse_id
         self.apns_id = apns_id
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Notification):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
-
     def __repr__(self) -> str:
         token = str(self.token)
         words = [token if len(token) <= 8 else token[:8] + "…", f"push_type={self.push_type!r}"]
@@ -115,7 +133,7 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(PushModel):
     """One push to all devices that follow a channel: an update or the end of a Live Activity.
 
     `channel_id`: as APNs gave it. `payload`: as in `Notification`, of 5120 bytes. `topic`: the bundle id of the app,
@@ -126,12 +144,14 @@ class Broadcast:
     Source: "Sending broadcast push notification requests to APNs". Nothing is checked here, as in `Notification`.
     """
 
+    identifiers: ClassVar[tuple[str, ...]] = ("channel_id", "request_id")
+
     channel_id: str
     payload: dict[str, Any] | bytes | Aps
     _: KW_ONLY
     topic: str | None = None
     expiration: int = 0
-    priority: int = 10
+    priority: ApnsPriority = 10
     request_id: str | None = None
 
 
@@ -220,12 +240,12 @@ class Aps:
     content_available: bool = False
     mutable_content: bool = False
     target_content_id: str | None = None
-    interruption_level: str | None = None
+    interruption_level: InterruptionLevel | None = None
     relevance_score: float | None = None
     filter_criteria: str | None = None
     url_args: Sequence[str] | None = None
     timestamp: int | None = None
-    event: str | None = None
+    event: LiveActivityEvent | None = None
     content_state: Mapping[str, Any] | None = None
     stale_date: int | None = None
     dismissal_date: int | None = None

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import orjson
 
-from .apns import Notification
+from .apns import ApnsPriority, Notification
 from .expo_message import ExpoMessage
-from .fcm import AndroidConfig, LegacyMessage, Message
-from .fcm_parts import seconds
+from .fcm import AndroidConfig, LegacyMessage, LegacyPriority, Message
+from .fcm_parts import AndroidPriority, seconds
 from .fcm_values import MAX_TTL
 from .tokens import TokenKind, recognise
 
@@ -33,7 +33,8 @@ __all__ = [
     "to_push",
 ]
 
-_APNS_PRIORITY: Final = {"normal": 5, "high": 10}
+_APNS_PRIORITY: Final[Mapping[str, ApnsPriority]] = {"normal": 5, "high": 10}
+_ANDROID_PRIORITY: Final[Mapping[LegacyPriority, AndroidPriority]] = {"normal": "NORMAL", "high": "HIGH"}
 
 Source = ExpoMessage | Mapping[str, Any]
 
@@ -125,7 +126,7 @@ def to_message(
     if lifetime is not None or key is not None or priority is not None:
         android = AndroidConfig(
             collapse_key=key,
-            priority=None if priority is None else priority.upper(),
+            priority=None if priority is None else _ANDROID_PRIORITY[priority],
             ttl=None if lifetime is None else seconds(lifetime),
         )
     data = fcm_data(message, experience_id=experience_id, scope_key=scope_key)
@@ -266,7 +267,7 @@ def _collapse_key(message: ExpoMessage) -> str | None:
     return message.collapseId if message.collapse_key is None else message.collapse_key
 
 
-def _priority(message: ExpoMessage) -> str | None:
+def _priority(message: ExpoMessage) -> LegacyPriority | None:
     return None if message.priority == "default" else message.priority
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
-from .apns import INTERRUPTION_LEVELS
+from .apns import INTERRUPTION_LEVELS, InterruptionLevel
+from .push_model import PushModel
 
-PRIORITIES: Final = ("default", "normal", "high")
+ExpoPriority = Literal["default", "normal", "high"]
+PRIORITIES: Final[tuple[str, ...]] = get_args(ExpoPriority)
 _TEXTS: Final = (
     "title", "subtitle", "body", "channelId", "categoryId", "icon", "link", "collapse_key", "collapseId", "tag",
     "color", "threadId", "launchImage",
@@ -23,7 +25,7 @@ _IGNORED: Final = frozenset({"_displayInForeground"})  # Expo Go's, of old
 
 
 @dataclass(frozen=True, slots=True)
-class ExpoMessage:
+class ExpoMessage(PushModel):
     """A message in Expo's format; the fields have Expo's names, and None leaves one out.
 
     `to`: one token or several. `data`: the app's own object. `sound`: "default", the name of a sound, or an object
@@ -39,6 +41,8 @@ class ExpoMessage:
         ValueError: a value that no platform could take; the sentence names the field.
     """
 
+    identifiers: ClassVar[tuple[str, ...]] = ("to",)
+
     to: str | Sequence[str] | None = None
     _: KW_ONLY
     title: str | None = None
@@ -49,7 +53,7 @@ class ExpoMessage:
     badge: int | None = None
     channelId: str | None = None
     categoryId: str | None = None
-    priority: str | None = None
+    priority: ExpoPriority | None = None
     ttl: int | float | None = None
     expiration: int | float | None = None
     icon: str | None = None
@@ -59,7 +63,7 @@ class ExpoMessage:
     tag: str | None = None
     mutableContent: bool | None = None
     contentAvailable: bool | None = None
-    interruptionLevel: str | None = None
+    interruptionLevel: InterruptionLevel | None = None
     richContent: Mapping[str, Any] | None = None
     color: str | None = None
     vibrate: bool | Sequence[int] | None = None
@@ -109,7 +113,7 @@ class ExpoMessage:
             raise ValueError(f"{name} must be {what}, not {value!r:.60}")
 
     @classmethod
-    def from_dict(cls, source: Mapping[str, Any]) -> ExpoMessage:
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
         """The message in Expo's JSON.
 
         Raises:
@@ -122,7 +126,7 @@ class ExpoMessage:
             if key in _IGNORED:
                 continue
             name = _OTHER_NAMES.get(key, key)
-            if name not in cls.__slots__:
+            if name not in ExpoMessage.__slots__:
                 raise ValueError(f"unknown key {str(key)[:60]!r} in the message of Expo's")
             if name in fields:
                 raise ValueError(f"{name} is there twice in the message of Expo's")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal, Self
 
 import orjson
 
@@ -30,6 +30,7 @@ from .fcm_parts import (
     WebpushFcmOptions,
     plain,
 )
+from .push_model import PushModel
 
 __all__ = [
     "MAX_REGISTRATION_IDS",
@@ -56,6 +57,9 @@ __all__ = [
 MAX_REGISTRATION_IDS: Final = 1000
 """Devices that one legacy message may be addressed to."""
 
+LegacyPriority = Literal["normal", "high"]
+"""What `priority` of a legacy message may be."""
+
 TARGETS: Final = ("token", "fid", "topic", "condition")
 
 
@@ -65,7 +69,7 @@ def camel(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
-class Message:
+class Message(PushModel):
     """One push through FCM's HTTP v1 API. Exactly one target: `token`, `fid`, `topic` or `condition`.
 
     `token`: a registration token, or a Firebase installation id, which Google accepts here too for now. `fid`: a
@@ -91,6 +95,8 @@ class Message:
         "validate_only",
         "webpush",
     )
+
+    identifiers: ClassVar[tuple[str, ...]] = TARGETS
 
     def __init__(
         self,
@@ -122,7 +128,7 @@ class Message:
         self.validate_only = validate_only
 
     @classmethod
-    def from_dict(cls, source: Mapping[str, Any]) -> Message:
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
         """The message that Google's JSON describes: a Message, or a whole SendMessageRequest with `message` in it.
 
         Keys may be in snake_case or in lowerCamelCase. What stands in the fields is checked when it is sent.
@@ -155,11 +161,6 @@ class Message:
             if self.validate_only
             else {"message": message}
         )
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Message):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     def __repr__(self) -> str:
         return f"<Message {_described(self, TARGETS)}>"
@@ -197,7 +198,7 @@ class LegacyNotification:
         return found
 
 
-class LegacyMessage:
+class LegacyMessage(PushModel):
     """One push through the legacy API, `/fcm/send`. Google has shut it down; it lives on in gateways and private servers.
 
     Exactly one target: `to` (a registration token, "/topics/name" or the key of a device group), `registration_ids`
@@ -223,6 +224,8 @@ class LegacyMessage:
         "to",
     )
 
+    identifiers: ClassVar[tuple[str, ...]] = ("to", "registration_ids", "condition")
+
     def __init__(
         self,
         *,
@@ -231,7 +234,7 @@ class LegacyMessage:
         condition: str | None = None,
         notification: LegacyNotification | Json | None = None,
         data: Mapping[str, Any] | None = None,
-        priority: str | None = None,
+        priority: LegacyPriority | None = None,
         time_to_live: int | None = None,
         collapse_key: str | None = None,
         content_available: bool = False,
@@ -258,7 +261,7 @@ class LegacyMessage:
         return self.to
 
     @classmethod
-    def from_dict(cls, source: Mapping[str, Any]) -> LegacyMessage:
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
         """The message that the legacy API's JSON describes. What stands in the fields is checked when it is sent.
 
         Raises:
@@ -267,24 +270,19 @@ class LegacyMessage:
         if not isinstance(source, Mapping):
             raise ValueError(f"a message is a JSON object, not {type(source).__name__}")
         for key in source:
-            if key not in cls.__slots__:
+            if key not in LegacyMessage.__slots__:
                 raise ValueError(f"unknown key {str(key)[:60]!r} in the message")
         return cls(**{key: value for key, value in source.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
         """The legacy API's JSON."""
         found = {}
-        for name in self.__slots__:
+        for name in LegacyMessage.__slots__:
             value = getattr(self, name)
             if value is None or value is False:
                 continue
             found[name] = value.to_dict() if isinstance(value, LegacyNotification) else plain(value)
         return found
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, LegacyMessage):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     def __repr__(self) -> str:
         words = _described(self, ("to", "condition"))

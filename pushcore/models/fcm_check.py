@@ -1,4 +1,4 @@
-"""What Google would refuse, found before it is sent: each function raises `Refused` with a sentence, or says nothing.
+"""What Google would refuse, found before it is sent: each function raises `FieldError` with a sentence, or says nothing.
 
 The rules are tables over Google's JSON, so a typed part and a plain dict are checked alike. Where Google's pages leave
 a rule open, the message passes and Google is the judge. Sources: "REST Resource: projects.messages", "ErrorCode" and
@@ -8,15 +8,16 @@ a rule open, the message passes and Google is the judge. Sources: "REST Resource
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import orjson
 
-from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, camel
+from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, LegacyPriority, camel
+from .fcm_parts import NotificationPriority, NotificationProxy, Visibility
 from .fcm_values import (
     MAX_TTL,
     Check,
-    Refused,
+    FieldError,
     boolean,
     check_data,
     duration,
@@ -65,51 +66,51 @@ def check_one_target(push: Any, names: tuple[str, ...] = TARGETS) -> str:
         return given[0]
     choice = f"{', '.join(names[:-1])} or {names[-1]}"
     if not given:
-        raise Refused(f"the message has no target: give one of {choice}", "missing")
-    raise Refused(f"the message has more than one target, {' and '.join(given)}: give one of {choice}")
+        raise FieldError(f"the message has no target: give one of {choice}", "missing")
+    raise FieldError(f"the message has more than one target, {' and '.join(given)}: give one of {choice}")
 
 
 def check_token(token: object, where: str = "token") -> None:
     """A token that is FCM's, or at least nobody else's. (Google promises no shape, so an unknown one passes.)"""
     if not isinstance(token, str):
-        raise Refused(f"the {where} must be a string, not {type(token).__name__}", "token")
+        raise FieldError(f"the {where} must be a string, not {type(token).__name__}", "token")
     if not token:
-        raise Refused(f"the {where} is empty", "token")
+        raise FieldError(f"the {where} is empty", "token")
     if len(token) > MAX_TOKEN:
-        raise Refused(f"the {where} is longer than {MAX_TOKEN} characters", "token")
+        raise FieldError(f"the {where} is longer than {MAX_TOKEN} characters", "token")
     kind = recognise(token).kind
     if kind is TokenKind.APNS:
-        raise Refused(f"the {where} is a device token of APNs, which FCM cannot send to", "token")
+        raise FieldError(f"the {where} is a device token of APNs, which FCM cannot send to", "token")
     if kind is TokenKind.EXPO:
-        raise Refused(f"{EXPO_ADVICE} (it stands in {where})", "token")
+        raise FieldError(f"{EXPO_ADVICE} (it stands in {where})", "token")
     if where == "fid" and kind is TokenKind.FCM:
-        raise Refused("the fid is a registration token: give it as token", "token")
+        raise FieldError("the fid is a registration token: give it as token", "token")
 
 
 def check_topic(topic: object) -> None:
     """The name of a topic: 1 to 900 letters, digits and "-_.~%", without "/topics/"."""
     if not isinstance(topic, str):
-        raise Refused(f"the topic must be a string, not {type(topic).__name__}")
+        raise FieldError(f"the topic must be a string, not {type(topic).__name__}")
     if topic.startswith("/topics/"):
-        raise Refused('the topic stands without "/topics/" in front')
+        raise FieldError('the topic stands without "/topics/" in front')
     if not _TOPIC.fullmatch(topic):
-        raise Refused(f'the topic must be 1 to 900 letters, digits and "-_.~%", not {shown(topic)}')
+        raise FieldError(f'the topic must be 1 to 900 letters, digits and "-_.~%", not {shown(topic)}')
 
 
 def check_condition(condition: object) -> None:
     """Up to five `'name' in topics`, joined by "&&", "||", "!" and parentheses."""
     if not isinstance(condition, str):
-        raise Refused(f"the condition must be a string, not {type(condition).__name__}")
+        raise FieldError(f"the condition must be a string, not {type(condition).__name__}")
     topics = depth = position = 0
     operand_next = True
     while position < len(condition):
         found = _CONDITION.match(condition, position)
         if found is None:
-            raise Refused(f"the condition cannot be read from {shown(condition[position:])} on")
+            raise FieldError(f"the condition cannot be read from {shown(condition[position:])} on")
         position = found.end()
         sign = found.lastgroup if found["topic"] is None else "topic"
         if (sign in ("topic", "not", "open")) != operand_next:
-            raise Refused("the condition has an operator or an operand too many")
+            raise FieldError("the condition has an operator or an operand too many")
         if sign == "topic":
             check_topic(found["topic"])
             topics += 1
@@ -118,11 +119,11 @@ def check_condition(condition: object) -> None:
             break
         operand_next = sign in ("operator", "not", "open")
     if depth:
-        raise Refused("the parentheses of the condition do not match")
+        raise FieldError("the parentheses of the condition do not match")
     if operand_next:
-        raise Refused("the condition ends where a topic is expected")
+        raise FieldError("the condition ends where a topic is expected")
     if topics > MAX_TOPICS:
-        raise Refused(f"the condition has {topics} topics, {MAX_TOPICS} are allowed")
+        raise FieldError(f"the condition has {topics} topics, {MAX_TOPICS} are allowed")
 
 
 # --- Google's objects -----------------------------------------------------------------------------------------------
@@ -143,15 +144,13 @@ _IN_BOTH: Final[dict[str, Check]] = {
     **dict.fromkeys(("default_vibrate_timings", "default_light_settings"), boolean),
     "color": matching(_COLOR, 'a colour such as "#00ff7f"'),
     "event_time": matching(_TIME, "an RFC 3339 time with its offset"),
-    "notification_priority": one_of(
-        *(f"PRIORITY_{each}" for each in ("UNSPECIFIED", "MIN", "LOW", "DEFAULT", "HIGH", "MAX"))
-    ),
+    "notification_priority": one_of(*get_args(NotificationPriority)),
     "vibrate_timings": list_of(duration),
-    "visibility": one_of("VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"),
+    "visibility": one_of(*get_args(Visibility)),
     "notification_count": natural,
     "light_settings": _light,
 }
-_proxy: Final = one_of("PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED")
+_proxy: Final = one_of(*get_args(NotificationProxy))
 
 _CONFIG: Final[dict[str, Check]] = {
     "collapse_key": string,
@@ -183,12 +182,12 @@ _android_v2_fields: Final = object_of(
 def _android_v2(value: Any, where: str) -> None:
     _android_v2_fields(value, where)
     if _get(value, "remote_notification") is not None and _get(value, "background_sync") is not None:
-        raise Refused(f"{where} must have remote_notification or background_sync, not both")
+        raise FieldError(f"{where} must have remote_notification or background_sync, not both")
 
 
 def _link(value: Any, where: str) -> None:
     if not isinstance(value, str) or not value.startswith("https://"):
-        raise Refused(f"{where} must be a URL with https, not {shown(value)}")
+        raise FieldError(f"{where} must be a URL with https, not {shown(value)}")
 
 
 def _payload(value: Any, where: str) -> None:
@@ -198,7 +197,7 @@ def _payload(value: Any, where: str) -> None:
         struct(aps, f"{where}.aps")
         badge = aps.get("badge")
         if isinstance(badge, bool) or not isinstance(badge, int | float | None):
-            raise Refused(f"{where}.aps.badge must be a number, not {shown(badge)}")
+            raise FieldError(f"{where}.aps.badge must be a number, not {shown(badge)}")
 
 
 _webpush: Final = object_of(
@@ -241,7 +240,7 @@ def check_size(message: dict[str, Any], limit: int) -> None:
     """A whole v1 message, as JSON that has been checked: no platform may get more than `limit` bytes of payload."""
     size = payload_size(message)
     if size > limit:
-        raise Refused(f"the payload has {size} bytes in keys and values, {limit} are allowed", "size")
+        raise FieldError(f"the payload has {size} bytes in keys and values, {limit} are allowed", "size")
 
 
 def payload_size(message: dict[str, Any]) -> int:
@@ -278,18 +277,20 @@ def _weight(value: Any) -> int:
 
 def _badge(value: Any, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Refused(f"{where} must be a string, not {shown(value)}")
+        raise FieldError(f"{where} must be a string, not {shown(value)}")
 
 
 def _seconds(value: Any, where: str) -> None:
     if type(value) is not int or not 0 <= value <= MAX_TTL:
-        raise Refused(f"{where} must be from 0 to {MAX_TTL} seconds (four weeks), not {shown(value)}", "ttl")
+        raise FieldError(
+            f"{where} must be from 0 to {MAX_TTL} seconds (four weeks), not {shown(value)}", "ttl"
+        )
 
 
 def _registration_ids(value: Any, where: str) -> None:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_REGISTRATION_IDS:
         count = f" of {len(value)}" if isinstance(value, list) else ""
-        raise Refused(
+        raise FieldError(
             f"{where} must be a list of 1 to {MAX_REGISTRATION_IDS} tokens, not {type(value).__name__}{count}"
         )
     for index, each in enumerate(value):
@@ -300,9 +301,11 @@ def check_legacy_token(value: Any, where: str) -> None:
     """A token for the legacy API, or the key of a device group."""
     # A private server's tokens may have any shape; only Expo's brackets are surely not its own.
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN:
-        raise Refused(f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {shown(value)}", "token")
+        raise FieldError(
+            f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {shown(value)}", "token"
+        )
     if value.endswith("]") and recognise(value).kind is TokenKind.EXPO:
-        raise Refused(f"{EXPO_ADVICE} (it stands in {where})", "token")
+        raise FieldError(f"{EXPO_ADVICE} (it stands in {where})", "token")
 
 
 def _to(value: Any, where: str) -> None:
@@ -320,7 +323,7 @@ _LEGACY: Final[dict[str, Check]] = {
         {**dict.fromkeys(LegacyNotification.__slots__, string), "badge": _badge}, camel_too=False
     ),
     "data": legacy_data,
-    "priority": one_of("normal", "high"),
+    "priority": one_of(*get_args(LegacyPriority)),
     "time_to_live": _seconds,
     "collapse_key": string,
     "restricted_package_name": string,
@@ -335,4 +338,4 @@ def check_legacy(message: dict[str, Any]) -> None:
     limit = TOPIC_LIMIT if "condition" in message or str(message.get("to")).startswith("/topics/") else LIMIT
     size = _weight(message.get("data", {})) + _weight(message.get("notification", {}))
     if size > limit:
-        raise Refused(f"the payload has {size} bytes in keys and values, {limit} are allowed", "size")
+        raise FieldError(f"the payload has {size} bytes in keys and values, {limit} are allowed", "size")

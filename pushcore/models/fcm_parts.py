@@ -15,12 +15,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .apns import Aps
 
 Duration = str | int | float
 Json = Mapping[str, Any]
+
+AndroidPriority = Literal["NORMAL", "HIGH", "normal", "high"]
+NotificationPriority = Literal[
+    "PRIORITY_UNSPECIFIED",
+    "PRIORITY_MIN",
+    "PRIORITY_LOW",
+    "PRIORITY_DEFAULT",
+    "PRIORITY_HIGH",
+    "PRIORITY_MAX",
+]
+Visibility = Literal["VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"]
+NotificationProxy = Literal["PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +118,16 @@ class AndroidNotification:
     sticky: bool | None = None
     event_time: datetime | str | None = None
     local_only: bool | None = None
-    notification_priority: str | None = None
+    notification_priority: NotificationPriority | None = None
     default_sound: bool | None = None
     default_vibrate_timings: bool | None = None
     default_light_settings: bool | None = None
     vibrate_timings: Sequence[Duration] | None = None
-    visibility: str | None = None
+    visibility: Visibility | None = None
     notification_count: int | None = None
     light_settings: LightSettings | Json | None = None
     image: str | None = None
-    proxy: str | None = None
+    proxy: NotificationProxy | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Google's JSON."""
@@ -131,7 +143,7 @@ class AndroidConfig:
     """
 
     collapse_key: str | None = None
-    priority: str | None = None
+    priority: AndroidPriority | None = None
     ttl: Duration | None = None
     restricted_package_name: str | None = None
     data: Mapping[str, str] | None = None
@@ -167,12 +179,12 @@ class AndroidNotificationV2:
     sticky: bool | None = None
     event_time: datetime | str | None = None
     local_only: bool | None = None
-    notification_priority: str | None = None
+    notification_priority: NotificationPriority | None = None
     default_sound: bool | None = None
     default_vibrate_timings: bool | None = None
     default_light_settings: bool | None = None
     vibrate_timings: Sequence[Duration] | None = None
-    visibility: str | None = None
+    visibility: Visibility | None = None
     notification_count: int | None = None
     light_settings: LightSettings | Json | None = None
     image: str | None = None

@@ -1,4 +1,4 @@
-"""The values of FCM's JSON: each check raises `Refused` with a sentence that names the field, or says nothing.
+"""The values of FCM's JSON: each check raises `FieldError` with a sentence that names the field, or says nothing.
 
 A check is called with a value of JSON and with where it stands. What proto3 JSON lets pass, passes: an enum's number,
 a whole number in a string, null for an absent field, both spellings of a key (protobuf.dev, "ProtoJSON Format").
@@ -24,7 +24,7 @@ _RESERVED: Final = frozenset({"from", "message_type", "gcm"})
 _RESERVED_STARTS: Final = ("google", "gcm.notification.")
 
 
-class Refused(Exception):
+class FieldError(Exception):
     """Why this push cannot be sent, in one sentence. `kind`: what is wrong, for those that have a word for it."""
 
     def __init__(self, detail: str, kind: Kind = "argument") -> None:
@@ -40,46 +40,46 @@ def shown(value: object) -> str:
 
 def string(value: Any, where: str) -> None:
     if not isinstance(value, str):
-        raise Refused(f"{where} must be a string, not {shown(value)}")
+        raise FieldError(f"{where} must be a string, not {shown(value)}")
 
 
 def boolean(value: Any, where: str) -> None:
     if not isinstance(value, bool):
-        raise Refused(f"{where} must be true or false, not {shown(value)}")
+        raise FieldError(f"{where} must be true or false, not {shown(value)}")
 
 
 def integer(value: Any, where: str) -> None:
     # proto3 JSON also takes a number in a string.
     text = str(value) if isinstance(value, str) or type(value) is int else ""
     if not re.fullmatch(r"-?[0-9]{1,10}", text, re.ASCII) or not -(1 << 31) <= int(text) < 1 << 31:
-        raise Refused(f"{where} must be a whole number of 32 bits, not {shown(value)}")
+        raise FieldError(f"{where} must be a whole number of 32 bits, not {shown(value)}")
 
 
 def natural(value: Any, where: str) -> None:
     integer(value, where)
     if int(value) < 0:
-        raise Refused(f"{where} must be a number from 0 on, not {shown(value)}")
+        raise FieldError(f"{where} must be a number from 0 on, not {shown(value)}")
 
 
 def fraction(value: Any, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Refused(f"{where} must be a number from 0 to 1, not {shown(value)}")
+        raise FieldError(f"{where} must be a number from 0 to 1, not {shown(value)}")
 
 
 def duration(value: Any, where: str) -> None:
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise Refused(f'{where} must be a duration such as "3.5s", not {shown(value)}', "ttl")
+        raise FieldError(f'{where} must be a duration such as "3.5s", not {shown(value)}', "ttl")
 
 
 def ttl(value: Any, where: str) -> None:
     duration(value, where)
     if float(value[:-1]) > MAX_TTL:
-        raise Refused(f"{where} must be at most {MAX_TTL} seconds (four weeks), not {shown(value)}", "ttl")
+        raise FieldError(f"{where} must be at most {MAX_TTL} seconds (four weeks), not {shown(value)}", "ttl")
 
 
 def struct(value: Any, where: str) -> None:
     if not isinstance(value, dict):
-        raise Refused(f"{where} must be an object, not {shown(value)}")
+        raise FieldError(f"{where} must be an object, not {shown(value)}")
 
 
 def strings(value: Any, where: str) -> None:
@@ -98,7 +98,7 @@ def check_data(value: Any, where: str = "data") -> None:
 def data_keys(value: dict[str, Any], where: str) -> None:
     for key in value:
         if key in _RESERVED or key.startswith(_RESERVED_STARTS):
-            raise Refused(
+            raise FieldError(
                 f"{where} must not have the key {shown(key)}, which FCM keeps to itself", "data key"
             )
 
@@ -111,7 +111,7 @@ def legacy_data(value: Any, where: str) -> None:
 def matching(pattern: re.Pattern[str], what: str) -> Check:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise Refused(f"{where} must be {what}, not {shown(value)}")
+            raise FieldError(f"{where} must be {what}, not {shown(value)}")
 
     return check
 
@@ -121,7 +121,7 @@ def one_of(*names: str, any_case: bool = False) -> Check:
         # proto3 JSON also takes an enum's number.
         known = 0 <= value < len(names) if type(value) is int else value in names
         if not known and not (any_case and isinstance(value, str) and value.upper() in names):
-            raise Refused(f"{where} must be one of {', '.join(names)}, not {shown(value)}")
+            raise FieldError(f"{where} must be one of {', '.join(names)}, not {shown(value)}")
 
     return check
 
@@ -129,7 +129,7 @@ def one_of(*names: str, any_case: bool = False) -> Check:
 def list_of(inner: Check) -> Check:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, list):
-            raise Refused(f"{where} must be a list, not {shown(value)}")
+            raise FieldError(f"{where} must be a list, not {shown(value)}")
         for index, each in enumerate(value):
             inner(each, f"{where}[{index}]")
 
@@ -148,9 +148,9 @@ def object_of(fields: Mapping[str, Check], *, camel_too: bool = True) -> Check:
         for key, inner in value.items():
             name = names.get(key)
             if name is None:
-                raise Refused(f"unknown key {shown(key)} in {where}")
+                raise FieldError(f"unknown key {shown(key)} in {where}")
             if name in seen:
-                raise Refused(f"{where}.{name} is there twice, as {name} and as {camel(name)}")
+                raise FieldError(f"{where}.{name} is there twice, as {name} and as {camel(name)}")
             seen.add(name)
             if inner is not None:
                 fields[name](inner, f"{where}.{name}")

@@ -12,7 +12,7 @@ import orjson
 
 from ..audience.audience import Audience
 from ..audience.problems import BadRow, shown
-from ..models.apns import Notification
+from ..models.apns import ApnsPriority, ApnsPushType, Notification
 from .payload import ApnsPayload, ExpoPayload
 
 OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
@@ -39,8 +39,8 @@ class ApnsRow(Notification):
         token: str,
         payload: bytes | dict[str, Any],
         topic: str | None,
-        push_type: str,
-        priority: int | None,
+        push_type: ApnsPushType,
+        priority: ApnsPriority | None,
         expiration: int | None,
         collapse_id: str | None,
         apns_id: str,
@@ -59,11 +59,11 @@ class ApnsRow(Notification):
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
+class RowDefaults:
     """What holds for rows that say nothing else; None leaves it to the payload. The topic is the client's."""
 
-    push_type: str | None = None
-    priority: int | None = None
+    push_type: ApnsPushType | None = None
+    priority: ApnsPriority | None = None
     expiration: int | None = None
     collapse_id: str | None = None
 
@@ -75,7 +75,7 @@ class ApnsRows:
     """Makes the pushes to APNs of one campaign. `prefix`: of their apns-ids, see `id_prefix`; random unless given."""
 
     def __init__(
-        self, payload: ApnsPayload | ExpoPayload, defaults: Defaults, prefix: str | None = None
+        self, payload: ApnsPayload | ExpoPayload, defaults: RowDefaults, prefix: str | None = None
     ) -> None:
         self.payload = payload
         self._defaults = defaults
@@ -101,7 +101,7 @@ class ApnsRows:
         self,
         constant: bytes | None,
         fill: Callable[[Any], bytes] | None,
-        defaults: Defaults,
+        defaults: RowDefaults,
         override: Callable[[ApnsRow, Any], None] | None,
     ) -> Make:
         prefix, push_type = self._prefix, defaults.push_type or "alert"
@@ -153,10 +153,10 @@ class ApnsRows:
 
         return make
 
-    def _merged(self, push: Notification) -> Defaults:
+    def _merged(self, push: Notification) -> RowDefaults:
         """What the options say, and otherwise the message."""
         given = self._defaults
-        return Defaults(
+        return RowDefaults(
             push.push_type if given.push_type is None else given.push_type,
             push.priority if given.priority is None else given.priority,
             push.expiration if given.expiration is None else given.expiration,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from ..audience.problems import BadInput, BadRow, shown
-from ..fcm.request import FcmRequests
+from ..fcm.request import FcmRequestBuilder
 from ..models.apns import Notification
 from ..models.expo import ExpoMessage, to_message, to_notification
 from ..models.fcm import TARGETS, AndroidConfig, Message
@@ -193,7 +193,7 @@ def _refuse_numbers(fields: dict[str, Any], name: str) -> None:
 
 def _check(message: Message, name: str) -> None:
     """Raises `BadInput` when Google would refuse this message to whomever it goes."""
-    requests = FcmRequests("fcm.googleapis.com", "project")
+    requests = FcmRequestBuilder("fcm.googleapis.com", "project")
     found = build_one(requests, message, lambda exchange: None, 0.0)
     if isinstance(found, Result):
         raise BadInput(f"{name}: {found.detail}; expected a message of FCM's v1 API")

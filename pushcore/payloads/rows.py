@@ -143,7 +143,7 @@ def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> No
         audience.index(column)
 
 
-class WaitingRows:
+class PipedRows:
     """The same pushes out of a pipe, whose writer may let us wait: a thread reads, the event loop goes on.
 
     `taken`: the last row that was handed on, while the thread is ahead of that.

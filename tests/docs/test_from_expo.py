@@ -17,7 +17,7 @@ from fakeservers.fcm.server import FakeFcm
 from pushcore import Verdict
 from pushcore.apns.reasons import REASONS as APNS_REASONS
 from pushcore.fcm.errors import REASONS as FCM_REASONS
-from pushcore.fcm.request import FcmRequests
+from pushcore.fcm.request import FcmRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.expo import to_message, to_notification
 from pushcore.requests import build_one
@@ -36,7 +36,7 @@ def test_the_payloads_are_what_the_message_becomes() -> None:
     assert notification.payload == ios
     assert (notification.priority, notification.collapse_id) == (10, "collapse")
     push = to_message(message, "DEVICE_TOKEN")
-    exchange = build_one(FcmRequests("x", "p"), push, lambda finished: None, 1.0)
+    exchange = build_one(FcmRequestBuilder("x", "p"), push, lambda finished: None, 1.0)
     assert isinstance(exchange, Exchange)
     assert orjson.loads(exchange.body) == android
 

@@ -15,7 +15,7 @@ import pytest
 
 from fakeservers import Certificates
 from pushcore import Notification, PushEngine, Result, Verdict
-from pushcore.http2.streams import State
+from pushcore.http2.streams import ConnectionState
 from tests.e2e.support import ENGINES, push, raw_client, send_all, using, verdicts
 
 NUMBER = 1000
@@ -124,7 +124,7 @@ async def test_nghttpd(http2: str, certs: Certificates) -> None:
         assert all(result.attempts == 1 for result in results)
         assert all(result.reason is None for result in results)  # its body is HTML
         (link, *_) = client.pool.links
-        assert link.connection.state is State.OPEN
+        assert link.connection.state is ConnectionState.OPEN
 
 
 @needs_nghttpd

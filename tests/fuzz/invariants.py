@@ -6,7 +6,7 @@ from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 from pushcore.http2.blocks import MAX_BLOCK
 from pushcore.http2.connection import Connection
-from pushcore.http2.streams import GHOST, Limits, State
+from pushcore.http2.streams import GHOST, ConnectionState, Limits
 from tests.support import http2 as h
 from tests.support.http2 import Client
 
@@ -45,9 +45,12 @@ class Watched(Client):
         assert len(connection._rest) <= 9 + 16_384
         if isinstance(connection, Connection):
             assert len(connection._reader._block or b"") <= MAX_BLOCK + 16_384
-            assert set(connection._uploads) <= set(connection.streams) or connection.state is State.CLOSED
-            assert connection.window <= 0x7FFF_FFFF or connection.state is State.CLOSED
-        closed = connection.state is State.CLOSED
+            assert (
+                set(connection._uploads) <= set(connection.streams)
+                or connection.state is ConnectionState.CLOSED
+            )
+            assert connection.window <= 0x7FFF_FFFF or connection.state is ConnectionState.CLOSED
+        closed = connection.state is ConnectionState.CLOSED
         for one in self.sent():
             assert not self.hushed, "something was sent after the last GOAWAY"
             assert one.body_len <= 16_384

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.http2.streams import State
+from pushcore.http2.streams import ConnectionState
 from tests.fuzz.invariants import Watched
 from tests.support import http2 as h
 from tests.support.http2 import ENGINES, Client, Wire
@@ -41,7 +41,7 @@ def test_arbitrary_bytes_from_the_start(engine: str, raw: bytes) -> None:
     client = Client(engine)
     client.sent()
     client.feed(raw)
-    assert client.offer() is None or client.state is State.OPEN
+    assert client.offer() is None or client.state is ConnectionState.OPEN
     client.tick(1000.0)
     client.connection.lost(h.LOST)
     client.collect()

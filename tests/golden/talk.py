@@ -21,7 +21,7 @@ from typing import Any, Final
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange
 from pushcore.http2.streams import Limits
-from pushcore.requests import END, Requests
+from pushcore.requests import END, RequestBuilder
 from pushcore.results import Result
 from tests.golden.pushes import Case
 from tests.support.http2 import PREFACE, Wire
@@ -49,7 +49,7 @@ class Raw:
 class Talk:
     """A connection, the script's peer, and what they have said. Time is given, and stands still unless told."""
 
-    def __init__(self, requests: Requests, authorization: bytes | None = None) -> None:
+    def __init__(self, requests: RequestBuilder, authorization: bytes | None = None) -> None:
         self.lines: list[str] = []
         self.cases: list[Case] = []
         """All pushes that were given, in order."""

@@ -13,8 +13,8 @@ from typing import Final
 import hpack
 import pytest
 
-from pushcore.apns.request import ApnsRequests
-from pushcore.fcm.request import FcmRequests, LegacyRequests
+from pushcore.apns.request import ApnsRequestBuilder
+from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from tests.golden.compare import ROOT, golden_names, same_as_golden
 from tests.golden.judge import review
 from tests.golden.pushes import (
@@ -53,7 +53,9 @@ GOOGLE: Final = b"Bearer ya29.an-access-token"
 
 
 def _apns(authorization: bytes | None = FIRST) -> Talk:
-    return Talk(ApnsRequests(APNS_HOST, CLIENT_TOPIC, token_auth=authorization is not None), authorization)
+    return Talk(
+        ApnsRequestBuilder(APNS_HOST, CLIENT_TOPIC, token_auth=authorization is not None), authorization
+    )
 
 
 def as_apple() -> Talk:
@@ -160,7 +162,7 @@ def troubles() -> Talk:
 
 def fcm() -> Talk:
     """Google: a table of 4096, then another access token."""
-    talk = Talk(FcmRequests(FCM_HOST, PROJECT), GOOGLE)
+    talk = Talk(FcmRequestBuilder(FCM_HOST, PROJECT), GOOGLE)
     talk.peer(settings((MAX_STREAMS, 100), (INITIAL_WINDOW, 1_048_576), (MAX_LIST, 65_536)))
     talk.peer(window_update(0, 983_041))
     talk.send(fcm_cases(30, 50))
@@ -172,7 +174,7 @@ def fcm() -> Talk:
 
 def fcm_without_a_table() -> Talk:
     """SETTINGS_HEADER_TABLE_SIZE 0, and a project that pays."""
-    talk = Talk(FcmRequests(FCM_HOST, PROJECT, "paying-project"), GOOGLE)
+    talk = Talk(FcmRequestBuilder(FCM_HOST, PROJECT, "paying-project"), GOOGLE)
     talk.peer(settings((TABLE_SIZE, 0), (MAX_STREAMS, 10)))
     talk.send(fcm_cases(32, 20, "paying-project"))
     talk.answer_all()
@@ -181,7 +183,7 @@ def fcm_without_a_table() -> Talk:
 
 def legacy() -> Talk:
     """The legacy API."""
-    talk = Talk(LegacyRequests(FCM_HOST), b"key=AAAA0000:server-key")
+    talk = Talk(LegacyRequestBuilder(FCM_HOST), b"key=AAAA0000:server-key")
     talk.peer(settings((MAX_STREAMS, 100)))
     talk.send(legacy_cases(33, 10))
     talk.answer_all()

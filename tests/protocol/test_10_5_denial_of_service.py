@@ -7,7 +7,7 @@ import pytest
 from pushcore.errors import HeaderListTooLarge
 from pushcore.http2 import outgoing as module
 from pushcore.http2.connection import Connection
-from pushcore.http2.streams import MAX_UNSENT_ACKS, State
+from pushcore.http2.streams import MAX_UNSENT_ACKS, ConnectionState
 from tests.support import http2 as h
 from tests.support.http2 import Dial, Wire
 
@@ -64,7 +64,7 @@ def test_acknowledgements_that_cannot_be_sent(dial: Dial, asked: bytes) -> None:
     client.feed(asked * (MAX_UNSENT_ACKS // 2))
     client.check_alive()
     client.feed(asked)
-    assert client.state is State.CLOSED
+    assert client.state is ConnectionState.CLOSED
     client.check_broken(h.ENHANCE_YOUR_CALM)
 
 

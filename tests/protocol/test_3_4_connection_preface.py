@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushcore.http2.streams import Limits, State
+from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
 from tests.support.http2 import Client, Dial, Wire
 
@@ -35,13 +35,13 @@ def test_nothing_is_taken_before_the_servers_settings(dial: Dial) -> None:
     client = dial(started=False)
     assert client.offer() is None
     client.feed(h.settings())
-    assert client.state is State.OPEN
+    assert client.state is ConnectionState.OPEN
     assert client.offer() is not None
 
 
 def test_an_empty_settings_frame_is_a_preface(dial: Dial) -> None:
     """The server connection preface consists of a potentially empty SETTINGS frame."""
-    assert dial().state is State.OPEN
+    assert dial().state is ConnectionState.OPEN
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_servers_first_frame_must_be_settings(dial: Dial, first: bytes) -> None:
 def test_a_server_of_another_protocol(dial: Dial, text: bytes) -> None:
     """What is no SETTINGS frame ends the connection: as too large a frame, or as an invalid preface."""
     client = dial(started=False).feed(text)
-    assert client.state is State.CLOSED
+    assert client.state is ConnectionState.CLOSED
     assert not client.refused
     assert not client.finished
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushcore.http2.headers import Template
+from pushcore.http2.headers import HeaderTemplate
 from tests.support import http2 as h
 from tests.support.http2 import TEMPLATE, Client, Dial, Request, Wire
 
@@ -75,7 +75,7 @@ def test_our_header_block_is_split(dial: Dial, wire: Wire) -> None:
     """HEADERS and CONTINUATION keep to the maximum as well (section 4.3)."""
     client = dial((h.TABLE_SIZE, 0))
     long = "".join(chr(33 + index % 90) for index in range(50_000)).encode()
-    client.request(template=Template([*TEMPLATE.fields, (b"x-long", long)]))
+    client.request(template=HeaderTemplate([*TEMPLATE.fields, (b"x-long", long)]))
     sent = client.sent()
     assert all(one.body_len <= 16_384 for one in sent)
     assert len(h.only(sent, "CONTINUATION")) >= 2
@@ -88,7 +88,7 @@ def test_our_header_block_is_split(dial: Dial, wire: Wire) -> None:
 @pytest.mark.parametrize("length", [16_000, 16_100, 16_200, 16_300, 16_384, 16_500])
 def test_our_header_block_at_the_edge_of_a_frame(dial: Dial, wire: Wire, length: int) -> None:
     client = dial((h.TABLE_SIZE, 0))
-    template = Template([*TEMPLATE.fields, (b"x-long", b"\x7f" * length)])
+    template = HeaderTemplate([*TEMPLATE.fields, (b"x-long", b"\x7f" * length)])
     for _ in range(3):
         client.request(template=template)
         sent = client.sent()

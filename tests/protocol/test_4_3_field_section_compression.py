@@ -6,7 +6,7 @@ import hpack
 import pytest
 
 from pushcore.http2.exchange import header_of
-from pushcore.http2.streams import State
+from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
 from tests.support.http2 import Dial, Wire
 
@@ -194,4 +194,4 @@ def test_fields_are_decoded_only_when_asked_for(dial: Dial, wire: Wire) -> None:
     assert isinstance(exchange.block, bytes) is client.fast
     assert header_of(exchange.block, b"apns-unique-id") == "DEF"
     assert header_of(exchange.block, b"retry-after") is None
-    assert client.state is State.OPEN
+    assert client.state is ConnectionState.OPEN

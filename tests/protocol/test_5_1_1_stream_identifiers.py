@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushcore.http2.streams import State
+from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
 from tests.support.http2 import Dial, Wire
 
@@ -66,7 +66,7 @@ def test_used_up(dial: Dial, wire: Wire) -> None:
     client.connection.next_id = client.connection.written_id = 0x7FFF_FFFF - 100_000
     exchange = client.request()
     client.sent()
-    assert client.state is State.DRAINING
+    assert client.state is ConnectionState.DRAINING
     assert client.offer() is None
     client.feed(wire.answer(exchange.stream_id))
     assert (exchange.status, exchange.error) == (200, None)

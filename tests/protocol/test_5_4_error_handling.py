@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pushcore.errors import ConnectionLost, ProtocolError, StreamReset
-from pushcore.http2.streams import State
+from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
 from tests.support.http2 import Dial, Wire
 
@@ -79,7 +79,7 @@ def test_nothing_is_read_or_taken_afterwards(dial: Dial, wire: Wire) -> None:
     client.tick(1000.0)
     assert client.offer() is None
     assert client.sent() == []
-    assert client.state is State.CLOSED
+    assert client.state is ConnectionState.CLOSED
 
 
 def test_lost_twice_is_lost_once(dial: Dial) -> None:
@@ -113,4 +113,4 @@ def test_unknown_error_codes_trigger_nothing_special(dial: Dial, wire: Wire, cod
     assert one.error.code == code
     assert one.error.unprocessed is (code == h.REFUSED_STREAM)
     assert two.status == 200
-    assert client.state is State.DRAINING
+    assert client.state is ConnectionState.DRAINING

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pushcore.errors import ConnectionLost
-from pushcore.http2.streams import Limits, State
+from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
 from tests.support.http2 import Dial, Wire
 
@@ -72,7 +72,7 @@ def test_without_an_answer_the_connection_is_given_up(dial: Dial) -> None:
     client.tick(9.9)
     client.check_alive()
     client.tick(10.0)
-    assert client.state is State.CLOSED
+    assert client.state is ConnectionState.CLOSED
     assert client.finished == [exchange]
     assert isinstance(exchange.error, ConnectionLost)
 
@@ -86,4 +86,4 @@ def test_idle(dial: Dial, idle_ping: float | None) -> None:
     client.tick(3600.0)
     assert len(h.only(client.sent(), "PING")) == (1 if idle_ping else 0)
     client.tick(3611.0)
-    assert client.state is (State.CLOSED if idle_ping else State.OPEN)
+    assert client.state is (ConnectionState.CLOSED if idle_ping else ConnectionState.OPEN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pushcore.errors import ConnectionLost, GoAway
-from pushcore.http2.streams import State
+from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
 from tests.support.http2 import Dial, Server, Wire, converse
 
@@ -25,7 +25,7 @@ def test_streams_above_the_last_are_refused(dial: Dial, wire: Wire, last: int) -
     assert client.refused == above
     assert client.finished == []
     assert all(isinstance(exchange.error, GoAway) and exchange.error.unprocessed for exchange in above)
-    assert client.state is State.DRAINING
+    assert client.state is ConnectionState.DRAINING
     assert client.offer() is None  # MUST NOT open additional streams
     for exchange in below:
         client.feed(wire.answer(exchange.stream_id, 200, b"{}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushcore.http2.headers import Template
+from pushcore.http2.headers import HeaderTemplate
 from tests.support import http2 as h
 from tests.support.http2 import Dial, Server, converse
 
@@ -15,7 +15,7 @@ def test_an_honest_server_accepts_them(dial: Dial, pairs: dict[int, int]) -> Non
     client, server = dial(started=False), Server(pairs)
     converse(client, server)
     templates = [
-        Template(
+        HeaderTemplate(
             [
                 (b"apns-topic", b"com.example.%d" % number),
                 (b":authority", b"push.example"),

@@ -23,9 +23,9 @@ from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame, SettingsFrame
 from pushcore.errors import ConnectionLost, ProtocolError
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
-from pushcore.http2.headers import Field, Template
+from pushcore.http2.headers import Field, HeaderTemplate
 from pushcore.http2.reference import ReferenceConnection
-from pushcore.http2.streams import Limits, State
+from pushcore.http2.streams import ConnectionState, Limits
 
 ENGINES: dict[str, type[Connection] | type[ReferenceConnection]] = {
     "fast": Connection,
@@ -47,7 +47,7 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT =
 STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 5, 6, 7, 8, 9
 CONNECT_ERROR, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, HTTP_1_1_REQUIRED = 0xA, 0xB, 0xC, 0xD
 
-TEMPLATE = Template(
+TEMPLATE = HeaderTemplate(
     [
         (b":method", b"POST"),
         (b":scheme", b"https"),
@@ -125,7 +125,7 @@ class Client:
         body: bytes = b"{}",
         tail: tuple[Field, ...] = (),
         *,
-        template: Template = TEMPLATE,
+        template: HeaderTemplate = TEMPLATE,
         path: bytes = b"/3/device/abc",
         deadline: float = float("inf"),
     ) -> Exchange | None:
@@ -144,7 +144,7 @@ class Client:
         body: bytes = b"{}",
         tail: tuple[Field, ...] = (),
         *,
-        template: Template = TEMPLATE,
+        template: HeaderTemplate = TEMPLATE,
         path: bytes = b"/3/device/abc",
         deadline: float = float("inf"),
     ) -> Exchange:
@@ -197,7 +197,7 @@ class Client:
             "something ended that nobody asked for"
         )
         assert all(exchange.error is not None for exchange in self.refused)
-        if connection.state is State.CLOSED:
+        if connection.state is ConnectionState.CLOSED:
             assert not connection.streams
             assert connection.capacity == 0
             assert connection.error is not None
@@ -205,7 +205,7 @@ class Client:
     # what it came to
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectionState:
         return self.connection.state
 
     def open_ids(self) -> list[int]:
@@ -213,7 +213,7 @@ class Client:
 
     def check_alive(self) -> None:
         """Neither closed nor mute: a request of now is answered."""
-        assert self.state in (State.OPEN, State.DRAINING), self.connection.error
+        assert self.state in (ConnectionState.OPEN, ConnectionState.DRAINING), self.connection.error
 
     def check_broken(self, code: int, reference: int | None = None) -> None:
         """Closed because the peer broke the protocol, with GOAWAY and this code.
@@ -221,7 +221,7 @@ class Client:
         `reference` is the code that python-hyper/h2 prefers, where the RFC leaves a choice.
         """
         expected = code if self.fast or reference is None else reference
-        assert self.state is State.CLOSED
+        assert self.state is ConnectionState.CLOSED
         error = self.connection.error
         assert isinstance(error, ProtocolError), error
         assert error.code == expected, error

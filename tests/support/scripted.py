@@ -15,13 +15,13 @@ from pushcore.engine.retry import RetryPolicy
 from pushcore.engine.rules import Rules, Shared
 from pushcore.errors import ConnectError, TransportError
 from pushcore.http2.exchange import Exchange, Sink, deliver, request
-from pushcore.http2.headers import Template
+from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import Pool
 from pushcore.metrics import Listener, Listeners, Metrics
 from pushcore.requests import END
 from pushcore.results import ACCEPTED, Accepted, Result, Verdict
 
-TEMPLATE = Template([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"push.example")])
+TEMPLATE = HeaderTemplate([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"push.example")])
 
 
 class Push:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore import ApnsClient, ApnsKey, Notification, Result, Verdict
 from pushcore.http2.exchange import NO_FIELDS, request
-from pushcore.http2.headers import Template
+from pushcore.http2.headers import HeaderTemplate
 
 ID = "eabeae54-14a8-11e5-b60b-1697f925ec7b"
 COPIES: list[Callable[[Any], Any]] = [
@@ -24,7 +24,7 @@ COPIES: list[Callable[[Any], Any]] = [
 
 def accepted() -> Result:
     key = ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG", team_id="TEAM123456")
-    exchange = request(Template(()), b"", b"", NO_FIELDS, print, Notification("ab", {}))
+    exchange = request(HeaderTemplate(()), b"", b"", NO_FIELDS, print, Notification("ab", {}))
     exchange.status, exchange.attempts = 200, 2
     exchange.block = b"\x88\x00\x07apns-id\x24" + ID.encode()
     results: list[Result] = []

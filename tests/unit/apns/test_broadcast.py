@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.apns.broadcast import Request, build, bundle_id_of, find_id, template_for
-from pushcore.apns.request import ApnsRequests
+from pushcore.apns.broadcast import BroadcastRequest, build, bundle_id_of, find_id, template_for
+from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.models.apns import LARGE_LIMIT, Broadcast
 from pushcore.results import Result, Verdict
 
@@ -17,17 +17,19 @@ UPDATE: dict[str, Any] = {"aps": {"timestamp": 1_700_000_000, "event": "update",
 REQUEST_ID = "a1b2c3d4-0000-4000-8000-000000000001"
 
 
-def requests(topic: str | None = "com.example.app", topics: frozenset[str] | None = None) -> ApnsRequests:
-    return ApnsRequests("api.push.apple.com", topic, token_auth=True, key_topics=topics)
+def requests(
+    topic: str | None = "com.example.app", topics: frozenset[str] | None = None
+) -> ApnsRequestBuilder:
+    return ApnsRequestBuilder("api.push.apple.com", topic, token_auth=True, key_topics=topics)
 
 
 def broadcast(**fields: Any) -> Broadcast:
     return Broadcast(**{"channel_id": CHANNEL, "payload": UPDATE, **fields})
 
 
-def built(push: Broadcast, builder: ApnsRequests | None = None) -> Request:
+def built(push: Broadcast, builder: ApnsRequestBuilder | None = None) -> BroadcastRequest:
     found = build(push, builder or requests())
-    assert isinstance(found, Request), found
+    assert isinstance(found, BroadcastRequest), found
     return found
 
 
@@ -113,7 +115,7 @@ def test_the_size_limit_to_the_byte() -> None:
     ],
 )
 def test_a_topic_that_the_client_cannot_send_to_is_its_configuration(
-    builder: ApnsRequests, topic: str | None, reason: str
+    builder: ApnsRequestBuilder, topic: str | None, reason: str
 ) -> None:
     result = build(broadcast(topic=topic), builder)
     assert isinstance(result, Result)

@@ -28,7 +28,7 @@ from pushcore.errors import (
 from pushcore.http2 import frames
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import request
-from pushcore.http2.streams import Limits, State
+from pushcore.http2.streams import ConnectionState, Limits
 from pushcore.metrics import Listener
 from pushcore.models.apns import Notification
 from pushcore.results import Result, Verdict
@@ -242,7 +242,7 @@ def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
 ) -> None:
     Server(monkeypatch, lambda n: (200, {}, b""))
 
-    async def send() -> tuple[State, State]:
+    async def send() -> tuple[ConnectionState, ConnectionState]:
         async with client_of() as client:
             await client.send(push())
             answered_last = client.pool.links[0].connection
@@ -255,7 +255,7 @@ def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
             client.pool.waiting.clear()
             return bound.state, answered_last.state
 
-    assert run(send()) == (State.DRAINING, State.OPEN)
+    assert run(send()) == (ConnectionState.DRAINING, ConnectionState.OPEN)
 
 
 def test_a_second_connection_that_says_so_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.apns.request import MAX_TOKEN, ApnsRequests
+from pushcore.apns.request import MAX_TOKEN, ApnsRequestBuilder
 from pushcore.errors import ConfigurationError
 from pushcore.http2.exchange import Exchange
-from pushcore.models.apns import PUSH_TYPES, Aps, Notification
+from pushcore.models.apns import PUSH_TYPES, ApnsPushType, Aps, Notification
 from pushcore.requests import END, build_one
 from pushcore.results import Result, Verdict
 
@@ -19,15 +19,15 @@ TOKEN = "ab" * 32
 PAYLOAD = {"aps": {"alert": "Hi"}}
 
 
-def requests(topic: str | None = "com.example.app", *, token_auth: bool = True) -> ApnsRequests:
-    return ApnsRequests("api.push.apple.com", topic, token_auth=token_auth)
+def requests(topic: str | None = "com.example.app", *, token_auth: bool = True) -> ApnsRequestBuilder:
+    return ApnsRequestBuilder("api.push.apple.com", topic, token_auth=token_auth)
 
 
-def build(push: Notification, builder: ApnsRequests | None = None) -> Exchange | Result:
+def build(push: Notification, builder: ApnsRequestBuilder | None = None) -> Exchange | Result:
     return build_one(builder or requests(), push, lambda finished: None, 10.0)
 
 
-def built(push: Notification, builder: ApnsRequests | None = None) -> tuple[dict[str, str], bytes]:
+def built(push: Notification, builder: ApnsRequestBuilder | None = None) -> tuple[dict[str, str], bytes]:
     """The request's own header fields by name, and its body."""
     exchange = build(push, builder)
     assert isinstance(exchange, Exchange), exchange
@@ -36,7 +36,7 @@ def built(push: Notification, builder: ApnsRequests | None = None) -> tuple[dict
     return fields, exchange.body
 
 
-def refused(push: Notification, builder: ApnsRequests | None = None) -> Result:
+def refused(push: Notification, builder: ApnsRequestBuilder | None = None) -> Result:
     result = build(push, builder)
     assert isinstance(result, Result)
     assert result.push is push
@@ -79,7 +79,7 @@ def test_every_field() -> None:
 
 
 @pytest.mark.parametrize("name", PUSH_TYPES)
-def test_push_types_add_their_suffix_once(name: str) -> None:
+def test_push_types_add_their_suffix_once(name: ApnsPushType) -> None:
     kind = PUSH_TYPES[name]
     for topic in ("com.example.app", "com.example.app" + kind.suffix):
         fields, _ = built(Notification(TOKEN, PAYLOAD, push_type=name, topic=topic))
@@ -89,7 +89,7 @@ def test_push_types_add_their_suffix_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUSH_TYPES)
-def test_size_limits_to_the_byte(name: str) -> None:
+def test_size_limits_to_the_byte(name: ApnsPushType) -> None:
     limit = PUSH_TYPES[name].limit
     padding = limit - len(orjson.dumps({"aps": ""}))
     assert len(built(Notification(TOKEN, {"aps": "x" * padding}, push_type=name))[1]) == limit
@@ -217,9 +217,9 @@ def test_templates_are_shared_by_pushes_of_one_kind_and_bounded() -> None:
 
 def test_one_bad_push_does_not_spoil_the_next() -> None:
     builder = requests()
-    refused(Notification(TOKEN, PAYLOAD, push_type="fanfare"), builder)
+    refused(Notification(TOKEN, PAYLOAD, push_type="fanfare"), builder)  # type: ignore[arg-type]
     built(Notification(TOKEN, PAYLOAD), builder)
-    refused(Notification(TOKEN, PAYLOAD, push_type="fanfare"), builder)
+    refused(Notification(TOKEN, PAYLOAD, push_type="fanfare"), builder)  # type: ignore[arg-type]
 
 
 def test_a_burst() -> None:
@@ -230,7 +230,7 @@ def test_a_burst() -> None:
     class Own(Notification):
         pass
 
-    types = ["alert", "voip", "alert", "voip", "voip", "nonsense", "alert"]
+    types: list[Any] = ["alert", "voip", "alert", "voip", "voip", "nonsense", "alert"]
     stranger = Own(TOKEN, PAYLOAD)
     pushes = [Notification(TOKEN, PAYLOAD, push_type=each) for each in types]
     pushes[2:2] = [Notification("xx", PAYLOAD), Notification(TOKEN, {"a": object()})]

@@ -14,7 +14,7 @@ import pytest
 from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import Shard
-from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
 from pushcore.payloads.payload import ApnsPayload
 from pushcore.payloads.rows import Rows
 
@@ -35,7 +35,7 @@ def records(path: str) -> tuple[list[Any], list[Bad]]:
 
 
 def pushes(
-    path: str, payload: ApnsPayload = CONSTANT, defaults: Defaults | None = None
+    path: str, payload: ApnsPayload = CONSTANT, defaults: RowDefaults | None = None
 ) -> tuple[list[ApnsRow], list[Bad]]:
     """The pushes of a run to APNs alone."""
     bad: list[Bad] = []
@@ -50,10 +50,10 @@ def pushes(
 def rows_of(
     audience: Audience,
     payload: ApnsPayload = CONSTANT,
-    defaults: Defaults | None = None,
+    defaults: RowDefaults | None = None,
     on_bad: Any = lambda *bad: None,
 ) -> Rows:
-    return Rows(audience, ApnsRows(payload, defaults or Defaults()), None, on_bad)
+    return Rows(audience, ApnsRows(payload, defaults or RowDefaults()), None, on_bad)
 
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
@@ -168,7 +168,7 @@ def test_options_and_columns(tmp_path: Path) -> None:
         "bb,com.example.two,background,5,0,score,01234567-89ab-4cde-8f01-23456789abcd\n"
         "cc,,,high,,,\n"
     )
-    defaults = Defaults("voip", 10, 7, "id")
+    defaults = RowDefaults("voip", 10, 7, "id")
     (one, two), bad = pushes(written(tmp_path, content), defaults=defaults)
     assert (one.topic, one.push_type, one.priority, one.expiration, one.collapse_id) == (
         None,
@@ -221,7 +221,7 @@ def test_every_row_has_an_id_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_beginning_of_the_ids_can_be_given(tmp_path: Path) -> None:
-    rows = ApnsRows(CONSTANT, Defaults(), "01234567-89ab-8cde-8f01-")
+    rows = ApnsRows(CONSTANT, RowDefaults(), "01234567-89ab-8cde-8f01-")
     with Audience(written(tmp_path, "token\naa\nbb\n")) as audience:
         found = list(Rows(audience, rows, None, lambda *bad: None))
     assert [str(getattr(row, "apns_id", "")) for row in found] == [

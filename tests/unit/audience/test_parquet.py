@@ -14,7 +14,7 @@ import pytest
 
 from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput, explain
-from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
 from pushcore.payloads.payload import ApnsPayload
 from pushcore.payloads.rows import Bad, Rows
 
@@ -35,7 +35,7 @@ def pushes(path: str, payload: dict[str, Any]) -> tuple[list[ApnsRow], list[Bad]
     with Audience(path) as audience:
         rows = Rows(
             audience,
-            ApnsRows(ApnsPayload(payload, "payload.json"), Defaults()),
+            ApnsRows(ApnsPayload(payload, "payload.json"), RowDefaults()),
             None,
             lambda *each: bad.append(each),
         )

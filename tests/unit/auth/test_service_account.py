@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.auth.service_account import SCOPE, Answer, ServiceAccount, read_token
+from pushcore.auth.service_account import SCOPE, ServiceAccount, TokenResponse, read_token
 from pushcore.errors import AccessTokenError, ConfigurationError, ConnectError
 
 NOW = 1_750_000_000.7
@@ -174,7 +174,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_key_is_not_shown() -> None:
-    assert "ya29" not in repr(Answer(200, b'{"access_token":"ya29.x"}'))
+    assert "ya29" not in repr(TokenResponse(200, b'{"access_token":"ya29.x"}'))
     account = ServiceAccount.from_info(info())
     assert repr(account) == str(account) == f"<ServiceAccount {EMAIL}>"
 
@@ -218,9 +218,9 @@ async def test_the_exchange() -> None:
     account = ServiceAccount.from_info(info())
     asked: list[bytes] = []
 
-    async def post(form: bytes) -> Answer:
+    async def post(form: bytes) -> TokenResponse:
         asked.append(form)
-        return Answer(200, b'{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}')
+        return TokenResponse(200, b'{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}')
 
     token = await account.issue(post, NOW)
     assert (token.value, token.expires_in) == (b"Bearer ya29.x", 3599.0)
@@ -228,7 +228,7 @@ async def test_the_exchange() -> None:
 
 
 async def test_no_answer_is_a_failure_that_passes() -> None:
-    async def post(form: bytes) -> Answer:
+    async def post(form: bytes) -> TokenResponse:
         raise ConnectError("the server refused the connection")
 
     with pytest.raises(AccessTokenError) as caught:
@@ -240,7 +240,7 @@ async def test_no_answer_is_a_failure_that_passes() -> None:
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-def refused(answer: Answer) -> AccessTokenError:
+def refused(answer: TokenResponse) -> AccessTokenError:
     with pytest.raises(AccessTokenError) as caught:
         read_token(answer)
     assert len(str(caught.value)) < 400
@@ -264,7 +264,7 @@ def refused(answer: Answer) -> AccessTokenError:
     ],
 )
 def test_failures_that_asking_cannot_mend(status: int, error: str, text: str) -> None:
-    found = refused(Answer(status, orjson.dumps({"error": error, "error_description": text})))
+    found = refused(TokenResponse(status, orjson.dumps({"error": error, "error_description": text})))
     assert found.permanent
     assert found.reason == error
     assert text in str(found)
@@ -291,25 +291,25 @@ def test_failures_that_asking_cannot_mend(status: int, error: str, text: str) ->
     ],
 )
 def test_failures_that_pass(status: int, body: bytes) -> None:
-    found = refused(Answer(status, body, retry_after=7.0 if status >= 400 else None))
+    found = refused(TokenResponse(status, body, retry_after=7.0 if status >= 400 else None))
     assert not found.permanent
     assert found.retry_after == (7.0 if status >= 400 else None)
 
 
 def test_googles_other_form_of_an_error() -> None:
     body = b'{"error":{"code":403,"message":"The caller\\u0000 may not","status":"PERMISSION_DENIED"}}'
-    found = refused(Answer(403, body))
+    found = refused(TokenResponse(403, body))
     assert (found.permanent, found.reason) == (True, "PERMISSION_DENIED")
     assert "The caller" in str(found)
 
 
 def test_a_404_without_json_is_a_wrong_address() -> None:
-    assert refused(Answer(404, b"<html>")).permanent
+    assert refused(TokenResponse(404, b"<html>")).permanent
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_no_answer_breaks_the_reader(status: int, body: bytes) -> None:
-    refused(Answer(status, body))
+    refused(TokenResponse(status, body))
 
 
 @pytest.mark.slow
@@ -319,4 +319,4 @@ def test_no_answer_breaks_the_reader(status: int, body: bytes) -> None:
 )
 def test_no_json_breaks_the_reader(status: int, error: Any) -> None:
     body = json.dumps({"error": error, "error_description": error}).encode()
-    refused(Answer(status, body))
+    refused(TokenResponse(status, body))

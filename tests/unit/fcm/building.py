@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from pushcore.fcm.request import FcmRequests, LegacyRequests
+from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.fcm import Message
 from pushcore.requests import build_one
@@ -17,22 +17,22 @@ TOKEN = f"{FID}:APA91b" + "x" * 134
 APNS = "ab" * 32
 
 
-def requests() -> FcmRequests:
-    return FcmRequests("fcm.googleapis.com", "my-project")
+def requests() -> FcmRequestBuilder:
+    return FcmRequestBuilder("fcm.googleapis.com", "my-project")
 
 
-def build(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> Exchange | Result:
+def build(push: Any, builder: FcmRequestBuilder | LegacyRequestBuilder | None = None) -> Exchange | Result:
     return build_one(builder or requests(), push, lambda finished: None, 10.0)
 
 
-def sent(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> Any:
+def sent(push: Any, builder: FcmRequestBuilder | LegacyRequestBuilder | None = None) -> Any:
     """The JSON of a push that can be sent."""
     exchange = build(push, builder)
     assert isinstance(exchange, Exchange), exchange
     return orjson.loads(exchange.body)
 
 
-def refused(push: Any, builder: FcmRequests | LegacyRequests | None = None) -> str:
+def refused(push: Any, builder: FcmRequestBuilder | LegacyRequestBuilder | None = None) -> str:
     """Why a push cannot be sent."""
     result = build(push, builder)
     assert isinstance(result, Result), result.body

@@ -10,7 +10,7 @@ import pytest
 
 from pushcore.errors import ClosedError
 from pushcore.fcm.fan_out import BURST, FanOut
-from pushcore.fcm.pace import Pace
+from pushcore.fcm.pace import ChangeRateLimiter
 from pushcore.http2.exchange import Exchange, Sink, deliver, request
 from pushcore.http2.pool import Pool
 from pushcore.results import Result, Verdict
@@ -87,7 +87,7 @@ class Stage:
             cast(Pool, self.pool),
             build,
             finish,
-            pace=Pace(rate, asyncio.get_running_loop().time),
+            pace=ChangeRateLimiter(rate, asyncio.get_running_loop().time),
             concurrency=concurrency,
             opened=lambda: self.opened,
             weigh=weigh,

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.fcm.instance_id import WORDS, Batches, InstanceInfo, read_batch, read_info, whole_reason
+from pushcore.fcm.instance_id import (
+    WORDS,
+    BatchRequestBuilder,
+    InstanceInfo,
+    read_batch,
+    read_info,
+    whole_reason,
+)
 from pushcore.results import Verdict
 
 json = st.recursive(
@@ -20,12 +27,12 @@ json = st.recursive(
 
 
 def test_a_batch() -> None:
-    assert orjson.loads(Batches.body("news", ["a", "b"])) == {
+    assert orjson.loads(BatchRequestBuilder.body("news", ["a", "b"])) == {
         "to": "/topics/news",
         "registration_tokens": ["a", "b"],
     }
-    assert Batches.path(True).endswith(b"/iid/v1:batchAdd")
-    assert Batches.path(False).endswith(b"/iid/v1:batchRemove")
+    assert BatchRequestBuilder.path(True).endswith(b"/iid/v1:batchAdd")
+    assert BatchRequestBuilder.path(False).endswith(b"/iid/v1:batchRemove")
 
 
 def test_results_in_their_order() -> None:

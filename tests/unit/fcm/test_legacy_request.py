@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.fcm.request import LegacyRequests
+from pushcore.fcm.request import LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.fcm import LegacyMessage, LegacyNotification
 from pushcore.results import Result
@@ -16,12 +16,12 @@ from .building import APNS, TOKEN, build, path_of, refused, sent
 
 
 def legacy(**fields: Any) -> Any:
-    return sent(LegacyMessage(**fields), LegacyRequests("push.example.com"))
+    return sent(LegacyMessage(**fields), LegacyRequestBuilder("push.example.com"))
 
 
 def test_a_plain_legacy_push() -> None:
     push = LegacyMessage(to=TOKEN, data={"nested": {"a": [1, None]}})
-    exchange = build(push, LegacyRequests("push.example.com"))
+    exchange = build(push, LegacyRequestBuilder("push.example.com"))
     assert isinstance(exchange, Exchange)
     assert dict(exchange.template.fields)[b":authority"] == b"push.example.com"
     assert path_of(exchange) == "/fcm/send"
@@ -88,7 +88,7 @@ def test_every_field_of_a_legacy_push() -> None:
     ],
 )
 def test_bad_legacy_pushes(fields: dict[str, Any], reason: str, words: str) -> None:
-    push, builder = LegacyMessage(**fields), LegacyRequests("x")
+    push, builder = LegacyMessage(**fields), LegacyRequestBuilder("x")
     assert words in refused(push, builder)
     result = build(push, builder)
     assert isinstance(result, Result)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.fcm.pace import BURST, Pace
+from pushcore.fcm.pace import BURST, ChangeRateLimiter
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def sent_in(pace: Pace, clock: Clock, seconds: float, changes: int = 1) -> int:
+def sent_in(pace: ChangeRateLimiter, clock: Clock, seconds: float, changes: int = 1) -> int:
     """How many changes leave in so many seconds, when there is always one more."""
     end = clock.now + seconds
     count = 0
@@ -35,20 +35,20 @@ def sent_in(pace: Pace, clock: Clock, seconds: float, changes: int = 1) -> int:
 @pytest.mark.parametrize("rate", [1.0, 10.0, 3000.0])
 def test_the_rate_is_reached_and_not_passed(rate: float) -> None:
     clock = Clock()
-    pace = Pace(rate, clock)
+    pace = ChangeRateLimiter(rate, clock)
     count = sent_in(pace, clock, 60.0)
     assert 60 * rate - 1 <= count <= 60 * rate + 2
 
 
 def test_a_batch_counts_for_all_that_is_in_it() -> None:
     clock = Clock()
-    count = sent_in(Pace(3000.0, clock), clock, 60.0, changes=1000)
+    count = sent_in(ChangeRateLimiter(3000.0, clock), clock, 60.0, changes=1000)
     assert 60 * 3000 <= count <= 60 * 3000 + 1000
 
 
 def test_no_rush_at_the_start_and_little_after_a_rest() -> None:
     clock = Clock()
-    pace = Pace(1000.0, clock)
+    pace = ChangeRateLimiter(1000.0, clock)
     assert pace.wait() == 0
     assert pace.wait() == pytest.approx(0.001)
     clock.now += 3600.0
@@ -60,7 +60,7 @@ def test_no_rush_at_the_start_and_little_after_a_rest() -> None:
 
 def test_a_pause() -> None:
     clock = Clock()
-    pace = Pace(1000.0, clock)
+    pace = ChangeRateLimiter(1000.0, clock)
     pace.pause(5.0)
     pace.pause(1.0)  # the longer one holds
     assert pace.wait() == pytest.approx(5.0)
@@ -72,7 +72,7 @@ def test_a_pause() -> None:
 @given(st.floats(0.1, 1e5), st.lists(st.floats(0, 2.0), max_size=30))
 def test_whatever_the_rhythm_the_rate_holds(rate: float, rests: list[float]) -> None:
     clock = Clock()
-    pace = Pace(rate, clock)
+    pace = ChangeRateLimiter(rate, clock)
     begin, count = clock.now, 0
     for rest in rests:
         clock.now += rest

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushcore.errors import ConfigurationError
-from pushcore.fcm.parts import MAX_KNOWN, Parts
-from pushcore.fcm.request import FcmRequests, LegacyRequests
+from pushcore.fcm.parts import MAX_KNOWN, EncodedParts
+from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import Aps
 from pushcore.models.fcm import (
@@ -66,12 +66,12 @@ def test_all_requests_of_a_project_share_template_and_path() -> None:
 @pytest.mark.parametrize("project", ["", "a b", "a/b", "a\r\nb", "ä", None, 7, "x" * 101])
 def test_bad_projects(project: Any) -> None:
     with pytest.raises(ConfigurationError):
-        FcmRequests("fcm.googleapis.com", project)
+        FcmRequestBuilder("fcm.googleapis.com", project)
 
 
 @pytest.mark.parametrize("project", ["my-project-1", "123456789012", "example.com:my-project"])
 def test_projects(project: str) -> None:
-    FcmRequests("fcm.googleapis.com", project)
+    FcmRequestBuilder("fcm.googleapis.com", project)
 
 
 TYPED: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -314,7 +314,7 @@ def test_parts_come_and_go() -> None:
 
 
 def test_parts_are_known_as_they_are_when_two_messages_in_a_row_had_them() -> None:
-    parts, shared = Parts(), {"a": "b"}
+    parts, shared = EncodedParts(), {"a": "b"}
     same = ({"priority": "HIGH"}, None, {"payload": {"n": 1, "l": ["a"]}}, None, None)
     other = ({"priority": "NORMAL"}, *same[1:])
     changing = (AndroidConfig(data=shared), None, None, None, None)
@@ -410,7 +410,7 @@ def test_a_circle_does_not_raise() -> None:
     circle["a"] = circle
     refused(to(android={"notification": circle}))
     refused(to(apns=ApnsConfig(payload=circle)))
-    refused(LegacyMessage(to="t", data=circle), LegacyRequests("x"))
+    refused(LegacyMessage(to="t", data=circle), LegacyRequestBuilder("x"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pushcore.auth.service_account import Answer
+from pushcore.auth.service_account import TokenResponse
 from pushcore.errors import TransportError
 from pushcore.fcm.token_endpoint import TokenEndpoint
 from pushcore.http2.tls import client_context
@@ -17,7 +17,7 @@ CONTEXT = client_context()
 
 
 def post(uri: str = "https://oauth2.test/token", form: bytes = b"grant_type=x", **options: Any) -> Any:
-    async def work() -> Answer:
+    async def work() -> TokenResponse:
         given: dict[str, Any] = {"engine": "fast", "now": lambda: 1_750_000_000.0, **options}
         endpoint = TokenEndpoint(uri, CONTEXT, **given)
         try:

@@ -14,7 +14,7 @@ import pytest
 from pushcore.errors import ProtocolError, StreamReset
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
-from pushcore.http2.streams import Limits, State
+from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
 from tests.support.http2 import DELIVERIES, Client
 
@@ -81,16 +81,20 @@ def codec(client: Client) -> Connection:
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize(
-    "state", [State.WAITING, State.OPEN, State.DRAINING, State.CLOSED], ids=lambda state: state.name
+    "state",
+    [ConnectionState.WAITING, ConnectionState.OPEN, ConnectionState.DRAINING, ConnectionState.CLOSED],
+    ids=lambda state: state.name,
 )
 @pytest.mark.parametrize("situation", SITUATIONS)
 @pytest.mark.parametrize("event", TABLE)
-def test_every_state_and_every_input(event: str, situation: str, state: State, delivery: str) -> None:
+def test_every_state_and_every_input(
+    event: str, situation: str, state: ConnectionState, delivery: str
+) -> None:
     raw, row = TABLE[event]
     outcome = row[SITUATIONS.index(situation)]
     client = Client("fast", delivery)
     client.sent()
-    if state is State.WAITING:
+    if state is ConnectionState.WAITING:
         if situation != "idle":
             return  # there are no streams yet
         client.feed(raw)
@@ -101,9 +105,9 @@ def test_every_state_and_every_input(event: str, situation: str, state: State, d
     connection._reader._first = False  # as after an obedient peer's first answer: the fast branch is open
     connection._update_fast()
     exchange = prepare(client, situation)
-    if state is State.DRAINING:
+    if state is ConnectionState.DRAINING:
         client.feed(h.goaway(0x7FFF_FFFF))
-    if state is State.CLOSED:
+    if state is ConnectionState.CLOSED:
         client.connection.close()
         client.collect()
         client.sent()
@@ -141,7 +145,7 @@ def test_every_state_and_every_input(event: str, situation: str, state: State, d
         case "G":
             assert client.connection.idle
     client.tick(client.now)
-    if state is State.OPEN:
+    if state is ConnectionState.OPEN:
         number = client.request(b"").stream_id
         client.feed(h.frame(h.HEADERS, 0x5, number, b"\x88"))
         assert client.finished[-1].status == 200

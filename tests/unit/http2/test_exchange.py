@@ -7,7 +7,7 @@ import pytest
 
 from pushcore.errors import ConnectionLost
 from pushcore.http2.exchange import NO_FIELDS, header_of, request
-from pushcore.http2.headers import Field, Template
+from pushcore.http2.headers import Field, HeaderTemplate
 
 
 def block_of(*fields: tuple[str, str]) -> bytes:
@@ -40,7 +40,7 @@ def test_what_cannot_be_decoded_has_no_fields(block: bytes) -> None:
 
 
 def test_restart() -> None:
-    exchange = request(Template(()), b"", b"body", NO_FIELDS, print, "context")
+    exchange = request(HeaderTemplate(()), b"", b"body", NO_FIELDS, print, "context")
     exchange.status, exchange.data, exchange.error = 200, b"data", ConnectionLost("x")
     exchange.restart()
     seen: tuple[object, ...] = (exchange.status, exchange.data, exchange.error, exchange.attempts)

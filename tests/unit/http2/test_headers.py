@@ -12,7 +12,7 @@ from pushcore.http2.headers import (
     OWN_FIELDS,
     Field,
     HeaderEncoder,
-    Template,
+    HeaderTemplate,
     encode_integer,
     list_size,
     path_literal,
@@ -66,7 +66,7 @@ def test_list_size() -> None:
 
 def test_a_template_puts_pseudo_header_fields_first_and_keeps_the_order_else() -> None:
     fields = [(b"b", b"1"), (b":method", b"POST"), (b"a", b"2"), (b":scheme", b"https")]
-    assert Template(fields).fields == (fields[1], fields[3], fields[0], fields[2])
+    assert HeaderTemplate(fields).fields == (fields[1], fields[3], fields[0], fields[2])
 
 
 class Peer:
@@ -76,7 +76,7 @@ class Peer:
         self.encoder = HeaderEncoder()
         self.decoder = hpack.Decoder()
 
-    def send(self, template: Template, path: bytes, tail: tuple[Field, ...] = ()) -> int:
+    def send(self, template: HeaderTemplate, path: bytes, tail: tuple[Field, ...] = ()) -> int:
         """One request, as `Connection.open` puts it together; the number of bytes of its block."""
         encoder = self.encoder
         block = encoder.blocks.get(template) or encoder.build(template)
@@ -103,8 +103,8 @@ class Peer:
         assert self.encoder._table_size <= self.encoder.limit
 
 
-def template_of(topic: int, size: int = 10) -> Template:
-    return Template(
+def template_of(topic: int, size: int = 10) -> HeaderTemplate:
+    return HeaderTemplate(
         [
             (b":method", b"POST"),
             (b":scheme", b"https"),
@@ -143,7 +143,7 @@ def test_any_sequence_is_understood(steps: list[tuple[object, ...]]) -> None:
     peer = Peer()
     for step in steps:
         match step:
-            case ("send", Template() as template, bytes() as path, tuple() as tail):
+            case ("send", HeaderTemplate() as template, bytes() as path, tuple() as tail):
                 peer.send(template, path, tail)
             case ("authorize", bytes() as value):
                 peer.encoder.authorize(value)
@@ -213,7 +213,7 @@ def test_the_same_token_again_costs_nothing() -> None:
 def test_blocks_near_a_limit_are_never_ready_made() -> None:
     """`Connection.open` checks neither the peer's header list nor its frame size for those that are."""
     encoder = HeaderEncoder()
-    large = Template([(b"x", b"v" * 16_000)])
+    large = HeaderTemplate([(b"x", b"v" * 16_000)])
     for _ in range(3):
         encoder.build(large)
     assert large not in encoder.blocks

@@ -15,11 +15,13 @@ from pushcore.errors import HeaderListTooLarge
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
 from pushcore.http2.flow_control import QUICK
-from pushcore.http2.headers import Field, Template
+from pushcore.http2.headers import Field, HeaderTemplate
 from tests.support import http2 as h
 from tests.support.http2 import TEMPLATE, Client, Server, Wire, converse
 
-OTHER = Template([*TEMPLATE.fields[:3], (b"apns-topic", b"com.example.other"), (b"apns-priority", b"5")])
+OTHER = HeaderTemplate(
+    [*TEMPLATE.fields[:3], (b"apns-topic", b"com.example.other"), (b"apns-priority", b"5")]
+)
 BODY = bytes(range(256)) * 40
 
 
@@ -27,7 +29,7 @@ def exchange_of(
     body: bytes = b"{}",
     path: bytes = b"/3/device/abc",
     tail: tuple[Field, ...] = (),
-    template: Template = TEMPLATE,
+    template: HeaderTemplate = TEMPLATE,
 ) -> Exchange:
     return request(template, path, body, tail, lambda _: None)
 
@@ -178,7 +180,7 @@ def test_a_request_without_a_body_ends_with_its_headers() -> None:
     st.sampled_from([0, 1000, 65_535, 1 << 20]),
 )
 def test_an_honest_server_reads_any_mix_of_requests_as_they_were_meant(
-    mix: list[tuple[Template, bytes, int, tuple[Field, ...], bytes | None]], window: int
+    mix: list[tuple[HeaderTemplate, bytes, int, tuple[Field, ...], bytes | None]], window: int
 ) -> None:
     client, server = Client(), Server({h.INITIAL_WINDOW: window, h.MAX_STREAMS: 1000})
     converse(client, server)

@@ -13,12 +13,12 @@ import pytest
 from pushcore.errors import AlpnError, ConnectError, ResponseTimeout
 from pushcore.http2 import frames, pool
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
-from pushcore.http2.headers import Template
+from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import MAX_ATTEMPTS, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 
-TEMPLATE = Template([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"example.com")])
+TEMPLATE = HeaderTemplate([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"example.com")])
 ANSWER = b"\x20\x88"  # a table size update to 0, then status 200
 
 

@@ -13,7 +13,7 @@ from pushcore.errors import AlpnError, ConnectError, ConnectionLost
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
 from pushcore.http2.protocol import WRITE_BUFFER, Link
-from pushcore.http2.streams import Limits, State
+from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
 from tests.support.http2 import PREFACE, TEMPLATE
 
@@ -89,7 +89,7 @@ async def test_a_server_that_does_not_choose_h2_is_left(alpn: str | None) -> Non
     stage = Stage(alpn)
     assert isinstance(stage.error, AlpnError)
     assert stage.transport.calls == ["close"]
-    assert stage.link.connection.state is State.CLOSED
+    assert stage.link.connection.state is ConnectionState.CLOSED
 
 
 async def test_what_is_scheduled_in_one_turn_leaves_in_one_write() -> None:

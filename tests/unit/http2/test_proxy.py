@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pushcore.errors import ConfigurationError, ConnectError, ProxyError
-from pushcore.http2.proxy import MAX_HEADER, Proxy, _Asking, _Keeping, find_proxy
+from pushcore.http2.proxy import MAX_HEADER, Proxy, _ConnectRequest, _EarlyData, find_proxy
 
 # --- addresses ----------------------------------------------------------------------------------------------------
 
@@ -170,8 +170,8 @@ class Wire(asyncio.Transport):
         self.protocol = protocol
 
 
-def asked() -> tuple[_Asking, Wire]:
-    asking, wire = _Asking(b"CONNECT", with_password=True), Wire()
+def asked() -> tuple[_ConnectRequest, Wire]:
+    asking, wire = _ConnectRequest(b"CONNECT", with_password=True), Wire()
     asking.connection_made(wire)
     assert wire.written == b"CONNECT"
     return asking, wire
@@ -264,7 +264,7 @@ async def test_what_a_407_wants(fields: bytes, words: str) -> None:
 
 
 async def test_end_before_the_answer() -> None:
-    for end in (_Asking.eof_received, lambda asking: asking.connection_lost(ConnectionResetError())):
+    for end in (_ConnectRequest.eof_received, lambda asking: asking.connection_lost(ConnectionResetError())):
         asking, _ = asked()
         asking.data_received(b"HTTP/1.1 200 O")
         end(asking)
@@ -292,7 +292,7 @@ class Recorder(asyncio.Protocol):
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("received", [[], [b"SETTINGS", b"GOAWAY"]])
 def test_no_byte_is_lost_between_the_handshake_and_the_protocol(lost: bool, received: list[bytes]) -> None:
-    keeping, wire, recorder = _Keeping(), Wire(), Recorder()
+    keeping, wire, recorder = _EarlyData(), Wire(), Recorder()
     error = ConnectionResetError()
     for each in received:
         keeping.data_received(each)

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pushcore.http2.exchange import header_of
-from pushcore.http2.headers import Template
+from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
 from tests.support.http2 import ENGINES, Client, Server, converse
@@ -25,7 +25,9 @@ def campaign(engine: str, seed: int) -> tuple[list[object], list[object]]:
     }
     client, server = Client(engine, limits=Limits(max_body=50_000)), Server(pairs)
     converse(client, server)
-    templates = [Template([*h.TEMPLATE.fields, (b"apns-priority", b"%d" % number)]) for number in range(3)]
+    templates = [
+        HeaderTemplate([*h.TEMPLATE.fields, (b"apns-priority", b"%d" % number)]) for number in range(3)
+    ]
     todo = list(range(100))
     answered: set[int] = set()
     while todo or client.connection.streams:

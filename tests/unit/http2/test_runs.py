@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.http2.connection import Connection
-from pushcore.http2.runs import LONGEST, LONGEST_WAIT, WORTH, Runs
+from pushcore.http2.runs import LONGEST, LONGEST_WAIT, WORTH, ResponseRuns
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
 from tests.support.http2 import Client
@@ -113,14 +113,14 @@ def test_long_runs_with_strangers_in_them(same: list[bool], cut: int, bodies: bo
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each run that is read from now on, 0 for one that was looked for in vain."""
     sizes: list[int] = []
-    read = Runs.read
+    read = ResponseRuns.read
 
-    def listening(self: Runs, data: bytes, position: int, *rest: Any) -> tuple[int, int]:
+    def listening(self: ResponseRuns, data: bytes, position: int, *rest: Any) -> tuple[int, int]:
         end, body = read(self, data, position, *rest)
         sizes.append(end - position)
         return end, body
 
-    monkeypatch.setattr(Runs, "read", listening)
+    monkeypatch.setattr(ResponseRuns, "read", listening)
     return sizes
 
 
@@ -168,7 +168,7 @@ def test_where_there_is_none_it_is_looked_for_more_rarely(sizes: list[int]) -> N
     client = opened()
     client.feed(*(h.frame(h.HEADERS, 0x5, 2 * number + 3, block) for number, block in enumerate(blocks)))
     assert sizes == [0, 0, 0]
-    runs = Runs()
+    runs = ResponseRuns()
     waits = []
     for _ in range(10):
         waits.append(wait_of(runs))
@@ -176,7 +176,7 @@ def test_where_there_is_none_it_is_looked_for_more_rarely(sizes: list[int]) -> N
     assert waits == [min(WORTH << tries, LONGEST_WAIT) for tries in range(10)]
 
 
-def wait_of(runs: Runs) -> int:
+def wait_of(runs: ResponseRuns) -> int:
     """Repetitions until a run may begin."""
     runs.restart()
     word = len(BLOCKS[0]) << 8 | h.HEADERS
@@ -209,12 +209,12 @@ LONG = (LONGEST + 1) << 8
 )
 def test_the_table_of_states(words: list[int], begins: list[int]) -> None:
     """By the number of the frame: behind which of them a run may begin."""
-    runs = Runs()
+    runs = ResponseRuns()
     assert [number for number, word in enumerate(words) if runs.begins(word)] == begins
 
 
 def test_what_another_read_brings_is_no_repetition() -> None:
-    runs = Runs()
+    runs = ResponseRuns()
     for _ in range(20):
         runs.restart()
         assert not any(runs.begins(HEAD) for _ in range(WORTH))

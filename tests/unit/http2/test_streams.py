@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pushcore.errors import ConnectionLost, GoAway, ProtocolError, ResponseTimeout
-from pushcore.http2.streams import GHOST, Limits, State, read_reason
+from pushcore.http2.streams import GHOST, ConnectionState, Limits, read_reason
 from tests.support import http2 as h
 from tests.support.http2 import ENGINES, Client, Dial, Wire
 
@@ -198,7 +198,7 @@ def test_many_that_expire_together_end_the_connection(dial: Dial, wire: Wire) ->
     client.sent()
     client.feed(h.ping()).tick(3.0)
     assert client.finished == exchanges
-    assert client.state is State.DRAINING
+    assert client.state is ConnectionState.DRAINING
     assert client.offer() is None
     assert isinstance(client.connection.error, ConnectionLost)
     sent = client.sent()
@@ -219,7 +219,7 @@ def test_settings_must_come_within_the_timeout(dial: Dial) -> None:
     client = dial(started=False, limits=Limits(timeout=10.0))
     client.sent()
     client.tick(9.9)
-    assert client.state is State.WAITING
+    assert client.state is ConnectionState.WAITING
     client.tick(10.0)
     client.check_broken(h.SETTINGS_TIMEOUT)
 
@@ -240,7 +240,7 @@ def test_any_byte_is_a_sign_of_life(dial: Dial, byte: bytes) -> None:
     client.tick(14.0)
     assert len(h.only(client.sent(), "PING")) == 1
     client.tick(19.0)
-    assert client.state is State.CLOSED
+    assert client.state is ConnectionState.CLOSED
 
 
 def test_traffic_makes_a_ping_needless(dial: Dial, wire: Wire) -> None:
@@ -301,7 +301,7 @@ def test_drain(dial: Dial, wire: Wire) -> None:
     assert client.offer() is None
     client.feed(wire.answer(1))
     assert exchange.status == 200
-    assert client.state is State.DRAINING
+    assert client.state is ConnectionState.DRAINING
 
 
 @pytest.mark.parametrize("state", ["waiting", "open", "draining", "closed"])
@@ -315,7 +315,7 @@ def test_close_in_every_state(dial: Dial, state: str) -> None:
     client.connection.close(h.NO_ERROR, b"bye")
     goaways = h.only(client.sent(), "GOAWAY")
     assert [one.additional_data for one in goaways] == ([] if state == "closed" else [b"bye"])
-    assert client.state is State.CLOSED
+    assert client.state is ConnectionState.CLOSED
 
 
 def test_throttled(dial: Dial) -> None:

@@ -58,7 +58,13 @@ def test_the_table_is_frozen() -> None:
 def test_a_notification_stores_what_it_is_given_and_checks_nothing() -> None:
     payload = {"aps": {"alert": "Hi"}}
     push = Notification(
-        "not hex", payload, topic="t", push_type="?", priority=99, expiration=-1, collapse_id="c"
+        "not hex",
+        payload,
+        topic="t",
+        push_type="?",  # type: ignore[arg-type]
+        priority=99,  # type: ignore[arg-type]
+        expiration=-1,
+        collapse_id="c",
     )
     assert push.payload is payload
     assert (push.token, push.topic, push.push_type, push.priority) == ("not hex", "t", "?", 99)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.fcm.request import FcmRequests, LegacyRequests
+from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import Notification
 from pushcore.models.expo import (
@@ -91,7 +91,7 @@ def take(source: dict[str, Any], path: str) -> Any:
 
 def sent(push: Any) -> Any:
     """The JSON that goes to FCM."""
-    builder = LegacyRequests("x") if isinstance(push, LegacyMessage) else FcmRequests("x", "p")
+    builder = LegacyRequestBuilder("x") if isinstance(push, LegacyMessage) else FcmRequestBuilder("x", "p")
     exchange = build_one(builder, push, lambda finished: None, 1.0)
     assert isinstance(exchange, Exchange), exchange
     return orjson.loads(exchange.body)

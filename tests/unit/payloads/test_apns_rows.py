@@ -10,7 +10,7 @@ import pytest
 
 from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadRow
-from pushcore.payloads.apns_rows import OVERRIDES, ApnsRow, ApnsRows, Defaults, Make, id_prefix
+from pushcore.payloads.apns_rows import OVERRIDES, ApnsRow, ApnsRows, Make, RowDefaults, id_prefix
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload
 
 CONSTANT = ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json")
@@ -20,7 +20,7 @@ def bound(columns: list[str] | None, rows: ApnsRows | None = None) -> Make:
     """What makes the pushes of an audience with these columns, None for NDJSON."""
     index = None if columns is None else columns.index
     audience = SimpleNamespace(columns=columns, index=index)
-    return (rows or ApnsRows(CONSTANT, Defaults())).bind(cast(Audience, audience))
+    return (rows or ApnsRows(CONSTANT, RowDefaults())).bind(cast(Audience, audience))
 
 
 def options_of(push: ApnsRow) -> tuple[Any, ...]:
@@ -40,7 +40,7 @@ def test_a_payload_without_placeholders_is_the_same_object_in_every_push() -> No
 
 
 def test_a_payload_with_placeholders_is_made_for_each_row() -> None:
-    rows = ApnsRows(ApnsPayload({"aps": {"alert": "Hi {{name}}"}}, "p"), Defaults())
+    rows = ApnsRows(ApnsPayload({"aps": {"alert": "Hi {{name}}"}}, "p"), RowDefaults())
     make = bound(["token", "name"], rows)
     assert make(1, "aa", ["aa", "Ada"]).payload == b'{"aps":{"alert":"Hi Ada"}}'
     assert make(2, "bb", ["bb", "Bob"]).payload == b'{"aps":{"alert":"Hi Bob"}}'
@@ -48,7 +48,7 @@ def test_a_payload_with_placeholders_is_made_for_each_row() -> None:
 
 @pytest.mark.parametrize("empty", ["", None])
 def test_an_empty_value_leaves_the_option_as_it_is(empty: object) -> None:
-    rows = ApnsRows(CONSTANT, Defaults("voip", 10, 0, "id"))
+    rows = ApnsRows(CONSTANT, RowDefaults("voip", 10, 0, "id"))
     expected = (None, "voip", 10, 0, "id")
     assert options_of(bound(["token", *OVERRIDES], rows)(1, "aa", ["aa", *[empty] * 6])) == expected
     assert options_of(bound(None, rows)(1, "aa", dict.fromkeys(OVERRIDES, empty))) == expected
@@ -99,7 +99,7 @@ def test_equal_topics_and_push_types_of_rows_become_one_object() -> None:
 
 def test_ever_new_topics_take_no_more_and_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushcore.payloads.apns_rows._MAX_KNOWN", 3)
-    rows = ApnsRows(CONSTANT, Defaults())
+    rows = ApnsRows(CONSTANT, RowDefaults())
     make = bound(["token", "topic"], rows)
     for row in range(1, 100):
         assert make(row, "aa", ["aa", f"com.{row}"]).topic == f"com.{row}"
@@ -116,7 +116,7 @@ def test_the_time_of_registration_stays_as_the_row_has_it(more: list[str]) -> No
 @pytest.mark.parametrize("message", [{"title": "Hi"}, {"title": "Hi {{name}}"}, {"title": "Hi", "ttl": 60}])
 def test_options_and_columns_go_before_expos_message(message: dict[str, Any]) -> None:
     found = {**message, "priority": "high", "_contentAvailable": False}
-    rows = ApnsRows(ExpoPayload(found, "p"), Defaults(collapse_id="mine"))
+    rows = ApnsRows(ExpoPayload(found, "p"), RowDefaults(collapse_id="mine"))
     make = bound(["token", "name", "priority"], rows)
     assert (make(1, "aa", ["aa", "x", ""]).priority, make(2, "aa", ["aa", "x", "5"]).priority) == (10, 5)
     assert make(1, "aa", ["aa", "x", ""]).collapse_id == "mine"
@@ -124,9 +124,9 @@ def test_options_and_columns_go_before_expos_message(message: dict[str, Any]) ->
 
 def test_an_apns_id_is_the_prefix_and_the_row() -> None:
     prefix = "01234567-89ab-8cde-8f01-"
-    rows = ApnsRows(CONSTANT, Defaults(), prefix)
+    rows = ApnsRows(CONSTANT, RowDefaults(), prefix)
     assert bound(["token"], rows)(0x1234, "aa", ["aa"]).apns_id == f"{prefix}000000001234"
-    message = ApnsRows(ExpoPayload({"title": "{{name}}"}, "p"), Defaults(), prefix)
+    message = ApnsRows(ExpoPayload({"title": "{{name}}"}, "p"), RowDefaults(), prefix)
     assert bound(["token", "name"], message)(1, "aa", ["aa", "x"]).apns_id == f"{prefix}000000000001"
 
 

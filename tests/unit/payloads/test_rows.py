@@ -12,7 +12,7 @@ import pytest
 from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import Shard
-from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
 from pushcore.payloads.fcm_rows import FcmRow, FcmRows
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload
 from pushcore.payloads.rows import Bad, Row, Rows
@@ -35,7 +35,7 @@ def read(
     content: str,
     apns: ApnsPayload | ExpoPayload | None = OF_APNS,
     fcm: FcmPayload | ExpoPayload | None = OF_FCM,
-    defaults: Defaults | None = None,
+    defaults: RowDefaults | None = None,
     name: str = "devices.csv",
 ) -> tuple[list[Row], list[Bad]]:
     path = tmp_path / name
@@ -44,7 +44,7 @@ def read(
     with Audience(str(path)) as audience:
         rows = Rows(
             audience,
-            ApnsRows(apns, defaults or Defaults()) if apns else None,
+            ApnsRows(apns, defaults or RowDefaults()) if apns else None,
             FcmRows(fcm) if fcm else None,
             lambda *each: bad.append(each),
         )
@@ -110,7 +110,11 @@ def test_a_part_has_its_chunks_alone_good_rows_and_bad(tmp_path: Path) -> None:
         bad: list[int] = []
         with Audience(str(path)) as audience:
             source = Rows(
-                audience, ApnsRows(OF_APNS, Defaults()), None, lambda row, *_, bad=bad: bad.append(row), shard
+                audience,
+                ApnsRows(OF_APNS, RowDefaults()),
+                None,
+                lambda row, *_, bad=bad: bad.append(row),
+                shard,
             )
             taken.append(sorted([row.row for row in source] + bad))
         assert source.ended
@@ -175,7 +179,7 @@ def test_options_and_columns_go_before_the_message(tmp_path: Path) -> None:
         (10, "mine"),
     ]
     assert {apns_row(each).expiration for each in found} == {5}
-    found, _ = read(tmp_path, content, message, None, Defaults("background", 5, 7, "option"))
+    found, _ = read(tmp_path, content, message, None, RowDefaults("background", 5, 7, "option"))
     assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
         (1, "option"),
         (5, "mine"),

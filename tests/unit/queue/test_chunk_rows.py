@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pushcore.audience.audience import Audience
-from pushcore.journal.outcome import Device
-from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, Defaults
+from pushcore.journal.outcome import RowDevice
+from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
 from pushcore.payloads.fcm_rows import FcmRow, FcmRows
 from pushcore.payloads.payload import ApnsPayload, FcmPayload
 from pushcore.queue.campaign import CampaignInfo
@@ -32,7 +32,7 @@ INFO = CampaignInfo("autumn", "f")
 def make() -> Iterator[ChunkRows]:
     """For both providers, with a placeholder for a name."""
     rows = ChunkRows(
-        ApnsRows(ApnsPayload({"aps": {"alert": "Hi {{name}}"}}, "apns.json"), Defaults(), PREFIX),
+        ApnsRows(ApnsPayload({"aps": {"alert": "Hi {{name}}"}}, "apns.json"), RowDefaults(), PREFIX),
         FcmRows(FcmPayload({"data": {"name": "{{name}}"}}, "fcm.json")),
     )
     yield rows
@@ -77,7 +77,7 @@ def test_a_row_that_could_not_be_read_is_invalid_with_its_reason(make: ChunkRows
     assert isinstance(found[0], ApnsRow)
     told = [(each.push.row, each.push.token, each.verdict, each.reason) for each in found[1:]]
     assert told == [(12, "cd", Verdict.INVALID, "the row is odd"), (13, "", Verdict.INVALID, "no")]
-    assert isinstance(found[1].push, Device)
+    assert isinstance(found[1].push, RowDevice)
 
 
 def test_a_row_without_a_column_that_others_have_is_not_sent_with_null_for_it(make: ChunkRows) -> None:
@@ -90,7 +90,7 @@ def test_a_row_without_a_column_that_others_have_is_not_sent_with_null_for_it(ma
 
 
 def test_a_device_of_a_provider_that_is_not_sent_to_is_invalid() -> None:
-    rows = ChunkRows(ApnsRows(ApnsPayload({"aps": {}}, "p"), Defaults()), None)
+    rows = ChunkRows(ApnsRows(ApnsPayload({"aps": {}}, "p"), RowDefaults()), None)
     bad, good = made(rows, inline({"token": FCM}, {"token": APNS}))
     assert (bad.push.platform, bad.verdict, bad.status) == ("fcm", Verdict.INVALID, None)
     assert bad.reason == "this is a device of FCM, and --fcm-service-account was not given"
