@@ -155,24 +155,24 @@ class Connection(SendBuffer):
             return
         if not self._is_open(stream_id):
             return
-        piece = self._unpad(flags, payload)
-        if piece is None:
+        fragment = self._unpad(flags, payload)
+        if fragment is None:
             return
         exchange = self.streams[stream_id]
         if exchange is GHOST:
             if flags & frames.END_STREAM:
-                self._answered(stream_id)
+                self._complete(stream_id)
             return
         if not exchange.status:
             self._stream_error(stream_id, frames.PROTOCOL_ERROR, "the server sent a body before its header")
             return
-        exchange.data += piece
-        spare = self.limits.max_body - len(exchange.data)
-        if flags & frames.END_STREAM and spare >= 0:
-            self._answered(stream_id)
-        elif spare <= 0:  # the window of the stream is used up; below zero, the server did not keep to it
+        exchange.data += fragment
+        remaining = self.limits.max_body - len(exchange.data)
+        if flags & frames.END_STREAM and remaining >= 0:
+            self._complete(stream_id)
+        elif remaining <= 0:  # the window of the stream is used up; below zero, the server did not keep to it
             error = ResponseTooLarge(f"the answer's body is larger than {self.limits.max_body} bytes")
-            self._reset(stream_id, frames.FLOW_CONTROL_ERROR if spare else frames.CANCEL)
+            self._reset(stream_id, frames.FLOW_CONTROL_ERROR if remaining else frames.CANCEL)
             self._finish(stream_id, error)
 
     def _unpad(self, flags: int, payload: bytes) -> bytes | None:
@@ -198,7 +198,7 @@ class Connection(SendBuffer):
         self._reader.begin(stream_id, fragment, end_stream=bool(flags & frames.END_STREAM))
         self._fast = False
         if flags & frames.END_HEADERS:
-            self._on_block()
+            self._on_header_block()
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         reader = self._reader
@@ -207,12 +207,12 @@ class Connection(SendBuffer):
         elif not reader.extend(payload):
             self._fail(frames.ENHANCE_YOUR_CALM, "a header block is larger than we accept")
         elif flags & frames.END_HEADERS:
-            self._on_block()
+            self._on_header_block()
 
-    def _on_block(self) -> None:
+    def _on_header_block(self) -> None:
         stream_id, end_stream = self._reader.stream_id, self._reader.end_stream
         try:
-            status, content = self._reader.read()
+            status, block = self._reader.read()
         except hpack.OversizedHeaderListError:
             self._fail(frames.ENHANCE_YOUR_CALM, "a header list is larger than we accept")
             return
@@ -225,11 +225,11 @@ class Connection(SendBuffer):
             return  # we reset that stream; the block was read for the table's sake
         if exchange is GHOST:
             if end_stream:
-                self._answered(stream_id)
+                self._complete(stream_id)
         elif exchange.status:
             # Trailers (section 8.1): nothing in them that we need, but they must end the stream.
             if end_stream:
-                self._answered(stream_id)
+                self._complete(stream_id)
             else:
                 self._stream_error(
                     stream_id, frames.PROTOCOL_ERROR, "a second header that does not end the answer"
@@ -241,11 +241,11 @@ class Connection(SendBuffer):
             self._stream_error(stream_id, frames.PROTOCOL_ERROR, "an answer whose status cannot be read")
         else:
             exchange.status = status
-            exchange.block = content
+            exchange.block = block
             if end_stream:
-                self._answered(stream_id)
+                self._complete(stream_id)
 
-    def _answered(self, stream_id: int) -> None:
+    def _complete(self, stream_id: int) -> None:
         if stream_id in self._uploads:
             # The server answered before it had everything; we may stop (section 8.1).
             self._reset(stream_id, frames.NO_ERROR)
