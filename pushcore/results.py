@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic
 
+from .reasons import UNNAMED, Reason, lookup
+from .reasons import Verdict as Verdict
 from .transport_errors import PushcoreError, TransportError
 
 if TYPE_CHECKING:
@@ -17,27 +18,6 @@ else:
     from typing import TypeVar
 
     P_co = TypeVar("P_co", covariant=True)
-
-
-class Verdict(enum.Enum):
-    """What became of a push, and therefore what its sender should do."""
-
-    ACCEPTED = "ACCEPTED"
-    """The provider took it. It does not say that the device has shown it."""
-    UNREGISTERED = "UNREGISTERED"
-    """The token is dead: drop it (unless the device registered again after `Result.timestamp`)."""
-    INVALID = "INVALID"
-    """This push is wrong, others are not: fix it. Sending it again cannot help."""
-    MISCONFIGURED = "MISCONFIGURED"
-    """Key, topic, environment or project is wrong: every push will fail so until that is fixed."""
-    THROTTLED = "THROTTLED"
-    """Too fast for this device or project: later."""
-    UNAVAILABLE = "UNAVAILABLE"
-    """The provider has a problem: later."""
-    UNSENT = "UNSENT"
-    """Surely not processed: it may be sent again without doubling anything."""
-    UNKNOWN = "UNKNOWN"
-    """It was written and no answer came: it may or may not have been delivered."""
 
 
 Finder = Callable[[Any, Any, str], str | None]
@@ -57,15 +37,13 @@ class Result(Generic[P_co]):
     `detail`: a sentence or a `TransportError` for whoever reads the log.
 
     `id` is what the property of that name gives; with `find`, it is the answer in which that is looked for when
-    somebody asks.
+    somebody asks. `row`: the reason's row of the provider's table; without it, the property looks it up.
     """
-
-    _found: str | None  # set when it was looked for
 
     __slots__ = (
         "_find",
-        "_found",
         "_id",
+        "_row",
         "attempts",
         "detail",
         "push",
@@ -88,6 +66,7 @@ class Result(Generic[P_co]):
         timestamp: float | None = None,
         retry_after: float | None = None,
         detail: str | TransportError | None = None,
+        row: Reason | None = None,
     ) -> None:
         self.push = push
         self.verdict = verdict
@@ -100,18 +79,15 @@ class Result(Generic[P_co]):
         # To find the id in an answer costs a header decode that most callers never ask for, so it waits until then.
         self._id = id
         self._find = find
+        self._row = row
 
     @property
     def id(self) -> str | None:
         """The apns-id that was sent, else the one that was answered; FCM's message name. None without either."""
-        found: str | None = self._id
-        if self._find is None:
-            return found
-        try:
-            found = self._found
-        except AttributeError:
-            found = self._found = self._find(self.push, self._id, "id")
-        return found
+        if self._find is not None:
+            return self._find(self.push, self._id, "id")
+        id: str | None = self._id
+        return id
 
     @property
     def unique_id(self) -> str | None:
@@ -134,9 +110,25 @@ class Result(Generic[P_co]):
         return self.verdict in _RETRYABLE
 
     @property
+    def row(self) -> Reason:
+        """What the reason means: what it blames, how long to wait before a retry, whose limit it is, what to do.
+
+        Its verdict is always the result's. A result that no client made has its row by reason and status, then by
+        reason; where no table has one of this verdict, it is the verdict's own.
+        """
+        row, verdict = self._row, self.verdict
+        if row is not None and row.verdict is verdict:
+            return row
+        for status in (self.status, None):
+            row = lookup(None, status, self.reason)
+            if row.verdict is verdict:
+                return row
+        return UNNAMED[verdict]
+
+    @property
     def suspect(self) -> bool:
-        """True for answers that blame the token but as often mean a wrong environment or topic."""
-        return self.reason in ("BadDeviceToken", "DeviceTokenNotForTopic")
+        """True for a reason that blames the token, and as often means a wrong environment, topic or project."""
+        return self.row.suspect
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome in values of JSON, as a line of a log or a message queue wants it.
@@ -220,6 +212,7 @@ class Accepted(Result[P_co]):
     timestamp = None
     retry_after = None
     detail = None
+    row = UNNAMED[ACCEPTED]
     ok = True
     drop_token = False
     retryable = False

@@ -290,10 +290,6 @@ class Dispatcher(ABC, Generic[P]):
                 others.append(exchange)
         return others
 
-    def over_quota(self, result: Result) -> bool:
-        """Whether an answer says that the whole project sends too fast."""
-        return False
-
     @abstractmethod
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""

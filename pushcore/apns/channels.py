@@ -18,7 +18,7 @@ from ..http2.origin import Origin, read_origin
 from ..results import Result, Verdict
 from .broadcast import bundle_id_of, channel_field
 from .client import ApnsClient
-from .reasons import CHANNEL_REASONS
+from .reasons import CHANNEL_TABLE
 from .request import InvalidPush
 
 SERVERS: Final = {
@@ -142,7 +142,7 @@ class Channels:
             lambda exchange: dispatcher.sent_again(exchange, pool),
             tail,
         )
-        result = dispatcher.outcome(exchange, channel_id or self._bundle_id, CHANNEL_REASONS, _find)
+        result = dispatcher.outcome(exchange, channel_id or self._bundle_id, CHANNEL_TABLE, _find)
         result.raise_for_verdict()
         return result, _object(exchange.data)
 

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,10 +22,11 @@ from ..http2.proxy import Proxy
 from ..http2.streams import ConnectionState, Streams
 from ..http2.tls import ApnsCertificate, client_context
 from ..models.apns import Broadcast, Notification
+from ..reasons import UNNAMED, ReasonTable
 from ..results import Finder, Result, Verdict
 from ..sender import Dispatcher, ProviderClient
 from .broadcast import build, find_id, template_for
-from .reasons import CHANNEL_REASONS, REASONS, Reason, read_error, verdict_for
+from .reasons import CHANNEL_TABLE, REASONS, TABLE, read_error
 from .request import ApnsRequestBuilder
 
 log = logging.getLogger("pushcore.apns")
@@ -203,7 +205,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
         if self.sent_again(exchange, self._pool):
             return None
-        return self.outcome(exchange, push, REASONS, _find)
+        return self.outcome(exchange, push, TABLE, _find)
 
     async def broadcast(self, push: B) -> Result[B]:
         """See `ApnsClient.broadcast`."""
@@ -222,7 +224,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             lambda exchange: self.sent_again(exchange, pool),
             request.tail,
         )
-        return self.outcome(exchange, push, CHANNEL_REASONS, find_id)
+        return self.outcome(exchange, push, CHANNEL_TABLE, find_id)
 
     @property
     def takes_all(self) -> bool:
@@ -234,7 +236,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         taken: bool = self.requests.takes(push.topic)
         return taken
 
-    def outcome(self, exchange: Exchange, push: Any, table: Mapping[str, Reason], find: Finder) -> Result:
+    def outcome(self, exchange: Exchange, push: Any, table: ReasonTable, find: Finder) -> Result:
         """What a finished exchange says, by one of Apple's tables."""
         if exchange.error is not None:
             return _unanswered(exchange, push, exchange.error, find)
@@ -242,10 +244,10 @@ class ApnsDispatcher(Dispatcher[Notification]):
         detail = None
         if reason == "ExpiredProviderToken" and self._key is not None and not self._renewed(self._key):
             detail = "Apple calls our newest token expired: this machine's clock is wrong"
-        verdict = verdict_for(exchange.status, reason, table)
+        row = table.lookup(exchange.status, reason)
         return Result(
             push,
-            verdict,
+            row.verdict,
             exchange.status,
             exchange.attempts,
             exchange.block,
@@ -253,6 +255,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             reason,
             timestamp,
             detail=detail,
+            row=row,
         )
 
     def sent_again(self, exchange: Exchange, pool: Pool | None) -> bool:
@@ -338,14 +341,17 @@ class ApnsDispatcher(Dispatcher[Notification]):
 def _unanswered(exchange: Exchange, push: Any, error: TransportError, find: Finder) -> Result:
     """The result of an exchange that ended without a complete answer."""
     reason = error.reason if isinstance(error, GoAway) else None
+    row = REASONS.get(reason or "")
     if isinstance(error, HeaderListTooLarge):
         verdict = Verdict.INVALID
     elif error.unprocessed:
         # GOAWAY can say why: {"reason": "BadCertificateEnvironment"} refuses every push there will be.
-        known = REASONS.get(reason or "")
-        configured = known is not None and known.verdict is Verdict.MISCONFIGURED
+        configured = row is not None and row.verdict is Verdict.MISCONFIGURED
         verdict = Verdict.MISCONFIGURED if configured else Verdict.UNSENT
     else:
         verdict = Verdict.UNKNOWN
+    if row is not None and row.verdict is not verdict:
+        # The server's word for the connection says nothing of the push, but one early retry over another may do.
+        row = replace(UNNAMED[verdict], early=row.early)
     status = exchange.status or None
-    return Result(push, verdict, status, exchange.attempts, b"", find, reason, detail=error)
+    return Result(push, verdict, status, exchange.attempts, b"", find, reason, detail=error, row=row)

@@ -7,31 +7,27 @@ Sources: "Handling notification responses from APNs" at developer.apple.com/docu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Final
 
 import orjson
 
-from ..results import Verdict
+from ..reasons import (
+    INVALID,
+    MISCONFIGURED,
+    THROTTLED,
+    UNAVAILABLE,
+    UNNAMED,
+    UNREGISTERED,
+    Reason,
+    ReasonTable,
+    Verdict,
+    register,
+)
 
 MAX_REASON: Final = 100
 """Characters of a reason that is not in the table."""
 _MAX_TIMESTAMP: Final = 253_402_300_800  # the year 10000 in UNIX seconds: beyond what a datetime can hold
-
-ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID
-MISCONFIGURED, THROTTLED, UNAVAILABLE = Verdict.MISCONFIGURED, Verdict.THROTTLED, Verdict.UNAVAILABLE
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A row of the table: `name` is Apple's word, `advice` one sentence about what to do."""
-
-    status: int
-    name: str
-    verdict: Verdict
-    advice: str
-
 
 _ROWS: Final = (
     Reason(400, "BadCollapseId", INVALID, "Shorten the collapse id to 64 bytes."),
@@ -40,28 +36,56 @@ _ROWS: Final = (
         "BadDeviceToken",
         INVALID,
         "Check the environment first: the token is malformed or belongs to the other one; do not retry.",
+        blames="token",
+        suspect=True,
+        if_all="Use the other environment, production or sandbox: these tokens do not belong to this one",
     ),
     Reason(400, "BadExpirationDate", INVALID, "Give the expiration in UNIX seconds."),
     Reason(400, "BadMessageId", INVALID, "Give the apns-id as a UUID in lower case."),
     Reason(400, "BadPriority", INVALID, "Give a priority that the push type allows."),
-    Reason(400, "BadTopic", MISCONFIGURED, "Correct the topic: the bundle id and the push type's suffix."),
+    Reason(
+        400,
+        "BadTopic",
+        MISCONFIGURED,
+        "Correct the topic: the bundle id and the push type's suffix.",
+        about_topic=True,
+    ),
     Reason(
         400,
         "DeviceTokenNotForTopic",
         INVALID,
         "Check the topic first: the token belongs to another app; do not retry.",
+        blames="token",
+        suspect=True,
+        if_all="Correct the topic: these tokens belong to another app",
+        about_topic=True,
     ),
     Reason(400, "DuplicateHeaders", INVALID, "Report it: the sender repeated a header."),
-    Reason(400, "IdleTimeout", UNAVAILABLE, "Send again: APNs closed the connection because it was idle."),
+    Reason(
+        400,
+        "IdleTimeout",
+        UNAVAILABLE,
+        "Send again: APNs closed the connection because it was idle.",
+        wait=60.0,
+        setting="apns_unavailable_wait",
+        early=True,
+    ),
     Reason(400, "InvalidPushType", INVALID, "Give one of Apple's push types."),
     Reason(400, "MissingDeviceToken", INVALID, "Give a device token: there was none in the path."),
-    Reason(400, "MissingTopic", MISCONFIGURED, "Give the client a topic: this key or certificate needs one."),
+    Reason(
+        400,
+        "MissingTopic",
+        MISCONFIGURED,
+        "Give the client a topic: this key or certificate needs one.",
+        about_topic=True,
+    ),
     Reason(400, "PayloadEmpty", INVALID, "Give a payload: there was none."),
     Reason(
         400,
         "TopicDisallowed",
         MISCONFIGURED,
         "Correct the topic, or use a key or certificate that may push to it.",
+        about_topic=True,
     ),
     Reason(403, "BadCertificate", MISCONFIGURED, "Replace the certificate: it is not valid."),
     Reason(
@@ -105,14 +129,71 @@ _ROWS: Final = (
         "TooManyProviderTokenUpdates",
         THROTTLED,
         "Slow down and keep the token: it was changed twice within 20 minutes.",
+        wait=1200.0,
+        setting="apns_token_wait",
+        blames="configuration",
     ),
-    Reason(429, "TooManyRequests", THROTTLED, "Send to this device later: it had too many in a row."),
-    Reason(500, "InternalServerError", UNAVAILABLE, "Send again after some minutes."),
-    Reason(503, "ServiceUnavailable", UNAVAILABLE, "Send again after some minutes."),
-    Reason(503, "Shutdown", UNAVAILABLE, "Send again on another connection: this server is going down."),
+    Reason(
+        429,
+        "TooManyRequests",
+        THROTTLED,
+        "Send to this device later: it had too many in a row.",
+        wait=30.0,
+        setting="apns_device_wait",
+        scope="device",
+    ),
+    Reason(
+        500,
+        "InternalServerError",
+        UNAVAILABLE,
+        "Send again after some minutes.",
+        wait=900.0,
+        setting="apns_error_wait",
+        early=True,
+    ),
+    Reason(
+        503,
+        "ServiceUnavailable",
+        UNAVAILABLE,
+        "Send again after some minutes.",
+        wait=60.0,
+        setting="apns_unavailable_wait",
+    ),
+    Reason(
+        503,
+        "Shutdown",
+        UNAVAILABLE,
+        "Send again on another connection: this server is going down.",
+        wait=60.0,
+        setting="apns_unavailable_wait",
+        early=True,
+    ),
 )
+_BY_STATUS: Final = {
+    403: replace(UNNAMED[MISCONFIGURED], status=403),
+    410: Reason(
+        410,
+        "",
+        UNREGISTERED,
+        "Drop the device token, unless the device registered again after the timestamp.",
+    ),
+    # An Apple 429 is about one device. A 5xx without a reason of the table waits Apple's 15 minutes.
+    429: Reason(
+        429,
+        "",
+        THROTTLED,
+        "Send to this device later.",
+        wait=30.0,
+        setting="apns_device_wait",
+        scope="device",
+    ),
+    5: Reason(500, "", UNAVAILABLE, "Send again after some minutes.", wait=900.0, setting="apns_error_wait"),
+}
 
-REASONS: Final[Mapping[str, Reason]] = MappingProxyType({row.name: row for row in _ROWS})
+TABLE: Final = register("apns", ReasonTable(_ROWS, _BY_STATUS, exact=True))
+"""The table of `/3/device`, and what a status means without a word of the table."""
+
+REASONS: Final = TABLE.rows
 """The table by Apple's word."""
 
 _CHANNEL_ROWS: Final = (
@@ -146,19 +227,29 @@ _CHANNEL_ROWS: Final = (
     Reason(400, "MissingPushType", INVALID, "Report it: the sender gave no push type."),
     Reason(400, "TopicDisallowed", MISCONFIGURED, "Give the bundle id without the suffix of a push type."),
     Reason(403, "TopicMismatch", MISCONFIGURED, "Use a key or certificate of this app."),
-    Reason(429, "TooManyRequests", THROTTLED, "Slow down: APNs takes no more of these requests now."),
-    Reason(503, "Service Unavailable", UNAVAILABLE, "Send again after some minutes."),
+    Reason(
+        429,
+        "TooManyRequests",
+        THROTTLED,
+        "Slow down: APNs takes no more of these requests now.",
+        wait=30.0,
+        setting="apns_device_wait",
+        scope="project",
+    ),
+    Reason(
+        503,
+        "Service Unavailable",
+        UNAVAILABLE,
+        "Send again after some minutes.",
+        wait=60.0,
+        setting="apns_unavailable_wait",
+    ),
 )
 
-CHANNEL_REASONS: Final[Mapping[str, Reason]] = MappingProxyType({row.name: row for row in _CHANNEL_ROWS})
+CHANNEL_TABLE: Final = register("apns", ReasonTable(_CHANNEL_ROWS, _BY_STATUS, exact=True))
+CHANNEL_REASONS: Final = CHANNEL_TABLE.rows
 """The table of channel management and broadcasts, "Handling error responses from Apple Push Notification service", the
 reasons of scoped keys added. MissingChannelQueueSize stands in no table of Apple's; it was seen."""
-
-_BY_STATUS: Final = {
-    403: MISCONFIGURED,
-    410: UNREGISTERED,
-    429: THROTTLED,
-}
 
 # Nearly every error body is one of these, byte for byte.
 _BODIES: Final[dict[bytes, tuple[str | None, float | None]]] = {
@@ -172,15 +263,7 @@ def verdict_for(status: int, reason: str | None, table: Mapping[str, Reason] = R
     Never raises: a status that is neither success nor an error is UNKNOWN.
     """
     row = table.get(reason) if reason is not None else None
-    if row is not None and row.status == status:
-        return row.verdict
-    if 200 <= status < 300:
-        return ACCEPTED
-    if 400 <= status < 500:
-        return _BY_STATUS.get(status, INVALID)
-    if 500 <= status < 600:
-        return UNAVAILABLE
-    return Verdict.UNKNOWN
+    return row.verdict if row is not None and row.status == status else TABLE.of_status(status).verdict
 
 
 def read_error(body: bytes) -> tuple[str | None, float | None]:

@@ -30,10 +30,8 @@ from typing import Final, NamedTuple, Protocol
 
 import orjson
 
-from ..apns.reasons import REASONS as APNS_REASONS
 from ..errors import AccessTokenError, AlpnError, CertificateError, ConfigurationError
-from ..fcm.errors import REASONS as FCM_REASONS
-from ..fcm.errors import word
+from ..reasons import printable_word
 from ..results import Result, Verdict
 
 RUN: Final = 20
@@ -54,13 +52,6 @@ _MAX_DETAIL: Final = 200
 _MAX_SENTENCE: Final = 600  # characters, of four bytes at most
 _MILLISECONDS: Final = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973
 
-_SUSPECTS: Final = {
-    "BadDeviceToken": "Use the other environment, production or sandbox: these tokens do not belong to this one",
-    "DeviceTokenNotForTopic": "Correct the topic: these tokens belong to another app",
-    "SENDER_ID_MISMATCH": FCM_REASONS["SENDER_ID_MISMATCH"].advice,
-}
-"""Reasons that a bad token and a wrong configuration have in common, and what to fix when it is the latter."""
-_ABOUT_TOPIC: Final = frozenset({"DeviceTokenNotForTopic", "BadTopic", "TopicDisallowed", "MissingTopic"})
 _NEUTRAL: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT, Verdict.UNKNOWN})
 _GOOD, _SUSPECT, _REFUSED = 0, 1, 2
 
@@ -85,7 +76,7 @@ class Trip:
             return None
         if not isinstance(found, list) or len(found) != 2:
             return None
-        reason, sentence = word(found[0], _MAX_WORD), word(found[1], _MAX_SENTENCE)
+        reason, sentence = printable_word(found[0], _MAX_WORD), printable_word(found[1], _MAX_SENTENCE)
         return cls(reason, sentence) if reason and sentence else None
 
     def __str__(self) -> str:
@@ -275,7 +266,7 @@ def blames_configuration(detail: object) -> bool:
 def _kind(result: Result) -> int | None:
     """What an answer speaks for; None when it judges neither token nor configuration."""
     verdict = result.verdict
-    if result.reason in _SUSPECTS and verdict in (Verdict.INVALID, Verdict.MISCONFIGURED):
+    if result.suspect:
         return _SUSPECT
     if verdict is Verdict.MISCONFIGURED or blames_configuration(result.detail):
         return _REFUSED
@@ -286,13 +277,13 @@ def _kind(result: Result) -> int | None:
 
 def _explain(result: Result, evidence: str) -> Trip:
     """The sentence: the provider's word, its detail, what to fix, and how many answers say so."""
-    reason = word(result.reason, _MAX_WORD) or result.verdict.value
-    row = APNS_REASONS.get(reason) or FCM_REASONS.get(reason)
-    advice = _SUSPECTS.get(reason) or (row.advice if row is not None else _advice(result))
-    topic = word(getattr(result.push, "topic", None), _MAX_WORD) if reason in _ABOUT_TOPIC else None
+    reason = printable_word(result.reason, _MAX_WORD) or result.verdict.value
+    row = result.row
+    advice = (row.if_all or row.advice) if row.name else _advice(result)
+    topic = printable_word(getattr(result.push, "topic", None), _MAX_WORD) if row.about_topic else None
     words = [
         reason,
-        word(str(result.detail), _MAX_DETAIL) if result.detail is not None else None,
+        printable_word(str(result.detail), _MAX_DETAIL) if result.detail is not None else None,
         advice,
     ]
     sentence = ": ".join(each.removesuffix(".") for each in words if each)
@@ -302,7 +293,7 @@ def _explain(result: Result, evidence: str) -> Trip:
 
 
 def _advice(result: Result) -> str:
-    """What to fix where no table of reasons has the word."""
+    """What to fix where no table of reasons has the word: by the error, or by the status."""
     cause = result.detail
     if isinstance(cause, AccessTokenError):
         if not isinstance(cause.__cause__, CertificateError | AlpnError):
@@ -312,9 +303,7 @@ def _advice(result: Result) -> str:
         return "Correct the certificate, or the authorities that are trusted"
     if isinstance(cause, AlpnError):
         return "Correct the address: what answers there does not speak HTTP/2"
-    if result.status == 404:
-        return "Correct the project id: there is no such path"
-    return "Correct the key, the certificate or the account: it may not do this"
+    return result.row.advice
 
 
 # --- 410 ----------------------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ class Lane:
             trip = self._breaker.take(result)
             if trip is not None:
                 self._trip(trip)
-        if self.client.over_quota(result):
+        if self.client.quota and result.row.scope == "project":
             self._slow_down(result, now)
         if self._window is not None and result.verdict in _PUSHED_BACK:
             self._window.pushed_back()

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..errors import ConfigurationError
-from ..fcm.errors import MAX_WAIT
-from ..fcm.errors import REASONS as FCM_REASONS
 
 BURST: Final = 0.1
 """Seconds' worth of pushes that may leave at once: what a busy event loop sleeps over, and no rush."""
@@ -35,8 +33,10 @@ START_LEAST: Final = 10.0
 """Pushes a second that it starts with at least, unless the rate itself is less: no number that anybody calls a rush."""
 IDLE: Final = 60.0
 """Seconds without a push after which a ramp starts anew: to resume at the full rate would be a rush as well."""
-QUOTA_WAIT: Final = FCM_REASONS["QUOTA_EXCEEDED"].wait
-"""Seconds that the gate is closed after 429s without Retry-After, when the quota is used up."""
+QUOTA_WAIT: Final = 60.0
+"""Seconds that the gate is closed after 429s without Retry-After (Google), when the quota is used up."""
+MAX_WAIT: Final = 86_400.0
+"""Seconds that it is closed at most."""
 USED_UP: Final = 0.1
 """Share of refused pushes, among some `LOOKED_BACK` of them, that says so."""
 LOOKED_BACK: Final = 200.0

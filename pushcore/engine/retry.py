@@ -25,7 +25,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from ..errors import AccessTokenError, ConfigurationError
-from ..fcm.errors import REASONS as FCM_REASONS
 from ..results import Result, Verdict
 from .breaker import blames_configuration
 
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_EARLY: Final = frozenset({"InternalServerError", "Shutdown", "IdleTimeout"})
-"""APNs' failures of one server or connection: another one may do at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -44,7 +40,8 @@ class RetryPolicy:
 
     A wait is the first one times `growth` for each repeat before, plus a random part; a Retry-After is never
     undercut. Repeated are THROTTLED, UNAVAILABLE and UNSENT, which cannot double a push, and UNKNOWN where `unknown`
-    says so. Raises `ConfigurationError` for what cannot work.
+    says so. How long the first wait is, and which of these settings it is, stands in the reason's row
+    (`pushcore.reasons.Reason`). Raises `ConfigurationError` for what cannot work.
     """
 
     unknown: Literal["report", "resend"] = "report"
@@ -66,15 +63,15 @@ class RetryPolicy:
     apns_token_wait: float = 1200.0
     """After APNs' 429 TooManyProviderTokenUpdates: a token may change every 20 minutes (Apple)."""
     apns_error_wait: float = 900.0
-    """After APNs' 500 InternalServerError: 15 minutes (Apple)."""
+    """After APNs' 500 InternalServerError, and after a 5xx with no reason or an unknown one: 15 minutes (Apple)."""
     apns_unavailable_wait: float = 60.0
     """After APNs' 503 ServiceUnavailable or Shutdown: "later" (Apple); the number is our choice."""
     apns_early_wait: float | None = 5.0
     """Before the one early repeat after an APNs 500, a Shutdown or an IdleTimeout, on another connection: our choice,
     as is common. None leaves it out."""
-    fcm_wait: float = FCM_REASONS["UNAVAILABLE"].wait
+    fcm_wait: float = 10.0
     """After FCM's 500 and 503, and whatever Retry-After says: at least 10 seconds (Google, "at scale")."""
-    fcm_quota_wait: float = FCM_REASONS["QUOTA_EXCEEDED"].wait
+    fcm_quota_wait: float = 60.0
     """After FCM's 429 without Retry-After: at least 60 seconds (Google)."""
     transport_wait: float = 10.0
     """After UNSENT, when the transport's own attempts are over or it had no connection, and UNKNOWN: our choice, and
@@ -113,7 +110,7 @@ class RetryPolicy:
             return None
         asked = _asked(result)
         early = self.apns_early_wait
-        if early is not None and result.reason in _EARLY:
+        if early is not None and result.row.early:
             if attempt == 1:
                 wait = early
             repeats = max(attempt - 2, 0)
@@ -133,26 +130,18 @@ class RetryPolicy:
 
     def _first_wait(self, result: Result) -> float | None:
         """The wait before the first repeat; None when there must be none."""
-        verdict, reason = result.verdict, result.reason
-        if verdict is Verdict.UNKNOWN:
-            # Where Google answered and gave no reason at all, it is not repeated: we know no more the next time.
-            again = self.unknown == "resend" and reason != "UNSPECIFIED_ERROR"
-            return self.transport_wait if again else None
-        if verdict is Verdict.UNSENT:
-            return None if blames_configuration(result.detail) else self.transport_wait
-        if verdict is Verdict.THROTTLED:
-            if reason == "TooManyRequests":
-                return self.apns_device_wait
-            if reason == "TooManyProviderTokenUpdates":
-                return self.apns_token_wait
-            return self.fcm_quota_wait if _asked(result) is None else self.fcm_wait
-        if verdict is Verdict.UNAVAILABLE:
-            if reason == "InternalServerError":
-                return self.apns_error_wait
-            if reason in ("ServiceUnavailable", "Shutdown", "IdleTimeout"):
-                return self.apns_unavailable_wait
-            return self.fcm_wait
-        return None
+        row = result.row
+        if row.wait is None:
+            return None
+        if row.verdict is Verdict.UNKNOWN and self.unknown != "resend":
+            return None
+        if row.verdict is Verdict.UNSENT and blames_configuration(result.detail):
+            return None
+        setting = row.setting
+        if row.asked_setting is not None and _asked(result) is not None:
+            setting = row.asked_setting
+        wait: float = row.wait if setting is None else getattr(self, setting)
+        return wait
 
 
 _LEAST: Final = {

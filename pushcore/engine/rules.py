@@ -23,7 +23,7 @@ class EngineClient(Protocol[P_co]):
     """What the engine needs of a client; the dispatchers of `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
 
     `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
-    `quota`: whether its provider limits the rate of a whole project; `over_quota` says whether a result is about that.
+    `quota`: whether its provider limits the rate of a whole project, see `reasons.Reason.scope`.
     `takes_all`: whether it takes every push of that class; else `takes` says it of one.
     """
 
@@ -50,7 +50,6 @@ class EngineClient(Protocol[P_co]):
     def takes(self, push: Any) -> bool: ...
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]: ...
     def result(self, exchange: Exchange, push: Any) -> Result | None: ...
-    def over_quota(self, result: Result) -> bool: ...
 
 
 class PushClient(Protocol[P_co]):

@@ -30,7 +30,7 @@ from ..http2.tls import client_context
 from ..models.fcm import Message
 from ..results import Result, Verdict
 from ..sender import Dispatcher, ProviderClient
-from .errors import FcmFailure, about_device, find_name, read_error
+from .errors import FcmFailure, find_name, read_error
 from .request import FcmRequestBuilder
 from .token_endpoint import TokenEndpoint
 
@@ -214,11 +214,8 @@ class FcmDispatcher(Dispatcher[Message]):
             reason=failure.reason,
             retry_after=failure.retry_after,
             detail=failure.detail,
+            row=failure.row,
         )
-
-    def over_quota(self, result: Result) -> bool:
-        """A 429, unless it is about one device that gets too many messages."""
-        return result.status == 429 and not about_device(result.detail)
 
     def failure(self, exchange: Exchange) -> FcmFailure:
         """What an answer that is no success says. Its headers are decoded only where one of them matters."""

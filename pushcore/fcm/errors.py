@@ -7,17 +7,28 @@ messages at scale"; recorded bodies. Google's `details` come in any order and nu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
-from ..results import Verdict
+from ..reasons import (
+    INVALID,
+    MISCONFIGURED,
+    THROTTLED,
+    UNAVAILABLE,
+    UNKNOWN,
+    UNNAMED,
+    UNREGISTERED,
+    Reason,
+    ReasonTable,
+    Verdict,
+    printable_word,
+    register,
+)
 
 MAX_BODY: Final = 65_536
 """Bytes of an error's body that are read; Google's have some hundred."""
@@ -29,70 +40,88 @@ _MAX_WORD: Final = 100
 _MAX_DETAILS: Final = 32  # objects in `details`, and violations in one of them
 _KEPT: Final = 2048  # bytes of a body that is kept, for most errors of a campaign are the same body
 
-ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID
-MISCONFIGURED, THROTTLED, UNAVAILABLE = Verdict.MISCONFIGURED, Verdict.THROTTLED, Verdict.UNAVAILABLE
-UNKNOWN = Verdict.UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
-class FcmReason:
-    """A row of the table: `name` is Google's word, `advice` one sentence about what to do.
-
-    `wait`: seconds to wait at least where Google names none ("at scale"); 0 where waiting does not help.
-    """
-
-    status: int
-    name: str
-    verdict: Verdict
-    advice: str
-    wait: float = 0.0
-
+_SLOWER: Final = "Send again later, more slowly each time."
 
 _ROWS: Final = (
-    FcmReason(0, "UNSPECIFIED_ERROR", UNKNOWN, "Look at the detail: Google gave no reason."),
-    FcmReason(
+    Reason(0, "UNSPECIFIED_ERROR", UNKNOWN, "Look at the detail: Google gave no reason."),
+    Reason(
         400,
         "INVALID_ARGUMENT",
         INVALID,
         "Correct the message; only where the detail blames the token it is the token.",
     ),
-    FcmReason(404, "UNREGISTERED", UNREGISTERED, "Drop the token: the app instance is gone."),
-    FcmReason(
+    Reason(404, "UNREGISTERED", UNREGISTERED, "Drop the token: the app instance is gone."),
+    Reason(
         403,
         "SENDER_ID_MISMATCH",
         MISCONFIGURED,
         "Use the service account of the project that the app registered with; the token is another project's.",
+        suspect=True,
     ),
-    FcmReason(429, "QUOTA_EXCEEDED", THROTTLED, "Slow the whole project down.", wait=60.0),
-    FcmReason(503, "UNAVAILABLE", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
-    FcmReason(500, "INTERNAL", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
-    FcmReason(
+    Reason(
+        429,
+        "QUOTA_EXCEEDED",
+        THROTTLED,
+        "Slow the whole project down.",
+        wait=60.0,
+        setting="fcm_quota_wait",
+        asked_setting="fcm_wait",
+        scope="project",
+    ),
+    Reason(503, "UNAVAILABLE", UNAVAILABLE, _SLOWER, wait=10.0, setting="fcm_wait"),
+    Reason(500, "INTERNAL", UNAVAILABLE, _SLOWER, wait=10.0, setting="fcm_wait"),
+    Reason(
         401,
         "THIRD_PARTY_AUTH_ERROR",
         MISCONFIGURED,
         "Correct the APNs key or the web push key in the Firebase console.",
     ),
-    FcmReason(  # what it was called before, in the maps of Google's SDKs
+    Reason(  # what it was called before, in the maps of Google's SDKs
         401, "APNS_AUTH_ERROR", MISCONFIGURED, "Correct the APNs key in the Firebase console."
     ),
 )
+_BY_STATUS: Final = {
+    **{status: replace(UNNAMED[MISCONFIGURED], status=status) for status in (401, 403, 405)},
+    # Without UNREGISTERED it is the path that was not found: a wrong project.
+    404: Reason(404, "", MISCONFIGURED, "Correct the project id: there is no such path."),
+    408: Reason(408, "", UNAVAILABLE, _SLOWER, wait=10.0, setting="fcm_wait"),
+    429: Reason(
+        429,
+        "",
+        THROTTLED,
+        "Slow the whole project down.",
+        wait=60.0,
+        setting="fcm_quota_wait",
+        asked_setting="fcm_wait",
+        scope="project",
+    ),
+}
 
-REASONS: Final[Mapping[str, FcmReason]] = MappingProxyType({row.name: row for row in _ROWS})
+TABLE: Final = register("fcm", ReasonTable(_ROWS, _BY_STATUS, exact=False))
+"""The table of `messages:send`, and what a status means without a word of the table."""
+REASONS: Final = TABLE.rows
 """The table by Google's word, `FcmError.errorCode`."""
 
-_BY_STATUS: Final = {
-    401: MISCONFIGURED,
-    403: MISCONFIGURED,
-    404: MISCONFIGURED,  # without UNREGISTERED it is the path that was not found: a wrong project
-    405: MISCONFIGURED,
-    408: UNAVAILABLE,
-    429: THROTTLED,
-}
+DEAD_TOKEN: Final = Reason(
+    400, "INVALID_ARGUMENT", UNREGISTERED, "Drop the token: Google says that it is no registration token."
+)
+"""INVALID_ARGUMENT where the detail blames the token."""
+_NARROW_QUOTAS: Final = (
+    # By Google's words: "Device message rate exceeded"; "Topic quota exceeded", "Topic message rate exceeded", and a
+    # violation whose subject is "device:…" or "topic:…".
+    (
+        re.compile(r"device ?(message ?)?(rate|quota)|\bdevice:", re.IGNORECASE),
+        replace(REASONS["QUOTA_EXCEEDED"], advice="Send to this device later.", scope="device"),
+    ),
+    (
+        re.compile(r"topics? ?(message ?)?(rate|quota)|\btopic:", re.IGNORECASE),
+        replace(REASONS["QUOTA_EXCEEDED"], advice="Send to this topic later.", scope="topic"),
+    ),
+)
 _TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
 _DEAD_TEXT: Final = "The registration token is not a valid FCM registration token"
 _THIRD_PARTY_TEXT: Final = "Auth error from APNS or Web Push Service"
 _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?", re.ASCII)
-_DEVICE_RATE: Final = re.compile("device message rate", re.IGNORECASE)
 _HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNORECASE)
 
 
@@ -100,16 +129,21 @@ _HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNOREC
 class FcmFailure:
     """An answer that is no success, read.
 
-    `reason`: Google's word: the FcmError's code, else the ErrorInfo's reason, else `error.status`. `detail`: a sentence
+    `row`: what it means. `reason`: Google's word: the FcmError's code, else the ErrorInfo's reason, else `error.status`. `detail`: a sentence
     for whoever reads the log. `retry_after`: seconds that Google asks to wait, if it did. `refresh_token`: true when
     the access token was refused, so that a fresh one may help; never when it was Apple who refused Firebase's key.
     """
 
-    verdict: Verdict
+    row: Reason
     reason: str | None = None
     detail: str | None = None
     retry_after: float | None = None
     refresh_token: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """What became of the push."""
+        return self.row.verdict
 
 
 def read_error(status: int, body: bytes, retry_after: str | None = None, now: float = 0.0) -> FcmFailure:
@@ -141,18 +175,10 @@ def read_retry_after(value: str, now: float) -> float | None:
     return min(max(at - now, 0.0), MAX_WAIT)
 
 
-def about_device(detail: object) -> bool:
-    """Whether the `detail` of a 429 says that it is one device that gets too many messages, and not the project.
-
-    By the words of Google's table of error codes ("Device message rate exceeded"): no such answer has been recorded.
-    """
-    return isinstance(detail, str) and _DEVICE_RATE.search(detail) is not None
-
-
 def message_name(body: bytes) -> str | None:
     """The name of the message that Google accepted, "projects/p/messages/1"; None when the body has none."""
     found = json_object(body)
-    return word(found.get("name"), 300) if found is not None else None
+    return printable_word(found.get("name"), 300) if found is not None else None
 
 
 def find_name(push: object, body: bytes, what: str) -> str | None:
@@ -179,18 +205,18 @@ def _read(status: int, body: bytes) -> FcmFailure:
     if not isinstance(error, dict):
         return _read_other(status, body)
     details = _scan(error.get("details"))
-    message = word(error.get("message"), MAX_DETAIL) or ""
-    status_word = word(error.get("status"), _MAX_WORD)
-    verdict = _verdict(status, message, details)
+    message = printable_word(error.get("message"), MAX_DETAIL) or ""
+    status_word = printable_word(error.get("status"), _MAX_WORD)
     not_ours = (
         details.code in REASONS
         or details.apns_status is not None
         or (details.code is None and message.startswith(_THIRD_PARTY_TEXT))
     )
+    text = "; ".join([message, *details.words]).strip("; ")[:MAX_DETAIL]
     return FcmFailure(
-        verdict,
+        _row(status, message, details, text),
         details.code or details.info or status_word,
-        "; ".join([message, *details.words]).strip("; ")[:MAX_DETAIL] or None,
+        text or None,
         details.wait,
         refresh_token=status == 401 and not not_ours,
     )
@@ -199,36 +225,34 @@ def _read(status: int, body: bytes) -> FcmFailure:
 _read_kept = lru_cache(maxsize=256)(_read)
 
 
-def _verdict(status: int, message: str, details: _Details) -> Verdict:
+def _row(status: int, message: str, details: _Details, text: str) -> Reason:
     code = details.code
     if 400 <= status < 500:
         # A dead token: Google's own word, or an INVALID_ARGUMENT that blames the token.
         if code == "UNREGISTERED":
-            return UNREGISTERED
+            return REASONS[code]
         if code == "INVALID_ARGUMENT" and (
             details.apns_status == 410 or details.fields & _TOKEN_FIELDS or message.rstrip(". ") == _DEAD_TEXT
         ):
-            return UNREGISTERED
-    row = REASONS.get(code) if code is not None else None
-    if row is not None and (row.status == 0 or row.status // 100 == status // 100):
-        return row.verdict
-    return verdict_for(status)
+            return DEAD_TOKEN
+    row = TABLE.lookup(status, code)
+    if row.scope == "project":
+        for pattern, narrow in _NARROW_QUOTAS:
+            if pattern.search(text):
+                return narrow
+    return row
 
 
 def verdict_for(status: int) -> Verdict:
     """What a status means by itself: never that a token is dead."""
-    if 200 <= status < 300:
-        return ACCEPTED
-    if 400 <= status < 500:
-        return _BY_STATUS.get(status, INVALID)
-    return UNAVAILABLE if 500 <= status < 600 else UNKNOWN
+    return TABLE.of_status(status).verdict
 
 
 def _read_other(status: int, body: bytes) -> FcmFailure:
     """An answer without Google's JSON: an HTML page (502 says how long to wait), or nothing."""
     wait = _HTML_WAIT.search(body[:MAX_BODY])
     return FcmFailure(
-        verdict_for(status),
+        TABLE.of_status(status),
         detail=f"the answer {'is not JSON of Google' if body else 'is empty'}",
         retry_after=min(float(wait[1]), MAX_WAIT) if wait else None,
         refresh_token=status == 401,
@@ -244,25 +268,27 @@ def _scan(details: object) -> _Details:
             continue
         kind = str(each.get("@type")).rpartition(".")[2]
         if kind == "FcmError":
-            found.code = word(each.get("errorCode"), _MAX_WORD) or found.code
+            found.code = printable_word(each.get("errorCode"), _MAX_WORD) or found.code
         elif kind == "ApnsError":
             status = each.get("statusCode")
             found.apns_status = status if type(status) is int else 0
-            found.apns_reason = word(each.get("reason"), _MAX_WORD)
+            found.apns_reason = printable_word(each.get("reason"), _MAX_WORD)
             found.words.append(f"APNs: {found.apns_status or ''} {found.apns_reason or ''}".rstrip())
         elif kind == "BadRequest":
             for violation in _objects(each.get("fieldViolations")):
-                name = word(violation.get("field"), _MAX_WORD)
+                name = printable_word(violation.get("field"), _MAX_WORD)
                 if name:
                     found.fields.add(name)
-                text = word(violation.get("description"), _MAX_WORD * 2)
+                text = printable_word(violation.get("description"), _MAX_WORD * 2)
                 found.words.append(": ".join(filter(None, (name, text))))
         elif kind == "QuotaFailure":
             for violation in _objects(each.get("violations")):
-                text = word(violation.get("description"), _MAX_WORD * 2)
-                found.words.append(": ".join(filter(None, (word(violation.get("subject"), _MAX_WORD), text))))
+                text = printable_word(violation.get("description"), _MAX_WORD * 2)
+                found.words.append(
+                    ": ".join(filter(None, (printable_word(violation.get("subject"), _MAX_WORD), text)))
+                )
         elif kind == "ErrorInfo":
-            found.info = word(each.get("reason"), _MAX_WORD)
+            found.info = printable_word(each.get("reason"), _MAX_WORD)
             if found.info:
                 found.words.append(found.info)
         elif kind == "RetryInfo":
@@ -293,10 +319,3 @@ def json_object(body: bytes, limit: int = MAX_BODY) -> dict[str, Any] | None:
     if isinstance(found, list) and found:
         found = found[0]
     return found if isinstance(found, dict) else None
-
-
-def word(value: object, limit: int) -> str | None:
-    """`value` if it is text, cut to `limit` characters, without those that do not print: it ends in logs."""
-    if not isinstance(value, str):
-        return None
-    return "".join(each if each.isprintable() else " " for each in value[:limit]).strip() or None

@@ -14,8 +14,9 @@ from typing import Any, Final
 import orjson
 
 from ..http2.headers import Field, HeaderTemplate
+from ..reasons import UNNAMED, printable_word
 from ..results import ACCEPTED, Verdict
-from .errors import FcmFailure, json_object, word
+from .errors import FcmFailure, json_object
 
 IID_URL: Final = "https://iid.googleapis.com"
 MAX_BATCH: Final = 1000
@@ -89,7 +90,7 @@ def read_batch(body: bytes, count: int) -> list[FcmFailure]:
     results = found.get("results") if found is not None else None
     if not isinstance(results, list) or len(results) != count:
         unknown = FcmFailure(
-            Verdict.UNKNOWN, detail="the answer does not say what became of each registration"
+            UNNAMED[Verdict.UNKNOWN], detail="the answer does not say what became of each registration"
         )
         return [unknown] * count
     return [_read_one(each) for each in results]
@@ -97,17 +98,17 @@ def read_batch(body: bytes, count: int) -> list[FcmFailure]:
 
 def _read_one(result: Any) -> FcmFailure:
     if not isinstance(result, dict):
-        return FcmFailure(Verdict.UNKNOWN)
-    reason = word(result.get("error"), 100)
+        return FcmFailure(UNNAMED[Verdict.UNKNOWN])
+    reason = printable_word(result.get("error"), 100)
     if reason is None:
-        return FcmFailure(ACCEPTED)
-    return FcmFailure(WORDS.get(reason, Verdict.INVALID), reason)
+        return FcmFailure(UNNAMED[ACCEPTED])
+    return FcmFailure(UNNAMED[WORDS.get(reason, Verdict.INVALID)], reason)
 
 
 def whole_reason(body: bytes) -> str | None:
     """The one word of an error of the whole request, {"error": "InvalidArguments"}."""
     found = json_object(body)
-    return word(found.get("error"), 100) if found is not None else None
+    return printable_word(found.get("error"), 100) if found is not None else None
 
 
 def read_info(found: Mapping[str, Any]) -> InstanceInfo:
@@ -116,11 +117,11 @@ def read_info(found: Mapping[str, Any]) -> InstanceInfo:
     topics = rel.get("topics") if isinstance(rel, dict) else None
     days: dict[str, str | None] = {}
     for name, each in topics.items() if isinstance(topics, dict) else ():
-        days[name] = word(each.get("addDate"), 40) if isinstance(each, dict) else None
+        days[name] = printable_word(each.get("addDate"), 40) if isinstance(each, dict) else None
     return InstanceInfo(
-        application=word(found.get("application"), 300),
-        project=word(found.get("authorizedEntity"), 100),
-        platform=word(found.get("platform"), 40),
-        application_version=word(found.get("applicationVersion"), 100),
+        application=printable_word(found.get("application"), 300),
+        project=printable_word(found.get("authorizedEntity"), 100),
+        platform=printable_word(found.get("platform"), 40),
+        application_version=printable_word(found.get("applicationVersion"), 100),
         topics=days,
     )

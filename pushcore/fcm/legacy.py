@@ -186,6 +186,7 @@ def _result(push: Any, outcome: LegacyOutcome, exchange: Exchange) -> LegacyResu
         detail=outcome.detail,
         canonical=outcome.canonical,
         failed=outcome.failed,
+        row=outcome.row,
     )
 
 
@@ -213,6 +214,7 @@ def _summed_up(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange)
         detail=detail or first.detail,
         canonical=devices[0].canonical if len(devices) == 1 else None,
         devices=devices,
+        row=first.row if one else None,
     )
 
 
@@ -245,6 +247,7 @@ def _like(result: Result, push: Any) -> LegacyResult:
         reason=result.reason,
         retry_after=result.retry_after,
         detail=result.detail,
+        row=result.row,
     )
 
 

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
-from ..results import Verdict
-from .errors import FcmReason, json_object, read_retry_after, verdict_for, word
-
-ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID
-MISCONFIGURED, THROTTLED, UNAVAILABLE = Verdict.MISCONFIGURED, Verdict.THROTTLED, Verdict.UNAVAILABLE
-UNKNOWN = Verdict.UNKNOWN
+from ..reasons import (
+    ACCEPTED,
+    INVALID,
+    MISCONFIGURED,
+    THROTTLED,
+    UNAVAILABLE,
+    UNKNOWN,
+    UNNAMED,
+    UNREGISTERED,
+    Reason,
+    ReasonTable,
+    Verdict,
+    printable_word,
+    register,
+)
+from .errors import TABLE as SEND_TABLE
+from .errors import json_object, read_retry_after
 
 _MAX_WORD: Final = 100
 _MAX_ID: Final = 4096  # characters of a token
@@ -23,29 +33,70 @@ _MAX_BODY: Final = 1 << 20  # bytes: a thousand results of a token's length
 _LATER: Final = frozenset({THROTTLED, UNAVAILABLE})
 
 _ROWS: Final = (
-    FcmReason(200, "MissingRegistration", INVALID, "Give a registration token."),
-    FcmReason(
+    Reason(200, "MissingRegistration", INVALID, "Give a registration token."),
+    Reason(
         200,
         "InvalidRegistration",
         INVALID,
         "Check the token: this server does not know its form; as with BadDeviceToken it may be the wrong server.",
+        blames="token",
+        suspect=True,
     ),
-    FcmReason(200, "NotRegistered", UNREGISTERED, "Drop the token: the app instance is gone."),
-    FcmReason(
+    Reason(200, "NotRegistered", UNREGISTERED, "Drop the token: the app instance is gone."),
+    Reason(
         200, "InvalidPackageName", INVALID, "Correct restricted_package_name: the token is another app's."
     ),
-    FcmReason(200, "MismatchSenderId", MISCONFIGURED, "Use the server key of the project of this token."),
-    FcmReason(400, "InvalidParameters", INVALID, "Correct the message."),
-    FcmReason(200, "MessageTooBig", INVALID, "Shorten the message to 4096 bytes, 2048 for topics."),
-    FcmReason(200, "InvalidDataKey", INVALID, "Rename the key in data that FCM keeps to itself."),
-    FcmReason(200, "InvalidTtl", INVALID, "Give time_to_live as seconds from 0 to 2419200."),
-    FcmReason(200, "Unavailable", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
-    FcmReason(200, "InternalServerError", UNAVAILABLE, "Send again later, more slowly each time.", wait=10.0),
-    FcmReason(200, "DeviceMessageRateExceeded", THROTTLED, "Send to this device later.", wait=60.0),
-    FcmReason(200, "TopicsMessageRateExceeded", THROTTLED, "Send to this topic later.", wait=60.0),
-    FcmReason(200, "InvalidApnsCredential", MISCONFIGURED, "Correct the APNs key that the server has."),
+    Reason(
+        200,
+        "MismatchSenderId",
+        MISCONFIGURED,
+        "Use the server key of the project of this token.",
+        suspect=True,
+    ),
+    Reason(400, "InvalidParameters", INVALID, "Correct the message."),
+    Reason(200, "MessageTooBig", INVALID, "Shorten the message to 4096 bytes, 2048 for topics."),
+    Reason(200, "InvalidDataKey", INVALID, "Rename the key in data that FCM keeps to itself."),
+    Reason(200, "InvalidTtl", INVALID, "Give time_to_live as seconds from 0 to 2419200."),
+    Reason(
+        200,
+        "Unavailable",
+        UNAVAILABLE,
+        "Send again later, more slowly each time.",
+        wait=10.0,
+        setting="fcm_wait",
+    ),
+    Reason(
+        200,
+        "InternalServerError",
+        UNAVAILABLE,
+        "Send again later, more slowly each time.",
+        wait=10.0,
+        setting="fcm_wait",
+    ),
+    Reason(
+        200,
+        "DeviceMessageRateExceeded",
+        THROTTLED,
+        "Send to this device later.",
+        wait=60.0,
+        setting="fcm_quota_wait",
+        asked_setting="fcm_wait",
+        scope="device",
+    ),
+    Reason(
+        200,
+        "TopicsMessageRateExceeded",
+        THROTTLED,
+        "Send to this topic later.",
+        wait=60.0,
+        setting="fcm_quota_wait",
+        asked_setting="fcm_wait",
+        scope="topic",
+    ),
+    Reason(200, "InvalidApnsCredential", MISCONFIGURED, "Correct the APNs key that the server has."),
 )
-REASONS: Final[Mapping[str, FcmReason]] = MappingProxyType({row.name: row for row in _ROWS})
+TABLE: Final = register("fcm", ReasonTable(_ROWS, {}, exact=False))
+REASONS: Final = TABLE.rows
 """The table by the API's word."""
 
 
@@ -57,13 +108,18 @@ class LegacyOutcome:
     of a device group, the tokens that did not get it. The others as in `FcmFailure`.
     """
 
-    verdict: Verdict
+    row: Reason
     reason: str | None = None
     id: str | None = None
     canonical: str | None = None
     failed: tuple[str, ...] = ()
     retry_after: float | None = None
     detail: str | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What became of the push."""
+        return self.row.verdict
 
 
 def read_legacy(
@@ -102,35 +158,35 @@ def _whole(
 ) -> LegacyOutcome:
     """A failure of the request as a whole: every device's, and so never that all their tokens are dead."""
     text = body[:200].decode("utf-8", "replace") if found is None else found.get("error")
-    words = word(text, _MAX_WORD)
+    words = printable_word(text, _MAX_WORD)
     row = REASONS.get(words or "")
-    verdict = row.verdict if row is not None and status // 100 == 4 else verdict_for(status)
-    if verdict is UNREGISTERED and length > 1:
-        verdict = INVALID
+    if row is None or status // 100 != 4:
+        row = SEND_TABLE.of_status(status)
+    if row.verdict is UNREGISTERED and length > 1:
+        row = UNNAMED[INVALID]
     if found is None:
-        return LegacyOutcome(verdict, retry_after=wait, detail=words or "the answer is empty")
-    return LegacyOutcome(verdict, words, retry_after=wait)
+        return LegacyOutcome(row, retry_after=wait, detail=words or "the answer is empty")
+    return LegacyOutcome(row, words, retry_after=wait)
 
 
 def _unreadable(length: int) -> list[LegacyOutcome]:
     detail = "the server accepted the request, but its answer does not say what became of each device"
-    return [LegacyOutcome(UNKNOWN, detail=detail)] * length
+    return [LegacyOutcome(UNNAMED[UNKNOWN], detail=detail)] * length
 
 
 def _outcome(result: Any, wait: float | None) -> LegacyOutcome:
     """One of `results`, or the answer for a topic: {"message_id"} or {"error"}."""
     if not isinstance(result, dict):
         return _unreadable(1)[0]
-    reason = word(result.get("error"), _MAX_WORD)
+    reason = printable_word(result.get("error"), _MAX_WORD)
     if reason is not None:
-        row = REASONS.get(reason)
-        verdict = row.verdict if row is not None else INVALID
-        return LegacyOutcome(verdict, reason, retry_after=wait if verdict in _LATER else None)
+        row = REASONS.get(reason) or UNNAMED[INVALID]
+        return LegacyOutcome(row, reason, retry_after=wait if row.verdict in _LATER else None)
     id = result.get("message_id")
     if isinstance(id, bool) or not isinstance(id, str | int):
         return _unreadable(1)[0]
-    canonical = word(result.get("registration_id"), _MAX_ID)
-    return LegacyOutcome(ACCEPTED, id=word(str(id), _MAX_WORD), canonical=canonical)
+    canonical = printable_word(result.get("registration_id"), _MAX_ID)
+    return LegacyOutcome(UNNAMED[ACCEPTED], id=printable_word(str(id), _MAX_WORD), canonical=canonical)
 
 
 def _group(found: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
@@ -140,15 +196,15 @@ def _group(found: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
     if type(success) is not int or type(failure) is not int:
         return _unreadable(1)[0]
     if failure == 0:
-        return LegacyOutcome(ACCEPTED)
+        return LegacyOutcome(UNNAMED[ACCEPTED])
     detail = f"{failure} of the group's {success + failure} devices did not get it"
     if success:
-        return LegacyOutcome(ACCEPTED, failed=failed, detail=detail)
-    return LegacyOutcome(UNAVAILABLE, failed=failed, retry_after=wait, detail=detail)
+        return LegacyOutcome(UNNAMED[ACCEPTED], failed=failed, detail=detail)
+    return LegacyOutcome(UNNAMED[UNAVAILABLE], failed=failed, retry_after=wait, detail=detail)
 
 
 def _tokens(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
-    found: Sequence[str | None] = [word(each, _MAX_ID) for each in value[:1000]]
+    found: Sequence[str | None] = [printable_word(each, _MAX_ID) for each in value[:1000]]
     return tuple(each for each in found if each)

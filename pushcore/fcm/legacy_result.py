@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..models.fcm import LegacyMessage
+from ..reasons import Reason
 from ..results import P_co, Result, Verdict
 from ..transport_errors import TransportError
 
@@ -31,6 +32,7 @@ class LegacyResult(Result[P_co]):
         canonical: str | None = None,
         failed: tuple[str, ...] = (),
         devices: tuple[LegacyResult[LegacyMessage], ...] = (),
+        row: Reason | None = None,
     ) -> None:
         super().__init__(
             push,
@@ -41,6 +43,7 @@ class LegacyResult(Result[P_co]):
             reason=reason,
             retry_after=retry_after,
             detail=detail,
+            row=row,
         )
         self.canonical = canonical
         self.failed = failed

@@ -19,9 +19,10 @@ from ..http2.headers import LONGEST_PATH, HeaderTemplate
 from ..http2.origin import Origin, read_origin
 from ..models.fcm_check import check_token, check_topic
 from ..models.fcm_values import FieldError
+from ..reasons import UNNAMED, printable_word
 from ..results import ACCEPTED, Result, Verdict
 from .client import FcmClient
-from .errors import FcmFailure, json_object, word
+from .errors import FcmFailure, json_object
 from .fan_out import FanOut
 from .instance_id import (
     IID_URL,
@@ -264,9 +265,9 @@ class Topics:
             entries = answer.get("topic_subscriptions", answer.get("topicSubscriptions"))
             for each in entries if isinstance(entries, list) else ():
                 if isinstance(each, dict):
-                    name = word(each.get("topic_name", each.get("topicName")), 900)
+                    name = printable_word(each.get("topic_name", each.get("topicName")), 900)
                     if name:
-                        since = word(each.get("create_time", each.get("createTime")), 40)
+                        since = printable_word(each.get("create_time", each.get("createTime")), 40)
                         found.append(Subscription(name, since))
             following = answer.get("next_page_token", answer.get("nextPageToken"))
             if not isinstance(following, str) or not following or len(following) > 2000:
@@ -320,7 +321,7 @@ class Topics:
             return Result(push, ACCEPTED, status, exchange.attempts)
         failure = dispatcher.failure(exchange)
         if status == 409 and failure.reason == "ALREADY_EXISTS":
-            failure = FcmFailure(ACCEPTED, failure.reason)
+            failure = FcmFailure(UNNAMED[ACCEPTED], failure.reason)
         return _result(push, failure, exchange)
 
 
@@ -333,13 +334,14 @@ def _result(push: Any, outcome: FcmFailure, exchange: Exchange) -> Result:
         reason=outcome.reason,
         retry_after=outcome.retry_after,
         detail=outcome.detail,
+        row=outcome.row,
     )
 
 
 def _slow_down(pace: ChangeRateLimiter, result: Result) -> None:
     """One 429 for the project's quota stops everything for a while; one for an app instance does not."""
     if result.verdict is Verdict.THROTTLED and (
-        result.reason == "QUOTA_EXCEEDED" or result.retry_after is not None
+        (result.row.name and result.row.scope == "project") or result.retry_after is not None
     ):
         pace.pause(min(PAUSE if result.retry_after is None else result.retry_after, LONGEST_PAUSE))
 

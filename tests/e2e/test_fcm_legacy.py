@@ -46,6 +46,7 @@ async def test_every_error_string(http2: str, certs: Certificates) -> None:
             if reason is not None:
                 assert (result.status, result.reason) == (200, reason), fate
                 assert result.verdict is REASONS[reason].verdict, fate
+                assert result.row is REASONS[reason], fate
             else:
                 assert result.status != 200, fate
                 assert result.verdict in (Verdict.INVALID, Verdict.MISCONFIGURED, Verdict.UNAVAILABLE), fate

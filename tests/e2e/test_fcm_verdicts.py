@@ -59,6 +59,14 @@ ANSWERS: dict[str, tuple[int, Verdict, str | None, float | None]] = {
     "UnavailableUntilDate": (503, UNAVAILABLE, "UNAVAILABLE", 7.0),
 }
 
+SCOPES = {
+    "QuotaExceeded": "project",
+    "QuotaWithoutRetryAfter": "project",
+    "DeviceRateExceeded": "device",
+    "TopicRateExceeded": "topic",
+}
+"""Whose rate limit it was."""
+
 
 def test_the_table_has_every_answer_of_the_fake() -> None:
     assert set(ANSWERS) == FATES - TRANSPORT - {"Canonical"}
@@ -76,6 +84,8 @@ async def test_every_answer(http2: str, certs: Certificates) -> None:
                 result = await client.send(push)
                 assert (result.status, result.verdict, result.reason) == (status, verdict, reason), fate
                 assert result.drop_token == (verdict is UNREGISTERED), fate
+                assert result.row.scope == SCOPES.get(fate), fate
+                assert result.suspect is (reason == "SENDER_ID_MISMATCH"), fate
                 assert result.push is push
                 assert result.id is None
                 if fate == "UnavailableUntilDate":  # whole seconds, some of which have passed

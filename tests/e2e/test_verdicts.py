@@ -48,6 +48,7 @@ async def test_every_reason(reason: str, http2: str, certs: Certificates) -> Non
         assert not result.ok
         assert result.drop_token is (row.status == 410)
         assert result.suspect is (reason in ("BadDeviceToken", "DeviceTokenNotForTopic"))
+        assert result.row is row
         assert result.retryable is (row.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE))
         assert result.id is not None
         assert UUID.fullmatch(result.id)

@@ -18,6 +18,7 @@ from pushcore.http2.exchange import Exchange, Sink, deliver, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import Pool
 from pushcore.metrics import Listener, Listeners, Metrics
+from pushcore.reasons import lookup
 from pushcore.requests import END
 from pushcore.results import ACCEPTED, Accepted, Result, Verdict
 
@@ -166,10 +167,8 @@ class ScriptedClient:
             return Result(push, Verdict.UNSENT, None, exchange.attempts, detail=exchange.error)
         if answer["verdict"] is None:
             return None
-        return Result(push, status=exchange.status, attempts=exchange.attempts, **answer)
-
-    def over_quota(self, result: Result) -> bool:
-        return self.quota and result.status == 429
+        row = lookup("fcm" if self.quota else self.scripted.name, exchange.status, answer["reason"])
+        return Result(push, status=exchange.status, attempts=exchange.attempts, row=row, **answer)
 
     # --- the test's side ------------------------------------------------------------------------------------------
 

@@ -227,7 +227,6 @@ def test_a_client_takes_every_push_of_its_class_unless_it_says_otherwise() -> No
     client = PlainClient()
     assert client._dispatcher.takes_all
     assert client._dispatcher.takes(Push(1))
-    assert not client._dispatcher.over_quota(Result(Push(1), Verdict.THROTTLED, 429))
 
 
 async def test_a_push_of_another_class_is_a_mistake_of_the_caller() -> None:

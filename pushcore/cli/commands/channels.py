@@ -11,7 +11,6 @@ import orjson
 
 from ...apns.channels import Channel, Channels
 from ...apns.client import ApnsClient
-from ...apns.reasons import CHANNEL_REASONS
 from ...audience.problems import BadInput, printable, read_small
 from ...errors import PushRejected
 from ...models.apns import ApnsPriority, Broadcast
@@ -233,8 +232,7 @@ def _client(options: dict[str, Any]) -> ApnsClient:
 
 def _complain(result: Result) -> int:
     """Say why it was not done; the exit status."""
-    row = CHANNEL_REASONS.get(result.reason or "")
-    advice = f"; {row.advice}" if row is not None else ""
+    advice = f"; {result.row.advice}" if result.row.name else ""
     click.echo(f"pushcore: {printable(f'{result}{advice}', 600)}", err=True)
     if result.verdict is Verdict.MISCONFIGURED:
         return STOPPED

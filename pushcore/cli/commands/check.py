@@ -8,11 +8,9 @@ from typing import Any, Final
 import click
 
 from ...apns.client import ApnsClient
-from ...apns.reasons import REASONS as APNS_REASONS
 from ...audience.problems import printable
 from ...errors import TransportError
 from ...fcm.client import FcmClient
-from ...fcm.errors import REASONS as FCM_REASONS
 from ...models.apns import Notification
 from ...models.fcm import Message
 from ...payloads.devices import APNS, NAMES
@@ -103,12 +101,12 @@ def judge(platform: str, result: Result) -> tuple[bool, str]:
         return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered {answer}, unlike Apple's)"
     if result.verdict is Verdict.ACCEPTED:
         return True, f"{_RIGHT[platform]} (a message with validate_only was accepted)"
-    row = APNS_REASONS.get(reason) if platform == APNS else FCM_REASONS.get(reason)
+    row = result.row
     words = [
         "it could not be tried" if _not_tried(result) else "",
         reason,
         "" if result.detail is None else str(result.detail),
-        "" if row is None else row.advice,
+        row.advice if row.name else "",
     ]
     said = [word.removesuffix(".") for word in dict.fromkeys(words) if word]
     return False, ": ".join(said) or str(result)

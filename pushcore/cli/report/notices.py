@@ -12,12 +12,11 @@ from typing import Final
 import click
 
 from ... import telemetry
-from ...apns.reasons import REASONS as APNS_REASONS
 from ...audience.problems import BadInput, printable
 from ...errors import ConfigurationError
-from ...fcm.errors import REASONS as FCM_REASONS
 from ...metrics import Listener, Metrics
 from ...payloads.devices import NAMES
+from ...reasons import words
 
 MAX_COMPLAINTS: Final = 20
 """Different warnings of the transport that are shown."""
@@ -81,7 +80,7 @@ class MeteredNotices(Metrics):
     """The same for a run with metrics; the engine looks for a `Metrics` to count in."""
 
     def __init__(self, notices: Notices) -> None:
-        super().__init__((*APNS_REASONS, *FCM_REASONS))
+        super().__init__(words())
         self._notices = notices
 
     def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ...audience.problems import printable
 from ...payloads.devices import APNS, FCM, NAMES
+from ...reasons import lookup
 from ...results import Result, Verdict
 
 REGISTERED_SINCE: Final = "Unregistered, but registered since"
@@ -15,10 +16,7 @@ REGISTERED_SINCE: Final = "Unregistered, but registered since"
 MAX_KINDS: Final = 200
 """Different reasons of a platform that are counted apart; the rest are counted together."""
 OTHER: Final = "(other reasons)"
-FOREIGN: Final = "SENDER_ID_MISMATCH"
-"""FCM's word for a token of another project."""
 
-_SUSPECT: Final = {APNS: frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"}), FCM: frozenset({FOREIGN})}
 _ORDER: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
 _CHECK_FIRST: Final = {
     APNS: "a wrong --environment or --topic gives the same answer, so check those",
@@ -81,7 +79,7 @@ class PlatformTally:
                 self.dead += times
             else:
                 self.kept += times
-        elif reason in _SUSPECT.get(self.platform, ()):
+        elif self.platform and lookup(self.platform, None, reason).suspect:
             self.suspects[reason] += times
 
     def lines(self) -> list[str]:

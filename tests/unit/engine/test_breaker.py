@@ -26,6 +26,7 @@ from pushcore.engine.breaker import (
 )
 from pushcore.errors import AccessTokenError, AlpnError, CertificateError, ConfigurationError, ConnectError
 from pushcore.models.apns import Notification
+from pushcore.reasons import lookup
 from pushcore.results import Result, Verdict
 
 INVALID, MISCONFIGURED, UNSENT = Verdict.INVALID, Verdict.MISCONFIGURED, Verdict.UNSENT
@@ -128,7 +129,11 @@ def test_what_one_process_got_through_keeps_the_others_from_stopping() -> None:
             RUN,
             "THIRD_PARTY_AUTH_ERROR: Correct the APN",
         ),
-        (answer(MISCONFIGURED, None, 404), RUN, "MISCONFIGURED: Correct the project id"),
+        (
+            answer(MISCONFIGURED, None, 404, row=lookup("fcm", 404, None)),
+            RUN,
+            "MISCONFIGURED: Correct the project id",
+        ),
         (answer(MISCONFIGURED, "PERMISSION_DENIED", 403), RUN, "PERMISSION_DENIED: Correct the key"),
         (answer(UNSENT, detail=CertificateError("too old")), RUN, "UNSENT: too old: Correct the certificate"),
         (answer(UNSENT, detail=AlpnError("no h2")), RUN, "UNSENT: no h2: Correct the address"),

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushcore.apns.reasons import CHANNEL_REASONS
 from pushcore.apns.reasons import REASONS as APNS_REASONS
+from pushcore.engine.rate import QUOTA_WAIT
 from pushcore.engine.retry import DelayHeap, RetryBudget, RetryPolicy
 from pushcore.errors import (
     AccessTokenError,
@@ -22,6 +24,8 @@ from pushcore.errors import (
     ConnectionLost,
 )
 from pushcore.fcm.errors import REASONS as FCM_REASONS
+from pushcore.fcm.legacy_errors import REASONS as LEGACY_REASONS
+from pushcore.reasons import UNNAMED, lookup
 from pushcore.results import Result, Verdict
 
 THROTTLED, UNAVAILABLE, UNSENT, UNKNOWN = (
@@ -121,13 +125,59 @@ def test_what_is_reported_as_it_is(one: Result) -> None:
 def test_every_documented_reason_is_repeated_or_not_by_its_verdict() -> None:
     resend = RetryPolicy(unknown="resend")
     rows = [(row.verdict, row.name, 0.0) for row in APNS_REASONS.values()]
-    rows += [(row.verdict, row.name, row.wait) for row in FCM_REASONS.values()]
+    rows += [(row.verdict, row.name, row.wait or 0.0) for row in FCM_REASONS.values()]
     for verdict, name, least in rows:
         wait = resend.delay(result(verdict, name), 1, LOW)
         assert (wait is not None) == (verdict in (THROTTLED, UNAVAILABLE)), name
         if wait is not None:
             assert wait >= least
             assert wait >= 10 or name in ("InternalServerError", "Shutdown", "IdleTimeout")
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "word", "expected"),
+    [
+        ("apns", 500, None, [900, 1800, None]),
+        ("apns", 500, "SomethingNew", [900, 1800, None]),
+        ("apns", 503, None, [900, 1800, None]),
+        ("apns", 503, "SomethingNew", [900, 1800, None]),
+        ("apns", 429, None, [30, 60, 120, 240, 480]),
+        ("apns", 429, "SomethingNew", [30, 60, 120, 240, 480]),
+        ("fcm", 500, None, [10, 20, 40, 80, 160]),
+        ("fcm", 503, "SomethingNew", [10, 20, 40, 80, 160]),
+        ("fcm", 429, "SomethingNew", [60, 120, 240, 480, 960]),
+    ],
+)
+def test_an_unknown_reason_waits_as_its_provider_says(
+    provider: str, status: int, word: str | None, expected: list[float | None]
+) -> None:
+    row = lookup(provider, status, word)
+    assert waits(result(row.verdict, word, status, row=row)) == expected
+
+
+def test_each_setting_is_by_default_what_the_rows_that_name_it_say() -> None:
+    tables = (APNS_REASONS, CHANNEL_REASONS, FCM_REASONS, LEGACY_REASONS)
+    rows = [row for table in tables for row in table.values()]
+    rows += [
+        lookup(provider, status, None) for provider in ("apns", "fcm") for status in (408, 429, 500, 503)
+    ]
+    rows += UNNAMED.values()
+    named = {row.setting: row.wait for row in rows if row.setting is not None}
+    assert named == {name: getattr(POLICY, name) for name in named}
+    assert all(row.wait == named[row.setting] for row in rows if row.setting is not None)
+    assert {row.asked_setting for row in rows} == {None, "fcm_wait"}
+    assert FCM_REASONS["QUOTA_EXCEEDED"].wait == QUOTA_WAIT
+
+
+@pytest.mark.parametrize(
+    "setting", ["apns_device_wait", "apns_token_wait", "apns_error_wait", "apns_unavailable_wait"]
+)
+def test_a_setting_overrides_the_row(setting: str) -> None:
+    policy = RetryPolicy(apns_early_wait=None, **{setting: 77.0})  # type: ignore[arg-type]
+    rows = [row for row in APNS_REASONS.values() if row.setting == setting]
+    assert rows
+    for row in rows:
+        assert policy.delay(result(row.verdict, row.name, row.status), 1, LOW) == 77
 
 
 def test_unknown_is_resent_where_that_is_wanted() -> None:

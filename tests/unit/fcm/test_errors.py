@@ -16,12 +16,12 @@ from pushcore.fcm.errors import (
     MAX_WAIT,
     REASONS,
     FcmFailure,
-    about_device,
     message_name,
     read_error,
     read_retry_after,
     verdict_for,
 )
+from pushcore.reasons import UNNAMED
 from pushcore.results import Verdict
 
 GOOGLE = "type.googleapis.com/google."
@@ -73,7 +73,7 @@ def test_the_table_is_googles_list() -> None:
     assert {name: (row.status, row.verdict.value) for name, row in REASONS.items()} == DOCUMENTED
     for row in REASONS.values():
         assert row.advice.endswith(".")
-        assert (row.wait > 0) == (row.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE))
+        assert (row.wait is not None) == (row.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE))
     assert REASONS["QUOTA_EXCEEDED"].wait == 60
     assert REASONS["UNAVAILABLE"].wait == REASONS["INTERNAL"].wait == 10
 
@@ -221,7 +221,7 @@ def test_pages_and_empty_bodies_are_read_by_their_status(status: int, verdict: s
 def test_the_502_page_says_how_long_to_wait() -> None:
     page = b"<html><body>The server encountered a temporary error. <p>Please try again in 30 seconds.</body></html>"
     assert read_error(502, page) == FcmFailure(
-        Verdict.UNAVAILABLE, None, "the answer is not JSON of Google", 30.0
+        UNNAMED[Verdict.UNAVAILABLE], None, "the answer is not JSON of Google", 30.0
     )
     assert read_error(502, page, "5").retry_after == 5
 
@@ -318,15 +318,18 @@ def test_the_name_of_an_accepted_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "words", "device"),
+    ("subject", "words", "scope"),
     [
-        ("device:p", "Device message rate exceeded.", True),
-        ("project:p", "Message rate exceeded.", False),
-        ("topic:p", "Topic message rate exceeded.", False),
-        ("project:p", "Quota exceeded for quota metric 'Send requests'", False),
+        ("device:p", "Device message rate exceeded.", "device"),
+        ("project:p", "Device message rate exceeded.", "device"),
+        ("project:p", "Message rate exceeded.", "project"),
+        ("topic:p", "Message rate exceeded.", "topic"),
+        ("project:p", "Topic quota exceeded", "topic"),
+        ("project:p", "Topic message rate exceeded.", "topic"),
+        ("project:p", "Quota exceeded for quota metric 'Send requests'", "project"),
     ],
 )
-def test_whose_quota_it_is(subject: str, words: str, device: bool) -> None:
+def test_whose_quota_it_is(subject: str, words: str, scope: str) -> None:
     details = [
         {"@type": GOOGLE + "firebase.fcm.v1.FcmError", "errorCode": "QUOTA_EXCEEDED"},
         {"@type": GOOGLE + "rpc.QuotaFailure", "violations": [{"subject": subject, "description": words}]},
@@ -334,5 +337,4 @@ def test_whose_quota_it_is(subject: str, words: str, device: bool) -> None:
     body = {"error": {"code": 429, "message": "", "status": "RESOURCE_EXHAUSTED", "details": details}}
     failure = read_error(429, orjson.dumps(body))
     assert (failure.verdict, failure.reason) == (Verdict.THROTTLED, "QUOTA_EXCEEDED")
-    assert about_device(failure.detail) is device
-    assert not about_device(None)
+    assert (failure.row.scope, failure.row.wait, failure.row.blame) == (scope, 60, "provider")

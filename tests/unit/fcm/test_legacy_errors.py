@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.fcm.legacy_errors import REASONS, LegacyOutcome, read_legacy
+from pushcore.reasons import UNNAMED
 from pushcore.results import Verdict
 
 DOCUMENTED = {
@@ -44,7 +45,7 @@ def test_the_table_is_googles_list() -> None:
 @pytest.mark.parametrize("reason", DOCUMENTED)
 def test_every_error_of_a_token_and_of_a_topic(reason: str) -> None:
     wait = 7.0 if DOCUMENTED[reason] in LATER else None
-    expected = LegacyOutcome(Verdict(DOCUMENTED[reason]), reason, retry_after=wait)
+    expected = LegacyOutcome(REASONS[reason], reason, retry_after=wait)
     assert read_legacy(200, multicast({"error": reason}), "7") == [expected]
     assert read_legacy(200, orjson.dumps({"error": reason}), "7") == [expected]
 
@@ -59,31 +60,33 @@ def test_results_in_order_with_canonical_ids() -> None:
         {},
     )
     outcomes = read_legacy(200, answer, count=6)
-    assert outcomes[0] == LegacyOutcome(Verdict.ACCEPTED, id="1:08")
-    assert outcomes[1] == LegacyOutcome(Verdict.UNREGISTERED, "NotRegistered")
-    assert outcomes[2] == LegacyOutcome(Verdict.ACCEPTED, id="1:09", canonical="new")
-    assert outcomes[3] == LegacyOutcome(Verdict.INVALID, "SomethingNew")
+    assert outcomes[0] == LegacyOutcome(UNNAMED[Verdict.ACCEPTED], id="1:08")
+    assert outcomes[1] == LegacyOutcome(REASONS["NotRegistered"], "NotRegistered")
+    assert outcomes[2] == LegacyOutcome(UNNAMED[Verdict.ACCEPTED], id="1:09", canonical="new")
+    assert outcomes[3] == LegacyOutcome(UNNAMED[Verdict.INVALID], "SomethingNew")
     assert [each.verdict for each in outcomes[4:]] == [Verdict.UNKNOWN] * 2
 
 
 def test_a_topic_that_was_accepted() -> None:
-    assert read_legacy(200, b'{"message_id":10}') == [LegacyOutcome(Verdict.ACCEPTED, id="10")]
+    assert read_legacy(200, b'{"message_id":10}') == [LegacyOutcome(UNNAMED[Verdict.ACCEPTED], id="10")]
 
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        ({"success": 2, "failure": 0}, LegacyOutcome(Verdict.ACCEPTED)),
+        ({"success": 2, "failure": 0}, LegacyOutcome(UNNAMED[Verdict.ACCEPTED])),
         (
             {"success": 1, "failure": 2, "failed_registration_ids": ["a", "b", 7]},
             LegacyOutcome(
-                Verdict.ACCEPTED, failed=("a", "b"), detail="2 of the group's 3 devices did not get it"
+                UNNAMED[Verdict.ACCEPTED],
+                failed=("a", "b"),
+                detail="2 of the group's 3 devices did not get it",
             ),
         ),
         (
             {"success": 0, "failure": 1, "failed_registration_ids": ["a"]},
             LegacyOutcome(
-                Verdict.UNAVAILABLE,
+                UNNAMED[Verdict.UNAVAILABLE],
                 failed=("a",),
                 retry_after=5.0,
                 detail="1 of the group's 1 devices did not get it",

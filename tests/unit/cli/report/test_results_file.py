@@ -9,12 +9,14 @@ import pytest
 
 from pushcore.audience.problems import BadInput
 from pushcore.cli.report.results_file import COLUMNS, ResultsFile
-from pushcore.cli.report.tally import FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE
+from pushcore.cli.report.tally import MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
 from pushcore.fcm.errors import find_name
 from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.payloads.fcm_rows import FcmRow
 from pushcore.results import Result, Verdict
+
+FOREIGN = "SENDER_ID_MISMATCH"
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from pushcore.cli.report.tally import FOREIGN, REGISTERED_SINCE, ResultCounts
+from pushcore.cli.report.tally import REGISTERED_SINCE, ResultCounts
 from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.results import Result, Verdict
+
+FOREIGN = "SENDER_ID_MISMATCH"
 
 
 def counts(first: int) -> ResultCounts:

@@ -1,0 +1,204 @@
+"""What a provider's word means: one row for each reason, and `lookup` for whoever has only stored words.
+
+A `Result` carries its row (`Result.row`), and the retry policy, the rate limit and the breaker read it there. A journal,
+a tally, the results and the metrics keep words alone, and ask `lookup`. The tables are the providers': `apns.reasons`,
+`fcm.errors` and `fcm.legacy_errors` register theirs. Nothing else compares a reason with a string.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+
+class Verdict(enum.Enum):
+    """What became of a push, and therefore what its sender should do."""
+
+    ACCEPTED = "ACCEPTED"
+    """The provider took it. It does not say that the device has shown it."""
+    UNREGISTERED = "UNREGISTERED"
+    """The token is dead: drop it (unless the device registered again after `Result.timestamp`)."""
+    INVALID = "INVALID"
+    """This push is wrong, others are not: fix it. Sending it again cannot help."""
+    MISCONFIGURED = "MISCONFIGURED"
+    """Key, topic, environment or project is wrong: every push will fail so until that is fixed."""
+    THROTTLED = "THROTTLED"
+    """Too fast for this device, topic or project: later."""
+    UNAVAILABLE = "UNAVAILABLE"
+    """The provider has a problem: later."""
+    UNSENT = "UNSENT"
+    """Surely not processed: it may be sent again without doubling anything."""
+    UNKNOWN = "UNKNOWN"
+    """It was written and no answer came: it may or may not have been delivered."""
+
+
+ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID
+MISCONFIGURED, THROTTLED, UNAVAILABLE = Verdict.MISCONFIGURED, Verdict.THROTTLED, Verdict.UNAVAILABLE
+UNSENT, UNKNOWN = Verdict.UNSENT, Verdict.UNKNOWN
+
+Blame = Literal["token", "push", "configuration", "provider"]
+"""What a reason blames: the token, this push, the key, topic or project, or the provider's state."""
+LimitScope = Literal["device", "topic", "project"]
+"""Whose rate limit was exceeded."""
+
+_BLAMED: Final[Mapping[Verdict, Blame]] = {
+    UNREGISTERED: "token",
+    INVALID: "push",
+    MISCONFIGURED: "configuration",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A row of a table.
+
+    `status`: the HTTP status that it comes with, 0 for any. `name`: the provider's word, empty in the rows of a status
+    alone. `verdict`: what became of the push. `advice`: one sentence about what to do.
+    """
+
+    status: int
+    name: str
+    verdict: Verdict
+    advice: str
+    _: KW_ONLY
+    wait: float | None = None
+    """Seconds to wait at least before the first retry, where the provider names no time; None: do not retry."""
+    setting: str | None = None
+    """The setting of `RetryPolicy` that overrides `wait`."""
+    asked_setting: str | None = None
+    """The setting that does where the provider names a time to wait; None: `setting` does."""
+    early: bool = False
+    """The failure of one server or connection: one early retry over another connection may succeed."""
+    blames: Blame | None = None
+    """What the reason blames; None: what its verdict does. Read `blame`."""
+    suspect: bool = False
+    """It blames a token or a push, and as often means a wrong environment, topic or project."""
+    if_all: str | None = None
+    """What to fix where most pushes are rejected so; None: `advice` says it."""
+    about_topic: bool = False
+    """It speaks of the push's topic, so that a message should name that."""
+    scope: LimitScope | None = None
+    """Whose rate limit was exceeded; None: it is no rate limit."""
+
+    @property
+    def blame(self) -> Blame:
+        """What the reason blames: "token", "push", "configuration" or "provider"."""
+        return self.blames or _BLAMED.get(self.verdict, "provider")
+
+
+UNNAMED: Final[Mapping[Verdict, Reason]] = MappingProxyType(
+    {
+        ACCEPTED: Reason(0, "", ACCEPTED, "Nothing is to be done."),
+        UNREGISTERED: Reason(0, "", UNREGISTERED, "Drop the token."),
+        INVALID: Reason(0, "", INVALID, "Correct the push."),
+        MISCONFIGURED: Reason(
+            0, "", MISCONFIGURED, "Correct the key, the certificate or the account: it may not do this."
+        ),
+        THROTTLED: Reason(
+            0, "", THROTTLED, "Slow down.", wait=60.0, setting="fcm_quota_wait", asked_setting="fcm_wait"
+        ),
+        UNAVAILABLE: Reason(0, "", UNAVAILABLE, "Send again later.", wait=10.0, setting="fcm_wait"),
+        UNSENT: Reason(0, "", UNSENT, "Send again.", wait=10.0, setting="transport_wait"),
+        UNKNOWN: Reason(
+            0,
+            "",
+            UNKNOWN,
+            "Send again only if a second delivery does less harm than none.",
+            wait=10.0,
+            setting="transport_wait",
+        ),
+    }
+)
+"""The row of a result without a reason that a table has: one for each verdict, with the providers' longer minimum."""
+
+
+class ReasonTable:
+    """The rows of one provider's interface: by its words, and for other words by the status.
+
+    Args:
+        rows: one for each documented word.
+        by_status: the rows of a status alone. A key from 100 on is that status, a smaller one its hundreds.
+        exact: whether a word counts only with its own status; otherwise any status of the same hundreds will do.
+    """
+
+    __slots__ = ("_by_status", "_exact", "rows")
+
+    def __init__(self, rows: Iterable[Reason], by_status: Mapping[int, Reason], *, exact: bool) -> None:
+        self.rows: Final[Mapping[str, Reason]] = MappingProxyType({row.name: row for row in rows})
+        self._by_status = {2: UNNAMED[ACCEPTED], 4: UNNAMED[INVALID], 5: UNNAMED[UNAVAILABLE], **by_status}
+        self._exact = exact
+
+    def find(self, status: int | None, word: str | None) -> Reason | None:
+        """The row of a word; None when the word, or the two together, is no row. `status`: None where it is not known."""
+        row = self.rows.get(word) if word is not None else None
+        if row is None or status is None or not row.status or row.status == status:
+            return row
+        return None if self._exact or row.status // 100 != status // 100 else row
+
+    def of_status(self, status: int | None) -> Reason:
+        """The row of a status alone. Without a status, or with one that is no answer's, it is UNKNOWN's."""
+        if status is None:
+            return UNNAMED[UNKNOWN]
+        return self._by_status.get(status) or self._by_status.get(status // 100) or UNNAMED[UNKNOWN]
+
+    def lookup(self, status: int | None, word: str | None) -> Reason:
+        """The row of an answer: by its word, or by its status when the two are no row."""
+        return _choose((self,), self.of_status(status), status, word)
+
+
+def _choose(tables: Iterable[ReasonTable], by_status: Reason, status: int | None, word: str | None) -> Reason:
+    """The word's row where it comes with this status, or means the same verdict as the status does alone."""
+    for table in tables:
+        row = table.find(status, word)
+        if row is not None:
+            return row
+    for table in tables:
+        row = table.find(None, word)
+        if row is not None and row.verdict is by_status.verdict:
+            return row
+    return by_status
+
+
+_TABLES: Final[dict[str, list[ReasonTable]]] = {}
+
+
+def register(provider: str, table: ReasonTable) -> ReasonTable:
+    """Make a provider's table known to `lookup`; returns it. The first one is asked first, and has the statuses."""
+    _TABLES.setdefault(provider, []).append(table)
+    return table
+
+
+def lookup(provider: str | None, status: int | None, word: str | None) -> Reason:
+    """What a provider's answer means; never raises.
+
+    Args:
+        provider: "apns" or "fcm"; None or another name: any table that has the word.
+        status: the HTTP status; None where it is not known: the word decides alone.
+        word: the provider's word; None where there is none.
+
+    Returns:
+        The word's row; where it does not go with the status, the row of the status; without a status, UNKNOWN's.
+    """
+    tables = _TABLES.get(provider) if provider is not None else None
+    if tables is None:
+        tables = [table for those in _TABLES.values() for table in those]
+        return _choose(tables, _ANY.of_status(status), status, word)
+    return _choose(tables, tables[0].of_status(status), status, word)
+
+
+def words() -> frozenset[str]:
+    """Every word of every table."""
+    return frozenset(word for tables in _TABLES.values() for table in tables for word in table.rows)
+
+
+_ANY: Final = ReasonTable((), {403: UNNAMED[MISCONFIGURED], 429: UNNAMED[THROTTLED]}, exact=True)
+
+
+def printable_word(value: object, limit: int) -> str | None:
+    """`value` if it is text, cut to `limit` characters, without those that do not print: it ends in logs."""
+    if not isinstance(value, str):
+        return None
+    return "".join(char if char.isprintable() else " " for char in value[:limit]).strip() or None

@@ -1,0 +1,217 @@
+"""A reason means one thing everywhere: each row of the tables, through the engine, the breaker and the summary."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore.apns.reasons import CHANNEL_REASONS
+from pushcore.apns.reasons import REASONS as APNS_REASONS
+from pushcore.cli.report.tally import PlatformTally
+from pushcore.engine.breaker import MINIMUM, RUN, Breaker
+from pushcore.engine.rate import Rate
+from pushcore.fcm.errors import REASONS as FCM_REASONS
+from pushcore.fcm.legacy_errors import REASONS as LEGACY_REASONS
+from pushcore.reasons import UNNAMED, Blame, LimitScope, Reason, lookup, printable_word, words
+from pushcore.results import Accepted, Result, Verdict
+from tests.support.scripted import STEADY, Push, ScriptedClient
+from tests.unit.engine.stage import Stage
+
+WAITS = {
+    "IdleTimeout": 60.0,
+    "TooManyProviderTokenUpdates": 1200.0,
+    "TooManyRequests": 30.0,
+    "InternalServerError": 900.0,
+    "ServiceUnavailable": 60.0,
+    "Shutdown": 60.0,
+    "QUOTA_EXCEEDED": 60.0,
+    "UNAVAILABLE": 10.0,
+    "INTERNAL": 10.0,
+}
+"""Seconds before the first retry, of those that are retried."""
+SUSPECTS = {"BadDeviceToken", "DeviceTokenNotForTopic", "SENDER_ID_MISMATCH"}
+SCOPES = {"TooManyRequests": "device", "QUOTA_EXCEEDED": "project"}
+BLAMES = {
+    "BadDeviceToken": "token",
+    "DeviceTokenNotForTopic": "token",
+    "TooManyProviderTokenUpdates": "configuration",
+}
+BY_VERDICT = {Verdict.UNREGISTERED: "token", Verdict.INVALID: "push", Verdict.MISCONFIGURED: "configuration"}
+
+ROWS = [("apns", row) for row in APNS_REASONS.values()] + [("fcm", row) for row in FCM_REASONS.values()]
+
+
+def name_of(value: object) -> str:
+    return value.name if isinstance(value, Reason) else str(value)
+
+
+@pytest.mark.parametrize(("provider", "row"), ROWS, ids=name_of)
+def test_each_reason_through_engine_breaker_and_summary(provider: str, row: Reason) -> None:
+    name, quota = row.name, provider == "fcm"
+    status = row.status or 500
+
+    # The engine: the verdict, and the wait before the first retry.
+    stage = Stage(ScriptedClient(name=provider, quota=quota), retry=STEADY)
+    stage.send([Push(1)])
+    stage.client.answer(verdict=row.verdict, reason=name, status=status)
+    if name in WAITS:
+        assert stage.ready == []
+        assert stage.lane.heap.next_due - stage.now == WAITS[name]
+    else:
+        assert stage.verdicts() == [row.verdict]
+        assert stage.lane.heap.next_due == math.inf
+    assert row.wait == WAITS.get(name)
+
+    # The rate: an answer with a time to wait closes the gate of a whole project, and of nothing smaller.
+    assert row.scope == SCOPES.get(name)
+    stage = Stage(ScriptedClient(name=provider, quota=quota), rate=Rate(1e6))
+    stage.send([Push(1)])
+    stage.client.answer(verdict=row.verdict, reason=name, status=status, retry_after=7.0)
+    assert stage.lane.limiter is not None
+    assert stage.lane.limiter.closed(stage.now) == (7.0 if row.scope == "project" else 0.0)
+
+    # The result, as a client makes it.
+    (result,) = stage.ready
+    assert result.row is row
+    assert result.suspect is row.suspect is (name in SUSPECTS)
+    assert row.blame == BLAMES.get(name, BY_VERDICT.get(row.verdict, "provider"))
+    assert row.advice.endswith(".")
+
+    # The breaker: stops for suspects and for what blames the configuration, and says what to do.
+    breaker = Breaker()
+    needed = next((count for count in range(1, MINIMUM + 1) if breaker.take(result)), None)
+    if row.verdict is Verdict.MISCONFIGURED:
+        assert needed == RUN or name in SUSPECTS
+    else:
+        assert needed == (MINIMUM if name in SUSPECTS else None)
+    if needed is not None:
+        assert (row.if_all or row.advice).removesuffix(".") in str(breaker.trip)
+
+    # The summary, from words alone.
+    tally = PlatformTally(provider)
+    tally.count(row.verdict, name, 1)
+    assert dict(tally.suspects) == ({name: 1} if name in SUSPECTS else {})
+    assert any(line.startswith("suspect: 1 token") for line in tally.advice("")) is (name in SUSPECTS)
+
+
+@pytest.mark.parametrize("row", [*CHANNEL_REASONS.values(), *LEGACY_REASONS.values()], ids=name_of)
+def test_each_reason_of_the_other_tables_is_known_and_retried_by_its_verdict(row: Reason) -> None:
+    provider = "apns" if row in CHANNEL_REASONS.values() else "fcm"
+    assert lookup(provider, row.status, row.name).verdict is row.verdict
+    assert (row.wait is not None) == (row.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE))
+    assert row.advice.endswith(".")
+    assert row.name in words()
+
+
+@pytest.mark.parametrize(
+    ("reason", "scope"), [("DeviceMessageRateExceeded", "device"), ("TopicsMessageRateExceeded", "topic")]
+)
+def test_the_legacy_api_names_its_scopes(reason: str, scope: str) -> None:
+    assert LEGACY_REASONS[reason].scope == scope
+
+
+# --- words and statuses of no table ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "verdict", "wait", "scope", "blame"),
+    [
+        ("apns", 400, "INVALID", None, None, "push"),
+        ("apns", 403, "MISCONFIGURED", None, None, "configuration"),
+        ("apns", 404, "INVALID", None, None, "push"),
+        ("apns", 410, "UNREGISTERED", None, None, "token"),
+        ("apns", 429, "THROTTLED", 30.0, "device", "provider"),
+        ("apns", 500, "UNAVAILABLE", 900.0, None, "provider"),
+        ("apns", 503, "UNAVAILABLE", 900.0, None, "provider"),
+        ("fcm", 404, "MISCONFIGURED", None, None, "configuration"),
+        ("fcm", 408, "UNAVAILABLE", 10.0, None, "provider"),
+        ("fcm", 429, "THROTTLED", 60.0, "project", "provider"),
+        ("fcm", 503, "UNAVAILABLE", 10.0, None, "provider"),
+        ("apns", 700, "UNKNOWN", 10.0, None, "provider"),
+        ("fcm", None, "UNKNOWN", 10.0, None, "provider"),
+    ],
+)
+@pytest.mark.parametrize("word", [None, "SomethingNew"])
+def test_an_unknown_reason_means_what_its_status_does(
+    provider: str,
+    status: int | None,
+    verdict: str,
+    wait: float | None,
+    scope: LimitScope | None,
+    blame: Blame,
+    word: str | None,
+) -> None:
+    row = lookup(provider, status, word)
+    assert (row.verdict.value, row.wait, row.scope, row.blame) == (verdict, wait, scope, blame)
+    assert not row.suspect
+    assert row.advice.endswith(".")
+
+
+def test_a_word_with_another_status_than_its_own_means_what_the_status_does() -> None:
+    assert lookup("apns", 503, "BadDeviceToken").wait == 900
+    assert lookup("fcm", 502, "QUOTA_EXCEEDED").verdict is Verdict.UNAVAILABLE
+
+
+def test_a_word_counts_with_any_status_that_means_the_same_verdict() -> None:
+    assert lookup("apns", 404, "ChannelNotRegistered") is CHANNEL_REASONS["ChannelNotRegistered"]
+    assert lookup("apns", 404, "BadDeviceToken").suspect
+    assert lookup("fcm", 400, "BadDeviceToken") is UNNAMED[Verdict.INVALID]
+
+
+def test_a_stored_word_alone_is_enough() -> None:
+    assert lookup("apns", None, "BadDeviceToken") is APNS_REASONS["BadDeviceToken"]
+    assert lookup("fcm", None, "NotRegistered") is LEGACY_REASONS["NotRegistered"]
+    assert lookup("apns", None, "SENDER_ID_MISMATCH").verdict is Verdict.UNKNOWN
+    assert lookup(None, None, "SENDER_ID_MISMATCH") is FCM_REASONS["SENDER_ID_MISMATCH"]
+
+
+ANY_WORD = st.none() | st.text(max_size=20) | st.sampled_from(sorted(words()))
+
+
+@given(
+    provider=st.none() | st.sampled_from(["apns", "fcm", "", "third"]),
+    status=st.none() | st.integers(-1000, 100_000) | st.integers(100, 599),
+    word=ANY_WORD,
+)
+def test_any_pair_has_a_row(provider: str | None, status: int | None, word: str | None) -> None:
+    row = lookup(provider, status, word)
+    assert isinstance(row, Reason)
+    assert row.advice
+    for verdict in Verdict:
+        result = Result(Push(1), verdict, status, 1, reason=word)
+        assert result.row.verdict is verdict
+        assert result.suspect is result.row.suspect
+
+
+# --- results -----------------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_another_verdict_is_not_the_results() -> None:
+    row = replace(APNS_REASONS["Shutdown"])
+    assert Result(Push(1), Verdict.UNSENT, None, 1, reason="Shutdown", row=row).row is UNNAMED[Verdict.UNSENT]
+    assert Result(Push(1), Verdict.UNAVAILABLE, 503, 1, reason="Shutdown", row=row).row is row
+
+
+def test_an_accepted_result_has_its_row_in_its_class() -> None:
+    accepted = Accepted()
+    assert accepted.row is UNNAMED[Verdict.ACCEPTED]
+    assert "row" in vars(Accepted)
+
+
+def test_a_copied_result_keeps_its_row() -> None:
+    result = Result("push", Verdict.THROTTLED, 429, 1, row=APNS_REASONS["TooManyRequests"])
+    assert copy.copy(result).row is result.row
+    assert pickle.loads(pickle.dumps(result)).row == result.row
+
+
+def test_words_that_end_in_logs_are_short_and_print() -> None:
+    assert printable_word(" a\x1bb\n", 100) == "a b"
+    assert printable_word("x" * 200, 100) == "x" * 100
+    assert printable_word("\n", 100) is None
+    assert printable_word(7, 100) is None
