@@ -92,7 +92,7 @@ class Lane:
         self._durations: Histogram | None = rules.metrics.duration(self.name) if rules.metrics else None
         # Where results are put: journal and listeners take them by the batch, on their way to the caller.
         self._results = self._heard if journal is not None or rules.listening else ready
-        self.give = self._results.append
+        self.emit = self._results.append
         # Bound once, not for each push.
         self.sink: Sink = self.settle if self._durations is None else self._settle_timed
         self.retry = rules.retry
@@ -126,9 +126,9 @@ class Lane:
                 continue  # the client has sent it once more
             if result.verdict is ACCEPTED:
                 self.accepted += 1
-                self.give(result)
+                self.emit(result)
             else:
-                self.judge(exchange, result)
+                self.on_rejected(exchange, result)
 
     def take_repaid(self, result: Result) -> None:
         """A push that was sent again has been accepted."""
@@ -137,7 +137,7 @@ class Lane:
             self._breaker.accepted(1)
         if self._window is not None:
             self._window.answered(1)
-        self.give(result)
+        self.emit(result)
 
     def _settle_timed(self, finished: list[Exchange]) -> None:
         assert self._durations is not None
@@ -145,7 +145,7 @@ class Lane:
         self._durations.observe_all([start - exchange.deadline for exchange in finished])
         self.settle(finished)
 
-    def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
+    def on_rejected(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
         """A push was not accepted: see whether all will fail so, and whether this one is sent again."""
         now = self._clock()
         self._count()
@@ -179,7 +179,7 @@ class Lane:
                 self._run.outstanding -= 1
                 self.events.retried(self.name, result.reason, 1, delay)
                 return
-        self.give(result)
+        self.emit(result)
 
     def _slow_down(self, result: Result, now: float) -> None:
         """The provider has told the whole project to, which has a limiter."""
@@ -216,7 +216,7 @@ class Lane:
             trip = self._breaker.take(result)
             if trip is not None:
                 self._trip(trip)
-        self.give(result)
+        self.emit(result)
 
     def _trip(self, trip: Trip) -> None:
         if self.stopped is None and not self._run.stopping:
@@ -224,7 +224,7 @@ class Lane:
             log.error("every push to %s would fail: %s", self.name, self.stopped)
             self._run.stopped_by(self, self.stopped)
 
-    def hand_over(self) -> None:
+    def flush_results(self) -> None:
         """Write down the batch's results, tell listeners of them, and let the caller have them."""
         if self._heard:
             batch = self._heard.copy()
@@ -268,14 +268,14 @@ class Lane:
         """Let what was made in this burst go its way. Returns how many pushes were read for it."""
         taken = len(self.made) + len(self.refused)
         if self.made:
-            self._enter(self.made, now)
+            self._dispatch(self.made, now)
             self.made.clear()
         return taken
 
-    def _enter(self, requests: list[Exchange], now: float) -> None:
-        """Hand over those that may leave at once, and keep the others until they may."""
+    def _dispatch(self, requests: list[Exchange], now: float) -> None:
+        """Queue requests in the pool as far as the limits allow; the others stay pending."""
         free = 0
-        if not self.pending and self._room() == math.inf:
+        if not self.pending and self._send_capacity() == math.inf:
             free = len(requests)
             if self.limiter is not None:
                 free = self.limiter.permits(free, now)
@@ -283,7 +283,11 @@ class Lane:
         self.pending.extend(requests[free:])
 
     def flow(self, now: float) -> float:
-        """Hand over what may leave, repeats first. Returns when it wants to be called again, infinity for not by time."""
+        """Send what may be sent: what is pending, in order, with the retries that are due at its end.
+
+        Returns:
+            When to call again, in seconds of the clock; infinity where time alone changes nothing.
+        """
         if self._shared is not None:
             self._count()  # others judge by it, too
             if self._shared.trip is not None:
@@ -319,7 +323,7 @@ class Lane:
             young = []
             for repeat in due:
                 if self.retry is not None and self.retry.too_old(now - repeat.since):
-                    self.give(repeat.result)
+                    self.emit(repeat.result)
                 else:
                     young.append(repeat)
             self.budget.give_back(granted - len(young))
@@ -338,7 +342,7 @@ class Lane:
         for repeat in repeats:
             repeat.exchange.restart()
             repeat.exchange.deadline = now + self.timeout
-        self._enter([repeat.exchange for repeat in repeats], now)
+        self._dispatch([repeat.exchange for repeat in repeats], now)
 
     async def _send_again_when_committed(self, repeats: list[Repeat]) -> None:
         """The journal must know that they may be delivered before they can be."""
@@ -357,7 +361,7 @@ class Lane:
 
     def _release_pending(self, now: float) -> None:
         pending, waiting = self.pending, self.waiting
-        wanted = min(len(pending), self._room(), BATCH)
+        wanted = min(len(pending), self._send_capacity(), BATCH)
         if self.limiter is not None and wanted > 0:
             wanted = self.limiter.permits(int(wanted), now)
         deadline = now + self.timeout  # the time that it waited here is no fault of the transport
@@ -366,8 +370,8 @@ class Lane:
             exchange.deadline = deadline
             waiting.append(exchange)
 
-    def _room(self) -> float:
-        """How many more may be under way; infinity once there are answers enough to judge by and the provider keeps up."""
+    def _send_capacity(self) -> float:
+        """How many more may be in flight; infinity once the breaker has responses enough and the provider keeps up."""
         window, most = self._window, math.inf
         if window is None and self._trusted:
             return math.inf
@@ -390,7 +394,7 @@ class Lane:
 
     def abandon(self) -> None:
         """Repeat nothing any more, begin nothing: those that wait get the result that they have, or UNSENT."""
-        self.hand_over()
+        self.flush_results()
         repeats = self.heap.clear()  # the journal has them as surely not delivered, and leaves them so
         self._run.outstanding += len(repeats)
         results = [repeat.result for repeat in repeats]

@@ -15,7 +15,7 @@ class SendingLane(Protocol):
     client: EngineClient
 
     def result(self, exchange: Exchange, push: Any, /) -> Result | None: ...
-    def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None: ...
+    def on_rejected(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None: ...
     def take_repaid(self, result: Result) -> None: ...
 
 
@@ -47,4 +47,4 @@ class Repeat:
                 lane.take_repaid(found)
             else:
                 self.tries += 1
-                lane.judge(exchange, found, self)
+                lane.on_rejected(exchange, found, self)

@@ -69,7 +69,7 @@ class Run:
     def on_batch(self) -> None:
         """The pools' listener: something was finished or taken. The feeder first, so that the wire does not idle."""
         for lane in self.lanes:
-            lane.hand_over()
+            lane.flush_results()
             if lane.pending or lane.heap:
                 self._flow(lane)
         self.wake_feeder()
@@ -102,7 +102,7 @@ class Run:
             finally:
                 self._reader_waits = None
 
-    async def _room(self) -> None:
+    async def _wait_for_capacity(self) -> None:
         """Let the loop turn; longer, until the window and the lanes have room, where they have none."""
         self.wake_reader()
         if not self._full():
@@ -131,7 +131,7 @@ class Run:
         self._timer, self._timer_at = None, math.inf
         for lane in self.lanes:
             self._flow(lane)
-            lane.hand_over()
+            lane.flush_results()
         self.wake_feeder()
         if self.ready or self.done:
             self.wake_reader()
@@ -217,7 +217,7 @@ class Run:
             if journal is not None:
                 await journal.room(room)
             more = self._burst(pushes, room)
-            await self._room()
+            await self._wait_for_capacity()
 
     async def _feed_async(self, source: AsyncIterable[Any]) -> None:
         pushes = source if self._journal is None else self._journal.pending_async(source)
@@ -229,7 +229,7 @@ class Run:
             if self.ready:
                 self.wake_reader()
             if self._full():
-                await self._room()
+                await self._wait_for_capacity()
 
     def _burst(self, pushes: Iterator[Any], room: int) -> bool:
         """Take so many pushes from the source and hand them over; False when it has come to its end."""
@@ -249,7 +249,7 @@ class Run:
             self.outstanding += taken
             for lane in self.lanes:
                 lane.tell_refused()
-                lane.hand_over()
+                lane.flush_results()
                 self._flow(lane)
         return push is None or taken == room
 

@@ -43,7 +43,7 @@ class Stage:
         self.ready: list[Result] = []
         self.owner = Owner()
         self.lane = Lane(self.owner, self.client, rules(**given), self.ready, lambda: self.now, journal)
-        self.client.scripted.listeners.append(self.lane.hand_over)
+        self.client.scripted.listeners.append(self.lane.flush_results)
         self.due = 0.0
         """When the lane wants to be called again."""
 
@@ -52,21 +52,21 @@ class Stage:
         self.lane.make(iter(pushes), Push, self.now)
         self.owner.outstanding += self.lane.begin(self.now)
         self.lane.tell_refused()
-        self.lane.hand_over()
+        self.lane.flush_results()
         self.due = self.lane.flow(self.now)
 
     def wait(self, seconds: float = 0.0) -> None:
         """Let time pass, and call the lane."""
         self.now += seconds
         self.due = self.lane.flow(self.now)
-        self.lane.hand_over()
+        self.lane.flush_results()
 
     async def run_spawned(self) -> None:
         """What the lane does beside the run, to its end."""
         spawned, self.owner.spawned = self.owner.spawned, []
         for work in spawned:
             await work
-        self.lane.hand_over()
+        self.lane.flush_results()
 
     def rows(self) -> list[int]:
         return [result.push.row for result in self.ready]

@@ -27,7 +27,7 @@ class Lane:
         verdict = Verdict.ACCEPTED if exchange.status == 201 else Verdict.UNAVAILABLE
         return Result(push, verdict, exchange.status)
 
-    def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
+    def on_rejected(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None:
         self.judged.append((exchange, result, repeat))
 
     def take_repaid(self, result: Result) -> None:
