@@ -18,7 +18,7 @@ from pushcore.http2.exchange import Exchange, Sink, deliver, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import Pool
 from pushcore.metrics import Listener, Listeners, Metrics
-from pushcore.reasons import lookup
+from pushcore.reasons import Reason, lookup
 from pushcore.requests import END
 from pushcore.results import ACCEPTED, Accepted, Result, Verdict
 
@@ -167,8 +167,10 @@ class ScriptedClient:
             return Result(push, Verdict.UNSENT, None, exchange.attempts, detail=exchange.error)
         if answer["verdict"] is None:
             return None
-        row = lookup("fcm" if self.quota else self.scripted.name, exchange.status, answer["reason"])
-        return Result(push, status=exchange.status, attempts=exchange.attempts, row=row, **answer)
+        if answer["row"] is None:
+            provider = "fcm" if self.quota else self.scripted.name
+            answer["row"] = lookup(provider, exchange.status, answer["reason"])
+        return Result(push, status=exchange.status, attempts=exchange.attempts, **answer)
 
     # --- the test's side ------------------------------------------------------------------------------------------
 
@@ -185,10 +187,11 @@ class ScriptedClient:
         status: int | None = None,
         retry_after: float | None = None,
         detail: str | TransportError | None = None,
+        row: Reason | None = None,
     ) -> None:
         """Answer requests in flight together, those of all rows unless some are named, and tell the engine.
 
-        `verdict`: None for an exchange that the client has sent once more.
+        `row`: the reason's; None for the one of the provider's table. `verdict`: None for an exchange that the client has sent once more.
         """
         in_flight = self.scripted.in_flight
         chosen = [key for key, each in in_flight.items() if not rows or each.context.row in rows]
@@ -202,6 +205,7 @@ class ScriptedClient:
                     "reason": reason,
                     "retry_after": retry_after,
                     "detail": detail,
+                    "row": row,
                 }
         deliver(finished)
         self.scripted.pump()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from pushcore.engine.lane import BATCH, CAUTIOUS, MOST_PENDING
 from pushcore.engine.rate import Rate
 from pushcore.metrics import Metrics
+from pushcore.reasons import LimitScope, lookup
 from pushcore.requests import END
 from pushcore.results import Verdict
 from tests.support.scripted import Log, OtherPush, Push, ScriptedClient, SharedTrip, pushes
@@ -59,6 +61,31 @@ def test_an_answer_that_the_client_reads_as_accepted_counts_as_accepted() -> Non
     stage.client.answer(status=201)
     assert stage.verdicts() == [Verdict.ACCEPTED]
     assert stage.lane.accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "closed"), [("project", 7.0), ("topic", 0.0), ("device", 0.0), (None, 0.0)]
+)
+def test_only_a_limit_of_the_project_slows_the_project_down(scope: LimitScope | None, closed: float) -> None:
+    stage = Stage(ScriptedClient(quota=True))
+    stage.send(pushes(1))
+    row = replace(lookup("fcm", 429, "QUOTA_EXCEEDED"), scope=scope)
+    stage.client.answer(
+        verdict=Verdict.THROTTLED, reason="QUOTA_EXCEEDED", status=429, retry_after=7.0, row=row
+    )
+    assert stage.lane.limiter is not None
+    assert stage.lane.limiter.closed(stage.now) == closed
+
+
+def test_a_client_without_a_quota_is_not_slowed_down_by_one() -> None:
+    stage = Stage(rate=Rate(1e6))
+    stage.send(pushes(1))
+    row = lookup("fcm", 429, "QUOTA_EXCEEDED")
+    stage.client.answer(
+        verdict=Verdict.THROTTLED, reason="QUOTA_EXCEEDED", status=429, retry_after=7.0, row=row
+    )
+    assert stage.lane.limiter is not None
+    assert stage.lane.limiter.closed(stage.now) == 0.0
 
 
 # --- the rate -----------------------------------------------------------------------------------------------------
