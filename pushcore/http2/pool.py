@@ -20,7 +20,7 @@ from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, Tran
 from ..metrics import Listeners
 from .dialer import HANG_UP, Dialer
 from .exchange import Exchange, deliver
-from .protocol import ENGINES, Link
+from .protocol import ENGINES, Http2, Link
 from .proxy import Proxy
 from .streams import ConnectionState, Limits
 
@@ -47,7 +47,7 @@ class Pool:
         context: ssl.SSLContext,
         limits: Limits,
         max_connections: int,
-        engine: str = "fast",
+        engine: Http2 = "fast",
         authorize: Callable[[Link], bool | None] = lambda link: None,
         proxy: Proxy | None = None,
         events: Listeners | None = None,

@@ -31,13 +31,13 @@ _PKCS12_VERSION: Final = b"\x02\x01\x03"  # INTEGER 3, first in the outer SEQUEN
 
 
 class Certified(Protocol):
-    """Anything that can put a client certificate into a context; `ClientCertificate` does."""
+    """Anything that can put a client certificate into a context; `ApnsCertificate` does."""
 
     def load_into(self, context: ssl.SSLContext) -> None:
         """Makes `context` show the certificate to servers that ask for one."""
 
 
-class ClientCertificate:
+class ApnsCertificate:
     """A certificate with its key, for certificate authentication.
 
     `subject`: the common name, as Apple writes it. `expires`: the end of its validity, in UTC.
@@ -77,7 +77,7 @@ class ClientCertificate:
     @classmethod
     def from_file(
         cls, path: str | os.PathLike[str], *, password: str | bytes | None = None
-    ) -> ClientCertificate:
+    ) -> ApnsCertificate:
         """Certificate and key from a PEM or a PKCS#12 file, told apart by content.
 
         Raises:
@@ -97,7 +97,7 @@ class ClientCertificate:
         *,
         key_file: str | os.PathLike[str] | None = None,
         password: str | bytes | None = None,
-    ) -> ClientCertificate:
+    ) -> ApnsCertificate:
         """Certificates from a PEM file, and the key from it or from `key_file`.
 
         Raises:
@@ -110,7 +110,7 @@ class ClientCertificate:
     @classmethod
     def from_pkcs12(
         cls, path: str | os.PathLike[str], *, password: str | bytes | None = None
-    ) -> ClientCertificate:
+    ) -> ApnsCertificate:
         """Certificates and key from a PKCS#12 file (`.p12`, `.pfx`).
 
         Raises:
@@ -122,7 +122,7 @@ class ClientCertificate:
     @classmethod
     def _from_pem(
         cls, name: str, data: bytes, key_name: str, key_data: bytes, password: str | bytes | None
-    ) -> ClientCertificate:
+    ) -> ApnsCertificate:
         for file_name, content in ((name, data), (key_name, key_data)):
             if _PEM_MARK not in content:
                 raise ConfigurationError(
@@ -142,7 +142,7 @@ class ClientCertificate:
         return cls(key, certificates, name)
 
     @classmethod
-    def _from_pkcs12(cls, name: str, data: bytes, password: str | bytes | None) -> ClientCertificate:
+    def _from_pkcs12(cls, name: str, data: bytes, password: str | bytes | None) -> ApnsCertificate:
         if not _looks_like_pkcs12(data):
             raise ConfigurationError(
                 f"{name} is not PKCS#12; expected a .p12 file with a certificate and its key"
@@ -206,7 +206,7 @@ class ClientCertificate:
             ) from None
 
     def __repr__(self) -> str:
-        return f"<ClientCertificate {self.subject!r} until {self.expires:%Y-%m-%d}>"
+        return f"<ApnsCertificate {self.subject!r} until {self.expires:%Y-%m-%d}>"
 
 
 def client_context(
