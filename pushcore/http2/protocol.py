@@ -122,8 +122,8 @@ class Link(asyncio.Protocol):
         finished = connection.finished
         if finished:
             connection.finished = []
-            if not connection.answered:
-                connection.answered = any(exchange.status for exchange in finished)
+            if not connection.progressed and any(exchange.status for exchange in finished):
+                connection.progressed = connection.answered = True
             deliver(finished)
         if not self.ready.done() and connection.state is not ConnectionState.WAITING:
             if connection.state is ConnectionState.CLOSED:

@@ -66,3 +66,34 @@ async def test_what_a_closing_connection_did_not_take_goes_elsewhere(
             assert verdicts(results) == {Verdict.ACCEPTED: PUSHES}
             assert server.accepted == PUSHES // STREAMS
         assert max(seen.values()) == 1
+
+
+async def test_a_server_that_takes_ten_requests_on_each_connection(
+    http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred streams it answers ten and refuses the rest by GOAWAY, again and again."""
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
+    served = 10
+    received: list[int] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = h.Server({h.MAX_STREAMS: STREAMS})
+        writer.write(peer.h2.data_to_send())
+        while not any(request.ended for request in peer.requests.values()):
+            peer.receive(await reader.read(65_536))
+        received.append(len(peer.requests))
+        while sum(request.ended for request in peer.requests.values()) < served:
+            peer.receive(await reader.read(65_536))
+        for stream_id in range(1, 2 * served, 2):
+            peer.answer(stream_id)
+        writer.write(h.goaway(2 * served - 1) + peer.h2.data_to_send())
+        await reader.read()
+
+    async with (
+        RawServer(talk, certs.server_context()) as server,
+        using(raw_client(certs, server.url, http2=http2, max_connections=1, timeout=30.0)) as client,
+    ):
+        results = await send_all(client, [push(number) for number in range(PUSHES)])
+        assert verdicts(results) == {Verdict.ACCEPTED: PUSHES}
+        assert server.accepted == PUSHES // served
+        assert max(received[2:]) == served

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
+from typing import cast
 
 from pushcore.errors import TransportError
 from pushcore.http2.dialer import Dialer
 from pushcore.http2.exchange import NO_FIELDS, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.origin import read_origin
-from pushcore.http2.protocol import ENGINES, Link
+from pushcore.http2.protocol import ENGINES, Http2, Link
 from pushcore.http2.streams import Limits
 from pushcore.http2.tls import client_context
 
@@ -23,7 +24,7 @@ SECONDS = 1.8
 """h2specd gives a client three seconds, its start included, and waits one for what a case wants to see."""
 
 
-async def send_one(engine: str, ca_file: str, url: str) -> None:
+async def send_one(engine: Http2, ca_file: str, url: str) -> None:
     origin = read_origin(url)
     loop = asyncio.get_running_loop()
     dialer = Dialer(
@@ -44,4 +45,4 @@ async def send_one(engine: str, ca_file: str, url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(send_one(*sys.argv[1:]))
+    asyncio.run(send_one(cast(Http2, sys.argv[1]), *sys.argv[2:]))

@@ -361,7 +361,7 @@ def test_the_key_is_on_disk_only_encrypted_private_and_for_a_moment(
 def test_a_temporary_directory_that_cannot_be_written_is_named(
     tmp_path: Path, save: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = ClientCertificate.from_file(save(p12()))
+    ours = ApnsCertificate.from_file(save(p12()))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(ConfigurationError, match=r"temporary file.*No such file or directory.*TMPDIR"):
         client_context(certificate=ours)
@@ -370,7 +370,7 @@ def test_a_temporary_directory_that_cannot_be_written_is_named(
 def test_a_full_disk_is_named_and_leaves_no_file(
     tmp_path: Path, save: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = ClientCertificate.from_file(save(p12()))
+    ours = ApnsCertificate.from_file(save(p12()))
     place = tmp_path / "temporary"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
