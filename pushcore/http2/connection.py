@@ -153,10 +153,8 @@ class Connection(SendBuffer):
         if self._credit < 0:
             self._fail(frames.FLOW_CONTROL_ERROR, "the server sent more than the connection's window allows")
             return
-        if not self._is_open(stream_id):
-            return
         fragment = self._unpad(flags, payload)
-        if fragment is None:
+        if fragment is None or not self._is_open(stream_id):
             return
         exchange = self.streams[stream_id]
         if exchange is GHOST:
@@ -258,8 +256,11 @@ class Connection(SendBuffer):
     def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id:
             self._fail(frames.PROTOCOL_ERROR, "PRIORITY on stream 0")
-        elif len(payload) != 5 and stream_id in self.streams:
-            self._stream_error(stream_id, frames.FRAME_SIZE_ERROR, "PRIORITY of a wrong size")
+        elif len(payload) != 5:
+            if stream_id in self.streams:
+                self._stream_error(stream_id, frames.FRAME_SIZE_ERROR, "PRIORITY of a wrong size")
+            else:  # RST_STREAM would be illegal for an idle stream, and unlimited for closed ones (section 5.4.1)
+                self._fail(frames.FRAME_SIZE_ERROR, "PRIORITY of a wrong size on a stream that is not open")
 
     def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -276,6 +277,11 @@ class Connection(SendBuffer):
         elif len(payload) % 6 or (flags & frames.ACK and payload):
             self._fail(frames.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
         elif not flags & frames.ACK:
+            # Before all frames that the new values allow: the server may hold us to the old ones until it has the
+            # acknowledgement (section 6.5.3), and libnghttp2 does. Where a value is illegal, GOAWAY takes its place.
+            self._acknowledge(frames.SETTINGS_ACK)
+            if self._ended():
+                return
             for key, value in frames.decode_settings(payload):
                 if not self._on_setting(key, value):
                     return
@@ -283,7 +289,6 @@ class Connection(SendBuffer):
                 self.state = ConnectionState.OPEN
                 self._update_capacity()
                 self._update_fast()
-            self._acknowledge(frames.SETTINGS_ACK)
 
     def _on_setting(self, key: int, value: int) -> bool:
         """One setting of the peer (section 6.5.2); False when it ended the connection."""

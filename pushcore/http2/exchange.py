@@ -55,7 +55,7 @@ class Exchange:
     request alone) and `body`. `sink` is called with a list of those that were finished together and have the same sink;
     `context` is the sink's own.
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
-    handed to, `connection` is the last of them.
+    handed to, `connection` is the last of them, and `refusals` how many refused it without progress (`Pool`).
 
     The answer: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
     fields where the connection had to decode it), `data` (its body). `error` is None when the answer is complete.
@@ -74,6 +74,7 @@ class Exchange:
         "deadline",
         "error",
         "path",
+        "refusals",
         "replayed",
         "sink",
         "status",
@@ -91,6 +92,7 @@ class Exchange:
     context: Any
     deadline: float
     attempts: int
+    refusals: int
     status: int
     data: bytes
     error: TransportError | None
@@ -101,9 +103,10 @@ class Exchange:
     block: bytes | list[Field]
     waiter: Any  # the future of a caller of `Sender.send`; this module knows no event loop
 
-    def restart(self) -> None:
+    def restart(self, refusals: int = 0) -> None:
         """Make it a request again, as if nothing had been answered, for another connection to take."""
         self.attempts += 1
+        self.refusals = refusals
         self.status = 0
         self.data = b""
         self.error = None
@@ -128,6 +131,7 @@ def request(
     exchange.context = context
     exchange.deadline = deadline
     exchange.attempts = 1
+    exchange.refusals = 0
     exchange.status = 0
     exchange.data = b""
     exchange.error = None

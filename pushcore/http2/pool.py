@@ -15,19 +15,21 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, TransportError
 from ..metrics import Listeners
 from .dialer import HANG_UP, Dialer
 from .exchange import Exchange, deliver
+from .frames import NO_ERROR
 from .protocol import ENGINES, Http2, Link
 from .proxy import Proxy
-from .streams import ConnectionState, Limits
+from .streams import ConnectionState, Limits, Streams
 
 log = logging.getLogger("pushcore.http2")
 
-MAX_ATTEMPTS = 5
-"""How often one request may be refused before it is reported as UNSENT."""
+MAX_REFUSALS = 5
+"""How often one request may be refused without progress before it is reported as UNSENT."""
 BATCH = 256
 """Requests of one tick that are written before its end, so that the server works while we make the others."""
 
@@ -78,6 +80,8 @@ class Pool:
         self._new_connection = ENGINES[engine]
         self._authorize = authorize
         self._current: Link | None = None
+        self._carried = 0  # requests that the last connection with a GOAWAY took before it refused the rest
+        self._request_limit: int | None = None  # how many each takes, as learnt from them
         self._dial: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._interval = min(max(limits.timeout / 20, 0.01), 0.5)
@@ -142,7 +146,10 @@ class Pool:
                     useful = False  # another connection could take nothing either
                     continue
                 before = len(waiting)
-                connection.take(waiting)
+                if self._request_limit is None:
+                    connection.take(waiting)
+                else:
+                    self._take_limited(link, self._request_limit)
                 if len(waiting) < before:
                     self._current = link
                     link.schedule()
@@ -151,6 +158,13 @@ class Pool:
         if useful:
             self._dial_if_useful()
         self._arm()
+
+    def _take_limited(self, link: Link, limit: int) -> None:
+        batch = deque(islice(self.waiting, max(limit - link.connection.opened, 0)))
+        offered = len(batch)
+        link.connection.take(batch)
+        for _ in range(offered - len(batch)):
+            self.waiting.popleft()
 
     def _notify(self) -> None:
         for listener in self.listeners:
@@ -166,7 +180,9 @@ class Pool:
         connection = link.connection
         if connection.refused:
             refused, connection.refused = connection.refused, []
-            self._resend(refused)
+            self._resend(refused, self._has_progressed(connection))
+        elif self._request_limit is not None and self._exceeds(connection, self._request_limit):
+            self._request_limit = None
         if connection.answered:
             self.dialer.reset()  # and not before: a server may greet us only to send us away
         state = connection.state
@@ -180,14 +196,37 @@ class Pool:
         self.pump()
         self._notify()
 
-    def _resend(self, refused: list[Exchange]) -> None:
+    def _has_progressed(self, connection: Streams) -> bool:
+        """Whether a connection that has refused requests did, or will do, anything for others.
+
+        A server may take so many requests on each connection and no more (nginx's `keepalive_requests`): then all that
+        were sent beyond are refused, and each connection serves some. Where two in a row have taken the same number, the
+        next are given no more than that.
+        """
+        progressed = connection.progressed
+        connection.progressed = False
+        carried = connection.carried
+        if carried:
+            error = connection.error
+            if isinstance(error, GoAway) and error.code == NO_ERROR and carried == self._carried:
+                self._request_limit = carried
+            self._carried = carried
+        return progressed or bool(carried)
+
+    @staticmethod
+    def _exceeds(connection: Streams, limit: int) -> bool:
+        """Whether a connection has answered so many requests and would take more: the limit no longer holds."""
+        return connection.state is ConnectionState.OPEN and connection.idle and connection.opened >= limit
+
+    def _resend(self, refused: list[Exchange], progressed: bool) -> None:
         now = self._loop.time()
         given_up = []
         for exchange in reversed(refused):
-            if self._closed or exchange.attempts >= MAX_ATTEMPTS or exchange.deadline <= now:
+            refusals = exchange.refusals + (not progressed)
+            if self._closed or refusals >= MAX_REFUSALS or exchange.deadline <= now:
                 given_up.append(exchange)
             else:
-                exchange.restart()
+                exchange.restart(refusals)
                 self.waiting.appendleft(exchange)  # before the younger ones
         deliver(given_up)
 

@@ -54,19 +54,24 @@ class Link(asyncio.Protocol):
     # --- called by the event loop ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        transport = cast(asyncio.Transport, transport)
         tls = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
         if tls is not None and tls.selected_alpn_protocol() != "h2":
+            transport.abort()  # it is not kept: what speaks another protocol must not be sent the preface
             self._end(AlpnError('the server does not speak HTTP/2: it did not choose "h2" in ALPN'))
-        else:
-            self.flush()
+            return
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
         self.connection.receive(data, self._loop.time())
         self.dispatch()
 
     def eof_received(self) -> bool:
+        # No response can come any more, and what is written from here on may be dropped without a word: asyncio's TLS
+        # does so until `connection_lost`, which a peer that does not read can delay.
+        self._end(ConnectionLost("the server closed the connection"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -86,7 +91,7 @@ class Link(asyncio.Protocol):
         self.connection.pause(True)
 
     def resume_writing(self) -> None:
-        self.connection.pause(False)
+        self.connection.pause(self._is_closing())
         self.dispatch()
 
     # --- called by the pool ---------------------------------------------------------------------------------------
@@ -98,9 +103,15 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write all that the connection has to send."""
+        """Write all that the connection has to send.
+
+        A transport that is closing drops what it is given, so it gets nothing, and the connection takes nothing: what is
+        not written by then is surely unprocessed, and `connection_lost` brings the reason.
+        """
         self._scheduled = False
-        if self._transport is not None:
+        if self._is_closing():
+            self.connection.pause(True)
+        elif self._transport is not None:
             data = self.connection.data_to_send()
             if data:
                 self._transport.write(data)
@@ -111,8 +122,8 @@ class Link(asyncio.Protocol):
         finished = connection.finished
         if finished:
             connection.finished = []
-            if not connection.answered:
-                connection.answered = any(exchange.status for exchange in finished)
+            if not connection.progressed and any(exchange.status for exchange in finished):
+                connection.progressed = connection.answered = True
             deliver(finished)
         if not self.ready.done() and connection.state is not ConnectionState.WAITING:
             if connection.state is ConnectionState.CLOSED:
@@ -140,6 +151,9 @@ class Link(asyncio.Protocol):
         """Hang up without waiting for the peer."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
     def _end(self, error: TransportError) -> None:
         self.connection.lost(error)

@@ -36,7 +36,8 @@ _EXPECTED: Final = "must look like http://proxy.example:3128 or http://user:pass
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END_OF_HEADER: Final = re.compile(rb"\r?\n\r?\n")
 _SCHEMES: Final = re.compile(rb"^proxy-authenticate:[ \t]*([A-Za-z0-9-]{1,30})", re.IGNORECASE | re.MULTILINE)
-_PERMANENT: Final = frozenset({403, 405, 407})
+_PERMANENT: Final = frozenset({401, 403, 405, 407, 451, 501, 505})
+# ^ credentials, rules, and a proxy that knows no CONNECT: asking again gives the same (RFC 9110, section 15)
 _PORTS: Final = {"http": 80, "https": 443}
 
 Inner = TypeVar("Inner", bound=asyncio.Protocol)
@@ -202,7 +203,9 @@ class Proxy:
         # The same sentences hold for a proxy, which is the server here.
         named = name_tls_error(error)
         text = str(named).replace("the server", "the proxy")
-        return CertificateError(text) if isinstance(named, CertificateError) else ProxyError(text)
+        if isinstance(named, CertificateError):
+            return CertificateError(text)
+        return ProxyError(text, permanent=named.permanent)
 
     def _request(self, host: str, port: int) -> bytes:
         try:

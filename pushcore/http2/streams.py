@@ -87,6 +87,8 @@ class Streams:
         """Why the connection ended or is ending."""
         self.answered = False
         """Whether any request has been answered here."""
+        self.progressed = False
+        """Whether any has been answered since requests were last refused here."""
         self.opened_at = now
         self.last_received = now
         self._paused = False
@@ -151,6 +153,17 @@ class Streams:
 
     def _ended(self) -> bool:
         return self.state is ConnectionState.CLOSED
+
+    @property
+    def opened(self) -> int:
+        """How many requests the peer was sent here, or is about to be."""
+        return self.next_id // 2
+
+    @property
+    def carried(self) -> int | None:
+        """How many of them the peer has taken or will take, by its GOAWAY; None without one, or without a number."""
+        last = self._last_allowed
+        return (last + 1) // 2 if last < self.next_id else None
 
     @property
     def idle(self) -> bool:

@@ -24,6 +24,8 @@ _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _PEM_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 _PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_OPENSSL: Final = re.compile(r"\[[^]]*\] (.*?)(?: \(\w+\.c:\d+\))?")  # how Python writes down its errors
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # what a certificate is called in a directory for OpenSSL
 _PEM_MARK: Final = b"-----BEGIN "
 _PKCS12_VERSION: Final = b"\x02\x01\x03"  # INTEGER 3, first in the outer SEQUENCE (RFC 7292, section 4)
 
@@ -185,17 +187,23 @@ class ApnsCertificate:
         pem += b"".join(
             certificate.public_bytes(serialization.Encoding.PEM) for certificate in self._certificates
         )
-        descriptor, path = tempfile.mkstemp(prefix="pushcore-")  # mode 0600
         try:
-            with open(descriptor, "wb") as file:
-                file.write(pem)
-            context.load_cert_chain(path, password=passphrase)
+            descriptor, path = tempfile.mkstemp(prefix="pushcore-")  # mode 0600
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(pem)
+                context.load_cert_chain(path, password=passphrase)
+            finally:
+                os.unlink(path)
         except ssl.SSLError as error:
             raise ConfigurationError(
                 f"the certificate {self.subject!r} cannot be used in TLS ({_words(error)})"
             ) from None
-        finally:
-            os.unlink(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the certificate {self.subject!r} needs a temporary file for a moment, encrypted, and none can be "
+                f"written ({error.strerror or error}); TMPDIR names the directory"
+            ) from None
 
     def __repr__(self) -> str:
         return f"<ApnsCertificate {self.subject!r} until {self.expires:%Y-%m-%d}>"
@@ -210,7 +218,8 @@ def client_context(
     (PEM) alone. `certificate` is shown to the server when it asks.
 
     Raises:
-        ConfigurationError: `ca_file` cannot be read or holds no certificate, or OpenSSL refuses `certificate`.
+        ConfigurationError: `ca_file` cannot be read or holds no certificate, the system has no authorities, OpenSSL
+            refuses `certificate`, no temporary file can be written for it, or SSLKEYLOGFILE cannot be written.
     """
     try:
         # Through Path, for OpenSSL would take "" for the system's authorities.
@@ -218,7 +227,17 @@ def client_context(
     except ssl.SSLError:
         raise ConfigurationError(f"{ca_file} holds no certificate; expected authorities in PEM") from None
     except OSError as error:
+        if error.filename is not None:  # OpenSSL names no file, and Python opens only this one
+            raise ConfigurationError(
+                f"SSLKEYLOGFILE is {error.filename}, which cannot be written ({error.strerror})"
+            ) from None
         raise ConfigurationError(f"{ca_file} cannot be read ({error.strerror})") from None
+    if ca_file is None and not _has_authorities(context):
+        raise ConfigurationError(
+            "this system has no CA certificates: install them (Debian's package ca-certificates), name them in "
+            "SSL_CERT_FILE, or give ca_file"
+        )
+    context.hostname_checks_common_name = False  # RFC 9110, section 4.3.4: the subject's name counts no more
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS12_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -260,24 +279,41 @@ def name_tls_error(exc: BaseException) -> ConnectError:
 
 
 def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
-    reason = _reason(exc)
-    if "NO_APPLICATION_PROTOCOL" in reason:
+    words = _words(exc)
+    if "no application protocol" in words:  # alert 120 (RFC 7301, section 3.2)
         return AlpnError('the server does not offer HTTP/2 (ALPN "h2")')
-    if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")):
-        return CertificateError(f"the server did not accept our certificate: {_words(exc)}")
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        return ConnectError(f"the server does not speak TLS on that port: {_words(exc)}")
-    if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW"):
-        return ConnectError(f"the server does not speak TLS 1.2 or later: {_words(exc)}")
-    return ConnectError(f"TLS with the server failed: {_words(exc)}")
-
-
-def _reason(exc: ssl.SSLError) -> str:
-    return getattr(exc, "reason", None) or ""  # those that Python itself makes have no such attribute
+    if "alert" in words and any(word in words for word in ("certificate", "unknown ca", "access denied")):
+        return CertificateError(f"the server did not accept our certificate: {words}")
+    if words in ("wrong version number", "http request", "record layer failure"):
+        return ConnectError(f"the server does not speak TLS on that port: {words}")
+    if words in ("unsupported protocol", "tlsv1 alert protocol version", "version too low"):
+        return ConnectError(f"the server does not speak TLS 1.2 or later: {words}")
+    return ConnectError(f"TLS with the server failed: {words}")
 
 
 def _words(exc: ssl.SSLError) -> str:
-    return _reason(exc).replace("_", " ").lower() or str(exc)
+    """What went wrong, in OpenSSL's words.
+
+    Python has names for some errors (`reason`), and OpenSSL a sentence for all: alert 120 has no name up to Python 3.12.
+    """
+    name = getattr(exc, "reason", None)  # errors that Python itself makes have no such attribute
+    if name:
+        return str(name).replace("_", " ").lower()
+    match = _OPENSSL.fullmatch(str(exc))
+    return match[1].lower() if match else str(exc)
+
+
+def _has_authorities(context: ssl.SSLContext) -> bool:
+    """Whether there is anything to verify a server with: loaded already, or in a directory that OpenSSL looks into."""
+    if context.cert_store_stats()["x509_ca"]:
+        return True
+    directory = ssl.get_default_verify_paths().capath
+    if directory is None:
+        return False
+    try:
+        return any(_HASHED.fullmatch(name) for name in os.listdir(directory))
+    except OSError:
+        return True  # OpenSSL asks for names and needs no list of them
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -197,6 +197,21 @@ async def test_nginx_that_ends_a_connection_after_some_requests(
 
 
 @needs_nginx
+@pytest.mark.parametrize("requests", [10, 100])
+async def test_nginx_that_takes_fewer_requests_than_streams(
+    http2: str, certs: Certificates, tmp_path: Path, requests: int
+) -> None:
+    """128 streams on each connection, of which it answers ten: nobody waits, and nothing ends unsent."""
+    async with (
+        nginx(certs, tmp_path, "return 200;", f"keepalive_requests {requests};") as url,
+        using(raw_client(certs, url, http2=http2, timeout=30.0)) as client,
+    ):
+        results = await send_all(client, pushes())
+        assert verdicts(results) == {Verdict.ACCEPTED: NUMBER}
+        assert max(result.attempts for result in results) <= 4
+
+
+@needs_nginx
 async def test_nginx_through_the_engine(http2: str, certs: Certificates, tmp_path: Path) -> None:
     async with (
         nginx(

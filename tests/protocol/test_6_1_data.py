@@ -111,3 +111,12 @@ def test_bodies_of_a_campaign_are_credited(dial: Dial, wire: Wire) -> None:
         credit += sum(one.window_increment for one in updates)
         assert 40_000 <= credit <= sent, "the window ran out, or grew"
     assert all(exchange.error is None for exchange in client.finished)
+
+
+def test_too_much_padding_is_an_error_on_a_stream_that_we_reset_as_well(dial: Dial) -> None:
+    """Padding of the payload's length or more MUST be treated as a connection error of type PROTOCOL_ERROR."""
+    client = dial()
+    client.connection.cancel(client.request())
+    client.sent()
+    client.feed(h.frame(h.DATA, h.PADDED, 1, b"\x05abc"))
+    client.check_broken(h.PROTOCOL_ERROR)

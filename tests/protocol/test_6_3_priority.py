@@ -25,6 +25,32 @@ def test_another_size(dial: Dial, wire: Wire, length: int) -> None:
     client.check_stream_error(exchange, h.FRAME_SIZE_ERROR, reference_closes=h.FRAME_SIZE_ERROR)
 
 
+@pytest.mark.parametrize("length", [0, 4, 6, 100])
+@pytest.mark.parametrize("stream_id", [1, 3, 2, 99], ids=["answered", "reset by us", "never ours", "idle"])
+def test_another_size_on_a_stream_that_is_not_open(
+    dial: Dial, wire: Wire, stream_id: int, length: int
+) -> None:
+    """The same; a stream error of a stream that has ended or never began is one of the connection (h2spec 6.3/2)."""
+    client = dial()
+    client.request()
+    cancelled = client.request()
+    other = client.request()
+    client.feed(wire.answer(1))
+    client.connection.cancel(cancelled)
+    client.sent()
+    client.feed(h.frame(h.PRIORITY, 0, stream_id, bytes(length)))
+    client.check_broken(h.FRAME_SIZE_ERROR)
+    assert other in client.finished
+
+
+def test_on_a_stream_that_is_not_open_it_is_ignored(dial: Dial, wire: Wire) -> None:
+    client = dial()
+    client.feed(wire.answer(client.request().stream_id))
+    for stream_id in (1, 3, 99):
+        client.feed(h.frame(h.PRIORITY, 0, stream_id, bytes(4) + b"\xff"))
+    client.check_alive()
+
+
 def test_we_send_none(dial: Dial) -> None:
     """Nor the priority fields of HEADERS."""
     client = dial()

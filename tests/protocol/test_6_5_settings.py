@@ -151,6 +151,56 @@ def test_each_is_acknowledged_once_and_at_once(dial: Dial) -> None:
     assert [(sorted(one.flags), one.settings) for one in frames] == [(["ACK"], {})] * 3
 
 
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ((h.INITIAL_WINDOW, 0), (h.INITIAL_WINDOW, 100_000)),
+        ((h.INITIAL_WINDOW, 100), (h.INITIAL_WINDOW, 101)),
+    ],
+)
+def test_it_is_acknowledged_before_anything_that_it_allows(
+    dial: Dial, first: tuple[int, int], later: tuple[int, int]
+) -> None:
+    """The sender of altered settings may rely on them once it has the ACK, and not before: to a server like
+    libnghttp2, what comes ahead of it breaks the old window."""
+    client = dial(first)
+    for _ in range(3):
+        client.request(b"x" * 500)
+    client.sent()
+    client.feed(h.settings(later))
+    sent = client.sent()
+    assert [type(one).__name__ for one in sent] == ["SettingsFrame", "DataFrame", "DataFrame", "DataFrame"]
+    assert "ACK" in sent[0].flags
+
+
+def test_a_frame_as_large_as_the_new_settings_allow_comes_after_their_acknowledgement(dial: Dial) -> None:
+    """The window opens after the frames have become larger, in one read."""
+    client = dial((h.INITIAL_WINDOW, 0))
+    client.request(b"x" * 40_000)
+    client.sent()
+    client.feed(h.settings((h.MAX_FRAME, 50_000)), h.window_update(1, 50_000))
+    sent = client.sent()
+    assert "ACK" in sent[0].flags
+    assert [len(one.data) for one in sent[1:]] == [40_000]
+
+
+def test_no_request_of_new_settings_comes_before_their_acknowledgement(dial: Dial) -> None:
+    client = dial((h.MAX_STREAMS, 1))
+    client.request()
+    assert client.offer() is None
+    client.sent()
+    client.feed(h.settings((h.MAX_STREAMS, 2)))
+    client.request()
+    assert type(client.sent()[0]).__name__ == "SettingsFrame"
+
+
+@pytest.mark.parametrize("later", [(h.INITIAL_WINDOW, 0x8000_0000), (h.MAX_FRAME, 1), (h.ENABLE_PUSH, 1)])
+def test_illegal_settings_are_not_acknowledged(dial: Dial, later: tuple[int, int]) -> None:
+    client = dial()
+    client.feed(h.settings(later))
+    assert h.settings_of(client.sent()) == []
+
+
 def test_an_acknowledgement_is_not_acknowledged(dial: Dial) -> None:
     client = dial()
     client.feed(h.SETTINGS_ACK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ngh2 import Configuration, Connection, DataReceived, Role, StreamReset
 
 from tests.support import http2 as h
 from tests.support.http2 import Client, Dial, Server, Wire, converse
@@ -142,3 +143,27 @@ def test_many_bodies_share_the_connections_window(dial: Dial, wire: Wire) -> Non
             credit += 300
     assert all(body == (BODY * 5)[: len(body)] for body in bodies.values())
     assert [len(body) for body in bodies.values()] == [len(BODY) * 5] * 5
+
+
+def test_libnghttp2_reads_every_body_when_its_window_opens(dial: Dial) -> None:
+    """It holds us to the old window until it has our acknowledgement, and resets every stream that comes before."""
+    client = dial(started=False)
+    server = Connection(Role.SERVER, Configuration())
+    server.initiate_connection({h.MAX_STREAMS: 100, h.INITIAL_WINDOW: 0})
+    events = []
+
+    def talk() -> None:
+        for _ in range(4):
+            server.receive_data(client.connection.data_to_send())
+            client.feed(server.data_to_send())
+            events.extend(server.events())
+
+    talk()
+    for _ in range(50):
+        client.request(BODY[:500])
+    talk()
+    server.update_settings({h.INITIAL_WINDOW: 100_000})
+    talk()
+    assert not [event for event in events if isinstance(event, StreamReset)]
+    assert sum(len(event.data) for event in events if isinstance(event, DataReceived)) == 50 * 500
+    client.check_alive()

@@ -24,6 +24,8 @@ SITUATIONS = ("idle", "open", "begun", "upload", "ghost", "cancelled", "reset", 
 # E  stream error: finished, RST_STREAM     X  finished: the peer has reset it
 # R  refused: may be sent again             G  the ghost's slot is free
 # P  connection error PROTOCOL_ERROR        S  connection error STREAM_CLOSED
+# Z  connection error FRAME_SIZE_ERROR
+BREACHES = {"P": h.PROTOCOL_ERROR, "S": h.STREAM_CLOSED, "Z": h.FRAME_SIZE_ERROR}
 TABLE: dict[str, tuple[bytes, str]] = {
     #                  frame                                             idle open begun upload ghost cancelled reset ended
     "headers": (h.frame(h.HEADERS, 0x4, 1, b"\x88"), "P.E..." + "SS"),
@@ -40,7 +42,7 @@ TABLE: dict[str, tuple[bytes, str]] = {
     "window, zero": (h.window_update(1, 0), "PEEEG..."),
     "window, overflow": (h.window_update(1, 0x7FFF_FFFF), "PEE.G..."),
     "priority": (h.frame(h.PRIORITY, 0, 1, bytes(5)), "........"),
-    "priority, short": (h.frame(h.PRIORITY, 0, 1, bytes(4)), ".EEEG..."),
+    "priority, short": (h.frame(h.PRIORITY, 0, 1, bytes(4)), "ZEEEGZZZ"),
     "continuation": (h.frame(h.CONTINUATION, 0x4, 1, b"\x88"), "P" * 8),
     "push promise": (h.frame(h.PUSH_PROMISE, 0x4, 1, bytes(4)), "P" * 8),
     "settings": (h.frame(h.SETTINGS, 0, 1), "P" * 8),
@@ -118,10 +120,10 @@ def test_every_state_and_every_input(
         return
     before = client.open_ids()
     client.feed(raw)
-    if outcome in "PS":
+    if outcome in BREACHES:
         live = situation in ("open", "begun", "upload")
         assert len(client.finished + client.refused) == live
-        client.check_broken(h.PROTOCOL_ERROR if outcome == "P" else h.STREAM_CLOSED)
+        client.check_broken(BREACHES[outcome])
         return
     assert client.state is state
     resets = [(one.stream_id, one.error_code) for one in h.only(client.sent(), "RST_STREAM")]

@@ -42,7 +42,11 @@ def test_what_cannot_be_decoded_has_no_fields(block: bytes) -> None:
 def test_restart() -> None:
     exchange = request(HeaderTemplate(()), b"", b"body", NO_FIELDS, print, "context")
     exchange.status, exchange.data, exchange.error = 200, b"data", ConnectionLost("x")
+    exchange.restart(refusals=3)
+    assert exchange.refusals == 3
+    exchange.attempts = 1
     exchange.restart()
+    assert exchange.refusals == 0
     seen: tuple[object, ...] = (exchange.status, exchange.data, exchange.error, exchange.attempts)
     assert seen == (0, b"", None, 2)
     assert (exchange.body, exchange.context, exchange.deadline) == (b"body", "context", float("inf"))

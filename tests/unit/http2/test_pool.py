@@ -15,7 +15,7 @@ from pushcore.http2 import dialer, frames, pool
 from pushcore.http2.dialer import Dialer
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
-from pushcore.http2.pool import MAX_ATTEMPTS, Pool
+from pushcore.http2.pool import MAX_REFUSALS, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 
@@ -253,7 +253,7 @@ async def test_refused_requests_are_sent_again_elsewhere_in_order(monkeypatch: p
 async def test_refused_five_times_ends_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch)
     (exchange,) = stage.submit()
-    for attempt in range(MAX_ATTEMPTS):
+    for attempt in range(MAX_REFUSALS):
         stream_id = 1 + 2 * attempt
 
         def is_open(stream_id: int = stream_id) -> bool:
@@ -262,9 +262,115 @@ async def test_refused_five_times_ends_unsent(monkeypatch: pytest.MonkeyPatch) -
         await until(is_open)
         stage.wires[0].send(frames.encode_rst_stream(stream_id, frames.REFUSED_STREAM))
     assert stage.finished == [exchange]
-    assert exchange.attempts == MAX_ATTEMPTS
+    assert exchange.attempts == MAX_REFUSALS
     assert exchange.error is not None
     assert exchange.error.unprocessed
+    await stage.pool.close()
+
+
+async def test_refusals_count_only_where_nothing_else_was_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream refused again and again while others are answered is sent until its deadline; four refusals without
+    progress among them are not five."""
+    stage = Stage(monkeypatch, max_connections=1)
+    (refused,) = stage.submit()
+    refusals = MAX_REFUSALS - 1
+    for number in range(3 * MAX_REFUSALS):
+        await until(lambda: bool(stage.wires) and refused.stream_id in stage.wires[0].link.connection.streams)
+        if number < 2 * MAX_REFUSALS or number % 2:
+            (other,) = stage.submit()
+            await until(lambda other=other: len(stage.wires[0].link.connection.streams) == 2)  # type: ignore[misc]
+            stage.wires[0].answer(other.stream_id)
+        stage.wires[0].send(frames.encode_rst_stream(refused.stream_id, frames.REFUSED_STREAM))
+        assert refused not in stage.finished
+        assert refused.refusals <= refusals
+    stage.wires[0].answer(refused.stream_id)
+    assert (refused.status, refused.error, refused.attempts) == (200, None, 3 * MAX_REFUSALS + 1)
+    await stage.pool.close()
+
+
+async def test_what_was_sent_again_for_other_reasons_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that an engine has repeated five times is not given up at its first refusal."""
+    stage = Stage(monkeypatch)
+    (exchange,) = stage.submit()
+    exchange.attempts = 10
+    await until(lambda: stage.open_streams() == [1])
+    stage.wires[0].send(frames.encode_rst_stream(1, frames.REFUSED_STREAM))
+    await until(lambda: stage.open_streams() == [1])
+    assert exchange.stream_id == 3
+    stage.wires[0].answer(3)
+    assert (exchange.status, exchange.attempts) == (200, 11)
+    await stage.pool.close()
+
+
+async def leave_after(stage: Stage, number: int, requests: int) -> list[int]:
+    """The n-th connection, once it has requests, takes some, says so by GOAWAY and answers them; its stream ids."""
+    await until(lambda: len(stage.wires) > number and bool(stage.wires[number].link.connection.streams))
+    wire = stage.wires[number]
+    opened = list(wire.link.connection.streams)
+    wire.send(frames.encode_goaway(2 * requests - 1, frames.NO_ERROR))
+    wire.answer(*(stream_id for stream_id in opened if stream_id < 2 * requests))
+    return opened
+
+
+async def test_a_server_that_leaves_after_some_requests_gets_no_more_on_each_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """nginx's `keepalive_requests` below its stream limit: all are accepted, and from the third connection on none is
+    refused."""
+    stage = Stage(monkeypatch, max_connections=1)
+    stage.streams = 20
+    sent = stage.submit(40)
+    opened = [await leave_after(stage, number, 3) for number in range(13)]
+    assert [len(streams) for streams in opened] == [20, 20, *[3] * 11]
+    await leave_after(stage, 13, 1)
+    assert [exchange.status for exchange in sent] == [200] * 40
+    assert max(exchange.attempts for exchange in sent) == 3
+    assert max(exchange.refusals for exchange in sent) == 0
+    await stage.pool.close()
+
+
+async def test_connections_that_leave_after_other_numbers_teach_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two restarts of a server are no limit."""
+    stage = Stage(monkeypatch, max_connections=1)
+    stage.streams = 20
+    stage.submit(40)
+    opened = [await leave_after(stage, number, requests) for number, requests in enumerate((3, 4, 5, 6))]
+    assert [len(streams) for streams in opened] == [20] * 4
+    await stage.pool.close()
+
+
+async def test_a_limit_that_no_longer_holds_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third connection answers as many as the others took and goes on: it is given the rest."""
+    stage = Stage(monkeypatch, max_connections=1)
+    stage.streams = 20
+    sent = stage.submit(20)
+    for number in range(2):
+        await leave_after(stage, number, 3)
+    await until(lambda: len(stage.wires) == 3 and stage.open_streams()[2] == 3)
+    stage.wires[2].answer(1, 3, 5)
+    await until(lambda: stage.open_streams()[2] == 11)
+    stage.wires[2].answer(*range(7, 29, 2))
+    assert [exchange.status for exchange in sent] == [200] * 20
+    await stage.pool.close()
+
+
+@pytest.mark.parametrize("last", [0, 1])
+async def test_a_server_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+    """GOAWAY for everything on every connection ends after five; one that takes a request each time makes progress."""
+    stage = Stage(monkeypatch, max_connections=1)
+    monkeypatch.setattr(dialer, "LONGEST_PAUSE", 0.001)
+    sent = stage.submit(2)
+    number = 0
+    while len(stage.finished) < 2:
+        await until(lambda number=number: len(stage.wires) > number and stage.open_streams()[number] > 0)  # type: ignore[misc]
+        stage.wires[number].send(frames.encode_goaway(last, frames.NO_ERROR))
+        if last:
+            stage.wires[number].answer(1)
+        number += 1
+    assert number == (2 if last else MAX_REFUSALS)
+    assert [exchange.error is None for exchange in sent] == [bool(last)] * 2
     await stage.pool.close()
 
 

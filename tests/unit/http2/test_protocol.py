@@ -88,7 +88,9 @@ async def test_the_preface_is_written_at_once_and_settings_make_it_ready() -> No
 async def test_a_server_that_does_not_choose_h2_is_left(alpn: str | None) -> None:
     stage = Stage(alpn)
     assert isinstance(stage.error, AlpnError)
-    assert stage.transport.calls == ["close"]
+    assert stage.transport.calls == ["abort"]
+    stage.link.flush()
+    assert stage.transport.written == []  # and never is sent the preface
     assert stage.link.connection.state is ConnectionState.CLOSED
 
 
@@ -139,6 +141,48 @@ async def test_a_connection_that_is_lost_ends_its_requests() -> None:
     stage.link.flush()
     stage.link.abort()
     assert (len(stage.transport.written), stage.transport.calls) == (written, [])
+
+
+async def test_the_end_of_the_servers_bytes_is_the_end_of_the_connection() -> None:
+    """What was opened and not written goes elsewhere, and nothing is written any more."""
+    stage = Stage()
+    stage.settings()
+    written = stage.open()
+    stage.link.flush()
+    unwritten = stage.open()
+    stage.link.schedule()
+    writes = len(stage.transport.written)
+    assert not stage.link.eof_received()
+    assert stage.link.connection.capacity == 0
+    await asyncio.sleep(0)
+    assert len(stage.transport.written) == writes
+    assert written.error is not None
+    assert not written.error.unprocessed
+    assert stage.link.connection.refused == [unwritten]
+    assert unwritten.error is not None
+    assert unwritten.error.unprocessed
+    assert stage.transport.calls == ["close"]
+
+
+async def test_a_transport_that_is_closing_takes_nothing_and_says_why_in_the_end() -> None:
+    """As after a failed write: `is_closing` comes a tick or two before `connection_lost`."""
+    stage = Stage()
+    stage.settings()
+    stage.link.flush()
+    unwritten = stage.open()
+    stage.link.schedule()
+    stage.transport.calls.append("abort")
+    writes = len(stage.transport.written)
+    await asyncio.sleep(0)
+    assert len(stage.transport.written) == writes
+    assert stage.link.connection.capacity == 0
+    stage.link.resume_writing()
+    assert stage.link.connection.capacity == 0
+    stage.link.connection_lost(ConnectionResetError("reset by peer"))
+    assert stage.link.connection.refused == [unwritten]
+    assert unwritten.error is not None
+    assert unwritten.error.unprocessed
+    assert "reset by peer" in str(unwritten.error)
 
 
 async def test_closing_says_goaway_and_hangs_up_once() -> None:

@@ -204,6 +204,11 @@ async def test_answer_that_opens_the_tunnel(answer: bytes, step: int) -> None:
     ("answer", "status", "permanent"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", 407, True),
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", 401, True),
+        (b"HTTP/1.1 451 x\r\n\r\n", 451, True),
+        (b"HTTP/1.1 501 Not Implemented\r\n\r\n", 501, True),
+        (b"HTTP/1.1 429 x\r\n\r\n", 429, False),
+        (b"HTTP/1.1 504 x\r\n\r\n", 504, False),
         (b"HTTP/1.1 403 Forbidden\r\nX: y\r\n\r\n", 403, True),
         (b"HTTP/1.1 405 No\r\n\r\n", 405, True),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", 502, False),

@@ -358,10 +358,111 @@ def test_the_key_is_on_disk_only_encrypted_private_and_for_a_moment(
     assert list(place.iterdir()) == []
 
 
+def test_a_temporary_directory_that_cannot_be_written_is_named(
+    tmp_path: Path, save: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = ApnsCertificate.from_file(save(p12()))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ConfigurationError, match=r"temporary file.*No such file or directory.*TMPDIR"):
+        client_context(certificate=ours)
+
+
+def test_a_full_disk_is_named_and_leaves_no_file(
+    tmp_path: Path, save: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = ApnsCertificate.from_file(save(p12()))
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    full: Any = Context(OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(ConfigurationError, match="No space left"):
+        ours.load_into(full)
+    assert list(place.iterdir()) == []
+
+
 def test_repr_shows_subject_and_date_alone(save: Callable[[bytes], Path]) -> None:
     ours = ApnsCertificate.from_file(save(p12(passphrase=PASSPHRASE)), password=PASSPHRASE)
     day = f"{ours.expires:%Y-%m-%d}"
     assert repr(ours) == f"<ApnsCertificate 'Apple Push Services: com.example.app' until {day}>"
+
+
+# --- what the environment may say and lack
+
+
+def test_a_key_log_that_cannot_be_written_is_named(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the authorities, which are there."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "gone" / "keys"))
+    for ca_file in (None, certificates.ca_file):
+        with pytest.raises(
+            ConfigurationError, match=r"SSLKEYLOGFILE is .*keys, which cannot be written \(No such"
+        ):
+            client_context(ca_file=ca_file)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    client_context(ca_file=certificates.ca_file)
+    with pytest.raises(ConfigurationError, match="missing cannot be read"):
+        client_context(ca_file=tmp_path / "missing")
+
+
+def test_a_system_without_authorities_is_named(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image without the package ca-certificates: no server could ever be verified."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    (tmp_path / "README").touch()
+    with pytest.raises(ConfigurationError, match=r"no CA certificates.*ca-certificates"):
+        client_context()
+    client_context(ca_file=certificates.ca_file)
+    hashed = tmp_path / "0a775a30.0"
+    hashed.touch()  # OpenSSL reads these when it looks for one
+    client_context()
+    hashed.unlink()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+    client_context()
+
+
+def server_named(san: bool) -> tuple[ssl.SSLContext, bytes]:
+    """A server whose certificate has "localhost" as its common name, and as its alternative name or not at all; and the
+    authority, which is itself."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(TODAY - DAY).not_valid_after(TODAY + DAY)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    # What Python 3.13 asks of an authority besides.
+    builder = builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(KEY.public_key()), critical=False
+    )
+    builder = builder.add_extension(
+        x509.KeyUsage(True, False, False, False, False, True, False, False, False), critical=True
+    )
+    if san:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
+        )
+    pem = builder.sign(KEY, hashes.SHA256()).public_bytes(PEM)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem + key_pem())
+        file.flush()
+        context.load_cert_chain(file.name)
+    context.set_alpn_protocols(["h2"])
+    return context, pem
+
+
+@pytest.mark.parametrize("san", [True, False])
+def test_a_common_name_alone_is_no_name(san: bool, save: Callable[[bytes], Path]) -> None:
+    """RFC 9110, section 4.3.4: a client must not take the subject's common name for the server's."""
+    server, authority = server_named(san)
+    client = client_context(ca_file=save(authority))
+    if san:
+        handshake(client, server)
+    else:
+        error = caught_in_handshake(client, server)
+        assert type(error) is CertificateError
+        assert error.permanent
 
 
 # --- names of errors
@@ -422,6 +523,33 @@ def test_a_server_without_tls_and_one_without_an_answer_are_told_apart(certifica
     with pytest.raises(ssl.SSLError) as caught:
         client.do_handshake()
     assert "closed the connection during the TLS handshake" in str(name_tls_error(caught.value))
+
+
+CERTIFICATE_ALERTS = (41, 42, 43, 44, 45, 46, 48, 49, 116)
+
+
+@pytest.mark.parametrize("alert", [10, 40, 70, 80, 112, 115, 120, 121, 255, *CERTIFICATE_ALERTS])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])
+async def test_an_alert_is_what_its_number_says(certificates: Certificates, loop: str, alert: int) -> None:
+    """Sent raw. Python knows no reason for some of them, 115 and 120 among them."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        writer.write(bytes((21, 3, 3, 0, 2, 2, alert)))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(OSError) as caught:
+            await asyncio.open_connection(
+                host, port, ssl=client_context(ca_file=certificates.ca_file), server_hostname="localhost"
+            )
+    error = name_tls_error(caught.value)
+    kind = AlpnError if alert == 120 else CertificateError if alert in CERTIFICATE_ALERTS else ConnectError
+    assert type(error) is kind
+    assert error.permanent is (kind is not ConnectError)
+    assert "_ssl.c" not in str(error)
 
 
 def ssl_error(reason: str) -> ssl.SSLError:
