@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
-def test_it_is_ignored(dial: Dial, wire: Wire) -> None:
+def test_it_is_ignored(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(h.frame(h.PRIORITY, 0, 1, bytes(4) + b"\xff"), wire.answer(1))
@@ -16,7 +16,7 @@ def test_it_is_ignored(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 4, 6, 100])
-def test_another_size(dial: Dial, wire: Wire, length: int) -> None:
+def test_another_size(dial: Dial, wire: UncheckedServer, length: int) -> None:
     """A length other than 5 octets MUST be treated as a stream error of type FRAME_SIZE_ERROR (h2: connection)."""
     client = dial()
     exchange = client.request()

@@ -16,15 +16,15 @@ from pushcore.http2.tls import client_context
 from pushcore.results import Result, Verdict
 from pushcore.sender import Sender
 from tests.support import virtual
-from tests.support.scripted import Push, ScriptedRequests
+from tests.support.scripted import ScriptedPush, ScriptedRequests
 
 CONTEXT = client_context()
 
 
-class Client(Sender[Push]):
+class Client(Sender[ScriptedPush]):
     """A client of no provider. `find`: None for one whose status alone does not say that a push was accepted."""
 
-    handles = Push
+    handles = ScriptedPush
     streams = 10
     quota = False
     provider = "test"
@@ -83,7 +83,7 @@ async def test_it_is_open_between_open_and_close_and_can_be_opened_again() -> No
         with pytest.raises(ClosedError, match="async with"):
             use()
     with pytest.raises(ClosedError, match="async with"):
-        await client.send(Push(1))
+        await client.send(ScriptedPush(1))
 
 
 async def test_each_server_has_one_pool_of_the_clients_and_all_are_closed_with_it(
@@ -114,7 +114,7 @@ def test_an_accepted_push_knows_its_id_when_it_is_asked(monkeypatch: pytest.Monk
 
     async def send() -> Result:
         async with Client() as client:
-            return await client.send(Push(7))
+            return await client.send(ScriptedPush(7))
 
     result = virtual.run(send())
     assert (result.verdict, result.status, result.attempts) == (Verdict.ACCEPTED, 200, 1)
@@ -126,7 +126,7 @@ def test_any_other_answer_is_judged_by_the_client(monkeypatch: pytest.MonkeyPatc
 
     async def send(**options: Any) -> Result:
         async with Client(**options) as client:
-            return await client.send(Push(7))
+            return await client.send(ScriptedPush(7))
 
     assert virtual.run(send()).verdict is Verdict.INVALID
     virtual.connect_to(monkeypatch, answers(200))
@@ -135,14 +135,14 @@ def test_any_other_answer_is_judged_by_the_client(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_push_that_cannot_be_sent_needs_no_connection() -> None:
     async with Client() as client:
-        result = await client.send(Push(1, invalid=Verdict.INVALID))
+        result = await client.send(ScriptedPush(1, invalid=Verdict.INVALID))
         assert (result.verdict, client.pool.dialled) == (Verdict.INVALID, 0)
 
 
 async def test_closing_ends_what_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Client() as client:
         monkeypatch.setattr(client.pool, "pump", lambda: None)
-        sending = asyncio.create_task(client.send(Push(1)))
+        sending = asyncio.create_task(client.send(ScriptedPush(1)))
         await asyncio.sleep(0)
     result = await sending
     assert result.verdict is Verdict.UNSENT
@@ -157,7 +157,7 @@ async def test_who_is_cancelled_takes_the_push_back_and_a_late_answer_is_nobodys
         monkeypatch.setattr(client.pool, "submit", taken.append)
         cancelled: list[Exchange] = []
         monkeypatch.setattr(client.pool, "cancel", cancelled.append)
-        sending = [asyncio.create_task(client.send(Push(row))) for row in (1, 2, 3)]
+        sending = [asyncio.create_task(client.send(ScriptedPush(row))) for row in (1, 2, 3)]
         await asyncio.sleep(0)
         for task in sending[:2]:
             task.cancel()
@@ -173,7 +173,7 @@ async def test_an_exchange_that_was_sent_once_more_has_no_result_yet(monkeypatch
     async with Client() as client:
         taken: list[Exchange] = []
         monkeypatch.setattr(client.pool, "submit", taken.append)
-        sending = asyncio.create_task(client.send(Push(1)))
+        sending = asyncio.create_task(client.send(ScriptedPush(1)))
         await asyncio.sleep(0)
         taken[0].status = 401
         deliver(taken)
@@ -200,7 +200,7 @@ def test_answers_together_go_each_to_its_own_push(monkeypatch: pytest.MonkeyPatc
         client = Client()
         client.requests = Numbered()
         async with client:
-            return await asyncio.gather(*(client.send(Push(row)) for row in range(1, 31)))
+            return await asyncio.gather(*(client.send(ScriptedPush(row)) for row in range(1, 31)))
 
     results = virtual.run(send())
     assert [result.push.row for result in results] == list(range(1, 31))
@@ -210,5 +210,5 @@ def test_answers_together_go_each_to_its_own_push(monkeypatch: pytest.MonkeyPatc
 def test_a_client_takes_every_push_of_its_class_unless_it_says_otherwise() -> None:
     client = Client()
     assert client.takes_all
-    assert client.takes(Push(1))
-    assert not client.over_quota(Result(Push(1), Verdict.THROTTLED, 429))
+    assert client.takes(ScriptedPush(1))
+    assert not client.over_quota(Result(ScriptedPush(1), Verdict.THROTTLED, 429))
