@@ -23,6 +23,7 @@ from .commands.status import status
 from .commands.tokens import tokens
 from .commands.worker import worker
 from .statuses import BAD_INPUT, INCOMPLETE
+from .streams import standard_streams
 
 
 @click.group(
@@ -49,6 +50,12 @@ cli.add_command(demo)
 cli.add_command(channels)
 cli.add_command(campaign)
 cli.add_command(worker)
+
+
+def run() -> int:
+    """The command `pushcore`: `main` with standard streams that neither stop it nor fail without a name."""
+    with standard_streams():
+        return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

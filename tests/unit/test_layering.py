@@ -64,13 +64,14 @@ MAY_IMPORT = {
     },
     "pushcore/cli": {
         "statuses": set(),
+        "streams": set(),
         "sections": set(),
         "options": {"sections"},
         "profiles": {"sections"},
-        "report": {"statuses"},
+        "report": {"statuses", "streams"},
         "run": {"statuses", "report"},
         "commands": {"statuses", "sections", "options", "profiles", "report", "run"},
-        "main": {"statuses", "commands"},
+        "main": {"statuses", "streams", "commands"},
     },
     "fakeservers": {
         "certs": set(),

@@ -145,10 +145,11 @@ async def _work(
 
 
 def _drain(worker: Worker, grace: float, number: int) -> None:
-    say("draining; once more to stop at once")
     worker.drain(grace)
-    loop = asyncio.get_running_loop()
-    loop.remove_signal_handler(number)  # so that the next one does what it does to anybody
+    asyncio.get_running_loop().remove_signal_handler(
+        number
+    )  # so that the next one does what it does to anybody
+    say("draining; once more to stop at once")
 
 
 def offers_of(sender: ClientOptions, clients: Mapping[str, CampaignClient]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 from typing import IO, Final, TextIO, cast
 
 from ...audience.problems import BadInput, explain, printable
+from ..streams import NamedFile
 
 BUFFER: Final = 256 * 1024
 """Characters that are kept before they are written to the file."""
@@ -22,7 +23,7 @@ def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
     """
     name = "the standard output" if path == "-" else printable(path)
     try:
-        raw = io.FileIO(1, "wb", closefd=False) if path == "-" else io.FileIO(path, "wb")
+        raw = NamedFile(1, name, closefd=False) if path == "-" else NamedFile(path, name)
     except OSError as error:
         raise BadInput(f"{name} cannot be written ({explain(error)}); expected a file for {what}") from None
     return io.BufferedWriter(raw, BUFFER), name
@@ -44,7 +45,7 @@ def open_unchanged(path: str, what: str) -> tuple[IO[bytes], str]:
     if path == "-":
         return open_bytes(path, what)
     try:
-        raw = io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+        raw = NamedFile(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), printable(path))
     except OSError as error:
         raise BadInput(
             f"{printable(path)} cannot be written ({explain(error)}); expected a file for {what}"

@@ -121,11 +121,9 @@ class Job:
                 with Audience(self.audience) as source:
                     report = run_plan.send(source, total, ready=ready)
             progress = CampaignProgress.of(plan.path)
+            written = OK if file is None else write_results(plan.path, file, name)
             status = conclude_journal(report, plan.before, progress, run_plan.clients, summary=not self.quiet)
-            if file is not None:
-                written = write_results(plan.path, file, name)
-                status = written if status == OK else status
-        return status
+        return written if status == OK else status
 
 
 def write_results(path: str, file: IO[bytes], name: str) -> int:

@@ -38,7 +38,7 @@ from ..report.results_file import ResultCounter, ResultsFile, ResultSink
 from ..report.shared_output import SharedOutput
 from ..report.tally import ResultCounts
 from ..statuses import INCOMPLETE
-from .campaign import ABORTED, ABORTED_JOURNAL, SIGNALS, STOPPING, warn
+from .campaign import ABORTED, ABORTED_JOURNAL, HANGUP, STOPPING, drain_signals, warn
 from .exit_report import ExitReport
 from .run_plan import RunPlan
 
@@ -212,7 +212,7 @@ class ChildProcesses:
         warn(self._plan.sending, self._plan.clients, quiet=self._plan.quiet)
         with Audience(self._plan.audience) as source:
             self._size = source.size
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        handlers = {number: signal.getsignal(number) for number in drain_signals()}
         with ExitStack() as stack:
             for number, handler in handlers.items():
                 stack.callback(signal.signal, number, handler)
@@ -249,7 +249,7 @@ class ChildProcesses:
             return
         status = INCOMPLETE
         try:
-            for ignored in SIGNALS:
+            for ignored in drain_signals():
                 signal.signal(ignored, signal.SIG_IGN)  # until it has something to drain
             os.close(reads)
             os.close(gives_orders)
@@ -272,8 +272,8 @@ class ChildProcesses:
 
     async def _watch(self, ready: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self._on_signal)
+        for number in drain_signals():
+            loop.add_signal_handler(number, self._on_signal, number)
         ended = loop.create_future()
         for child in self._children:
             loop.add_reader(child.messages, self._on_readable, child, ended)
@@ -344,14 +344,15 @@ class ChildProcesses:
         for child in self._children:
             child.stop()
 
-    def _on_signal(self) -> None:
-        if self._signalled:
+    def _on_signal(self, number: int) -> None:
+        if not self._signalled:
+            self._signalled = True
+            self._stop()
+            say(STOPPING)
+        elif number != HANGUP:  # which a shell repeats
             self._kill_all()
             say(ABORTED if self._plan.journals is None else ABORTED_JOURNAL)
             os._exit(INCOMPLETE)
-        self._signalled = True
-        say(STOPPING)
-        self._stop()
 
     def _kill_all(self) -> None:
         """Whatever has happened here: no child stays."""

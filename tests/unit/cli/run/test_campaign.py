@@ -60,12 +60,12 @@ def results(place: Path) -> list[tuple[str, str]]:
         return [(row["row"], row["verdict"]) for row in csv.DictReader(file)]
 
 
-def signalling(at: int, times: int = 1) -> Callable[[Any], Result]:
+def signalling(at: int, times: int = 1, number: int = signal.SIGTERM) -> Callable[[Any], Result]:
     """Answers, and sends this process a signal when the row is due."""
 
     def answer(push: Any) -> Result:
         if at <= push.row < at + times:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return accepted(push)
 
     return answer
@@ -138,17 +138,54 @@ def test_a_pipe_is_read_by_a_thread_and_every_row_is_sent(engine: Engine, tmp_pa
 # --- before the end ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGHUP, 9)]
+)
 def test_a_signal_ends_it_with_what_has_been_sent(
-    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    times: int,
 ) -> None:
+    """A shell repeats the SIGHUP of its terminal, so that more of these are no order to stop at once."""
     monkeypatch.setattr(engine, "send_many", yielding_to_the_loop(engine))
-    monkeypatch.setattr(engine, "answer", staticmethod(signalling(3)))
+    monkeypatch.setattr(engine, "answer", staticmethod(signalling(3, times, number)))
     ending, _ = send(tmp_path, audience_of(tmp_path, 100))
     assert ending.signalled
     assert not ending.ended
     assert ending.problem is None
     assert 3 <= len(results(tmp_path)) < 100
     assert capsys.readouterr().err == f"pushcore: {STOPPING}\n"
+
+
+def test_a_hangup_that_is_ignored_stays_so(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `nohup` has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(engine, "send_many", yielding_to_the_loop(engine))
+        monkeypatch.setattr(engine, "answer", staticmethod(signalling(3, 1, signal.SIGHUP)))
+        ending, _ = send(tmp_path, audience_of(tmp_path, 9))
+        assert (ending.signalled, ending.ended) == (False, True)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_standard_error_that_cannot_be_written_keeps_no_signal_from_being_obeyed(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(text: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(campaign, "say", broken)
+    monkeypatch.setattr(engine, "send_many", yielding_to_the_loop(engine))
+    monkeypatch.setattr(engine, "answer", staticmethod(signalling(3)))
+    ending, _ = send(tmp_path, audience_of(tmp_path, 100))
+    assert (ending.signalled, ending.ended, ending.problem) == (True, False, None)
 
 
 def test_a_signal_before_the_event_loop_runs_is_not_lost(

@@ -217,9 +217,10 @@ def test_a_second_signal_kills_all_and_ends_the_process(
     monkeypatch.setattr(os, "kill", lambda *call: killed.append(call))
     monkeypatch.setattr(os, "_exit", exits.append)
     crew._start(0, {"apns": None}, 0)
-    crew._on_signal()
+    crew._on_signal(signal.SIGTERM)
+    crew._on_signal(signal.SIGHUP)  # a shell repeats that of its terminal
     assert killed == []
-    crew._on_signal()
+    crew._on_signal(signal.SIGTERM)
     assert (killed, exits) == ([(100, signal.SIGKILL)], [1])
     assert capsys.readouterr().err.splitlines()[:2] == [f"pushcore: {STOPPING}", f"pushcore: {ABORTED}"]
     crew.children[0].pipes.told = crew.children[0].pipes.orders = -1
