@@ -195,6 +195,7 @@ class WaitingRows:
             self._post()
         except Exception as error:
             end = error
+            self._post()  # what was read before it
         try:
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, end)
         except RuntimeError:

@@ -48,17 +48,18 @@ class Job:
         clients = self.sender.clients()
         prefix = None if self.plan is None else self.plan.id_prefix
         apns, fcm = self.sender.makers(clients, prefix)
-        run_plan = RunPlan(
-            clients=clients,
-            apns=apns,
-            fcm=fcm,
-            sending=self.sending,
-            audience=self.audience,
-            journals=self.plan,
-            processes=self.processes,
-            quiet=self.quiet,
-        )
         with Audience(self.audience) as source:
+            run_plan = RunPlan(
+                clients=clients,
+                apns=apns,
+                fcm=fcm,
+                sending=self.sending,
+                audience=self.audience,
+                audience_state=source.state,
+                journals=self.plan,
+                processes=self.processes,
+                quiet=self.quiet,
+            )
             if self.results is not None:
                 if source.same_file(self.results):
                     raise BadInput(f"{self.results} is the audience; expected another file for the results")

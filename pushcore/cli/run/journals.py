@@ -131,6 +131,8 @@ class JournalPlan:
             raise BadInput(
                 f"{audience.name} cannot be read ({explain(error)}); expected an audience"
             ) from None
+        if not audience.same_file(path):
+            raise BadInput(f"{audience.name} has been replaced by another file; nothing was sent")
         name = shard_path(self.path, number)
         if self.fresh:
             return RowJournal.create(

@@ -414,3 +414,27 @@ def test_an_fcm_project_without_a_rate_limit_is_warned_of_unless_quiet(
     assert capsys.readouterr().err == ""
     warn(SendingOptions(rate="none"), fcm, quiet=False)
     assert capsys.readouterr().err == f"pushcore: {UNLIMITED}\n"
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_an_audience_that_changes_meanwhile_is_never_complete(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    audience = audience_of(tmp_path, 9000)
+
+    def answer(push: Any) -> Result:
+        if push.row == 1:
+            os.truncate(audience, os.stat(audience).st_size - 30)
+        return accepted(push)
+
+    monkeypatch.setattr(engine, "answer", staticmethod(answer))
+    shard = Shard(0, shards, 1000)
+    ending, _ = send(
+        tmp_path, audience, shard=shard, journal=journal_at(tmp_path, shard), report=ResultCounter("j")
+    )
+    assert ending.problem == f"the run was cut short ({audience}: it has been changed while it was read)"
+    assert not ending.ended
+    with Journal.read(tmp_path / "c.db") as view:
+        status = view.status()
+        assert (status.complete, status.rows, status.problem) == (False, None, ending.problem)
+        assert all(len(outcome.token) == 64 for outcome in view.results())
