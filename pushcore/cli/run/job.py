@@ -121,7 +121,13 @@ class Job:
             else:
                 with Audience(self.audience) as source:
                     report = run_plan.send(source, total, ready=ready)
-            progress = CampaignProgress.of(plan.path)
+            try:
+                progress = CampaignProgress.of(plan.path)
+                if progress.campaign_id != plan.campaign_id:
+                    raise JournalError(f"{plan.path} has another campaign now")
+            except JournalError as error:
+                say(f"{report.problem or printable(str(error))}; the results cannot be written")
+                return INCOMPLETE
             written = OK if file is None else write_results(plan.path, file, name)
             status = conclude_journal(report, plan.before, progress, run_plan.clients, summary=not self.quiet)
         return written if status == OK else status
