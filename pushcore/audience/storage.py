@@ -104,7 +104,10 @@ def is_url(path: str) -> bool:
 def shown_path(path: str) -> str:
     """A path or a URL for a message: without a user, a password, or what follows a question mark."""
     if is_url(path):
-        parts = urlsplit(path)
+        try:
+            parts = urlsplit(path)
+        except ValueError:  # a host that is none
+            return f"{printable(path.partition('://')[0])}://…"
         path = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return printable(path)
 

@@ -61,9 +61,22 @@ class CampaignInfo:
     def decode(cls, data: bytes) -> CampaignInfo:
         """What `encode` made. Raises `ChunkError`."""
         try:
-            return cls(**orjson.loads(data))
-        except (ValueError, TypeError):
-            raise ChunkError("the campaign's description in the queue cannot be read") from None
+            info = cls(**orjson.loads(data))
+        except (ValueError, TypeError, ConfigurationError):
+            info = None
+        if info is None or not info._is_typed():
+            raise ChunkError("the campaign's description in the queue cannot be read")
+        return info
+
+    def _is_typed(self) -> bool:
+        """Whether every field is of its type: what comes from a queue or a file may be anything."""
+        return (
+            type(self.fingerprint) is str
+            and type(self.chunk_rows) is int
+            and isinstance(self.options, dict)
+            and isinstance(self.needs, dict)
+            and all(isinstance(needed, dict) for needed in self.needs.values())
+        )
 
     def check(self, offers: Mapping[str, Any]) -> None:
         """Whether a worker that has this can send for it. Raises `CampaignConflict`, which names what differs."""

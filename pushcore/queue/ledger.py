@@ -66,7 +66,7 @@ class Ledger:
         self._sql = sql
         with self._explained():
             (data,) = sql.execute("select info from campaign").fetchone()
-        self.info = CampaignInfo.decode(data)
+            self.info = CampaignInfo.decode(data)
         self._prefix = id_prefix(self.info.name)
 
     @classmethod
@@ -173,10 +173,13 @@ class Ledger:
                     "select number, data, bits from chunk where state = 0 and number > ? order by number limit ?",
                     (last, page),
                 ).fetchall()
-            if not rows:
-                return
-            last = rows[-1][0]
-            yield [Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in rows]
+                if not rows:
+                    return
+                last = _above(last, rows[-1][0])
+                chunks = [
+                    Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in rows
+                ]
+            yield chunks
 
     def next_epoch(self, least: int = 0) -> int:
         """An epoch that was never used, `least` or later; it is on the disk before it is used."""
@@ -306,11 +309,11 @@ class Ledger:
                 parts = self._sql.execute(
                     "select block, bits, blob from part where number = ? order by id", (number,)
                 ).fetchall()
-            last = number
-            rows: dict[int, Outcome] = {}
-            for part in parts:
-                for outcome in OutcomeBlock(*part).outcomes(self._prefix):
-                    rows.setdefault(outcome.row, outcome)
+                last = _above(last, number)
+                rows: dict[int, Outcome] = {}
+                for part in parts:
+                    for outcome in OutcomeBlock(*part).outcomes(self._prefix):
+                        rows.setdefault(outcome.row, outcome)
             yield from (rows[row] for row in sorted(rows))
 
     def status(self) -> LedgerStatus:
@@ -323,19 +326,19 @@ class Ledger:
                 "select count(*), coalesce(sum(rows), 0), coalesce(sum(done), 0), "
                 "coalesce(sum(state = 1), 0), coalesce(sum(state = 2), 0) from chunk"
             ).fetchone()
-        return LedgerStatus(
-            bool(complete),
-            began,
-            CampaignState(state),
-            chunks,
-            finished,
-            aside,
-            rows,
-            done,
-            repeats,
-            strays,
-            Counter({tuple(kind): count for *kind, count in orjson.loads(tally)}),
-        )
+            return LedgerStatus(
+                bool(complete),
+                began,
+                CampaignState(state),
+                chunks,
+                finished,
+                aside,
+                rows,
+                done,
+                repeats,
+                strays,
+                Counter({tuple(kind): count for *kind, count in orjson.loads(tally)}),
+            )
 
     # --- SQLite -------------------------------------------------------------------------------------------------------
 
@@ -352,3 +355,10 @@ class Ledger:
 
     def _explained(self) -> Any:
         return explain(self.path)
+
+
+def _above(last: int, number: int) -> int:
+    """A number that must be above the last one, or a damaged index would be read without an end."""
+    if not number > last:
+        raise ValueError
+    return number

@@ -15,7 +15,7 @@ from ...audience.problems import BadInput, explain, printable
 from ...engine.collector import relax_collector
 from ...engine.engine import PushEngine
 from ...engine.rules import Shared
-from ...errors import BreakerOpen, ClosedError, JournalError
+from ...errors import BreakerOpen, ClosedError, ConfigurationError, JournalError
 from ...metrics import Listener
 from ...payloads.devices import FCM, NAMES
 from ...payloads.rows import Rows, WaitingRows
@@ -113,7 +113,7 @@ class CampaignRun:
                 runner.run(self._send(listener))
         except BadInput:
             raise
-        except JournalError as error:
+        except (JournalError, ConfigurationError) as error:
             problem = printable(str(error))
         except OSError as error:
             where = f"{printable(str(error.filename))}: " if error.filename else ""

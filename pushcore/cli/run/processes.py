@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...audience.audience import Audience
-from ...audience.problems import BadInput, printable
+from ...audience.problems import BadInput, explain, printable
 from ...engine.shared import SharedState
 from ...errors import ConfigurationError, JournalError
 from ...metrics import Listener, Metrics, merge
@@ -130,6 +130,9 @@ def _serve(
         return
     except (BadInput, ConfigurationError, JournalError) as error:
         pipe.send_final({"refused": str(error)})
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        pipe.send_final({"refused": f"a process cannot begin ({where}{explain(error)})"})
     except BaseException as error:
         pipe.send_final({"refused": f"internal failure, please report it: {type(error).__name__}: {error}"})
     else:
@@ -225,7 +228,12 @@ class ChildProcesses:
             lock = stack.enter_context(open(Path(path) / "lock", "wb"))
             stack.callback(self._kill_all)
             for place in range(count):
-                self._start(place, shared, lock.fileno())
+                try:
+                    self._start(place, shared, lock.fileno())
+                except OSError as error:
+                    raise BadInput(
+                        f"a process cannot be started ({explain(error)}); nothing was sent"
+                    ) from None
             directory.cleanup()  # all have the files open, and nobody else is to; so none stays, however this ends
             port = self._plan.sending.metrics_port
             if port is not None:

@@ -21,7 +21,7 @@ from pushcore.cli.run.campaign import ABORTED, ABORTED_JOURNAL, STOPPING, Campai
 from pushcore.cli.run.exit_report import ExitReport
 from pushcore.cli.run.journals import RowJournal
 from pushcore.cli.run.sending import UNLIMITED, SendingOptions
-from pushcore.errors import BreakerOpen, ClosedError, JournalError
+from pushcore.errors import BreakerOpen, ClosedError, ConfigurationError, JournalError
 from pushcore.journal.journal import Journal, Source
 from pushcore.results import Result, Verdict
 
@@ -255,6 +255,7 @@ def test_when_every_push_would_fail_the_reason_is_told(
         ),
         (OSError(5, "Input/output error"), "the run was cut short (Input/output error)"),
         (JournalError("the disk is full: \x1b"), r"the disk is full: \x1b"),
+        (ConfigurationError("the credentials are gone"), "the credentials are gone"),
         (ValueError("odd\n"), r"the run was cut short by an internal failure (ValueError: odd\n)"),
         (ClosedError("the engine was closed"), "internal failure (ClosedError: the engine was closed)"),
     ],
