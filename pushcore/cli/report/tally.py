@@ -19,6 +19,9 @@ FOREIGN: Final = "SENDER_ID_MISMATCH"
 """FCM's word for a token of another project."""
 
 _SUSPECT: Final = {APNS: frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"}), FCM: frozenset({FOREIGN})}
+_LATER: Final = frozenset(
+    verdict.value for verdict in (Verdict.UNSENT, Verdict.THROTTLED, Verdict.UNAVAILABLE)
+)
 _ORDER: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
 _CHECK_FIRST: Final = {
     APNS: "a wrong --environment or --topic gives the same answer, so check those",
@@ -139,6 +142,16 @@ class ResultCounts:
     def total(self) -> int:
         """Rows that have a result."""
         return sum(tally.total for tally in self.tallies.values())
+
+    @property
+    def undelivered(self) -> int:
+        """Rows that surely were not delivered and might be later."""
+        return sum(
+            count
+            for tally in self.tallies.values()
+            for (verdict, _), count in tally.counts.items()
+            if verdict in _LATER
+        )
 
     def take(self, result: Result, platform: str) -> str:
         """Count a push that was not accepted; its reason in the results."""

@@ -89,7 +89,13 @@ class CampaignRun:
         self._engine: PushEngine
         self._closing: asyncio.Task[None] | None = None
         self._bad_rows = 0
+        self._undelivered = 0
+        """Rows that were not delivered when the signal came."""
         rows.on_bad = sink.bad_row if journal is None else self._on_bad_row
+        if journal is not None:
+            rows.on_end = (
+                journal.finish
+            )  # at once: a kill from now on leaves it known how many rows there are
 
     def send(self) -> ExitReport:
         """Send everything, and have the results written.
@@ -160,7 +166,7 @@ class CampaignRun:
             upto=source.taken,
             ended=source.ended,
             unserved=rows.unserved,
-            signalled=self._signalled,
+            signalled=self._signalled and not self._ended_anyway(),
             trips={
                 platform: self._notices.trips[platform]
                 for platform in self._clients
@@ -168,6 +174,12 @@ class CampaignRun:
             },
             problem=problem,
         )
+
+    def _ended_anyway(self) -> bool:
+        """Whether every row has the result that it would have without the signal, which came too late to matter."""
+        counts = self._sink.counts
+        all_there = self._source.ended and counts.total == self._rows.shard.upto(self._source.taken)
+        return all_there and counts.undelivered == self._undelivered
 
     @contextlib.contextmanager
     def _listening(self) -> Any:
@@ -257,6 +269,8 @@ class CampaignRun:
     def _on_signal(self, number: int | None = None) -> None:
         """Drain. `number`: of the signal, None for an order of the parent."""
         first, self._signalled = not self._signalled, True
+        if first:
+            self._undelivered = self._sink.counts.undelivered
         # A child may get it from the terminal, from a service manager and from the parent; and the shell repeats the
         # SIGHUP of its terminal.
         if not first and self._parent is None and number != HANGUP:

@@ -376,7 +376,7 @@ class ChildProcesses:
                 if child.refused or child.problem:
                     raise BadInput(child.refused or f"{child.problem}; nothing was sent")
             raise KeyboardInterrupt
-        report = ExitReport(seconds=seconds, ended=True, signalled=self._signalled)
+        report = ExitReport(seconds=seconds, ended=True)  # whether a signal mattered, they say
         for child in self._children:
             if child.report is None:
                 problem = child.problem or child.refused

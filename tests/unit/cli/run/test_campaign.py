@@ -439,3 +439,52 @@ def test_an_audience_that_changes_meanwhile_is_never_complete(
         status = view.status()
         assert (status.complete, status.rows, status.problem) == (False, None, ending.problem)
         assert all(len(outcome.token) == 64 for outcome in view.results())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("given_up", "signalled"), [(False, False), (True, True)])
+def test_a_signal_after_the_last_row_is_none_unless_it_changed_a_result(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    given_up: bool,
+    signalled: bool,
+) -> None:
+    """Pushes that wait for another try are given up by a signal, and are UNSENT without having been due."""
+
+    async def send_many(self: ScriptedEngine, source: Any, journal: Any = None) -> Any:
+        pushes = list(source)
+        yield Result(pushes[0], Verdict.UNSENT, None, 1)  # as it would have been anyway
+        os.kill(os.getpid(), number)
+        while not mine._signalled:
+            await asyncio.sleep(0)
+        for push in pushes[1:]:
+            yield Result(push, Verdict.UNSENT, None, 0) if given_up else accepted(push)
+
+    monkeypatch.setattr(engine, "send_many", send_many)
+    with Audience(audience_of(tmp_path, 5, '"bad"row')) as source:
+        mine = CampaignRun(APNS, source, rows_of(source), report_at(tmp_path), SendingOptions(), quiet=True)
+        ending = mine.send()
+    assert (ending.ended, ending.signalled) == (True, signalled)
+    assert len(results(tmp_path)) == 6
+
+
+def test_how_many_rows_there_are_is_in_the_journal_as_soon_as_the_last_was_read(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | None] = []
+
+    async def send_many(self: ScriptedEngine, source: Any, journal: Any = None) -> Any:
+        pushes = list(journal.pending(source))
+        journal.flush()
+        with Journal.read(tmp_path / "c.db") as view:
+            seen.append(view.status().rows)
+        for push in pushes:
+            journal.record(accepted(push))
+            yield accepted(push)
+
+    monkeypatch.setattr(engine, "send_many", send_many)
+    journal = journal_at(tmp_path)
+    send(tmp_path, audience_of(tmp_path, 5, '"bad"row'), journal=journal, report=ResultCounter("j"))
+    assert seen == [6]
