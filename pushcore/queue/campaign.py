@@ -17,6 +17,9 @@ from .protocol import Store, campaign_name, overwrite
 INFO: Final = "info"
 STATE: Final = "state"
 TRIP: Final = "trip"
+RELEASED: Final = "released-"
+"""In front of a chunk's number: how many of its leases ended because a worker gave it back, having sent nothing that it
+did not report. All others ran out, and what they had sent is not known."""
 PROGRESS: Final = "progress-"
 """In front of a chunk's number: which of its rows have an outcome, where a worker has said so before its end."""
 

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -33,12 +33,15 @@ from .ledger_file import APPLICATION, TABLES, VERSION, check, connect, explain
 from .outcomes import ChunkResult, OutcomeBlock
 
 OPEN, FINISHED, ASIDE = 0, 1, 2
+_DOUBLED: Final = "\0doubled"
+"""In place of a nonce: pushes of the chunk that may have been sent by a worker whose lease ran out have been counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
     """How far a campaign is. `chunks` and `rows`: those that are known, all when `complete`. `aside`: chunks that could
-    not be sent. `repeats`: outcomes of rows that had one. `strays`: results that belong to no chunk or are damaged."""
+    not be sent. `repeats`: pushes that were sent more than once, or may have been because a lease ran out.
+    `strays`: results that belong to no chunk or are damaged."""
 
     complete: bool
     began: float
@@ -268,6 +271,7 @@ class Ledger:
             return 0, 1
         new >>= first - 1
         repeated = new & done
+        repeats = self._repeats(sql, result, repeated.bit_count())
         if not repeated:
             tally.update(result.tally)
         elif new & ~done:
@@ -294,7 +298,21 @@ class Ledger:
                 number,
             ),
         )
-        return repeated.bit_count(), 0
+        return repeats, 0
+
+    @staticmethod
+    def _repeats(sql: sqlite3.Connection, result: ChunkResult, repeated: int) -> int:
+        """How many pushes this result adds to those that were, or may have been, sent more than once.
+
+        A worker whose lease ran out may have sent them, which the next one says (`doubled`); should the first one
+        deliver after all, its rows have an outcome, but have been counted.
+        """
+        mark = result.number, _DOUBLED
+        if result.doubled:
+            sql.execute("insert or ignore into seen values (?, ?)", mark)
+            return max(result.doubled, repeated)
+        counted = sql.execute("select 1 from seen where number = ? and nonce = ?", mark).fetchone()
+        return 0 if counted else repeated
 
     def outcomes(self) -> Iterator[Outcome]:
         """What became of each row that has an outcome, chunk by chunk, the first outcome of each."""

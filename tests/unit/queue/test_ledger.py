@@ -6,6 +6,7 @@ import contextlib
 import random
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,27 @@ def test_whatever_bytes_are_damaged_it_is_told_or_harmless(tmp_path: Path, seed:
             ledger.record([ChunkResult(3, "y", "w", 1.0, bad="it is bad")])
             ledger.take_back([2])
             ledger.state = CampaignState.PAUSED
+
+
+def test_pushes_that_may_have_been_doubled_count_as_repeats_once(ledger: Ledger) -> None:
+    """Also when the worker whose lease ran out delivers after all, before or after the other one."""
+    rows = [sent(row) for row in range(11, 21)]
+    second = ChunkResult.of(1, "second", "worker", rows, PREFIX, unsure=1)
+    assert ChunkResult.decode(second.encode()) == second
+    ledger.record([second])
+    assert (ledger.status().done, ledger.status().repeats) == (10, 10)
+    ledger.record([second])
+    ledger.record([result_of(1, rows, "first")])
+    assert (ledger.status().done, ledger.status().repeats) == (10, 10)
+    ledger.record([result_of(0, [sent(1)], "first")])
+    ledger.record([ChunkResult.of(0, "second", "w", [sent(row) for row in range(1, 11)], PREFIX, unsure=1)])
+    assert ledger.status().repeats == 20
+    ledger.record([ChunkResult.of(2, "x", "w", [sent(row) for row in range(21, 26)], PREFIX, unsure=2)])
+    assert ledger.status().repeats == 30
+
+
+@pytest.mark.parametrize("doubled", [-1, 1 << 32])
+def test_a_number_of_doubled_pushes_that_cannot_be_is_damage(doubled: int) -> None:
+    made = replace(result_of(0, [sent(1)]), doubled=doubled)
+    with pytest.raises(ChunkError):
+        ChunkResult.decode(made.encode())
