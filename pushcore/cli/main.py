@@ -22,6 +22,7 @@ from .commands.send import send
 from .commands.status import status
 from .commands.tokens import tokens
 from .commands.worker import worker
+from .origins import with_origins
 from .statuses import BAD_INPUT, INCOMPLETE
 from .streams import standard_streams
 
@@ -67,7 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), BAD_INPUT)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "pushcore"
-        return _complain(f"{error.format_message()} (see {where} --help)", BAD_INPUT)
+        text = error.format_message()
+        if error.ctx is not None:
+            text = with_origins(text, error.ctx)
+        return _complain(f"{text} (see {where} --help)", BAD_INPUT)
     except click.ClickException as error:
         return _complain(error.format_message(), BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):

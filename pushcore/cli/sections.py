@@ -9,6 +9,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ..audience.problems import BadInput
+from ..errors import ConfigurationError
+from .origins import unknown_variables, with_origins
+
 ENVIRONMENT: Final = "PUSHCORE"
 """An option --apns-key has the variable PUSHCORE_APNS_KEY."""
 
@@ -38,7 +42,19 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help has a heading for each section."""
+    """A command whose help has a heading for each section, and whose errors name the variable or key that is wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Called by click. An error says which variable or which key of a file the option that it names came from."""
+        for text in unknown_variables(ctx):
+            click.echo(f"pushcore: {text}", err=True)
+        try:
+            return super().invoke(ctx)
+        except (BadInput, ConfigurationError) as error:
+            text = with_origins(str(error), ctx)
+            if text == str(error):
+                raise
+            raise (BadInput if isinstance(error, BadInput) else ConfigurationError)(text) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Called by click."""

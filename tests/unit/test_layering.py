@@ -65,13 +65,14 @@ MAY_IMPORT = {
     "pushcore/cli": {
         "statuses": set(),
         "streams": set(),
-        "sections": set(),
+        "origins": set(),
+        "sections": {"origins"},
         "options": {"sections"},
-        "profiles": {"sections"},
+        "profiles": {"sections", "origins"},
         "report": {"statuses", "streams"},
         "run": {"statuses", "report"},
         "commands": {"statuses", "sections", "options", "profiles", "report", "run"},
-        "main": {"statuses", "streams", "commands"},
+        "main": {"statuses", "streams", "origins", "commands"},
     },
     "fakeservers": {
         "certs": set(),
