@@ -126,6 +126,11 @@ _OPTIONS = (
     ),
     _rows("--dry-run", is_flag=True, help="Send nothing, but say what would be sent."),
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
+    _rows(
+        "--json",
+        is_flag=True,
+        help="The summary as one JSON object on the standard output; see docs/operators.md.",
+    ),
 )
 _PROCESSES = (
     section("Sending")(
@@ -152,11 +157,16 @@ def send(
     journal: str | None,
     dry_run: bool,
     quiet: bool,
+    json: bool,
     processes: int,
     **options: Any,
 ) -> int:
     """Runs the command; the exit status."""
     sender, sending = ClientOptions.of(options), SendingOptions.of(options)
+    if json and (dry_run or results == "-"):
+        raise BadInput(
+            "--json writes to the standard output; expected neither --dry-run nor --results - with it"
+        )
     if dry_run:
         if quiet or results == "-":
             raise BadInput(
@@ -178,6 +188,7 @@ def send(
         plan=plan,
         processes=processes,
         quiet=quiet,
+        as_json=json,
     ).run()
 
 

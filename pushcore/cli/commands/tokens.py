@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any, TextIO
 
 import click
+import orjson
 
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, BadRow, printable
@@ -31,6 +32,8 @@ account is needed and nothing is sent. The counts go to the standard output:
   fid      a Firebase installation id, which is sent to through FCM
   expo     an ExponentPushToken, which only Expo's own service can send to
   unknown  none of these, or not what the column platform says
+
+--json writes one object: rows, kinds (rows of each kind), and reasons (reason and rows of those that are unknown).
 
 Apple and Google promise no shape, so this is what tokens look like and not whether they work; `pushcore send` sends to
 an unknown one where the column platform or the only provider says whose it is.
@@ -62,7 +65,8 @@ _output = section("Audience and results")
     help=f'CSV with a line for each row: {", ".join(COLUMNS)}. "-" is the standard output, and the counts go to the '
     "standard error then.",
 )
-def tokens(audience: str, output: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def tokens(audience: str, output: str | None, as_json: bool) -> int:
     """Runs the command; the exit status."""
     with Audience(audience) as source:
         if output is not None:
@@ -72,7 +76,10 @@ def tokens(audience: str, output: str | None) -> int:
         source.select({"token", "platform"})
         with contextlib.closing(TokenCounts(output)) as count:
             count.read(source)
-    for line in count.lines():
+    lines = count.lines()
+    if as_json:
+        lines = [orjson.dumps(count.to_dict(), option=orjson.OPT_INDENT_2).decode()]
+    for line in lines:
         click.echo(line, err=output == "-")
     return OK
 
@@ -132,6 +139,14 @@ class TokenCounts:
         """Write what is left."""
         if self._file is not None:
             self._file.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts in terms of JSON; a kind that there is none of is 0."""
+        reasons = [
+            {"reason": printable(reason, 160), "rows": rows} for reason, rows in self.reasons.most_common()
+        ]
+        kinds = {kind: self.kinds[kind] for kind in _EXPLAINED}
+        return {"rows": self.kinds.total(), "kinds": kinds, "reasons": reasons}
 
     def lines(self) -> list[str]:
         """The counts, and what is the matter with the unknown ones."""

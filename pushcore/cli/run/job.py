@@ -21,7 +21,7 @@ from ..report.output import open_output, open_unchanged, refuse_same_file
 from ..report.results_file import HEADER, ResultCounter, ResultsFile, ResultSink
 from ..statuses import INCOMPLETE, OK
 from .client_options import CampaignClient, ClientOptions
-from .exit_report import ExitReport, conclude, conclude_journal
+from .exit_report import Conclusion, ExitReport, conclude, conclude_journal
 from .journals import CampaignProgress, JournalPlan, views
 from .run_plan import RunPlan
 from .sending import SendingOptions
@@ -29,7 +29,8 @@ from .sending import SendingOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to do. `results`: where they go, None for nowhere but the journal. `plan`: of its journals, None for none."""
+    """What to do. `results`: where they go, None for nowhere but the journal. `as_json`:
+    the summary, to the standard output. `plan`: of its journals, None for none."""
 
     sender: ClientOptions
     sending: SendingOptions
@@ -38,6 +39,7 @@ class Job:
     plan: JournalPlan | None
     processes: int = 1
     quiet: bool = False
+    as_json: bool = False
 
     def run(self) -> int:
         """Do it; the exit status.
@@ -88,6 +90,7 @@ class Job:
             name=sink.name,
             summary=not self.quiet,
             parts=self.processes,
+            as_json=self.as_json,
         )
 
     def _send_apart(self, run_plan: RunPlan) -> int:
@@ -126,11 +129,20 @@ class Job:
                 if progress.campaign_id != plan.campaign_id:
                     raise JournalError(f"{plan.path} has another campaign now")
             except JournalError as error:
-                say(f"{report.problem or printable(str(error))}; the results cannot be written")
-                return INCOMPLETE
+                text = f"{report.problem or printable(str(error))}; the results cannot be written"
+                return Conclusion(INCOMPLETE, (text,)).tell(
+                    report.seconds, total.counts, as_json=self.as_json
+                )
             written = OK if file is None else write_results(plan.path, file, name)
-            status = conclude_journal(report, plan.before, progress, run_plan.clients, summary=not self.quiet)
-        return written if status == OK else status
+        return conclude_journal(
+            report,
+            plan.before,
+            progress,
+            run_plan.clients,
+            summary=not self.quiet,
+            written=written,
+            as_json=self.as_json,
+        )
 
 
 def write_results(path: str, file: IO[bytes], name: str) -> int:

@@ -147,3 +147,29 @@ def command(shell: str) -> subprocess.CompletedProcess[str]:
 def test_a_command_ends_as_it_should_whatever_its_streams_are(shell: str, status: int, words: str) -> None:
     done = command(shell)
     assert (done.returncode, done.stderr) == (status, words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [("bash", "_pushcore_completion"), ("zsh", "#compdef pushcore"), ("fish", "complete --no-files")],
+)
+def test_a_shell_is_told_how_to_complete(shell: str, words: str) -> None:
+    """As docs/operators.md says."""
+    done = command(f"_PUSHCORE_COMPLETE={shell}_source $P")
+    assert words in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("pushcore sta", "status"),
+        ("pushcore send --apns-k", "--apns-key"),
+        ("pushcore send --retry r", "resend"),
+    ],
+)
+def test_commands_options_and_choices_are_completed(line: str, expected: str) -> None:
+    count = len(line.split()) - 1
+    done = command(f"_PUSHCORE_COMPLETE=bash_complete COMP_WORDS='{line}' COMP_CWORD={count} $P")
+    assert f"plain,{expected}" in done.stdout
