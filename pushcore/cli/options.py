@@ -148,6 +148,14 @@ _PACE: Final = (
 )
 
 
+results_raw_option = section("Audience and results")(
+    "--results-raw",
+    is_flag=True,
+    help="Results for machines: texts of others as they are, though a spreadsheet took them for formulas.",
+)
+"""Of the commands that write results as CSV."""
+
+
 def credential_options(function: Function) -> Function:
     """Adds those that say with what to send where, for `ClientOptions.of`."""
     return add(function, (*_APNS, *_FCM, *_NETWORK))

@@ -22,6 +22,7 @@ from ...queue.errors import QueueError
 from ...queue.ledger import Ledger
 from ...queue.opening import open_queue
 from ...queue.references import described, reference_chunks
+from ..options import results_raw_option
 from ..profiles import settings_options
 from ..report.campaign_metrics import serving_gauges
 from ..report.notices import say
@@ -187,15 +188,16 @@ def status(queue: str, ledger: str, json: bool) -> int:
 @_option(
     "--format", "form", type=click.Choice(FORMATS), default=CSV, show_default=True, help="Of the results."
 )
+@results_raw_option
 @settings_options
-def results(ledger: str, results: str, form: str) -> int:
+def results(ledger: str, results: str, form: str, results_raw: bool) -> int:
     """Write what became of each row, as far as it was collected."""
     with _opened(lambda: Ledger.open(ledger)) as book:
         if results != "-" and os.path.exists(results) and os.path.samefile(results, ledger):
             raise BadInput(f"{printable(results)} is the ledger; expected another file for the results")
         file, _ = open_bytes(results, "the results")
         with file:
-            write(batched(book.outcomes()), file, form)
+            write(batched(book.outcomes()), file, form, raw=results_raw)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...audience.problems import BadInput, printable
-from ..options import credential_options, push_options, sending_options
+from ..options import credential_options, push_options, results_raw_option, sending_options
 from ..profiles import settings_options
 from ..run.client_options import ClientOptions
 from ..run.job import Job
@@ -45,6 +45,7 @@ _OPTIONS = (
         help="Where the results go, all of the campaign; else where `send` was told.",
     ),
     _rows("--force", is_flag=True, help="Go on even though the audience has been changed."),
+    results_raw_option,
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
     _rows(
         "--json",
@@ -68,6 +69,7 @@ def resume(
     force: bool,
     quiet: bool,
     json: bool,
+    results_raw: bool,
     **options: Any,
 ) -> int:
     """Runs the command; the exit status."""
@@ -89,6 +91,7 @@ def resume(
         processes=plan.parts,
         quiet=quiet,
         as_json=json,
+        results_raw=results_raw,
     ).run()
 
 

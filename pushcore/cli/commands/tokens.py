@@ -13,7 +13,8 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput, BadRow, printable
 from ...models.tokens import TokenKind, recognise
 from ...payloads.devices import find_device, text_of
-from ..report.output import open_output, quoted, refuse_same_file
+from ..options import results_raw_option
+from ..report.output import harmless, harmless_token, open_output, quoted, refuse_same_file
 from ..report.tally import MAX_KINDS, OTHER
 from ..sections import command, section
 from ..statuses import OK
@@ -65,8 +66,9 @@ _output = section("Audience and results")
     help=f'CSV with a line for each row: {", ".join(COLUMNS)}. "-" is the standard output, and the counts go to the '
     "standard error then.",
 )
+@results_raw_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-def tokens(audience: str, output: str | None, as_json: bool) -> int:
+def tokens(audience: str, output: str | None, results_raw: bool, as_json: bool) -> int:
     """Runs the command; the exit status."""
     with Audience(audience) as source:
         if output is not None:
@@ -74,7 +76,7 @@ def tokens(audience: str, output: str | None, as_json: bool) -> int:
                 raise BadInput(f"{output} is the audience; expected another file")
             refuse_same_file(output, audience, what="the kinds")
         source.select({"token", "platform"})
-        with contextlib.closing(TokenCounts(output)) as count:
+        with contextlib.closing(TokenCounts(output, raw=results_raw)) as count:
             count.read(source)
     lines = count.lines()
     if as_json:
@@ -87,7 +89,8 @@ def tokens(audience: str, output: str | None, as_json: bool) -> int:
 class TokenCounts:
     """Counts the kinds, and writes a line for each row to `path` if there is one. Raises `BadInput`, `OSError`."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, *, raw: bool = False) -> None:
+        self._raw = raw
         self.kinds: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self._file: TextIO | None = None
@@ -133,6 +136,8 @@ class TokenCounts:
             known = reason in self.reasons or len(self.reasons) < MAX_KINDS
             self.reasons[reason if known else OTHER] += 1
         if self._file is not None:
+            if kind == TokenKind.UNKNOWN.value and not self._raw:
+                token, reason = harmless_token(token), harmless(reason)
             self._file.write(f"{number},{quoted(token)},{kind},{platform},{quoted(reason)}\n")
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ from .sending import SendingOptions
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What to do. `results`: where they go, None for nowhere but the journal. `as_json`:
-    the summary, to the standard output. `plan`: of its journals, None for none."""
+    the summary, to the standard output. `results_raw`: see `csv_row`. `plan`: of its journals, None for none."""
 
     sender: ClientOptions
     sending: SendingOptions
@@ -40,6 +40,7 @@ class Job:
     processes: int = 1
     quiet: bool = False
     as_json: bool = False
+    results_raw: bool = False
 
     def run(self) -> int:
         """Do it; the exit status.
@@ -61,6 +62,7 @@ class Job:
                 journals=self.plan,
                 processes=self.processes,
                 quiet=self.quiet,
+                results_raw=self.results_raw,
             )
             if self.results is not None:
                 if source.same_file(self.results):
@@ -77,7 +79,7 @@ class Job:
             run_plan.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
             if self.plan is None and self.processes == 1:
                 assert self.results is not None
-                sink = ResultsFile.to_file(self.results)
+                sink = ResultsFile.to_file(self.results, raw=self.results_raw)
                 report = run_plan.send(source, sink)
                 return self._conclude(report, sink, clients)
         return self._send_apart(run_plan) if self.plan is None else self._send_journaled(run_plan, self.plan)
@@ -133,7 +135,7 @@ class Job:
                 return Conclusion(INCOMPLETE, (text,)).tell(
                     report.seconds, total.counts, as_json=self.as_json
                 )
-            written = OK if file is None else write_results(plan.path, file, name)
+            written = OK if file is None else write_results(plan.path, file, name, raw=self.results_raw)
         return conclude_journal(
             report,
             plan.before,
@@ -145,12 +147,12 @@ class Job:
         )
 
 
-def write_results(path: str, file: IO[bytes], name: str) -> int:
+def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -> int:
     """Write what the campaign's journals hold; the exit status. A file that cannot be written is closed."""
     relax_collector()
     try:
         with views(path) as journals:
-            write(outcomes_of(journals), file, CSV)
+            write(outcomes_of(journals), file, CSV, raw=raw)
         file.flush()
     except (OSError, JournalError) as error:
         why = explain(error) if isinstance(error, OSError) else str(error)

@@ -267,7 +267,7 @@ class ChildProcesses:
             sink: ResultSink = ResultCounter("")
             if self._output is not None:
                 file = text_of(SharedOutput(self._output, lock))
-                sink = ResultsFile(file, "the results", header=False)
+                sink = ResultsFile(file, "the results", header=False, raw=self._plan.results_raw)
             _serve(self._plan, number, SupervisorPipe(writes, orders), shared, sink)
             status = 0
         finally:

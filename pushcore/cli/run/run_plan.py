@@ -27,7 +27,8 @@ class RunPlan:
     """How the rows of an audience are sent, by one process or by each of several.
 
     `apns`, `fcm`: what makes the pushes of that provider, None where it has no client. `audience`: a path or a URL.
-    `audience_state`: see `Audience`. `journals`: None for a run that keeps none.
+    `audience_state`: see `Audience`. `journals`: None for a run that keeps none. `results_raw`:
+    see `csv_row`.
     """
 
     clients: dict[str, CampaignClient]
@@ -39,6 +40,7 @@ class RunPlan:
     journals: JournalPlan | None
     processes: int
     quiet: bool
+    results_raw: bool = False
 
     def rows(self, source: Audience, shard: Shard) -> Rows:
         """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
