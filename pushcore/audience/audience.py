@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import stat
@@ -20,6 +21,8 @@ from .storage import is_url, open_object, shown_path
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 
 _BOM: Final = b"\xef\xbb\xbf"
+_ENDS: Final = (b"", b"\n", b"\r")
+"""What a text that is whole ends with; an empty one has nothing."""
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -27,7 +30,12 @@ class Audience:
     """An opened audience, of which only the beginning has been read. Close it, or use it as a context manager.
 
     `path`: "-" is the standard input, a URL an object, see `storage`. `name`: the same for messages. `columns`: the names of a CSV's or a Parquet file's columns, None for NDJSON. `size`:
-    bytes, None when it is a pipe or the like. CSV and NDJSON may be packed with gzip.
+    bytes, None when it is a pipe or the like. `state`: what tells it from another file and from itself changed, None for a
+    pipe. CSV and NDJSON may be packed with gzip.
+
+    An audience must not change while it is read: rows would be sent twice, never, or cut. So the end of one that has
+    been changed or truncated is an `OSError`, and so is that of a pipe whose last row may have been cut because its writer
+    died: of CSV one without a newline, of NDJSON one that is not JSON.
 
     Raises:
         BadInput: it cannot be read, is empty, or has no column "token".
@@ -35,8 +43,10 @@ class Audience:
 
     def __init__(self, path: str) -> None:
         self.name = "the standard input" if path == "-" else shown_path(path)
+        self._path = path
         try:
-            file, self.size = _open(path)
+            file, self.size, self._look = _open(path)
+            self.state = self._look()
         except OSError as error:
             raise BadInput(f"{self.name} cannot be read ({explain(error)}); expected an audience") from None
         self._blocks = Blocks(file, self.name)
@@ -66,7 +76,8 @@ class Audience:
 
     def _open_text(self, path: str) -> None:
         self._packed = self._blocks.peek(len(GZIP)) == GZIP
-        self._content = Content(self._blocks, self.name, packed=self._packed)
+        self._ndjson = False
+        self._content = Content(self._blocks, self.name, packed=self._packed, at_end=self._check_end)
         self._buffer = io.BufferedReader(self._content, BLOCK)
         head = self._buffer.peek(len(MAGIC))
         if head.startswith(_UTF16):
@@ -81,10 +92,10 @@ class Audience:
         if not head:
             raise BadInput(f"{self.name} is empty; expected a header row with a column token, or NDJSON")
         plain = path.lower().removesuffix(".gz")
-        ndjson = plain.endswith((".ndjson", ".jsonl"))
-        if not ndjson and not plain.endswith(".csv"):
-            ndjson = head.lstrip().startswith(b"{")
-        if not ndjson:
+        self._ndjson = plain.endswith((".ndjson", ".jsonl"))
+        if not self._ndjson and not plain.endswith(".csv"):
+            self._ndjson = head.lstrip().startswith(b"{")
+        if not self._ndjson:
             self.columns = self._read_header()
 
     def _read_header(self) -> list[str]:
@@ -159,12 +170,42 @@ class Audience:
         are left out, but `on_bad` may hear of bad ones among them. Raises `OSError`.
         """
         if self._parquet is not None:
-            return self._parquet.rows(shard)
+            return self._parquet_records(shard)
         if self.columns is None:
-            return json_records(self._buffer, on_bad, shard)
+            return json_records(self._buffer, on_bad, shard, self._on_cut)
         # Out of a pipe single lines, for who waits for more of them keeps a push waiting.
         characters = LINES if self.size is not None else 1
         return csv_records(self.columns, self._content, self._lines, on_bad, shard, characters)
+
+    def _parquet_records(self, shard: Shard) -> Iterator[tuple[int, Any]]:
+        assert self._parquet is not None
+        yield from self._parquet.rows(shard)
+        self.check_unchanged()
+
+    def _check_end(self, last: bytes) -> None:
+        """Called at the end of a text. `last`: its last byte."""
+        if self.size is not None:
+            self.check_unchanged()
+            if self._blocks.position < self.size and self._path != "-":
+                raise OSError(
+                    errno.EIO, f"it ends after {self._blocks.position} of {self.size} bytes", self.name
+                )
+        elif (
+            not self._ndjson and last not in _ENDS
+        ):  # of NDJSON a row that was cut can be told, see `json_records`
+            self._on_cut()
+
+    def _on_cut(self) -> None:
+        """The last row has no end. That of a pipe's may have been cut, as its writer may have died; gzip says itself."""
+        if self.size is None and not self._packed:
+            raise OSError(
+                errno.EIO, "it ends within a row: there is no newline behind the last one", self.name
+            )
+
+    def check_unchanged(self) -> None:
+        """Whether the file is what it was when it was opened. Raises `OSError`."""
+        if self._look() != self.state:
+            raise OSError(errno.ESTALE, "it has been changed while it was read", self.name)
 
     def spans(self, rows: int) -> Iterator[Span]:
         """Where each `rows` rows lie, the last ones perhaps fewer. Raises `OSError`.
@@ -211,10 +252,17 @@ class Audience:
         self.close()
 
 
-def _open(path: str) -> tuple[IO[bytes], int | None]:
-    """What to read, without a buffer of its own, and how many bytes it has, None when nothing tells."""
+def _open(path: str) -> tuple[IO[bytes], int | None, Callable[[], tuple[object, ...] | None]]:
+    """What to read, without a buffer of its own, how many bytes it has, None when nothing tells, and its state."""
     if is_url(path):
         return open_object(path)
     file = io.FileIO(0, "rb", closefd=False) if path == "-" else io.FileIO(path, "rb")
     status = os.fstat(file.fileno())
-    return cast(IO[bytes], file), status.st_size if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode):
+        return cast(IO[bytes], file), None, lambda: None
+
+    def state() -> tuple[object, ...]:
+        now = os.fstat(file.fileno())
+        return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns
+
+    return cast(IO[bytes], file), status.st_size, state

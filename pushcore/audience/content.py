@@ -69,13 +69,23 @@ class Blocks(io.RawIOBase):
 class Content(io.RawIOBase):
     """What `blocks` hold, unpacked where it is gzip (`packed`); sees what would cost too much to look for in each row.
 
-    `has_nul`, `has_quote`: whether a NUL or a quote has been read. A read raises `OSError`, also when the gzip is
-    damaged or cut off, and when a line is longer than `MAX_LINE`.
+    `has_nul`, `has_quote`: whether a NUL or a quote has been read. `at_end`: called at the end with the last byte, before
+    anybody sees the end. A read raises `OSError`, also when the gzip is damaged or cut off, and when a line is longer
+    than `MAX_LINE`.
     """
 
-    def __init__(self, blocks: Blocks, name: str, *, packed: bool) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        name: str,
+        *,
+        packed: bool,
+        at_end: Callable[[bytes], None] = lambda last: None,
+    ) -> None:
         self.has_nul = False
         self.has_quote = False
+        self._at_end = at_end
+        self._last = b""
         self._blocks = blocks
         self._name = name
         self._line = 0  # bytes of the line that has not ended
@@ -96,6 +106,9 @@ class Content(io.RawIOBase):
             count = len(data)
             buffer[:count] = data
         data = bytes(buffer[:count])
+        if not data:
+            self._at_end(self._last)
+        self._last = data[-1:]
         if not self.has_nul and b"\0" in data:
             self.has_nul = True
         if not self.has_quote and b'"' in data:

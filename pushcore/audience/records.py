@@ -77,9 +77,12 @@ def csv_records(
 
 
 def json_records(
-    lines: io.BufferedIOBase, on_bad: OnBad, shard: Shard = WHOLE
+    lines: io.BufferedIOBase,
+    on_bad: OnBad,
+    shard: Shard = WHOLE,
+    on_cut: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The same of NDJSON: an object on each line."""
+    """The same of NDJSON: an object on each line. `on_cut`: called for a last line that is neither JSON nor ended."""
     loads, number = orjson.loads, 0
     for line in lines:
         if shard.parts > 1 and not shard.own(number + 1):
@@ -90,6 +93,8 @@ def json_records(
         except orjson.JSONDecodeError as error:
             if not line.strip():
                 continue
+            if not line.endswith(b"\n"):
+                on_cut()
             number += 1
             on_bad(number, "", f"the line is not JSON: {error.msg}")
             continue

@@ -53,6 +53,11 @@ class StoredFile(io.RawIOBase):
             status = os.stat(path)
             self.size, self.version = status.st_size, str(int(status.st_mtime))
 
+    def state(self) -> tuple[object, ...]:
+        """What its storage says of it now: size and version. Raises `OSError`."""
+        now = StoredFile(self._path)
+        return now.size, now.version
+
     def range(self, start: int, end: int) -> bytes:
         """These bytes; fewer where it ends before."""
         end = min(end, self.size)
@@ -99,15 +104,18 @@ def is_url(path: str) -> bool:
 def shown_path(path: str) -> str:
     """A path or a URL for a message: without a user, a password, or what follows a question mark."""
     if is_url(path):
-        parts = urlsplit(path)
+        try:
+            parts = urlsplit(path)
+        except ValueError:  # a host that is none
+            return f"{printable(path.partition('://')[0])}://…"
         path = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return printable(path)
 
 
-def open_object(url: str) -> tuple[IO[bytes], int]:
-    """An object to be read from its beginning to its end, and its size. Raises `OSError` and `BadInput`."""
+def open_object(url: str) -> tuple[IO[bytes], int, Callable[[], tuple[object, ...]]]:
+    """An object to be read from its beginning to its end, its size, and its `state`. Raises `OSError` and `BadInput`."""
     stored = StoredFile(url)
-    return cast(IO[bytes], io.BufferedReader(stored, AHEAD)), stored.size
+    return cast(IO[bytes], io.BufferedReader(stored, AHEAD)), stored.size, stored.state
 
 
 class _Object:

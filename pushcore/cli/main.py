@@ -22,7 +22,9 @@ from .commands.send import send
 from .commands.status import status
 from .commands.tokens import tokens
 from .commands.worker import worker
+from .origins import with_origins
 from .statuses import BAD_INPUT, INCOMPLETE
+from .streams import standard_streams
 
 
 @click.group(
@@ -51,6 +53,12 @@ cli.add_command(campaign)
 cli.add_command(worker)
 
 
+def run() -> int:
+    """The command `pushcore`: `main` with standard streams that neither stop it nor fail without a name."""
+    with standard_streams():
+        return main()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status. Whatever goes wrong is one sentence on the standard error."""
     try:
@@ -60,7 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), BAD_INPUT)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "pushcore"
-        return _complain(f"{error.format_message()} (see {where} --help)", BAD_INPUT)
+        text = error.format_message()
+        if error.ctx is not None:
+            text = with_origins(text, error.ctx)
+        return _complain(f"{text} (see {where} --help)", BAD_INPUT)
     except click.ClickException as error:
         return _complain(error.format_message(), BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):

@@ -9,7 +9,7 @@ import click
 from ..http2.proxy import ENVIRONMENT
 from ..models.apns import PUSH_TYPES
 from ..payloads.formats import AUTO, FORMATS
-from .sections import Function, add, section
+from .sections import Function, Seconds, add, section
 
 _apns = section("APNs")
 _fcm = section("FCM")
@@ -58,7 +58,7 @@ _NETWORK: Final = (
     ),
     _network(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(min=0, min_open=True),
         default=10.0,
         show_default=True,
         metavar="S",
@@ -122,7 +122,7 @@ _PACE: Final = (
     ),
     _sending(
         "--max-age",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(min=0, min_open=True),
         metavar="S",
         help="Seconds after which a push is not sent again but reported as it is; 3600 unless said otherwise.",
     ),
@@ -146,6 +146,14 @@ _PACE: Final = (
         "pushcore[prometheus].",
     ),
 )
+
+
+results_raw_option = section("Audience and results")(
+    "--results-raw",
+    is_flag=True,
+    help="Results for machines: texts of others as they are, though a spreadsheet took them for formulas.",
+)
+"""Of the commands that write results as CSV."""
 
 
 def credential_options(function: Function) -> Function:

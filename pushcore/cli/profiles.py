@@ -20,6 +20,7 @@ from typing import Any, Final
 import click
 
 from ..audience.problems import BadInput, printable, read_small, shown
+from .origins import SETTINGS_FILE, nearest
 from .sections import Function, Option, add, section
 
 MAX_FILE: Final = 1024 * 1024
@@ -46,6 +47,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: str | N
     config, profile = given["config"], given["profile"]
     if config is not None:
         context.default_map = read_settings(config, profile, context)
+        context.meta[SETTINGS_FILE] = printable(config)
     elif profile is not None:
         raise BadInput("--profile is of no use without --config FILE")
 
@@ -84,13 +86,15 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
         raise BadInput(f"{name} is not TOML ({printable(str(error), 120)}); expected {_EXPECTED}") from None
     for key in found:
         if key not in ("send", "profile"):
-            raise BadInput(f"{name} has {shown(key)}, expected nothing but [send] and [profile.NAME]")
+            meant = nearest(key, ("send", "profile"))
+            raise BadInput(f"{name} has {shown(key)}, expected nothing but [send] and [profile.NAME]{meant}")
     tables = {"[send]": _table(found, "send", name)}
     profiles = _table(found, "profile", name)
     if profile is not None:
         if profile not in profiles:
             known = ", ".join(profiles) or "none"
-            raise BadInput(f"{name} has no profile {shown(profile)}; it has {shown(known)}")
+            meant = printable(nearest(profile, profiles), 100)
+            raise BadInput(f"{name} has no profile {shown(profile)}; it has {shown(known)}{meant}")
         tables[f"[profile.{printable(profile, 40)}]"] = _table(profiles, profile, name)
     mine = {each.name for each in context.command.params}
     every = _options_of_all(context)
@@ -99,8 +103,13 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
         for key, value in table.items():
             parameter = every.get(key.replace("-", "_"))
             if parameter is None:
-                raise BadInput(f"{name}: {title} has an unknown key {shown(key)}; expected options of send")
-            value = _value(value, parameter, Path(path).parent, f"{name}: {title} {key}")
+                meant = nearest(key, [each.replace("_", "-") for each in every])
+                raise BadInput(
+                    f"{name}: {title} has an unknown key {shown(key)}; expected options of send{meant}"
+                )
+            where = f"{name}: {title} {printable(key)}"
+            value = _value(value, parameter, Path(path).parent, where)
+            _check(value, parameter, context, where)
             if parameter.name in mine:
                 settings[str(parameter.name)] = value
     return settings
@@ -139,6 +148,20 @@ def _value(value: Any, parameter: click.Parameter, place: Path, where: str) -> A
     if parameter.metavar == "FILE" and isinstance(value, str) and value != "-":
         return str(place / value)
     return value
+
+
+def _check(value: Any, parameter: click.Parameter, context: click.Context, where: str) -> None:
+    """Raises `BadInput` for what the option does not take: here, for click would not say which file it stands in."""
+    if "\0" in str(value):
+        raise BadInput(f"{where} holds a NUL character")
+    try:
+        parameter.type_cast_value(context, value)
+    except click.BadParameter as error:
+        choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
+        words = error.message.replace(repr(value), "its value").rstrip(".")
+        raise BadInput(
+            f"{where}: Invalid value for '{parameter.opts[0]}': {words}{nearest(str(value), [str(each) for each in choices])}"
+        ) from None
 
 
 def _kind(value: object) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import click
+
+from ..audience.problems import BadInput
+from ..errors import ConfigurationError
+from .origins import unknown_variables, with_origins
 
 ENVIRONMENT: Final = "PUSHCORE"
 """An option --apns-key has the variable PUSHCORE_APNS_KEY."""
@@ -15,6 +20,17 @@ _OTHERS: Final = "Others"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds: finite, for "nan" and "inf" are numbers to Python."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Called by click."""
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
 
 
 class Option(click.Option):
@@ -26,7 +42,19 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help has a heading for each section."""
+    """A command whose help has a heading for each section, and whose errors name the variable or key that is wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Called by click. An error says which variable or which key of a file the option that it names came from."""
+        for text in unknown_variables(ctx):
+            click.echo(f"pushcore: {text}", err=True)
+        try:
+            return super().invoke(ctx)
+        except (BadInput, ConfigurationError) as error:
+            text = with_origins(str(error), ctx)
+            if text == str(error):
+                raise
+            raise (BadInput if isinstance(error, BadInput) else ConfigurationError)(text) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Called by click."""

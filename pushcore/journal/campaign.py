@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from ..errors import JournalError
 from .format import BLOCK, OutcomeTally, bitmap, rows_of
 from .outcome import EarlierAttempts
 
@@ -17,6 +18,8 @@ ENDS: Final = 64 * 1024
 MAX_TALLIES: Final = 100
 """Different reasons that are counted apart; the rest are counted together."""
 OTHER_REASONS: Final = "(other reasons)"
+MAX_LEFT: Final = 4_000_000
+"""Rows that earlier runs have left in doubt or waiting, at most: each run leaves what it had in flight and one chunk."""
 FULL: Final = -1
 """The bitmap of a block where every row has an outcome."""
 
@@ -137,11 +140,6 @@ class RunRecord:
             self.tally[kind] += count
 
 
-def tally_of(listed: Iterable[tuple[str, str, str, int]]) -> OutcomeTally:
-    """A tally out of its JSON."""
-    return Counter({(platform, verdict, reason): count for platform, verdict, reason, count in listed})
-
-
 class UnfinishedRows(NamedTuple):
     """What all earlier runs have left.
 
@@ -178,4 +176,6 @@ def survey(
                 if run.run > last and run.upto >= row and (run.resends or not unsure):
                     unsure += 1
             left[row] = EarlierAttempts(attempts + unsure, unsure)
+        if len(left) > MAX_LEFT:
+            raise JournalError("the journal is damaged: more rows are in doubt than there can be")
     return UnfinishedRows(zone, left, bits)

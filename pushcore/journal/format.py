@@ -226,6 +226,13 @@ def _lengths(numbers: list[int]) -> bytes:
 # --- unpacking --------------------------------------------------------------------------------------------------------
 
 
+def is_whole(bits: bytes, blob: bytes) -> bool:
+    """Whether the checksum of a part is right."""
+    return zlib.crc32(memoryview(blob)[_SIZE.size :], zlib.crc32(bits)) == int.from_bytes(
+        blob[: _SIZE.size], "little"
+    )
+
+
 def bitmap(bits: bytes) -> int:
     """The rows of a part as an integer: bit n is row n + 1 of its block."""
     offset: int = _OFFSET.unpack_from(bits)[0]
@@ -252,7 +259,7 @@ def unpack(
         JournalError: the part is damaged.
     """
     try:
-        if zlib.crc32(memoryview(blob)[_SIZE.size :], zlib.crc32(bits)) != _SIZE.unpack_from(blob)[0]:
+        if not is_whole(bits, blob):
             raise ValueError
         return _unpack(block, bits, blob[_SIZE.size :], prefix, verdict)
     except (ValueError, LookupError, TypeError, struct.error, zlib.error):

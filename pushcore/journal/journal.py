@@ -24,6 +24,7 @@ from ..models.apns import Notification
 from ..results import ACCEPTED, Result, Verdict
 from .campaign import CampaignRecord, RunRecord, Source, UnfinishedRows, survey
 from .outcome import PLAIN_APNS, Outcome, OutcomeEntry, RowDevice, entry_of, id_prefix, push_id
+from .rows import LARGEST_CHUNK
 from .store import JournalStore
 from .view import JournalView, Status
 from .writer import JournalWriter
@@ -32,7 +33,6 @@ __all__ = ["Journal", "JournalError", "JournalView", "Outcome", "Source", "Statu
 
 CHUNK_SIZE: Final = 1000
 """Rows that may be given out beyond the last one taken, at most: more cost less CPU and more repeats after a kill."""
-LARGEST_CHUNK: Final = 10_000
 TURN: Final = 10_000
 """Rows that `steps` passes over before an event loop gets its turn."""
 MAX_ID: Final = 64  # bytes of a campaign's id: what a key of blake2b may have

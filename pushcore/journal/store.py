@@ -23,7 +23,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ..errors import JournalError
-from .campaign import CampaignRecord, RunRecord, Source, tally_of
+from . import rows
+from .campaign import CampaignRecord, RunRecord, Source
 from .format import VERSION, PackedOutcomes
 
 APPLICATION: Final = 0x70757368  # "push": what SQLite's own header says that this file is
@@ -69,6 +70,9 @@ def _explained(path: str) -> Iterator[None]:
         else:
             words = f"{path} is damaged ({error})"
         raise JournalError(words) from error
+    except (rows.DamagedError, UnicodeDecodeError, OverflowError) as error:  # of what SQLite gave
+        why = str(error) if isinstance(error, rows.DamagedError) else type(error).__name__
+        raise JournalError(f"{path} is damaged ({why})") from error
 
 
 class JournalStore:
@@ -84,6 +88,7 @@ class JournalStore:
             self._sql = sqlite3.connect(
                 uri, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=True
             )
+        self._file = _identity(path)
         if not writes:  # nothing is lost with a reader that is only let go; a writer must be closed
             weakref.finalize(self, self._sql.close)
 
@@ -219,48 +224,25 @@ class JournalStore:
     def campaign(self) -> CampaignRecord:
         """What never changes."""
         with _explained(self.path):
-            row = self._sql.execute("select * from campaign").fetchone()
-        try:
-            name, began, chunk_size, shard, shards, text, options, rows = row
-            source = Source(**json.loads(text))
-            return CampaignRecord(name, began, chunk_size, shard, shards, source, json.loads(options), rows)
-        except (ValueError, TypeError) as error:
-            raise JournalError(f"{self.path} is damaged ({error})") from error
+            return rows.campaign(self._sql.execute("select * from campaign").fetchone())
 
     def runs(self) -> list[RunRecord]:
-        """All runs, the first one first."""
+        """All runs, the first one first; there is one at least."""
         with _explained(self.path):
-            rows = self._sql.execute("select * from run order by run").fetchall()
-        try:
-            return [
-                RunRecord(
-                    run,
-                    began,
-                    updated,
-                    ended,
-                    upto,
-                    parts,
-                    repeats,
-                    tally_of(json.loads(text)),
-                    problem,
-                    bool(resends),
-                )
-                for run, began, updated, ended, upto, parts, repeats, text, problem, resends in rows
-            ]
-        except (ValueError, TypeError) as error:
-            raise JournalError(f"{self.path} is damaged ({error})") from error
+            return rows.runs(self._sql.execute("select * from run order by run").fetchall())
 
     def bitmaps(self) -> Iterator[tuple[int, bytes]]:
-        """The block and the bitmap of each part, block by block. To be read to its end at once."""
+        """The block and the bitmap of each part, block by block, with its checksum verified: a row that seems to have
+        an outcome is not sent again. To be read to its end at once."""
         with _explained(self.path):
-            for key, bits in self._sql.execute("select id, bits from part order by id"):
+            for part in self._sql.execute("select id, bits, blob from part order by id"):
+                key, bits = rows.part(part)
                 yield key >> _NUMBER_BITS, bits
 
     def parked(self) -> list[tuple[int, int, int, bool]]:
         """Row, run, attempts, and whether it still waits, of those that were put back."""
         with _explained(self.path):
-            rows = self._sql.execute("select row, run, attempts, waits from parked").fetchall()
-        return [(row, run, attempts, bool(waits)) for row, run, attempts, waits in rows]
+            return rows.parked(self._sql.execute("select row, run, attempts, waits from parked").fetchall())
 
     def parts_from(self, block: int) -> tuple[int, list[tuple[bytes, bytes]]] | None:
         """The first block from this one on that has any parts, and these; None when there is none.
@@ -276,7 +258,10 @@ class JournalStore:
             block = key >> _NUMBER_BITS
             first, end = block << _NUMBER_BITS, (block + 1) << _NUMBER_BITS
             query = "select bits, blob from part where id >= ? and id < ? order by id"
-            return block, self._sql.execute(query, (first, end)).fetchall()
+            parts = self._sql.execute(query, (first, end)).fetchall()
+            if not parts:
+                raise rows.DamagedError("a part is in an index alone")
+            return block, parts
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -296,9 +281,9 @@ class JournalStore:
         run: RunRecord,
         parts: Sequence[tuple[int, PackedOutcomes]] = (),
         parked: Iterable[tuple[int, int, int, bool]] = (),
-        rows: int | None = None,
+        count: int | None = None,
     ) -> None:
-        """Write it all, or nothing. `parts` with their blocks; `run.parts` is their number so far and is counted up.
+        """Write it all, or nothing. `count`: of the source's rows, once that is known. `parts` with their blocks; `run.parts` is their number so far and is counted up.
 
         Nothing of `run` is to be believed after a `JournalError`, except that it is not on the disk.
         """
@@ -306,7 +291,7 @@ class JournalStore:
             if not self._sql.in_transaction:
                 self._sql.execute("begin immediate")
             try:
-                self._put(run, parts, parked, rows)
+                self._put(run, parts, parked, count)
             except BaseException:
                 if self._sql.in_transaction:
                     self._sql.execute("rollback")
@@ -318,7 +303,7 @@ class JournalStore:
         run: RunRecord,
         parts: Sequence[tuple[int, PackedOutcomes]],
         parked: Iterable[tuple[int, int, int, bool]],
-        rows: int | None,
+        count: int | None,
     ) -> None:
         sql = self._sql
         for at in range(0, len(parts), _INSERTS):
@@ -329,8 +314,8 @@ class JournalStore:
             sql.execute("insert into part values (?, ?, ?)" + ", (?, ?, ?)" * (len(values) // 3 - 1), values)
         if parked:
             sql.executemany("insert or replace into parked values (?, ?, ?, ?)", parked)
-        if rows is not None:
-            sql.execute("update campaign set rows = ?", (rows,))
+        if count is not None:
+            sql.execute("update campaign set rows = ?", (count,))
         _, _, *changing = _columns(run)
         changed = sql.execute(
             "update run set updated = ?, ended = ?, upto = ?, parts = ?, repeats = ?, tally = ?, problem = ? "
@@ -350,6 +335,39 @@ class JournalStore:
         with contextlib.suppress(sqlite3.Error):  # then the next write says so
             self._sql.execute("begin immediate")
 
+    # --- a file that is removed or renamed meanwhile ----------------------------------------------------------------------
+
+    def check_there(self) -> None:
+        """Whether the file still has its name, and so has its log. Otherwise nobody could go on after a kill."""
+        if _identity(self.path) != self._file or not os.path.exists(f"{self.path}-wal"):
+            raise JournalError(f"{self.path} was removed or renamed while it was written")
+
+    def restore(self) -> str | None:
+        """If the file was removed, renamed or replaced, which we still have open, write it anew; what happened, in words.
+
+        Where another file has its name by now, the new one has `.saved` behind it.
+        """
+        if _identity(self.path) == self._file:
+            return None
+        replaced = os.path.lexists(self.path)
+        path = f"{self.path}.saved" if replaced else self.path
+        with _explained(self.path):
+            if self._sql.in_transaction:
+                self._sql.execute("rollback")
+            copy = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            try:
+                self._sql.backup(copy)
+            except BaseException:
+                copy.close()
+                raise
+            self._sql.close()
+            self._sql = copy
+            self._use_wal()
+        if replaced:
+            return f"{self.path} was replaced by another file while it was written; what it held is in {path}"
+        self._file = _identity(path)
+        return f"{path} was removed or renamed while it was written, and was written anew"
+
     def close(self) -> None:
         """Give the file up. If nobody reads, what stood in the log is in the file itself, and the log is gone."""
         with contextlib.suppress(sqlite3.Error):
@@ -360,6 +378,15 @@ class JournalStore:
         self._sql.close()
         if self._writes:
             self.give_up_reserve()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells the file of that name from others; None when there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def reserve_of(path: str) -> str:

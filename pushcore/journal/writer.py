@@ -84,7 +84,7 @@ class JournalWriter:
         self._tickets = self._served = 0
         self._closing = False
         self._problem: str | None = None
-        self._twice: JournalError | None = None
+        self._complaint: JournalError | None = None
         self._unwritten: list[OutcomeEntry] = []
         self._unmoved: list[tuple[int, int, bool]] = []
         self._changed = threading.Condition()
@@ -205,6 +205,10 @@ class JournalWriter:
         idle = not (results or moves or asked or closing or rows is not None or tickets != self._served)
         if idle and abs(now - self._run.updated) < HEARTBEAT:
             return
+        if not closing:
+            self._store.check_there()
+        elif (moved := self._store.restore()) is not None:
+            self._complaint = JournalError(moved)
         if asked:
             self._adapt()
         results.sort(key=_row_of)
@@ -214,7 +218,8 @@ class JournalWriter:
         if closing:
             leased = self.taken  # nothing beyond it was given out
             run.ended = now
-            run.problem = self._problem if self.error is None else str(self.error)
+            error = self.error or self._complaint
+            run.problem = self._problem if error is None else str(error)
         elif self.reading:
             leased = max(leased, self._campaign.ahead(taken, max(self._step, self.least)))
         # What has an outcome lies below it, given out or not: rows that are no pushes need no lease.
@@ -229,7 +234,7 @@ class JournalWriter:
         self.leased = leased
         self.ask_at = leased - self._step // 4
         self._answered, self._served = asks, tickets
-        self._publish(self._twice)
+        self._publish(self._complaint)
 
     def _adapt(self) -> None:
         """Give more rows at a time to a quick sender, so that it does not wait, and fewer to a slow one."""
@@ -281,7 +286,7 @@ class JournalWriter:
             row = result[0]
             bit = 1 << (row - 1 - block * BLOCK)
             if known & bit:
-                self._twice = JournalError(f"row {row} was recorded twice; its first outcome stands")
+                self._complaint = JournalError(f"row {row} was recorded twice; its first outcome stands")
             else:
                 known |= bit
                 kept.append(result)

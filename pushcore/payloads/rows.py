@@ -53,6 +53,8 @@ class Rows:
         self.unserved = 0
         self.stopped = False
         self.ended = False
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the last row has been read."""
         wanted = {"token", "platform", REGISTERED_AT, *OVERRIDES}
         for each in (apns, fcm):
             if each is not None:
@@ -109,6 +111,7 @@ class Rows:
                 continue
             yield push
         self.ended = True
+        self.on_end()
 
     def stop(self) -> None:
         """End before the next row."""
@@ -195,6 +198,7 @@ class PipedRows:
             self._post()
         except Exception as error:
             end = error
+            self._post()  # what was read before it
         try:
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, end)
         except RuntimeError:

@@ -17,6 +17,9 @@ from .protocol import Store, campaign_name, overwrite
 INFO: Final = "info"
 STATE: Final = "state"
 TRIP: Final = "trip"
+RELEASED: Final = "released-"
+"""In front of a chunk's number: how many of its leases ended because a worker gave it back, having sent nothing that it
+did not report. All others ran out, and what they had sent is not known."""
 PROGRESS: Final = "progress-"
 """In front of a chunk's number: which of its rows have an outcome, where a worker has said so before its end."""
 
@@ -61,9 +64,22 @@ class CampaignInfo:
     def decode(cls, data: bytes) -> CampaignInfo:
         """What `encode` made. Raises `ChunkError`."""
         try:
-            return cls(**orjson.loads(data))
-        except (ValueError, TypeError):
-            raise ChunkError("the campaign's description in the queue cannot be read") from None
+            info = cls(**orjson.loads(data))
+        except (ValueError, TypeError, ConfigurationError):
+            info = None
+        if info is None or not info._is_typed():
+            raise ChunkError("the campaign's description in the queue cannot be read")
+        return info
+
+    def _is_typed(self) -> bool:
+        """Whether every field is of its type: what comes from a queue or a file may be anything."""
+        return (
+            type(self.fingerprint) is str
+            and type(self.chunk_rows) is int
+            and isinstance(self.options, dict)
+            and isinstance(self.needs, dict)
+            and all(isinstance(needed, dict) for needed in self.needs.values())
+        )
 
     def check(self, offers: Mapping[str, Any]) -> None:
         """Whether a worker that has this can send for it. Raises `CampaignConflict`, which names what differs."""

@@ -181,7 +181,7 @@ class Chunk:
             uri, start, end, unit, fingerprint = header["u"]
             reference = Reference(str(uri)[:MAX_URI], int(start), int(end), str(unit), str(fingerprint))
         raw = tuple((str(name), int(digits)) for name, digits in header.get("h", ()))
-        if len(raw) > MAX_COLUMNS or any(digits < 0 or digits % 2 for _, digits in raw):
+        if len(raw) > MAX_COLUMNS or any(digits < 2 or digits % 2 for _, digits in raw):
             raise ValueError
         return cls(number, first, rows, reference, payload, raw, done)
 

@@ -19,14 +19,16 @@ from .protocol import Broker, Lease
 
 
 class HeldChunk:
-    """A chunk that is leased and not delivered. `wanted`: how many of its rows are to be sent."""
+    """A chunk that is leased and not delivered. `wanted`: how many of its rows are to be sent. `unsure`: how many earlier
+    leases ran out, whose workers may have sent any of these."""
 
-    __slots__ = ("chunk", "delivered", "lease", "lock", "results", "since", "wanted")
+    __slots__ = ("chunk", "delivered", "lease", "lock", "results", "since", "unsure", "wanted")
 
-    def __init__(self, lease: Lease, chunk: Chunk, wanted: int) -> None:
+    def __init__(self, lease: Lease, chunk: Chunk, wanted: int, unsure: int = 0) -> None:
         self.lease = lease
         self.chunk = chunk
         self.wanted = wanted
+        self.unsure = unsure
         self.results: list[Result] = []
         self.delivered = 0
         """How many of the results the queue has already."""

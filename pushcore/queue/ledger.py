@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -33,12 +33,15 @@ from .ledger_file import APPLICATION, TABLES, VERSION, check, connect, explain
 from .outcomes import ChunkResult, OutcomeBlock
 
 OPEN, FINISHED, ASIDE = 0, 1, 2
+_DOUBLED: Final = "\0doubled"
+"""In place of a nonce: pushes of the chunk that may have been sent by a worker whose lease ran out have been counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
     """How far a campaign is. `chunks` and `rows`: those that are known, all when `complete`. `aside`: chunks that could
-    not be sent. `repeats`: outcomes of rows that had one. `strays`: results that belong to no chunk or are damaged."""
+    not be sent. `repeats`: pushes that were sent more than once, or may have been because a lease ran out.
+    `strays`: results that belong to no chunk or are damaged."""
 
     complete: bool
     began: float
@@ -66,7 +69,7 @@ class Ledger:
         self._sql = sql
         with self._explained():
             (data,) = sql.execute("select info from campaign").fetchone()
-        self.info = CampaignInfo.decode(data)
+            self.info = CampaignInfo.decode(data)
         self._prefix = id_prefix(self.info.name)
 
     @classmethod
@@ -173,10 +176,13 @@ class Ledger:
                     "select number, data, bits from chunk where state = 0 and number > ? order by number limit ?",
                     (last, page),
                 ).fetchall()
-            if not rows:
-                return
-            last = rows[-1][0]
-            yield [Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in rows]
+                if not rows:
+                    return
+                last = _above(last, rows[-1][0])
+                chunks = [
+                    Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in rows
+                ]
+            yield chunks
 
     def next_epoch(self, least: int = 0) -> int:
         """An epoch that was never used, `least` or later; it is on the disk before it is used."""
@@ -265,6 +271,7 @@ class Ledger:
             return 0, 1
         new >>= first - 1
         repeated = new & done
+        repeats = self._repeats(sql, result, repeated.bit_count())
         if not repeated:
             tally.update(result.tally)
         elif new & ~done:
@@ -291,7 +298,21 @@ class Ledger:
                 number,
             ),
         )
-        return repeated.bit_count(), 0
+        return repeats, 0
+
+    @staticmethod
+    def _repeats(sql: sqlite3.Connection, result: ChunkResult, repeated: int) -> int:
+        """How many pushes this result adds to those that were, or may have been, sent more than once.
+
+        A worker whose lease ran out may have sent them, which the next one says (`doubled`); should the first one
+        deliver after all, its rows have an outcome, but have been counted.
+        """
+        mark = result.number, _DOUBLED
+        if result.doubled:
+            sql.execute("insert or ignore into seen values (?, ?)", mark)
+            return max(result.doubled, repeated)
+        counted = sql.execute("select 1 from seen where number = ? and nonce = ?", mark).fetchone()
+        return 0 if counted else repeated
 
     def outcomes(self) -> Iterator[Outcome]:
         """What became of each row that has an outcome, chunk by chunk, the first outcome of each."""
@@ -306,11 +327,11 @@ class Ledger:
                 parts = self._sql.execute(
                     "select block, bits, blob from part where number = ? order by id", (number,)
                 ).fetchall()
-            last = number
-            rows: dict[int, Outcome] = {}
-            for part in parts:
-                for outcome in OutcomeBlock(*part).outcomes(self._prefix):
-                    rows.setdefault(outcome.row, outcome)
+                last = _above(last, number)
+                rows: dict[int, Outcome] = {}
+                for part in parts:
+                    for outcome in OutcomeBlock(*part).outcomes(self._prefix):
+                        rows.setdefault(outcome.row, outcome)
             yield from (rows[row] for row in sorted(rows))
 
     def status(self) -> LedgerStatus:
@@ -323,19 +344,19 @@ class Ledger:
                 "select count(*), coalesce(sum(rows), 0), coalesce(sum(done), 0), "
                 "coalesce(sum(state = 1), 0), coalesce(sum(state = 2), 0) from chunk"
             ).fetchone()
-        return LedgerStatus(
-            bool(complete),
-            began,
-            CampaignState(state),
-            chunks,
-            finished,
-            aside,
-            rows,
-            done,
-            repeats,
-            strays,
-            Counter({tuple(kind): count for *kind, count in orjson.loads(tally)}),
-        )
+            return LedgerStatus(
+                bool(complete),
+                began,
+                CampaignState(state),
+                chunks,
+                finished,
+                aside,
+                rows,
+                done,
+                repeats,
+                strays,
+                Counter({tuple(kind): count for *kind, count in orjson.loads(tally)}),
+            )
 
     # --- SQLite -------------------------------------------------------------------------------------------------------
 
@@ -352,3 +373,10 @@ class Ledger:
 
     def _explained(self) -> Any:
         return explain(self.path)
+
+
+def _above(last: int, number: int) -> int:
+    """A number that must be above the last one, or a damaged index would be read without an end."""
+    if not number > last:
+        raise ValueError
+    return number

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ..errors import JournalError
+from ..errors import JournalError, PushcoreError
 
 APPLICATION: Final = 0x7075736C  # "pusl": what SQLite's own header says that this file is
 VERSION: Final = 1
@@ -56,7 +56,7 @@ def check(path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
 
 @contextmanager
 def explain(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors of SQLite as one sentence."""
+    """Errors of SQLite, and of what reads the values that it gives, as one sentence."""
     try:
         yield
     except sqlite3.Error as error:
@@ -69,3 +69,7 @@ def explain(path: str | os.PathLike[str]) -> Iterator[None]:
             sqlite3.SQLITE_READONLY: "cannot be written",
         }.get(code, f"is damaged or cannot be used ({error})")
         raise JournalError(f"{os.fspath(path)} {words}") from error
+    except PushcoreError:
+        raise
+    except (ValueError, TypeError, LookupError, OverflowError) as error:  # a value that no ledger has
+        raise JournalError(f"{os.fspath(path)} is damaged ({type(error).__name__})") from error

@@ -17,7 +17,14 @@ async def open_queue(url: str, campaign: str, *, idle: float = IDLE, **options: 
         ConfigurationError: another scheme, or the client library is not installed.
         QueueError: it cannot be reached or used.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+        for server in url.split(","):
+            _ = urlsplit(server).port
+    except ValueError:  # whose text may hold a part of the password
+        raise ConfigurationError(
+            "the queue's URL cannot be read: its host or its port is none; expected redis://HOST:PORT or nats://HOST:PORT"
+        ) from None
     if scheme in ("valkey", "valkeys"):
         scheme = "redis" + scheme.removeprefix("valkey")
         url = scheme + url[url.index(":") :]

@@ -1,7 +1,8 @@
 """What a worker sends back of a chunk: the outcomes of some of its rows, packed as a journal packs them. No I/O.
 
 bytes = CRC-32 | length of header | header, JSON | bits and blob of each part
-header = {"n": number, "x": nonce, "w": worker, "t": UNIX seconds, "p": [[block, bits, blob], …], "c": tally}
+header = {"n": number, "x": nonce, "w": worker, "t": UNIX seconds, "p": [[block, bits, blob], …], "c": tally,
+          "d": pushes that may have been doubled, where there are any}
       or {"n": number or null, "x": nonce, "w": worker, "t": …, "bad": sentence} for a chunk that is set aside
 """
 
@@ -53,7 +54,8 @@ class OutcomeBlock:
 class ChunkResult:
     """What a worker says of a chunk. `number`: None when not even that could be read. `bad`: why it is set aside.
 
-    `nonce`: two copies of one result have the same. `tally`: its outcomes by platform, verdict and reason.
+    `nonce`: two copies of one result have the same. `tally`: its outcomes by platform, verdict and reason. `doubled`: how
+    many of its pushes may have been sent before by workers whose lease ran out, each as often as there were such.
     """
 
     number: int | None
@@ -63,10 +65,14 @@ class ChunkResult:
     parts: tuple[OutcomeBlock, ...] = ()
     tally: OutcomeTally = field(default_factory=Counter)
     bad: str | None = None
+    doubled: int = 0
 
     @classmethod
-    def of(cls, number: int, nonce: str, worker: str, results: Sequence[Result], prefix: str) -> ChunkResult:
-        """The outcomes of different rows. `prefix`: of the campaign's apns-ids, see `journal.id_prefix`."""
+    def of(
+        cls, number: int, nonce: str, worker: str, results: Sequence[Result], prefix: str, unsure: int = 0
+    ) -> ChunkResult:
+        """The outcomes of different rows. `prefix`: of the campaign's apns-ids, see `journal.id_prefix`. `unsure`: how many
+        earlier leases of the chunk ran out."""
         ordered = sorted(results, key=_BY_ROW)
         parts = []
         tally: OutcomeTally = Counter()
@@ -74,7 +80,8 @@ class ChunkResult:
             packed = pack(entries, prefix, {})
             parts.append(OutcomeBlock(block, packed.bits, packed.blob))
             tally.update(packed.tally)
-        return cls(number, nonce, worker, time.time(), tuple(parts), tally)
+        doubled = unsure * sum(result.attempts > 0 for result in results) if unsure else 0
+        return cls(number, nonce, worker, time.time(), tuple(parts), tally, doubled=doubled)
 
     def encode(self) -> bytes:
         """As bytes for a queue."""
@@ -84,6 +91,8 @@ class ChunkResult:
         else:
             header["p"] = [[block.block, len(block.bits), len(block.blob)] for block in self.parts]
             header["c"] = [[*kind, count] for kind, count in self.tally.items()]
+            if self.doubled:
+                header["d"] = self.doubled
         text = orjson.dumps(header)
         body = b"".join([text, *(data for block in self.parts for data in (block.bits, block.blob))])
         return _HEAD.pack(zlib.crc32(body), len(text)) + body
@@ -108,7 +117,11 @@ class ChunkResult:
             if "bad" in header:
                 return cls(*common, bad=str(header["bad"])[:MAX_SENTENCE])
             tally: OutcomeTally = Counter({(str(p), str(v), str(r)): int(n) for p, v, r, n in header["c"]})
-            return cls(*common, tuple(_parts(header["p"], bytes(body[size:]))), tally)
+            parts = tuple(_parts(header["p"], bytes(body[size:])))
+            doubled = int(header.get("d", 0))
+            if not 0 <= doubled < 1 << 32:
+                raise ValueError
+            return cls(*common, parts, tally, doubled=doubled)
         except (struct.error, ValueError, LookupError, TypeError, AttributeError):
             raise ChunkError("a result is damaged: it cannot be read") from None
 

@@ -24,7 +24,7 @@ from ..engine.engine import PushEngine
 from ..errors import BreakerOpen, ClosedError
 from ..journal.journal import id_prefix
 from ..results import Result
-from .campaign import PROGRESS, CampaignInfo, CampaignState, read_info
+from .campaign import PROGRESS, RELEASED, CampaignInfo, CampaignState, read_info
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable, SourceUnavailable
 from .fleet import Fleet
@@ -240,20 +240,20 @@ class Worker:
             if lease.attempt > 1:
                 note = await self._patiently(lambda: self._queue.read(f"{PROGRESS}{number}"))
                 chunk = chunk.without(int.from_bytes(note.value[: (chunk.rows + 7) // 8], "little"))
-            return await self._pushes_of(lease, chunk)
+            return await self._pushes_of(lease, chunk, await self._unsure(lease, number))
         except SourceUnavailable as error:
             log.warning("%s: the chunk is given back", error)
             self._unread = True
-            await self._give_back(lease, delay)
+            await self._give_back(lease, number, delay)
             return None
         except Exception as error:
             if isinstance(error, QueueError) and not isinstance(error, ChunkError):
-                await self._give_back(lease)
+                await self._give_back(lease, number)
                 raise
             await self._set_aside(lease, number, error)
             return None
 
-    async def _pushes_of(self, lease: Lease, chunk: Chunk) -> list[Any] | None:
+    async def _pushes_of(self, lease: Lease, chunk: Chunk, unsure: int) -> list[Any] | None:
         wanted = chunk.missing()
         made = self._pushes(chunk, self._info) if wanted else ()
         items = list(await made if inspect.isawaitable(made) else made)
@@ -264,7 +264,7 @@ class Worker:
             )
         if self._leases.renewed(chunk.number, lease):  # its lease ran out while the rows were read
             return None
-        held = self._held[chunk.number] = HeldChunk(lease, chunk, len(wanted))
+        held = self._held[chunk.number] = HeldChunk(lease, chunk, len(wanted), unsure)
         pushes = []
         for item in items:
             if isinstance(item, Result):
@@ -276,7 +276,22 @@ class Worker:
             self._finished.put_nowait(held)
         return pushes
 
-    async def _give_back(self, lease: Lease, delay: float = 0.0) -> None:
+    async def _unsure(self, lease: Lease, number: int) -> int:
+        """How many earlier leases of a chunk ran out, so that their workers may have sent its rows."""
+        if lease.attempt < 2:
+            return 0
+        note = await self._patiently(lambda: self._queue.read(f"{RELEASED}{number}"))
+        return max(lease.attempt - 1 - int.from_bytes(note.value[:4], "big"), 0)
+
+    async def _give_back(
+        self, lease: Lease, number: int | None, delay: float = 0.0, unsure: int | None = None
+    ) -> None:
+        """`number`: of the chunk, None where that is not known. `unsure`: as `_unsure` had it."""
+        if number is not None:
+            if unsure is None:
+                unsure = await self._unsure(lease, number)
+            count = max(lease.attempt - unsure, 0).to_bytes(4, "big")
+            await self._patiently(lambda: overwrite(self._queue, f"{RELEASED}{number}", count))
         await self._patiently(lambda: self._queue.release(lease, delay))
         self._released += 1
 
@@ -297,7 +312,7 @@ class Worker:
         """All rows have an outcome: deliver what the queue has not, and let the chunk go."""
         number = held.chunk.number
         async with held.lock:
-            data = self._packed(number, held.lease.nonce, held.results[held.delivered :])
+            data = self._packed(held, held.lease.nonce, held.results[held.delivered :])
             await self._patiently(lambda: self._queue.done(held.lease, data))
             del self._held[number]
         self._settled(held.wanted - held.delivered)
@@ -317,7 +332,7 @@ class Worker:
             if self._held.get(chunk.number) is not held or not results:
                 return
             nonce = f"{held.lease.nonce}-{held.delivered}"
-            data = self._packed(chunk.number, nonce, results)
+            data = self._packed(held, nonce, results)
             await self._patiently(lambda: self._queue.report(data, nonce))
             bits = 0
             for result in results:
@@ -333,8 +348,9 @@ class Worker:
         self._owed -= rows
         self._wake.set()
 
-    def _packed(self, number: int, nonce: str, results: list[Result]) -> bytes:
-        return ChunkResult.of(number, nonce, self.name, results, self._prefix).encode()
+    def _packed(self, held: HeldChunk, nonce: str, results: list[Result]) -> bytes:
+        number = held.chunk.number
+        return ChunkResult.of(number, nonce, self.name, results, self._prefix, held.unsure).encode()
 
     async def _settle(self) -> None:
         """Deliver what is finished, and give back the rest with what is known of it."""
@@ -347,7 +363,7 @@ class Worker:
         for held in list(self._held.values()):
             await self._keep_part(held, last=True)
             if held.chunk.missing():
-                await self._give_back(held.lease)
+                await self._give_back(held.lease, held.chunk.number, unsure=held.unsure)
             else:
                 held.delivered = len(held.results)
                 await self._finish(held)

@@ -256,7 +256,8 @@ def test_metrics_while_it_runs(fake: FakeProcess, tmp_path: Path) -> None:
             assert process.stdin is not None
             assert process.stdout is not None
             assert process.stderr is not None
-            process.stdin.write(rows(*["ab" * 32] * 9, fated_token("BadDeviceToken"), "").encode())
+            given = rows(*["ab" * 32] * 9, fated_token("BadDeviceToken"), "") + "\n"
+            process.stdin.write(given.encode())
             process.stdin.flush()
             said = process.stderr.readline().decode()
             url = re.fullmatch(r"pushcore: metrics at (http://127\.0\.0\.1:\d+/metrics)\n", said)

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -396,3 +396,23 @@ def test_a_dry_run_keeps_no_journal(both: FakeProcess, tmp_path: Path) -> None:
     write_inputs(tmp_path, 3)
     assert "--dry-run sends nothing" in send(tmp_path, both.apns, "--dry-run", expected=2).stderr
     assert not (tmp_path / JOURNAL).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(path.with_name("other.db"))])
+def test_a_journal_that_is_removed_meanwhile_is_told_and_what_was_sent_is_in_the_results(
+    fake: InThread[FakeApns], tmp_path: Path, processes: str, change: Callable[[Path], object]
+) -> None:
+    write_inputs(tmp_path, 20_000)
+    with sending(tmp_path, fake, "--results", "results.csv", "--processes", processes) as process:
+        change(tmp_path / JOURNAL)
+        _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert "campaign.db was removed or renamed while it was written" in said
+    assert "Traceback" not in said
+    sent = received(fake)
+    answered = {row["token"] for row in by_row((tmp_path / "results.csv").read_text()).values()}
+    assert set(sent) == answered
+    resume(tmp_path, config_of(fake))
+    assert received(fake) == Counter(token(row) for row in range(1, 20_001))

@@ -88,7 +88,7 @@ def test_without_a_journal_each_row_is_written_once(
     assert sorted(found) == list(range(1, ROWS + 4))
     counts = Counter(each["verdict"] for each in found.values())
     assert counts == {"ACCEPTED": ROWS, "INVALID": 2, "UNREGISTERED": 1}
-    assert found[ROWS + 2]["token"] == 'a"\nb,c'
+    assert found[ROWS + 2]["token"] == 'a"\\nb,c'
     assert received(fake) == Counter([*map(token, range(1, ROWS + 1)), fated_token("Unregistered")])
     assert fake.call(lambda: fake.fake.accepted) >= 3
     for words_said in (

@@ -33,7 +33,7 @@ async def test_what_a_closing_connection_did_not_take_goes_elsewhere(
     seen: Counter[bytes] = Counter()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = h.Server({h.MAX_STREAMS: STREAMS})
+        peer = h.HonestServer({h.MAX_STREAMS: STREAMS})
         answered = 0
         writer.write(peer.h2.data_to_send())
         while answered < STREAMS:
@@ -77,7 +77,7 @@ async def test_a_server_that_takes_ten_requests_on_each_connection(
     received: list[int] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = h.Server({h.MAX_STREAMS: STREAMS})
+        peer = h.HonestServer({h.MAX_STREAMS: STREAMS})
         writer.write(peer.h2.data_to_send())
         while not any(request.ended for request in peer.requests.values()):
             peer.receive(await reader.read(65_536))

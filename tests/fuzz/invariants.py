@@ -8,12 +8,12 @@ from pushcore.http2.blocks import MAX_BLOCK
 from pushcore.http2.connection import Connection
 from pushcore.http2.streams import GHOST, ConnectionState, Limits
 from tests.support import http2 as h
-from tests.support.http2 import Client
+from tests.support.http2 import ClientHarness
 
 LIMITS = Limits(timeout=10.0, receive_window=100_000, max_body=20_000, resets_per_second=3)
 
 
-class Watched(Client):
+class Watched(ClientHarness):
     """A client that counts: each exchange is open, finished or refused, and never two of them (see `collect`)."""
 
     def __init__(self, engine: str, *, requests: int = 6, warm: bool = True, limits: Limits = LIMITS) -> None:

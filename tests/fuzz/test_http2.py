@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pushcore.http2.streams import ConnectionState
 from tests.fuzz.invariants import Watched
 from tests.support import http2 as h
-from tests.support.http2 import ENGINES, Client, Wire
+from tests.support.http2 import ENGINES, ClientHarness, UncheckedServer
 
 engines = pytest.mark.parametrize("engine", ENGINES)
 
@@ -38,7 +38,7 @@ def test_arbitrary_bytes_after_an_honest_start(engine: str, raw: bytes, warm: bo
 @engines
 @given(raw=st.binary(max_size=100))
 def test_arbitrary_bytes_from_the_start(engine: str, raw: bytes) -> None:
-    client = Client(engine)
+    client = ClientHarness(engine)
     client.sent()
     client.feed(raw)
     assert client.offer() is None or client.state is ConnectionState.OPEN
@@ -155,7 +155,7 @@ def test_sequences_of_frames_and_of_our_own_doings(engine: str, actions: list[An
 @st.composite
 def conversations(draw: st.DrawFn) -> list[bytes]:
     """What an honest server says after the requests 1 to 13 of `honest`, frame by frame."""
-    wire = Wire(draw(st.sampled_from([0, 0, 0, 4096])))
+    wire = UncheckedServer(draw(st.sampled_from([0, 0, 0, 4096])))
     said: list[bytes] = []
     for number in draw(st.permutations(range(1, 14, 2))):
         said += draw(
@@ -193,7 +193,7 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
 
 def honest(engine: str, pieces: list[bytes]) -> tuple[object, ...]:
     """The outcome of a conversation that arrives in these pieces."""
-    client = Client(engine)
+    client = ClientHarness(engine)
     client.sent()
     client.feed(h.settings((h.INITIAL_WINDOW, 100)))
     exchanges = [client.request(b"x" * 50 * (number % 4)) for number in range(7)]

@@ -24,7 +24,7 @@ from pushcore.http2.streams import Limits
 from pushcore.requests import END, RequestBuilder
 from pushcore.results import Result
 from tests.golden.pushes import Case
-from tests.support.http2 import PREFACE, Wire
+from tests.support.http2 import PREFACE, UncheckedServer
 
 NAMES: Final = (
     *("DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS"),
@@ -56,7 +56,7 @@ class Talk:
         self.connection = Connection(Limits(), 0.0)
         self.waiting: deque[Exchange] = deque()
         self._requests = requests
-        self._wire = Wire()
+        self._wire = UncheckedServer()
         self._now = 0.0
         if authorization is not None:
             self.authorize(authorization)

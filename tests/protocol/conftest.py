@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.http2 import DELIVERIES, ENGINES, Dial, Wire
+from tests.support.http2 import DELIVERIES, ENGINES, Dial, UncheckedServer
 
 
 @pytest.fixture(
@@ -16,5 +16,5 @@ def dial(request: pytest.FixtureRequest) -> Dial:
 
 
 @pytest.fixture
-def wire() -> Wire:
-    return Wire()
+def wire() -> UncheckedServer:
+    return UncheckedServer()

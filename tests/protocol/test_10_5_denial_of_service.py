@@ -9,7 +9,7 @@ from pushcore.http2 import outgoing as module
 from pushcore.http2.connection import Connection
 from pushcore.http2.streams import MAX_UNSENT_ACKS, ConnectionState
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 def test_continuations_without_end(dial: Dial) -> None:
@@ -36,7 +36,7 @@ def test_a_header_block_without_end(dial: Dial) -> None:
 
 def test_a_header_list_above_ours(dial: Dial) -> None:
     """A list above SETTINGS_MAX_HEADER_LIST_SIZE of a peer that we decode: ENHANCE_YOUR_CALM (10.5.1)."""
-    client, wire = dial(), Wire(4096)
+    client, wire = dial(), UncheckedServer(4096)
     client.request()
     client.sent()
     block = wire.block((":status", "200"), *(("x", "v" * 1000) for _ in range(20)))
@@ -46,7 +46,7 @@ def test_a_header_list_above_ours(dial: Dial) -> None:
 
 def test_a_decompression_bomb(dial: Dial) -> None:
     """One large entry, indexed thousands of times."""
-    client, wire = dial(), Wire(4096)
+    client, wire = dial(), UncheckedServer(4096)
     client.request()
     client.sent()
     block = wire.block((":status", "200"), ("x", "v" * 3000)) + b"\xbe" * 4000
@@ -111,7 +111,9 @@ def test_what_we_remember_of_cancelled_streams_is_bounded(dial: Dial) -> None:
     assert len(client.connection._cancelled) <= module.MAX_CANCELLED
 
 
-def test_requests_larger_than_the_peer_accepts_cost_nothing_but_themselves(dial: Dial, wire: Wire) -> None:
+def test_requests_larger_than_the_peer_accepts_cost_nothing_but_themselves(
+    dial: Dial, wire: UncheckedServer
+) -> None:
     client = dial((h.MAX_LIST, 100))
     for _ in range(5):
         assert isinstance(client.request().error, HeaderListTooLarge)

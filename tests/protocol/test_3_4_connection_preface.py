@@ -6,7 +6,7 @@ import pytest
 
 from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
-from tests.support.http2 import Client, Dial, Wire
+from tests.support.http2 import ClientHarness, Dial, UncheckedServer
 
 
 def test_client_begins_with_the_preface_and_settings(dial: Dial) -> None:
@@ -72,15 +72,15 @@ def test_a_server_of_another_protocol(dial: Dial, text: bytes) -> None:
     assert not client.finished
 
 
-def test_settings_and_an_answer_may_come_in_one_piece(dial: Dial, wire: Wire) -> None:
+def test_settings_and_an_answer_may_come_in_one_piece(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(h.SETTINGS_ACK, wire.answer(1, 200))
     assert (exchange.status, exchange.error) == (200, None)
 
 
-def test_requests_wait_for_no_acknowledgement(dial: Dial, wire: Wire) -> None:
+def test_requests_wait_for_no_acknowledgement(dial: Dial, wire: UncheckedServer) -> None:
     """A client can send frames right after its preface; it waits for SETTINGS, not for the ACK of its own."""
-    client: Client = dial()
+    client: ClientHarness = dial()
     client.request()
     assert h.only(client.sent(), "HEADERS")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 @pytest.mark.parametrize("kind", [0x0A, 0x0B, 0x10, 0x80, 0xFE, 0xFF])
 @pytest.mark.parametrize("stream_id", [0, 1, 2, 99])
-def test_unknown_types_are_ignored(dial: Dial, wire: Wire, kind: int, stream_id: int) -> None:
+def test_unknown_types_are_ignored(dial: Dial, wire: UncheckedServer, kind: int, stream_id: int) -> None:
     """Implementations MUST ignore and discard frames of unknown types."""
     client = dial()
     exchange = client.request()
@@ -20,7 +20,7 @@ def test_unknown_types_are_ignored(dial: Dial, wire: Wire, kind: int, stream_id:
 
 
 @pytest.mark.parametrize("kind", [0x0A, 0xFE])
-def test_unknown_types_before_and_between_answers(dial: Dial, wire: Wire, kind: int) -> None:
+def test_unknown_types_before_and_between_answers(dial: Dial, wire: UncheckedServer, kind: int) -> None:
     client = dial()
     client.request()
     client.request()
@@ -32,7 +32,7 @@ def test_unknown_types_before_and_between_answers(dial: Dial, wire: Wire, kind: 
 @pytest.mark.parametrize(
     "kind", [h.DATA, h.HEADERS, h.PING, h.SETTINGS, h.RST_STREAM, h.GOAWAY, h.WINDOW_UPDATE]
 )
-def test_undefined_flags_are_ignored(dial: Dial, wire: Wire, kind: int) -> None:
+def test_undefined_flags_are_ignored(dial: Dial, wire: UncheckedServer, kind: int) -> None:
     """Flags that have no defined semantics for a frame type MUST be ignored."""
     client = dial()
     exchange = client.request()
@@ -57,7 +57,7 @@ def test_undefined_flags_are_ignored(dial: Dial, wire: Wire, kind: int) -> None:
     assert (exchange.status, exchange.error) == (200, None)
 
 
-def test_the_reserved_bit_is_ignored(dial: Dial, wire: Wire) -> None:
+def test_the_reserved_bit_is_ignored(dial: Dial, wire: UncheckedServer) -> None:
     """The reserved bit MUST be ignored when receiving."""
     client = dial()
     one, two = client.request(), client.request()

@@ -6,18 +6,18 @@ import pytest
 
 from pushcore.http2.headers import HeaderTemplate
 from tests.support import http2 as h
-from tests.support.http2 import TEMPLATE, Client, Dial, Request, Wire
+from tests.support.http2 import TEMPLATE, ClientHarness, Dial, ServerRequest, UncheckedServer
 
 LARGE = (h.INITIAL_WINDOW, 1 << 20)
 
 
-def body_frames(client: Client, wire: Wire) -> tuple[Request, list[int]]:
+def body_frames(client: ClientHarness, wire: UncheckedServer) -> tuple[ServerRequest, list[int]]:
     sent = client.sent()
     (request,) = wire.requests(sent).values()
     return request, [one.body_len for one in h.only(sent, "DATA")]
 
 
-def test_a_frame_of_16384_bytes_is_accepted(dial: Dial, wire: Wire) -> None:
+def test_a_frame_of_16384_bytes_is_accepted(dial: Dial, wire: UncheckedServer) -> None:
     """All implementations MUST be capable of receiving and minimally processing frames up to 2^14 octets."""
     client = dial()
     exchange = client.request()
@@ -46,7 +46,9 @@ def test_a_too_large_frame_is_refused_by_its_header_alone(dial: Dial) -> None:
 @pytest.mark.parametrize(
     ("size", "lengths"), [(16_384, [16_384]), (16_385, [16_384, 1]), (40_000, [16_384, 16_384, 7_232])]
 )
-def test_our_data_keeps_to_the_default(dial: Dial, wire: Wire, size: int, lengths: list[int]) -> None:
+def test_our_data_keeps_to_the_default(
+    dial: Dial, wire: UncheckedServer, size: int, lengths: list[int]
+) -> None:
     client = dial(LARGE)
     body = bytes(range(256)) * 200
     client.request(body[:size])
@@ -57,13 +59,15 @@ def test_our_data_keeps_to_the_default(dial: Dial, wire: Wire, size: int, length
 @pytest.mark.parametrize(
     ("maximum", "lengths"), [(16_384, [16_384, 3_616]), (20_000, [20_000]), (1 << 20, [20_000])]
 )
-def test_our_data_follows_the_peers_maximum(dial: Dial, wire: Wire, maximum: int, lengths: list[int]) -> None:
+def test_our_data_follows_the_peers_maximum(
+    dial: Dial, wire: UncheckedServer, maximum: int, lengths: list[int]
+) -> None:
     client = dial(LARGE, (h.MAX_FRAME, maximum))
     client.request(b"x" * 20_000)
     assert body_frames(client, wire)[1] == lengths
 
 
-def test_the_maximum_may_be_lowered_again(dial: Dial, wire: Wire) -> None:
+def test_the_maximum_may_be_lowered_again(dial: Dial, wire: UncheckedServer) -> None:
     client = dial(LARGE, (h.MAX_FRAME, 1 << 20))
     client.feed(h.settings((h.MAX_FRAME, 16_384)))
     client.request(b"x" * 20_000)
@@ -71,7 +75,7 @@ def test_the_maximum_may_be_lowered_again(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.slow
-def test_our_header_block_is_split(dial: Dial, wire: Wire) -> None:
+def test_our_header_block_is_split(dial: Dial, wire: UncheckedServer) -> None:
     """HEADERS and CONTINUATION keep to the maximum as well (section 4.3)."""
     client = dial((h.TABLE_SIZE, 0))
     long = "".join(chr(33 + index % 90) for index in range(50_000)).encode()
@@ -86,7 +90,7 @@ def test_our_header_block_is_split(dial: Dial, wire: Wire) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [16_000, 16_100, 16_200, 16_300, 16_384, 16_500])
-def test_our_header_block_at_the_edge_of_a_frame(dial: Dial, wire: Wire, length: int) -> None:
+def test_our_header_block_at_the_edge_of_a_frame(dial: Dial, wire: UncheckedServer, length: int) -> None:
     client = dial((h.TABLE_SIZE, 0))
     template = HeaderTemplate([*TEMPLATE.fields, (b"x-long", b"\x7f" * length)])
     for _ in range(3):

@@ -8,12 +8,12 @@ import pytest
 from pushcore.http2.exchange import header_of
 from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 TAIL = ((b"apns-id", b"11111111-2222-3333-4444-555555555555"), (b"apns-expiration", b"0"))
 
 
-def fields_of(request: h.Request) -> dict[bytes, bytes]:
+def fields_of(request: h.ServerRequest) -> dict[bytes, bytes]:
     assert len(dict(request.fields)) == len(request.fields), "a field was sent twice"
     return dict(request.fields)
 
@@ -25,7 +25,7 @@ def fields_of(request: h.Request) -> dict[bytes, bytes]:
 def test_requests_keep_to_the_peers_table(dial: Dial, size: int | None) -> None:
     """The encoder's table is at most SETTINGS_HEADER_TABLE_SIZE; a change is said at the start of the next block."""
     client = dial(*([] if size is None else [(h.TABLE_SIZE, size)]))
-    wire = Wire()
+    wire = UncheckedServer()
     if size is not None:
         wire.decoder.max_allowed_table_size = size
     client.connection.authorize(b"bearer " + b"x" * 150)
@@ -49,7 +49,7 @@ def test_requests_keep_to_the_peers_table(dial: Dial, size: int | None) -> None:
 )
 def test_the_table_may_change_at_any_time(dial: Dial, sizes: list[int]) -> None:
     """A change of the size takes effect with the acknowledgement, even in the middle of many requests."""
-    client, wire = dial(), Wire()
+    client, wire = dial(), UncheckedServer()
     for size in sizes:
         client.connection.authorize(b"bearer %d" % size)
         for _ in range(2):
@@ -64,7 +64,7 @@ def test_the_table_may_change_at_any_time(dial: Dial, sizes: list[int]) -> None:
 
 def test_two_sizes_between_blocks(dial: Dial) -> None:
     """The smallest size that occurs between two blocks must be signalled, then the final one (RFC 7541, 4.2)."""
-    client, wire = dial(), Wire()
+    client, wire = dial(), UncheckedServer()
     client.request(b"{}", TAIL)
     wire.requests(client.sent())
     client.feed(h.settings((h.TABLE_SIZE, 0)), h.settings((h.TABLE_SIZE, 4096)))
@@ -77,7 +77,7 @@ def test_two_sizes_between_blocks(dial: Dial) -> None:
 
 
 def test_a_request_written_with_the_old_table_goes_out_before_the_acknowledgement(dial: Dial) -> None:
-    client, wire = dial(), Wire()
+    client, wire = dial(), UncheckedServer()
     client.request(b"{}", TAIL)
     client.feed(h.settings((h.TABLE_SIZE, 0)))
     client.request(b"{}", TAIL)
@@ -118,7 +118,7 @@ def test_every_literal_form_of_status_is_read(
 
 
 @pytest.mark.parametrize("status", [200, 204, 206, 304, 400, 404, 500])
-def test_indexed_status(dial: Dial, wire: Wire, status: int) -> None:
+def test_indexed_status(dial: Dial, wire: UncheckedServer, status: int) -> None:
     client = dial()
     one, two = client.request(), client.request()
     client.feed(wire.answer(1, status), wire.answer(3, status, b"body"))
@@ -127,7 +127,7 @@ def test_indexed_status(dial: Dial, wire: Wire, status: int) -> None:
 
 def test_a_peer_that_ignores_our_table_size_is_understood(dial: Dial) -> None:
     """We announce a table of 0. A server that indexes all the same is decoded with a table from its first block."""
-    client, wire = dial(), Wire(table_size=4096)
+    client, wire = dial(), UncheckedServer(table_size=4096)
     for number in range(10):
         exchange = client.request()
         # the same unknown status again and again: an index into the dynamic table from the second time on
@@ -139,7 +139,7 @@ def test_a_peer_that_ignores_our_table_size_is_understood(dial: Dial) -> None:
 
 def test_a_table_is_kept_for_streams_that_we_have_cancelled(dial: Dial) -> None:
     """A receiver MUST decode the block of a stream that it ignores, to keep its state (section 4.3)."""
-    client, wire = dial(), Wire(table_size=4096)
+    client, wire = dial(), UncheckedServer(table_size=4096)
     client.feed(wire.answer(client.request().stream_id, 200, b"", (("a", "b"),)))
     cancelled = client.request()
     client.connection.cancel(cancelled)
@@ -187,7 +187,7 @@ def test_an_unreadable_status_of_a_stateless_peer_ends_its_stream(dial: Dial, bl
     client.check_stream_error(exchange, h.PROTOCOL_ERROR, reference_closes=h.PROTOCOL_ERROR)
 
 
-def test_fields_are_decoded_only_when_asked_for(dial: Dial, wire: Wire) -> None:
+def test_fields_are_decoded_only_when_asked_for(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(wire.answer(1, 200, b"", (("apns-id", "ABC"), ("apns-unique-id", "DEF"))))

@@ -6,10 +6,10 @@ import pytest
 
 from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
-def test_ours_are_odd_and_increase(dial: Dial, wire: Wire) -> None:
+def test_ours_are_odd_and_increase(dial: Dial, wire: UncheckedServer) -> None:
     """Streams initiated by a client MUST use odd-numbered stream identifiers, numerically greater each time."""
     client = dial()
     seen: list[int] = []
@@ -60,7 +60,7 @@ def test_frames_of_the_connection_belong_on_stream_0(dial: Dial, kind: int) -> N
     client.check_broken(h.PROTOCOL_ERROR)
 
 
-def test_used_up(dial: Dial, wire: Wire) -> None:
+def test_used_up(dial: Dial, wire: UncheckedServer) -> None:
     """A client that is unable to establish a new stream identifier can establish a new connection."""
     client = dial()
     client.connection.next_id = client.connection.written_id = 0x7FFF_FFFF - 100_000

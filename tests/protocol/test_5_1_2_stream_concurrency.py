@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Server, Wire, converse
+from tests.support.http2 import Dial, HonestServer, UncheckedServer, converse
 
 
-def fill(client: h.Client) -> int:
+def fill(client: h.ClientHarness) -> int:
     count = 0
     while count < 2000 and client.offer() is not None:
         count += 1
@@ -17,7 +17,7 @@ def fill(client: h.Client) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 1, 2, 100, 1000])
-def test_no_more_than_the_limit(dial: Dial, wire: Wire, limit: int) -> None:
+def test_no_more_than_the_limit(dial: Dial, wire: UncheckedServer, limit: int) -> None:
     """Endpoints MUST NOT exceed the limit set by their peer."""
     client = dial((h.MAX_STREAMS, limit))
     assert fill(client) == limit
@@ -29,7 +29,7 @@ def test_without_a_limit_there_is_none(dial: Dial) -> None:
     assert fill(dial((h.INITIAL_WINDOW, 1))) == 2000
 
 
-def test_an_answer_frees_its_slot(dial: Dial, wire: Wire) -> None:
+def test_an_answer_frees_its_slot(dial: Dial, wire: UncheckedServer) -> None:
     client = dial((h.MAX_STREAMS, 2))
     assert fill(client) == 2
     client.feed(wire.headers(1, (":status", "200"), flags=h.END_HEADERS))
@@ -41,7 +41,7 @@ def test_an_answer_frees_its_slot(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.slow
-def test_raised_in_flight(dial: Dial, wire: Wire) -> None:
+def test_raised_in_flight(dial: Dial, wire: UncheckedServer) -> None:
     """As APNs does: 1 until the first authenticated answer."""
     client = dial((h.MAX_STREAMS, 1))
     assert client.connection.throttled
@@ -52,7 +52,7 @@ def test_raised_in_flight(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
-def test_lowered_in_flight(dial: Dial, wire: Wire, limit: int) -> None:
+def test_lowered_in_flight(dial: Dial, wire: UncheckedServer, limit: int) -> None:
     """With more streams open than a lowered limit allows, none is opened until enough of them have ended."""
     client = dial((h.MAX_STREAMS, 5))
     assert fill(client) == 5
@@ -75,7 +75,7 @@ def test_a_limit_of_0_and_up_again(dial: Dial) -> None:
 
 
 def test_an_honest_server_sees_no_more_than_it_allows(dial: Dial) -> None:
-    client, server = dial(started=False), Server({h.MAX_STREAMS: 7})
+    client, server = dial(started=False), HonestServer({h.MAX_STREAMS: 7})
     converse(client, server)
     answered = 0
     while answered < 50:

@@ -7,7 +7,7 @@ import pytest
 from pushcore.errors import StreamReset
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 PRIORITY = bytes(4) + b"\x10"
 
@@ -28,7 +28,7 @@ def test_idle(dial: Dial, kind: int, stream_id: int) -> None:
 
 
 @pytest.mark.parametrize("stream_id", [1, 3, 99])
-def test_priority_is_legal_in_every_state(dial: Dial, wire: Wire, stream_id: int) -> None:
+def test_priority_is_legal_in_every_state(dial: Dial, wire: UncheckedServer, stream_id: int) -> None:
     client = dial()
     exchange = client.request()
     frame = h.frame(h.PRIORITY, 0, stream_id, PRIORITY)
@@ -38,7 +38,7 @@ def test_priority_is_legal_in_every_state(dial: Dial, wire: Wire, stream_id: int
 
 
 @pytest.mark.parametrize("kind", [h.DATA, h.HEADERS], ids=["data", "headers"])
-def test_closed_by_end_stream(dial: Dial, wire: Wire, kind: int) -> None:
+def test_closed_by_end_stream(dial: Dial, wire: UncheckedServer, kind: int) -> None:
     """A DATA or HEADERS frame after END_STREAM is an error of type STREAM_CLOSED.
 
     For DATA python-hyper/h2 makes it an error of the stream.
@@ -57,7 +57,7 @@ def test_closed_by_end_stream(dial: Dial, wire: Wire, kind: int) -> None:
     assert client.finished == [exchange, other]
 
 
-def test_closed_by_end_stream_ignores_window_update_and_reset(dial: Dial, wire: Wire) -> None:
+def test_closed_by_end_stream_ignores_window_update_and_reset(dial: Dial, wire: UncheckedServer) -> None:
     """Endpoints MUST ignore WINDOW_UPDATE or RST_STREAM frames received in this state."""
     client = dial()
     exchange = client.request()
@@ -70,7 +70,7 @@ def test_closed_by_end_stream_ignores_window_update_and_reset(dial: Dial, wire: 
 
 
 @pytest.mark.parametrize("kind", [h.DATA, h.HEADERS, h.RST_STREAM, h.WINDOW_UPDATE])
-def test_closed_by_our_reset(dial: Dial, wire: Wire, kind: int) -> None:
+def test_closed_by_our_reset(dial: Dial, wire: UncheckedServer, kind: int) -> None:
     """After RST_STREAM an endpoint MUST ignore what the peer had sent before it knew."""
     client = dial()
     client.feed(wire.answer(client.request().stream_id))
@@ -87,7 +87,7 @@ def test_closed_by_our_reset(dial: Dial, wire: Wire, kind: int) -> None:
     assert client.finished[-1].status == 200
 
 
-def test_a_late_answer_to_a_cancelled_stream_is_ignored(dial: Dial, wire: Wire) -> None:
+def test_a_late_answer_to_a_cancelled_stream_is_ignored(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.connection.cancel(exchange)
@@ -97,7 +97,7 @@ def test_a_late_answer_to_a_cancelled_stream_is_ignored(dial: Dial, wire: Wire) 
 
 
 @pytest.mark.slow
-def test_data_on_a_cancelled_stream_is_still_credited(dial: Dial, wire: Wire) -> None:
+def test_data_on_a_cancelled_stream_is_still_credited(dial: Dial, wire: UncheckedServer) -> None:
     """The frames that we ignore count for the connection's window (section 5.1, closed)."""
     client = dial(limits=Limits(receive_window=65_535, max_body=60_000))
     client.sent()

@@ -7,7 +7,7 @@ import pytest
 from pushcore.errors import ConnectionLost, ProtocolError, StreamReset
 from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 BREACH = h.frame(h.PING, 0, 0, b"short")
 
@@ -24,7 +24,7 @@ def test_the_last_frame_is_goaway(dial: Dial) -> None:
     assert sent[-1].last_stream_id == 0  # the server has opened no stream
 
 
-def test_every_exchange_ends(dial: Dial, wire: Wire) -> None:
+def test_every_exchange_ends(dial: Dial, wire: UncheckedServer) -> None:
     """What was written is of unknown fate and carries the error; what was answered before stays answered."""
     client = dial()
     exchanges = [client.request() for _ in range(5)]
@@ -71,7 +71,7 @@ def test_closing_before_anything_was_written(dial: Dial) -> None:
     assert h.only(client.sent(), "GOAWAY")
 
 
-def test_nothing_is_read_or_taken_afterwards(dial: Dial, wire: Wire) -> None:
+def test_nothing_is_read_or_taken_afterwards(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     client.feed(BREACH)
     client.sent()
@@ -94,7 +94,7 @@ def test_lost_twice_is_lost_once(dial: Dial) -> None:
     assert client.connection.error is error
 
 
-def test_a_stream_error_leaves_the_others_alone(dial: Dial, wire: Wire) -> None:
+def test_a_stream_error_leaves_the_others_alone(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     one, two = client.request(), client.request()
     client.feed(h.frame(h.RST_STREAM, 0, 1, bytes(3) + b"\x02"), wire.answer(3))
@@ -103,7 +103,7 @@ def test_a_stream_error_leaves_the_others_alone(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("code", [*range(0xE), 0xE, 0xFF, 0xFFFF_FFFF])
-def test_unknown_error_codes_trigger_nothing_special(dial: Dial, wire: Wire, code: int) -> None:
+def test_unknown_error_codes_trigger_nothing_special(dial: Dial, wire: UncheckedServer, code: int) -> None:
     """Unknown or unsupported error codes MUST NOT trigger any special behavior (section 7)."""
     client = dial()
     one, two = client.request(), client.request()

@@ -8,7 +8,7 @@ import pytest
 
 from pushcore.http2.exchange import header_of
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 def split(stream_id: int, block: bytes, cuts: list[int], end_stream: bool = True) -> bytes:
@@ -23,7 +23,7 @@ def split(stream_id: int, block: bytes, cuts: list[int], end_stream: bool = True
 @pytest.mark.parametrize("table", [0, 4096], ids=["stateless", "eager"])
 @pytest.mark.parametrize("end_stream", [True, False])
 def test_a_block_in_several_frames(dial: Dial, cuts: list[int], table: int, end_stream: bool) -> None:
-    client, wire = dial(), Wire(table)
+    client, wire = dial(), UncheckedServer(table)
     for _ in range(2):
         exchange = client.request()
         block = wire.block((":status", "410"), ("apns-id", "ABC"), ("x-more", "y"))
@@ -35,7 +35,7 @@ def test_a_block_in_several_frames(dial: Dial, cuts: list[int], table: int, end_
         assert header_of(exchange.block, b"apns-id") == "ABC"
 
 
-def test_a_padded_start_with_priority(dial: Dial, wire: Wire) -> None:
+def test_a_padded_start_with_priority(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     block = wire.block((":status", "200"))
@@ -87,7 +87,7 @@ def test_nothing_may_interrupt_a_block(dial: Dial, between: bytes) -> None:
 
 
 @pytest.mark.parametrize("stream_id", [1, 3, 5])
-def test_without_a_block(dial: Dial, wire: Wire, stream_id: int) -> None:
+def test_without_a_block(dial: Dial, wire: UncheckedServer, stream_id: int) -> None:
     """CONTINUATION that no HEADERS without END_HEADERS precedes is a connection error of type PROTOCOL_ERROR.
 
     python-hyper/h2 looks at the state of the stream first.
@@ -100,7 +100,7 @@ def test_without_a_block(dial: Dial, wire: Wire, stream_id: int) -> None:
     client.check_broken(h.PROTOCOL_ERROR, reference=h.STREAM_CLOSED if stream_id == 1 else None)
 
 
-def test_the_fast_way_is_found_again_afterwards(dial: Dial, wire: Wire) -> None:
+def test_the_fast_way_is_found_again_afterwards(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     for _ in range(3):
         one, two = client.request(), client.request()
@@ -110,7 +110,7 @@ def test_the_fast_way_is_found_again_afterwards(dial: Dial, wire: Wire) -> None:
         assert (one.status, two.status, two.data) == (200, 404, b"x")
 
 
-def test_trailers_in_several_frames(dial: Dial, wire: Wire) -> None:
+def test_trailers_in_several_frames(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(wire.headers(1, (":status", "200"), flags=h.END_HEADERS), h.data(1, b"body", 0))

@@ -7,11 +7,11 @@ import pytest
 from pushcore.errors import ResponseTooLarge
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 @pytest.mark.parametrize("pad", [0, 1, 7, 255])
-def test_padding_is_removed(dial: Dial, wire: Wire, pad: int) -> None:
+def test_padding_is_removed(dial: Dial, wire: UncheckedServer, pad: int) -> None:
     client = dial()
     exchange = client.request()
     head = wire.headers(1, (":status", "400"), flags=h.END_HEADERS)
@@ -20,7 +20,7 @@ def test_padding_is_removed(dial: Dial, wire: Wire, pad: int) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"\x01", b"\x05abcd", b"\xff" + bytes(10), b"\x02\x00"])
-def test_padding_longer_than_the_frame(dial: Dial, wire: Wire, payload: bytes) -> None:
+def test_padding_longer_than_the_frame(dial: Dial, wire: UncheckedServer, payload: bytes) -> None:
     """Padding of the length of the payload or more MUST be a connection error of type PROTOCOL_ERROR."""
     client = dial()
     exchange = client.request()
@@ -32,7 +32,7 @@ def test_padding_longer_than_the_frame(dial: Dial, wire: Wire, payload: bytes) -
     assert client.finished == [exchange]
 
 
-def test_a_padded_frame_without_a_pad_length(dial: Dial, wire: Wire) -> None:
+def test_a_padded_frame_without_a_pad_length(dial: Dial, wire: UncheckedServer) -> None:
     """Too short for its mandatory field: FRAME_SIZE_ERROR (4.2), which we call PROTOCOL_ERROR like all bad padding."""
     client = dial()
     client.request()
@@ -43,7 +43,7 @@ def test_a_padded_frame_without_a_pad_length(dial: Dial, wire: Wire) -> None:
     client.check_broken(h.PROTOCOL_ERROR, reference=h.FRAME_SIZE_ERROR)
 
 
-def test_a_body_in_many_frames(dial: Dial, wire: Wire) -> None:
+def test_a_body_in_many_frames(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     one, two = client.request(), client.request()
     head = [wire.headers(number, (":status", "200"), flags=h.END_HEADERS) for number in (1, 3)]
@@ -56,7 +56,7 @@ def test_a_body_in_many_frames(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, 40_000])
-def test_a_body_of_exactly_the_limit(dial: Dial, wire: Wire, size: int) -> None:
+def test_a_body_of_exactly_the_limit(dial: Dial, wire: UncheckedServer, size: int) -> None:
     client = dial(limits=Limits(max_body=size))
     exchange = client.request()
     body = bytes(size)
@@ -67,7 +67,7 @@ def test_a_body_of_exactly_the_limit(dial: Dial, wire: Wire, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, 16_384])
-def test_a_body_that_goes_on_after_the_limit(dial: Dial, wire: Wire, size: int) -> None:
+def test_a_body_that_goes_on_after_the_limit(dial: Dial, wire: UncheckedServer, size: int) -> None:
     """The window of a stream is the most that we accept: when it is used up and the body not at its end, we reset."""
     client = dial(limits=Limits(max_body=size))
     exchange = client.request()
@@ -83,7 +83,7 @@ def test_a_body_that_goes_on_after_the_limit(dial: Dial, wire: Wire, size: int) 
 
 
 @pytest.mark.parametrize("flags", [0, h.END_STREAM])
-def test_a_body_above_the_window_of_its_stream(dial: Dial, wire: Wire, flags: int) -> None:
+def test_a_body_above_the_window_of_its_stream(dial: Dial, wire: UncheckedServer, flags: int) -> None:
     """An error of the stream for us, of the connection for h2; both are allowed (section 6.9.1)."""
     client = dial(limits=Limits(max_body=1000))
     exchange = client.request()
@@ -98,7 +98,7 @@ def test_a_body_above_the_window_of_its_stream(dial: Dial, wire: Wire, flags: in
 
 
 @pytest.mark.slow
-def test_bodies_of_a_campaign_are_credited(dial: Dial, wire: Wire) -> None:
+def test_bodies_of_a_campaign_are_credited(dial: Dial, wire: UncheckedServer) -> None:
     """Forgetting to acknowledge on the connection would stop it after a few thousand rejections."""
     client = dial(limits=Limits(receive_window=100_000))
     sent = credit = 100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 PRIORITY = b"\x80\x00\x00\x00\x10"
 
@@ -45,7 +45,7 @@ def test_priority_fields_cut_short(dial: Dial, length: int) -> None:
     client.check_broken(h.FRAME_SIZE_ERROR)
 
 
-def test_headers_with_the_body_to_come(dial: Dial, wire: Wire) -> None:
+def test_headers_with_the_body_to_come(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(wire.headers(1, (":status", "200"), flags=h.END_HEADERS))
@@ -56,7 +56,7 @@ def test_headers_with_the_body_to_come(dial: Dial, wire: Wire) -> None:
     assert exchange.data == b"body"
 
 
-def test_an_answer_may_end_with_empty_data(dial: Dial, wire: Wire) -> None:
+def test_an_answer_may_end_with_empty_data(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(wire.headers(1, (":status", "200"), flags=h.END_HEADERS), h.data(1))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
-def test_it_is_ignored(dial: Dial, wire: Wire) -> None:
+def test_it_is_ignored(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(h.frame(h.PRIORITY, 0, 1, bytes(4) + b"\xff"), wire.answer(1))
@@ -16,7 +16,7 @@ def test_it_is_ignored(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 4, 6, 100])
-def test_another_size(dial: Dial, wire: Wire, length: int) -> None:
+def test_another_size(dial: Dial, wire: UncheckedServer, length: int) -> None:
     """A length other than 5 octets MUST be treated as a stream error of type FRAME_SIZE_ERROR (h2: connection)."""
     client = dial()
     exchange = client.request()
@@ -28,7 +28,7 @@ def test_another_size(dial: Dial, wire: Wire, length: int) -> None:
 @pytest.mark.parametrize("length", [0, 4, 6, 100])
 @pytest.mark.parametrize("stream_id", [1, 3, 2, 99], ids=["answered", "reset by us", "never ours", "idle"])
 def test_another_size_on_a_stream_that_is_not_open(
-    dial: Dial, wire: Wire, stream_id: int, length: int
+    dial: Dial, wire: UncheckedServer, stream_id: int, length: int
 ) -> None:
     """The same; a stream error of a stream that has ended or never began is one of the connection (h2spec 6.3/2)."""
     client = dial()
@@ -43,7 +43,7 @@ def test_another_size_on_a_stream_that_is_not_open(
     assert other in client.finished
 
 
-def test_on_a_stream_that_is_not_open_it_is_ignored(dial: Dial, wire: Wire) -> None:
+def test_on_a_stream_that_is_not_open_it_is_ignored(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     client.feed(wire.answer(client.request().stream_id))
     for stream_id in (1, 3, 99):

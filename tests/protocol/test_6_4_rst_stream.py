@@ -6,7 +6,7 @@ import pytest
 
 from pushcore.errors import StreamReset
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_it_ends_the_exchange(dial: Dial, code: int) -> None:
     assert client.sent() == []  # MUST NOT send a RST_STREAM in response to a RST_STREAM (section 5.4.2)
 
 
-def test_in_the_middle_of_an_answer(dial: Dial, wire: Wire) -> None:
+def test_in_the_middle_of_an_answer(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(
@@ -44,7 +44,7 @@ def test_another_size(dial: Dial, length: int) -> None:
     assert client.finished == [exchange]
 
 
-def test_while_our_body_is_on_its_way(dial: Dial, wire: Wire) -> None:
+def test_while_our_body_is_on_its_way(dial: Dial, wire: UncheckedServer) -> None:
     client = dial((h.INITIAL_WINDOW, 10))
     exchange, other = client.request(b"x" * 25), client.request(b"y" * 25)
     client.sent()

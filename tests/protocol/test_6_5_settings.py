@@ -6,7 +6,7 @@ import pytest
 
 from pushcore.errors import HeaderListTooLarge
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 # --- 6.5: the frame -----------------------------------------------------------------------------------------------
 
@@ -55,7 +55,9 @@ def test_an_acknowledgement_with_a_payload(dial: Dial, length: int) -> None:
     ],
 )
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
-def test_legal_and_unknown_values(dial: Dial, wire: Wire, key: int, value: int, first: bool) -> None:
+def test_legal_and_unknown_values(
+    dial: Dial, wire: UncheckedServer, key: int, value: int, first: bool
+) -> None:
     """An endpoint MUST ignore any identifier that it does not know, and acknowledge all."""
     client = dial(*([(key, value)] if first else []))
     if not first:
@@ -99,7 +101,7 @@ def size_of(exchange_fields: list[tuple[bytes, bytes]]) -> int:
     return sum(len(name) + len(value) + 32 for name, value in exchange_fields)
 
 
-def test_our_header_list_keeps_to_the_peers_limit(dial: Dial, wire: Wire) -> None:
+def test_our_header_list_keeps_to_the_peers_limit(dial: Dial, wire: UncheckedServer) -> None:
     """A request above it ends as an error of its own, unsent, and those below it go on."""
     client = dial()
     client.request()
@@ -121,14 +123,14 @@ def test_our_header_list_keeps_to_the_peers_limit(dial: Dial, wire: Wire) -> Non
     client.check_alive()
 
 
-def test_a_too_large_request_without_a_body_is_not_complete_either(dial: Dial, wire: Wire) -> None:
+def test_a_too_large_request_without_a_body_is_not_complete_either(dial: Dial, wire: UncheckedServer) -> None:
     client = dial((h.MAX_LIST, 10))
     exchange = client.request(b"")
     assert exchange in client.finished
     assert not [request for request in wire.requests(client.sent()).values() if request.ended]
 
 
-def test_the_limit_to_the_byte(dial: Dial, wire: Wire) -> None:
+def test_the_limit_to_the_byte(dial: Dial, wire: UncheckedServer) -> None:
     """Our own codec counts the two bytes before the path as well, which errs on the safe side."""
     client = dial()
     client.request()
@@ -207,7 +209,7 @@ def test_an_acknowledgement_is_not_acknowledged(dial: Dial) -> None:
     assert client.sent() == []
 
 
-def test_an_acknowledgement_too_many_is_harmless(dial: Dial, wire: Wire) -> None:
+def test_an_acknowledgement_too_many_is_harmless(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(h.SETTINGS_ACK * 3, wire.answer(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 @pytest.mark.parametrize("stream_id", [0, 1, 2, 99])
@@ -23,7 +23,7 @@ def test_it_is_refused(dial: Dial, stream_id: int, flags: int) -> None:
     assert client.finished == [exchange]
 
 
-def test_an_answer_before_it_counts(dial: Dial, wire: Wire) -> None:
+def test_an_answer_before_it_counts(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     client.feed(h.SETTINGS_ACK)
     one, two = client.request(), client.request()

@@ -7,7 +7,7 @@ import pytest
 from pushcore.errors import ConnectionLost
 from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 def test_it_is_answered_with_the_same_payload(dial: Dial) -> None:
@@ -39,7 +39,7 @@ def test_another_size(dial: Dial, length: int, flags: int) -> None:
 
 
 @pytest.mark.slow
-def test_googles_ping_after_every_answer_is_no_flood(dial: Dial, wire: Wire) -> None:
+def test_googles_ping_after_every_answer_is_no_flood(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     for _ in range(3000 if client.delivery == "whole" else 300):
         exchange = client.request()
@@ -48,7 +48,7 @@ def test_googles_ping_after_every_answer_is_no_flood(dial: Dial, wire: Wire) -> 
     client.check_alive()
 
 
-def test_ours_goes_out_after_half_the_timeout_of_silence(dial: Dial, wire: Wire) -> None:
+def test_ours_goes_out_after_half_the_timeout_of_silence(dial: Dial, wire: UncheckedServer) -> None:
     client = dial(limits=Limits(timeout=10.0))
     exchange = client.request()
     client.sent()

@@ -7,13 +7,13 @@ import pytest
 from pushcore.errors import ConnectionLost, GoAway
 from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Server, Wire, converse
+from tests.support.http2 import Dial, HonestServer, UncheckedServer, converse
 
 APPLE = b'{"reason":"ExpiredProviderToken","timestamp":1700000000000}'
 
 
 @pytest.mark.parametrize("last", [0, 1, 2, 3, 4, 5, 9, 0x7FFF_FFFF, 0xFFFF_FFFF])
-def test_streams_above_the_last_are_refused(dial: Dial, wire: Wire, last: int) -> None:
+def test_streams_above_the_last_are_refused(dial: Dial, wire: UncheckedServer, last: int) -> None:
     """Streams with a higher identifier were not and will not be processed: they can be tried again elsewhere."""
     client = dial()
     exchanges = [client.request() for _ in range(5)]
@@ -34,7 +34,7 @@ def test_streams_above_the_last_are_refused(dial: Dial, wire: Wire, last: int) -
     assert client.connection.idle
 
 
-def test_answers_that_are_half_here(dial: Dial, wire: Wire) -> None:
+def test_answers_that_are_half_here(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(wire.headers(1, (":status", "410"), flags=h.END_HEADERS), h.data(1, b"ab", 0), h.goaway(1))
@@ -42,7 +42,7 @@ def test_answers_that_are_half_here(dial: Dial, wire: Wire) -> None:
     assert (exchange.status, exchange.data, exchange.error) == (410, b"abcd", None)
 
 
-def test_a_stream_that_has_begun_to_answer_is_not_sent_again(dial: Dial, wire: Wire) -> None:
+def test_a_stream_that_has_begun_to_answer_is_not_sent_again(dial: Dial, wire: UncheckedServer) -> None:
     """A server that answers a stream and then denies it contradicts itself; a second sending could double it."""
     client = dial()
     exchange = client.request()
@@ -53,7 +53,7 @@ def test_a_stream_that_has_begun_to_answer_is_not_sent_again(dial: Dial, wire: W
     assert not exchange.error.unprocessed
 
 
-def test_twice_as_a_graceful_shutdown_does(dial: Dial, wire: Wire) -> None:
+def test_twice_as_a_graceful_shutdown_does(dial: Dial, wire: UncheckedServer) -> None:
     """First with 2^31-1 and NO_ERROR, then with the last stream that was really taken."""
     client = dial()
     exchanges = [client.request() for _ in range(4)]
@@ -65,7 +65,7 @@ def test_twice_as_a_graceful_shutdown_does(dial: Dial, wire: Wire) -> None:
     assert [exchange.stream_id for exchange in client.finished] == [1, 5, 3]
 
 
-def test_a_second_may_not_raise_the_last_stream(dial: Dial, wire: Wire) -> None:
+def test_a_second_may_not_raise_the_last_stream(dial: Dial, wire: UncheckedServer) -> None:
     """Endpoints MUST NOT increase the value; what was refused stays refused, and ends once."""
     client = dial()
     exchanges = [client.request() for _ in range(3)]
@@ -129,7 +129,7 @@ def test_requests_not_written_are_refused_at_the_end(dial: Dial) -> None:
     assert client.refused == [exchange]
 
 
-def test_frames_of_the_connection_still_count(dial: Dial, wire: Wire) -> None:
+def test_frames_of_the_connection_still_count(dial: Dial, wire: UncheckedServer) -> None:
     """After GOAWAY, flow control, PING and SETTINGS go on, and bodies in parts are finished."""
     client = dial((h.INITIAL_WINDOW, 10))
     exchange = client.request(b"x" * 25)
@@ -154,7 +154,7 @@ def test_a_refused_body_in_parts_sends_nothing_more(dial: Dial) -> None:
 
 
 def test_an_honest_server_goes_away(dial: Dial) -> None:
-    client, server = dial(started=False), Server()
+    client, server = dial(started=False), HonestServer()
     converse(client, server)
     exchanges = [client.request() for _ in range(3)]
     converse(client, server)

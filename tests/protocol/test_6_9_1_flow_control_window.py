@@ -6,16 +6,16 @@ import pytest
 
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
-def sent_bytes(client: h.Client) -> int:
+def sent_bytes(client: h.ClientHarness) -> int:
     return sum(len(one.data) for one in h.only(client.sent(), "DATA"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("body", [0, 1, 100, 4096])
-def test_no_more_than_the_connections_window(dial: Dial, wire: Wire, body: int) -> None:
+def test_no_more_than_the_connections_window(dial: Dial, wire: UncheckedServer, body: int) -> None:
     """The sender MUST NOT send a flow-controlled frame with a length that exceeds either window."""
     client = dial((h.MAX_STREAMS, 10_000))
     opened = 0
@@ -26,7 +26,7 @@ def test_no_more_than_the_connections_window(dial: Dial, wire: Wire, body: int) 
     assert client.connection.window == 65_535 - opened * body
 
 
-def test_an_update_admits_more(dial: Dial, wire: Wire) -> None:
+def test_an_update_admits_more(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     for _ in range(16):
         client.request(b"x" * 4095)
@@ -36,14 +36,14 @@ def test_an_update_admits_more(dial: Dial, wire: Wire) -> None:
     assert client.offer(b"x" * 4095) is None
 
 
-def test_answers_alone_bring_no_window(dial: Dial, wire: Wire) -> None:
+def test_answers_alone_bring_no_window(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchanges = [client.request(b"x" * 4095) for _ in range(16)]
     client.feed(*(wire.answer(exchange.stream_id) for exchange in exchanges[:-1]))
     assert client.offer(b"x" * 4095) is None
 
 
-def test_a_body_larger_than_the_connections_window(dial: Dial, wire: Wire) -> None:
+def test_a_body_larger_than_the_connections_window(dial: Dial, wire: UncheckedServer) -> None:
     """It goes out in parts when nothing else is open, or waits for another connection."""
     body = bytes(range(256)) * 400
     client = dial((h.INITIAL_WINDOW, 1 << 20))
@@ -83,7 +83,7 @@ def test_the_largest_window_is_legal(dial: Dial) -> None:
     assert client.connection.window == 0x7FFF_FFFF
 
 
-def test_more_than_our_connection_window(dial: Dial, wire: Wire) -> None:
+def test_more_than_our_connection_window(dial: Dial, wire: UncheckedServer) -> None:
     """A receiver MAY end the connection of a sender that does not respect the window with FLOW_CONTROL_ERROR.
 
     The reference acknowledges while it reads, so that there the same bytes are within the window.
@@ -101,7 +101,7 @@ def test_more_than_our_connection_window(dial: Dial, wire: Wire) -> None:
         client.check_alive()
 
 
-def test_empty_data_needs_no_window(dial: Dial, wire: Wire) -> None:
+def test_empty_data_needs_no_window(dial: Dial, wire: UncheckedServer) -> None:
     """Frames with zero length and END_STREAM MAY be sent if there is no available space in either window."""
     client = dial((h.INITIAL_WINDOW, 0))
     exchange = client.request(b"")

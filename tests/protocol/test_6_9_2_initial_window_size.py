@@ -6,17 +6,17 @@ import pytest
 from ngh2 import Configuration, Connection, DataReceived, Role, StreamReset
 
 from tests.support import http2 as h
-from tests.support.http2 import Client, Dial, Server, Wire, converse
+from tests.support.http2 import ClientHarness, Dial, HonestServer, UncheckedServer, converse
 
 BODY = bytes(range(256)) * 10
 
 
-def pieces(client: Client, stream_id: int = 1) -> list[bytes]:
+def pieces(client: ClientHarness, stream_id: int = 1) -> list[bytes]:
     return [one.data for one in h.only(client.sent(), "DATA") if one.stream_id == stream_id]
 
 
 @pytest.mark.parametrize("window", [0, 1, 1000, 2559, 2560, 2561])
-def test_a_body_goes_out_as_credit_arrives(dial: Dial, wire: Wire, window: int) -> None:
+def test_a_body_goes_out_as_credit_arrives(dial: Dial, wire: UncheckedServer, window: int) -> None:
     client = dial((h.INITIAL_WINDOW, window))
     exchange = client.request(BODY)
     received = b"".join(pieces(client))
@@ -32,7 +32,9 @@ def test_a_body_goes_out_as_credit_arrives(dial: Dial, wire: Wire, window: int) 
 
 
 @pytest.mark.parametrize("first", [(h.INITIAL_WINDOW, 1000), (h.MAX_FRAME, 20_000)])
-def test_a_window_holds_for_ready_made_requests_too(dial: Dial, wire: Wire, first: tuple[int, int]) -> None:
+def test_a_window_holds_for_ready_made_requests_too(
+    dial: Dial, wire: UncheckedServer, first: tuple[int, int]
+) -> None:
     """A block that is ready-made and a body that would fit a frame: the quick way out must look at the window."""
     client = dial(first)
     for _ in range(4):
@@ -57,7 +59,7 @@ def test_end_stream_is_on_the_last_piece_alone(dial: Dial) -> None:
 
 @pytest.mark.parametrize("window", [0, 1, 1000])
 def test_an_honest_server_reads_every_body(dial: Dial, window: int) -> None:
-    client, server = dial(started=False), Server({h.INITIAL_WINDOW: window})
+    client, server = dial(started=False), HonestServer({h.INITIAL_WINDOW: window})
     server.consumed = lambda stream_id, length: None  # type: ignore[method-assign]  # the server gives no credit back
     converse(client, server)
     exchanges = [client.request(BODY[: 100 * size]) for size in range(6)]
@@ -114,7 +116,7 @@ def test_it_does_not_change_the_connections_window(dial: Dial) -> None:
     assert client.connection.window == 65_535
 
 
-def test_a_change_that_overflows_a_window(dial: Dial, wire: Wire) -> None:
+def test_a_change_that_overflows_a_window(dial: Dial, wire: UncheckedServer) -> None:
     """MUST be treated as a connection error of type FLOW_CONTROL_ERROR."""
     client = dial((h.INITIAL_WINDOW, 65_535))
     client.feed(wire.answer(client.request(b"x" * 65_535).stream_id))
@@ -126,7 +128,7 @@ def test_a_change_that_overflows_a_window(dial: Dial, wire: Wire) -> None:
     client.check_broken(h.FLOW_CONTROL_ERROR)
 
 
-def test_many_bodies_share_the_connections_window(dial: Dial, wire: Wire) -> None:
+def test_many_bodies_share_the_connections_window(dial: Dial, wire: UncheckedServer) -> None:
     """Bodies in parts never send more than the connection's window, in whichever order credit arrives."""
     client = dial((h.INITIAL_WINDOW, 100))
     bodies = {client.request(BODY * 5).stream_id: b"" for _ in range(5)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Wire
+from tests.support.http2 import Dial, UncheckedServer
 
 
 def test_zero_on_the_connection(dial: Dial) -> None:
@@ -16,7 +16,7 @@ def test_zero_on_the_connection(dial: Dial) -> None:
 
 
 @pytest.mark.parametrize("window", [65_535, 1])
-def test_zero_on_a_stream(dial: Dial, wire: Wire, window: int) -> None:
+def test_zero_on_a_stream(dial: Dial, wire: UncheckedServer, window: int) -> None:
     """An increment of 0 MUST be treated as a stream error of type PROTOCOL_ERROR (h2: of the connection)."""
     client = dial((h.INITIAL_WINDOW, window))
     exchange = client.request()
@@ -36,7 +36,7 @@ def test_another_size(dial: Dial, stream_id: int, length: int) -> None:
     client.check_broken(h.FRAME_SIZE_ERROR)
 
 
-def test_the_reserved_bit_of_the_increment_is_ignored(dial: Dial, wire: Wire) -> None:
+def test_the_reserved_bit_of_the_increment_is_ignored(dial: Dial, wire: UncheckedServer) -> None:
     """python-hyper/h2 takes it for a part of the number, and the number for too large."""
     client = dial((h.INITIAL_WINDOW, 1))
     client.request(b"xyz")
@@ -48,7 +48,7 @@ def test_the_reserved_bit_of_the_increment_is_ignored(dial: Dial, wire: Wire) ->
     assert wire.requests(client.sent())[1].body == b"y"
 
 
-def test_after_the_answer_it_is_ignored(dial: Dial, wire: Wire) -> None:
+def test_after_the_answer_it_is_ignored(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     client.request()
     client.feed(wire.answer(1), h.window_update(1, 100))

@@ -6,13 +6,13 @@ import pytest
 
 from pushcore.errors import ProtocolError
 from tests.support import http2 as h
-from tests.support.http2 import Client, Dial, Server, Wire, converse
+from tests.support.http2 import ClientHarness, Dial, HonestServer, UncheckedServer, converse
 
 
 @pytest.mark.parametrize("interim", [[100], [103], [100, 103], [103] * 20, [199]])
 @pytest.mark.parametrize("table", [0, 4096], ids=["stateless", "eager"])
 def test_interim_answers_are_passed_over(dial: Dial, interim: list[int], table: int) -> None:
-    client, wire = dial(), Wire(table)
+    client, wire = dial(), UncheckedServer(table)
     for body in (b"", b"body"):
         exchange = client.request()
         for status in interim:
@@ -25,7 +25,7 @@ def test_interim_answers_are_passed_over(dial: Dial, interim: list[int], table: 
 @pytest.mark.parametrize("body", [b"", b"a body"])
 @pytest.mark.parametrize("table", [0, 4096], ids=["stateless", "eager"])
 def test_trailers(dial: Dial, body: bytes, table: int) -> None:
-    client, wire = dial(), Wire(table)
+    client, wire = dial(), UncheckedServer(table)
     for _ in range(3):
         exchange = client.request()
         number = exchange.stream_id
@@ -35,7 +35,7 @@ def test_trailers(dial: Dial, body: bytes, table: int) -> None:
         assert (exchange.status, exchange.data, exchange.error) == (200, body, None)
 
 
-def test_trailers_that_look_like_a_status(dial: Dial, wire: Wire) -> None:
+def test_trailers_that_look_like_a_status(dial: Dial, wire: UncheckedServer) -> None:
     """Trailers must hold no pseudo-header fields; we do not look into them, h2 does (section 8.1)."""
     client = dial()
     exchange = client.request()
@@ -48,7 +48,7 @@ def test_trailers_that_look_like_a_status(dial: Dial, wire: Wire) -> None:
         client.check_broken(h.PROTOCOL_ERROR)
 
 
-def malformed(client: Client, *raw: bytes) -> None:
+def malformed(client: ClientHarness, *raw: bytes) -> None:
     """One stream is malformed, another is not and survives it with our own codec."""
     exchange, other = client.opened
     client.sent()
@@ -60,27 +60,27 @@ def malformed(client: Client, *raw: bytes) -> None:
 
 
 @pytest.fixture
-def client(dial: Dial) -> Client:
+def client(dial: Dial) -> ClientHarness:
     client = dial()
     client.request()
     client.request()
     return client
 
 
-def test_a_body_before_its_header(client: Client) -> None:
+def test_a_body_before_its_header(client: ClientHarness) -> None:
     """A malformed response MUST be treated as a stream error of type PROTOCOL_ERROR (h2: of the connection)."""
     malformed(client, h.data(1, b"x", 0))
 
 
-def test_a_body_after_an_interim_header(client: Client, wire: Wire) -> None:
+def test_a_body_after_an_interim_header(client: ClientHarness, wire: UncheckedServer) -> None:
     malformed(client, wire.headers(1, (":status", "103"), flags=h.END_HEADERS), h.data(1, b"x", 0))
 
 
-def test_an_interim_header_that_ends_the_stream(client: Client, wire: Wire) -> None:
+def test_an_interim_header_that_ends_the_stream(client: ClientHarness, wire: UncheckedServer) -> None:
     malformed(client, wire.headers(1, (":status", "103")))
 
 
-def test_a_second_header_that_does_not_end_the_stream(client: Client, wire: Wire) -> None:
+def test_a_second_header_that_does_not_end_the_stream(client: ClientHarness, wire: UncheckedServer) -> None:
     malformed(
         client,
         wire.headers(1, (":status", "200"), flags=h.END_HEADERS),
@@ -110,7 +110,7 @@ def test_a_header_without_a_readable_status(
     dial: Dial, fields: tuple[tuple[str, str], ...], table: int
 ) -> None:
     """Whichever way it is malformed, the exchange ends with ProtocolError; h2 ends the connection for some."""
-    client, wire = dial(), Wire(table)
+    client, wire = dial(), UncheckedServer(table)
     exchange = client.request()
     client.sent()
     client.feed(wire.headers(1, *fields))
@@ -121,7 +121,7 @@ def test_a_header_without_a_readable_status(
         client.check_alive()
 
 
-def test_an_early_answer_stops_our_body(dial: Dial, wire: Wire) -> None:
+def test_an_early_answer_stops_our_body(dial: Dial, wire: UncheckedServer) -> None:
     """A client MUST NOT discard an answer because of a reset that follows; we may stop sending with NO_ERROR."""
     client = dial((h.INITIAL_WINDOW, 10))
     exchange = client.request(b"x" * 100)
@@ -136,7 +136,7 @@ def test_an_early_answer_stops_our_body(dial: Dial, wire: Wire) -> None:
     assert client.finished[-1].status == 200
 
 
-def test_an_early_header_lets_our_body_go_on(dial: Dial, wire: Wire) -> None:
+def test_an_early_header_lets_our_body_go_on(dial: Dial, wire: UncheckedServer) -> None:
     client = dial((h.INITIAL_WINDOW, 10))
     exchange = client.request(b"x" * 25)
     wire.requests(client.sent())
@@ -147,14 +147,14 @@ def test_an_early_header_lets_our_body_go_on(dial: Dial, wire: Wire) -> None:
     assert (exchange.data, exchange.error) == (b"begin end", None)
 
 
-def test_a_complete_answer_followed_by_a_reset(dial: Dial, wire: Wire) -> None:
+def test_a_complete_answer_followed_by_a_reset(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.feed(wire.answer(1, 400, b"bad"), h.rst_stream(1, h.NO_ERROR))
     assert (exchange.status, exchange.data, exchange.error) == (400, b"bad", None)
 
 
-def test_answers_in_any_order_and_interleaved(dial: Dial, wire: Wire) -> None:
+def test_answers_in_any_order_and_interleaved(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchanges = [client.request() for _ in range(6)]
     heads = [wire.headers(e.stream_id, (":status", "200"), flags=h.END_HEADERS) for e in exchanges]
@@ -167,7 +167,7 @@ def test_answers_in_any_order_and_interleaved(dial: Dial, wire: Wire) -> None:
 
 def test_an_honest_server_with_everything(dial: Dial) -> None:
     """Interim answer, header, body, trailers, as python-hyper/h2 writes them."""
-    client, server = dial(started=False), Server()
+    client, server = dial(started=False), HonestServer()
     converse(client, server)
     exchange = client.request(b'{"aps":{}}', ((b"apns-id", b"1"),))
     converse(client, server)

@@ -6,13 +6,13 @@ import pytest
 
 from pushcore.http2.headers import HeaderTemplate
 from tests.support import http2 as h
-from tests.support.http2 import Dial, Server, converse
+from tests.support.http2 import Dial, HonestServer, converse
 
 
 @pytest.mark.parametrize("pairs", [{}, {h.TABLE_SIZE: 0}, {h.TABLE_SIZE: 100}, {h.TABLE_SIZE: 65_536}])
 def test_an_honest_server_accepts_them(dial: Dial, pairs: dict[int, int]) -> None:
     """Pseudo-header fields come before all others, each once; the server gets exactly what was asked for."""
-    client, server = dial(started=False), Server(pairs)
+    client, server = dial(started=False), HonestServer(pairs)
     converse(client, server)
     templates = [
         HeaderTemplate(

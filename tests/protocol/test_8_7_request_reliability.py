@@ -9,49 +9,49 @@ import pytest
 
 from pushcore.errors import ConnectionLost
 from tests.support import http2 as h
-from tests.support.http2 import Client, Dial, Wire
+from tests.support.http2 import ClientHarness, Dial, UncheckedServer
 
-End = Callable[[Client], object]
+End = Callable[[ClientHarness], object]
 
 LOST = ConnectionLost("the cable was cut")
 
 
-def written(client: Client) -> None:
+def written(client: ClientHarness) -> None:
     client.request()
     client.sent()
 
 
-def unwritten(client: Client) -> None:
+def unwritten(client: ClientHarness) -> None:
     client.sent()
     client.request()
 
 
-def in_parts(client: Client) -> None:
+def in_parts(client: ClientHarness) -> None:
     client.feed(h.settings((h.INITIAL_WINDOW, 5)))
     client.request(b"x" * 100)
     client.sent()
 
 
-def half_answered(client: Client) -> None:
+def half_answered(client: ClientHarness) -> None:
     client.request()
     client.sent()
     client.feed(h.frame(h.HEADERS, 0x4, 1, b"\x20\x88"))
 
 
-def lose(client: Client) -> None:
+def lose(client: ClientHarness) -> None:
     client.connection.lost(LOST)
 
 
-def close(client: Client) -> None:
+def close(client: ClientHarness) -> None:
     client.connection.close()
 
 
-def go_away_and_lose(client: Client) -> None:
+def go_away_and_lose(client: ClientHarness) -> None:
     client.feed(h.goaway(1))
     lose(client)
 
 
-CASES: list[tuple[Callable[[Client], None], End, bool]] = [
+CASES: list[tuple[Callable[[ClientHarness], None], End, bool]] = [
     (written, lose, False),
     (written, close, False),
     (written, lambda client: client.feed(h.rst_stream(1, h.REFUSED_STREAM)), True),
@@ -80,7 +80,7 @@ CASES: list[tuple[Callable[[Client], None], End, bool]] = [
 
 @pytest.mark.parametrize(("prepare", "end", "unprocessed"), CASES)
 def test_refused_or_of_unknown_fate(
-    dial: Dial, prepare: Callable[[Client], None], end: End, unprocessed: bool
+    dial: Dial, prepare: Callable[[ClientHarness], None], end: End, unprocessed: bool
 ) -> None:
     """Only requests that the server has surely not processed may be retried automatically."""
     client = dial()
@@ -93,7 +93,7 @@ def test_refused_or_of_unknown_fate(
     assert exchange.error.unprocessed is unprocessed
 
 
-def test_a_refused_request_is_taken_again_as_if_new(dial: Dial, wire: Wire) -> None:
+def test_a_refused_request_is_taken_again_as_if_new(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.sent()

@@ -1,8 +1,8 @@
 """A client connection and the servers that it talks to, in memory: what all tests of the protocol stand on.
 
-`Client` drives either engine and checks on the way what must hold always: each exchange ends exactly once, what goes
-out parses as frames that the peer accepts, and a closed connection keeps nothing. `Wire` is a server that says
-whatever the test wants, by hyperframe and hpack; `Server` is python-hyper/h2, for everything that is legal.
+`ClientHarness` drives either engine and checks on the way what must hold always: each exchange ends exactly once, what goes
+out parses as frames that the peer accepts, and a closed connection keeps nothing. `UncheckedServer` is a server that says
+whatever the test wants, by hyperframe and hpack; `HonestServer` is python-hyper/h2, for everything that is legal.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def parse(raw: bytes) -> Iterator[Any]:
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
-class Client:
+class ClientHarness:
     """One connection of either engine. `finished` and `refused` hold what has ended so far, in order."""
 
     def __init__(self, engine: str = "fast", delivery: str = "whole", limits: Limits | None = None) -> None:
@@ -154,7 +154,7 @@ class Client:
 
     # what goes in and comes out
 
-    def feed(self, *raw: bytes) -> Client:
+    def feed(self, *raw: bytes) -> ClientHarness:
         received = b"".join(raw)
         pieces: Iterable[bytes] = [received]
         if self.delivery == "bytes":
@@ -164,7 +164,7 @@ class Client:
         self.collect()
         return self
 
-    def tick(self, now: float) -> Client:
+    def tick(self, now: float) -> ClientHarness:
         self.now = now
         self.connection.tick(now)
         self.collect()
@@ -252,15 +252,17 @@ class Dial:
 
     engine: str
     delivery: str
-    clients: list[Client] = field(default_factory=list)
+    clients: list[ClientHarness] = field(default_factory=list)
 
     @property
     def fast(self) -> bool:
         return self.engine == "fast"
 
-    def __call__(self, *pairs: tuple[int, int], limits: Limits | None = None, started: bool = True) -> Client:
+    def __call__(
+        self, *pairs: tuple[int, int], limits: Limits | None = None, started: bool = True
+    ) -> ClientHarness:
         """A client whose peer has sent SETTINGS with these pairs; not `started`, one that has heard nothing."""
-        client = Client(self.engine, self.delivery, limits)
+        client = ClientHarness(self.engine, self.delivery, limits)
         self.clients.append(client)
         if started:
             client.sent()
@@ -272,7 +274,7 @@ class Dial:
 # --- servers ------------------------------------------------------------------------------------------------------
 
 
-class Wire:
+class UncheckedServer:
     """A server that checks nothing: header blocks by hpack, requests by hyperframe and hpack."""
 
     def __init__(self, table_size: int = 0) -> None:
@@ -296,14 +298,14 @@ class Wire:
         head = self.headers(stream_id, (":status", str(status)), *fields, flags=flags)
         return head + (data(stream_id, body) if body else b"")
 
-    def requests(self, sent: Iterable[Any]) -> dict[int, Request]:
+    def requests(self, sent: Iterable[Any]) -> dict[int, ServerRequest]:
         """The requests in these frames, each with its fields and as much of its body as there is."""
-        found: dict[int, Request] = {}
+        requests: dict[int, ServerRequest] = {}
         block = b""
         for one in sent:
             match type(one).__name__:
                 case "HeadersFrame" | "ContinuationFrame":
-                    request = found.setdefault(one.stream_id, Request())
+                    request = requests.setdefault(one.stream_id, ServerRequest())
                     block += one.data
                     request.ended |= "END_STREAM" in one.flags
                     if "END_HEADERS" in one.flags:
@@ -312,14 +314,14 @@ class Wire:
                         ]
                         block = b""
                 case "DataFrame":
-                    request = found.setdefault(one.stream_id, Request())
+                    request = requests.setdefault(one.stream_id, ServerRequest())
                     request.pieces.append(one.data)
                     request.ended |= "END_STREAM" in one.flags
-        return found
+        return requests
 
 
 @dataclass
-class Request:
+class ServerRequest:
     """One request as a server sees it."""
 
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -331,7 +333,7 @@ class Request:
         return b"".join(self.pieces)
 
 
-class Server:
+class HonestServer:
     """An honest server: python-hyper/h2, which raises when the client breaks a rule."""
 
     def __init__(self, pairs: dict[int, int] | None = None) -> None:
@@ -344,7 +346,7 @@ class Server:
             )
             self.h2.decoder.max_allowed_table_size = pairs.get(TABLE_SIZE, 4096)
         self.h2.initiate_connection()
-        self.requests: dict[int, Request] = {}
+        self.requests: dict[int, ServerRequest] = {}
         self.events: list[h2.events.Event] = []
 
     def receive(self, raw: bytes) -> None:
@@ -353,7 +355,7 @@ class Server:
             stream_id = getattr(event, "stream_id", None) or 0
             match event:
                 case h2.events.RequestReceived(headers=headers):
-                    self.requests[stream_id] = Request([(name, value) for name, value in headers or []])
+                    self.requests[stream_id] = ServerRequest([(name, value) for name, value in headers or []])
                 case h2.events.DataReceived(data=piece, flow_controlled_length=length):
                     self.requests[stream_id].pieces.append(piece or b"")
                     self.consumed(stream_id, length or 0)
@@ -376,7 +378,7 @@ class Server:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def converse(client: Client, server: Server) -> None:
+def converse(client: ClientHarness, server: HonestServer) -> None:
     """Carry bytes both ways until neither side has anything to say."""
     while True:
         raw = client.connection.data_to_send()

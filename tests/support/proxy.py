@@ -57,7 +57,7 @@ class ConnectProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.gather(*(each.wait_closed() for each in self._writers), return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
         await self._server.wait_closed()
 
     def url(self, credentials: str | None = None) -> str:
@@ -84,7 +84,7 @@ class ConnectProxy:
         assert (method, version) == ("CONNECT", "HTTP/1.1")
         self.targets.append(target)
         self.headers = {
-            name.lower(): value for name, _, value in (each.partition(": ") for each in fields if each)
+            name.lower(): value for name, _, value in (line.partition(": ") for line in fields if line)
         }
         assert self.headers["host"] == target  # RFC 9112, section 3.2.3
         if self._answer is not None:

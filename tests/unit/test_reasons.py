@@ -20,7 +20,7 @@ from pushcore.fcm.errors import REASONS as FCM_REASONS
 from pushcore.fcm.legacy_errors import REASONS as LEGACY_REASONS
 from pushcore.reasons import UNNAMED, Blame, LimitScope, Reason, lookup, printable_word, words
 from pushcore.results import Accepted, Result, Verdict
-from tests.support.scripted import STEADY, Push, ScriptedClient
+from tests.support.scripted import STEADY, ScriptedClient, ScriptedPush
 from tests.unit.engine.stage import Stage
 
 WAITS = {
@@ -58,7 +58,7 @@ def test_each_reason_through_engine_breaker_and_summary(provider: str, row: Reas
 
     # The engine: the verdict, and the wait before the first retry.
     stage = Stage(ScriptedClient(name=provider, quota=quota), retry=STEADY)
-    stage.send([Push(1)])
+    stage.send([ScriptedPush(1)])
     stage.client.answer(verdict=row.verdict, reason=name, status=status)
     if name in WAITS:
         assert stage.ready == []
@@ -71,7 +71,7 @@ def test_each_reason_through_engine_breaker_and_summary(provider: str, row: Reas
     # The rate: an answer with a time to wait closes the gate of a whole project, and of nothing smaller.
     assert row.scope == SCOPES.get(name)
     stage = Stage(ScriptedClient(name=provider, quota=quota), rate=Rate(1e6))
-    stage.send([Push(1)])
+    stage.send([ScriptedPush(1)])
     stage.client.answer(verdict=row.verdict, reason=name, status=status, retry_after=7.0)
     assert stage.lane.limiter is not None
     assert stage.lane.limiter.closed(stage.now) == (7.0 if row.scope == "project" else 0.0)
@@ -184,7 +184,7 @@ def test_any_pair_has_a_row(provider: str | None, status: int | None, word: str 
     assert isinstance(row, Reason)
     assert row.advice
     for verdict in Verdict:
-        result = Result(Push(1), verdict, status, 1, reason=word)
+        result = Result(ScriptedPush(1), verdict, status, 1, reason=word)
         assert result.row.verdict is verdict
         assert result.suspect is result.row.suspect
 
@@ -194,8 +194,11 @@ def test_any_pair_has_a_row(provider: str | None, status: int | None, word: str 
 
 def test_a_row_of_another_verdict_is_not_the_results() -> None:
     row = replace(APNS_REASONS["Shutdown"])
-    assert Result(Push(1), Verdict.UNSENT, None, 1, reason="Shutdown", row=row).row is UNNAMED[Verdict.UNSENT]
-    assert Result(Push(1), Verdict.UNAVAILABLE, 503, 1, reason="Shutdown", row=row).row is row
+    assert (
+        Result(ScriptedPush(1), Verdict.UNSENT, None, 1, reason="Shutdown", row=row).row
+        is UNNAMED[Verdict.UNSENT]
+    )
+    assert Result(ScriptedPush(1), Verdict.UNAVAILABLE, 503, 1, reason="Shutdown", row=row).row is row
 
 
 def test_an_accepted_result_has_its_row_in_its_class() -> None:

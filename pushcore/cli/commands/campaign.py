@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import click
+import orjson
 
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, printable
@@ -21,6 +22,7 @@ from ...queue.errors import QueueError
 from ...queue.ledger import Ledger
 from ...queue.opening import open_queue
 from ...queue.references import described, reference_chunks
+from ..options import results_raw_option
 from ..profiles import settings_options
 from ..report.campaign_metrics import serving_gauges
 from ..report.notices import say
@@ -161,10 +163,20 @@ def run(queue: str, ledger: str, metrics_port: int | None) -> int:
 @_command()
 @_queue
 @_ledger
+@_option("--json", is_flag=True, help="One JSON object instead of lines.")
 @settings_options
-def status(queue: str, ledger: str) -> int:
-    """Say how far it is."""
+def status(queue: str, ledger: str, json: bool) -> int:
+    """Say how far it is.
+
+    --json writes one object: campaign, state, complete (whether all rows are known), rows, done, chunks (waiting, leased,
+    finished, aside), results (that wait to be collected), oldest and left (seconds), rate (a second), repeats, strays,
+    reasons (platform, verdict, reason and rows of each kind), and stopped (why, or null).
+    """
     with _opened(lambda: Ledger.open(ledger)) as book:
+        if json:
+            values = _values(_with_queue(queue, book, lambda coordinator: coordinator.status()))
+            click.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2).decode())
+            return 0
         for line in _lines(_with_queue(queue, book, lambda coordinator: coordinator.status())):
             click.echo(line)
     return 0
@@ -176,15 +188,16 @@ def status(queue: str, ledger: str) -> int:
 @_option(
     "--format", "form", type=click.Choice(FORMATS), default=CSV, show_default=True, help="Of the results."
 )
+@results_raw_option
 @settings_options
-def results(ledger: str, results: str, form: str) -> int:
+def results(ledger: str, results: str, form: str, results_raw: bool) -> int:
     """Write what became of each row, as far as it was collected."""
     with _opened(lambda: Ledger.open(ledger)) as book:
         if results != "-" and os.path.exists(results) and os.path.samefile(results, ledger):
             raise BadInput(f"{printable(results)} is the ledger; expected another file for the results")
         file, _ = open_bytes(results, "the results")
         with file:
-            write(batched(book.outcomes()), file, form)
+            write(batched(book.outcomes()), file, form, raw=results_raw)
     return 0
 
 
@@ -238,6 +251,40 @@ def _lines(status: CampaignStatus) -> Iterator[str]:
         yield f"{platform or 'neither':10} {verdict} {printable(reason)} {count}".rstrip()
     if status.trip is not None:
         yield f"stopped    {printable(status.trip.sentence)}"
+
+
+def _values(status: CampaignStatus) -> dict[str, Any]:
+    """The same in terms of JSON."""
+    ledger, queue = status.ledger, status.queue
+    return {
+        "campaign": status.name,
+        "state": ledger.state.value,
+        "complete": ledger.complete,
+        "rows": ledger.rows,
+        "done": ledger.done,
+        "chunks": {
+            "waiting": queue.depth,
+            "leased": queue.leased,
+            "finished": ledger.finished,
+            "aside": ledger.aside,
+        },
+        "results": queue.results,
+        "oldest": round(queue.oldest, 3),
+        "rate": round(status.rate, 1),
+        "left": None if status.left is None else round(status.left, 1),
+        "repeats": ledger.repeats,
+        "strays": ledger.strays,
+        "reasons": [
+            {
+                "platform": platform or None,
+                "verdict": verdict,
+                "reason": printable(reason) or None,
+                "rows": count,
+            }
+            for (platform, verdict, reason), count in sorted(ledger.tally.items())
+        ],
+        "stopped": None if status.trip is None else printable(status.trip.sentence),
+    }
 
 
 def _opened(open_one: Callable[[], Ledger]) -> Ledger:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Final
 
 import click
+import orjson
 
 from ...apns.client import ApnsClient
 from ...audience.problems import printable
@@ -38,7 +39,8 @@ BadDeviceToken says that network, certificate or key, key id, team id and topic 
 with other words. It cannot say whether the environment is that of your tokens, and Apple may look at the token before
 it looks at the topic: only a push to a real device proves these two.
 
-There is one attempt each, of --timeout seconds, and a line for each provider on the standard output.
+There is one attempt each, of --timeout seconds, and a line for each provider on the standard output; with --json one
+object: ok, and providers, each with platform, ok, message, verdict, status and reason.
 
 Options can be given as variables of the environment, PUSHCORE_APNS_KEY for --apns-key and so on, or in a file, as for
 `pushcore send`.
@@ -65,16 +67,30 @@ _RIGHT: Final = {
 @command(help=HELP, short_help="Try whether keys, topic, account and network are right.")
 @credential_options
 @settings_options
-def check(**options: Any) -> int:
+@click.option("--json", is_flag=True, help="One JSON object instead of lines.")
+def check(json: bool, **options: Any) -> int:
     """Runs the command; the exit status."""
     clients = ClientOptions.of(options).clients()
     results = asyncio.run(_try_all(clients))
-    status = OK
-    for platform, result in results.items():
-        good, text = judge(platform, result)
+    checks = {platform: judge(platform, result) for platform, result in results.items()}
+    status = OK if all(good for good, _ in checks.values()) else STOPPED
+    if json:
+        providers = [
+            {
+                "platform": platform,
+                "ok": good,
+                "message": printable(text, 600),
+                "verdict": results[platform].verdict.value,
+                "status": results[platform].status,
+                "reason": printable(results[platform].reason or "", 200) or None,
+            }
+            for platform, (good, text) in checks.items()
+        ]
+        values = {"ok": status == OK, "providers": providers}
+        click.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2).decode())
+        return status
+    for platform, (good, text) in checks.items():
         click.echo(f"{NAMES[platform]:<5} {'ok    ' if good else 'failed'}  {printable(text, 600)}")
-        if not good:
-            status = STOPPED
     return status
 
 

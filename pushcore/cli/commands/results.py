@@ -8,6 +8,7 @@ from ...audience.problems import printable
 from ...engine.collector import relax_collector
 from ...journal.format import singly
 from ...results import Verdict
+from ..options import results_raw_option
 from ..report.notices import say
 from ..report.outcomes import FORMATS, outcomes_of, write
 from ..report.output import open_bytes, refuse_same_file
@@ -37,8 +38,9 @@ status: 0, or 2 when the journal cannot be read.
     multiple=True,
     help="Only rows with this one; may be repeated.",
 )
+@results_raw_option
 @click.option("--output", metavar="FILE", default="-", help="Where to; else the standard output.")
-def results(journal: str, form: str, verdicts: tuple[str, ...], output: str) -> int:
+def results(journal: str, form: str, verdicts: tuple[str, ...], results_raw: bool, output: str) -> int:
     """Runs the command; the exit status."""
     wanted = {Verdict[verdict] for verdict in verdicts}
     relax_collector()
@@ -53,7 +55,7 @@ def results(journal: str, form: str, verdicts: tuple[str, ...], output: str) -> 
             )
         file, _ = open_bytes(output, "the results")
         with file:
-            write(outcomes, file, form)
+            write(outcomes, file, form, raw=results_raw)
     progress = CampaignProgress.of(journal)
     if not progress.complete:
         left = "" if progress.rows is None else f"{count_rows(progress.rows - progress.done)} of "

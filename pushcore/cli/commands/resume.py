@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...audience.problems import BadInput, printable
-from ..options import credential_options, push_options, sending_options
+from ..options import credential_options, push_options, results_raw_option, sending_options
 from ..profiles import settings_options
 from ..run.client_options import ClientOptions
 from ..run.job import Job
@@ -45,7 +45,13 @@ _OPTIONS = (
         help="Where the results go, all of the campaign; else where `send` was told.",
     ),
     _rows("--force", is_flag=True, help="Go on even though the audience has been changed."),
+    results_raw_option,
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
+    _rows(
+        "--json",
+        is_flag=True,
+        help="The summary as one JSON object on the standard output; see docs/operators.md.",
+    ),
 )
 
 
@@ -57,7 +63,14 @@ _OPTIONS = (
 @sending_options
 @settings_options
 def resume(
-    journal: str, audience: str | None, results: str | None, force: bool, quiet: bool, **options: Any
+    journal: str,
+    audience: str | None,
+    results: str | None,
+    force: bool,
+    quiet: bool,
+    json: bool,
+    results_raw: bool,
+    **options: Any,
 ) -> int:
     """Runs the command; the exit status."""
     sender, sending = ClientOptions.of(options), SendingOptions.of(options)
@@ -66,14 +79,19 @@ def resume(
         audience = _text(plan.options.get("audience"))
         if audience is None:
             raise BadInput(f"{printable(journal)} does not know its audience; expected --audience FILE")
+    results = results if results is not None else _text(plan.options.get("results"))
+    if json and results == "-":
+        raise BadInput("--json writes to the standard output; expected no --results - with it")
     return Job(
         sender=sender,
         sending=sending,
         audience=audience,
-        results=results if results is not None else _text(plan.options.get("results")),
+        results=results,
         plan=plan,
         processes=plan.parts,
         quiet=quiet,
+        as_json=json,
+        results_raw=results_raw,
     ).run()
 
 

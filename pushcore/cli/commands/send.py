@@ -12,7 +12,7 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput
 from ...audience.shards import MAX_PROCESSES
 from ...payloads.rows import Rows
-from ..options import credential_options, push_options, sending_options
+from ..options import credential_options, push_options, results_raw_option, sending_options
 from ..profiles import settings_options
 from ..report.output import refuse_same_file
 from ..report.results_file import ResultsFile
@@ -125,7 +125,13 @@ _OPTIONS = (
         "--journal", metavar="FILE", help="Where to keep what was sent, for `pushcore resume`; a new file."
     ),
     _rows("--dry-run", is_flag=True, help="Send nothing, but say what would be sent."),
+    results_raw_option,
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
+    _rows(
+        "--json",
+        is_flag=True,
+        help="The summary as one JSON object on the standard output; see docs/operators.md.",
+    ),
 )
 _PROCESSES = (
     section("Sending")(
@@ -152,11 +158,17 @@ def send(
     journal: str | None,
     dry_run: bool,
     quiet: bool,
+    json: bool,
+    results_raw: bool,
     processes: int,
     **options: Any,
 ) -> int:
     """Runs the command; the exit status."""
     sender, sending = ClientOptions.of(options), SendingOptions.of(options)
+    if json and (dry_run or results == "-"):
+        raise BadInput(
+            "--json writes to the standard output; expected neither --dry-run nor --results - with it"
+        )
     if dry_run:
         if quiet or results == "-":
             raise BadInput(
@@ -164,7 +176,7 @@ def send(
             )
         if journal is not None:
             raise BadInput("--dry-run sends nothing that a --journal could keep; expected one of them")
-        return _try_all(sender, audience, results)
+        return _try_all(sender, audience, results, raw=results_raw)
     if results is None and journal is None:
         raise BadInput('--results FILE is missing, or --journal FILE; "-" is the standard output')
     if processes > 1 and not hasattr(os, "fork"):
@@ -178,10 +190,12 @@ def send(
         plan=plan,
         processes=processes,
         quiet=quiet,
+        as_json=json,
+        results_raw=results_raw,
     ).run()
 
 
-def _try_all(sender: ClientOptions, audience: str, results: str | None) -> int:
+def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: bool) -> int:
     clients = sender.clients()
     apns, fcm = sender.makers(clients)
     with Audience(audience) as source:
@@ -190,6 +204,6 @@ def _try_all(sender: ClientOptions, audience: str, results: str | None) -> int:
                 raise BadInput(f"{results} is the audience; expected another file for the results")
             refuse_same_file(results, *sender.files)
         rows = Rows(source, apns, fcm, nowhere)
-        report = ResultsFile.to_file(results if results is not None else os.devnull)
+        report = ResultsFile.to_file(results if results is not None else os.devnull, raw=raw)
         rows.on_bad = report.bad_row
         return try_all(clients, rows, report)

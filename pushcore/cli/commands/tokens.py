@@ -7,12 +7,14 @@ from collections import Counter
 from typing import Any, TextIO
 
 import click
+import orjson
 
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, BadRow, printable
 from ...models.tokens import TokenKind, recognise
 from ...payloads.devices import find_device, text_of
-from ..report.output import open_output, quoted, refuse_same_file
+from ..options import results_raw_option
+from ..report.output import harmless, harmless_token, open_output, quoted, refuse_same_file
 from ..report.tally import MAX_KINDS, OTHER
 from ..sections import command, section
 from ..statuses import OK
@@ -31,6 +33,8 @@ account is needed and nothing is sent. The counts go to the standard output:
   fid      a Firebase installation id, which is sent to through FCM
   expo     an ExponentPushToken, which only Expo's own service can send to
   unknown  none of these, or not what the column platform says
+
+--json writes one object: rows, kinds (rows of each kind), and reasons (reason and rows of those that are unknown).
 
 Apple and Google promise no shape, so this is what tokens look like and not whether they work; `pushcore send` sends to
 an unknown one where the column platform or the only provider says whose it is.
@@ -62,7 +66,9 @@ _output = section("Audience and results")
     help=f'CSV with a line for each row: {", ".join(COLUMNS)}. "-" is the standard output, and the counts go to the '
     "standard error then.",
 )
-def tokens(audience: str, output: str | None) -> int:
+@results_raw_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def tokens(audience: str, output: str | None, results_raw: bool, as_json: bool) -> int:
     """Runs the command; the exit status."""
     with Audience(audience) as source:
         if output is not None:
@@ -70,9 +76,12 @@ def tokens(audience: str, output: str | None) -> int:
                 raise BadInput(f"{output} is the audience; expected another file")
             refuse_same_file(output, audience, what="the kinds")
         source.select({"token", "platform"})
-        with contextlib.closing(TokenCounts(output)) as count:
+        with contextlib.closing(TokenCounts(output, raw=results_raw)) as count:
             count.read(source)
-    for line in count.lines():
+    lines = count.lines()
+    if as_json:
+        lines = [orjson.dumps(count.to_dict(), option=orjson.OPT_INDENT_2).decode()]
+    for line in lines:
         click.echo(line, err=output == "-")
     return OK
 
@@ -80,7 +89,8 @@ def tokens(audience: str, output: str | None) -> int:
 class TokenCounts:
     """Counts the kinds, and writes a line for each row to `path` if there is one. Raises `BadInput`, `OSError`."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, *, raw: bool = False) -> None:
+        self._raw = raw
         self.kinds: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self._file: TextIO | None = None
@@ -126,12 +136,22 @@ class TokenCounts:
             known = reason in self.reasons or len(self.reasons) < MAX_KINDS
             self.reasons[reason if known else OTHER] += 1
         if self._file is not None:
+            if kind == TokenKind.UNKNOWN.value and not self._raw:
+                token, reason = harmless_token(token), harmless(reason)
             self._file.write(f"{number},{quoted(token)},{kind},{platform},{quoted(reason)}\n")
 
     def close(self) -> None:
         """Write what is left."""
         if self._file is not None:
             self._file.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts in terms of JSON; a kind that there is none of is 0."""
+        reasons = [
+            {"reason": printable(reason, 160), "rows": rows} for reason, rows in self.reasons.most_common()
+        ]
+        kinds = {kind: self.kinds[kind] for kind in _EXPLAINED}
+        return {"rows": self.kinds.total(), "kinds": kinds, "reasons": reasons}
 
     def lines(self) -> list[str]:
         """The counts, and what is the matter with the unknown ones."""

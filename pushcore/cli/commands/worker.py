@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import click
-
 from ...audience.problems import BadInput, printable
 from ...engine.collector import relax_collector
 from ...engine.engine import PushEngine
@@ -30,7 +28,7 @@ from ..report.notices import Notices, listening, say, showing_warnings
 from ..run.campaign import loop_factory, warn
 from ..run.client_options import CampaignClient, ClientOptions
 from ..run.sending import SendingOptions
-from ..sections import add, command, section
+from ..sections import Seconds, add, command, section
 from ..statuses import INCOMPLETE, OK, STOPPED
 
 HELP = """Send for a campaign on a queue, until it is finished.
@@ -64,7 +62,7 @@ _OPTIONS = (
     _queue("--campaign", required=True, metavar="NAME", help="Its name, as at `pushcore campaign create`."),
     _queue(
         "--grace",
-        type=click.FloatRange(min=0),
+        type=Seconds(min=0),
         default=20.0,
         show_default=True,
         metavar="S",
@@ -145,10 +143,11 @@ async def _work(
 
 
 def _drain(worker: Worker, grace: float, number: int) -> None:
-    say("draining; once more to stop at once")
     worker.drain(grace)
-    loop = asyncio.get_running_loop()
-    loop.remove_signal_handler(number)  # so that the next one does what it does to anybody
+    asyncio.get_running_loop().remove_signal_handler(
+        number
+    )  # so that the next one does what it does to anybody
+    say("draining; once more to stop at once")
 
 
 def offers_of(sender: ClientOptions, clients: Mapping[str, CampaignClient]) -> dict[str, Any]:

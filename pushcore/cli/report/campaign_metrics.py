@@ -37,7 +37,11 @@ def figures_of(status: CampaignStatus) -> Figures:
         ("pushcore_campaign_results", "Results that wait to be collected.", ""): queue.results,
         ("pushcore_campaign_oldest_seconds", "Age of the oldest chunk on the queue.", ""): queue.oldest,
         ("pushcore_campaign_rate", "Outcomes a second, over the last minute.", ""): status.rate,
-        ("pushcore_campaign_repeats", "Outcomes of rows that had one.", ""): ledger.repeats,
+        (
+            "pushcore_campaign_repeats",
+            "Pushes that were, or may have been, sent more than once.",
+            "",
+        ): ledger.repeats,
         ("pushcore_campaign_strays", "Results that could not be read or placed.", ""): ledger.strays,
         ("pushcore_campaign_stopped", "1 when the breaker has stopped it.", ""): float(
             status.trip is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import importlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import IO, Any, Final
@@ -43,8 +44,10 @@ def batched(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
         yield batch
 
 
-def write(batches: Iterable[UniformOutcomes | list[Outcome]], file: IO[bytes], form: str) -> int:
-    """Write outcomes in one of `FORMATS`; how many there were.
+def write(
+    batches: Iterable[UniformOutcomes | list[Outcome]], file: IO[bytes], form: str, *, raw: bool = False
+) -> int:
+    """Write outcomes in one of `FORMATS`; how many there were. `raw`: of CSV, see `csv_row`.
 
     Raises:
         BadInput: Parquet needs what is not installed.
@@ -53,7 +56,7 @@ def write(batches: Iterable[UniformOutcomes | list[Outcome]], file: IO[bytes], f
     if form == PARQUET:
         return _write_parquet(batches, file)
     count = 0
-    lines = _csv_lines if form == CSV else _json_lines
+    lines = partial(_csv_lines, raw=raw) if form == CSV else _json_lines
     if form == CSV:
         file.write(HEADER.encode())
     for batch in batches:
@@ -72,14 +75,14 @@ def _by_the_thousand(batch: UniformOutcomes | list[Outcome]) -> Iterator[Uniform
             yield batch[at : at + BATCH]
 
 
-def _csv_lines(batch: UniformOutcomes | list[Outcome]) -> bytes:
+def _csv_lines(batch: UniformOutcomes | list[Outcome], *, raw: bool) -> bytes:
     if type(batch) is UniformOutcomes and batch.kind == PLAIN[PLAIN_APNS]:
         # Neither token nor id needs quotes: both were checked before they were sent.
         lines = [
             f"{row},{token},apns,ACCEPTED,200,,{sent_id or ''},,1,\n" for row, token, sent_id in batch.entries
         ]
     else:
-        lines = [csv_row(*outcome) for outcome in singly(batch)]
+        lines = [csv_row(*outcome, raw) for outcome in singly(batch)]
     # Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in.
     return "".join(lines).encode("utf-8", "surrogateescape")
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import datetime
 import io
 import os
+import re
 from typing import IO, Final, TextIO, cast
 
 from ...audience.problems import BadInput, explain, printable
+from ...models.tokens import TokenKind, recognise
+from ..streams import NamedFile
 
 BUFFER: Final = 256 * 1024
 """Characters that are kept before they are written to the file."""
+_FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001  # Excel takes the wide ones, too
+_CELL: Final = re.compile(r"(?:^|(?<=;))(?=\s*[=+\-@＝＋－＠])")  # noqa: RUF001
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _TO_QUOTE: Final = frozenset(',"\r\n')
 
 
@@ -22,7 +28,7 @@ def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
     """
     name = "the standard output" if path == "-" else printable(path)
     try:
-        raw = io.FileIO(1, "wb", closefd=False) if path == "-" else io.FileIO(path, "wb")
+        raw = NamedFile(1, name, closefd=False) if path == "-" else NamedFile(path, name)
     except OSError as error:
         raise BadInput(f"{name} cannot be written ({explain(error)}); expected a file for {what}") from None
     return io.BufferedWriter(raw, BUFFER), name
@@ -44,7 +50,7 @@ def open_unchanged(path: str, what: str) -> tuple[IO[bytes], str]:
     if path == "-":
         return open_bytes(path, what)
     try:
-        raw = io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb")
+        raw = NamedFile(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), printable(path))
     except OSError as error:
         raise BadInput(
             f"{printable(path)} cannot be written ({explain(error)}); expected a file for {what}"
@@ -70,6 +76,23 @@ def quoted(text: str) -> str:
     if _TO_QUOTE.isdisjoint(text):
         return text
     return '"' + text.replace('"', '""') + '"'
+
+
+def harmless(text: str) -> str:
+    """A text of somebody else's, so that neither a spreadsheet takes it for a formula nor a terminal for an order.
+
+    An apostrophe goes before `=`, `+`, `-` and `@` where a cell begins, which in many countries is also behind a semicolon.
+    Control characters, and those that change the direction of writing, are escaped as in Python.
+    """
+    if text.isprintable() and text.lstrip()[:1] not in _FORMULA and ";" not in text:
+        return text
+    return _CELL.sub("'", _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text))
+
+
+def harmless_token(token: str) -> str:
+    """A token as `harmless` has it, unless it has the shape of one."""
+    text = harmless(token)
+    return token if text != token and recognise(token).kind is not TokenKind.UNKNOWN else text
 
 
 def iso(timestamp: float) -> str:

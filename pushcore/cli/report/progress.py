@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from ..streams import is_blocked
+
 EVERY: Final = 0.25
 """Seconds between two drawings."""
 
@@ -50,6 +52,8 @@ class ProgressLine:
         with self._progress as progress:
             while True:
                 await asyncio.sleep(EVERY)
+                if is_blocked():
+                    continue
                 now, seen = time.monotonic(), self._look()
                 total = seen.total
                 rate = (total - before) / (now - then)

@@ -9,7 +9,7 @@ from ...payloads.apns_rows import ApnsRow
 from ...payloads.devices import APNS, FCM
 from ...payloads.rows import Row
 from ...results import ACCEPTED, Result, Verdict
-from .output import iso, open_output, quoted
+from .output import harmless, harmless_token, iso, open_output, quoted
 from .tally import REGISTERED_SINCE, ResultCounts, drops, how_many
 
 COLUMNS: Final = (
@@ -39,10 +39,12 @@ def keep_registered(result: Result) -> None:
 
 
 class ResultsFile:
-    """Takes every result, writes it as a row of CSV to `file`, and counts it. `header`: whether to begin with one."""
+    """Takes every result, writes it as a row of CSV to `file`, and counts it. `header`: whether to begin with one.
+    `raw`: see `csv_row`."""
 
-    def __init__(self, file: TextIO, name: str, *, header: bool = True) -> None:
+    def __init__(self, file: TextIO, name: str, *, header: bool = True, raw: bool = False) -> None:
         self.name = name
+        self._raw = raw
         self.counts = ResultCounts()
         self._apns, self._fcm = self.counts.tallies[APNS], self.counts.tallies[FCM]
         self._file = file
@@ -51,13 +53,13 @@ class ResultsFile:
             self._write(HEADER)
 
     @classmethod
-    def to_file(cls, path: str) -> ResultsFile:
+    def to_file(cls, path: str, *, raw: bool = False) -> ResultsFile:
         """A report whose rows go to a file, or with "-" to the standard output.
 
         Raises:
             BadInput: the file cannot be written.
         """
-        return cls(*open_output(path, "the results"))
+        return cls(*open_output(path, "the results"), raw=raw)
 
     def take(self, result: Result) -> bool:
         """Write and count one result. True when it was accepted."""
@@ -95,11 +97,14 @@ class ResultsFile:
         self, row: int, token: str, platform: str, verdict: Verdict, reason: str, result: Result | None
     ) -> None:
         if result is None:
-            self._write(csv_row(row, token, platform, verdict, None, reason, None, None, 0))
+            self._write(csv_row(row, token, platform, verdict, None, reason, None, None, 0, self._raw))
         else:
             status, moment = result.status, result.timestamp
             self._write(
-                csv_row(row, token, platform, verdict, status, reason, result.id, moment, result.attempts)
+                csv_row(
+                    *(row, token, platform, verdict, status, reason, result.id, moment, result.attempts),
+                    self._raw,
+                )
             )
 
     def flush(self) -> None:
@@ -154,8 +159,18 @@ def csv_row(
     sent_id: str | None,
     timestamp: float | None,
     attempts: int,
+    raw: bool = False,
 ) -> str:
-    """One row of the results, as `journal.Outcome` has it."""
+    """One row of the results, as `journal.Outcome` has it.
+
+    Unless `raw`, the provider's words and what is no token can do nothing in a spreadsheet or a terminal, see `harmless`.
+    A token that was accepted is one, and an apns-id is the user's own.
+    """
+    if not raw:
+        if verdict is not ACCEPTED:
+            token, reason = harmless_token(token), harmless(reason or "")
+        if sent_id and platform == FCM and not (sent_id.startswith("projects/") and sent_id.isprintable()):
+            sent_id = harmless(sent_id)
     return (
         f"{row},{quoted(token)},{platform},{verdict.value},{'' if status is None else status},"
         f"{quoted(reason or '')},{quoted(sent_id or '')},{'' if timestamp is None else iso(timestamp)},"

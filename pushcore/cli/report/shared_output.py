@@ -46,5 +46,8 @@ class SharedOutput(io.BufferedIOBase):
         try:
             while data:
                 data = data[os.write(self._number, data) :]
+        except OSError as error:
+            error.filename = "the results"
+            raise
         finally:
             fcntl.lockf(self._lock, fcntl.LOCK_UN)

@@ -17,6 +17,9 @@ MAX_KINDS: Final = 200
 """Different reasons of a platform that are counted apart; the rest are counted together."""
 OTHER: Final = "(other reasons)"
 
+_LATER: Final = frozenset(
+    verdict.value for verdict in (Verdict.UNSENT, Verdict.THROTTLED, Verdict.UNAVAILABLE)
+)
 _ORDER: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
 _CHECK_FIRST: Final = {
     APNS: "a wrong --environment or --topic gives the same answer, so check those",
@@ -82,13 +85,17 @@ class PlatformTally:
         elif self.platform and lookup(self.platform, None, reason).suspect:
             self.suspects[reason] += times
 
-    def lines(self) -> list[str]:
-        """A line for each verdict and reason."""
+    def counted(self) -> list[tuple[str, str, int]]:
+        """How many rows there are of each verdict and reason, in the order in which they are told."""
         counted = [(Verdict.ACCEPTED.value, "", self.accepted)] if self.accepted else []
         counted += [(verdict, reason, count) for (verdict, reason), count in self.counts.items()]
         counted.sort(key=lambda line: (_ORDER[line[0]], -line[2]))
+        return counted
+
+    def lines(self) -> list[str]:
+        """A line for each verdict and reason."""
         lines = []
-        for verdict, reason, count in counted:
+        for verdict, reason, count in self.counted():
             where = ""
             if (verdict, reason) in self.first:
                 row, detail = self.first[verdict, reason]
@@ -138,6 +145,16 @@ class ResultCounts:
         """Rows that have a result."""
         return sum(tally.total for tally in self.tallies.values())
 
+    @property
+    def undelivered(self) -> int:
+        """Rows that surely were not delivered and might be later."""
+        return sum(
+            count
+            for tally in self.tallies.values()
+            for (verdict, _), count in tally.counts.items()
+            if verdict in _LATER
+        )
+
     def take(self, result: Result, platform: str) -> str:
         """Count a push that was not accepted; its reason in the results."""
         reason, detail = reason_of(result, platform)
@@ -153,6 +170,29 @@ class ResultCounts:
                 lines.append(f"{NAMES.get(platform, 'neither APNs nor FCM')}: {count_rows(tally.total)}")
             lines += tally.lines()
         return lines + self.advice()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in terms of JSON. `reasons` are sorted as in the lines, the accepted rows first."""
+        reasons = [
+            {
+                "platform": platform or None,
+                "verdict": verdict,
+                "reason": printable(reason) or None,
+                "rows": count,
+                "first_row": tally.first.get((verdict, reason), (None,))[0],
+            }
+            for platform, tally in self.tallies.items()
+            for verdict, reason, count in tally.counted()
+        ]
+        tallies = self.tallies.values()
+        return {
+            "rows": self.total,
+            "accepted": self.accepted,
+            "reasons": reasons,
+            "drop_tokens": sum(tally.dead for tally in tallies),
+            "keep_tokens": sum(tally.kept for tally in tallies),
+            "suspect_tokens": sum(tally.suspects.total() for tally in tallies),
+        }
 
     def advice(self) -> list[str]:
         """What to do about dead and suspect tokens."""

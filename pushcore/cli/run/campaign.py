@@ -15,7 +15,7 @@ from ...audience.problems import BadInput, explain, printable
 from ...engine.collector import relax_collector
 from ...engine.engine import PushEngine
 from ...engine.rules import Shared
-from ...errors import BreakerOpen, ClosedError, JournalError
+from ...errors import BreakerOpen, ClosedError, ConfigurationError, JournalError
 from ...metrics import Listener
 from ...payloads.devices import FCM, NAMES
 from ...payloads.rows import PipedRows, Rows
@@ -28,7 +28,9 @@ from .exit_report import ExitReport
 from .journals import RowJournal
 from .sending import UNLIMITED, SendingOptions
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
+SIGNALS: Final = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None)
+"""The signals that drain a run."""
 STOPPING: Final = "stopping; waiting for the answers to what has been sent (once more to stop at once)"
 FLUSH_EVERY: Final = 0.5
 """Seconds between two writes of results, unless there are many."""
@@ -81,12 +83,19 @@ class CampaignRun:
         self._say: Say = say if parent is None else parent.say
         self._notices = Notices(quiet=quiet, say=self._say)
         self._signalled = False
-        self._early = False
+        self._early: int | None = None
+        """The number of a signal that came before the loop took signals."""
         self._source: Rows | PipedRows = rows
         self._engine: PushEngine
         self._closing: asyncio.Task[None] | None = None
         self._bad_rows = 0
+        self._undelivered = 0
+        """Rows that were not delivered when the signal came."""
         rows.on_bad = sink.bad_row if journal is None else self._on_bad_row
+        if journal is not None:
+            rows.on_end = (
+                journal.finish
+            )  # at once: a kill from now on leaves it known how many rows there are
 
     def send(self) -> ExitReport:
         """Send everything, and have the results written.
@@ -98,7 +107,7 @@ class CampaignRun:
             warn(self._sending, self._clients, quiet=self._quiet)
         problem: str | None = None
         # A signal that became a KeyboardInterrupt while the collector or the loop's start calls back would be lost.
-        handlers = {number: signal.signal(number, self._keep_signal) for number in SIGNALS}
+        handlers = {number: signal.signal(number, self._keep_signal) for number in drain_signals()}
         started = time.monotonic()
         try:
             relax_collector()
@@ -110,7 +119,7 @@ class CampaignRun:
                 runner.run(self._send(listener))
         except BadInput:
             raise
-        except JournalError as error:
+        except (JournalError, ConfigurationError) as error:
             problem = printable(str(error))
         except OSError as error:
             where = f"{printable(str(error.filename))}: " if error.filename else ""
@@ -118,9 +127,11 @@ class CampaignRun:
         except Exception as error:
             problem = f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
         finally:
+            for number in handlers:  # the loop has forgotten them, and what is left is to be written
+                signal.signal(number, self._keep_signal)
+            problem = self._close(problem)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            problem = self._close(problem)
         return self._conclude(time.monotonic() - started, problem)
 
     def _close(self, problem: str | None) -> str | None:
@@ -155,7 +166,7 @@ class CampaignRun:
             upto=source.taken,
             ended=source.ended,
             unserved=rows.unserved,
-            signalled=self._signalled,
+            signalled=self._signalled and not self._ended_anyway(),
             trips={
                 platform: self._notices.trips[platform]
                 for platform in self._clients
@@ -163,6 +174,12 @@ class CampaignRun:
             },
             problem=problem,
         )
+
+    def _ended_anyway(self) -> bool:
+        """Whether every row has the result that it would have without the signal, which came too late to matter."""
+        counts = self._sink.counts
+        all_there = self._source.ended and counts.total == self._rows.shard.upto(self._source.taken)
+        return all_there and counts.undelivered == self._undelivered
 
     @contextlib.contextmanager
     def _listening(self) -> Any:
@@ -183,9 +200,9 @@ class CampaignRun:
             listener=listener,
             shared=self._shared,
         )
-        for number in SIGNALS:
+        for number in drain_signals():
             try:
-                loop.add_signal_handler(number, self._on_signal)
+                loop.add_signal_handler(number, self._on_signal, number)
             except NotImplementedError:  # Windows
                 signal.signal(number, signal.default_int_handler)
         if self._parent is None:
@@ -199,8 +216,8 @@ class CampaignRun:
             self._source = PipedRows(self._rows)
         try:
             async with engine:
-                if self._early:
-                    self._on_signal()
+                if self._early is not None:
+                    self._on_signal(self._early)
                 await self._take_all(engine)
         finally:
             for task in tasks:
@@ -247,20 +264,20 @@ class CampaignRun:
 
     def _keep_signal(self, number: int, frame: object) -> None:
         """Until the loop takes signals: remember that there was one."""
-        self._early = True
+        self._early = number
 
-    def _on_signal(self) -> None:
-        if (
-            self._parent is not None
-        ):  # it may come from the terminal, from a service manager and from the parent
-            self._signalled = True
-            self._end()
-            return
-        if self._signalled:
+    def _on_signal(self, number: int | None = None) -> None:
+        """Drain. `number`: of the signal, None for an order of the parent."""
+        first, self._signalled = not self._signalled, True
+        if first:
+            self._undelivered = self._sink.counts.undelivered
+        # A child may get it from the terminal, from a service manager and from the parent; and the shell repeats the
+        # SIGHUP of its terminal.
+        if not first and self._parent is None and number != HANGUP:
             self._abort()
-        self._signalled = True
-        say(STOPPING)
         self._end()
+        if first and self._parent is None:
+            say(STOPPING)
 
     def _abort(self) -> None:
         """Leave now. What waits for answers cannot be asked to hurry, so nothing is asked."""
@@ -273,6 +290,13 @@ class CampaignRun:
 
 ABORTED: Final = "stopped; what was not answered has no result"
 ABORTED_JOURNAL: Final = "stopped; what was not answered is in doubt, and `pushcore resume` goes on"
+
+
+def drain_signals() -> tuple[signal.Signals, ...]:
+    """`SIGNALS`, but for a SIGHUP that is ignored, as `nohup` has it: that one stays so."""
+    return tuple(
+        number for number in SIGNALS if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN
+    )
 
 
 def warn(sending: SendingOptions, clients: Mapping[str, CampaignClient], *, quiet: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import click
+import orjson
 
 from ...audience.problems import printable
 from ...payloads.devices import APNS, FCM, NAMES
@@ -45,6 +46,32 @@ class ExitReport:
         self.problem = self.problem or other.problem
 
 
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The exit status of a run, and what to say about it."""
+
+    status: int
+    sentences: tuple[str, ...] = ()
+
+    def tell(self, seconds: float, counts: ResultCounts, *, as_json: bool) -> int:
+        """Say it, and with `as_json` write the summary to the standard output as one object; the exit status.
+
+        Raises:
+            OSError: the standard output cannot be written.
+        """
+        for text in self.sentences:
+            say(text)
+        if as_json:
+            summary = {
+                "exit_status": self.status,
+                "message": "; ".join(self.sentences) or None,
+                "seconds": round(seconds, 3),
+                **counts.to_dict(),
+            }
+            click.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
+        return self.status
+
+
 def conclude(
     report: ExitReport,
     counts: ResultCounts,
@@ -53,65 +80,89 @@ def conclude(
     name: str,
     summary: bool,
     parts: int = 1,
+    as_json: bool = False,
 ) -> int:
     """Say how a run without a journal ended, whose results are in `name`; the exit status."""
-    if summary:
+    if summary and not as_json:
         for text in (how_many(counts.total, report.seconds), *counts.lines()):
             say_plain(text)
+    return _concluded(report, counts, platforms, name, parts).tell(report.seconds, counts, as_json=as_json)
+
+
+def _concluded(
+    report: ExitReport, counts: ResultCounts, platforms: Collection[str], name: str, parts: int
+) -> Conclusion:
     if report.problem is not None:
-        say(f"{report.problem}; rows that are not in {name} have no result")
-        return INCOMPLETE
+        return Conclusion(INCOMPLETE, (f"{report.problem}; rows that are not in {name} have no result",))
     after = f"rows after {report.upto}" if parts == 1 else f"rows that are not in {name}"
     if report.trips:
         none_left = len(report.trips) == len(platforms)
-        _say_trips(report, platforms, f"; {after} were not read" if none_left and not report.ended else "")
-        return STOPPED
+        rest = f"; {after} were not read" if none_left and not report.ended else ""
+        return Conclusion(STOPPED, _of_trips(report, platforms, rest))
     if report.signalled:
-        say(f"stopped by a signal; {after} have no result")
-        return INCOMPLETE
+        return Conclusion(INCOMPLETE, (f"stopped by a signal; {after} have no result",))
     if counts.total != report.rows:
-        say(f"{report.rows - counts.total} rows have no result: please report it")
-        return INCOMPLETE
+        return Conclusion(
+            INCOMPLETE, (f"{report.rows - counts.total} rows have no result: please report it",)
+        )
     return _unserved(report, platforms)
 
 
 def conclude_journal(
-    report: ExitReport, before: int, progress: CampaignProgress, platforms: Collection[str], *, summary: bool
+    report: ExitReport,
+    before: int,
+    progress: CampaignProgress,
+    platforms: Collection[str],
+    *,
+    summary: bool,
+    written: int = OK,
+    as_json: bool = False,
 ) -> int:
-    """Say how a run ended whose campaign has come so far; the exit status. `before`: outcomes when it began."""
-    path = printable(progress.path)
-    if summary:
+    """Say how a run ended whose campaign has come so far; the exit status. `before`: outcomes when it began. `written`:
+    the status of writing the results, where that is not `OK`, goes before an `OK`."""
+    counts = ResultCounts.of_journal(progress.tally)
+    if summary and not as_json:
         say_plain(how_many(progress.done - before, report.seconds))
         if before:
             say_plain(f"with those of earlier runs: {count_rows(progress.done)}")
-        for text in ResultCounts.of_journal(progress.tally).lines():
+        for text in counts.lines():
             say_plain(text)
-    again = f"`pushcore resume {path}` goes on"
+    conclusion = _concluded_journal(report, progress, platforms)
+    if conclusion.status == OK:
+        conclusion = replace(conclusion, status=written)
+    return conclusion.tell(report.seconds, counts, as_json=as_json)
+
+
+def _concluded_journal(
+    report: ExitReport, progress: CampaignProgress, platforms: Collection[str]
+) -> Conclusion:
+    again = f"`pushcore resume {printable(progress.path)}` goes on"
     if report.problem is not None:
-        say(f"{report.problem}; {again}")
-        return INCOMPLETE
+        return Conclusion(INCOMPLETE, (f"{report.problem}; {again}",))
     if report.trips:
-        _say_trips(report, platforms, "" if progress.complete else f"; when that is mended, {again}")
-        return STOPPED
+        rest = "" if progress.complete else f"; when that is mended, {again}"
+        return Conclusion(STOPPED, _of_trips(report, platforms, rest))
     if not progress.complete:
         left = "" if progress.rows is None else f"{count_rows(progress.rows - progress.done)} left; "
-        say(f"{'stopped by a signal' if report.signalled else 'incomplete'}; {left}{again}")
-        return INCOMPLETE
+        why = "stopped by a signal" if report.signalled else "incomplete"
+        return Conclusion(INCOMPLETE, (f"{why}; {left}{again}",))
     return _unserved(report, platforms)
 
 
-def _say_trips(report: ExitReport, platforms: Collection[str], rest: str) -> None:
-    for platform, sentence in report.trips.items():
-        where = f" to {NAMES[platform]}" if len(platforms) > 1 else ""
-        say(f"stopped, for every push{where} would fail: {printable(sentence)}{rest}")
+def _of_trips(report: ExitReport, platforms: Collection[str], rest: str) -> tuple[str, ...]:
+    return tuple(
+        f"stopped, for every push{f' to {NAMES[platform]}' if len(platforms) > 1 else ''} would fail: "
+        f"{printable(sentence)}{rest}"
+        for platform, sentence in report.trips.items()
+    )
 
 
-def _unserved(report: ExitReport, platforms: Collection[str]) -> int:
+def _unserved(report: ExitReport, platforms: Collection[str]) -> Conclusion:
     if report.rows and report.unserved == report.rows:
         (missing,) = {APNS, FCM} - set(platforms)
-        say(f"no row could be sent: all are of {NAMES[missing]}, which needs {CREDENTIALS[missing]}")
-        return BAD_INPUT
-    return OK
+        text = f"no row could be sent: all are of {NAMES[missing]}, which needs {CREDENTIALS[missing]}"
+        return Conclusion(BAD_INPUT, (text,))
+    return Conclusion(OK)
 
 
 def say_plain(text: str) -> None:

@@ -21,7 +21,7 @@ from ..report.output import open_output, open_unchanged, refuse_same_file
 from ..report.results_file import HEADER, ResultCounter, ResultsFile, ResultSink
 from ..statuses import INCOMPLETE, OK
 from .client_options import CampaignClient, ClientOptions
-from .exit_report import ExitReport, conclude, conclude_journal
+from .exit_report import Conclusion, ExitReport, conclude, conclude_journal
 from .journals import CampaignProgress, JournalPlan, views
 from .run_plan import RunPlan
 from .sending import SendingOptions
@@ -29,7 +29,8 @@ from .sending import SendingOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to do. `results`: where they go, None for nowhere but the journal. `plan`: of its journals, None for none."""
+    """What to do. `results`: where they go, None for nowhere but the journal. `as_json`:
+    the summary, to the standard output. `results_raw`: see `csv_row`. `plan`: of its journals, None for none."""
 
     sender: ClientOptions
     sending: SendingOptions
@@ -38,6 +39,8 @@ class Job:
     plan: JournalPlan | None
     processes: int = 1
     quiet: bool = False
+    as_json: bool = False
+    results_raw: bool = False
 
     def run(self) -> int:
         """Do it; the exit status.
@@ -48,17 +51,19 @@ class Job:
         clients = self.sender.clients()
         prefix = None if self.plan is None else self.plan.id_prefix
         apns, fcm = self.sender.makers(clients, prefix)
-        run_plan = RunPlan(
-            clients=clients,
-            apns=apns,
-            fcm=fcm,
-            sending=self.sending,
-            audience=self.audience,
-            journals=self.plan,
-            processes=self.processes,
-            quiet=self.quiet,
-        )
         with Audience(self.audience) as source:
+            run_plan = RunPlan(
+                clients=clients,
+                apns=apns,
+                fcm=fcm,
+                sending=self.sending,
+                audience=self.audience,
+                audience_state=source.state,
+                journals=self.plan,
+                processes=self.processes,
+                quiet=self.quiet,
+                results_raw=self.results_raw,
+            )
             if self.results is not None:
                 if source.same_file(self.results):
                     raise BadInput(f"{self.results} is the audience; expected another file for the results")
@@ -74,7 +79,7 @@ class Job:
             run_plan.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
             if self.plan is None and self.processes == 1:
                 assert self.results is not None
-                sink = ResultsFile.to_file(self.results)
+                sink = ResultsFile.to_file(self.results, raw=self.results_raw)
                 report = run_plan.send(source, sink)
                 return self._conclude(report, sink, clients)
         return self._send_apart(run_plan) if self.plan is None else self._send_journaled(run_plan, self.plan)
@@ -87,6 +92,7 @@ class Job:
             name=sink.name,
             summary=not self.quiet,
             parts=self.processes,
+            as_json=self.as_json,
         )
 
     def _send_apart(self, run_plan: RunPlan) -> int:
@@ -120,20 +126,33 @@ class Job:
             else:
                 with Audience(self.audience) as source:
                     report = run_plan.send(source, total, ready=ready)
-            progress = CampaignProgress.of(plan.path)
-            status = conclude_journal(report, plan.before, progress, run_plan.clients, summary=not self.quiet)
-            if file is not None:
-                written = write_results(plan.path, file, name)
-                status = written if status == OK else status
-        return status
+            try:
+                progress = CampaignProgress.of(plan.path)
+                if progress.campaign_id != plan.campaign_id:
+                    raise JournalError(f"{plan.path} has another campaign now")
+            except JournalError as error:
+                text = f"{report.problem or printable(str(error))}; the results cannot be written"
+                return Conclusion(INCOMPLETE, (text,)).tell(
+                    report.seconds, total.counts, as_json=self.as_json
+                )
+            written = OK if file is None else write_results(plan.path, file, name, raw=self.results_raw)
+        return conclude_journal(
+            report,
+            plan.before,
+            progress,
+            run_plan.clients,
+            summary=not self.quiet,
+            written=written,
+            as_json=self.as_json,
+        )
 
 
-def write_results(path: str, file: IO[bytes], name: str) -> int:
+def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -> int:
     """Write what the campaign's journals hold; the exit status. A file that cannot be written is closed."""
     relax_collector()
     try:
         with views(path) as journals:
-            write(outcomes_of(journals), file, CSV)
+            write(outcomes_of(journals), file, CSV, raw=raw)
         file.flush()
     except (OSError, JournalError) as error:
         why = explain(error) if isinstance(error, OSError) else str(error)

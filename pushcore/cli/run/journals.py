@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from ...audience.audience import Audience
@@ -131,6 +131,8 @@ class JournalPlan:
             raise BadInput(
                 f"{audience.name} cannot be read ({explain(error)}); expected an audience"
             ) from None
+        if not audience.same_file(path):
+            raise BadInput(f"{audience.name} has been replaced by another file; nothing was sent")
         name = shard_path(self.path, number)
         if self.fresh:
             return RowJournal.create(
@@ -185,6 +187,37 @@ def views(path: str) -> Iterator[list[JournalView]]:
         yield journals
 
 
+def _counted(journals: list[JournalView], statuses: tuple[Status, ...]) -> tuple[Status, ...]:
+    """The statuses of a run that was killed, with the number of rows that its audience has, if that is as it was.
+
+    Rows are leased before they are read, up to a chunk beyond the last one that there is, and a killed run has not
+    said where that was.
+    """
+    source = journals[0].campaign.source
+    last = 0
+
+    def on_bad(number: int, token: str, reason: str) -> None:
+        nonlocal last
+        last = number
+
+    try:
+        if source.change(Source.of_file(source.path)) is not None:
+            return statuses
+        with Audience(source.path) as audience:
+            last = audience.rows or 0
+            for number, _ in audience.records(on_bad) if audience.rows is None else ():
+                last = number
+    except (OSError, BadInput):
+        return statuses
+    counted = []
+    for view, status in zip(journals, statuses, strict=True):
+        own = view.campaign.owned_upto(last)
+        counted.append(
+            replace(status, rows=own, started=min(status.started, own)) if status.rows is None else status
+        )
+    return tuple(counted)
+
+
 @dataclass(frozen=True, slots=True)
 class CampaignProgress:
     """How far a campaign is, all its journals together: as `Status`. `statuses`: of each of them."""
@@ -206,6 +239,8 @@ class CampaignProgress:
                 if running or all(status.ended is not None for status in statuses):
                     break
                 time.sleep(patience)
+            if not running and any(status.ended is None and status.rows is None for status in statuses):
+                statuses = _counted(journals, statuses)
             return cls(path, journals[0].campaign_id, journals[0].options, statuses, running)
 
     @property

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...audience.audience import Audience
-from ...audience.problems import BadInput, printable
+from ...audience.problems import BadInput, explain, printable
 from ...engine.shared import SharedState
 from ...errors import ConfigurationError, JournalError
 from ...metrics import Listener, Metrics, merge
@@ -38,7 +38,7 @@ from ..report.results_file import ResultCounter, ResultsFile, ResultSink
 from ..report.shared_output import SharedOutput
 from ..report.tally import ResultCounts
 from ..statuses import INCOMPLETE
-from .campaign import ABORTED, ABORTED_JOURNAL, SIGNALS, STOPPING, warn
+from .campaign import ABORTED, ABORTED_JOURNAL, HANGUP, STOPPING, drain_signals, warn
 from .exit_report import ExitReport
 from .run_plan import RunPlan
 
@@ -130,6 +130,9 @@ def _serve(
         return
     except (BadInput, ConfigurationError, JournalError) as error:
         pipe.send_final({"refused": str(error)})
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        pipe.send_final({"refused": f"a process cannot begin ({where}{explain(error)})"})
     except BaseException as error:
         pipe.send_final({"refused": f"internal failure, please report it: {type(error).__name__}: {error}"})
     else:
@@ -212,7 +215,7 @@ class ChildProcesses:
         warn(self._plan.sending, self._plan.clients, quiet=self._plan.quiet)
         with Audience(self._plan.audience) as source:
             self._size = source.size
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        handlers = {number: signal.getsignal(number) for number in drain_signals()}
         with ExitStack() as stack:
             for number, handler in handlers.items():
                 stack.callback(signal.signal, number, handler)
@@ -225,7 +228,12 @@ class ChildProcesses:
             lock = stack.enter_context(open(Path(path) / "lock", "wb"))
             stack.callback(self._kill_all)
             for place in range(count):
-                self._start(place, shared, lock.fileno())
+                try:
+                    self._start(place, shared, lock.fileno())
+                except OSError as error:
+                    raise BadInput(
+                        f"a process cannot be started ({explain(error)}); nothing was sent"
+                    ) from None
             directory.cleanup()  # all have the files open, and nobody else is to; so none stays, however this ends
             port = self._plan.sending.metrics_port
             if port is not None:
@@ -249,7 +257,7 @@ class ChildProcesses:
             return
         status = INCOMPLETE
         try:
-            for ignored in SIGNALS:
+            for ignored in drain_signals():
                 signal.signal(ignored, signal.SIG_IGN)  # until it has something to drain
             os.close(reads)
             os.close(gives_orders)
@@ -259,7 +267,7 @@ class ChildProcesses:
             sink: ResultSink = ResultCounter("")
             if self._output is not None:
                 file = text_of(SharedOutput(self._output, lock))
-                sink = ResultsFile(file, "the results", header=False)
+                sink = ResultsFile(file, "the results", header=False, raw=self._plan.results_raw)
             _serve(self._plan, number, SupervisorPipe(writes, orders), shared, sink)
             status = 0
         finally:
@@ -272,8 +280,8 @@ class ChildProcesses:
 
     async def _watch(self, ready: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self._on_signal)
+        for number in drain_signals():
+            loop.add_signal_handler(number, self._on_signal, number)
         ended = loop.create_future()
         for child in self._children:
             loop.add_reader(child.messages, self._on_readable, child, ended)
@@ -344,14 +352,15 @@ class ChildProcesses:
         for child in self._children:
             child.stop()
 
-    def _on_signal(self) -> None:
-        if self._signalled:
+    def _on_signal(self, number: int) -> None:
+        if not self._signalled:
+            self._signalled = True
+            self._stop()
+            say(STOPPING)
+        elif number != HANGUP:  # which a shell repeats
             self._kill_all()
             say(ABORTED if self._plan.journals is None else ABORTED_JOURNAL)
             os._exit(INCOMPLETE)
-        self._signalled = True
-        say(STOPPING)
-        self._stop()
 
     def _kill_all(self) -> None:
         """Whatever has happened here: no child stays."""
@@ -367,7 +376,7 @@ class ChildProcesses:
                 if child.refused or child.problem:
                     raise BadInput(child.refused or f"{child.problem}; nothing was sent")
             raise KeyboardInterrupt
-        report = ExitReport(seconds=seconds, ended=True, signalled=self._signalled)
+        report = ExitReport(seconds=seconds, ended=True)  # whether a signal mattered, they say
         for child in self._children:
             if child.report is None:
                 problem = child.problem or child.refused

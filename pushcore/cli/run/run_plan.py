@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...audience.audience import Audience
+from ...audience.problems import BadInput
 from ...audience.shards import Shard
 from ...engine.rules import Shared
 from ...errors import JournalError
@@ -26,7 +27,8 @@ class RunPlan:
     """How the rows of an audience are sent, by one process or by each of several.
 
     `apns`, `fcm`: what makes the pushes of that provider, None where it has no client. `audience`: a path or a URL.
-    `journals`: None for a run that keeps none.
+    `audience_state`: see `Audience`. `journals`: None for a run that keeps none. `results_raw`:
+    see `csv_row`.
     """
 
     clients: dict[str, CampaignClient]
@@ -34,9 +36,11 @@ class RunPlan:
     fcm: FcmRows | None
     sending: SendingOptions
     audience: str
+    audience_state: object = None
     journals: JournalPlan | None
     processes: int
     quiet: bool
+    results_raw: bool = False
 
     def rows(self, source: Audience, shard: Shard) -> Rows:
         """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
@@ -53,6 +57,8 @@ class RunPlan:
         parent: Supervisor | None = None,
     ) -> ExitReport:
         """Send one part. `ready`: called when nothing can go wrong any more but the sending."""
+        if source.state != self.audience_state and self.audience_state is not None:
+            raise BadInput(f"{source.name} has been changed while the processes started; nothing was sent")
         journals = self.journals
         rows = self.rows(
             source, Shard(number, self.processes) if journals is None else journals.shard(number)

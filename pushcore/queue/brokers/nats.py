@@ -101,14 +101,14 @@ class NatsQueue:
             raise ConfigurationError(
                 'the queue on NATS needs nats-py, which is not installed; pip install "pushcore[nats]"'
             )
-        servers = url.split(",")
+        servers = [server if "://" in server else f"nats://{server}" for server in url.split(",")]
         try:
-            shown = ", ".join(
-                f"{urlsplit(server).hostname}:{urlsplit(server).port or 4222}" for server in servers
-            )
+            parts = [urlsplit(server) for server in servers]
+            shown = ", ".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
         except ValueError as error:
             raise ConfigurationError(f"this is no URL of a NATS server: {error}") from None
-
+        if not all(part.hostname for part in parts):
+            raise ConfigurationError("this is no URL of a NATS server: it names no host")
         connection = await connect(servers, shown, options)
         queue = cls(connection, campaign, idle=idle, replicas=replicas, name=f"NATS at {shown}")
         queue._owned = True

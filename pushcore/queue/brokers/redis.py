@@ -97,7 +97,6 @@ class RedisQueue:
             raise ConfigurationError(
                 'the queue on Redis needs redis-py, which is not installed; pip install "pushcore[redis]"'
             )
-        where = urlsplit(url)
         settings: dict[str, Any] = {
             "socket_connect_timeout": CONNECT,
             "socket_timeout": ANSWER,
@@ -105,6 +104,7 @@ class RedisQueue:
             **options,
         }
         try:
+            where = urlsplit(url)
             client = client_library.from_url(url, **settings)
         except ValueError as error:
             raise ConfigurationError(f"this is no URL of a Redis server: {error}") from None
@@ -114,6 +114,10 @@ class RedisQueue:
         try:
             async with queue._errors():
                 await queue._make_group()
+        except TypeError:  # by redis-py, when it makes its first connection
+            raise ConfigurationError(
+                "this is no URL of a Redis server: behind its question mark is an option that redis-py does not know"
+            ) from None
         except BaseException:
             await queue.close()
             raise

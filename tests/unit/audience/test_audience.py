@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -302,3 +303,128 @@ def test_the_parts_of_an_audience_are_all_of_it(tmp_path: Path, form: str) -> No
                 found[row] = values["token"] if form == "ndjson" else values[0]
         assert own == shard.upto(count)
     assert [found[row] for row in range(1, count + 1)] == tokens
+
+
+# --- changed while it is read -----------------------------------------------------------------------------------------
+
+ROWS = 40_000
+FORMS = {
+    "devices.csv": b"token\n" + b"".join(b"%064x\n" % row for row in range(ROWS)),
+    "devices.ndjson": b"".join(b'{"token":"%064x"}\n' % row for row in range(ROWS)),
+}
+
+
+class Reading:
+    """Reads an audience row by row. `change`: called after the first one. `rows`, `bad`: what has been read so far."""
+
+    def __init__(self, path: Path, change: Any = lambda path: None) -> None:
+        self.path, self.change = path, change
+        self.rows: list[int] = []
+        self.bad: list[Any] = []
+
+    def run(self, shard: Shard = Shard(), patch: Any = lambda audience: None) -> None:  # noqa: B008
+        with Audience(str(self.path)) as audience:
+            patch(audience)
+            for number, _ in audience.records(lambda *each: self.bad.append(each), shard):
+                if not self.rows:
+                    self.change(self.path)
+                self.rows.append(number)
+
+
+def truncate(path: Path) -> None:
+    """Within a row."""
+    os.truncate(path, path.stat().st_size - 1_000_010)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\n")
+
+
+def overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(2_000_000)
+        file.write(b"0")
+    os.utime(path, ns=(0, 0))
+
+
+@pytest.mark.parametrize("change", [truncate, append, overwrite])
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("shard", [Shard(), Shard(1, 2)])
+def test_one_that_changes_while_it_is_read_has_no_end(
+    tmp_path: Path, name: str, change: Any, shard: Shard
+) -> None:
+    """And no row is taken that was cut."""
+    reading = Reading(Path(written(tmp_path, FORMS[name], name)), change)
+    with pytest.raises(OSError, match="changed while it was read") as raised:
+        reading.run(shard)
+    assert raised.value.filename == str(reading.path)
+    assert reading.rows
+    assert len(reading.bad) <= (change is overwrite)
+
+
+def test_a_file_that_ends_before_its_size_has_no_end(tmp_path: Path) -> None:
+    """As a share may have it, whose attributes are kept for a while."""
+
+    def stale(audience: Audience) -> None:
+        audience._look = lambda: audience.state
+
+    reading = Reading(Path(written(tmp_path, FORMS["devices.csv"])), truncate)
+    with pytest.raises(OSError, match=r"it ends after [0-9]+ of [0-9]+ bytes"):
+        reading.run(patch=stale)
+
+
+def test_one_that_was_replaced_is_read_to_its_end(tmp_path: Path) -> None:
+    """What was opened is what is read."""
+    reading = Reading(
+        Path(written(tmp_path, FORMS["devices.csv"])),
+        lambda path: os.replace(written(tmp_path, "token\n00\n", "other"), path),
+    )
+    reading.run()
+    assert reading.rows == list(range(1, ROWS + 1))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_the_last_row_of_a_file_needs_no_newline(tmp_path: Path, end: str) -> None:
+    assert len(records(written(tmp_path, f"token\n00\n11{end}"))[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["token\n00\n11", "token,name\n00,A\n11", '{"token":"00"}\n{"token":"11"', '{"token":"00"}\n{"tok'],
+)
+def test_the_last_row_of_a_pipe_must_not_be_cut(tmp_path: Path, text: str) -> None:
+    """Its writer may have died in the middle of it."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(text,))
+    writer.start()
+    reading = Reading(path)
+    with pytest.raises(OSError, match="it ends within a row"):
+        reading.run()
+    writer.join()
+    assert (reading.rows, reading.bad) == ([1], [])
+
+
+@pytest.mark.parametrize(
+    "text", ["token\n00\n11\n", '{"token":"00"}\n{"token":"11"}', '{"token":"00"}\r\n{"token":"11"}\r\n']
+)
+def test_a_pipe_that_is_whole_is_read_to_its_end(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(text,))
+    writer.start()
+    reading = Reading(path)
+    reading.run()
+    writer.join()
+    assert reading.rows == [1, 2]
+
+
+def test_parquet_that_changes_while_it_is_read_has_no_end(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = importlib.import_module("pyarrow.parquet")
+    path = tmp_path / "d.parquet"
+    parquet.write_table(arrow.table({"token": [f"{row:064x}" for row in range(100)]}), path)
+    reading = Reading(path, lambda path: os.utime(path, ns=(0, 0)))
+    with pytest.raises(OSError, match="changed while it was read"):
+        reading.run()

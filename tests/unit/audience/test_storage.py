@@ -106,10 +106,21 @@ def test_a_file_and_an_object_of_the_same_bytes_have_the_same_fingerprint(tmp_pa
     assert StoredFile(str(tmp_path / "a")).fingerprint() == StoredFile(URL).fingerprint()
 
 
+@pytest.mark.parametrize("url", ["s3://:secret@[x/a.csv", "http://["])
+def test_a_url_that_cannot_be_is_named_as_such_and_not_repeated(url: str) -> None:
+    with pytest.raises((BadInput, OSError), match="://…") as raised:
+        StoredFile(url)
+    assert "secret" not in str(raised.value)
+
+
 def test_an_object_is_read_from_beginning_to_end(store: Any) -> None:
-    file, size = open_object(URL)
+    file, size, state = open_object(URL)
     with file:
         assert (file.read(), size) == (DATA, len(DATA))
+        before = state()
+        assert state() == before
+        store.pipe(URL, DATA + b"x")
+        assert state() != before
 
 
 def test_an_object_that_was_replaced_has_another_version(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:

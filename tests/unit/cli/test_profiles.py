@@ -174,3 +174,74 @@ def test_check_takes_what_is_its_own(place: Path, capsys: pytest.CaptureFixture[
     (place / "pushcore.toml").write_text(BASE + '[profile.bad]\nkey-id = "short"')
     assert main(["check", "--config", str(place / "pushcore.toml"), "--profile", "bad"]) == 2
     assert "key_id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            '[send]\ntoppic = "x"',
+            "[send] has an unknown key 'toppic'; expected options of send; did you mean topic?",
+        ),
+        (
+            "[send]\nmax_conections = 3",
+            "unknown key 'max_conections'; expected options of send; did you mean max-connections?",
+        ),
+        (
+            '[sends]\ntopic = "x"',
+            "has 'sends', expected nothing but [send] and [profile.NAME]; did you mean send?",
+        ),
+        ("[profile.slwo]", "has no profile 'slow'; it has 'slwo'; did you mean slwo?"),
+        ('[send]\nretry = "resnd"', "[send] retry: Invalid value for '--retry': its value is not one of"),
+        ('[send]\nretry = "resnd"', "did you mean resend?"),
+        (
+            '[send]\nwindow = "s3cret"',
+            "[send] window: Invalid value for '--window': its value is not a valid integer range",
+        ),
+        ("[send]\ntimeout = nan", "[send] timeout: Invalid value for '--timeout'"),
+        ('[send]\naudience = "a\\u0000b"', "[send] audience holds a NUL character"),
+        ('[send]\nrate = "fast"', "--rate is the key rate of"),
+        ('[send]\npayload = "missing.json"', "missing.json cannot be read"),
+    ],
+)
+def test_an_error_names_the_file_and_the_key_and_what_was_meant(
+    place: Path, capsys: pytest.CaptureFixture[str], content: str, expected: str
+) -> None:
+    text = BASE.replace("[send]", content, 1) if content.startswith("[send]") else f"{content}\n"
+    for key in ("rate", "timeout", "audience", "payload"):
+        if f"\n{key} =" in content:
+            text = text.replace(f"\n{key} = ", f"\n#{key} = ").replace(f"\n#{key} = ", f"\n{key} = ", 1)
+    (place / "pushcore.toml").write_text(text)
+    profile = ("--profile", "slow") if not content.startswith("[send]") else ()
+    assert main(["send", "--config", str(place / "pushcore.toml"), *profile]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "pushcore.toml" in said
+    assert "s3cret" not in said
+
+
+def test_an_error_names_the_variable(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ["send", "--config", str(place / "pushcore.toml")]
+    for variable, value, expected in (
+        ("PUSHCORE_RATE", "fast", "(--rate is the variable PUSHCORE_RATE)"),
+        ("PUSHCORE_WINDOW", "many", "(--window is the variable PUSHCORE_WINDOW)"),
+        ("PUSHCORE_PAYLOAD", "missing.json", "(from the variable PUSHCORE_PAYLOAD)"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            assert main(config) == 2
+            assert expected in capsys.readouterr().err
+
+
+def test_a_variable_that_is_nearly_an_options_is_told(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSHCORE_TIMOUT", "s3cret")
+    monkeypatch.setenv("PUSHCORE_TESTS", "weekly")
+    monkeypatch.setenv("PUSHCORE_QUEUE", "redis://of.another.command")
+    assert main(["send", "--config", str(place / "pushcore.toml")]) == 0
+    assert capsys.readouterr().err == (
+        "pushcore: PUSHCORE_TIMOUT is no option's variable; did you mean PUSHCORE_TIMEOUT?\n"
+    )

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pushcore.cli.main import cli, main
-from pushcore.cli.sections import Command, Option, add, command, section
+from pushcore.cli.sections import Command, Option, Seconds, add, command, section
 
 _second = section("Second")
 _first = section("First")
@@ -85,3 +85,16 @@ def test_help_has_sections(command: str, sections: list[str], capsys: pytest.Cap
     assert "--help" in said.rpartition("Others:")[2]
     options = {name for each in cli.commands[command].params for name in each.opts if name.startswith("--")}
     assert options <= set(re.findall(r"--[a-z0-9-]+", said))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "0"])
+def test_seconds_are_a_finite_number(value: str) -> None:
+    @command()
+    @section("First")("--seconds", type=Seconds(min=0, min_open=True))
+    def made(seconds: float) -> None:
+        click.echo(seconds)
+
+    found = CliRunner().invoke(made, ["--seconds", value])
+    assert found.exit_code == 2
+    assert "Invalid value for '--seconds'" in found.output
+    assert CliRunner().invoke(made, ["--seconds", "0.5"]).output == "0.5\n"

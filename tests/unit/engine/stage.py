@@ -8,7 +8,7 @@ from typing import Any
 from pushcore.engine.breaker import Trip
 from pushcore.engine.lane import Lane
 from pushcore.results import Result, Verdict
-from tests.support.scripted import Push, ScriptedClient, ScriptedJournal, rules
+from tests.support.scripted import ScriptedClient, ScriptedJournal, ScriptedPush, rules
 
 
 class Owner:
@@ -47,9 +47,9 @@ class Stage:
         self.due = 0.0
         """When the lane wants to be called again."""
 
-    def send(self, pushes: Iterable[Push]) -> None:
+    def send(self, pushes: Iterable[ScriptedPush]) -> None:
         """A burst from the source."""
-        self.lane.make(iter(pushes), Push, self.now)
+        self.lane.make(iter(pushes), ScriptedPush, self.now)
         self.owner.outstanding += self.lane.begin(self.now)
         self.lane.tell_refused()
         self.lane.flush_results()

@@ -12,7 +12,14 @@ from pushcore.engine.engine import HANDED, LARGEST_WINDOW, PushEngine
 from pushcore.engine.rate import Rate
 from pushcore.errors import ClosedError, ConfigurationError
 from pushcore.metrics import Metrics
-from tests.support.scripted import Log, OtherPush, Push, ScriptedClient, ScriptedJournal, pushes
+from tests.support.scripted import (
+    EventLog,
+    OtherScriptedPush,
+    ScriptedClient,
+    ScriptedJournal,
+    ScriptedPush,
+    pushes,
+)
 from tests.unit.engine.test_run import Source, turn
 
 
@@ -46,7 +53,7 @@ def test_what_cannot_work_is_one_sentence(
 
 
 def test_a_client_for_some_topics_may_stand_before_one_for_all() -> None:
-    PushEngine(ScriptedClient(topics=frozenset({"a"})), ScriptedClient(), ScriptedClient(OtherPush))
+    PushEngine(ScriptedClient(topics=frozenset({"a"})), ScriptedClient(), ScriptedClient(OtherScriptedPush))
 
 
 @pytest.mark.parametrize(
@@ -63,13 +70,13 @@ def test_the_window_is_twice_what_the_connections_carry(
 ) -> None:
     clients = [
         ScriptedClient(kind, streams=streams, max_connections=connections)
-        for kind, (streams, connections) in zip((Push, OtherPush), sizes, strict=False)
+        for kind, (streams, connections) in zip((ScriptedPush, OtherScriptedPush), sizes, strict=False)
     ]
     assert PushEngine(*clients, window=window).window == expected
 
 
 async def test_clients_that_are_not_open_are_opened_and_closed_and_others_are_left_alone() -> None:
-    closed, opened = ScriptedClient(), ScriptedClient(OtherPush)
+    closed, opened = ScriptedClient(), ScriptedClient(OtherScriptedPush)
     await opened.open()
     async with PushEngine(closed, opened):
         assert closed.calls == ["open"]
@@ -104,8 +111,8 @@ async def test_an_engine_that_could_not_be_opened_leaves_nothing_open() -> None:
         async def open(self) -> None:
             raise ConfigurationError("no")
 
-    log, first = Log(), Answering()
-    engine = PushEngine(first, Broken(OtherPush), listener=log)
+    log, first = EventLog(), Answering()
+    engine = PushEngine(first, Broken(OtherScriptedPush), listener=log)
     for _ in range(2):
         with pytest.raises(ConfigurationError, match="no"):
             await engine.open()
@@ -135,7 +142,7 @@ async def test_a_stream_that_is_left_has_ended_when_its_block_has() -> None:
 
 
 async def test_a_stream_gives_all_results_and_raises_what_the_source_does() -> None:
-    def source() -> Iterator[Push]:
+    def source() -> Iterator[ScriptedPush]:
         yield from pushes(3)
         raise LookupError("the file ends here")
 
@@ -185,7 +192,7 @@ async def test_an_engine_that_is_not_open_says_so_at_once() -> None:
 
 
 async def test_a_listener_hears_of_the_pools_while_the_engine_is_open() -> None:
-    log, client = Log(), ScriptedClient()
+    log, client = EventLog(), ScriptedClient()
     async with PushEngine(client, listener=log):
         client.scripted.events.rate_limited("apns", 1.0)
     client.scripted.events.rate_limited("apns", 2.0)
@@ -213,7 +220,7 @@ async def test_pools_that_fail_to_close_do_not_keep_the_listener() -> None:
         async def close(self) -> None:
             raise OSError("no")
 
-    log, client = Log(), Failing()
+    log, client = EventLog(), Failing()
     engine = PushEngine(client, listener=log)
     await engine.__aenter__()
     with pytest.raises(OSError, match="no"):
@@ -253,7 +260,7 @@ async def test_an_error_of_the_source_is_raised_after_the_results() -> None:
 
 
 async def test_leaving_early_tells_the_listener_of_what_was_in_flight() -> None:
-    log, client = Log(), Answering()
+    log, client = EventLog(), Answering()
     async with PushEngine(client, listener=log, window=8) as engine:
         async for _ in engine.send_many(pushes(1000)):
             break

@@ -13,7 +13,14 @@ from pushcore.metrics import Metrics
 from pushcore.reasons import LimitScope, lookup
 from pushcore.requests import END
 from pushcore.results import Verdict
-from tests.support.scripted import Log, OtherPush, Push, ScriptedClient, SharedTrip, pushes
+from tests.support.scripted import (
+    EventLog,
+    OtherScriptedPush,
+    ScriptedClient,
+    ScriptedPush,
+    SharedTrip,
+    pushes,
+)
 from tests.unit.engine.stage import Stage
 
 
@@ -31,10 +38,10 @@ def test_pushes_leave_in_order_and_results_come_in_order_of_completion() -> None
 
 def test_make_stops_at_a_push_of_another_class_and_gives_it_back() -> None:
     stage = Stage()
-    other = OtherPush(3)
-    source = iter([Push(1), Push(2), other, Push(4)])
-    assert stage.lane.make(source, Push, stage.now) is other
-    assert stage.lane.make(source, Push, stage.now) is END
+    other = OtherScriptedPush(3)
+    source = iter([ScriptedPush(1), ScriptedPush(2), other, ScriptedPush(4)])
+    assert stage.lane.make(source, ScriptedPush, stage.now) is other
+    assert stage.lane.make(source, ScriptedPush, stage.now) is END
     assert stage.lane.begin(stage.now) == 3
     stage.wait()
     assert stage.client.sent == [1, 2, 4]
@@ -42,7 +49,7 @@ def test_make_stops_at_a_push_of_another_class_and_gives_it_back() -> None:
 
 def test_a_push_that_cannot_be_sent_has_its_result_at_once_and_counts_as_read() -> None:
     stage = Stage()
-    stage.send([Push(1), Push(2, invalid=Verdict.INVALID), Push(3)])
+    stage.send([ScriptedPush(1), ScriptedPush(2, invalid=Verdict.INVALID), ScriptedPush(3)])
     assert (stage.rows(), stage.verdicts()) == ([2], [Verdict.INVALID])
     assert stage.client.sent == [1, 3]
     assert stage.owner.outstanding == 3
@@ -135,7 +142,7 @@ def test_no_more_leaves_in_one_call_than_a_batch() -> None:
 
 
 def test_a_project_told_to_wait_sends_nothing_until_then_and_says_so() -> None:
-    log = Log()
+    log = EventLog()
     stage = Stage(ScriptedClient(quota=True), rate=Rate(math.inf), listener=log)
     stage.send(pushes(2))
     stage.client.answer(1, verdict=Verdict.THROTTLED, status=429, retry_after=30.0)
@@ -150,10 +157,10 @@ def test_a_project_told_to_wait_sends_nothing_until_then_and_says_so() -> None:
 
 
 def test_refusals_for_the_rate_without_a_time_slow_the_project_down_and_are_told_now_and_then() -> None:
-    log = Log()
+    log = EventLog()
     stage = Stage(ScriptedClient(quota=True), rate=Rate(100.0), listener=log)
     for row in range(1, 5):
-        stage.send([Push(row)])
+        stage.send([ScriptedPush(row)])
         stage.client.answer(row, verdict=Verdict.THROTTLED, status=429)
         stage.wait(4.0)
     slowed = [event for event in log.events if event[0] == "slowed"]
@@ -247,7 +254,7 @@ def test_the_source_is_read_no_further_when_too_much_waits(
 
 def refuse(stage: Stage, count: int, first: int = 1) -> None:
     for row in range(first, first + count):
-        stage.send([Push(row)])
+        stage.send([ScriptedPush(row)])
         stage.client.answer(row, verdict=Verdict.MISCONFIGURED, reason="BadTopic")
 
 
@@ -277,14 +284,14 @@ def test_refusals_that_were_in_flight_do_not_stop_the_lane_again() -> None:
 def test_a_stopped_lane_still_gives_back_a_push_of_another_class() -> None:
     stage = Stage(breaker=True)
     refuse(stage, 20)
-    other = OtherPush(22)
-    assert stage.lane.make(iter([Push(21), other]), Push, stage.now) is other
+    other = OtherScriptedPush(22)
+    assert stage.lane.make(iter([ScriptedPush(21), other]), ScriptedPush, stage.now) is other
     assert stage.lane.begin(stage.now) == 1
 
 
 def test_pushes_found_misconfigured_before_they_are_sent_trip_the_breaker_too() -> None:
     stage = Stage(breaker=True)
-    stage.send(Push(row, invalid=Verdict.MISCONFIGURED) for row in range(1, 21))
+    stage.send(ScriptedPush(row, invalid=Verdict.MISCONFIGURED) for row in range(1, 21))
     assert len(stage.owner.trips) == 1
     assert stage.client.sent == []
 
@@ -318,7 +325,7 @@ def test_at_the_end_a_lane_says_why_everything_failed_however_little_it_was() ->
     trip = stage.lane.conclude()
     assert trip is not None
     assert trip.reason == "BadTopic"
-    mixed.send([Push(9)])
+    mixed.send([ScriptedPush(9)])
     mixed.client.answer()
     refuse(mixed, 3)
     assert mixed.lane.conclude() is None

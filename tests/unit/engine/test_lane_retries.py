@@ -11,7 +11,7 @@ from pushcore.engine.retry import RetryPolicy
 from pushcore.errors import ConnectError, JournalError
 from pushcore.metrics import Metrics
 from pushcore.results import Verdict
-from tests.support.scripted import STEADY, Log, ScriptedJournal, pushes
+from tests.support.scripted import STEADY, EventLog, ScriptedJournal, pushes
 from tests.unit.engine.stage import Stage
 
 WAIT = STEADY.apns_device_wait
@@ -22,7 +22,7 @@ def throttle(stage: Stage, *rows: int) -> None:
 
 
 def test_a_throttled_push_is_sent_again_when_its_wait_is_over() -> None:
-    log = Log()
+    log = EventLog()
     stage = Stage(retry=STEADY, listener=log)
     stage.send(pushes(2))
     throttle(stage, 1)
@@ -185,7 +185,7 @@ def test_once_the_run_is_stopping_nothing_is_put_off_any_more() -> None:
 
 
 def test_the_journal_has_a_batch_before_listeners_and_the_caller_have_it() -> None:
-    journal, log = ScriptedJournal(), Log()
+    journal, log = ScriptedJournal(), EventLog()
     log.events = journal.log
     stage = Stage(journal=journal, listener=log)
     stage.client.scripted.listeners.clear()

@@ -10,7 +10,7 @@ from pushcore.engine.repeat import Repeat
 from pushcore.engine.rules import EngineClient
 from pushcore.http2.exchange import Exchange, request
 from pushcore.results import Result, Verdict
-from tests.support.scripted import TEMPLATE, Push, ScriptedClient
+from tests.support.scripted import TEMPLATE, ScriptedClient, ScriptedPush
 
 
 class Lane:
@@ -35,7 +35,7 @@ class Lane:
 
 
 def repeated() -> tuple[Lane, Exchange, Repeat]:
-    lane, push = Lane(), Push(7)
+    lane, push = Lane(), ScriptedPush(7)
     exchange = request(TEMPLATE, b"/", b"{}", (), lambda _: pytest.fail("the lane's sink is over"), push)
     return lane, exchange, Repeat(lane, exchange, 12.5)
 

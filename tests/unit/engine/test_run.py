@@ -14,10 +14,10 @@ from pushcore.results import Verdict
 from tests.support import virtual
 from tests.support.scripted import (
     STEADY,
-    OtherPush,
-    Push,
+    OtherScriptedPush,
     ScriptedClient,
     ScriptedJournal,
+    ScriptedPush,
     pushes,
     rules,
 )
@@ -31,7 +31,7 @@ class Source:
         self._count = count
         self._error = error
 
-    def __iter__(self) -> Iterator[Push]:
+    def __iter__(self) -> Iterator[ScriptedPush]:
         for push in pushes(self._count):
             self.read += 1
             yield push
@@ -128,8 +128,8 @@ async def test_the_source_waits_while_no_connection_takes_anything() -> None:
 
 
 async def test_each_push_goes_to_the_client_of_its_class() -> None:
-    apns, fcm = ScriptedClient(Push), ScriptedClient(OtherPush, name="fcm")
-    mixed = [OtherPush(row) if row % 3 == 0 else Push(row) for row in range(1, 13)]
+    apns, fcm = ScriptedClient(ScriptedPush), ScriptedClient(OtherScriptedPush, name="fcm")
+    mixed = [OtherScriptedPush(row) if row % 3 == 0 else ScriptedPush(row) for row in range(1, 13)]
     run = begin(mixed, apns, fcm)
     await turn()
     assert apns.sent == [1, 2, 4, 5, 7, 8, 10, 11]
@@ -141,11 +141,16 @@ async def test_each_push_goes_to_the_client_of_its_class() -> None:
 
 
 async def test_of_several_clients_of_a_class_the_first_that_takes_a_push_gets_it() -> None:
-    class Special(Push):
+    class Special(ScriptedPush):
         """Of no class that a client names."""
 
     news, chat = ScriptedClient(topics=frozenset({"news"})), ScriptedClient(name="chat")
-    source = [Push(1, topic="chat"), Push(2, topic="news"), Special(3, topic="news"), Push(4)]
+    source = [
+        ScriptedPush(1, topic="chat"),
+        ScriptedPush(2, topic="news"),
+        Special(3, topic="news"),
+        ScriptedPush(4),
+    ]
     run = begin(source, news, chat)
     await turn()
     assert (news.sent, chat.sent) == ([2, 3], [1, 4])
@@ -156,7 +161,7 @@ async def test_of_several_clients_of_a_class_the_first_that_takes_a_push_gets_it
 
 async def test_what_no_client_takes_goes_to_the_last_which_says_why_not() -> None:
     news, sport = (ScriptedClient(topics=frozenset({name})) for name in ("news", "sport"))
-    run = begin([Push(1, topic="chat")], news, sport)
+    run = begin([ScriptedPush(1, topic="chat")], news, sport)
     await turn()
     assert (news.sent, sport.sent) == ([], [1])
     sport.answer()
@@ -165,10 +170,10 @@ async def test_what_no_client_takes_goes_to_the_last_which_says_why_not() -> Non
 
 async def test_what_is_no_push_ends_the_run_after_the_results_of_those_before() -> None:
     client = ScriptedClient()
-    run = begin([Push(1), "no push", Push(2)], client)
+    run = begin([ScriptedPush(1), "no push", ScriptedPush(2)], client)
     await turn()
     assert client.sent == [1]
-    assert str(run.error) == "this engine sends Push, not str"
+    assert str(run.error) == "this engine sends ScriptedPush, not str"
     client.answer()
     assert take(run) == [1]
     assert run.done
@@ -219,10 +224,10 @@ async def test_an_asynchronous_source_sends_each_push_as_it_comes() -> None:
     more = asyncio.Event()
     client = ScriptedClient()
 
-    async def source() -> AsyncIterator[Push]:
-        yield Push(1)
+    async def source() -> AsyncIterator[ScriptedPush]:
+        yield ScriptedPush(1)
         await more.wait()
-        yield Push(2)
+        yield ScriptedPush(2)
 
     run = begin(source(), client)
     await turn()
@@ -244,8 +249,8 @@ async def test_a_list_in_an_asynchronous_source_is_as_many_pushes() -> None:
     async def source() -> AsyncIterator[Any]:
         yield pushes(3)
         yield []
-        yield Push(4)
-        yield Push(5)
+        yield ScriptedPush(4)
+        yield ScriptedPush(5)
 
     run = begin(source(), client, journal=journal)
     await turn(10)
@@ -258,7 +263,7 @@ async def test_an_asynchronous_source_is_read_no_further_than_the_window() -> No
     client = ScriptedClient()
     read: list[int] = []
 
-    async def source() -> AsyncIterator[Push]:
+    async def source() -> AsyncIterator[ScriptedPush]:
         for push in pushes(20):
             read.append(push.row)
             yield push

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pushcore.engine.run import Run
 from pushcore.errors import BreakerOpen
 from pushcore.results import Verdict
-from tests.support.scripted import Log, OtherPush, Push, ScriptedClient
+from tests.support.scripted import EventLog, OtherScriptedPush, ScriptedClient, ScriptedPush
 from tests.unit.engine.test_run import begin, end, take, turn
 
 
@@ -16,8 +16,8 @@ async def refused(run: Run, client: ScriptedClient, reason: str = "BadTopic") ->
 
 
 async def test_the_only_lane_that_is_stopped_stops_the_run() -> None:
-    log, client = Log(), ScriptedClient()
-    run = begin([Push(row) for row in range(1, 1000)], client, window=20, breaker=True, listener=log)
+    log, client = EventLog(), ScriptedClient()
+    run = begin([ScriptedPush(row) for row in range(1, 1000)], client, window=20, breaker=True, listener=log)
     await turn()
     await refused(run, client)
     assert run.stopping
@@ -32,9 +32,9 @@ async def test_the_only_lane_that_is_stopped_stops_the_run() -> None:
 
 
 async def test_the_other_provider_goes_on() -> None:
-    apns, fcm = ScriptedClient(Push), ScriptedClient(OtherPush, name="fcm")
-    source = [Push(row) for row in range(1, 21)] + [OtherPush(row) for row in range(21, 26)]
-    run = begin([*source, Push(26), OtherPush(27)], apns, fcm, window=25, breaker=True)
+    apns, fcm = ScriptedClient(ScriptedPush), ScriptedClient(OtherScriptedPush, name="fcm")
+    source = [ScriptedPush(row) for row in range(1, 21)] + [OtherScriptedPush(row) for row in range(21, 26)]
+    run = begin([*source, ScriptedPush(26), OtherScriptedPush(27)], apns, fcm, window=25, breaker=True)
     await turn()
     await refused(run, apns)
     assert not run.stopping
@@ -53,9 +53,9 @@ async def test_the_other_provider_goes_on() -> None:
 
 
 async def test_when_both_refuse_everything_the_error_names_both() -> None:
-    log = Log()
-    apns, fcm = ScriptedClient(Push), ScriptedClient(OtherPush, name="fcm")
-    run = begin([Push(1), OtherPush(2)], apns, fcm, breaker=True, listener=log)
+    log = EventLog()
+    apns, fcm = ScriptedClient(ScriptedPush), ScriptedClient(OtherScriptedPush, name="fcm")
+    run = begin([ScriptedPush(1), OtherScriptedPush(2)], apns, fcm, breaker=True, listener=log)
     await turn()
     await refused(run, apns)
     await refused(run, fcm, "SENDER_ID_MISMATCH")
@@ -74,7 +74,7 @@ async def test_when_both_refuse_everything_the_error_names_both() -> None:
 
 async def test_a_run_with_a_push_that_was_accepted_is_not_broken() -> None:
     client = ScriptedClient()
-    run = begin([Push(1), Push(2)], client, breaker=True)
+    run = begin([ScriptedPush(1), ScriptedPush(2)], client, breaker=True)
     await turn()
     client.answer(1)
     client.answer(2, verdict=Verdict.MISCONFIGURED, reason="BadTopic")

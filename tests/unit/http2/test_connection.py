@@ -16,7 +16,7 @@ from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
 from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
-from tests.support.http2 import DELIVERIES, Client
+from tests.support.http2 import DELIVERIES, ClientHarness
 
 SITUATIONS = ("idle", "open", "begun", "upload", "ghost", "cancelled", "reset", "ended")
 
@@ -52,7 +52,7 @@ TABLE: dict[str, tuple[bytes, str]] = {
 }
 
 
-def prepare(client: Client, situation: str) -> Exchange | None:
+def prepare(client: ClientHarness, situation: str) -> Exchange | None:
     """Bring stream 1 there. All other ids stay idle."""
     if situation == "idle":
         return None
@@ -76,7 +76,7 @@ def prepare(client: Client, situation: str) -> Exchange | None:
     return exchange
 
 
-def codec(client: Client) -> Connection:
+def codec(client: ClientHarness) -> Connection:
     assert isinstance(client.connection, Connection)
     return client.connection
 
@@ -94,7 +94,7 @@ def test_every_state_and_every_input(
 ) -> None:
     raw, row = TABLE[event]
     outcome = row[SITUATIONS.index(situation)]
-    client = Client("fast", delivery)
+    client = ClientHarness("fast", delivery)
     client.sent()
     if state is ConnectionState.WAITING:
         if situation != "idle":
@@ -160,7 +160,7 @@ def test_the_same_on_streams_of_the_server(event: str, number: int) -> None:
     if (not number and raw[3] in (h.SETTINGS, h.PING, h.GOAWAY)) or (not number and "window" in event):
         return
     raw[5:9] = number.to_bytes(4, "big")
-    client = Client()
+    client = ClientHarness()
     client.sent()
     client.feed(h.settings())
     client.request()
@@ -182,7 +182,7 @@ def test_the_same_on_streams_of_the_server(event: str, number: int) -> None:
 def test_fast_and_slow(delivery: str, body: bytes | None, head: bytes) -> None:
     seen = []
     for fast in (True, False):
-        client = Client("fast", delivery)
+        client = ClientHarness("fast", delivery)
         client.feed(h.settings())
         connection = codec(client)
         connection._reader._first = False
@@ -204,7 +204,7 @@ def test_fast_and_slow(delivery: str, body: bytes | None, head: bytes) -> None:
 
 
 def test_a_cancelled_upload_does_not_open_the_fast_branch_inside_a_header_block() -> None:
-    client = Client()
+    client = ClientHarness()
     client.feed(h.settings((h.INITIAL_WINDOW, 3)))
     client.feed(h.frame(h.HEADERS, 0x5, client.request().stream_id, b"\x20\x88"))
     upload, *others = client.request(b"12345"), client.request(), client.request()
@@ -224,7 +224,7 @@ def calls(in_flight: int, requests: int = 200) -> tuple[int, int]:
     connection.receive(
         h.settings((h.MAX_STREAMS, 5000), (h.INITIAL_WINDOW, 1 << 20)) + h.window_update(0, 1 << 30), 0.0
     )
-    warm = Client()
+    warm = ClientHarness()
     warm.connection = connection
     for number in range(in_flight - 1 + 3):
         warm.request()
@@ -265,7 +265,7 @@ def test_a_request_costs_the_same_with_1_and_1000_in_flight() -> None:
 def test_answers_in_one_read_share_its_cost() -> None:
     """Two calls an answer, pop and append, however many come together: a run is unpacked at once."""
     connection = Connection(Limits(), 0.0)
-    client = Client()
+    client = ClientHarness()
     client.connection = connection
     client.feed(h.settings((h.MAX_STREAMS, 5000)))
     for _ in range(1001):
@@ -288,7 +288,7 @@ def test_answers_in_one_read_share_its_cost() -> None:
 
 
 def test_nothing_is_kept_of_what_is_over() -> None:
-    client = Client()
+    client = ClientHarness()
     client.feed(h.settings((h.MAX_STREAMS, 100)))
     client.feed(h.frame(h.HEADERS, 0x5, client.request().stream_id, b"\x20\x88"))
     connection = codec(client)

@@ -17,7 +17,7 @@ from pushcore.http2.exchange import Exchange, request
 from pushcore.http2.flow_control import QUICK
 from pushcore.http2.headers import Field, HeaderTemplate
 from tests.support import http2 as h
-from tests.support.http2 import TEMPLATE, Client, Server, Wire, converse
+from tests.support.http2 import TEMPLATE, ClientHarness, HonestServer, UncheckedServer, converse
 
 OTHER = HeaderTemplate(
     [*TEMPLATE.fields[:3], (b"apns-topic", b"com.example.other"), (b"apns-priority", b"5")]
@@ -34,20 +34,20 @@ def exchange_of(
     return request(template, path, body, tail, lambda _: None)
 
 
-def opened(*pairs: tuple[int, int], warm: bool = True) -> Client:
+def opened(*pairs: tuple[int, int], warm: bool = True) -> ClientHarness:
     """A connection whose peer has sent its SETTINGS; `warm`, one that has sent a request of each template."""
-    client = Client()
+    client = ClientHarness()
     client.sent()
     client.feed(h.settings((h.MAX_STREAMS, 1000), *pairs))
     if warm:
-        wire = Wire()
+        wire = UncheckedServer()
         for template in (TEMPLATE, OTHER):
             client.feed(wire.answer(client.request(b"", template=template).stream_id))
     client.sent()
     return client
 
 
-def take(client: Client, *exchanges: Exchange) -> list[Exchange]:
+def take(client: ClientHarness, *exchanges: Exchange) -> list[Exchange]:
     """Offer them together; those that the connection has not taken."""
     waiting = deque(exchanges)
     client.connection.take(waiting)
@@ -55,13 +55,13 @@ def take(client: Client, *exchanges: Exchange) -> list[Exchange]:
     return list(waiting)
 
 
-def set_window(client: Client, size: int) -> None:
+def set_window(client: ClientHarness, size: int) -> None:
     """What the connection may still send, as if the rest had been spent."""
     assert isinstance(client.connection, Connection)
     client.connection.window = size
 
 
-def data_of(client: Client) -> list[tuple[int, int]]:
+def data_of(client: ClientHarness) -> list[tuple[int, int]]:
     """Stream and size of each DATA frame that is to be written."""
     return [(one.stream_id, len(one.data)) for one in h.only(client.sent(), "DATA")]
 
@@ -80,7 +80,7 @@ def test_a_batch_is_opened_in_order_on_consecutive_streams() -> None:
 
 
 def test_names_that_are_new_to_the_table_may_come_up_within_a_batch() -> None:
-    client, server = Client(), Server()
+    client, server = ClientHarness(), HonestServer()
     converse(client, server)
     client.connection.authorize(b"bearer one")
     client.request()
@@ -141,7 +141,7 @@ def test_a_body_larger_than_all_credit_begins_when_nothing_else_is_open() -> Non
 
 @pytest.mark.parametrize("size", [1, 2, QUICK - 1, QUICK, QUICK + 1, 16_384, 16_385])
 def test_every_size_of_body_arrives_whole_and_is_taken_from_the_window(size: int) -> None:
-    client, wire = opened((h.INITIAL_WINDOW, 1 << 20)), Wire()
+    client, wire = opened((h.INITIAL_WINDOW, 1 << 20)), UncheckedServer()
     for _ in range(2):
         before = client.connection.window
         exchange = client.request(BODY[:1] * size)
@@ -182,7 +182,7 @@ def test_a_request_without_a_body_ends_with_its_headers() -> None:
 def test_an_honest_server_reads_any_mix_of_requests_as_they_were_meant(
     mix: list[tuple[HeaderTemplate, bytes, int, tuple[Field, ...], bytes | None]], window: int
 ) -> None:
-    client, server = Client(), Server({h.INITIAL_WINDOW: window, h.MAX_STREAMS: 1000})
+    client, server = ClientHarness(), HonestServer({h.INITIAL_WINDOW: window, h.MAX_STREAMS: 1000})
     converse(client, server)
     expected: list[tuple[Exchange, bytes | None]] = []
     value: bytes | None = None
@@ -261,7 +261,7 @@ def test_small_bodies_go_on_while_a_large_one_waits_for_its_stream() -> None:
 def test_a_request_that_expires_before_it_is_written_is_none_to_the_server(
     tail: tuple[Field, ...], warm: bool
 ) -> None:
-    client, server = Client(), Server()
+    client, server = ClientHarness(), HonestServer()
     converse(client, server)
     if warm:
         client.request(tail=tail)
@@ -317,7 +317,7 @@ def test_a_cancelled_body_in_parts_sends_nothing_more() -> None:
 
 
 def test_everything_is_handed_over_once() -> None:
-    client = Client()
+    client = ClientHarness()
     first = client.connection.data_to_send()
     assert first.startswith(h.PREFACE)
     assert client.connection.data_to_send() == b""
@@ -326,7 +326,7 @@ def test_everything_is_handed_over_once() -> None:
 
 
 def test_a_new_authorization_holds_for_the_next_request_and_not_for_those_before() -> None:
-    client, server = Client(), Server()
+    client, server = ClientHarness(), HonestServer()
     converse(client, server)
     client.connection.authorize(b"bearer one")
     one = client.request()
@@ -339,7 +339,7 @@ def test_a_new_authorization_holds_for_the_next_request_and_not_for_those_before
 
 
 def test_a_header_list_above_the_peers_limit_ends_its_push_and_no_other() -> None:
-    client, server = Client(), Server()
+    client, server = ClientHarness(), HonestServer()
     converse(client, server)
     client.feed(h.settings((h.MAX_LIST, 300)))
     large, small = exchange_of(tail=((b"apns-collapse-id", b"x" * 300),)), exchange_of()

@@ -10,7 +10,7 @@ from pushcore.http2.exchange import header_of
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
-from tests.support.http2 import ENGINES, Client, Server, converse
+from tests.support.http2 import ENGINES, ClientHarness, HonestServer, converse
 
 SEEDS = range(12)
 
@@ -23,7 +23,7 @@ def campaign(engine: str, seed: int) -> tuple[list[object], list[object]]:
         h.INITIAL_WINDOW: rng.choice([0, 1, 7, 1000, 65_535]),
         h.TABLE_SIZE: rng.choice([0, 64, 4096]),
     }
-    client, server = Client(engine, limits=Limits(max_body=50_000)), Server(pairs)
+    client, server = ClientHarness(engine, limits=Limits(max_body=50_000)), HonestServer(pairs)
     converse(client, server)
     templates = [
         HeaderTemplate([*h.TEMPLATE.fields, (b"apns-priority", b"%d" % number)]) for number in range(3)

@@ -13,7 +13,7 @@ from pushcore.http2.connection import Connection
 from pushcore.http2.runs import LONGEST, LONGEST_WAIT, WORTH, ResponseRuns
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
-from tests.support.http2 import Client
+from tests.support.http2 import ClientHarness
 
 OPEN = 200
 GHOSTS = (51, 53)
@@ -24,9 +24,9 @@ ID = b"\x00\x07apns-id\x24" + b"0" * 36
 BLOCKS = [b"\x88" + ID, b"\x8c" + ID, b"\x88" + ID[:-1], b"\x48\x03410", b"\x08\x03100", b"\x08\x03abc"]
 
 
-def opened(limits: Limits | None = None) -> Client:
+def opened(limits: Limits | None = None) -> ClientHarness:
     """A connection with many open streams, whose first answer has been read."""
-    client = Client(limits=limits)
+    client = ClientHarness(limits=limits)
     client.feed(h.settings((h.MAX_STREAMS, 5000)), h.window_update(0, 1 << 24))
     for _ in range(OPEN):
         client.request()

@@ -7,7 +7,7 @@ import pytest
 from pushcore.errors import ConnectionLost, GoAway, ProtocolError, ResponseTimeout
 from pushcore.http2.streams import GHOST, ConnectionState, Limits, read_reason
 from tests.support import http2 as h
-from tests.support.http2 import ENGINES, Client, Dial, Wire
+from tests.support.http2 import ENGINES, ClientHarness, Dial, UncheckedServer
 
 
 @pytest.fixture(params=ENGINES)
@@ -16,11 +16,11 @@ def dial(request: pytest.FixtureRequest) -> Dial:
 
 
 @pytest.fixture
-def wire() -> Wire:
-    return Wire()
+def wire() -> UncheckedServer:
+    return UncheckedServer()
 
 
-def resets(client: Client) -> list[tuple[int, int]]:
+def resets(client: ClientHarness) -> list[tuple[int, int]]:
     return [(one.stream_id, one.error_code) for one in h.only(client.sent(), "RST_STREAM")]
 
 
@@ -31,7 +31,7 @@ def check_ghost() -> None:
 # --- expiry -------------------------------------------------------------------------------------------------------
 
 
-def test_an_expired_request_is_reset_and_finished(dial: Dial, wire: Wire) -> None:
+def test_an_expired_request_is_reset_and_finished(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     early, late = client.request(deadline=5.0), client.request(deadline=6.0)
     client.sent()
@@ -55,7 +55,9 @@ def test_expiry_looks_at_all_and_not_at_the_oldest_alone(dial: Dial) -> None:
     assert client.finished == exchanges[2:]
 
 
-def test_an_unwritten_request_expires_as_unprocessed_and_is_never_complete(dial: Dial, wire: Wire) -> None:
+def test_an_unwritten_request_expires_as_unprocessed_and_is_never_complete(
+    dial: Dial, wire: UncheckedServer
+) -> None:
     client = dial()
     client.sent()
     exchange = client.request(b"a body", deadline=1.0)
@@ -73,7 +75,7 @@ def test_an_unwritten_request_expires_as_unprocessed_and_is_never_complete(dial:
     client.check_alive()
 
 
-def test_a_body_in_parts_expires_as_unprocessed(dial: Dial, wire: Wire) -> None:
+def test_a_body_in_parts_expires_as_unprocessed(dial: Dial, wire: UncheckedServer) -> None:
     client = dial((h.INITIAL_WINDOW, 3))
     exchange = client.request(b"a body", deadline=1.0)
     client.sent()
@@ -85,7 +87,7 @@ def test_a_body_in_parts_expires_as_unprocessed(dial: Dial, wire: Wire) -> None:
     assert client.sent() == []
 
 
-def test_a_body_in_parts_that_is_being_answered_is_of_unknown_fate(dial: Dial, wire: Wire) -> None:
+def test_a_body_in_parts_that_is_being_answered_is_of_unknown_fate(dial: Dial, wire: UncheckedServer) -> None:
     for end in ("expire", "lose"):
         client = dial((h.INITIAL_WINDOW, 3))
         exchange = client.request(b"a body", deadline=1.0)
@@ -104,7 +106,7 @@ def test_a_body_in_parts_that_is_being_answered_is_of_unknown_fate(dial: Dial, w
 # --- the budget of resets -----------------------------------------------------------------------------------------
 
 
-def test_resets_beyond_the_budget_leave_ghosts(dial: Dial, wire: Wire) -> None:
+def test_resets_beyond_the_budget_leave_ghosts(dial: Dial, wire: UncheckedServer) -> None:
     """Ghosts keep their slot until they may be reset; nobody hears of them again."""
     client = dial((h.MAX_STREAMS, 10), limits=Limits(resets_per_second=4))
     exchanges = [client.request() for _ in range(10)]
@@ -126,7 +128,7 @@ def test_resets_beyond_the_budget_leave_ghosts(dial: Dial, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
-def test_a_ghost_that_is_answered_frees_its_slot(dial: Dial, wire: Wire, parts: int) -> None:
+def test_a_ghost_that_is_answered_frees_its_slot(dial: Dial, wire: UncheckedServer, parts: int) -> None:
     client = dial((h.MAX_STREAMS, 3), limits=Limits(resets_per_second=0))
     client.feed(wire.answer(client.request().stream_id))
     exchanges = [client.request() for _ in range(3)]
@@ -179,7 +181,7 @@ def test_ghosts_end_with_goaway_and_with_the_connection(dial: Dial) -> None:
     assert client.connection.idle
 
 
-def test_a_ghost_with_a_body_in_parts(dial: Dial, wire: Wire) -> None:
+def test_a_ghost_with_a_body_in_parts(dial: Dial, wire: UncheckedServer) -> None:
     client = dial((h.INITIAL_WINDOW, 3), limits=Limits(resets_per_second=0))
     client.connection.cancel(client.request(b"a body"))
     client.sent()
@@ -190,7 +192,7 @@ def test_a_ghost_with_a_body_in_parts(dial: Dial, wire: Wire) -> None:
     client.check_alive()
 
 
-def test_many_that_expire_together_end_the_connection(dial: Dial, wire: Wire) -> None:
+def test_many_that_expire_together_end_the_connection(dial: Dial, wire: UncheckedServer) -> None:
     """A burst of RST_STREAM is what servers defend against: GOAWAY instead, and nothing new is taken."""
     client = dial(limits=Limits(resets_per_second=5))
     exchanges = [client.request(deadline=3.0) for _ in range(6)]
@@ -243,7 +245,7 @@ def test_any_byte_is_a_sign_of_life(dial: Dial, byte: bytes) -> None:
     assert client.state is ConnectionState.CLOSED
 
 
-def test_traffic_makes_a_ping_needless(dial: Dial, wire: Wire) -> None:
+def test_traffic_makes_a_ping_needless(dial: Dial, wire: UncheckedServer) -> None:
     client = dial(limits=Limits(timeout=10.0))
     for second in range(1, 40):
         client.feed(wire.answer(client.request().stream_id))
@@ -263,7 +265,7 @@ def test_ticks_after_the_end_do_nothing(dial: Dial) -> None:
 # --- our own will -------------------------------------------------------------------------------------------------
 
 
-def test_cancel(dial: Dial, wire: Wire) -> None:
+def test_cancel(dial: Dial, wire: UncheckedServer) -> None:
     client = dial((h.MAX_STREAMS, 1))
     exchange = client.request()
     client.sent()
@@ -278,7 +280,7 @@ def test_cancel(dial: Dial, wire: Wire) -> None:
     assert resets(client) == []
 
 
-def test_pause(dial: Dial, wire: Wire) -> None:
+def test_pause(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.connection.pause(True)
@@ -291,7 +293,7 @@ def test_pause(dial: Dial, wire: Wire) -> None:
     assert client.offer() is not None
 
 
-def test_drain(dial: Dial, wire: Wire) -> None:
+def test_drain(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()
     client.connection.drain()

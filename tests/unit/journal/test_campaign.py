@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pushcore.errors import JournalError
 from pushcore.journal.campaign import (
     ENDS,
     FULL,
@@ -18,7 +19,6 @@ from pushcore.journal.campaign import (
     RunRecord,
     Source,
     survey,
-    tally_of,
 )
 from pushcore.journal.format import BLOCK, bitmap, pack, rows_of
 from pushcore.journal.outcome import EarlierAttempts, OutcomeEntry
@@ -82,13 +82,6 @@ def test_reasons_beyond_the_limit_are_counted_together() -> None:
     assert counted.tally["apns", "INVALID", OTHER_REASONS] == 10
     counted.count(Counter({("apns", "INVALID", "reason 0"): 1}))
     assert counted.tally["apns", "INVALID", "reason 0"] == 3
-
-
-def test_a_tally_comes_back_out_of_its_json() -> None:
-    assert tally_of([("apns", "INVALID", "x", 3), ("", "INVALID", "y", 1)]) == {
-        ("apns", "INVALID", "x"): 3,
-        ("", "INVALID", "y"): 1,
-    }
 
 
 # --- what is left -----------------------------------------------------------------------------------------------------
@@ -163,3 +156,10 @@ def test_a_source_knows_path_size_time_and_both_ends_of_a_file(tmp_path: Path) -
 def test_a_source_of_no_file_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Source.of_file(tmp_path / "none")
+
+
+def test_more_rows_in_doubt_than_there_can_be_are_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged number is no loop without an end."""
+    runs = [RunRecord(1, 0.0, 0.0, upto=1 << 47)]
+    with pytest.raises(JournalError, match="more rows are in doubt than there can be"):
+        survey(campaign(), runs, [], [])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import sqlite3
@@ -13,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from pushcore.cli.commands.status import describe, summary
+from pushcore.cli.run.journals import CampaignProgress
 from pushcore.errors import JournalError
 from pushcore.journal import store as journal_store
 from pushcore.journal.format import BLOCK, VERSION
 from pushcore.journal.journal import Journal, JournalView
+from pushcore.results import Result, Verdict
 
 from .support import SOURCE, Push, accepted, create, killed, pushes
 
@@ -363,3 +368,128 @@ def test_a_push_without_a_row_is_the_senders_error(tmp_path: Path) -> None:
         journal.record(accepted(Push(1)))
         journal.flush()
         assert journal.status().done == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_bytes_are_damaged_it_is_told_as_damage_or_harmless(tmp_path: Path, seed: int) -> None:
+    """Never another error, and never a wait without an end."""
+    chance = random.Random(seed)
+    with create(tmp_path / "j.db", chunk_size=5) as journal:
+        for push in journal.pending(pushes(20)):
+            if push.row == 7:
+                journal.put_back(push, 2)
+            elif push.row == 11:
+                journal.record(
+                    Result(push, Verdict.UNREGISTERED, 410, 1, reason="Unregistered", timestamp=1e9)
+                )
+            elif push.row != 9:
+                journal.record(accepted(push))
+        journal.close("it was told to stop: é")
+    whole = (tmp_path / "j.db").read_bytes()
+    written = [at for at, byte in enumerate(whole) if byte]
+    path = tmp_path / "damaged.db"
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            at = chance.choice(written)
+            damaged[at] = chance.choice(
+                (chance.randrange(256), damaged[at] ^ 1 << chance.randrange(8), 0, 255)
+            )
+        path.write_bytes(damaged)
+        for ending in ("-wal", "-shm", "-reserve", "-journal"):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        with contextlib.suppress(JournalError):
+            describe(summary(CampaignProgress.of(str(path)), 1e9))
+        with contextlib.suppress(JournalError), JournalView(path) as view:
+            assert len(list(view.results())) == len({outcome.row for outcome in view.results()})
+        with contextlib.suppress(JournalError), Journal.open(path) as journal:
+            for push in journal.pending(pushes(30)):
+                journal.record(accepted(push))
+            journal.finish()
+
+
+# --- removed while it is written --------------------------------------------------------------------------------------
+
+
+def interrupted(path: Path, change: Callable[[Path], object]) -> tuple[Journal, int]:
+    """A journal whose file `change` takes away in the middle of a campaign, and how many rows were recorded until then."""
+    journal = create(path, chunk_size=100)
+    recorded: list[int] = []
+
+    def send() -> None:
+        for push in journal.pending(pushes(100_000)):
+            recorded.append(push.row)
+            journal.record(accepted(push))
+            if push.row == 500:
+                journal.flush()
+                change(path)
+
+    with pytest.raises(JournalError, match="was removed or renamed while it was written"):
+        send()
+    return journal, len(recorded)
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_name("other.db"))
+
+
+@pytest.mark.parametrize("change", [Path.unlink, rename])
+def test_one_that_is_removed_ends_the_campaign_and_is_written_anew(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "j.db"
+    journal, recorded = interrupted(path, change)
+    assert recorded < 100_000
+    with pytest.raises(JournalError, match=r"j\.db was removed or renamed .*, and was written anew"):
+        journal.close()
+    with JournalView(path) as view:
+        assert [outcome.row for outcome in view.results()] == list(range(1, recorded + 1))
+        assert "was removed or renamed" in (view.status().problem or "")
+        assert not view.running
+    with Journal.open(path) as again:
+        assert next(iter(again.pending(pushes(100_000)))).row == recorded + 1
+
+
+def test_a_log_that_is_removed_ends_the_campaign_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal, recorded = interrupted(path, lambda path: os.unlink(f"{path}-wal"))
+    journal.close()
+    with JournalView(path) as view:
+        assert [outcome.row for outcome in view.results()] == list(range(1, recorded + 1))
+
+
+def test_one_that_is_removed_after_the_last_row_is_told_and_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal = create(path)
+    for push in journal.pending(pushes(5)):
+        journal.record(accepted(push))
+    journal.flush()
+    journal.finish()
+    journal.flush()
+    path.unlink()
+    with pytest.raises(JournalError, match="was written anew"):
+        journal.close()
+    with JournalView(path) as view:
+        assert view.status().complete
+
+
+def test_one_that_was_replaced_is_kept_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+
+    def replace(path: Path) -> None:
+        rename(path)
+        path.write_text("mine")
+
+    journal, recorded = interrupted(path, replace)
+    with pytest.raises(JournalError, match=r"replaced by another file .* what it held is in .*j\.db\.saved"):
+        journal.close()
+    assert path.read_text() == "mine"
+    with JournalView(f"{path}.saved") as view:
+        assert len(list(view.results())) == recorded
+
+
+def test_one_whose_directory_is_gone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    journal, _ = interrupted(tmp_path / "place" / "j.db", lambda path: shutil.rmtree(path.parent))
+    with pytest.raises(JournalError, match=r"j\.db cannot be opened"):
+        journal.close()

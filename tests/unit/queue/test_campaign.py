@@ -127,3 +127,21 @@ def test_no_secret_is_in_what_is_written() -> None:
     assert set(orjson.loads(CampaignInfo("camp", "f").encode())) == {
         "name", "fingerprint", "chunk_rows", "needs", "options",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["name", "fingerprint", "chunk_rows", "needs", "options"])
+@pytest.mark.parametrize(
+    "value", [None, 1.5, "x", [], {"apns": 1}, True, 0, 10**12, {"apns": {"topic": "a"}}]
+)
+def test_a_description_of_any_types_is_taken_or_refused_by_name(field: str, value: object) -> None:
+    described = {"name": "a", "fingerprint": "f", "chunk_rows": 5, "needs": {}, "options": {}, field: value}
+    right = field in ("name", "fingerprint") and isinstance(value, str)
+    right = right or (
+        field == "needs" and value in ([], {"apns": {"topic": "a"}}) and isinstance(value, dict)
+    )
+    right = right or (field == "options" and isinstance(value, dict))
+    if right:
+        CampaignInfo.decode(orjson.dumps(described)).check({"apns": {"topic": "a"}})
+        return
+    with pytest.raises(ChunkError, match="the campaign's description in the queue cannot be read"):
+        CampaignInfo.decode(orjson.dumps(described))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,3 +165,10 @@ def test_what_cannot_be_is_said() -> None:
         Chunk.inline(0, 1, [{"token": {1, 2}}])
     with pytest.raises(ConfigurationError, match="1 to 10000 rows"):
         next(inline_chunks([{}], 0))
+
+
+@pytest.mark.parametrize("digits", [0, -2, 1, 3])
+def test_a_raw_column_of_no_digits_is_damage(digits: int) -> None:
+    chunk = Chunk.inline(0, 1, [{"token": "ab" * 32}, {"token": "cd" * 32}])
+    with pytest.raises(ChunkError, match="a chunk is damaged"):
+        Chunk.decode(replace(chunk, raw=(("token", digits),)).encode())

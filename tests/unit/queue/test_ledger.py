@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from pushcore.errors import JournalError
 from pushcore.journal.journal import id_prefix, push_id
 from pushcore.queue.campaign import CampaignInfo, CampaignState
 from pushcore.queue.chunk import inline_chunks
-from pushcore.queue.errors import CampaignConflict, ChunkError
+from pushcore.queue.errors import CampaignConflict, ChunkError, QueueError
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.outcomes import ChunkResult
 from pushcore.queue.pushes import NumberedNotification
@@ -195,3 +198,61 @@ def test_a_damaged_result_is_told(data: st.DataObject) -> None:
         ChunkResult.decode(sound[:at] + bytes([sound[at] ^ data.draw(st.integers(1, 255))]) + sound[at + 1 :])
     with pytest.raises(ChunkError):
         ChunkResult.decode(sound[:at])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_bytes_are_damaged_it_is_told_or_harmless(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with Ledger.create(
+        tmp_path / "ledger", CampaignInfo("autumn", "f", 5, {"apns": {"topic": "a"}})
+    ) as ledger:
+        ledger.add(list(inline_chunks([{"token": f"{row:064x}", "n": row} for row in range(23)], 5)))
+        ledger.finish()
+        ledger.record([ChunkResult(2, "x", "w", 1.0, bad="its rows cannot be read: é")])
+        ledger._sql.execute("pragma journal_mode = delete")
+    whole = (tmp_path / "ledger").read_bytes()
+    written = [at for at, byte in enumerate(whole) if byte]
+    path = tmp_path / "damaged"
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            at = chance.choice(written)
+            damaged[at] = chance.choice(
+                (chance.randrange(256), damaged[at] ^ 1 << chance.randrange(8), 0, 255)
+            )
+        path.write_bytes(damaged)
+        for ending in ("-wal", "-shm", "-journal"):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        with contextlib.suppress(JournalError, QueueError), Ledger.open(path) as ledger:
+            ledger.status()
+            list(ledger.outcomes())
+            for page in ledger.unfinished():
+                for chunk in page:
+                    chunk.columns()
+            ledger.record([ChunkResult(3, "y", "w", 1.0, bad="it is bad")])
+            ledger.take_back([2])
+            ledger.state = CampaignState.PAUSED
+
+
+def test_pushes_that_may_have_been_doubled_count_as_repeats_once(ledger: Ledger) -> None:
+    """Also when the worker whose lease ran out delivers after all, before or after the other one."""
+    rows = [sent(row) for row in range(11, 21)]
+    second = ChunkResult.of(1, "second", "worker", rows, PREFIX, unsure=1)
+    assert ChunkResult.decode(second.encode()) == second
+    ledger.record([second])
+    assert (ledger.status().done, ledger.status().repeats) == (10, 10)
+    ledger.record([second])
+    ledger.record([result_of(1, rows, "first")])
+    assert (ledger.status().done, ledger.status().repeats) == (10, 10)
+    ledger.record([result_of(0, [sent(1)], "first")])
+    ledger.record([ChunkResult.of(0, "second", "w", [sent(row) for row in range(1, 11)], PREFIX, unsure=1)])
+    assert ledger.status().repeats == 20
+    ledger.record([ChunkResult.of(2, "x", "w", [sent(row) for row in range(21, 26)], PREFIX, unsure=2)])
+    assert ledger.status().repeats == 30
+
+
+@pytest.mark.parametrize("doubled", [-1, 1 << 32])
+def test_a_number_of_doubled_pushes_that_cannot_be_is_damage(doubled: int) -> None:
+    made = replace(result_of(0, [sent(1)]), doubled=doubled)
+    with pytest.raises(ChunkError):
+        ChunkResult.decode(made.encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pushcore.errors import JournalError
+from pushcore.queue.errors import ChunkError
 from pushcore.queue.ledger_file import APPLICATION, TABLES, VERSION, check, connect, explain
 
 
@@ -59,6 +60,14 @@ def test_an_error_of_sqlite_is_one_sentence_with_the_file(code: int, words: str)
     assert caught.value.__cause__ is error
 
 
+def test_a_value_that_no_ledger_has_is_damage() -> None:
+    for error in (ValueError("x"), TypeError("x"), KeyError("x"), OverflowError("x")):
+        with pytest.raises(JournalError, match="x is damaged"), explain("x"):
+            raise error
+
+
 def test_other_errors_pass() -> None:
-    with pytest.raises(KeyError), explain("x"):
-        raise KeyError("x")
+    with pytest.raises(ChunkError), explain("x"):
+        raise ChunkError("a chunk")
+    with pytest.raises(RuntimeError), explain("x"):
+        raise RuntimeError("x")

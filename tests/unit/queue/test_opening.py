@@ -62,3 +62,29 @@ async def test_any_other_scheme_is_one_sentence_without_the_url(
         await open_queue(url, "camp")
     assert len(str(caught.value)) < 100
     assert opened == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:secret@[::1",
+        "nats://:secret@[::1",
+        "valkey://[",
+        "redis://:sec/ret@h",
+        "redis://h:secret",
+        "redis://h:99999",
+        "nats://h:secret",
+        "nats://h,nats://h:secret",
+        "nats://",
+        "tls://u:secret@",
+        "redis://127.0.0.1:1/?secret=1",
+        "redis://127.0.0.1:1/?socket_timeout=secret",
+    ],
+)
+async def test_a_url_that_cannot_be_is_named_as_such_and_not_repeated(url: str) -> None:
+    for library in ("redis", "nats"):
+        pytest.importorskip(library)
+    with pytest.raises(ConfigurationError, match="URL") as raised:
+        await open_queue(url, "camp")
+    assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None

@@ -16,7 +16,9 @@ from tests.unit.queue.stage import (
     INFO,
     ROWS,
     Queue,
+    ScriptedEngine,
     Stage,
+    accepted,
     chunks,
     in_virtual_time,
     numbered,
@@ -142,5 +144,63 @@ def test_who_can_make_no_push_of_any_chunk_gives_it_back_and_ends(monkeypatch: p
             await Stage(queue, pushes=pushes).task
         stats = await queue.stats()
         assert (stats.depth, stats.leased, stats.results) == (1, 0, 0)
+
+    in_virtual_time(monkeypatch, work())
+
+
+# --- pushes that may have been doubled --------------------------------------------------------------------------------
+
+
+async def abandon(queue: Queue) -> None:
+    """Lease all chunks, as a worker that dies then."""
+    assert await queue.lease(1000, 0.0)
+    await asyncio.sleep(queue.idle + 0.1)
+
+
+def test_pushes_of_a_lease_that_ran_out_may_have_been_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each such lease; a row that is never sent is not among them."""
+
+    def pushes(chunk: Chunk, info: CampaignInfo) -> list[Any]:
+        made: list[Any] = numbered(chunk, info)
+        return [Result(made[0], Verdict.INVALID, reason="no name"), *made[1:]]
+
+    async def work() -> None:
+        queue = Queue()
+        await queue.put_all(2)
+        await abandon(queue)
+        await abandon(queue)
+        await queue.put(chunks(1, first=2))
+        stage = Stage(queue, pushes=pushes)
+        await asyncio.sleep(2.0)
+        await stage.finish()
+        assert {each.number: each.doubled for each in queue.delivered()} == {
+            0: 2 * (ROWS - 1),
+            1: 2 * (ROWS - 1),
+            2: 0,
+        }
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_pushes_of_a_chunk_that_was_given_back_were_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker that gave it back had sent, it has reported."""
+
+    async def work() -> None:
+        queue = Queue()
+        await queue.put_all(1)
+        for turn in range(3):
+            if turn == 1:
+                await abandon(queue)
+            stage = Stage(queue, ScriptedEngine(lambda push: accepted(push) if push.row == 1 else None))
+            await asyncio.sleep(1.0)
+            stage.worker.drain(0.0)
+            report = await stage.task
+            assert report.released == 1
+        stage = Stage(queue)
+        await asyncio.sleep(4.0)
+        await stage.finish()
+        assert queue.outcomes() == dict.fromkeys(range(1, ROWS + 1), 1)
+        doubled = [each.doubled for each in queue.delivered() if each.parts]
+        assert doubled == [0, ROWS - 1]  # of the one lease that ran out
 
     in_virtual_time(monkeypatch, work())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import json
 import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pushcore.cli.commands import campaign as command
@@ -334,4 +336,29 @@ def test_every_line_of_a_status() -> None:
         r"neither    INVALID odd\x1b 1",
         "fcm        ACCEPTED  7",
         r"stopped    every push would fail\n",
+    ]
+
+
+def test_status_as_json(place: Place, run: Run) -> None:
+    run(*place.create())
+    status, out, error = run(*place.on("status"), "--json")
+    assert (status, error) == (0, "")
+    values = json.loads(out)
+    assert (values["campaign"], values["state"], values["complete"]) == ("autumn", "running", True)
+    assert (values["rows"], values["done"], values["repeats"], values["stopped"]) == (5, 0, 0, None)
+    assert values["chunks"] == {"waiting": 3, "leased": 0, "finished": 0, "aside": 0}
+    assert (values["reasons"], values["left"], values["rate"]) == ([], None, 0.0)
+
+
+def test_every_value_of_a_status() -> None:
+    tally = Counter({("fcm", "ACCEPTED", ""): 7, ("", "INVALID", "odd\udcff"): 1})
+    counted: tuple[Any, ...] = (False, 0.0, CampaignState.PAUSED, 9, 2, 1, 4500, 8, 3, 0, tally)
+    trip = Trip("BadKey", "every push would fail\n")
+    found = CampaignStatus("autumn", LedgerStatus(*counted), QueueStats(4, 2, 5, 12.6), trip, 99.54, 30.24)
+    values = json.loads(orjson.dumps(command._values(found)))
+    assert (values["rate"], values["left"], values["oldest"], values["results"]) == (99.5, 30.2, 12.6, 5)
+    assert values["stopped"] == "every push would fail\\n"
+    assert values["reasons"] == [
+        {"platform": None, "verdict": "INVALID", "reason": "odd\\udcff", "rows": 1},
+        {"platform": "fcm", "verdict": "ACCEPTED", "reason": None, "rows": 7},
     ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from pushcore.cli.commands import check as command
 from pushcore.cli.commands.check import judge
+from pushcore.cli.main import main
+from pushcore.cli.run.client_options import ClientOptions
 from pushcore.errors import AccessTokenError, CertificateError, ConnectError, ResponseTimeout
 from pushcore.results import Result, Verdict
 
@@ -67,3 +72,32 @@ def test_judgements(platform: str, result: Result, good: bool, expected: str) ->
     found, text = judge(platform, result)
     assert found is good
     assert expected in text
+
+
+@pytest.mark.parametrize(("reason", "status"), [("BadDeviceToken", 0), ("InvalidProviderToken", 3)])
+def test_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str, status: int
+) -> None:
+    verdict = Verdict.MISCONFIGURED if status else Verdict.INVALID
+
+    async def answers(clients: object) -> dict[str, Result]:
+        return {
+            "apns": Result(None, verdict, 403, 1, reason=reason),
+            "fcm": Result(None, Verdict.ACCEPTED, 200, 1),
+        }
+
+    monkeypatch.setattr(command, "_try_all", answers)
+    monkeypatch.setattr(ClientOptions, "clients", lambda self: {})
+    assert main(["check", "--json"]) == status
+    values = json.loads(capsys.readouterr().out)
+    assert values["ok"] is not bool(status)
+    assert [each["platform"] for each in values["providers"]] == ["apns", "fcm"]
+    apns, fcm = values["providers"]
+    assert (apns["ok"], apns["verdict"], apns["status"], apns["reason"]) == (
+        not status,
+        verdict.value,
+        403,
+        reason,
+    )
+    assert (fcm["ok"], fcm["reason"]) == (True, None)
+    assert reason in apns["message"]

@@ -123,3 +123,14 @@ def test_a_dry_run_is_no_job_and_never_writes_over_what_it_reads(
     assert report.name == os.devnull
     report.close()
     assert jobs == []
+
+
+@pytest.mark.parametrize("more", [["--results", "-"], ["--dry-run"]])
+def test_a_summary_as_json_needs_the_standard_output(
+    jobs: list[Job], run: Run, tmp_path: Path, arguments: list[str], more: list[str]
+) -> None:
+    status, _, error = run(*arguments, *more, "--json")
+    assert (status, jobs) == (2, [])
+    assert "--json writes to the standard output" in error
+    status, _, error = run(*arguments, "--results", str(tmp_path / "r.csv"), "--json")
+    assert (status, [job.as_json for job in jobs]) == (3, [True]), error

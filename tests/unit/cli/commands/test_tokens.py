@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,15 @@ def test_the_reasons_are_counted_apart_up_to_a_limit_the_most_frequent_first() -
     assert lines[2].split(maxsplit=1) == ["2", r"reason 1\x1b"]
     assert lines[-1].split() == ["in", "all", "204"]
     counting.close()
+
+
+@pytest.mark.parametrize("output", [None, "-"])
+def test_counts_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str], output: str | None) -> None:
+    (tmp_path / "devices.csv").write_text(f"token\n{APNS}\nno-known-shape\n{EXPO}\n")
+    more = [] if output is None else ["--output", output]
+    assert main(["tokens", str(tmp_path / "devices.csv"), "--json", *more]) == 0
+    said = capfd.readouterr()
+    values = json.loads(said.err if output else said.out)
+    assert values["rows"] == 3
+    assert values["kinds"] == {"apns": 1, "fcm": 0, "fid": 0, "expo": 1, "unknown": 1}
+    assert [(each["rows"], bool(each["reason"])) for each in values["reasons"]] == [(1, True)]

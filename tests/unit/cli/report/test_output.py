@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pushcore.audience.problems import BadInput
 from pushcore.cli.report.output import (
+    harmless,
+    harmless_token,
     iso,
     open_bytes,
     open_output,
@@ -18,6 +23,7 @@ from pushcore.cli.report.output import (
     quoted,
     refuse_same_file,
 )
+from pushcore.models.tokens import TokenKind, recognise
 
 
 def test_text_is_utf_8_with_one_kind_of_line_end_and_keeps_odd_bytes(tmp_path: Path) -> None:
@@ -116,3 +122,44 @@ def test_a_field_is_quoted_where_csv_needs_it(text: str) -> None:
 )
 def test_a_time_is_utc_with_milliseconds(timestamp: float, expected: str) -> None:
     assert iso(timestamp) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("BadDeviceToken", "BadDeviceToken"),
+        ("a-b=c+d@e", "a-b=c+d@e"),
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("＝1", "'＝1"),  # noqa: RUF001
+        ("  =1", "'  =1"),
+        ("a;=1", "a;'=1"),
+        ("\t=1", r"\t=1"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("a\nb", r"a\nb"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("Дима 李雷 \udcff", "Дима 李雷 \udcff"),
+    ],
+)
+def test_texts_of_others_are_harmless(text: str, expected: str) -> None:
+    assert harmless(text) == expected
+
+
+@given(st.text())
+def test_whatever_the_text_no_cell_begins_a_formula_and_nothing_controls_a_terminal(text: str) -> None:
+    made = harmless(text)
+    for cell in made.split(";"):
+        assert cell.lstrip()[:1] not in set("=+-@＝＋－＠")  # noqa: RUF001
+    assert not any(unicodedata.category(character) == "Cc" for character in made)
+    assert harmless(made) == made
+
+
+def test_a_token_that_has_the_shape_of_one_stays_as_it_is() -> None:
+    token = f"-{'x' * 21}:APA91b{'x' * 134}"
+    known = recognise(token).kind is not TokenKind.UNKNOWN
+    assert harmless_token(token) == (token if known else f"'{token}")
+    assert harmless_token("ab" * 32) == "ab" * 32
+    assert harmless_token("=cmd") == "'=cmd"

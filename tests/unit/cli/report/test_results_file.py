@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pushcore.audience.problems import BadInput
-from pushcore.cli.report.results_file import COLUMNS, ResultsFile
+from pushcore.cli.report.results_file import COLUMNS, ResultsFile, csv_row
 from pushcore.cli.report.tally import MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
 from pushcore.fcm.errors import find_name
@@ -30,9 +31,10 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", [False, True])
+def test_every_column(tmp_path: Path, raw: bool) -> None:
     path = tmp_path / "results.csv"
-    report = ResultsFile.to_file(str(path))
+    report = ResultsFile.to_file(str(path), raw=raw)
     assert report.take(Result(row(2), Verdict.ACCEPTED, 200, 1, ID))
     gone = Result(
         row(1, "bb"), Verdict.UNREGISTERED, 410, 2, ID, reason="Unregistered", timestamp=1_700_000_000.25
@@ -66,7 +68,7 @@ def test_every_column(tmp_path: Path) -> None:
     )
     assert (found[2]["verdict"], found[2]["reason"], found[2]["id"]) == ("UNSENT", 'say "no", twice', "")
     assert (found[3]["token"], found[3]["verdict"], found[3]["attempts"]) == (
-        'a,"b\r\n\udcff',
+        'a,"b\r\n\udcff' if raw else 'a,"b\\r\\n\udcff',
         "INVALID",
         "0",
     )
@@ -193,3 +195,27 @@ def test_a_token_that_was_registered_again_is_not_to_be_dropped(
     )
     last = report.summary(1.0)[-1]
     assert last.startswith("dead: 1 token; remove it" if drop else "keep: 1 token that APNs called dead")
+
+
+FORMULA = '=HYPERLINK("http://x")'
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_texts_of_others_do_nothing_in_a_spreadsheet_and_ids_stay(raw: bool) -> None:
+    write: Any = csv_row
+
+    def cells(*outcome: Any) -> dict[str, str]:
+        (line,) = csv.reader([write(*outcome, raw)])
+        return dict(zip(COLUMNS, line, strict=True))
+
+    mark = "" if raw else "'"
+    bad = cells(1, FORMULA, "", Verdict.INVALID, None, "@SUM(1)\x1b[2J", None, None, 0)
+    assert bad["token"] == mark + FORMULA
+    assert bad["reason"] == ("@SUM(1)\x1b[2J" if raw else r"'@SUM(1)\x1b[2J")
+    fcm = f"-{'x' * 21}:APA91b{'x' * 134}"
+    gone = cells(2, fcm, "fcm", Verdict.UNREGISTERED, 404, "UNREGISTERED", "=1", None, 1)
+    assert gone["id"] == f"{mark}=1"
+    apns = cells(3, "ab" * 32, "apns", Verdict.INVALID, 400, "BadDeviceToken", "-user-id", None, 1)
+    assert (apns["id"], apns["token"]) == ("-user-id", "ab" * 32)
+    taken = cells(4, fcm, "fcm", Verdict.ACCEPTED, 200, None, "projects/p/messages/1", None, 1)
+    assert (taken["token"], taken["id"]) == (fcm, "projects/p/messages/1")

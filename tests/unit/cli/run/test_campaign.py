@@ -21,7 +21,7 @@ from pushcore.cli.run.campaign import ABORTED, ABORTED_JOURNAL, STOPPING, Campai
 from pushcore.cli.run.exit_report import ExitReport
 from pushcore.cli.run.journals import RowJournal
 from pushcore.cli.run.sending import UNLIMITED, SendingOptions
-from pushcore.errors import BreakerOpen, ClosedError, JournalError
+from pushcore.errors import BreakerOpen, ClosedError, ConfigurationError, JournalError
 from pushcore.journal.journal import Journal, Source
 from pushcore.results import Result, Verdict
 
@@ -60,12 +60,12 @@ def results(place: Path) -> list[tuple[str, str]]:
         return [(row["row"], row["verdict"]) for row in csv.DictReader(file)]
 
 
-def signalling(at: int, times: int = 1) -> Callable[[Any], Result]:
+def signalling(at: int, times: int = 1, number: int = signal.SIGTERM) -> Callable[[Any], Result]:
     """Answers, and sends this process a signal when the row is due."""
 
     def answer(push: Any) -> Result:
         if at <= push.row < at + times:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return accepted(push)
 
     return answer
@@ -138,17 +138,54 @@ def test_a_pipe_is_read_by_a_thread_and_every_row_is_sent(engine: Engine, tmp_pa
 # --- before the end ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGHUP, 9)]
+)
 def test_a_signal_ends_it_with_what_has_been_sent(
-    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    times: int,
 ) -> None:
+    """A shell repeats the SIGHUP of its terminal, so that more of these are no order to stop at once."""
     monkeypatch.setattr(engine, "send_many", yielding_to_the_loop(engine))
-    monkeypatch.setattr(engine, "answer", staticmethod(signalling(3)))
+    monkeypatch.setattr(engine, "answer", staticmethod(signalling(3, times, number)))
     ending, _ = send(tmp_path, audience_of(tmp_path, 100))
     assert ending.signalled
     assert not ending.ended
     assert ending.problem is None
     assert 3 <= len(results(tmp_path)) < 100
     assert capsys.readouterr().err == f"pushcore: {STOPPING}\n"
+
+
+def test_a_hangup_that_is_ignored_stays_so(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `nohup` has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(engine, "send_many", yielding_to_the_loop(engine))
+        monkeypatch.setattr(engine, "answer", staticmethod(signalling(3, 1, signal.SIGHUP)))
+        ending, _ = send(tmp_path, audience_of(tmp_path, 9))
+        assert (ending.signalled, ending.ended) == (False, True)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_standard_error_that_cannot_be_written_keeps_no_signal_from_being_obeyed(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(text: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(campaign, "say", broken)
+    monkeypatch.setattr(engine, "send_many", yielding_to_the_loop(engine))
+    monkeypatch.setattr(engine, "answer", staticmethod(signalling(3)))
+    ending, _ = send(tmp_path, audience_of(tmp_path, 100))
+    assert (ending.signalled, ending.ended, ending.problem) == (True, False, None)
 
 
 def test_a_signal_before_the_event_loop_runs_is_not_lost(
@@ -218,6 +255,7 @@ def test_when_every_push_would_fail_the_reason_is_told(
         ),
         (OSError(5, "Input/output error"), "the run was cut short (Input/output error)"),
         (JournalError("the disk is full: \x1b"), r"the disk is full: \x1b"),
+        (ConfigurationError("the credentials are gone"), "the credentials are gone"),
         (ValueError("odd\n"), r"the run was cut short by an internal failure (ValueError: odd\n)"),
         (ClosedError("the engine was closed"), "internal failure (ClosedError: the engine was closed)"),
     ],
@@ -377,3 +415,76 @@ def test_an_fcm_project_without_a_rate_limit_is_warned_of_unless_quiet(
     assert capsys.readouterr().err == ""
     warn(SendingOptions(rate="none"), fcm, quiet=False)
     assert capsys.readouterr().err == f"pushcore: {UNLIMITED}\n"
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_an_audience_that_changes_meanwhile_is_never_complete(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    audience = audience_of(tmp_path, 9000)
+
+    def answer(push: Any) -> Result:
+        if push.row == 1:
+            os.truncate(audience, os.stat(audience).st_size - 30)
+        return accepted(push)
+
+    monkeypatch.setattr(engine, "answer", staticmethod(answer))
+    shard = Shard(0, shards, 1000)
+    ending, _ = send(
+        tmp_path, audience, shard=shard, journal=journal_at(tmp_path, shard), report=ResultCounter("j")
+    )
+    assert ending.problem == f"the run was cut short ({audience}: it has been changed while it was read)"
+    assert not ending.ended
+    with Journal.read(tmp_path / "c.db") as view:
+        status = view.status()
+        assert (status.complete, status.rows, status.problem) == (False, None, ending.problem)
+        assert all(len(outcome.token) == 64 for outcome in view.results())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("given_up", "signalled"), [(False, False), (True, True)])
+def test_a_signal_after_the_last_row_is_none_unless_it_changed_a_result(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    given_up: bool,
+    signalled: bool,
+) -> None:
+    """Pushes that wait for another try are given up by a signal, and are UNSENT without having been due."""
+
+    async def send_many(self: ScriptedEngine, source: Any, journal: Any = None) -> Any:
+        pushes = list(source)
+        yield Result(pushes[0], Verdict.UNSENT, None, 1)  # as it would have been anyway
+        os.kill(os.getpid(), number)
+        while not mine._signalled:
+            await asyncio.sleep(0)
+        for push in pushes[1:]:
+            yield Result(push, Verdict.UNSENT, None, 0) if given_up else accepted(push)
+
+    monkeypatch.setattr(engine, "send_many", send_many)
+    with Audience(audience_of(tmp_path, 5, '"bad"row')) as source:
+        mine = CampaignRun(APNS, source, rows_of(source), report_at(tmp_path), SendingOptions(), quiet=True)
+        ending = mine.send()
+    assert (ending.ended, ending.signalled) == (True, signalled)
+    assert len(results(tmp_path)) == 6
+
+
+def test_how_many_rows_there_are_is_in_the_journal_as_soon_as_the_last_was_read(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | None] = []
+
+    async def send_many(self: ScriptedEngine, source: Any, journal: Any = None) -> Any:
+        pushes = list(journal.pending(source))
+        journal.flush()
+        with Journal.read(tmp_path / "c.db") as view:
+            seen.append(view.status().rows)
+        for push in pushes:
+            journal.record(accepted(push))
+            yield accepted(push)
+
+    monkeypatch.setattr(engine, "send_many", send_many)
+    journal = journal_at(tmp_path)
+    send(tmp_path, audience_of(tmp_path, 5, '"bad"row'), journal=journal, report=ResultCounter("j"))
+    assert seen == [6]

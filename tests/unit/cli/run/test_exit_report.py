@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -189,3 +190,54 @@ def test_the_endings_of_processes_are_one() -> None:
         trips={"apns": "first", "fcm": "x"},
         problem="one",
     )
+
+
+# --- as JSON ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_as_json_is_one_object_on_the_standard_output(capsys: Capture) -> None:
+    counted = counts(3999, 1)
+    counted.tallies["apns"].count(Verdict.UNREGISTERED, "Unregistered", 7, times=2)
+    counted.tallies["apns"].count(Verdict.INVALID, "BadDeviceToken\udcff", 9)
+    ending = ExitReport(seconds=2.00049, rows=5000, upto=4004, signalled=True)
+    assert of(ending, counted, summary=True, as_json=True) == 1
+    written = capsys.readouterr()
+    assert written.err == "pushcore: stopped by a signal; rows after 4004 have no result\n"
+    assert json.loads(written.out) == {
+        "exit_status": 1,
+        "message": "stopped by a signal; rows after 4004 have no result",
+        "seconds": 2.0,
+        "rows": 4003,
+        "accepted": 3999,
+        "reasons": [
+            {"platform": "apns", "verdict": "ACCEPTED", "reason": None, "rows": 3999, "first_row": None},
+            {
+                "platform": "apns",
+                "verdict": "UNREGISTERED",
+                "reason": "Unregistered",
+                "rows": 2,
+                "first_row": 7,
+            },
+            {"platform": "apns", "verdict": "INVALID", "reason": "odd", "rows": 1, "first_row": 1},
+            {
+                "platform": "apns",
+                "verdict": "INVALID",
+                "reason": "BadDeviceToken\\udcff",
+                "rows": 1,
+                "first_row": 9,
+            },
+        ],
+        "drop_tokens": 2,
+        "keep_tokens": 0,
+        "suspect_tokens": 0,
+    }
+
+
+@pytest.mark.parametrize(("written", "status"), [(0, 0), (1, 1)])
+def test_the_summary_of_a_journal_as_json_has_the_status_of_the_command(
+    capsys: Capture, written: int, status: int
+) -> None:
+    ending = ExitReport(seconds=1.0, rows=3, ended=True)
+    found = conclude_journal(ending, 0, progress(3, 3), BOTH, summary=False, written=written, as_json=True)
+    values = json.loads(capsys.readouterr().out)
+    assert (found, values["exit_status"], values["rows"], values["message"]) == (status, status, 3, None)

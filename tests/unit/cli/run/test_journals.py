@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,7 @@ from pushcore.cli.run.journals import CampaignProgress, JournalPlan, RowJournal,
 from pushcore.errors import JournalError
 from pushcore.journal.journal import Journal, JournalView, Source, Status, id_prefix
 from pushcore.payloads.apns_rows import ApnsRow
+from pushcore.queue.pushes import NumberedNotification
 from pushcore.results import Result, Verdict
 
 from .scripted import audience_of
@@ -266,3 +268,36 @@ def test_a_dead_token_that_was_registered_since_is_recorded_as_one_to_keep(tmp_p
             journal.record(gone)
     with Journal.read(path) as view:
         assert [each.reason for each in view.results()] == [REGISTERED_SINCE, "Unregistered"]
+
+
+@pytest.mark.parametrize("rows", [1, 999, 1000, 1001, 1750])
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_campaign_that_was_killed_has_no_more_rows_than_its_audience(
+    tmp_path: Path, rows: int, shards: int
+) -> None:
+    """Rows are leased before they are read."""
+    audience = tmp_path / "devices.csv"
+    audience.write_text("token\n" + "".join(f"{row:064x}\n" for row in range(1, rows)) + '"bad"row\n')
+    source = Source.of_file(audience)
+    (tmp_path / "killed").mkdir()
+    path = str(tmp_path / "killed" / "c.db")
+    for number in range(shards):
+        name = f"c.db.{number}" if number else "c.db"
+        journal = RowJournal.create(
+            tmp_path / name, source, campaign_id="c", chunk_size=1000, shard=number, shards=shards
+        )
+        own = [row for row in range(1, rows) if journal.campaign.owns(row)]
+        for push in journal.pending(NumberedNotification(row, f"{row:064x}", b"{}") for row in own):
+            journal.record(Result(push, Verdict.ACCEPTED, 200, 1))
+        journal.flush()
+        for ending in ("", "-wal"):
+            shutil.copyfile(tmp_path / f"{name}{ending}", tmp_path / "killed" / f"{name}{ending}")
+        with JournalView(tmp_path / "killed" / name) as view:
+            assert view.status().rows is None
+        journal.close()
+    progress = CampaignProgress.of(path)
+    assert (progress.rows, progress.cut_short, progress.complete) == (rows, True, False)
+    assert progress.done == rows - 1
+    assert progress.done <= progress.started <= rows
+    audience.write_text("token\n00\n")  # another one now, which tells nothing
+    assert CampaignProgress.of(path).rows is None

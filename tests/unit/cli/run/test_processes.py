@@ -217,9 +217,10 @@ def test_a_second_signal_kills_all_and_ends_the_process(
     monkeypatch.setattr(os, "kill", lambda *call: killed.append(call))
     monkeypatch.setattr(os, "_exit", exits.append)
     crew._start(0, {"apns": None}, 0)
-    crew._on_signal()
+    crew._on_signal(signal.SIGTERM)
+    crew._on_signal(signal.SIGHUP)  # a shell repeats that of its terminal
     assert killed == []
-    crew._on_signal()
+    crew._on_signal(signal.SIGTERM)
     assert (killed, exits) == ([(100, signal.SIGKILL)], [1])
     assert capsys.readouterr().err.splitlines()[:2] == [f"pushcore: {STOPPING}", f"pushcore: {ABORTED}"]
     crew.children[0].pipes.told = crew.children[0].pipes.orders = -1
@@ -232,3 +233,18 @@ def test_the_progress_of_all_is_one(tmp_path: Path) -> None:
         child.progress = RunProgress(position, total, 3, 1)
         crew._children.append(child)
     assert crew._progress() == RunProgress(15, 9, 6, 2)
+
+
+def test_a_process_that_cannot_be_started_is_named_and_none_stays(tmp_path: Path) -> None:
+    class Limited(Parent):
+        def _start(self, number: int, shared: Any, lock: int) -> None:
+            if number:
+                raise OSError(11, "Resource temporarily unavailable")
+            super()._start(number, shared, lock)
+
+    crew = Limited(audience_of(tmp_path, 9), Script([READY], []), Script([READY], []))
+    with pytest.raises(
+        BadInput, match=r"a process cannot be started \(Resource temporarily .*; nothing was sent"
+    ):
+        crew.run(ResultCounts())
+    assert not crew._running

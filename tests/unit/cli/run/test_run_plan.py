@@ -126,3 +126,31 @@ def test_rows_before_there_is_a_report_are_an_error_of_ours(tmp_path: Path) -> N
         list(plan.rows(source, Shard()))
     with pytest.raises(AssertionError):
         nowhere(1, "token", "reason")
+
+
+@pytest.mark.parametrize("journaled", [False, True])
+def test_an_audience_that_changed_before_the_run_is_not_sent(
+    engine: Engine, tmp_path: Path, journaled: bool
+) -> None:
+    """Processes open it one after the other, and must all read the same rows."""
+    audience = audience_of(tmp_path, 3)
+    with Audience(audience) as source:
+        state = source.state
+    os.utime(audience, ns=(0, 0))
+    journals = JournalPlan.begin(str(tmp_path / "c.db"), 1, audience, None) if journaled else None
+    with pytest.raises(BadInput, match="has been changed while the processes started"):
+        send(plan_of(audience, journals, audience_state=state), ResultCounter("x"))
+    assert not list(tmp_path.glob("c.db*"))
+
+
+def test_an_audience_that_was_replaced_before_its_journal_began_is_not_sent(
+    engine: Engine, tmp_path: Path
+) -> None:
+    audience = audience_of(tmp_path, 3)
+    plan = plan_of(audience, JournalPlan.begin(str(tmp_path / "c.db"), 1, audience, None))
+    with Audience(audience) as source:
+        os.replace(audience, tmp_path / "old")
+        audience_of(tmp_path, 4)
+        with pytest.raises(BadInput, match="has been replaced by another file"):
+            plan.send(source, ResultCounter("x"))
+    assert not list(tmp_path.glob("c.db*"))

@@ -1,0 +1,77 @@
+"""Where an option's value came from, for messages: a variable of the environment or a key of a settings file; and what a
+name that is none was perhaps meant to be."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+import click
+from click.core import ParameterSource
+
+from ..audience.problems import printable
+
+SETTINGS_FILE = "pushcore.cli.settings_file"
+"""The key in a context's `meta` under which the name of the settings file stands."""
+_PREFIX = "PUSHCORE_"
+_OPTION = re.compile(r"--[a-z][a-z0-9-]+")
+_LIKE = 0.8  # of difflib: a letter more, less, or another one in words of five or more
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What a word was perhaps meant to be, to be put behind a message; empty when nothing is like it."""
+    found = difflib.get_close_matches(word.lower(), known, 1, 0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def origin_of(context: click.Context, name: str) -> str | None:
+    """Where the value of an option came from, if not from the command line: never the value itself."""
+    source = context.get_parameter_source(name)
+    if source is ParameterSource.ENVIRONMENT:
+        return f"the variable {_PREFIX}{name.upper()}"
+    if source is ParameterSource.DEFAULT_MAP:
+        return f"the key {name.replace('_', '-')} of {context.meta.get(SETTINGS_FILE, 'the settings file')}"
+    return None
+
+
+def with_origins(text: str, context: click.Context) -> str:
+    """A message, with where the options that it names, or whose values it quotes, came from."""
+    named = set(_OPTION.findall(text))
+    found = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        value = context.params.get(name)
+        quoted = isinstance(value, str) and len(value) > 3 and printable(value) in text
+        if quoted or named & set(parameter.opts):
+            origin = origin_of(context, name)
+            if origin is not None:
+                found.append(
+                    f"{parameter.opts[0]} is {origin}" if named & set(parameter.opts) else f"from {origin}"
+                )
+    return f"{text} ({'; '.join(found)})" if found else text
+
+
+def unknown_variables(context: click.Context) -> Iterator[str]:
+    """A sentence for each variable of the environment that is nearly an option's: nobody would notice otherwise."""
+    known = {
+        str(parameter.name).upper()
+        for command in commands(context.find_root().command)
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+    }
+    for variable in sorted(os.environ):
+        word = variable.removeprefix(_PREFIX)
+        if word == variable or word in known:
+            continue
+        meant = difflib.get_close_matches(word, known, 1, _LIKE)
+        if meant:
+            yield f"{printable(variable)} is no option's variable; did you mean {_PREFIX}{meant[0]}?"
+
+
+def commands(command: click.Command) -> Iterator[click.Command]:
+    """A command and all that are in it."""
+    yield command
+    for one in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from commands(one)

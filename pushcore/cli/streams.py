@@ -1,0 +1,149 @@
+"""The standard streams of a command: errors of the standard output have a name, and the standard error never stops a run.
+
+A command must obey signals, end its children and write its results whatever becomes of the terminal that it was started
+from. A write to a closed pipe fails, and a write to a full one (`2>&1 | tee` whose reader stands still, Ctrl-S) waits, for
+good perhaps, and in the event loop's thread. So the standard error is written only while it takes more.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TextIO, cast
+
+MAX_PENDING: Final = 64 * 1024
+"""Bytes that wait for a standard error that takes nothing; what comes after them is dropped."""
+PATIENCE: Final = 1.0
+"""Seconds that the end of a command waits for the standard error to take the last words."""
+_AT_ONCE: Final = 512
+"""Bytes of one write: POSIX's least PIPE_BUF, which a pipe that is ready takes without waiting."""
+_CLOSED: Final = ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
+
+
+class StandardError(io.RawIOBase):
+    """A file descriptor to which no write waits and no write fails. Bytes that it does not take now wait for the next one."""
+
+    def __init__(self, number: int) -> None:
+        self.pending = bytearray()
+        self._number = number
+        self._poll = select.poll()
+        self._poll.register(number, select.POLLOUT)
+        self._broken = False
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._number)
+
+    def write(self, data: Any) -> int:
+        """Take all of it; what does not fit is dropped."""
+        size = len(data)
+        self.pending += bytes(data)[: MAX_PENDING - len(self.pending)]
+        self._write_ready(0.0)
+        return size
+
+    def flush(self) -> None:
+        """Write what the descriptor takes now."""
+        if not self.closed:
+            self._write_ready(0.0)
+
+    def drain(self, seconds: float) -> None:
+        """Wait at most so long until everything is written."""
+        deadline = time.monotonic() + seconds
+        while self.pending and time.monotonic() < deadline:
+            self._write_ready(max(deadline - time.monotonic(), 0.0))
+
+    def _write_ready(self, seconds: float) -> None:
+        while self.pending and not self._broken:
+            if not self._poll.poll(seconds * 1000):
+                return
+            try:
+                del self.pending[: os.write(self._number, self.pending[:_AT_ONCE])]
+            except BlockingIOError:
+                return
+            except OSError:
+                self._broken = True
+        if self._broken:
+            self.pending.clear()
+
+
+class NamedFile(io.FileIO):
+    """A file opened for writing whose errors name it, as those of its opening do."""
+
+    def __init__(self, file: str | int, shown: str, *, closefd: bool = True) -> None:
+        self._shown = shown
+        super().__init__(file, "wb", closefd=closefd)
+
+    def write(self, data: Any) -> int:
+        """Raises `OSError` with the name."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self._shown
+            raise
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Prepare the standard streams for a command; at the end wait a moment for its last words."""
+    _occupy_closed()
+    if sys.stdout is None or sys.stdout is sys.__stdout__:
+        sys.stdout = _text(io.BufferedWriter(NamedFile(1, "the standard output", closefd=False)), sys.stdout)
+    last_words: StandardError | None = None
+    if hasattr(select, "poll"):  # Windows has none
+        last_words = StandardError(2)
+        sys.stderr = _text(last_words, sys.stderr, write_through=True)
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # somebody was told; Python must not try once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if last_words is not None:
+            last_words.drain(PATIENCE)
+
+
+def is_blocked() -> bool:
+    """Whether the standard error takes nothing at present, so that there is no use in drawing on it."""
+    raw = getattr(sys.stderr, "buffer", None)
+    return isinstance(raw, StandardError) and bool(raw.pending)
+
+
+def _occupy_closed() -> None:
+    """Have no file take the number of a standard stream that was closed: it would get what is meant for the stream.
+
+    What is read from the first or written to the second still fails; the standard error has no reader to miss anything.
+    """
+    for number, flags in _CLOSED:
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+
+
+def _text(raw: Any, before: TextIO | None, *, write_through: bool = False) -> TextIO:
+    encoding = "utf-8" if before is None else before.encoding
+    return io.TextIOWrapper(
+        cast(Any, raw),
+        encoding,
+        errors="backslashreplace" if write_through or before is None else before.errors,
+        line_buffering=True,
+        write_through=write_through,
+    )

@@ -1,0 +1,175 @@
+"""Standard streams that neither stop a command nor fail without a name: closed, broken, full, and as they should be."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from pushcore.cli.streams import MAX_PENDING, NamedFile, StandardError, is_blocked
+
+FULL = b"x" * 4096
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reads, writes = os.pipe()
+    yield reads, writes
+    os.close(reads)
+    os.close(writes)
+
+
+def fill(number: int) -> int:
+    """Write to a pipe until it takes no more; how many bytes that were."""
+    os.set_blocking(number, False)
+    size = 0
+    try:
+        while True:
+            size += os.write(number, FULL)
+    except BlockingIOError:
+        os.set_blocking(number, True)
+        return size
+
+
+def test_what_is_written_is_there_at_once(pipe: tuple[int, int]) -> None:
+    stream = StandardError(pipe[1])
+    assert stream.write(b"a" * 5000) == 5000
+    assert os.read(pipe[0], 10_000) == b"a" * 5000
+    assert not stream.pending
+
+
+def test_a_full_pipe_makes_nothing_wait_and_gets_the_rest_later(pipe: tuple[int, int]) -> None:
+    stream = StandardError(pipe[1])
+    size = fill(pipe[1])
+    assert stream.write(b"first\n") == 6
+    stream.flush()
+    stream.drain(0.01)
+    assert stream.pending == b"first\n"
+    while size:
+        size -= len(os.read(pipe[0], size))
+    stream.write(b"second\n")
+    assert os.read(pipe[0], 100) == b"first\nsecond\n"
+
+
+def test_what_waits_is_bounded(pipe: tuple[int, int]) -> None:
+    stream = StandardError(pipe[1])
+    fill(pipe[1])
+    for _ in range(100):
+        assert stream.write(FULL) == len(FULL)
+    assert len(stream.pending) == MAX_PENDING
+
+
+def test_a_pipe_that_nobody_reads_takes_everything() -> None:
+    reads, writes = os.pipe()
+    stream = StandardError(writes)
+    os.close(reads)
+    for _ in range(3):
+        assert stream.write(b"lost\n") == 5
+        stream.flush()
+        stream.drain(1.0)
+        assert not stream.pending
+    os.close(writes)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_full_disk_takes_everything() -> None:
+    with open("/dev/full", "wb", buffering=0) as file:
+        stream = StandardError(file.fileno())
+        assert stream.write(b"lost\n") == 5
+        assert not stream.pending
+
+
+def test_a_terminal_that_is_gone_takes_everything() -> None:
+    master, slave = os.openpty()
+    stream = StandardError(slave)
+    assert stream.isatty()
+    os.close(master)
+    assert stream.write(b"lost\n") == 5
+    assert not stream.pending
+    os.close(slave)
+
+
+def test_nothing_is_drawn_where_something_waits(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_blocked()
+    stream = StandardError(pipe[1])
+    buffered = io.BufferedWriter(stream)
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(buffered, write_through=True))
+    assert not is_blocked()  # a stream of another kind
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(stream, write_through=True))  # type: ignore[type-var]
+    assert not is_blocked()
+    fill(pipe[1])
+    sys.stderr.write("x")
+    assert is_blocked()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_an_error_of_a_file_has_its_name() -> None:
+    with NamedFile("/dev/full", "r.csv") as file, pytest.raises(OSError) as raised:
+        file.write(b"x")
+    assert (raised.value.filename, raised.value.errno) == ("r.csv", errno.ENOSPC)
+
+
+PROGRAM = "import sys; from pushcore.cli.main import run; sys.exit(run())"
+
+
+def command(shell: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of a line in which $P is the command `pushcore`."""
+    return subprocess.run(
+        ["sh", "-c", shell.replace("$P", f"{sys.executable} -c '{PROGRAM}'")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shell", "status", "words"),
+    [
+        ("$P --version", 0, ""),
+        ("$P --version >&-", 1, "pushcore: the standard output: Bad file descriptor\n"),
+        ("$P --version >/dev/full", 1, "pushcore: the standard output: No space left on device\n"),
+        ("$P status none.db 2>&-", 2, ""),
+        ("$P status none.db <&- >&- 2>&-", 2, ""),
+        ("$P status none.db 2>/dev/full", 2, ""),
+        ("$P status none.db", 2, "pushcore: there is no journal none.db\n"),
+        ("$P --version | true", 0, ""),
+    ],
+)
+def test_a_command_ends_as_it_should_whatever_its_streams_are(shell: str, status: int, words: str) -> None:
+    done = command(shell)
+    assert (done.returncode, done.stderr) == (status, words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [("bash", "_pushcore_completion"), ("zsh", "#compdef pushcore"), ("fish", "complete --no-files")],
+)
+def test_a_shell_is_told_how_to_complete(shell: str, words: str) -> None:
+    """As docs/operators.md says."""
+    done = command(f"_PUSHCORE_COMPLETE={shell}_source $P")
+    assert words in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("pushcore sta", "status"),
+        ("pushcore send --apns-k", "--apns-key"),
+        ("pushcore send --retry r", "resend"),
+    ],
+)
+def test_commands_options_and_choices_are_completed(line: str, expected: str) -> None:
+    count = len(line.split()) - 1
+    done = command(f"_PUSHCORE_COMPLETE=bash_complete COMP_WORDS='{line}' COMP_CWORD={count} $P")
+    assert f"plain,{expected}" in done.stdout
