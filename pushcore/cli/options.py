@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 import click
 
 from ..http2.proxy import ENVIRONMENT
 from ..models.apns import PUSH_TYPES
+from ..models.expo import AndroidForm
 from ..payloads.formats import AUTO, FORMATS
 from .sections import Function, add, section
 
@@ -100,6 +101,13 @@ _PUSHES: Final = (
         "--collapse-id",
         metavar="ID",
         help="To APNs: pushes with the same id replace each other, 64 bytes.",
+    ),
+    _payload(
+        "--android",
+        type=click.Choice(get_args(AndroidForm)),
+        default="notification",
+        show_default=True,
+        help="What Android gets of a message in Expo's format: a notification with data, or data alone.",
     ),
     _payload("--experience-id", metavar="ID", help="With Expo's format, and for Expo Go of old alone."),
     _payload("--scope-key", metavar="KEY", help="The same."),

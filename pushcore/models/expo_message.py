@@ -5,6 +5,7 @@ Source: "Message request format" of "Send notifications with the Expo Push Servi
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -17,11 +18,15 @@ ExpoPriority = Literal["default", "normal", "high"]
 PRIORITIES: Final[tuple[str, ...]] = get_args(ExpoPriority)
 _TEXTS: Final = (
     "title", "subtitle", "body", "channelId", "categoryId", "icon", "link", "collapse_key", "collapseId", "tag",
-    "color", "threadId", "launchImage",
+    "color", "threadId", "launchImage", "targetContentId", "filterCriteria",
 )  # fmt: skip
 _FLAGS: Final = ("mutableContent", "contentAvailable", "sticky", "autoDismiss")
-_OTHER_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
-_IGNORED: Final = frozenset({"_displayInForeground"})  # Expo Go's, of old
+_OLD_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
+_IGNORED: Final = frozenset({"_displayInForeground"})  # deprecated, of Expo Go
+_MAX_WARNINGS: Final = 100  # different ones of a process: keys of messages may come from the network
+
+log = logging.getLogger("pushcore.models")
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,9 @@ class ExpoMessage(PushModel):
     `to`: one token or several. `data`: the app's own object. `sound`: "default", the name of a sound, or an object
     {"critical", "name", "volume"} for iOS. `ttl`: seconds; it goes before `expiration`, UNIX seconds. `priority`:
     "default" (normal on Android, high on iOS), "normal" or "high". `richContent`: {"image": URL}; iOS shows it with a
-    service extension of the app, Android not at all in a message of data alone. `contentAvailable` is Expo's
-    `_contentAvailable`. `collapse_key` (Android) and `collapseId` (iOS) stand in for each other; `tag`: on Android, the
-    notification with the same tag is replaced.
+    service extension of the app, Android unless the message is data alone. `contentAvailable` was `_contentAvailable`
+    until 2026. `collapse_key` (Android) and `collapseId` (iOS) stand in for each other; `tag`: on Android, the
+    notification with the same tag is replaced. `targetContentId`, `relevanceScore` (0 to 1) and `filterCriteria`: iOS.
 
     From `color` on, the fields are not Expo's service's but are read by the app (Android) or by iOS.
 
@@ -65,6 +70,9 @@ class ExpoMessage(PushModel):
     contentAvailable: bool | None = None
     interruptionLevel: InterruptionLevel | None = None
     richContent: Mapping[str, Any] | None = None
+    targetContentId: str | None = None
+    relevanceScore: int | float | None = None
+    filterCriteria: str | None = None
     color: str | None = None
     vibrate: bool | Sequence[int] | None = None
     sticky: bool | None = None
@@ -79,6 +87,8 @@ class ExpoMessage(PushModel):
             self._check(name, bool, "true or false")
         for name in ("data", "richContent"):
             self._check(name, Mapping, "an object")
+        if self.richContent is not None and not isinstance(self.richContent.get("image"), str | None):
+            raise ValueError(f"richContent.image must be a URL, not {self.richContent['image']!r:.60}")
         self._check("sound", (str, Mapping), "a string or an object")
         self._check_sound_and_recipients()
         for name in ("badge", "ttl", "expiration"):
@@ -91,6 +101,9 @@ class ExpoMessage(PushModel):
         if self.interruptionLevel is not None and self.interruptionLevel not in INTERRUPTION_LEVELS:
             levels = ", ".join(INTERRUPTION_LEVELS)
             raise ValueError(f"interruptionLevel must be one of {levels}, not {self.interruptionLevel!r:.60}")
+        score = self.relevanceScore
+        if score is not None and (type(score) not in (int, float) or not 0 <= score <= 1):
+            raise ValueError(f"relevanceScore must be a number from 0 to 1, not {score!r:.60}")
         vibrate = self.vibrate
         if isinstance(vibrate, list | tuple) and all(type(each) is int for each in vibrate):
             return
@@ -113,24 +126,27 @@ class ExpoMessage(PushModel):
             raise ValueError(f"{name} must be {what}, not {value!r:.60}")
 
     @classmethod
-    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+    def from_dict(cls, source: Mapping[str, Any], *, strict: bool = False) -> Self:
         """The message in Expo's JSON.
 
+        Args:
+            source: The object. Where it has a key under its name of today and its old one, today's wins.
+            strict: Refuse keys that Expo is not known to take. Otherwise they are left out, with one warning each: Expo
+                adds some every year.
+
         Raises:
-            ValueError: it is no object, has a key that Expo does not know, or a value that no platform could take.
+            ValueError: it is no object, has a value that no platform could take, or with `strict` an unknown key.
         """
         if not isinstance(source, Mapping):
             raise ValueError(f"a message of Expo's is a JSON object, not {type(source).__name__}")
-        fields: dict[str, Any] = {}
-        for key, value in source.items():
-            if key in _IGNORED:
-                continue
-            name = _OTHER_NAMES.get(key, key)
-            if name not in ExpoMessage.__slots__:
-                raise ValueError(f"unknown key {str(key)[:60]!r} in the message of Expo's")
-            if name in fields:
-                raise ValueError(f"{name} is there twice in the message of Expo's")
-            fields[name] = value
+        for key in unknown_keys(source):
+            if strict:
+                raise ValueError(f"unknown key {shown_key(key)} in the message of Expo's")
+            warn_once(f"a message in Expo's format has the unknown key {shown_key(key)}, which is left out")
+        fields = {key: value for key, value in source.items() if key in _FIELDS}
+        for old, name in _OLD_NAMES.items():
+            if fields.get(name) is None and old in source:
+                fields[name] = source[old]
         return cls(**fields)
 
     @property
@@ -139,3 +155,34 @@ class ExpoMessage(PushModel):
         if self.to is None:
             return ()
         return (self.to,) if isinstance(self.to, str) else tuple(self.to)
+
+    @property
+    def visible(self) -> bool:
+        """Whether it has a title or a body, without which Android shows nothing."""
+        return bool(self.title or self.body)
+
+    @property
+    def image(self) -> str | None:
+        """The URL of the picture to show."""
+        return None if self.richContent is None else self.richContent.get("image") or None
+
+
+_FIELDS: Final = frozenset(ExpoMessage.__slots__)
+_KEYS: Final = _FIELDS | _OLD_NAMES.keys() | _IGNORED
+
+
+def unknown_keys(source: Mapping[str, Any]) -> list[str]:
+    """The keys of a message in Expo's JSON that Expo is not known to take."""
+    return [key for key in source if key not in _KEYS]
+
+
+def shown_key(key: object) -> str:
+    """A key for a sentence."""
+    return repr(str(key)[:60])
+
+
+def warn_once(text: str) -> None:
+    """Log a warning that has not been logged before."""
+    if text not in _warned and len(_warned) < _MAX_WARNINGS:
+        _warned.add(text)
+        log.warning(text)

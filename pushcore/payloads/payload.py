@@ -1,12 +1,13 @@
 """Payloads as a campaign uses them: templates that make, for a row, what goes to APNs or to FCM.
 
-Each has `name`, the file for messages, and `columns`, the names that its placeholders need.
+Each has `name`, the file for messages, `columns`, the names that its placeholders need, and `notices`, what the operator
+should know before it is sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -14,11 +15,13 @@ import orjson
 from ..audience.problems import BadInput, BadRow, shown
 from ..fcm.request import FcmRequestBuilder
 from ..models.apns import Notification
-from ..models.expo import ExpoMessage, to_message, to_notification
-from ..models.fcm import TARGETS, AndroidConfig, Message
+from ..models.expo import AndroidForm, ExpoMessage, message_fields, to_notification
+from ..models.expo_message import unknown_keys
+from ..models.fcm import TARGETS, Message
 from ..requests import build_one
 from ..results import Result
 from .devices import APNS
+from .notices import expo_notices, fcm_notices, unknown_key
 from .template import Template
 
 _ANY_TOKEN: Final = "cFakeInstallation-0000:APA91b" + "0" * 134  # for messages that are only checked
@@ -34,6 +37,7 @@ class ApnsPayload:
         self.name = name
         self.template = Template.from_object(found, name)
         self.columns = self.template.columns
+        self.notices: list[str] = []
 
 
 class FcmPayload:
@@ -42,8 +46,11 @@ class FcmPayload:
     `validate_only`: Google checks the messages and delivers nothing.
     """
 
-    def __init__(self, found: dict[str, Any], name: str) -> None:
-        """Raises `BadInput` when FCM could never take it."""
+    def __init__(self, found: dict[str, Any], name: str, body: dict[str, Any] | None = None) -> None:
+        """`body`: an object that goes as JSON into the text `data.body`, whatever its placeholders hold.
+
+        Raises `BadInput` when FCM could never take it.
+        """
         self.name = name
         try:
             message = Message.from_dict(found)
@@ -59,25 +66,41 @@ class FcmPayload:
             fields[field] = value
         self.validate_only = message.validate_only
         _refuse_numbers(fields, name)
+        self.notices = fcm_notices(name, fields)
         self._constant, moving = _split(fields, name)
         self._template = Template.from_object(moving, name) if moving else None
-        self.columns = self._template.columns if self._template else ()
+        self._body = None if body is None else Template.from_object(body, name)
+        self.columns = tuple(dict.fromkeys(_columns(self._template) + _columns(self._body)))
+        if self._body is not None and not self.columns:
+            self._constant = _with_body(self._constant, self._body.bind(None)(()))
         _check(Message(token=_ANY_TOKEN, validate_only=self.validate_only, **self._constant), name)
 
     def bind(self, columns: Sequence[str] | None) -> Callable[[Any], dict[str, Any]]:
         """The function from a row to the fields of its `Message`; raises `BadRow` when the row has none."""
         constant = self._constant
-        if self._template is None:
+        if not self.columns:
             return lambda row: constant
-        fill = self._template.bind(columns)
         loads = orjson.loads
-        return lambda row: {**constant, **loads(fill(row))}
+        fill = self._template.bind(columns) if self._template else lambda row: b"{}"
+        if self._body is None:
+            return lambda row: {**constant, **loads(fill(row))}
+        fill_body = self._body.bind(columns)
+        return lambda row: _with_body({**constant, **loads(fill(row))}, fill_body(row))
+
+
+def _columns(template: Template | None) -> tuple[str, ...]:
+    return () if template is None else template.columns
+
+
+def _with_body(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
+    return {**fields, "data": {**fields["data"], "body": body.decode()}}
 
 
 class ExpoPayload:
-    """Expo's format, for both providers. `experience_id`, `scope_key`: what Expo Go of old wants besides.
+    """Expo's format, for both providers. `android`: what Android gets. `experience_id`, `scope_key`: Expo Go's.
 
-    `constant`: the message of every row when there is no placeholder.
+    `constant`: the message of every row when there is no placeholder. Keys that Expo is not known to take are left out,
+    and said in `notices`.
     """
 
     def __init__(
@@ -85,35 +108,40 @@ class ExpoPayload:
         found: dict[str, Any],
         name: str,
         *,
+        android: AndroidForm = "notification",
         experience_id: str | None = None,
         scope_key: str | None = None,
     ) -> None:
         """Raises `BadInput` when no platform could take it."""
         self.name = name
+        self._android: AndroidForm = android
         self._experience_id = experience_id
         self._scope_key = scope_key
         if found.get("to") is not None:
             raise BadInput(f'{name}: the message has a "to"; expected none, the rows are the recipients')
+        unknown = unknown_keys(found)
+        found = {key: value for key, value in found.items() if key not in unknown}
         fixed, moving = _split(found, name)
         try:
-            ExpoMessage.from_dict(dict.fromkeys(found))  # for its keys
             fixed_message = ExpoMessage.from_dict(fixed)
         except ValueError as error:
             raise BadInput(f"{name}: {error}; expected a message in Expo's format") from None
         self._template = Template.from_object(found, name)
         self.columns = self._template.columns
         self.constant = None if moving else fixed_message
+        self.notices = [unknown_key(name, key) for key in unknown]
+        self._source = found
 
     def check(self, platform: str) -> None:
-        """Raises `BadInput` when this provider could never take it."""
+        """Add what is to be noticed of it there. Raises `BadInput` when this provider could never take it."""
+        self.notices += expo_notices(self.name, self._source, platform, self._android)
         if self.constant is None:
             return
         try:
             if platform == APNS:
                 self.to_notification(self.constant, "", 0.0)
             else:
-                data, android = self.to_fcm(self.constant, "", 0.0)
-                _check(Message(token=_ANY_TOKEN, data=data, android=android), self.name)
+                _check(Message(token=_ANY_TOKEN, **self.to_fcm(self.constant, 0.0)), self.name)
         except BadRow as error:
             raise BadInput(f"{self.name}: {error}") from None
 
@@ -126,19 +154,18 @@ class ExpoPayload:
         except ValueError as error:
             raise BadRow(str(error)) from None
 
-    def to_fcm(
-        self, message: ExpoMessage, token: str, now: float
-    ) -> tuple[Mapping[str, str] | None, AndroidConfig | None]:
-        """`data` and `android` of the push to FCM at `now`. Raises `BadRow` when it cannot be sent."""
+    def to_fcm(self, message: ExpoMessage, now: float) -> dict[str, Any]:
+        """The fields of the push to FCM at `now`. Raises `BadRow` when it cannot be sent."""
         try:
-            push = to_message(
-                message, token, experience_id=self._experience_id, scope_key=self._scope_key, now=now
+            return message_fields(
+                message,
+                android=self._android,
+                experience_id=self._experience_id,
+                scope_key=self._scope_key,
+                now=now,
             )
         except ValueError as error:
             raise BadRow(str(error)) from None
-        android = push.android
-        assert android is None or isinstance(android, AndroidConfig)
-        return push.data, android
 
     def bind(self, columns: Sequence[str] | None) -> Callable[[Any], ExpoMessage]:
         """The function from a row to its message; raises `BadRow` when the row has none."""

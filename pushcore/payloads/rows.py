@@ -130,6 +130,11 @@ class Rows:
             self.on_bad(number, token, reason, self._only, Verdict.INVALID)
 
 
+def notices_of(*makers: ApnsRows | FcmRows | None) -> list[str]:
+    """What the operator should know of the payloads before anything is sent, each once."""
+    return list(dict.fromkeys(each for maker in makers if maker for each in maker.payload.notices))
+
+
 def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> None:
     columns = audience.columns
     if columns is None:

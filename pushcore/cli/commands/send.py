@@ -11,9 +11,10 @@ import click
 from ...audience.audience import Audience
 from ...audience.problems import BadInput
 from ...audience.shards import MAX_PROCESSES
-from ...payloads.rows import Rows
+from ...payloads.rows import Rows, notices_of
 from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
+from ..report.notices import say
 from ..report.output import refuse_same_file
 from ..report.results_file import Report
 from ..run.client_options import Sender
@@ -51,6 +52,7 @@ PAYLOAD is a JSON object in one of these formats, which is recognised unless --p
   {"aps": {"alert": "Hi"}, ...}                  what APNs takes
   {"message": {"data": {"title": "Hi"}}}         what FCM's v1 API takes, without a target
   {"apns": {...}, "fcm": {...}}                  one for each, in any of the formats above
+  {"priority": "high", "data": {"title": "Hi"}}  Expo's listing for Android: sent through v1
 
 {{column}} in its texts is replaced by the row's value, whatever characters that has:
 
@@ -61,6 +63,9 @@ A text that is nothing but a placeholder becomes the value itself: of NDJSON and
 of CSV a text, unless it reads {{column:int}}, {{column:float}} or {{column:json}}. Within a longer text, null, objects
 and lists are refused. A backslash before a placeholder (in JSON: two) keeps it as it stands. Keys cannot hold
 placeholders. In the data of a message for FCM, every value must be a text.
+
+What the payload cannot show is said on the standard error before anything is sent, unless --quiet: a message in which
+nothing is visible, a key that Expo's format does not have, a picture that Android leaves out with --android data.
 
 RESULTS is CSV with the columns row, token, platform, verdict, status, reason, id, timestamp, attempts, drop_token, in
 order of completion; "-" writes to the standard output. `row` counts the audience's rows from 1, `platform` is apns or
@@ -190,6 +195,8 @@ def _try_all(sender: Sender, audience: str, results: str | None) -> int:
                 raise BadInput(f"{results} is the audience; expected another file for the results")
             refuse_same_file(results, *sender.files)
         rows = Rows(source, apns, fcm, nowhere)
+        for notice in notices_of(apns, fcm):
+            say(notice)
         report = Report.to_file(results if results is not None else os.devnull)
         rows.on_bad = report.bad_row
         return try_all(clients, rows, report)

@@ -16,6 +16,7 @@ from ...fcm.client import FcmClient
 from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.tls import ClientCertificate
 from ...models.apns import ApnsPriority, ApnsPushType, Notification
+from ...models.expo import AndroidForm
 from ...payloads.apns_rows import ApnsRows, RowDefaults
 from ...payloads.devices import APNS, FCM
 from ...payloads.fcm_rows import FcmRows
@@ -58,6 +59,7 @@ class Sender:
     apns_payload: str | None = None
     fcm_payload: str | None = None
     payload_format: str = AUTO
+    android: AndroidForm = "notification"
     experience_id: str | None = None
     scope_key: str | None = None
     max_connections: int | None = None
@@ -118,6 +120,7 @@ class Sender:
             fcm=self.fcm_payload,
             form=self.payload_format,
             push_type=self.push_type,
+            android=self.android,
             experience_id=self.experience_id,
             scope_key=self.scope_key,
         ).load(list(clients))

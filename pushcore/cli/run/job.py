@@ -15,6 +15,7 @@ from ...audience.shards import WHOLE
 from ...audience.storage import is_url
 from ...engine.collector import relax_collector
 from ...errors import JournalError
+from ...payloads.rows import notices_of
 from ..report.notices import say
 from ..report.outcomes import CSV, outcomes_of, write
 from ..report.output import open_output, open_unchanged, refuse_same_file
@@ -72,6 +73,9 @@ class Job:
                     f"{source.name} {why}; with --journal or --processes expected the path of a file"
                 )
             work.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
+            if not self.quiet:
+                for notice in notices_of(apns, fcm):
+                    say(notice)
             if self.plan is None and self.processes == 1:
                 assert self.results is not None
                 report = Report.to_file(self.results)

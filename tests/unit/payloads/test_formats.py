@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pushcore.audience.problems import BadInput, BadRow
+from pushcore.models.fcm import Message
 from pushcore.payloads.formats import PayloadFiles
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
 
@@ -52,6 +53,11 @@ def refused(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> st
         ({"apns": APNS, "fcm": FCM["message"] | {"android": {}}}, ("fcm",), {"fcm": FcmPayload}),
         ({"apns": APNS, "fcm": EXPO}, BOTH, {"apns": ApnsPayload, "fcm": ExpoPayload}),
         ({"apns": APNS}, ("apns",), {"apns": ApnsPayload}),
+        ({"title": "a", "futureKey": 1}, BOTH, {"apns": ExpoPayload, "fcm": ExpoPayload}),
+        ({"titel": "a", "body": "b"}, ("apns",), {"apns": ExpoPayload}),
+        ({"data": {"title": "T", "message": "B"}, "priority": "high"}, ("fcm",), {"fcm": FcmPayload}),
+        ({"data": {"screen": "inbox"}, "priority": "high"}, BOTH, {"apns": ExpoPayload, "fcm": ExpoPayload}),
+        ({"apns": APNS, "fcm": {"data": {"title": "T"}}}, BOTH, {"apns": ApnsPayload, "fcm": FcmPayload}),
     ],
 )
 def test_the_format_is_recognised(
@@ -70,7 +76,7 @@ def test_a_payload_of_a_voip_push_is_not_taken_for_expos(tmp_path: Path) -> None
 def test_one_file_for_each_provider(tmp_path: Path) -> None:
     (tmp_path / "apns.json").write_text(json.dumps(APNS))
     (tmp_path / "fcm.json").write_text(json.dumps(FCM))
-    own = {"apns": str(tmp_path / "apns.json"), "fcm": str(tmp_path / "fcm.json")}
+    own: dict[str, Any] = {"apns": str(tmp_path / "apns.json"), "fcm": str(tmp_path / "fcm.json")}
     found = PayloadFiles(**own).load(BOTH)
     assert [type(found["apns"]), type(found["fcm"])] == [ApnsPayload, FcmPayload]
     assert [found["apns"].name, found["fcm"].name] == [own["apns"], own["fcm"]]
@@ -137,6 +143,42 @@ def test_what_cannot_be_used(
     tmp_path: Path, content: Any, platforms: tuple[str, ...], options: dict[str, Any], complaint: str
 ) -> None:
     assert complaint in refused(tmp_path, content, *platforms, **options)
+
+
+# --- what is said of it -----------------------------------------------------------------------------------------------
+
+
+def notices(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> dict[str, list[str]]:
+    found = load(tmp_path, content, *platforms, **options)
+    return {
+        name: [each.removeprefix(f"{tmp_path / 'payload.json'}: ") for each in payload.notices]
+        for name, payload in found.items()
+    }
+
+
+def test_a_key_of_tomorrow_is_left_out_and_said(tmp_path: Path) -> None:
+    said = ["the key 'futureKey' is unknown in Expo's format and is left out"]
+    content = {"title": "{{name}}", "futureKey": "{{not a column}}"}
+    assert notices(tmp_path, content) == {"apns": said, "fcm": said}
+    found = load(tmp_path, content)["fcm"]
+    assert found.columns == ("name",)
+    assert isinstance(found, ExpoPayload)
+    assert found.bind(["name"])(["Ada"]).title == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("content", "android"),
+    [
+        ({"title": "{{name}}"}, {"notification": {"title": "Ada"}, "data": {"title": "Ada"}}),
+        ({"title": "Ada"}, {"notification": {"title": "Ada"}, "data": {"title": "Ada"}}),
+    ],
+)
+def test_the_form_for_android(tmp_path: Path, content: Any, android: dict[str, Any]) -> None:
+    for form in ("notification", "data"):
+        found = load(tmp_path, content, "fcm", android=form)["fcm"]
+        assert isinstance(found, ExpoPayload)
+        fields = Message(token="x", **found.to_fcm(found.bind(["name"])(["Ada"]), 0.0)).to_dict()["message"]
+        assert fields == {"token": "x", **{key: android[key] for key in android if key in ("data", form)}}
 
 
 # --- what a row gets --------------------------------------------------------------------------------------------------

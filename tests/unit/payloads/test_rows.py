@@ -167,7 +167,15 @@ def test_one_message_of_expos_for_both(tmp_path: Path) -> None:
     assert (one.push_type, one.priority, one.expiration, one.collapse_id) == ("alert", 10, None, "c")
     assert apns_row(found[2]).payload is one.payload  # encoded once
     assert two.data == {"title": "T", "message": "B", "channelId": "ch", "body": '{"a":[1]}'}
-    assert two.to_dict()["message"]["android"] == {"collapse_key": "c", "priority": "HIGH"}
+    assert two.to_dict()["message"]["notification"] == {"title": "T", "body": "B"}
+    assert two.to_dict()["message"]["android"] == {
+        "collapse_key": "c",
+        "priority": "HIGH",
+        "notification": {"channel_id": "ch"},
+    }
+    first, second = map(fcm_row, read(tmp_path, f"token\n{FCM}\n{FCM}\n", None, message)[0])
+    assert first.android is second.android  # made once
+    assert first.notification is second.notification
 
 
 def test_options_and_columns_go_before_the_message(tmp_path: Path) -> None:

@@ -105,3 +105,47 @@ def test_an_audience_that_breaks_off(
     path.write_bytes(gzip.compress(path.read_bytes())[:-6])
     assert main(words) == 1
     assert "devices.csv: its gzip is damaged or cut off" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("payload", "notices"),
+    [
+        ({"title": "Hi {{name}}"}, []),
+        (
+            {"title": "Hi", "futureKey": 1},
+            ["the key 'futureKey' is unknown in Expo's format and is left out"],
+        ),
+        (
+            {"data": {"name": "{{name}}"}, "priority": "high"},
+            ["nothing in it is visible on iOS; expected", "nothing in it is visible on Android; expected"],
+        ),
+        ({"subtitle": "{{name}}"}, ["nothing in it is visible on Android; expected"]),
+    ],
+)
+def test_what_the_payload_cannot_show_is_said(
+    tmp_path: Path,
+    keys: tuple[bytes, str],
+    capsys: pytest.CaptureFixture[str],
+    payload: dict[str, object],
+    notices: list[str],
+) -> None:
+    words = arguments(tmp_path, keys, [f"{APNS},,Ada", f"{FCM},,Ada"])
+    (tmp_path / "payload.json").write_text(json.dumps(payload))
+    assert main(words) == 0
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert len(lines) == len(notices)
+    for line, notice in zip(lines, notices, strict=True):
+        assert line.startswith(f"pushcore: {tmp_path / 'payload.json'}: {notice}")
+    assert "APNs 1 device tokens" in re.sub(r"  +", " ", said.out)
+
+
+def test_a_picture_that_android_leaves_out(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(tmp_path, keys, [f"{FCM},,Ada"])
+    (tmp_path / "payload.json").write_text('{"title":"Hi","richContent":{"image":"https://e.com/i.png"}}')
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*words, "--android", "data"]) == 0
+    assert "does not show the richContent.image" in capsys.readouterr().err

@@ -91,6 +91,20 @@ def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_the_payload_cannot_show_is_said_before_anything_is_sent(
+    engine: Engine, tmp_path: Path, sender: Sender, capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    (tmp_path / "payload.json").write_text('{"data":{"n":1},"priority":"high"}')
+    audience = audience_of(tmp_path, 1)
+    assert job_of(sender, audience, results=str(tmp_path / "r.csv"), quiet=quiet).run() == 0
+    said = capsys.readouterr().err
+    assert (
+        said.startswith(f"pushcore: {tmp_path / 'payload.json'}: nothing in it is visible on iOS")
+        is not quiet
+    )
+
+
 def test_results_never_replace_what_is_read(engine: Engine, tmp_path: Path, sender: Sender) -> None:
     audience = audience_of(tmp_path, 1)
     plan = begin(tmp_path, audience, 2)
