@@ -16,10 +16,11 @@ from .push_model import PushModel
 
 ExpoPriority = Literal["default", "normal", "high"]
 PRIORITIES: Final[tuple[str, ...]] = get_args(ExpoPriority)
-_TEXTS: Final = (
+TEXTS: Final = (
     "title", "subtitle", "body", "channelId", "categoryId", "icon", "link", "collapse_key", "collapseId", "tag",
     "color", "threadId", "launchImage", "targetContentId", "filterCriteria",
 )  # fmt: skip
+"""The fields that are texts, or absent."""
 _FLAGS: Final = ("mutableContent", "contentAvailable", "sticky", "autoDismiss")
 _OLD_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
 _IGNORED: Final = frozenset({"_displayInForeground"})  # deprecated, of Expo Go
@@ -81,7 +82,7 @@ class ExpoMessage(PushModel):
     launchImage: str | None = None
 
     def __post_init__(self) -> None:
-        for name in _TEXTS:
+        for name in TEXTS:
             self._check(name, str, "a string")
         for name in _FLAGS:
             self._check(name, bool, "true or false")

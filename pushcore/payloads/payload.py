@@ -23,6 +23,7 @@ from ..results import Result
 from .devices import APNS
 from .notices import expo_notices, fcm_notices, unknown_key
 from .template import Template
+from .text_fields import in_apns, in_expo, in_fcm
 
 _ANY_TOKEN: Final = "cFakeInstallation-0000:APA91b" + "0" * 134  # for messages that are only checked
 _NUMBER: Final = re.compile(r"\{\{[^{}]*:\s*(?:int|float)\s*\}\}")
@@ -35,7 +36,7 @@ class ApnsPayload:
     def __init__(self, found: dict[str, Any], name: str) -> None:
         """Raises `BadInput` when a placeholder is malformed."""
         self.name = name
-        self.template = Template.from_object(found, name)
+        self.template = Template.from_object(found, name, in_apns)
         self.columns = self.template.columns
         self.notices: list[str] = []
 
@@ -68,7 +69,7 @@ class FcmPayload:
         _refuse_numbers(fields, name)
         self.notices = fcm_notices(name, fields)
         self._constant, moving = _split(fields, name)
-        self._template = Template.from_object(moving, name) if moving else None
+        self._template = Template.from_object(moving, name, in_fcm) if moving else None
         self._body = None if body is None else Template.from_object(body, name)
         self.columns = tuple(dict.fromkeys(_columns(self._template) + _columns(self._body)))
         if self._body is not None and not self.columns:
@@ -126,7 +127,7 @@ class ExpoPayload:
             fixed_message = ExpoMessage.from_dict(fixed)
         except ValueError as error:
             raise BadInput(f"{name}: {error}; expected a message in Expo's format") from None
-        self._template = Template.from_object(found, name)
+        self._template = Template.from_object(found, name, in_expo)
         self.columns = self._template.columns
         self.constant = None if moving else fixed_message
         self.notices = [unknown_key(name, key) for key in unknown]

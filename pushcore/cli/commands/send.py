@@ -60,9 +60,10 @@ PAYLOAD is a JSON object in one of these formats, which is recognised unless --p
   {"aps": {"alert": "Hi {{name}}", "badge": "{{badge:int}}"}, "order": "{{order}}"}
 
 A text that is nothing but a placeholder becomes the value itself: of NDJSON and Parquet with its type (a time as text),
-of CSV a text, unless it reads {{column:int}}, {{column:float}} or {{column:json}}. Within a longer text, null, objects
-and lists are refused. A backslash before a placeholder (in JSON: two) keeps it as it stands. Keys cannot hold
-placeholders. In the data of a message for FCM, every value must be a text.
+of CSV a text, unless it reads {{column:int}}, {{column:float}} or {{column:json}}. Where nothing but text goes, as in a
+title or in data for FCM, a number, true or false becomes its text; {{column:text}} has that anywhere. There and within a
+longer text, null, objects and lists make the row INVALID. A backslash before a placeholder (in JSON: two) keeps it as it
+stands. Keys cannot hold placeholders.
 
 What the payload cannot show is said on the standard error before anything is sent, unless --quiet: a message in which
 nothing is visible, a key that Expo's format does not have, a picture that Android leaves out with --android data.

@@ -32,14 +32,14 @@ def expo(**fields: Any) -> ExpoPayload:
 
 def read(
     tmp_path: Path,
-    content: str,
+    content: str | bytes,
     apns: ApnsPayload | ExpoPayload | None = OF_APNS,
     fcm: FcmPayload | ExpoPayload | None = OF_FCM,
     defaults: RowDefaults | None = None,
     name: str = "devices.csv",
 ) -> tuple[list[Row], list[Bad]]:
     path = tmp_path / name
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     bad: list[Bad] = []
     with Audience(str(path)) as audience:
         rows = Rows(
@@ -232,3 +232,62 @@ def test_validate_only_comes_from_the_file(tmp_path: Path) -> None:
     payload = FcmPayload({"validateOnly": True, "message": {"data": {"a": "{{t}}"}}}, "fcm.json")
     (found,), _ = read(tmp_path, f"token,t\n{FCM},x\n", None, payload)
     assert fcm_row(found).to_dict() == {"validate_only": True, "message": {"token": FCM, "data": {"a": "x"}}}
+
+
+# --- values with a type, where only text goes -------------------------------------------------------------------------
+
+
+def typed(tmp_path: Path, values: list[Any], form: str) -> tuple[str, Any]:
+    """The name of an audience with a column `order` of these values, for both providers in turns."""
+    lines = [{"token": token, "order": value} for value in values for token in (APNS, FCM)]
+    if form == "ndjson":
+        return "devices.ndjson", "\n".join(orjson.dumps(each).decode() for each in lines)
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.Table.from_pylist(lines), tmp_path / "devices.parquet")
+    return "devices.parquet", (tmp_path / "devices.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["ndjson", "parquet"])
+@pytest.mark.parametrize(("value", "text"), [(5, "5"), (2.5, "2.5"), (True, "true"), ("A-1", "A-1")])
+def test_a_number_becomes_its_text_where_only_text_goes(
+    tmp_path: Path, form: str, value: Any, text: str
+) -> None:
+    name, content = typed(tmp_path, [value], form)
+    own = ApnsPayload(
+        {"aps": {"alert": {"title": "{{order}}"}, "thread-id": "{{order}}"}, "n": "{{order}}"}, "p"
+    )
+    of_fcm = FcmPayload(
+        {
+            "data": {"n": "{{order}}"},
+            "android": {"notification": {"tag": "{{order}}"}},
+            "notification": {"title": "{{order}}"},
+        },
+        "p",
+    )
+    one, two = read(tmp_path, content, own, of_fcm, name=name)[0]
+    payload = apns_row(one).payload
+    assert isinstance(payload, bytes)
+    assert orjson.loads(payload) == {"aps": {"alert": {"title": text}, "thread-id": text}, "n": value}
+    assert fcm_row(two).to_dict()["message"] == {
+        "token": FCM,
+        "notification": {"title": text},
+        "data": {"n": text},
+        "android": {"notification": {"tag": text}},
+    }
+    message = expo(title="{{order}}", channelId="{{order}}", data={"n": "{{order}}"})
+    one, two = read(tmp_path, content, message, message, name=name)[0]
+    assert apns_row(one).payload == {"aps": {"alert": {"title": text}}, "body": {"n": value}}
+    data = fcm_row(two).data
+    assert data is not None
+    assert (data["title"], data["channelId"], orjson.loads(data["body"])) == (text, text, {"n": value})
+
+
+@pytest.mark.parametrize("form", ["ndjson", "parquet"])
+def test_null_where_only_text_goes_names_its_column(tmp_path: Path, form: str) -> None:
+    name, content = typed(tmp_path, [5, None], form)
+    message = expo(title="{{order}}")
+    payload = FcmPayload({"data": {"n": "{{order}}"}}, "p")
+    for of_apns, of_fcm in ((message, message), (ApnsPayload({"aps": {"alert": "{{order}}"}}, "p"), payload)):
+        found, bad = read(tmp_path, content, of_apns, of_fcm, name=name)
+        assert len(found) == 2
+        assert [reason for _, _, reason, *_ in bad] == ["'order': null cannot stand for a text"] * 2
