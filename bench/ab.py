@@ -18,7 +18,7 @@ from rich.console import Console
 from . import constant, instructions, sides
 from .allocations import COUNTED
 from .checkouts import Checkout
-from .look import MISSING, Column, Form, plain, show, two, whole
+from .look import MISSING, Column, TableLayout, plain, show, two, whole
 from .ratios import SAME, SLOWER, Ratio, order, ratio
 from .stage import CLIENT_CORE, SERVER_CORE, CannotMeasure
 
@@ -52,7 +52,7 @@ _RATIO: Final = (
     Column("high", "to", three),
     Column("verdict", "verdict", plain),
 )
-TIMES: Final = Form(
+TIMES: Final = TableLayout(
     "CPU of one notification",
     (
         Column("case", "case"),
@@ -64,7 +64,7 @@ TIMES: Final = Form(
     ),
     RULE,
 )
-INSTRUCTIONS: Final = Form(
+INSTRUCTIONS: Final = TableLayout(
     "Instructions of one notification, without a server",
     (
         Column("case", "case"),
@@ -75,7 +75,7 @@ INSTRUCTIONS: Final = Form(
     ),
     "the same rule; those that answer inside the process are counted, too",
 )
-ALLOCATIONS: Final = Form(
+ALLOCATIONS: Final = TableLayout(
     "Memory of one notification, old → new where they differ",
     (
         Column("case", "case"),
@@ -153,12 +153,12 @@ def worse(rows: Iterable[Row]) -> list[str]:
 
 def compared(part: str, provider: str, case: str, before: Sequence[float], after: Sequence[float]) -> Row:
     """A row with the ratio of paired figures."""
-    found: Ratio = ratio(before, after)
+    measured: Ratio = ratio(before, after)
     row: Row = {"part": part, "case": case, "provider": provider, "runs": len(before)}
     row |= {"before": round(median(before), 3), "after": round(median(after), 3)}
-    row |= {"ratio": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4)}
+    row |= {"ratio": round(measured.value, 4), "low": round(measured.low, 4), "high": round(measured.high, 4)}
     pairs = [[round(one, 3), round(other, 3)] for one, other in zip(before, after, strict=True)]
-    return row | {"verdict": found.verdict, "pairs": pairs}
+    return row | {"verdict": measured.verdict, "pairs": pairs}
 
 
 def _times(

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from .look import Column, Form, show, two
+from .look import Column, TableLayout, show, two
 from .stage import CLIENT_CORE, CannotMeasure, run_on
 
 TIMEOUT: Final = 120.0
 COUNTED: Final = ("allocations", "blocks", "objects", "left")
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Memory of one notification, counted",
     (
         Column("case", "case"),
@@ -50,17 +50,17 @@ def crossed(
     rows: Iterable[dict[str, Any]], limits: dict[str, Any], python: tuple[int, int] = sys.version_info[:2]
 ) -> list[str]:
     """In sentences, what is above the limits, `allocations` of `thresholds.toml`. What was not counted is not."""
-    found = []
+    crossed = []
     for row in rows:
         for name in COUNTED:
             limit = limits[row["provider"]][row["case"]][name]
             if name == "allocations":
                 limit = of_version(limit, python)
             if row[name] is not None and row[name] > limit:
-                found.append(
+                crossed.append(
                     f"{row['case']} ({row['provider']}): {row[name]} {name} for each push, at most {limit} are allowed"
                 )
-    return found
+    return crossed
 
 
 def of_version(limits: dict[str, float], python: tuple[int, int]) -> float:

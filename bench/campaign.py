@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 
 from . import inprocess
-from .look import Column, Form, plain, show, two, whole
+from .look import Column, TableLayout, plain, show, two, whole
 from .providers import registration
 from .stage import CLIENT_CORE, CannotMeasure, Target, fake, on_core
 
@@ -34,7 +34,7 @@ PAYLOADS: Final = {
     "fcm": '{"notification":{"title":"Hello {{name}}"},"data":{"order":"{{order}}"}}',
 }
 
-JOURNAL: Final = Form(
+JOURNAL: Final = TableLayout(
     "CPU of a push through `pushcore send` with results, without and with a journal",
     (
         Column("provider", "provider"),
@@ -48,7 +48,7 @@ JOURNAL: Final = Form(
     ),
     "CPU of the process, its threads included, without what starting and ending cost; medians of interleaved runs",
 )
-MEMORY: Final = Form(
+MEMORY: Final = TableLayout(
     "Resident memory of `pushcore send --journal`",
     (
         Column("provider", "provider"),
@@ -62,7 +62,7 @@ MEMORY: Final = Form(
     ),
     "the slope is taken between the two, half of the rows; near 0 it is the window that needs the memory, not the campaign",
 )
-PROCESSES: Final = Form(
+PROCESSES: Final = TableLayout(
     "Two processes against one",
     (
         Column("provider", "provider"),
@@ -105,7 +105,7 @@ def measure(
     parts: Sequence[str] = PARTS,
 ) -> list[dict[str, Any]]:
     """What each of `parts` measures, in rows with a key "part"."""
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         write_csv(place / "devices.csv", rows, provider)
@@ -113,15 +113,15 @@ def measure(
         (place / "payload.json").write_text(PAYLOADS[provider])
         with fake(provider, "bare") as target:
             if "journal" in parts:
-                found += _journal(console, place, target, rows, runs)
+                results += _journal(console, place, target, rows, runs)
             if "memory" in parts:
-                found += _memory(console, place, target, memory_rows)
+                results += _memory(console, place, target, memory_rows)
             if "processes" in parts:
-                found += _inside(console, place, target, rows, runs)
+                results += _inside(console, place, target, rows, runs)
         if "processes" in parts:
             with fake(provider, "bare", "--delay-ms", str(DELAY_MS)) as target:
-                found += _wire(console, place, target, rows, runs)
-    return found
+                results += _wire(console, place, target, rows, runs)
+    return results
 
 
 def _device(number: int, provider: str) -> str:
@@ -187,7 +187,7 @@ def _journal(console: Console, place: Path, target: Target, rows: int, runs: int
 
 
 def _memory(console: Console, place: Path, target: Target, rows: int) -> list[dict[str, Any]]:
-    found = []
+    results = []
     for form, make in (("csv", write_csv), ("parquet", write_parquet)):
         path = place / f"many.{form}"
         with console.status(f"{rows:,} rows of {form}"):
@@ -213,9 +213,9 @@ def _memory(console: Console, place: Path, target: Target, rows: int) -> list[di
             "slope_mb": round((late - early) / (rows / 2e6), 2),
             "samples": [round(each, 1) for each in samples],
         }
-        found.append(row)
-    show(console, MEMORY, found)
-    return found
+        results.append(row)
+    show(console, MEMORY, results)
+    return results
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -223,20 +223,20 @@ def _memory(console: Console, place: Path, target: Target, rows: int) -> list[di
 
 def _inside(console: Console, place: Path, target: Target, rows: int, runs: int) -> list[dict[str, Any]]:
     """With the answers in the process; the target only lends its key."""
-    found = [
+    results = [
         # So many that what starting costs does not count.
         _compare(console, place, target, 5 * rows, runs, "inside", *words)
         for words in (("--results", "results.csv"), ("--journal", "campaign.db"))
     ]
-    show(console, PROCESSES, found)
-    return found
+    show(console, PROCESSES, results)
+    return results
 
 
 def _wire(console: Console, place: Path, target: Target, rows: int, runs: int) -> list[dict[str, Any]]:
     words = ("--max-connections", "1", "--journal", "campaign.db")
-    found = [_compare(console, place, target, rows // 2, runs, "wire", *words)]
-    show(console, PROCESSES, found)
-    return found
+    results = [_compare(console, place, target, rows // 2, runs, "wire", *words)]
+    show(console, PROCESSES, results)
+    return results
 
 
 def _compare(
@@ -309,10 +309,10 @@ def _send(
         text = said.read()
     if process.returncode:
         raise CannotMeasure(f"pushcore send failed: {text.strip()[-500:]}")
-    found = re.search(r"^([\d,]+) rows in ([\d.]+) s(?:, ([\d,]+) a second)?", text, re.MULTILINE)
-    if found is None:
+    match = re.search(r"^([\d,]+) rows in ([\d.]+) s(?:, ([\d,]+) a second)?", text, re.MULTILINE)
+    if match is None:
         raise CannotMeasure(f"pushcore send said something unexpected: {text[:500]}")
-    return Sent(usage, others, float((found[3] or "0").replace(",", "")), samples)
+    return Sent(usage, others, float((match[3] or "0").replace(",", "")), samples)
 
 
 def credentials(place: Path, target: Target, *, inside: bool) -> list[str]:

@@ -1,6 +1,6 @@
 """Our clients as the benchmarks run them, one process for each run.
 
-`python -m bench.cases CASE TARGET COUNT STREAMS CONNECTIONS [WORK]`; TARGET and WORK are JSON. It prints one JSON line with the fields of `stage.Measured`. What it sets up before the first notification is not
+`python -m bench.cases CASE TARGET COUNT STREAMS CONNECTIONS [WORK]`; TARGET and WORK are JSON. It prints one JSON line with the fields of `stage.ClientRun`. What it sets up before the first notification is not
 counted; the garbage collector is set as `pushcore send` sets it.
 """
 
@@ -30,13 +30,13 @@ from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 from pushcore.http2.tls import client_context
 
-from .providers import PROVIDERS, TIMEOUT, USUAL, Provider, Work
+from .providers import PROVIDERS, TIMEOUT, USUAL, Provider, Workload
 from .stage import Target
 
 NO_RATE = Rate.parse("none")
 
 
-class Meter:
+class Stopwatch:
     """CPU and wall time from `start` to `stop`."""
 
     def start(self) -> None:
@@ -44,7 +44,7 @@ class Meter:
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
     def stop(self, count: int, ok: int, answered: int, cipher: str = "") -> dict[str, Any]:
-        """The fields of `stage.Measured`."""
+        """The fields of `stage.ClientRun`."""
         wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
         return {
             "rate": count / wall,
@@ -58,8 +58,8 @@ class Meter:
 
 def _peak_mb() -> float:
     """The most memory that was resident. (`ru_maxrss` would begin with that of the process that started this one.)"""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(match[1]) / 1024 if match else 0.0
 
 
 class FrameLoop:
@@ -106,7 +106,9 @@ class FrameLoop:
             self.done.set_result(None)
 
 
-async def frames(target: Target, count: int, streams: int, connections: int, work: Work) -> dict[str, Any]:
+async def frames(
+    target: Target, count: int, streams: int, connections: int, work: Workload
+) -> dict[str, Any]:
     """Through `connection` and `protocol` alone."""
     loop = asyncio.get_running_loop()
     provider = PROVIDERS[target.provider]
@@ -135,7 +137,7 @@ async def frames(target: Target, count: int, streams: int, connections: int, wor
 
     ticking: list[asyncio.TimerHandle] = []
     cipher = _cipher_of(pairs[0][1])
-    meter = Meter()
+    meter = Stopwatch()
     meter.start()
     tick()
     for feed, link in pairs:
@@ -178,7 +180,9 @@ async def connect(client: ApnsClient | FcmClient, provider: Provider, connection
                 result.raise_for_verdict()
 
 
-async def engine(target: Target, count: int, streams: int, connections: int, work: Work) -> dict[str, Any]:
+async def engine(
+    target: Target, count: int, streams: int, connections: int, work: Workload
+) -> dict[str, Any]:
     """`PushEngine.send_many` with one `Result` for each push."""
     ok = answered = 0
     provider = PROVIDERS[target.provider]
@@ -189,7 +193,7 @@ async def engine(target: Target, count: int, streams: int, connections: int, wor
         PushEngine(client, rate=NO_RATE, window=window) as push_engine,
     ):
         await connect(client, provider, connections)
-        meter = Meter()
+        meter = Stopwatch()
         meter.start()
         async for result in push_engine.send_many(provider.pushes(count, work)):
             if result.ok:
@@ -199,7 +203,7 @@ async def engine(target: Target, count: int, streams: int, connections: int, wor
         return meter.stop(count, ok, ok + answered)
 
 
-async def send(target: Target, count: int, streams: int, connections: int, work: Work) -> dict[str, Any]:
+async def send(target: Target, count: int, streams: int, connections: int, work: Workload) -> dict[str, Any]:
     """As many long-lived tasks as there are streams, each of which awaits `client.send`."""
     provider = PROVIDERS[target.provider]
     source = provider.pushes(count, work)
@@ -216,7 +220,7 @@ async def send(target: Target, count: int, streams: int, connections: int, work:
 
     async with provider.client(target, connections) as client:
         await connect(client, provider, connections)
-        meter = Meter()
+        meter = Stopwatch()
         meter.start()
         await asyncio.gather(*(worker(client) for _ in range(streams * connections)))
         return meter.stop(count, ok, ok + answered)
@@ -228,7 +232,7 @@ CASES = {"frames": frames, "engine": engine, "send": send}
 def main() -> None:
     """Run one case and print what was measured."""
     case, target, count, streams, connections = sys.argv[1:6]
-    work = Work(**json.loads(sys.argv[6])) if len(sys.argv) > 6 else USUAL
+    work = Workload(**json.loads(sys.argv[6])) if len(sys.argv) > 6 else USUAL
     assert ssl.HAS_TLSv1_3
     relax_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from .providers import PROVIDERS, USUAL, Work
+from .providers import PROVIDERS, USUAL, Workload
 from .stage import (
     CLIENT_CORE,
     TIMEOUT,
     CannotMeasure,
-    Measured,
+    ClientRun,
     Target,
     client_core,
     h2load_version,
@@ -39,9 +39,9 @@ def ours(
     count: int,
     streams: int | None = None,
     connections: int = 1,
-    work: Work = USUAL,
+    work: Workload = USUAL,
     refused: int = 0,
-) -> Measured:
+) -> ClientRun:
     """One of the cases of `bench.cases`, in a process of its own on the client's core.
 
     `streams`: on each connection, None for what the provider allows. `refused`: how many answers must be refusals,
@@ -68,7 +68,7 @@ def start(
     count: int,
     streams: int | None = None,
     connections: int = 1,
-    work: Work = USUAL,
+    work: Workload = USUAL,
     number: int = 0,
 ) -> subprocess.Popen[str]:
     """Start a case on the core of the client with that number; `finish` waits for it."""
@@ -89,7 +89,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], case: str) -> Measured:
+def finish(process: subprocess.Popen[str], case: str) -> ClientRun:
     """What a case measured. Raises `CannotMeasure` when it failed or took too long."""
     try:
         text, _ = process.communicate(timeout=TIMEOUT)
@@ -99,7 +99,7 @@ def finish(process: subprocess.Popen[str], case: str) -> Measured:
         raise CannotMeasure(f"{case} took longer than {TIMEOUT:.0f} s") from None
     if process.returncode:
         raise CannotMeasure(f"{case} failed; what it said is above")
-    return Measured(**json.loads(text.splitlines()[-1]))
+    return ClientRun(**json.loads(text.splitlines()[-1]))
 
 
 def h2load(
@@ -108,8 +108,8 @@ def h2load(
     count: int,
     streams: int | None = None,
     connections: int = 1,
-    work: Work = USUAL,
-) -> Measured:
+    work: Workload = USUAL,
+) -> ClientRun:
     """The same requests by h2load on the client's core, its start-up CPU taken off."""
     h2load_version()
     provider = PROVIDERS[target.provider]
@@ -127,7 +127,7 @@ def h2load(
     return measured
 
 
-def h2load_command(target: Target, directory: Path, work: Work = USUAL) -> list[str]:
+def h2load_command(target: Target, directory: Path, work: Workload = USUAL) -> list[str]:
     """h2load with the provider's requests; its body and paths are files in `directory`."""
     provider = PROVIDERS[target.provider]
     body, paths = directory / "body.json", directory / "paths"
@@ -140,26 +140,26 @@ def h2load_command(target: Target, directory: Path, work: Work = USUAL) -> list[
     return command
 
 
-def read_h2load(text: str, refused: int = 0) -> Measured:
+def read_h2load(text: str, refused: int = 0) -> ClientRun:
     """What h2load printed: rate, answers and cipher. `refused`: so many streams at most may have been reset.
 
     Raises `CannotMeasure` when it printed something else, or when requests were left without an answer.
     """
-    found = re.search(r"finished in ([\d.]+)(m?s|us), ([\d.]+) req/s", text)
+    match = re.search(r"finished in ([\d.]+)(m?s|us), ([\d.]+) req/s", text)
     done = re.search(
         r"requests: (\d+) total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", text
     )
     cipher = re.search(r"Cipher: (\S+)", text)
-    if not found or not done:
+    if not match or not done:
         raise CannotMeasure(f"h2load said something unexpected:\n{text}")
     total, _, succeeded, failed, errored = map(int, done.groups())
     # What errored is counted among what failed.
-    if errored > refused or succeeded + failed != total or not float(found.group(3)):
+    if errored > refused or succeeded + failed != total or not float(match.group(3)):
         unanswered = total - succeeded - failed + errored
         raise CannotMeasure(f"h2load: {unanswered} of {total} requests got no answer")
     # nghttpd's 404 counts as failed with h2load, and is an answer for us.
-    return Measured(
-        rate=float(found.group(3)),
+    return ClientRun(
+        rate=float(match.group(3)),
         cpu_us=0.0,
         ok=total,
         answered=total - errored,
@@ -178,9 +178,9 @@ def run_h2load(command: list[str]) -> tuple[str, float]:
     return text, usage.ru_utime + usage.ru_stime
 
 
-def medians(runs: list[Measured]) -> Measured:
+def medians(runs: list[ClientRun]) -> ClientRun:
     """Field by field; the cipher of the first."""
-    return Measured(
+    return ClientRun(
         rate=median(run.rate for run in runs),
         cpu_us=median(run.cpu_us for run in runs),
         ok=min(run.ok for run in runs),

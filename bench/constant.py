@@ -121,19 +121,19 @@ def target(
         made = constant(
             provider, delay_ms=delay_ms, window=window, updates=updates, refuse=refuse, inside=inside
         )
-        with made as found:
-            yield found
+        with made as target:
+            yield target
     elif kind == "nghttpd":
         if delay_ms or window != "large" or refuse or inside:
             raise CannotMeasure("nghttpd has neither delays nor refusals nor another window")
-        with fake(provider, "bare") as like, nghttpd(like) as found:
-            yield found
+        with fake(provider, "bare") as like, nghttpd(like) as target:
+            yield target
     else:
         if kind == "bare" and refuse:
             raise CannotMeasure("the bare fake refuses nothing")
         profile = "strict" if kind == "fake" and (window == "apple" or refuse) else "bare"
-        with fake(provider, profile, "--delay-ms", str(round(delay_ms)), inside=inside) as found:
-            yield found
+        with fake(provider, profile, "--delay-ms", str(round(delay_ms)), inside=inside) as target:
+            yield target
 
 
 def why_no_c_target() -> str | None:

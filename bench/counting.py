@@ -47,7 +47,7 @@ URLS: Final = {"apns": inprocess.APNS_URL, "fcm": inprocess.FCM_URL}
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class CountedCase:
     """A case that is ready. `make`: so many pushes. `send`: returns when all of them have been answered, or raises.
     `room`: how many can be in flight on `links`."""
 
@@ -58,7 +58,7 @@ class Sender:
 
 
 @asynccontextmanager
-async def frames(provider: str) -> AsyncIterator[Sender]:
+async def frames(provider: str) -> AsyncIterator[CountedCase]:
     """Through `connection` and `protocol` alone; a push is its path."""
     loop = asyncio.get_running_loop()
     target = Target("inprocess", provider, URLS[provider], "", 0, {"project_id": "fake-project"})
@@ -66,7 +66,7 @@ async def frames(provider: str) -> AsyncIterator[Sender]:
     feeds: list[FrameLoop] = []
     limits = Limits(timeout=TIMEOUT)
     link = Link(Connection(limits, loop.time()), lambda link: feeds[-1].fill(link) if feeds else None)
-    inprocess.Answering(link, _port(provider))
+    inprocess.AnsweringTransport(link, _port(provider))
     await link.ready
     link.connection.authorize(b"bearer " + b"x" * 180)
 
@@ -82,7 +82,7 @@ async def frames(provider: str) -> AsyncIterator[Sender]:
         _check(feed.statuses.get(200, 0), paths)
 
     template = FrameLoop(target, FIELDS[provider], iter(()), b"", 0).template
-    yield Sender(make, send, [link], described.streams)
+    yield CountedCase(make, send, [link], described.streams)
     link.close()
     await link.gone
 
@@ -107,7 +107,7 @@ async def client(provider: str) -> AsyncIterator[ApnsClient | FcmClient]:
 
 
 @asynccontextmanager
-async def engine(provider: str) -> AsyncIterator[Sender]:
+async def engine(provider: str) -> AsyncIterator[CountedCase]:
     """`PushEngine.send_many`, no result kept."""
     async with client(provider) as made, PushEngine(made, rate=NO_RATE) as push_engine:
 
@@ -117,11 +117,11 @@ async def engine(provider: str) -> AsyncIterator[Sender]:
                 ok += result.ok
             _check(ok, pushes)
 
-        yield Sender(lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made.pool.links)
+        yield CountedCase(lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made.pool.links)
 
 
 @asynccontextmanager
-async def send(provider: str) -> AsyncIterator[Sender]:
+async def send(provider: str) -> AsyncIterator[CountedCase]:
     """As many tasks as there are pushes in flight, each of which awaits `client.send`."""
     async with client(provider) as made:
 
@@ -137,7 +137,7 @@ async def send(provider: str) -> AsyncIterator[Sender]:
             await asyncio.gather(*(worker() for _ in range(HELD)))
             _check(ok, pushes)
 
-        yield Sender(lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made.pool.links)
+        yield CountedCase(lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made.pool.links)
 
 
 CASES: Final = {"frames": frames, "engine": engine, "send": send}
@@ -177,7 +177,7 @@ async def count(case: str, provider: str) -> dict[str, Any]:
     }
 
 
-async def _hold(sender: Sender, pushes: list[Any]) -> tuple[int, int, int]:
+async def _hold(sender: CountedCase, pushes: list[Any]) -> tuple[int, int, int]:
     """Blocks and objects that the collector knows, with all of the pushes in flight; then blocks when they are over."""
     inprocess.hold()
     objects, blocks = len(gc.get_objects()), sys.getallocatedblocks()
@@ -193,7 +193,7 @@ async def _hold(sender: Sender, pushes: list[Any]) -> tuple[int, int, int]:
     return blocks_held, objects_held, sys.getallocatedblocks() - blocks
 
 
-async def _allocations(sender: Sender) -> int | None:
+async def _allocations(sender: CountedCase) -> int | None:
     """What `MANY` pushes allocate, that which is gone again included. None without memray."""
     try:
         memray = importlib.import_module("memray")

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from . import constant
 from .clients import h2load, medians, ours
-from .look import Column, Form, plain, share, show, two, whole
+from .look import Column, TableLayout, plain, share, show, two, whole
 from .providers import PROVIDERS
-from .stage import Measured
+from .stage import ClientRun
 
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "A server that answers late",
     (
         Column("case", "case"),
@@ -40,7 +40,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Rates of `send`, `engine` and h2load, and their share of the ideal: all streams / delay."""
     ideal = PROVIDERS[provider].streams * connections / (delay_ms / 1000)
-    results: dict[str, list[Measured]] = {"h2load": [], "engine": [], "send": []}
+    results: dict[str, list[ClientRun]] = {"h2load": [], "engine": [], "send": []}
     with constant.target(kind, provider, delay_ms=delay_ms) as target:
         for number in range(1, runs + 1):
             with console.status(f"run {number} of {runs}"):

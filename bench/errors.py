@@ -8,13 +8,13 @@ from typing import Any, Final
 from rich.console import Console
 
 from . import constant
-from .look import Column, Form, plain, share, show, two, whole
-from .providers import Work
+from .look import Column, TableLayout, plain, share, show, two, whole
+from .providers import Workload
 from .throughput import compare
 
 PERCENTS: Final = (0, 2, 10, 50)
 CASES: Final = ("engine", "send")
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Refusals with a body",
     (
         Column("refused", "refused", share),
@@ -48,14 +48,14 @@ def measure(
     for percent in percents:
         with constant.target(kind, provider, refuse=percent) as target:
             # The C target counts on each connection, where one push was accepted before; the fake goes by the tokens.
-            work = Work(fated=percent if target.name == "strict" else 0)
+            work = Workload(fated=percent if target.name == "strict" else 0)
             if target.name == "strict":
                 refused = sum(work.refused(number) for number in range(count))
             else:
                 refused = (count + 1) * percent // 100
             label = f"{percent} % refused"
-            found = compare(console, target, cases, count, runs, work=work, refused=refused, label=label)
-        for row in found:
+            measured = compare(console, target, cases, count, runs, work=work, refused=refused, label=label)
+        for row in measured:
             if percent == 0:
                 base[row["case"]] = row["cpu_us"]
             first = base.get(row["case"])

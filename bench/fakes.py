@@ -15,11 +15,11 @@ from typing import Any, Final
 from rich.console import Console
 
 from .clients import h2load, medians
-from .look import Column, Form, share, show, two, whole
+from .look import Column, TableLayout, share, show, two, whole
 from .providers import PROVIDERS
-from .stage import CLIENT_CORE, Measured, Target, end, fake, first_line, start_on
+from .stage import CLIENT_CORE, ClientRun, Target, end, fake, first_line, start_on
 
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "What the fake servers can take",
     (
         Column("provider", "provider"),
@@ -29,7 +29,7 @@ FORM: Final = Form(
     ),
 )
 
-WATCHED: Final = Form(
+WATCHED: Final = TableLayout(
     "What the control port and an open page take from the strict fakes",
     (
         Column("provider", "provider"),
@@ -88,8 +88,8 @@ def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str
         for number in range(1, runs + 1):
             with console.status(f"{provider}, run {number} of {runs}"), _pair(provider) as pair:
                 order = pair if number % 2 else pair[::-1]
-                found = {each.pid: _run(each, count) for each in order}
-                turns.append([found[each.pid] for each in pair])
+                run_of = {process.pid: _run(process, count) for process in order}
+                turns.append([run_of[process.pid] for process in pair])
         # Nobody's CPU is told more finely than by hundredths of a second: a short run may seem to have used none.
         costs = [turn[1][1] / turn[0][1] - 1 for turn in turns if turn[0][1]]
         rates = [median(turn[which][0].rate for turn in turns) for which in (0, 1)]
@@ -108,7 +108,7 @@ def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str
     return rows
 
 
-def _run(target: Target, count: int) -> tuple[Measured, float]:
+def _run(target: Target, count: int) -> tuple[ClientRun, float]:
     """A run of h2load, and the server's CPU µs for a request."""
     used = target.cpu()
     measured = h2load(target, count=count)

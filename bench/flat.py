@@ -8,11 +8,11 @@ from typing import Any, Final
 from rich.console import Console
 
 from .clients import ours
-from .look import Column, Form, show, two, whole
+from .look import Column, TableLayout, show, two, whole
 from .providers import PROVIDERS
 from .stage import fake
 
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "CPU µs for each notification, by streams in flight on each connection",
     (
         Column("provider", "provider"),

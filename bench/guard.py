@@ -31,18 +31,18 @@ def thresholds() -> dict[str, Any]:
 def guard(console: Console, *, providers: Sequence[str], tries: int = TRIES, count: int = COUNT) -> list[str]:
     """In sentences, which limits are crossed; none when all is well. Without h2load only what is counted is judged."""
     limits = thresholds()
-    found = []
+    crossed = []
     for provider in providers:
-        found += allocations.crossed(allocations.measure(console, provider=provider), limits["allocations"])
+        crossed += allocations.crossed(allocations.measure(console, provider=provider), limits["allocations"])
     try:
         h2load_version()
     except CannotMeasure as error:
         console.print(f"ratios are not judged: {error}")
-        return found
+        return crossed
     for provider in providers:
         wanted = limits["ratios"][provider]
-        found += too_slow(provider, best_ratios(console, provider, wanted, tries, count), wanted)
-    return found
+        crossed += too_slow(provider, best_ratios(console, provider, wanted, tries, count), wanted)
+    return crossed
 
 
 def best_ratios(

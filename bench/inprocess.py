@@ -47,7 +47,7 @@ def _hello(port: int) -> bytes:
     return _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW, 0, 0, struct.pack(">I", _LARGEST - 65_535))
 
 
-class Answering(asyncio.Transport):
+class AnsweringTransport(asyncio.Transport):
     """The transport of one connection, and the server behind it. While they are `holding`, none of them answers."""
 
     holding: ClassVar[bool] = False
@@ -130,20 +130,20 @@ class Answering(asyncio.Transport):
     abort = close
 
 
-live: Final[list[Answering]] = []
+live: Final[list[AnsweringTransport]] = []
 """Those that are open."""
 
 
 def hold() -> None:
     """Answer nothing until `release`."""
-    Answering.holding = True
+    AnsweringTransport.holding = True
 
 
 def release() -> None:
     """Answer what was held, and everything from now on."""
-    Answering.holding = False
-    for each in live.copy():
-        each.deliver()
+    AnsweringTransport.holding = False
+    for transport in live.copy():
+        transport.deliver()
 
 
 def _start(length: int, kind: int, flags: int) -> bytes:
@@ -153,7 +153,7 @@ def _start(length: int, kind: int, flags: int) -> bytes:
 
 async def _open(self: Pool, address: str, patience: float) -> Link:
     link = Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
-    Answering(link, self._port)
+    AnsweringTransport(link, self._port)
     await link.ready
     self.links.append(link)
     self._arm()

@@ -93,7 +93,7 @@ def per_push(text: str, totals: Sequence[int]) -> Counts:
 
 
 def _total(dump: Path) -> int:
-    found = re.search(r"^totals: (\d+)", dump.read_text(), re.MULTILINE)
-    if found is None:
+    match = re.search(r"^totals: (\d+)", dump.read_text(), re.MULTILINE)
+    if match is None:
         raise CannotMeasure("callgrind wrote a file without a total")
-    return int(found[1])
+    return int(match[1])

@@ -29,7 +29,7 @@ WINDOW = 2000
 CAMPAIGN = "bench"
 
 
-class Push(Notification):
+class NumberedRowPush(Notification):
     """A push that knows its row."""
 
     __slots__ = ("row",)
@@ -80,11 +80,11 @@ def _run(count: int, seed: int, spin: Callable[[], object], journal: Journal | N
     rng = random.Random(seed)
     tokens = [rng.randbytes(32).hex() for _ in range(1000)]
     cpu, wall = time.process_time(), time.perf_counter()
-    source: Iterable[Push] = _pushes(count, tokens)
+    source: Iterable[NumberedRowPush] = _pushes(count, tokens)
     take: Callable[[Result], object] = deque[Result](maxlen=1).append
     if journal is not None:
         source, take = journal.pending(source), journal.record
-    flying: list[Push] = []
+    flying: list[NumberedRowPush] = []
     for push in source:
         flying.append(push)
         if len(flying) >= WINDOW:
@@ -97,16 +97,19 @@ def _run(count: int, seed: int, spin: Callable[[], object], journal: Journal | N
     return (time.process_time() - cpu) / count * 1e6, time.perf_counter() - wall
 
 
-def _pushes(count: int, tokens: list[str]) -> Iterator[Push]:
+def _pushes(count: int, tokens: list[str]) -> Iterator[NumberedRowPush]:
     prefix, some = id_prefix(CAMPAIGN), len(tokens)
     for row in range(1, count + 1):
-        push = Push(tokens[row % some], b"{}", apns_id=f"{prefix}{row:012x}")
+        push = NumberedRowPush(tokens[row % some], b"{}", apns_id=f"{prefix}{row:012x}")
         push.row = row
         yield push
 
 
 def _answer(
-    flying: list[Push], rng: random.Random, take: Callable[[Result], object], spin: Callable[[], object]
+    flying: list[NumberedRowPush],
+    rng: random.Random,
+    take: Callable[[Result], object],
+    spin: Callable[[], object],
 ) -> None:
     """Answer a burst out of the oldest half."""
     at = rng.randrange(max(len(flying) // 2 - BURST, 1))

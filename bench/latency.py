@@ -15,7 +15,7 @@ from rich.console import Console
 
 from . import constant
 from .clients import h2load, h2load_command, read_h2load, run_h2load
-from .look import Column, Form, plain, share, show, two, whole
+from .look import Column, TableLayout, plain, share, show, two, whole
 from .providers import PROVIDERS
 from .schedule import summary
 from .stage import CLIENT_CORE, TIMEOUT, CannotMeasure, Target, run_on
@@ -23,7 +23,7 @@ from .stage import CLIENT_CORE, TIMEOUT, CannotMeasure, Target, run_on
 LOADS: Final = (10, 25, 50, 75, 90, 95)
 """Per cent of the maximum."""
 CASES: Final = ("engine", "send")
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Latency in ms from the moment when a push was due",
     (
         Column("case", "case"),
@@ -67,10 +67,10 @@ def measure(
                 most = offer(case, target, 0, seconds, connections)["rate"]
             for load in loads:
                 with console.status(f"{provider} {case} at {load} % of {most:,.0f}/s"):
-                    found = offer(case, target, most * load / 100, seconds, connections)
-                row = _row(case, target, delay_ms, load, most * load / 100, found["rate"])
+                    figures = offer(case, target, most * load / 100, seconds, connections)
+                row = _row(case, target, delay_ms, load, most * load / 100, figures["rate"])
                 rows.append(
-                    row | {"cpu_us": round(found["cpu_us"], 3), "ok": found["ok"]} | found["latencies"]
+                    row | {"cpu_us": round(figures["cpu_us"], 3), "ok": figures["ok"]} | figures["latencies"]
                 )
         if with_h2load:
             try:
@@ -101,10 +101,10 @@ def offer(case: str, target: Target, rate: float, seconds: float, connections: i
     )
     if done.returncode:
         raise CannotMeasure(f"{case} failed; what it said is above")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if found["ok"] != found["answered"] or not found["answered"]:
-        raise CannotMeasure(f"{case}: {found['ok']} of {found['answered']} pushes were accepted")
-    return found
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if figures["ok"] != figures["answered"] or not figures["answered"]:
+        raise CannotMeasure(f"{case}: {figures['ok']} of {figures['answered']} pushes were accepted")
+    return figures
 
 
 def _h2load_rows(
@@ -122,15 +122,15 @@ def _h2load_rows(
         command = h2load_command(target, Path(directory))
         command += ["-c", str(connections), "-m", str(streams), "--log-file", f"{directory}/log"]
         for load in loads:
-            each = max(round(most * load / 100 / connections), 1)
-            count = max(round(each * connections * seconds), connections)
+            per_connection = max(round(most * load / 100 / connections), 1)
+            count = max(round(per_connection * connections * seconds), connections)
             Path(directory, "log").unlink(missing_ok=True)
             with console.status(f"{target.provider} h2load at {load} % of {most:,.0f}/s"):
-                text, cpu = run_h2load([*command, "--rps", str(each), "-n", str(count)])
-            found = read_h2load(text)
+                text, cpu = run_h2load([*command, "--rps", str(per_connection), "-n", str(count)])
+            figures = read_h2load(text)
             latencies = read_log(Path(directory, "log").read_text())
-            row = _row("h2load", target, delay_ms, load, each * connections, found.rate)
-            rows.append(row | {"cpu_us": round(cpu / count * 1e6, 3), "ok": found.ok} | summary(latencies))
+            row = _row("h2load", target, delay_ms, load, per_connection * connections, figures.rate)
+            rows.append(row | {"cpu_us": round(cpu / count * 1e6, 3), "ok": figures.ok} | summary(latencies))
     return rows
 
 

@@ -55,7 +55,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class TableLayout:
     """What a measurement's rows look like as a table. `reading`: a sentence that says how to read it."""
 
     title: str
@@ -63,7 +63,7 @@ class Form:
     reading: str = ""
 
 
-def show(console: Console, form: Form, rows: Iterable[dict[str, Any]]) -> None:
+def show(console: Console, form: TableLayout, rows: Iterable[dict[str, Any]]) -> None:
     """Print the rows as a table."""
     table = Table(title=form.title, caption=form.reading or None)
     for column in form.columns:
@@ -74,7 +74,7 @@ def show(console: Console, form: Form, rows: Iterable[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def markdown(form: Form, rows: Iterable[dict[str, Any]]) -> str:
+def markdown(form: TableLayout, rows: Iterable[dict[str, Any]]) -> str:
     """The same table in Markdown, without a heading."""
     lines = [
         "| " + " | ".join(column.title for column in form.columns) + " |",
@@ -96,7 +96,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
     Raises `ValueError` when it is something else.
     """
-    found = json.loads(path.read_text())
-    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
         raise ValueError(f"{path.name} is no file of `python -m bench … --json`")
-    return found.get("machine") or {}, found["rows"]
+    return content.get("machine") or {}, content["rows"]

@@ -9,12 +9,12 @@ import psutil
 from rich.console import Console
 
 from .clients import finish, start
-from .look import Column, Form, show, two, whole
+from .look import Column, TableLayout, show, two, whole
 from .stage import CannotMeasure, fake
 
 SECONDS: Final = 1.0  # between samples
 LONGEST: Final = 1800  # seconds for the whole campaign
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Resident memory of a campaign",
     (
         Column("provider", "provider"),

@@ -11,11 +11,11 @@ from typing import Any, Final
 from rich.console import Console
 
 from .constant import ROOT
-from .look import Column, Form, show, two, whole
+from .look import Column, TableLayout, show, two, whole
 from .stage import CLIENT_CORE, CannotMeasure, run_on
 
 TIMEOUT: Final = 600
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Single steps, in µs of wall time on a core of their own",
     (
         Column("step", "step"),
@@ -54,11 +54,11 @@ def measure(console: Console, *, chosen: str = "", seconds: float = 0.5) -> list
             )
         if done.returncode or not file.exists():
             raise CannotMeasure(f"pytest failed:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
-        found = json.loads(file.read_text())["benchmarks"]
+        benchmarks = json.loads(file.read_text())["benchmarks"]
     rows = []
-    for each in found:
-        stats = each["stats"]
-        step = each["name"].removeprefix("test_").replace("_", " ")
+    for benchmark in benchmarks:
+        stats = benchmark["stats"]
+        step = benchmark["name"].removeprefix("test_").replace("_", " ")
         row = {"step": step, "us": round(stats["median"] * 1e6, 3), "least_us": round(stats["min"] * 1e6, 3)}
         rows.append(row | {"spread": round(stats["iqr"] * 1e6, 3), "rounds": stats["rounds"]})
     show(console, FORM, rows)

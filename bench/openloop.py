@@ -20,7 +20,7 @@ import uvloop
 from pushcore import ApnsClient, FcmClient, PushEngine
 from pushcore.engine.collector import relax_collector
 
-from .cases import NO_RATE, Meter, connect
+from .cases import NO_RATE, Stopwatch, connect
 from .providers import PROVIDERS, USUAL
 from .schedule import TICK, due_by, summary
 from .stage import Target
@@ -93,7 +93,7 @@ async def engine(target: Target, load: Load, connections: int) -> dict[str, Any]
         PushEngine(client, rate=NO_RATE) as push_engine,
     ):
         await connect(client, provider, connections)
-        meter = Meter()
+        meter = Stopwatch()
         meter.start()
         async for result in push_engine.send_many(source()):
             load.ended(result.push, result.ok)
@@ -113,7 +113,7 @@ async def send(target: Target, load: Load, connections: int) -> dict[str, Any]:
 
     async with provider.client(target, connections) as client:
         await connect(client, provider, connections)
-        meter = Meter()
+        meter = Stopwatch()
         meter.start()
         async with asyncio.TaskGroup() as tasks:
             async for burst in load.bursts():

@@ -97,17 +97,17 @@ def follow_the_page(svg: str) -> str:
     """Make its colours follow `prefers-color-scheme`; what knows no CSS variables keeps the light ones."""
     names = {light: f"--c{at}" for at, light in enumerate(DARK)}
 
-    def both(found: re.Match[str]) -> str:
-        colour = found[2].lower()
+    def both(match: re.Match[str]) -> str:
+        colour = match[2].lower()
         if colour not in names:
-            return found[0]
-        return f"{found[1]}: {colour}; {found[1]}: var({names[colour]}, {colour})"
+            return match[0]
+        return f"{match[1]}: {colour}; {match[1]}: var({names[colour]}, {colour})"
 
     text = re.sub(r"\b(fill|stroke): (#[0-9a-fA-F]{6})\b", both, svg)
     light = "; ".join(f"{name}: {colour}" for colour, name in names.items())
     dark = "; ".join(f"{names[colour]}: {other}" for colour, other in DARK.items())
     style = f"<style>svg {{ {light} }} @media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}</style>"
-    return re.sub(r"(<svg\b[^>]*>)", lambda found: found[1] + style, text, count=1)
+    return re.sub(r"(<svg\b[^>]*>)", lambda match: match[1] + style, text, count=1)
 
 
 def rivals(rows: list[Row], caption: str) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .look import Column, Form, plain, two
+from .look import Column, TableLayout, plain, two
 
 Row = dict[str, Any]
 
@@ -22,7 +22,7 @@ ADDED_BY_WORKER: Final = 3.0
 """Microseconds of CPU for a push, at chunks of 500."""
 TWO_WORKERS: Final = 1.7
 
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "What must hold",
     (
         Column("measurement", "measured by"),
@@ -63,11 +63,11 @@ def judge(measurement: str, rows: Iterable[Row]) -> list[Row]:
     rows = list(rows)
     if measurement not in _PROMISES:
         return []
-    found = []
+    kept = []
     for provider in dict.fromkeys(row["provider"] for row in rows if row.get("provider")):
         some = [row for row in rows if row.get("provider") == provider]
-        found += [promise.row(measurement, provider) for promise in _PROMISES[measurement](some)]
-    return found
+        kept += [promise.row(measurement, provider) for promise in _PROMISES[measurement](some)]
+    return kept
 
 
 def _throughput(rows: list[Row]) -> Iterator[Promise]:

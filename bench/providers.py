@@ -36,7 +36,7 @@ def payload(number: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """What is sent, when it is not the usual.
 
     `size`: bytes of each body, None for the usual one. `fated`: per cent of the devices whose token tells a strict fake
@@ -55,7 +55,7 @@ class Work:
         return (number // 100 + number) % 4 == 0
 
 
-USUAL: Final = Work()
+USUAL: Final = Workload()
 
 
 def sized(number: int, size: int) -> dict[str, Any]:
@@ -98,11 +98,11 @@ class Provider:
     name: str
     streams: int
     sizes: tuple[int, ...]
-    path: Callable[[Target, int, Work], str]
+    path: Callable[[Target, int, Workload], str]
     headers: Callable[[Target], dict[str, str]]
-    body: Callable[[Work], bytes]
+    body: Callable[[Workload], bytes]
     client: Callable[[Target, int], ApnsClient | FcmClient]
-    pushes: Callable[[int, Work], Iterator[Any]]
+    pushes: Callable[[int, Workload], Iterator[Any]]
 
 
 def _apns_client(target: Target, connections: int) -> ApnsClient:
@@ -129,17 +129,17 @@ def _apns_headers(target: Target) -> dict[str, str]:
     }
 
 
-def _device(number: int, work: Work) -> str:
+def _device(number: int, work: Workload) -> str:
     if not work.refused(number):
         return f"{number:064x}"
     return fated_token("BadDeviceToken" if work.blames_token(number) else "Unregistered", number)
 
 
-def _apns_body(work: Work) -> bytes:
+def _apns_body(work: Workload) -> bytes:
     return orjson.dumps(payload(0) if work.size is None else sized(0, work.size))
 
 
-def _notifications(count: int, work: Work) -> Iterator[Notification]:
+def _notifications(count: int, work: Workload) -> Iterator[Notification]:
     if work.size is not None:
         for number in range(count):
             yield Notification(f"{number:064x}", sized(number, work.size))
@@ -176,13 +176,13 @@ def _fcm_headers(target: Target) -> dict[str, str]:
     }
 
 
-def _fcm_body(work: Work) -> bytes:
+def _fcm_body(work: Workload) -> bytes:
     push = message(0) if work.size is None else sized_message(0, work.size)
     names = ("token", "notification", "data", "android")
     return orjson.dumps({"message": {name: getattr(push, name) for name in names if getattr(push, name)}})
 
 
-def _messages(count: int, work: Work) -> Iterator[Message]:
+def _messages(count: int, work: Workload) -> Iterator[Message]:
     if work.size is not None:
         for number in range(count):
             yield sized_message(number, work.size)

@@ -63,13 +63,13 @@ def client() -> ApnsClient:
 
 def working(loops: int) -> None:
     """From now on each answer costs so many loops."""
-    answer = inprocess.Answering._answer
+    answer = inprocess.AnsweringTransport._answer
 
-    def work(self: inprocess.Answering, stream: bytes) -> bytes:
+    def work(self: inprocess.AnsweringTransport, stream: bytes) -> bytes:
         burn(loops)
         return answer(self, stream)
 
-    inprocess.Answering._answer = work  # type: ignore[method-assign]  # in the place of the wire, in this process alone
+    inprocess.AnsweringTransport._answer = work  # type: ignore[method-assign]  # in the place of the wire, in this process alone
 
 
 async def connect(engine: PushEngine) -> None:

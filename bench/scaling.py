@@ -12,9 +12,9 @@ from rich.console import Console
 
 from . import constant
 from .clients import finish, start
-from .look import Column, Form, plain, share, show, two, whole
-from .providers import PROVIDERS, Work
-from .stage import CannotMeasure, Measured
+from .look import Column, TableLayout, plain, share, show, two, whole
+from .providers import PROVIDERS, Workload
+from .stage import CannotMeasure, ClientRun
 from .throughput import compare
 
 DIMENSIONS: Final = ("connections", "streams", "size", "processes")
@@ -22,7 +22,7 @@ CONNECTIONS: Final = (1, 2, 4, 8, 16)
 CASES: Final = ("frames", "engine")
 ROUNDS: Final = 20_000
 """Answers that a stream waits for at most, when the number of streams changes."""
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "One thing changed at a time, the rest as in `throughput`",
     (
         Column("dimension", "what"),
@@ -63,12 +63,14 @@ def measure(
                     options: dict[str, Any] = {dimension: value}
                     pushes = count
                     if dimension == "size":
-                        options = {"work": Work(size=value)}
+                        options = {"work": Workload(size=value)}
                     elif dimension == "streams":
                         pushes = min(count, value * ROUNDS)  # one at a time is slow
                     label = f"{dimension} {value}"
-                    found = compare(console, target, cases, pushes, runs, label=label, **options)
-                    rows += [{"dimension": dimension, "value": value} | row | {"cores": 1} for row in found]
+                    measured = compare(console, target, cases, pushes, runs, label=label, **options)
+                    rows += [
+                        {"dimension": dimension, "value": value} | row | {"cores": 1} for row in measured
+                    ]
     if "processes" in dimensions:
         for value in _some(_values(provider, "processes"), few):
             rows.append(_together(console, provider, kind, value, count, runs))
@@ -109,19 +111,19 @@ def _together(
                     for number, target in enumerate(targets)
                 ]
                 try:
-                    found: list[Measured] = [finish(process, "engine") for process in started]
+                    measured: list[ClientRun] = [finish(process, "engine") for process in started]
                 finally:
                     for process in started:
                         if process.poll() is None:
                             process.kill()
                             process.wait()
                 used = sum(target.cpu() for target in targets) - used
-            if any(each.ok != count for each in found):
+            if any(run.ok != count for run in measured):
                 raise CannotMeasure("engine: not all were accepted")
             # They start within milliseconds of each other; the slowest tells how long all took.
-            rates.append(processes * min(each.rate for each in found))
-            cpus.append(median(each.cpu_us for each in found))
-            uses.append(used / (count / min(each.rate for each in found)))
+            rates.append(processes * min(run.rate for run in measured))
+            cpus.append(median(run.cpu_us for run in measured))
+            uses.append(used / (count / min(run.rate for run in measured)))
     row: dict[str, Any] = {"dimension": "processes", "value": processes, "case": "engine"}
     row |= {"provider": provider, "target": name, "rate": round(median(rates))}
     row |= {"cpu_us": round(median(cpus), 3), "server_use": round(median(uses), 3)}

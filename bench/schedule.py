@@ -44,9 +44,9 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
 def summary(latencies: Iterable[float]) -> dict[str, float | None]:
     """Percentiles in milliseconds by name (`p50` to `p99_99`), and `max`."""
     ordered = sorted(latencies)
-    found: dict[str, float | None] = {}
+    percentiles: dict[str, float | None] = {}
     for percent in PERCENTS:
         value = percentile(ordered, percent)
-        found[f"p{percent:g}".replace(".", "_")] = None if value is None else round(value * 1000, 3)
-    found["max"] = round(ordered[-1] * 1000, 3) if ordered else None
-    return found
+        percentiles[f"p{percent:g}".replace(".", "_")] = None if value is None else round(value * 1000, 3)
+    percentiles["max"] = round(ordered[-1] * 1000, 3) if ordered else None
+    return percentiles

@@ -57,7 +57,7 @@ class Target:
 
 
 @dataclass
-class Measured:
+class ClientRun:
     """One run of one client. `cpu_us` is the client's CPU for one notification.
 
     `ok`: answered as they should be. `answered`: by a status, whatever it was; 0 where nobody counted.
@@ -76,8 +76,8 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on and with."""
     model = "unknown"
     with contextlib.suppress(OSError):
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-        model = found.group(1) if found else model
+        match = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        model = match.group(1) if match else model
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"],
         cwd=Path(__file__).parent,

@@ -13,12 +13,12 @@ from typing import Any, Final
 from rich.console import Console
 
 from . import constant
-from .look import Column, Form, plain, show, two
+from .look import Column, TableLayout, plain, show, two
 from .stage import CLIENT_CORE, CannotMeasure, Target, run_on
 
 IMPORTS: Final = ("pushcore", "pushcore.cli.main")
 TIMEOUT: Final = 60.0
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Start-up in ms",
     (
         Column("what", "what", plain),

@@ -24,7 +24,7 @@ from . import (
     throughput,
     wan,
 )
-from .look import Form
+from .look import TableLayout
 from .providers import PROVIDERS
 from .rivals import run as rivals
 
@@ -40,17 +40,17 @@ class Measurement:
     provider."""
 
     name: str
-    form: Form | Mapping[str, Form]
+    form: TableLayout | Mapping[str, TableLayout]
     run: Run
     options: tuple[str, str]
     of_provider: bool = True
 
-    def tables(self, rows: Rows) -> list[tuple[Form, Rows]]:
+    def tables(self, rows: Rows) -> list[tuple[TableLayout, Rows]]:
         """Its rows by their form."""
-        if isinstance(self.form, Form):
+        if isinstance(self.form, TableLayout):
             return [(self.form, rows)]
-        found = [(form, [row for row in rows if row.get("part") == part]) for part, form in self.form.items()]
-        return [(form, some) for form, some in found if some]
+        parts = [(form, [row for row in rows if row.get("part") == part]) for part, form in self.form.items()]
+        return [(form, some) for form, some in parts if some]
 
     def command(self, provider: str, short: bool) -> str:
         """What to type to repeat it."""
@@ -145,8 +145,8 @@ def _micro(console: Console, provider: str, short: bool) -> Rows:
 
 
 MEASUREMENTS: Final = {
-    each.name: each
-    for each in (
+    measurement.name: measurement
+    for measurement in (
         Measurement(
             "throughput", throughput.FORM, _throughput, ("--count 400000 --runs 5", "--count 100000")
         ),

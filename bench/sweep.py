@@ -21,7 +21,7 @@ SAME: Final = ("cpu", "cores", "commit")
 
 
 @dataclass(slots=True)
-class Swept:
+class SweepResult:
     """What a sweep brought. `missing`: in sentences, what could not be measured."""
 
     rows: list[Row] = field(default_factory=list)
@@ -47,14 +47,14 @@ def sweep(
     providers: Sequence[str],
     short: bool,
     resume: bool = False,
-) -> Swept:
+) -> SweepResult:
     """Run these measurements and keep the rows of each in `place`, a directory that is made if need be.
 
     One that fails, for whatever reason, is in `missing`, and the others are run. Ctrl-C ends the sweep with what there
     is. `resume`: what `place` has from the same command, machine and commit is not measured again.
     """
     place.mkdir(parents=True, exist_ok=True)
-    swept = Swept()
+    swept = SweepResult()
     todo = steps(names, providers)
     began = time.monotonic()
     for number, (measurement, provider) in enumerate(todo, 1):
@@ -69,7 +69,7 @@ def sweep(
             swept.rows += kept
             continue
         try:
-            found = measurement.run(console, provider, short)
+            measured = measurement.run(console, provider, short)
         except KeyboardInterrupt:
             left = ", ".join(f"{each.name} ({of})" for each, of in todo[number - 1 :])
             swept.missing.append(f"interrupted before the end of: {left}")
@@ -79,7 +79,7 @@ def sweep(
             swept.missing.append(f"{measurement.name} ({provider}): {reason}")
             console.print(swept.missing[-1], markup=False)
             continue
-        rows = [{"measurement": measurement.name, "command": command} | row for row in found]
+        rows = [{"measurement": measurement.name, "command": command} | row for row in measured]
         write(file, machine, rows)
         swept.rows += rows
     console.rule(f"{len(todo)} measurements in {minutes(time.monotonic() - began)}")

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from . import constant
 from .clients import h2load, medians, ours
-from .look import Column, Form, plain, share, show, two, whole
-from .providers import USUAL, Work
-from .stage import CannotMeasure, Measured, Target
+from .look import Column, TableLayout, plain, share, show, two, whole
+from .providers import USUAL, Workload
+from .stage import CannotMeasure, ClientRun, Target
 
 CASES: Final = ("frames", "engine", "send")
 SERVER_BOUND: Final = 0.9
 """Above this share of its core the server, not the client, decides the rate; ratios of rates then say nothing."""
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Ratios to h2load in the same run, bigger is better for us",
     (
         Column("case", "case"),
@@ -78,7 +78,7 @@ def compare(
     *,
     streams: int | None = None,
     connections: int = 1,
-    work: Work = USUAL,
+    work: Workload = USUAL,
     refused: int = 0,
     label: str = "",
 ) -> list[dict[str, Any]]:
@@ -86,8 +86,8 @@ def compare(
 
     `refused`: how many answers of a run must be refusals. `label`: what to call this in the progress.
     """
-    yardstick: list[Measured] = []
-    results: dict[str, list[Measured]] = {case: [] for case in cases}
+    yardstick: list[ClientRun] = []
+    results: dict[str, list[ClientRun]] = {case: [] for case in cases}
     name = " ".join(filter(None, (target.provider, target.name, label)))
     for number in range(1, runs + 1):
         with console.status(f"{name}, run {number} of {runs}: h2load"):
@@ -118,7 +118,7 @@ def compare(
 
 
 def _row(
-    case: str, target: Target, measured: Measured, rate_ratio: float, cpu_ratio: float, base: Measured
+    case: str, target: Target, measured: ClientRun, rate_ratio: float, cpu_ratio: float, base: ClientRun
 ) -> dict[str, Any]:
     server_bound = base.server_use >= SERVER_BOUND
     return {

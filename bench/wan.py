@@ -11,9 +11,9 @@ from rich.console import Console
 
 from .clients import h2load, ours
 from .distance import distant, why_no_netem
-from .look import Column, Form, plain, share, show, two, whole
+from .look import Column, TableLayout, plain, share, show, two, whole
 from .providers import PROVIDERS, USUAL
-from .stage import CannotMeasure, Measured
+from .stage import CannotMeasure, ClientRun
 
 ROUND_TRIPS: Final = (1, 20, 40, 100)
 CONNECTIONS: Final = (1, 2, 4, 8, 16)
@@ -22,7 +22,7 @@ WINDOW: Final = 65_535
 run out long before its window does."""
 CORE_BOUND: Final = 0.9
 LEAST: Final = 2000  # notifications of a run, so that its first round trips do not count too much
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "Throughput over a distance; with APNs, 65 535 bytes of window on each connection",
     (
         Column("case", "case"),
@@ -84,9 +84,9 @@ def measure(
                 best, limit = ideal(streams, window, body, rtt_ms, number)
                 # A core does about 300 000 a second, whatever the ideal is.
                 count = int(min(max(min(best, 300_000) * seconds, LEAST * number), most))
-                found: dict[str, list[Measured]] = {"h2load": [], **{case: [] for case in cases}}
+                runs_of: dict[str, list[ClientRun]] = {"h2load": [], **{case: [] for case in cases}}
                 for run in range(1, runs + 1):
-                    for case, seen in found.items():
+                    for case, seen in runs_of.items():
                         with console.status(
                             f"{rtt_ms} ms, {number} connections, run {run} of {runs}: {case}"
                         ):
@@ -94,9 +94,9 @@ def measure(
                                 seen.append(h2load(target, count=count, connections=number))
                             else:
                                 seen.append(ours(case, target, count=count, connections=number))
-                base = median(run.rate for run in found["h2load"])
-                far_use = median(run.server_use for run in found["h2load"])
-                for case, seen in found.items():
+                base = median(run.rate for run in runs_of["h2load"])
+                far_use = median(run.server_use for run in runs_of["h2load"])
+                for case, seen in runs_of.items():
                     rate = median(run.rate for run in seen)
                     row: dict[str, Any] = {"case": case, "provider": provider, "target": target.name}
                     row |= {"way": way, "updates": updates, "rtt_ms": rtt_ms, "connections": number}

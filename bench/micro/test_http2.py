@@ -66,11 +66,11 @@ def test_a_thousand_requests_out(benchmark: Any) -> None:
 
 def answers(streams: list[int]) -> bytes:
     """200 on each of these streams, the first with the table size update that an obedient server begins with."""
-    found = b"".join(
+    responses = b"".join(
         frames.encode_headers(stream, ANSWER, end_stream=True, frame_size=16_384) for stream in streams[1:]
     )
     first = frames.encode_headers(streams[0], b"\x20" + ANSWER, end_stream=True, frame_size=16_384)
-    return first + found
+    return first + responses
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["accepted", "refused"])

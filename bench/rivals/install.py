@@ -17,14 +17,14 @@ LONGEST: Final = 600
 """Seconds for one step of an installation; compiling takes longest."""
 
 
-class Absent(Exception):
+class RivalUnavailable(Exception):
     """A rival cannot be had here; the message says why."""
 
 
 def install(rival: Rival) -> list[str]:
     """The command that runs its driver; what it needs is installed if it is not yet.
 
-    Raises `Absent` when the toolchain, the network or a package is missing.
+    Raises `RivalUnavailable` when the toolchain, the network or a package is missing.
     """
     place = SCRATCH / "rivals" / rival.file.stem
     stamp = place / "installed"
@@ -102,7 +102,7 @@ def _point(rival: Rival, place: Path) -> None:
         source = place / "vendor" / crate / file
         text = source.read_text()
         if old not in text:
-            raise Absent(f"{crate} no longer has {old!r}")
+            raise RivalUnavailable(f"{crate} no longer has {old!r}")
         source.write_text(text.replace(old, new))
     for crate in sorted({mark.split()[0] for mark in marks}):
         copied = place / "own" / crate
@@ -146,7 +146,7 @@ _LANGUAGES: Final[dict[str, Callable[[Rival, Path, bool], list[str]]]] = {
 
 def _need(tool: str) -> None:
     if shutil.which(tool) is None:
-        raise Absent(f"{tool} is not installed")
+        raise RivalUnavailable(f"{tool} is not installed")
 
 
 def _do(command: Sequence[str], place: Path) -> None:
@@ -161,7 +161,9 @@ def _do(command: Sequence[str], place: Path) -> None:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        raise Absent(f"{' '.join(command[:3])} took longer than {LONGEST} s") from None
+        raise RivalUnavailable(f"{' '.join(command[:3])} took longer than {LONGEST} s") from None
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Absent(f"{' '.join(command[:3])} failed: {said[-1][:200] if said else 'it said nothing'}")
+        raise RivalUnavailable(
+            f"{' '.join(command[:3])} failed: {said[-1][:200] if said else 'it said nothing'}"
+        )

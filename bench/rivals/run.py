@@ -15,11 +15,11 @@ from rich.console import Console
 
 from .. import constant
 from ..clients import h2load, ours
-from ..look import Column, Form, plain, show, two, whole
+from ..look import Column, TableLayout, plain, show, two, whole
 from ..providers import PROVIDERS, message, payload
-from ..stage import CLIENT_CORE, CannotMeasure, Measured, Target, run_on
+from ..stage import CLIENT_CORE, CannotMeasure, ClientRun, Target, run_on
 from .catalogue import Rival, rivals
-from .install import Absent, install
+from .install import RivalUnavailable, install
 
 FEW: Final = 300
 """Notifications of the run that finds out how many fit into the wanted time."""
@@ -27,7 +27,7 @@ MOST: Final = 300_000
 LONGEST: Final = 120.0  # seconds for one run
 INSTALLERS: Final = 4
 OURS: Final = ("engine", "send")
-FORM: Final = Form(
+FORM: Final = TableLayout(
     "The same notifications by other libraries, on one core",
     (
         Column("rival", "client"),
@@ -65,17 +65,17 @@ def measure(
         commands = install_all(chosen)
     rows: list[dict[str, Any]] = []
     for provider in providers:
-        found: list[dict[str, Any]] = []
+        figures: list[dict[str, Any]] = []
         with constant.target(kind, provider) as target:
-            found += _yardsticks(console, target, runs, seconds)
+            figures += _yardsticks(console, target, runs, seconds)
             for rival, command in zip(chosen, commands, strict=True):
                 if rival.provider == provider:
-                    found.append(_one(console, rival, command, target, runs, seconds))
-        engine = next(row["cpu_us"] for row in found if row["rival"] == "pushcore engine")
-        for row in found:
+                    figures.append(_one(console, rival, command, target, runs, seconds))
+        engine = next(row["cpu_us"] for row in figures if row["rival"] == "pushcore engine")
+        for row in figures:
             if engine and row.get("cpu_us"):
                 row["times"] = round(row["cpu_us"] / engine, 2)
-        rows += sorted(found, key=lambda row: -(row.get("per_cpu_second") or 0))
+        rows += sorted(figures, key=lambda row: -(row.get("per_cpu_second") or 0))
     show(console, FORM, rows)
     return rows
 
@@ -85,7 +85,7 @@ def _yardsticks(console: Console, target: Target, runs: int, seconds: float) -> 
     from pushcore import __version__ as version
 
     rows = []
-    jobs: list[tuple[str, str, str, Callable[[], Measured]]] = [
+    jobs: list[tuple[str, str, str, Callable[[], ClientRun]]] = [
         (f"pushcore {case}", "Python", version, lambda case=case: ours(case, target, count=count))  # type: ignore[misc]  # bound now, for the loop goes on
         for case in OURS
     ]
@@ -100,7 +100,7 @@ def _yardsticks(console: Console, target: Target, runs: int, seconds: float) -> 
         row: dict[str, Any] = {"rival": name, "language": language, "version": number or None}
         row |= {"provider": target.provider, "target": target.name, "ours": name.startswith("pushcore")}
         row |= {"streams": PROVIDERS[target.provider].streams}
-        rows.append(row | _figures([(each.rate, each.cpu_us) for each in seen]))
+        rows.append(row | _figures([(run.rate, run.cpu_us) for run in seen]))
     return rows
 
 
@@ -115,13 +115,13 @@ def _absent(name: str, language: str, target: Target, reason: str) -> dict[str, 
     return row | {"target": None, "streams": None, "rate": None, "cpu_us": None, "absent": reason}
 
 
-def install_all(chosen: Sequence[Rival]) -> list[list[str] | Absent]:
+def install_all(chosen: Sequence[Rival]) -> list[list[str] | RivalUnavailable]:
     """The command of each driver, or why there is none. A few at a time: most of it is waiting for the network."""
 
-    def one(rival: Rival) -> list[str] | Absent:
+    def one(rival: Rival) -> list[str] | RivalUnavailable:
         try:
             return install(rival)
-        except Absent as error:
+        except RivalUnavailable as error:
             return error
 
     with ThreadPoolExecutor(INSTALLERS) as pool:
@@ -129,10 +129,15 @@ def install_all(chosen: Sequence[Rival]) -> list[list[str] | Absent]:
 
 
 def _one(
-    console: Console, rival: Rival, command: list[str] | Absent, target: Target, runs: int, seconds: float
+    console: Console,
+    rival: Rival,
+    command: list[str] | RivalUnavailable,
+    target: Target,
+    runs: int,
+    seconds: float,
 ) -> dict[str, Any]:
     try:
-        if isinstance(command, Absent):
+        if isinstance(command, RivalUnavailable):
             raise command
         with console.status(f"{rival.name}: how fast is it?"):
             rate = _run(rival, command, target, FEW)["rate"]
@@ -143,15 +148,15 @@ def _one(
         for number in range(1, runs + 1):
             with console.status(f"{rival.name}, run {number} of {runs}: {count:,} notifications"):
                 seen.append(_run(rival, command, target, count))
-    except Absent as error:
+    except RivalUnavailable as error:
         return _absent(rival.name, rival.language, target, str(error))
     row: dict[str, Any] = {"rival": rival.name, "language": rival.language, "version": seen[0]["version"]}
     row |= {"provider": target.provider, "target": target.name, "ours": False, "streams": rival.streams}
-    return row | _figures([(each["rate"], each["cpu_us"]) for each in seen])
+    return row | _figures([(run["rate"], run["cpu_us"]) for run in seen])
 
 
 def _run(rival: Rival, command: list[str], target: Target, count: int) -> dict[str, Any]:
-    """One run of a driver. Raises `Absent` when it fails, or when not all of its notifications were accepted."""
+    """One run of a driver. Raises `RivalUnavailable` when it fails, or when not all of its notifications were accepted."""
     try:
         done = run_on(
             CLIENT_CORE,
@@ -162,15 +167,15 @@ def _run(rival: Rival, command: list[str], target: Target, count: int) -> dict[s
             timeout=LONGEST,
         )
     except subprocess.TimeoutExpired:
-        raise Absent(f"{count} notifications took longer than {LONGEST:.0f} s") from None
+        raise RivalUnavailable(f"{count} notifications took longer than {LONGEST:.0f} s") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Absent(f"its driver failed: {said[-1][:200] if said else 'it said nothing'}")
-    found: dict[str, Any] = json.loads(lines[-1])
-    if found["ok"] != count:
-        raise Absent(f"{found['ok']} of {count} were accepted")
-    return found
+        raise RivalUnavailable(f"its driver failed: {said[-1][:200] if said else 'it said nothing'}")
+    figures: dict[str, Any] = json.loads(lines[-1])
+    if figures["ok"] != count:
+        raise RivalUnavailable(f"{figures['ok']} of {count} were accepted")
+    return figures
 
 
 def work(rival: Rival, target: Target, count: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ from ..http2.origin import Origin, read_origin
 from ..http2.pool import Pool
 from ..http2.protocol import Link
 from ..http2.proxy import Proxy
-from ..http2.streams import ConnectionState
+from ..http2.streams import ConnectionState, Streams
 from ..http2.tls import ClientCertificate, client_context
 from ..models.apns import Broadcast, Notification
 from ..results import Finder, Result, Verdict
@@ -209,7 +209,7 @@ class ApnsClient(Sender[Notification]):
             helps = self._renewed(self._key)
         elif reason == "UnrelatedKeyIdInToken":
             # A second connection that says so was bound by nobody else: then it is the answer.
-            helps = not once and pool is not None and self._leave(pool.answering)
+            helps = not once and pool is not None and self._leave(exchange.connection)
         else:
             return False
         if pool is None or self._pool is None or not helps or once:
@@ -256,15 +256,13 @@ class ApnsClient(Sender[Notification]):
                 renewed = True
         return renewed
 
-    def _leave(self, link: Link | None) -> bool:
+    def _leave(self, connection: Streams) -> bool:
         """After an UnrelatedKeyIdInToken: give a connection nothing more, for its first push had another key.
 
         Ours have only one key, so somebody on the way shares connections. False when that has cost as many within a
         minute as the client may have: Apple takes rapid connects for an attack.
         """
-        if link is None:
-            return False
-        if link.connection.state is not ConnectionState.OPEN:
+        if connection.state is not ConnectionState.OPEN:
             return True
         now = self._loop.time()
         if now - self._leaving >= LEAVING:
@@ -273,7 +271,7 @@ class ApnsClient(Sender[Notification]):
             return False
         self._left += 1
         log.warning("APNs has bound a connection to another key: it is left for a new one")
-        link.connection.drain()
+        connection.drain()
         return True
 
 

@@ -109,10 +109,10 @@ class Audience:
 
     def _need_token(self, columns: list[str], where: str) -> None:
         if "token" not in columns:
-            found = ", ".join(columns)
-            hint = "; separate columns with commas" if len(columns) == 1 and set(";\t|") & set(found) else ""
+            names = ", ".join(columns)
+            hint = "; separate columns with commas" if len(columns) == 1 and set(";\t|") & set(names) else ""
             raise BadInput(
-                f"{self.name} has no column token{where}; found {shown(found)}{hint}, expected token"
+                f"{self.name} has no column token{where}; found {shown(names)}{hint}, expected token"
             )
 
     def select(self, wanted: Collection[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from .problems import BadInput, printable, shown
 from .shards import WHOLE, Shard
 from .spans import Span
-from .storage import Stored, is_url
+from .storage import StoredFile, is_url
 
 BATCH: Final = 10_000
 """Rows that are made Python values at a time."""
@@ -48,13 +48,13 @@ class ParquetRows:
         self._name = name
         try:
             # Read ahead, pages would stay in memory until the end.
-            source = Stored(path) if is_url(path) else path
+            source = StoredFile(path) if is_url(path) else path
             self._file = parquet.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False)
         except (self._arrow.ArrowException, OSError, ValueError) as error:
             raise BadInput(f"{name} cannot be read as Parquet ({printable(str(error), 120)})") from None
         self._schema = self._file.schema_arrow
         metadata = self._file.metadata
-        sizes = (metadata.row_group(each).num_rows for each in range(metadata.num_row_groups))
+        sizes = (metadata.row_group(index).num_rows for index in range(metadata.num_row_groups))
         self._groups = list(accumulate(sizes, initial=0))[:-1]  # where each row group begins
         self.columns: list[str] = list(self._schema.names)
         self.total: int = self._file.metadata.num_rows
@@ -70,10 +70,10 @@ class ParquetRows:
         Raises:
             BadInput: one of them is of a type that has no JSON.
         """
-        self.columns = [each for each in self.columns if each in wanted]
-        for each in self.columns:
-            if self.columns.count(each) == 1:
-                self._conversion(each)
+        self.columns = [name for name in self.columns if name in wanted]
+        for name in self.columns:
+            if self.columns.count(name) == 1:
+                self._conversion(name)
 
     def rows(self, shard: Shard = WHOLE) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Each row of that part: its number, and the values of `columns`. Raises `OSError` when the file is damaged."""
@@ -87,7 +87,7 @@ class ParquetRows:
                     count = batch.num_rows if shard.parts == 1 else shard.stretch(first + at)
                     if shard.own(first + at):
                         part = batch.slice(at, count)
-                        values = [to_list(part.column(each)) for each, to_list in convert]
+                        values = [to_list(part.column(name)) for name, to_list in convert]
                         yield from enumerate(zip(*values, strict=True), first + at)
                     at += count
 
@@ -100,7 +100,7 @@ class ParquetRows:
 
     def fingerprint(self) -> str:
         """Of the file as it is now, as far as its ends, its size and its storage tell. Raises `OSError`."""
-        stored = Stored(self._path)
+        stored = StoredFile(self._path)
         return f"{stored.fingerprint(self._file.metadata.serialized_size + _TAIL)}-{stored.version}"
 
     def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
@@ -109,14 +109,14 @@ class ParquetRows:
         Cheap where it begins behind the last stretch or a little before its end; otherwise the row group is read anew.
         """
         convert = self._conversions()
-        found: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
         with self._explained():
             while start < end:
                 self._seek(start)
                 part = self._batch.slice(start - self._first, end - start)
-                found.extend(zip(*(to_list(part.column(each)) for each, to_list in convert), strict=True))
+                rows.extend(zip(*(to_list(part.column(name)) for name, to_list in convert), strict=True))
                 start += part.num_rows
-        return found
+        return rows
 
     def _seek(self, row: int) -> None:
         """Have the batch that this row is in."""
@@ -135,7 +135,7 @@ class ParquetRows:
             self._first, self._after = self._after, self._after + self._batch.num_rows
 
     def _conversions(self) -> list[tuple[str, Convert]]:
-        return [(each, self._conversion(each)) for each in self.columns]
+        return [(name, self._conversion(name)) for name in self.columns]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -151,13 +151,13 @@ class ParquetRows:
 
     def _conversion(self, column: str) -> Convert:
         kind = self._schema.field(column).type
-        found = self._converter(kind)
-        if found is None:
+        converter = self._converter(kind)
+        if converter is None:
             raise BadInput(
                 f"{self._name}: the column {shown(column)} is of type {shown(kind)}; "
                 "expected text, numbers, booleans, times, or lists and structs of them"
             )
-        return found
+        return converter
 
     def _converter(self, kind: Any) -> Convert | None:
         """The function from a column of such a type to a list of its values; None where there is no JSON for them."""
@@ -180,7 +180,7 @@ class ParquetRows:
     def _plain(self, kind: Any) -> bool:
         types = self._arrow.types
         if types.is_struct(kind):
-            return all(self._plain(each.type) for each in kind)
+            return all(self._plain(name.type) for name in kind)
         if types.is_list(kind) or types.is_large_list(kind):
             return self._plain(kind.value_type)
         checks = ("is_string", "is_large_string", "is_boolean", "is_integer", "is_floating", "is_null")

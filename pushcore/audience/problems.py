@@ -33,7 +33,7 @@ def printable(text: str, limit: int | None = None) -> str:
         text = text[:limit] + "…"
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def shown(value: object) -> str:

@@ -46,7 +46,7 @@ def json_spans(lines: Iterable[bytes], start: int, rows: int) -> Iterator[Span]:
 def csv_spans(lines: io.TextIOWrapper, start: int, rows: int) -> Iterator[Span]:
     """Of CSV behind its header. What `records.csv_records` counts as a row is one here, bad ones included."""
     pending: list[str] = []
-    found: list[Span] = []
+    spans: list[Span] = []
     count = 0
 
     def read_lines() -> list[str]:
@@ -58,7 +58,7 @@ def csv_spans(lines: io.TextIOWrapper, start: int, rows: int) -> Iterator[Span]:
         nonlocal start, count
         used = len(pending) - source.unread
         data = encoded("".join(pending[:used]))
-        found.append(Span(start, start + len(data), count, fingerprint_of(data)))
+        spans.append(Span(start, start + len(data), count, fingerprint_of(data)))
         start += len(data)
         del pending[:used]
         count = 0
@@ -73,9 +73,9 @@ def csv_spans(lines: io.TextIOWrapper, start: int, rows: int) -> Iterator[Span]:
     for values in source:
         if values:
             on_row()
-        if found:
-            yield from found
-            found.clear()
+        if spans:
+            yield from spans
+            spans.clear()
     if count:
         cut()
-    yield from found
+    yield from spans

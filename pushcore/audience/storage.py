@@ -35,7 +35,7 @@ def read_range(path: str, start: int, end: int) -> bytes:
         return os.pread(file.fileno(), end - start, start)
 
 
-class Stored(io.RawIOBase):
+class StoredFile(io.RawIOBase):
     """A file or an object that can be read from anywhere. Of an object, ranges are fetched.
 
     `name`: for messages, without what may be secret. `size`: bytes. `version`: differs in different states of it, as far
@@ -106,7 +106,7 @@ def shown_path(path: str) -> str:
 
 def open_object(url: str) -> tuple[IO[bytes], int]:
     """An object to be read from its beginning to its end, and its size. Raises `OSError` and `BadInput`."""
-    stored = Stored(url)
+    stored = StoredFile(url)
     return cast(IO[bytes], io.BufferedReader(stored, AHEAD)), stored.size
 
 

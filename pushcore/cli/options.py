@@ -157,7 +157,7 @@ _PACE: Final = (
 
 
 def credential_options(function: Function) -> Function:
-    """Adds those that say with what to send where, for `Sender.of`."""
+    """Adds those that say with what to send where, for `ClientOptions.of`."""
     return add(function, (*_APNS, *_FCM, *_NETWORK))
 
 
@@ -167,10 +167,10 @@ def apns_options(function: Function) -> Function:
 
 
 def push_options(function: Function) -> Function:
-    """Adds those that say what is sent, for `Sender.of`."""
+    """Adds those that say what is sent, for `ClientOptions.of`."""
     return add(function, _PUSHES)
 
 
 def sending_options(function: Function) -> Function:
-    """Adds those that say how fast and how often, for `Sending.of`."""
+    """Adds those that say how fast and how often, for `SendingOptions.of`."""
     return add(function, _PACE)

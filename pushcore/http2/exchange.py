@@ -55,7 +55,7 @@ class Exchange:
     request alone) and `body`. `sink` is called with a list of those that were finished together and have the same sink;
     `context` is the sink's own.
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
-    handed to.
+    handed to, `connection` is the last of them.
 
     The answer: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
     fields where the connection had to decode it), `data` (its body). `error` is None when the answer is complete.
@@ -68,6 +68,7 @@ class Exchange:
         "attempts",
         "block",
         "body",
+        "connection",
         "context",
         "data",
         "deadline",
@@ -95,6 +96,7 @@ class Exchange:
     error: TransportError | None
     # These are set where they come to be, which saves each push as many stores.
     stream_id: int
+    connection: Any  # the `Streams` that took it last; this module knows no connection
     replayed: bool
     block: bytes | list[Field]
     waiter: Any  # the future of a caller of `Sender.send`; this module knows no event loop

@@ -98,6 +98,7 @@ class SendBuffer(FlowControl):
                         pack, between = layout.packer(size)
                 window -= size
                 exchange.stream_id = stream_id
+                exchange.connection = self
                 streams[stream_id] = exchange
                 if not exchange.tail:
                     out.append(pack(head, stream_id, before, path, between, stream_id, body))
@@ -123,6 +124,7 @@ class SendBuffer(FlowControl):
         stream_id = self.next_id
         self.next_id = stream_id + 2
         exchange.stream_id = stream_id
+        exchange.connection = self
         self.streams[stream_id] = exchange
         path = exchange.template.path + exchange.path
         content = block.prefix + path_literal(path) + block.suffix + encoder.tail(exchange.tail)

@@ -65,8 +65,6 @@ class Pool:
         self.links: list[Link] = []
         self.last_error: TransportError | None = None
         """Why the newest attempt to connect failed; None after one that succeeded."""
-        self.answering: Link | None = None
-        """The connection whose answers the sinks are being given, or were given last."""
         self.dialled = 0
         self.listeners: list[Callable[[], None]] = []
         """Called after each batch of events: exchanges were finished, or requests that waited were taken."""
@@ -158,9 +156,6 @@ class Pool:
         if self._current is None or len(self.links) < 2:
             return self.links
         return [self._current, *(link for link in self.links if link is not self._current)]
-
-    def _on_answers(self, link: Link) -> None:
-        self.answering = link
 
     def _on_progress(self, link: Link) -> None:
         """Something happened on a connection: streams ended, limits moved, or it is closing."""
@@ -289,7 +284,7 @@ class Pool:
     async def _open_address(self, address: str, patience: float) -> Link:
         def new_link() -> Link:
             connection = self._new_connection(self.limits, self._loop.time())
-            return Link(connection, self._on_progress, self._on_answers)
+            return Link(connection, self._on_progress)
 
         link: Link | None = None
         try:

@@ -31,7 +31,6 @@ ENGINES: dict[str, Callable[[Limits, float], Connection | ReferenceConnection]] 
 
 class Link(asyncio.Protocol):
     """Joins a `Connection` and a transport. `on_progress(link)` follows whatever may have changed something.
-    `on_answers(link)` comes before the sinks of what is finished are called.
 
     Call `schedule` after opening requests. `ready` is done when the peer's SETTINGS are here, or failed with the error that prevented it.
     """
@@ -40,13 +39,11 @@ class Link(asyncio.Protocol):
         self,
         connection: Connection | ReferenceConnection,
         on_progress: Callable[[Link], None],
-        on_answers: Callable[[Link], None] = lambda link: None,
     ) -> None:
         self.connection = connection
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
         self._on_progress = on_progress
-        self._on_answers = on_answers
         self._transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.gone: asyncio.Future[None] = self._loop.create_future()
@@ -113,7 +110,6 @@ class Link(asyncio.Protocol):
             connection.finished = []
             if not connection.answered:
                 connection.answered = any(exchange.status for exchange in finished)
-            self._on_answers(self)
             deliver(finished)
         if not self.ready.done() and connection.state is not ConnectionState.WAITING:
             if connection.state is ConnectionState.CLOSED:

@@ -92,6 +92,7 @@ class ReferenceConnection(Streams):
         stream_id = self.next_id
         self.next_id += 2
         exchange.stream_id = stream_id
+        exchange.connection = self
         self.streams[stream_id] = exchange
         self._h2.send_headers(stream_id, fields, end_stream=not exchange.body)
         if exchange.body:

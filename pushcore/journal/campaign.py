@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from .format import BLOCK, Tally, bitmap, rows_of
-from .outcome import Before
+from .format import BLOCK, OutcomeTally, bitmap, rows_of
+from .outcome import EarlierAttempts
 
 ENDS: Final = 64 * 1024
 """Bytes at either end of a source that are hashed."""
@@ -57,7 +57,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Campaign:
+class CampaignRecord:
     """What never changes. `shard` of `shards`: this journal has every chunk whose number leaves that remainder."""
 
     id: str
@@ -109,7 +109,7 @@ class Campaign:
 
 
 @dataclass(slots=True)
-class Run:
+class RunRecord:
     """One time that the campaign was run. Times are UNIX seconds; `ended` is None while it runs, and when it could not
     write down that it ended: after a kill, or a disk too full even for that. `problem`: why it ended early, if it said."""
 
@@ -123,13 +123,13 @@ class Run:
     """Number of the last part, over all runs."""
     repeats: int = 0
     """How often a row was sent again because a killed run may have sent it, over all runs."""
-    tally: Tally = field(default_factory=Counter)
+    tally: OutcomeTally = field(default_factory=Counter)
     """Over all runs."""
     problem: str | None = None
     resends: bool = False
     """Whether it sent again what earlier ones had left in doubt. One that does not passes over these rows."""
 
-    def count(self, tally: Tally) -> None:
+    def count(self, tally: OutcomeTally) -> None:
         """Add to `tally`."""
         for kind, count in tally.items():
             if kind not in self.tally and len(self.tally) >= MAX_TALLIES:
@@ -137,12 +137,12 @@ class Run:
             self.tally[kind] += count
 
 
-def tally_of(listed: Iterable[tuple[str, str, str, int]]) -> Tally:
+def tally_of(listed: Iterable[tuple[str, str, str, int]]) -> OutcomeTally:
     """A tally out of its JSON."""
     return Counter({(platform, verdict, reason): count for platform, verdict, reason, count in listed})
 
 
-class Rest(NamedTuple):
+class UnfinishedRows(NamedTuple):
     """What all earlier runs have left.
 
     `zone`: rows up to this one may have been sent, or have an outcome. `left`: those of them that have none. `bits`: of
@@ -150,21 +150,21 @@ class Rest(NamedTuple):
     """
 
     zone: int
-    left: dict[int, Before]
+    left: dict[int, EarlierAttempts]
     bits: dict[int, int]
 
 
 def survey(
-    campaign: Campaign,
-    runs: Sequence[Run],
+    campaign: CampaignRecord,
+    runs: Sequence[RunRecord],
     parts: Iterable[tuple[int, bytes]],
     parked: Iterable[tuple[int, int, int, bool]],
-) -> Rest:
+) -> UnfinishedRows:
     """What is left, out of what the journal holds."""
     bits: dict[int, int] = {}
     for block, packed in parts:
-        found = bits.get(block, 0) | bitmap(packed)
-        bits[block] = FULL if found == _ALL else found
+        known = bits.get(block, 0) | bitmap(packed)
+        bits[block] = FULL if known == _ALL else known
     zone = max((run.upto for run in runs), default=0)
     waiting = {row: (run, attempts, waits) for row, run, attempts, waits in parked}
     left = {}
@@ -177,5 +177,5 @@ def survey(
             for run in runs:
                 if run.run > last and run.upto >= row and (run.resends or not unsure):
                     unsure += 1
-            left[row] = Before(attempts + unsure, unsure)
-    return Rest(zone, left, bits)
+            left[row] = EarlierAttempts(attempts + unsure, unsure)
+    return UnfinishedRows(zone, left, bits)

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple, cast
 
 from ..errors import JournalError
 from ..results import Verdict
-from .outcome import PLAIN, Before, Entry, Kind, Odd, Outcome
+from .outcome import PLAIN, EarlierAttempts, Outcome, OutcomeEntry, OutcomeKind, UncommonOutcome
 
 VERSION: Final = 3
 """Of the format, the tables included. Others are refused."""
@@ -43,22 +43,22 @@ _KEPT_OTHERWISE: Final = 0xFFFF_FFFF
 _outcome = partial(tuple.__new__, Outcome)  # `Outcome._make` without its check of the length
 _DIGITS: Final = bytes.maketrans(b"01", b"\0\1")
 _UNDELIVERED: Final = frozenset({"THROTTLED", "UNAVAILABLE", "UNSENT"})
-Tally = Counter[tuple[str, str, str]]
+OutcomeTally = Counter[tuple[str, str, str]]
 """How many rows by platform, verdict and reason ("" for none)."""
 
 
-class Part(NamedTuple):
+class PackedOutcomes(NamedTuple):
     """Results of rows of one block, packed. `tally`: the same, counted."""
 
     bits: bytes
     blob: bytes
-    tally: Tally
+    tally: OutcomeTally
 
 
-class Alike(NamedTuple):
+class UniformOutcomes(NamedTuple):
     """Outcomes that differ in nothing but row, token and id, as nearly all do: nothing else of them is made."""
 
-    kind: Kind
+    kind: OutcomeKind
     entries: list[tuple[int, str, str | None]]
 
     def outcomes(self) -> list[Outcome]:
@@ -71,15 +71,17 @@ class Alike(NamedTuple):
         ]
 
 
-def singly(batch: Alike | list[Outcome]) -> list[Outcome]:
+def singly(batch: UniformOutcomes | list[Outcome]) -> list[Outcome]:
     """The outcomes of a batch, each by itself."""
-    return batch.outcomes() if type(batch) is Alike else batch  # type: ignore[return-value]  # the only other
+    return batch.outcomes() if type(batch) is UniformOutcomes else batch  # type: ignore[return-value]  # the only other
 
 
 # --- packing ----------------------------------------------------------------------------------------------------------
 
 
-def pack(entries: Sequence[Entry], prefix: str, before: Mapping[int, Before]) -> Part:
+def pack(
+    entries: Sequence[OutcomeEntry], prefix: str, before: Mapping[int, EarlierAttempts]
+) -> PackedOutcomes:
     """Pack outcomes of different rows of one block, in the order of their rows.
 
     `prefix`: an id that is this and the row is not kept. `before`: what earlier runs have done with some rows.
@@ -100,7 +102,7 @@ def pack(entries: Sequence[Entry], prefix: str, before: Mapping[int, Before]) ->
         size = len(z) | _COMPRESSED
     bits = _pack_rows(rows)
     body = b"".join((_SIZE.pack(size), z, packed_tokens, packed_ids))
-    return Part(bits, _SIZE.pack(zlib.crc32(body, zlib.crc32(bits))) + body, tally)
+    return PackedOutcomes(bits, _SIZE.pack(zlib.crc32(body, zlib.crc32(bits))) + body, tally)
 
 
 def _pack_rows(rows: Sequence[int]) -> bytes:
@@ -118,11 +120,11 @@ def _pack_rows(rows: Sequence[int]) -> bytes:
 
 
 def _pack_kinds(
-    rows: Sequence[int], marks: Sequence[int | Odd], before: Mapping[int, Before]
-) -> tuple[Sequence[int], list[Kind], list[tuple[int, float]], Tally]:
+    rows: Sequence[int], marks: Sequence[int | UncommonOutcome], before: Mapping[int, EarlierAttempts]
+) -> tuple[Sequence[int], list[OutcomeKind], list[tuple[int, float]], OutcomeTally]:
     """The kind of each row, those kinds that are not plain, what has a timestamp, and how many there are of what."""
     kinds: list[int] = []
-    listed: dict[Kind, int] = {}
+    listed: dict[OutcomeKind, int] = {}
     times: list[tuple[int, float]] = []
     if not before and marks.count(0) == len(marks):
         return marks, [], [], Counter({(*PLAIN[0][:2], ""): len(marks)})  # type: ignore[return-value]  # 0 is an int
@@ -138,17 +140,17 @@ def _pack_kinds(
             kinds.append(PLAIN.index(kind))
         else:
             kinds.append(listed.setdefault(kind, len(listed) + len(PLAIN)))
-        if type(mark) is Odd and mark.timestamp is not None:
+        if type(mark) is UncommonOutcome and mark.timestamp is not None:
             times.append((where, mark.timestamp))
     every = [*PLAIN, *listed]
-    tally: Tally = Counter()
+    tally: OutcomeTally = Counter()
     for number, count in Counter(kinds).items():
         platform, verdict, _, reason, _ = every[number]
         tally[platform, verdict, reason or ""] += count
     return kinds, list(listed), times, tally
 
 
-def _after(earlier: Before, kind: Kind) -> Kind:
+def _after(earlier: EarlierAttempts, kind: OutcomeKind) -> OutcomeKind:
     """What a row's outcome is, together with what earlier runs have done."""
     platform, verdict, status, reason, attempts = kind
     if attempts or verdict != "INVALID":  # else it was never sent: it is found wrong each time
@@ -172,9 +174,9 @@ def _pack_tokens(tokens: Sequence[str]) -> tuple[int, bytes, bytes]:
     digits = _COMMON_DIGITS
     short: dict[int, bytes] = {}
     for where, token in enumerate(tokens):
-        found = _as_bytes(token, digits)
-        if found is not None:
-            short[where] = found
+        packed_token = _as_bytes(token, digits)
+        if packed_token is not None:
+            short[where] = packed_token
     lengths = [_KEPT_OTHERWISE if where in short else len(token) for where, token in enumerate(tokens)]
     others = "".join([token for where, token in enumerate(tokens) if where not in short])
     return digits, _lengths(lengths), b"".join(short.values()) + others.encode("utf-8", "surrogatepass")
@@ -243,7 +245,7 @@ def rows_of(bits: int, block: int) -> list[int]:
 
 def unpack(
     block: int, bits: bytes, blob: bytes, prefix: str, verdict: Verdict | None = None
-) -> Alike | list[Outcome]:
+) -> UniformOutcomes | list[Outcome]:
     """The outcomes of a part, or those with this verdict, in the order of their rows.
 
     Raises:
@@ -260,7 +262,7 @@ def unpack(
 
 def _unpack(
     block: int, bits: bytes, blob: bytes, prefix: str, verdict: Verdict | None
-) -> Alike | list[Outcome]:
+) -> UniformOutcomes | list[Outcome]:
     size = _SIZE.unpack_from(blob)[0]
     end = _SIZE.size + (size & ~_COMPRESSED)
     z = blob[_SIZE.size : end]
@@ -291,15 +293,17 @@ def _unpack(
     if one_kind is not None and not times:
         platform, name, status, reason, attempts = every[one_kind]
         Verdict[name]  # a KeyError where there is none
-        return Alike((platform, name, status, reason, attempts), list(zip(rows, tokens, ids, strict=True)))
-    found = []
+        return UniformOutcomes(
+            (platform, name, status, reason, attempts), list(zip(rows, tokens, ids, strict=True))
+        )
+    outcomes = []
     moments: dict[int, float] = dict(times)
     verdicts = [Verdict[kind[1]] for kind in every]
     for where, (row, token, kind, sent) in enumerate(zip(rows, tokens, kinds, ids, strict=True)):
         platform, _, status, reason, attempts = every[kind]
         moment = moments.get(where) if moments else None
-        found.append(Outcome(row, token, platform, verdicts[kind], status, reason, sent, moment, attempts))
-    return found if verdict is None else [each for each in found if each.verdict is verdict]
+        outcomes.append(Outcome(row, token, platform, verdicts[kind], status, reason, sent, moment, attempts))
+    return outcomes if verdict is None else [outcome for outcome in outcomes if outcome.verdict is verdict]
 
 
 def _unpack_tokens(packed: bytes, lengths: bytes, digits: int) -> list[str]:

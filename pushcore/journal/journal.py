@@ -22,11 +22,11 @@ from typing import Any, Final, Literal, Protocol, Self, TypeVar
 from ..errors import ConfigurationError, JournalError, PushcoreError
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result, Verdict
-from .campaign import Campaign, Rest, Run, Source, survey
-from .outcome import PLAIN_APNS, Device, Entry, Outcome, entry_of, id_prefix, push_id
-from .store import Store
+from .campaign import CampaignRecord, RunRecord, Source, UnfinishedRows, survey
+from .outcome import PLAIN_APNS, Outcome, OutcomeEntry, RowDevice, entry_of, id_prefix, push_id
+from .store import JournalStore
 from .view import JournalView, Status
-from .writer import Writer
+from .writer import JournalWriter
 
 __all__ = ["Journal", "JournalError", "JournalView", "Outcome", "Source", "Status", "id_prefix", "push_id"]
 
@@ -40,14 +40,14 @@ MAX_PROBLEM: Final = 1000
 _KILLED: Final = "the sender was stopped before the answer came"
 
 
-class Numbered(Protocol):
+class NumberedPush(Protocol):
     """A push that knows its row. Rows are numbered from 1 on, in the order of the source."""
 
     @property
     def row(self) -> int: ...
 
 
-P = TypeVar("P", bound=Numbered)
+P = TypeVar("P", bound=NumberedPush)
 
 
 class Journal:
@@ -57,7 +57,9 @@ class Journal:
     in `close`, which tries once more: the sender should stop.
     """
 
-    def __init__(self, store: Store, campaign: Campaign, run: Run, rest: Rest, **kept: Any) -> None:
+    def __init__(
+        self, store: JournalStore, campaign: CampaignRecord, run: RunRecord, rest: UnfinishedRows, **kept: Any
+    ) -> None:
         self.path = store.path
         self.campaign = campaign
         self._unknown: str = kept["unknown"]
@@ -65,7 +67,7 @@ class Journal:
         self._last = 0
         self._apns: set[type] = set()  # classes of pushes that are plain, as soon as they have been seen
         self._closed = False
-        self._writer = Writer(store, campaign, run, rest, kept["clock"])
+        self._writer = JournalWriter(store, campaign, run, rest, kept["clock"])
         self._put = self._writer.records.append
 
     @classmethod
@@ -103,10 +105,12 @@ class Journal:
         if not 1 <= len(campaign_id.encode()) <= MAX_ID:
             raise ConfigurationError(f"a campaign's id has 1 to {MAX_ID} bytes, not {campaign_id!r}")
         now = clock()
-        campaign = Campaign(campaign_id, now, chunk_size, shard, shards, source, dict(options or {}), rows)
-        run = Run(1, now, now)
-        store = Store.create(os.fspath(path), campaign, run)
-        return cls(store, campaign, run, Rest(0, {}, {}), unknown="report", clock=clock)
+        campaign = CampaignRecord(
+            campaign_id, now, chunk_size, shard, shards, source, dict(options or {}), rows
+        )
+        run = RunRecord(1, now, now)
+        store = JournalStore.create(os.fspath(path), campaign, run)
+        return cls(store, campaign, run, UnfinishedRows(0, {}, {}), unknown="report", clock=clock)
 
     @classmethod
     def open(
@@ -132,7 +136,7 @@ class Journal:
         """
         if unknown not in ("report", "resend"):
             raise ConfigurationError(f'unknown is "report" or "resend", not {unknown!r}')
-        store = Store.open(os.fspath(path))
+        store = JournalStore.open(os.fspath(path))
         try:
             campaign = store.campaign()
             if campaign_id is not None and campaign.id != campaign_id:
@@ -143,7 +147,7 @@ class Journal:
             runs, parked = store.runs(), store.parked()
             rest = survey(campaign, runs, store.bitmaps(), parked)
             now, last = clock(), runs[-1]
-            run = Run(
+            run = RunRecord(
                 last.run + 1,
                 now,
                 now,
@@ -265,7 +269,7 @@ class Journal:
         size, shard, shards = self.campaign.chunk_size, self.campaign.shard, self.campaign.shards
         return (push for push in pushes if (push.row - 1) // size % shards == shard)
 
-    def admit(self, push: Numbered) -> bool:
+    def admit(self, push: NumberedPush) -> bool:
         """Whether this one push is to be sent now: one step of `pending`, for who drives the source otherwise."""
         writer, row = self._writer, push.row
         writer.check()
@@ -344,7 +348,7 @@ class Journal:
         if self._writer.error is not None:
             self._writer.check()
 
-    def _entry_of(self, result: Result) -> Entry:
+    def _entry_of(self, result: Result) -> OutcomeEntry:
         """What is kept of a result that is not as nearly all are."""
         return entry_of(result)
 
@@ -359,10 +363,10 @@ class Journal:
         if not self.campaign.owns(row) or (row <= self._zone and row not in self._left):
             return False
         self._writer.taken = row
-        self.record(Result(Device(row, token, platform), verdict, reason=reason))
+        self.record(Result(RowDevice(row, token, platform), verdict, reason=reason))
         return True
 
-    def put_back(self, push: Numbered, attempts: int) -> None:
+    def put_back(self, push: NumberedPush, attempts: int) -> None:
         """A push was refused for now and waits: should it never come to a repeat, it was surely not delivered.
 
         `attempts`: made in this run so far. Whoever sends it again calls `take_back`, and `committed` before it is
@@ -375,7 +379,7 @@ class Journal:
             self._writer.moves.append((push.row, attempts + earlier.attempts, True))
         # Else a killed run may have delivered it, and it stays in doubt.
 
-    def take_back(self, push: Numbered, attempts: int) -> None:
+    def take_back(self, push: NumberedPush, attempts: int) -> None:
         """A push that was put back is to be sent again once this is `committed`."""
         earlier = self._left.get(push.row) if push.row <= self._zone else None
         if earlier is None or not earlier.unsure:

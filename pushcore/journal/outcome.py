@@ -10,9 +10,9 @@ from ..models.apns import Notification
 from ..models.fcm import LegacyMessage, Message
 from ..results import Result, Verdict
 
-Kind = tuple[str, str, int | None, str | None, int]
+OutcomeKind = tuple[str, str, int | None, str | None, int]
 """Platform, verdict, status, reason, attempts: what many rows have in common."""
-PLAIN: Final[list[Kind]] = [(platform, "ACCEPTED", 200, None, 1) for platform in ("apns", "fcm")]
+PLAIN: Final[list[OutcomeKind]] = [(platform, "ACCEPTED", 200, None, 1) for platform in ("apns", "fcm")]
 """What nearly all rows are: accepted the first time they were sent."""
 PLAIN_APNS: Final = 0
 """Where that of APNs stands."""
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     attempts: int
 
 
-class Device:
+class RowDevice:
     """Stands in for the push of a row that has none. `platform`: "apns", "fcm" or ""."""
 
     __slots__ = ("platform", "row", "token")
@@ -48,18 +48,18 @@ class Device:
         self.platform = platform
 
 
-class Odd(NamedTuple):
+class UncommonOutcome(NamedTuple):
     """What there is to say of a row that is not plain."""
 
-    kind: Kind
+    kind: OutcomeKind
     timestamp: float | None
 
 
-Entry = tuple[int, str, str | None, int | Odd]
+OutcomeEntry = tuple[int, str, str | None, int | UncommonOutcome]
 """Row, token, id, and what became of it: a place in `PLAIN`, or whatever else."""
 
 
-class Before(NamedTuple):
+class EarlierAttempts(NamedTuple):
     """What earlier runs have done with a row that has no outcome: `attempts` made, and of them `unsure`, killed."""
 
     attempts: int
@@ -106,14 +106,14 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def entry_of(result: Result) -> Entry:
+def entry_of(result: Result) -> OutcomeEntry:
     """Any result, ready to be packed. Its push knows its row."""
     push = result.push
     platform, token = device_of(push)
     kind = (platform, result.verdict.name, result.status, _reason(result, platform), result.attempts)
     if result.timestamp is None and kind in PLAIN:
         return push.row, token, result.id or None, PLAIN.index(kind)
-    return push.row, token, result.id or None, Odd(kind, result.timestamp)
+    return push.row, token, result.id or None, UncommonOutcome(kind, result.timestamp)
 
 
 def _reason(result: Result, platform: str) -> str | None:

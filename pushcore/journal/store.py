@@ -23,8 +23,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ..errors import JournalError
-from .campaign import Campaign, Run, Source, tally_of
-from .format import VERSION, Part
+from .campaign import CampaignRecord, RunRecord, Source, tally_of
+from .format import VERSION, PackedOutcomes
 
 APPLICATION: Final = 0x70757368  # "push": what SQLite's own header says that this file is
 WAIT: Final = 2.0
@@ -71,7 +71,7 @@ def _explained(path: str) -> Iterator[None]:
         raise JournalError(words) from error
 
 
-class Store:
+class JournalStore:
     """An open journal file: `create`, `open` it to write, or `read` it. Every method raises `JournalError`."""
 
     def __init__(self, path: str, mode: str, *, writes: bool) -> None:
@@ -88,7 +88,7 @@ class Store:
             weakref.finalize(self, self._sql.close)
 
     @classmethod
-    def create(cls, path: str, campaign: Campaign, run: Run) -> Store:
+    def create(cls, path: str, campaign: CampaignRecord, run: RunRecord) -> JournalStore:
         """A new file with this campaign, and its first run begun. There must be none of that name."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
@@ -114,7 +114,7 @@ class Store:
                     os.unlink(name)
             raise
 
-    def _lay_out(self, campaign: Campaign) -> None:
+    def _lay_out(self, campaign: CampaignRecord) -> None:
         self._use_wal()
         sql = self._sql
         sql.execute("begin immediate")
@@ -137,16 +137,16 @@ class Store:
         )
 
     @classmethod
-    def open(cls, path: str) -> Store:
+    def open(cls, path: str) -> JournalStore:
         """An existing file, to go on with; nobody else may be doing so. It is searched for damage."""
         store = cls._existing(path, "rw")
         try:
             with _explained(path):
                 store._use_wal()
                 store._sql.execute("begin immediate")
-                (found,) = store._sql.execute("pragma quick_check(1)").fetchone()
-                if found != "ok":
-                    raise JournalError(f"{path} is damaged ({' '.join(found.split())})")
+                (answer,) = store._sql.execute("pragma quick_check(1)").fetchone()
+                if answer != "ok":
+                    raise JournalError(f"{path} is damaged ({' '.join(answer.split())})")
         except BaseException:
             store._sql.close()
             raise
@@ -154,12 +154,12 @@ class Store:
         return store
 
     @classmethod
-    def read(cls, path: str) -> Store:
+    def read(cls, path: str) -> JournalStore:
         """An existing file, only to be read, also while another process writes it."""
         return cls._existing(path, "ro")
 
     @classmethod
-    def _existing(cls, path: str, mode: str) -> Store:
+    def _existing(cls, path: str, mode: str) -> JournalStore:
         if not os.path.isfile(path):
             raise JournalError(f"there is no journal {path}")
         store = cls(path, mode, writes=mode == "rw")
@@ -201,7 +201,7 @@ class Store:
     def has_writer(self) -> bool:
         """Whether another process has it open to write: then it holds the lock, but for an instant after each commit."""
         try:
-            probe = Store(self.path, "rw", writes=True)
+            probe = JournalStore(self.path, "rw", writes=True)
         except JournalError:
             return False  # we may not write it, so we cannot know
         try:
@@ -216,24 +216,24 @@ class Store:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def campaign(self) -> Campaign:
+    def campaign(self) -> CampaignRecord:
         """What never changes."""
         with _explained(self.path):
-            found = self._sql.execute("select * from campaign").fetchone()
+            row = self._sql.execute("select * from campaign").fetchone()
         try:
-            name, began, chunk_size, shard, shards, text, options, rows = found
+            name, began, chunk_size, shard, shards, text, options, rows = row
             source = Source(**json.loads(text))
-            return Campaign(name, began, chunk_size, shard, shards, source, json.loads(options), rows)
+            return CampaignRecord(name, began, chunk_size, shard, shards, source, json.loads(options), rows)
         except (ValueError, TypeError) as error:
             raise JournalError(f"{self.path} is damaged ({error})") from error
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecord]:
         """All runs, the first one first."""
         with _explained(self.path):
-            found = self._sql.execute("select * from run order by run").fetchall()
+            rows = self._sql.execute("select * from run order by run").fetchall()
         try:
             return [
-                Run(
+                RunRecord(
                     run,
                     began,
                     updated,
@@ -245,7 +245,7 @@ class Store:
                     problem,
                     bool(resends),
                 )
-                for run, began, updated, ended, upto, parts, repeats, text, problem, resends in found
+                for run, began, updated, ended, upto, parts, repeats, text, problem, resends in rows
             ]
         except (ValueError, TypeError) as error:
             raise JournalError(f"{self.path} is damaged ({error})") from error
@@ -259,8 +259,8 @@ class Store:
     def parked(self) -> list[tuple[int, int, int, bool]]:
         """Row, run, attempts, and whether it still waits, of those that were put back."""
         with _explained(self.path):
-            found = self._sql.execute("select row, run, attempts, waits from parked").fetchall()
-        return [(row, run, attempts, bool(waits)) for row, run, attempts, waits in found]
+            rows = self._sql.execute("select row, run, attempts, waits from parked").fetchall()
+        return [(row, run, attempts, bool(waits)) for row, run, attempts, waits in rows]
 
     def parts_from(self, block: int) -> tuple[int, list[tuple[bytes, bytes]]] | None:
         """The first block from this one on that has any parts, and these; None when there is none.
@@ -280,7 +280,7 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def begin(self, run: Run, *, source: Source | None = None, settled: Iterable[int] = ()) -> None:
+    def begin(self, run: RunRecord, *, source: Source | None = None, settled: Iterable[int] = ()) -> None:
         """Begin a run. `source` replaces the campaign's; `settled`: parked rows that have an outcome by now."""
         with _explained(self.path):
             self._sql.execute(
@@ -293,8 +293,8 @@ class Store:
 
     def write(
         self,
-        run: Run,
-        parts: Sequence[tuple[int, Part]] = (),
+        run: RunRecord,
+        parts: Sequence[tuple[int, PackedOutcomes]] = (),
         parked: Iterable[tuple[int, int, int, bool]] = (),
         rows: int | None = None,
     ) -> None:
@@ -315,8 +315,8 @@ class Store:
 
     def _put(
         self,
-        run: Run,
-        parts: Sequence[tuple[int, Part]],
+        run: RunRecord,
+        parts: Sequence[tuple[int, PackedOutcomes]],
         parked: Iterable[tuple[int, int, int, bool]],
         rows: int | None,
     ) -> None:
@@ -367,7 +367,7 @@ def reserve_of(path: str) -> str:
     return f"{path}-reserve"
 
 
-def _columns(run: Run) -> tuple[Any, ...]:
+def _columns(run: RunRecord) -> tuple[Any, ...]:
     tally = json.dumps([[*kind, count] for kind, count in run.tally.items()], separators=(",", ":"))
     return run.run, run.began, run.updated, run.ended, run.upto, run.parts, run.repeats, tally, run.problem
 

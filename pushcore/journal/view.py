@@ -11,9 +11,9 @@ from operator import itemgetter
 from typing import Any
 
 from ..results import Verdict
-from .format import Alike, Tally, singly, unpack
+from .format import OutcomeTally, UniformOutcomes, singly, unpack
 from .outcome import Outcome, id_prefix
-from .store import Store
+from .store import JournalStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Status:
     rows: int | None
     started: int
     done: int
-    tally: Tally
+    tally: OutcomeTally
     repeats: int
     cut_short: int
     runs: int
@@ -46,10 +46,10 @@ class Status:
     @property
     def verdicts(self) -> Counter[str]:
         """Rows by verdict."""
-        found: Counter[str] = Counter()
+        verdicts: Counter[str] = Counter()
         for (_, verdict, _), count in self.tally.items():
-            found[verdict] += count
-        return found
+            verdicts[verdict] += count
+        return verdicts
 
     @property
     def complete(self) -> bool:
@@ -66,7 +66,7 @@ class JournalView:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._store = Store.read(os.fspath(path))
+        self._store = JournalStore.read(os.fspath(path))
         try:
             self.campaign = self._store.campaign()
         except BaseException:
@@ -124,22 +124,24 @@ class JournalView:
         """The outcomes that there are, or those with this verdict, in the order of their rows. Memory does not grow."""
         return chain.from_iterable(map(singly, self.batches(verdict)))
 
-    def batches(self, verdict: Verdict | None = None) -> Iterator[Alike | list[Outcome]]:
+    def batches(self, verdict: Verdict | None = None) -> Iterator[UniformOutcomes | list[Outcome]]:
         """The same, many at a time: for whoever has a quicker way where all of them are alike."""
         prefix, block = id_prefix(self.campaign.id), 0
-        while (found := self._store.parts_from(block)) is not None:
-            block, parts = found
+        while (stored := self._store.parts_from(block)) is not None:
+            block, parts = stored
             yield _together([unpack(block, *part, prefix, verdict) for part in parts])
             block += 1
 
 
-def _together(parts: list[Alike | list[Outcome]]) -> Alike | list[Outcome]:
+def _together(parts: list[UniformOutcomes | list[Outcome]]) -> UniformOutcomes | list[Outcome]:
     """The parts of a block, in the order of their rows. Each is in order itself, so that sorting finds little to do."""
     first = parts[0]
-    if type(first) is Alike and all(type(each) is Alike and each.kind == first.kind for each in parts):
-        entries = [entry for each in parts for entry in each.entries]  # type: ignore[union-attr]  # all are alike
+    if type(first) is UniformOutcomes and all(
+        type(part) is UniformOutcomes and part.kind == first.kind for part in parts
+    ):
+        entries = [entry for part in parts for entry in part.entries]  # type: ignore[union-attr]  # all are alike
         entries.sort(key=itemgetter(0))
-        return Alike(first.kind, entries)
-    outcomes = [outcome for each in parts for outcome in singly(each)]
+        return UniformOutcomes(first.kind, entries)
+    outcomes = [outcome for part in parts for outcome in singly(part)]
     outcomes.sort(key=itemgetter(0))
     return outcomes

@@ -26,10 +26,10 @@ from operator import itemgetter
 from typing import Final, TypeVar
 
 from ..errors import ClosedError, JournalError, PushcoreError
-from .campaign import FULL, Campaign, Rest, Run
-from .format import BLOCK, Part, bitmap, pack
-from .outcome import Before, Entry, Odd, id_prefix
-from .store import Store
+from .campaign import FULL, CampaignRecord, RunRecord, UnfinishedRows
+from .format import BLOCK, PackedOutcomes, bitmap, pack
+from .outcome import EarlierAttempts, OutcomeEntry, UncommonOutcome, id_prefix
+from .store import JournalStore
 
 TICK: Final = 0.05
 """Seconds that a result waits for its commit at most, while the disk obeys."""
@@ -46,7 +46,7 @@ _row_of = itemgetter(0)
 Item = TypeVar("Item")
 
 
-class Writer:
+class JournalWriter:
     """The thread, and what the sender's side shares with it.
 
     Written by the sender: `records`, `moves` (row, attempts, whether it waits), `taken` (the last row given out),
@@ -56,9 +56,14 @@ class Writer:
     """
 
     def __init__(
-        self, store: Store, campaign: Campaign, run: Run, rest: Rest, clock: Callable[[], float]
+        self,
+        store: JournalStore,
+        campaign: CampaignRecord,
+        run: RunRecord,
+        rest: UnfinishedRows,
+        clock: Callable[[], float],
     ) -> None:
-        self.records: deque[Entry] = deque()
+        self.records: deque[OutcomeEntry] = deque()
         self.moves: deque[tuple[int, int, bool]] = deque()
         self.taken = 0
         self.reading = True
@@ -80,7 +85,7 @@ class Writer:
         self._closing = False
         self._problem: str | None = None
         self._twice: JournalError | None = None
-        self._unwritten: list[Entry] = []
+        self._unwritten: list[OutcomeEntry] = []
         self._unmoved: list[tuple[int, int, bool]] = []
         self._changed = threading.Condition()
         self._wakers: list[Callable[[], object]] = []
@@ -235,9 +240,11 @@ class Writer:
         elif since > _SLOW:
             self._step = max(self._step // 2, chunk // _SMALLEST, 1)
 
-    def _pack(self, results: list[Entry], run: Run) -> tuple[list[tuple[int, Part]], dict[int, int]]:
+    def _pack(
+        self, results: list[OutcomeEntry], run: RunRecord
+    ) -> tuple[list[tuple[int, PackedOutcomes]], dict[int, int]]:
         """Sorted results as parts with their blocks, and these blocks' bitmaps afterwards. `run` counts them."""
-        parts: list[tuple[int, Part]] = []
+        parts: list[tuple[int, PackedOutcomes]] = []
         bits: dict[int, int] = {}
         at = 0
         left, zone = self._rest.left, self._rest.zone
@@ -246,7 +253,7 @@ class Writer:
             end = bisect_right(results, (block + 1) * BLOCK, at, key=_row_of)
             here, at = results[at:end], end
             known = self._bits.get(block, 0)
-            before: dict[int, Before] = {}
+            before: dict[int, EarlierAttempts] = {}
             if here[0][0] <= zone:
                 before = {row: left[row] for row in map(_row_of, here) if row in left}
             part = pack(here, self._prefix, before)
@@ -263,11 +270,11 @@ class Writer:
             for row, _, _, mark in here if before else ():
                 earlier = before.get(row)
                 if earlier is not None and earlier.unsure:
-                    unsent = type(mark) is Odd and not mark.kind[-1]  # no attempt in this run
+                    unsent = type(mark) is UncommonOutcome and not mark.kind[-1]  # no attempt in this run
                     run.repeats += earlier.unsure - unsent
         return parts, bits
 
-    def _without_doubles(self, results: list[Entry], known: int, block: int) -> list[Entry]:
+    def _without_doubles(self, results: list[OutcomeEntry], known: int, block: int) -> list[OutcomeEntry]:
         """Those whose rows have no outcome, once each; the sender learns of the others as an error."""
         kept = []
         for result in results:

@@ -21,7 +21,7 @@ PROGRESS: Final = "progress-"
 """In front of a chunk's number: which of its rows have an outcome, where a worker has said so before its end."""
 
 
-class State(enum.Enum):
+class CampaignState(enum.Enum):
     """What workers are to do."""
 
     RUNNING = "running"
@@ -83,8 +83,8 @@ async def announce(store: Store, info: CampaignInfo) -> None:
     if await store.write(INFO, info.encode(), 0):
         return
     note = await store.read(INFO)
-    found = CampaignInfo.decode(note.value)
-    if found.fingerprint != info.fingerprint or found.chunk_rows != info.chunk_rows:
+    known = CampaignInfo.decode(note.value)
+    if known.fingerprint != info.fingerprint or known.chunk_rows != info.chunk_rows:
         raise CampaignConflict(
             f"the queue has another campaign of the name {info.name}: choose another name, or cancel that one"
         )
@@ -96,15 +96,15 @@ async def read_info(store: Store) -> CampaignInfo | None:
     return CampaignInfo.decode(note.value) if note.revision else None
 
 
-async def read_state(store: Store) -> State:
+async def read_state(store: Store) -> CampaignState:
     """What workers are to do; what cannot be understood stops nobody."""
     note = await store.read(STATE)
     try:
-        return State(note.value.decode()) if note.revision else State.RUNNING
+        return CampaignState(note.value.decode()) if note.revision else CampaignState.RUNNING
     except ValueError:
-        return State.RUNNING
+        return CampaignState.RUNNING
 
 
-async def set_state(store: Store, state: State) -> None:
+async def set_state(store: Store, state: CampaignState) -> None:
     """Say what workers are to do."""
     await overwrite(store, STATE, state.value.encode())

@@ -104,22 +104,22 @@ class Chunk:
         """
         if self.reference is not None:
             raise ChunkError(f"the rows of chunk {self.number} are not in it but in {self.reference.uri}")
-        found: dict[str, list[Any]] = {}
+        columns: dict[str, list[Any]] = {}
         at = 0
         for name, digits in self.raw:
             size = digits * self.rows // 2
             text = hexlify(self.payload[at : at + size]).decode()
             if len(text) != digits * self.rows:
                 raise ChunkError(f"chunk {self.number} is damaged: it ends too early")
-            found[name] = [text[n : n + digits] for n in range(0, len(text), digits)]
+            columns[name] = [text[n : n + digits] for n in range(0, len(text), digits)]
             at += size
         for name, values in _inflated(self.payload[at:], self.number).items():
             if not isinstance(values, list) or len(values) not in (1, self.rows):
                 raise ChunkError(
                     f"chunk {self.number} is damaged: column {name[:100]!r} has not a value for each row"
                 )
-            found[name] = values if len(values) == self.rows else values * self.rows
-        return found
+            columns[name] = values if len(values) == self.rows else values * self.rows
+        return columns
 
     def missing(self) -> list[int]:
         """The rows that are to be sent, as numbers in the campaign."""
@@ -142,7 +142,7 @@ class Chunk:
             where = self.reference
             header["u"] = [where.uri, where.start, where.end, where.unit, where.fingerprint]
         elif self.raw:
-            header["h"] = [list(each) for each in self.raw]
+            header["h"] = [list(column) for column in self.raw]
         text = orjson.dumps(header)
         sizes = len(text).to_bytes(4, "little")
         checksum = zlib.crc32(self.payload, zlib.crc32(text, zlib.crc32(sizes)))
@@ -169,7 +169,7 @@ class Chunk:
     @classmethod
     def _of(cls, header: dict[str, Any], payload: bytes) -> Chunk:
         number, first, rows = header["n"], header["f"], header["r"]
-        if not all(type(each) is int for each in (number, first, rows)):
+        if not all(type(value) is int for value in (number, first, rows)):
             raise ValueError
         if not (0 <= number < 1 << 48 and 1 <= first < 1 << 48 and 1 <= rows <= MAX_ROWS):
             raise ValueError
@@ -232,9 +232,9 @@ def _inflated(data: bytes, number: int) -> dict[str, Any]:
             raise ChunkError(f"chunk {number} has more than {MAX_BYTES} bytes of rows")
         if not unpacker.eof:
             raise ValueError
-        found = orjson.loads(text)
+        columns = orjson.loads(text)
     except (ValueError, zlib.error):
         raise ChunkError(f"chunk {number} is damaged: its rows cannot be read") from None
-    if not isinstance(found, dict) or len(found) > MAX_COLUMNS:
+    if not isinstance(columns, dict) or len(columns) > MAX_COLUMNS:
         raise ChunkError(f"chunk {number} is damaged: its rows are no columns")
-    return found
+    return columns

@@ -9,7 +9,7 @@ from ..audience.audience import Audience
 from ..audience.problems import BadInput
 from ..audience.records import OnBad
 from ..audience.shards import WHOLE, Shard
-from ..journal.outcome import Device
+from ..journal.outcome import RowDevice
 from ..payloads.apns_rows import ApnsRows
 from ..payloads.fcm_rows import FcmRows
 from ..payloads.rows import Rows
@@ -17,7 +17,7 @@ from ..results import Result, Verdict
 from .campaign import CampaignInfo
 from .chunk import Chunk
 from .errors import CampaignConflict
-from .references import Referred, Shelf
+from .references import ReferencedRows, ReferenceReader
 
 BAD: Final = "_bad"
 """The column that says why a row could not be read, where there is one."""
@@ -33,7 +33,7 @@ class ChunkRows:
 
     def __init__(self, apns: ApnsRows | None, fcm: FcmRows | None) -> None:
         self._apns, self._fcm = apns, fcm
-        self._shelf = Shelf()
+        self._shelf = ReferenceReader()
 
     def __call__(self, chunk: Chunk, info: CampaignInfo) -> list[Any] | Awaitable[list[Any]]:
         """See `queue.pushes.Pushes`.
@@ -49,19 +49,19 @@ class ChunkRows:
 
     async def _of_reference(self, chunk: Chunk, info: CampaignInfo) -> list[Any]:
         source = self._shelf.source(chunk, info.options.get("audience"))
-        found: list[Any] = []
-        rows = self._rows(source, found)  # which says the columns that are to be read
+        pushes: list[Any] = []
+        rows = self._rows(source, pushes)  # which says the columns that are to be read
         await self._shelf.load(source)
-        found.extend(rows)
-        return found
+        pushes.extend(rows)
+        return pushes
 
-    def _made(self, source: _Inline, found: list[Any]) -> list[Any]:
-        found.extend(self._rows(source, found))
-        return found
+    def _made(self, source: _Inline, pushes: list[Any]) -> list[Any]:
+        pushes.extend(self._rows(source, pushes))
+        return pushes
 
-    def _rows(self, source: _Inline | Referred, found: list[Any]) -> Rows:
+    def _rows(self, source: _Inline | ReferencedRows, pushes: list[Any]) -> Rows:
         def on_bad(row: int, token: str, reason: str, platform: str, verdict: Verdict) -> None:
-            found.append(Result(Device(row, token, platform), verdict, reason=reason))
+            pushes.append(Result(RowDevice(row, token, platform), verdict, reason=reason))
 
         try:
             return Rows(cast(Audience, source), self._apns, self._fcm, on_bad)
@@ -90,7 +90,7 @@ class _Inline:
         columns = self._chunk.columns()
         first = self._chunk.first
         for row in self._chunk.missing():
-            values = {name: each[row - first] for name, each in columns.items()}
+            values = {name: column[row - first] for name, column in columns.items()}
             bad = values.pop(BAD, None)
             for name in values.pop(ABSENT, None) or ():
                 values.pop(name, None)

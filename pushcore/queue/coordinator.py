@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from ..engine.breaker import Trip
-from .campaign import TRIP, State, announce, set_state
+from .campaign import TRIP, CampaignState, announce, set_state
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueReadOnly
 from .ledger import Ledger, LedgerStatus
@@ -82,17 +82,17 @@ class Coordinator:
     async def collect(self, wait: float = 0.0) -> int:
         """Take all results that are there into the ledger; returns how many. Waits up to `wait` for the first one."""
         count = 0
-        while found := await self.queue.results(PAGE, wait if not count else 0.0):
+        while delivered := await self.queue.results(PAGE, wait if not count else 0.0):
             results: list[ChunkResult] = []
             strays = 0
-            for each in found:
+            for result in delivered:
                 try:
-                    results.append(ChunkResult.decode(each.data))
+                    results.append(ChunkResult.decode(result.data))
                 except ChunkError:
                     strays += 1
             self.ledger.record(results, strays)
-            await self.queue.collected(found)  # only now that they are on the disk
-            count += len(found)
+            await self.queue.collected(delivered)  # only now that they are on the disk
+            count += len(delivered)
         return count
 
     async def reconcile(self) -> int:
@@ -138,37 +138,37 @@ class Coordinator:
             except (*LATER, QueueReadOnly):
                 await asyncio.sleep(BACK_OFF)
 
-    async def _nothing_more(self, state: State, silence: float) -> bool:
+    async def _nothing_more(self, state: CampaignState, silence: float) -> bool:
         stats = await self.queue.stats()
         if stats.results:
             return False
-        if state is State.CANCELLED or await self._trip() is not None:
+        if state is CampaignState.CANCELLED or await self._trip() is not None:
             # A worker may have died with what it had leased, and not every queue tells what was given back from that.
             return not stats.leased or silence > self.queue.idle
-        if not stats.depth and not stats.leased and state is State.RUNNING:
+        if not stats.depth and not stats.leased and state is CampaignState.RUNNING:
             await self.reconcile()
         return False
 
     async def _finish(self) -> None:
-        self.ledger.state = State.FINISHED
-        await set_state(self.queue, State.FINISHED)
+        self.ledger.state = CampaignState.FINISHED
+        await set_state(self.queue, CampaignState.FINISHED)
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
         """Workers finish what they have leased, and wait."""
-        await self._order(State.PAUSED)
+        await self._order(CampaignState.PAUSED)
 
     async def resume(self) -> None:
         """After a pause, a cancellation, or a breaker's verdict whose cause was mended."""
         await overwrite(self.queue, TRIP, b"")
-        await self._order(State.RUNNING)
+        await self._order(CampaignState.RUNNING)
 
     async def cancel(self) -> None:
         """Workers finish what they have leased, and end."""
-        await self._order(State.CANCELLED)
+        await self._order(CampaignState.CANCELLED)
 
-    async def _order(self, state: State) -> None:
+    async def _order(self, state: CampaignState) -> None:
         self.ledger.state = state  # so that it survives the queue
         await set_state(self.queue, state)
 

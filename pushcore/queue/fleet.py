@@ -18,9 +18,9 @@ from typing import Final
 from ..engine.breaker import Peers, Trip
 from ..engine.rate import BURST, FRESH, RateLimiter, State
 from .campaign import TRIP, read_state
-from .campaign import State as CampaignState
+from .campaign import CampaignState as CampaignState
 from .errors import QueueError
-from .protocol import Note, Store
+from .protocol import Store, StoredValue
 from .tasks import end
 
 POLL: Final = 0.5
@@ -86,10 +86,10 @@ class Fleet:
 
     def limiter(self, name: str, limiter: RateLimiter) -> FleetLimiter:
         """The limiter of a provider: all workers together send no faster than `limiter` says."""
-        found = self._limiters.get(name)
-        if found is None:
-            found = self._limiters[name] = FleetLimiter(name, limiter, self._wake.set, self._clock)
-        return found
+        shared = self._limiters.get(name)
+        if shared is None:
+            shared = self._limiters[name] = FleetLimiter(name, limiter, self._wake.set, self._clock)
+        return shared
 
     def peers(self) -> Peers | None:
         """Nobody: before the store had told the others, each of them would have answers enough of its own."""
@@ -261,7 +261,7 @@ class FleetLimiter:
             self._stock = 0
 
 
-def _unpacked(note: Note) -> State:
+def _unpacked(note: StoredValue) -> State:
     if len(note.value) != _STATE.size:
         return FRESH
     left, at, used, closed_until, ramp_from, refused = _STATE.unpack(note.value)

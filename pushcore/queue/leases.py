@@ -18,7 +18,7 @@ from .chunk import Chunk
 from .protocol import Broker, Lease
 
 
-class Held:
+class HeldChunk:
     """A chunk that is leased and not delivered. `wanted`: how many of its rows are to be sent."""
 
     __slots__ = ("chunk", "delivered", "lease", "lock", "results", "since", "wanted")
@@ -43,7 +43,7 @@ class Leases:
 
     def __init__(self, queue: Broker) -> None:
         self._queue = queue
-        self.held: dict[int, Held] = {}
+        self.held: dict[int, HeldChunk] = {}
         self.lost: set[str] = set()
 
     def renewed(self, number: int, lease: Lease) -> bool:
@@ -56,7 +56,7 @@ class Leases:
 
     async def extend(self) -> None:
         """Let all leases begin anew. Raises `QueueError`."""
-        lost = await self._queue.extend([each.lease for each in self.held.values()])
+        lost = await self._queue.extend([chunk.lease for chunk in self.held.values()])
         self.lost.update(lease.nonce for lease in lost)
 
 

@@ -23,14 +23,14 @@ from typing import Any
 import orjson
 
 from ..errors import JournalError
-from ..journal.format import Tally
+from ..journal.format import OutcomeTally
 from ..journal.journal import id_prefix
 from ..journal.outcome import Outcome
-from .campaign import CampaignInfo, State
+from .campaign import CampaignInfo, CampaignState
 from .chunk import Chunk
 from .errors import CampaignConflict
 from .ledger_file import APPLICATION, TABLES, VERSION, check, connect, explain
-from .outcomes import ChunkResult, Part
+from .outcomes import ChunkResult, OutcomeBlock
 
 OPEN, FINISHED, ASIDE = 0, 1, 2
 
@@ -42,7 +42,7 @@ class LedgerStatus:
 
     complete: bool
     began: float
-    state: State
+    state: CampaignState
     chunks: int
     finished: int
     aside: int
@@ -50,7 +50,7 @@ class LedgerStatus:
     done: int
     repeats: int
     strays: int
-    tally: Tally
+    tally: OutcomeTally
 
     @property
     def over(self) -> bool:
@@ -97,14 +97,14 @@ class Ledger:
         except BaseException:
             sql.close()
             raise
-        found = ledger.info
-        if (found.name, found.fingerprint, found.chunk_rows) != (
+        known = ledger.info
+        if (known.name, known.fingerprint, known.chunk_rows) != (
             info.name,
             info.fingerprint,
             info.chunk_rows,
         ):
             ledger.close()
-            raise CampaignConflict(f"{ledger.path} has the campaign {found.name}, made from something else")
+            raise CampaignConflict(f"{ledger.path} has the campaign {known.name}, made from something else")
         return ledger
 
     @classmethod
@@ -169,14 +169,14 @@ class Ledger:
         last = -1
         while True:
             with self._explained():
-                found = self._sql.execute(
+                rows = self._sql.execute(
                     "select number, data, bits from chunk where state = 0 and number > ? order by number limit ?",
                     (last, page),
                 ).fetchall()
-            if not found:
+            if not rows:
                 return
-            last = found[-1][0]
-            yield [Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in found]
+            last = rows[-1][0]
+            yield [Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in rows]
 
     def next_epoch(self, least: int = 0) -> int:
         """An epoch that was never used, `least` or later; it is on the disk before it is used."""
@@ -201,13 +201,13 @@ class Ledger:
             )
 
     @property
-    def state(self) -> State:
+    def state(self) -> CampaignState:
         """What workers were told to do."""
         with self._explained():
-            return State(self._sql.execute("select state from campaign").fetchone()[0])
+            return CampaignState(self._sql.execute("select state from campaign").fetchone()[0])
 
     @state.setter
-    def state(self, state: State) -> None:
+    def state(self, state: CampaignState) -> None:
         with self._transaction() as sql:
             sql.execute("update campaign set state = ?", (state.value,))
 
@@ -217,23 +217,23 @@ class Ledger:
         """Take these, in one transaction. `strays`: how many more could not be read."""
         with self._transaction() as sql:
             text, repeats, before = sql.execute("select tally, repeats, strays from campaign").fetchone()
-            tally: Tally = Counter({tuple(kind): count for *kind, count in orjson.loads(text)})
+            tally: OutcomeTally = Counter({tuple(kind): count for *kind, count in orjson.loads(text)})
             strays += before
             for result in results:
                 if result.number is None:
                     strays += 1
                     continue
-                found = sql.execute(
+                row = sql.execute(
                     "select first, rows, bits, state from chunk where number = ?", (result.number,)
                 ).fetchone()
-                if found is None:
+                if row is None:
                     strays += 1
                     continue
                 new = sql.execute(
                     "insert or ignore into seen values (?, ?)", (result.number, result.nonce)
                 ).rowcount
                 if new:
-                    again, wrong = self._take(sql, result, found, tally)
+                    again, wrong = self._take(sql, result, row, tally)
                     repeats += again
                     strays += wrong
             listed = orjson.dumps([[*kind, count] for kind, count in tally.items()]).decode()
@@ -244,7 +244,7 @@ class Ledger:
         sql: sqlite3.Connection,
         result: ChunkResult,
         chunk: tuple[int, int, bytes, int],
-        tally: Tally,
+        tally: OutcomeTally,
     ) -> tuple[int, int]:
         """Keep one result. Returns how many of its rows had an outcome, and whether it is one of other rows."""
         first, rows, bits, state = chunk
@@ -270,9 +270,9 @@ class Ledger:
         elif new & ~done:
             kept: set[int] = {at for at in range(rows) if done >> at & 1}
             for part in result.parts:
-                for each in part.outcomes(self._prefix):
-                    if each.row - first not in kept:
-                        tally[each.platform, each.verdict.name, each.reason or ""] += 1
+                for outcome in part.outcomes(self._prefix):
+                    if outcome.row - first not in kept:
+                        tally[outcome.platform, outcome.verdict.name, outcome.reason or ""] += 1
         if new & ~done:
             sql.executemany(
                 "insert into part (number, block, bits, blob) values (?, ?, ?, ?)",
@@ -298,18 +298,18 @@ class Ledger:
         last = -1
         while True:
             with self._explained():
-                found = self._sql.execute(
+                number = self._sql.execute(
                     "select min(number) from part where number > ?", (last,)
                 ).fetchone()[0]
-                if found is None:
+                if number is None:
                     return
                 parts = self._sql.execute(
-                    "select block, bits, blob from part where number = ? order by id", (found,)
+                    "select block, bits, blob from part where number = ? order by id", (number,)
                 ).fetchall()
-            last = found
+            last = number
             rows: dict[int, Outcome] = {}
-            for each in parts:
-                for outcome in Part(*each).outcomes(self._prefix):
+            for part in parts:
+                for outcome in OutcomeBlock(*part).outcomes(self._prefix):
                     rows.setdefault(outcome.row, outcome)
             yield from (rows[row] for row in sorted(rows))
 
@@ -326,7 +326,7 @@ class Ledger:
         return LedgerStatus(
             bool(complete),
             began,
-            State(state),
+            CampaignState(state),
             chunks,
             finished,
             aside,

@@ -19,8 +19,8 @@ from typing import Any, Final
 import orjson
 
 from ..errors import JournalError
-from ..journal.format import BLOCK, Tally, bitmap, pack, singly, unpack
-from ..journal.outcome import PLAIN_APNS, Entry, Outcome, entry_of
+from ..journal.format import BLOCK, OutcomeTally, bitmap, pack, singly, unpack
+from ..journal.outcome import PLAIN_APNS, Outcome, OutcomeEntry, entry_of
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result
 from .errors import ChunkError
@@ -32,7 +32,7 @@ _BY_ROW: Final = attrgetter("push.row")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OutcomeBlock:
     """Outcomes of rows of one block of the journal's."""
 
     block: int
@@ -60,8 +60,8 @@ class ChunkResult:
     nonce: str
     worker: str
     at: float
-    parts: tuple[Part, ...] = ()
-    tally: Tally = field(default_factory=Counter)
+    parts: tuple[OutcomeBlock, ...] = ()
+    tally: OutcomeTally = field(default_factory=Counter)
     bad: str | None = None
 
     @classmethod
@@ -69,10 +69,10 @@ class ChunkResult:
         """The outcomes of different rows. `prefix`: of the campaign's apns-ids, see `journal.id_prefix`."""
         ordered = sorted(results, key=_BY_ROW)
         parts = []
-        tally: Tally = Counter()
+        tally: OutcomeTally = Counter()
         for block, entries in _by_block([_entry(result) for result in ordered]):
             packed = pack(entries, prefix, {})
-            parts.append(Part(block, packed.bits, packed.blob))
+            parts.append(OutcomeBlock(block, packed.bits, packed.blob))
             tally.update(packed.tally)
         return cls(number, nonce, worker, time.time(), tuple(parts), tally)
 
@@ -82,10 +82,10 @@ class ChunkResult:
         if self.bad is not None:
             header["bad"] = self.bad[:MAX_SENTENCE]
         else:
-            header["p"] = [[each.block, len(each.bits), len(each.blob)] for each in self.parts]
+            header["p"] = [[block.block, len(block.bits), len(block.blob)] for block in self.parts]
             header["c"] = [[*kind, count] for kind, count in self.tally.items()]
         text = orjson.dumps(header)
-        body = b"".join([text, *(data for each in self.parts for data in (each.bits, each.blob))])
+        body = b"".join([text, *(data for block in self.parts for data in (block.bits, block.blob))])
         return _HEAD.pack(zlib.crc32(body), len(text)) + body
 
     @classmethod
@@ -107,26 +107,26 @@ class ChunkResult:
             common = (number, str(header["x"])[:64], str(header["w"])[:256], float(header["t"]))
             if "bad" in header:
                 return cls(*common, bad=str(header["bad"])[:MAX_SENTENCE])
-            tally: Tally = Counter({(str(p), str(v), str(r)): int(n) for p, v, r, n in header["c"]})
+            tally: OutcomeTally = Counter({(str(p), str(v), str(r)): int(n) for p, v, r, n in header["c"]})
             return cls(*common, tuple(_parts(header["p"], bytes(body[size:]))), tally)
         except (struct.error, ValueError, LookupError, TypeError, AttributeError):
             raise ChunkError("a result is damaged: it cannot be read") from None
 
 
-def _parts(lengths: list[list[int]], data: bytes) -> Iterator[Part]:
+def _parts(lengths: list[list[int]], data: bytes) -> Iterator[OutcomeBlock]:
     if len(lengths) > MAX_PARTS:
         raise ValueError
     at = 0
     for block, bits, blob in lengths:
         if not 0 <= block < 1 << 34 or not 2 <= bits <= BLOCK or blob < 0 or at + bits + blob > len(data):
             raise ValueError
-        yield Part(block, data[at : at + bits], data[at + bits : at + bits + blob])
+        yield OutcomeBlock(block, data[at : at + bits], data[at + bits : at + bits + blob])
         at += bits + blob
     if at != len(data):
         raise ValueError
 
 
-def _entry(result: Result) -> Entry:
+def _entry(result: Result) -> OutcomeEntry:
     """As `entry_of`, quickly for what nearly all are."""
     row: int = result.push.row
     if (
@@ -142,7 +142,7 @@ def _entry(result: Result) -> Entry:
     return entry_of(result)
 
 
-def _by_block(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
+def _by_block(entries: list[OutcomeEntry]) -> Iterator[tuple[int, list[OutcomeEntry]]]:
     """Those of each block of the journal's, in order."""
     start = 0
     while start < len(entries):
@@ -156,4 +156,4 @@ def _by_block(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
         start = end
 
 
-__all__ = ["ChunkResult", "JournalError", "Outcome", "Part"]
+__all__ = ["ChunkResult", "JournalError", "Outcome", "OutcomeBlock"]

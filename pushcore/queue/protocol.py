@@ -61,21 +61,21 @@ class QueueStats:
     oldest: float
 
 
-class Delivered(NamedTuple):
+class DeliveredResult(NamedTuple):
     """A result out of the queue. `handle`: the adapter's own."""
 
     data: bytes
     handle: Any
 
 
-class Note(NamedTuple):
+class StoredValue(NamedTuple):
     """A value of the store. `revision`: 0 when there is none, and another after each change."""
 
     value: bytes
     revision: int
 
 
-NOTHING: Final = Note(b"", 0)
+NOTHING: Final = StoredValue(b"", 0)
 
 
 class WorkQueue(Protocol):
@@ -124,13 +124,13 @@ class Outbox(Protocol):
     async def report(self, result: bytes, nonce: str) -> None:
         """Keep a result of a chunk that is not done yet. The same `nonce` twice may be one result."""
 
-    async def results(self, n: int, wait: float) -> list[Delivered]:
+    async def results(self, n: int, wait: float) -> list[DeliveredResult]:
         """At most `n` results that were not collected, the oldest first; waits up to `wait` for the first one.
 
         One reader at a time. What is not `collected` comes again, if only after `idle` seconds or a new connection.
         """
 
-    async def collected(self, results: Sequence[Delivered]) -> None:
+    async def collected(self, results: Sequence[DeliveredResult]) -> None:
         """The ledger has these: forget them."""
 
     async def present(self) -> set[int]:
@@ -140,7 +140,7 @@ class Outbox(Protocol):
 class Store(Protocol):
     """A few small values that all have in common: the campaign's state, the rate, the breaker's verdict."""
 
-    async def read(self, name: str) -> Note:
+    async def read(self, name: str) -> StoredValue:
         """The value of this name; `NOTHING` when there is none."""
 
     async def write(self, name: str, value: bytes, revision: int) -> bool:

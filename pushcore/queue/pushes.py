@@ -43,15 +43,17 @@ def notifications(payload: Payload, *, column: str = "token", **options: Any) ->
         if tokens is None:
             raise ChunkError(f"chunk {chunk.number} has no column {column!r}")
         prefix, first = id_prefix(info.name), chunk.first
-        found = []
+        pushes = []
         for row in chunk.missing():
             at = row - first
             body = (
-                payload({name: each[at] for name, each in columns.items()}) if callable(payload) else payload
+                payload({name: values[at] for name, values in columns.items()})
+                if callable(payload)
+                else payload
             )
-            found.append(
+            pushes.append(
                 NumberedNotification(row, tokens[at], body, apns_id=f"{prefix}{row:012x}", **options)
             )
-        return found
+        return pushes
 
     return make

@@ -20,7 +20,7 @@ from ..audience.problems import BadInput, explain, shown
 from ..audience.records import OnBad, csv_records, decoded, json_records
 from ..audience.shards import WHOLE, Shard
 from ..audience.spans import fingerprint_of
-from ..audience.storage import Stored, is_url, read_range, shown_path
+from ..audience.storage import StoredFile, is_url, read_range, shown_path
 from .chunk import MAX_BYTES, MAX_COLUMNS, Chunk, Reference
 from .errors import CampaignConflict, ChunkError, SourceUnavailable
 
@@ -51,7 +51,7 @@ def reference_chunks(audience: Audience, path: str, rows: int, *, start: int = 0
             yield Chunk(number, number * rows + 1, span.rows, where)
 
 
-class Referred:
+class ReferencedRows:
     """The rows that a chunk refers to, as an `Audience` has them, once `load` has read them. `wanted`: columns to read."""
 
     def __init__(self, chunk: Chunk, name: str, columns: list[str] | None) -> None:
@@ -65,7 +65,7 @@ class Referred:
     def select(self, wanted: Collection[str]) -> None:
         """See `Audience.select`."""
         if self.where.unit == "rows" and self.columns is not None:
-            self.columns = [each for each in self.columns if each in wanted]
+            self.columns = [name for name in self.columns if name in wanted]
 
     def index(self, column: str) -> int:
         """See `Audience.index`."""
@@ -96,7 +96,7 @@ class Referred:
         return csv_records(self.columns, content, decoded(io.BufferedReader(content)), on_bad)
 
 
-class Shelf:
+class ReferenceReader:
     """What a worker reads referred rows from. It keeps files open; close it."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Shelf:
         self._pool: ThreadPoolExecutor | None = None
         self._read_before = False
 
-    def source(self, chunk: Chunk, audience: Any) -> Referred:
+    def source(self, chunk: Chunk, audience: Any) -> ReferencedRows:
         """The rows of a chunk by reference, of an audience that was `described`, still to be loaded.
 
         Raises `ChunkError` where that makes no sense.
@@ -124,9 +124,9 @@ class Shelf:
         most = MAX_BYTES if unit == "bytes" else chunk.rows
         if not fitting or where.unit != unit or where.start < 0 or not 0 < size <= most:
             raise ChunkError(f"chunk {chunk.number} refers to rows in a way that makes no sense")
-        return Referred(chunk, shown_path(where.uri), None if columns is None else list(columns))
+        return ReferencedRows(chunk, shown_path(where.uri), None if columns is None else list(columns))
 
-    async def load(self, source: Referred) -> None:
+    async def load(self, source: ReferencedRows) -> None:
         """Read the rows, in a thread.
 
         Raises:
@@ -150,16 +150,16 @@ class Shelf:
             raise CampaignConflict(str(error)) from None
         self._read_before = True
 
-    def _text(self, source: Referred) -> bytes:
+    def _text(self, source: ReferencedRows) -> bytes:
         where = source.where
         data = read_range(where.uri, where.start, where.end)
         if fingerprint_of(data) != where.fingerprint:
             raise _changed(source)
         return data
 
-    def _rows(self, source: Referred) -> list[tuple[Any, ...]]:
+    def _rows(self, source: ReferencedRows) -> list[tuple[Any, ...]]:
         where = source.where
-        stored = Stored(where.uri)
+        stored = StoredFile(where.uri)
         look = stored.size, stored.version
         seen = self._fingerprints.get(where.uri)
         if seen is None or seen[0] != look:
@@ -191,7 +191,7 @@ class Shelf:
             self._forget(uri)
 
 
-def _changed(source: Referred) -> ChunkError:
+def _changed(source: ReferencedRows) -> ChunkError:
     return ChunkError(
         f"{source.name} has been changed since the campaign was made: the rows of chunk {source.chunk.number} are not "
         "what they were"
@@ -203,5 +203,5 @@ def _names(columns: Any) -> bool:
         isinstance(columns, list)
         and len(columns) <= MAX_COLUMNS
         and "token" in columns
-        and all(isinstance(each, str) for each in columns)
+        and all(isinstance(name, str) for name in columns)
     )

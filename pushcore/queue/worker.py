@@ -24,11 +24,11 @@ from ..engine.engine import PushEngine
 from ..errors import BreakerOpen, ClosedError
 from ..journal.journal import id_prefix
 from ..results import Result
-from .campaign import PROGRESS, CampaignInfo, State, read_info
+from .campaign import PROGRESS, CampaignInfo, CampaignState, read_info
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable, SourceUnavailable
 from .fleet import Fleet
-from .leases import Held, Leases, WorkerReport
+from .leases import HeldChunk, Leases, WorkerReport
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
@@ -86,7 +86,7 @@ class Worker:
         self._held = self._leases.held
         self._owed = 0
         """Rows of held chunks whose outcome has not been delivered."""
-        self._finished: asyncio.Queue[Held] = asyncio.Queue()
+        self._finished: asyncio.Queue[HeldChunk] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._fetching: asyncio.Future[list[list[Any]]] | None = None
         self._unread = False
@@ -161,7 +161,7 @@ class Worker:
                 if len(mine.results) == mine.wanted and not self._given_up(mine):
                     self._finished.put_nowait(mine)
 
-    def _given_up(self, mine: Held) -> bool:
+    def _given_up(self, mine: HeldChunk) -> bool:
         """Whether pushes may be among them that the engine's end kept from being sent: `_settle` looks at those."""
         if not self._draining and self._fleet.trip is None:
             return False
@@ -175,20 +175,20 @@ class Worker:
             if self._error is not None:
                 raise self._error
             n = min((self._window + size - self._owed) // size, MAX_HELD - len(self._held))
-            if n < 1 or self._fleet.state is State.PAUSED:
+            if n < 1 or self._fleet.state is CampaignState.PAUSED:
                 await self._woken(WAIT)
                 continue
             # A task of its own: when the engine takes no more, `_settle` gives back what it brings.
             self._fetching = asyncio.ensure_future(self._fetch(n, delay))
             await asyncio.wait([self._fetching])
             try:
-                found = self._fetching.result()
+                fetched = self._fetching.result()
                 pause = FIRST_PAUSE
             except (*LATER, QueueReadOnly):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            for pushes in found:
+            for pushes in fetched:
                 yield pushes
             if self._unread:
                 await self._woken(delay)
@@ -196,7 +196,7 @@ class Worker:
             self._unread = False
 
     def _over(self) -> bool:
-        ended = self._fleet.state in (State.CANCELLED, State.FINISHED)
+        ended = self._fleet.state in (CampaignState.CANCELLED, CampaignState.FINISHED)
         return self._draining or ended or self._fleet.trip is not None
 
     async def _woken(self, seconds: float) -> None:
@@ -223,7 +223,7 @@ class Worker:
         leases = await self._queue.lease(n, WAIT)
         opening = [asyncio.ensure_future(self._open(lease, delay)) for lease in leases]
         await asyncio.gather(*opening, return_exceptions=True)  # so that none is left behind
-        return [pushes for each in opening if (pushes := each.result())]
+        return [pushes for task in opening if (pushes := task.result())]
 
     async def _open(self, lease: Lease, delay: float) -> list[Any] | None:
         """The pushes of a chunk that was leased; None when there is nothing to send, or not within `delay` seconds."""
@@ -264,7 +264,7 @@ class Worker:
             )
         if self._leases.renewed(chunk.number, lease):  # its lease ran out while the rows were read
             return None
-        held = self._held[chunk.number] = Held(lease, chunk, len(wanted))
+        held = self._held[chunk.number] = HeldChunk(lease, chunk, len(wanted))
         pushes = []
         for item in items:
             if isinstance(item, Result):
@@ -293,7 +293,7 @@ class Worker:
             await self._finish(await self._finished.get())
             self._finished.task_done()
 
-    async def _finish(self, held: Held) -> None:
+    async def _finish(self, held: HeldChunk) -> None:
         """All rows have an outcome: deliver what the queue has not, and let the chunk go."""
         number = held.chunk.number
         async with held.lock:
@@ -304,7 +304,7 @@ class Worker:
         self._chunks += 1
         self._rows += held.wanted
 
-    async def _keep_part(self, held: Held, *, last: bool = False) -> None:
+    async def _keep_part(self, held: HeldChunk, *, last: bool = False) -> None:
         """Deliver outcomes of a chunk that has rows left, and note for whoever has it next which they are.
 
         `last`: pushes were given up that may still be sent, and what became of these is no outcome.
@@ -367,10 +367,10 @@ class Worker:
                     extended = time.monotonic()
                 except (*LATER, QueueReadOnly):
                     continue  # at the next beat, which comes in time
-            for each in held:
-                done = len(each.results) == each.wanted
-                if not done and time.monotonic() - each.since > self._linger:
-                    await self._keep_part(each)
+            for chunk in held:
+                done = len(chunk.results) == chunk.wanted
+                if not done and time.monotonic() - chunk.since > self._linger:
+                    await self._keep_part(chunk)
 
     # --- patience -------------------------------------------------------------------------------------------------
 

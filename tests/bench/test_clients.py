@@ -9,7 +9,7 @@ import pytest
 
 from bench.clients import read_h2load
 from bench.latency import read_log
-from bench.providers import PROVIDERS, USUAL, Work, sized, sized_message
+from bench.providers import PROVIDERS, USUAL, Workload, sized, sized_message
 from bench.stage import CannotMeasure, Target
 from bench.wan import WINDOW, ideal
 from fakeservers.apns.fates import fate_of
@@ -61,7 +61,7 @@ def test_h2loads_log_gives_the_durations() -> None:
 @pytest.mark.parametrize("provider", list(PROVIDERS))
 def test_bodies_have_the_size_that_was_asked_for(provider: str) -> None:
     for size in PROVIDERS[provider].sizes:
-        assert len(PROVIDERS[provider].body(Work(size=size))) == size
+        assert len(PROVIDERS[provider].body(Workload(size=size))) == size
 
 
 def test_bodies_of_a_size_differ_from_device_to_device() -> None:
@@ -72,7 +72,7 @@ def test_bodies_of_a_size_differ_from_device_to_device() -> None:
 
 @pytest.mark.parametrize("percent", [0, 2, 10, 50])
 def test_as_many_tokens_are_fated_as_per_cent_say(percent: int) -> None:
-    work = Work(fated=percent)
+    work = Workload(fated=percent)
     notifications = list(PROVIDERS["apns"].pushes(1000, work))
     messages = list(PROVIDERS["fcm"].pushes(1000, work))
     fates = [fate_of(push.token.encode()) for push in notifications]

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.look import Column, Form, markdown, read, share, show, two, whole, write
+from bench.look import Column, TableLayout, markdown, read, share, show, two, whole, write
 
-FORM = Form("Title", (Column("name", "who"), Column("rate", "pushes/s", whole), Column("use", "core", share)))
+FORM = TableLayout(
+    "Title", (Column("name", "who"), Column("rate", "pushes/s", whole), Column("use", "core", share))
+)
 ROWS: list[dict[str, Any]] = [
     {"name": "a|b", "rate": 370_000.4, "use": 0.954},
     {"name": "[red]c", "rate": None},

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bench.relay import Held, serve
+from bench.relay import DelayedBytes, serve
 
 DELAY = 0.02
 
 
 def test_bytes_arrive_in_order_and_not_early() -> None:
-    held = Held(0.5)
+    held = DelayedBytes(0.5)
     held.add(b"a", 10.0)
     held.add(b"bc", 10.1)
     assert held.arrived(10.49) == []

@@ -120,7 +120,7 @@ def test_a_missing_toolchain_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     files = ("go_sideshow_apns2.go", "rust_a2.rs", "JavaPushy.java", "node_apn.mjs")
     chosen = [read(DRIVERS / file) for file in files]
     for rival, reason in zip(chosen, run.install_all(chosen), strict=True):
-        assert isinstance(reason, install.Absent)
+        assert isinstance(reason, install.RivalUnavailable)
         assert str(reason).endswith("is not installed")
         row = run._one(Console(quiet=True), rival, reason, TARGET, 1, 0.01)
         assert (row["rival"], row["absent"]) == (rival.name, str(reason))
@@ -135,6 +135,6 @@ def test_an_installation_that_fails_is_said_and_not_taken_for_done(
     broken.write_text("#!/bin/sh\necho warning >&2\necho no such package >&2\nexit 1\n")
     broken.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(broken))
-    with pytest.raises(install.Absent, match=r"failed: no such package$"):
+    with pytest.raises(install.RivalUnavailable, match=r"failed: no such package$"):
         install.install(read(driver(tmp_path, "")))
     assert not (tmp_path / "rivals" / "py_nobody" / "installed").exists()

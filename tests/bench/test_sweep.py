@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.look import Column, Form, read, write
+from bench.look import Column, TableLayout, read, write
 from bench.stage import CannotMeasure
 from bench.suite import Measurement
-from bench.sweep import Swept, minutes, steps, sweep
+from bench.sweep import SweepResult, minutes, steps, sweep
 
 MACHINE = {"cpu": "x", "cores": 2, "commit": "abc1234"}
-FORM = Form("Title", (Column("rate", "rate"),))
+FORM = TableLayout("Title", (Column("rate", "rate"),))
 
 
 def measurement(name: str, outcome: BaseException | list[str], *, of_provider: bool = True) -> Measurement:
@@ -30,7 +30,7 @@ def measurement(name: str, outcome: BaseException | list[str], *, of_provider: b
     return Measurement(name, FORM, run, ("", "--short"), of_provider)
 
 
-def swept(place: Path, **options: Any) -> Swept:
+def swept(place: Path, **options: Any) -> SweepResult:
     console, names = Console(file=io.StringIO()), ("bad", "good", "long")
     return sweep(console, place, MACHINE, names=names, providers=("apns", "fcm"), short=True, **options)
 

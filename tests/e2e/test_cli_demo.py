@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.cli.run.demo_audience import compare, plant
+from pushcore.cli.run.demo_audience import compare, write_demo_audience
 
 DEADLINE = 90.0
 DIED = "2025-11-05T08:30:00.250Z"
@@ -49,7 +49,7 @@ def test_everything_comes_back_as_planted(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_wrong_missing_or_double_is_found(tmp_path: Path) -> None:
-    planted = plant(200, tmp_path)
+    planted = write_demo_audience(200, tmp_path)
     expected = Counter(kind.name for kind in planted)
     head = "row,token,platform,verdict,status,reason,id,timestamp,attempts\n"
     rows = []

@@ -15,7 +15,7 @@ from fakeservers import FakeFcm
 from fakeservers.fcm.fates import fated_registration
 from pushcore import PushEngine, Rate
 from pushcore.payloads.fcm_rows import FcmRow
-from pushcore.queue.campaign import CampaignInfo, State
+from pushcore.queue.campaign import CampaignInfo, CampaignState
 from pushcore.queue.chunk import Chunk, inline_chunks
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.fleet import Fleet
@@ -144,7 +144,7 @@ async def test_a_coordinator_does_not_wait_for_the_dead(server: queues.Server, t
         assert (await coordinator.queue.stats()).leased == 1
         await coordinator.cancel()
         status = await coordinator.run()
-        assert (status.done, status.state) == (0, State.CANCELLED)
+        assert (status.done, status.state) == (0, CampaignState.CANCELLED)
         await coordinator.resume()
         async with worker_of(server, fake) as worker:
             await asyncio.gather(worker.run(), coordinator.run())

@@ -15,7 +15,7 @@ from fakeservers import FakeApns, fated_token
 from pushcore import PushEngine, Rate, Result, RetryPolicy, Verdict
 from pushcore.journal.journal import push_id
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
-from pushcore.queue.campaign import CampaignInfo, State
+from pushcore.queue.campaign import CampaignInfo, CampaignState
 from pushcore.queue.chunk import Chunk, Reference, inline_chunks
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.errors import CampaignConflict, QueueFull, QueueUnavailable, SourceUnavailable
@@ -83,7 +83,7 @@ async def test_every_row_has_one_outcome(tmp_path: Path) -> None:
         assert sum(each.verdict is Verdict.ACCEPTED for each in outcomes) == 1008
         assert status.tally["apns", "ACCEPTED", ""] == 1008
         assert set(tokens_of(fake).values()) == {1}
-        assert coordinator.ledger.state is State.FINISHED
+        assert coordinator.ledger.state is CampaignState.FINISHED
 
 
 async def test_two_workers_share_the_work_and_a_late_one_sends_nothing(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ async def test_pause_and_cancel_are_obeyed(tmp_path: Path) -> None:
             await run
         status = await coordinator.run()
         assert status.done == len(fake.received) < 5000
-        assert status.state is State.CANCELLED
+        assert status.state is CampaignState.CANCELLED
 
 
 async def test_the_breakers_verdict_stops_every_worker(tmp_path: Path) -> None:

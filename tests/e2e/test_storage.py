@@ -16,7 +16,7 @@ from pushcore.audience.problems import BadInput
 from pushcore.audience.storage import AHEAD
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.errors import CampaignConflict, ChunkError, SourceUnavailable
-from pushcore.queue.references import Shelf, described, reference_chunks
+from pushcore.queue.references import ReferenceReader, described, reference_chunks
 from tests.support import objects
 from tests.support.redis import free_port
 
@@ -72,7 +72,7 @@ def no_bad(row: int, token: str, reason: str) -> None:
     pytest.fail(reason)
 
 
-async def rows_of(shelf: Shelf, chunk: Chunk, about: Any) -> list[tuple[int, Any]]:
+async def rows_of(shelf: ReferenceReader, chunk: Chunk, about: Any) -> list[tuple[int, Any]]:
     source = shelf.source(chunk, about)
     await shelf.load(source)
     return list(source.records(no_bad))
@@ -89,7 +89,7 @@ async def read_all(url: str, form: str) -> list[Chunk]:
         assert source.form == form
         chunks, about = list(reference_chunks(source, url, CHUNK)), described(source)
     assert len(chunks) == -(-COUNT // CHUNK)
-    shelf, found = Shelf(), dict[int, Any]()
+    shelf, found = ReferenceReader(), dict[int, Any]()
     for chunk in [chunks[-1], *chunks]:
         assert len(chunk.encode()) < 300
         found.update(await rows_of(shelf, chunk, about))
@@ -107,7 +107,7 @@ async def test_s3(form: str, s3: objects.S3, tmp_path: Path) -> None:
     chunks = await read_all(url, form)
     with Audience(url) as source:
         about = described(source)
-    shelf = Shelf()
+    shelf = ReferenceReader()
     await rows_of(shelf, chunks[0], about)
     s3.put(f"devices.{form}", written(form, tmp_path, badge=1))
     with pytest.raises(ChunkError, match=rf"s3://audiences/devices.{form} has been changed"):
@@ -168,7 +168,7 @@ async def test_a_server_without_ranges_is_refused(tmp_path: Path) -> None:
         with Audience(url) as source:
             first, *_ = reference_chunks(source, url, CHUNK)
             about = described(source)
-        shelf = Shelf()
+        shelf = ReferenceReader()
         with pytest.raises(
             CampaignConflict, match=r"devices.csv cannot be read \(it is not given in parts\)"
         ):

@@ -21,7 +21,7 @@ from unittest import mock
 
 from pushcore import Journal, Message, Notification, Result, Verdict
 from pushcore.journal.journal import Source, id_prefix
-from pushcore.queue.campaign import CampaignInfo, State
+from pushcore.queue.campaign import CampaignInfo, CampaignState
 from pushcore.queue.chunk import Chunk, Reference, inline_chunks
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.outcomes import ChunkResult
@@ -251,7 +251,7 @@ def ledger(place: Path) -> Iterator[Path]:
         book.next_epoch()
         book.record([result(0, 1, 10, "a"), result(1, 11, 15, "b"), result(1, 14, 16, "c")])
         book.record([ChunkResult(2, "d", "worker-2", BEGAN, bad="its rows cannot be read")], strays=2)
-        book.state = State.PAUSED
+        book.state = CampaignState.PAUSED
     yield path
 
 

@@ -15,6 +15,7 @@ def test_ours_are_odd_and_increase(dial: Dial, wire: Wire) -> None:
     seen: list[int] = []
     for number in range(20):
         exchange = client.request()
+        assert exchange.connection is client.connection
         seen += wire.requests(client.sent())
         if number % 3:
             client.feed(wire.answer(exchange.stream_id))

@@ -149,7 +149,7 @@ def connect_to(
 
     async def open_address(self: Pool, address: str, patience: float) -> Link:
         connection = self._new_connection(self.limits, self._loop.time())
-        link = Link(connection, self._on_progress, self._on_answers)
+        link = Link(connection, self._on_progress)
         Wire(link, streams, answers, latency)
         await link.ready
         self.links.append(link)

@@ -12,7 +12,7 @@ from hyper import tls
 from measure import COUNT, Clock, apns_payload, device, given
 
 
-class Pointed(APNsClient):
+class Apns2ToUrl(APNsClient):
     LIVE_SERVER = given("host")
     DEFAULT_PORT = int(given("port"))
 
@@ -26,7 +26,7 @@ def payload(number):
 
 tls._context = tls.init_context(cert_path=given("ca_file"))
 credentials = TokenCredentials(given("key_file"), given("key_id"), given("team_id"))
-client = Pointed(credentials)
+client = Apns2ToUrl(credentials)
 client.send_notification_batch([Notification(device(0), payload(0))], given("topic"))
 clock = Clock()
 results = client.send_notification_batch(

@@ -18,12 +18,12 @@ messaging._MessagingService.FCM_URL = given("url") + "/v1/projects/{0}/messages:
 READY = json.loads(given("payload"))
 
 
-class Given(credentials.Base):
+class GivenCredentials(credentials.Base):
     def get_credential(self):
         return Credentials(given("authorization").removeprefix("Bearer "))
 
 
-firebase_admin.initialize_app(Given(), {"projectId": given("project_id")})
+firebase_admin.initialize_app(GivenCredentials(), {"projectId": given("project_id")})
 
 
 def message(number):

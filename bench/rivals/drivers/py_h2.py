@@ -16,7 +16,7 @@ import uvloop
 from measure import COUNT, STREAMS, Clock, apns_payload, device, given
 
 
-class Sender(asyncio.Protocol):
+class H2Connection(asyncio.Protocol):
     def __init__(self):
         config = h2.config.H2Configuration(
             client_side=True,
@@ -70,7 +70,9 @@ async def main():
     context = ssl.create_default_context(cafile=given("ca_file"))
     context.set_alpn_protocols(["h2"])
     loop = asyncio.get_running_loop()
-    transport, sender = await loop.create_connection(Sender, given("host"), int(given("port")), ssl=context)
+    transport, sender = await loop.create_connection(
+        H2Connection, given("host"), int(given("port")), ssl=context
+    )
     await sender.done
     sender.done = loop.create_future()
     sender.ok, sender.numbers = 0, iter(range(COUNT))

@@ -11,14 +11,14 @@ from kalyke import ApnsClient, ApnsConfig, ApnsPushType
 from measure import COUNT, STREAMS, Clock, apns_payload, device, given
 
 
-class Pointed(ApnsClient):
+class KalykeToUrl(ApnsClient):
     @property
     def _base_url(self):
         return given("url")
 
 
 async def main():
-    client = Pointed(
+    client = KalykeToUrl(
         use_sandbox=False,
         team_id=given("team_id"),
         auth_key_id=given("key_id"),

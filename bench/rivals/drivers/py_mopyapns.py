@@ -11,7 +11,7 @@ from apns2.payload import Payload, PayloadAlert
 from measure import COUNT, Clock, apns_payload, device, given
 
 
-class Pointed(APNsClient):
+class MopyapnsToUrl(APNsClient):
     LIVE_SERVER = given("host")
     DEFAULT_PORT = int(given("port"))
 
@@ -23,7 +23,7 @@ def payload(number):
     return Payload(alert=alert, sound=aps["sound"], badge=aps["badge"], custom=made)
 
 
-client = Pointed(TokenCredentials(given("key_file"), given("key_id"), given("team_id")))
+client = MopyapnsToUrl(TokenCredentials(given("key_file"), given("key_id"), given("team_id")))
 client.send_notification_batch([Notification(device(0), payload(0))], given("topic"))
 clock = Clock()
 results = client.send_notification_batch(

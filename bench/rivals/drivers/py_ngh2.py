@@ -13,7 +13,7 @@ import uvloop
 from measure import COUNT, STREAMS, Clock, apns_payload, device, given
 
 
-class Sender(asyncio.Protocol):
+class Ngh2Connection(asyncio.Protocol):
     def __init__(self):
         self.h2 = ngh2.Connection(ngh2.Role.CLIENT)
         self.open = self.ok = 0
@@ -61,7 +61,9 @@ async def main():
     context = ssl.create_default_context(cafile=given("ca_file"))
     context.set_alpn_protocols(["h2"])
     loop = asyncio.get_running_loop()
-    transport, sender = await loop.create_connection(Sender, given("host"), int(given("port")), ssl=context)
+    transport, sender = await loop.create_connection(
+        Ngh2Connection, given("host"), int(given("port")), ssl=context
+    )
     await sender.done
     sender.done = loop.create_future()
     sender.ok, sender.numbers = 0, iter(range(COUNT))

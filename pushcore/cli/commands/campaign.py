@@ -11,7 +11,7 @@ import click
 
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, printable
-from ...audience.storage import Stored
+from ...audience.storage import StoredFile
 from ...errors import JournalError
 from ...queue.campaign import CampaignInfo
 from ...queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
@@ -22,7 +22,7 @@ from ...queue.ledger import Ledger
 from ...queue.opening import open_queue
 from ...queue.references import described, reference_chunks
 from ..profiles import settings_options
-from ..report.campaign_metrics import watching
+from ..report.campaign_metrics import serving_gauges
 from ..report.notices import say
 from ..report.outcomes import CSV, FORMATS, batched, write
 from ..report.output import open_bytes
@@ -118,7 +118,7 @@ def create(
             )
         info = CampaignInfo(
             name,
-            f"{Stored(audience).fingerprint()}-{chunk}{'-ref' if by_reference else ''}",
+            f"{StoredFile(audience).fingerprint()}-{chunk}{'-ref' if by_reference else ''}",
             chunk,
             _needs(**needed),
             {"audience": described(source)} if by_reference else {},
@@ -128,7 +128,7 @@ def create(
                 chunks = reference_chunks(source, audience, chunk, start=book.known)
             else:
                 chunks = inline_chunks(_rows(source, chunk), chunk, start=book.known)
-            count = _with_queue(queue, book, lambda each: each.publish(chunks))
+            count = _with_queue(queue, book, lambda coordinator: coordinator.publish(chunks))
             say(f"{book.status().rows} rows in {count} chunks are on the queue")
     return 0
 
@@ -148,14 +148,14 @@ def run(queue: str, ledger: str, metrics_port: int | None) -> int:
     """Collect results until every row has one; put back what the queue has lost."""
     with _opened(lambda: Ledger.open(ledger)) as book:
         if metrics_port is None:
-            found = _with_queue(queue, book, lambda each: each.run())
+            status = _with_queue(queue, book, lambda coordinator: coordinator.run())
         else:
-            with watching(metrics_port) as watch:
-                found = _with_queue(queue, book, watch.run)
+            with serving_gauges(metrics_port) as watch:
+                status = _with_queue(queue, book, watch.run)
         for number, reason in book.aside():
             say(f"chunk {number} was set aside: {printable(reason)}")
-    say(f"{found.done} of {found.rows} rows have a result")
-    return 0 if found.done == found.rows else 1
+    say(f"{status.done} of {status.rows} rows have a result")
+    return 0 if status.done == status.rows else 1
 
 
 @_command()
@@ -165,7 +165,7 @@ def run(queue: str, ledger: str, metrics_port: int | None) -> int:
 def status(queue: str, ledger: str) -> int:
     """Say how far it is."""
     with _opened(lambda: Ledger.open(ledger)) as book:
-        for line in _lines(_with_queue(queue, book, lambda each: each.status())):
+        for line in _lines(_with_queue(queue, book, lambda coordinator: coordinator.status())):
             click.echo(line)
     return 0
 
@@ -210,11 +210,11 @@ _order("pause", "Workers finish what they have, and wait.", lambda each: each.pa
 def resume(queue: str, ledger: str, aside: bool) -> int:
     """Go on after a pause, a cancellation, or a stop whose cause was mended."""
 
-    async def go_on(each: Coordinator) -> None:
-        await each.resume()
+    async def go_on(coordinator: Coordinator) -> None:
+        await coordinator.resume()
         if aside:
-            each.ledger.take_back(number for number, _ in each.ledger.aside())
-            await each.reconcile()
+            coordinator.ledger.take_back(number for number, _ in coordinator.ledger.aside())
+            await coordinator.reconcile()
 
     with _opened(lambda: Ledger.open(ledger)) as book:
         _with_queue(queue, book, go_on)
@@ -224,20 +224,20 @@ def resume(queue: str, ledger: str, aside: bool) -> int:
 _order("cancel", "Workers finish what they have, and end.", lambda each: each.cancel())
 
 
-def _lines(found: CampaignStatus) -> Iterator[str]:
-    ledger, queue = found.ledger, found.queue
-    yield f"campaign   {found.name}, {ledger.state.value}"
+def _lines(status: CampaignStatus) -> Iterator[str]:
+    ledger, queue = status.ledger, status.queue
+    yield f"campaign   {status.name}, {ledger.state.value}"
     yield f"rows       {ledger.done} of {ledger.rows}{'' if ledger.complete else ' so far'} have a result"
     yield f"chunks     {queue.depth} wait, {queue.leased} are with workers, {ledger.finished} finished, {ledger.aside} set aside"
     yield f"results    {queue.results} wait to be collected"
     yield f"oldest     {queue.oldest:.0f} s"
-    yield f"rate       {found.rate:.0f}/s"
-    yield f"left       {'unknown' if found.left is None else f'{found.left:.0f} s'}"
+    yield f"rate       {status.rate:.0f}/s"
+    yield f"left       {'unknown' if status.left is None else f'{status.left:.0f} s'}"
     yield f"repeats    {ledger.repeats}"
     for (platform, verdict, reason), count in sorted(ledger.tally.items()):
         yield f"{platform or 'neither':10} {verdict} {printable(reason)} {count}".rstrip()
-    if found.trip is not None:
-        yield f"stopped    {printable(found.trip.sentence)}"
+    if status.trip is not None:
+        yield f"stopped    {printable(status.trip.sentence)}"
 
 
 def _opened(open_one: Callable[[], Ledger]) -> Ledger:
@@ -266,11 +266,11 @@ def _needs(
 ) -> dict[str, Any]:
     apns = {"topic": topic, "team": team_id, "environment": environment}
     wanted = {"apns": apns, "fcm": {"project": fcm_project}}
-    found = {
-        provider: {key: value for key, value in each.items() if value is not None}
-        for provider, each in wanted.items()
+    given = {
+        provider: {key: value for key, value in settings.items() if value is not None}
+        for provider, settings in wanted.items()
     }
-    return {provider: each for provider, each in found.items() if each}
+    return {provider: settings for provider, settings in given.items() if settings}
 
 
 def _rows(source: Audience, chunk: int) -> Iterator[dict[str, Any]]:

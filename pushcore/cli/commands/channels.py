@@ -19,7 +19,7 @@ from ...payloads.devices import APNS
 from ...results import Result, Verdict
 from ..options import apns_options
 from ..profiles import settings_options
-from ..run.client_options import Sender
+from ..run.client_options import ClientOptions
 from ..sections import Function, command, section
 from ..statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
 
@@ -88,8 +88,8 @@ def create(store: bool, as_json: bool, channels_url: str | None, **options: Any)
     return _run(
         options,
         channels_url,
-        lambda each: each.create(stores=store),
-        lambda found: _show(found, as_json, found.id),
+        lambda api: api.create(stores=store),
+        lambda channel: _show(channel, as_json, channel.id),
     )
 
 
@@ -102,13 +102,13 @@ def create(store: bool, as_json: bool, channels_url: str | None, **options: Any)
 def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
     """Runs the command; the exit status."""
 
-    def show(found: list[str]) -> None:
+    def show(ids: list[str]) -> None:
         if as_json:
-            _echo_json({"channels": found})
-        for channel_id in () if as_json else found:
+            _echo_json({"channels": ids})
+        for channel_id in () if as_json else ids:
             click.echo(printable(channel_id))
 
-    return _run(options, channels_url, lambda each: each.list(), show)
+    return _run(options, channels_url, lambda api: api.list(), show)
 
 
 @_channel_command(
@@ -122,7 +122,7 @@ def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) 
     def write(found: Channel) -> None:
         _show(found, as_json, "stores its newest message" if found.stores else "stores no message")
 
-    return _run(options, channels_url, lambda each: each.read(channel), write)
+    return _run(options, channels_url, lambda api: api.read(channel), write)
 
 
 @_channel_command(
@@ -136,7 +136,7 @@ Messages that it stores may still be delivered.
 @click.argument("channel", metavar="CHANNEL")
 def delete(channel: str, channels_url: str | None, **options: Any) -> int:
     """Runs the command; the exit status."""
-    return _run(options, channels_url, lambda each: each.delete(channel), lambda found: None)
+    return _run(options, channels_url, lambda api: api.delete(channel), lambda _: None)
 
 
 @_channel_command(
@@ -207,11 +207,11 @@ def _run(
     if url is None and options.get("apns_url") is not None:
         raise BadInput("--channels-url is missing; --apns-url needs it")
     client = _client(options)
-    found = Channels(client, url=url)
+    api = Channels(client, url=url)
 
     async def run() -> T:
         async with client:
-            return await ask(found)
+            return await ask(api)
 
     try:
         show(asyncio.run(run()))
@@ -221,7 +221,7 @@ def _run(
 
 
 def _client(options: dict[str, Any]) -> ApnsClient:
-    sender = Sender.of(options)
+    sender = ClientOptions.of(options)
     if sender.apns_key is None and sender.apns_cert is None:
         raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
     client = sender.clients()[APNS]

@@ -19,7 +19,7 @@ from ...payloads.devices import APNS, NAMES
 from ...results import Result, Verdict
 from ..options import credential_options
 from ..profiles import settings_options
-from ..run.client_options import Client, Sender
+from ..run.client_options import CampaignClient, ClientOptions
 from ..sections import command
 from ..statuses import OK, STOPPED
 
@@ -69,7 +69,7 @@ _RIGHT: Final = {
 @settings_options
 def check(**options: Any) -> int:
     """Runs the command; the exit status."""
-    clients = Sender.of(options).clients()
+    clients = ClientOptions.of(options).clients()
     results = asyncio.run(_try_all(clients))
     status = OK
     for platform, result in results.items():
@@ -80,12 +80,12 @@ def check(**options: Any) -> int:
     return status
 
 
-async def _try_all(clients: dict[str, Client]) -> dict[str, Result]:
+async def _try_all(clients: dict[str, CampaignClient]) -> dict[str, Result]:
     results = await asyncio.gather(*(_try(client) for client in clients.values()))
     return dict(zip(clients, results, strict=True))
 
 
-async def _try(client: Client) -> Result:
+async def _try(client: CampaignClient) -> Result:
     async with client:
         if isinstance(client, ApnsClient):
             return await client.send(Notification(NOBODY, _APNS_PUSH, push_type="background", priority=5))
@@ -110,7 +110,7 @@ def judge(platform: str, result: Result) -> tuple[bool, str]:
         "" if result.detail is None else str(result.detail),
         "" if row is None else row.advice,
     ]
-    said = [each.removesuffix(".") for each in dict.fromkeys(words) if each]
+    said = [word.removesuffix(".") for word in dict.fromkeys(words) if word]
     return False, ": ".join(said) or str(result)
 
 

@@ -17,13 +17,13 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput, explain
 from ...payloads.devices import NAMES
 from ...payloads.rows import Rows
-from ..report.results_file import Report
-from ..run.campaign import Campaign
-from ..run.client_options import NO_PROXY, Sender
-from ..run.demo_audience import compare, kinds, plant
+from ..report.results_file import ResultsFile
+from ..run.campaign import CampaignRun
+from ..run.client_options import NO_PROXY, ClientOptions
+from ..run.demo_audience import compare, kinds, write_demo_audience
 from ..run.exit_report import conclude
 from ..run.fake_servers import FakeProcess, needed_extra
-from ..run.sending import Sending
+from ..run.sending import SendingOptions
 from ..statuses import INCOMPLETE, OK
 
 HELP = """Push to fake devices of both kinds and check every answer.
@@ -65,7 +65,7 @@ def demo(devices: int, keep: str | None) -> int:
 
 def _run(devices: int, place: Path, keep: bool) -> int:
     started = time.monotonic()
-    planted = plant(devices, place)
+    expected = write_demo_audience(devices, place)
     with FakeProcess(place, "all") as fake:
         click.echo(
             f"fake APNs at {fake.apns['url']}, fake FCM at {fake.fcm['url']}, "
@@ -81,21 +81,21 @@ def _run(devices: int, place: Path, keep: bool) -> int:
         status, seconds = _send(place, fake, abort)
     if status != OK:
         return status
-    right = compare(place / "results.csv", planted)
-    _show(Counter(kind.name for kind in planted), right)
+    right = compare(place / "results.csv", expected)
+    _show(Counter(kind.name for kind in expected), right)
     wrong = devices - right.total()
     if wrong:
         click.echo(f"pushcore: {wrong:,} rows did not come back as planted", err=True)
         return INCOMPLETE
     rate = devices / seconds if seconds else 0.0
-    parts = Counter(kind.platform for kind in planted)
+    parts = Counter(kind.platform for kind in expected)
     whose = ", ".join(f"{parts[platform]:,} {name}" for platform, name in (*NAMES.items(), ("", "neither")))
     click.echo(f"all {devices:,} rows came back as planted ({whose}), {rate:,.0f} a second")
     return OK
 
 
 def _send(place: Path, fake: FakeProcess, abort: Callable[[], None]) -> tuple[int, float]:
-    sender = Sender(
+    sender = ClientOptions(
         apns_key=fake.apns["key_file"],
         key_id=fake.apns["key_id"],
         team_id=fake.apns["team_id"],
@@ -110,17 +110,17 @@ def _send(place: Path, fake: FakeProcess, abort: Callable[[], None]) -> tuple[in
     clients = sender.clients()
     apns, fcm = sender.makers(clients)
     with Audience(str(place / "audience.csv")) as audience:
-        report = Report.to_file(str(place / "results.csv"))
-        rows = Rows(audience, apns, fcm, report.bad_row)
-        campaign = Campaign(clients, audience, rows, report, Sending(rate="none"), on_abort=abort)
-        ending = campaign.send()
-    status = conclude(ending, report.counts, clients, name=report.name, summary=False)
-    return status, ending.seconds
+        results = ResultsFile.to_file(str(place / "results.csv"))
+        rows = Rows(audience, apns, fcm, results.bad_row)
+        campaign = CampaignRun(clients, audience, rows, results, SendingOptions(rate="none"), on_abort=abort)
+        report = campaign.send()
+    status = conclude(report, results.counts, clients, name=results.name, summary=False)
+    return status, report.seconds
 
 
-def _show(planted: Counter[str], right: Counter[str]) -> None:
+def _show(counts: Counter[str], right: Counter[str]) -> None:
     click.echo(f"{'device':<28}{'verdict':<15}{'planted':>10}{'came back':>12}")
     for kind in kinds():
-        expected, found = planted[kind.name], right[kind.name]
-        mark = "" if expected == found else "  <--"
-        click.echo(f"{kind.name:<28}{kind.verdict:<15}{expected:>10,}{found:>12,}{mark}")
+        wanted, actual = counts[kind.name], right[kind.name]
+        mark = "" if wanted == actual else "  <--"
+        click.echo(f"{kind.name:<28}{kind.verdict:<15}{wanted:>10,}{actual:>12,}{mark}")

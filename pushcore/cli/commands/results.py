@@ -12,7 +12,7 @@ from ..report.notices import say
 from ..report.outcomes import FORMATS, outcomes_of, write
 from ..report.output import open_bytes, refuse_same_file
 from ..report.tally import count_rows
-from ..run.journals import Progress, files, views
+from ..run.journals import CampaignProgress, files, views
 from ..sections import command
 from ..statuses import OK
 
@@ -33,24 +33,28 @@ status: 0, or 2 when the journal cannot be read.
 @click.option(
     "--verdict",
     "verdicts",
-    type=click.Choice([each.value for each in Verdict]),
+    type=click.Choice([verdict.value for verdict in Verdict]),
     multiple=True,
     help="Only rows with this one; may be repeated.",
 )
 @click.option("--output", metavar="FILE", default="-", help="Where to; else the standard output.")
 def results(journal: str, form: str, verdicts: tuple[str, ...], output: str) -> int:
     """Runs the command; the exit status."""
-    wanted = {Verdict[each] for each in verdicts}
+    wanted = {Verdict[verdict] for verdict in verdicts}
     relax_collector()
-    with views(journal) as found:
-        refuse_same_file(output, *(name for number in range(len(found)) for name in files(journal, number)))
-        outcomes = outcomes_of(found, next(iter(wanted)) if len(wanted) == 1 else None)
+    with views(journal) as journals:
+        refuse_same_file(
+            output, *(name for number in range(len(journals)) for name in files(journal, number))
+        )
+        outcomes = outcomes_of(journals, next(iter(wanted)) if len(wanted) == 1 else None)
         if len(wanted) > 1:
-            outcomes = ([each for each in singly(batch) if each.verdict in wanted] for batch in outcomes)
+            outcomes = (
+                [verdict for verdict in singly(batch) if verdict.verdict in wanted] for batch in outcomes
+            )
         file, _ = open_bytes(output, "the results")
         with file:
             write(outcomes, file, form)
-    progress = Progress.of(journal)
+    progress = CampaignProgress.of(journal)
     if not progress.complete:
         left = "" if progress.rows is None else f"{count_rows(progress.rows - progress.done)} of "
         say(f"{left}{printable(journal)} {'have' if left else 'has rows that have'} no outcome yet")

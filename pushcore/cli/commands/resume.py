@@ -10,10 +10,10 @@ import click
 from ...audience.problems import BadInput, printable
 from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
-from ..run.client_options import Sender
+from ..run.client_options import ClientOptions
 from ..run.job import Job
-from ..run.journals import Plan
-from ..run.sending import Sending
+from ..run.journals import JournalPlan
+from ..run.sending import SendingOptions
 from ..sections import add, command, section
 
 HELP = """Go on with a campaign that `pushcore send --journal` began, after a signal, a kill or a power failure.
@@ -60,8 +60,8 @@ def resume(
     journal: str, audience: str | None, results: str | None, force: bool, quiet: bool, **options: Any
 ) -> int:
     """Runs the command; the exit status."""
-    sender, sending = Sender.of(options), Sending.of(options)
-    plan = Plan.resume(journal, "resend" if sending.retry == "resend" else "report", force=force)
+    sender, sending = ClientOptions.of(options), SendingOptions.of(options)
+    plan = JournalPlan.resume(journal, "resend" if sending.retry == "resend" else "report", force=force)
     if audience is None:
         audience = _text(plan.options.get("audience"))
         if audience is None:

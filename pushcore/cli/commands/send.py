@@ -16,13 +16,13 @@ from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
 from ..report.notices import say
 from ..report.output import refuse_same_file
-from ..report.results_file import Report
-from ..run.client_options import Sender
+from ..report.results_file import ResultsFile
+from ..run.client_options import ClientOptions
 from ..run.dry_run import dry_run as try_all
 from ..run.job import Job
-from ..run.journals import Plan
+from ..run.journals import JournalPlan
 from ..run.run_plan import nowhere
-from ..run.sending import Sending
+from ..run.sending import SendingOptions
 from ..sections import add, command, section
 
 HELP = """Push to every device of an audience, through APNs, FCM or both, and write what became of each.
@@ -162,7 +162,7 @@ def send(
     **options: Any,
 ) -> int:
     """Runs the command; the exit status."""
-    sender, sending = Sender.of(options), Sending.of(options)
+    sender, sending = ClientOptions.of(options), SendingOptions.of(options)
     if dry_run:
         if quiet or results == "-":
             raise BadInput(
@@ -175,7 +175,7 @@ def send(
         raise BadInput('--results FILE is missing, or --journal FILE; "-" is the standard output')
     if processes > 1 and not hasattr(os, "fork"):
         raise BadInput("--processes needs a system that can fork; expected 1")
-    plan = None if journal is None else Plan.begin(journal, processes, audience, results)
+    plan = None if journal is None else JournalPlan.begin(journal, processes, audience, results)
     return Job(
         sender=sender,
         sending=sending,
@@ -187,7 +187,7 @@ def send(
     ).run()
 
 
-def _try_all(sender: Sender, audience: str, results: str | None) -> int:
+def _try_all(sender: ClientOptions, audience: str, results: str | None) -> int:
     clients = sender.clients()
     apns, fcm = sender.makers(clients)
     with Audience(audience) as source:
@@ -198,6 +198,6 @@ def _try_all(sender: Sender, audience: str, results: str | None) -> int:
         rows = Rows(source, apns, fcm, nowhere)
         for notice in notices_of(apns, fcm):
             say(notice)
-        report = Report.to_file(results if results is not None else os.devnull)
+        report = ResultsFile.to_file(results if results is not None else os.devnull)
         rows.on_bad = report.bad_row
         return try_all(clients, rows, report)

@@ -10,8 +10,8 @@ import click
 import orjson
 
 from ...audience.problems import printable
-from ..report.tally import Counts
-from ..run.journals import Progress
+from ..report.tally import ResultCounts
+from ..run.journals import CampaignProgress
 from ..sections import command
 from ..statuses import OK
 
@@ -38,17 +38,17 @@ _WIDTH = 10
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def status(journal: str, as_json: bool) -> int:
     """Runs the command; the exit status."""
-    progress = Progress.of(journal)
-    found = summary(progress, time.time())
+    progress = CampaignProgress.of(journal)
+    values = summary(progress, time.time())
     if as_json:
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2).decode())
     else:
-        for line in describe(found) + Counts.of_journal(progress.tally).advice():
+        for line in describe(values) + ResultCounts.of_journal(progress.tally).advice():
             click.echo(line)
     return OK
 
 
-def summary(progress: Progress, now: float) -> dict[str, Any]:
+def summary(progress: CampaignProgress, now: float) -> dict[str, Any]:
     """What there is to say, in terms of JSON."""
     statuses = progress.statuses
     audience = progress.options.get("audience")
@@ -69,41 +69,41 @@ def summary(progress: Progress, now: float) -> dict[str, Any]:
         "verdicts": verdicts,
         "reasons": reasons,
         "repeats": progress.repeats,
-        "runs": max(each.runs for each in statuses),
-        "cut_short": max(each.cut_short for each in statuses) + progress.cut_short,
+        "runs": max(status.runs for status in statuses),
+        "cut_short": max(status.cut_short for status in statuses) + progress.cut_short,
         "processes": len(statuses),
         "rate": _rate(progress, now),
-        "began": _moment(min(each.began for each in statuses)),
-        "updated": _moment(max(each.updated for each in statuses)),
+        "began": _moment(min(status.began for status in statuses)),
+        "updated": _moment(max(status.updated for status in statuses)),
     }
 
 
-def describe(found: dict[str, Any]) -> list[str]:
+def describe(values: dict[str, Any]) -> list[str]:
     """A summary as lines."""
-    rows, done, verdicts = found["rows"], found["done"], found["verdicts"]
+    rows, done, verdicts = values["rows"], values["done"], values["verdicts"]
     share = f" ({done / rows:.1%})" if rows else ""
-    runs = str(found["runs"])
-    if found["cut_short"]:
-        runs += f", {found['cut_short']} of them cut short"
-    if found["processes"] > 1:
-        runs += f"; {found['processes']} processes"
+    runs = str(values["runs"])
+    if values["cut_short"]:
+        runs += f", {values['cut_short']} of them cut short"
+    if values["processes"] > 1:
+        runs += f"; {values['processes']} processes"
     lines = [
-        ("campaign", found["campaign"]),
-        ("audience", printable(found["audience"] or "unknown")),
-        ("state", found["state"]),
-        *([("why", printable(found["why"]))] if found["why"] else []),
+        ("campaign", values["campaign"]),
+        ("audience", printable(values["audience"] or "unknown")),
+        ("state", values["state"]),
+        *([("why", printable(values["why"]))] if values["why"] else []),
         ("rows", "not known before all have been read" if rows is None else f"{rows:,}"),
-        ("started", f"{found['started']:,}"),
+        ("started", f"{values['started']:,}"),
         ("done", f"{done:,}{share}"),
         *(
-            (f"  {each:<13}", f" {verdicts[each]:>12,}")
-            for each in sorted(verdicts, key=verdicts.get, reverse=True)
+            (f"  {verdict:<13}", f" {verdicts[verdict]:>12,}")
+            for verdict in sorted(verdicts, key=verdicts.get, reverse=True)
         ),
-        ("repeats", f"{found['repeats']:,}"),
+        ("repeats", f"{values['repeats']:,}"),
         ("runs", runs),
-        ("rate", _pace(found)),
-        ("began", found["began"]),
-        ("updated", found["updated"]),
+        ("rate", _pace(values)),
+        ("began", values["began"]),
+        ("updated", values["updated"]),
     ]
     return [f"{name:<{_WIDTH}}{text}" for name, text in lines]
 
@@ -113,7 +113,7 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _state(progress: Progress) -> str:
+def _state(progress: CampaignProgress) -> str:
     if progress.running:
         return "running"
     if progress.complete:
@@ -121,20 +121,20 @@ def _state(progress: Progress) -> str:
     return "cut short" if progress.cut_short else "stopped"
 
 
-def _rate(progress: Progress, now: float) -> float | None:
+def _rate(progress: CampaignProgress, now: float) -> float | None:
     """Rows a second of the last run."""
-    done = sum(each.done - each.run_done for each in progress.statuses)
-    began = min(each.run_began for each in progress.statuses)
-    until = now if progress.running else max(each.updated for each in progress.statuses)
+    done = sum(status.done - status.run_done for status in progress.statuses)
+    began = min(status.run_began for status in progress.statuses)
+    until = now if progress.running else max(status.updated for status in progress.statuses)
     seconds = until - began
     return round(done / seconds, 1) if done > 0 and seconds > 0 else None
 
 
-def _pace(found: dict[str, Any]) -> str:
-    running = found["state"] == "running"
-    if found["rate"] is None:
+def _pace(values: dict[str, Any]) -> str:
+    running = values["state"] == "running"
+    if values["rate"] is None:
         return "nothing yet" if running else "nothing in the last run"
-    return f"{found['rate']:,.0f} a second in {'this' if running else 'the last'} run"
+    return f"{values['rate']:,.0f} a second in {'this' if running else 'the last'} run"
 
 
 def _moment(timestamp: float) -> str:

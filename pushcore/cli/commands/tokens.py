@@ -70,14 +70,14 @@ def tokens(audience: str, output: str | None) -> int:
                 raise BadInput(f"{output} is the audience; expected another file")
             refuse_same_file(output, audience, what="the kinds")
         source.select({"token", "platform"})
-        with contextlib.closing(Counting(output)) as count:
+        with contextlib.closing(TokenCounts(output)) as count:
             count.read(source)
     for line in count.lines():
         click.echo(line, err=output == "-")
     return OK
 
 
-class Counting:
+class TokenCounts:
     """Counts the kinds, and writes a line for each row to `path` if there is one. Raises `BadInput`, `OSError`."""
 
     def __init__(self, path: str | None) -> None:
@@ -101,11 +101,11 @@ class Counting:
                 token, said = values.get(token_at), values.get(platform_at)
             else:
                 token, said = values[token_at], None if platform_at is None else values[platform_at]
-            self._take(number, token, said)
+            self._count(number, token, said)
 
-    def _take(self, number: int, token: object, said: object) -> None:
-        found = recognise(token)
-        kind = found.kind
+    def _count(self, number: int, token: object, said: object) -> None:
+        recognised = recognise(token)
+        kind = recognised.kind
         try:
             device = find_device(token, said)
         except BadRow as error:

@@ -27,10 +27,10 @@ from ...queue.protocol import campaign_name
 from ...queue.worker import Worker
 from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
-from ..report.notices import Notices, complaining, listening, say
+from ..report.notices import Notices, listening, say, showing_warnings
 from ..run.campaign import loop_factory, warn
-from ..run.client_options import Client, Sender
-from ..run.sending import Sending
+from ..run.client_options import CampaignClient, ClientOptions
+from ..run.sending import SendingOptions
 from ..sections import add, command, section
 from ..statuses import INCOMPLETE, OK, STOPPED
 
@@ -84,7 +84,7 @@ _OPTIONS = (
 def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any) -> int:
     """Runs the command; the exit status."""
     campaign_name(campaign)
-    sender, sending = Sender.of(options), Sending.of(options)
+    sender, sending = ClientOptions.of(options), SendingOptions.of(options)
     clients = sender.clients()
     apns, fcm = sender.makers(clients, id_prefix(campaign))
     maker = ChunkRows(apns, fcm)
@@ -96,7 +96,7 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
     relax_collector()
     with (
         contextlib.closing(maker),
-        complaining(),
+        showing_warnings(),
         listening(Notices(quiet=quiet), sending.metrics_port, quiet=quiet) as listener,
         asyncio.Runner(loop_factory=loop_factory()) as runner,
     ):
@@ -117,9 +117,9 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
 async def _work(
     url: str,
     campaign: str,
-    clients: dict[str, Client],
+    clients: dict[str, CampaignClient],
     maker: ChunkRows,
-    sending: Sending,
+    sending: SendingOptions,
     listener: Listener,
     offers: dict[str, Any],
     grace: float,
@@ -139,33 +139,33 @@ async def _work(
             shared=fleet,
         )
         async with fleet, engine:
-            each = Worker(queue, engine, fleet, maker, offers=offers)
+            worker = Worker(queue, engine, fleet, maker, offers=offers)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 with contextlib.suppress(NotImplementedError):  # Windows
-                    loop.add_signal_handler(number, _drain, each, grace, number)
-            return await each.run()
+                    loop.add_signal_handler(number, _drain, worker, grace, number)
+            return await worker.run()
     finally:
         await queue.close()
 
 
-def _drain(each: Worker, grace: float, number: int) -> None:
+def _drain(worker: Worker, grace: float, number: int) -> None:
     say("draining; once more to stop at once")
-    each.drain(grace)
+    worker.drain(grace)
     loop = asyncio.get_running_loop()
     loop.remove_signal_handler(number)  # so that the next one does what it does to anybody
 
 
-def offers_of(sender: Sender, clients: Mapping[str, Client]) -> dict[str, Any]:
+def offers_of(sender: ClientOptions, clients: Mapping[str, CampaignClient]) -> dict[str, Any]:
     """What a campaign's `needs` are compared with. No secret."""
-    found: dict[str, Any] = {}
+    offers: dict[str, Any] = {}
     for platform, client in clients.items():
         if isinstance(client, FcmClient):
-            found[platform] = {"project": client.project_id}
+            offers[platform] = {"project": client.project_id}
         else:
-            found[platform] = {
+            offers[platform] = {
                 "topic": sender.topic,
                 "team": sender.team_id,
                 "environment": client.environment,
             }
-    return found
+    return offers

@@ -23,9 +23,9 @@ Figures = dict[tuple[str, str, str], float]
 """Name, text, and value of the label `state`, if any, of each gauge."""
 
 
-def figures_of(found: CampaignStatus) -> Figures:
+def figures_of(status: CampaignStatus) -> Figures:
     """The gauges of a campaign."""
-    ledger, queue = found.ledger, found.queue
+    ledger, queue = status.ledger, status.queue
     chunks = "Chunks of the campaign."
     return {
         ("pushcore_campaign_rows", "Rows that the campaign has.", ""): ledger.rows,
@@ -36,16 +36,16 @@ def figures_of(found: CampaignStatus) -> Figures:
         ("pushcore_campaign_chunks", chunks, "aside"): ledger.aside,
         ("pushcore_campaign_results", "Results that wait to be collected.", ""): queue.results,
         ("pushcore_campaign_oldest_seconds", "Age of the oldest chunk on the queue.", ""): queue.oldest,
-        ("pushcore_campaign_rate", "Outcomes a second, over the last minute.", ""): found.rate,
+        ("pushcore_campaign_rate", "Outcomes a second, over the last minute.", ""): status.rate,
         ("pushcore_campaign_repeats", "Outcomes of rows that had one.", ""): ledger.repeats,
         ("pushcore_campaign_strays", "Results that could not be read or placed.", ""): ledger.strays,
         ("pushcore_campaign_stopped", "1 when the breaker has stopped it.", ""): float(
-            found.trip is not None
+            status.trip is not None
         ),
     }
 
 
-class Watch:
+class CampaignGauges:
     """The last figures, which a collector of prometheus_client reads from another thread."""
 
     def __init__(self) -> None:
@@ -78,14 +78,14 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watching(port: int) -> Iterator[Watch]:
+def serving_gauges(port: int) -> Iterator[CampaignGauges]:
     """While the block runs, the figures of a watch are at a port of this machine.
 
     Raises:
         BadInput: the port is taken, or prometheus-client is not installed.
     """
     try:
-        watch = Watch()
+        watch = CampaignGauges()
         endpoint = telemetry.serve_collector(watch, port)
     except ConfigurationError as error:
         raise BadInput(f"--metrics-port: {error}") from None

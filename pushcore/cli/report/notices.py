@@ -130,9 +130,9 @@ def listening(notices: Notices, port: int | None, *, quiet: bool) -> Iterator[Li
 
 
 @contextlib.contextmanager
-def complaining(say: Say = say) -> Iterator[None]:
+def showing_warnings(say: Say = say) -> Iterator[None]:
     """While the block runs, the library's warnings are shown."""
-    log, logger = Complaints(say), logging.getLogger("pushcore")
+    log, logger = WarningHandler(say), logging.getLogger("pushcore")
     logger.addHandler(log)
     try:
         yield
@@ -140,7 +140,7 @@ def complaining(say: Say = say) -> Iterator[None]:
         logger.removeHandler(log)
 
 
-class Complaints(logging.Handler):
+class WarningHandler(logging.Handler):
     """Shows the library's warnings, each once: what cannot be reached is tried again and again. Not the engine's, whose
     events `Notices` and the last words tell."""
 

@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 import orjson
 
 from ...audience.problems import BadInput
-from ...journal.format import Alike, singly
+from ...journal.format import UniformOutcomes, singly
 from ...journal.journal import JournalView, Outcome
 from ...journal.outcome import PLAIN, PLAIN_APNS
 from ...results import Verdict
@@ -27,7 +27,9 @@ BATCH: Final = 1000
 piece of memory, each time."""
 
 
-def outcomes_of(views: list[JournalView], verdict: Verdict | None = None) -> Iterator[Alike | list[Outcome]]:
+def outcomes_of(
+    views: list[JournalView], verdict: Verdict | None = None
+) -> Iterator[UniformOutcomes | list[Outcome]]:
     """Those of all journals, or those with this verdict, in batches. Raises `JournalError`."""
     if len(views) == 1:
         return views[0].batches(verdict)
@@ -41,7 +43,7 @@ def batched(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
         yield batch
 
 
-def write(batches: Iterable[Alike | list[Outcome]], file: IO[bytes], form: str) -> int:
+def write(batches: Iterable[UniformOutcomes | list[Outcome]], file: IO[bytes], form: str) -> int:
     """Write outcomes in one of `FORMATS`; how many there were.
 
     Raises:
@@ -57,21 +59,21 @@ def write(batches: Iterable[Alike | list[Outcome]], file: IO[bytes], form: str) 
     for batch in batches:
         for few in _by_the_thousand(batch):
             file.write(lines(few))
-            count += len(few.entries) if type(few) is Alike else len(few)
+            count += len(few.entries) if type(few) is UniformOutcomes else len(few)
     return count
 
 
-def _by_the_thousand(batch: Alike | list[Outcome]) -> Iterator[Alike | list[Outcome]]:
-    if isinstance(batch, Alike):
+def _by_the_thousand(batch: UniformOutcomes | list[Outcome]) -> Iterator[UniformOutcomes | list[Outcome]]:
+    if isinstance(batch, UniformOutcomes):
         for at in range(0, len(batch.entries), BATCH):
-            yield Alike(batch.kind, batch.entries[at : at + BATCH])
+            yield UniformOutcomes(batch.kind, batch.entries[at : at + BATCH])
     else:
         for at in range(0, len(batch), BATCH):
             yield batch[at : at + BATCH]
 
 
-def _csv_lines(batch: Alike | list[Outcome]) -> bytes:
-    if type(batch) is Alike and batch.kind == PLAIN[PLAIN_APNS]:
+def _csv_lines(batch: UniformOutcomes | list[Outcome]) -> bytes:
+    if type(batch) is UniformOutcomes and batch.kind == PLAIN[PLAIN_APNS]:
         # Neither token nor id needs quotes: both were checked before they were sent.
         lines = [
             f"{row},{token},apns,ACCEPTED,200,,{sent_id or ''},,1,\n" for row, token, sent_id in batch.entries
@@ -82,8 +84,10 @@ def _csv_lines(batch: Alike | list[Outcome]) -> bytes:
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def _json_lines(batch: Alike | list[Outcome]) -> bytes:
-    return b"".join(orjson.dumps(_values(each), option=orjson.OPT_APPEND_NEWLINE) for each in singly(batch))
+def _json_lines(batch: UniformOutcomes | list[Outcome]) -> bytes:
+    return b"".join(
+        orjson.dumps(_values(outcome), option=orjson.OPT_APPEND_NEWLINE) for outcome in singly(batch)
+    )
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _write_parquet(batches: Iterable[Alike | list[Outcome]], file: IO[bytes]) -> int:
+def _write_parquet(batches: Iterable[UniformOutcomes | list[Outcome]], file: IO[bytes]) -> int:
     try:
         arrow = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
@@ -125,10 +129,12 @@ def _write_parquet(batches: Iterable[Alike | list[Outcome]], file: IO[bytes]) ->
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in map(singly, batches):
-            values = [_values(each) for each in batch]
-            for value, each in zip(values, batch, strict=True):
-                value["timestamp"] = None if each.timestamp is None else round(each.timestamp * 1000)
-            columns = [arrow.array([each[name] for each in values], kind) for name, kind in _types(schema)]
+            values = [_values(outcome) for outcome in batch]
+            for value, outcome in zip(values, batch, strict=True):
+                value["timestamp"] = None if outcome.timestamp is None else round(outcome.timestamp * 1000)
+            columns = [
+                arrow.array([outcome[name] for outcome in values], kind) for name, kind in _types(schema)
+            ]
             writer.write_batch(arrow.record_batch(columns, schema=schema))
             count += len(batch)
     return count

@@ -15,7 +15,7 @@ EVERY: Final = 0.25
 """Seconds between two drawings."""
 
 
-class Seen(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run has come: bytes of the audience, rows with a result, accepted ones, and pushes put off."""
 
     position: int
@@ -30,7 +30,7 @@ class ProgressLine:
     `size`: of the audience in bytes, None for a pipe. `look`: how far it is.
     """
 
-    def __init__(self, size: int | None, look: Callable[[], Seen], *, wanted: bool) -> None:
+    def __init__(self, size: int | None, look: Callable[[], RunProgress], *, wanted: bool) -> None:
         self._look = look
         console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._progress: Progress | None = None

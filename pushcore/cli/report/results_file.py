@@ -10,7 +10,7 @@ from ...payloads.devices import APNS, FCM
 from ...payloads.rows import Row
 from ...results import ACCEPTED, Result, Verdict
 from .output import iso, open_output, quoted
-from .tally import REGISTERED_SINCE, Counts, drops, how_many
+from .tally import REGISTERED_SINCE, ResultCounts, drops, how_many
 
 COLUMNS: Final = (
     *("row", "token", "platform", "verdict", "status", "reason", "id", "timestamp", "attempts"),
@@ -19,11 +19,11 @@ COLUMNS: Final = (
 HEADER: Final = ",".join(COLUMNS) + "\n"
 
 
-class Taker(Protocol):
+class ResultSink(Protocol):
     """Takes the results of a run. `name`: where they go, for messages. `counts`: of those so far."""
 
     name: str
-    counts: Counts
+    counts: ResultCounts
 
     def take(self, result: Result) -> bool: ...
     def bad_row(self, row: int, token: str, reason: str, platform: str, verdict: Verdict) -> None: ...
@@ -38,12 +38,12 @@ def keep_registered(result: Result) -> None:
         result.reason = REGISTERED_SINCE
 
 
-class Report:
+class ResultsFile:
     """Takes every result, writes it as a row of CSV to `file`, and counts it. `header`: whether to begin with one."""
 
     def __init__(self, file: TextIO, name: str, *, header: bool = True) -> None:
         self.name = name
-        self.counts = Counts()
+        self.counts = ResultCounts()
         self._apns, self._fcm = self.counts.tallies[APNS], self.counts.tallies[FCM]
         self._file = file
         self._write = file.write
@@ -51,7 +51,7 @@ class Report:
             self._write(HEADER)
 
     @classmethod
-    def to_file(cls, path: str) -> Report:
+    def to_file(cls, path: str) -> ResultsFile:
         """A report whose rows go to a file, or with "-" to the standard output.
 
         Raises:
@@ -115,12 +115,12 @@ class Report:
         return [how_many(self.counts.total, seconds), *self.counts.lines()]
 
 
-class Counter:
+class ResultCounter:
     """Takes every result and only counts it, for a run whose results are in its journal."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.counts = Counts()
+        self.counts = ResultCounts()
         self._apns, self._fcm = self.counts.tallies[APNS], self.counts.tallies[FCM]
 
     def take(self, result: Result) -> bool:

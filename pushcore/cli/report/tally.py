@@ -44,7 +44,7 @@ def reason_of(result: Result, platform: str) -> tuple[str, str]:
     return reason, detail if detail != reason else ""
 
 
-class Tally:
+class PlatformTally:
     """The counts of one platform.
 
     `accepted`: how many rows were. `counts`: the others, by verdict and reason. `first`: of each kind, the first row
@@ -88,7 +88,7 @@ class Tally:
         """A line for each verdict and reason."""
         counted = [(Verdict.ACCEPTED.value, "", self.accepted)] if self.accepted else []
         counted += [(verdict, reason, count) for (verdict, reason), count in self.counts.items()]
-        counted.sort(key=lambda each: (_ORDER[each[0]], -each[2]))
+        counted.sort(key=lambda line: (_ORDER[line[0]], -line[2]))
         lines = []
         for verdict, reason, count in counted:
             where = ""
@@ -115,7 +115,7 @@ class Tally:
         if self.suspects:
             count = self.suspects.total()
             reasons = ", ".join(
-                f"{printable(reason)} {each:,}" for reason, each in self.suspects.most_common()
+                f"{printable(reason)} {times:,}" for reason, times in self.suspects.most_common()
             )
             lines.append(
                 f"suspect: {count:,} {_tokens(count)}{whose} ({reasons}); {_CHECK_FIRST[self.platform]} "
@@ -124,11 +124,11 @@ class Tally:
         return lines
 
 
-class Counts:
+class ResultCounts:
     """The tallies of a run by platform, with "" for rows of neither."""
 
     def __init__(self) -> None:
-        self.tallies = {platform: Tally(platform) for platform in (APNS, FCM, "")}
+        self.tallies = {platform: PlatformTally(platform) for platform in (APNS, FCM, "")}
 
     @property
     def accepted(self) -> int:
@@ -183,16 +183,16 @@ class Counts:
         return {platform: tally.accepted for platform, tally in self.tallies.items()}, others
 
     @classmethod
-    def of_journal(cls, counted: Mapping[tuple[str, str, str], int]) -> Counts:
+    def of_journal(cls, counted: Mapping[tuple[str, str, str], int]) -> ResultCounts:
         """Out of a journal's counts by platform, verdict and reason."""
-        found = cls()
+        counts = cls()
         for (platform, name, reason), count in counted.items():
-            verdict, tally = Verdict[name], found.tallies.get(platform, found.tallies[""])
+            verdict, tally = Verdict[name], counts.tallies.get(platform, counts.tallies[""])
             if verdict is Verdict.ACCEPTED:
                 tally.accepted += count
             else:
                 tally.count(verdict, reason, times=count)
-        return found
+        return counts
 
 
 def how_many(rows: int, seconds: float) -> str:

@@ -19,14 +19,14 @@ from ...errors import BreakerOpen, ClosedError, JournalError
 from ...metrics import Listener
 from ...payloads.devices import FCM, NAMES
 from ...payloads.rows import PipedRows, Rows
-from ..report.notices import MeteredNotices, Notices, Say, complaining, listening, say
-from ..report.progress import ProgressLine, Seen
-from ..report.results_file import Taker
+from ..report.notices import MeteredNotices, Notices, Say, listening, say, showing_warnings
+from ..report.progress import ProgressLine, RunProgress
+from ..report.results_file import ResultSink
 from ..statuses import INCOMPLETE
-from .client_options import Client
-from .exit_report import Ending
+from .client_options import CampaignClient
+from .exit_report import ExitReport
 from .journals import RowJournal
-from .sending import UNLIMITED, Sending
+from .sending import UNLIMITED, SendingOptions
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 STOPPING: Final = "stopping; waiting for the answers to what has been sent (once more to stop at once)"
@@ -36,15 +36,15 @@ _BAD_ROWS: Final = 4096
 """Bad rows one after the other until it is waited for the journal, which otherwise only pushes do."""
 
 
-class Parent(Protocol):
+class Supervisor(Protocol):
     """To whom a process belongs that is one of several: he draws the progress, and says when to stop."""
 
     def say(self, text: str) -> None: ...
     def watch(self, stop: Callable[[], None]) -> None: ...
-    async def run(self, seen: Callable[[], Seen], listener: Listener) -> None: ...
+    async def run(self, progress: Callable[[], RunProgress], listener: Listener) -> None: ...
 
 
-class Campaign:
+class CampaignRun:
     """Sends an audience through clients, and has a report take the results. `send()` needs the main thread.
 
     `clients`: by platform. When it is the configuration of one of them that makes every push fail, its rows are UNSENT
@@ -56,22 +56,22 @@ class Campaign:
 
     def __init__(
         self,
-        clients: dict[str, Client],
+        clients: dict[str, CampaignClient],
         audience: Audience,
         rows: Rows,
-        report: Taker,
-        sending: Sending,
+        sink: ResultSink,
+        sending: SendingOptions,
         *,
         journal: RowJournal | None = None,
         shared: Mapping[str, Shared] | None = None,
-        parent: Parent | None = None,
+        parent: Supervisor | None = None,
         quiet: bool = False,
         on_abort: Callable[[], object] = lambda: None,
     ) -> None:
         self._clients = clients
         self._audience = audience
         self._rows = rows
-        self._report = report
+        self._sink = sink
         self._sending = sending
         self._journal = journal
         self._shared = shared
@@ -84,11 +84,11 @@ class Campaign:
         self._early = False
         self._source: Rows | PipedRows = rows
         self._engine: PushEngine
-        self._ending: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._bad_rows = 0
-        rows.on_bad = report.bad_row if journal is None else self._on_bad_row
+        rows.on_bad = sink.bad_row if journal is None else self._on_bad_row
 
-    def send(self) -> Ending:
+    def send(self) -> ExitReport:
         """Send everything, and have the results written.
 
         Raises:
@@ -103,7 +103,7 @@ class Campaign:
         try:
             relax_collector()
             with (
-                complaining(self._say),
+                showing_warnings(self._say),
                 self._listening() as listener,
                 asyncio.Runner(loop_factory=loop_factory()) as runner,
             ):
@@ -133,28 +133,34 @@ class Campaign:
             except JournalError as error:
                 problem = problem or printable(str(error))
         try:
-            self._report.close()
+            self._sink.close()
         except OSError as error:
-            problem = f"{self._report.name} cannot be written ({explain(error)})"
+            problem = f"{self._sink.name} cannot be written ({explain(error)})"
         return problem
 
     def _why(self, problem: str | None) -> str | None:
         """Why the run ends before its rows do, for whoever looks at the journal."""
         trips = self._notices.trips
         if problem is None and trips:
-            return "; ".join(f"every push to {NAMES[each]} would fail: {trips[each]}" for each in trips)
+            return "; ".join(
+                f"every push to {NAMES[platform]} would fail: {trips[platform]}" for platform in trips
+            )
         return problem or ("it was told to stop" if self._signalled else None)
 
-    def _conclude(self, seconds: float, problem: str | None) -> Ending:
+    def _conclude(self, seconds: float, problem: str | None) -> ExitReport:
         source, rows = self._source, self._rows
-        return Ending(
+        return ExitReport(
             seconds=seconds,
             rows=rows.shard.upto(source.taken),
             upto=source.taken,
             ended=source.ended,
             unserved=rows.unserved,
             signalled=self._signalled,
-            trips={each: self._notices.trips[each] for each in self._clients if each in self._notices.trips},
+            trips={
+                platform: self._notices.trips[platform]
+                for platform in self._clients
+                if platform in self._notices.trips
+            },
             problem=problem,
         )
 
@@ -183,11 +189,11 @@ class Campaign:
             except NotImplementedError:  # Windows
                 signal.signal(number, signal.default_int_handler)
         if self._parent is None:
-            line = ProgressLine(self._audience.size, self._seen, wanted=not self._quiet)
+            line = ProgressLine(self._audience.size, self._progress, wanted=not self._quiet)
             tasks = [asyncio.create_task(line.run())]
         else:
             self._parent.watch(self._on_signal)
-            tasks = [asyncio.create_task(self._parent.run(self._seen, listener))]
+            tasks = [asyncio.create_task(self._parent.run(self._progress, listener))]
         tasks.append(asyncio.create_task(self._flush_often()))
         if self._audience.size is None:
             self._source = PipedRows(self._rows)
@@ -199,11 +205,11 @@ class Campaign:
         finally:
             for task in tasks:
                 task.cancel()
-            ending = [self._ending] if self._ending is not None else []
-            await asyncio.gather(*tasks, *ending, return_exceptions=True)
+            closing = [self._closing] if self._closing is not None else []
+            await asyncio.gather(*tasks, *closing, return_exceptions=True)
 
     async def _take_all(self, engine: PushEngine) -> None:
-        take = self._report.take
+        take = self._sink.take
         try:
             async with contextlib.aclosing(engine.send_many(self._source, journal=self._journal)) as results:
                 async for result in results:
@@ -211,33 +217,33 @@ class Campaign:
         except BreakerOpen:
             pass  # the notices know
         except ClosedError:
-            if self._ending is None:
+            if self._closing is None:
                 raise
 
     def _on_bad_row(self, *bad: Any) -> None:
         row, token, reason, platform, verdict = bad
         assert self._journal is not None
         if self._journal.note(row, token, platform, reason, verdict):
-            self._report.bad_row(*bad)
+            self._sink.bad_row(*bad)
             self._bad_rows += 1
             if not self._bad_rows % _BAD_ROWS:
                 self._journal.flush()
 
-    def _seen(self) -> Seen:
-        counts = self._report.counts
-        return Seen(self._audience.position, counts.total, counts.accepted, self._notices.put_off)
+    def _progress(self) -> RunProgress:
+        counts = self._sink.counts
+        return RunProgress(self._audience.position, counts.total, counts.accepted, self._notices.put_off)
 
     def _end(self) -> None:
         """Begin nothing more: what is in flight gets its answers, what waits for its turn the result that it has."""
         self._source.stop()
-        if self._ending is None:
-            self._ending = asyncio.get_running_loop().create_task(self._engine.close())
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._engine.close())
 
     async def _flush_often(self) -> None:
         """Have the results in the file soon, should nobody be there to write them later."""
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            self._report.flush()  # what it raises, the next write raises as well
+            self._sink.flush()  # what it raises, the next write raises as well
 
     def _keep_signal(self, number: int, frame: object) -> None:
         """Until the loop takes signals: remember that there was one."""
@@ -259,7 +265,7 @@ class Campaign:
     def _abort(self) -> None:
         """Leave now. What waits for answers cannot be asked to hurry, so nothing is asked."""
         with contextlib.suppress(OSError, ValueError):
-            self._report.flush()
+            self._sink.flush()
         self._on_abort()
         say(ABORTED if self._journal is None else ABORTED_JOURNAL)
         os._exit(INCOMPLETE)
@@ -269,7 +275,7 @@ ABORTED: Final = "stopped; what was not answered has no result"
 ABORTED_JOURNAL: Final = "stopped; what was not answered is in doubt, and `pushcore resume` goes on"
 
 
-def warn(sending: Sending, clients: Mapping[str, Client], *, quiet: bool) -> None:
+def warn(sending: SendingOptions, clients: Mapping[str, CampaignClient], *, quiet: bool) -> None:
     """Say what must be seen before anything is sent."""
     if sending.unlimited and FCM in clients and not quiet:
         say(UNLIMITED)

@@ -25,7 +25,7 @@ from ...payloads.payload import ApnsPayload, FcmPayload, Payload
 from ...requests import build_one
 from ...results import Result
 
-Client = ApnsClient | FcmClient
+CampaignClient = ApnsClient | FcmClient
 
 NO_PROXY: Final = "none"
 """Given to --proxy: none, whatever the environment says."""
@@ -35,7 +35,7 @@ _CONNECTIONS: Final = {APNS: 8, FCM: 10}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
+class ClientOptions:
     """The values of the options that say who sends what where."""
 
     apns_key: str | None = None
@@ -69,9 +69,11 @@ class Sender:
     proxy_password_file: str | None = None
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> Sender:
+    def of(cls, options: dict[str, Any]) -> ClientOptions:
         """Those among a command's options that are meant here, taken out of `options`."""
-        return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
+        return cls(
+            **{option.name: options.pop(option.name) for option in fields(cls) if option.name in options}
+        )
 
     @property
     def files(self) -> tuple[str | None, ...]:
@@ -82,27 +84,27 @@ class Sender:
             self.proxy_password_file,
         )
 
-    def clients(self) -> dict[str, Client]:
+    def clients(self) -> dict[str, CampaignClient]:
         """The clients that these options describe, by platform, checked as far as can be without a connection.
 
         Raises:
             BadInput, ConfigurationError: they cannot work.
         """
-        found: dict[str, Client] = {}
+        clients: dict[str, CampaignClient] = {}
         if self.apns_key is not None or self.apns_cert is not None:
-            found[APNS] = self._apns()
+            clients[APNS] = self._apns()
         else:
             self._refuse_without(_OF_APNS, "either --apns-key FILE or --apns-cert FILE")
         if self.fcm_service_account is not None:
-            found[FCM] = self._fcm(self.fcm_service_account)
+            clients[FCM] = self._fcm(self.fcm_service_account)
         else:
             self._refuse_without(_OF_FCM, "--fcm-service-account FILE")
-        if not found:
+        if not clients:
             raise BadInput(
                 "nowhere to send: expected either --apns-key FILE or --apns-cert FILE, or --fcm-service-account FILE, "
                 "or one of the former and the latter"
             )
-        return found
+        return clients
 
     def makers(
         self, clients: Collection[str], id_prefix: str | None = None
@@ -201,9 +203,9 @@ class Sender:
             expiration=self.expiration,
             collapse_id=self.collapse_id,
         )
-        found = build_one(client.requests, probe, lambda exchange: None, 0.0)
-        if isinstance(found, Result):
-            raise BadInput(f"the options cannot work: {found.detail}")
+        exchange = build_one(client.requests, probe, lambda exchange: None, 0.0)
+        if isinstance(exchange, Result):
+            raise BadInput(f"the options cannot work: {exchange.detail}")
         return client
 
     def _auth(self) -> ApnsKey | ClientCertificate:
@@ -254,8 +256,8 @@ def read_password(path: str, what: str) -> bytes:
     Raises:
         BadInput: it cannot be read, is empty, or is too large for one.
     """
-    found = read_small(path, f"a file with {what}", _MAX_PASSWORD_FILE)
-    password = found.removesuffix(b"\n").removesuffix(b"\r")
+    content = read_small(path, f"a file with {what}", _MAX_PASSWORD_FILE)
+    password = content.removesuffix(b"\n").removesuffix(b"\r")
     if not password:
         raise BadInput(f"{path} is empty; expected a file with {what}")
     return password

@@ -27,7 +27,7 @@ PAYLOAD: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DemoDevice:
     """One kind of device, and what must become of a push to it.
 
     `share` of the audience; 0 takes what is left. `token` makes one from a number and the text that the tokens of a
@@ -44,22 +44,24 @@ class Kind:
     said: str = ""
 
 
-def kinds() -> tuple[Kind, ...]:
+def kinds() -> tuple[DemoDevice, ...]:
     """All of them. Those that a server has to know carry their fate in their token, as docs/fakeservers.md says."""
     from fakeservers.apns.fates import fated_token
     from fakeservers.fcm.fates import fated_fid, fated_registration
 
     return (
-        Kind("iOS, registered", 0, APNS, "ACCEPTED", "200", "", _apns),
+        DemoDevice("iOS, registered", 0, APNS, "ACCEPTED", "200", "", _apns),
         *(
-            Kind(f"iOS, {name}", share, APNS, verdict, status, reason, _fated(fated_token, reason), "ios")
+            DemoDevice(
+                f"iOS, {name}", share, APNS, verdict, status, reason, _fated(fated_token, reason), "ios"
+            )
             for name, share, verdict, status, reason in (
                 ("unregistered", 0.006, "UNREGISTERED", "410", "Unregistered"),
                 ("wrong environment", 0.002, "INVALID", "400", "BadDeviceToken"),
                 ("other topic", 0.004, "INVALID", "400", "DeviceTokenNotForTopic"),
             )
         ),
-        Kind(
+        DemoDevice(
             "iOS, malformed",
             0.003,
             APNS,
@@ -69,11 +71,11 @@ def kinds() -> tuple[Kind, ...]:
             lambda number, run: f"{_apns(number, run)[:-1]}/",
             "iOS",
         ),
-        Kind("Android, registered", 0.25, FCM, "ACCEPTED", "200", "", _registration),
-        Kind("Android, with platform", 0.05, FCM, "ACCEPTED", "200", "", _registration, "android"),
-        Kind("Android, installation id", 0.06, FCM, "ACCEPTED", "200", "", _fid),
-        Kind("Android, as the app has it", 0.0265, FCM, "ACCEPTED", "200", "", _object),
-        Kind(
+        DemoDevice("Android, registered", 0.25, FCM, "ACCEPTED", "200", "", _registration),
+        DemoDevice("Android, with platform", 0.05, FCM, "ACCEPTED", "200", "", _registration, "android"),
+        DemoDevice("Android, installation id", 0.06, FCM, "ACCEPTED", "200", "", _fid),
+        DemoDevice("Android, as the app has it", 0.0265, FCM, "ACCEPTED", "200", "", _object),
+        DemoDevice(
             "Android, unregistered",
             0.004,
             FCM,
@@ -82,7 +84,7 @@ def kinds() -> tuple[Kind, ...]:
             "UNREGISTERED",
             _fated(fated_registration, "Unregistered"),
         ),
-        Kind(
+        DemoDevice(
             "Android, unregistered id",
             0.002,
             FCM,
@@ -91,7 +93,7 @@ def kinds() -> tuple[Kind, ...]:
             "UNREGISTERED",
             _fated(fated_fid, "Unregistered"),
         ),
-        Kind(
+        DemoDevice(
             "Android, no such token",
             0.0015,
             FCM,
@@ -100,7 +102,7 @@ def kinds() -> tuple[Kind, ...]:
             "INVALID_ARGUMENT",
             _fated(fated_registration, "InvalidToken"),
         ),
-        Kind(
+        DemoDevice(
             "Android, other sender",
             0.003,
             FCM,
@@ -109,7 +111,7 @@ def kinds() -> tuple[Kind, ...]:
             "SENDER_ID_MISMATCH",
             _fated(fated_registration, "SenderIdMismatch"),
         ),
-        Kind(
+        DemoDevice(
             "Expo's own token",
             0.003,
             "",
@@ -141,35 +143,35 @@ def _object(number: int, run: str) -> str:
     return orjson.dumps({"type": "android", "data": _registration(number, run)}).decode()
 
 
-def plant(devices: int, place: Path) -> list[Kind]:
+def write_demo_audience(devices: int, place: Path) -> list[DemoDevice]:
     """Write audience.csv and payload.json into `place`; the kind of each row, from 0 on."""
     rest, *others = kinds()
-    planted = [each for each in others for _ in range(max(1, round(devices * each.share)))]
-    if len(planted) > devices:
+    expected = [device for device in others for _ in range(max(1, round(devices * device.share)))]
+    if len(expected) > devices:
         raise ValueError(f"{devices} devices are fewer than there are kinds of them")
-    planted += [rest] * (devices - len(planted))
-    random.shuffle(planted)
+    expected += [rest] * (devices - len(expected))
+    random.shuffle(expected)
     run = secrets.token_hex(20)
     with (place / "audience.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("token", "platform", "name", "badge"))
-        for number, kind in enumerate(planted):
+        for number, kind in enumerate(expected):
             writer.writerow((kind.token(number, run), kind.said, NAMES[number % len(NAMES)], number % 100))
     (place / "payload.json").write_bytes(orjson.dumps(PAYLOAD, option=orjson.OPT_INDENT_2))
-    return planted
+    return expected
 
 
-def compare(results: Path, planted: list[Kind]) -> Counter[str]:
+def compare(results: Path, expected: list[DemoDevice]) -> Counter[str]:
     """How many rows of each kind came back as planted. A row that came twice counts as none."""
     right: Counter[str] = Counter()
-    seen = bytearray(len(planted))
+    seen = bytearray(len(expected))
     with results.open(encoding="utf-8", newline="") as file:
-        for found in csv.DictReader(file):
-            row = int(found["row"]) - 1
-            kind = planted[row]
-            outcome = found["platform"], found["verdict"], found["status"], found["reason"]
+        for values in csv.DictReader(file):
+            row = int(values["row"]) - 1
+            kind = expected[row]
+            outcome = values["platform"], values["verdict"], values["status"], values["reason"]
             # Only APNs says since when a device is gone.
-            right_time = bool(found["timestamp"]) == (kind.status == "410")
+            right_time = bool(values["timestamp"]) == (kind.status == "410")
             wanted = kind.platform, kind.verdict, kind.status, kind.reason
             if not seen[row] and outcome == wanted and right_time:
                 right[kind.name] += 1

@@ -14,15 +14,15 @@ from ...payloads.formats import CREDENTIALS
 from ...payloads.rows import Row, Rows
 from ...requests import build_one
 from ...results import Result
-from ..report.results_file import Report
+from ..report.results_file import ResultsFile
 from ..report.tally import how_many
 from ..statuses import BAD_INPUT, OK
-from .client_options import Client
+from .client_options import CampaignClient
 
 _KINDS = {"apns": "device tokens", "fcm": "registration tokens", "fid": "Firebase installation ids"}
 
 
-def dry_run(clients: dict[str, Client], rows: Rows, report: Report) -> int:
+def dry_run(clients: dict[str, CampaignClient], rows: Rows, report: ResultsFile) -> int:
     """Make a request of every row as for sending, and throw it away; the exit status.
 
     What cannot be one is a row of the report. The summary goes to the standard output.
@@ -33,12 +33,12 @@ def dry_run(clients: dict[str, Client], rows: Rows, report: Report) -> int:
     with contextlib.closing(report):
         for push in rows:
             platform = APNS if type(push) is ApnsRow else FCM
-            found = build_one(clients[platform].requests, push, _ignore, 0.0)
-            if isinstance(found, Result):
-                report.take(found)
+            exchange = build_one(clients[platform].requests, push, _ignore, 0.0)
+            if isinstance(exchange, Result):
+                report.take(exchange)
                 continue
             kinds[_kind_of(push)] += 1
-            length = len(found.body)
+            length = len(exchange.body)
             size[platform] += length
             largest[platform] = max(largest[platform], length)
     click.echo(

@@ -11,13 +11,13 @@ from ...audience.problems import printable
 from ...payloads.devices import APNS, FCM, NAMES
 from ...payloads.formats import CREDENTIALS
 from ..report.notices import say
-from ..report.tally import Counts, count_rows, how_many
+from ..report.tally import ResultCounts, count_rows, how_many
 from ..statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
-from .journals import Progress
+from .journals import CampaignProgress
 
 
 @dataclass(slots=True)
-class Ending:
+class ExitReport:
     """How a run ended, of one process or of all.
 
     `seconds` that it took. `rows`: how many were taken. `upto`: the last one that was read. `ended`: there are no more.
@@ -34,7 +34,7 @@ class Ending:
     trips: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
 
-    def add(self, other: Ending) -> None:
+    def add(self, other: ExitReport) -> None:
         """Of another process of the same run."""
         self.rows += other.rows
         self.upto = max(self.upto, other.upto)
@@ -46,62 +46,68 @@ class Ending:
 
 
 def conclude(
-    ending: Ending, counts: Counts, platforms: Collection[str], *, name: str, summary: bool, parts: int = 1
+    report: ExitReport,
+    counts: ResultCounts,
+    platforms: Collection[str],
+    *,
+    name: str,
+    summary: bool,
+    parts: int = 1,
 ) -> int:
     """Say how a run without a journal ended, whose results are in `name`; the exit status."""
     if summary:
-        for text in (how_many(counts.total, ending.seconds), *counts.lines()):
+        for text in (how_many(counts.total, report.seconds), *counts.lines()):
             say_plain(text)
-    if ending.problem is not None:
-        say(f"{ending.problem}; rows that are not in {name} have no result")
+    if report.problem is not None:
+        say(f"{report.problem}; rows that are not in {name} have no result")
         return INCOMPLETE
-    after = f"rows after {ending.upto}" if parts == 1 else f"rows that are not in {name}"
-    if ending.trips:
-        none_left = len(ending.trips) == len(platforms)
-        _say_trips(ending, platforms, f"; {after} were not read" if none_left and not ending.ended else "")
+    after = f"rows after {report.upto}" if parts == 1 else f"rows that are not in {name}"
+    if report.trips:
+        none_left = len(report.trips) == len(platforms)
+        _say_trips(report, platforms, f"; {after} were not read" if none_left and not report.ended else "")
         return STOPPED
-    if ending.signalled:
+    if report.signalled:
         say(f"stopped by a signal; {after} have no result")
         return INCOMPLETE
-    if counts.total != ending.rows:
-        say(f"{ending.rows - counts.total} rows have no result: please report it")
+    if counts.total != report.rows:
+        say(f"{report.rows - counts.total} rows have no result: please report it")
         return INCOMPLETE
-    return _unserved(ending, platforms)
+    return _unserved(report, platforms)
 
 
 def conclude_journal(
-    ending: Ending, before: int, progress: Progress, platforms: Collection[str], *, summary: bool
+    report: ExitReport, before: int, progress: CampaignProgress, platforms: Collection[str], *, summary: bool
 ) -> int:
     """Say how a run ended whose campaign has come so far; the exit status. `before`: outcomes when it began."""
     path = printable(progress.path)
     if summary:
-        say_plain(how_many(progress.done - before, ending.seconds))
+        say_plain(how_many(progress.done - before, report.seconds))
         if before:
             say_plain(f"with those of earlier runs: {count_rows(progress.done)}")
-        for text in Counts.of_journal(progress.tally).lines():
+        for text in ResultCounts.of_journal(progress.tally).lines():
             say_plain(text)
     again = f"`pushcore resume {path}` goes on"
-    if ending.problem is not None:
-        say(f"{ending.problem}; {again}")
+    if report.problem is not None:
+        say(f"{report.problem}; {again}")
         return INCOMPLETE
-    if ending.trips:
-        _say_trips(ending, platforms, "" if progress.complete else f"; when that is mended, {again}")
+    if report.trips:
+        _say_trips(report, platforms, "" if progress.complete else f"; when that is mended, {again}")
         return STOPPED
     if not progress.complete:
         left = "" if progress.rows is None else f"{count_rows(progress.rows - progress.done)} left; "
-        say(f"{'stopped by a signal' if ending.signalled else 'incomplete'}; {left}{again}")
+        say(f"{'stopped by a signal' if report.signalled else 'incomplete'}; {left}{again}")
         return INCOMPLETE
-    return _unserved(ending, platforms)
+    return _unserved(report, platforms)
 
 
-def _say_trips(ending: Ending, platforms: Collection[str], rest: str) -> None:
-    for platform, sentence in ending.trips.items():
+def _say_trips(report: ExitReport, platforms: Collection[str], rest: str) -> None:
+    for platform, sentence in report.trips.items():
         where = f" to {NAMES[platform]}" if len(platforms) > 1 else ""
         say(f"stopped, for every push{where} would fail: {printable(sentence)}{rest}")
 
 
-def _unserved(ending: Ending, platforms: Collection[str]) -> int:
-    if ending.rows and ending.unserved == ending.rows:
+def _unserved(report: ExitReport, platforms: Collection[str]) -> int:
+    if report.rows and report.unserved == report.rows:
         (missing,) = {APNS, FCM} - set(platforms)
         say(f"no row could be sent: all are of {NAMES[missing]}, which needs {CREDENTIALS[missing]}")
         return BAD_INPUT

@@ -68,14 +68,14 @@ class FakeProcess:
         )
         try:
             self._wait_until_ready(_LAST_LINE[service])
-            found: dict[str, dict[str, str]] = {
+            services: dict[str, dict[str, str]] = {
                 name: orjson.loads((certs / f"{name}.json").read_bytes()) for name in _FILES[service]
             }
         except BaseException:
             self.end()
             raise
-        self.apns = found.get("apns", {})
-        self.fcm = found.get("fcm", {})
+        self.apns = services.get("apns", {})
+        self.fcm = services.get("fcm", {})
 
     def _wait_until_ready(self, wanted: bytes) -> None:
         output = self._process.stdout

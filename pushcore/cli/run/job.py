@@ -19,24 +19,24 @@ from ...payloads.rows import notices_of
 from ..report.notices import say
 from ..report.outcomes import CSV, outcomes_of, write
 from ..report.output import open_output, open_unchanged, refuse_same_file
-from ..report.results_file import HEADER, Counter, Report, Taker
+from ..report.results_file import HEADER, ResultCounter, ResultsFile, ResultSink
 from ..statuses import INCOMPLETE, OK
-from .client_options import Client, Sender
-from .exit_report import Ending, conclude, conclude_journal
-from .journals import Plan, Progress, views
+from .client_options import CampaignClient, ClientOptions
+from .exit_report import ExitReport, conclude, conclude_journal
+from .journals import CampaignProgress, JournalPlan, views
 from .run_plan import RunPlan
-from .sending import Sending
+from .sending import SendingOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What to do. `results`: where they go, None for nowhere but the journal. `plan`: of its journals, None for none."""
 
-    sender: Sender
-    sending: Sending
+    sender: ClientOptions
+    sending: SendingOptions
     audience: str
     results: str | None
-    plan: Plan | None
+    plan: JournalPlan | None
     processes: int = 1
     quiet: bool = False
 
@@ -49,7 +49,7 @@ class Job:
         clients = self.sender.clients()
         prefix = None if self.plan is None else self.plan.id_prefix
         apns, fcm = self.sender.makers(clients, prefix)
-        work = RunPlan(
+        run_plan = RunPlan(
             clients=clients,
             apns=apns,
             fcm=fcm,
@@ -72,41 +72,41 @@ class Job:
                 raise BadInput(
                     f"{source.name} {why}; with --journal or --processes expected the path of a file"
                 )
-            work.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
+            run_plan.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
             if not self.quiet:
                 for notice in notices_of(apns, fcm):
                     say(notice)
             if self.plan is None and self.processes == 1:
                 assert self.results is not None
-                report = Report.to_file(self.results)
-                ending = work.send(source, report)
-                return self._conclude(ending, report, clients)
-        return self._send_apart(work) if self.plan is None else self._send_journaled(work, self.plan)
+                sink = ResultsFile.to_file(self.results)
+                report = run_plan.send(source, sink)
+                return self._conclude(report, sink, clients)
+        return self._send_apart(run_plan) if self.plan is None else self._send_journaled(run_plan, self.plan)
 
-    def _conclude(self, ending: Ending, report: Taker, clients: Mapping[str, Client]) -> int:
+    def _conclude(self, report: ExitReport, sink: ResultSink, clients: Mapping[str, CampaignClient]) -> int:
         return conclude(
-            ending,
-            report.counts,
+            report,
+            sink.counts,
             clients,
-            name=report.name,
+            name=sink.name,
             summary=not self.quiet,
             parts=self.processes,
         )
 
-    def _send_apart(self, work: RunPlan) -> int:
+    def _send_apart(self, run_plan: RunPlan) -> int:
         """By several processes that write into one file."""
-        from .processes import Crew  # not every system has fcntl
+        from .processes import ChildProcesses  # not every system has fcntl
 
         assert self.results is not None
         file, name = open_output(self.results, "the results")
         with file:
             file.write(HEADER)
             file.flush()
-            total = Counter(name)
-            ending = Crew(work, file.fileno()).run(total.counts)
-        return self._conclude(ending, total, work.clients)
+            total = ResultCounter(name)
+            report = ChildProcesses(run_plan, file.fileno()).run(total.counts)
+        return self._conclude(report, total, run_plan.clients)
 
-    def _send_journaled(self, work: RunPlan, plan: Plan) -> int:
+    def _send_journaled(self, run_plan: RunPlan, plan: JournalPlan) -> int:
         """By one process or several, each with its journal; the results are written in the end."""
         file, name = (None, "") if self.results is None else open_unchanged(self.results, "the results")
         with file if file is not None else contextlib.nullcontext():
@@ -116,16 +116,16 @@ class Job:
                 if file is not None and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     file.truncate(0)  # a pipe or a device has none
 
-            total = Counter(printable(plan.path))
+            total = ResultCounter(printable(plan.path))
             if self.processes > 1:
-                from .processes import Crew
+                from .processes import ChildProcesses
 
-                ending = Crew(work).run(total.counts, ready)
+                report = ChildProcesses(run_plan).run(total.counts, ready)
             else:
                 with Audience(self.audience) as source:
-                    ending = work.send(source, total, ready=ready)
-            progress = Progress.of(plan.path)
-            status = conclude_journal(ending, plan.before, progress, work.clients, summary=not self.quiet)
+                    report = run_plan.send(source, total, ready=ready)
+            progress = CampaignProgress.of(plan.path)
+            status = conclude_journal(report, plan.before, progress, run_plan.clients, summary=not self.quiet)
             if file is not None:
                 written = write_results(plan.path, file, name)
                 status = written if status == OK else status
@@ -136,8 +136,8 @@ def write_results(path: str, file: IO[bytes], name: str) -> int:
     """Write what the campaign's journals hold; the exit status. A file that cannot be written is closed."""
     relax_collector()
     try:
-        with views(path) as found:
-            write(outcomes_of(found), file, CSV)
+        with views(path) as journals:
+            write(outcomes_of(journals), file, CSV)
         file.flush()
     except (OSError, JournalError) as error:
         why = explain(error) if isinstance(error, OSError) else str(error)

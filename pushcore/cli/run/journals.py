@@ -17,7 +17,7 @@ from ...audience.problems import BadInput, explain, printable
 from ...audience.shards import Shard
 from ...errors import JournalError
 from ...journal.journal import Journal, JournalView, Source, Status, id_prefix
-from ...journal.outcome import Entry
+from ...journal.outcome import OutcomeEntry
 from ...results import Result, Verdict
 from ..report.results_file import keep_registered
 
@@ -33,14 +33,14 @@ def shard_path(path: str, number: int) -> str:
 class RowJournal(Journal):
     """A journal of rows of an audience, which say when their devices were registered."""
 
-    def _entry_of(self, result: Result) -> Entry:
+    def _entry_of(self, result: Result) -> OutcomeEntry:
         if result.verdict is Verdict.UNREGISTERED:
             keep_registered(result)
         return super()._entry_of(result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class JournalPlan:
     """Which journals a run writes: those of a new campaign, or those of one that goes on.
 
     `parts`: how many there are. `before`: how many rows had an outcome. `options`: what the campaign was begun with.
@@ -57,7 +57,7 @@ class Plan:
     force: bool = False
 
     @classmethod
-    def begin(cls, path: str, parts: int, audience: str, results: str | None) -> Plan:
+    def begin(cls, path: str, parts: int, audience: str, results: str | None) -> JournalPlan:
         """A new campaign.
 
         Raises:
@@ -75,23 +75,23 @@ class Plan:
             chunk=chunk,
             options=options,
         )
-        for each in plan.paths:
-            if os.path.lexists(each):
+        for name in plan.paths:
+            if os.path.lexists(name):
                 raise BadInput(
-                    f"{printable(each)} exists already; `pushcore resume {printable(path)}` goes on with a campaign, "
+                    f"{printable(name)} exists already; `pushcore resume {printable(path)}` goes on with a campaign, "
                     "a new one needs another name"
                 )
         return plan
 
     @classmethod
-    def resume(cls, path: str, unknown: Literal["report", "resend"], *, force: bool) -> Plan:
+    def resume(cls, path: str, unknown: Literal["report", "resend"], *, force: bool) -> JournalPlan:
         """A campaign that goes on.
 
         Raises:
             JournalError: its journals cannot be read.
         """
-        with views(path) as found:
-            campaign = found[0].campaign
+        with views(path) as journals:
+            campaign = journals[0].campaign
             return cls(
                 path=path,
                 campaign_id=campaign.id,
@@ -99,7 +99,7 @@ class Plan:
                 parts=campaign.shards,
                 chunk=campaign.chunk_size,
                 options=campaign.options,
-                before=sum(view.status().done for view in found),
+                before=sum(view.status().done for view in journals),
                 unknown=unknown,
                 force=force,
             )
@@ -176,17 +176,17 @@ def views(path: str) -> Iterator[list[JournalView]]:
                 f"{path} is part {campaign.shard + 1} of the {campaign.shards} of a campaign; expected the first, which has "
                 f"the same name without .{campaign.shard}"
             )
-        found = [first]
+        journals = [first]
         for number in range(1, campaign.shards):
             view = stack.enter_context(JournalView(shard_path(path, number)))
-            found.append(view)
+            journals.append(view)
             if (view.campaign.id, view.campaign.shard) != (campaign.id, number):
                 raise JournalError(f"{shard_path(path, number)} is not of the same campaign as {path}")
-        yield found
+        yield journals
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CampaignProgress:
     """How far a campaign is, all its journals together: as `Status`. `statuses`: of each of them."""
 
     path: str
@@ -196,59 +196,59 @@ class Progress:
     running: bool
 
     @classmethod
-    def of(cls, path: str) -> Progress:
+    def of(cls, path: str) -> CampaignProgress:
         """By what is on the disk. Raises `JournalError`."""
-        with views(path) as found:
+        with views(path) as journals:
             for patience in (INSTANT, INSTANT, 0.0):
                 # In this order: a run that ends meanwhile is not taken for one that was cut short.
-                running = any(view.running for view in found)
-                statuses = tuple(view.status() for view in found)
-                if running or all(each.ended is not None for each in statuses):
+                running = any(view.running for view in journals)
+                statuses = tuple(view.status() for view in journals)
+                if running or all(status.ended is not None for status in statuses):
                     break
                 time.sleep(patience)
-            return cls(path, found[0].campaign_id, found[0].options, statuses, running)
+            return cls(path, journals[0].campaign_id, journals[0].options, statuses, running)
 
     @property
     def cut_short(self) -> bool:
         """Whether a process of the last run did not write down how it ended."""
-        return not self.running and any(each.ended is None for each in self.statuses)
+        return not self.running and any(status.ended is None for status in self.statuses)
 
     @property
     def problems(self) -> list[str]:
         """Why the last run ended early, as its processes said, each reason once."""
-        found = dict.fromkeys(each.problem for each in self.statuses if each.problem is not None)
-        return [] if self.running else [*found]
+        problems = dict.fromkeys(status.problem for status in self.statuses if status.problem is not None)
+        return [] if self.running else [*problems]
 
     @property
     def rows(self) -> int | None:
         """How many there are, None while that is not known."""
-        known = [each.rows for each in self.statuses if each.rows is not None]
+        known = [status.rows for status in self.statuses if status.rows is not None]
         return sum(known) if len(known) == len(self.statuses) else None
 
     @property
     def started(self) -> int:
         """Rows that may have been sent."""
-        return sum(each.started for each in self.statuses)
+        return sum(status.started for status in self.statuses)
 
     @property
     def done(self) -> int:
         """Rows with an outcome."""
-        return sum(each.done for each in self.statuses)
+        return sum(status.done for status in self.statuses)
 
     @property
     def repeats(self) -> int:
         """How often a row was sent again after a kill."""
-        return sum(each.repeats for each in self.statuses)
+        return sum(status.repeats for status in self.statuses)
 
     @property
     def complete(self) -> bool:
         """Whether every row has its outcome."""
-        return all(each.complete for each in self.statuses)
+        return all(status.complete for status in self.statuses)
 
     @property
     def tally(self) -> Counter[tuple[str, str, str]]:
         """Rows by platform, verdict and reason."""
-        found: Counter[tuple[str, str, str]] = Counter()
-        for each in self.statuses:
-            found.update(each.tally)
-        return found
+        tally: Counter[tuple[str, str, str]] = Counter()
+        for status in self.statuses:
+            tally.update(status.tally)
+        return tally

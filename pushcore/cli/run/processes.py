@@ -33,13 +33,13 @@ from ...errors import ConfigurationError, JournalError
 from ...metrics import Listener, Metrics, merge
 from ..report.notices import MAX_COMPLAINTS, say, served
 from ..report.output import text_of
-from ..report.progress import ProgressLine, Seen
-from ..report.results_file import Counter, Report, Taker
+from ..report.progress import ProgressLine, RunProgress
+from ..report.results_file import ResultCounter, ResultsFile, ResultSink
 from ..report.shared_output import SharedOutput
-from ..report.tally import Counts
+from ..report.tally import ResultCounts
 from ..statuses import INCOMPLETE
 from .campaign import ABORTED, ABORTED_JOURNAL, SIGNALS, STOPPING, warn
-from .exit_report import Ending
+from .exit_report import ExitReport
 from .run_plan import RunPlan
 
 TELL_EVERY: Final = 0.25
@@ -51,27 +51,27 @@ _READ: Final = 64 * 1024
 # --- the child's side -------------------------------------------------------------------------------------------------
 
 
-class NotWantedError(Exception):
+class StartRefusedError(Exception):
     """The parent has said no, or is dead: nothing is to be sent."""
 
 
-class Line:
-    """A child's line to its parent; a `campaign.Parent`."""
+class SupervisorPipe:
+    """A child's pipes to its parent; a `campaign.Supervisor`."""
 
-    def __init__(self, told: int, orders: int) -> None:
-        self._told, self._orders = told, orders
+    def __init__(self, messages: int, orders: int) -> None:
+        self._messages, self._orders = messages, orders
         self._said: list[str] = []
-        self._rest = b""
+        self._unwritten = b""
 
     def say(self, text: str) -> None:
         """What the operator should know."""
         self._said.append(text)
 
     def ready(self) -> None:
-        """Wait for the parent's go. Raises `NotWantedError`."""
-        self.last({"ready": True})
+        """Wait for the parent's go. Raises `StartRefusedError`."""
+        self.send_final({"ready": True})
         if os.read(self._orders, 1) != _GO:
-            raise NotWantedError
+            raise StartRefusedError
 
     def watch(self, stop: Callable[[], None]) -> None:
         """Have the parent's end, or his order, stop this."""
@@ -83,35 +83,35 @@ class Line:
 
         loop.add_reader(self._orders, ended)
 
-    async def run(self, seen: Callable[[], Seen], listener: Listener) -> None:
+    async def run(self, progress: Callable[[], RunProgress], listener: Listener) -> None:
         """Tell how far it is until cancelled."""
-        os.set_blocking(self._told, False)
+        os.set_blocking(self._messages, False)
         while True:
             await asyncio.sleep(TELL_EVERY)
-            if self._rest:
+            if self._unwritten:
                 self._write(b"")
-            if self._rest:
+            if self._unwritten:
                 continue  # the parent has been stopped: what he gets when he goes on is old enough
             said, self._said = self._said, []
             numbers = listener.snapshot() if isinstance(listener, Metrics) else None
-            self._write(_line({"seen": seen(), "said": said, "metrics": numbers}))
+            self._write(_line({"seen": progress(), "said": said, "metrics": numbers}))
 
     def _write(self, data: bytes) -> None:
-        data = self._rest + data
+        data = self._unwritten + data
         try:
-            data = data[os.write(self._told, data) :]
+            data = data[os.write(self._messages, data) :]
         except BlockingIOError:
             pass
         except OSError:
             data = b""  # he is dead, and the other pipe tells us
-        self._rest = data
+        self._unwritten = data
 
-    def last(self, message: dict[str, Any]) -> None:
+    def send_final(self, message: dict[str, Any]) -> None:
         """Tell, and wait until it is told."""
-        os.set_blocking(self._told, True)
+        os.set_blocking(self._messages, True)
         self._write(_line({"said": self._said, **message}))
         self._said = []
-        while self._rest:
+        while self._unwritten:
             self._write(b"")
 
 
@@ -119,45 +119,47 @@ def _line(message: dict[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-def _serve(work: RunPlan, number: int, line: Line, shared: Mapping[str, SharedState], taker: Taker) -> None:
+def _serve(
+    plan: RunPlan, number: int, pipe: SupervisorPipe, shared: Mapping[str, SharedState], sink: ResultSink
+) -> None:
     """All that a child does."""
     try:
-        with Audience(work.audience) as source:
-            ending = work.send(source, taker, number, ready=line.ready, shared=shared, parent=line)
-    except NotWantedError:
+        with Audience(plan.audience) as source:
+            report = plan.send(source, sink, number, ready=pipe.ready, shared=shared, parent=pipe)
+    except StartRefusedError:
         return
     except (BadInput, ConfigurationError, JournalError) as error:
-        line.last({"refused": str(error)})
+        pipe.send_final({"refused": str(error)})
     except BaseException as error:
-        line.last({"refused": f"internal failure, please report it: {type(error).__name__}: {error}"})
+        pipe.send_final({"refused": f"internal failure, please report it: {type(error).__name__}: {error}"})
     else:
-        line.last({"ending": asdict(ending), "counts": taker.counts.packed()})
+        pipe.send_final({"ending": asdict(report), "counts": sink.counts.packed()})
 
 
 # --- the parent's side ------------------------------------------------------------------------------------------------
 
 
-class Child:
+class ChildProcess:
     """A child as its parent knows it."""
 
-    def __init__(self, number: int, pid: int, told: int, orders: int) -> None:
-        self.number, self.pid, self.told, self._orders = number, pid, told, orders
-        self.seen = Seen(0, 0, 0, 0)
+    def __init__(self, number: int, pid: int, messages: int, orders: int) -> None:
+        self.number, self.pid, self.messages, self._orders = number, pid, messages, orders
+        self.progress = RunProgress(0, 0, 0, 0)
         self.metrics: dict[str, Any] | None = None
         self.ready = False
         self.refused: str | None = None
-        self.ending: Ending | None = None
+        self.report: ExitReport | None = None
         self.counts: Any = None
         self.problem: str | None = None
         """How its process ended, if it did not end as it should."""
-        self._rest = b""
+        self._incomplete = b""
 
-    def take(self) -> list[dict[str, Any]] | None:
+    def read_messages(self) -> list[dict[str, Any]] | None:
         """What it has told; None when it has ended."""
-        data = os.read(self.told, _READ)
+        data = os.read(self.messages, _READ)
         if not data:
             return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._incomplete = (self._incomplete + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
     def go(self) -> None:
@@ -173,11 +175,11 @@ class Child:
 
     def wait(self) -> None:
         """Wait for its end."""
-        os.close(self.told)
+        os.close(self.messages)
         self.stop()
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code and self.ending is None:
+        if code and self.report is None:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
             self.problem = f"the process {self.number + 1} (pid {self.pid}) {how}"
 
@@ -187,61 +189,61 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
 
 
-class Crew:
+class ChildProcesses:
     """The processes of a job. `output`: the open file that they write results to, None where journals keep them."""
 
-    def __init__(self, work: RunPlan, output: int | None = None) -> None:
-        self._work = work
+    def __init__(self, plan: RunPlan, output: int | None = None) -> None:
+        self._plan = plan
         self._output = output
-        self._children: list[Child] = []
-        self._running: set[Child] = set()
+        self._children: list[ChildProcess] = []
+        self._running: set[ChildProcess] = set()
         self._signalled = False
         self._said: set[str] = set()
         self._go: Callable[[], None] | None = None
         self._size: int | None = None
 
-    def run(self, total: Counts, ready: Callable[[], object] = lambda: None) -> Ending:
+    def run(self, total: ResultCounts, ready: Callable[[], object] = lambda: None) -> ExitReport:
         """Send it all, and add up in `total`. `ready`: called before anything is sent.
 
         Raises:
             BadInput: it cannot be; nothing was sent.
             KeyboardInterrupt: it was interrupted before that.
         """
-        warn(self._work.sending, self._work.clients, quiet=self._work.quiet)
-        with Audience(self._work.audience) as source:
+        warn(self._plan.sending, self._plan.clients, quiet=self._plan.quiet)
+        with Audience(self._plan.audience) as source:
             self._size = source.size
-        handlers = {each: signal.getsignal(each) for each in SIGNALS}
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         with ExitStack() as stack:
-            for each, handler in handlers.items():
-                stack.callback(signal.signal, each, handler)
+            for number, handler in handlers.items():
+                stack.callback(signal.signal, number, handler)
             directory = tempfile.TemporaryDirectory(prefix="pushcore-")
-            place = stack.enter_context(directory)
-            parts = self._work.processes
-            shared = {name: SharedState.create(Path(place) / name, parts) for name in self._work.clients}
+            path = stack.enter_context(directory)
+            count = self._plan.processes
+            shared = {name: SharedState.create(Path(path) / name, count) for name in self._plan.clients}
             for state in shared.values():
                 stack.callback(state.close)
-            lock = stack.enter_context(open(Path(place) / "lock", "wb"))
-            stack.callback(self._end_all)
-            for number in range(self._work.processes):
-                self._start(number, shared, lock.fileno())
+            lock = stack.enter_context(open(Path(path) / "lock", "wb"))
+            stack.callback(self._kill_all)
+            for place in range(count):
+                self._start(place, shared, lock.fileno())
             directory.cleanup()  # all have the files open, and nobody else is to; so none stays, however this ends
-            port = self._work.sending.metrics_port
+            port = self._plan.sending.metrics_port
             if port is not None:
-                stack.enter_context(served(self._metrics, port, quiet=self._work.quiet))
+                stack.enter_context(served(self._metrics, port, quiet=self._plan.quiet))
             started = time.monotonic()
             asyncio.run(self._watch(ready))
-            return self._added_up(total, time.monotonic() - started)
+            return self._total(total, time.monotonic() - started)
 
     def _start(self, number: int, shared: Mapping[str, SharedState], lock: int) -> None:
-        told, tells = os.pipe()
-        orders, ordered = os.pipe()
+        reads, writes = os.pipe()
+        orders, gives_orders = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid:
-            os.close(tells)
+            os.close(writes)
             os.close(orders)
-            child = Child(number, pid, told, ordered)
+            child = ChildProcess(number, pid, reads, gives_orders)
             self._children.append(child)
             self._running.add(child)
             return
@@ -249,22 +251,22 @@ class Crew:
         try:
             for ignored in SIGNALS:
                 signal.signal(ignored, signal.SIG_IGN)  # until it has something to drain
-            os.close(told)
-            os.close(ordered)
+            os.close(reads)
+            os.close(gives_orders)
             for child in self._children:  # else their pipes would not end with the parent
-                os.close(child.told)
+                os.close(child.messages)
                 child.stop()
-            taker: Taker = Counter("")
+            sink: ResultSink = ResultCounter("")
             if self._output is not None:
                 file = text_of(SharedOutput(self._output, lock))
-                taker = Report(file, "the results", header=False)
-            _serve(self._work, number, Line(tells, orders), shared, taker)
+                sink = ResultsFile(file, "the results", header=False)
+            _serve(self._plan, number, SupervisorPipe(writes, orders), shared, sink)
             status = 0
         finally:
             os._exit(status)
 
     def _metrics(self) -> dict[str, Any]:
-        return merge([each.metrics for each in self._children if each.metrics is not None])
+        return merge([child.metrics for child in self._children if child.metrics is not None])
 
     # --- watching ---------------------------------------------------------------------------------------------------------
 
@@ -274,7 +276,7 @@ class Crew:
             loop.add_signal_handler(number, self._on_signal)
         ended = loop.create_future()
         for child in self._children:
-            loop.add_reader(child.told, self._on_told, child, ended)
+            loop.add_reader(child.messages, self._on_readable, child, ended)
 
         failed: list[Exception] = []
 
@@ -289,7 +291,9 @@ class Crew:
                 child.go()
 
         self._go = go
-        line = asyncio.create_task(ProgressLine(self._size, self._seen, wanted=not self._work.quiet).run())
+        line = asyncio.create_task(
+            ProgressLine(self._size, self._progress, wanted=not self._plan.quiet).run()
+        )
         try:
             await ended
         finally:
@@ -298,10 +302,10 @@ class Crew:
         if failed:
             raise failed[0]
 
-    def _on_told(self, child: Child, ended: asyncio.Future[None]) -> None:
-        messages = child.take()
+    def _on_readable(self, child: ChildProcess, ended: asyncio.Future[None]) -> None:
+        messages = child.read_messages()
         if messages is None:
-            asyncio.get_running_loop().remove_reader(child.told)
+            asyncio.get_running_loop().remove_reader(child.messages)
             self._running.discard(child)
             child.wait()
             if self._go is not None:
@@ -310,9 +314,9 @@ class Crew:
                 ended.set_result(None)
             return
         for message in messages:
-            self._take(child, message)
+            self._on_message(child, message)
 
-    def _take(self, child: Child, message: dict[str, Any]) -> None:
+    def _on_message(self, child: ChildProcess, message: dict[str, Any]) -> None:
         for text in message.get("said", ()):
             if (
                 text not in self._said and len(self._said) < MAX_COMPLAINTS
@@ -323,18 +327,18 @@ class Crew:
         child.refused = message.get("refused", child.refused)
         child.metrics = message.get("metrics") or child.metrics
         if "seen" in message:
-            child.seen = Seen(*message["seen"])
+            child.progress = RunProgress(*message["seen"])
         if "ending" in message:
-            child.ending, child.counts = Ending(**message["ending"]), message["counts"]
-        if self._go is not None and not self._signalled and all(each.ready for each in self._children):
+            child.report, child.counts = ExitReport(**message["ending"]), message["counts"]
+        if self._go is not None and not self._signalled and all(child.ready for child in self._children):
             go, self._go = self._go, None
             go()
 
-    def _seen(self) -> Seen:
+    def _progress(self) -> RunProgress:
         position, total, accepted, put_off = (
-            sum(each) for each in zip(*(c.seen for c in self._children), strict=True)
+            sum(numbers) for numbers in zip(*(c.progress for c in self._children), strict=True)
         )
-        return Seen(position // len(self._children), total, accepted, put_off)
+        return RunProgress(position // len(self._children), total, accepted, put_off)
 
     def _stop(self) -> None:
         for child in self._children:
@@ -342,14 +346,14 @@ class Crew:
 
     def _on_signal(self) -> None:
         if self._signalled:
-            self._end_all()
-            say(ABORTED if self._work.journals is None else ABORTED_JOURNAL)
+            self._kill_all()
+            say(ABORTED if self._plan.journals is None else ABORTED_JOURNAL)
             os._exit(INCOMPLETE)
         self._signalled = True
         say(STOPPING)
         self._stop()
 
-    def _end_all(self) -> None:
+    def _kill_all(self) -> None:
         """Whatever has happened here: no child stays."""
         for child in self._running:
             child.kill()
@@ -357,18 +361,18 @@ class Crew:
             child.wait()
         self._running.clear()
 
-    def _added_up(self, total: Counts, seconds: float) -> Ending:
+    def _total(self, total: ResultCounts, seconds: float) -> ExitReport:
         if self._go is not None:  # it was never given
             for child in self._children:
                 if child.refused or child.problem:
                     raise BadInput(child.refused or f"{child.problem}; nothing was sent")
             raise KeyboardInterrupt
-        found = Ending(seconds=seconds, ended=True, signalled=self._signalled)
+        report = ExitReport(seconds=seconds, ended=True, signalled=self._signalled)
         for child in self._children:
-            if child.ending is None:
+            if child.report is None:
                 problem = child.problem or child.refused
-                found.add(Ending(problem=None if problem is None else printable(problem)))
+                report.add(ExitReport(problem=None if problem is None else printable(problem)))
             else:
                 total.add(*child.counts)
-                found.add(child.ending)
-        return found
+                report.add(child.report)
+        return report

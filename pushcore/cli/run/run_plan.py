@@ -13,12 +13,12 @@ from ...errors import JournalError
 from ...payloads.apns_rows import ApnsRows
 from ...payloads.fcm_rows import FcmRows
 from ...payloads.rows import Rows
-from ..report.results_file import Taker
-from .campaign import Campaign, Parent
-from .client_options import Client
-from .exit_report import Ending
-from .journals import Plan
-from .sending import Sending
+from ..report.results_file import ResultSink
+from .campaign import CampaignRun, Supervisor
+from .client_options import CampaignClient
+from .exit_report import ExitReport
+from .journals import JournalPlan
+from .sending import SendingOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,12 @@ class RunPlan:
     `journals`: None for a run that keeps none.
     """
 
-    clients: dict[str, Client]
+    clients: dict[str, CampaignClient]
     apns: ApnsRows | None
     fcm: FcmRows | None
-    sending: Sending
+    sending: SendingOptions
     audience: str
-    journals: Plan | None
+    journals: JournalPlan | None
     processes: int
     quiet: bool
 
@@ -45,13 +45,13 @@ class RunPlan:
     def send(
         self,
         source: Audience,
-        report: Taker,
+        sink: ResultSink,
         number: int = 0,
         *,
         ready: Callable[[], object] = lambda: None,
         shared: Mapping[str, Shared] | None = None,
-        parent: Parent | None = None,
-    ) -> Ending:
+        parent: Supervisor | None = None,
+    ) -> ExitReport:
         """Send one part. `ready`: called when nothing can go wrong any more but the sending."""
         journals = self.journals
         rows = self.rows(
@@ -60,11 +60,11 @@ class RunPlan:
         journal = None if journals is None else journals.open(number, source, self.audience)
         try:
             ready()
-            return Campaign(
+            return CampaignRun(
                 self.clients,
                 source,
                 rows,
-                report,
+                sink,
                 self.sending,
                 journal=journal,
                 shared=shared,

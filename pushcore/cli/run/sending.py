@@ -12,7 +12,7 @@ from ...errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
+class SendingOptions:
     """The options' values. Raises `BadInput` when one of them cannot work."""
 
     retry: Literal["none", "report", "resend"] = "report"
@@ -22,9 +22,11 @@ class Sending:
     metrics_port: int | None = None
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> Sending:
+    def of(cls, options: dict[str, Any]) -> SendingOptions:
         """Those among a command's options that are meant here, taken out of `options`."""
-        return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
+        return cls(
+            **{option.name: options.pop(option.name) for option in fields(cls) if option.name in options}
+        )
 
     def __post_init__(self) -> None:
         self.limit()

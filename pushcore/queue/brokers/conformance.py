@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from ..chunk import Chunk
-from ..protocol import Broker, Delivered, Lease
+from ..protocol import Broker, DeliveredResult, Lease
 
 Opener = Callable[[str, float], Awaitable[Broker]]
 Check = Callable[[Opener], Awaitable[None]]
@@ -132,8 +132,8 @@ async def a_lost_lease_does_no_harm(opener: Opener) -> None:
         _must(await one.extend([old]) in ([], [old]), "extend tells of leases that it was not asked about")
         await one.done(old, b"old")
         await two.done(new, b"new")
-        found = sorted(each.data for each in await _results(one, 2))
-        _same(found, [b"new", b"old"], "the results")
+        actual = sorted(result.data for result in await _results(one, 2))
+        _same(actual, [b"new", b"old"], "the results")
         _same(await one.present(), set(), "the chunks that are there")
         await asyncio.sleep(SHORT * 1.5)
         _same(await two.lease(1, 0.0), [], "what is leased when all is done")
@@ -146,7 +146,7 @@ async def done_may_be_repeated(opener: Opener) -> None:
         lease, other = await _lease_all(one)
         await one.done(lease, b"r")
         await one.done(lease, b"r")
-        _must({each.data for each in await _results(two, 1)} == {b"r"}, "the result is not there")
+        _must({result.data for result in await _results(two, 1)} == {b"r"}, "the result is not there")
         _same(await two.present(), set(_numbers([other])), "the chunks that are there")
 
 
@@ -157,9 +157,9 @@ async def a_chunk_is_gone_when_it_is_done_and_its_result_is_there(opener: Opener
         for lease in await _lease_all(one):
             await one.done(lease, b"%d" % Chunk.decode(lease.data).number)
         await one.report(b"part", "nonce")
-        found = await _results(two, 4)
-        _same(sorted(each.data for each in found), [b"0", b"1", b"2", b"part"], "the results")
-        await two.collected(found)
+        actual = await _results(two, 4)
+        _same(sorted(result.data for result in actual), [b"0", b"1", b"2", b"part"], "the results")
+        await two.collected(actual)
         _same(await two.results(10, 0.05), [], "the results after they were collected")
         stats = await one.stats()
         _same((stats.depth, stats.leased, stats.results), (0, 0, 0), "depth, leased, results")
@@ -191,8 +191,8 @@ async def a_cancelled_lease_loses_nothing(opener: Opener) -> None:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             await putting
-        found = await _lease_some(two, 10, keep=True)
-        _same(sorted(set(_numbers(found))), list(range(10)), "the chunks that are leased in the end")
+        actual = await _lease_some(two, 10, keep=True)
+        _same(sorted(set(_numbers(actual))), list(range(10)), "the chunks that are leased in the end")
 
 
 async def the_figures_are_right(opener: Opener) -> None:
@@ -299,30 +299,30 @@ async def _campaign(opener: Opener, idle: float = LONG) -> AsyncIterator[tuple[B
 
 async def _lease_all(queue: Broker) -> list[Lease]:
     """Everything that waits."""
-    found: list[Lease] = []
+    actual: list[Lease] = []
     while more := await queue.lease(100, 0.0):
-        found += more
-    return found
+        actual += more
+    return actual
 
 
 async def _lease_some(queue: Broker, count: int, *, keep: bool = False) -> list[Lease]:
     """Wait for so many, for `PATIENCE` seconds; with `keep`, extend what is there already meanwhile."""
-    found: list[Lease] = []
+    actual: list[Lease] = []
     deadline = time.monotonic() + PATIENCE
-    while len(found) < count and time.monotonic() < deadline:
-        found += await queue.lease(count - len(found), 0.1)
+    while len(actual) < count and time.monotonic() < deadline:
+        actual += await queue.lease(count - len(actual), 0.1)
         if keep:
-            await queue.extend(found)
-    return found
+            await queue.extend(actual)
+    return actual
 
 
-async def _results(queue: Broker, count: int) -> list[Delivered]:
-    found: dict[object, Delivered] = {}
+async def _results(queue: Broker, count: int) -> list[DeliveredResult]:
+    actual: dict[object, DeliveredResult] = {}
     deadline = time.monotonic() + PATIENCE
-    while len(found) < count and time.monotonic() < deadline:
-        for each in await queue.results(100, 0.1):
-            found[each.handle] = each
-    return list(found.values())
+    while len(actual) < count and time.monotonic() < deadline:
+        for result in await queue.results(100, 0.1):
+            actual[result.handle] = result
+    return list(actual.values())
 
 
 def _numbers(leases: list[Lease]) -> list[int]:
@@ -334,6 +334,6 @@ def _must(condition: bool, sentence: str) -> None:
         raise AssertionError(sentence)
 
 
-def _same(found: object, expected: object, what: str) -> None:
-    if found != expected:
-        raise AssertionError(f"{what}: {found!r} instead of {expected!r}")
+def _same(actual: object, expected: object, what: str) -> None:
+    if actual != expected:
+        raise AssertionError(f"{what}: {actual!r} instead of {expected!r}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..chunk import Chunk
-from ..protocol import IDLE, NOTHING, Delivered, Lease, Note, QueueStats, campaign_name
+from ..protocol import IDLE, NOTHING, DeliveredResult, Lease, QueueStats, StoredValue, campaign_name
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Memory:
     put: set[tuple[int, int]] = field(default_factory=set)
     """All that were ever put."""
     results: dict[int, tuple[str, bytes]] = field(default_factory=dict)
-    notes: dict[str, Note] = field(default_factory=dict)
+    notes: dict[str, StoredValue] = field(default_factory=dict)
     count: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -142,23 +142,23 @@ class MemoryQueue:
         self.memory.results[self.memory.next()] = (nonce, result)
         self.memory.change()
 
-    async def results(self, n: int, wait: float) -> list[Delivered]:
+    async def results(self, n: int, wait: float) -> list[DeliveredResult]:
         """See `Outbox.results`."""
         deadline = self.memory.clock() + wait
         while not self.memory.results and self.memory.clock() < deadline:
             await self._wait(deadline - self.memory.clock())
-        return [Delivered(data, key) for key, (_, data) in list(self.memory.results.items())[:n]]
+        return [DeliveredResult(data, key) for key, (_, data) in list(self.memory.results.items())[:n]]
 
-    async def collected(self, results: Sequence[Delivered]) -> None:
+    async def collected(self, results: Sequence[DeliveredResult]) -> None:
         """See `Outbox.collected`."""
-        for each in results:
-            self.memory.results.pop(each.handle, None)
+        for result in results:
+            self.memory.results.pop(result.handle, None)
 
     async def present(self) -> set[int]:
         """See `Outbox.present`."""
         return {entry.number for entry in self.memory.entries.values()}
 
-    async def read(self, name: str) -> Note:
+    async def read(self, name: str) -> StoredValue:
         """See `Store.read`."""
         return self.memory.notes.get(name, NOTHING)
 
@@ -166,7 +166,7 @@ class MemoryQueue:
         """See `Store.write`."""
         if self.memory.notes.get(name, NOTHING).revision != revision:
             return False
-        self.memory.notes[name] = Note(value, self.memory.next())
+        self.memory.notes[name] = StoredValue(value, self.memory.next())
         return True
 
     async def close(self) -> None:

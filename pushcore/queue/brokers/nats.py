@@ -23,12 +23,12 @@ from urllib.parse import urlsplit
 from ...errors import ConfigurationError
 from ..chunk import Chunk
 from ..errors import ChunkError, QueueRefused, QueueUnavailable
-from ..protocol import IDLE, NOTHING, Delivered, Lease, Note, QueueStats, campaign_name
+from ..protocol import IDLE, NOTHING, DeliveredResult, Lease, QueueStats, StoredValue, campaign_name
 from .nats_wire import (
     ANSWER,
     INSTALLED,
     PROMPT,
-    Handle,
+    NatsHandle,
     SubjectFull,
     age,
     connect,
@@ -103,7 +103,9 @@ class NatsQueue:
             )
         servers = url.split(",")
         try:
-            shown = ", ".join(f"{urlsplit(each).hostname}:{urlsplit(each).port or 4222}" for each in servers)
+            shown = ", ".join(
+                f"{urlsplit(server).hostname}:{urlsplit(server).port or 4222}" for server in servers
+            )
         except ValueError as error:
             raise ConfigurationError(f"this is no URL of a NATS server: {error}") from None
 
@@ -165,7 +167,9 @@ class NatsQueue:
     async def lease(self, n: int, wait: float) -> list[Lease]:
         """See `WorkQueue.lease`."""
         messages = await self._pull(self._stream, CHUNKS, n, wait)
-        return [Lease(each.data, each.metadata.num_delivered, handle_of(each)) for each in messages]
+        return [
+            Lease(message.data, message.metadata.num_delivered, handle_of(message)) for message in messages
+        ]
 
     async def extend(self, leases: Sequence[Lease]) -> list[Lease]:
         """See `WorkQueue.extend`. NATS does not say whether a lease has been lost."""
@@ -212,43 +216,47 @@ class NatsQueue:
         """See `Outbox.report`."""
         await self._publish(f"{self._subject}.result", result, f"part/{nonce}")
 
-    async def results(self, n: int, wait: float) -> list[Delivered]:
+    async def results(self, n: int, wait: float) -> list[DeliveredResult]:
         """See `Outbox.results`. What is not collected comes again after `idle` seconds."""
         messages = await self._pull(f"{self._stream}-results", RESULTS, n, wait)
-        return [Delivered(each.data, handle_of(each)) for each in messages]
+        return [DeliveredResult(message.data, handle_of(message)) for message in messages]
 
-    async def collected(self, results: Sequence[Delivered]) -> None:
+    async def collected(self, results: Sequence[DeliveredResult]) -> None:
         """See `Outbox.collected`."""
-        await self._acknowledge(f"{self._stream}-results", [each.handle for each in results])
+        await self._acknowledge(f"{self._stream}-results", [result.handle for result in results])
 
     async def present(self) -> set[int]:
         """See `Outbox.present`. The server tells the subjects, not the messages."""
-        found: set[int] = set()
+        numbers: set[int] = set()
         while True:
             async with self._errors():
                 info = await stream_info(
                     self._connection,
                     self._stream,
-                    {"subjects_filter": f"{self._subject}.chunk.*", "offset": len(found)},
+                    {"subjects_filter": f"{self._subject}.chunk.*", "offset": len(numbers)},
                 )
             subjects = (info["state"].get("subjects") or {}) if info is not None else {}
-            new = {int(each.rsplit(".", 1)[1]) for each in subjects if each.rsplit(".", 1)[1].isdecimal()}
-            if new <= found:
-                return found
-            found |= new
-            if info is not None and len(found) >= info.get("total", 0):
-                return found
+            new = {
+                int(subject.rsplit(".", 1)[1])
+                for subject in subjects
+                if subject.rsplit(".", 1)[1].isdecimal()
+            }
+            if new <= numbers:
+                return numbers
+            numbers |= new
+            if info is not None and len(numbers) >= info.get("total", 0):
+                return numbers
 
     # --- store ----------------------------------------------------------------------------------------------------
 
-    async def read(self, name: str) -> Note:
+    async def read(self, name: str) -> StoredValue:
         """See `Store.read`."""
         async with self._errors():
             for _ in range(2):
                 bucket = await self._store()
                 try:
                     entry = await bucket.get(name)
-                    return Note(entry.value or b"", entry.revision)
+                    return StoredValue(entry.value or b"", entry.revision)
                 except js_errors.KeyNotFoundError:
                     return NOTHING
                 except (js_errors.NotFoundError, js_errors.BucketNotFoundError):
@@ -324,9 +332,9 @@ class NatsQueue:
         )
         for stream, consumer in ((self._stream, CHUNKS), (f"{self._stream}-results", RESULTS)):
             try:
-                found = await self._js.consumer_info(stream, consumer)
+                info = await self._js.consumer_info(stream, consumer)
             except js_errors.NotFoundError:
-                found = await self._js.add_consumer(
+                info = await self._js.add_consumer(
                     stream,
                     api.ConsumerConfig(
                         durable_name=consumer,
@@ -336,8 +344,8 @@ class NatsQueue:
                         max_deliver=-1,
                     ),
                 )
-            if consumer == CHUNKS and found.config.ack_wait:
-                self.idle = float(found.config.ack_wait)
+            if consumer == CHUNKS and info.config.ack_wait:
+                self.idle = float(info.config.ack_wait)
 
     async def _make_stream(self, config: Any) -> None:
         config.retention = api.RetentionPolicy.WORK_QUEUE
@@ -350,19 +358,19 @@ class NatsQueue:
     async def _pull(self, stream: str, consumer: str, n: int, wait: float) -> list[Any]:
         """Ask for `n` messages, and if there is none wait for one. Never more: nats-py's `fetch` may return others'."""
         async with self._errors():
-            found = await self._ask(stream, consumer, {"batch": n, "no_wait": True}, PROMPT)
-            if not found and wait > 0:
+            messages = await self._ask(stream, consumer, {"batch": n, "no_wait": True}, PROMPT)
+            if not messages and wait > 0:
                 question = {"batch": 1, "expires": int(wait * 1e9)}
-                found = await self._ask(stream, consumer, question, wait + PROMPT)
-            return found
+                messages = await self._ask(stream, consumer, question, wait + PROMPT)
+            return messages
 
     async def _ask(self, stream: str, consumer: str, question: dict[str, Any], patience: float) -> list[Any]:
-        found = await pull(self._connection, f"{stream}.{consumer}", question, patience)
-        if found is None:  # the server says nothing where there is no such consumer
+        messages = await pull(self._connection, f"{stream}.{consumer}", question, patience)
+        if messages is None:  # the server says nothing where there is no such consumer
             await self._make()
-        return found or []
+        return messages or []
 
-    async def _acknowledge(self, stream: str, messages: Sequence[Handle]) -> None:
+    async def _acknowledge(self, stream: str, messages: Sequence[NatsHandle]) -> None:
         """Acknowledge, and wait until the server has confirmed that they are gone."""
         for at in range(0, len(messages), AT_ONCE):
             async with self._errors():

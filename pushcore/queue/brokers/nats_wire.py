@@ -37,7 +37,7 @@ _GONE: Final = ("not found", "no message found", "stream store EOF")
 """What the server says of a message that it does not have: in the middle of a stream, at its ends, and beyond them."""
 
 
-class Handle(NamedTuple):
+class NatsHandle(NamedTuple):
     """A message that was given out: where to acknowledge it, and its number in the stream."""
 
     reply: str
@@ -48,9 +48,9 @@ class SubjectFull(QueueError):
     """There is a message of this subject already."""
 
 
-def handle_of(message: Any) -> Handle:
+def handle_of(message: Any) -> NatsHandle:
     """What is needed of a message later."""
-    return Handle(message.reply, message.metadata.sequence.stream)
+    return NatsHandle(message.reply, message.metadata.sequence.stream)
 
 
 async def connect(servers: Sequence[str], shown: str, options: Mapping[str, Any]) -> Any:
@@ -84,14 +84,14 @@ async def connect(servers: Sequence[str], shown: str, options: Mapping[str, Any]
         connected = tasks[0].done() and tasks[0].exception() is None
     finally:
         await end(tasks)
-        found = await asyncio.gather(*tasks, return_exceptions=True)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         if not connected:
             await connection.close()
     if connected:
         return connection
-    if any("uthorization" in str(each) for each in [*problems, found[0]]):
+    if any("uthorization" in str(error) for error in [*problems, outcomes[0]]):
         raise QueueRefused(f"NATS at {shown} does not let us in")
-    cause = problems[-1] if problems else found[0]
+    cause = problems[-1] if problems else outcomes[0]
     raise QueueUnavailable(f"NATS at {shown} cannot be reached ({type(cause).__name__})")
 
 
@@ -101,28 +101,28 @@ async def pull(
     """The messages that a consumer gives out; None when the server said nothing at all within `patience` seconds."""
     inbox = connection.new_inbox()
     subscription = await connection.subscribe(inbox)
-    found: list[Any] = []
+    messages: list[Any] = []
     deadline = time.monotonic() + patience
     try:
         await connection.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{consumer}", json.dumps(question).encode(), inbox
         )
-        while len(found) < question["batch"]:
+        while len(messages) < question["batch"]:
             message = await subscription.next_msg(timeout=max(deadline - time.monotonic(), 0.001))
             status = (message.headers or {}).get("Status") if not message.data else None
             if status is None:
-                found.append(message)
+                messages.append(message)
             elif status != "100":
                 break  # 404 no messages, 408 none in time, 409 the consumer went
     except TimeoutError:
-        return found or None
+        return messages or None
     finally:
         with suppress(nats_errors.Error, OSError):
             await subscription.unsubscribe()
-    return found
+    return messages
 
 
-async def let_go(connection: Any, stream: str, message: Handle) -> None:
+async def let_go(connection: Any, stream: str, message: NatsHandle) -> None:
     """Acknowledge a message; when this returns it is gone."""
     try:
         await connection.request(message.reply, b"+ACK", timeout=PROMPT)
@@ -142,12 +142,12 @@ async def stream_info(
     answer = await connection.request(
         f"$JS.API.STREAM.INFO.{stream}", json.dumps(question or {}).encode(), timeout=ANSWER
     )
-    found: dict[str, Any] = json.loads(answer.data)
-    if "error" in found:
-        if found["error"].get("code") == 404:
+    info: dict[str, Any] = json.loads(answer.data)
+    if "error" in info:
+        if info["error"].get("code") == 404:
             return None
-        raise js_errors.APIError.from_error(found["error"])
-    return found
+        raise js_errors.APIError.from_error(info["error"])
+    return info
 
 
 def named(error: Any, name: str) -> QueueError:

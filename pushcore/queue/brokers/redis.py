@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from ...errors import ConfigurationError
 from ..chunk import Chunk
 from ..errors import QueueError, QueueRefused, QueueUnavailable
-from ..protocol import IDLE, Delivered, Lease, Note, QueueStats, campaign_name
+from ..protocol import IDLE, DeliveredResult, Lease, QueueStats, StoredValue, campaign_name
 from .redis_replies import REVISION, code, entries, named, note, text
 
 try:
@@ -147,12 +147,12 @@ class RedisQueue:
         """See `WorkQueue.epoch`."""
         async with self._errors():
             try:
-                found = await self._client.xinfo_stream(self._chunks)
+                info = await self._client.xinfo_stream(self._chunks)
             except redis_errors.ResponseError as error:
                 if "no such key" in str(error):
                     return 0
                 raise
-            last = found.get("last-generated-id", found.get(b"last-generated-id", b"0-0"))
+            last = info.get("last-generated-id", info.get(b"last-generated-id", b"0-0"))
             return int(text(last).split("-")[0])
 
     async def lease(self, n: int, wait: float) -> list[Lease]:
@@ -161,21 +161,21 @@ class RedisQueue:
         while True:
             async with self._errors():
                 try:
-                    found = await self._reclaim(n)
-                    if len(found) < n:
-                        left = 0.0 if found else deadline - time.monotonic()
-                        found += await self._new(n - len(found), min(left, SLICE, self.idle / 4))
+                    leases = await self._reclaim(n)
+                    if len(leases) < n:
+                        left = 0.0 if leases else deadline - time.monotonic()
+                        leases += await self._new(n - len(leases), min(left, SLICE, self.idle / 4))
                 except redis_errors.ResponseError as error:
                     if code(error) != "NOGROUP":
                         raise
                     await self._make_group()  # the server has forgotten everything
                     continue
-            if found or time.monotonic() >= deadline:
-                return found
+            if leases or time.monotonic() >= deadline:
+                return leases
 
     async def _reclaim(self, n: int) -> list[Lease]:
         """Leases that ran out, of workers that died or of our own."""
-        found: list[Lease] = []
+        leases: list[Lease] = []
         for _ in range(_SCANS):
             reply = await self._client.xautoclaim(
                 self._chunks,
@@ -183,7 +183,7 @@ class RedisQueue:
                 self.worker,
                 int(self.idle * 1000),
                 start_id=self._cursor,
-                count=n - len(found),
+                count=n - len(leases),
             )
             self._cursor = reply[0]
             for entry, fields in reply[1]:
@@ -191,10 +191,10 @@ class RedisQueue:
                     continue  # Redis 6.2 mentions entries that were deleted
                 about = await self._client.xpending_range(self._chunks, GROUP, entry, entry, 1)
                 attempt = about[0]["times_delivered"] if about else 2
-                found.append(_lease(entry, fields, attempt))
-            if len(found) >= n or text(self._cursor) == "0-0":
+                leases.append(_lease(entry, fields, attempt))
+            if len(leases) >= n or text(self._cursor) == "0-0":
                 break
-        return found
+        return leases
 
     async def _new(self, n: int, wait: float) -> list[Lease]:
         block = int(wait * 1000)
@@ -273,7 +273,7 @@ class RedisQueue:
         async with self._errors():
             await self._client.xadd(self._results, {"r": result})
 
-    async def results(self, n: int, wait: float) -> list[Delivered]:
+    async def results(self, n: int, wait: float) -> list[DeliveredResult]:
         """See `Outbox.results`."""
         deadline = time.monotonic() + wait
         while True:
@@ -282,32 +282,32 @@ class RedisQueue:
                 reply = await self._client.xread(
                     {self._results: "0"}, count=n, block=block if block > 0 else None
                 )
-            found = [Delivered(fields.get(b"r", b""), entry) for entry, fields in entries(reply)]
-            if found or time.monotonic() >= deadline:
-                return found
+            results = [DeliveredResult(fields.get(b"r", b""), entry) for entry, fields in entries(reply)]
+            if results or time.monotonic() >= deadline:
+                return results
 
-    async def collected(self, results: Sequence[Delivered]) -> None:
+    async def collected(self, results: Sequence[DeliveredResult]) -> None:
         """See `Outbox.collected`."""
         if results:
             async with self._errors():
-                await self._client.xdel(self._results, *(each.handle for each in results))
+                await self._client.xdel(self._results, *(result.handle for result in results))
 
     async def present(self) -> set[int]:
         """See `Outbox.present`. Reads the whole stream, in pages."""
-        found: set[int] = set()
+        numbers: set[int] = set()
         start = "-"
         while True:
             async with self._errors():
                 page = await self._client.xrange(self._chunks, min=start, count=PAGE)
             for entry, _ in page:
-                found.add(int(text(entry).split("-")[1]) - 1)
+                numbers.add(int(text(entry).split("-")[1]) - 1)
             if len(page) < PAGE:
-                return found
+                return numbers
             start = f"({text(page[-1][0])}"
 
     # --- store ----------------------------------------------------------------------------------------------------
 
-    async def read(self, name: str) -> Note:
+    async def read(self, name: str) -> StoredValue:
         """See `Store.read`."""
         async with self._errors():
             return note(await self._client.get(self._notes + name))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import QueueError, QueueFull, QueueReadOnly, QueueRefused, QueueUnavailable
-from ..protocol import NOTHING, Note
+from ..protocol import NOTHING, StoredValue
 
 REVISION: Final = 8
 """Bytes in front of a value of the store."""
@@ -38,9 +38,9 @@ def named(error: Exception, name: str) -> QueueError:
 def code(error: Exception) -> str:
     """The first word of the server's error, which redis-py has behind its own words where it was a pipeline."""
     words = str(error).rsplit("caused error: ", 1)[-1].lstrip("(\"'")
-    found = _CODE.match(words)
-    if found is not None and found[0] != "ERR":
-        return found[0]
+    match = _CODE.match(words)
+    if match is not None and match[0] != "ERR":
+        return match[0]
     # redis-py takes the code away where it has a class for it
     return {"ReadOnlyError": "READONLY", "OutOfMemoryError": "OOM", "NoPermissionError": "NOPERM"}.get(
         type(error).__name__, "OOM" if words.startswith("command not allowed when used memory") else ""
@@ -60,13 +60,13 @@ def entries(reply: Any) -> Iterator[tuple[Any, dict[Any, Any]]]:
     for entries in streams:
         for entry in entries:
             if entry and isinstance(entry[0], list | tuple):
-                yield from ((each, fields or {}) for each, fields in entry)
+                yield from ((entry_id, fields or {}) for entry_id, fields in entry)
             elif entry:
                 yield entry[0], entry[1] or {}
 
 
-def note(value: bytes | None) -> Note:
+def note(value: bytes | None) -> StoredValue:
     """A value of the store out of what its key holds."""
     if value is None:
         return NOTHING
-    return Note(value[REVISION:], int.from_bytes(value[:REVISION], "big"))
+    return StoredValue(value[REVISION:], int.from_bytes(value[:REVISION], "big"))

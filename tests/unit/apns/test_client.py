@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,10 @@ from pushcore.errors import (
     StreamReset,
     TransportError,
 )
+from pushcore.http2 import frames
+from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import request
+from pushcore.http2.streams import ConnectionState, Limits
 from pushcore.metrics import Listener
 from pushcore.models.apns import Notification
 from pushcore.results import Result, Verdict
@@ -231,6 +235,27 @@ def test_a_connection_bound_to_another_key_is_left_and_its_push_is_sent_over_a_n
 
     result, dialled = run(send())
     assert (result.verdict, result.attempts, dialled) == (Verdict.ACCEPTED, 2, 2)
+
+
+def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Server(monkeypatch, lambda n: (200, {}, b""))
+
+    async def send() -> tuple[ConnectionState, ConnectionState]:
+        async with client_of() as client:
+            await client.send(push())
+            answered_last = client.pool.links[0].connection
+            bound = Connection(Limits(), 0.0)
+            bound.receive(frames.encode_settings([(frames.MAX_CONCURRENT_STREAMS, 10)]), 0.0)
+            rejected = request(TEMPLATE, b"/", b"{}", (), lambda _: None)
+            bound.take(deque([rejected]))
+            rejected.status, rejected.data = 403, b'{"reason":"UnrelatedKeyIdInToken"}'
+            assert client.sent_again(rejected, client.pool)
+            client.pool.waiting.clear()
+            return bound.state, answered_last.state
+
+    assert run(send()) == (ConnectionState.DRAINING, ConnectionState.OPEN)
 
 
 def test_a_second_connection_that_says_so_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Files and objects as `Stored`: ranges, places, fingerprints, and errors that tell no secret. The objects are fsspec's own,
+"""Files and objects as `StoredFile`: ranges, places, fingerprints, and errors that tell no secret. The objects are fsspec's own,
 in memory."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pushcore.audience.problems import BadInput
-from pushcore.audience.storage import ENDS, Stored, is_url, open_object, read_range, shown_path
+from pushcore.audience.storage import ENDS, StoredFile, is_url, open_object, read_range, shown_path
 
 DATA = bytes(range(256)) * 1200
 URL = "memory://bucket/devices.csv"
@@ -42,11 +42,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 10), (300, 900), (len(DATA) - 5, len(DATA))])
 def test_a_range_has_exactly_its_bytes(place: str, start: int, end: int) -> None:
     assert read_range(place, start, end) == DATA[start:end]
-    assert Stored(place).range(start, end) == DATA[start:end]
+    assert StoredFile(place).range(start, end) == DATA[start:end]
 
 
 def test_a_range_ends_with_the_file(place: str) -> None:
-    stored = Stored(place)
+    stored = StoredFile(place)
     assert stored.size == len(DATA)
     assert stored.range(len(DATA) - 5, len(DATA) + 100) == DATA[-5:]
     assert stored.range(len(DATA), len(DATA) + 100) == b""
@@ -65,13 +65,13 @@ def test_nothing_beyond_the_end_of_an_object_is_asked_for(
         return bytes(cat_file(self, path, start=start, end=end))
 
     monkeypatch.setattr(type(store), "cat_file", watch)
-    Stored(URL).range(len(DATA) - 5, len(DATA) + 100)
-    Stored(URL).range(len(DATA) + 1, len(DATA) + 100)
+    StoredFile(URL).range(len(DATA) - 5, len(DATA) + 100)
+    StoredFile(URL).range(len(DATA) + 1, len(DATA) + 100)
     assert asked == [(len(DATA) - 5, len(DATA))]
 
 
 def test_it_can_be_read_from_anywhere_as_a_file(place: str) -> None:
-    stored = Stored(place)
+    stored = StoredFile(place)
     assert stored.readable()
     assert stored.seekable()
     assert stored.seek(-4, os.SEEK_END) == len(DATA) - 4
@@ -87,7 +87,7 @@ def test_a_fingerprint_sees_the_size_and_both_ends(tmp_path: Path) -> None:
     def of(data: bytes, end: int = ENDS) -> str:
         path = tmp_path / "a"
         path.write_bytes(data)
-        return Stored(str(path)).fingerprint(end)
+        return StoredFile(str(path)).fingerprint(end)
 
     first = of(DATA)
     assert first == of(DATA)
@@ -98,12 +98,12 @@ def test_a_fingerprint_sees_the_size_and_both_ends(tmp_path: Path) -> None:
     middle = DATA[:150_000] + b"x" + DATA[150_001:]
     assert of(middle) == first
     assert of(middle, end=200_000) != of(DATA, end=200_000)
-    assert of(b"short") == Stored(str(tmp_path / "a")).fingerprint()
+    assert of(b"short") == StoredFile(str(tmp_path / "a")).fingerprint()
 
 
 def test_a_file_and_an_object_of_the_same_bytes_have_the_same_fingerprint(tmp_path: Path, store: Any) -> None:
     (tmp_path / "a").write_bytes(DATA)
-    assert Stored(str(tmp_path / "a")).fingerprint() == Stored(URL).fingerprint()
+    assert StoredFile(str(tmp_path / "a")).fingerprint() == StoredFile(URL).fingerprint()
 
 
 def test_an_object_is_read_from_beginning_to_end(store: Any) -> None:
@@ -115,11 +115,11 @@ def test_an_object_is_read_from_beginning_to_end(store: Any) -> None:
 def test_an_object_that_was_replaced_has_another_version(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     info: dict[str, Any] = {"size": 3, "ETag": '"a"', "created": "then"}
     monkeypatch.setattr(type(store), "info", lambda *_, **__: info)
-    assert (Stored(URL).size, Stored(URL).version) == (3, '"a"')
+    assert (StoredFile(URL).size, StoredFile(URL).version) == (3, '"a"')
     info = {"size": None, "LastModified": 17}
-    assert (Stored(URL).size, Stored(URL).version) == (0, "17")
+    assert (StoredFile(URL).size, StoredFile(URL).version) == (0, "17")
     info = {"size": 1}
-    assert Stored(URL).version == ""
+    assert StoredFile(URL).version == ""
 
 
 def test_a_server_that_ignores_the_range_is_an_error(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,9 +130,9 @@ def test_a_server_that_ignores_the_range_is_an_error(store: Any, monkeypatch: py
 
 def test_no_such_object_and_no_such_file(tmp_path: Path, store: Any) -> None:
     with pytest.raises(FileNotFoundError, match="there is no such object"):
-        Stored("memory://bucket/none")
+        StoredFile("memory://bucket/none")
     with pytest.raises(FileNotFoundError):
-        Stored(str(tmp_path / "none"))
+        StoredFile(str(tmp_path / "none"))
 
 
 def test_a_drivers_own_words_stay_untold(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_without_fsspec_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(BadInput, match=r'is a URL, which needs pip install "pushcore\[storage\]"'):
-        Stored("s3://bucket/a.csv")
+        StoredFile("s3://bucket/a.csv")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_path_is_shown_as_it_is_and_a_url_without_secrets() -> None:
 
 
 def test_a_stored_file_serves_as_the_raw_part_of_a_buffer(place: str) -> None:
-    with io.BufferedReader(Stored(place), 1000) as file:
+    with io.BufferedReader(StoredFile(place), 1000) as file:
         file.seek(10)
         assert file.peek(4)[:4] == DATA[10:14]
         assert file.read() == DATA[10:]

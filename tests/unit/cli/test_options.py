@@ -10,8 +10,8 @@ import pytest
 
 from pushcore.cli.main import cli
 from pushcore.cli.options import apns_options, credential_options, push_options, sending_options
-from pushcore.cli.run.client_options import Sender
-from pushcore.cli.run.sending import Sending
+from pushcore.cli.run.client_options import ClientOptions
+from pushcore.cli.run.sending import SendingOptions
 from pushcore.cli.sections import Function, Option
 from pushcore.payloads.formats import FORMATS
 
@@ -33,13 +33,13 @@ def all_of(*decorators: Any) -> dict[str, Option]:
 
 def test_every_value_of_a_sender_and_of_a_sending_has_its_option() -> None:
     names = set(all_of(credential_options, push_options, sending_options))
-    values = {each.name for kind in (Sender, Sending) for each in fields(kind)}
+    values = {each.name for kind in (ClientOptions, SendingOptions) for each in fields(kind)}
     assert names == values
 
 
 def test_an_option_that_is_not_given_has_the_default_of_its_value() -> None:
     options = all_of(credential_options, push_options, sending_options)
-    for kind in (Sender, Sending):
+    for kind in (ClientOptions, SendingOptions):
         for each in fields(kind):
             default = options[each.name].default
             given = (
@@ -75,7 +75,7 @@ def test_what_names_a_file_says_so() -> None:
         *("ca_file", "proxy_password_file", "payload", "apns_payload", "fcm_payload"),
     }
     values: dict[str, Any] = {name: name for name in files}
-    assert set(Sender(**values).files) == files
+    assert set(ClientOptions(**values).files) == files
 
 
 @pytest.mark.parametrize("name", ["send", "resume", "worker"])

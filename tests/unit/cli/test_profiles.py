@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore.cli.commands import send as command
 from pushcore.cli.main import main
-from pushcore.cli.run.client_options import Sender
-from pushcore.cli.run.sending import Sending
+from pushcore.cli.run.client_options import ClientOptions
+from pushcore.cli.run.sending import SendingOptions
 
-Run = Callable[..., tuple[int, Sender, Sending]]
+Run = Callable[..., tuple[int, ClientOptions, SendingOptions]]
 BASE = """
 [send]
 apns-key = "keys/key.p8"
@@ -55,22 +55,24 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `pushcore send` in this process: its status, and what its options became."""
-    taken: list[Sender | Sending] = []
-    for kind in (Sender, Sending):
+    taken: list[ClientOptions | SendingOptions] = []
+    for kind in (ClientOptions, SendingOptions):
 
-        def of(options: dict[str, object], kind: type[Sender] | type[Sending] = kind) -> Sender | Sending:
+        def of(
+            options: dict[str, object], kind: type[ClientOptions] | type[SendingOptions] = kind
+        ) -> ClientOptions | SendingOptions:
             found = kind.of(options)
             taken.append(found)
             return found
 
         monkeypatch.setattr(command, kind.__name__, type("", (), {"of": staticmethod(of)}))
 
-    def run(*arguments: str) -> tuple[int, Sender, Sending]:
+    def run(*arguments: str) -> tuple[int, ClientOptions, SendingOptions]:
         taken.clear()
         status = main(["send", *arguments])
         sender, sending = taken
-        assert isinstance(sender, Sender)
-        assert isinstance(sending, Sending)
+        assert isinstance(sender, ClientOptions)
+        assert isinstance(sending, SendingOptions)
         return status, sender, sending
 
     return run
@@ -88,15 +90,19 @@ def test_a_file_alone(run: Run, place: Path, capsys: pytest.CaptureFixture[str])
 def test_what_goes_before_what(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSHCORE_CONFIG", str(place / "pushcore.toml"))
     assert run()[2].rate == "100/s"
-    assert run("--profile", "slow")[2] == Sending(rate="1/s", window=7)
-    assert run("--profile", "empty")[2] == Sending(rate="100/s")
+    assert run("--profile", "slow")[2] == SendingOptions(rate="1/s", window=7)
+    assert run("--profile", "empty")[2] == SendingOptions(rate="100/s")
     monkeypatch.setenv("PUSHCORE_PROFILE", "slow")
-    assert run()[2] == Sending(rate="1/s", window=7)
+    assert run()[2] == SendingOptions(rate="1/s", window=7)
     monkeypatch.setenv("PUSHCORE_RATE", "2/s")
     monkeypatch.setenv("PUSHCORE_TOPIC", "com.example.environment")
     status, sender, sending = run()
-    assert (status, sender.topic, sending) == (0, "com.example.environment", Sending(rate="2/s", window=7))
-    assert run("--rate", "3/s", "--window", "9")[2] == Sending(rate="3/s", window=9)
+    assert (status, sender.topic, sending) == (
+        0,
+        "com.example.environment",
+        SendingOptions(rate="2/s", window=7),
+    )
+    assert run("--rate", "3/s", "--window", "9")[2] == SendingOptions(rate="3/s", window=9)
 
 
 def test_the_order_of_the_two_does_not_matter(run: Run, place: Path) -> None:

@@ -56,7 +56,6 @@ class Stage:
         self.link = Link(
             Connection(Limits(), 0.0),
             lambda link: self.calls.append("progress"),
-            lambda link: self.calls.append("answers"),
         )
         self.link.connection_made(self.transport)
 
@@ -108,14 +107,14 @@ async def test_what_is_scheduled_in_one_turn_leaves_in_one_write() -> None:
     assert len(stage.transport.written) == count + 1
 
 
-async def test_of_an_answer_the_pool_hears_before_its_sink_and_again_afterwards() -> None:
+async def test_the_pool_hears_of_a_response_after_its_sink() -> None:
     stage = Stage()
     stage.settings()
     exchange = stage.open()
     stage.link.flush()
     stage.calls.clear()
     stage.link.data_received(h.frame(h.HEADERS, 0x5, exchange.stream_id, b"\x20\x88"))
-    assert stage.calls == ["answers", "sink", "progress"]
+    assert stage.calls == ["sink", "progress"]
     assert stage.link.connection.answered
     stage.link.abort()
 
@@ -135,7 +134,7 @@ async def test_a_connection_that_is_lost_ends_its_requests() -> None:
     stage.link.flush()
     stage.link.connection_lost(ConnectionResetError("reset by peer"))
     assert str(exchange.error) == "the connection was lost: reset by peer"
-    assert stage.calls[-3:] == ["answers", "sink", "progress"]
+    assert stage.calls[-2:] == ["sink", "progress"]
     written = len(stage.transport.written)
     stage.link.flush()
     stage.link.abort()

@@ -14,32 +14,32 @@ from pushcore.journal.campaign import (
     FULL,
     MAX_TALLIES,
     OTHER_REASONS,
-    Campaign,
-    Run,
+    CampaignRecord,
+    RunRecord,
     Source,
     survey,
     tally_of,
 )
 from pushcore.journal.format import BLOCK, bitmap, pack, rows_of
-from pushcore.journal.outcome import Before, Entry
+from pushcore.journal.outcome import EarlierAttempts, OutcomeEntry
 
 NOWHERE = Source("rows.csv")
 
 
-def campaign(shard: int = 0, shards: int = 1, chunk_size: int = 10) -> Campaign:
-    return Campaign("c", 0.0, chunk_size, shard, shards, NOWHERE, {}, None)
+def campaign(shard: int = 0, shards: int = 1, chunk_size: int = 10) -> CampaignRecord:
+    return CampaignRecord("c", 0.0, chunk_size, shard, shards, NOWHERE, {}, None)
 
 
 PARTS = [campaign(shard, shards, size) for shards in (1, 2, 3) for shard in range(shards) for size in (1, 7)]
 
 
-def run(number: int, upto: int, *, resends: bool = False) -> Run:
-    return Run(number, 0.0, 0.0, upto=upto, resends=resends)
+def run(number: int, upto: int, *, resends: bool = False) -> RunRecord:
+    return RunRecord(number, 0.0, 0.0, upto=upto, resends=resends)
 
 
 def part(rows: Iterable[int]) -> tuple[int, bytes]:
     """The block and the bitmap of rows of one block that have an outcome."""
-    entries: list[Entry] = [(row, "aa", None, 0) for row in rows]
+    entries: list[OutcomeEntry] = [(row, "aa", None, 0) for row in rows]
     return (entries[0][0] - 1) // BLOCK, pack(entries, "prefix", {}).bits
 
 
@@ -47,7 +47,7 @@ def part(rows: Iterable[int]) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("mine", PARTS, ids=lambda each: f"{each.shard}/{each.shards}x{each.chunk_size}")
-def test_counts_of_rows_agree_with_looking_at_each(mine: Campaign) -> None:
+def test_counts_of_rows_agree_with_looking_at_each(mine: CampaignRecord) -> None:
     owned = [row for row in range(1, 200) if mine.owns(row)]
     for row in range(100):
         assert mine.owned_upto(row) == sum(each <= row for each in owned)
@@ -101,24 +101,29 @@ def test_a_new_campaign_has_nothing_left_and_nothing_done() -> None:
 def test_rows_that_may_have_been_sent_and_have_no_outcome_are_unsure() -> None:
     rest = survey(campaign(), [run(1, 5)], [part([1, 3])], [])
     assert rest.zone == 5
-    assert rest.left == dict.fromkeys((2, 4, 5), Before(1, 1))
+    assert rest.left == dict.fromkeys((2, 4, 5), EarlierAttempts(1, 1))
     assert rest.bits == {0: 0b101}
 
 
 def test_each_run_that_resent_a_row_adds_an_attempt() -> None:
     runs = [run(1, 5), run(2, 3, resends=True), run(3, 5), run(4, 4, resends=True)]
     left = survey(campaign(), runs, [part([1])], []).left
-    assert left == {2: Before(3, 3), 3: Before(3, 3), 4: Before(2, 2), 5: Before(1, 1)}
+    assert left == {
+        2: EarlierAttempts(3, 3),
+        3: EarlierAttempts(3, 3),
+        4: EarlierAttempts(2, 2),
+        5: EarlierAttempts(1, 1),
+    }
 
 
 def test_a_parked_row_is_not_in_doubt_and_keeps_its_attempts() -> None:
     left = survey(campaign(), [run(1, 3)], [], [(1, 1, 4, True), (2, 1, 2, False)]).left
-    assert left == {1: Before(4, 0), 2: Before(3, 1), 3: Before(1, 1)}
+    assert left == {1: EarlierAttempts(4, 0), 2: EarlierAttempts(3, 1), 3: EarlierAttempts(1, 1)}
 
 
 def test_a_run_after_the_parking_may_have_sent_the_row() -> None:
     runs = [run(1, 3), run(2, 1)]
-    assert survey(campaign(), runs, [part([2, 3])], [(1, 1, 4, True)]).left == {1: Before(5, 1)}
+    assert survey(campaign(), runs, [part([2, 3])], [(1, 1, 4, True)]).left == {1: EarlierAttempts(5, 1)}
 
 
 def test_rows_of_other_journals_are_not_left() -> None:
@@ -131,7 +136,7 @@ def test_parts_of_a_block_add_up_and_a_whole_block_is_marked_full() -> None:
     parts = [part(range(1, half + 1)), part(range(half + 1, BLOCK + 1)), part([BLOCK + 2])]
     rest = survey(campaign(), [run(1, BLOCK + 2)], parts, [])
     assert rest.bits == {0: FULL, 1: bitmap(parts[2][1])}
-    assert rest.left == {BLOCK + 1: Before(1, 1)}
+    assert rest.left == {BLOCK + 1: EarlierAttempts(1, 1)}
 
 
 # --- sources ----------------------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from pushcore.errors import ConnectError, JournalError
 from pushcore.journal.format import BLOCK, bitmap, pack, rows_of, singly, unpack
 from pushcore.journal.outcome import (
     PLAIN,
-    Before,
-    Device,
-    Entry,
-    Odd,
+    EarlierAttempts,
     Outcome,
+    OutcomeEntry,
+    RowDevice,
+    UncommonOutcome,
     device_of,
     entry_of,
     id_prefix,
@@ -48,7 +48,7 @@ class Fcm(Message):
         self.row = row
 
 
-def outcome(entry: Entry) -> Outcome:
+def outcome(entry: OutcomeEntry) -> Outcome:
     """What must come out, spelt in another way than it is packed."""
     row, token, sent_id, mark = entry
     kind, timestamp = (PLAIN[mark], None) if isinstance(mark, int) else mark
@@ -56,7 +56,7 @@ def outcome(entry: Entry) -> Outcome:
     return Outcome(row, token, platform, Verdict[verdict], status, reason, sent_id, timestamp, attempts)
 
 
-def there_and_back(entries: list[Entry], block: int = 0) -> list[Outcome]:
+def there_and_back(entries: list[OutcomeEntry], block: int = 0) -> list[Outcome]:
     part = pack(entries, PREFIX, {})
     assert sum(part.tally.values()) == len(entries)
     assert rows_of(bitmap(part.bits), block) == [entry[0] for entry in entries]
@@ -84,7 +84,7 @@ ODD_TOKENS = [
 
 
 def test_odd_tokens_in_one_part() -> None:
-    entries: list[Entry] = [
+    entries: list[OutcomeEntry] = [
         (row, token, push_id(CAMPAIGN, row), 0) for row, token in enumerate(ODD_TOKENS, 1)
     ]
     assert there_and_back(entries) == [outcome(entry) for entry in entries]
@@ -92,27 +92,27 @@ def test_odd_tokens_in_one_part() -> None:
 
 @pytest.mark.parametrize("token", ODD_TOKENS)
 def test_a_part_with_one_kind_of_token(token: str) -> None:
-    entries: list[Entry] = [(row, token, None, row % 2) for row in (3, 4, 9)]
+    entries: list[OutcomeEntry] = [(row, token, None, row % 2) for row in (3, 4, 9)]
     assert there_and_back(entries) == [outcome(entry) for entry in entries]
 
 
 def test_odd_ids() -> None:
     ids = [None, "", "projects/p/messages/0:1%2", push_id(CAMPAIGN, 5), push_id(CAMPAIGN, 6).upper()]
     ids += ["0000" + push_id(CAMPAIGN, 7)[24:], push_id(CAMPAIGN, 99), "é\udcff\0"]
-    entries: list[Entry] = [(row, "aa", each, 0) for row, each in enumerate(ids, 2)]
+    entries: list[OutcomeEntry] = [(row, "aa", each, 0) for row, each in enumerate(ids, 2)]
     expected = [outcome(entry)._replace(id=entry[2] or None) for entry in entries]
     assert there_and_back(entries) == expected
 
 
 def test_ids_that_only_together_read_like_derived_ones() -> None:
     first, second = push_id(CAMPAIGN, 1), push_id(CAMPAIGN, 2)
-    entries: list[Entry] = [(1, "aa", first[:-1], 0), (2, "aa", first[-1] + second, 0)]
+    entries: list[OutcomeEntry] = [(1, "aa", first[:-1], 0), (2, "aa", first[-1] + second, 0)]
     assert there_and_back(entries) == [outcome(entry) for entry in entries]
 
 
 def test_more_kinds_than_a_byte_can_number() -> None:
-    entries: list[Entry] = [
-        (row, "aa", None, Odd(("", "INVALID", None, f"reason {row} \udcff\0", 0), None))
+    entries: list[OutcomeEntry] = [
+        (row, "aa", None, UncommonOutcome(("", "INVALID", None, f"reason {row} \udcff\0", 0), None))
         for row in range(1, 700)
     ]
     assert there_and_back(entries) == [outcome(entry) for entry in entries]
@@ -129,7 +129,7 @@ kinds = st.tuples(
     | texts.filter(lambda text: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") == text),
     st.integers(0, 1000),
 )
-marks = st.integers(0, 1) | st.builds(Odd, kinds, st.none() | st.floats(0, 1e12))
+marks = st.integers(0, 1) | st.builds(UncommonOutcome, kinds, st.none() | st.floats(0, 1e12))
 
 
 @pytest.mark.slow
@@ -143,14 +143,14 @@ marks = st.integers(0, 1) | st.builds(Odd, kinds, st.none() | st.floats(0, 1e12)
     ),
     st.integers(0, 3),
 )
-def test_anything(entries: list[Entry], block: int) -> None:
+def test_anything(entries: list[OutcomeEntry], block: int) -> None:
     placed = [(row + block * BLOCK, *rest) for row, *rest in sorted(entries, key=lambda entry: entry[0])]
     assert there_and_back(placed, block) == [outcome(entry) for entry in placed]  # type: ignore[arg-type]  # rows of the wider type
 
 
 def test_only_one_verdict() -> None:
-    gone = Odd(("apns", "UNREGISTERED", 410, "Unregistered", 2), 1_700_000_000.25)
-    entries: list[Entry] = [(row, "aa", None, gone if row % 3 == 0 else 0) for row in range(1, 10)]
+    gone = UncommonOutcome(("apns", "UNREGISTERED", 410, "Unregistered", 2), 1_700_000_000.25)
+    entries: list[OutcomeEntry] = [(row, "aa", None, gone if row % 3 == 0 else 0) for row in range(1, 10)]
     part = pack(entries, PREFIX, {})
     found = singly(unpack(0, part.bits, part.blob, PREFIX, Verdict.UNREGISTERED))
     assert [(each.row, each.timestamp, each.attempts) for each in found] == [
@@ -162,7 +162,7 @@ def test_only_one_verdict() -> None:
 
 def test_nearly_all_rows_need_33_bytes() -> None:
     rng = random.Random(1)
-    entries: list[Entry] = [
+    entries: list[OutcomeEntry] = [
         (row, rng.randbytes(32).hex(), push_id(CAMPAIGN, row), 0) for row in range(1, 1001)
     ]
     part = pack(entries, PREFIX, {})
@@ -170,7 +170,7 @@ def test_nearly_all_rows_need_33_bytes() -> None:
 
 
 def test_every_flipped_byte_is_noticed() -> None:
-    entries: list[Entry] = [(row, "ab" * 32, "other", row % 2) for row in range(1, 20)]
+    entries: list[OutcomeEntry] = [(row, "ab" * 32, "other", row % 2) for row in range(1, 20)]
     part = pack(entries, PREFIX, {})
     for where in range(len(part.blob)):
         damaged = bytearray(part.blob)
@@ -185,10 +185,10 @@ def test_every_flipped_byte_is_noticed() -> None:
 
 
 def test_what_killed_runs_have_done_is_counted() -> None:
-    def kind(verdict: str, attempts: int) -> Odd:
-        return Odd(("apns", verdict, None, None, attempts), None)
+    def kind(verdict: str, attempts: int) -> UncommonOutcome:
+        return UncommonOutcome(("apns", verdict, None, None, attempts), None)
 
-    entries: list[Entry] = [
+    entries: list[OutcomeEntry] = [
         (1, "aa", None, 0),
         (2, "aa", None, 0),
         (3, "aa", None, kind("THROTTLED", 1)),
@@ -197,7 +197,7 @@ def test_what_killed_runs_have_done_is_counted() -> None:
         (6, "aa", None, kind("INVALID", 0)),
         (7, "aa", None, kind("INVALID", 1)),
     ]
-    before = {row: Before(2, 2) for row in (2, 3, 4, 6, 7)} | {5: Before(3, 0)}
+    before = {row: EarlierAttempts(2, 2) for row in (2, 3, 4, 6, 7)} | {5: EarlierAttempts(3, 0)}
     part = pack(entries, PREFIX, before)
     found = singly(unpack(0, part.bits, part.blob, PREFIX))
     assert [(each.verdict.name, each.attempts) for each in found] == [
@@ -235,7 +235,7 @@ def test_ids_are_uuids_of_version_8_and_differ() -> None:
         (Fcm(1, topic="news"), ("fcm", "news")),
         (LegacyMessage(to="x"), ("fcm", "x")),
         (LegacyMessage(registration_ids=["x", "y"]), ("fcm", "x,y")),
-        (Device(1, "?", ""), ("", "?")),
+        (RowDevice(1, "?", ""), ("", "?")),
         (object(), ("", "")),
     ],
 )
@@ -253,10 +253,10 @@ def test_entries_say_what_the_results_file_says() -> None:
         1,
     )
     unsent = entry_of(Result(push, Verdict.UNSENT, attempts=1, detail=ConnectError("no way")))
-    assert unsent == (7, "aa", None, Odd(("apns", "UNSENT", None, "no way", 1), None))
+    assert unsent == (7, "aa", None, UncommonOutcome(("apns", "UNSENT", None, "no way", 1), None))
     invalid = Result(
         Fcm(8, token="t"), Verdict.INVALID, reason="INVALID_ARGUMENT", detail="the data is no text"
     )
-    assert entry_of(invalid)[3] == Odd(("fcm", "INVALID", None, "the data is no text", 0), None)
+    assert entry_of(invalid)[3] == UncommonOutcome(("fcm", "INVALID", None, "the data is no text", 0), None)
     gone = Result(push, Verdict.UNREGISTERED, 410, 2, push.apns_id, reason="Unregistered", timestamp=12.5)
-    assert entry_of(gone)[3] == Odd(("apns", "UNREGISTERED", 410, "Unregistered", 2), 12.5)
+    assert entry_of(gone)[3] == UncommonOutcome(("apns", "UNREGISTERED", 410, "Unregistered", 2), 12.5)

@@ -1,4 +1,4 @@
-"""`Store`: what one commit holds, what comes back out of the file, and what of it stays on the disk."""
+"""`JournalStore`: what one commit holds, what comes back out of the file, and what of it stays on the disk."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from pathlib import Path
 import pytest
 
 from pushcore.errors import JournalError
-from pushcore.journal.campaign import Campaign, Run
-from pushcore.journal.format import Part
-from pushcore.journal.store import RESERVE, Store, reserve_of
+from pushcore.journal.campaign import CampaignRecord, RunRecord
+from pushcore.journal.format import PackedOutcomes
+from pushcore.journal.store import RESERVE, JournalStore, reserve_of
 
 from .support import SOURCE
 
-CAMPAIGN = Campaign("campaign", 12.5, 10, 1, 3, SOURCE, {"topic": "com.example", "deep": [1]}, None)
-RUN = Run(1, 12.5, 12.5)
+CAMPAIGN = CampaignRecord("campaign", 12.5, 10, 1, 3, SOURCE, {"topic": "com.example", "deep": [1]}, None)
+RUN = RunRecord(1, 12.5, 12.5)
 
 
-def part(number: int) -> Part:
-    return Part(b"bits %d" % number, b"blob %d" % number, Counter())
+def part(number: int) -> PackedOutcomes:
+    return PackedOutcomes(b"bits %d" % number, b"blob %d" % number, Counter())
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store.create(str(tmp_path / "j.db"), CAMPAIGN, replace(RUN))
+def store(tmp_path: Path) -> Iterator[JournalStore]:
+    made = JournalStore.create(str(tmp_path / "j.db"), CAMPAIGN, replace(RUN))
     yield made
     made.close()
 
 
 @contextlib.contextmanager
-def reading(store: Store) -> Iterator[Store]:
-    with contextlib.closing(Store.read(store.path)) as other:
+def reading(store: JournalStore) -> Iterator[JournalStore]:
+    with contextlib.closing(JournalStore.read(store.path)) as other:
         yield other
 
 
-def test_a_campaign_and_its_first_run_are_there_as_soon_as_it_is_created(store: Store) -> None:
+def test_a_campaign_and_its_first_run_are_there_as_soon_as_it_is_created(store: JournalStore) -> None:
     with reading(store) as other:
         assert other.campaign() == CAMPAIGN
         assert other.runs() == [RUN]
@@ -48,8 +48,8 @@ def test_a_campaign_and_its_first_run_are_there_as_soon_as_it_is_created(store: 
         assert other.parts_from(0) is None
 
 
-def test_a_commit_is_there_as_a_whole(store: Store) -> None:
-    run = Run(1, 12.5, 20.0, 21.0, 40, 0, 3, Counter({("apns", "INVALID", "é"): 2}), "why", False)
+def test_a_commit_is_there_as_a_whole(store: JournalStore) -> None:
+    run = RunRecord(1, 12.5, 20.0, 21.0, 40, 0, 3, Counter({("apns", "INVALID", "é"): 2}), "why", False)
     store.write(run, [(0, part(1)), (2, part(2)), (0, part(3))], [(7, 1, 2, True), (8, 1, 1, False)], 99)
     assert run.parts == 3
     with reading(store) as other:
@@ -59,7 +59,7 @@ def test_a_commit_is_there_as_a_whole(store: Store) -> None:
         assert other.parked() == [(7, 1, 2, True), (8, 1, 1, False)]
 
 
-def test_parts_are_given_block_by_block_in_the_order_they_were_written(store: Store) -> None:
+def test_parts_are_given_block_by_block_in_the_order_they_were_written(store: JournalStore) -> None:
     store.write(replace(RUN), [(2, part(1)), (5, part(2)), (2, part(3))])
     assert store.parts_from(0) == (2, [(b"bits 1", b"blob 1"), (b"bits 3", b"blob 3")])
     assert store.parts_from(2) == store.parts_from(0)
@@ -67,7 +67,7 @@ def test_parts_are_given_block_by_block_in_the_order_they_were_written(store: St
     assert store.parts_from(6) is None
 
 
-def test_more_parts_than_one_statement_takes_are_all_written(store: Store) -> None:
+def test_more_parts_than_one_statement_takes_are_all_written(store: JournalStore) -> None:
     run = replace(RUN)
     store.write(run, [(0, part(number)) for number in range(70)])
     store.write(run, [(0, part(70))])
@@ -76,13 +76,13 @@ def test_more_parts_than_one_statement_takes_are_all_written(store: Store) -> No
     assert [blob for _, blob in found[1]] == [b"blob %d" % number for number in range(71)]
 
 
-def test_a_row_that_is_parked_again_has_its_newest_entry(store: Store) -> None:
+def test_a_row_that_is_parked_again_has_its_newest_entry(store: JournalStore) -> None:
     store.write(replace(RUN), parked=[(7, 1, 2, True)])
     store.write(replace(RUN), parked=[(7, 1, 3, False)])
     assert store.parked() == [(7, 1, 3, False)]
 
 
-def test_nothing_of_a_commit_that_fails_is_there(store: Store) -> None:
+def test_nothing_of_a_commit_that_fails_is_there(store: JournalStore) -> None:
     twice = replace(RUN, run=2)  # which was not begun
     with pytest.raises(JournalError, match="another process has resumed"):
         store.write(twice, [(0, part(1))], [(7, 1, 2, True)], 99)
@@ -93,36 +93,36 @@ def test_nothing_of_a_commit_that_fails_is_there(store: Store) -> None:
     assert store.parts_from(0) is not None
 
 
-def test_a_run_that_was_followed_by_another_cannot_write(store: Store) -> None:
+def test_a_run_that_was_followed_by_another_cannot_write(store: JournalStore) -> None:
     store.begin(replace(RUN, run=2))
     with pytest.raises(JournalError, match="another process has resumed"):
         store.write(replace(RUN))
 
 
-def test_a_new_run_keeps_the_parked_rows_that_are_not_settled(store: Store) -> None:
+def test_a_new_run_keeps_the_parked_rows_that_are_not_settled(store: JournalStore) -> None:
     store.write(replace(RUN), parked=[(row, 1, 1, True) for row in (7, 8, 9)])
     moved = replace(SOURCE, path="elsewhere.csv")
-    store.begin(Run(2, 30.0, 30.0, resends=True), source=moved, settled=[7, 9])
+    store.begin(RunRecord(2, 30.0, 30.0, resends=True), source=moved, settled=[7, 9])
     assert [row for row, *_ in store.parked()] == [8]
     assert store.campaign().source == moved
     assert [(run.run, run.resends) for run in store.runs()] == [(1, False), (2, True)]
 
 
 def test_another_writer_is_refused_while_one_has_it_open(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: JournalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pushcore.journal.store.WAIT", 0.0)
     with reading(store) as other:
         assert other.has_writer()
     with pytest.raises(JournalError, match="is in use by another process"):
-        Store.open(store.path)
+        JournalStore.open(store.path)
     store.close()
     with reading(store) as other:
         assert not other.has_writer()
-    Store.open(store.path).close()
+    JournalStore.open(store.path).close()
 
 
-def test_the_reserve_is_on_the_disk_while_it_is_written_and_can_be_given_up(store: Store) -> None:
+def test_the_reserve_is_on_the_disk_while_it_is_written_and_can_be_given_up(store: JournalStore) -> None:
     reserve = Path(reserve_of(store.path))
     assert reserve.stat().st_size == RESERVE
     store.give_up_reserve()
@@ -130,7 +130,7 @@ def test_the_reserve_is_on_the_disk_while_it_is_written_and_can_be_given_up(stor
     assert not reserve.exists()
 
 
-def test_closing_leaves_one_file(store: Store) -> None:
+def test_closing_leaves_one_file(store: JournalStore) -> None:
     store.write(replace(RUN), [(0, part(1))])
     store.close()
     assert [path.name for path in Path(store.path).parent.iterdir()] == ["j.db"]
@@ -138,7 +138,9 @@ def test_closing_leaves_one_file(store: Store) -> None:
 
 def test_what_cannot_be_laid_out_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        Store.create(str(tmp_path / "j.db"), replace(CAMPAIGN, options={"odd": object()}), replace(RUN))
+        JournalStore.create(
+            str(tmp_path / "j.db"), replace(CAMPAIGN, options={"odd": object()}), replace(RUN)
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,7 +154,9 @@ def test_what_cannot_be_laid_out_leaves_no_file(tmp_path: Path) -> None:
         ("drop table run", "runs"),
     ],
 )
-def test_tables_that_hold_something_else_are_told_as_damage(store: Store, statement: str, read: str) -> None:
+def test_tables_that_hold_something_else_are_told_as_damage(
+    store: JournalStore, statement: str, read: str
+) -> None:
     store.close()
     with contextlib.closing(sqlite3.connect(store.path)) as sql:
         sql.execute(statement)
@@ -163,7 +167,7 @@ def test_tables_that_hold_something_else_are_told_as_damage(store: Store, statem
 
 def test_a_name_with_odd_characters_is_a_path_and_no_options(tmp_path: Path) -> None:
     path = str(tmp_path / "a?mode=memory#%20é.db")
-    Store.create(path, CAMPAIGN, replace(RUN)).close()
-    with contextlib.closing(Store.read(path)) as other:
+    JournalStore.create(path, CAMPAIGN, replace(RUN)).close()
+    with contextlib.closing(JournalStore.read(path)) as other:
         assert other.campaign() == CAMPAIGN
     assert Path(path).exists()

@@ -10,31 +10,35 @@ from pathlib import Path
 import pytest
 
 from pushcore.errors import JournalError
-from pushcore.journal.campaign import Campaign, Run
-from pushcore.journal.format import BLOCK, Alike, pack
-from pushcore.journal.outcome import Entry, Odd, id_prefix
-from pushcore.journal.store import Store
+from pushcore.journal.campaign import CampaignRecord, RunRecord
+from pushcore.journal.format import BLOCK, UniformOutcomes, pack
+from pushcore.journal.outcome import OutcomeEntry, UncommonOutcome, id_prefix
+from pushcore.journal.store import JournalStore
 from pushcore.journal.view import JournalView, Status
 from pushcore.results import Verdict
 
 from .support import CAMPAIGN, SOURCE
 
 PREFIX = id_prefix(CAMPAIGN)
-GONE = Odd(("apns", "UNREGISTERED", 410, "Unregistered", 1), 12.5)
+GONE = UncommonOutcome(("apns", "UNREGISTERED", 410, "Unregistered", 1), 12.5)
 
 
-def entries(*rows: int, odd: Odd | None = None) -> list[Entry]:
+def entries(*rows: int, odd: UncommonOutcome | None = None) -> list[OutcomeEntry]:
     return [(row, f"{row:064x}", f"{PREFIX}{row:012x}", 0 if odd is None else odd) for row in rows]
 
 
 def written(
-    tmp_path: Path, *parts: list[Entry], runs: tuple[Run, ...] = (), shards: int = 1, rows: int | None = None
+    tmp_path: Path,
+    *parts: list[OutcomeEntry],
+    runs: tuple[RunRecord, ...] = (),
+    shards: int = 1,
+    rows: int | None = None,
 ) -> JournalView:
     """A journal with these parts, each of one block, and these runs."""
-    runs = runs or (Run(1, 10.0, 20.0),)
-    campaign = Campaign(CAMPAIGN, 10.0, 10, shards - 1, shards, SOURCE, {"topic": "x"}, rows)
+    runs = runs or (RunRecord(1, 10.0, 20.0),)
+    campaign = CampaignRecord(CAMPAIGN, 10.0, 10, shards - 1, shards, SOURCE, {"topic": "x"}, rows)
     path = str(tmp_path / "j.db")
-    with contextlib.closing(Store.create(path, campaign, replace(runs[0]))) as store:
+    with contextlib.closing(JournalStore.create(path, campaign, replace(runs[0]))) as store:
         store.write(runs[0], [((part[0][0] - 1) // BLOCK, pack(part, PREFIX, {})) for part in parts])
         for run in runs[1:]:
             store.begin(run)
@@ -44,9 +48,9 @@ def written(
 def test_parts_of_one_kind_become_one_batch_in_the_order_of_rows(tmp_path: Path) -> None:
     with written(tmp_path, entries(2, 5), entries(1, 9), entries(BLOCK + 3)) as view:
         first, second = view.batches()
-        assert isinstance(first, Alike)
+        assert isinstance(first, UniformOutcomes)
         assert [row for row, _, _ in first.entries] == [1, 2, 5, 9]
-        assert isinstance(second, Alike)
+        assert isinstance(second, UniformOutcomes)
         assert [row for row, _, _ in second.entries] == [BLOCK + 3]
 
 
@@ -79,9 +83,9 @@ def test_blocks_without_outcomes_are_passed_over(tmp_path: Path) -> None:
 def test_the_status_is_of_all_runs_and_the_rates_part_of_the_last(tmp_path: Path) -> None:
     tally = Counter({("apns", "ACCEPTED", ""): 6, ("apns", "INVALID", "x"): 1, ("fcm", "INVALID", "y"): 2})
     runs = (
-        Run(1, 10.0, 20.0, None, 30, tally=Counter({("apns", "ACCEPTED", ""): 4})),
-        Run(2, 40.0, 41.0, 42.0, 25, tally=tally),
-        Run(
+        RunRecord(1, 10.0, 20.0, None, 30, tally=Counter({("apns", "ACCEPTED", ""): 4})),
+        RunRecord(2, 40.0, 41.0, 42.0, 25, tally=tally),
+        RunRecord(
             3,
             50.0,
             51.0,
@@ -104,13 +108,13 @@ def test_the_status_is_of_all_runs_and_the_rates_part_of_the_last(tmp_path: Path
 
 
 def test_a_journal_of_several_counts_its_own_rows(tmp_path: Path) -> None:
-    with written(tmp_path, runs=(Run(1, 10.0, 20.0, upto=37),), shards=2, rows=35) as view:
+    with written(tmp_path, runs=(RunRecord(1, 10.0, 20.0, upto=37),), shards=2, rows=35) as view:
         status = view.status()
     assert (status.rows, status.started) == (15, 15)
 
 
 def test_until_the_number_of_rows_is_known_it_is_not_complete(tmp_path: Path) -> None:
-    with written(tmp_path, runs=(Run(1, 10.0, 20.0, upto=7),)) as view:
+    with written(tmp_path, runs=(RunRecord(1, 10.0, 20.0, upto=7),)) as view:
         status = view.status()
     assert (status.rows, status.started, status.complete, status.run_done) == (None, 7, False, 0)
 
@@ -126,7 +130,7 @@ def test_it_is_complete_when_every_row_has_an_outcome(rows: int | None, done: in
 def test_what_is_no_journal_is_given_up_at_once(tmp_path: Path) -> None:
     with written(tmp_path):
         pass
-    with contextlib.closing(Store.open(str(tmp_path / "j.db"))) as store:
+    with contextlib.closing(JournalStore.open(str(tmp_path / "j.db"))) as store:
         store._sql.execute("delete from campaign")
         store._sql.execute("commit")
     with pytest.raises(JournalError, match="is damaged"):

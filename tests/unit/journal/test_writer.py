@@ -13,37 +13,37 @@ from typing import Any
 import pytest
 
 from pushcore.errors import ClosedError, JournalError
-from pushcore.journal.campaign import Campaign, Rest, Run
+from pushcore.journal.campaign import CampaignRecord, RunRecord, UnfinishedRows
 from pushcore.journal.format import BLOCK, bitmap, rows_of
-from pushcore.journal.outcome import Before, Entry, Odd
-from pushcore.journal.store import Store
-from pushcore.journal.writer import Writer
+from pushcore.journal.outcome import EarlierAttempts, OutcomeEntry, UncommonOutcome
+from pushcore.journal.store import JournalStore
+from pushcore.journal.writer import JournalWriter
 
 from .support import CAMPAIGN, SOURCE
 
 CHUNK = 100
-UNSENT = Odd(("apns", "UNSENT", None, "x", 0), None)
-UNAVAILABLE = Odd(("apns", "UNAVAILABLE", 503, "x", 1), None)
+UNSENT = UncommonOutcome(("apns", "UNSENT", None, "x", 0), None)
+UNAVAILABLE = UncommonOutcome(("apns", "UNAVAILABLE", 503, "x", 1), None)
 
 
 class Opened:
     """A writer and the file it writes."""
 
-    def __init__(self, path: Path, rest: Rest, clock: Callable[[], float], shards: int) -> None:
-        self.campaign = Campaign(CAMPAIGN, 0.0, CHUNK, 0, shards, SOURCE, {}, None)
-        run = Run(1, 0.0, 0.0)
-        self.store = Store.create(str(path), self.campaign, run)
-        self.writer = Writer(self.store, self.campaign, run, rest, clock)
+    def __init__(self, path: Path, rest: UnfinishedRows, clock: Callable[[], float], shards: int) -> None:
+        self.campaign = CampaignRecord(CAMPAIGN, 0.0, CHUNK, 0, shards, SOURCE, {}, None)
+        run = RunRecord(1, 0.0, 0.0)
+        self.store = JournalStore.create(str(path), self.campaign, run)
+        self.writer = JournalWriter(self.store, self.campaign, run, rest, clock)
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunRecord:
         """The run as it is on the disk."""
-        with contextlib.closing(Store.read(self.store.path)) as store:
+        with contextlib.closing(JournalStore.read(self.store.path)) as store:
             return store.runs()[-1]
 
     def rows(self) -> list[int]:
         """Those with an outcome on the disk, as often as they have one."""
-        with contextlib.closing(Store.read(self.store.path)) as store:
+        with contextlib.closing(JournalStore.read(self.store.path)) as store:
             return [row for block, bits in store.bitmaps() for row in rows_of(bitmap(bits), block)]
 
     def commit(self) -> None:
@@ -63,9 +63,9 @@ def start(tmp_path: Path) -> Iterator[Open]:
     made: list[Opened] = []
 
     def begin(
-        *, rest: Rest | None = None, clock: Callable[[], float] = lambda: 1.0, shards: int = 1
+        *, rest: UnfinishedRows | None = None, clock: Callable[[], float] = lambda: 1.0, shards: int = 1
     ) -> Opened:
-        opened = Opened(tmp_path / f"{len(made)}.db", rest or Rest(0, {}, {}), clock, shards)
+        opened = Opened(tmp_path / f"{len(made)}.db", rest or UnfinishedRows(0, {}, {}), clock, shards)
         made.append(opened)
         return opened
 
@@ -75,7 +75,7 @@ def start(tmp_path: Path) -> Iterator[Open]:
             each.end()
 
 
-def entry(row: int, mark: int | Odd = 0) -> Entry:
+def entry(row: int, mark: int | UncommonOutcome = 0) -> OutcomeEntry:
     return row, f"{row:064x}", None, mark
 
 
@@ -156,7 +156,7 @@ def test_a_ticket_is_served_once_everything_before_it_is_on_the_disk(start: Open
     opened.commit()
     assert opened.rows() == [1, 2, 3]
     assert opened.run.tally == {("apns", "ACCEPTED", ""): 3}
-    with contextlib.closing(Store.read(opened.store.path)) as store:
+    with contextlib.closing(JournalStore.read(opened.store.path)) as store:
         assert store.parked() == [(4, 1, 2, True)]
         assert store.campaign().rows == 9
 
@@ -165,7 +165,7 @@ def test_rows_of_two_blocks_become_a_part_for_each(start: Open) -> None:
     opened = start()
     opened.writer.records.extend(entry(row) for row in (BLOCK + 1, 1, BLOCK))
     opened.commit()
-    with contextlib.closing(Store.read(opened.store.path)) as store:
+    with contextlib.closing(JournalStore.read(opened.store.path)) as store:
         blocks = [block for block, _ in store.bitmaps()]
     assert blocks == [0, 1]
     assert opened.rows() == [1, BLOCK, BLOCK + 1]
@@ -174,13 +174,13 @@ def test_rows_of_two_blocks_become_a_part_for_each(start: Open) -> None:
 
 def test_a_quiet_run_gives_a_sign_of_life(start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     written = threading.Event()
-    write = Store.write
+    write = JournalStore.write
 
-    def tell(store: Store, run: Run, *arguments: Any) -> None:
+    def tell(store: JournalStore, run: RunRecord, *arguments: Any) -> None:
         write(store, run, *arguments)
         written.set()
 
-    monkeypatch.setattr(Store, "write", tell)
+    monkeypatch.setattr(JournalStore, "write", tell)
     hours = itertools.count(3600.0, 3600.0)
     opened = start(clock=lambda: next(hours))
     assert written.wait(20)
@@ -216,8 +216,13 @@ def test_a_second_outcome_of_a_row_is_an_error_and_the_first_one_stays(start: Op
 
 
 def test_only_rows_that_were_in_doubt_and_sent_again_count_as_repeats(start: Open) -> None:
-    left = {1: Before(1, 1), 2: Before(3, 2), 3: Before(2, 0), 4: Before(1, 1)}
-    opened = start(rest=Rest(4, left, {}))
+    left = {
+        1: EarlierAttempts(1, 1),
+        2: EarlierAttempts(3, 2),
+        3: EarlierAttempts(2, 0),
+        4: EarlierAttempts(1, 1),
+    }
+    opened = start(rest=UnfinishedRows(4, left, {}))
     opened.writer.records.extend([entry(1), entry(2, UNAVAILABLE), entry(3), entry(4, UNSENT), entry(5)])
     opened.commit()
     assert opened.run.repeats == 1 + 2 + 0 + 0

@@ -16,12 +16,12 @@ from pushcore.errors import ClosedError
 from pushcore.journal.journal import id_prefix
 from pushcore.queue import coordinator, leases, ledger, worker
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
-from pushcore.queue.campaign import CampaignInfo, State, announce
+from pushcore.queue.campaign import CampaignInfo, CampaignState, announce
 from pushcore.queue.chunk import Chunk, inline_chunks
 from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.fleet import Fleet
 from pushcore.queue.outcomes import ChunkResult
-from pushcore.queue.protocol import Delivered, Lease, Note, QueueStats
+from pushcore.queue.protocol import DeliveredResult, Lease, QueueStats, StoredValue
 from pushcore.queue.pushes import NumberedNotification
 from pushcore.results import Result, Verdict
 from tests.support import virtual
@@ -132,7 +132,7 @@ class Fellows:
     """The `Fleet` of a worker, as the test sets it."""
 
     def __init__(self) -> None:
-        self.state = State.RUNNING
+        self.state = CampaignState.RUNNING
         self.trip: Trip | None = None
 
     def stop(self, trip: Trip) -> Trip:
@@ -174,7 +174,7 @@ class Queue(MemoryQueue):
         self._note(f"release {delay:g}")
         await super().release(lease, delay)
 
-    async def read(self, name: str) -> Note:
+    async def read(self, name: str) -> StoredValue:
         self._note("read")
         return await super().read(name)
 
@@ -222,7 +222,7 @@ class Stage:
 
     async def finish(self) -> leases.WorkerReport:
         """The campaign is over."""
-        self.fellows.state = State.FINISHED
+        self.fellows.state = CampaignState.FINISHED
         return await self.task
 
 
@@ -252,7 +252,7 @@ class Broker(Queue):
         self.puts.append((epoch, [chunk.number for chunk in chunks]))
         return await super().put(chunks, epoch)
 
-    async def results(self, n: int, wait: float) -> list[Delivered]:
+    async def results(self, n: int, wait: float) -> list[DeliveredResult]:
         self._ask("results")
         return await super().results(n, wait)
 

@@ -13,7 +13,7 @@ from pushcore.queue.campaign import (
     INFO,
     STATE,
     CampaignInfo,
-    State,
+    CampaignState,
     announce,
     read_info,
     read_state,
@@ -109,8 +109,8 @@ async def test_a_damaged_description_is_an_error_and_not_a_conflict() -> None:
 
 async def test_a_state_is_running_until_something_else_is_said() -> None:
     store = MemoryQueue("camp")
-    assert await read_state(store) is State.RUNNING
-    for state in State:
+    assert await read_state(store) is CampaignState.RUNNING
+    for state in CampaignState:
         await set_state(store, state)
         assert await read_state(store) is state
 
@@ -119,7 +119,7 @@ async def test_a_state_is_running_until_something_else_is_said() -> None:
 async def test_a_state_that_cannot_be_understood_stops_nobody(value: bytes) -> None:
     store = MemoryQueue("camp")
     await store.write(STATE, value, 0)
-    assert await read_state(store) is State.RUNNING
+    assert await read_state(store) is CampaignState.RUNNING
 
 
 def test_no_secret_is_in_what_is_written() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pushcore.audience.audience import Audience
-from pushcore.journal.outcome import Device
+from pushcore.journal.outcome import RowDevice
 from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
 from pushcore.payloads.fcm_rows import FcmRow, FcmRows
 from pushcore.payloads.payload import ApnsPayload, FcmPayload
@@ -77,7 +77,7 @@ def test_a_row_that_could_not_be_read_is_invalid_with_its_reason(make: ChunkRows
     assert isinstance(found[0], ApnsRow)
     told = [(each.push.row, each.push.token, each.verdict, each.reason) for each in found[1:]]
     assert told == [(12, "cd", Verdict.INVALID, "the row is odd"), (13, "", Verdict.INVALID, "no")]
-    assert isinstance(found[1].push, Device)
+    assert isinstance(found[1].push, RowDevice)
 
 
 def test_a_row_without_a_column_that_others_have_is_not_sent_with_null_for_it(make: ChunkRows) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from pushcore.engine.breaker import Trip
-from pushcore.queue.campaign import TRIP, CampaignInfo, State, read_info, read_state
+from pushcore.queue.campaign import TRIP, CampaignInfo, CampaignState, read_info, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import BATCH, PAGE, Coordinator
 from pushcore.queue.errors import CampaignConflict, QueueUnavailable
 from pushcore.queue.ledger import Ledger
-from pushcore.queue.protocol import Delivered, overwrite
+from pushcore.queue.protocol import DeliveredResult, overwrite
 from tests.unit.queue.stage import INFO, ROWS, Broker, chunks, in_virtual_time, now, work_off
 
 VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
@@ -151,7 +151,7 @@ def test_a_chunk_that_is_done_while_it_is_reconciled_is_not_put_back(
         await coordinator.publish(chunks(2))
         results = queue.results
 
-        async def then_a_worker_is_done(n: int, wait: float) -> list[Delivered]:
+        async def then_a_worker_is_done(n: int, wait: float) -> list[DeliveredResult]:
             found = await results(n, wait)
             await work_off(queue)
             return found
@@ -173,7 +173,7 @@ def test_a_queue_that_lost_everything_gets_campaign_and_state_again(
         await queue.destroy()
         assert await coordinator.reconcile() == 3
         assert await read_info(queue) == INFO
-        assert await read_state(queue) is State.PAUSED
+        assert await read_state(queue) is CampaignState.PAUSED
 
     in_virtual_time(monkeypatch, work())
 
@@ -185,9 +185,9 @@ def test_orders_are_in_the_ledger_and_on_the_queue(ledger: Ledger, monkeypatch: 
     async def work() -> None:
         coordinator = Coordinator(Broker(), ledger)
         for order, state in (
-            (coordinator.pause, State.PAUSED),
-            (coordinator.cancel, State.CANCELLED),
-            (coordinator.resume, State.RUNNING),
+            (coordinator.pause, CampaignState.PAUSED),
+            (coordinator.cancel, CampaignState.CANCELLED),
+            (coordinator.resume, CampaignState.RUNNING),
         ):
             await order()
             assert await read_state(coordinator.queue) is ledger.state is state

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pushcore.engine.breaker import Trip
-from pushcore.queue.campaign import TRIP, State, read_state
+from pushcore.queue.campaign import TRIP, CampaignState, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.ledger import Ledger
@@ -38,7 +38,7 @@ def test_it_runs_until_every_row_has_an_outcome_and_then_says_so(
             await work_off(queue, 1)
         status = await run
         assert (status.done, status.over) == (4 * ROWS, True)
-        assert await read_state(queue) is ledger.state is State.FINISHED
+        assert await read_state(queue) is ledger.state is CampaignState.FINISHED
 
     in_virtual_time(monkeypatch, work())
 

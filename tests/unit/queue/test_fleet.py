@@ -9,10 +9,10 @@ import pytest
 from pushcore.engine.breaker import Trip
 from pushcore.engine.rate import Rate, RateLimiter, project_limiter
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
-from pushcore.queue.campaign import State, set_state
+from pushcore.queue.campaign import CampaignState, set_state
 from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.fleet import HOLD, Fleet, FleetLimiter
-from pushcore.queue.protocol import Note
+from pushcore.queue.protocol import StoredValue
 from tests.e2e.support import soon
 
 TRIP = Trip("BadTopic", "BadTopic: correct the topic")
@@ -148,15 +148,15 @@ async def test_a_verdict_found_at_the_end_is_told_as_well() -> None:
 async def test_the_state_is_followed() -> None:
     memory = Memory()
     async with Fleet(queue_of(memory)) as fleet:
-        assert fleet.state is State.RUNNING
-        await set_state(queue_of(memory), State.PAUSED)
-        await soon(lambda: fleet.state is State.PAUSED)
+        assert fleet.state is CampaignState.RUNNING
+        await set_state(queue_of(memory), CampaignState.PAUSED)
+        await soon(lambda: fleet.state is CampaignState.PAUSED)
 
 
 class Away(MemoryQueue):
     away = False
 
-    async def read(self, name: str) -> Note:
+    async def read(self, name: str) -> StoredValue:
         if self.away:
             raise QueueUnavailable("away")
         return await super().read(name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pushcore.queue.brokers.memory import MemoryQueue
 from pushcore.queue.chunk import Chunk, inline_chunks
-from pushcore.queue.leases import Held, Leases
+from pushcore.queue.leases import HeldChunk, Leases
 from pushcore.queue.protocol import Lease
 
 
@@ -35,7 +35,7 @@ class Reporting(MemoryQueue):
 
 def test_a_chunk_that_is_held_takes_over_the_new_lease() -> None:
     leases = Leases(Reporting([]))
-    leases.held[0] = Held(lease("old"), chunk(), 1)
+    leases.held[0] = HeldChunk(lease("old"), chunk(), 1)
     assert leases.renewed(0, lease("new"))
     assert leases.held[0].lease.nonce == "new"
 
@@ -49,7 +49,7 @@ def test_a_chunk_that_is_not_held_is_not_renewed() -> None:
 async def test_all_leases_are_extended_and_a_lost_one_counts_once() -> None:
     queue = Reporting([lease("a")])
     leases = Leases(queue)
-    leases.held = {0: Held(lease("a"), chunk(), 1), 1: Held(lease("b"), chunk(), 1)}
+    leases.held = {0: HeldChunk(lease("a"), chunk(), 1), 1: HeldChunk(lease("b"), chunk(), 1)}
     await leases.extend()
     await leases.extend()
     assert queue.asked == [["a", "b"]] * 2
@@ -58,4 +58,4 @@ async def test_all_leases_are_extended_and_a_lost_one_counts_once() -> None:
 
 def test_a_chunk_knows_since_when_it_is_held() -> None:
     before = time.monotonic()
-    assert before <= Held(lease("a"), chunk(), 1).since <= time.monotonic()
+    assert before <= HeldChunk(lease("a"), chunk(), 1).since <= time.monotonic()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pushcore import Result, Verdict
 from pushcore.errors import JournalError
 from pushcore.journal.journal import id_prefix, push_id
-from pushcore.queue.campaign import CampaignInfo, State
+from pushcore.queue.campaign import CampaignInfo, CampaignState
 from pushcore.queue.chunk import inline_chunks
 from pushcore.queue.errors import CampaignConflict, ChunkError
 from pushcore.queue.ledger import Ledger
@@ -150,12 +150,12 @@ def test_a_chunk_that_is_set_aside_waits_for_somebody(ledger: Ledger) -> None:
 
 def test_everything_is_there_after_it_was_closed(tmp_path: Path, ledger: Ledger) -> None:
     ledger.record([result_of(0, [sent(1)])])
-    ledger.state = State.PAUSED
+    ledger.state = CampaignState.PAUSED
     assert ledger.next_epoch() == 1
     assert ledger.next_epoch(40) == 40
     ledger.close()
     with Ledger.open(tmp_path / "ledger") as again:
-        assert again.state is State.PAUSED
+        assert again.state is CampaignState.PAUSED
         assert (again.known, again.complete, again.info) == (3, True, INFO)
         assert again.status().done == 1
         assert again.next_epoch() == 41

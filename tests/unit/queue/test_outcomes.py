@@ -15,7 +15,7 @@ from pushcore.journal.format import BLOCK
 from pushcore.journal.journal import id_prefix, push_id
 from pushcore.models.fcm import Message
 from pushcore.queue.errors import ChunkError
-from pushcore.queue.outcomes import MAX_SENTENCE, ChunkResult, Part
+from pushcore.queue.outcomes import MAX_SENTENCE, ChunkResult, OutcomeBlock
 from pushcore.queue.pushes import NumberedNotification
 from pushcore.results import Result, Verdict
 
@@ -143,5 +143,5 @@ def test_names_from_the_queue_are_cut() -> None:
 
 def test_the_rows_of_a_part_are_counted_from_its_block() -> None:
     part = result_of([outcome(2 * BLOCK + 5)]).parts[0]
-    assert part == Part(2, part.bits, part.blob)
+    assert part == OutcomeBlock(2, part.bits, part.blob)
     assert part.rows == 1 << (2 * BLOCK + 4)

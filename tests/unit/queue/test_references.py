@@ -18,7 +18,7 @@ from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.queue.chunk import Chunk, Reference
 from pushcore.queue.errors import CampaignConflict, ChunkError, SourceUnavailable
-from pushcore.queue.references import Referred, Shelf, described, reference_chunks
+from pushcore.queue.references import ReferencedRows, ReferenceReader, described, reference_chunks
 
 Seen = list[tuple[Any, ...]]
 needs_pyarrow = pytest.mark.skipif(
@@ -47,7 +47,7 @@ def chunks_of(path: Path, rows: int) -> tuple[list[Chunk], dict[str, Any]]:
         return list(reference_chunks(source, str(path), rows)), described(source)
 
 
-async def read(shelf: Shelf, chunk: Chunk, about: Any, columns: list[str] | None = None) -> Seen:
+async def read(shelf: ReferenceReader, chunk: Chunk, about: Any, columns: list[str] | None = None) -> Seen:
     """The rows of a chunk as a worker reads them, out of the bytes that travel."""
     source = shelf.source(Chunk.decode(chunk.encode()), about)
     if columns is not None:
@@ -56,7 +56,7 @@ async def read(shelf: Shelf, chunk: Chunk, about: Any, columns: list[str] | None
     return rows_of(source)
 
 
-def rows_of(source: Referred) -> Seen:
+def rows_of(source: ReferencedRows) -> Seen:
     seen: Seen = []
     seen += ((number, values) for number, values in source.records(lambda *bad: seen.append(("bad", *bad))))
     return sorted(seen, key=row_of)
@@ -68,7 +68,7 @@ def by_chunks(path: Path, rows: int, columns: list[str] | None = None) -> Seen:
     assert all(chunk.rows == rows for chunk in chunks[:-1])
 
     async def run() -> Seen:
-        shelf, seen = Shelf(), []
+        shelf, seen = ReferenceReader(), []
         try:
             for chunk in chunks:
                 found = await read(shelf, chunk, about, columns)
@@ -169,7 +169,7 @@ async def test_parquet_in_any_order_and_by_two(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_parquet(path, 1000, 150)
     chunks, about = chunks_of(path, 40)
-    shelf = Shelf()
+    shelf = ReferenceReader()
     order = [*range(0, 25, 2), *range(24, -1, -1), 3, 20, 3]
     found = await asyncio.gather(*(read(shelf, chunks[each], about) for each in order))
     for number, rows in zip(order, found, strict=True):
@@ -181,7 +181,7 @@ async def test_only_what_is_missing_is_given(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("token\na\nb,bad\nc\nd,bad\n")
     (chunk,), about = chunks_of(path, 10)
-    shelf = Shelf()
+    shelf = ReferenceReader()
     found = await read(shelf, chunk.without(0b0011), about)
     assert [row_of(each) for each in found] == [3, 4]
     shelf.close()
@@ -191,13 +191,13 @@ async def test_only_what_is_missing_is_given(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def shelf() -> Iterator[Shelf]:
-    made = Shelf()
+def shelf() -> Iterator[ReferenceReader]:
+    made = ReferenceReader()
     yield made
     made.close()
 
 
-async def test_a_changed_text_is_refused_where_it_changed(tmp_path: Path, shelf: Shelf) -> None:
+async def test_a_changed_text_is_refused_where_it_changed(tmp_path: Path, shelf: ReferenceReader) -> None:
     path = tmp_path / "a.csv"
     path.write_text("token\n" + "".join(f"{row:04}\n" for row in range(10)))
     chunks, about = chunks_of(path, 5)
@@ -211,7 +211,9 @@ async def test_a_changed_text_is_refused_where_it_changed(tmp_path: Path, shelf:
 
 
 @needs_pyarrow
-async def test_a_changed_parquet_is_refused_also_while_it_is_open(tmp_path: Path, shelf: Shelf) -> None:
+async def test_a_changed_parquet_is_refused_also_while_it_is_open(
+    tmp_path: Path, shelf: ReferenceReader
+) -> None:
     path = tmp_path / "a.parquet"
     write_parquet(path, 100, 50)
     chunks, about = chunks_of(path, 30)
@@ -226,7 +228,7 @@ async def test_a_changed_parquet_is_refused_also_while_it_is_open(tmp_path: Path
 
 
 async def test_a_worker_that_cannot_read_from_the_first_ends_and_later_it_waits(
-    tmp_path: Path, shelf: Shelf
+    tmp_path: Path, shelf: ReferenceReader
 ) -> None:
     path, away = tmp_path / "a.csv", tmp_path / "away.csv"
     path.write_text("token\na\nb\n")
@@ -265,7 +267,7 @@ ABOUT = {"form": "csv", "columns": ["token"]}
     ],
 )
 def test_a_reference_that_makes_no_sense_is_a_bad_chunk(
-    shelf: Shelf, reference: Reference, about: Any
+    shelf: ReferenceReader, reference: Reference, about: Any
 ) -> None:
     with pytest.raises(ChunkError, match="chunk 0 refers to rows"):
         shelf.source(Chunk(0, 1, 2, reference), about)

@@ -8,7 +8,7 @@ import contextlib
 from pushcore.engine.rate import FCM_RATE, RateLimiter
 from pushcore.queue.brokers.memory import MemoryQueue
 from pushcore.queue.fleet import Fleet
-from pushcore.queue.protocol import Note
+from pushcore.queue.protocol import StoredValue
 from pushcore.queue.tasks import end
 
 
@@ -37,7 +37,7 @@ async def test_a_fleet_ends_where_its_store_forgets_a_cancellation() -> None:
     class Forgetful(MemoryQueue):
         swallowed = 0
 
-        async def read(self, name: str) -> Note:
+        async def read(self, name: str) -> StoredValue:
             found = await super().read(name)
             if name == "rate-fcm":
                 with contextlib.suppress(asyncio.CancelledError):

@@ -9,7 +9,7 @@ import pytest
 
 from pushcore.engine.breaker import Trip
 from pushcore.errors import BreakerOpen, ClosedError
-from pushcore.queue.campaign import State
+from pushcore.queue.campaign import CampaignState
 from pushcore.results import Result, Verdict
 from tests.unit.queue.stage import (
     ROWS,
@@ -255,7 +255,7 @@ def test_a_verdict_at_the_very_end_is_told_to_the_fleet(monkeypatch: pytest.Monk
     in_virtual_time(monkeypatch, work())
 
 
-@pytest.mark.parametrize("how", ["trip", State.CANCELLED, State.FINISHED])
+@pytest.mark.parametrize("how", ["trip", CampaignState.CANCELLED, CampaignState.FINISHED])
 def test_a_verdict_of_another_worker_and_the_campaigns_state_end_it(
     how: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,10 +284,10 @@ def test_paused_it_leases_nothing_until_it_may_go_on(monkeypatch: pytest.MonkeyP
         queue = Queue()
         await queue.put_all(2)
         stage = Stage(queue)
-        stage.fellows.state = State.PAUSED
+        stage.fellows.state = CampaignState.PAUSED
         await asyncio.sleep(10.0)
         assert queue.times("lease") == []
-        stage.fellows.state = State.RUNNING
+        stage.fellows.state = CampaignState.RUNNING
         await asyncio.sleep(2.0)
         assert len(stage.engine.sent) == 2 * ROWS
         await stage.finish()

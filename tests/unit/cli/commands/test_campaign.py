@@ -15,10 +15,10 @@ from pushcore.cli.commands import campaign as command
 from pushcore.engine.breaker import Trip
 from pushcore.errors import ConfigurationError
 from pushcore.journal.journal import id_prefix
-from pushcore.journal.outcome import Device
+from pushcore.journal.outcome import RowDevice
 from pushcore.queue import coordinator
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
-from pushcore.queue.campaign import State, read_info, read_state
+from pushcore.queue.campaign import CampaignState, read_info, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.chunk_rows import ABSENT, BAD
 from pushcore.queue.coordinator import CampaignStatus
@@ -83,7 +83,7 @@ def result_of(lease: Lease, bad: int) -> bytes:
             chunk.number, lease.nonce, "worker", 1.0, (), Counter(), bad="it is odd\x1b"
         ).encode()
     results = [
-        Result(Device(row, f"t{row}", "apns"), Verdict.INVALID, reason="odd") for row in chunk.missing()
+        Result(RowDevice(row, f"t{row}", "apns"), Verdict.INVALID, reason="odd") for row in chunk.missing()
     ]
     return ChunkResult.of(chunk.number, lease.nonce, "worker", results, id_prefix("autumn")).encode()
 
@@ -244,7 +244,7 @@ def test_run_ends_when_every_row_has_a_result_and_results_writes_them(
     run(*place.create())
     place.work()
     assert run(*place.on("run")) == (0, "", "pushcore: 5 of 5 rows have a result\n")
-    assert asyncio.run(read_state(place.queue())) is State.FINISHED
+    assert asyncio.run(read_state(place.queue())) is CampaignState.FINISHED
     assert run("campaign", "results", "--ledger", place.ledger, "--results", str(tmp_path / "r.csv"))[0] == 0
     with (tmp_path / "r.csv").open(newline="") as file:
         assert [(row["row"], row["verdict"]) for row in csv.DictReader(file)] == [
@@ -289,9 +289,12 @@ def test_without_a_ledger_nothing_is_asked_of_the_queue(place: Place, run: Run, 
 
 
 @pytest.mark.parametrize(
-    ("name", "state"), [("pause", State.PAUSED), ("cancel", State.CANCELLED), ("resume", State.RUNNING)]
+    ("name", "state"),
+    [("pause", CampaignState.PAUSED), ("cancel", CampaignState.CANCELLED), ("resume", CampaignState.RUNNING)],
 )
-def test_an_order_is_on_the_queue_and_in_the_ledger(place: Place, run: Run, name: str, state: State) -> None:
+def test_an_order_is_on_the_queue_and_in_the_ledger(
+    place: Place, run: Run, name: str, state: CampaignState
+) -> None:
     run(*place.create())
     run(*place.on("pause"))
     assert run(*place.on(name)) == (0, "", "")
@@ -316,7 +319,7 @@ def test_status_says_how_far_it_is(place: Place, run: Run) -> None:
 
 def test_every_line_of_a_status() -> None:
     tally = Counter({("fcm", "ACCEPTED", ""): 7, ("", "INVALID", "odd\x1b"): 1})
-    values: tuple[Any, ...] = (False, 0.0, State.PAUSED, 9, 2, 1, 4500, 8, 3, 0, tally)
+    values: tuple[Any, ...] = (False, 0.0, CampaignState.PAUSED, 9, 2, 1, 4500, 8, 3, 0, tally)
     trip = Trip("BadKey", "every push would fail\n")
     found = CampaignStatus("autumn", LedgerStatus(*values), QueueStats(4, 2, 5, 12.6), trip, 99.5, 30.2)
     assert list(command._lines(found)) == [

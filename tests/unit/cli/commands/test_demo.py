@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pushcore.cli.commands import demo as command
-from pushcore.cli.run.demo_audience import Kind, kinds, plant
+from pushcore.cli.run.demo_audience import DemoDevice, kinds, write_demo_audience
 
 from .conftest import Run
 
@@ -46,13 +46,13 @@ class Sending:
     """Stands in for the campaign: writes results as planted but for the rows in `lost`."""
 
     def __init__(self) -> None:
-        self.planted: list[Kind] = []
+        self.planted: list[DemoDevice] = []
         self.lost: set[int] = set()
         self.status = 0
         self.aborts: list[Any] = []
 
-    def plant(self, devices: int, place: Path) -> list[Kind]:
-        self.planted = plant(devices, place)
+    def write_demo_audience(self, devices: int, place: Path) -> list[DemoDevice]:
+        self.planted = write_demo_audience(devices, place)
         return self.planted
 
     def send(self, place: Path, fake: Fakes, abort: Any) -> tuple[int, float]:
@@ -73,7 +73,7 @@ def sending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sending]:
     made = Sending()
     monkeypatch.setattr(Fakes, "made", [])
     monkeypatch.setattr(command, "FakeProcess", Fakes)
-    monkeypatch.setattr(command, "plant", made.plant)
+    monkeypatch.setattr(command, "write_demo_audience", made.write_demo_audience)
     monkeypatch.setattr(command, "_send", made.send)
     handler = signal.getsignal(signal.SIGTERM)
     yield made

@@ -10,7 +10,7 @@ import pytest
 
 from pushcore.cli.commands import send as command
 from pushcore.cli.run.job import Job
-from pushcore.cli.run.sending import Sending
+from pushcore.cli.run.sending import SendingOptions
 
 from .conftest import Run
 
@@ -43,7 +43,7 @@ def test_the_options_become_a_job_and_its_status_is_the_commands(
     (job,) = jobs
     assert (job.results, job.plan, job.processes, job.quiet) == (results, None, 1, False)
     assert job.audience == str(tmp_path / "devices.csv")
-    assert job.sending == Sending(rate="5/s", window=7)
+    assert job.sending == SendingOptions(rate="5/s", window=7)
     assert (job.sender.topic, job.sender.timeout, job.sender.push_type) == ("com.example.app", 3.0, "alert")
 
 

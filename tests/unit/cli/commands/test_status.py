@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pushcore.cli.commands.status import describe, summary
-from pushcore.cli.report.tally import Counts
-from pushcore.cli.run.journals import Progress, RowJournal
+from pushcore.cli.report.tally import ResultCounts
+from pushcore.cli.run.journals import CampaignProgress, RowJournal
 from pushcore.errors import JournalError
 from pushcore.journal.journal import Journal, Source
 from pushcore.results import Verdict
@@ -34,7 +34,7 @@ def test_two_journals_are_one_campaign(tmp_path: Path) -> None:
             for row in range(1 + 3 * number, 1 + 3 * number + done):
                 journal.note(row, "aa", "apns", "BadDeviceToken", Verdict.INVALID)
             now[0] += 2
-    progress = Progress.of(str(path))
+    progress = CampaignProgress.of(str(path))
     assert (progress.rows, progress.done, progress.complete, progress.running) == (6, 4, False, False)
     found = summary(progress, now[0])
     assert describe(found) == [
@@ -51,7 +51,7 @@ def test_two_journals_are_one_campaign(tmp_path: Path) -> None:
         "began     2023-11-14T22:13:20Z",
         "updated   2023-11-14T22:13:24Z",
     ]
-    (advice,) = Counts.of_journal(progress.tally).advice()
+    (advice,) = ResultCounts.of_journal(progress.tally).advice()
     assert advice.startswith("suspect: 4 tokens (BadDeviceToken 4)")
     assert found == {
         "campaign": "mine",
@@ -74,7 +74,7 @@ def test_two_journals_are_one_campaign(tmp_path: Path) -> None:
 
 
 def look(path: Path) -> tuple[str, str | None, int]:
-    found = summary(Progress.of(str(path)), 0.0)
+    found = summary(CampaignProgress.of(str(path)), 0.0)
     lines = dict(line.split(maxsplit=1) for line in describe(found))
     assert lines["state"] == found["state"]
     assert lines.get("why") == found["why"]

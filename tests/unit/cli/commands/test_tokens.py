@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pushcore.cli.commands.tokens import Counting
+from pushcore.cli.commands.tokens import TokenCounts
 from pushcore.cli.main import main
 from pushcore.cli.report.tally import MAX_KINDS, OTHER
 
@@ -95,7 +95,7 @@ def test_without_a_column_platform_the_token_alone_tells(
 
 
 def test_the_reasons_are_counted_apart_up_to_a_limit_the_most_frequent_first() -> None:
-    counting = Counting(None)
+    counting = TokenCounts(None)
     for number in range(MAX_KINDS + 3):
         counting._bad(number, "", f"reason {number}\x1b")
     counting._bad(0, "", "reason 1\x1b")

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from pushcore.cli.commands import worker as command
-from pushcore.cli.run.client_options import Client, Sender
+from pushcore.cli.run.client_options import CampaignClient, ClientOptions
 from pushcore.engine.breaker import Trip
 from pushcore.fcm.client import FcmClient
 from pushcore.journal.journal import id_prefix
@@ -193,9 +193,9 @@ async def test_after_the_first_signal_the_next_one_does_what_it_does_elsewhere(
 
 
 def test_offers_hold_no_secret() -> None:
-    sender = Sender(topic="com.example.app", team_id="TEAM123456", key_id="SECRET1234")
+    sender = ClientOptions(topic="com.example.app", team_id="TEAM123456", key_id="SECRET1234")
     fcm = FcmClient.__new__(FcmClient)
-    clients = {"apns": cast(Client, SimpleNamespace(environment=None)), "fcm": fcm}
+    clients = {"apns": cast(CampaignClient, SimpleNamespace(environment=None)), "fcm": fcm}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FcmClient, "project_id", "my-project", raising=False)
         assert command.offers_of(sender, clients) == {

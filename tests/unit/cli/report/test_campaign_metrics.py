@@ -12,16 +12,16 @@ import pytest
 from pushcore import telemetry
 from pushcore.audience.problems import BadInput
 from pushcore.cli.report import campaign_metrics
-from pushcore.cli.report.campaign_metrics import Watch, figures_of, watching
+from pushcore.cli.report.campaign_metrics import CampaignGauges, figures_of, serving_gauges
 from pushcore.engine.breaker import Trip
 from pushcore.errors import ConfigurationError
-from pushcore.queue.campaign import State
+from pushcore.queue.campaign import CampaignState
 from pushcore.queue.coordinator import CampaignStatus, Coordinator
 from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.ledger import LedgerStatus
 from pushcore.queue.protocol import QueueStats
 
-LEDGER = LedgerStatus(True, 0.0, State.RUNNING, 9, 2, 1, 4500, 1200, 7, 3, Counter())
+LEDGER = LedgerStatus(True, 0.0, CampaignState.RUNNING, 9, 2, 1, 4500, 1200, 7, 3, Counter())
 STATUS = CampaignStatus("autumn", LEDGER, QueueStats(4, 2, 5, 12.5), None, 99.5, 30.0)
 
 
@@ -46,7 +46,7 @@ class Scripted:
         return LEDGER
 
 
-def samples(watch: Watch) -> dict[tuple[str, str], float]:
+def samples(watch: CampaignGauges) -> dict[tuple[str, str], float]:
     """What Prometheus is told, by name and state."""
     return {
         (sample.name, sample.labels.get("state", "")): sample.value
@@ -55,7 +55,7 @@ def samples(watch: Watch) -> dict[tuple[str, str], float]:
     }
 
 
-async def watched(watch: Watch, *looks: CampaignStatus | Exception) -> LedgerStatus:
+async def watched(watch: CampaignGauges, *looks: CampaignStatus | Exception) -> LedgerStatus:
     return await watch.run(cast(Coordinator, Scripted(*looks)))
 
 
@@ -84,7 +84,7 @@ def test_a_campaign_that_its_breaker_stopped_says_so() -> None:
 
 async def test_prometheus_is_told_the_last_look() -> None:
     pytest.importorskip("prometheus_client")
-    watch = Watch()
+    watch = CampaignGauges()
     assert samples(watch) == {}
     assert await watched(watch, STATUS) is LEDGER
     found = samples(watch)
@@ -98,7 +98,7 @@ async def test_prometheus_is_told_the_last_look() -> None:
 async def test_a_queue_that_is_away_leaves_the_figures_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("prometheus_client")
     monkeypatch.setattr(campaign_metrics, "EVERY", 0.0)
-    watch = Watch()
+    watch = CampaignGauges()
     away = QueueUnavailable("not now")
     await watched(watch, STATUS, away)
     assert samples(watch)["pushcore_campaign_rate", ""] == 99.5
@@ -115,7 +115,7 @@ async def test_the_looking_ends_with_the_run_also_when_that_fails() -> None:
             raise QueueUnavailable("gone for good")
 
     with pytest.raises(QueueUnavailable, match="gone for good"):
-        await Watch().run(cast(Coordinator, Failing(STATUS)))
+        await CampaignGauges().run(cast(Coordinator, Failing(STATUS)))
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -124,5 +124,5 @@ def test_a_port_that_cannot_be_had_is_bad_input(monkeypatch: pytest.MonkeyPatch)
         raise ConfigurationError("port 9 is taken")
 
     monkeypatch.setattr(telemetry, "serve_collector", refuse)
-    with pytest.raises(BadInput, match=r"--metrics-port: port 9 is taken"), watching(9):
+    with pytest.raises(BadInput, match=r"--metrics-port: port 9 is taken"), serving_gauges(9):
         pass

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from pushcore.audience.problems import BadInput
-from pushcore.cli.report.notices import MAX_COMPLAINTS, Complaints, MeteredNotices, Notices, served
+from pushcore.cli.report.notices import MAX_COMPLAINTS, MeteredNotices, Notices, WarningHandler, served
 
 
 def test_a_closed_gate_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_warning_once(capsys: pytest.CaptureFixture[str]) -> None:
-    handler = Complaints()
+    handler = WarningHandler()
     for number in range(3 * MAX_COMPLAINTS):
         for _ in range(2):
             handler.emit(logging.LogRecord("x", logging.WARNING, "", 0, "no \x1b way %d", (number,), None))

@@ -17,7 +17,7 @@ from pushcore.audience.problems import BadInput
 from pushcore.cli.report.outcomes import BATCH, FORMATS, batched, outcomes_of, write
 from pushcore.cli.report.results_file import COLUMNS
 from pushcore.cli.report.tally import REGISTERED_SINCE
-from pushcore.journal.format import Alike, singly
+from pushcore.journal.format import UniformOutcomes, singly
 from pushcore.journal.journal import Journal, JournalView, Outcome, Source
 from pushcore.journal.outcome import PLAIN
 from pushcore.results import Verdict
@@ -29,13 +29,15 @@ ODD = [
     Outcome(4, "dd", "apns", Verdict.UNREGISTERED, 410, REGISTERED_SINCE, None, 1_700_000_000.0, 1),
     Outcome(5, "f:APA91b", "fcm", Verdict.UNKNOWN, None, None, None, None, 3),
 ]
-Batches = list[Alike | list[Outcome]]
+Batches = list[UniformOutcomes | list[Outcome]]
 
 
 def written(batches: Batches, form: str) -> bytes:
     file = io.BytesIO()
     count = write(batches, file, form)
-    assert count == sum(len(each.entries) if isinstance(each, Alike) else len(each) for each in batches)
+    assert count == sum(
+        len(each.entries) if isinstance(each, UniformOutcomes) else len(each) for each in batches
+    )
     return file.getvalue()
 
 
@@ -43,7 +45,7 @@ def rows_of(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8", "surrogateescape"))))
 
 
-def rows_in(batches: Iterable[Alike | list[Outcome]]) -> list[int]:
+def rows_in(batches: Iterable[UniformOutcomes | list[Outcome]]) -> list[int]:
     return [outcome.row for batch in batches for outcome in singly(batch)]
 
 
@@ -95,7 +97,7 @@ def test_parquet_has_types_and_nulls() -> None:
 
 @pytest.mark.parametrize("platform", [0, 1])
 def test_outcomes_that_are_alike_are_written_as_each_by_itself(platform: int) -> None:
-    alike = Alike(
+    alike = UniformOutcomes(
         PLAIN[platform], [(row, f"{row:04x}", f"id-{row}" if row % 2 else None) for row in range(1, 9)]
     )
     for form in ("csv", "ndjson"):
@@ -104,7 +106,7 @@ def test_outcomes_that_are_alike_are_written_as_each_by_itself(platform: int) ->
 
 @pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 7])
 def test_no_row_is_lost_where_a_batch_is_divided(count: int) -> None:
-    alike = Alike(PLAIN[0], [(row, "aa", None) for row in range(1, count + 1)])
+    alike = UniformOutcomes(PLAIN[0], [(row, "aa", None) for row in range(1, count + 1)])
     for batches in ([alike], [alike.outcomes()], [*batched(alike.outcomes())]):
         assert [int(row["row"]) for row in rows_of(written(cast(Batches, batches), "csv"))] == [
             *range(1, count + 1)

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from pushcore.cli.report import progress
-from pushcore.cli.report.progress import ProgressLine, Seen
+from pushcore.cli.report.progress import ProgressLine, RunProgress
 
-SEEN = Seen(position=10, total=1234, accepted=1233, put_off=7)
+SEEN = RunProgress(position=10, total=1234, accepted=1233, put_off=7)
 
 
 async def test_it_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

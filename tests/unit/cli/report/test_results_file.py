@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pushcore.audience.problems import BadInput
-from pushcore.cli.report.results_file import COLUMNS, Report
+from pushcore.cli.report.results_file import COLUMNS, ResultsFile
 from pushcore.cli.report.tally import FOREIGN, MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
 from pushcore.fcm.errors import find_name
@@ -30,7 +30,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_every_column(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    report = Report.to_file(str(path))
+    report = ResultsFile.to_file(str(path))
     assert report.take(Result(row(2), Verdict.ACCEPTED, 200, 1, ID))
     gone = Result(
         row(1, "bb"), Verdict.UNREGISTERED, 410, 2, ID, reason="Unregistered", timestamp=1_700_000_000.25
@@ -71,7 +71,7 @@ def test_every_column(tmp_path: Path) -> None:
 
 
 def test_the_summary_counts_by_verdict_and_reason_and_sets_suspects_apart(tmp_path: Path) -> None:
-    report = Report.to_file(str(tmp_path / "results.csv"))
+    report = ResultsFile.to_file(str(tmp_path / "results.csv"))
     for number in range(1, 4):
         report.take(Result(row(number), Verdict.ACCEPTED, 200, 1))
     for number in range(4, 6):
@@ -105,7 +105,7 @@ def fcm_row(number: int, token: str = "f:APA91b", *, fid: bool = False) -> FcmRo
 
 def test_rows_of_fcm(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    report = Report.to_file(str(path))
+    report = ResultsFile.to_file(str(path))
     named = Result(fcm_row(1), Verdict.ACCEPTED, 200, 1, b'{"name": "projects/p/messages/1"}', find_name)
     assert report.take(named)
     report.take(Result(fcm_row(2, 'odd,"token'), Verdict.UNREGISTERED, 404, 1, reason="UNREGISTERED"))
@@ -143,7 +143,7 @@ def test_rows_of_fcm(tmp_path: Path) -> None:
 
 
 def test_the_kinds_of_reasons_are_bounded(tmp_path: Path) -> None:
-    report = Report.to_file(str(tmp_path / "results.csv"))
+    report = ResultsFile.to_file(str(tmp_path / "results.csv"))
     for number in range(2 * MAX_KINDS):
         report.bad_row(number, "", f"reason {number}")
     counts = report.counts.tallies["apns"].counts
@@ -155,7 +155,7 @@ def test_the_kinds_of_reasons_are_bounded(tmp_path: Path) -> None:
 
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be written \\(Is a directory\\)"):
-        Report.to_file(str(tmp_path))
+        ResultsFile.to_file(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_token_that_was_registered_again_is_not_to_be_dropped(
     tmp_path: Path, registered_at: object, drop: bool
 ) -> None:
     path = tmp_path / "results.csv"
-    report = Report.to_file(str(path))
+    report = ResultsFile.to_file(str(path))
     push = row(1)
     push.registered_at = registered_at
     result = Result(push, Verdict.UNREGISTERED, 410, 1, ID, reason="Unregistered", timestamp=1_700_000_000.25)

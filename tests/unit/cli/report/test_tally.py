@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from pushcore.cli.report.tally import FOREIGN, REGISTERED_SINCE, Counts
+from pushcore.cli.report.tally import FOREIGN, REGISTERED_SINCE, ResultCounts
 from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.results import Result, Verdict
 
 
-def counts(first: int) -> Counts:
+def counts(first: int) -> ResultCounts:
     """Of a process whose rows begin with that number."""
-    found = Counts()
+    found = ResultCounts()
     found.tallies["apns"].accepted = 10
     push = ApnsRow(first, "aa", b"{}", None, "alert", None, None, None, "x")
     found.take(Result(push, Verdict.INVALID, 400, 1, reason="BadDeviceToken"), "apns")
@@ -24,7 +24,7 @@ def counts(first: int) -> Counts:
 
 
 def test_two_processes_together() -> None:
-    total = Counts()
+    total = ResultCounts()
     for first in (100, 5):
         total.add(*json.loads(json.dumps(counts(first).packed())))
     assert (total.total, total.accepted) == (30, 20)
@@ -36,7 +36,7 @@ def test_two_processes_together() -> None:
 
 def test_a_journal_counts_the_same() -> None:
     one = counts(1)
-    found = Counts.of_journal(
+    found = ResultCounts.of_journal(
         Counter(
             {
                 ("apns", "ACCEPTED", ""): 10,

@@ -6,9 +6,9 @@ import json
 import os
 from typing import Any
 
-from pushcore.cli.run.processes import Line
+from pushcore.cli.run.processes import SupervisorPipe
 from pushcore.cli.run.run_plan import RunPlan
-from pushcore.cli.run.sending import Sending
+from pushcore.cli.run.sending import SendingOptions
 
 from .scripted import APNS, apns_rows
 
@@ -43,8 +43,8 @@ class Pipes:
             setattr(self, name, -1)
 
     @property
-    def line(self) -> Line:
-        return Line(self.tells, self.ordered)
+    def line(self) -> SupervisorPipe:
+        return SupervisorPipe(self.tells, self.ordered)
 
 
 def plan_of(audience: str, processes: int = 1) -> RunPlan:
@@ -52,7 +52,7 @@ def plan_of(audience: str, processes: int = 1) -> RunPlan:
         clients=APNS,
         apns=apns_rows(),
         fcm=None,
-        sending=Sending(),
+        sending=SendingOptions(),
         audience=audience,
         journals=None,
         processes=processes,

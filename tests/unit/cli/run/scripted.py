@@ -8,15 +8,15 @@ from typing import Any, ClassVar, cast
 
 from pushcore.audience.audience import Audience
 from pushcore.audience.shards import WHOLE, Shard
-from pushcore.cli.report.results_file import Report
-from pushcore.cli.run.client_options import Client
+from pushcore.cli.report.results_file import ResultsFile
+from pushcore.cli.run.client_options import CampaignClient
 from pushcore.errors import ClosedError
 from pushcore.payloads.apns_rows import ApnsRows, RowDefaults
 from pushcore.payloads.payload import ApnsPayload
 from pushcore.payloads.rows import Rows
 from pushcore.results import Result, Verdict
 
-APNS: dict[str, Client] = {"apns": cast(Client, object())}
+APNS: dict[str, CampaignClient] = {"apns": cast(CampaignClient, object())}
 """Clients that nothing asks for anything."""
 
 
@@ -75,6 +75,6 @@ def apns_rows() -> ApnsRows:
     return ApnsRows(ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json"), RowDefaults())
 
 
-def report_at(place: Path) -> Report:
+def report_at(place: Path) -> ResultsFile:
     """A results file."""
-    return Report.to_file(str(place / "results.csv"))
+    return ResultsFile.to_file(str(place / "results.csv"))

@@ -15,12 +15,12 @@ import pytest
 from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import Shard
-from pushcore.cli.report.results_file import Counter, Report
+from pushcore.cli.report.results_file import ResultCounter, ResultsFile
 from pushcore.cli.run import campaign
-from pushcore.cli.run.campaign import ABORTED, ABORTED_JOURNAL, STOPPING, Campaign, warn
-from pushcore.cli.run.exit_report import Ending
+from pushcore.cli.run.campaign import ABORTED, ABORTED_JOURNAL, STOPPING, CampaignRun, warn
+from pushcore.cli.run.exit_report import ExitReport
 from pushcore.cli.run.journals import RowJournal
-from pushcore.cli.run.sending import UNLIMITED, Sending
+from pushcore.cli.run.sending import UNLIMITED, SendingOptions
 from pushcore.errors import BreakerOpen, ClosedError, JournalError
 from pushcore.journal.journal import Journal, Source
 from pushcore.results import Result, Verdict
@@ -45,14 +45,14 @@ def journal_at(place: Path, shard: Shard = Shard()) -> RowJournal:  # noqa: B008
     )
 
 
-def send(place: Path, audience: str, *, shard: Shard = Shard(), **options: Any) -> tuple[Ending, Any]:  # noqa: B008
+def send(place: Path, audience: str, *, shard: Shard = Shard(), **options: Any) -> tuple[ExitReport, Any]:  # noqa: B008
     """Run a campaign; how it ended, and the report."""
     with Audience(audience) as source:
         report = options.pop("report", None) or report_at(place)
         rows = rows_of(source, shard)
-        sending = options.pop("sending", Sending())
+        sending = options.pop("sending", SendingOptions())
         options.setdefault("quiet", True)
-        return Campaign(APNS, source, rows, report, sending, **options).send(), report
+        return CampaignRun(APNS, source, rows, report, sending, **options).send(), report
 
 
 def results(place: Path) -> list[tuple[str, str]]:
@@ -100,7 +100,7 @@ def test_every_row_has_its_result_in_the_file(engine: Engine, tmp_path: Path) ->
 
 def test_the_engine_gets_what_the_options_say(engine: Engine, tmp_path: Path) -> None:
     shared = {"apns": object()}
-    sending = Sending(retry="none", rate="5/s", window=7)
+    sending = SendingOptions(retry="none", rate="5/s", window=7)
     send(tmp_path, audience_of(tmp_path, 1), sending=sending, shared=shared)
     (made,) = engine.made
     assert made.clients == tuple(APNS.values())
@@ -128,8 +128,8 @@ def test_a_pipe_is_read_by_a_thread_and_every_row_is_sent(engine: Engine, tmp_pa
         patch.setattr(campaign, "PushEngine", Waiting)
         with Audience(audience_of(tmp_path, 5)) as source:
             source.size = None
-            ending = Campaign(
-                APNS, source, rows_of(source), report_at(tmp_path), Sending(), quiet=True
+            ending = CampaignRun(
+                APNS, source, rows_of(source), report_at(tmp_path), SendingOptions(), quiet=True
             ).send()
     assert sent == [1, 2, 3, 4, 5]
     assert (ending.rows, ending.ended) == (5, True)
@@ -171,12 +171,12 @@ def test_a_second_signal_ends_the_process_at_once(
     ends: list[object] = []
     monkeypatch.setattr(os, "_exit", ends.append)
     with Audience(audience_of(tmp_path, 5)) as source:
-        mine = Campaign(
+        mine = CampaignRun(
             APNS,
             source,
             rows_of(source),
-            Counter("x"),
-            Sending(),
+            ResultCounter("x"),
+            SendingOptions(),
             journal=journal_at(tmp_path) if journal else None,
             on_abort=lambda: ends.append("abort"),
         )
@@ -247,7 +247,7 @@ def test_bad_input_is_no_ending(engine: Engine, tmp_path: Path, monkeypatch: pyt
 
 
 def test_results_that_cannot_be_written_in_the_end_are_the_problem(engine: Engine, tmp_path: Path) -> None:
-    class Full(Report):
+    class Full(ResultsFile):
         def close(self) -> None:
             super().close()
             raise OSError(28, "No space left on device")
@@ -264,7 +264,7 @@ def test_a_journal_has_every_row_of_its_part_good_and_bad(engine: Engine, tmp_pa
     shard = Shard(0, 2, 2)
     audience = audience_of(tmp_path, 4, "bad,row", "bad,row", "bad,row", f"{8:064x}")
     ending, report = send(
-        tmp_path, audience, shard=shard, journal=journal_at(tmp_path, shard), report=Counter("j")
+        tmp_path, audience, shard=shard, journal=journal_at(tmp_path, shard), report=ResultCounter("j")
     )
     assert (ending.rows, ending.problem) == (4, None)
     assert report.counts.total == 4
@@ -278,9 +278,9 @@ def test_a_journal_has_every_row_of_its_part_good_and_bad(engine: Engine, tmp_pa
 
 def test_a_row_that_has_an_outcome_is_not_counted_again(engine: Engine, tmp_path: Path) -> None:
     audience = audience_of(tmp_path, 2, "bad,row")
-    send(tmp_path, audience, journal=journal_at(tmp_path), report=Counter("j"))
+    send(tmp_path, audience, journal=journal_at(tmp_path), report=ResultCounter("j"))
     again = RowJournal.open(tmp_path / "c.db")
-    _, report = send(tmp_path, audience, journal=again, report=Counter("j"))
+    _, report = send(tmp_path, audience, journal=again, report=ResultCounter("j"))
     assert report.counts.total == 0
 
 
@@ -289,7 +289,7 @@ def test_a_journal_says_that_a_signal_ended_the_run(
 ) -> None:
     monkeypatch.setattr(engine, "send_many", yielding_to_the_loop(engine))
     monkeypatch.setattr(engine, "answer", staticmethod(signalling(2)))
-    send(tmp_path, audience_of(tmp_path, 50), journal=journal_at(tmp_path), report=Counter("j"))
+    send(tmp_path, audience_of(tmp_path, 50), journal=journal_at(tmp_path), report=ResultCounter("j"))
     with Journal.read(tmp_path / "c.db") as view:
         assert (view.status().problem, view.status().complete) == ("it was told to stop", False)
 
@@ -304,7 +304,7 @@ def test_many_bad_rows_in_a_row_wait_for_the_journal(
         tmp_path,
         audience_of(tmp_path, 0, *["bad,row"] * 11),
         journal=journal_at(tmp_path),
-        report=Counter("j"),
+        report=ResultCounter("j"),
     )
     assert len(flushes) == 2
 
@@ -342,7 +342,7 @@ def test_a_child_drains_however_often_it_is_told_to(
         return accepted(push)
 
     monkeypatch.setattr(engine, "answer", staticmethod(answer))
-    ending, _ = send(tmp_path, audience_of(tmp_path, 9), parent=parent, sending=Sending(rate="none"))
+    ending, _ = send(tmp_path, audience_of(tmp_path, 9), parent=parent, sending=SendingOptions(rate="none"))
     assert ending.signalled
     assert not ending.ended
     assert capsys.readouterr().err == ""
@@ -371,9 +371,9 @@ def test_an_fcm_project_without_a_rate_limit_is_warned_of_unless_quiet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fcm = {"fcm": APNS["apns"]}
-    warn(Sending(rate="none"), fcm, quiet=True)
-    warn(Sending(rate="none"), APNS, quiet=False)
-    warn(Sending(rate="5/s"), fcm, quiet=False)
+    warn(SendingOptions(rate="none"), fcm, quiet=True)
+    warn(SendingOptions(rate="none"), APNS, quiet=False)
+    warn(SendingOptions(rate="5/s"), fcm, quiet=False)
     assert capsys.readouterr().err == ""
-    warn(Sending(rate="none"), fcm, quiet=False)
+    warn(SendingOptions(rate="none"), fcm, quiet=False)
     assert capsys.readouterr().err == f"pushcore: {UNLIMITED}\n"

@@ -8,17 +8,17 @@ import pytest
 
 from pushcore import Proxy
 from pushcore.audience.problems import BadInput
-from pushcore.cli.run.client_options import Sender
+from pushcore.cli.run.client_options import ClientOptions
 
 
 def proxy_of(proxy: str, password_file: Path | None = None) -> Proxy | str | None:
-    return Sender(
+    return ClientOptions(
         proxy=proxy, proxy_password_file=None if password_file is None else str(password_file)
     ).find_proxy()
 
 
 def test_where_the_proxy_comes_from() -> None:
-    assert Sender().find_proxy() == "environment"
+    assert ClientOptions().find_proxy() == "environment"
     assert proxy_of("environment") == "environment"
     assert proxy_of("none") is None
     found = proxy_of("proxy.example:3128")

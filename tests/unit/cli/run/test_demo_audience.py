@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from pushcore.audience.problems import BadRow
-from pushcore.cli.run.demo_audience import PAYLOAD, Kind, compare, kinds, plant
+from pushcore.cli.run.demo_audience import PAYLOAD, DemoDevice, compare, kinds, write_demo_audience
 from pushcore.payloads.devices import find_device
 
 pytest.importorskip("fakeservers")
@@ -22,7 +22,9 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def came_back(place: Path, planted: list[Kind], changes: dict[int, dict[str, str]] | None = None) -> Path:
+def came_back(
+    place: Path, planted: list[DemoDevice], changes: dict[int, dict[str, str]] | None = None
+) -> Path:
     """Results in which every row is as planted, but for these."""
     path = place / "results.csv"
     with path.open("w", newline="") as file:
@@ -46,7 +48,7 @@ def test_the_shares_leave_room_for_devices_that_are_in_order() -> None:
 def test_every_kind_is_planted_and_the_file_has_as_many_rows_as_asked_for(
     tmp_path: Path, devices: int
 ) -> None:
-    planted = plant(devices, tmp_path)
+    planted = write_demo_audience(devices, tmp_path)
     rows = read(tmp_path / "audience.csv")
     assert len(rows) == len(planted) == devices
     counted = Counter(kind.name for kind in planted)
@@ -58,7 +60,7 @@ def test_every_kind_is_planted_and_the_file_has_as_many_rows_as_asked_for(
 
 
 def test_each_row_is_of_the_platform_that_it_was_planted_for(tmp_path: Path) -> None:
-    planted = plant(300, tmp_path)
+    planted = write_demo_audience(300, tmp_path)
     for row, kind in zip(read(tmp_path / "audience.csv"), planted, strict=True):
         try:
             platform = find_device(row["token"], row["platform"]).platform
@@ -74,7 +76,7 @@ def test_tokens_of_two_demos_differ(tmp_path: Path) -> None:
     seen: list[set[str]] = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        planted = plant(200, tmp_path / name)
+        planted = write_demo_audience(200, tmp_path / name)
         rows = read(tmp_path / name / "audience.csv")
         seen.append({row["token"] for row, kind in zip(rows, planted, strict=True) if kind.share == 0})
     assert not seen[0] & seen[1]
@@ -82,17 +84,17 @@ def test_tokens_of_two_demos_differ(tmp_path: Path) -> None:
 
 def test_fewer_devices_than_kinds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="5 devices are fewer than there are kinds"):
-        plant(5, tmp_path)
+        write_demo_audience(5, tmp_path)
 
 
 def test_when_all_came_back_as_planted_every_kind_is_right(tmp_path: Path) -> None:
-    planted = plant(150, tmp_path)
+    planted = write_demo_audience(150, tmp_path)
     assert compare(came_back(tmp_path, planted), planted) == Counter(kind.name for kind in planted)
 
 
 @pytest.mark.parametrize("column", COLUMNS[1:])
 def test_a_row_that_came_back_otherwise_is_not_right(tmp_path: Path, column: str) -> None:
-    planted = plant(150, tmp_path)
+    planted = write_demo_audience(150, tmp_path)
     right = compare(came_back(tmp_path, planted, {7: {column: "other"}}), planted)
     if column == "timestamp" and planted[6].status == "410":  # any time is right there
         assert right.total() == 150
@@ -102,13 +104,13 @@ def test_a_row_that_came_back_otherwise_is_not_right(tmp_path: Path, column: str
 
 
 def test_a_dead_device_without_a_time_is_not_right(tmp_path: Path) -> None:
-    planted = plant(150, tmp_path)
+    planted = write_demo_audience(150, tmp_path)
     row = 1 + next(at for at, kind in enumerate(planted) if kind.status == "410")
     assert compare(came_back(tmp_path, planted, {row: {"timestamp": ""}}), planted).total() == 149
 
 
 def test_a_row_that_is_missing_or_came_twice_is_not_right(tmp_path: Path) -> None:
-    planted = plant(150, tmp_path)
+    planted = write_demo_audience(150, tmp_path)
     assert compare(came_back(tmp_path, planted, {7: {"row": "8"}}), planted).total() == 148
     path = came_back(tmp_path, planted)
     lines = path.read_text().splitlines(keepends=True)

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from pushcore.cli.report.tally import Counts
-from pushcore.cli.run.exit_report import Ending, conclude, conclude_journal
-from pushcore.cli.run.journals import Progress
+from pushcore.cli.report.tally import ResultCounts
+from pushcore.cli.run.exit_report import ExitReport, conclude, conclude_journal
+from pushcore.cli.run.journals import CampaignProgress
 from pushcore.journal.journal import Status
 from pushcore.results import Verdict
 
@@ -17,21 +17,23 @@ KEY = "InvalidProviderToken: check the key"
 Capture = pytest.CaptureFixture[str]
 
 
-def counts(accepted: int, invalid: int = 0) -> Counts:
-    found = Counts()
+def counts(accepted: int, invalid: int = 0) -> ResultCounts:
+    found = ResultCounts()
     found.tallies["apns"].accepted = accepted
     if invalid:
         found.tallies["apns"].count(Verdict.INVALID, "odd", 1, times=invalid)
     return found
 
 
-def progress(done: int, rows: int | None, accepted: int | None = None) -> Progress:
+def progress(done: int, rows: int | None, accepted: int | None = None) -> CampaignProgress:
     tally = Counter({("apns", "ACCEPTED", ""): done if accepted is None else accepted})
     status = Status("c", rows, done, done, tally, 0, 0, 1, 0.0, 1.0, 2.0, None, 0.0, 0)
-    return Progress("a\x1b.db", "c", {}, (status,), False)
+    return CampaignProgress("a\x1b.db", "c", {}, (status,), False)
 
 
-def of(ending: Ending, counted: Counts, platforms: tuple[str, ...] = BOTH, **options: object) -> int:
+def of(
+    ending: ExitReport, counted: ResultCounts, platforms: tuple[str, ...] = BOTH, **options: object
+) -> int:
     return conclude(ending, counted, platforms, name="r.csv", **{"summary": False, **options})  # type: ignore[arg-type]
 
 
@@ -46,12 +48,12 @@ def said(capsys: Capture) -> list[str]:
 
 
 def test_a_run_in_which_every_row_has_a_result_says_nothing_more(capsys: Capture) -> None:
-    assert of(Ending(rows=3, upto=3, ended=True), counts(2, 1)) == 0
+    assert of(ExitReport(rows=3, upto=3, ended=True), counts(2, 1)) == 0
     assert said(capsys) == []
 
 
 def test_the_summary_counts_and_gives_the_rate(capsys: Capture) -> None:
-    assert of(Ending(seconds=2.0, rows=4000, ended=True), counts(3999, 1), summary=True) == 0
+    assert of(ExitReport(seconds=2.0, rows=4000, ended=True), counts(3999, 1), summary=True) == 0
     assert said(capsys) == [
         "4,000 rows in 2.0 s, 2,000 a second",
         "  ACCEPTED             3,999",
@@ -60,7 +62,7 @@ def test_the_summary_counts_and_gives_the_rate(capsys: Capture) -> None:
 
 
 def test_a_problem_goes_before_everything_else(capsys: Capture) -> None:
-    ending = Ending(rows=9, upto=9, signalled=True, trips={"apns": KEY}, problem="the disk is full")
+    ending = ExitReport(rows=9, upto=9, signalled=True, trips={"apns": KEY}, problem="the disk is full")
     assert of(ending, counts(2)) == 1
     assert said(capsys) == ["pushcore: the disk is full; rows that are not in r.csv have no result"]
 
@@ -90,14 +92,14 @@ def test_a_problem_goes_before_everything_else(capsys: Capture) -> None:
 def test_a_wrong_configuration_is_told_for_each_provider(
     capsys: Capture, trips: tuple[str, ...], ended: bool, platforms: tuple[str, ...], expected: list[str]
 ) -> None:
-    ending = Ending(rows=7, upto=7, ended=ended, trips=dict.fromkeys(trips, KEY))
+    ending = ExitReport(rows=7, upto=7, ended=ended, trips=dict.fromkeys(trips, KEY))
     assert of(ending, counts(0, 7), platforms) == 3
     assert said(capsys) == expected
 
 
 def test_after_a_signal_it_says_which_rows_have_no_result(capsys: Capture) -> None:
-    assert of(Ending(rows=7, upto=7, signalled=True), counts(7)) == 1
-    assert of(Ending(rows=7, upto=7, signalled=True), counts(7), parts=2) == 1
+    assert of(ExitReport(rows=7, upto=7, signalled=True), counts(7)) == 1
+    assert of(ExitReport(rows=7, upto=7, signalled=True), counts(7), parts=2) == 1
     assert said(capsys) == [
         "pushcore: stopped by a signal; rows after 7 have no result",
         "pushcore: stopped by a signal; rows that are not in r.csv have no result",
@@ -105,17 +107,17 @@ def test_after_a_signal_it_says_which_rows_have_no_result(capsys: Capture) -> No
 
 
 def test_a_row_without_a_result_is_an_error_of_ours(capsys: Capture) -> None:
-    assert of(Ending(rows=7, upto=7, ended=True), counts(5)) == 1
+    assert of(ExitReport(rows=7, upto=7, ended=True), counts(5)) == 1
     assert said(capsys) == ["pushcore: 2 rows have no result: please report it"]
 
 
 def test_an_audience_of_the_other_provider_alone_is_bad_input(capsys: Capture) -> None:
-    assert of(Ending(rows=7, upto=7, ended=True, unserved=7), counts(0, 7), ("fcm",)) == 2
+    assert of(ExitReport(rows=7, upto=7, ended=True, unserved=7), counts(0, 7), ("fcm",)) == 2
     assert said(capsys) == [
         "pushcore: no row could be sent: all are of APNs, which needs --apns-key or --apns-cert"
     ]
-    assert of(Ending(rows=7, upto=7, ended=True, unserved=6), counts(1, 6), ("fcm",)) == 0
-    assert of(Ending(ended=True), counts(0), ("fcm",)) == 0
+    assert of(ExitReport(rows=7, upto=7, ended=True, unserved=6), counts(1, 6), ("fcm",)) == 0
+    assert of(ExitReport(ended=True), counts(0), ("fcm",)) == 0
     assert said(capsys) == []
 
 
@@ -123,7 +125,7 @@ def test_an_audience_of_the_other_provider_alone_is_bad_input(capsys: Capture) -
 
 
 def test_a_complete_campaign_counts_what_earlier_runs_have_done(capsys: Capture) -> None:
-    ending = Ending(seconds=2.0, rows=10, ended=True)
+    ending = ExitReport(seconds=2.0, rows=10, ended=True)
     assert conclude_journal(ending, 4, progress(10, 10), BOTH, summary=True) == 0
     assert said(capsys) == [
         "6 rows in 2.0 s, 3 a second",
@@ -140,28 +142,28 @@ AGAIN = r"`pushcore resume a\x1b.db` goes on"
 @pytest.mark.parametrize(
     ("ending", "rows", "status", "expected"),
     [
-        (Ending(problem="the disk is full", trips={"apns": KEY}), 9, 1, f"the disk is full; {AGAIN}"),
+        (ExitReport(problem="the disk is full", trips={"apns": KEY}), 9, 1, f"the disk is full; {AGAIN}"),
         (
-            Ending(trips={"apns": KEY}, signalled=True),
+            ExitReport(trips={"apns": KEY}, signalled=True),
             9,
             3,
             f"stopped, for every push to APNs would fail: {KEY}; when that is mended, {AGAIN}",
         ),
-        (Ending(trips={"apns": KEY}), 5, 3, f"stopped, for every push to APNs would fail: {KEY}"),
-        (Ending(signalled=True), 9, 1, f"stopped by a signal; 4 rows left; {AGAIN}"),
-        (Ending(signalled=True), None, 1, f"stopped by a signal; {AGAIN}"),
-        (Ending(ended=True), 6, 1, f"incomplete; 1 row left; {AGAIN}"),
+        (ExitReport(trips={"apns": KEY}), 5, 3, f"stopped, for every push to APNs would fail: {KEY}"),
+        (ExitReport(signalled=True), 9, 1, f"stopped by a signal; 4 rows left; {AGAIN}"),
+        (ExitReport(signalled=True), None, 1, f"stopped by a signal; {AGAIN}"),
+        (ExitReport(ended=True), 6, 1, f"incomplete; 1 row left; {AGAIN}"),
     ],
 )
 def test_what_is_not_complete_says_how_it_goes_on(
-    capsys: Capture, ending: Ending, rows: int | None, status: int, expected: str
+    capsys: Capture, ending: ExitReport, rows: int | None, status: int, expected: str
 ) -> None:
     assert conclude_journal(ending, 0, progress(5, rows), BOTH, summary=False) == status
     assert said(capsys) == [f"pushcore: {expected}"]
 
 
 def test_a_complete_campaign_of_the_other_provider_alone_is_bad_input(capsys: Capture) -> None:
-    ending = Ending(rows=5, unserved=5, ended=True)
+    ending = ExitReport(rows=5, unserved=5, ended=True)
     assert conclude_journal(ending, 0, progress(5, 5), ("apns",), summary=False) == 2
     assert said(capsys) == [
         "pushcore: no row could be sent: all are of FCM, which needs --fcm-service-account"
@@ -172,12 +174,12 @@ def test_a_complete_campaign_of_the_other_provider_alone_is_bad_input(capsys: Ca
 
 
 def test_the_endings_of_processes_are_one() -> None:
-    total = Ending(seconds=5.0, ended=True)
-    total.add(Ending(seconds=3.0, rows=4, upto=8, ended=True, unserved=1, trips={"apns": "first"}))
+    total = ExitReport(seconds=5.0, ended=True)
+    total.add(ExitReport(seconds=3.0, rows=4, upto=8, ended=True, unserved=1, trips={"apns": "first"}))
     assert (total.ended, total.signalled, total.problem) == (True, False, None)
-    total.add(Ending(rows=2, upto=6, signalled=True, trips={"apns": "second", "fcm": "x"}, problem="one"))
-    total.add(Ending(ended=True, problem="two"))
-    assert total == Ending(
+    total.add(ExitReport(rows=2, upto=6, signalled=True, trips={"apns": "second", "fcm": "x"}, problem="one"))
+    total.add(ExitReport(ended=True, problem="two"))
+    assert total == ExitReport(
         seconds=5.0,
         rows=6,
         upto=8,

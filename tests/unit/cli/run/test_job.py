@@ -12,11 +12,11 @@ import pytest
 
 from pushcore.audience.problems import BadInput
 from pushcore.cli.run import job, processes
-from pushcore.cli.run.client_options import Sender
-from pushcore.cli.run.exit_report import Ending
+from pushcore.cli.run.client_options import ClientOptions
+from pushcore.cli.run.exit_report import ExitReport
 from pushcore.cli.run.job import Job, write_results
-from pushcore.cli.run.journals import Plan, Progress
-from pushcore.cli.run.sending import Sending
+from pushcore.cli.run.journals import CampaignProgress, JournalPlan
+from pushcore.cli.run.sending import SendingOptions
 from pushcore.errors import ConfigurationError, JournalError
 from pushcore.results import Result, Verdict
 
@@ -33,12 +33,12 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sender(tmp_path: Path) -> Sender:
+def sender(tmp_path: Path) -> ClientOptions:
     """Options with which APNs could be sent to."""
     (tmp_path / "key.p8").write_bytes(KEY)
     (tmp_path / "authority.pem").write_bytes(AUTHORITY)
     (tmp_path / "payload.json").write_text('{"aps":{"alert":"Hi"}}')
-    return Sender(
+    return ClientOptions(
         apns_key=str(tmp_path / "key.p8"),
         key_id="ABC123DEFG",
         team_id="TEAM123456",
@@ -49,9 +49,9 @@ def sender(tmp_path: Path) -> Sender:
     )
 
 
-def job_of(sender: Sender, audience: str, **changes: Any) -> Job:
+def job_of(sender: ClientOptions, audience: str, **changes: Any) -> Job:
     values: dict[str, Any] = {"results": None, "plan": None, "quiet": True}
-    return Job(sender=sender, sending=Sending(), audience=audience, **{**values, **changes})
+    return Job(sender=sender, sending=SendingOptions(), audience=audience, **{**values, **changes})
 
 
 def rows(path: Path) -> list[tuple[str, str]]:
@@ -59,15 +59,15 @@ def rows(path: Path) -> list[tuple[str, str]]:
         return [(row["row"], row["verdict"]) for row in csv.DictReader(file)]
 
 
-def begin(place: Path, audience: str, parts: int = 1) -> Plan:
-    return Plan.begin(str(place / "c.db"), parts, audience, None)
+def begin(place: Path, audience: str, parts: int = 1) -> JournalPlan:
+    return JournalPlan.begin(str(place / "c.db"), parts, audience, None)
 
 
 # --- without a journal ------------------------------------------------------------------------------------------------
 
 
 def test_every_row_has_its_result_and_the_summary_is_said(
-    engine: Engine, tmp_path: Path, sender: Sender, capsys: pytest.CaptureFixture[str]
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "results.csv"
     audience = audience_of(tmp_path, 2, "bad,row")
@@ -80,7 +80,7 @@ def test_every_row_has_its_result_and_the_summary_is_said(
     assert capsys.readouterr().err == ""
 
 
-def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender: Sender) -> None:
+def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender: ClientOptions) -> None:
     seen = []
     for _ in range(2):
         assert job_of(sender, audience_of(tmp_path, 1), results=str(tmp_path / "r.csv")).run() == 0
@@ -93,7 +93,7 @@ def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender:
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_what_the_payload_cannot_show_is_said_before_anything_is_sent(
-    engine: Engine, tmp_path: Path, sender: Sender, capsys: pytest.CaptureFixture[str], quiet: bool
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str], quiet: bool
 ) -> None:
     (tmp_path / "payload.json").write_text('{"data":{"n":1},"priority":"high"}')
     audience = audience_of(tmp_path, 1)
@@ -105,7 +105,7 @@ def test_what_the_payload_cannot_show_is_said_before_anything_is_sent(
     )
 
 
-def test_results_never_replace_what_is_read(engine: Engine, tmp_path: Path, sender: Sender) -> None:
+def test_results_never_replace_what_is_read(engine: Engine, tmp_path: Path, sender: ClientOptions) -> None:
     audience = audience_of(tmp_path, 1)
     plan = begin(tmp_path, audience, 2)
     for path, words in (
@@ -122,7 +122,7 @@ def test_results_never_replace_what_is_read(engine: Engine, tmp_path: Path, send
 
 @pytest.mark.parametrize("several", [False, True])
 def test_what_cannot_be_read_twice_needs_one_process_and_no_journal(
-    engine: Engine, tmp_path: Path, sender: Sender, several: bool
+    engine: Engine, tmp_path: Path, sender: ClientOptions, several: bool
 ) -> None:
     pytest.importorskip("fsspec")
     (tmp_path / "devices.csv").write_text("token\naa\n")
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_twice_needs_one_process_and_no_journal(
 
 
 def test_a_column_that_is_missing_is_told_before_old_results_are_touched(
-    engine: Engine, tmp_path: Path, sender: Sender
+    engine: Engine, tmp_path: Path, sender: ClientOptions
 ) -> None:
     (tmp_path / "payload.json").write_text('{"aps":{"alert":"{{name}}"}}')
     (tmp_path / "r.csv").write_text("old")
@@ -154,7 +154,9 @@ def test_a_column_that_is_missing_is_told_before_old_results_are_touched(
     assert (tmp_path / "r.csv").read_text() == "old"
 
 
-def test_wrong_credentials_are_told_before_the_audience_is_opened(tmp_path: Path, sender: Sender) -> None:
+def test_wrong_credentials_are_told_before_the_audience_is_opened(
+    tmp_path: Path, sender: ClientOptions
+) -> None:
     (tmp_path / "key.p8").write_bytes(b"no key")
     with pytest.raises(ConfigurationError, match=r"key\.p8"):
         job_of(sender, str(tmp_path / "none.csv"), results=str(tmp_path / "r.csv")).run()
@@ -164,27 +166,29 @@ def test_wrong_credentials_are_told_before_the_audience_is_opened(tmp_path: Path
 
 
 def test_results_come_out_of_the_journal_in_the_order_of_rows(
-    engine: Engine, tmp_path: Path, sender: Sender
+    engine: Engine, tmp_path: Path, sender: ClientOptions
 ) -> None:
     results = tmp_path / "results.csv"
     results.write_text("old results that are longer than the new ones\n" * 100)
     audience = audience_of(tmp_path, 2, "bad,row", f"{4:064x}")
     assert job_of(sender, audience, results=str(results), plan=begin(tmp_path, audience)).run() == 0
     assert rows(results) == [("1", "ACCEPTED"), ("2", "ACCEPTED"), ("3", "INVALID"), ("4", "ACCEPTED")]
-    assert Progress.of(str(tmp_path / "c.db")).complete
+    assert CampaignProgress.of(str(tmp_path / "c.db")).complete
 
 
-def test_without_results_the_journal_has_them_alone(engine: Engine, tmp_path: Path, sender: Sender) -> None:
+def test_without_results_the_journal_has_them_alone(
+    engine: Engine, tmp_path: Path, sender: ClientOptions
+) -> None:
     audience = audience_of(tmp_path, 2)
     plan = begin(tmp_path, audience)
     assert job_of(sender, audience, plan=plan).run() == 0
-    assert Progress.of(plan.path).done == 2
+    assert CampaignProgress.of(plan.path).done == 2
     read = {"devices.csv", "key.p8", "authority.pem", "payload.json"}
     assert {each.name for each in tmp_path.iterdir()} == {*read, "c.db"}
 
 
 def test_old_results_are_gone_once_a_campaign_is_begun_though_it_breaks(
-    engine: Engine, tmp_path: Path, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, tmp_path: Path, sender: ClientOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = tmp_path / "results.csv"
     results.write_text("old")
@@ -204,7 +208,7 @@ def test_old_results_are_gone_once_a_campaign_is_begun_though_it_breaks(
 
 
 def test_a_campaign_goes_on_and_its_results_are_those_of_both_runs(
-    engine: Engine, tmp_path: Path, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, tmp_path: Path, sender: ClientOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(push: Any) -> Result:
         if push.row == 3:
@@ -223,7 +227,7 @@ def test_a_campaign_goes_on_and_its_results_are_those_of_both_runs(
         return accepted(push)
 
     monkeypatch.setattr(engine, "answer", staticmethod(remember))
-    again = Plan.resume(plan.path, "report", force=False)
+    again = JournalPlan.resume(plan.path, "report", force=False)
     assert job_of(sender, audience, results=str(results), plan=again).run() == 0
     assert sent == [4]
     assert rows(results) == [("1", "ACCEPTED"), ("2", "ACCEPTED"), ("3", "UNKNOWN"), ("4", "ACCEPTED")]
@@ -232,7 +236,7 @@ def test_a_campaign_goes_on_and_its_results_are_those_of_both_runs(
 def test_results_that_cannot_be_written_are_told_once_and_can_be_written_later(
     engine: Engine,
     tmp_path: Path,
-    sender: Sender,
+    sender: ClientOptions,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -255,12 +259,12 @@ def test_results_that_cannot_be_written_are_told_once_and_can_be_written_later(
 
 
 def test_results_may_go_to_a_device_which_has_nothing_to_be_cut_off(
-    engine: Engine, tmp_path: Path, sender: Sender
+    engine: Engine, tmp_path: Path, sender: ClientOptions
 ) -> None:
     audience = audience_of(tmp_path, 2)
     plan = begin(tmp_path, audience)
     assert job_of(sender, audience, results=os.devnull, plan=plan).run() == 0
-    assert Progress.of(plan.path).done == 2
+    assert CampaignProgress.of(plan.path).done == 2
 
 
 def test_a_journal_that_cannot_be_read_back_is_told(
@@ -277,12 +281,12 @@ def test_a_journal_that_cannot_be_read_back_is_told(
 class Crew:
     """Stands in for the processes: `ending` is how they end, and they write `text` to the results."""
 
-    ending = Ending(rows=2, upto=2, ended=True)
+    ending = ExitReport(rows=2, upto=2, ended=True)
 
     def __init__(self, work: Any, output: int | None = None) -> None:
         self.work, self.output = work, output
 
-    def run(self, total: Any, ready: Any = lambda: None) -> Ending:
+    def run(self, total: Any, ready: Any = lambda: None) -> ExitReport:
         assert self.work.processes == 2
         ready()
         if self.output is not None:
@@ -293,25 +297,25 @@ class Crew:
 
 
 def test_processes_without_a_journal_write_behind_one_header(
-    tmp_path: Path, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sender: ClientOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "Crew", Crew)
+    monkeypatch.setattr(processes, "ChildProcesses", Crew)
     results = tmp_path / "results.csv"
     assert job_of(sender, audience_of(tmp_path, 2), results=str(results), processes=2).run() == 0
     assert rows(results) == [("1", "ACCEPTED"), ("2", "INVALID")]
 
 
 def test_processes_with_journals_write_no_results_themselves(
-    tmp_path: Path, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sender: ClientOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crews: list[Crew] = []
 
     class Journaling(Crew):
-        def run(self, total: Any, ready: Any = lambda: None) -> Ending:
+        def run(self, total: Any, ready: Any = lambda: None) -> ExitReport:
             crews.append(self)
             raise JournalError("no child can begin")
 
-    monkeypatch.setattr(processes, "Crew", Journaling)
+    monkeypatch.setattr(processes, "ChildProcesses", Journaling)
     (tmp_path / "r.csv").write_text("old")
     audience = audience_of(tmp_path, 2)
     plan = begin(tmp_path, audience, 2)

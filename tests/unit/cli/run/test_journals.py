@@ -15,7 +15,7 @@ from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import CHUNK_ROWS, Shard
 from pushcore.cli.report.tally import REGISTERED_SINCE
 from pushcore.cli.run import journals
-from pushcore.cli.run.journals import Plan, Progress, RowJournal, files, shard_path, views
+from pushcore.cli.run.journals import CampaignProgress, JournalPlan, RowJournal, files, shard_path, views
 from pushcore.errors import JournalError
 from pushcore.journal.journal import Journal, JournalView, Source, Status, id_prefix
 from pushcore.payloads.apns_rows import ApnsRow
@@ -24,11 +24,11 @@ from pushcore.results import Result, Verdict
 from .scripted import audience_of
 
 
-def begin(place: Path, parts: int = 1, audience: str = "devices.csv") -> Plan:
-    return Plan.begin(str(place / "c.db"), parts, audience, None)
+def begin(place: Path, parts: int = 1, audience: str = "devices.csv") -> JournalPlan:
+    return JournalPlan.begin(str(place / "c.db"), parts, audience, None)
 
 
-def note_all(plan: Plan, audience: str, rows: int, *, upto: int | None = None) -> None:
+def note_all(plan: JournalPlan, audience: str, rows: int, *, upto: int | None = None) -> None:
     """A run of every part that gives the first `upto` rows an outcome, and reads to the end when that is all."""
     for number in range(plan.parts):
         with Audience(audience) as source, plan.open(number, source, audience) as journal:
@@ -61,15 +61,15 @@ def test_a_new_campaign_remembers_audience_and_results_by_absolute_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = Plan.begin("c.db", 2, "devices.csv", "results.csv")
+    plan = JournalPlan.begin("c.db", 2, "devices.csv", "results.csv")
     assert plan.options == {
         "audience": str(tmp_path / "devices.csv"),
         "results": str(tmp_path / "results.csv"),
     }
     assert (plan.fresh, plan.parts, plan.chunk, plan.before) == (True, 2, CHUNK_ROWS, 0)
     for nowhere in (None, "-"):
-        assert "results" not in Plan.begin("c.db", 1, "devices.csv", nowhere).options
-    assert len({Plan.begin("c.db", 1, "d", None).campaign_id for _ in range(9)}) == 9
+        assert "results" not in JournalPlan.begin("c.db", 1, "devices.csv", nowhere).options
+    assert len({JournalPlan.begin("c.db", 1, "d", None).campaign_id for _ in range(9)}) == 9
 
 
 @pytest.mark.parametrize("name", ["c.db", "c.db.1"])
@@ -112,7 +112,7 @@ def test_only_a_new_journal_is_discarded(tmp_path: Path) -> None:
         assert [each.name for each in tmp_path.iterdir()] == ["devices.csv"]
         plan.discard(0)  # there is nothing any more
         plan.open(0, source, audience).close()
-        again = Plan.resume(plan.path, "report", force=False)
+        again = JournalPlan.resume(plan.path, "report", force=False)
         again.discard(0)
     assert os.path.exists(plan.path)
 
@@ -125,7 +125,7 @@ def test_a_campaign_goes_on_with_what_its_journals_say(tmp_path: Path) -> None:
     audience = audience_of(tmp_path, rows)
     first = begin(tmp_path, 2, audience)
     note_all(first, audience, rows, upto=CHUNK_ROWS + 5)
-    plan = Plan.resume(first.path, "resend", force=True)
+    plan = JournalPlan.resume(first.path, "resend", force=True)
     assert (plan.campaign_id, plan.options) == (first.campaign_id, first.options)
     assert (plan.fresh, plan.parts, plan.chunk, plan.before) == (False, 2, CHUNK_ROWS, CHUNK_ROWS + 5)
     assert (plan.unknown, plan.force) == ("resend", True)
@@ -139,7 +139,7 @@ def test_a_changed_audience_goes_on_only_by_force(tmp_path: Path, force: bool) -
     audience = audience_of(tmp_path, 3)
     note_all(begin(tmp_path, 1, audience), audience, 3, upto=1)
     audience_of(tmp_path, 4)
-    plan = Plan.resume(str(tmp_path / "c.db"), "report", force=force)
+    plan = JournalPlan.resume(str(tmp_path / "c.db"), "report", force=force)
     with Audience(audience) as source:
         if force:
             plan.open(0, source, audience).close()
@@ -185,8 +185,8 @@ def status(**changes: Any) -> Status:
     return Status(**{**values, **changes})
 
 
-def of(*statuses: Status, running: bool = False) -> Progress:
-    return Progress("c.db", "c", {}, statuses, running)
+def of(*statuses: Status, running: bool = False) -> CampaignProgress:
+    return CampaignProgress("c.db", "c", {}, statuses, running)
 
 
 def test_the_figures_of_all_parts_are_added_up() -> None:
@@ -224,9 +224,9 @@ def test_progress_is_read_from_the_disk_also_while_it_runs(tmp_path: Path) -> No
     with Audience(audience) as source, plan.open(0, source, audience) as journal:
         journal.note(1, "t", "apns", "odd")
         journal.flush()
-        found = Progress.of(plan.path)
+        found = CampaignProgress.of(plan.path)
         assert (found.running, found.done, found.rows, found.campaign_id) == (True, 1, None, plan.campaign_id)
-    found = Progress.of(plan.path)
+    found = CampaignProgress.of(plan.path)
     assert (found.running, found.cut_short, found.options) == (False, False, {"audience": audience})
 
 
@@ -246,7 +246,7 @@ def test_a_run_between_two_commits_is_not_taken_for_one_that_was_cut_short(
 
     monkeypatch.setattr(journals, "JournalView", View)
     monkeypatch.setattr(time, "sleep", pauses.append)
-    assert Progress.of(str(tmp_path / "c.db")).running
+    assert CampaignProgress.of(str(tmp_path / "c.db")).running
     assert pauses == [journals.INSTANT] * 2
 
 

@@ -13,18 +13,18 @@ from typing import Any, cast
 import pytest
 
 from pushcore.audience.problems import BadInput
-from pushcore.cli.report.progress import Seen
-from pushcore.cli.report.tally import Counts
+from pushcore.cli.report.progress import RunProgress
+from pushcore.cli.report.tally import ResultCounts
 from pushcore.cli.run import processes
 from pushcore.cli.run.campaign import ABORTED, SIGNALS, STOPPING
-from pushcore.cli.run.exit_report import Ending
-from pushcore.cli.run.processes import Child, Crew
+from pushcore.cli.run.exit_report import ExitReport
+from pushcore.cli.run.processes import ChildProcess, ChildProcesses
 from pushcore.results import Verdict
 
 from .pipes import Pipes, plan_of
 from .scripted import audience_of
 
-SEEN = Seen(10, 4, 3, 1)
+SEEN = RunProgress(10, 4, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Script:
     late: tuple[dict[str, Any], ...] = ()
 
 
-class ScriptedChild(Child):
+class ScriptedChild(ChildProcess):
     """A child without a process, whose pid is its number and 100. `got`: what it was told."""
 
     def __init__(self, number: int, script: Script) -> None:
@@ -83,14 +83,14 @@ READY = {"ready": True}
 
 
 def ended(rows: int, **changes: Any) -> dict[str, Any]:
-    counts = Counts()
+    counts = ResultCounts()
     counts.tallies["apns"].accepted = rows - 1
     counts.tallies["apns"].count(Verdict.INVALID, "odd", rows)
-    ending = Ending(**{"rows": rows, "upto": rows, "ended": True, **changes})
+    ending = ExitReport(**{"rows": rows, "upto": rows, "ended": True, **changes})
     return {"ending": asdict(ending), "counts": counts.packed()}
 
 
-class Parent(Crew):
+class Parent(ChildProcesses):
     """A crew of scripted children."""
 
     def __init__(self, audience: str, *scripts: Script) -> None:
@@ -122,7 +122,7 @@ def test_all_begin_when_the_last_is_ready_and_their_endings_are_added_up(
         Script([READY], [said, ended(5)]),
         Script([READY], [said, ended(4, trips={"apns": "k"})]),
     )
-    total, ready = Counts(), []
+    total, ready = ResultCounts(), []
     ending = crew.run(total, lambda: ready.append(1))
     assert ready == [1]
     assert [child.got for child in crew.children] == [b"g", b"g"]
@@ -137,7 +137,7 @@ def test_when_one_cannot_begin_none_does(tmp_path: Path) -> None:
         audience_of(tmp_path, 9), Script([READY], [ended(5)]), Script([{"refused": "no such row"}], [])
     )
     with pytest.raises(BadInput, match="no such row"):
-        crew.run(Counts(), lambda: pytest.fail("it is not ready"))
+        crew.run(ResultCounts(), lambda: pytest.fail("it is not ready"))
     assert crew.children[0].got == b""
 
 
@@ -147,7 +147,7 @@ def test_when_the_results_cannot_be_made_ready_none_begins(tmp_path: Path) -> No
 
     crew = Parent(audience_of(tmp_path, 9), Script([READY], [ended(5)]), Script([READY], [ended(4)]))
     with pytest.raises(OSError, match="Input/output error"):
-        crew.run(Counts(), fail)
+        crew.run(ResultCounts(), fail)
     assert [child.got for child in crew.children] == [b"", b""]
 
 
@@ -155,7 +155,7 @@ def test_one_that_dies_before_the_beginning_is_told(tmp_path: Path, ends: dict[i
     ends[101] = 9
     crew = Parent(audience_of(tmp_path, 9), Script([READY], [ended(5)]), Script([{"said": []}], []))
     with pytest.raises(BadInput, match=r"the process 2 \(pid 101\) was killed by signal 9; nothing was sent"):
-        crew.run(Counts())
+        crew.run(ResultCounts())
 
 
 def test_one_that_dies_later_is_the_problem_and_the_others_rows_count(
@@ -163,7 +163,7 @@ def test_one_that_dies_later_is_the_problem_and_the_others_rows_count(
 ) -> None:
     ends[101] = 9
     crew = Parent(audience_of(tmp_path, 9), Script([READY], [ended(5)]), Script([READY], []))
-    total = Counts()
+    total = ResultCounts()
     ending = crew.run(total)
     assert ending.problem == "the process 2 (pid 101) was killed by signal 9"
     assert (ending.rows, ending.ended, total.total) == (5, False, 5)
@@ -171,7 +171,7 @@ def test_one_that_dies_later_is_the_problem_and_the_others_rows_count(
 
 def test_one_that_fails_later_says_why_itself(tmp_path: Path) -> None:
     crew = Parent(audience_of(tmp_path, 9), Script([READY], [{"refused": "KeyError: \x1b"}]))
-    assert crew.run(Counts()).problem == r"KeyError: \x1b"
+    assert crew.run(ResultCounts()).problem == r"KeyError: \x1b"
 
 
 def test_a_signal_has_all_of_them_drain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +181,7 @@ def test_a_signal_has_all_of_them_drain(tmp_path: Path, capsys: pytest.CaptureFi
         Script([READY], [ended(2, ended=False, signalled=True)], signals=True),
         Script([READY], [ended(2, ended=False)], drains=True),
     )
-    ending = crew.run(Counts())
+    ending = crew.run(ResultCounts())
     assert (ending.signalled, ending.rows, ending.ended) == (True, 4, False)
     assert capsys.readouterr().err == f"pushcore: {STOPPING}\n"
     assert [signal.getsignal(each) for each in SIGNALS] == handlers
@@ -204,7 +204,7 @@ def test_a_signal_before_the_beginning_sends_nothing(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "ProgressLine", Interrupting)
         with pytest.raises(KeyboardInterrupt):
-            crew.run(Counts(), lambda: pytest.fail("it is not wanted"))
+            crew.run(ResultCounts(), lambda: pytest.fail("it is not wanted"))
     assert [child.got for child in crew.children] == [b"", b""]
 
 
@@ -228,7 +228,7 @@ def test_a_second_signal_kills_all_and_ends_the_process(
 def test_the_progress_of_all_is_one(tmp_path: Path) -> None:
     crew = Parent(audience_of(tmp_path, 9))
     for position, total in ((10, 4), (20, 5)):
-        child = Child(0, 1, -1, -1)
-        child.seen = Seen(position, total, 3, 1)
+        child = ChildProcess(0, 1, -1, -1)
+        child.progress = RunProgress(position, total, 3, 1)
         crew._children.append(child)
-    assert crew._seen() == Seen(15, 9, 6, 2)
+    assert crew._progress() == RunProgress(15, 9, 6, 2)

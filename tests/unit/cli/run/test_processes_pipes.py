@@ -14,19 +14,19 @@ import pytest
 
 from pushcore.audience.problems import BadInput
 from pushcore.cli.report.notices import Notices
-from pushcore.cli.report.progress import Seen
-from pushcore.cli.report.results_file import Counter
-from pushcore.cli.report.tally import Counts
+from pushcore.cli.report.progress import RunProgress
+from pushcore.cli.report.results_file import ResultCounter
+from pushcore.cli.report.tally import ResultCounts
 from pushcore.cli.run import processes
-from pushcore.cli.run.exit_report import Ending
-from pushcore.cli.run.processes import Child, Line, NotWantedError, _serve
+from pushcore.cli.run.exit_report import ExitReport
+from pushcore.cli.run.processes import ChildProcess, StartRefusedError, SupervisorPipe, _serve
 from pushcore.cli.run.run_plan import RunPlan
 from pushcore.metrics import Listener, Metrics
 
 from .pipes import Pipes, plan_of
 from .scripted import ScriptedEngine, audience_of
 
-SEEN = Seen(10, 4, 3, 1)
+SEEN = RunProgress(10, 4, 3, 1)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_child_begins_when_it_is_told_to(pipes: Pipes) -> None:
 
 def test_a_child_whose_parent_has_gone_does_not_begin(pipes: Pipes) -> None:
     pipes.close("orders")
-    with pytest.raises(NotWantedError):
+    with pytest.raises(StartRefusedError):
         pipes.line.ready()
 
 
@@ -67,12 +67,14 @@ def test_what_was_said_is_told_once(pipes: Pipes) -> None:
     line = pipes.line
     line.say("one")
     line.say("two")
-    line.last({"refused": "no"})
-    line.last({"refused": "no"})
+    line.send_final({"refused": "no"})
+    line.send_final({"refused": "no"})
     assert pipes.messages() == [{"said": ["one", "two"], "refused": "no"}, {"said": [], "refused": "no"}]
 
 
-async def told_while(pipes: Pipes, line: Line, listener: Listener, turns: int) -> list[dict[str, Any]]:
+async def told_while(
+    pipes: Pipes, line: SupervisorPipe, listener: Listener, turns: int
+) -> list[dict[str, Any]]:
     telling = asyncio.create_task(line.run(lambda: SEEN, listener))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -118,7 +120,7 @@ async def test_a_parent_that_does_not_read_holds_nothing_up(
 
 def test_a_dead_parent_is_no_error_and_no_endless_loop(pipes: Pipes) -> None:
     pipes.close("told")
-    pipes.line.last({"ready": True})
+    pipes.line.send_final({"ready": True})
 
 
 # --- all that a child does --------------------------------------------------------------------------------------------
@@ -128,12 +130,12 @@ def test_a_child_tells_its_ending_and_its_counts(
     engine: type[ScriptedEngine], pipes: Pipes, tmp_path: Path
 ) -> None:
     os.write(pipes.orders, b"g")
-    _serve(plan_of(audience_of(tmp_path, 2, "bad,row")), 0, pipes.line, {}, Counter("x"))
+    _serve(plan_of(audience_of(tmp_path, 2, "bad,row")), 0, pipes.line, {}, ResultCounter("x"))
     ready, last = pipes.messages()
     assert ready["ready"]
-    ending = Ending(**last["ending"])
+    ending = ExitReport(**last["ending"])
     assert (ending.rows, ending.ended, ending.problem) == (3, True, None)
-    counts = Counts()
+    counts = ResultCounts()
     counts.add(*last["counts"])
     assert (counts.accepted, counts.total) == (2, 3)
 
@@ -142,7 +144,7 @@ def test_a_child_that_is_not_wanted_sends_nothing(
     engine: type[ScriptedEngine], pipes: Pipes, tmp_path: Path
 ) -> None:
     pipes.close("orders")
-    _serve(plan_of(audience_of(tmp_path, 2)), 0, pipes.line, {}, Counter("x"))
+    _serve(plan_of(audience_of(tmp_path, 2)), 0, pipes.line, {}, ResultCounter("x"))
     assert pipes.messages() == [{"said": [], "ready": True}]
     assert engine.made == []
 
@@ -157,11 +159,11 @@ def test_a_child_that_is_not_wanted_sends_nothing(
 def test_a_child_that_cannot_begin_says_why(
     pipes: Pipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    def fail(*_: Any, **__: Any) -> Ending:
+    def fail(*_: Any, **__: Any) -> ExitReport:
         raise error
 
     monkeypatch.setattr(RunPlan, "send", fail)
-    _serve(plan_of(audience_of(tmp_path, 1)), 0, pipes.line, {}, Counter("x"))
+    _serve(plan_of(audience_of(tmp_path, 1)), 0, pipes.line, {}, ResultCounter("x"))
     assert pipes.messages() == [{"said": [], "refused": words}]
 
 
@@ -169,19 +171,19 @@ def test_a_child_that_cannot_begin_says_why(
 
 
 def test_messages_are_whole_however_they_arrive(pipes: Pipes) -> None:
-    child = Child(0, 1, pipes.told, pipes.orders)
+    child = ChildProcess(0, 1, pipes.told, pipes.orders)
     os.write(pipes.tells, b'{"a": 1}\n{"b"')
-    assert child.take() == [{"a": 1}]
+    assert child.read_messages() == [{"a": 1}]
     os.write(pipes.tells, b": 2}")
-    assert child.take() == []
+    assert child.read_messages() == []
     os.write(pipes.tells, b"\n")
-    assert child.take() == [{"b": 2}]
+    assert child.read_messages() == [{"b": 2}]
     pipes.close("tells")
-    assert child.take() is None
+    assert child.read_messages() is None
 
 
 def test_a_child_that_has_gone_can_be_told_anything(pipes: Pipes, monkeypatch: pytest.MonkeyPatch) -> None:
-    child = Child(0, 1, pipes.told, pipes.orders)
+    child = ChildProcess(0, 1, pipes.told, pipes.orders)
     pipes.close("ordered")
     child.go()
     child.stop()
@@ -201,15 +203,15 @@ def test_a_child_that_has_gone_can_be_told_anything(pipes: Pipes, monkeypatch: p
         (0, None, None),
         (1 << 8, None, "the process 3 (pid 77) ended with status 1"),
         (9, None, "the process 3 (pid 77) was killed by signal 9"),
-        (9, Ending(), None),
+        (9, ExitReport(), None),
     ],
 )
 def test_how_a_process_ended_is_a_problem_unless_it_has_said_its_last(
-    pipes: Pipes, monkeypatch: pytest.MonkeyPatch, status: int, ending: Ending | None, problem: str | None
+    pipes: Pipes, monkeypatch: pytest.MonkeyPatch, status: int, ending: ExitReport | None, problem: str | None
 ) -> None:
     monkeypatch.setattr(os, "waitpid", lambda pid, flags: (pid, status))
-    child = Child(2, 77, pipes.told, pipes.orders)
-    child.ending = ending
+    child = ChildProcess(2, 77, pipes.told, pipes.orders)
+    child.report = ending
     child.wait()
     pipes.told = pipes.orders = -1
     assert child.problem == problem

@@ -12,11 +12,11 @@ import pytest
 from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import CHUNK_ROWS, Shard
-from pushcore.cli.report.results_file import Counter
-from pushcore.cli.run.exit_report import Ending
-from pushcore.cli.run.journals import Plan, Progress
+from pushcore.cli.report.results_file import ResultCounter
+from pushcore.cli.run.exit_report import ExitReport
+from pushcore.cli.run.journals import CampaignProgress, JournalPlan
 from pushcore.cli.run.run_plan import RunPlan, nowhere
-from pushcore.cli.run.sending import Sending
+from pushcore.cli.run.sending import SendingOptions
 from pushcore.payloads.apns_rows import ApnsRows, RowDefaults
 from pushcore.payloads.payload import ApnsPayload
 
@@ -25,14 +25,16 @@ from .scripted import APNS, ScriptedEngine, apns_rows, audience_of, report_at
 Engine = type[ScriptedEngine]
 
 
-def plan_of(audience: str, journals: Plan | None = None, processes: int = 1, **changes: Any) -> RunPlan:
-    values: dict[str, Any] = {"clients": APNS, "apns": apns_rows(), "fcm": None, "sending": Sending()}
+def plan_of(
+    audience: str, journals: JournalPlan | None = None, processes: int = 1, **changes: Any
+) -> RunPlan:
+    values: dict[str, Any] = {"clients": APNS, "apns": apns_rows(), "fcm": None, "sending": SendingOptions()}
     return RunPlan(
         audience=audience, journals=journals, processes=processes, quiet=True, **{**values, **changes}
     )
 
 
-def send(plan: RunPlan, report: Any, number: int = 0, **options: Any) -> Ending:
+def send(plan: RunPlan, report: Any, number: int = 0, **options: Any) -> ExitReport:
     with Audience(plan.audience) as source:
         return plan.send(source, report, number, **options)
 
@@ -49,28 +51,28 @@ def test_without_a_journal_each_process_sends_its_own_chunks(engine: Engine, tmp
 
 def test_with_journals_their_chunks_say_which_rows_are_a_parts(engine: Engine, tmp_path: Path) -> None:
     audience = audience_of(tmp_path, 7)
-    journals = Plan(
+    journals = JournalPlan(
         path=str(tmp_path / "c.db"), campaign_id="c", fresh=True, parts=2, chunk=2, options={"a": 1}
     )
     plan = plan_of(audience, journals, processes=2)
-    totals = [Counter("j"), Counter("j")]
+    totals = [ResultCounter("j"), ResultCounter("j")]
     for number, total in enumerate(totals):
         send(plan, total, number)
     assert [total.counts.total for total in totals] == [4, 3]
-    found = Progress.of(journals.path)
+    found = CampaignProgress.of(journals.path)
     assert (found.done, found.complete, found.options) == (7, True, {"a": 1})
 
 
 def test_the_last_moment_before_the_sending_is_told(engine: Engine, tmp_path: Path) -> None:
     told: list[int] = []
-    journals = Plan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
+    journals = JournalPlan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
     plan = plan_of(audience_of(tmp_path, 1), journals)
 
     def ready() -> None:
         told.append(len(engine.made))
         assert os.path.exists(journals.path)  # nothing can go wrong with it any more
 
-    send(plan, Counter("j"), ready=ready)
+    send(plan, ResultCounter("j"), ready=ready)
     assert told == [0]
     assert len(engine.made) == 1
 
@@ -79,13 +81,15 @@ def test_the_last_moment_before_the_sending_is_told(engine: Engine, tmp_path: Pa
 def test_a_new_journal_does_not_stay_when_nothing_was_sent(
     engine: Engine, tmp_path: Path, error: BaseException
 ) -> None:
-    plan = plan_of(audience_of(tmp_path, 1), Plan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None))
+    plan = plan_of(
+        audience_of(tmp_path, 1), JournalPlan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
+    )
 
     def refuse() -> None:
         raise error
 
     with pytest.raises(type(error)):
-        send(plan, Counter("j"), ready=refuse)
+        send(plan, ResultCounter("j"), ready=refuse)
     assert [each.name for each in tmp_path.iterdir()] == ["devices.csv"]
     assert engine.made == []
 
@@ -94,25 +98,25 @@ def test_the_journal_of_a_campaign_that_goes_on_stays_when_nothing_was_sent(
     engine: Engine, tmp_path: Path
 ) -> None:
     audience = audience_of(tmp_path, 1)
-    plan = plan_of(audience, Plan.begin(str(tmp_path / "c.db"), 1, audience, None))
-    send(plan, Counter("j"))
-    again = plan_of(audience, Plan.resume(str(tmp_path / "c.db"), "report", force=False))
+    plan = plan_of(audience, JournalPlan.begin(str(tmp_path / "c.db"), 1, audience, None))
+    send(plan, ResultCounter("j"))
+    again = plan_of(audience, JournalPlan.resume(str(tmp_path / "c.db"), "report", force=False))
 
     def refuse() -> None:
         raise BadInput("no")
 
     with pytest.raises(BadInput, match="no"):
-        send(again, Counter("j"), ready=refuse)
-    assert Progress.of(str(tmp_path / "c.db")).done == 1
+        send(again, ResultCounter("j"), ready=refuse)
+    assert CampaignProgress.of(str(tmp_path / "c.db")).done == 1
     assert not os.path.exists(tmp_path / "c.db-wal")  # it was closed
 
 
 def test_columns_that_cannot_be_used_are_told_before_there_is_a_journal(tmp_path: Path) -> None:
     named = ApnsRows(ApnsPayload({"aps": {"alert": "{{name}}"}}, "p.json"), RowDefaults())
-    journals = Plan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
+    journals = JournalPlan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
     plan = plan_of(audience_of(tmp_path, 1), journals, apns=named)
     with pytest.raises(BadInput, match=r"p\.json: the placeholder"):
-        send(plan, Counter("j"))
+        send(plan, ResultCounter("j"))
     assert not os.path.exists(journals.path)
 
 

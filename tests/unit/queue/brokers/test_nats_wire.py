@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from nats.js import errors as js_errors
 
-from pushcore.queue.brokers.nats_wire import Handle, SubjectFull, age, let_go, named, pull, stream_info
+from pushcore.queue.brokers.nats_wire import NatsHandle, SubjectFull, age, let_go, named, pull, stream_info
 from pushcore.queue.errors import QueueError, QueueFull, QueueRefused, QueueUnavailable
 
 
@@ -78,7 +78,7 @@ async def test_what_a_consumer_gives_out_until_it_has_no_more(messages: list[Any
 
 async def test_letting_go_waits_for_the_acknowledgement() -> None:
     connection = Connection(answers=[{}])
-    await let_go(connection, "s", Handle("reply", 7))
+    await let_go(connection, "s", NatsHandle("reply", 7))
     assert connection.said == [("reply", b"+ACK")]
 
 
@@ -94,7 +94,7 @@ async def test_letting_go_waits_for_the_acknowledgement() -> None:
 )
 async def test_a_server_that_does_not_know_what_it_gave_out_is_told_to_delete_it(answer: Any) -> None:
     connection = Connection(answers=[TimeoutError(), answer])
-    await let_go(connection, "s", Handle("reply", 7))
+    await let_go(connection, "s", NatsHandle("reply", 7))
     assert connection.said[1] == ("$JS.API.STREAM.MSG.DELETE.s", b'{"seq": 7}')
 
 
@@ -102,7 +102,7 @@ async def test_a_message_that_cannot_be_deleted_is_an_error() -> None:
     error = {"code": 503, "err_code": 1, "description": "no leader"}
     connection = Connection(answers=[TimeoutError(), {"error": error}])
     with pytest.raises(js_errors.APIError):
-        await let_go(connection, "s", Handle("reply", 7))
+        await let_go(connection, "s", NatsHandle("reply", 7))
 
 
 async def test_a_stream_is_described_or_is_not_there() -> None:

@@ -9,7 +9,7 @@ from redis import exceptions
 
 from pushcore.queue.brokers.redis_replies import REVISION, code, entries, named, note, text
 from pushcore.queue.errors import QueueError, QueueFull, QueueReadOnly, QueueRefused, QueueUnavailable
-from pushcore.queue.protocol import NOTHING, Note
+from pushcore.queue.protocol import NOTHING, StoredValue
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_entries_of_a_stream_in_both_protocols(reply: Any, found: list[Any]) -> 
 def test_ids_and_values() -> None:
     assert (text(b"1-0"), text("1-0"), text(7)) == ("1-0", "1-0", "7")
     assert note(None) is NOTHING
-    assert note((258).to_bytes(REVISION, "big") + b"value") == Note(b"value", 258)
+    assert note((258).to_bytes(REVISION, "big") + b"value") == StoredValue(b"value", 258)
