@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from ..audience.dialects import NOT_UTF8, is_utf8
 from ..audience.problems import BadInput, BadRow, printable, read_small, shown
 
 MAX_FILE: Final = 1024 * 1024
@@ -126,7 +127,7 @@ class Template:
                 for place, column, render in holes:
                     pieces[place] = render(row[column])
             except (BadRow, KeyError, TypeError) as error:
-                raise _blame(names[place // 2], error) from None
+                raise _blame(names[place // 2], row, where[place // 2], error) from None
             return b"".join(pieces)
 
         return fill
@@ -148,9 +149,11 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
     return found
 
 
-def _blame(column: str, error: Exception) -> BadRow:
+def _blame(column: str, row: Any, place: Any, error: Exception) -> BadRow:
     if isinstance(error, KeyError):
         return BadRow(f"there is no key {shown(column)}")
+    if isinstance(row[place], str) and not is_utf8(row[place]):
+        return BadRow(f"the value of {shown(column)} cannot be JSON: it is {NOT_UTF8}")
     if isinstance(error, TypeError):  # orjson's, for half a surrogate pair or a number of more than 64 bits
         return BadRow(f"the value of {shown(column)} cannot be JSON: {error}")
     return BadRow(f"{shown(column)}: {error}")

@@ -74,6 +74,7 @@ def resume(
         plan=plan,
         processes=plan.parts,
         quiet=quiet,
+        unique=plan.options.get("unique") is True,
     ).run()
 
 

@@ -11,6 +11,7 @@ from ...audience.shards import Shard
 from ...engine.rules import Shared
 from ...errors import JournalError
 from ...payloads.apns_rows import ApnsRows
+from ...payloads.duplicates import Duplicates, TokenSample
 from ...payloads.fcm_rows import FcmRows
 from ...payloads.rows import Rows
 from ..report.results_file import ResultSink
@@ -26,7 +27,7 @@ class RunPlan:
     """How the rows of an audience are sent, by one process or by each of several.
 
     `apns`, `fcm`: what makes the pushes of that provider, None where it has no client. `audience`: a path or a URL.
-    `journals`: None for a run that keeps none.
+    `journals`: None for a run that keeps none. `sample`, `duplicates`: as in `Rows`.
     """
 
     clients: dict[str, CampaignClient]
@@ -37,10 +38,20 @@ class RunPlan:
     journals: JournalPlan | None
     processes: int
     quiet: bool
+    sample: TokenSample | None = None
+    duplicates: Duplicates | None = None
 
     def rows(self, source: Audience, shard: Shard) -> Rows:
         """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
-        return Rows(source, self.apns, self.fcm, nowhere, shard)
+        return Rows(
+            source,
+            self.apns,
+            self.fcm,
+            nowhere,
+            shard,
+            sample=self.sample,
+            duplicates=self.duplicates,
+        )
 
     def send(
         self,

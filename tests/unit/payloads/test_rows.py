@@ -13,6 +13,7 @@ from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import Shard
 from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
+from pushcore.payloads.duplicates import DUPLICATE, TokenSample, find_duplicates
 from pushcore.payloads.fcm_rows import FcmRow, FcmRows
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload
 from pushcore.payloads.rows import Bad, Row, Rows
@@ -145,6 +146,14 @@ def test_ndjson(tmp_path: Path) -> None:
     assert [(number, token) for number, token, *_ in bad] == [(4, "ExponentPushToken[x]"), (5, APNS)]
 
 
+def test_what_the_app_sent_may_be_the_row_itself(tmp_path: Path) -> None:
+    lines = [{"type": "fcm", "data": FCM}, {"type": "apns", "data": "abcd"}, {"type": "ios"}, {"data": "x"}]
+    content = "\n".join(orjson.dumps(each).decode() for each in lines)
+    found, bad = read(tmp_path, content, name="devices.ndjson")
+    assert [fcm_row(found[0]).token, apns_row(found[1]).token] == [FCM, "abcd"]
+    assert [number for number, *_ in bad] == [3, 4]
+
+
 @pytest.mark.parametrize("which", ["apns", "fcm"])
 def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path, which: str) -> None:
     payloads: dict[str, Any] = {
@@ -153,6 +162,36 @@ def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path, whic
     }
     with pytest.raises(BadInput, match=r"mine\.json: the placeholder '\{\{nmae\}\}' names no column of"):
         read(tmp_path, "token,name\n", **{which: payloads[which]})
+
+
+def test_a_value_that_is_not_utf8_says_what_to_do(tmp_path: Path) -> None:
+    payload = ApnsPayload({"aps": {"alert": "Hi {{name}}", "category": "{{name}}"}}, "p")
+    content = f"token,name\n{APNS},René\n".encode("latin-1") + f"{APNS},Ada\n".encode()
+    found, bad = read(tmp_path, content, payload, None)
+    assert [each.row for each in found] == [2]
+    assert "the value of 'name' cannot be JSON: it is not UTF-8 (Latin-1 or Windows-1252?)" in bad[0][2]
+
+
+def test_tokens_that_come_again_are_counted_and_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "devices.csv"
+    path.write_text(f"token\n{APNS}\n{FCM}\n{APNS}\n{FID}\nq\n{FCM}\n{'cd' * 32}\n")
+    makers = ApnsRows(OF_APNS, RowDefaults()), FcmRows(OF_FCM)
+    bad: list[Bad] = []
+    sample = TokenSample()
+    with Audience(str(path)) as audience:
+        assert len(list(Rows(audience, *makers, lambda *each: bad.append(each), sample=sample))) == 6
+    assert (sample.same_token, sample.same_installation, len(bad)) == (2, 1, 1)
+    bad.clear()
+    found = find_duplicates(str(path))
+    assert (found.same_token, found.same_installation) == (2, 1)
+    with Audience(str(path)) as audience:
+        rows = list(Rows(audience, *makers, lambda *each: bad.append(each), duplicates=found))
+    assert [each.row for each in rows] == [1, 2, 7]
+    assert [(number, reason, platform) for number, _, reason, platform, _ in bad if number != 5] == [
+        (3, DUPLICATE, "apns"),
+        (4, DUPLICATE, "fcm"),
+        (6, DUPLICATE, "fcm"),
+    ]
 
 
 # --- Expo's format ----------------------------------------------------------------------------------------------------

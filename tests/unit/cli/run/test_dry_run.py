@@ -73,6 +73,8 @@ def test_how_many_of_which_kind(
         " INVALID 1 the device token is not hexadecimal (first: row 9) (APNs)",
         f" INVALID 1 {EXPO_ADVICE} (first: row 5)",
         " INVALID 1 the row has 1 column, expected 3 (first: row 7)",
+        " duplicate 2 the token of a row before; --unique sends to each device once",
+        " duplicate 1 an installation id and a token that begins with it; --unique sends to each device once",
     }
     with results.open(newline="") as file:
         assert [(each["row"], each["verdict"]) for each in csv.DictReader(file)] == [
@@ -149,3 +151,16 @@ def test_a_picture_that_android_leaves_out(
     assert capsys.readouterr().err == ""
     assert main([*words, "--android", "data"]) == 0
     assert "does not show the richContent.image" in capsys.readouterr().err
+
+
+def test_each_device_once(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{APNS},,Ada", f"{APNS.upper()},ios,Bo", f"{FCM},,Ada", f"{FID},,Ada", f"{FCM},,Eve"]
+    assert main([*arguments(tmp_path, keys, rows), "--unique"]) == 0
+    said = re.sub(r"  +", " ", capsys.readouterr().out)
+    assert " APNs 1 device tokens\n FCM 1 registration tokens\n" in said
+    assert " INVALID 1 a row before has the same device (--unique) (first: row 2) (APNs)\n" in said
+    assert " INVALID 2 a row before has the same device (--unique) (first: row 4) (FCM)\n" in said
+    assert " duplicate 2 the token of a row before; left out\n" in said
+    assert " duplicate 1 an installation id and a token that begins with it; left out\n" in said

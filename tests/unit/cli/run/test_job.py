@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,34 @@ def test_every_row_has_its_result_and_the_summary_is_said(
     assert said.err.startswith("3 rows in ")
     assert job_of(sender, audience, results=str(results)).run() == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_tokens_that_come_again_are_said_and_left_out_if_so_wanted(
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str], unique: bool
+) -> None:
+    results = tmp_path / "results.csv"
+    audience = audience_of(tmp_path, 2, f"{1:064x}", f"{1:064x}")
+    job = job_of(sender, audience, results=str(results), quiet=False, unique=unique)
+    assert job.run() == 0
+    again = "INVALID" if unique else "ACCEPTED"
+    assert rows(results) == [("1", "ACCEPTED"), ("2", "ACCEPTED"), ("3", again), ("4", again)]
+    end = "left out" if unique else "--unique sends to each device once"
+    assert capsys.readouterr().err.endswith(
+        f"  duplicate                2  the token of a row before; {end}\n"
+    )
+
+
+def test_what_cannot_be_read_twice_cannot_be_unique(
+    engine: Engine, tmp_path: Path, sender: ClientOptions
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    feeder = threading.Thread(target=(tmp_path / "pipe").write_text, args=("token\naa\n",))
+    feeder.start()
+    with pytest.raises(BadInput, match="cannot be read twice; with --unique expected the path of a file"):
+        job_of(sender, str(tmp_path / "pipe"), results=str(tmp_path / "r.csv"), unique=True).run()
+    feeder.join()
+    assert not (tmp_path / "r.csv").exists()
 
 
 def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender: ClientOptions) -> None:
