@@ -174,8 +174,8 @@ async def connect(client: ApnsClient | FcmClient, provider: Provider, connection
     """
     (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
     async with asyncio.timeout(TIMEOUT):
-        while len(client.pool.links) < connections:
-            pushes = provider.pushes(len(client.pool.links) * provider.streams + 1, USUAL)
+        while len(client._dispatcher.pool.links) < connections:
+            pushes = provider.pushes(len(client._dispatcher.pool.links) * provider.streams + 1, USUAL)
             for result in await asyncio.gather(*map(client.send, pushes)):
                 result.raise_for_verdict()
 

@@ -117,7 +117,9 @@ async def engine(provider: str) -> AsyncIterator[CountedCase]:
                 ok += result.ok
             _check(ok, pushes)
 
-        yield CountedCase(lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made.pool.links)
+        yield CountedCase(
+            lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made._dispatcher.pool.links
+        )
 
 
 @asynccontextmanager
@@ -137,7 +139,9 @@ async def send(provider: str) -> AsyncIterator[CountedCase]:
             await asyncio.gather(*(worker() for _ in range(HELD)))
             _check(ok, pushes)
 
-        yield CountedCase(lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made.pool.links)
+        yield CountedCase(
+            lambda many: list(PROVIDERS[provider].pushes(many, USUAL)), send, made._dispatcher.pool.links
+        )
 
 
 CASES: Final = {"frames": frames, "engine": engine, "send": send}

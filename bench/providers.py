@@ -165,7 +165,7 @@ def _fcm_headers(target: Target) -> dict[str, str]:
     async def token() -> str:
         async with _fcm_client(target, 1) as client:
             (await client.send(message(0))).raise_for_verdict()
-            authorization = client.pool.links[0].connection.authorization
+            authorization = client._dispatcher.pool.links[0].connection.authorization
             assert authorization is not None
             return authorization.decode()
 

@@ -10,10 +10,11 @@ from .engine.retry import RetryPolicy
 from .errors import BreakerOpen, JournalError, PushcoreError
 from .fcm.client import FcmClient
 from .fcm.instance_id import InstanceInfo
-from .fcm.legacy import LegacyFcmClient, LegacyResult
+from .fcm.legacy import LegacyFcmClient
+from .fcm.legacy_result import LegacyResult
 from .fcm.topics import Subscription, TopicChange, Topics
 from .http2.proxy import Proxy
-from .http2.tls import ClientCertificate as ApnsCertificate
+from .http2.tls import ApnsCertificate
 from .journal.journal import Journal
 from .metrics import Listener, Metrics
 from .models.apns import Alert, Aps, Broadcast, Notification, Sound

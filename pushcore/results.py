@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from .transport_errors import PushcoreError, TransportError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    P_co = TypeVar("P_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    P_co = TypeVar("P_co", covariant=True)
 
 
 class Verdict(enum.Enum):
@@ -37,8 +47,8 @@ ACCEPTED = Verdict.ACCEPTED
 _RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT})
 
 
-class Result:
-    """The one outcome of one push.
+class Result(Generic[P_co]):
+    """The one outcome of one push, of whose class it is generic: `Result[Notification]`.
 
     `push`: the object that went in. `verdict`: a `Verdict`. `status`: the HTTP status, None when there was no answer.
     `reason`: the provider's word, e.g. "BadDeviceToken". `timestamp`: UNIX seconds (float) at which APNs confirmed
@@ -68,7 +78,7 @@ class Result:
 
     def __init__(
         self,
-        push: Any,
+        push: P_co,
         verdict: Verdict,
         status: int | None = None,
         attempts: int = 0,
@@ -128,6 +138,31 @@ class Result:
         """True for answers that blame the token but as often mean a wrong environment or topic."""
         return self.reason in ("BadDeviceToken", "DeviceTokenNotForTopic")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome in values of JSON, as a line of a log or a message queue wants it.
+
+        Returns:
+            Always these keys, None where there is nothing to say:
+
+            * "push": what identifies it, a dict of those of its `identifiers` that it has: "token" and "apns_id" of a
+              `Notification`; one of "token", "fid", "topic" and "condition" of a `Message`. A push that is text is
+              that text; one without identifiers is {}.
+            * "verdict": the name of the `Verdict`, such as "ACCEPTED".
+            * "status", "reason", "id", "timestamp", "retry_after", "attempts": as the attributes of those names.
+            * "detail": the sentence, or what the `TransportError` says.
+        """
+        return {
+            "push": _identity(self.push),
+            "verdict": self.verdict.value,
+            "status": self.status,
+            "reason": self.reason,
+            "id": self.id,
+            "timestamp": _plain(self.timestamp),
+            "retry_after": _plain(self.retry_after),
+            "attempts": self.attempts,
+            "detail": None if self.detail is None else str(self.detail),
+        }
+
     def raise_for_verdict(self) -> None:
         """Raises `PushRejected` unless the push was accepted."""
         if self.verdict is not ACCEPTED:
@@ -147,6 +182,23 @@ class Result:
         return f"<Result {self}>"
 
 
+def _identity(push: object) -> Any:
+    if isinstance(push, str):
+        return push
+    names = getattr(type(push), "identifiers", ())
+    found = {name: getattr(push, name, None) for name in names}
+    return {name: _plain(value) for name, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """A value of JSON: what has none, such as a wrong token, becomes text; a number that is not finite None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else str(value)
+
+
 class PushRejected(PushcoreError):
     """`Result.raise_for_verdict()` was called on a push that was not accepted."""
 
@@ -155,7 +207,7 @@ class PushRejected(PushcoreError):
         self.result = result
 
 
-class Accepted(Result):
+class Accepted(Result[P_co]):
     """The result of nearly every push. What all of them have in common is kept in the class, and none is made by a call
     of `__init__`: who makes one sets `push`, `attempts`, `_id` and `_find`."""
 
@@ -177,9 +229,9 @@ class Accepted(Result):
         return _accepted, (self.push, self.attempts, self._id, self._find)
 
 
-def _accepted(push: Any, attempts: int, id: Any, find: Finder | None) -> Accepted:
+def _accepted(push: Any, attempts: int, id: Any, find: Finder | None) -> Accepted[Any]:
     """For copies, pickled ones among them: what stands in the class cannot be set again."""
-    accepted: Accepted = Accepted()
+    accepted: Accepted[Any] = Accepted()
     accepted.push = push
     accepted.attempts = attempts
     accepted._id = id

@@ -1,7 +1,9 @@
-"""What the clients have in common: they are opened and closed, own connections, and send single pushes.
+"""What the clients have in common, in two classes.
 
-`ApnsClient`, `FcmClient` and `LegacyFcmClient` add whose pushes they send, how a push becomes a request, what authorizes
-it, and what an answer means.
+`ProviderClient` is what a user sees of a client: it is opened and closed, and what was configured can be read. Behind it
+stands a `Dispatcher`, which owns the connections and sends; the engine, topics and channels work with that one alone.
+Those of the providers add whose pushes they send, how a push becomes a request, what authorizes it, and what an answer
+means.
 """
 
 from __future__ import annotations
@@ -18,20 +20,91 @@ from .errors import ClosedError, ConfigurationError
 from .http2.exchange import Exchange
 from .http2.origin import Origin
 from .http2.pool import Pool
-from .http2.protocol import ENGINES, Link
+from .http2.protocol import ENGINES, Http2, Link
 from .http2.proxy import Proxy, find_proxy
 from .http2.streams import Limits
+from .metrics import Listener, Metrics
 from .requests import RequestBuilder, build_one
 from .results import Accepted, Finder, Result
 
-Push = TypeVar("Push")
+P = TypeVar("P")
 
 MAX_BODY: Final = 128 * 1024
 """Bytes of an answer that are accepted unless said otherwise."""
 
 
-class Sender(ABC, Generic[Push]):
-    """A client, without its provider. Use it as an async context manager, on one event loop.
+class ProviderClient(Generic[P]):
+    """A client of one provider, whose pushes are of the class `P`. Use it as an async context manager, on one event loop."""
+
+    def __init__(self, dispatcher: Dispatcher[P]) -> None:
+        self._dispatcher = dispatcher
+
+    async def open(self) -> None:
+        """Get ready to send; the first connection is made when there is something to send.
+
+        Raises:
+            ClosedError: it is open already.
+        """
+        await self._dispatcher.open()
+
+    async def close(self) -> None:
+        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
+        await self._dispatcher.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def watch(self, listener: Listener) -> Callable[[], None]:
+        """Tell a listener of connections, GOAWAYs and renewed tokens, where no engine does. A `Metrics` also reads the
+        open connections and what is in flight.
+
+        Returns:
+            A function that ends it.
+
+        Raises:
+            ClosedError: the client is not open.
+        """
+        pool = self._dispatcher.pool
+        pool.events.add(listener)
+        forget = listener.watch(pool.name, pool) if isinstance(listener, Metrics) else None
+
+        def unwatch() -> None:
+            with contextlib.suppress(ValueError):  # it was called before
+                pool.events.remove(listener)
+            if forget is not None:
+                forget()
+
+        return unwatch
+
+    @property
+    def opened(self) -> bool:
+        """Whether the client can send."""
+        return self._dispatcher.opened
+
+    @property
+    def max_connections(self) -> int:
+        """How many connections it opens at most to one server."""
+        return self._dispatcher.max_connections
+
+    @property
+    def timeout(self) -> float:
+        """Seconds from the moment that the client takes a push until its result."""
+        return self._dispatcher.timeout
+
+    @property
+    def idle_ping(self) -> float | None:
+        """Seconds of silence after which an idle connection is pinged; None for providers that forbid it."""
+        return self._dispatcher.idle_ping
+
+
+class Dispatcher(ABC, Generic[P]):
+    """What sends for a client: its connections, and what becomes of a push, without its provider.
 
     `origin`: the server. `max_connections`: how many to open at most. `timeout`: seconds from the moment that the
     client takes a push until its result. `http2`: "fast", or "reference" for the one on python-hyper/h2. `proxy`: see
@@ -39,8 +112,8 @@ class Sender(ABC, Generic[Push]):
     or with `in_body` in its body; None where a status of 200 alone does not say that a push was accepted. Raises `ConfigurationError` for what cannot work.
     """
 
-    handles: ClassVar[type]
-    """The pushes that the engine hands to this client."""
+    handles: type[P]
+    """The class of the pushes that it sends."""
     streams: ClassVar[int]
     """Requests that the provider allows at a time on one connection."""
     quota: ClassVar[bool]
@@ -59,7 +132,7 @@ class Sender(ABC, Generic[Push]):
         *,
         max_connections: int,
         timeout: float,
-        http2: str,
+        http2: Http2,
         proxy: Proxy | str | None,
         now: Callable[[], float],
         find: Finder | None = None,
@@ -151,15 +224,6 @@ class Sender(ABC, Generic[Push]):
             raise ClosedError("the client is not open: use it in `async with`")
         return self._loop
 
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     # --- sending --------------------------------------------------------------------------------------------------
 
     @property
@@ -167,18 +231,14 @@ class Sender(ABC, Generic[Push]):
         """Whether it can send every push of its class."""
         return True
 
-    def takes(self, push: Push) -> bool:
+    def takes(self, push: P) -> bool:
         """Whether it can send this one."""
         return True
 
-    async def send(self, push: Push) -> Result:
-        """Send one push and wait for its result. It never raises for what becomes of the push.
-
-        Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
-
-        Raises:
-            ClosedError: the client is not open.
-        """
+    async def send(self, push: Any) -> Result[Any]:
+        """See `ApnsClient.send`. Not typed, for the clients are, and add no call of their own that waits."""
+        if not isinstance(push, self.handles):
+            raise TypeError(f"this client sends {self.handles.__name__}, not {type(push).__name__}")
         pool = self._pool
         if pool is None:
             raise ClosedError("the client is not open: use it in `async with`")
@@ -186,11 +246,11 @@ class Sender(ABC, Generic[Push]):
         future = loop.create_future()
         exchange = build_one(self.requests, push, self._sink, loop.time() + self.timeout)
         if type(exchange) is not Exchange:
-            return cast(Result, exchange)
+            return cast("Result[Any]", exchange)
         exchange.waiter = future
         pool.submit(exchange)
         try:
-            return cast(Result, await future)
+            return cast("Result[Any]", await future)
         except asyncio.CancelledError:
             pool.cancel(exchange)
             raise

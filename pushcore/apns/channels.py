@@ -65,10 +65,10 @@ class Channels:
                 "the client has a url of its own, so url must say where its channels are"
             )
         try:
-            bundle_id = bundle_id_of(topic, client.requests)
+            bundle_id = bundle_id_of(topic, client._dispatcher.requests)
         except InvalidPush as error:
             raise ConfigurationError(error.detail) from None
-        self._client = client
+        self._dispatcher = client._dispatcher
         self._bundle_id = bundle_id
         self._path = b"/1/apps/%b/channels" % bundle_id.encode()
         self._list_path = b"/1/apps/%b/all-channels" % bundle_id.encode()
@@ -123,8 +123,8 @@ class Channels:
         self, method: bytes, path: bytes, content: bytes = b"", *, channel_id: str | None = None
     ) -> tuple[Result, dict[str, Any]]:
         """A successful answer's result and body. Raises `PushRejected` for any other."""
-        client = self._client
-        pool = client.pool_to(self._origin, MAX_LIST)
+        dispatcher = self._dispatcher
+        pool = dispatcher.pool_to(self._origin, MAX_LIST)
         tail: tuple[Field, ...] = NO_FIELDS
         if channel_id is not None:
             try:
@@ -138,11 +138,11 @@ class Channels:
             self._templates[method],
             path,
             content,
-            client.timeout,
-            lambda exchange: client.sent_again(exchange, pool),
+            dispatcher.timeout,
+            lambda exchange: dispatcher.sent_again(exchange, pool),
             tail,
         )
-        result = client.outcome(exchange, channel_id or self._bundle_id, CHANNEL_REASONS, _find)
+        result = dispatcher.outcome(exchange, channel_id or self._bundle_id, CHANNEL_REASONS, _find)
         result.raise_for_verdict()
         return result, _object(exchange.data)
 

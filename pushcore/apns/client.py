@@ -5,31 +5,37 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from ..auth.provider_token import HOLD, ApnsKey, TokenLease
+from ..auth.provider_token import HOLD, ApnsKey, Environment, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
 from ..http2.ask import ask
 from ..http2.exchange import Exchange, header_of
 from ..http2.headers import Field
 from ..http2.origin import Origin, read_origin
 from ..http2.pool import Pool
-from ..http2.protocol import Link
+from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.streams import ConnectionState, Streams
-from ..http2.tls import ClientCertificate, client_context
+from ..http2.tls import ApnsCertificate, client_context
 from ..models.apns import Broadcast, Notification
 from ..results import Finder, Result, Verdict
-from ..sender import Sender
+from ..sender import Dispatcher, ProviderClient
 from .broadcast import build, find_id, template_for
 from .reasons import CHANNEL_REASONS, REASONS, Reason, read_error, verdict_for
 from .request import ApnsRequestBuilder
 
 log = logging.getLogger("pushcore.apns")
 
-HOSTS: Final = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
+N = TypeVar("N", bound=Notification)
+B = TypeVar("B", bound=Broadcast)
+
+HOSTS: Final[Mapping[Environment, str]] = {
+    "production": "api.push.apple.com",
+    "sandbox": "api.sandbox.push.apple.com",
+}
 """Apple's hosts ("Sending notification requests to APNs")."""
 
 NETWORK_SLACK: Final = 30.0
@@ -48,8 +54,8 @@ def _find(push: Any, block: bytes | list[Field], name: str) -> str | None:
     return header_of(block, b"apns-unique-id")
 
 
-class ApnsClient(Sender[Notification]):
-    """A sender to one environment of APNs with one key or certificate, over a few HTTP/2 connections.
+class ApnsClient(ProviderClient[Notification]):
+    """Sends to one environment of APNs with one key or certificate, over a few HTTP/2 connections.
 
     Its connections are its own, for APNs binds each to one team, one environment and one family of keys at its first
     push: for several keys make several clients.
@@ -67,8 +73,77 @@ class ApnsClient(Sender[Notification]):
     Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
     """
 
+    _dispatcher: ApnsDispatcher
+
+    def __init__(
+        self,
+        auth: ApnsKey | ApnsCertificate,
+        *,
+        topic: str | None = None,
+        environment: Environment = "production",
+        url: str | None = None,
+        broadcast_url: str | None = None,
+        ca_file: str | Path | None = None,
+        max_connections: int = 8,
+        timeout: float = 10.0,
+        http2: Http2 = "fast",
+        proxy: Proxy | str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if environment not in HOSTS:
+            raise ConfigurationError(f'environment is "production" or "sandbox", not {environment!r}')
+        origin = Origin(HOSTS[environment]) if url is None else read_origin(url)
+        self.environment: Environment | None = environment if url is None else None
+        """Which of Apple's it sends to; None when that was given as a URL."""
+        if not isinstance(auth, ApnsKey | ApnsCertificate):
+            raise ConfigurationError("auth is an ApnsKey or an ApnsCertificate")
+        restricted = auth.environment if isinstance(auth, ApnsKey) else None
+        if url is None and restricted not in (None, environment):
+            raise ConfigurationError(f"the key is for {restricted}, and the environment is {environment}")
+        dispatcher = ApnsDispatcher(
+            auth,
+            origin,
+            origin if broadcast_url is None else read_origin(broadcast_url),
+            topic,
+            ca_file,
+            max_connections=max_connections,
+            timeout=timeout,
+            http2=http2,
+            proxy=proxy,
+            now=now,
+        )
+        super().__init__(dispatcher)
+
+    def send(self, push: N) -> Coroutine[Any, Any, Result[N]]:
+        """Send one push and wait for its result. It never raises for what becomes of the push.
+
+        Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
+
+        Raises:
+            ClosedError: the client is not open.
+            TypeError: it is no `Notification`.
+        """
+        return self._dispatcher.send(push)
+
+    async def broadcast(self, push: B) -> Result[B]:
+        """Send one push to all devices that follow a channel, and wait for its result, as `send` does.
+
+        `result.id` is the `apns-request-id`. ACCEPTED says that APNs took it, and nothing about the devices.
+
+        Raises:
+            ClosedError: the client is not open.
+            TypeError: it is no `Broadcast`.
+        """
+        return await self._dispatcher.broadcast(push)
+
+
+class ApnsDispatcher(Dispatcher[Notification]):
+    """What sends for an `ApnsClient`, and for its `Channels`.
+
+    `broadcasts`: the server for broadcasts. The others are the client's arguments.
+    """
+
     handles = Notification
-    """The pushes that the engine hands to this client."""
     streams = 1000
     """Requests at a time on a connection, as APNs usually allows."""
     requests: ApnsRequestBuilder
@@ -80,31 +155,20 @@ class ApnsClient(Sender[Notification]):
 
     def __init__(
         self,
-        auth: ApnsKey | ClientCertificate,
+        auth: ApnsKey | ApnsCertificate,
+        origin: Origin,
+        broadcasts: Origin,
+        topic: str | None,
+        ca_file: str | Path | None,
         *,
-        topic: str | None = None,
-        environment: str = "production",
-        url: str | None = None,
-        broadcast_url: str | None = None,
-        ca_file: str | Path | None = None,
-        max_connections: int = 8,
-        timeout: float = 10.0,
-        http2: str = "fast",
-        proxy: Proxy | str | None = None,
-        now: Callable[[], float] = time.time,
+        max_connections: int,
+        timeout: float,
+        http2: Http2,
+        proxy: Proxy | str | None,
+        now: Callable[[], float],
     ) -> None:
-        if url is None and environment not in HOSTS:
-            raise ConfigurationError(f'environment is "production" or "sandbox", not {environment!r}')
-        origin = Origin(HOSTS[environment]) if url is None else read_origin(url)
-        self.environment = environment if url is None else None
-        """Which of Apple's it sends to; None when that was given as a URL."""
         self._key = auth if isinstance(auth, ApnsKey) else None
-        certificate = auth if isinstance(auth, ClientCertificate) else None
-        if self._key is None and certificate is None:
-            raise ConfigurationError("auth is an ApnsKey or an ApnsCertificate")
-        restricted = self._key.environment if self._key is not None else None
-        if url is None and restricted not in (None, environment):
-            raise ConfigurationError(f"the key is for {restricted}, and the environment is {environment}")
+        certificate = auth if isinstance(auth, ApnsCertificate) else None
         super().__init__(
             origin,
             client_context(ca_file=ca_file, certificate=certificate),
@@ -121,7 +185,7 @@ class ApnsClient(Sender[Notification]):
             token_auth=self._key is not None,
             key_topics=self._key.topics if self._key is not None else None,
         )
-        self._broadcasts = origin if broadcast_url is None else read_origin(broadcast_url)
+        self._broadcasts = broadcasts
         self._broadcast = template_for(self._broadcasts.authority)
         self._leases: dict[Link, TokenLease] = {}
         self._token = b""  # the newest that a connection was given
@@ -129,7 +193,7 @@ class ApnsClient(Sender[Notification]):
         self._leaving = -math.inf
 
     async def close(self) -> None:
-        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
+        """See `ProviderClient.close`."""
         await super().close()
         self._leases.clear()
 
@@ -141,14 +205,10 @@ class ApnsClient(Sender[Notification]):
             return None
         return self.outcome(exchange, push, REASONS, _find)
 
-    async def broadcast(self, push: Broadcast) -> Result:
-        """Send one push to all devices that follow a channel, and wait for its result, as `send` does.
-
-        `result.id` is the `apns-request-id`. ACCEPTED says that APNs took it, and nothing about the devices.
-
-        Raises:
-            ClosedError: the client is not open.
-        """
+    async def broadcast(self, push: B) -> Result[B]:
+        """See `ApnsClient.broadcast`."""
+        if not isinstance(push, Broadcast):
+            raise TypeError(f"a broadcast is a Broadcast, not {type(push).__name__}")
         pool = self.pool_to(self._broadcasts)
         request = build(push, self.requests)
         if isinstance(request, Result):

@@ -27,7 +27,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -35,6 +35,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..errors import ConfigurationError
 from .jws import compact, es256
+
+Environment = Literal["production", "sandbox"]
+"""One of Apple's two, which have tokens and servers of their own."""
 
 MAX_AGE: Final = 3600
 """Seconds after which Apple refuses a token."""
@@ -96,7 +99,7 @@ class ApnsKey:
         key_id: str,
         team_id: str,
         topics: Iterable[str] | None = None,
-        environment: str | None = None,
+        environment: Environment | None = None,
         slot: int = 1800,
         margin: int = 120,
     ) -> None:
@@ -113,7 +116,7 @@ class ApnsKey:
                 f"slot must be at least 1 s, margin at least 0, and both together at most {MAX_AGE - HOLD:.0f} s "
                 f"(Apple's hour less 20 minutes), not {slot} and {margin}"
             )
-        if environment not in (None, "sandbox", "production"):
+        if environment is not None and environment not in get_args(Environment):
             raise ConfigurationError(f'a key is for "sandbox" or "production", not {environment!r}')
         if isinstance(topics, str):
             raise ConfigurationError(f"the topics of a key are a list, such as [{topics!r}]")
@@ -140,7 +143,7 @@ class ApnsKey:
         key_id: str,
         team_id: str,
         topics: Iterable[str] | None = None,
-        environment: str | None = None,
+        environment: Environment | None = None,
         slot: int = 1800,
         margin: int = 120,
     ) -> ApnsKey:
@@ -173,7 +176,7 @@ class ApnsKey:
         key_id: str,
         team_id: str,
         topics: Iterable[str] | None = None,
-        environment: str | None = None,
+        environment: Environment | None = None,
         name: str = "the key",
         slot: int = 1800,
         margin: int = 120,

@@ -7,82 +7,152 @@ import contextlib
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, overload
 
 from ..errors import ClosedError, ConfigurationError
 from ..metrics import Listener, Listeners, Metrics
+from ..models.apns import Notification
+from ..models.fcm import LegacyMessage, Message
 from ..results import Result
 from .journaling import CampaignJournal
 from .rate import Rate
 from .retry import RetryPolicy
-from .rules import Client, Rules, Shared
+from .rules import EngineClient, PushClient, Rules, Shared
 from .run import Run
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    P_contra = TypeVar("P_contra", contravariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    P_contra = TypeVar("P_contra", contravariant=True)
+
+P1 = TypeVar("P1")
+P2 = TypeVar("P2")
+P3 = TypeVar("P3")
+N = TypeVar("N", bound=Notification)
+M = TypeVar("M", bound=Message)
+L = TypeVar("L", bound=LegacyMessage)
 
 LARGEST_WINDOW: Final = 16_384
 HANDED: Final = 64
 """Results that the caller takes before they are counted as taken: to count each costs more than a result."""
 
 
-class PushEngine:
+class EngineOptions(TypedDict, total=False):
+    """The options of `PushEngine`, for its overloads."""
+
+    retry: RetryPolicy | None
+    window: int | None
+    rate: Rate | str | None
+    breaker: bool
+    listener: Listener | None
+    shared: Shared | Mapping[str, Shared] | None
+
+
+class PushEngine(Generic[P_contra]):
     """Sends streams of pushes through the clients it is given, each kind of push through its client. Of several
-    `ApnsClient`s a push takes the first whose key is for its topic.
+    `ApnsClient`s a push takes the first whose key is for its topic. To a type checker an engine of an `ApnsClient` and
+    an `FcmClient` is a `PushEngine[Notification | Message]`, which also is one of `Notification` alone; of more than
+    three clients say it yourself.
 
     `retry`: which results are repeated, and when; None reports every result as it comes. `window`: how many pushes may
     be between the source and the caller, None for twice what the connections of the clients can carry, 16 384 at
-    most. `rate`: pushes a second at most for each client; None is what the providers ask for (FCM: 600 000 a minute
-    after a ramp of a minute; APNs: none), `Rate.parse("none")` no limit at all. `breaker`: whether a run stops when
+    most. `rate`: the most that each client sends, a `Rate` or its text, such as "5000/s" or "600000/min"; None is what the providers ask for (FCM: 600 000 a minute
+    after a ramp of a minute; APNs: none), "none" no limit at all. `breaker`: whether a run stops when
     the answers say that key, topic, project or environment is wrong; with two clients the other one goes on. `listener`: whom to tell of what happens, a
     `Metrics` to count it. `shared`: what all processes of a campaign have in common, for all clients or by
     their name ("apns", "fcm"), so that rate and breaker hold for all together. Clients that are not open are opened by the engine, and closed with it.
 
-    Raises `ConfigurationError` for no client, a client that no push could reach, or a window below 1.
+    Raises `ConfigurationError` for no client, a client that no push could reach, a window below 1, or a rate that is none.
     """
 
+    @overload
+    def __init__(
+        self: PushEngine[P1], client: PushClient[P1], /, **options: Unpack[EngineOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: PushEngine[P1 | P2],
+        first: PushClient[P1],
+        second: PushClient[P2],
+        /,
+        **options: Unpack[EngineOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: PushEngine[P1 | P2 | P3],
+        first: PushClient[P1],
+        second: PushClient[P2],
+        third: PushClient[P3],
+        /,
+        **options: Unpack[EngineOptions],
+    ) -> None: ...
+    @overload
+    def __init__(self, *clients: PushClient, **options: Unpack[EngineOptions]) -> None: ...
     def __init__(
         self,
-        *clients: Client,
+        *clients: PushClient,
         retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008  # it cannot be changed
         window: int | None = None,
-        rate: Rate | None = None,
+        rate: Rate | str | None = None,
         breaker: bool = True,
         listener: Listener | None = None,
         shared: Shared | Mapping[str, Shared] | None = None,
     ) -> None:
         if not clients:
             raise ConfigurationError("an engine needs at least one client")
-        for place, client in enumerate(clients):
-            if client.takes_all and client.handles in {each.handles for each in clients[place + 1 :]}:
+        self._clients = dispatchers = tuple(client._dispatcher for client in clients)
+        for place, client in enumerate(dispatchers):
+            if client.takes_all and client.handles in {each.handles for each in dispatchers[place + 1 :]}:
                 raise ConfigurationError(
                     "an engine needs one client only for each kind of push, or before the last one of a kind such "
                     "whose key is for some topics alone"
                 )
         if window is None:
-            window = min(2 * sum(each.streams * each.max_connections for each in clients), LARGEST_WINDOW)
+            window = min(2 * sum(each.streams * each.max_connections for each in dispatchers), LARGEST_WINDOW)
         if window < 1:
             raise ConfigurationError(f"the window must be at least 1, not {window}")
+        if isinstance(rate, str):
+            rate = Rate.parse(rate)
         self.window = window
-        self._clients = clients
         self._listener = listener
         metrics = listener if isinstance(listener, Metrics) else None
         events = Listeners(listener) if listener is not None else Listeners()
         self._rules = Rules(retry, rate, breaker, events, listener is not None, metrics, shared)
-        self._opened: list[Client] = []
+        self._opened: list[EngineClient] = []
         self._unwatch: list[Any] = []
         self._generators: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()
         self._active: set[Run] = set()
         self._open = False
 
-    async def __aenter__(self) -> PushEngine:
-        for client in self._clients:
-            if not client.opened:
-                await client.open()
-                self._opened.append(client)
-            if self._listener is not None:
-                client.pool.events.add(self._listener)
-                self._unwatch.append(_later(client.pool.events.remove, self._listener))
-            if self._rules.metrics is not None:
-                self._unwatch.append(self._rules.metrics.watch(client.pool.name, client.pool))
+    async def open(self) -> None:
+        """Get ready to send, and open the clients that are not open. `async with` does this and `close`.
+
+        Raises:
+            ClosedError: it is open already.
+        """
+        if self._open:
+            raise ClosedError("this engine is open already")
         self._open = True
+        try:
+            for client in self._clients:
+                if not client.opened:
+                    await client.open()
+                    self._opened.append(client)
+                if self._listener is not None:
+                    client.pool.events.add(self._listener)
+                    self._unwatch.append(_later(client.pool.events.remove, self._listener))
+                if self._rules.metrics is not None:
+                    self._unwatch.append(self._rules.metrics.watch(client.pool.name, client.pool))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self.open()
         return self
 
     async def __aexit__(
@@ -108,6 +178,35 @@ class PushEngine:
                 unwatch()
             self._unwatch.clear()
 
+    # Where all pushes are of one class, the results know the subclass.
+    @overload
+    def send_many(
+        self: PushEngine[Notification],
+        source: Iterable[N] | AsyncIterable[N],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> AsyncGenerator[Result[N], None]: ...
+    @overload
+    def send_many(
+        self: PushEngine[Message],
+        source: Iterable[M] | AsyncIterable[M],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> AsyncGenerator[Result[M], None]: ...
+    @overload
+    def send_many(
+        self: PushEngine[LegacyMessage],
+        source: Iterable[L] | AsyncIterable[L],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> AsyncGenerator[Result[L], None]: ...
+    @overload
+    def send_many(
+        self,
+        source: Iterable[P_contra] | AsyncIterable[P_contra],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> AsyncGenerator[Result[P_contra], None]: ...
     def send_many(
         self, source: Iterable[Any] | AsyncIterable[Any], *, journal: CampaignJournal | None = None
     ) -> AsyncGenerator[Result, None]:
@@ -116,7 +215,8 @@ class PushEngine:
         The source is read as fast as results are taken and the provider answers, never more than `window` ahead. An
         exception of the source is raised when all results of what it gave have been yielded. Leaving early (break,
         an exception, cancellation) stops the source, waits up to the clients' timeout for what is in flight, and
-        reports those results to the listener.
+        reports those results to the listener. Python does that when it collects the generator, which may be late: where
+        the loop may be left early, use `stream`.
 
         With a `journal` only those pushes are sent that it does not know yet, and each outcome is written down before
         it is yielded; the pushes need a `row` (see `Journal`). What waits for another try when the run ends is yielded
@@ -134,6 +234,51 @@ class PushEngine:
         generator = self._send_many(source, journal)
         self._generators.add(generator)
         return generator
+
+    @overload
+    def stream(
+        self: PushEngine[Notification],
+        source: Iterable[N] | AsyncIterable[N],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> contextlib.aclosing[AsyncGenerator[Result[N], None]]: ...
+    @overload
+    def stream(
+        self: PushEngine[Message],
+        source: Iterable[M] | AsyncIterable[M],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> contextlib.aclosing[AsyncGenerator[Result[M], None]]: ...
+    @overload
+    def stream(
+        self: PushEngine[LegacyMessage],
+        source: Iterable[L] | AsyncIterable[L],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> contextlib.aclosing[AsyncGenerator[Result[L], None]]: ...
+    @overload
+    def stream(
+        self,
+        source: Iterable[P_contra] | AsyncIterable[P_contra],
+        *,
+        journal: CampaignJournal | None = None,
+    ) -> contextlib.aclosing[AsyncGenerator[Result[P_contra], None]]: ...
+    def stream(
+        self, source: Iterable[Any] | AsyncIterable[Any], *, journal: CampaignJournal | None = None
+    ) -> contextlib.aclosing[AsyncGenerator[Result, None]]:
+        """As `send_many`, for `async with`, which ends it when the block is left: nothing is in flight after that.
+
+            async with engine.stream(source) as results:
+                async for result in results:
+                    ...
+                    break
+
+        Args and errors are those of `send_many`; the errors are raised inside the block.
+
+        Returns:
+            A context manager, whose value are the results.
+        """
+        return contextlib.aclosing(self.send_many(source, journal=journal))
 
     async def _send_many(
         self, source: Iterable[Any] | AsyncIterable[Any], journal: CampaignJournal | None

@@ -27,7 +27,7 @@ from .journaling import CampaignJournal
 from .rate import AdaptiveWindow
 from .repeat import Repeat
 from .retry import DelayHeap, RetryBudget, RetryPolicy
-from .rules import Client, Rules
+from .rules import EngineClient, Rules
 
 log = logging.getLogger("pushcore.engine")
 
@@ -60,7 +60,7 @@ class Lane:
     def __init__(
         self,
         run: Owner,
-        client: Client,
+        client: EngineClient,
         rules: Rules,
         ready: list[Result],
         clock: Callable[[], float],

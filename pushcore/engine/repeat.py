@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 from ..http2.exchange import Exchange
 from ..results import ACCEPTED, Result
-from .rules import Client
+from .rules import EngineClient
 
 
 class SendingLane(Protocol):
     """What a repeat needs of the lane that sends it."""
 
-    client: Client
+    client: EngineClient
 
     def result(self, exchange: Exchange, push: Any, /) -> Result | None: ...
     def judge(self, exchange: Exchange, result: Result, repeat: Repeat | None = None) -> None: ...

@@ -11,7 +11,7 @@ from ..http2.exchange import Exchange
 from ..http2.pool import Pool
 from ..metrics import Listeners, Metrics
 from ..requests import RequestBuilder
-from ..results import Result
+from ..results import P_co, Result
 from .rate import FCM_RATE, Limiter, Rate, RateLimiter, project_limiter
 from .retry import RetryPolicy
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .breaker import Peers, Trip
 
 
-class Client(Protocol):
-    """What the engine needs of a client; `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
+class EngineClient(Protocol[P_co]):
+    """What the engine needs of a client; the dispatchers of `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
 
     `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
     `quota`: whether its provider limits the rate of a whole project; `over_quota` says whether a result is about that.
@@ -28,7 +28,7 @@ class Client(Protocol):
     """
 
     @property
-    def handles(self) -> type: ...
+    def handles(self) -> type[P_co]: ...
     @property
     def streams(self) -> int: ...
     @property
@@ -51,6 +51,13 @@ class Client(Protocol):
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]: ...
     def result(self, exchange: Exchange, push: Any) -> Result | None: ...
     def over_quota(self, result: Result) -> bool: ...
+
+
+class PushClient(Protocol[P_co]):
+    """A client of pushes of the class `P_co`, as the engine is given it: it shows its inner side to the engine alone."""
+
+    @property
+    def _dispatcher(self) -> EngineClient[P_co]: ...
 
 
 class Shared(Protocol):
@@ -78,7 +85,7 @@ class Rules:
     shared: Shared | Mapping[str, Shared] | None
     rng: Random = field(default_factory=Random)
 
-    def limiter(self, client: Client) -> Limiter | None:
+    def limiter(self, client: EngineClient) -> Limiter | None:
         """The client's: the rate that was set, else its provider's quota, else none."""
         rate = self.rate
         limiter: RateLimiter

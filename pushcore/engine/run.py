@@ -22,7 +22,7 @@ from ..results import Result
 from .breaker import Trip
 from .journaling import CampaignJournal
 from .lane import Lane
-from .rules import Client, Rules
+from .rules import EngineClient, Rules
 
 BURST: Final = 512
 """Pushes read from the source before the event loop gets its turn: they leave in one write. With a journal half as many,
@@ -33,7 +33,11 @@ class Run:
     """The state of one `send_many`, its feeder task and its one timer."""
 
     def __init__(
-        self, clients: tuple[Client, ...], window: int, rules: Rules, journal: CampaignJournal | None = None
+        self,
+        clients: tuple[EngineClient, ...],
+        window: int,
+        rules: Rules,
+        journal: CampaignJournal | None = None,
     ) -> None:
         self.window = window
         self.ready: list[Result] = []

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..auth.access_token import AccessToken, AccessTokens
 from ..auth.google_credentials import GoogleCredentials, is_google
@@ -24,12 +24,12 @@ from ..errors import (
 from ..http2.exchange import Exchange, header_of
 from ..http2.origin import Origin, read_origin, split_uri
 from ..http2.pool import Pool
-from ..http2.protocol import Link
+from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import Message
 from ..results import Result, Verdict
-from ..sender import Sender
+from ..sender import Dispatcher, ProviderClient
 from .errors import FcmFailure, about_device, find_name, read_error
 from .request import FcmRequestBuilder
 from .token_endpoint import TokenEndpoint
@@ -39,13 +39,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pushcore.fcm")
 
+M = TypeVar("M", bound=Message)
+
 HOST: Final = "fcm.googleapis.com"
 STREAMS: Final = 100
 """SETTINGS_MAX_CONCURRENT_STREAMS of Google's servers."""
 
 
-class FcmClient(Sender[Message]):
-    """A sender to one project of FCM with one account, over a few HTTP/2 connections.
+class FcmClient(ProviderClient[Message]):
+    """Sends to one project of FCM with one account, over a few HTTP/2 connections.
 
     `auth`: a `ServiceAccount`, or any credentials object of google-auth (with the extra `pushcore[google-auth]`).
     `project_id`: where the account's own is not meant, or is not known. `url`, such as "https://127.0.0.1:8443", takes
@@ -62,8 +64,62 @@ class FcmClient(Sender[Message]):
     Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
     """
 
+    _dispatcher: FcmDispatcher
+
+    def __init__(
+        self,
+        auth: ServiceAccount | Credentials,
+        *,
+        project_id: str | None = None,
+        url: str | None = None,
+        ca_file: str | Path | None = None,
+        max_connections: int = 10,
+        timeout: float = 10.0,
+        http2: Http2 = "fast",
+        proxy: Proxy | str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        account: ServiceAccount | GoogleCredentials
+        if isinstance(auth, ServiceAccount):
+            account = auth
+        elif is_google(auth):
+            account = GoogleCredentials(auth, ca_file=ca_file)
+        else:
+            raise ConfigurationError("auth is a ServiceAccount or a credentials object of google-auth")
+        project_id = project_id or account.project_id
+        if project_id is None:
+            raise ConfigurationError("project_id must be given: these credentials do not say which project")
+        self.project_id = project_id
+        """Whose devices are sent to."""
+        dispatcher = FcmDispatcher(
+            account,
+            Origin(HOST) if url is None else read_origin(url),
+            project_id,
+            ca_file,
+            max_connections=max_connections,
+            timeout=timeout,
+            http2=http2,
+            proxy=proxy,
+            now=now,
+        )
+        super().__init__(dispatcher)
+
+    def send(self, push: M) -> Coroutine[Any, Any, Result[M]]:
+        """Send one message and wait for its result. It never raises for what becomes of the message.
+
+        Cancelled, it resets the stream and frees its slot; the message may have been delivered all the same.
+
+        Raises:
+            ClosedError: the client is not open.
+            TypeError: it is no `Message`.
+        """
+        return self._dispatcher.send(push)
+
+
+class FcmDispatcher(Dispatcher[Message]):
+    """What sends for an `FcmClient`, and for its `Topics`. `account`: who signs. The others are the client's arguments."""
+
     handles = Message
-    """The pushes that the engine hands to this client."""
     streams = STREAMS
     """Requests at a time on a connection, as Google allows."""
     requests: FcmRequestBuilder
@@ -75,31 +131,20 @@ class FcmClient(Sender[Message]):
 
     def __init__(
         self,
-        auth: ServiceAccount | Credentials,
+        account: ServiceAccount | GoogleCredentials,
+        origin: Origin,
+        project_id: str,
+        ca_file: str | Path | None,
         *,
-        project_id: str | None = None,
-        url: str | None = None,
-        ca_file: str | Path | None = None,
-        max_connections: int = 10,
-        timeout: float = 10.0,
-        http2: str = "fast",
-        proxy: Proxy | str | None = None,
-        now: Callable[[], float] = time.time,
+        max_connections: int,
+        timeout: float,
+        http2: Http2,
+        proxy: Proxy | str | None,
+        now: Callable[[], float],
     ) -> None:
-        self._account: ServiceAccount | GoogleCredentials
-        quota_project = None
-        if isinstance(auth, ServiceAccount):
-            self._account = auth
-        elif is_google(auth):
-            self._account = GoogleCredentials(auth, ca_file=ca_file)
-            quota_project = self._account.quota_project
-        else:
-            raise ConfigurationError("auth is a ServiceAccount or a credentials object of google-auth")
-        project_id = project_id or self._account.project_id
-        if project_id is None:
-            raise ConfigurationError("project_id must be given: these credentials do not say which project")
+        self._account = account
         super().__init__(
-            Origin(HOST) if url is None else read_origin(url),
+            origin,
             client_context(ca_file=ca_file),
             max_connections=max_connections,
             timeout=timeout,
@@ -109,10 +154,11 @@ class FcmClient(Sender[Message]):
             find=find_name,
             in_body=True,
         )
-        if isinstance(self._account, ServiceAccount):
-            self._proxy_for(split_uri(self._account.token_uri)[0])
-        self.project_id = project_id
-        """Whose devices are sent to."""
+        quota_project = None
+        if isinstance(account, ServiceAccount):
+            self._proxy_for(split_uri(account.token_uri)[0])
+        else:
+            quota_project = account.quota_project
         self.requests = FcmRequestBuilder(self.origin.authority, project_id, quota_project)
         self._tokens: AccessTokens
         self._endpoint: TokenEndpoint | None = None
@@ -136,7 +182,7 @@ class FcmClient(Sender[Message]):
         self._tokens.current()
 
     async def close(self) -> None:
-        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
+        """See `ProviderClient.close`."""
         if self._pool is None:
             return
         pools, self._pools, self._pool = list(self._pools.values()), {}, None

@@ -6,69 +6,32 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
 from ..http2.exchange import Exchange, header_of
-from ..http2.origin import read_origin
-from ..http2.protocol import Link
+from ..http2.origin import Origin, read_origin
+from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import MAX_REGISTRATION_IDS, LegacyMessage
 from ..models.fcm_check import check_legacy_token
 from ..models.fcm_values import FieldError
 from ..results import ACCEPTED, Result, Verdict
-from ..sender import Sender
+from ..sender import Dispatcher, ProviderClient
 from .legacy_errors import LegacyOutcome, read_legacy
+from .legacy_result import LegacyResult
 from .request import LegacyRequestBuilder
+
+L = TypeVar("L", bound=LegacyMessage)
 
 _KEY: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
-class LegacyResult(Result):
-    """What became of a legacy message, or of one device that it was addressed to.
-
-    Beyond `Result`: `canonical`, the token that replaces the one it was sent to; `failed`, of a device group, the
-    tokens that did not get it; `devices`, of a message with `registration_ids`, one result for each of them in their
-    order, whose `push` is the message to that device alone.
-    """
-
-    __slots__ = ("canonical", "devices", "failed")
-
-    def __init__(
-        self,
-        push: Any,
-        verdict: Verdict,
-        *,
-        status: int | None = None,
-        attempts: int = 0,
-        id: str | None = None,
-        reason: str | None = None,
-        retry_after: float | None = None,
-        detail: str | TransportError | None = None,
-        canonical: str | None = None,
-        failed: tuple[str, ...] = (),
-        devices: tuple[LegacyResult, ...] = (),
-    ) -> None:
-        super().__init__(
-            push,
-            verdict,
-            status,
-            attempts,
-            id,
-            reason=reason,
-            retry_after=retry_after,
-            detail=detail,
-        )
-        self.canonical = canonical
-        self.failed = failed
-        self.devices = devices
-
-
-class LegacyFcmClient(Sender[LegacyMessage]):
-    """A sender through FCM's legacy API. Google shut it down in 2024: it lives on in gateways and private servers.
+class LegacyFcmClient(ProviderClient[LegacyMessage]):
+    """Sends through FCM's legacy API. Google shut it down in 2024: it lives on in gateways and private servers.
 
     `server_key`: what stands behind "key=" in the `authorization` header. `url`: the server, "https://host:port"; there
     is no default, for Google's own no longer answers. The other arguments are those of `FcmClient`.
@@ -79,15 +42,7 @@ class LegacyFcmClient(Sender[LegacyMessage]):
     Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
     """
 
-    handles = LegacyMessage
-    """The pushes that the engine hands to this client."""
-    streams = 100
-    """Requests at a time on a connection, as Google allowed."""
-    requests: LegacyRequestBuilder
-    quota = False
-    """Gateways and private servers have no rate in common."""
-    provider = "fcm"
-    idle_ping = None
+    _dispatcher: LegacyDispatcher
 
     def __init__(
         self,
@@ -97,31 +52,37 @@ class LegacyFcmClient(Sender[LegacyMessage]):
         ca_file: str | Path | None = None,
         max_connections: int = 10,
         timeout: float = 10.0,
-        http2: str = "fast",
+        http2: Http2 = "fast",
         proxy: Proxy | str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         if not isinstance(server_key, str) or not _KEY.fullmatch(server_key):
             # The key itself is a secret, and so is what was mistaken for it.
             raise ConfigurationError('server_key is the text behind "key=", without white space')
-        super().__init__(
+        dispatcher = LegacyDispatcher(
+            server_key,
             read_origin(url),
-            client_context(ca_file=ca_file),
+            ca_file,
             max_connections=max_connections,
             timeout=timeout,
             http2=http2,
             proxy=proxy,
             now=now,
         )
-        self._authorization = b"key=" + server_key.removeprefix("key=").encode()
-        self.requests = LegacyRequestBuilder(self.origin.authority)
+        super().__init__(dispatcher)
 
-    def _authorize(self, link: Link) -> None:
-        link.connection.authorize(self._authorization)
+    def send(self, push: L) -> Coroutine[Any, Any, LegacyResult[L]]:
+        """Send one message and wait for its result. It never raises for what becomes of the message.
 
-    # --- sending --------------------------------------------------------------------------------------------------
+        Cancelled, it resets the stream and frees its slot; the message may have been delivered all the same.
 
-    async def send_multicast(self, push: LegacyMessage) -> list[LegacyResult]:
+        Raises:
+            ClosedError: the client is not open.
+            TypeError: it is no `LegacyMessage`.
+        """
+        return cast("Coroutine[Any, Any, LegacyResult[L]]", self._dispatcher.send(push))
+
+    async def send_multicast(self, push: LegacyMessage) -> list[LegacyResult[LegacyMessage]]:
         """Send one message to all its `registration_ids`, however many, in requests of 1000; a result for each id.
 
         The results are in the order of the ids. An id that cannot be one is INVALID by itself and hinders no other.
@@ -150,10 +111,51 @@ class LegacyFcmClient(Sender[LegacyMessage]):
             tasks = [group.create_task(self.send(_to_all(push, [ids[i] for i in part]))) for part in parts]
         for part, task in zip(parts, tasks, strict=True):
             result = task.result()
-            devices = result.devices if isinstance(result, LegacyResult) else ()
             for place, index in enumerate(part):
-                found[index] = devices[place] if devices else _like(result, _to(push, ids[index]))
+                found[index] = (
+                    result.devices[place] if result.devices else _like(result, _to(push, ids[index]))
+                )
         return [found[index] for index in range(len(ids))]
+
+
+class LegacyDispatcher(Dispatcher[LegacyMessage]):
+    """What sends for a `LegacyFcmClient`, whose arguments these are."""
+
+    handles = LegacyMessage
+    streams = 100
+    """Requests at a time on a connection, as Google allowed."""
+    requests: LegacyRequestBuilder
+    quota = False
+    """Gateways and private servers have no rate in common."""
+    provider = "fcm"
+    idle_ping = None
+
+    def __init__(
+        self,
+        server_key: str,
+        origin: Origin,
+        ca_file: str | Path | None,
+        *,
+        max_connections: int,
+        timeout: float,
+        http2: Http2,
+        proxy: Proxy | str | None,
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(
+            origin,
+            client_context(ca_file=ca_file),
+            max_connections=max_connections,
+            timeout=timeout,
+            http2=http2,
+            proxy=proxy,
+            now=now,
+        )
+        self._authorization = b"key=" + server_key.removeprefix("key=").encode()
+        self.requests = LegacyRequestBuilder(origin.authority)
+
+    def _authorize(self, link: Link) -> None:
+        link.connection.authorize(self._authorization)
 
     def result(self, exchange: Exchange, push: Any) -> LegacyResult:
         """What became of `push`, whose finished exchange this is."""

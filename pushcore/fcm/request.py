@@ -15,7 +15,7 @@ import orjson
 from ..errors import ConfigurationError
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import Field, HeaderTemplate
-from ..models.fcm import FcmNotification, LegacyMessage, Message
+from ..models.fcm import FcmNotification, Message
 from ..models.fcm_check import (
     LIMIT,
     TOPIC_LIMIT,
@@ -30,6 +30,7 @@ from ..models.fcm_parts import to_json
 from ..models.fcm_values import FieldError, check_data
 from ..requests import END
 from ..results import Result, Verdict
+from .legacy_result import LegacyResult
 from .parts import MAX_KNOWN, OPTION, EncodedParts
 
 LEGACY_PATH: Final = b"/fcm/send"
@@ -194,7 +195,9 @@ class FcmRequestBuilder:
                 exchange.error = None
                 made.append(exchange)
             except _WRONG as error:
-                refused.append(_refusal(push, error))
+                refused.append(
+                    Result(push, Verdict.INVALID, reason="INVALID_ARGUMENT", detail=_detail(error))
+                )
         return END
 
     def _plain(self, source: Any) -> Any:
@@ -221,15 +224,13 @@ class FcmRequestBuilder:
         return data
 
 
-def _refusal(push: Message | LegacyMessage, error: Exception, reason: str = "INVALID_ARGUMENT") -> Result:
-    """What became of a push that cannot be sent for this error's sake."""
+def _detail(error: Exception) -> str:
+    """Why a push cannot be sent."""
     if isinstance(error, FieldError):
-        detail = error.detail
-    elif isinstance(error, orjson.JSONEncodeError):
-        detail = f"the message cannot be JSON: {error}"
-    else:
-        detail = f"a field has a wrong type: {error}"
-    return Result(push, Verdict.INVALID, reason=reason, detail=detail, attempts=0)
+        return error.detail
+    if isinstance(error, orjson.JSONEncodeError):
+        return f"the message cannot be JSON: {error}"
+    return f"a field has a wrong type: {error}"
 
 
 def _without_token(message: dict[str, Any]) -> dict[str, Any]:
@@ -276,5 +277,5 @@ class LegacyRequestBuilder:
                 made.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
             except _WRONG as error:
                 reason = _LEGACY_REASONS[error.kind] if isinstance(error, FieldError) else "InvalidParameters"
-                refused.append(_refusal(push, error, reason))
+                refused.append(LegacyResult(push, Verdict.INVALID, reason=reason, detail=_detail(error)))
         return END

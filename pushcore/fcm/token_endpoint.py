@@ -12,6 +12,7 @@ from ..http2.exchange import header_of
 from ..http2.headers import HeaderTemplate
 from ..http2.origin import split_uri
 from ..http2.pool import Pool
+from ..http2.protocol import Http2
 from ..http2.proxy import Proxy
 from ..http2.streams import Limits
 from .errors import read_retry_after
@@ -31,7 +32,7 @@ class TokenEndpoint:
         token_uri: str,
         context: ssl.SSLContext,
         *,
-        engine: str,
+        engine: Http2,
         now: Callable[[], float],
         proxy: Proxy | None = None,
         timeout: float = TIMEOUT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from ..errors import ConfigurationError
@@ -57,6 +57,8 @@ _TOO_LONG: Final = (
 class TopicChange:
     """One change: `token`, a registration token or installation id, is subscribed to `topic` or unsubscribed."""
 
+    identifiers: ClassVar[tuple[str, ...]] = ("token", "topic")
+
     token: str
     topic: str
     subscribe: bool
@@ -92,18 +94,18 @@ class Topics:
     ) -> None:
         if not rate > 0 or concurrency < 1:
             raise ConfigurationError("rate must be above 0 and concurrency at least 1")
-        self._client = client
+        self._dispatcher = dispatcher = client._dispatcher
         self._rate = rate
         self._clock = clock
         self._pace: ChangeRateLimiter | None = None
         self._concurrency = concurrency
         self._instance_id = instance_id
         self._iid = read_origin(instance_id_url)
-        requests = client.requests
+        requests = dispatcher.requests
         self._prefix = b"/v1/projects/%b/registrations/" % requests.project_id.encode()
         fields = [
             (b":scheme", b"https"),
-            (b":authority", client.origin.authority.encode("ascii")),
+            (b":authority", dispatcher.origin.authority.encode("ascii")),
             (b"x-goog-api-format-version", b"2"),
             *requests.more,
         ]
@@ -140,9 +142,9 @@ class Topics:
         except FieldError as error:
             raise ValueError(error.detail) from None
         if self._pace is None:  # one for all runs: the rate is the project's
-            self._pace = ChangeRateLimiter(self._rate, self._clock or self._client.loop.time)
+            self._pace = ChangeRateLimiter(self._rate, self._clock or self._dispatcher.loop.time)
         way = self._in_batches if self._instance_id else self._one_by_one
-        return way(topic, registrations, subscribe, self._pace, self._client.loop.time)
+        return way(topic, registrations, subscribe, self._pace, self._dispatcher.loop.time)
 
     def _one_by_one(
         self,
@@ -152,8 +154,8 @@ class Topics:
         pace: ChangeRateLimiter,
         clock: Callable[[], float],
     ) -> AsyncGenerator[Result, None]:
-        client = self._client
-        pool, timeout, prefix = client.pool, client.timeout, self._prefix
+        dispatcher = self._dispatcher
+        pool, timeout, prefix = dispatcher.pool, dispatcher.timeout, self._prefix
         name = _quoted(topic)
         if subscribe:
             template, body, suffix = self._post, b"{}", b"/topicSubscriptions?topic_name=" + name
@@ -171,7 +173,7 @@ class Topics:
             return request(template, path, body, NO_FIELDS, sink, change, clock() + timeout), []
 
         def finish(exchange: Exchange) -> list[Result] | None:
-            if client.sent_again(exchange, pool):
+            if dispatcher.sent_again(exchange, pool):
                 return None
             result = self._outcome(exchange, exchange.context)
             _slow_down(pace, result)
@@ -183,7 +185,7 @@ class Topics:
             finish,
             pace=pace,
             concurrency=self._concurrency,
-            opened=lambda: client.opened and client.pool is pool,
+            opened=lambda: dispatcher.opened and dispatcher.pool is pool,
         )
         return run.run(_each(registrations))
 
@@ -195,8 +197,8 @@ class Topics:
         pace: ChangeRateLimiter,
         clock: Callable[[], float],
     ) -> AsyncGenerator[Result, None]:
-        client = self._client
-        pool, timeout = client.pool_to(self._iid), client.timeout
+        dispatcher = self._dispatcher
+        pool, timeout = dispatcher.pool_to(self._iid), dispatcher.timeout
         path = BatchRequestBuilder.path(subscribe)
 
         def build(batch: Any, sink: Sink) -> tuple[Exchange | None, list[Result]]:
@@ -218,7 +220,7 @@ class Topics:
             )
 
         def finish(exchange: Exchange) -> list[Result] | None:
-            if client.sent_again(exchange, pool):
+            if dispatcher.sent_again(exchange, pool):
                 return None
             changes: list[TopicChange] = exchange.context
             if exchange.error is None and exchange.status == 200:
@@ -242,7 +244,7 @@ class Topics:
             finish,
             pace=pace,
             concurrency=min(self._concurrency, MAX_BATCHES),
-            opened=lambda: client.opened and client.pool_to(self._iid) is pool,
+            opened=lambda: dispatcher.opened and dispatcher.pool_to(self._iid) is pool,
             weigh=len,
         )
         return run.run(_batched(registrations))
@@ -258,7 +260,7 @@ class Topics:
         found: list[Subscription] = []
         page = b""
         for _ in range(MAX_PAGES):
-            answer = await self._ask(self._client.origin, self._get, path + page, registration)
+            answer = await self._ask(self._dispatcher.origin, self._get, path + page, registration)
             entries = answer.get("topic_subscriptions", answer.get("topicSubscriptions"))
             for each in entries if isinstance(entries, list) else ():
                 if isinstance(each, dict):
@@ -285,13 +287,18 @@ class Topics:
     async def _ask(
         self, origin: Origin, template: HeaderTemplate, path: bytes, registration: str
     ) -> dict[str, Any]:
-        client = self._client
+        dispatcher = self._dispatcher
         problem = _problem(registration) or (_TOO_LONG if len(path) > LONGEST_PATH else None)
         if problem is not None:
             _invalid(registration, problem).raise_for_verdict()
-        pool = client.pool_to(origin)
+        pool = dispatcher.pool_to(origin)
         exchange = await ask(
-            pool, template, path, b"", client.timeout, lambda exchange: client.sent_again(exchange, pool)
+            pool,
+            template,
+            path,
+            b"",
+            dispatcher.timeout,
+            lambda exchange: dispatcher.sent_again(exchange, pool),
         )
         result = self._outcome(exchange, registration)
         found = json_object(exchange.data, MAX_LIST)
@@ -306,12 +313,12 @@ class Topics:
 
     def _outcome(self, exchange: Exchange, push: Any) -> Result:
         """What became of one change, or of a question."""
-        client, status = self._client, exchange.status
+        dispatcher, status = self._dispatcher, exchange.status
         if exchange.error is not None:
-            return client.unanswered(exchange, push, exchange.error)
+            return dispatcher.unanswered(exchange, push, exchange.error)
         if 200 <= status < 300:
             return Result(push, ACCEPTED, status, exchange.attempts)
-        failure = client.failure(exchange)
+        failure = dispatcher.failure(exchange)
         if status == 409 and failure.reason == "ALREADY_EXISTS":
             failure = FcmFailure(ACCEPTED, failure.reason)
         return _result(push, failure, exchange)

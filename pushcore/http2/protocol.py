@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from ..errors import AlpnError, ConnectionLost, TransportError
 from .connection import Connection
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 WRITE_BUFFER = 512 * 1024
 """Bytes that may wait in a transport before the pool passes it over: one tick's worth for 1000 streams."""
 
-ENGINES: dict[str, Callable[[Limits, float], Connection | ReferenceConnection]] = {
+Http2 = Literal["fast", "reference"]
+"""Which HTTP/2 a client speaks: its own, or the one on python-hyper/h2."""
+
+ENGINES: dict[Http2, Callable[[Limits, float], Connection | ReferenceConnection]] = {
     "fast": Connection,
     "reference": ReferenceConnection,
 }
@@ -114,7 +117,7 @@ class Link(asyncio.Protocol):
         if not self.ready.done() and connection.state is not ConnectionState.WAITING:
             if connection.state is ConnectionState.CLOSED:
                 self.ready.set_exception(connection.error or ConnectionLost("the connection was closed"))
-                self.ready.exception()  # whoever dialled may have gone
+                self.ready.exception()  # retrieved, for the dial may have been cancelled
             else:
                 self.ready.set_result(None)
         self._on_progress(self)

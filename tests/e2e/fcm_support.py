@@ -62,7 +62,7 @@ def plain_engine(*clients: Any, **options: Any) -> PushEngine:
 
 async def send_all(client: FcmClient, pushes: Iterable[Message]) -> list[Result]:
     """Send all at once; the results in the order of the pushes."""
-    return await asyncio.gather(*(client.send(each) for each in pushes))
+    return list(await asyncio.gather(*(client.send(push) for push in pushes)))
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +72,7 @@ async def using(client: Any, closes_within: float = CLOSING) -> AsyncIterator[An
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     await client.open()
-    pools = [client.pool]
+    pools = [client._dispatcher.pool]
     endpoint = getattr(client, "_endpoint", None)
     if endpoint is not None:
         pools.append(endpoint.pool)

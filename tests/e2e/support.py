@@ -51,7 +51,7 @@ def push(number: int = 0, payload: Any = PAYLOAD, **options: Any) -> Notificatio
 
 async def send_all(client: ApnsClient, pushes: Iterable[Notification]) -> list[Result]:
     """Send all at once; the results in the order of the pushes."""
-    return await asyncio.gather(*(client.send(each) for each in pushes))
+    return list(await asyncio.gather(*(client.send(push) for push in pushes)))
 
 
 def verdicts(results: Iterable[Result]) -> Counter[Verdict]:
@@ -90,7 +90,7 @@ async def using(client: ApnsClient, closes_within: float = CLOSING) -> AsyncIter
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     await client.open()
-    pool = client.pool
+    pool = client._dispatcher.pool
     try:
         yield client
     finally:

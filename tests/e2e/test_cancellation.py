@@ -27,9 +27,9 @@ def pushes(count: int) -> Iterator[Notification]:
 
 
 def assert_clean(client: ApnsClient) -> None:
-    assert not client.pool.waiting
-    assert not client.pool.listeners
-    for link in client.pool.links:
+    assert not client._dispatcher.pool.waiting
+    assert not client._dispatcher.pool.listeners
+    for link in client._dispatcher.pool.links:
         assert link.connection.idle
         assert not link.connection.finished
 
@@ -90,13 +90,13 @@ async def test_cancelled_twice_while_it_waits_for_what_is_in_flight() -> None:
         assert (await client.send(Notification("ab", PAYLOAD))).ok
         async with PushEngine(client, window=16) as engine:
             task = asyncio.create_task(run(engine))
-            while all(link.connection.idle for link in client.pool.links):
+            while all(link.connection.idle for link in client._dispatcher.pool.links):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        while not all(link.connection.idle for link in client.pool.links):
+        while not all(link.connection.idle for link in client._dispatcher.pool.links):
             await asyncio.sleep(0.001)
         assert_clean(client)

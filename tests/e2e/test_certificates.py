@@ -78,7 +78,9 @@ async def test_each_kind_of_file(
         assert fake.accepted == 1
         assert all("authorization" not in each.headers for each in fake.received)
         assert not fake.tokens_seen
-        assert client.pool.links[0].connection.peer_limit == 1000  # at once: no token has to come first
+        assert (
+            client._dispatcher.pool.links[0].connection.peer_limit == 1000
+        )  # at once: no token has to come first
 
 
 async def test_a_certificate_of_one_topic_implies_it(http2: str, certs: Certificates, tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ async def test_a_certificate_of_another_authority(
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         async with using(raw_client(certs, url, auth=certificate, http2=http2, timeout=1.2)) as client:
             results = await send_all(client, [push(each) for each in range(5)])
-            error = client.pool.last_error
+            error = client._dispatcher.pool.last_error
         listener.shutdown(socket.SHUT_RDWR)
         await refusing
     assert verdicts(results) == {Verdict.UNSENT: 5}

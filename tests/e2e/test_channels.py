@@ -217,7 +217,7 @@ async def test_cancelling_leaves_nothing_behind(http2: str, certs: Certificates)
             await cancel_after(channels.list(), turns)
             await cancel_after(client.broadcast(Broadcast(channel.id, UPDATE)), turns)
         assert await channels.list() == [channel.id]
-        for pool in client._pools.values():
+        for pool in client._dispatcher._pools.values():
             assert not pool.waiting
             await soon(lambda: not any(link.connection.streams for link in pool.links))  # noqa: B023  # called before the loop goes on
 

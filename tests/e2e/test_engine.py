@@ -135,12 +135,13 @@ async def test_an_error_of_the_source_comes_after_the_results(kind: str) -> None
 async def test_what_is_no_push_is_a_type_error() -> None:
     async with FakeApns() as fake, PushEngine(client_of(fake)) as engine:
         with pytest.raises(TypeError, match="Notification"):
-            await anext(engine.send_many(["abc"]))
+            await anext(engine.send_many(["abc"]))  # type: ignore[type-var]
 
 
 async def test_an_empty_source_has_no_results() -> None:
     async with FakeApns() as fake, PushEngine(client_of(fake)) as engine:
-        assert [result async for result in engine.send_many([])] == []
+        source: list[Notification] = []
+        assert [result async for result in engine.send_many(source)] == []
 
 
 async def test_leaving_early_stops_the_source_and_waits_for_what_is_in_flight() -> None:
@@ -150,8 +151,8 @@ async def test_leaving_early_stops_the_source_and_waits_for_what_is_in_flight() 
             async with contextlib.aclosing(engine.send_many(pushes(10_000))) as generator:
                 async for _ in generator:
                     break
-            assert not client.pool.waiting
-            assert all(link.connection.idle for link in client.pool.links)
+            assert not client._dispatcher.pool.waiting
+            assert all(link.connection.idle for link in client._dispatcher.pool.links)
             assert fake.counts.total() <= 41
             again = [result async for result in engine.send_many(pushes(5))]
             assert len(again) == 5

@@ -11,7 +11,7 @@ from fakeservers import Certificates, FakeApns, fated_token
 from pushcore import Notification
 from pushcore.apns.reasons import REASONS
 from pushcore.errors import GoAway, TransportError
-from pushcore.http2 import pool as pool_module
+from pushcore.http2 import dialer
 from pushcore.metrics import Listener, Metrics
 from tests.e2e.support import (
     PAYLOAD,
@@ -52,9 +52,9 @@ async def test_a_connection_and_its_pushes(http2: str, certs: Certificates) -> N
     recorder, metrics = Recorder(), Metrics(REASONS)
     async with FakeApns(certs=certs) as fake:
         async with using(client_of(fake, http2=http2)) as client:
-            client.pool.events.add(recorder)
-            client.pool.events.add(metrics)
-            metrics.watch("apns", client.pool)
+            client._dispatcher.pool.events.add(recorder)
+            client._dispatcher.pool.events.add(metrics)
+            metrics.watch("apns", client._dispatcher.pool)
             dead = Notification(fated_token("Unregistered"), PAYLOAD)
             metrics.results("apns", await send_all(client, [push(1), push(2), dead]))
             found = metrics.snapshot()
@@ -72,7 +72,7 @@ async def test_goaway_with_its_reason(
     http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once after a good start, then to every new connection at once."""
-    monkeypatch.setattr(pool_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(dialer, "FIRST_PAUSE", 0.01)
     recorder, metrics = Recorder(), Metrics(REASONS)
     debug = b'{"reason":"BadCertificateEnvironment"}'
 
@@ -87,8 +87,8 @@ async def test_goaway_with_its_reason(
 
     server = RawServer(talk, certs.server_context())
     async with server, using(raw_client(certs, server.url, http2=http2, timeout=2.0)) as client:
-        client.pool.events.add(recorder)
-        client.pool.events.add(metrics)
+        client._dispatcher.pool.events.add(recorder)
+        client._dispatcher.pool.events.add(metrics)
         await send_all(client, [push(each) for each in range(5)])
     word = "BadCertificateEnvironment"
     assert recorder.events[:3] == [
@@ -110,7 +110,7 @@ async def test_dials_that_fail(http2: str, certs: Certificates) -> None:
         bound.bind(("127.0.0.1", 0))
         url = f"https://127.0.0.1:{bound.getsockname()[1]}"
         async with using(raw_client(certs, url, http2=http2, timeout=0.5)) as client:
-            client.pool.events.add(recorder)
+            client._dispatcher.pool.events.add(recorder)
             await send_all(client, [push()])
             await soon(lambda: recorder.events)
     assert set(recorder.events) == {("failed", "apns", "127.0.0.1", "ConnectError")}

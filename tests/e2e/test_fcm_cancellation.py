@@ -23,7 +23,7 @@ NEVER = math.inf
 
 
 def assert_clean(client: FcmClient) -> None:
-    for pool in client._pools.values():
+    for pool in client._dispatcher._pools.values():
         assert not pool.waiting
         assert not pool.listeners
         for link in pool.links:
@@ -65,7 +65,7 @@ async def test_send_that_waits_for_a_token(http2: str, certs: Certificates) -> N
         fake.oauth.delay = NEVER
         async with fcm_of(fake, http2=http2) as client:
             tasks = [asyncio.create_task(client.send(message(each))) for each in range(10)]
-            await soon(lambda: fake.token_requests == 1 and len(client.pool.waiting) == 10)
+            await soon(lambda: fake.token_requests == 1 and len(client._dispatcher.pool.waiting) == 10)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -79,7 +79,7 @@ async def test_send_that_is_being_replayed(http2: str, certs: Certificates) -> N
         for turns in range(ENOUGH):
             async with asyncio.timeout(10):
                 assert (await client.send(message())).ok
-            client._tokens._renewed_until = -math.inf
+            client._dispatcher._tokens._renewed_until = -math.inf
             fake.oauth.expire_all()
             if not await cancel_after(client.send(message(1)), turns):
                 break
@@ -117,7 +117,7 @@ async def test_send_many(http2: str, certs: Certificates) -> None:
         assert (await client.send(message())).ok
         async with plain_engine(client, window=16) as engine:
             for turns in range(0, ENOUGH, 3):
-                client._tokens._renewed_until = -math.inf
+                client._dispatcher._tokens._renewed_until = -math.inf
                 fake.oauth.expire_all()
                 if not await cancel_after(run(engine), turns):
                     break
@@ -182,8 +182,8 @@ async def test_the_legacy_client(http2: str, certs: Certificates) -> None:
         for turns in range(ENOUGH):
             if not await cancel_after(client.send_multicast(LegacyMessage(registration_ids=ids)), turns):
                 break
-            assert not client.pool.waiting
-            assert all(link.connection.idle for link in client.pool.links)
+            assert not client._dispatcher.pool.waiting
+            assert all(link.connection.idle for link in client._dispatcher.pool.links)
         else:
             pytest.fail("it never ended by itself")
         assert turns > 1

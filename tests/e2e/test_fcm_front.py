@@ -38,7 +38,7 @@ async def test_an_idle_client_is_sent_away_and_comes_back(http2: str, certs: Cer
     ):
         for round in range(1, 4):
             assert (await client.send(message())).ok
-            await soon(lambda: not client.pool.links and not fake.connections)
+            await soon(lambda: not client._dispatcher.pool.links and not fake.connections)
             assert fake.accepted == round + 1  # and the one for the token
         assert fake.token_requests == 1
 
@@ -52,7 +52,7 @@ async def test_idle_connections_are_not_pinged(http2: str, certs: Certificates) 
         using(fcm_of(fake, http2=http2)) as client,
     ):
         assert (await client.send(message())).ok
-        for pool in (client.pool, client._endpoint.pool):
+        for pool in (client._dispatcher.pool, client._dispatcher._endpoint.pool):
             for link in pool.links:
                 link.tick(loop.time() + 100_000.0)
                 assert link.connection._ping_deadline is None
@@ -71,7 +71,7 @@ async def test_no_more_than_a_hundred_streams(http2: str, certs: Certificates) -
         results = await send_all(client, map(message, range(1500)))
         assert verdicts(results) == {Verdict.ACCEPTED: 1500}
         assert {result.attempts for result in results} == {1}
-        assert len(client.pool.links) == 3
+        assert len(client._dispatcher.pool.links) == 3
         assert fake.accepted == 4
 
 

@@ -56,7 +56,7 @@ async def test_an_endpoint_that_is_down(certs: Certificates, monkeypatch: pytest
             results = await send_all(client, map(message, range(20)))
             assert verdicts(results) == {Verdict.UNSENT: 20}
             fake.oauth.down = False
-            await soon(lambda: client._tokens.current() is not None)
+            await soon(lambda: client._dispatcher._tokens.current() is not None)
             assert (await client.send(message())).ok
 
 
@@ -69,7 +69,7 @@ async def test_closing_while_it_refreshes(certs: Certificates) -> None:
             await soon(lambda: fake.token_requests == 1)
             await client.close()
             assert (await push).verdict is Verdict.UNSENT
-        thread = client._account._thread  # type: ignore[union-attr]  # the account is google-auth's here
+        thread = client._dispatcher._account._thread  # type: ignore[union-attr]  # the account is google-auth's here
         assert thread is not None
         await asyncio.to_thread(thread.join, 5)
         assert not thread.is_alive()

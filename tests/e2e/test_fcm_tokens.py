@@ -35,7 +35,7 @@ class Tokens:
     """The tokens of an open client, by a clock for their pauses that is moved by hand."""
 
     def __init__(self, client: FcmClient) -> None:
-        self.tokens = client._tokens
+        self.tokens = client._dispatcher._tokens
         self.now = 0.0
         self.tokens._clock = lambda: self.now
 
@@ -54,19 +54,19 @@ async def test_the_first_pushes_wait_for_one_token_and_hold_no_stream(
 ) -> None:
     gate = asyncio.Event()
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake, http2=http2)) as client:
-        post = client._endpoint.post
+        post = client._dispatcher._endpoint.post
 
         async def gated(form: bytes) -> Any:
             await gate.wait()
             return await post(form)
 
-        client._endpoint.post = gated
+        client._dispatcher._endpoint.post = gated
         pushes = [asyncio.create_task(client.send(message(each))) for each in range(500)]
-        await soon(lambda: client.pool.links)  # it connects while the token is fetched
+        await soon(lambda: client._dispatcher.pool.links)  # it connects while the token is fetched
         await asyncio.sleep(0.1)
-        assert len(client.pool.waiting) == 500
-        assert len(client.pool.links) == 1  # and one connection is enough
-        assert client.pool.links[0].connection.idle
+        assert len(client._dispatcher.pool.waiting) == 500
+        assert len(client._dispatcher.pool.links) == 1  # and one connection is enough
+        assert client._dispatcher.pool.links[0].connection.idle
         gate.set()
         assert verdicts(await asyncio.gather(*pushes)) == {Verdict.ACCEPTED: 500}
         assert fake.token_requests == 1
@@ -77,7 +77,7 @@ async def test_the_first_pushes_wait_for_one_token_and_hold_no_stream(
 async def test_10_000_sends_with_an_expired_token_ask_once(http2: str, certs: Certificates) -> None:
     async with FakeFcm(certs=certs, keep=0) as fake, using(fcm_of(fake, http2=http2, timeout=60.0)) as client:
         # Ten connections, all in use, so that as many streams as possible are refused.
-        while len(client.pool.links) < 10:
+        while len(client._dispatcher.pool.links) < 10:
             assert verdicts(await send_all(client, map(message, range(2000)))) == {Verdict.ACCEPTED: 2000}
         assert fake.token_requests == 1
         before = fake.counts[200, ""]
@@ -189,14 +189,14 @@ async def test_the_old_token_serves_while_the_endpoint_refuses(
         fake.oauth.down, fake.oauth.error = trouble == "down", "" if trouble == "down" else trouble
         clock.now += 3599 - MARGIN - 1
         assert verdicts(await send_all(client, map(message, range(1000)))) == {Verdict.ACCEPTED: 1000}
-        await soon(lambda: client._tokens.error is not None)
+        await soon(lambda: client._dispatcher._tokens.error is not None)
         assert verdicts(await send_all(client, map(message, range(1000)))) == {Verdict.ACCEPTED: 1000}
         assert fake.token_requests == 2  # not in a loop: the pause is not over
         fake.oauth.down, fake.oauth.error = False, ""
         pauses.now += COOL_DOWN
         assert (await client.send(message())).ok
         await soon(lambda: fake.token_requests == 3)
-        await soon(lambda: client._tokens.error is None)
+        await soon(lambda: client._dispatcher._tokens.error is None)
         clock.now += MARGIN
         assert (await client.send(message())).ok
 
@@ -289,7 +289,7 @@ async def test_pushes_that_wait_are_sent_when_the_endpoint_is_back(http2: str, c
         async with using(fcm_of(fake, http2=http2, timeout=20.0)) as client:
             pauses = Tokens(client)
             pushes = [asyncio.create_task(client.send(message(each))) for each in range(50)]
-            await soon(lambda: client._tokens.error is not None)
+            await soon(lambda: client._dispatcher._tokens.error is not None)
             fake.oauth.down = False
             pauses.now += 1.0  # at the next tick of the pool it is asked again, without another push
             assert verdicts(await asyncio.gather(*pushes)) == {Verdict.ACCEPTED: 50}

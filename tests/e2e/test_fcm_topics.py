@@ -149,10 +149,10 @@ async def test_an_expired_token_is_replaced_once(batches: bool, http2: str, cert
         assert verdicts(results) == {Verdict.ACCEPTED: 200}
         assert {result.attempts for result in results} <= {1, 2}
         assert fake.token_requests == 2
-        client._tokens._renewed_until = 0.0
+        client._dispatcher._tokens._renewed_until = 0.0
         fake.oauth.expire_all()
         assert [each.topic for each in await topics.list(devices(1)[0])] == ["news"]
-        client._tokens._renewed_until = 0.0
+        client._dispatcher._tokens._renewed_until = 0.0
         fake.oauth.expire_all()
         assert (await topics.info(devices(1)[0])).topics
         assert fake.token_requests == 4
@@ -191,7 +191,9 @@ async def test_one_429_for_the_project_stops_the_run_for_a_while(
     certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("pushcore.fcm.pace.Pace.pause", lambda self, seconds: pauses.append(seconds))
+    monkeypatch.setattr(
+        "pushcore.fcm.pace.ChangeRateLimiter.pause", lambda self, seconds: pauses.append(seconds)
+    )
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
         topics = topics_of(client, fake)
         busy = fated_registration("QuotaExceeded", ms=5000)

@@ -206,7 +206,7 @@ async def test_a_client_that_is_not_open(certs: Certificates) -> None:
         with pytest.raises(ClosedError):
             await client.send(message())
         with pytest.raises(ClosedError):
-            client.pool_to(client.origin)
+            client._dispatcher.pool_to(client._dispatcher.origin)
         async with client:
             assert client.opened
             with pytest.raises(ClosedError):

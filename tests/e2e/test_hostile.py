@@ -89,8 +89,8 @@ async def test_nobody_listens(http2: str, certs: Certificates) -> None:
         url = f"https://127.0.0.1:{bound.getsockname()[1]}"
         async with using(raw_client(certs, url, http2=http2, timeout=TIMEOUT)) as client:
             check_unsent(await ten_pushes(client), ResponseTimeout, "nothing listens on that port")
-            assert isinstance(client.pool.last_error, ConnectError)
-            assert client.pool.dialled <= 2
+            assert isinstance(client._dispatcher.pool.last_error, ConnectError)
+            assert client._dispatcher.pool.dialled <= 2
 
 
 async def test_a_name_that_does_not_resolve(
@@ -105,7 +105,7 @@ async def test_a_name_that_does_not_resolve(
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     async with using(raw_client(certs, "https://push.invalid:2197", http2=http2, timeout=TIMEOUT)) as client:
         check_unsent(await ten_pushes(client), ResponseTimeout, "could not be resolved")
-        assert isinstance(client.pool.last_error, ConnectError)
+        assert isinstance(client._dispatcher.pool.last_error, ConnectError)
 
 
 async def test_one_of_several_addresses_works(
@@ -155,7 +155,7 @@ async def test_no_tls(talk: Talk, words: str, http2: str, certs: Certificates) -
     ):
         check_unsent(await ten_pushes(client), TransportError, words)
         assert 1 <= server.accepted <= 2
-        assert not client.pool.links
+        assert not client._dispatcher.pool.links
 
 
 async def test_the_name_of_a_silence(http2: str, certs: Certificates) -> None:
@@ -180,7 +180,7 @@ async def test_no_alpn(alpn: str | None, http2: str, certs: Certificates) -> Non
         started = time.monotonic()
         check_unsent(await ten_pushes(client), AlpnError, "HTTP/2")
         assert time.monotonic() - started < 4.0  # it cannot help to wait
-        assert not client.pool.links
+        assert not client._dispatcher.pool.links
         assert server.accepted <= 1
 
 
@@ -241,8 +241,8 @@ async def test_nonsense(name: str, http2: str, certs: Certificates) -> None:
     ):
         check_unsent(await ten_pushes(client), TransportError, words)
         assert 1 <= server.accepted <= 2
-        await soon(lambda: client.pool.last_error is not None)
-        assert isinstance(client.pool.last_error, ProtocolError | ConnectError)
+        await soon(lambda: client._dispatcher.pool.last_error is not None)
+        assert isinstance(client._dispatcher.pool.last_error, ProtocolError | ConnectError)
 
 
 async def test_garbage_after_the_pushes(http2: str, certs: Certificates) -> None:
@@ -294,7 +294,7 @@ async def test_reconnects_are_backed_off(
 
     A server that opened takes the pushes with it when it goes: those are UNKNOWN, and nobody dials again for them.
     """
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     context = certs.server_context() if tls else None
     async with (
         RawServer(talk, context) as server,
@@ -322,7 +322,13 @@ async def test_a_server_that_never_closes_after_its_goaway(http2: str, certs: Ce
         using(raw_client(certs, server.url, http2=http2, timeout=TIMEOUT)) as client,
     ):
         sending = asyncio.create_task(client.send(push()))
-        await soon(lambda: server.accepted == 1 and client.pool.dialled == 1 and client.pool.last_error)
+        await soon(
+            lambda: (
+                server.accepted == 1
+                and client._dispatcher.pool.dialled == 1
+                and client._dispatcher.pool.last_error
+            )
+        )
         await client.close()
         assert (await sending).verdict is Verdict.UNSENT
 
@@ -358,8 +364,8 @@ async def test_a_flood_that_asks_for_answers_and_takes_none(
         using(raw_client(certs, server.url, http2=http2, timeout=30.0, max_connections=1)) as client,
     ):
         sending = asyncio.create_task(client.send(push()))
-        await soon(lambda: client.pool.links)
-        (link,) = client.pool.links
+        await soon(lambda: client._dispatcher.pool.links)
+        (link,) = client._dispatcher.pool.links
         most = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(20.0):
@@ -509,7 +515,7 @@ async def test_the_end_comes_while_a_large_body_is_in_parts(
     end: bytes, http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request whose end was never sent cannot have been acted on: it is sent again, whole."""
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     bodies: list[bytes] = []
     large = {"aps": {"alert": "x" * 4000}}
 
@@ -536,10 +542,10 @@ async def test_the_end_comes_while_a_large_body_is_in_parts(
         try:
             client = raw_client(certs, bad.url, http2=http2, timeout=1.0)
             async with using(client):
-                client.pool._port = bad.port
+                client._dispatcher.pool.dialer.port = bad.port
                 sending = asyncio.create_task(client.send(push(1, large)))
                 await soon(lambda: bad.accepted)
-                client.pool._port = good.port  # from now on the name leads to a better server
+                client._dispatcher.pool.dialer.port = good.port  # from now on the name leads to a better server
                 result = await sending
                 if end and end[3] == RST_STREAM:
                     # Refused, and sent again on the same connection, which has opened its window since.

@@ -123,7 +123,7 @@ async def test_nghttpd(http2: str, certs: Certificates) -> None:
         assert answers(results) == {(404, Verdict.INVALID): NUMBER}
         assert all(result.attempts == 1 for result in results)
         assert all(result.reason is None for result in results)  # its body is HTML
-        (link, *_) = client.pool.links
+        (link, *_) = client._dispatcher.pool.links
         assert link.connection.state is ConnectionState.OPEN
 
 
@@ -138,7 +138,7 @@ async def test_nghttpd_with_small_windows_and_frames_to_pad(http2: str, certs: C
     ):
         results = await send_all(client, [push(each, large) for each in range(200)])
         assert answers(results) == {(404, Verdict.INVALID): 200}
-        assert all(link.connection.peer_limit == 10 for link in client.pool.links)
+        assert all(link.connection.peer_limit == 10 for link in client._dispatcher.pool.links)
 
 
 @needs_nginx
@@ -186,14 +186,14 @@ async def test_nginx_that_ends_a_connection_after_some_requests(
     http2: str, certs: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`keepalive_requests` makes it send GOAWAY; what lies beyond is sent again on another connection."""
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     async with (
         nginx(certs, tmp_path, "return 200;", "keepalive_requests 300;") as url,
         using(raw_client(certs, url, http2=http2, max_connections=2)) as client,
     ):
         results = await send_all(client, pushes())
         assert verdicts(results) == {Verdict.ACCEPTED: NUMBER}
-        assert client.pool.dialled >= 4
+        assert client._dispatcher.pool.dialled >= 4
 
 
 @needs_nginx

@@ -190,7 +190,7 @@ async def test_tunnel_that_breaks_is_replaced(http2: str, certs: Certificates) -
             assert (await client.send(push(1))).ok
             for writer in list(proxy._writers):
                 reset(writer)
-            await soon(lambda: not client.pool.links)
+            await soon(lambda: not client._dispatcher.pool.links)
             assert (await client.send(push(2))).ok
         assert proxy.tunnels == 2
 

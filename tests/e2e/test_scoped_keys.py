@@ -14,7 +14,9 @@ from fakeservers import Certificates, FakeApns, Fault, World
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.when import When
 from pushcore import ApnsClient, ApnsKey, BreakerOpen, PushEngine, Result, Verdict
+from pushcore.auth.provider_token import Environment
 from pushcore.errors import ConfigurationError
+from pushcore.http2.protocol import Http2
 from tests.e2e.support import ENGINES, client_of, push, send_all, using, verdicts
 
 pytestmark = [pytest.mark.usefixtures("clean"), pytest.mark.parametrize("http2", ENGINES)]
@@ -24,7 +26,7 @@ APP, WATCH, GAME = "com.example.app", "com.example.watch", "com.example.game"
 UNRELATED = Answer(reason="UnrelatedKeyIdInToken")
 
 
-def scoped(world: World, key_id: str, topics: list[str], environment: str | None = None) -> ApnsKey:
+def scoped(world: World, key_id: str, topics: list[str], environment: Environment | None = None) -> ApnsKey:
     """A new topic-specific key that `world` knows."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(
@@ -105,7 +107,7 @@ async def test_a_key_that_is_refused_stops_its_own_topics_alone(http2: str, cert
         assert verdicts(each for each in results if each.push.topic == APP) == {Verdict.ACCEPTED: 1000}
 
 
-def test_what_an_engine_cannot_choose_between(http2: str, certs: Certificates) -> None:
+def test_what_an_engine_cannot_choose_between(http2: Http2, certs: Certificates) -> None:
     key = ApnsKey.from_file(certs.key_file, key_id=certs.key_id, team_id=certs.team_id)
     clients = [ApnsClient(key, http2=http2), ApnsClient(key, http2=http2)]
     with pytest.raises(ConfigurationError, match="for some topics alone"):
@@ -150,9 +152,9 @@ async def test_a_connection_of_another_key_is_left(http2: str, certs: Certificat
     watch = scoped(world, "WATCHKEY01", [WATCH])
     async with FakeApns(certs=certs, world=world) as fake, using(client_of(fake, http2=http2)) as client:
         assert (await client.send(push())).ok
-        client._key = watch
-        client._leases.clear()
-        client.requests = client_of(fake, auth=watch, topic=WATCH).requests
+        client._dispatcher._key = watch
+        client._dispatcher._leases.clear()
+        client._dispatcher.requests = client_of(fake, auth=watch, topic=WATCH)._dispatcher.requests
         results = await send_all(client, [push(number) for number in range(50)])
         assert verdicts(results) == {Verdict.ACCEPTED: 50}
         refused = fake.counts[403, "UnrelatedKeyIdInToken"]
@@ -188,7 +190,7 @@ async def test_connections_are_not_left_for_ever(http2: str, certs: Certificates
 def test_what_cannot_be_a_scope(http2: str, certs: Certificates) -> None:
     options: dict[str, Any] = {"key_id": certs.key_id, "team_id": certs.team_id}
     with pytest.raises(ConfigurationError, match="sandbox"):
-        ApnsKey.from_file(certs.key_file, environment="moon", **options)
+        ApnsKey.from_file(certs.key_file, environment="moon", **options)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="a list"):
         ApnsKey.from_file(certs.key_file, topics=APP, **options)
     whole = ApnsKey.from_file(certs.key_file, **options)

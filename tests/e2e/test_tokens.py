@@ -97,7 +97,7 @@ async def test_twenty_rotations_in_200_000_pushes(
                 accepted += result.ok
                 if accepted % 2000 == 0:
                     connections.update(each.connection for each in fake.received)
-            assert len(client.pool.links) == CONNECTIONS
+            assert len(client._dispatcher.pool.links) == CONNECTIONS
             assert fake.connections == CONNECTIONS
         assert accepted == number
         assert fake.counts == {(200, ""): number}  # no 403, no 429

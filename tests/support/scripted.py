@@ -103,7 +103,7 @@ class ScriptedClient:
 
     def __init__(
         self,
-        handles: type = Push,
+        handles: type[Push] = Push,
         *,
         name: str = "apns",
         streams: int = 1000,
@@ -124,6 +124,10 @@ class ScriptedClient:
         self.calls: list[str] = []
         """"open" and "close", as they came."""
         self._answers: dict[Exchange, dict[str, Any]] = {}
+
+    @property
+    def _dispatcher(self) -> ScriptedClient:
+        return self
 
     @property
     def pool(self) -> Pool:

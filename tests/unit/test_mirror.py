@@ -15,6 +15,7 @@ TESTED_IN = {
     "__main__.py": "starts the command line in a process | tests/e2e/journal_cli.py, tests/e2e/test_cli_journal.py",
     "cli/statuses.py": "constants, asserted by the commands' tests | tests/e2e/test_cli_send.py",
     "engine/journaling.py": "a protocol without code, which the lane's tests fill | tests/unit/engine/test_lane_retries.py, tests/e2e/test_engine_journal.py",
+    "fcm/legacy_result.py": "a result with more fields, made by the client | tests/unit/fcm/test_legacy.py",
     "fcm/parts.py": "what it keeps is seen in the requests alone | tests/unit/fcm/test_request.py",
     "http2/blocks.py": "the rules of the RFC, for both engines | tests/protocol/test_4_3_field_section_compression.py, tests/protocol/test_6_10_continuation.py",
     "http2/flow_control.py": "windows are seen in the frames that they let out | tests/unit/http2/test_outgoing.py, tests/protocol/test_6_9_1_flow_control_window.py, tests/protocol/test_6_9_2_initial_window_size.py",

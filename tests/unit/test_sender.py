@@ -6,23 +6,26 @@ import asyncio
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from pushcore import ApnsClient, ApnsKey, LegacyFcmClient, Notification
 from pushcore.errors import ClosedError, ConfigurationError
 from pushcore.http2.exchange import Exchange, deliver
 from pushcore.http2.origin import Origin
 from pushcore.http2.pool import Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.tls import client_context
+from pushcore.metrics import Metrics
 from pushcore.results import Result, Verdict
-from pushcore.sender import Sender
+from pushcore.sender import Dispatcher, ProviderClient
 from tests.support import virtual
-from tests.support.scripted import Push, ScriptedRequests
+from tests.support.scripted import Log, Push, ScriptedRequests
 
 CONTEXT = client_context()
 
 
-class Client(Sender[Push]):
-    """A client of no provider. `find`: None for one whose status alone does not say that a push was accepted."""
+class PlainDispatcher(Dispatcher[Push]):
+    """Sends for a client of no provider. `find`: None for one whose status alone does not say that a push was accepted."""
 
     handles = Push
     streams = 10
@@ -51,6 +54,15 @@ class Client(Sender[Push]):
         link.connection.authorize(b"secret")
 
 
+class PlainClient(ProviderClient[Push]):
+    """The client that a user sees, in front of `PlainDispatcher`."""
+
+    _dispatcher: PlainDispatcher
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(PlainDispatcher(**options))
+
+
 def answers(status: int) -> Any:
     return lambda fields, body: (status, {}, b"")
 
@@ -66,24 +78,28 @@ def answers(status: int) -> Any:
 )
 def test_what_cannot_work_is_said_at_once(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        Client(**options)
+        PlainClient(**options)
 
 
 async def test_it_is_open_between_open_and_close_and_can_be_opened_again() -> None:
-    client = Client()
+    client = PlainClient()
     for _ in range(2):
         assert not client.opened
         async with client:
             assert client.opened
-            assert client.loop is asyncio.get_running_loop()
+            assert client._dispatcher.loop is asyncio.get_running_loop()
             with pytest.raises(ClosedError, match="open already"):
                 await client.open()
     await client.close()
-    for use in (lambda: client.pool, lambda: client.loop, lambda: client.pool_to(Origin("other"))):
+    for use in (
+        lambda: client._dispatcher.pool,
+        lambda: client._dispatcher.loop,
+        lambda: client._dispatcher.pool_to(Origin("other")),
+    ):
         with pytest.raises(ClosedError, match="async with"):
             use()
     with pytest.raises(ClosedError, match="async with"):
-        await client.send(Push(1))
+        await client._dispatcher.send(Push(1))
 
 
 async def test_each_server_has_one_pool_of_the_clients_and_all_are_closed_with_it(
@@ -97,14 +113,14 @@ async def test_each_server_has_one_pool_of_the_clients_and_all_are_closed_with_i
         await close(self)
 
     monkeypatch.setattr(Pool, "close", closing)
-    client = Client()
+    client = PlainClient()
     async with client:
-        other = client.pool_to(Origin("manage.example", 2196), 1_000_000)
-        assert client.pool_to(Origin("manage.example", 2196)) is other
-        assert client.pool_to(client.origin) is client.pool
+        other = client._dispatcher.pool_to(Origin("manage.example", 2196), 1_000_000)
+        assert client._dispatcher.pool_to(Origin("manage.example", 2196)) is other
+        assert client._dispatcher.pool_to(client._dispatcher.origin) is client._dispatcher.pool
         assert other.limits.max_body == 1_000_000
         assert (other.limits.timeout, other.name) == (5.0, "test")
-        pools = {client.pool, other}
+        pools = {client._dispatcher.pool, other}
     assert set(closed) == pools
     assert len(closed) == 2
 
@@ -113,8 +129,8 @@ def test_an_accepted_push_knows_its_id_when_it_is_asked(monkeypatch: pytest.Monk
     virtual.connect_to(monkeypatch, answers(200))
 
     async def send() -> Result:
-        async with Client() as client:
-            return await client.send(Push(7))
+        async with PlainClient() as client:
+            return await client._dispatcher.send(Push(7))
 
     result = virtual.run(send())
     assert (result.verdict, result.status, result.attempts) == (Verdict.ACCEPTED, 200, 1)
@@ -125,8 +141,8 @@ def test_any_other_answer_is_judged_by_the_client(monkeypatch: pytest.MonkeyPatc
     virtual.connect_to(monkeypatch, answers(400))
 
     async def send(**options: Any) -> Result:
-        async with Client(**options) as client:
-            return await client.send(Push(7))
+        async with PlainClient(**options) as client:
+            return await client._dispatcher.send(Push(7))
 
     assert virtual.run(send()).verdict is Verdict.INVALID
     virtual.connect_to(monkeypatch, answers(200))
@@ -134,15 +150,15 @@ def test_any_other_answer_is_judged_by_the_client(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_push_that_cannot_be_sent_needs_no_connection() -> None:
-    async with Client() as client:
-        result = await client.send(Push(1, invalid=Verdict.INVALID))
-        assert (result.verdict, client.pool.dialled) == (Verdict.INVALID, 0)
+    async with PlainClient() as client:
+        result = await client._dispatcher.send(Push(1, invalid=Verdict.INVALID))
+        assert (result.verdict, client._dispatcher.pool.dialled) == (Verdict.INVALID, 0)
 
 
 async def test_closing_ends_what_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Client() as client:
-        monkeypatch.setattr(client.pool, "pump", lambda: None)
-        sending = asyncio.create_task(client.send(Push(1)))
+    async with PlainClient() as client:
+        monkeypatch.setattr(client._dispatcher.pool, "pump", lambda: None)
+        sending = asyncio.create_task(client._dispatcher.send(Push(1)))
         await asyncio.sleep(0)
     result = await sending
     assert result.verdict is Verdict.UNSENT
@@ -152,12 +168,12 @@ async def test_closing_ends_what_waits_for_a_connection(monkeypatch: pytest.Monk
 async def test_who_is_cancelled_takes_the_push_back_and_a_late_answer_is_nobodys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with Client() as client:
+    async with PlainClient() as client:
         taken: list[Exchange] = []
-        monkeypatch.setattr(client.pool, "submit", taken.append)
+        monkeypatch.setattr(client._dispatcher.pool, "submit", taken.append)
         cancelled: list[Exchange] = []
-        monkeypatch.setattr(client.pool, "cancel", cancelled.append)
-        sending = [asyncio.create_task(client.send(Push(row))) for row in (1, 2, 3)]
+        monkeypatch.setattr(client._dispatcher.pool, "cancel", cancelled.append)
+        sending = [asyncio.create_task(client._dispatcher.send(Push(row))) for row in (1, 2, 3)]
         await asyncio.sleep(0)
         for task in sending[:2]:
             task.cancel()
@@ -170,10 +186,10 @@ async def test_who_is_cancelled_takes_the_push_back_and_a_late_answer_is_nobodys
 
 
 async def test_an_exchange_that_was_sent_once_more_has_no_result_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Client() as client:
+    async with PlainClient() as client:
         taken: list[Exchange] = []
-        monkeypatch.setattr(client.pool, "submit", taken.append)
-        sending = asyncio.create_task(client.send(Push(1)))
+        monkeypatch.setattr(client._dispatcher.pool, "submit", taken.append)
+        sending = asyncio.create_task(client._dispatcher.send(Push(1)))
         await asyncio.sleep(0)
         taken[0].status = 401
         deliver(taken)
@@ -197,10 +213,10 @@ def test_answers_together_go_each_to_its_own_push(monkeypatch: pytest.MonkeyPatc
             return end
 
     async def send() -> list[Result]:
-        client = Client()
-        client.requests = Numbered()
+        client = PlainClient()
+        client._dispatcher.requests = Numbered()
         async with client:
-            return await asyncio.gather(*(client.send(Push(row)) for row in range(1, 31)))
+            return await asyncio.gather(*(client._dispatcher.send(Push(row)) for row in range(1, 31)))
 
     results = virtual.run(send())
     assert [result.push.row for result in results] == list(range(1, 31))
@@ -208,7 +224,52 @@ def test_answers_together_go_each_to_its_own_push(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_client_takes_every_push_of_its_class_unless_it_says_otherwise() -> None:
-    client = Client()
-    assert client.takes_all
-    assert client.takes(Push(1))
-    assert not client.over_quota(Result(Push(1), Verdict.THROTTLED, 429))
+    client = PlainClient()
+    assert client._dispatcher.takes_all
+    assert client._dispatcher.takes(Push(1))
+    assert not client._dispatcher.over_quota(Result(Push(1), Verdict.THROTTLED, 429))
+
+
+async def test_a_push_of_another_class_is_a_mistake_of_the_caller() -> None:
+    async with PlainClient() as client:
+        for wrong in ("ab", None, Notification("ab", {}), Push):
+            with pytest.raises(TypeError, match="this client sends Push, not "):
+                await client._dispatcher.send(wrong)
+
+
+CLIENTS: list[tuple[ProviderClient[Any], set[str]]] = [
+    (PlainClient(), set()),
+    (
+        ApnsClient(
+            ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG", team_id="TEAM123456")
+        ),
+        {"broadcast", "environment", "send"},
+    ),
+    (LegacyFcmClient("key", url="https://push.example"), {"send", "send_multicast"}),
+]
+
+
+@pytest.mark.parametrize(("client", "own"), CLIENTS)
+def test_a_client_shows_what_its_user_needs(client: ProviderClient[Any], own: set[str]) -> None:
+    shown = {name for name in dir(client) if not name.startswith("_")}
+    common = {"close", "idle_ping", "max_connections", "open", "opened", "timeout", "watch"}
+    assert shown == common | own
+    assert client.max_connections in (1, 8, 10)
+    assert client.timeout in (5.0, 10.0)
+    assert client.idle_ping in (None, 3600.0)
+
+
+async def test_a_listener_watches_a_client_until_it_is_told_to_stop() -> None:
+    log, metrics = Log(), Metrics()
+    with pytest.raises(ClosedError):
+        PlainClient().watch(log)
+    async with PlainClient() as client:
+        ends = [client.watch(log), client.watch(metrics)]
+        events = client._dispatcher.pool.events
+        events.rate_limited("test", 1.0)
+        assert [pool for _, pool in metrics._watched] == [client._dispatcher.pool]
+        for end in ends * 2:  # twice does no harm
+            end()
+        events.rate_limited("test", 2.0)
+        assert log.events == [("rate_limited", "test", 1.0)]
+        assert not metrics._watched

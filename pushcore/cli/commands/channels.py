@@ -226,7 +226,7 @@ def _client(options: dict[str, Any]) -> ApnsClient:
         raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
     client = sender.clients()[APNS]
     assert isinstance(client, ApnsClient)
-    if client.requests.topic is None:
+    if sender.topic is None:
         raise BadInput("--topic is missing; expected the bundle id of the app")
     return client
 

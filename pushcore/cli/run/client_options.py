@@ -9,12 +9,13 @@ from urllib.parse import unquote, urlsplit
 
 from ...apns.client import ApnsClient
 from ...audience.problems import BadInput, read_small
-from ...auth.provider_token import ApnsKey
+from ...auth.provider_token import ApnsKey, Environment
 from ...auth.service_account import ServiceAccount
 from ...errors import ConfigurationError
 from ...fcm.client import FcmClient
+from ...http2.protocol import Http2
 from ...http2.proxy import ENVIRONMENT, Proxy
-from ...http2.tls import ClientCertificate
+from ...http2.tls import ApnsCertificate
 from ...models.apns import ApnsPriority, ApnsPushType, Notification
 from ...models.expo import AndroidForm
 from ...payloads.apns_rows import ApnsRows, RowDefaults
@@ -45,7 +46,7 @@ class ClientOptions:
     apns_cert_key: str | None = None
     apns_cert_password_file: str | None = None
     topic: str | None = None
-    environment: str | None = None
+    environment: Environment | None = None
     apns_url: str | None = None
     push_type: ApnsPushType | None = None
     priority: ApnsPriority | None = None
@@ -64,7 +65,7 @@ class ClientOptions:
     scope_key: str | None = None
     max_connections: int | None = None
     timeout: float = 10.0
-    http2: str = "fast"
+    http2: Http2 = "fast"
     proxy: str = ENVIRONMENT
     proxy_password_file: str | None = None
 
@@ -203,12 +204,12 @@ class ClientOptions:
             expiration=self.expiration,
             collapse_id=self.collapse_id,
         )
-        exchange = build_one(client.requests, probe, lambda exchange: None, 0.0)
+        exchange = build_one(client._dispatcher.requests, probe, lambda exchange: None, 0.0)
         if isinstance(exchange, Result):
             raise BadInput(f"the options cannot work: {exchange.detail}")
         return client
 
-    def _auth(self) -> ApnsKey | ClientCertificate:
+    def _auth(self) -> ApnsKey | ApnsCertificate:
         if self.apns_key is not None and self.apns_cert is not None:
             raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
         if self.apns_key is None:
@@ -226,7 +227,7 @@ class ClientOptions:
         assert self.team_id is not None
         return ApnsKey.from_file(self.apns_key, key_id=self.key_id, team_id=self.team_id)
 
-    def _certificate(self) -> ClientCertificate:
+    def _certificate(self) -> ApnsCertificate:
         assert self.apns_cert is not None
         if self.key_id is not None or self.team_id is not None:
             raise BadInput("--key-id and --team-id belong to --apns-key")
@@ -234,9 +235,9 @@ class ClientOptions:
         if self.apns_cert_password_file is not None:
             password = read_password(self.apns_cert_password_file, "the passphrase")
         if self.apns_cert_key is not None:
-            return ClientCertificate.from_pem(self.apns_cert, key_file=self.apns_cert_key, password=password)
+            return ApnsCertificate.from_pem(self.apns_cert, key_file=self.apns_cert_key, password=password)
         try:
-            return ClientCertificate.from_file(self.apns_cert, password=password)
+            return ApnsCertificate.from_file(self.apns_cert, password=password)
         except ConfigurationError as error:
             # The library's words name its own argument.
             text = str(error).replace("as key_file", "as --apns-cert-key")

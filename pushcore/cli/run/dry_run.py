@@ -34,7 +34,7 @@ def dry_run(clients: dict[str, CampaignClient], rows: Rows, report: ResultsFile)
     with contextlib.closing(report):
         for push in rows:
             platform = APNS if type(push) is ApnsRow else FCM
-            exchange = build_one(clients[platform].requests, push, _ignore, 0.0)
+            exchange = build_one(clients[platform]._dispatcher.requests, push, _ignore, 0.0)
             if isinstance(exchange, Result):
                 report.take(exchange)
                 continue

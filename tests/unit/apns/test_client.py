@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore.apns.client import HOSTS, ApnsClient
 from pushcore.apns.reasons import REASONS
-from pushcore.auth.provider_token import ApnsKey
+from pushcore.auth.provider_token import ApnsKey, Environment
 from pushcore.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -88,19 +88,19 @@ def test_what_cannot_work_is_one_sentence(options: dict[str, Any], words: str, t
 
 
 @pytest.mark.parametrize("environment", HOSTS)
-def test_the_environment_is_a_host_of_apples_unless_there_is_a_url(environment: str) -> None:
+def test_the_environment_is_a_host_of_apples_unless_there_is_a_url(environment: Environment) -> None:
     client = client_of(key(environment=environment), url=None, environment=environment)
-    assert (client.origin.authority, client.environment) == (HOSTS[environment], environment)
+    assert (client._dispatcher.origin.authority, client.environment) == (HOSTS[environment], environment)
     assert client_of(key(environment=environment)).environment is None
 
 
 def test_a_key_for_some_topics_takes_their_pushes_alone() -> None:
     whole, scoped = client_of(), client_of(key(topics=["com.example.app"]))
-    assert (whole.takes_all, scoped.takes_all) == (True, False)
-    assert whole.takes(push(topic="com.other"))
-    assert scoped.takes(push(topic="com.example.app.voip"))
-    assert scoped.takes(push())
-    assert not scoped.takes(push(topic="com.other"))
+    assert (whole._dispatcher.takes_all, scoped._dispatcher.takes_all) == (True, False)
+    assert whole._dispatcher.takes(push(topic="com.other"))
+    assert scoped._dispatcher.takes(push(topic="com.example.app.voip"))
+    assert scoped._dispatcher.takes(push())
+    assert not scoped._dispatcher.takes(push(topic="com.other"))
 
 
 def test_the_id_is_ours_or_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_a_connection_changes_its_token_when_its_slot_is_over_and_not_before(
     async def send() -> None:
         loop = asyncio.get_running_loop()
         async with client_of(now=lambda: 1_750_000_000.0 + 60.0 * loop.time()) as client:
-            client.pool.events.add(rotations)
+            client._dispatcher.pool.events.add(rotations)
             for _ in range(16):  # for eighty minutes
                 assert (await client.send(push())).ok
                 await asyncio.sleep(5.0)  # which its wall clock takes for five minutes
@@ -177,9 +177,9 @@ def test_a_token_that_two_connections_use_is_told_as_one(monkeypatch: pytest.Mon
 
     async def send() -> int:
         async with client_of() as client:
-            client.pool.events.add(rotations)
+            client._dispatcher.pool.events.add(rotations)
             await asyncio.gather(*(client.send(push(number)) for number in range(8)))
-            return client.pool.dialled
+            return client._dispatcher.pool.dialled
 
     assert run(send()) > 1
     assert rotations.count == 1
@@ -190,7 +190,7 @@ def test_an_answer_that_blames_neither_connection_nor_age_of_the_token_stands() 
     exchange = request(TEMPLATE, b"/", b"", (), lambda _: None)
     for status, reason in ((403, "InvalidProviderToken"), (410, "ExpiredProviderToken")):
         exchange.status, exchange.data = status, orjson.dumps({"reason": reason})
-        assert not client.sent_again(exchange, None)
+        assert not client._dispatcher.sent_again(exchange, None)
 
 
 def test_an_expired_token_moves_the_push_to_another_connection_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def test_an_expired_token_moves_the_push_to_another_connection_once(monkeypatch:
             assert (await client.send(push(1))).ok
             clock[0] -= 7200.0  # the machine's clock was two hours ahead
             result = await client.send(push(2))
-            return result, client.pool.dialled
+            return result, client._dispatcher.pool.dialled
 
     result, dialled = run(send())
     assert (result.verdict, result.attempts, dialled) == (Verdict.ACCEPTED, 2, 2)
@@ -231,7 +231,7 @@ def test_a_connection_bound_to_another_key_is_left_and_its_push_is_sent_over_a_n
     async def send() -> tuple[Result, int]:
         async with client_of() as client:
             result = await client.send(push())
-            return result, client.pool.dialled
+            return result, client._dispatcher.pool.dialled
 
     result, dialled = run(send())
     assert (result.verdict, result.attempts, dialled) == (Verdict.ACCEPTED, 2, 2)
@@ -245,14 +245,14 @@ def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
     async def send() -> tuple[ConnectionState, ConnectionState]:
         async with client_of() as client:
             await client.send(push())
-            answered_last = client.pool.links[0].connection
+            answered_last = client._dispatcher.pool.links[0].connection
             bound = Connection(Limits(), 0.0)
             bound.receive(frames.encode_settings([(frames.MAX_CONCURRENT_STREAMS, 10)]), 0.0)
             rejected = request(TEMPLATE, b"/", b"{}", (), lambda _: None)
             bound.take(deque([rejected]))
             rejected.status, rejected.data = 403, b'{"reason":"UnrelatedKeyIdInToken"}'
-            assert client.sent_again(rejected, client.pool)
-            client.pool.waiting.clear()
+            assert client._dispatcher.sent_again(rejected, client._dispatcher.pool)
+            client._dispatcher.pool.waiting.clear()
             return bound.state, answered_last.state
 
     assert run(send()) == (ConnectionState.DRAINING, ConnectionState.OPEN)
@@ -280,11 +280,11 @@ def test_no_more_connections_are_left_in_a_minute_than_the_client_may_have(
         async with client_of(max_connections=2) as client:
             for number in range(6):
                 await client.send(push(number))
-            assert client.pool.dialled <= 4
-            dialled = client.pool.dialled
+            assert client._dispatcher.pool.dialled <= 4
+            dialled = client._dispatcher.pool.dialled
             await asyncio.sleep(61.0)
             await client.send(push())
-            return client.pool.dialled - dialled
+            return client._dispatcher.pool.dialled - dialled
 
     assert run(send()) >= 1
 
@@ -319,7 +319,7 @@ def test_a_push_without_an_answer_is_judged_by_what_ended_it(
 ) -> None:
     exchange = request(TEMPLATE, b"/", b"{}", (), lambda _: None, push())
     exchange.error = error
-    result = client_of().result(exchange, exchange.context)
+    result = client_of()._dispatcher.result(exchange, exchange.context)
     assert result is not None
     assert (result.verdict, result.reason, result.detail) == (verdict, reason, error)
     assert (result.status, result.id, result.attempts) == (None, None, 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pushcore.engine.engine import HANDED, LARGEST_WINDOW, PushEngine
+from pushcore.engine.rate import Rate
 from pushcore.errors import ClosedError, ConfigurationError
 from pushcore.metrics import Metrics
-from tests.support.scripted import Log, OtherPush, Push, ScriptedClient, pushes
+from tests.support.scripted import Log, OtherPush, Push, ScriptedClient, ScriptedJournal, pushes
 from tests.unit.engine.test_run import Source, turn
 
 
@@ -82,6 +84,94 @@ async def test_an_engine_can_be_opened_again() -> None:
         async with engine:
             assert len([result async for result in engine.send_many(pushes(3))]) == 3
     assert client.calls == ["open", "close"] * 2
+
+
+async def test_an_engine_is_opened_and_closed_without_a_block_too() -> None:
+    client = Answering()
+    engine = PushEngine(client)
+    await engine.open()
+    with pytest.raises(ClosedError, match="open already"):
+        await engine.open()
+    assert len([result async for result in engine.send_many(pushes(3))]) == 3
+    await engine.close()
+    assert client.calls == ["open", "close"]
+    with pytest.raises(ClosedError, match="async with"):
+        engine.send_many([])
+
+
+async def test_an_engine_that_could_not_be_opened_leaves_nothing_open() -> None:
+    class Broken(ScriptedClient):
+        async def open(self) -> None:
+            raise ConfigurationError("no")
+
+    log, first = Log(), Answering()
+    engine = PushEngine(first, Broken(OtherPush), listener=log)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="no"):
+            await engine.open()
+    assert first.calls == ["open", "close"] * 2
+    first.scripted.events.rate_limited("apns", 1.0)
+    assert log.events == []
+    with pytest.raises(ClosedError):
+        engine.send_many([])
+
+
+async def test_a_stream_that_is_left_has_ended_when_its_block_has() -> None:
+    client, source = ScriptedClient(), Source(100)
+    async with PushEngine(client, window=10) as engine:
+        async with engine.stream(source) as results:
+            taking = asyncio.create_task(anext(results))
+            await turn()
+            client.answer(1)
+            assert (await taking).push.row == 1
+            asyncio.get_running_loop().call_soon(client.answer)
+        assert not client.scripted.in_flight  # what was in flight has been waited for
+        assert not client.scripted.listeners
+        assert not engine._active
+        assert client.sent == list(range(1, len(client.sent) + 1))
+        assert source.read < 100
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
+
+
+async def test_a_stream_gives_all_results_and_raises_what_the_source_does() -> None:
+    def source() -> Iterator[Push]:
+        yield from pushes(3)
+        raise LookupError("the file ends here")
+
+    rows: list[int] = []
+
+    async def take(engine: PushEngine) -> None:
+        async with engine.stream(source()) as results:
+            async for result in results:
+                rows.append(result.push.row)
+
+    async with PushEngine(Answering()) as engine:
+        with pytest.raises(LookupError, match="the file ends here"):
+            await take(engine)
+        assert rows == [1, 2, 3]
+        async with engine.stream(pushes(2), journal=ScriptedJournal(known=[1])) as results:
+            assert [result.push.row async for result in results] == [2]
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        ("100/s", Rate(100)),
+        ("600_000/min", Rate(600_000, 60.0)),
+        (Rate(5), Rate(5)),
+        (None, None),
+        ("none", Rate.parse("none")),
+    ],
+)
+def test_a_rate_is_given_as_on_the_command_line(rate: Any, expected: Rate | None) -> None:
+    assert PushEngine(ScriptedClient(), rate=rate)._rules.rate == expected
+
+
+@pytest.mark.parametrize("rate", ["fast", "0/s", "", "100", "5/day"])
+def test_a_rate_that_is_none_is_refused(rate: str) -> None:
+    with pytest.raises(ConfigurationError):
+        PushEngine(ScriptedClient(), rate=rate)
 
 
 async def test_an_engine_that_is_not_open_says_so_at_once() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pushcore.engine.repeat import Repeat
-from pushcore.engine.rules import Client
+from pushcore.engine.rules import EngineClient
 from pushcore.http2.exchange import Exchange, request
 from pushcore.results import Result, Verdict
 from tests.support.scripted import TEMPLATE, Push, ScriptedClient
@@ -17,7 +17,7 @@ class Lane:
     """Writes down what a repeat tells it."""
 
     def __init__(self) -> None:
-        self.client: Client = ScriptedClient()
+        self.client: EngineClient = ScriptedClient()
         self.repaid: list[Result] = []
         self.judged: list[tuple[Exchange, Result, Repeat | None]] = []
 

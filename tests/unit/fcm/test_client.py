@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pushcore import FcmClient, LegacyFcmClient, LegacyMessage, Message, ServiceAccount
 from pushcore.errors import ConfigurationError
+from pushcore.fcm.client import FcmDispatcher
+from pushcore.fcm.legacy import LegacyDispatcher
 from pushcore.http2.origin import Origin
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -27,14 +29,14 @@ def account(project_id: str | None = "my-project") -> ServiceAccount:
 
 def test_what_it_is_set_up_with() -> None:
     client = FcmClient(account())
-    assert client.origin == Origin("fcm.googleapis.com", 443)
-    assert client.origin.authority == "fcm.googleapis.com"
+    assert client._dispatcher.origin == Origin("fcm.googleapis.com", 443)
+    assert client._dispatcher.origin.authority == "fcm.googleapis.com"
     assert (client.max_connections, client.timeout, client.opened) == (10, 10.0, False)
-    assert client.requests.project_id == "my-project"
-    assert FcmClient(account(), project_id="other").requests.project_id == "other"
-    assert (FcmClient.streams, LegacyFcmClient.streams) == (100, 100)
-    assert FcmClient.handles is Message
-    assert LegacyFcmClient.handles is LegacyMessage
+    assert client._dispatcher.requests.project_id == "my-project"
+    assert FcmClient(account(), project_id="other")._dispatcher.requests.project_id == "other"
+    assert (FcmDispatcher.streams, LegacyDispatcher.streams) == (100, 100)
+    assert FcmDispatcher.handles is Message
+    assert LegacyDispatcher.handles is LegacyMessage
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_the_legacy_api_has_no_server_of_its_own() -> None:
 @pytest.mark.parametrize("given", [SECRET, f"key={SECRET}"])
 def test_a_server_key_is_taken_with_its_prefix_or_without(given: str) -> None:
     client = LegacyFcmClient(given, url="https://127.0.0.1:8443")
-    assert client._authorization == f"key={SECRET}".encode()
+    assert client._dispatcher._authorization == f"key={SECRET}".encode()
     assert SECRET not in repr(client)
 
 

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from pushcore.errors import ConnectionLost, GoAway, HeaderListTooLarge, StreamReset, TransportError
-from pushcore.fcm.legacy import LegacyFcmClient, LegacyResult
+from pushcore.fcm.legacy import LegacyFcmClient
+from pushcore.fcm.legacy_result import LegacyResult
 from pushcore.http2.exchange import request
 from pushcore.models.fcm import LegacyMessage
 from pushcore.results import Verdict
@@ -34,7 +35,7 @@ def result_of(
     exchange = request(TEMPLATE, b"/", b"{}", (), lambda _: None, push)
     exchange.status, exchange.error, exchange.block = 0 if error else status, error, list(block)
     exchange.data = orjson.dumps({"multicast_id": 1, "results": results})
-    return client_of().result(exchange, push)
+    return client_of()._dispatcher.result(exchange, push)
 
 
 def test_one_device_has_one_result() -> None:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from fakeservers.certs import Certificates
 from pushcore.errors import AlpnError, CertificateError, ConfigurationError, ConnectError
-from pushcore.http2.tls import ClientCertificate, client_context, name_tls_error
+from pushcore.http2.tls import ApnsCertificate, client_context, name_tls_error
 
 PEM = serialization.Encoding.PEM
 PASSPHRASE = "correct horse"
@@ -172,7 +172,7 @@ def test_a_server_sees_the_certificate(
     made = certificates.client_certificate("com.example.app")
     password = PASSPHRASE if form.endswith("passphrase") else None
     content = made.pem() if form == "pem" else made.pkcs12(password.encode() if password else None)
-    ours = ClientCertificate.from_file(save(content), password=password)
+    ours = ApnsCertificate.from_file(save(content), password=password)
     assert ours.expires == made.certificate.not_valid_after_utc
     assert ours.subject == "Apple Push Services: com.example.app"
     context = client_context(ca_file=certificates.ca_file, certificate=ours)
@@ -186,26 +186,26 @@ def test_key_and_certificate_in_one_pem_or_in_two_encrypted_or_not(
 ) -> None:
     key_file = tmp_path / "key.pem"
     key_file.write_bytes(b"Bag Attributes\n" + key_pem(passphrase=PASSPHRASE, traditional=traditional))
-    separate = ClientCertificate.from_pem(save(certificate_pem()), key_file=key_file, password=PASSPHRASE)
-    both = ClientCertificate.from_pem(
+    separate = ApnsCertificate.from_pem(save(certificate_pem()), key_file=key_file, password=PASSPHRASE)
+    both = ApnsCertificate.from_pem(
         save(key_pem(passphrase=PASSPHRASE, traditional=traditional) + certificate_pem()),
         password=PASSPHRASE.encode(),
     )
-    plain = ClientCertificate.from_file(save(key_pem(traditional=traditional) + certificate_pem()))
+    plain = ApnsCertificate.from_file(save(key_pem(traditional=traditional) + certificate_pem()))
     for each in (separate, both, plain):
         client_context(certificate=each)
 
 
 def test_rsa_keys_will_do(save: Callable[[bytes], Path]) -> None:
     key = rsa.generate_private_key(65537, 2048)
-    client_context(certificate=ClientCertificate.from_file(save(key_pem(key) + certificate_pem(key=key))))
+    client_context(certificate=ApnsCertificate.from_file(save(key_pem(key) + certificate_pem(key=key))))
 
 
 def test_the_own_certificate_goes_first_whatever_the_order_in_the_file(
     certificates: Certificates, save: Callable[[bytes], Path]
 ) -> None:
     made = certificates.client_certificate("com.example.app")
-    ours = ClientCertificate.from_file(save(certificates.ca_file.read_bytes() + made.pem()))
+    ours = ApnsCertificate.from_file(save(certificates.ca_file.read_bytes() + made.pem()))
     context = client_context(ca_file=certificates.ca_file, certificate=ours)
     _, server = handshake(context, server_context(certificates))
     assert server.getpeercert(True) == made.certificate.public_bytes(serialization.Encoding.DER)
@@ -213,14 +213,14 @@ def test_the_own_certificate_goes_first_whatever_the_order_in_the_file(
 
 def test_of_two_certificates_for_one_key_the_later_is_meant(save: Callable[[bytes], Path]) -> None:
     content = certificate_pem(end=TODAY - DAY / 2) + certificate_pem(end=TODAY + 9 * DAY) + key_pem()
-    assert ClientCertificate.from_file(save(content)).expires > TODAY + 8 * DAY
+    assert ApnsCertificate.from_file(save(content)).expires > TODAY + 8 * DAY
 
 
 @pytest.mark.parametrize("empty", [None, "", b""])
 def test_a_pkcs12_without_or_with_an_empty_passphrase(
     save: Callable[[bytes], Path], empty: str | bytes | None
 ) -> None:
-    assert ClientCertificate.from_pkcs12(save(p12()), password=empty).subject
+    assert ApnsCertificate.from_pkcs12(save(p12()), password=empty).subject
 
 
 OLD = {"begin": TODAY - 9 * DAY, "end": datetime.datetime(TODAY.year - 1, 12, 31, tzinfo=datetime.UTC)}
@@ -290,7 +290,7 @@ def test_a_certificate_that_cannot_work_is_named(save: Callable[[bytes], Path], 
     content, password, message = BAD_FILES[case]
     file = save(content)
     with pytest.raises(ConfigurationError) as caught:
-        ClientCertificate.from_file(file, password=password)
+        ApnsCertificate.from_file(file, password=password)
     text = str(caught.value)
     assert text.startswith(str(file))
     assert message in text
@@ -301,16 +301,16 @@ def test_a_certificate_that_cannot_work_is_named(save: Callable[[bytes], Path], 
 
 def test_the_wrong_kind_of_file_is_named(tmp_path: Path, save: Callable[[bytes], Path]) -> None:
     with pytest.raises(ConfigurationError, match="is not PEM"):
-        ClientCertificate.from_pem(save(p12()))
+        ApnsCertificate.from_pem(save(p12()))
     with pytest.raises(ConfigurationError, match="is not PKCS#12"):
-        ClientCertificate.from_pkcs12(save(certificate_pem() + key_pem()))
-    for read in (ClientCertificate.from_file, ClientCertificate.from_pem, ClientCertificate.from_pkcs12):
+        ApnsCertificate.from_pkcs12(save(certificate_pem() + key_pem()))
+    for read in (ApnsCertificate.from_file, ApnsCertificate.from_pem, ApnsCertificate.from_pkcs12):
         with pytest.raises(ConfigurationError, match=r"gone cannot be read \(No such file"):
             read(tmp_path / "gone")
         with pytest.raises(ConfigurationError, match=r"cannot be read \(Is a directory"):
             read(tmp_path)
     with pytest.raises(ConfigurationError, match=r"gone cannot be read"):
-        ClientCertificate.from_pem(save(certificate_pem()), key_file=tmp_path / "gone")
+        ApnsCertificate.from_pem(save(certificate_pem()), key_file=tmp_path / "gone")
 
 
 def test_a_pkcs12_that_openssl_cannot_decrypt_is_named(
@@ -321,7 +321,7 @@ def test_a_pkcs12_that_openssl_cannot_decrypt_is_named(
 
     monkeypatch.setattr(pkcs12, "load_key_and_certificates", refuse)
     with pytest.raises(ConfigurationError, match="export it again"):
-        ClientCertificate.from_file(save(p12()), password=PASSPHRASE)
+        ApnsCertificate.from_file(save(p12()), password=PASSPHRASE)
 
 
 class Context:
@@ -344,7 +344,7 @@ class Context:
 def test_the_key_is_on_disk_only_encrypted_private_and_for_a_moment(
     tmp_path: Path, save: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = ClientCertificate.from_file(save(p12()))
+    ours = ApnsCertificate.from_file(save(p12()))
     place = tmp_path / "temporary"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
@@ -359,9 +359,9 @@ def test_the_key_is_on_disk_only_encrypted_private_and_for_a_moment(
 
 
 def test_repr_shows_subject_and_date_alone(save: Callable[[bytes], Path]) -> None:
-    ours = ClientCertificate.from_file(save(p12(passphrase=PASSPHRASE)), password=PASSPHRASE)
+    ours = ApnsCertificate.from_file(save(p12(passphrase=PASSPHRASE)), password=PASSPHRASE)
     day = f"{ours.expires:%Y-%m-%d}"
-    assert repr(ours) == f"<ClientCertificate 'Apple Push Services: com.example.app' until {day}>"
+    assert repr(ours) == f"<ApnsCertificate 'Apple Push Services: com.example.app' until {day}>"
 
 
 # --- names of errors
@@ -400,7 +400,7 @@ def test_a_client_certificate_of_a_stranger_is_a_certificate_error(
 ) -> None:
     server = server_context(certificates)
     server.maximum_version = version
-    ours = ClientCertificate.from_file(save(p12()))
+    ours = ApnsCertificate.from_file(save(p12()))
     error = caught_in_handshake(client_context(ca_file=certificates.ca_file, certificate=ours), server)
     assert type(error) is CertificateError
     assert "did not accept our certificate" in str(error)

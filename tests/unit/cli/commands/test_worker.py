@@ -97,7 +97,7 @@ def test_engine_and_worker_get_what_the_options_say(
 ) -> None:
     run(*arguments, "--retry", "none", "--window", "7", "--rate", "5/s")
     (client,), options = scripted.engine
-    assert client.requests.topic == "com.example.app"
+    assert client._dispatcher.requests.topic == "com.example.app"
     assert (options["retry"], options["window"], options["rate"].pushes) == (None, 7, 5)
     assert options["shared"] is scripted
     assert scripted.worker["offers"] == {
