@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, get_args
 import orjson
 
 from .apns import ApnsPriority, Notification
-from .expo_message import ExpoMessage, warn_once
+from .expo_message import ExpoMessage
 from .fcm import (
     AndroidConfig,
     AndroidNotification,
@@ -32,7 +32,9 @@ from .fcm import (
 )
 from .fcm_parts import AndroidPriority, seconds
 from .fcm_values import MAX_TTL
+from .times import unit_problem
 from .tokens import TokenKind, recognise
+from .warned import warn_once
 
 __all__ = [
     "NO_IMAGE",
@@ -388,6 +390,8 @@ def _lifetime(message: ExpoMessage, now: float | None) -> float | None:
 def _given(now: float | None, name: str) -> float:
     if now is None:
         raise ValueError(f"a message with {name} needs now, the time in UNIX seconds")
+    if problem := unit_problem(now):
+        raise ValueError(f"now {problem}")
     return now
 
 

@@ -5,7 +5,6 @@ Source: "Message request format" of "Send notifications with the Expo Push Servi
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -13,6 +12,8 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from .apns import INTERRUPTION_LEVELS, InterruptionLevel
 from .push_model import PushModel
+from .times import expiration_problem
+from .warned import warn_once
 
 ExpoPriority = Literal["default", "normal", "high"]
 PRIORITIES: Final[tuple[str, ...]] = get_args(ExpoPriority)
@@ -24,10 +25,6 @@ TEXTS: Final = (
 _FLAGS: Final = ("mutableContent", "contentAvailable", "sticky", "autoDismiss")
 _OLD_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
 _IGNORED: Final = frozenset({"_displayInForeground"})  # deprecated, of Expo Go
-_MAX_WARNINGS: Final = 100  # different ones of a process: keys of messages may come from the network
-
-log = logging.getLogger("pushcore.models")
-_warned: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,8 @@ class ExpoMessage(PushModel):
             number = type(value) in (int, float) and math.isfinite(value) and value >= 0
             if value is not None and (not number or (name == "badge" and type(value) is not int)):
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
+        if self.expiration and self.ttl is None and (problem := expiration_problem(self.expiration)):
+            raise ValueError(f"expiration {problem}")
         if self.priority is not None and self.priority not in PRIORITIES:
             raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r:.60}")
         if self.interruptionLevel is not None and self.interruptionLevel not in INTERRUPTION_LEVELS:
@@ -180,10 +179,3 @@ def unknown_keys(source: Mapping[str, Any]) -> list[str]:
 def shown_key(key: object) -> str:
     """A key for a sentence."""
     return repr(str(key)[:60])
-
-
-def warn_once(text: str) -> None:
-    """Log a warning that has not been logged before."""
-    if text not in _warned and len(_warned) < _MAX_WARNINGS:
-        _warned.add(text)
-        log.warning(text)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..audience.problems import BadInput, printable
+from ..models.apns import ApnsPushType, PushType
 from ..models.expo import AndroidForm, ExpoMessage
 from ..models.fcm import Message
 from .devices import APNS, FCM, NAMES
@@ -35,7 +36,7 @@ class PayloadFiles:
     apns: str | None = None
     fcm: str | None = None
     form: str = AUTO
-    push_type: str | None = None
+    push_type: ApnsPushType | PushType | None = None
     android: AndroidForm = "notification"
     experience_id: str | None = None
     scope_key: str | None = None
@@ -97,7 +98,7 @@ class PayloadFiles:
                 'beside it, a message in Expo\'s format, or {"apns": …, "fcm": …}'
             )
         if form == APNS:
-            return ApnsPayload(content, name)
+            return ApnsPayload(content, name, self.push_type)
         if is_listing(content):
             message, body = from_listing(content)
             return FcmPayload(message, name, body)

@@ -8,25 +8,25 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..audience.problems import shown
+from ..models.apns import PushType
+from ..models.apns_check import INVISIBLE, SHOWN, given, idle_parts
 from ..models.expo import NO_IMAGE, AndroidForm
 from ..models.fcm import camel
 from .devices import APNS, FCM
 
-INVISIBLE: Final = "nothing in it is visible"
+_PLACEHOLDER: Final = "{{"
 _ON: Final = {APNS: "on iOS", FCM: "on Android"}
 _EXPO_SHOWN: Final = {APNS: ("title", "subtitle", "body", "badge", "sound"), FCM: ("title", "body")}
 _FCM_SHOWN: Final = tuple(
     each for key in ("title", "body", "title_loc_key", "body_loc_key") for each in (key, camel(key))
 )
-SHOWN: Final = ("alert", "badge", "sound")
-"""The keys of `aps` that the user notices."""
 
 
 def expo_notices(name: str, message: dict[str, Any], platform: str, android: AndroidForm) -> list[str]:
     """Of a message in Expo's format that goes to this provider."""
     found = []
     seen = ("contentAvailable", "_contentAvailable", *_EXPO_SHOWN[platform])
-    if not any(_given(message.get(key)) for key in seen):
+    if not any(given(message.get(key)) for key in seen):
         expected = 'expected a "title" or a "body", or "contentAvailable" for a silent push'
         found.append(f"{name}: {INVISIBLE} {_ON[platform]}; {expected}")
     image = message.get("richContent")
@@ -40,18 +40,35 @@ def unknown_key(name: str, key: str) -> str:
     return f"{name}: the key {shown(key)} is unknown in Expo's format and is left out"
 
 
+def apns_notices(name: str, payload: dict[str, Any], push_type: str | PushType) -> list[str]:
+    """Of a payload of APNs, which is sent as this push type."""
+    aps = payload.get("aps")
+    if isinstance(aps, dict) and _PLACEHOLDER in str(aps.get("event")):
+        payload = {**payload, "aps": {**aps, "event": "end"}}  # which needs least
+    return [f"{name}: {each}" for each in idle_parts(payload, push_type)]
+
+
+def without_placeholders(payload: dict[str, Any]) -> dict[str, Any]:
+    """A payload of APNs without those values of `aps` that come from a row."""
+    aps = payload.get("aps")
+    if not isinstance(aps, dict):
+        return payload
+    fixed = {key: value for key, value in aps.items() if _PLACEHOLDER not in str(value)}
+    return {**payload, "aps": fixed}
+
+
 def fcm_notices(name: str, message: dict[str, Any]) -> list[str]:
     """Of a message to FCM v1, by the names that Google's JSON has for its fields."""
-    android, v2 = _at(message, "android"), _at(message, "android_v2")
-    notifications = [_at(each, "notification") for each in (message, android, _at(v2, "remote_notification"))]
+    android, v2 = at(message, "android"), at(message, "android_v2")
+    notifications = [at(each, "notification") for each in (message, android, at(v2, "remote_notification"))]
     # Expo's listing: expo-notifications shows it.
-    data = [_at(each, "data") for each in (message, android, v2)]
-    aps = _at(message, "apns", "payload", "aps")
+    data = [at(each, "data") for each in (message, android, v2)]
+    aps = at(message, "apns", "payload", "aps")
     if (
-        any(_given(each.get(key)) for each in notifications for key in _FCM_SHOWN)
-        or any(_given(each.get(key)) for each in data for key in ("title", "message"))
-        or any(_given(aps.get(key)) for key in (*SHOWN, "content-available"))
-        or _at(message, "webpush", "notification")
+        any(given(each.get(key)) for each in notifications for key in _FCM_SHOWN)
+        or any(given(each.get(key)) for each in data for key in ("title", "message"))
+        or any(given(aps.get(key)) for key in (*SHOWN, "content-available"))
+        or at(message, "webpush", "notification")
         or {"background_sync", "backgroundSync"} & v2.keys()
     ):
         return []
@@ -59,12 +76,7 @@ def fcm_notices(name: str, message: dict[str, Any]) -> list[str]:
     return [f'{name}: {INVISIBLE}{rest}; expected a "notification" where the system is to show one']
 
 
-def _given(value: Any) -> bool:
-    """Whether there is something: 0, which clears a badge, is."""
-    return value is not None and value is not False and value not in ("", {})
-
-
-def _at(source: dict[str, Any], *path: str) -> dict[str, Any]:
+def at(source: dict[str, Any], *path: str) -> dict[str, Any]:
     """The object at this path of Google's JSON, an empty one where there is none."""
     found: Any = source
     for key in path:

@@ -14,14 +14,15 @@ import orjson
 
 from ..audience.problems import BadInput, BadRow, shown
 from ..fcm.request import FcmRequestBuilder
-from ..models.apns import Notification
+from ..models.apns import ApnsPushType, Notification, PushType, push_type_of
+from ..models.apns_check import moments_problem
 from ..models.expo import AndroidForm, ExpoMessage, message_fields, to_notification
 from ..models.expo_message import unknown_keys
 from ..models.fcm import TARGETS, Message
 from ..requests import build_one
 from ..results import Result
 from .devices import APNS
-from .notices import expo_notices, fcm_notices, unknown_key
+from .notices import apns_notices, at, expo_notices, fcm_notices, unknown_key, without_placeholders
 from .template import Template
 from .text_fields import in_apns, in_expo, in_fcm
 
@@ -31,14 +32,20 @@ _NO_STRING: Final = "FCM takes nothing but strings in data"
 
 
 class ApnsPayload:
-    """APNs' own format: the payload as it is sent."""
+    """APNs' own format: the payload as it is sent. `push_type`: the one given, else the one that it is for."""
 
-    def __init__(self, found: dict[str, Any], name: str) -> None:
-        """Raises `BadInput` when a placeholder is malformed."""
+    def __init__(
+        self, found: dict[str, Any], name: str, push_type: ApnsPushType | PushType | None = None
+    ) -> None:
+        """Raises `BadInput` when a placeholder is malformed, or a time is none."""
         self.name = name
+        self.push_type = push_type or push_type_of(found)
         self.template = Template.from_object(found, name, in_apns)
         self.columns = self.template.columns
-        self.notices: list[str] = []
+        problem = moments_problem(without_placeholders(found))
+        if problem:
+            raise BadInput(f"{name}: {problem}")
+        self.notices = apns_notices(name, found, self.push_type)
 
 
 class FcmPayload:
@@ -68,6 +75,9 @@ class FcmPayload:
         self.validate_only = message.validate_only
         _refuse_numbers(fields, name)
         self.notices = fcm_notices(name, fields)
+        problem = moments_problem(without_placeholders(at(fields, "apns", "payload")))
+        if problem:
+            raise BadInput(f"{name}: apns.payload.aps.{problem}")
         self._constant, moving = _split(fields, name)
         self._template = Template.from_object(moving, name, in_fcm) if moving else None
         self._body = None if body is None else Template.from_object(body, name)

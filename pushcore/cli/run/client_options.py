@@ -16,7 +16,7 @@ from ...fcm.client import FcmClient
 from ...http2.protocol import Http2
 from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.tls import ApnsCertificate
-from ...models.apns import ApnsPriority, ApnsPushType, Notification
+from ...models.apns import ApnsPriority, ApnsPushType, Notification, PushType
 from ...models.expo import AndroidForm
 from ...payloads.apns_rows import ApnsRows, RowDefaults
 from ...payloads.devices import APNS, FCM
@@ -48,7 +48,7 @@ class ClientOptions:
     topic: str | None = None
     environment: Environment | None = None
     apns_url: str | None = None
-    push_type: ApnsPushType | None = None
+    push_type: ApnsPushType | PushType | None = None
     priority: ApnsPriority | None = None
     expiration: int | None = None
     collapse_id: str | None = None

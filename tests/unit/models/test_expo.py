@@ -9,7 +9,7 @@ import pytest
 
 from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
-from pushcore.models import expo_message
+from pushcore.models import warned
 from pushcore.models.apns import Notification
 from pushcore.models.expo import (
     NO_IMAGE,
@@ -218,7 +218,7 @@ def test_another_form_than_the_two() -> None:
 
 def test_an_image_that_android_does_not_show_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     message = {"title": "T", "richContent": {"image": "https://e.com/i.png"}}
-    expo_message._warned.clear()
+    warned.forget()
     to_message(message, FCM)
     assert caplog.messages == []
     for _ in range(3):
@@ -344,10 +344,16 @@ def test_now_is_needed_where_there_is_a_time() -> None:
     with pytest.raises(ValueError, match="needs now"):
         to_notification({"ttl": 5}, APNS)
     with pytest.raises(ValueError, match="needs now"):
-        to_message({"expiration": 5}, FCM)
+        to_message({"expiration": NOW}, FCM)
     assert to_notification({"ttl": 0}, APNS).expiration == 0
-    assert to_notification({"expiration": 5}, APNS).expiration == 5
+    assert to_notification({"expiration": NOW}, APNS).expiration == NOW
     to_message({"ttl": 5}, FCM)
+
+
+def test_a_now_in_milliseconds() -> None:
+    for make, fields in ((to_notification, {"ttl": 5}), (to_message, {"expiration": NOW})):
+        with pytest.raises(ValueError, match="now is in milliseconds"):
+            make(fields, APNS, now=NOW * 1000)
 
 
 def test_collapse_key_and_collapse_id_stand_in_for_each_other() -> None:
@@ -428,6 +434,14 @@ def test_several_recipients() -> None:
         ({"ttl": float("nan")}, "ttl"),
         ({"ttl": "60"}, "ttl"),
         ({"expiration": float("inf")}, "expiration"),
+        (
+            {"expiration": 3600},
+            "expiration is in seconds from now: it takes UNIX seconds",
+        ),
+        (
+            {"expiration": NOW * 1000},
+            "expiration is in milliseconds: it takes UNIX seconds",
+        ),
         ({"priority": "urgent"}, "default, normal, high"),
         ({"interruptionLevel": "loud"}, "passive"),
         ({"mutableContent": "yes"}, "mutableContent"),
@@ -452,7 +466,7 @@ def test_wrong_messages(source: Any, words: str) -> None:
 
 
 def test_keys_of_tomorrow_are_left_out_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    expo_message._warned.clear()
+    warned.forget()
     for number in range(3):
         assert ExpoMessage.from_dict({"title": "T", "futureKey": number}) == ExpoMessage(title="T")
         to_notification({"title": "T", "futureKey": number}, APNS)
@@ -465,11 +479,11 @@ def test_keys_of_tomorrow_are_left_out_with_one_warning(caplog: pytest.LogCaptur
 
 
 def test_warnings_of_a_process_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    expo_message._warned.clear()
+    warned.forget()
     for number in range(1000):
         ExpoMessage.from_dict({"title": "T", f"key{number}": 1})
-    assert len(caplog.messages) == len(expo_message._warned) == 100
-    expo_message._warned.clear()
+    assert len(caplog.messages) == warned.MAX_WARNINGS
+    warned.forget()
 
 
 def test_data_that_cannot_be_json() -> None:

@@ -181,6 +181,64 @@ def test_the_form_for_android(tmp_path: Path, content: Any, android: dict[str, A
         assert fields == {"token": "x", **{key: android[key] for key in android if key in ("data", form)}}
 
 
+NOW = 1_790_000_000
+ACTIVITY: dict[str, Any] = {"event": "update", "timestamp": NOW, "content-state": {"score": "{{score}}"}}
+
+
+@pytest.mark.parametrize(
+    ("aps", "push_type"),
+    [
+        ({"alert": "Hi"}, "alert"),
+        ({"content-available": 1}, "background"),
+        (ACTIVITY, "liveactivity"),
+        ({**ACTIVITY, "event": "{{event}}"}, "liveactivity"),
+    ],
+)
+def test_a_file_has_the_push_type_that_it_is_for(tmp_path: Path, aps: Any, push_type: str) -> None:
+    found = load(tmp_path, {"aps": aps}, "apns")["apns"]
+    assert isinstance(found, ApnsPayload)
+    assert (found.push_type, found.notices) == (push_type, [])
+    found = load(tmp_path, {"aps": aps}, "apns", push_type="voip")["apns"]
+    assert isinstance(found, ApnsPayload)
+    assert found.push_type == "voip"
+
+
+@pytest.mark.parametrize(
+    ("aps", "push_type", "notice"),
+    [
+        (ACTIVITY, "alert", "its event is of a Live Activity, and does nothing under push type alert"),
+        ({"content-available": 1}, "alert", "content-available alone does nothing under push type alert"),
+        ({"content-available": 1, "alert": "Hi"}, "background", "a background push shows nothing"),
+        ({**ACTIVITY, "event": "updte"}, None, "its event 'updte' is none of start, update, end"),
+        ({"category": "c"}, None, "nothing in it is visible"),
+        ({"content-changed": 1}, "widgets", "widgets do nothing without"),
+    ],
+)
+def test_what_does_nothing_in_a_file_is_said(tmp_path: Path, aps: Any, push_type: Any, notice: str) -> None:
+    (found,) = notices(tmp_path, {"aps": aps}, "apns", push_type=push_type)["apns"]
+    assert found.startswith(notice)
+
+
+@pytest.mark.parametrize("score", ["1", "{{score}}"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(NOW * 1000, "is in milliseconds"), (float(NOW), "is not whole"), (str(NOW), "is not a number")],
+)
+def test_times_in_a_file_that_are_none(tmp_path: Path, value: Any, words: str, score: str) -> None:
+    aps = {**ACTIVITY, "timestamp": value, "content-state": {"score": score}}
+    assert f"payload.json: timestamp {words}" in refused(tmp_path, {"aps": aps}, "apns")
+    said = refused(tmp_path, {"message": {"apns": {"payload": {"aps": aps}}}}, "fcm")
+    assert f"apns.payload.aps.timestamp {words}" in said
+
+
+@pytest.mark.parametrize("value", [3600, NOW * 1000])
+def test_expirations_in_a_file_that_are_none(tmp_path: Path, value: int) -> None:
+    assert "expiration is in " in refused(tmp_path, {"title": "T", "expiration": value})
+    message = {"notification": {"title": "T"}, "apns": {"headers": {"apns-expiration": str(value)}}}
+    said = refused(tmp_path, {"message": message}, "fcm")
+    assert "apns.headers.apns-expiration is in " in said
+
+
 # --- what a row gets --------------------------------------------------------------------------------------------------
 
 NASTY = 'Eve "E" \\ {{n}}\n\x01 李雷 "},"token":"x'

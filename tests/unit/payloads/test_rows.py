@@ -218,14 +218,14 @@ def test_one_message_of_expos_for_both(tmp_path: Path) -> None:
 
 
 def test_options_and_columns_go_before_the_message(tmp_path: Path) -> None:
-    message = expo(title="{{t}}", priority="high", collapse_key="c", expiration=5)
+    message = expo(title="{{t}}", priority="high", collapse_key="c", expiration=1_800_000_000)
     content = f"token,t,priority,collapse_id\n{APNS},x,1,\n{APNS},x,,mine\n"
     found, _ = read(tmp_path, content, message, None)
     assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
         (1, "c"),
         (10, "mine"),
     ]
-    assert {apns_row(each).expiration for each in found} == {5}
+    assert {apns_row(each).expiration for each in found} == {1_800_000_000}
     found, _ = read(tmp_path, content, message, None, RowDefaults("background", 5, 7, "option"))
     assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
         (1, "option"),

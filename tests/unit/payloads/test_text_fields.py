@@ -106,7 +106,7 @@ def test_fields_of_apns(path: Path, expected: str) -> None:
 @pytest.mark.parametrize("field", ExpoMessage.__slots__)
 def test_every_field_of_expos_message(field: str) -> None:
     accepted = []
-    values: tuple[Any, ...] = (1, True, {}, [])
+    values: tuple[Any, ...] = (1, 1_800_000_000, True, {}, [])
     for value in values:
         fields: dict[str, Any] = {field: value}
         try:

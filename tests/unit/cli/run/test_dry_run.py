@@ -164,3 +164,43 @@ def test_each_device_once(
     assert " INVALID 2 a row before has the same device (--unique) (first: row 4) (FCM)\n" in said
     assert " duplicate 2 the token of a row before; left out\n" in said
     assert " duplicate 1 an installation id and a token that begins with it; left out\n" in said
+
+
+def test_units_of_rows_are_found_before_they_are_sent(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1_790_000_000
+    words = arguments(tmp_path, keys, [])
+    (tmp_path / "devices.csv").write_text(
+        f"token,at,expiration\n{APNS},{now},{now}\n{APNS},{now * 1000},0\n{APNS},{now},3600\n{APNS},{now},{now}000\n"
+    )
+    aps = {"event": "end", "timestamp": "{{at:int}}"}
+    (tmp_path / "payload.json").write_text(json.dumps({"apns": {"aps": aps}, "fcm": {"title": "Hi"}}))
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    out = re.sub(r"  +", " ", said.out)
+    assert " APNs 1 device tokens\n" in out
+    assert " INVALID 1 timestamp is in milliseconds: it takes UNIX seconds (first: row 2) (APNs)\n" in out
+    assert " INVALID 2 BadExpirationDate (first: row 3, the expiration is in seconds from now:" in out
+
+
+@pytest.mark.parametrize("expiration", ["3600", "1790000000000"])
+def test_units_of_the_option(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str], expiration: str
+) -> None:
+    assert main([*arguments(tmp_path, keys, [f"{APNS},,Ada"]), "--expiration", expiration]) == 2
+    assert "the options cannot work: the expiration is in " in capsys.readouterr().err
+
+
+def test_a_push_type_that_we_do_not_know(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(tmp_path, keys, [f"{APNS},,Ada"])
+    (tmp_path / "payload.json").write_text('{"apns":{"aps":{}},"fcm":{"title":"Hi"}}')
+    assert main([*words, "--push-type", "future=.push-type.future"]) == 0
+    assert "1  device tokens" in capsys.readouterr().out
+    assert main([*words, "--push-type", "future"]) == 2
+    assert "'future' is not one of alert, background," in capsys.readouterr().err
+    assert main([*words, "--push-type", "a b=.x"]) == 2
+    assert "the options cannot work: name and suffix of a push type" in capsys.readouterr().err
