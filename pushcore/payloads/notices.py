@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..audience.problems import shown
-from ..models.apns import PushType
+from ..models.apns import PushType, push_type_of
 from ..models.apns_check import INVISIBLE, SHOWN, given, idle_parts
 from ..models.expo import NO_IMAGE, AndroidForm
 from ..models.fcm import camel
@@ -59,6 +59,25 @@ def without_placeholders(payload: dict[str, Any]) -> dict[str, Any]:
 
 def fcm_notices(name: str, message: dict[str, Any]) -> list[str]:
     """Of a message to FCM v1, by the names that Google's JSON has for its fields."""
+    return _invisible(name, message) + _of_apns_part(name, message)
+
+
+def _of_apns_part(name: str, message: dict[str, Any]) -> list[str]:
+    """What Google answers with INVALID_ARGUMENT, as if the token were at fault, or what does nothing on iOS."""
+    headers, payload = at(message, "apns", "headers"), at(message, "apns", "payload")
+    if headers and not at(payload, "aps"):
+        return [f"{name}: apns has headers and no payload.aps, which Google refuses"]
+    values = {key.lower(): value for key, value in headers.items()}
+    push_type = values.get("apns-push-type")
+    found = [] if push_type is None else apns_notices(f"{name}: apns.payload", payload, push_type)
+    # What FCM shows is not in the payload itself.
+    found = [each for each in found if not each.endswith(INVISIBLE)]
+    if push_type_of(payload) == "background" and str(values.get("apns-priority", "5")) == "10":
+        found.append(f"{name}: apns is a silent push with apns-priority 10, which Google refuses; expected 5")
+    return found
+
+
+def _invisible(name: str, message: dict[str, Any]) -> list[str]:
     android, v2 = at(message, "android"), at(message, "android_v2")
     notifications = [at(each, "notification") for each in (message, android, at(v2, "remote_notification"))]
     # Expo's listing: expo-notifications shows it.

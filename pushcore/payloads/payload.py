@@ -111,7 +111,7 @@ class ExpoPayload:
     """Expo's format, for both providers. `android`: what Android gets. `experience_id`, `scope_key`: Expo Go's.
 
     `constant`: the message of every row when there is no placeholder. Keys that Expo is not known to take are left out,
-    and said in `notices`.
+    and said in `notices`. `invisible`: messages of rows, so far, in which nothing is visible.
     """
 
     def __init__(
@@ -141,10 +141,13 @@ class ExpoPayload:
         self.columns = self._template.columns
         self.constant = None if moving else fixed_message
         self.notices = [unknown_key(name, key) for key in unknown]
+        self.invisible = 0
         self._source = found
+        self._platform = ""
 
     def check(self, platform: str) -> None:
         """Add what is to be noticed of it there. Raises `BadInput` when this provider could never take it."""
+        self._platform = platform
         self.notices += expo_notices(self.name, self._source, platform, self._android)
         if self.constant is None:
             return
@@ -188,11 +191,19 @@ class ExpoPayload:
         def message(row: Any) -> ExpoMessage:
             filled = orjson.loads(fill(row))
             try:
-                return ExpoMessage.from_dict(filled)
+                found = ExpoMessage.from_dict(filled)
             except ValueError as error:
                 raise BadRow(str(error)) from None
+            if not found.visible and not self._noticed(found):
+                self.invisible += 1
+            return found
 
         return message
+
+    def _noticed(self, message: ExpoMessage) -> bool:
+        """Whether a message with neither title nor body is noticed on the device, or meant not to be."""
+        on_ios = message.subtitle or message.sound or message.badge is not None
+        return bool(message.contentAvailable or (self._platform == APNS and on_ios))
 
 
 Payload = ApnsPayload | FcmPayload | ExpoPayload

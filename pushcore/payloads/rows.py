@@ -18,6 +18,7 @@ from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
 from .duplicates import DUPLICATE, Duplicates, TokenSample
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
+from .payload import ExpoPayload
 
 _BATCH: Final = 256
 _BATCHES_AHEAD: Final = 8
@@ -33,7 +34,7 @@ class Rows:
 
     `apns`, `fcm`: for each provider that can be sent to, what makes its pushes. `shard`: which part of the rows to give.
     `sample`: what counts tokens that come again. `duplicates`: the rows that are left out, for a row before has their device.
-    `taken`: the number of the last row that was looked at. `ended`: there are no more. `unserved`: how many rows
+    `makers`: `apns` and `fcm`. `taken`: the number of the last row that was looked at. `ended`: there are no more. `unserved`: how many rows
     are of a provider that there is no maker for.
 
     Raises:
@@ -51,6 +52,7 @@ class Rows:
         sample: TokenSample | None = None,
         duplicates: Duplicates | None = None,
     ) -> None:
+        self.makers = apns, fcm
         self.sample = sample
         self.duplicates = duplicates
         self.audience = audience
@@ -149,6 +151,19 @@ class Rows:
 def notices_of(*makers: ApnsRows | FcmRows | None) -> list[str]:
     """What the operator should know of the payloads before anything is sent, each once."""
     return list(dict.fromkeys(each for maker in makers if maker for each in maker.payload.notices))
+
+
+def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:
+    """What a summary says of rows whose own values left nothing to be seen of the message."""
+    counts = {
+        NAMES[platform]: maker.payload.invisible
+        for platform, maker in zip((APNS, FCM), makers, strict=True)
+        if maker and isinstance(maker.payload, ExpoPayload) and maker.payload.invisible
+    }
+    return [
+        f"  {'invisible':<13} {count:>12,}  the row's message has nothing to show ({name})"
+        for name, count in counts.items()
+    ]
 
 
 def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> None:

@@ -12,7 +12,7 @@ from ...payloads.apns_rows import ApnsRow
 from ...payloads.devices import APNS, FCM, NAMES
 from ...payloads.duplicates import duplicate_lines
 from ...payloads.formats import CREDENTIALS
-from ...payloads.rows import Row, Rows
+from ...payloads.rows import Row, Rows, invisible_lines
 from ...requests import build_one
 from ...results import Result
 from ..report.results_file import ResultsFile
@@ -61,6 +61,8 @@ def dry_run(clients: dict[str, CampaignClient], rows: Rows, report: ResultsFile)
     if found is not None:
         for line in duplicate_lines(found, left_out=rows.duplicates is not None):
             click.echo(line)
+    for line in invisible_lines(*rows.makers):
+        click.echo(line)
     if rows.taken and rows.unserved == rows.taken:
         (missing,) = {APNS, FCM} - clients.keys()
         click.echo(

@@ -16,7 +16,7 @@ from ...audience.storage import is_url
 from ...engine.collector import relax_collector
 from ...errors import JournalError
 from ...payloads.duplicates import Duplicates, TokenSample, duplicate_lines, find_duplicates
-from ...payloads.rows import notices_of
+from ...payloads.rows import invisible_lines, notices_of
 from ..report.notices import say
 from ..report.outcomes import CSV, outcomes_of, write
 from ..report.output import open_output, open_unchanged, refuse_same_file
@@ -88,9 +88,10 @@ class Job:
             status = (
                 self._send_apart(run_plan) if self.plan is None else self._send_journaled(run_plan, self.plan)
             )
-        found = run_plan.duplicates or run_plan.sample
-        if found is not None and not self.quiet:
-            for line in duplicate_lines(found, left_out=self.unique):
+        if not self.quiet:
+            found = run_plan.duplicates or run_plan.sample
+            lines = [] if found is None else duplicate_lines(found, left_out=self.unique)
+            for line in lines + invisible_lines(apns, fcm):
                 say_plain(line)
         return status
 

@@ -82,3 +82,43 @@ def test_a_message_of_fcm_in_which_nothing_is_visible(message: dict[str, Any]) -
     assert found.startswith("p.json: nothing in it is visible; expected a")
     (found,) = fcm_notices("p.json", {**message, "data": {"a": "b"}})
     assert found.startswith("p.json: nothing in it is visible but data, which the app must show by itself")
+
+
+@pytest.mark.parametrize(
+    ("apns", "words"),
+    [
+        ({"headers": {"apns-priority": "10"}}, "apns has headers and no payload.aps"),
+        (
+            {
+                "headers": {"apns-push-type": "background"},
+                "payload": {"aps": {"alert": "Hi", "content-available": 1}},
+            },
+            "apns.payload: a background push shows nothing, but it has alert",
+        ),
+        (
+            {"headers": {"APNS-Priority": "10"}, "payload": {"aps": {"content-available": 1}}},
+            "apns is a silent push with apns-priority 10",
+        ),
+        (
+            {"headers": {"apns-push-type": "alert"}, "payload": {"aps": {"event": "end", "timestamp": 1}}},
+            "apns.payload: its event is of a Live Activity",
+        ),
+    ],
+)
+def test_an_apns_part_that_google_dislikes(apns: dict[str, Any], words: str) -> None:
+    (found,) = fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns})
+    assert found.startswith(f"p.json: {words}")
+
+
+@pytest.mark.parametrize(
+    "apns",
+    [
+        {"headers": {"apns-priority": "5"}, "payload": {"aps": {"content-available": 1}}},
+        {"headers": {"apns-push-type": "alert"}, "payload": {"aps": {"category": "c"}}},
+        {"payload": {"aps": {"alert": "Hi"}}},
+        {"payload": {"order": 1}},
+        {"live_activity_token": "x", "payload": {"aps": {"event": "end", "timestamp": 1}}},
+    ],
+)
+def test_an_apns_part_that_is_right(apns: dict[str, Any]) -> None:
+    assert fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns}) == []

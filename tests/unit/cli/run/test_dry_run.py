@@ -204,3 +204,19 @@ def test_a_push_type_that_we_do_not_know(
     assert "'future' is not one of alert, background," in capsys.readouterr().err
     assert main([*words, "--push-type", "a b=.x"]) == 2
     assert "the options cannot work: name and suffix of a push type" in capsys.readouterr().err
+
+
+def test_rows_whose_message_shows_nothing_are_counted(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(tmp_path, keys, [f"{APNS},,", f"{FCM},,", f"{FCM}x,,Ada", f"{FCM}y,,"])
+    (tmp_path / "payload.json").write_text('{"title":"{{name}}"}')
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    out = re.sub(r"  +", " ", said.out)
+    assert " invisible 1 the row's message has nothing to show (APNs)\n" in out
+    assert " invisible 2 the row's message has nothing to show (FCM)\n" in out
+    (tmp_path / "payload.json").write_text('{"title":"{{name}}","badge":1,"contentAvailable":true}')
+    assert main(words) == 0
+    assert "invisible" not in capsys.readouterr().out

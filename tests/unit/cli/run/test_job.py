@@ -97,6 +97,16 @@ def test_tokens_that_come_again_are_said_and_left_out_if_so_wanted(
     )
 
 
+def test_rows_whose_message_shows_nothing_are_said(
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "payload.json").write_text('{"title":"{{name}}"}')
+    (tmp_path / "devices.csv").write_text(f"token,name\n{1:064x},Ada\n{2:064x},\n")
+    job = job_of(sender, str(tmp_path / "devices.csv"), results=str(tmp_path / "r.csv"), quiet=False)
+    assert job.run() == 0
+    assert capsys.readouterr().err.endswith("1  the row's message has nothing to show (APNs)\n")
+
+
 def test_what_cannot_be_read_twice_cannot_be_unique(
     engine: Engine, tmp_path: Path, sender: ClientOptions
 ) -> None:
