@@ -28,6 +28,8 @@ LIMIT: Final = 65_536
 DUPLICATE: Final = "a row before has the same device (--unique)"
 """The reason of a row that is left out."""
 
+ID_LENGTH: Final = 22
+"""Characters of a Firebase installation id."""
 _INSTALLATION: Final = re.compile(r"([cdef][A-Za-z0-9_-]{21})(?::|$)", re.ASCII)
 _ENTRY: Final = Struct("<16sQB")  # hash, row, and which of these it is:
 _TOKEN, _INSTALLATION_ID, _OF_INSTALLATION = range(3)
@@ -38,35 +40,37 @@ _BLOCK: Final = 640 * _ENTRY.size  # bytes of a part that are written together
 class TokenSample:
     """How many rows have a token that a row before has, as far as `LIMIT` tokens tell.
 
-    Nothing needs to be called for a token whose hash has one of the bits of `mask`: it is not in the sample.
+    Nothing needs to be called for a token whose hash, and of FCM also that of its first `ID_LENGTH` characters, has one of
+    the bits of `mask`: it is not in the sample.
     """
 
     def __init__(self) -> None:
         self.mask = 0
         self._more: dict[int, int] = {}  # hash of a token: rows with it behind the first
-        self._installations: dict[int, int] = {}  # hash of an installation id: bits, see `_note`
+        self._installations: dict[int, int] = {}  # hash of an id: 1 for itself, 2 for a token
 
     def add(self, token: str) -> int:
         """Take a row's token; the new mask."""
-        key = hash(token)
+        key, more = hash(token), self._more
         if not key & self.mask:
-            self._more[key] = self._more.get(key, -1) + 1
-            self._shrink(self._more)
+            more[key] = more.get(key, -1) + 1
+            if len(more) > LIMIT:
+                self._shrink()
         return self.mask
 
     def add_of_fcm(self, token: str) -> int:
         """The same of a token of FCM, or of an installation id."""
-        found = _INSTALLATION.match(token)
-        if found is not None:
-            key = hash(found[1])
+        after = token[ID_LENGTH : ID_LENGTH + 1]
+        if not after or after == ":":
+            key, seen = hash(token[:ID_LENGTH]), self._installations
             if not key & self.mask:
-                bit = 1 if len(token) == len(found[1]) else 2
-                self._installations[key] = self._installations.get(key, 0) | bit
-                self._shrink(self._installations)
+                seen[key] = seen.get(key, 0) | (2 if after else 1)
+                if len(seen) > LIMIT:
+                    self._shrink()
         return self.add(token)
 
-    def _shrink(self, kept: dict[int, int]) -> None:
-        while len(kept) > LIMIT:
+    def _shrink(self) -> None:
+        while len(self._more) > LIMIT or len(self._installations) > LIMIT:
             self.mask = self.mask * 2 + 1
             for each in (self._more, self._installations):
                 for key in [key for key in each if key & self.mask]:

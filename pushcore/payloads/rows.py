@@ -15,7 +15,7 @@ from ..models.tokens import APNS_LENGTH
 from ..results import Verdict
 from .apns_rows import OVERRIDES, REGISTERED_AT, ApnsRow, ApnsRows
 from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
-from .duplicates import DUPLICATE, Duplicates, TokenSample
+from .duplicates import DUPLICATE, ID_LENGTH, Duplicates, TokenSample
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
 from .payload import ExpoPayload
@@ -118,7 +118,8 @@ class Rows:
                         mask = sample.add(token)
                     push = self._apns(number, token, values)
                 else:
-                    if sample is not None:
+                    # Neither the token nor the installation id that it begins with: then it is not in the sample.
+                    if sample is not None and not (hash(token) & mask and hash(token[:ID_LENGTH]) & mask):
                         mask = sample.add_of_fcm(token)
                     push = self._fcm(number, token, device.fid, values)
             except BadRow as error:
