@@ -8,9 +8,9 @@ from typing import Final
 from .problems import shown
 
 NOT_UTF8: Final = (
-    "not UTF-8 (Latin-1 or Windows-1252?): convert the audience, as by iconv -f WINDOWS-1252 -t UTF-8"
+    "not UTF-8 (Latin-1 or Windows-1252?): convert the file, as by iconv -f WINDOWS-1252 -t UTF-8"
 )
-"""What a line or a value is, and what to do."""
+"""What a file, a line or a value is, and what to do."""
 
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _EXCEL: Final = re.compile(r'\s*"?sep=(.?)', re.IGNORECASE | re.DOTALL)

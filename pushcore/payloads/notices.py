@@ -12,6 +12,7 @@ from ..models.apns import PushType, push_type_of
 from ..models.apns_check import INVISIBLE, SHOWN, given, idle_parts
 from ..models.expo import NO_IMAGE, AndroidForm
 from ..models.fcm import camel
+from ..models.fcm_values import MAX_TTL
 from .devices import APNS, FCM
 
 _PLACEHOLDER: Final = "{{"
@@ -32,6 +33,9 @@ def expo_notices(name: str, message: dict[str, Any], platform: str, android: And
     image = message.get("richContent")
     if platform == FCM and android == "data" and isinstance(image, dict) and image.get("image"):
         found.append(f"{name}: {NO_IMAGE}")
+    ttl = message.get("ttl")
+    if isinstance(ttl, int | float) and ttl > MAX_TTL:
+        found.append(f"{name}: the ttl is longer than four weeks; it is in seconds, not in milliseconds")
     return found
 
 

@@ -143,6 +143,8 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
     try:
         found = orjson.loads(data.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
+        if not is_utf8(data.decode("utf-8", "surrogateescape")):
+            raise BadInput(f"{name} is {NOT_UTF8}") from None
         raise BadInput(f"{name} is not JSON ({printable(str(error))}); expected {_EXPECTED}") from None
     if not isinstance(found, dict):
         raise BadInput(f"{name} is not a JSON object; expected {_EXPECTED}")

@@ -150,7 +150,7 @@ def test_ndjson(tmp_path: Path, name: str) -> None:
         ),
         (
             b"token,pr\xe9nom\naa,x\n",
-            "a header row that is not UTF-8 (Latin-1 or Windows-1252?): convert the audience",
+            "a header row that is not UTF-8 (Latin-1 or Windows-1252?): convert the file",
         ),
         ("token\naa\n".encode("utf-16-le"), "is in UTF-16; expected UTF-8"),
         (b"a\x1b[31m\n", r"found 'a\x1b[31m'"),

@@ -46,6 +46,15 @@ def test_an_image_that_android_will_not_show() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ttl", "said"), [(60, False), (2_419_200, False), (3_600_000, True), ("{{ttl:int}}", False)]
+)
+def test_a_ttl_in_milliseconds(ttl: Any, said: bool) -> None:
+    for platform in ("apns", "fcm"):
+        found = expo_notices("p", {"title": "T", "ttl": ttl}, platform, "notification")
+        assert found == ["p: the ttl is longer than four weeks; it is in seconds, not in milliseconds"] * said
+
+
+@pytest.mark.parametrize(
     "message",
     [
         {"notification": {"title": "T"}},

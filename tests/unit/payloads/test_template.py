@@ -156,6 +156,7 @@ def test_the_columns_that_it_needs() -> None:
         (b"", "is not JSON"),
         (b"{", "is not JSON"),
         (b'{"a": NaN}', "is not JSON"),
+        ('{"a": "René"}'.encode("latin-1"), "is not UTF-8 (Latin-1 or Windows-1252?): convert the file"),
         (b"[]", "is not a JSON object"),
         (b'"{{name}}"', "is not a JSON object"),
         (b'{"{{name}}": 1}', "holds a placeholder; expected them in values only"),
