@@ -33,6 +33,7 @@ _QUAD: Final = "-[0-9a-f]{4}"  # written out three times below: a repeated group
 UUID: Final = re.compile(f"[0-9a-f]{{8}}{_QUAD}{_QUAD}{_QUAD}-[0-9a-f]{{12}}", re.ASCII)
 _PATH: Final = b"/3/device/"
 _SUFFIXES: Final = frozenset(each.suffix for each in PUSH_TYPES.values())
+_NO_JSON: Final = "a number that JSON does not have, NaN or infinity"
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 _dumps = orjson.dumps
@@ -156,6 +157,8 @@ class ApnsRequestBuilder:
             if type(push.payload) is dict:  # of the first of its kind: to look at each would cost every push
                 for text in idle_parts(push.payload, push.push_type):
                     warn_once(f"a payload for APNs: {text}")
+                if has_no_json(push.payload):
+                    warn_once(f"a payload for APNs: it has {_NO_JSON}, which goes out as null")
         return (*key, *found)
 
     def _look_closer(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
@@ -260,7 +263,7 @@ def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
         if problems:
             raise InvalidPush(None, problems[0])
         if has_no_json(found):
-            raise InvalidPush(None, "the payload has a number that JSON does not have, NaN or infinity")
+            raise InvalidPush(None, f"the payload has {_NO_JSON}")
         return _dumps(found)
     if isinstance(payload, dict):
         return _dumps(payload)

@@ -349,10 +349,12 @@ def test_a_dict_that_does_nothing_is_a_warning_for_the_first_of_its_kind(
     for _ in range(3):
         built(Notification(TOKEN, {"aps": {**UPDATE, "event": "updte"}}), builder)
         built(Notification(TOKEN, {"aps": UPDATE}, push_type="alert"), builder)
+        built(Notification(TOKEN, {"aps": {"alert": "Hi", "badge": float("nan")}}, topic="com.x"), builder)
     assert caplog.messages == [
         "a payload for APNs: its event 'updte' is none of start, update, end",
         "a payload for APNs: its event is of a Live Activity, and does nothing under push type alert; "
         "expected liveactivity",
+        "a payload for APNs: it has a number that JSON does not have, NaN or infinity, which goes out as null",
     ]
     warned.forget()
 
