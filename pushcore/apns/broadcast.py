@@ -15,7 +15,7 @@ from ..http2.exchange import header_of
 from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import LARGE_LIMIT, PUSH_TYPES, Broadcast
 from ..results import Result, Verdict
-from .request import TOPIC, UUID, ApnsRequestBuilder, InvalidPush, body_of
+from .request import TOPIC, UUID, ApnsRequestBuilder, InvalidPush, body_of, check_moments, expiration_of
 
 PRIORITIES: Final = (1, 5, 10)
 _CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,512}", re.ASCII)  # base64 of any length, as Apple says
@@ -82,11 +82,10 @@ def build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest | R
 def _build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest:
     bundle_id = bundle_id_of(push.topic, requests)
     tail = [channel_field(push.channel_id)]
-    if type(push.expiration) is not int or not 0 <= push.expiration < 1 << 63:
-        raise InvalidPush("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
+    expiration = expiration_of(push.expiration)
     if type(push.priority) is not int or push.priority not in PRIORITIES:
         raise InvalidPush("BadPriority", f"the priority is one of {', '.join(map(str, PRIORITIES))}")
-    tail += [(b"apns-expiration", b"%d" % push.expiration), (b"apns-priority", b"%d" % push.priority)]
+    tail += [(b"apns-expiration", expiration), (b"apns-priority", b"%d" % push.priority)]
     if push.request_id is not None:
         if not isinstance(push.request_id, str) or not UUID.fullmatch(push.request_id):
             raise InvalidPush("BadMessageId", "the request_id is not a UUID in lower case")
@@ -96,6 +95,7 @@ def _build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest:
         raise InvalidPush("PayloadTooLarge", f"the payload has {len(body)} bytes, {LARGE_LIMIT} are allowed")
     if _event_of(body) == "start":
         raise InvalidPush(None, "a broadcast updates or ends a Live Activity; it cannot start one")
+    check_moments(body)
     return BroadcastRequest(b"/4/broadcasts/apps/" + bundle_id.encode(), body, tuple(tail))
 
 

@@ -17,6 +17,9 @@ from ..errors import ConfigurationError
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
+from ..models.apns_check import INVISIBLE, has_no_json, idle_parts, moments_problem
+from ..models.times import expiration_problem
+from ..models.warned import warn_once
 from ..requests import END
 from ..results import Result, Verdict
 
@@ -30,6 +33,7 @@ _QUAD: Final = "-[0-9a-f]{4}"  # written out three times below: a repeated group
 UUID: Final = re.compile(f"[0-9a-f]{{8}}{_QUAD}{_QUAD}{_QUAD}-[0-9a-f]{{12}}", re.ASCII)
 _PATH: Final = b"/3/device/"
 _SUFFIXES: Final = frozenset(each.suffix for each in PUSH_TYPES.values())
+_NO_JSON: Final = "a number that JSON does not have, NaN or infinity"
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 _dumps = orjson.dumps
@@ -67,7 +71,9 @@ class ApnsRequestBuilder:
         self._key_topics = key_topics
         self._token_auth = token_auth
         self._kinds: dict[tuple[Any, Any, Any], tuple[HeaderTemplate, int]] = {}
-        # Topic, push type and priority of the last push, its template, and the limit of its payload.
+        self._seen: bytes | None = None  # the last payload in bytes whose times were right
+        # Topic, push type and priority of the last push, its template, and the bytes of a payload from which on it is looked at
+        # more closely: of a Live Activity every one is.
         self._last: tuple[Any, Any, Any, HeaderTemplate, int] = (
             END,
             None,
@@ -105,11 +111,9 @@ class ApnsRequestBuilder:
                 if type(payload) is dict:
                     body = _dumps(payload)
                 else:
-                    body = body_of(payload)
+                    body = body_of(payload, push_type)
                 if len(body) > limit:
-                    raise InvalidPush(
-                        "PayloadTooLarge", f"the payload has {len(body)} bytes, {limit} are allowed"
-                    )
+                    self._look_closer(payload, body, push_type)
                 tail = NO_FIELDS
                 if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
                     tail = _tail_of(push)
@@ -151,12 +155,31 @@ class ApnsRequestBuilder:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             found = self._kinds[key] = self._new_kind(*key)
+            if type(push.payload) is dict:  # of the first of its kind: to look at each would cost every push
+                for text in idle_parts(push.payload, push.push_type):
+                    warn_once(f"a payload for APNs: {text}")
+                if has_no_json(push.payload):
+                    warn_once(f"a payload for APNs: it has {_NO_JSON}, which goes out as null")
         return (*key, *found)
 
-    def _new_kind(self, topic: str | None, name: str, priority: int | None) -> tuple[HeaderTemplate, int]:
-        push_type = PUSH_TYPES.get(name)
-        if push_type is None:
-            raise InvalidPush("InvalidPushType", f"the push type is one of {', '.join(PUSH_TYPES)}")
+    def _look_closer(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
+        """Raises `InvalidPush` for a payload that is too large, or has times that are none."""
+        known = _push_type(push_type)
+        if len(body) > known.limit:
+            raise InvalidPush(
+                "PayloadTooLarge", f"the payload has {len(body)} bytes, {known.limit} are allowed"
+            )
+        if payload is self._seen or known.name != "liveactivity":
+            return
+        check_moments(payload)
+        if type(payload) is bytes:
+            self._seen = payload
+
+    def _new_kind(
+        self, topic: str | None, given: str | PushType, priority: int | None
+    ) -> tuple[HeaderTemplate, int]:
+        push_type = _push_type(given)
+        name = push_type.name
         if push_type.token_auth_only and not self._token_auth:
             raise InvalidPush("InvalidPushType", f"{name} needs a key; a certificate cannot send it")
         if priority is None:
@@ -175,7 +198,7 @@ class ApnsRequestBuilder:
             fields.append((b"apns-topic", full.encode()))
         if priority is not None:
             fields.append((b"apns-priority", b"%d" % priority))
-        return HeaderTemplate(fields, _PATH), push_type.limit
+        return HeaderTemplate(fields, _PATH), -1 if name == "liveactivity" else push_type.limit
 
     def _topic_for(self, topic: str | None, push_type: PushType) -> str | None:
         """The topic with the suffix of the push type, once."""
@@ -208,9 +231,41 @@ def _refusal(push: Notification, error: Exception) -> Result:
     return Result(push, Verdict.INVALID, detail=detail, attempts=0)
 
 
-def body_of(payload: object) -> bytes:
+def _push_type(given: str | PushType) -> PushType:
+    found = given if isinstance(given, PushType) else PUSH_TYPES.get(given)
+    if found is None:
+        raise InvalidPush(
+            "InvalidPushType",
+            f"the push type is one of {', '.join(PUSH_TYPES)}, or a PushType that Apple has added since",
+        )
+    if not TOPIC.fullmatch(found.name) or not (found.suffix == "" or TOPIC.fullmatch(found.suffix)):
+        raise InvalidPush(
+            "InvalidPushType", "name and suffix of a push type are letters, digits, dots and dashes"
+        )
+    return found
+
+
+def check_moments(payload: Any) -> None:
+    """Raises `InvalidPush` when a Live Activity's times are not UNIX seconds. An `Aps` was checked when it was made."""
+    try:
+        found = orjson.loads(payload) if type(payload) is bytes else payload
+    except orjson.JSONDecodeError as error:
+        raise InvalidPush(None, f"the payload is not JSON: {error}") from None
+    problem = moments_problem(found) if type(found) is dict else ""
+    if problem:
+        raise InvalidPush(None, problem)
+
+
+def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
+    """The JSON of a payload, of a Live Activity unless said otherwise. Raises `InvalidPush` when it is none."""
     if isinstance(payload, Aps):
-        return _dumps(payload.to_dict())
+        found = payload.to_dict()
+        problems = [each for each in idle_parts(found, push_type) if each != INVISIBLE]
+        if problems:
+            raise InvalidPush(None, problems[0])
+        if has_no_json(found):
+            raise InvalidPush(None, f"the payload has {_NO_JSON}")
+        return _dumps(found)
     if isinstance(payload, dict):
         return _dumps(payload)
     if not isinstance(payload, bytes):
@@ -220,6 +275,16 @@ def body_of(payload: object) -> bytes:
     if payload[0] != 0x7B:
         raise InvalidPush(None, "the payload is not a JSON object")
     return payload
+
+
+def expiration_of(moment: Any) -> bytes:
+    """The value of the header. Raises `InvalidPush` when it can be no moment in UNIX seconds."""
+    if type(moment) is not int or moment < 0:
+        raise InvalidPush("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
+    problem = expiration_problem(moment)
+    if problem:
+        raise InvalidPush("BadExpirationDate", f"the expiration {problem}")
+    return b"%d" % moment
 
 
 def _tail_of(push: Notification) -> tuple[Field, ...]:
@@ -232,9 +297,7 @@ def _tail_of(push: Notification) -> tuple[Field, ...]:
             return ((b"apns-id", push.apns_id.encode()),)  # all that a campaign's pushes have
         fields.append((b"apns-id", push.apns_id.encode()))
     if push.expiration is not None:
-        if type(push.expiration) is not int or not 0 <= push.expiration < 1 << 63:
-            raise InvalidPush("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
-        fields.append((b"apns-expiration", b"%d" % push.expiration))
+        fields.append((b"apns-expiration", expiration_of(push.expiration)))
     if push.collapse_id is not None:
         text = push.collapse_id
         if not isinstance(text, str) or not _COLLAPSE_ID.fullmatch(text) or len(text) > MAX_COLLAPSE_ID:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import IO, Any, Final, cast
 
 from .content import BLOCK, GZIP, Blocks, Content
+from .dialects import header_problem, is_utf8
 from .parquet import MAGIC, ParquetRows
 from .problems import BadInput, explain, shown
 from .records import LINES, OnBad, csv_records, decoded, encoded, json_records
@@ -80,7 +81,7 @@ class Audience:
         self._content = Content(self._blocks, self.name, packed=self._packed, at_end=self._check_end)
         self._buffer = io.BufferedReader(self._content, BLOCK)
         head = self._buffer.peek(len(MAGIC))
-        if head.startswith(_UTF16):
+        if head.startswith(_UTF16) or b"\0" in head[:2]:  # with a mark of its order, or without
             raise BadInput(f"{self.name} is in UTF-16; expected UTF-8")
         if head.startswith(MAGIC):
             raise BadInput(
@@ -100,7 +101,8 @@ class Audience:
 
     def _read_header(self) -> list[str]:
         self._lines = decoded(self._buffer)
-        reader = csv.reader(self._counted(self._lines), strict=True)
+        read: list[str] = []
+        reader = csv.reader(self._counted(self._lines, read), strict=True)
         header: list[str] = []
         try:
             while not header:
@@ -108,14 +110,20 @@ class Audience:
         except StopIteration:
             raise BadInput(f"{self.name} has no header row; expected one with a column token") from None
         except csv.Error as error:
-            raise BadInput(f"{self.name} is not CSV ({error} in the header row)") from None
+            problem = header_problem("".join(read)) or f"is not CSV ({error} in the header row)"
+            raise BadInput(f"{self.name} {problem}") from None
         columns = [name.strip() for name in header]
+        if "token" not in columns or not all(map(is_utf8, columns)):
+            problem = header_problem("".join(read))
+            if problem:
+                raise BadInput(f"{self.name} {problem}")
         self._need_token(columns, " in its header row")
         return columns
 
-    def _counted(self, lines: Iterable[str]) -> Iterator[str]:
+    def _counted(self, lines: Iterable[str], read: list[str]) -> Iterator[str]:
         for line in lines:
             self._start += len(encoded(line))
+            read.append(line)
             yield line
 
     def _need_token(self, columns: list[str], where: str) -> None:

@@ -10,6 +10,7 @@ import orjson
 
 from .content import Content
 from .csv import CsvRows
+from .dialects import NOT_UTF8
 from .shards import WHOLE, Shard
 
 LINES: Final = 64 * 1024
@@ -96,13 +97,21 @@ def json_records(
             if not line.endswith(b"\n"):
                 on_cut()
             number += 1
-            on_bad(number, "", f"the line is not JSON: {error.msg}")
+            on_bad(number, "", _json_problem(line, error))
             continue
         number += 1
         if type(values) is dict:
             yield number, values
         else:
             on_bad(number, "", "the line is not a JSON object")
+
+
+def _json_problem(line: bytes, error: orjson.JSONDecodeError) -> str:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return f"the line is {NOT_UTF8}"
+    return f"the line is not JSON: {error.msg}"
 
 
 def encoded(text: str) -> bytes:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, get_args
 
 import click
 
 from ..http2.proxy import ENVIRONMENT
-from ..models.apns import PUSH_TYPES
+from ..models.apns import PUSH_TYPES, UNLIMITED, PushType
+from ..models.expo import AndroidForm
 from ..payloads.formats import AUTO, FORMATS
 from .sections import Function, Seconds, add, section
+
+
+class PushTypeParameter(click.ParamType):  # type: ignore[type-arg]  # of click before 8.2 it is no generic
+    """A push type that we know, or NAME=SUFFIX for one that we do not."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | PushType:
+        """See `click.ParamType`."""
+        if isinstance(value, PushType) or value in PUSH_TYPES:
+            return value  # type: ignore[no-any-return]
+        name, equals, suffix = str(value).partition("=")
+        if not equals:
+            self.fail(
+                f"{value!r} is not one of {', '.join(PUSH_TYPES)}, nor NAME=SUFFIX for a new one", param, ctx
+            )
+        return PushType(name, suffix, limit=UNLIMITED)
+
 
 _apns = section("APNs")
 _fcm = section("FCM")
@@ -86,8 +105,10 @@ _PUSHES: Final = (
     ),
     _payload(
         "--push-type",
-        type=click.Choice(list(PUSH_TYPES)),
-        help="To APNs: alert, or what suits Expo's message, unless said otherwise.",
+        type=PushTypeParameter(),
+        metavar="NAME",
+        help=f"To APNs: {', '.join(PUSH_TYPES)}; unless said otherwise, what suits the payload. One that Apple has added "
+        "since: NAME=SUFFIX, with what follows the bundle id in its topic.",
     ),
     _payload("--priority", type=int, metavar="N", help="To APNs: 1, 5 or 10; else what suits the push type."),
     _payload(
@@ -100,6 +121,13 @@ _PUSHES: Final = (
         "--collapse-id",
         metavar="ID",
         help="To APNs: pushes with the same id replace each other, 64 bytes.",
+    ),
+    _payload(
+        "--android",
+        type=click.Choice(get_args(AndroidForm)),
+        default="notification",
+        show_default=True,
+        help="What Android gets of a message in Expo's format: a notification with data, or data alone.",
     ),
     _payload("--experience-id", metavar="ID", help="With Expo's format, and for Expo Go of old alone."),
     _payload("--scope-key", metavar="KEY", help="The same."),

@@ -13,9 +13,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, get_args
 
 from .push_model import PushModel
+from .times import moment_problem
 
 LIMIT: Final = 4096
 """Bytes of a payload, unless the push type says otherwise."""
+UNLIMITED: Final = 1 << 20
+"""Bytes of a payload whose limit nobody knows."""
 LARGE_LIMIT: Final = 5120
 """Bytes of a VoIP payload, and of a Live Activity's that is sent to a broadcast channel."""
 
@@ -31,6 +34,7 @@ ApnsPushType = Literal[
     "pushtotalk",
     "widgets",
     "controls",
+    "accessory",
 ]
 """What `apns-push-type` may be; `PUSH_TYPES` says what each asks of the other fields."""
 ApnsPriority = Literal[1, 5, 10]
@@ -45,6 +49,9 @@ EVENTS: Final[tuple[str, ...]] = get_args(LiveActivityEvent)
 @dataclass(frozen=True, slots=True)
 class PushType:
     """One value of `apns-push-type` and what it asks of the other fields.
+
+    Apple adds one every year or so: one that is not among `PUSH_TYPES` yet is sent where such an object, instead of a name, is
+    the push type of a `Notification`.
 
     `suffix`: what follows the bundle id in `apns-topic`. `limit`: bytes of a payload sent to a device.
     `priorities`: what `apns-priority` may be. `token_auth_only`: true when a certificate cannot send it.
@@ -79,17 +86,36 @@ PUSH_TYPES: Final[Mapping[str, PushType]] = MappingProxyType(
             PushType("pushtotalk", ".voip-ptt"),  # Apple gives the larger limit for VoIP only
             PushType("widgets", ".push-type.widgets"),
             PushType("controls", ".push-type.controls"),
+            # Apple documents neither its size nor its priorities, so neither is checked.
+            PushType("accessory", ".push-type.accessory", limit=UNLIMITED),
         )
     }
 )
-"""The eleven push types by name."""
+"""The twelve push types by name."""
+
+
+def push_type_of(payload: Mapping[str, Any]) -> ApnsPushType:
+    """The push type that a payload, as a dict, is for as far as it tells: "alert" where it does not."""
+    aps = payload.get("aps")
+    if not isinstance(aps, Mapping):
+        return "mdm" if "mdm" in payload else "alert"
+    if aps.get("event") is not None:
+        return "liveactivity"
+    if "encryptedData" in aps:
+        return "accessory"
+    if aps.get("content-available") and not any(
+        aps.get(key) is not None for key in ("alert", "badge", "sound")
+    ):
+        return "background"
+    return "alert"
 
 
 class Notification(PushModel):
     """One push to one device.
 
     `token`: the device token, hexadecimal, of any length. `payload`: the root object as a dict, as JSON in bytes, or
-    an `Aps`. `topic`: overrides the client's, in full, with its suffix. `push_type`: a key of `PUSH_TYPES`.
+    an `Aps`. `topic`: overrides the client's, in full, with its suffix. `push_type`: a key of `PUSH_TYPES`, or a `PushType`
+    that is not there yet; None for the one that the payload is for as far as it tells, see `push_type_of`, else "alert".
     `priority`: 1, 5 or 10; None for the push type's default. `expiration`: UNIX seconds until which APNs may store
     it, 0 for a single attempt; None leaves it to APNs. `collapse_id`: at most 64 bytes. `apns_id`: a UUID in lower
     case; APNs makes one up when there is none.
@@ -107,12 +133,21 @@ class Notification(PushModel):
         payload: dict[str, Any] | bytes | Aps,
         *,
         topic: str | None = None,
-        push_type: ApnsPushType = "alert",
+        push_type: ApnsPushType | PushType | None = None,
         priority: ApnsPriority | None = None,
         expiration: int | None = None,
         collapse_id: str | None = None,
         apns_id: str | None = None,
     ) -> None:
+        if push_type is None:
+            push_type = "alert"
+            # Spelt out, for most payloads are an alert and a call would cost more than all the rest here.
+            if type(payload) is dict:
+                aps = payload.get("aps")
+                if type(aps) is not dict or "alert" not in aps or "event" in aps:
+                    push_type = push_type_of(payload)
+            elif isinstance(payload, Aps):
+                push_type = push_type_of(payload.to_dict())
         self.token = token
         self.payload = payload
         self.topic = topic
@@ -223,7 +258,7 @@ class Aps:
     """A payload: the object `aps`, and with `custom` its peers. None (for a flag: False) leaves a key out.
 
     Each field but `custom` is the key of that name with "-" for "_". `alert`: a string is the body. `badge`: 0 removes
-    it. `relevance_score`: 0 to 1, in Live Activities any number. From `timestamp` on, the fields are those of Live
+    it. `content_changed`: of the push types widgets and controls. `relevance_score`: 0 to 1, in Live Activities any number. From `timestamp` on, the fields are those of Live
     Activities, which must have an `event`; times are UNIX seconds. `url_args`: Safari's, of older systems.
     MDM has no `aps`: give {"mdm": magic} as a dict.
 
@@ -238,6 +273,7 @@ class Aps:
     thread_id: str | None = None
     category: str | None = None
     content_available: bool = False
+    content_changed: bool = False
     mutable_content: bool = False
     target_content_id: str | None = None
     interruption_level: InterruptionLevel | None = None
@@ -266,6 +302,10 @@ class Aps:
             )
         self._check_relevance()
         self._check_live_activity()
+        for name in ("timestamp", "stale_date", "dismissal_date"):
+            value = getattr(self, name)
+            if value is not None and (problem := moment_problem(value)):
+                raise ValueError(f"{name} {problem}")
         if "aps" in self.custom:
             raise ValueError('custom must not hold "aps": it stands beside it')
 
@@ -286,7 +326,7 @@ class Aps:
             return
         if self.event not in EVENTS:
             raise ValueError(f"event must be one of {', '.join(EVENTS)}, not {self.event!r}")
-        for needed in _NEEDED[self.event]:
+        for needed in NEEDED[self.event]:
             if not _given(getattr(self, needed)):
                 raise ValueError(f"a Live Activity's {self.event} needs {needed}")
         for owner, names in (("start", _ONLY_START), ("end", _ONLY_END)):
@@ -301,7 +341,7 @@ class Aps:
 
 _ONLY_START: Final = ("attributes_type", "attributes", "input_push_token", "input_push_channel")
 _ONLY_END: Final = ("dismissal_date",)
-_NEEDED: Final = {
+NEEDED: Final = {
     "start": ("timestamp", "content_state", "attributes_type", "attributes", "alert"),
     "update": ("timestamp", "content_state"),
     "end": ("timestamp",),
@@ -321,7 +361,7 @@ def _to_dict(source: Alert | Sound | Aps) -> dict[str, Any]:
         if isinstance(value, Alert | Sound | Localized):
             value = value.to_dict()
         elif value is True:
-            value = 1
+            value = 1 if name != "content_changed" else True  # Apple's one flag that is no number
         elif isinstance(value, Mapping):
             value = dict(value)
         elif isinstance(value, Sequence) and not isinstance(value, str):

@@ -3,30 +3,47 @@
 A message as Expo's push service takes it becomes what that service would send on: a `Notification` for APNs, a
 `Message` for FCM v1, or a `LegacyMessage`. The app must register with `getDevicePushTokenAsync` (see `tokens`).
 
-On Android the message is data alone: with a root `notification` Firebase shows it and expo-notifications never sees
-it. Sources: "Send notifications with FCM and APNs" and "Send notifications with the Expo Push Service" at
-docs.expo.dev; NotificationData.kt and FirebaseMessagingDelegate.kt of expo-notifications.
+For Android there are two forms, `AndroidForm`. The default is what Expo's service sends: a notification with data.
+Android shows it when the app is not in the foreground, and the app's handler decides when it is. A message of data alone is
+shown by expo-notifications itself, without its image, and no longer from Expo SDK 59 on unless the app asks for it.
+
+Sources: "What you need to know about notifications", "Send notifications with FCM and APNs" and "Send notifications with
+the Expo Push Service" at docs.expo.dev; RemoteNotificationContent.kt, NotificationData.kt and
+NotificationSerializer.java of expo-notifications.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import orjson
 
 from .apns import ApnsPriority, Notification
 from .expo_message import ExpoMessage
-from .fcm import AndroidConfig, LegacyMessage, LegacyPriority, Message
+from .fcm import (
+    AndroidConfig,
+    AndroidNotification,
+    FcmNotification,
+    LegacyMessage,
+    LegacyNotification,
+    LegacyPriority,
+    Message,
+)
 from .fcm_parts import AndroidPriority, seconds
 from .fcm_values import MAX_TTL
+from .times import unit_problem
 from .tokens import TokenKind, recognise
+from .warned import warn_once
 
 __all__ = [
+    "NO_IMAGE",
+    "AndroidForm",
     "ExpoMessage",
     "Source",
     "apns_payload",
     "fcm_data",
+    "message_fields",
     "to_legacy",
     "to_message",
     "to_notification",
@@ -35,6 +52,13 @@ __all__ = [
 
 _APNS_PRIORITY: Final[Mapping[str, ApnsPriority]] = {"normal": 5, "high": 10}
 _ANDROID_PRIORITY: Final[Mapping[LegacyPriority, AndroidPriority]] = {"normal": "NORMAL", "high": "HIGH"}
+
+AndroidForm = Literal["notification", "data"]
+"""What Android gets: a notification with data, or data alone."""
+
+NO_IMAGE: Final = (
+    "Android does not show the richContent.image of a message that is sent in the form of data alone"
+)
 
 Source = ExpoMessage | Mapping[str, Any]
 
@@ -45,13 +69,15 @@ def to_push(
     *,
     topic: str | None = None,
     legacy: bool = False,
+    android: AndroidForm | None = None,
     experience_id: str | None = None,
     scope_key: str | None = None,
     now: float | None = None,
 ) -> Notification | Message | LegacyMessage:
     """What to send to one device, by the kind of its token: that of `token`, or the only one in `to`.
 
-    `token` may be what `getDevicePushTokenAsync` returned. `legacy`: for FCM's old API. The others as below.
+    `token` may be what `getDevicePushTokenAsync` returned. `legacy`: for FCM's old API. `android`: what Android gets;
+    None is "notification", and "data" for the old API. The others as below.
 
     Raises:
         ValueError: the message is wrong, or the token is none of APNs or FCM. A token of Expo's own gets the answer
@@ -66,7 +92,8 @@ def to_push(
             message, found.token, topic=topic, experience_id=experience_id, scope_key=scope_key, now=now
         )
     make = to_legacy if legacy else to_message
-    return make(message, found.token, experience_id=experience_id, scope_key=scope_key, now=now)
+    form = android or ("data" if legacy else "notification")
+    return make(message, found.token, android=form, experience_id=experience_id, scope_key=scope_key, now=now)
 
 
 def to_notification(
@@ -109,41 +136,93 @@ def to_message(
     source: Source,
     token: str | None = None,
     *,
+    android: AndroidForm = "notification",
     experience_id: str | None = None,
     scope_key: str | None = None,
     now: float | None = None,
 ) -> Message:
     """The push to FCM v1. A token that is a Firebase installation id becomes `fid`. The others as `to_notification`.
 
+    `android`: "notification", as Expo's service sends it, or "data", Expo's listing for direct sending.
+
     Raises:
         ValueError: as `to_notification`; `now` is needed with an `expiration`.
     """
     message = _message(source)
     target = _only(message) if token is None else token
-    lifetime = _lifetime(message, now)
-    key, priority = _collapse_key(message), _priority(message)
-    android = None
-    if lifetime is not None or key is not None or priority is not None:
-        android = AndroidConfig(
-            collapse_key=key,
-            priority=None if priority is None else _ANDROID_PRIORITY[priority],
-            ttl=None if lifetime is None else seconds(lifetime),
-        )
-    data = fcm_data(message, experience_id=experience_id, scope_key=scope_key)
+    fields = message_fields(
+        message, android=android, experience_id=experience_id, scope_key=scope_key, now=now
+    )
+    if android == "data" and message.image is not None:
+        warn_once(NO_IMAGE)
     if recognise(target).kind is TokenKind.FID:
-        return Message(fid=target, data=data, android=android)
-    return Message(token=target, data=data, android=android)
+        return Message(fid=target, **fields)
+    return Message(token=target, **fields)
+
+
+def message_fields(
+    source: Source,
+    *,
+    android: AndroidForm = "notification",
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> dict[str, Any]:
+    """What a `Message` to FCM has besides its target, the same for every device: data, android and notification.
+
+    Raises:
+        ValueError: as `to_message`.
+    """
+    message = _message(source)
+    shown = _checked(android) == "notification" and message.visible
+    lifetime = _lifetime(message, now)
+    priority = _priority(message)
+    config = AndroidConfig(
+        collapse_key=_collapse_key(message),
+        priority=None if priority is None else _ANDROID_PRIORITY[priority],
+        ttl=None if lifetime is None else seconds(lifetime),
+        notification=_android_notification(message) if shown else None,
+    )
+    return _present(
+        notification=FcmNotification(message.title, message.body, message.image) if shown else None,
+        # Of a notification, too: the app reads it there when the user taps (NotificationSerializer.java).
+        data=fcm_data(message, experience_id=experience_id, scope_key=scope_key),
+        android=None if config == AndroidConfig() else config,
+    )
+
+
+def _android_notification(message: ExpoMessage) -> AndroidNotification | None:
+    """What Android shows besides title, body and picture."""
+    vibrate = message.vibrate
+    found = AndroidNotification(
+        icon=message.icon,
+        color=message.color,
+        sound=_sound_name(message.sound),
+        tag=message.tag,
+        channel_id=message.channelId,
+        # Expo's own `sticky` is about swiping, for which FCM has no word; FCM's is about what a tap leaves.
+        sticky=True if message.autoDismiss is False else None,
+        default_vibrate_timings=True if vibrate is True else None,
+        vibrate_timings=None
+        if vibrate is None or isinstance(vibrate, bool)
+        else [each / 1000 for each in vibrate],
+        notification_count=message.badge or None,  # 0 has Android count by itself
+    )
+    return None if found == AndroidNotification() else found
 
 
 def to_legacy(
     source: Source,
     token: str | None = None,
     *,
+    android: AndroidForm = "data",
     experience_id: str | None = None,
     scope_key: str | None = None,
     now: float | None = None,
 ) -> LegacyMessage:
     """The push to FCM's legacy API. Several recipients in `to` become `registration_ids`. The others as `to_message`.
+
+    `android`: "data" here, for that is Expo's listing in the legacy form.
 
     Raises:
         ValueError: the message is wrong, has no recipient, or has an `expiration` and there is no `now`.
@@ -151,13 +230,30 @@ def to_legacy(
     message = _message(source)
     many = message.recipients if token is None and len(message.recipients) > 1 else None
     lifetime = _lifetime(message, now)
+    shown = _checked(android) == "notification" and message.visible
+    if android == "data" and message.image is not None:
+        warn_once(NO_IMAGE)
     return LegacyMessage(
         to=None if many else _only(message) if token is None else token,
         registration_ids=many,
         collapse_key=_collapse_key(message),
         priority=_priority(message),
         time_to_live=None if lifetime is None else int(lifetime),
+        notification=_legacy_notification(message) if shown else None,
         data=fcm_data(message, legacy=True, experience_id=experience_id, scope_key=scope_key),
+    )
+
+
+def _legacy_notification(message: ExpoMessage) -> LegacyNotification:
+    return LegacyNotification(
+        title=message.title,
+        body=message.body,
+        sound=_sound_name(message.sound),
+        icon=message.icon,
+        tag=message.tag,
+        color=message.color,
+        android_channel_id=message.channelId,
+        image=message.image,
     )
 
 
@@ -184,6 +280,9 @@ def apns_payload(
         **{
             "thread-id": message.threadId,
             "interruption-level": message.interruptionLevel,
+            "target-content-id": message.targetContentId,
+            "relevance-score": message.relevanceScore,
+            "filter-criteria": message.filterCriteria,
             "mutable-content": 1 if message.mutableContent or message.richContent is not None else None,
             "content-available": 1 if message.contentAvailable else None,
         },
@@ -209,9 +308,7 @@ def fcm_data(
     if own is not None and not legacy:
         own = _json(own, "data")
     vibrate = message.vibrate
-    sound = message.sound
-    if isinstance(sound, Mapping):
-        sound = sound.get("name")
+    sound = _sound_name(message.sound)
     return _present(
         experienceId=experience_id,
         scopeKey=scope_key,
@@ -237,6 +334,12 @@ def _message(source: Source) -> ExpoMessage:
     return source if isinstance(source, ExpoMessage) else ExpoMessage.from_dict(source)
 
 
+def _checked(android: str) -> str:
+    if android not in get_args(AndroidForm):
+        raise ValueError(f"android must be one of {', '.join(get_args(AndroidForm))}, not {android!r:.60}")
+    return android
+
+
 def _only(message: ExpoMessage) -> str:
     recipients = message.recipients
     if len(recipients) != 1:
@@ -251,6 +354,10 @@ def _own(message: ExpoMessage) -> dict[str, Any] | None:
     if message.richContent is None:
         return None if message.data is None else dict(message.data)
     return {**(message.data or {}), "_richContent": dict(message.richContent)}
+
+
+def _sound_name(sound: str | Mapping[str, Any] | None) -> str | None:
+    return sound.get("name") if isinstance(sound, Mapping) else sound
 
 
 def _apns_sound(sound: str | Mapping[str, Any] | None) -> str | dict[str, Any] | None:
@@ -283,6 +390,8 @@ def _lifetime(message: ExpoMessage, now: float | None) -> float | None:
 def _given(now: float | None, name: str) -> float:
     if now is None:
         raise ValueError(f"a message with {name} needs now, the time in UNIX seconds")
+    if problem := unit_problem(now):
+        raise ValueError(f"now {problem}")
     return now
 
 

@@ -12,16 +12,19 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from .apns import INTERRUPTION_LEVELS, InterruptionLevel
 from .push_model import PushModel
+from .times import expiration_problem
+from .warned import warn_once
 
 ExpoPriority = Literal["default", "normal", "high"]
 PRIORITIES: Final[tuple[str, ...]] = get_args(ExpoPriority)
-_TEXTS: Final = (
+TEXTS: Final = (
     "title", "subtitle", "body", "channelId", "categoryId", "icon", "link", "collapse_key", "collapseId", "tag",
-    "color", "threadId", "launchImage",
+    "color", "threadId", "launchImage", "targetContentId", "filterCriteria",
 )  # fmt: skip
+"""The fields that are texts, or absent."""
 _FLAGS: Final = ("mutableContent", "contentAvailable", "sticky", "autoDismiss")
-_OTHER_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
-_IGNORED: Final = frozenset({"_displayInForeground"})  # Expo Go's, of old
+_OLD_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
+_IGNORED: Final = frozenset({"_displayInForeground"})  # deprecated, of Expo Go
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,9 @@ class ExpoMessage(PushModel):
     `to`: one token or several. `data`: the app's own object. `sound`: "default", the name of a sound, or an object
     {"critical", "name", "volume"} for iOS. `ttl`: seconds; it goes before `expiration`, UNIX seconds. `priority`:
     "default" (normal on Android, high on iOS), "normal" or "high". `richContent`: {"image": URL}; iOS shows it with a
-    service extension of the app, Android not at all in a message of data alone. `contentAvailable` is Expo's
-    `_contentAvailable`. `collapse_key` (Android) and `collapseId` (iOS) stand in for each other; `tag`: on Android, the
-    notification with the same tag is replaced.
+    service extension of the app, Android unless the message is data alone. `contentAvailable` was `_contentAvailable`
+    until 2026. `collapse_key` (Android) and `collapseId` (iOS) stand in for each other; `tag`: on Android, the
+    notification with the same tag is replaced. `targetContentId`, `relevanceScore` (0 to 1) and `filterCriteria`: iOS.
 
     From `color` on, the fields are not Expo's service's but are read by the app (Android) or by iOS.
 
@@ -65,6 +68,9 @@ class ExpoMessage(PushModel):
     contentAvailable: bool | None = None
     interruptionLevel: InterruptionLevel | None = None
     richContent: Mapping[str, Any] | None = None
+    targetContentId: str | None = None
+    relevanceScore: int | float | None = None
+    filterCriteria: str | None = None
     color: str | None = None
     vibrate: bool | Sequence[int] | None = None
     sticky: bool | None = None
@@ -73,12 +79,14 @@ class ExpoMessage(PushModel):
     launchImage: str | None = None
 
     def __post_init__(self) -> None:
-        for name in _TEXTS:
+        for name in TEXTS:
             self._check(name, str, "a string")
         for name in _FLAGS:
             self._check(name, bool, "true or false")
         for name in ("data", "richContent"):
             self._check(name, Mapping, "an object")
+        if self.richContent is not None and not isinstance(self.richContent.get("image"), str | None):
+            raise ValueError(f"richContent.image must be a URL, not {self.richContent['image']!r:.60}")
         self._check("sound", (str, Mapping), "a string or an object")
         self._check_sound_and_recipients()
         for name in ("badge", "ttl", "expiration"):
@@ -86,11 +94,16 @@ class ExpoMessage(PushModel):
             number = type(value) in (int, float) and math.isfinite(value) and value >= 0
             if value is not None and (not number or (name == "badge" and type(value) is not int)):
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
+        if self.expiration and self.ttl is None and (problem := expiration_problem(self.expiration)):
+            raise ValueError(f"expiration {problem}")
         if self.priority is not None and self.priority not in PRIORITIES:
             raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r:.60}")
         if self.interruptionLevel is not None and self.interruptionLevel not in INTERRUPTION_LEVELS:
             levels = ", ".join(INTERRUPTION_LEVELS)
             raise ValueError(f"interruptionLevel must be one of {levels}, not {self.interruptionLevel!r:.60}")
+        score = self.relevanceScore
+        if score is not None and (type(score) not in (int, float) or not 0 <= score <= 1):
+            raise ValueError(f"relevanceScore must be a number from 0 to 1, not {score!r:.60}")
         vibrate = self.vibrate
         if isinstance(vibrate, list | tuple) and all(type(each) is int for each in vibrate):
             return
@@ -113,24 +126,27 @@ class ExpoMessage(PushModel):
             raise ValueError(f"{name} must be {what}, not {value!r:.60}")
 
     @classmethod
-    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+    def from_dict(cls, source: Mapping[str, Any], *, strict: bool = False) -> Self:
         """The message in Expo's JSON.
 
+        Args:
+            source: The object. Where it has a key under its name of today and its old one, today's wins.
+            strict: Refuse keys that Expo is not known to take. Otherwise they are left out, with one warning each: Expo
+                adds some every year.
+
         Raises:
-            ValueError: it is no object, has a key that Expo does not know, or a value that no platform could take.
+            ValueError: it is no object, has a value that no platform could take, or with `strict` an unknown key.
         """
         if not isinstance(source, Mapping):
             raise ValueError(f"a message of Expo's is a JSON object, not {type(source).__name__}")
-        fields: dict[str, Any] = {}
-        for key, value in source.items():
-            if key in _IGNORED:
-                continue
-            name = _OTHER_NAMES.get(key, key)
-            if name not in ExpoMessage.__slots__:
-                raise ValueError(f"unknown key {str(key)[:60]!r} in the message of Expo's")
-            if name in fields:
-                raise ValueError(f"{name} is there twice in the message of Expo's")
-            fields[name] = value
+        for key in unknown_keys(source):
+            if strict:
+                raise ValueError(f"unknown key {shown_key(key)} in the message of Expo's")
+            warn_once(f"a message in Expo's format has the unknown key {shown_key(key)}, which is left out")
+        fields = {key: value for key, value in source.items() if key in _FIELDS}
+        for old, name in _OLD_NAMES.items():
+            if fields.get(name) is None and old in source:
+                fields[name] = source[old]
         return cls(**fields)
 
     @property
@@ -139,3 +155,27 @@ class ExpoMessage(PushModel):
         if self.to is None:
             return ()
         return (self.to,) if isinstance(self.to, str) else tuple(self.to)
+
+    @property
+    def visible(self) -> bool:
+        """Whether it has a title or a body, without which Android shows nothing."""
+        return bool(self.title or self.body)
+
+    @property
+    def image(self) -> str | None:
+        """The URL of the picture to show."""
+        return None if self.richContent is None else self.richContent.get("image") or None
+
+
+_FIELDS: Final = frozenset(ExpoMessage.__slots__)
+_KEYS: Final = _FIELDS | _OLD_NAMES.keys() | _IGNORED
+
+
+def unknown_keys(source: Mapping[str, Any]) -> list[str]:
+    """The keys of a message in Expo's JSON that Expo is not known to take."""
+    return [key for key in source if key not in _KEYS]
+
+
+def shown_key(key: object) -> str:
+    """A key for a sentence."""
+    return repr(str(key)[:60])

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 import orjson
 
+from .apns_check import moments_problem
 from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, LegacyPriority, camel
 from .fcm_parts import NotificationPriority, NotificationProxy, Visibility
 from .fcm_values import (
@@ -35,6 +36,7 @@ from .fcm_values import (
     struct,
     ttl,
 )
+from .times import expiration_problem
 from .tokens import EXPO_ADVICE, MAX_TOKEN, TokenKind, recognise
 
 LIMIT: Final = 4096
@@ -198,6 +200,16 @@ def _payload(value: Any, where: str) -> None:
         badge = aps.get("badge")
         if isinstance(badge, bool) or not isinstance(badge, int | float | None):
             raise FieldError(f"{where}.aps.badge must be a number, not {shown(badge)}")
+        if problem := moments_problem(value):
+            raise FieldError(f"{where}.aps.{problem}")
+
+
+def _apns_headers(value: Any, where: str) -> None:
+    strings(value, where)
+    for name, text in value.items():
+        moment = text.isdecimal() and text.isascii() and name.lower() == "apns-expiration"
+        if moment and (problem := expiration_problem(int(text[:40]))):
+            raise FieldError(f"{where}.{name} {problem}")
 
 
 _webpush: Final = object_of(
@@ -210,7 +222,7 @@ _webpush: Final = object_of(
 )
 _apns: Final = object_of(
     {
-        "headers": strings,
+        "headers": _apns_headers,
         "payload": _payload,
         "fcm_options": object_of({"analytics_label": _label, "image": string}),
         "live_activity_token": string,

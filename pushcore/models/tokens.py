@@ -24,6 +24,11 @@ EXPO_ADVICE: Final = (
     "the device must register with getDevicePushTokenAsync and send you that token"
 )
 
+IOS_WORDS: Final = ("ios", "apns")
+"""What the platform of APNs is called: by Expo today, and by its older versions."""
+ANDROID_WORDS: Final = ("android", "fcm")
+"""The same of FCM's."""
+
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+", re.ASCII)
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
 _REGISTRATION: Final = re.compile(
@@ -76,8 +81,8 @@ class DeviceToken:
 def recognise(source: object) -> DeviceToken:
     """Whose token `source` is: a string, or what `getDevicePushTokenAsync` returns, {"type": "ios", "data": "…"}.
 
-    The object may also be given as its JSON text. A type of "ios" or "android" is believed as long as the token does
-    not look like the other's. Never raises: what is no token is UNKNOWN, and the reason says why.
+    The object may also be given as its JSON text. A type of "ios" or "apns", "android" or "fcm", is believed as long as the
+    token does not look like the other's. Never raises: what is no token is UNKNOWN, and the reason says why.
     """
     kind: object = None
     if isinstance(source, str) and source.lstrip()[:1] == "{":
@@ -121,13 +126,14 @@ def _by_shape(token: str) -> DeviceToken:
 
 
 def _with_type(token: str, kind: object, found: DeviceToken) -> DeviceToken:
-    if kind == "ios":
+    word = kind.strip().lower() if isinstance(kind, str) else ""
+    if word in IOS_WORDS:
         if _HEX.fullmatch(token):
             return DeviceToken(TokenKind.APNS, token)
-        return _unknown(token, 'its type is "ios", but an APNs token is hexadecimal')
-    if kind == "android":
+        return _unknown(token, f'its type is "{word}", but an APNs token is hexadecimal')
+    if word in ANDROID_WORDS:
         if found.kind is TokenKind.APNS:
-            return _unknown(token, 'its type is "android", but it is hexadecimal like an APNs token')
+            return _unknown(token, f'its type is "{word}", but it is hexadecimal like an APNs token')
         if found.kind is TokenKind.UNKNOWN and _PRINTABLE.fullmatch(token):
             return DeviceToken(TokenKind.FCM, token)  # Google promises no shape
         return found

@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from ..audience.audience import Audience
 from ..audience.problems import BadRow, shown
-from ..models.apns import ApnsPriority, ApnsPushType, Notification
+from ..models.apns import ApnsPriority, ApnsPushType, Notification, PushType
 from .payload import ApnsPayload, ExpoPayload
 
 OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
@@ -39,7 +39,7 @@ class ApnsRow(Notification):
         token: str,
         payload: bytes | dict[str, Any],
         topic: str | None,
-        push_type: ApnsPushType,
+        push_type: ApnsPushType | PushType,
         priority: ApnsPriority | None,
         expiration: int | None,
         collapse_id: str | None,
@@ -62,7 +62,7 @@ class ApnsRow(Notification):
 class RowDefaults:
     """What holds for rows that say nothing else; None leaves it to the payload. The topic is the client's."""
 
-    push_type: ApnsPushType | None = None
+    push_type: ApnsPushType | PushType | None = None
     priority: ApnsPriority | None = None
     expiration: int | None = None
     collapse_id: str | None = None
@@ -88,8 +88,9 @@ class ApnsRows:
         override = self._override(audience, columns)
         payload = self.payload
         if isinstance(payload, ApnsPayload):
-            template = payload.template
-            return self._bind(template.constant, template.bind(columns), self._defaults, override)
+            template, given = payload.template, self._defaults
+            defaults = given if given.push_type else replace(given, push_type=payload.push_type)
+            return self._bind(template.constant, template.bind(columns), defaults, override)
         message = payload.constant
         if message is None or message.ttl:
             return self._bind_expo(payload, columns, override)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from ..audience.problems import BadRow, shown
-from ..models.tokens import TokenKind, recognise
+from ..models.tokens import ANDROID_WORDS, IOS_WORDS, TokenKind, recognise
 
 APNS, FCM = "apns", "fcm"
 """The providers, as the results name them."""
@@ -16,7 +19,7 @@ NAMES: Final[Mapping[str, str]] = {APNS: "APNs", FCM: "FCM"}
 APNS_WORDS: Final = frozenset({None, "", "ios", "iOS", "IOS", "apns", "APNs", "APNS"})
 """What a row of APNs mostly has in its column `platform`: what is written otherwise takes the longer way."""
 
-_PLATFORMS: Final = {"ios": APNS, "apns": APNS, "android": FCM, "fcm": FCM}
+_PLATFORMS: Final = {**dict.fromkeys(IOS_WORDS, APNS), **dict.fromkeys(ANDROID_WORDS, FCM)}
 _KINDS: Final = {
     TokenKind.APNS: "a device token of APNs",
     TokenKind.FCM: "a registration token of FCM",
@@ -37,7 +40,8 @@ class Device:
 def find_device(token: object, said: object, only: str = "") -> Device:
     """The device of a row with this `token` and `said` in the column `platform` (None or empty: nothing).
 
-    `token` is a text, or what getDevicePushTokenAsync returns, as an object or as its JSON. `only`: the provider of a
+    `token` is a text, or what getDevicePushTokenAsync returns, as an object or as its JSON; of that in the column
+    `platform` the type counts. `only`: the provider of a
     run that has one, which a token of unknown shape is believed to be of; Apple and Google promise no shape.
 
     Raises:
@@ -72,6 +76,11 @@ def text_of(token: object) -> str:
 def _platform(said: object) -> str:
     if said is None or said == "":
         return ""
+    if isinstance(said, str) and said.lstrip()[:1] == "{":
+        with contextlib.suppress(orjson.JSONDecodeError):
+            said = orjson.loads(said)
+    if isinstance(said, Mapping) and "type" in said:
+        said = said["type"]
     word = said.strip().lower() if isinstance(said, str) else None
     if word == "":
         return ""

@@ -49,13 +49,10 @@ class FcmRows:
         message_of, expo = payload.bind(audience.columns), payload
         message = payload.constant
         if message is not None and message.expiration is None:
-            data, android = expo.to_fcm(message, "", 0.0)
-            return lambda number, token, fid, values: FcmRow(
-                number, token, fid=fid, data=data, android=android
-            )
+            fields = expo.to_fcm(message, 0.0)
+            return lambda number, token, fid, values: FcmRow(number, token, fid=fid, **fields)
 
         def make(number: int, token: str, fid: bool, values: Any) -> FcmRow:
-            data, android = expo.to_fcm(message_of(values), token, time.time())
-            return FcmRow(number, token, fid=fid, data=data, android=android)
+            return FcmRow(number, token, fid=fid, **expo.to_fcm(message_of(values), time.time()))
 
         return make

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..audience.problems import BadInput, printable
-from ..models.expo import ExpoMessage
+from ..models.apns import ApnsPushType, PushType
+from ..models.expo import AndroidForm, ExpoMessage
 from ..models.fcm import Message
 from .devices import APNS, FCM, NAMES
+from .legacy import from_listing, is_legacy, is_listing, refuse_legacy
 from .payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
 from .template import read_object
 
@@ -19,20 +21,23 @@ CREDENTIALS: Final = {APNS: "--apns-key or --apns-cert", FCM: "--fcm-service-acc
 
 _DESCRIPTIONS: Final = {APNS: "a payload of APNs", FCM: "a message of FCM"}
 _EXPO_TYPES: Final = (None, "alert", "background")
+_EXPO_TEXTS: Final = ("title", "subtitle", "body")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadFiles:
     """The options that say which payload goes where. `common`: --payload; `apns`, `fcm`: for that provider alone.
 
-    `form`: one of `FORMATS`. `push_type`: what --push-type says, if anything.
+    `form`: one of `FORMATS`. `push_type`: what --push-type says, if anything. `android`: what Android gets of a message in
+    Expo's format.
     """
 
     common: str | None = None
     apns: str | None = None
     fcm: str | None = None
     form: str = AUTO
-    push_type: str | None = None
+    push_type: ApnsPushType | PushType | None = None
+    android: AndroidForm = "notification"
     experience_id: str | None = None
     scope_key: str | None = None
 
@@ -76,27 +81,40 @@ class PayloadFiles:
     def _make(self, content: dict[str, Any], name: str, platform: str, sharing: Collection[str]) -> Payload:
         form = self.form if self.form != AUTO else self._guess(content, name, sharing)
         if form == EXPO:
-            payload = ExpoPayload(content, name, experience_id=self.experience_id, scope_key=self.scope_key)
+            payload = ExpoPayload(
+                content,
+                name,
+                android=self.android,
+                experience_id=self.experience_id,
+                scope_key=self.scope_key,
+            )
             payload.check(platform)
             return payload
+        if form == FCM:
+            refuse_legacy(content, name)
         if form != platform:
             raise BadInput(
                 f"{name} is {_DESCRIPTIONS[form]}, which {NAMES[platform]} cannot take; expected --{platform}-payload "
                 'beside it, a message in Expo\'s format, or {"apns": …, "fcm": …}'
             )
-        return ApnsPayload(content, name) if form == APNS else FcmPayload(content, name)
+        if form == APNS:
+            return ApnsPayload(content, name, self.push_type)
+        if is_listing(content):
+            message, body = from_listing(content)
+            return FcmPayload(message, name, body)
+        return FcmPayload(content, name)
 
     def _guess(self, content: dict[str, Any], name: str, sharing: Collection[str]) -> str:
         """The format of a file that nobody told us."""
         only_apns = list(sharing) == [APNS]
         if "aps" in content or "mdm" in content or (only_apns and self.push_type not in _EXPO_TYPES):
             return APNS
-        if isinstance(content.get("message"), dict):
+        if isinstance(content.get("message"), dict) or is_listing(content) or is_legacy(content):
             return FCM
         expo, fcm = _problem(ExpoMessage, content), _problem(Message, content)
         if content and expo and not fcm:
             return FCM
-        if content and fcm and not expo:
+        if content and fcm and (not expo or any(key in content for key in _EXPO_TEXTS)):
             return EXPO
         if only_apns and (expo or not content):
             return APNS  # of a VoIP push, say: it need not have an "aps"
@@ -120,8 +138,12 @@ def _holds_both(content: dict[str, Any]) -> bool:
 
 def _problem(kind: type[ExpoMessage] | type[Message], content: dict[str, Any]) -> str:
     """Why the keys are not those of such a message; empty when they are."""
+    keys = dict.fromkeys(content)
     try:
-        kind.from_dict(dict.fromkeys(content))
+        if kind is ExpoMessage:
+            ExpoMessage.from_dict(keys, strict=True)
+        else:
+            kind.from_dict(keys)
     except ValueError as error:
         return printable(str(error), 120)
     return ""

@@ -1,25 +1,30 @@
 """Payloads as a campaign uses them: templates that make, for a row, what goes to APNs or to FCM.
 
-Each has `name`, the file for messages, and `columns`, the names that its placeholders need.
+Each has `name`, the file for messages, `columns`, the names that its placeholders need, and `notices`, what the operator
+should know before it is sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
 
 from ..audience.problems import BadInput, BadRow, shown
 from ..fcm.request import FcmRequestBuilder
-from ..models.apns import Notification
-from ..models.expo import ExpoMessage, to_message, to_notification
-from ..models.fcm import TARGETS, AndroidConfig, Message
+from ..models.apns import ApnsPushType, Notification, PushType, push_type_of
+from ..models.apns_check import moments_problem
+from ..models.expo import AndroidForm, ExpoMessage, message_fields, to_notification
+from ..models.expo_message import unknown_keys
+from ..models.fcm import TARGETS, Message
 from ..requests import build_one
 from ..results import Result
 from .devices import APNS
+from .notices import apns_notices, at, expo_notices, fcm_notices, unknown_key, without_placeholders
 from .template import Template
+from .text_fields import in_apns, in_expo, in_fcm
 
 _ANY_TOKEN: Final = "cFakeInstallation-0000:APA91b" + "0" * 134  # for messages that are only checked
 _NUMBER: Final = re.compile(r"\{\{[^{}]*:\s*(?:int|float)\s*\}\}")
@@ -27,13 +32,20 @@ _NO_STRING: Final = "FCM takes nothing but strings in data"
 
 
 class ApnsPayload:
-    """APNs' own format: the payload as it is sent."""
+    """APNs' own format: the payload as it is sent. `push_type`: the one given, else the one that it is for."""
 
-    def __init__(self, found: dict[str, Any], name: str) -> None:
-        """Raises `BadInput` when a placeholder is malformed."""
+    def __init__(
+        self, found: dict[str, Any], name: str, push_type: ApnsPushType | PushType | None = None
+    ) -> None:
+        """Raises `BadInput` when a placeholder is malformed, or a time is none."""
         self.name = name
-        self.template = Template.from_object(found, name)
+        self.push_type = push_type or push_type_of(found)
+        self.template = Template.from_object(found, name, in_apns)
         self.columns = self.template.columns
+        problem = moments_problem(without_placeholders(found))
+        if problem:
+            raise BadInput(f"{name}: {problem}")
+        self.notices = apns_notices(name, found, self.push_type)
 
 
 class FcmPayload:
@@ -42,8 +54,11 @@ class FcmPayload:
     `validate_only`: Google checks the messages and delivers nothing.
     """
 
-    def __init__(self, found: dict[str, Any], name: str) -> None:
-        """Raises `BadInput` when FCM could never take it."""
+    def __init__(self, found: dict[str, Any], name: str, body: dict[str, Any] | None = None) -> None:
+        """`body`: an object that goes as JSON into the text `data.body`, whatever its placeholders hold.
+
+        Raises `BadInput` when FCM could never take it.
+        """
         self.name = name
         try:
             message = Message.from_dict(found)
@@ -59,25 +74,44 @@ class FcmPayload:
             fields[field] = value
         self.validate_only = message.validate_only
         _refuse_numbers(fields, name)
+        self.notices = fcm_notices(name, fields)
+        problem = moments_problem(without_placeholders(at(fields, "apns", "payload")))
+        if problem:
+            raise BadInput(f"{name}: apns.payload.aps.{problem}")
         self._constant, moving = _split(fields, name)
-        self._template = Template.from_object(moving, name) if moving else None
-        self.columns = self._template.columns if self._template else ()
+        self._template = Template.from_object(moving, name, in_fcm) if moving else None
+        self._body = None if body is None else Template.from_object(body, name)
+        self.columns = tuple(dict.fromkeys(_columns(self._template) + _columns(self._body)))
+        if self._body is not None and not self.columns:
+            self._constant = _with_body(self._constant, self._body.bind(None)(()))
         _check(Message(token=_ANY_TOKEN, validate_only=self.validate_only, **self._constant), name)
 
     def bind(self, columns: Sequence[str] | None) -> Callable[[Any], dict[str, Any]]:
         """The function from a row to the fields of its `Message`; raises `BadRow` when the row has none."""
         constant = self._constant
-        if self._template is None:
+        if not self.columns:
             return lambda row: constant
-        fill = self._template.bind(columns)
         loads = orjson.loads
-        return lambda row: {**constant, **loads(fill(row))}
+        fill = self._template.bind(columns) if self._template else lambda row: b"{}"
+        if self._body is None:
+            return lambda row: {**constant, **loads(fill(row))}
+        fill_body = self._body.bind(columns)
+        return lambda row: _with_body({**constant, **loads(fill(row))}, fill_body(row))
+
+
+def _columns(template: Template | None) -> tuple[str, ...]:
+    return () if template is None else template.columns
+
+
+def _with_body(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
+    return {**fields, "data": {**fields["data"], "body": body.decode()}}
 
 
 class ExpoPayload:
-    """Expo's format, for both providers. `experience_id`, `scope_key`: what Expo Go of old wants besides.
+    """Expo's format, for both providers. `android`: what Android gets. `experience_id`, `scope_key`: Expo Go's.
 
-    `constant`: the message of every row when there is no placeholder.
+    `constant`: the message of every row when there is no placeholder. Keys that Expo is not known to take are left out,
+    and said in `notices`. `invisible`: messages of rows, so far, in which nothing is visible.
     """
 
     def __init__(
@@ -85,35 +119,43 @@ class ExpoPayload:
         found: dict[str, Any],
         name: str,
         *,
+        android: AndroidForm = "notification",
         experience_id: str | None = None,
         scope_key: str | None = None,
     ) -> None:
         """Raises `BadInput` when no platform could take it."""
         self.name = name
+        self._android: AndroidForm = android
         self._experience_id = experience_id
         self._scope_key = scope_key
         if found.get("to") is not None:
             raise BadInput(f'{name}: the message has a "to"; expected none, the rows are the recipients')
+        unknown = unknown_keys(found)
+        found = {key: value for key, value in found.items() if key not in unknown}
         fixed, moving = _split(found, name)
         try:
-            ExpoMessage.from_dict(dict.fromkeys(found))  # for its keys
             fixed_message = ExpoMessage.from_dict(fixed)
         except ValueError as error:
             raise BadInput(f"{name}: {error}; expected a message in Expo's format") from None
-        self._template = Template.from_object(found, name)
+        self._template = Template.from_object(found, name, in_expo)
         self.columns = self._template.columns
         self.constant = None if moving else fixed_message
+        self.notices = [unknown_key(name, key) for key in unknown]
+        self.invisible = 0
+        self._source = found
+        self._platform = ""
 
     def check(self, platform: str) -> None:
-        """Raises `BadInput` when this provider could never take it."""
+        """Add what is to be noticed of it there. Raises `BadInput` when this provider could never take it."""
+        self._platform = platform
+        self.notices += expo_notices(self.name, self._source, platform, self._android)
         if self.constant is None:
             return
         try:
             if platform == APNS:
                 self.to_notification(self.constant, "", 0.0)
             else:
-                data, android = self.to_fcm(self.constant, "", 0.0)
-                _check(Message(token=_ANY_TOKEN, data=data, android=android), self.name)
+                _check(Message(token=_ANY_TOKEN, **self.to_fcm(self.constant, 0.0)), self.name)
         except BadRow as error:
             raise BadInput(f"{self.name}: {error}") from None
 
@@ -126,19 +168,18 @@ class ExpoPayload:
         except ValueError as error:
             raise BadRow(str(error)) from None
 
-    def to_fcm(
-        self, message: ExpoMessage, token: str, now: float
-    ) -> tuple[Mapping[str, str] | None, AndroidConfig | None]:
-        """`data` and `android` of the push to FCM at `now`. Raises `BadRow` when it cannot be sent."""
+    def to_fcm(self, message: ExpoMessage, now: float) -> dict[str, Any]:
+        """The fields of the push to FCM at `now`. Raises `BadRow` when it cannot be sent."""
         try:
-            push = to_message(
-                message, token, experience_id=self._experience_id, scope_key=self._scope_key, now=now
+            return message_fields(
+                message,
+                android=self._android,
+                experience_id=self._experience_id,
+                scope_key=self._scope_key,
+                now=now,
             )
         except ValueError as error:
             raise BadRow(str(error)) from None
-        android = push.android
-        assert android is None or isinstance(android, AndroidConfig)
-        return push.data, android
 
     def bind(self, columns: Sequence[str] | None) -> Callable[[Any], ExpoMessage]:
         """The function from a row to its message; raises `BadRow` when the row has none."""
@@ -150,11 +191,19 @@ class ExpoPayload:
         def message(row: Any) -> ExpoMessage:
             filled = orjson.loads(fill(row))
             try:
-                return ExpoMessage.from_dict(filled)
+                found = ExpoMessage.from_dict(filled)
             except ValueError as error:
                 raise BadRow(str(error)) from None
+            if not found.visible and not self._noticed(found):
+                self.invisible += 1
+            return found
 
         return message
+
+    def _noticed(self, message: ExpoMessage) -> bool:
+        """Whether a message with neither title nor body is noticed on the device, or meant not to be."""
+        on_ios = message.subtitle or message.sound or message.badge is not None
+        return bool(message.contentAvailable or (self._platform == APNS and on_ios))
 
 
 Payload = ApnsPayload | FcmPayload | ExpoPayload

@@ -15,8 +15,10 @@ from ..models.tokens import APNS_LENGTH
 from ..results import Verdict
 from .apns_rows import OVERRIDES, REGISTERED_AT, ApnsRow, ApnsRows
 from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
+from .duplicates import DUPLICATE, ID_LENGTH, Duplicates, TokenSample
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
+from .payload import ExpoPayload
 
 _BATCH: Final = 256
 _BATCHES_AHEAD: Final = 8
@@ -31,7 +33,8 @@ class Rows:
     """The pushes of an audience: an iterable for the engine. What cannot be one goes to `on_bad`.
 
     `apns`, `fcm`: for each provider that can be sent to, what makes its pushes. `shard`: which part of the rows to give.
-    `taken`: the number of the last row that was looked at. `ended`: there are no more. `unserved`: how many rows
+    `sample`: what counts tokens that come again. `duplicates`: the rows that are left out, for a row before has their device.
+    `makers`: `apns` and `fcm`. `taken`: the number of the last row that was looked at. `ended`: there are no more. `unserved`: how many rows
     are of a provider that there is no maker for.
 
     Raises:
@@ -45,7 +48,13 @@ class Rows:
         fcm: FcmRows | None,
         on_bad: OnBad,
         shard: Shard = WHOLE,
+        *,
+        sample: TokenSample | None = None,
+        duplicates: Duplicates | None = None,
     ) -> None:
+        self.makers = apns, fcm
+        self.sample = sample
+        self.duplicates = duplicates
         self.audience = audience
         self.on_bad = on_bad
         self.shard = shard
@@ -72,6 +81,8 @@ class Rows:
 
     def __iter__(self) -> Iterator[Row]:
         token_at, platform_at, only = self._key, self._platform_key, self._only
+        sample, duplicates = self.sample, self.duplicates
+        mask = 0 if sample is None else sample.mask
         by_name = self.audience.columns is None
         # Shorter ones may be Firebase's where that is sent to as well.
         least = 1 if only == APNS else APNS_LENGTH
@@ -83,6 +94,8 @@ class Rows:
             self.taken = number
             if by_name:
                 token = values.get(token_at)
+                if token is None and "data" in values:
+                    token = values  # what getDevicePushTokenAsync returned is the row itself
                 said = values.get(platform_at)
             else:
                 token = values[token_at]
@@ -97,14 +110,20 @@ class Rows:
                     plain = False
                 if plain:
                     platform = APNS
-                    push = self._apns(number, token, values)
                 else:
                     device = find_device(token, said, only)
-                    platform = device.platform
-                    if platform == APNS:
-                        push = self._apns(number, device.token, values)
-                    else:
-                        push = self._fcm(number, device.token, device.fid, values)
+                    platform, token = device.platform, device.token
+                if duplicates is not None and number in duplicates:
+                    raise BadRow(DUPLICATE)
+                if platform == APNS:
+                    if sample is not None and not hash(token) & mask:
+                        mask = sample.add(token)
+                    push = self._apns(number, token, values)
+                else:
+                    # Neither the token nor the installation id that it begins with: then it is not in the sample.
+                    if sample is not None and not (hash(token) & mask and hash(token[:ID_LENGTH]) & mask):
+                        mask = sample.add_of_fcm(token)
+                    push = self._fcm(number, token, device.fid, values)
             except BadRow as error:
                 platform = platform or error.platform or only
                 self.on_bad(number, text_of(token), str(error), platform, error.verdict)
@@ -131,6 +150,24 @@ class Rows:
         shard = self.shard
         if (number - 1) // shard.chunk % shard.parts == shard.number:
             self.on_bad(number, token, reason, self._only, Verdict.INVALID)
+
+
+def notices_of(*makers: ApnsRows | FcmRows | None) -> list[str]:
+    """What the operator should know of the payloads before anything is sent, each once."""
+    return list(dict.fromkeys(each for maker in makers if maker for each in maker.payload.notices))
+
+
+def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:
+    """What a summary says of rows whose own values left nothing to be seen of the message."""
+    counts = {
+        NAMES[platform]: maker.payload.invisible
+        for platform, maker in zip((APNS, FCM), makers, strict=True)
+        if maker and isinstance(maker.payload, ExpoPayload) and maker.payload.invisible
+    }
+    return [
+        f"  {'invisible':<13} {count:>12,}  the row's message has nothing to show ({name})"
+        for name, count in counts.items()
+    ]
 
 
 def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> None:

@@ -10,10 +10,11 @@ import math
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
+from ..audience.dialects import NOT_UTF8, is_utf8
 from ..audience.problems import BadInput, BadRow, printable, read_small, shown
 
 MAX_FILE: Final = 1024 * 1024
@@ -26,28 +27,44 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 _dumps = orjson.dumps
 
+ANY, TEXT, TEXT_OR_OBJECT = "", "text", "text or object"
+"""What a field takes."""
+
+Path = tuple[str | int, ...]
+"""Where a field stands: keys, and indices of lists."""
+Takes = Callable[[Path], str]
+"""What the field at a path takes."""
 Render = Callable[[Any], bytes]
 
 
 class Placeholder:
-    """One `{{column}}` or `{{column:kind}}`. `whole`: it is the entire string, so the value keeps its type."""
+    """One `{{column}}` or `{{column:kind}}`.
 
-    __slots__ = ("column", "kind", "whole")
+    `whole`: it is the entire string, so the value keeps its type, unless the field `takes` something else.
+    """
 
-    def __init__(self, column: str, kind: str, *, whole: bool) -> None:
+    __slots__ = ("column", "kind", "takes", "whole")
+
+    def __init__(self, column: str, kind: str, *, whole: bool, takes: str = ANY) -> None:
         self.column = column
         self.kind = kind
         self.whole = whole
+        self.takes = takes
 
     def render(self) -> Render:
         """What turns a row's value into the bytes that fill the hole."""
+        if self.whole and self.takes == TEXT and self.kind in ("", "text"):
+            return _whole_text
+        if self.whole and self.takes != ANY:
+            convert, suit = _CONVERSIONS.get(self.kind, _same), _SUITING[self.takes]
+            return lambda value: _dumps(suit(convert(value)))
         if self.kind == "int":
             return _int
-        convert = _CONVERSIONS.get(self.kind)
         if self.whole:
-            return _dumps if convert is None else lambda value: _dumps(convert(value))
-        if convert is None:
+            return _value if not self.kind else _value_after(_CONVERSIONS[self.kind])
+        if not self.kind:
             return _text
+        convert = _CONVERSIONS[self.kind]
         return lambda value: _text(convert(value))
 
 
@@ -74,8 +91,8 @@ class Template:
         return cls.from_object(json_object(data, name), name)
 
     @classmethod
-    def from_object(cls, found: dict[str, Any], name: str) -> Template:
-        """The same of an object of JSON.
+    def from_object(cls, found: dict[str, Any], name: str, takes: Takes = lambda path: ANY) -> Template:
+        """The same of an object of JSON. `takes`: what each of its fields takes.
 
         Raises:
             BadInput: a placeholder is malformed, or it is nested too deeply.
@@ -83,7 +100,7 @@ class Template:
         marker = secrets.token_hex(16)
         placeholders: list[Placeholder] = []
         try:
-            marked = _mark(found, marker, placeholders, name)
+            marked = _mark(found, (), _Marking(marker, placeholders, name, takes))
             encoded = _dumps(marked)
         except (RecursionError, TypeError):
             raise BadInput(f"{name} is nested too deeply; expected {_EXPECTED}") from None
@@ -110,7 +127,7 @@ class Template:
                 for place, column, render in holes:
                     pieces[place] = render(row[column])
             except (BadRow, KeyError, TypeError) as error:
-                raise _blame(names[place // 2], error) from None
+                raise _blame(names[place // 2], row, where[place // 2], error) from None
             return b"".join(pieces)
 
         return fill
@@ -126,39 +143,53 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
     try:
         found = orjson.loads(data.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
+        if not is_utf8(data.decode("utf-8", "surrogateescape")):
+            raise BadInput(f"{name} is {NOT_UTF8}") from None
         raise BadInput(f"{name} is not JSON ({printable(str(error))}); expected {_EXPECTED}") from None
     if not isinstance(found, dict):
         raise BadInput(f"{name} is not a JSON object; expected {_EXPECTED}")
     return found
 
 
-def _blame(column: str, error: Exception) -> BadRow:
+def _blame(column: str, row: Any, place: Any, error: Exception) -> BadRow:
     if isinstance(error, KeyError):
         return BadRow(f"there is no key {shown(column)}")
+    if isinstance(row[place], str) and not is_utf8(row[place]):
+        return BadRow(f"the value of {shown(column)} cannot be JSON: it is {NOT_UTF8}")
     if isinstance(error, TypeError):  # orjson's, for half a surrogate pair or a number of more than 64 bits
         return BadRow(f"the value of {shown(column)} cannot be JSON: {error}")
     return BadRow(f"{shown(column)}: {error}")
 
 
-def _mark(found: Any, marker: str, placeholders: list[Placeholder], name: str) -> Any:
+class _Marking(NamedTuple):
+    """What is needed on the way through a payload. `placeholders`: those that were found."""
+
+    marker: str
+    placeholders: list[Placeholder]
+    name: str
+    takes: Takes
+
+
+def _mark(found: Any, path: Path, marking: _Marking) -> Any:
     """The same JSON with every placeholder replaced by a marker that nobody can have written, and noted."""
     if isinstance(found, dict):
         marked = {}
         for key, value in found.items():
             if _PLACEHOLDER.search(key):
                 raise BadInput(
-                    f"{name}: the key {shown(key)} holds a placeholder; expected them in values only"
+                    f"{marking.name}: the key {shown(key)} holds a placeholder; expected them in values only"
                 )
-            marked[key] = _mark(value, marker, placeholders, name)
+            marked[key] = _mark(value, (*path, key), marking)
         return marked
     if isinstance(found, list):
-        return [_mark(value, marker, placeholders, name) for value in found]
+        return [_mark(value, (*path, index), marking) for index, value in enumerate(found)]
     if isinstance(found, str):
-        return "".join(_mark_text(found, marker, placeholders, name))
+        return "".join(_mark_text(found, path, marking))
     return found
 
 
-def _mark_text(text: str, marker: str, placeholders: list[Placeholder], name: str) -> Iterator[str]:
+def _mark_text(text: str, path: Path, marking: _Marking) -> Iterator[str]:
+    marker, placeholders, name, takes = marking
     at = 0
     for match in _PLACEHOLDER.finditer(text):
         yield _literal(text[at : match.start()], name)
@@ -167,7 +198,7 @@ def _mark_text(text: str, marker: str, placeholders: list[Placeholder], name: st
             yield match[0][1:]
             continue
         whole = match[0] == text
-        placeholders.append(_placeholder(match[1].strip(), whole, name))
+        placeholders.append(_placeholder(match[1].strip(), whole, takes(path) if whole else ANY, name))
         yield f"<{marker}{'w' if whole else 'p'}>"
     yield _literal(text[at:], name)
 
@@ -178,7 +209,7 @@ def _literal(text: str, name: str) -> str:
     return text
 
 
-def _placeholder(content: str, whole: bool, name: str) -> Placeholder:
+def _placeholder(content: str, whole: bool, takes: str, name: str) -> Placeholder:
     column, colon, kind = content.rpartition(":")
     if not colon:
         column, kind = content, ""
@@ -189,7 +220,7 @@ def _placeholder(content: str, whole: bool, name: str) -> Placeholder:
             f"{name}: the placeholder {shown('{{' + content + '}}')} is malformed; "
             f"expected {{{{column}}}}, or after the column one of {known}"
         )
-    return Placeholder(column, kind, whole=whole)
+    return Placeholder(column, kind, whole=whole, takes=takes)
 
 
 def _cut(encoded: bytes, marker: bytes) -> list[bytes]:
@@ -209,13 +240,46 @@ def _cut(encoded: bytes, marker: bytes) -> list[bytes]:
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
+def _value(value: Any) -> bytes:
+    """A value as it is."""
+    data = _dumps(value)
+    if data == b"null" and value is not None:  # what orjson makes of it; JSON has no such number
+        raise BadRow(f"{value} is not a number that JSON has")
+    return data
+
+
+def _value_after(convert: Callable[[Any], Any]) -> Render:
+    return lambda value: _value(convert(value))
+
+
 def _text(value: Any) -> bytes:
     """A value within a text: the inside of a JSON string."""
     if type(value) is str:
         return _dumps(value)[1:-1]
     if value is None or isinstance(value, dict | list):
         raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand within a text")
-    return _dumps(value)  # a number, true or false, as JSON writes it
+    return _value(value)  # a number, true or false, as JSON writes it
+
+
+def _whole_text(value: Any) -> bytes:
+    return _dumps(value if type(value) is str else _to_text(value))
+
+
+def _to_text(value: Any) -> str:
+    """A value as the text of a whole field."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, dict | list):
+        raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand for a text")
+    return _value(value).decode()
+
+
+def _to_text_or_object(value: Any) -> Any:
+    return value if isinstance(value, dict) else _to_text(value)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _int(value: Any) -> bytes:
@@ -254,4 +318,11 @@ def _to_json(value: Any) -> Any:
         raise BadRow(f"{shown(value)} is not JSON") from None
 
 
-_CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {"int": _to_int, "float": _to_float, "json": _to_json}
+_CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
+    "int": _to_int,
+    "float": _to_float,
+    "json": _to_json,
+    "text": _to_text,
+}
+_SUITING: Final = {TEXT: _to_text, TEXT_OR_OBJECT: _to_text_or_object}
+"""What makes a value suit a field."""

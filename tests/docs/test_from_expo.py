@@ -82,7 +82,7 @@ async def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         assert apns.counts == {(200, ""): 1, (400, "BadDeviceToken"): 1}
         sent = [orjson.loads(each.body) for each in fcm.received if each.path.endswith("messages:send")]
         assert len(sent) == 2
-        assert all("notification" not in each["message"] for each in sent)
+        assert all(each["message"]["notification"]["title"] == "Hello" for each in sent)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert f"forget {gone}" in lines

@@ -84,7 +84,7 @@ def test_what_waits_for_its_repeat_has_a_result_after_a_signal(
         words = both(fake, tmp_path, tokens)
     else:
         (tmp_path / "devices.csv").write_text(rows(*tokens))
-        (tmp_path / "payload.json").write_text('{"aps":{}}')
+        (tmp_path / "payload.json").write_text('{"aps":{"alert":"Hi"}}')
         words = command(fake, tmp_path)
     with subprocess.Popen([*words, "--metrics-port", "0"], stderr=subprocess.PIPE, text=True) as process:
         try:

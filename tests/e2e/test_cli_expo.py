@@ -111,8 +111,23 @@ async def arrived(
         ]
 
 
+# What the default adds to that listing: the notification that Android shows.
+NOTIFICATION = {
+    "message.notification": {"title": "Title", "body": "Body"},
+    "message.android.notification": {
+        "icon": "icon",
+        "sound": "default",
+        "channel_id": "channel",
+        "notification_count": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("form", ["notification", "data"])
 @pytest.mark.parametrize("columns", [False, True], ids=["fixed", "from columns"])
-async def test_both_listings_field_by_field(tmp_path: Path, certs: Certificates, columns: bool) -> None:
+async def test_both_listings_field_by_field(
+    tmp_path: Path, certs: Certificates, columns: bool, form: str
+) -> None:
     message: dict[str, Any] = MESSAGE
     if columns:
         message = {
@@ -129,6 +144,7 @@ async def test_both_listings_field_by_field(tmp_path: Path, certs: Certificates,
         "token,title,body,badge,screen",
         [f"{APNS},Title,ody,3,chat", f"{FCM},Title,ody,3,chat"],
         *("--experience-id", EXPERIENCE),
+        *(("--android", form) if form == "data" else ()),
     )
     ((headers, payload),) = apns
     for place, value in IOS.items():
@@ -142,6 +158,9 @@ async def test_both_listings_field_by_field(tmp_path: Path, certs: Certificates,
     }
     assert {name: headers[name] for name in wanted} == wanted
     ((headers, request),) = fcm
+    if form == "notification":
+        for place, value in NOTIFICATION.items():
+            assert take(request, place) == value, place
     for name, (place, value) in ANDROID.items():
         there = take(request, place)
         if name == "data.body":
@@ -159,10 +178,30 @@ async def test_the_minimal_example_without_expo_go(tmp_path: Path, certs: Certif
         {"aps": {"alert": {"title": "T", "body": 'Say "hi" to 李雷'}}}
     ]
     data = {"title": "T", "message": 'Say "hi" to 李雷'}
+    fields = {"data": data, "notification": {"title": "T", "body": 'Say "hi" to 李雷'}}
     found = [request["message"] for _, request in fcm]
-    assert sorted(found, key=str) == sorted(
-        [{"token": FCM, "data": data}, {"fid": FID, "data": data}], key=str
+    assert sorted(map(sorted, found)) == sorted(
+        map(sorted, [{"token": FCM, **fields}, {"fid": FID, **fields}])
     )
+    assert all(each[key] == value for each in found for key, value in fields.items())
+
+
+async def test_the_listing_of_the_page_as_a_payload_file(tmp_path: Path, certs: Certificates) -> None:
+    listing = {
+        "collapse_key": "collapse",
+        "priority": "high",
+        "data": {"title": "Title", "message": "Body of {{name}}", "body": OWN},
+    }
+    payload = {"apns": {"aps": {"alert": "Hi"}}, "fcm": listing}
+    _, ((_, request),) = await arrived(
+        tmp_path, certs, payload, "token,name", [f"{APNS},x", f'{FCM},"A ""B"""']
+    )
+    assert orjson.loads(request["message"]["data"].pop("body")) == OWN
+    assert request["message"] == {
+        "token": FCM,
+        "android": {"collapse_key": "collapse", "priority": "HIGH"},
+        "data": {"title": "Title", "message": 'Body of A "B"'},
+    }
 
 
 async def test_each_providers_own_format_arrives_as_it_is(tmp_path: Path, certs: Certificates) -> None:

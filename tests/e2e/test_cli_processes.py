@@ -107,6 +107,18 @@ def by_row_unordered(text: str) -> dict[int, dict[str, str]]:
     return found
 
 
+def test_each_device_once_whichever_process_has_its_rows(fake: InThread[FakeApns], tmp_path: Path) -> None:
+    write_inputs(tmp_path, 3000)  # three chunks, one for each process
+    with (tmp_path / "devices.csv").open("a") as file:
+        file.writelines(f"\n{token(row)},again" for row in range(1, 3001))
+    done = send(tmp_path, config_of(fake), "--processes", "3", "--unique")
+    assert received(fake) == Counter(map(token, range(1, 3001)))
+    found = results(tmp_path)
+    assert Counter(each["verdict"] for each in found.values()) == {"ACCEPTED": 3000, "INVALID": 3000}
+    assert {found[row]["verdict"] for row in range(1, 3001)} == {"ACCEPTED"}
+    assert "3,000  the token of a row before; left out" in done.stderr
+
+
 def test_with_a_journal_for_each(fake: InThread[FakeApns], tmp_path: Path) -> None:
     write_inputs(tmp_path, ROWS)
     send(tmp_path, config_of(fake), "--processes", "3", "--results", "results.csv")

@@ -112,6 +112,8 @@ def _apns(dice: Dice, topics: Sequence[str]) -> Case:
         options["topic"] = dice.choose(topics)
     if not dice.number(3):
         options["push_type"] = dice.choose(tuple(_SUFFIXES))
+        if isinstance(payload, Aps) and options["push_type"] in ("background", "liveactivity", "widgets"):
+            payload = payload.to_dict()  # the typed alert would be refused, for it does nothing there
     if not dice.number(3):
         options["priority"] = 5
     if not dice.number(3):

@@ -92,6 +92,7 @@ def resume(
         quiet=quiet,
         as_json=json,
         results_raw=results_raw,
+        unique=plan.options.get("unique") is True,
     ).run()
 
 

@@ -11,14 +11,16 @@ import click
 from ...audience.audience import Audience
 from ...audience.problems import BadInput
 from ...audience.shards import MAX_PROCESSES
-from ...payloads.rows import Rows
+from ...payloads.duplicates import TokenSample
+from ...payloads.rows import Rows, notices_of
 from ..options import credential_options, push_options, results_raw_option, sending_options
 from ..profiles import settings_options
+from ..report.notices import say
 from ..report.output import refuse_same_file
 from ..report.results_file import ResultsFile
 from ..run.client_options import ClientOptions
 from ..run.dry_run import dry_run as try_all
-from ..run.job import Job
+from ..run.job import Job, duplicates_of
 from ..run.journals import JournalPlan
 from ..run.run_plan import nowhere
 from ..run.sending import SendingOptions
@@ -51,6 +53,7 @@ PAYLOAD is a JSON object in one of these formats, which is recognised unless --p
   {"aps": {"alert": "Hi"}, ...}                  what APNs takes
   {"message": {"data": {"title": "Hi"}}}         what FCM's v1 API takes, without a target
   {"apns": {...}, "fcm": {...}}                  one for each, in any of the formats above
+  {"priority": "high", "data": {"title": "Hi"}}  Expo's listing for Android: sent through v1
 
 {{column}} in its texts is replaced by the row's value, whatever characters that has:
 
@@ -58,9 +61,13 @@ PAYLOAD is a JSON object in one of these formats, which is recognised unless --p
   {"aps": {"alert": "Hi {{name}}", "badge": "{{badge:int}}"}, "order": "{{order}}"}
 
 A text that is nothing but a placeholder becomes the value itself: of NDJSON and Parquet with its type (a time as text),
-of CSV a text, unless it reads {{column:int}}, {{column:float}} or {{column:json}}. Within a longer text, null, objects
-and lists are refused. A backslash before a placeholder (in JSON: two) keeps it as it stands. Keys cannot hold
-placeholders. In the data of a message for FCM, every value must be a text.
+of CSV a text, unless it reads {{column:int}}, {{column:float}} or {{column:json}}. Where nothing but text goes, as in a
+title or in data for FCM, a number, true or false becomes its text; {{column:text}} has that anywhere. There and within a
+longer text, null, objects and lists make the row INVALID. A backslash before a placeholder (in JSON: two) keeps it as it
+stands. Keys cannot hold placeholders.
+
+What the payload cannot show is said on the standard error before anything is sent, unless --quiet: a message in which
+nothing is visible, a key that Expo's format does not have, a picture that Android leaves out with --android data.
 
 RESULTS is CSV with the columns row, token, platform, verdict, status, reason, id, timestamp, attempts, drop_token, in
 order of completion; "-" writes to the standard output. `row` counts the audience's rows from 1, `platform` is apns or
@@ -90,6 +97,11 @@ the journal, and again by `resume`; without it there are the journal's results a
 
 --processes N divides the rows among so many processes, each with its own connections and window; rate and quota
 are those of all. Each has its own journal: FILE, FILE.1 and so on, and the first name stands for all.
+
+Rows with a device that a row before has are counted, of more than 65,536 tokens by a sample, and said in the summary
+(with --processes, --dry-run or `pushcore tokens` say it). --unique leaves them out; a Firebase installation id and a token that
+begins with it are one device. For that the audience, a file, is read twice; memory holds one bit for each row and a few
+megabytes, and 25 to 50 bytes a row are in a temporary file meanwhile.
 
 --dry-run does everything but send: it reads the audience, makes every request, and says how many there are of which kind,
 how many are INVALID and why, and how many bytes the payloads have. --results is not needed then, and gets the INVALID
@@ -124,6 +136,11 @@ _OPTIONS = (
     _rows(
         "--journal", metavar="FILE", help="Where to keep what was sent, for `pushcore resume`; a new file."
     ),
+    _rows(
+        "--unique",
+        is_flag=True,
+        help="Send to each device once: later rows with the same one are left out, as INVALID.",
+    ),
     _rows("--dry-run", is_flag=True, help="Send nothing, but say what would be sent."),
     results_raw_option,
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
@@ -156,6 +173,7 @@ def send(
     audience: str,
     results: str | None,
     journal: str | None,
+    unique: bool,
     dry_run: bool,
     quiet: bool,
     json: bool,
@@ -176,12 +194,14 @@ def send(
             )
         if journal is not None:
             raise BadInput("--dry-run sends nothing that a --journal could keep; expected one of them")
-        return _try_all(sender, audience, results, raw=results_raw)
+        return _try_all(sender, audience, results, raw=results_raw, unique=unique)
     if results is None and journal is None:
         raise BadInput('--results FILE is missing, or --journal FILE; "-" is the standard output')
     if processes > 1 and not hasattr(os, "fork"):
         raise BadInput("--processes needs a system that can fork; expected 1")
-    plan = None if journal is None else JournalPlan.begin(journal, processes, audience, results)
+    plan = (
+        None if journal is None else JournalPlan.begin(journal, processes, audience, results, unique=unique)
+    )
     return Job(
         sender=sender,
         sending=sending,
@@ -192,10 +212,11 @@ def send(
         quiet=quiet,
         as_json=json,
         results_raw=results_raw,
+        unique=unique,
     ).run()
 
 
-def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: bool) -> int:
+def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: bool, unique: bool) -> int:
     clients = sender.clients()
     apns, fcm = sender.makers(clients)
     with Audience(audience) as source:
@@ -203,7 +224,11 @@ def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: 
             if source.same_file(results):
                 raise BadInput(f"{results} is the audience; expected another file for the results")
             refuse_same_file(results, *sender.files)
-        rows = Rows(source, apns, fcm, nowhere)
+        duplicates = duplicates_of(source, audience, list(clients)) if unique else None
+        sample = None if unique else TokenSample()
+        rows = Rows(source, apns, fcm, nowhere, sample=sample, duplicates=duplicates)
+        for notice in notices_of(apns, fcm):
+            say(notice)
         report = ResultsFile.to_file(results if results is not None else os.devnull, raw=raw)
         rows.on_bad = report.bad_row
         return try_all(clients, rows, report)

@@ -12,7 +12,8 @@ import orjson
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, BadRow, printable
 from ...models.tokens import TokenKind, recognise
-from ...payloads.devices import find_device, text_of
+from ...payloads.devices import FCM, find_device, text_of
+from ...payloads.duplicates import TokenSample, duplicate_lines
 from ..options import results_raw_option
 from ..report.output import harmless, harmless_token, open_output, quoted, refuse_same_file
 from ..report.tally import MAX_KINDS, OTHER
@@ -93,6 +94,7 @@ class TokenCounts:
         self._raw = raw
         self.kinds: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.sample = TokenSample()
         self._file: TextIO | None = None
         if path is not None:
             self._file, _ = open_output(path, "the tokens' kinds")
@@ -123,6 +125,10 @@ class TokenCounts:
                 kind = TokenKind.UNKNOWN
             self._put(number, text_of(token), kind.value, error.platform, str(error))
             return
+        if device.platform == FCM:
+            self.sample.add_of_fcm(device.token)
+        else:
+            self.sample.add(device.token)
         if kind is TokenKind.UNKNOWN or kind.value != device.platform:
             kind = TokenKind(device.platform) if not device.fid else TokenKind.FID
         self._put(number, device.token, kind.value, device.platform, "")
@@ -161,4 +167,5 @@ class TokenCounts:
             if self.kinds[kind]
         ]
         lines += [f"  {count:>19,}  {printable(reason, 160)}" for reason, count in self.reasons.most_common()]
+        lines += duplicate_lines(self.sample, left_out=False)
         return [*lines, f"{'in all':<8} {self.kinds.total():>12,}"]

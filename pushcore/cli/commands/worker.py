@@ -15,6 +15,7 @@ from ...engine.engine import PushEngine
 from ...fcm.client import FcmClient
 from ...journal.journal import id_prefix
 from ...metrics import Listener
+from ...payloads.rows import notices_of
 from ...queue.chunk_rows import ChunkRows
 from ...queue.errors import CampaignConflict, QueueError
 from ...queue.fleet import Fleet
@@ -83,8 +84,12 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
     campaign_name(campaign)
     sender, sending = ClientOptions.of(options), SendingOptions.of(options)
     clients = sender.clients()
-    maker = ChunkRows(*sender.makers(clients, id_prefix(campaign)))
+    apns, fcm = sender.makers(clients, id_prefix(campaign))
+    maker = ChunkRows(apns, fcm)
     offers = offers_of(sender, clients)
+    if not quiet:
+        for notice in notices_of(apns, fcm):
+            say(notice)
     warn(sending, clients, quiet=quiet)
     relax_collector()
     with (

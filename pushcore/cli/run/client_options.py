@@ -16,7 +16,8 @@ from ...fcm.client import FcmClient
 from ...http2.protocol import Http2
 from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.tls import ApnsCertificate
-from ...models.apns import ApnsPriority, ApnsPushType, Notification
+from ...models.apns import ApnsPriority, ApnsPushType, Notification, PushType
+from ...models.expo import AndroidForm
 from ...payloads.apns_rows import ApnsRows, RowDefaults
 from ...payloads.devices import APNS, FCM
 from ...payloads.fcm_rows import FcmRows
@@ -47,7 +48,7 @@ class ClientOptions:
     topic: str | None = None
     environment: Environment | None = None
     apns_url: str | None = None
-    push_type: ApnsPushType | None = None
+    push_type: ApnsPushType | PushType | None = None
     priority: ApnsPriority | None = None
     expiration: int | None = None
     collapse_id: str | None = None
@@ -59,6 +60,7 @@ class ClientOptions:
     apns_payload: str | None = None
     fcm_payload: str | None = None
     payload_format: str = AUTO
+    android: AndroidForm = "notification"
     experience_id: str | None = None
     scope_key: str | None = None
     max_connections: int | None = None
@@ -121,6 +123,7 @@ class ClientOptions:
             fcm=self.fcm_payload,
             form=self.payload_format,
             push_type=self.push_type,
+            android=self.android,
             experience_id=self.experience_id,
             scope_key=self.scope_key,
         ).load(list(clients))

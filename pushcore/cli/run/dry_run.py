@@ -10,8 +10,9 @@ import click
 
 from ...payloads.apns_rows import ApnsRow
 from ...payloads.devices import APNS, FCM, NAMES
+from ...payloads.duplicates import duplicate_lines
 from ...payloads.formats import CREDENTIALS
-from ...payloads.rows import Row, Rows
+from ...payloads.rows import Row, Rows, invisible_lines
 from ...requests import build_one
 from ...results import Result
 from ..report.results_file import ResultsFile
@@ -56,6 +57,12 @@ def dry_run(clients: dict[str, CampaignClient], rows: Rows, report: ResultsFile)
         for line in tally.lines():
             whose = f" ({NAMES[platform]})" if platform and len(clients) > 1 else ""
             click.echo(f"{line}{whose}")
+    found = rows.duplicates or rows.sample
+    if found is not None:
+        for line in duplicate_lines(found, left_out=rows.duplicates is not None):
+            click.echo(line)
+    for line in invisible_lines(*rows.makers):
+        click.echo(line)
     if rows.taken and rows.unserved == rows.taken:
         (missing,) = {APNS, FCM} - clients.keys()
         click.echo(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import IO
 
 from ...audience.audience import Audience
@@ -15,13 +15,15 @@ from ...audience.shards import WHOLE
 from ...audience.storage import is_url
 from ...engine.collector import relax_collector
 from ...errors import JournalError
+from ...payloads.duplicates import Duplicates, TokenSample, duplicate_lines, find_duplicates
+from ...payloads.rows import invisible_lines, notices_of
 from ..report.notices import say
 from ..report.outcomes import CSV, outcomes_of, write
 from ..report.output import open_output, open_unchanged, refuse_same_file
 from ..report.results_file import HEADER, ResultCounter, ResultsFile, ResultSink
 from ..statuses import INCOMPLETE, OK
 from .client_options import CampaignClient, ClientOptions
-from .exit_report import Conclusion, ExitReport, conclude, conclude_journal
+from .exit_report import Conclusion, ExitReport, conclude, conclude_journal, say_plain
 from .journals import CampaignProgress, JournalPlan, views
 from .run_plan import RunPlan
 from .sending import SendingOptions
@@ -41,6 +43,7 @@ class Job:
     quiet: bool = False
     as_json: bool = False
     results_raw: bool = False
+    unique: bool = False
 
     def run(self) -> int:
         """Do it; the exit status.
@@ -63,6 +66,8 @@ class Job:
                 processes=self.processes,
                 quiet=self.quiet,
                 results_raw=self.results_raw,
+                # Each of several processes has a part of the rows, so none could count.
+                sample=TokenSample() if self.processes == 1 and not self.unique else None,
             )
             if self.results is not None:
                 if source.same_file(self.results):
@@ -77,12 +82,29 @@ class Job:
                     f"{source.name} {why}; with --journal or --processes expected the path of a file"
                 )
             run_plan.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
-            if self.plan is None and self.processes == 1:
-                assert self.results is not None
-                sink = ResultsFile.to_file(self.results, raw=self.results_raw)
-                report = run_plan.send(source, sink)
-                return self._conclude(report, sink, clients)
-        return self._send_apart(run_plan) if self.plan is None else self._send_journaled(run_plan, self.plan)
+            if not self.quiet:
+                for notice in notices_of(apns, fcm):
+                    say(notice)
+            if self.unique:
+                run_plan = replace(run_plan, duplicates=duplicates_of(source, self.audience, list(clients)))
+            alone = self.plan is None and self.processes == 1
+            status = self._send_alone(run_plan, source) if alone else OK
+        if not alone:
+            status = (
+                self._send_apart(run_plan) if self.plan is None else self._send_journaled(run_plan, self.plan)
+            )
+        if not self.quiet:
+            found = run_plan.duplicates or run_plan.sample
+            lines = [] if found is None else duplicate_lines(found, left_out=self.unique)
+            for line in lines + invisible_lines(apns, fcm):
+                say_plain(line)
+        return status
+
+    def _send_alone(self, run_plan: RunPlan, source: Audience) -> int:
+        """By this process, without a journal."""
+        assert self.results is not None
+        sink = ResultsFile.to_file(self.results, raw=self.results_raw)
+        return self._conclude(run_plan.send(source, sink), sink, run_plan.clients)
 
     def _conclude(self, report: ExitReport, sink: ResultSink, clients: Mapping[str, CampaignClient]) -> int:
         return conclude(
@@ -145,6 +167,20 @@ class Job:
             written=written,
             as_json=self.as_json,
         )
+
+
+def duplicates_of(source: Audience, path: str, platforms: Sequence[str]) -> Duplicates:
+    """The rows of an opened audience whose device a row before has: it is read once more for that.
+
+    Raises:
+        BadInput: it cannot be.
+    """
+    if path == "-" or source.size is None:
+        raise BadInput(f"{source.name} cannot be read twice; with --unique expected the path of a file")
+    try:
+        return find_duplicates(path, platforms[0] if len(platforms) == 1 else "")
+    except OSError as error:
+        raise BadInput(f"{source.name} cannot be looked through for --unique ({explain(error)})") from None
 
 
 def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -> int:

@@ -57,13 +57,17 @@ class JournalPlan:
     force: bool = False
 
     @classmethod
-    def begin(cls, path: str, parts: int, audience: str, results: str | None) -> JournalPlan:
+    def begin(
+        cls, path: str, parts: int, audience: str, results: str | None, *, unique: bool = False
+    ) -> JournalPlan:
         """A new campaign.
 
         Raises:
             BadInput: there is one already.
         """
-        options = {"audience": os.path.abspath(audience)}
+        options: dict[str, Any] = {"audience": os.path.abspath(audience)}
+        if unique:
+            options["unique"] = True
         if results is not None and results != "-":
             options["results"] = os.path.abspath(results)
         chunk = Shard().chunk

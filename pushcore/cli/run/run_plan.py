@@ -12,6 +12,7 @@ from ...audience.shards import Shard
 from ...engine.rules import Shared
 from ...errors import JournalError
 from ...payloads.apns_rows import ApnsRows
+from ...payloads.duplicates import Duplicates, TokenSample
 from ...payloads.fcm_rows import FcmRows
 from ...payloads.rows import Rows
 from ..report.results_file import ResultSink
@@ -28,7 +29,7 @@ class RunPlan:
 
     `apns`, `fcm`: what makes the pushes of that provider, None where it has no client. `audience`: a path or a URL.
     `audience_state`: see `Audience`. `journals`: None for a run that keeps none. `results_raw`:
-    see `csv_row`.
+    see `csv_row`. `sample`, `duplicates`: as in `Rows`.
     """
 
     clients: dict[str, CampaignClient]
@@ -41,10 +42,20 @@ class RunPlan:
     processes: int
     quiet: bool
     results_raw: bool = False
+    sample: TokenSample | None = None
+    duplicates: Duplicates | None = None
 
     def rows(self, source: Audience, shard: Shard) -> Rows:
         """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
-        return Rows(source, self.apns, self.fcm, nowhere, shard)
+        return Rows(
+            source,
+            self.apns,
+            self.fcm,
+            nowhere,
+            shard,
+            sample=self.sample,
+            duplicates=self.duplicates,
+        )
 
     def send(
         self,

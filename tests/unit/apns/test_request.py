@@ -8,10 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from pushcore.apns import request
 from pushcore.apns.request import MAX_TOKEN, ApnsRequestBuilder
 from pushcore.errors import ConfigurationError
 from pushcore.http2.exchange import Exchange
-from pushcore.models.apns import PUSH_TYPES, ApnsPushType, Aps, Notification
+from pushcore.models import warned
+from pushcore.models.apns import PUSH_TYPES, ApnsPushType, Aps, Notification, PushType
 from pushcore.requests import END, build_one
 from pushcore.results import Result, Verdict
 
@@ -256,3 +258,115 @@ def test_a_source_may_change_in_place_what_it_hands_out() -> None:
     made: list[Exchange] = []
     assert requests().build(source(), Notification, lambda finished: None, 10.0, made, []) is END
     assert [orjson.loads(exchange.body)["aps"]["badge"] for exchange in made] == list(range(5))
+
+
+# --- what cannot be meant ---------------------------------------------------------------------------------------------
+
+NOW = 1_790_000_000
+UPDATE: dict[str, Any] = {"event": "update", "timestamp": NOW, "content-state": {"score": 1}}
+
+
+@pytest.mark.parametrize("expiration", [3600, 1, NOW * 1000, NOW * 10**9])
+def test_an_expiration_in_other_units(expiration: int) -> None:
+    result = refused(Notification(TOKEN, PAYLOAD, expiration=expiration))
+    assert result.reason == "BadExpirationDate"
+    unit = {3600: "seconds from now", 1: "seconds from now", NOW * 1000: "milliseconds"}
+    assert f"the expiration is in {unit.get(expiration, 'nanoseconds')}: it takes" in str(result.detail)
+
+
+@pytest.mark.parametrize("expiration", [0, NOW])
+def test_an_expiration_that_can_be_meant(expiration: int) -> None:
+    assert built(Notification(TOKEN, PAYLOAD, expiration=expiration))[0]["apns-expiration"] == str(expiration)
+
+
+@pytest.mark.parametrize("value", [NOW * 1000, NOW + 0.5, float(NOW), str(NOW), None])
+@pytest.mark.parametrize("name", ["timestamp", "stale-date", "dismissal-date"])
+def test_times_of_a_live_activity_in_every_push(name: str, value: Any) -> None:
+    builder = requests()
+    right, wrong = {"aps": UPDATE}, {"aps": {**UPDATE, name: value}}
+    for payload in (right, wrong, right, wrong):
+        for given in (payload, orjson.dumps(payload)):
+            push = Notification(TOKEN, given, push_type="liveactivity")
+            if payload is right:
+                built(push, builder)
+            else:
+                assert f"{name} is " in str(refused(push, builder).detail)
+
+
+def test_a_live_activity_in_bytes_is_read_once_for_all_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload, builder = orjson.dumps({"aps": UPDATE}), requests()
+    read: list[Any] = []
+    monkeypatch.setattr(request, "check_moments", read.append)
+    for _ in range(3):
+        built(Notification(TOKEN, payload, push_type="liveactivity"), builder)
+    assert read == [payload]
+
+
+def test_a_live_activity_has_its_limit_too() -> None:
+    payload = {"aps": UPDATE, "x": "y" * 4096}
+    assert refused(Notification(TOKEN, payload)).reason == "PayloadTooLarge"
+    detail = refused(Notification(TOKEN, b"{nonsense", push_type="liveactivity")).detail
+    assert "the payload is not JSON" in str(detail)
+
+
+@pytest.mark.parametrize(
+    ("payload", "push_type", "words"),
+    [
+        (Aps(event="end", timestamp=NOW), "alert", "its event is of a Live Activity"),
+        (Aps(content_available=True), "alert", "content-available alone does nothing"),
+        (
+            Aps("Hi", content_available=True),
+            "background",
+            "a background push shows nothing, but it has alert",
+        ),
+        (Aps(), "background", "does nothing without content-available"),
+        (Aps(content_changed=True), None, "expected widgets or controls"),
+        (Aps(), "widgets", 'without "content-changed": true'),
+        (Aps("Hi", custom={"n": [float("nan")]}), None, "a number that JSON does not have"),
+    ],
+)
+def test_a_typed_payload_that_does_nothing_is_refused(payload: Aps, push_type: Any, words: str) -> None:
+    assert words in str(refused(Notification(TOKEN, payload, push_type=push_type)).detail)
+
+
+def test_typed_payloads_of_every_kind_are_built() -> None:
+    for payload, push_type, wanted in (
+        (Aps(content_changed=True), "widgets", {"content-changed": True}),
+        (Aps(content_changed=True), "controls", {"content-changed": True}),
+        (Aps(content_available=True), None, {"content-available": 1}),
+        (Aps(custom={"n": 1}), "voip", {}),
+        (Aps(custom={"n": 1}), None, {}),  # nothing is visible, which may be meant
+    ):
+        given: Any = push_type
+        assert orjson.loads(built(Notification(TOKEN, payload, push_type=given))[1])["aps"] == wanted
+
+
+def test_a_dict_that_does_nothing_is_a_warning_for_the_first_of_its_kind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    warned.forget()
+    builder = requests()
+    for _ in range(3):
+        built(Notification(TOKEN, {"aps": {**UPDATE, "event": "updte"}}), builder)
+        built(Notification(TOKEN, {"aps": UPDATE}, push_type="alert"), builder)
+        built(Notification(TOKEN, {"aps": {"alert": "Hi", "badge": float("nan")}}, topic="com.x"), builder)
+    assert caplog.messages == [
+        "a payload for APNs: its event 'updte' is none of start, update, end",
+        "a payload for APNs: its event is of a Live Activity, and does nothing under push type alert; "
+        "expected liveactivity",
+        "a payload for APNs: it has a number that JSON does not have, NaN or infinity, which goes out as null",
+    ]
+    warned.forget()
+
+
+def test_a_push_type_that_apple_has_added_since() -> None:
+    new = PushType("future", ".push-type.future", priorities=(1, 5, 7, 10))
+    fields, _ = built(Notification(TOKEN, {"aps": {}}, push_type=new, priority=7))  # type: ignore[arg-type]
+    assert fields["apns-push-type"] == "future"
+    assert fields["apns-topic"] == "com.example.app.push-type.future"
+    assert fields["apns-priority"] == "7"
+    for wrong in (PushType("a b", ""), PushType("", ".x"), PushType("x", ".x\r\n")):
+        assert refused(Notification(TOKEN, PAYLOAD, push_type=wrong)).reason == "InvalidPushType"
+    wrong_name: Any = "future"
+    detail = refused(Notification(TOKEN, PAYLOAD, push_type=wrong_name)).detail
+    assert "accessory, or a PushType that Apple has added since" in str(detail)

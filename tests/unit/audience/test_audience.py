@@ -139,6 +139,21 @@ def test_ndjson(tmp_path: Path, name: str) -> None:
         (b"\n\n", "has no header row"),
         (b"Token,name\naa,x\n", "has no column token in its header row; found 'Token, name', expected token"),
         (b"token;name\naa;x\n", "separate columns with commas"),
+        (b'"token";"name"\n"aa";"x"\n', "separated by semicolons; separate columns with commas"),
+        (b"token\tname\naa\tx\n", "separated by tabs"),
+        (
+            b"sep=;\ntoken;name\n",
+            "'sep=;', which only Excel understands; remove it, and separate columns with",
+        ),
+        (
+            b"\xef\xbb\xbfsep=,\r\ntoken,name\r\n",
+            "begins with the line 'sep=,', which only Excel understands",
+        ),
+        (
+            b"token,pr\xe9nom\naa,x\n",
+            "a header row that is not UTF-8 (Latin-1 or Windows-1252?): convert the file",
+        ),
+        ("token\naa\n".encode("utf-16-le"), "is in UTF-16; expected UTF-8"),
         (b"a\x1b[31m\n", r"found 'a\x1b[31m'"),
         (b"token,token\naa,x\n", "has two columns 'token'"),
         (b'"token', "is not CSV"),

@@ -97,3 +97,13 @@ def test_lines_of_other_parts_are_counted_and_not_parsed() -> None:
         [(2, "", read_json(data)[1][0][2])],
     )
     assert read_json(data, Shard(1, 2, chunk=2)) == ([(3, {"n": 3}), (4, {"n": 4})], [])
+
+
+def test_a_line_that_is_not_utf8_says_what_to_do() -> None:
+    bad: list[Any] = []
+    lines = io.BufferedReader(io.BytesIO(b'{"token":"a"}\n{"token":"b","name":"Ren\xe9"}\n{"token":\n'))
+    assert [number for number, _ in json_records(lines, lambda *each: bad.append(each))] == [1]
+    assert [reason.split(":")[0] for _, _, reason in bad] == [
+        "the line is not UTF-8 (Latin-1 or Windows-1252?)",
+        "the line is not JSON",
+    ]

@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.models.apns import PUSH_TYPES, Alert, Aps, Localized, Notification, Sound
+from pushcore.models.apns import PUSH_TYPES, UNLIMITED, Alert, Aps, Localized, Notification, Sound
 
 # --- push types
 
 
-def test_the_eleven_push_types_and_their_topics() -> None:
+def test_the_twelve_push_types_and_their_topics() -> None:
     assert {name: each.suffix for name, each in PUSH_TYPES.items()} == {
         "alert": "",
         "background": "",
@@ -26,12 +26,14 @@ def test_the_eleven_push_types_and_their_topics() -> None:
         "pushtotalk": ".voip-ptt",
         "widgets": ".push-type.widgets",
         "controls": ".push-type.controls",
+        "accessory": ".push-type.accessory",
     }
     assert all(name == each.name for name, each in PUSH_TYPES.items())
 
 
-def test_only_voip_may_be_larger() -> None:
-    assert {name: each.limit for name, each in PUSH_TYPES.items() if each.limit != 4096} == {"voip": 5120}
+def test_only_voip_may_be_larger_and_of_accessory_nobody_knows() -> None:
+    limits = {name: each.limit for name, each in PUSH_TYPES.items() if each.limit != 4096}
+    assert limits == {"voip": 5120, "accessory": UNLIMITED}
 
 
 def test_priorities_of_each_push_type() -> None:
@@ -84,6 +86,23 @@ def test_repr_shows_neither_the_whole_token_nor_the_payload() -> None:
     assert repr(Notification("0123", b"{}")) == "<Notification 0123 push_type='alert'>"
 
 
+def test_without_a_push_type_it_is_the_one_that_the_payload_is_for() -> None:
+    update: dict[str, Any] = {"event": "update", "timestamp": 1_800_000_000, "content-state": {"a": 1}}
+    for payload, push_type in (
+        ({"aps": {"alert": "Hi"}}, "alert"),
+        ({"aps": {"content-available": 1}}, "background"),
+        ({"aps": update}, "liveactivity"),
+        ({"aps": {**update, "alert": "Hi"}}, "liveactivity"),
+        ({"mdm": "magic"}, "mdm"),
+        (b'{"aps":{"content-available":1}}', "alert"),
+        (Aps("Hi"), "alert"),
+        (Aps(content_available=True), "background"),
+        (Aps(**ACTIVITY), "liveactivity"),
+    ):
+        assert Notification("ab", payload).push_type == push_type, payload
+        assert Notification("ab", payload, push_type="voip").push_type == "voip"
+
+
 # --- payloads
 
 ACTIVITY: dict[str, Any] = {"event": "update", "timestamp": 1_800_000_000, "content_state": {"score": 1}}
@@ -94,6 +113,19 @@ START: dict[str, Any] = {
     "attributes_type": "MatchAttributes",
     "attributes": {"home": "A"},
 }
+
+
+def test_content_changed_is_a_true_and_no_number() -> None:
+    assert Aps(content_changed=True).to_dict()["aps"]["content-changed"] is True
+    assert Aps().to_dict() == {"aps": {}}
+
+
+@pytest.mark.parametrize("name", ["timestamp", "stale_date", "dismissal_date"])
+@pytest.mark.parametrize("value", [1_800_000_000_000, 1_800_000_000.5, 1_800_000_000.0, "1800000000"])
+def test_times_that_are_no_unix_seconds(name: str, value: Any) -> None:
+    fields = {"event": "end", "timestamp": 1_800_000_000, name: value}
+    with pytest.raises(ValueError, match=f"{name} is .*: it takes UNIX seconds"):
+        Aps(**fields)
 
 
 def test_an_empty_payload() -> None:

@@ -9,17 +9,20 @@ import pytest
 
 from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
+from pushcore.models import warned
 from pushcore.models.apns import Notification
 from pushcore.models.expo import (
+    NO_IMAGE,
     ExpoMessage,
     apns_payload,
     fcm_data,
+    message_fields,
     to_legacy,
     to_message,
     to_notification,
     to_push,
 )
-from pushcore.models.fcm import LegacyMessage, Message
+from pushcore.models.fcm import FcmNotification, LegacyMessage, Message
 from pushcore.requests import build_one
 
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
@@ -105,7 +108,7 @@ def test_the_android_listing_in_the_legacy_form() -> None:
 
 
 def test_the_android_listing_in_v1() -> None:
-    found = sent(to_message(FULL, FCM, experience_id=EXPERIENCE))
+    found = sent(to_message(FULL, FCM, android="data", experience_id=EXPERIENCE))
     for name, (value, _, path) in ANDROID.items():
         there = take(found, path)
         if name == "priority":
@@ -128,11 +131,100 @@ def test_the_ios_listing() -> None:
 
 
 def test_a_data_message_has_no_notification_at_all() -> None:
-    push = to_message(FULL, FCM)
+    push = to_message(FULL, FCM, android="data")
     assert push.notification is None
     assert set(sent(push)["message"]) == {"token", "data", "android"}
     assert all(isinstance(value, str) for value in sent(push)["message"]["data"].values())
     assert "notification" not in sent(to_legacy(FULL, FCM))
+
+
+def test_by_default_android_gets_a_notification_with_the_data_of_the_listing() -> None:
+    message = {
+        **FULL,
+        "sound": "bell.wav",
+        "tag": "t",
+        "color": "#00ff7f",
+        "vibrate": [0, 250],
+        "autoDismiss": False,
+        "richContent": {"image": "https://e.com/i.png"},
+    }
+    found = sent(to_message(message, FCM))["message"]
+    assert found["notification"] == {"title": "Title", "body": "Body", "image": "https://e.com/i.png"}
+    assert found["android"] == {
+        "collapse_key": "collapse",
+        "priority": "HIGH",
+        "notification": {
+            "icon": "icon",
+            "color": "#00ff7f",
+            "sound": "bell.wav",
+            "tag": "t",
+            "channel_id": "channel",
+            "sticky": True,
+            "vibrate_timings": ["0s", "0.25s"],
+            "notification_count": 3,
+        },
+    }
+    assert (
+        found["data"]
+        == sent(to_message(message, FCM, android="data"))["message"]["data"]
+        == fcm_data(message)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "android"),
+    [
+        ({"sound": "default"}, {"notification": {"sound": "default"}}),
+        ({"sound": {"name": "bell.wav", "critical": True}}, {"notification": {"sound": "bell.wav"}}),
+        ({"vibrate": True}, {"notification": {"default_vibrate_timings": True}}),
+        ({"vibrate": False, "badge": 0, "autoDismiss": True, "sticky": True}, None),
+        ({"tag": "t", "ttl": 60}, {"ttl": "60s", "notification": {"tag": "t"}}),
+        ({"subtitle": "S", "link": "https://e.com", "categoryId": "c"}, None),
+    ],
+)
+def test_what_android_shows_besides_the_texts(fields: dict[str, Any], android: dict[str, Any] | None) -> None:
+    found = sent(to_message({"body": "B", **fields}, FCM))["message"]
+    assert (found["notification"], found.get("android")) == ({"body": "B"}, android)
+
+
+def test_a_message_with_neither_title_nor_body_is_data_alone() -> None:
+    for fields in ({"data": {"a": 1}}, {"_contentAvailable": True}, {"channelId": "c"}, {"subtitle": "S"}):
+        assert set(sent(to_message(fields, FCM))["message"]) <= {"token", "data"}
+
+
+def test_the_legacy_api_can_have_a_notification_as_well() -> None:
+    found = sent(to_legacy({**FULL, "tag": "t"}, FCM, android="notification"))
+    assert found["notification"] == {
+        "title": "Title",
+        "body": "Body",
+        "sound": "default",
+        "icon": "icon",
+        "tag": "t",
+        "android_channel_id": "channel",
+    }
+    assert found["data"] == fcm_data({**FULL, "tag": "t"}, legacy=True)
+    assert to_push(FULL, FCM, legacy=True, android="notification") == to_legacy(
+        FULL, FCM, android="notification"
+    )
+    assert to_push(FULL, FCM, android="data") == to_message(FULL, FCM, android="data")
+
+
+def test_another_form_than_the_two() -> None:
+    wrong: Any = "both"
+    for make in (to_message, to_legacy, to_push):
+        with pytest.raises(ValueError, match="android must be one of notification, data, not 'both'"):
+            make(FULL, FCM, android=wrong)
+
+
+def test_an_image_that_android_does_not_show_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    message = {"title": "T", "richContent": {"image": "https://e.com/i.png"}}
+    warned.forget()
+    to_message(message, FCM)
+    assert caplog.messages == []
+    for _ in range(3):
+        to_message(message, FCM, android="data")
+        to_legacy(message, FCM)
+    assert caplog.messages == [NO_IMAGE]
 
 
 def test_experience_and_scope_are_optional() -> None:
@@ -157,7 +249,7 @@ def test_the_minimal_examples_of_the_page() -> None:
     assert push.payload == {"aps": {"alert": {"title": "T", "body": "B"}}, "experienceId": "@a/b"}
     assert push.priority == 5
     v1 = {"channelId": "default", "body": "B", "title": "T", "data": {"a": 1}}
-    assert sent(to_message(v1, FCM, scope_key="@a/b", experience_id="@a/b")) == {
+    assert sent(to_message(v1, FCM, android="data", scope_key="@a/b", experience_id="@a/b")) == {
         "message": {
             "token": FCM,
             "data": {
@@ -195,7 +287,15 @@ def test_the_minimal_examples_of_the_page() -> None:
         ({"vibrate": [0, 250]}, {}, {"vibrate": "[0,250]"}),
         ({"sticky": True, "autoDismiss": False}, {}, {"sticky": "true", "autoDismiss": "false"}),
         ({"_contentAvailable": True}, {"content-available": 1}, {}),
+        ({"contentAvailable": True}, {"content-available": 1}, {}),
+        ({"_contentAvailable": True, "contentAvailable": False}, {}, {}),
+        ({"contentAvailable": True, "_contentAvailable": False}, {"content-available": 1}, {}),
+        ({"contentAvailable": None, "_contentAvailable": True}, {"content-available": 1}, {}),
         ({"_category": "c"}, {"category": "c"}, {"categoryId": "c"}),
+        ({"_category": "old", "categoryId": "c"}, {"category": "c"}, {"categoryId": "c"}),
+        ({"targetContentId": "w"}, {"target-content-id": "w"}, {}),
+        ({"relevanceScore": 0.5}, {"relevance-score": 0.5}, {}),
+        ({"filterCriteria": "work"}, {"filter-criteria": "work"}, {}),
         ({"_displayInForeground": True}, {}, {}),
     ],
 )
@@ -244,10 +344,16 @@ def test_now_is_needed_where_there_is_a_time() -> None:
     with pytest.raises(ValueError, match="needs now"):
         to_notification({"ttl": 5}, APNS)
     with pytest.raises(ValueError, match="needs now"):
-        to_message({"expiration": 5}, FCM)
+        to_message({"expiration": NOW}, FCM)
     assert to_notification({"ttl": 0}, APNS).expiration == 0
-    assert to_notification({"expiration": 5}, APNS).expiration == 5
+    assert to_notification({"expiration": NOW}, APNS).expiration == NOW
     to_message({"ttl": 5}, FCM)
+
+
+def test_a_now_in_milliseconds() -> None:
+    for make, fields in ((to_notification, {"ttl": 5}), (to_message, {"expiration": NOW})):
+        with pytest.raises(ValueError, match="now is in milliseconds"):
+            make(fields, APNS, now=NOW * 1000)
 
 
 def test_collapse_key_and_collapse_id_stand_in_for_each_other() -> None:
@@ -273,14 +379,16 @@ def test_the_token_chooses_the_push() -> None:
     push = to_push(message, APNS, topic="com.e")
     assert isinstance(push, Notification)
     assert (push.token, push.topic) == (APNS, "com.e")
-    assert to_push(message, FCM) == Message(token=FCM, data={"title": "T"})
-    assert to_push(message, FID) == Message(fid=FID, data={"title": "T"})
+    fields: dict[str, Any] = {"data": {"title": "T"}, "notification": FcmNotification("T")}
+    assert to_push(message, FCM) == Message(token=FCM, **fields)
+    assert to_push(message, FID) == Message(fid=FID, **fields)
     assert to_push(message, FCM, legacy=True) == LegacyMessage(to=FCM, data={"title": "T"})
-    assert to_push({"to": FCM, "title": "T"}) == Message(token=FCM, data={"title": "T"})
-    assert to_push({"to": [FCM], "title": "T"}) == Message(token=FCM, data={"title": "T"})
+    assert to_push({"to": FCM, "title": "T"}) == Message(token=FCM, **fields)
+    assert to_push({"to": [FCM], "title": "T"}) == Message(token=FCM, **fields)
     assert isinstance(to_push(message, {"type": "ios", "data": "abcd"}), Notification)
     android = to_push(message, {"type": "android", "data": "of-a-new-shape"})
-    assert android == Message(token="of-a-new-shape", data={"title": "T"})
+    assert android == Message(token="of-a-new-shape", **fields)
+    assert message_fields(message) == fields
 
 
 @pytest.mark.parametrize(
@@ -312,8 +420,6 @@ def test_several_recipients() -> None:
     [
         ([], "object"),
         (None, "object"),
-        ({"titel": "x"}, "unknown key 'titel'"),
-        ({"_contentAvailable": True, "contentAvailable": True}, "twice"),
         ({"title": 7}, "title must be a string"),
         ({"channelId": []}, "channelId"),
         ({"data": "x"}, "data must be an object"),
@@ -328,11 +434,25 @@ def test_several_recipients() -> None:
         ({"ttl": float("nan")}, "ttl"),
         ({"ttl": "60"}, "ttl"),
         ({"expiration": float("inf")}, "expiration"),
+        (
+            {"expiration": 3600},
+            "expiration is in seconds from now: it takes UNIX seconds",
+        ),
+        (
+            {"expiration": NOW * 1000},
+            "expiration is in milliseconds: it takes UNIX seconds",
+        ),
         ({"priority": "urgent"}, "default, normal, high"),
         ({"interruptionLevel": "loud"}, "passive"),
         ({"mutableContent": "yes"}, "mutableContent"),
         ({"_contentAvailable": 1}, "contentAvailable"),
         ({"richContent": "https://e.com"}, "richContent"),
+        ({"richContent": {"image": 7}}, "richContent.image must be a URL, not 7"),
+        ({"targetContentId": 7}, "targetContentId"),
+        ({"filterCriteria": 7}, "filterCriteria"),
+        ({"relevanceScore": 2}, "relevanceScore must be a number from 0 to 1, not 2"),
+        ({"relevanceScore": True}, "relevanceScore"),
+        ({"relevanceScore": float("nan")}, "relevanceScore"),
         ({"vibrate": "long"}, "vibrate"),
         ({"vibrate": ["x"]}, "vibrate"),
         ({"to": 7}, "to must be"),
@@ -343,6 +463,27 @@ def test_wrong_messages(source: Any, words: str) -> None:
     for make in (to_notification, to_message, to_legacy):
         with pytest.raises(ValueError, match=words):
             make(source, FCM)
+
+
+def test_keys_of_tomorrow_are_left_out_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    warned.forget()
+    for number in range(3):
+        assert ExpoMessage.from_dict({"title": "T", "futureKey": number}) == ExpoMessage(title="T")
+        to_notification({"title": "T", "futureKey": number}, APNS)
+    assert caplog.messages == [
+        "a message in Expo's format has the unknown key 'futureKey', which is left out"
+    ]
+    with pytest.raises(ValueError, match="unknown key 'futureKey' in the message of Expo's"):
+        ExpoMessage.from_dict({"title": "T", "futureKey": 1}, strict=True)
+    assert ExpoMessage.from_dict({"title": "T", "_displayInForeground": True}, strict=True).title == "T"
+
+
+def test_warnings_of_a_process_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    warned.forget()
+    for number in range(1000):
+        ExpoMessage.from_dict({"title": "T", f"key{number}": 1})
+    assert len(caplog.messages) == warned.MAX_WARNINGS
+    warned.forget()
 
 
 def test_data_that_cannot_be_json() -> None:

@@ -42,6 +42,13 @@ EXPO = "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]"
         ({"type": "ios", "data": "abcd"}, "ios", Device("apns", "abcd")),
         ({"type": "android", "data": FCM}, None, Device("fcm", FCM)),
         ({"type": "android", "data": FID}, "android", Device("fcm", FID, fid=True)),
+        ({"type": "apns", "data": "abcd"}, None, Device("apns", "abcd")),
+        ({"type": "APNs", "data": APNS}, "ios", Device("apns", APNS)),
+        ({"type": "fcm", "data": "no-shape"}, None, Device("fcm", "no-shape")),
+        ({"type": "fcm", "data": FCM}, "android", Device("fcm", FCM)),
+        ("no-shape", {"type": "fcm", "data": "no-shape"}, Device("fcm", "no-shape")),
+        ("abcd", '{"type": "apns", "data": "abcd"}', Device("apns", "abcd")),
+        (APNS, {"type": "ios"}, Device("apns", APNS)),
     ],
 )
 def test_whose_it_is(token: Any, said: Any, expected: Device, only: str) -> None:

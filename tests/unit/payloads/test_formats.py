@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pushcore.audience.problems import BadInput, BadRow
+from pushcore.models.fcm import Message
 from pushcore.payloads.formats import PayloadFiles
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
 
@@ -52,6 +53,11 @@ def refused(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> st
         ({"apns": APNS, "fcm": FCM["message"] | {"android": {}}}, ("fcm",), {"fcm": FcmPayload}),
         ({"apns": APNS, "fcm": EXPO}, BOTH, {"apns": ApnsPayload, "fcm": ExpoPayload}),
         ({"apns": APNS}, ("apns",), {"apns": ApnsPayload}),
+        ({"title": "a", "futureKey": 1}, BOTH, {"apns": ExpoPayload, "fcm": ExpoPayload}),
+        ({"titel": "a", "body": "b"}, ("apns",), {"apns": ExpoPayload}),
+        ({"data": {"title": "T", "message": "B"}, "priority": "high"}, ("fcm",), {"fcm": FcmPayload}),
+        ({"data": {"screen": "inbox"}, "priority": "high"}, BOTH, {"apns": ExpoPayload, "fcm": ExpoPayload}),
+        ({"apns": APNS, "fcm": {"data": {"title": "T"}}}, BOTH, {"apns": ApnsPayload, "fcm": FcmPayload}),
     ],
 )
 def test_the_format_is_recognised(
@@ -70,7 +76,7 @@ def test_a_payload_of_a_voip_push_is_not_taken_for_expos(tmp_path: Path) -> None
 def test_one_file_for_each_provider(tmp_path: Path) -> None:
     (tmp_path / "apns.json").write_text(json.dumps(APNS))
     (tmp_path / "fcm.json").write_text(json.dumps(FCM))
-    own = {"apns": str(tmp_path / "apns.json"), "fcm": str(tmp_path / "fcm.json")}
+    own: dict[str, Any] = {"apns": str(tmp_path / "apns.json"), "fcm": str(tmp_path / "fcm.json")}
     found = PayloadFiles(**own).load(BOTH)
     assert [type(found["apns"]), type(found["fcm"])] == [ApnsPayload, FcmPayload]
     assert [found["apns"].name, found["fcm"].name] == [own["apns"], own["fcm"]]
@@ -137,6 +143,100 @@ def test_what_cannot_be_used(
     tmp_path: Path, content: Any, platforms: tuple[str, ...], options: dict[str, Any], complaint: str
 ) -> None:
     assert complaint in refused(tmp_path, content, *platforms, **options)
+
+
+# --- what is said of it -----------------------------------------------------------------------------------------------
+
+
+def notices(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> dict[str, list[str]]:
+    found = load(tmp_path, content, *platforms, **options)
+    return {
+        name: [each.removeprefix(f"{tmp_path / 'payload.json'}: ") for each in payload.notices]
+        for name, payload in found.items()
+    }
+
+
+def test_a_key_of_tomorrow_is_left_out_and_said(tmp_path: Path) -> None:
+    said = ["the key 'futureKey' is unknown in Expo's format and is left out"]
+    content = {"title": "{{name}}", "futureKey": "{{not a column}}"}
+    assert notices(tmp_path, content) == {"apns": said, "fcm": said}
+    found = load(tmp_path, content)["fcm"]
+    assert found.columns == ("name",)
+    assert isinstance(found, ExpoPayload)
+    assert found.bind(["name"])(["Ada"]).title == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("content", "android"),
+    [
+        ({"title": "{{name}}"}, {"notification": {"title": "Ada"}, "data": {"title": "Ada"}}),
+        ({"title": "Ada"}, {"notification": {"title": "Ada"}, "data": {"title": "Ada"}}),
+    ],
+)
+def test_the_form_for_android(tmp_path: Path, content: Any, android: dict[str, Any]) -> None:
+    for form in ("notification", "data"):
+        found = load(tmp_path, content, "fcm", android=form)["fcm"]
+        assert isinstance(found, ExpoPayload)
+        fields = Message(token="x", **found.to_fcm(found.bind(["name"])(["Ada"]), 0.0)).to_dict()["message"]
+        assert fields == {"token": "x", **{key: android[key] for key in android if key in ("data", form)}}
+
+
+NOW = 1_790_000_000
+ACTIVITY: dict[str, Any] = {"event": "update", "timestamp": NOW, "content-state": {"score": "{{score}}"}}
+
+
+@pytest.mark.parametrize(
+    ("aps", "push_type"),
+    [
+        ({"alert": "Hi"}, "alert"),
+        ({"content-available": 1}, "background"),
+        (ACTIVITY, "liveactivity"),
+        ({**ACTIVITY, "event": "{{event}}"}, "liveactivity"),
+    ],
+)
+def test_a_file_has_the_push_type_that_it_is_for(tmp_path: Path, aps: Any, push_type: str) -> None:
+    found = load(tmp_path, {"aps": aps}, "apns")["apns"]
+    assert isinstance(found, ApnsPayload)
+    assert (found.push_type, found.notices) == (push_type, [])
+    found = load(tmp_path, {"aps": aps}, "apns", push_type="voip")["apns"]
+    assert isinstance(found, ApnsPayload)
+    assert found.push_type == "voip"
+
+
+@pytest.mark.parametrize(
+    ("aps", "push_type", "notice"),
+    [
+        (ACTIVITY, "alert", "its event is of a Live Activity, and does nothing under push type alert"),
+        ({"content-available": 1}, "alert", "content-available alone does nothing under push type alert"),
+        ({"content-available": 1, "alert": "Hi"}, "background", "a background push shows nothing"),
+        ({**ACTIVITY, "event": "updte"}, None, "its event 'updte' is none of start, update, end"),
+        ({"category": "c"}, None, "nothing in it is visible"),
+        ({"content-changed": 1}, "widgets", "widgets do nothing without"),
+    ],
+)
+def test_what_does_nothing_in_a_file_is_said(tmp_path: Path, aps: Any, push_type: Any, notice: str) -> None:
+    (found,) = notices(tmp_path, {"aps": aps}, "apns", push_type=push_type)["apns"]
+    assert found.startswith(notice)
+
+
+@pytest.mark.parametrize("score", ["1", "{{score}}"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(NOW * 1000, "is in milliseconds"), (float(NOW), "is not whole"), (str(NOW), "is not a number")],
+)
+def test_times_in_a_file_that_are_none(tmp_path: Path, value: Any, words: str, score: str) -> None:
+    aps = {**ACTIVITY, "timestamp": value, "content-state": {"score": score}}
+    assert f"payload.json: timestamp {words}" in refused(tmp_path, {"aps": aps}, "apns")
+    said = refused(tmp_path, {"message": {"apns": {"payload": {"aps": aps}}}}, "fcm")
+    assert f"apns.payload.aps.timestamp {words}" in said
+
+
+@pytest.mark.parametrize("value", [3600, NOW * 1000])
+def test_expirations_in_a_file_that_are_none(tmp_path: Path, value: int) -> None:
+    assert "expiration is in " in refused(tmp_path, {"title": "T", "expiration": value})
+    message = {"notification": {"title": "T"}, "apns": {"headers": {"apns-expiration": str(value)}}}
+    said = refused(tmp_path, {"message": message}, "fcm")
+    assert "apns.headers.apns-expiration is in " in said
 
 
 # --- what a row gets --------------------------------------------------------------------------------------------------

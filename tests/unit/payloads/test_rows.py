@@ -13,6 +13,7 @@ from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import Shard
 from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
+from pushcore.payloads.duplicates import DUPLICATE, TokenSample, find_duplicates
 from pushcore.payloads.fcm_rows import FcmRow, FcmRows
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload
 from pushcore.payloads.rows import Bad, Row, Rows
@@ -32,14 +33,14 @@ def expo(**fields: Any) -> ExpoPayload:
 
 def read(
     tmp_path: Path,
-    content: str,
+    content: str | bytes,
     apns: ApnsPayload | ExpoPayload | None = OF_APNS,
     fcm: FcmPayload | ExpoPayload | None = OF_FCM,
     defaults: RowDefaults | None = None,
     name: str = "devices.csv",
 ) -> tuple[list[Row], list[Bad]]:
     path = tmp_path / name
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     bad: list[Bad] = []
     with Audience(str(path)) as audience:
         rows = Rows(
@@ -145,6 +146,14 @@ def test_ndjson(tmp_path: Path) -> None:
     assert [(number, token) for number, token, *_ in bad] == [(4, "ExponentPushToken[x]"), (5, APNS)]
 
 
+def test_what_the_app_sent_may_be_the_row_itself(tmp_path: Path) -> None:
+    lines = [{"type": "fcm", "data": FCM}, {"type": "apns", "data": "abcd"}, {"type": "ios"}, {"data": "x"}]
+    content = "\n".join(orjson.dumps(each).decode() for each in lines)
+    found, bad = read(tmp_path, content, name="devices.ndjson")
+    assert [fcm_row(found[0]).token, apns_row(found[1]).token] == [FCM, "abcd"]
+    assert [number for number, *_ in bad] == [3, 4]
+
+
 @pytest.mark.parametrize("which", ["apns", "fcm"])
 def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path, which: str) -> None:
     payloads: dict[str, Any] = {
@@ -153,6 +162,36 @@ def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path, whic
     }
     with pytest.raises(BadInput, match=r"mine\.json: the placeholder '\{\{nmae\}\}' names no column of"):
         read(tmp_path, "token,name\n", **{which: payloads[which]})
+
+
+def test_a_value_that_is_not_utf8_says_what_to_do(tmp_path: Path) -> None:
+    payload = ApnsPayload({"aps": {"alert": "Hi {{name}}", "category": "{{name}}"}}, "p")
+    content = f"token,name\n{APNS},René\n".encode("latin-1") + f"{APNS},Ada\n".encode()
+    found, bad = read(tmp_path, content, payload, None)
+    assert [each.row for each in found] == [2]
+    assert "the value of 'name' cannot be JSON: it is not UTF-8 (Latin-1 or Windows-1252?)" in bad[0][2]
+
+
+def test_tokens_that_come_again_are_counted_and_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "devices.csv"
+    path.write_text(f"token\n{APNS}\n{FCM}\n{APNS}\n{FID}\nq\n{FCM}\n{'cd' * 32}\n")
+    makers = ApnsRows(OF_APNS, RowDefaults()), FcmRows(OF_FCM)
+    bad: list[Bad] = []
+    sample = TokenSample()
+    with Audience(str(path)) as audience:
+        assert len(list(Rows(audience, *makers, lambda *each: bad.append(each), sample=sample))) == 6
+    assert (sample.same_token, sample.same_installation, len(bad)) == (2, 1, 1)
+    bad.clear()
+    found = find_duplicates(str(path))
+    assert (found.same_token, found.same_installation) == (2, 1)
+    with Audience(str(path)) as audience:
+        rows = list(Rows(audience, *makers, lambda *each: bad.append(each), duplicates=found))
+    assert [each.row for each in rows] == [1, 2, 7]
+    assert [(number, reason, platform) for number, _, reason, platform, _ in bad if number != 5] == [
+        (3, DUPLICATE, "apns"),
+        (4, DUPLICATE, "fcm"),
+        (6, DUPLICATE, "fcm"),
+    ]
 
 
 # --- Expo's format ----------------------------------------------------------------------------------------------------
@@ -167,18 +206,26 @@ def test_one_message_of_expos_for_both(tmp_path: Path) -> None:
     assert (one.push_type, one.priority, one.expiration, one.collapse_id) == ("alert", 10, None, "c")
     assert apns_row(found[2]).payload is one.payload  # encoded once
     assert two.data == {"title": "T", "message": "B", "channelId": "ch", "body": '{"a":[1]}'}
-    assert two.to_dict()["message"]["android"] == {"collapse_key": "c", "priority": "HIGH"}
+    assert two.to_dict()["message"]["notification"] == {"title": "T", "body": "B"}
+    assert two.to_dict()["message"]["android"] == {
+        "collapse_key": "c",
+        "priority": "HIGH",
+        "notification": {"channel_id": "ch"},
+    }
+    first, second = map(fcm_row, read(tmp_path, f"token\n{FCM}\n{FCM}\n", None, message)[0])
+    assert first.android is second.android  # made once
+    assert first.notification is second.notification
 
 
 def test_options_and_columns_go_before_the_message(tmp_path: Path) -> None:
-    message = expo(title="{{t}}", priority="high", collapse_key="c", expiration=5)
+    message = expo(title="{{t}}", priority="high", collapse_key="c", expiration=1_800_000_000)
     content = f"token,t,priority,collapse_id\n{APNS},x,1,\n{APNS},x,,mine\n"
     found, _ = read(tmp_path, content, message, None)
     assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
         (1, "c"),
         (10, "mine"),
     ]
-    assert {apns_row(each).expiration for each in found} == {5}
+    assert {apns_row(each).expiration for each in found} == {1_800_000_000}
     found, _ = read(tmp_path, content, message, None, RowDefaults("background", 5, 7, "option"))
     assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
         (1, "option"),
@@ -224,3 +271,62 @@ def test_validate_only_comes_from_the_file(tmp_path: Path) -> None:
     payload = FcmPayload({"validateOnly": True, "message": {"data": {"a": "{{t}}"}}}, "fcm.json")
     (found,), _ = read(tmp_path, f"token,t\n{FCM},x\n", None, payload)
     assert fcm_row(found).to_dict() == {"validate_only": True, "message": {"token": FCM, "data": {"a": "x"}}}
+
+
+# --- values with a type, where only text goes -------------------------------------------------------------------------
+
+
+def typed(tmp_path: Path, values: list[Any], form: str) -> tuple[str, Any]:
+    """The name of an audience with a column `order` of these values, for both providers in turns."""
+    lines = [{"token": token, "order": value} for value in values for token in (APNS, FCM)]
+    if form == "ndjson":
+        return "devices.ndjson", "\n".join(orjson.dumps(each).decode() for each in lines)
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.Table.from_pylist(lines), tmp_path / "devices.parquet")
+    return "devices.parquet", (tmp_path / "devices.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["ndjson", "parquet"])
+@pytest.mark.parametrize(("value", "text"), [(5, "5"), (2.5, "2.5"), (True, "true"), ("A-1", "A-1")])
+def test_a_number_becomes_its_text_where_only_text_goes(
+    tmp_path: Path, form: str, value: Any, text: str
+) -> None:
+    name, content = typed(tmp_path, [value], form)
+    own = ApnsPayload(
+        {"aps": {"alert": {"title": "{{order}}"}, "thread-id": "{{order}}"}, "n": "{{order}}"}, "p"
+    )
+    of_fcm = FcmPayload(
+        {
+            "data": {"n": "{{order}}"},
+            "android": {"notification": {"tag": "{{order}}"}},
+            "notification": {"title": "{{order}}"},
+        },
+        "p",
+    )
+    one, two = read(tmp_path, content, own, of_fcm, name=name)[0]
+    payload = apns_row(one).payload
+    assert isinstance(payload, bytes)
+    assert orjson.loads(payload) == {"aps": {"alert": {"title": text}, "thread-id": text}, "n": value}
+    assert fcm_row(two).to_dict()["message"] == {
+        "token": FCM,
+        "notification": {"title": text},
+        "data": {"n": text},
+        "android": {"notification": {"tag": text}},
+    }
+    message = expo(title="{{order}}", channelId="{{order}}", data={"n": "{{order}}"})
+    one, two = read(tmp_path, content, message, message, name=name)[0]
+    assert apns_row(one).payload == {"aps": {"alert": {"title": text}}, "body": {"n": value}}
+    data = fcm_row(two).data
+    assert data is not None
+    assert (data["title"], data["channelId"], orjson.loads(data["body"])) == (text, text, {"n": value})
+
+
+@pytest.mark.parametrize("form", ["ndjson", "parquet"])
+def test_null_where_only_text_goes_names_its_column(tmp_path: Path, form: str) -> None:
+    name, content = typed(tmp_path, [5, None], form)
+    message = expo(title="{{order}}")
+    payload = FcmPayload({"data": {"n": "{{order}}"}}, "p")
+    for of_apns, of_fcm in ((message, message), (ApnsPayload({"aps": {"alert": "{{order}}"}}, "p"), payload)):
+        found, bad = read(tmp_path, content, of_apns, of_fcm, name=name)
+        assert len(found) == 2
+        assert [reason for _, _, reason, *_ in bad] == ["'order': null cannot stand for a text"] * 2

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.audience.problems import BadInput, BadRow
-from pushcore.payloads.template import Template
+from pushcore.payloads.template import ANY, TEXT, TEXT_OR_OBJECT, Template
 
 NASTY = 'Eve "E" \\ {{token}}\n\t\x01 </script> 李雷 🎉 "},"aps":{"badge":99'
 
 
-def filled(payload: Any, row: dict[str, Any], *, csv: bool = False) -> Any:
-    """The payload of a row, decoded; as a row of a CSV when `csv`."""
-    template = Template.from_json(json.dumps(payload).encode(), "payload.json")
+def filled(payload: Any, row: dict[str, Any], *, csv: bool = False, takes: str = ANY) -> Any:
+    """The payload of a row, decoded; as a row of a CSV when `csv`. `takes`: what all its fields take."""
+    template = Template.from_object(payload, "payload.json", lambda path: takes)
     if csv:
         return json.loads(template.bind(list(row))(list(row.values())))
     return json.loads(template.bind(None)(row))
@@ -62,6 +62,11 @@ def test_no_value_changes_the_structure(one: str, two: str) -> None:
         ("n={{v}}", True, "n=true"),
         ("n={{v:int}}", "0012", "n=12"),
         ("n={{v:json}}", '"quoted"', "n=quoted"),
+        ("{{v:text}}", 5, "5"),
+        ("{{v:text}}", 2.5, "2.5"),
+        ("{{v:text}}", False, "false"),
+        ("{{v:text}}", "x", "x"),
+        ("n={{v:text}}", 5, "n=5"),
         ("\\{{v}}", "x", "{{v}}"),
         ("a \\{{v}} {{v}}", "x", "a {{v}} x"),
         ("{v} }} {", "x", "{v} }} {"),
@@ -82,6 +87,12 @@ def test_types(text: str, value: Any, expected: Any) -> None:
         ("{{v:float}}", "nan", "not a number"),
         ("{{v:float}}", "x\x1b[31m", r"'x\x1b[31m' is not a number"),
         ("{{v:json}}", "{", "not JSON"),
+        ("{{v:text}}", None, "'v': null cannot stand for a text"),
+        ("{{v:text}}", [1], "an object or a list cannot stand for a text"),
+        ("{{v}}", float("nan"), "'v': nan is not a number that JSON has"),
+        ("{{v:json}}", float("inf"), "inf is not a number that JSON has"),
+        ("n={{v}}", float("nan"), "nan is not a number that JSON has"),
+        ("{{v:text}}", float("nan"), "nan is not a number that JSON has"),
         ("a {{v}}", None, "null cannot stand within a text"),
         ("a {{v}}", [1], "an object or a list cannot stand within a text"),
         ("{{v}}", "\udc80", "cannot be JSON"),
@@ -92,6 +103,38 @@ def test_a_value_that_does_not_fit_is_a_bad_row(text: str, value: Any, complaint
     with pytest.raises(BadRow) as caught:
         filled({"first": "{{u}}", "k": text}, {"u": "x", "v": value})
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("takes", [TEXT, TEXT_OR_OBJECT])
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("{{v}}", 5, "5"),
+        ("{{v}}", -2.5, "-2.5"),
+        ("{{v}}", True, "true"),
+        ("{{v}}", 12345678901234567, "12345678901234567"),
+        ("{{v}}", NASTY, NASTY),
+        ("{{v:int}}", "007", "7"),
+        ("{{v:float}}", 3, "3"),
+        ("{{v:text}}", 5, "5"),
+        ("{{v:json}}", "[]", None),
+        ("{{v}}", None, None),
+        ("{{v}}", [1], None),
+    ],
+)
+def test_a_field_that_takes_text_alone(takes: str, text: str, value: Any, expected: str | None) -> None:
+    if expected is not None:
+        assert filled({"k": text}, {"v": value}, takes=takes) == {"k": expected}
+        return
+    with pytest.raises(BadRow, match=r"'v': (null|an object or a list) cannot stand for a text"):
+        filled({"k": text}, {"v": value}, takes=takes)
+
+
+def test_an_object_for_a_field_that_takes_text_or_an_object() -> None:
+    value = {"title": "T", "n": 1}
+    assert filled({"k": "{{v}}"}, {"v": value}, takes=TEXT_OR_OBJECT) == {"k": value}
+    with pytest.raises(BadRow, match="cannot stand for a text"):
+        filled({"k": "{{v}}"}, {"v": value}, takes=TEXT)
 
 
 def test_a_payload_without_placeholders_is_encoded_once() -> None:
@@ -113,12 +156,16 @@ def test_the_columns_that_it_needs() -> None:
         (b"", "is not JSON"),
         (b"{", "is not JSON"),
         (b'{"a": NaN}', "is not JSON"),
+        ('{"a": "René"}'.encode("latin-1"), "is not UTF-8 (Latin-1 or Windows-1252?): convert the file"),
         (b"[]", "is not a JSON object"),
         (b'"{{name}}"', "is not a JSON object"),
         (b'{"{{name}}": 1}', "holds a placeholder; expected them in values only"),
         (b'{"a": "Hi {{name}"}', "does not close it"),
         (b'{"a": "{{}}"}', "malformed"),
-        (b'{"a": "{{name:number}}"}', "expected {{column}}, or after the column one of :int, :float, :json"),
+        (
+            b'{"a": "{{name:number}}"}',
+            "expected {{column}}, or after the column one of :int, :float, :json, :text",
+        ),
         (b'{"a":' * 600 + b"1" + b"}" * 600, "nested too deeply"),
     ],
 )

@@ -47,6 +47,13 @@ def test_audience_results_and_processes_are_the_journals(jobs: list[Job], run: R
     assert (job.sender.topic, job.sending.rate) == ("com.example.app", "5/s")
 
 
+def test_a_campaign_that_leaves_out_duplicates_goes_on_so(jobs: list[Job], run: Run, tmp_path: Path) -> None:
+    run("resume", begin(tmp_path, {"audience": "/a/devices.csv", "unique": True}))
+    (tmp_path / "other").mkdir()
+    run("resume", begin(tmp_path / "other", {"audience": "/a/devices.csv"}))
+    assert [job.unique for job in jobs] == [True, False]
+
+
 def test_the_command_line_goes_before_the_journal(jobs: list[Job], run: Run, tmp_path: Path) -> None:
     path = begin(tmp_path, {"audience": "/a/devices.csv", "results": "/a/r.csv"})
     run("resume", path, "--audience", "/b/devices.csv", "--results", "/b/r.csv", "--force", "--quiet")

@@ -59,6 +59,15 @@ def test_with_a_journal_a_campaign_is_planned_for_every_process(
     assert (job.results, job.processes, job.quiet) == (None, 3, True)
 
 
+def test_unique_is_remembered_by_the_journal(
+    jobs: list[Job], run: Run, arguments: list[str], tmp_path: Path
+) -> None:
+    run(*arguments, "--journal", str(tmp_path / "c.db"), "--unique")
+    (job,) = jobs
+    assert job.plan is not None
+    assert (job.unique, job.plan.options["unique"]) == (True, True)
+
+
 def test_a_campaign_that_is_there_already_is_not_begun(
     jobs: list[Job], run: Run, arguments: list[str], tmp_path: Path
 ) -> None:

@@ -44,6 +44,8 @@ def test_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["expo", "1"],
         ["unknown", "5"],
     ]
+    assert lines[-3][:4] == ["duplicate", "1", "the", "token"]  # abcd
+    assert lines[-2][:4] == ["duplicate", "1", "an", "installation"]  # the installation id, beside its token
     assert lines[-1] == ["in", "all", "11"]
     with (tmp_path / "kinds.csv").open(newline="") as file:
         found = list(csv.DictReader(file))

@@ -73,6 +73,8 @@ def test_how_many_of_which_kind(
         " INVALID 1 the device token is not hexadecimal (first: row 9) (APNs)",
         f" INVALID 1 {EXPO_ADVICE} (first: row 5)",
         " INVALID 1 the row has 1 column, expected 3 (first: row 7)",
+        " duplicate 2 the token of a row before; --unique sends to each device once",
+        " duplicate 1 an installation id and a token that begins with it; --unique sends to each device once",
     }
     with results.open(newline="") as file:
         assert [(each["row"], each["verdict"]) for each in csv.DictReader(file)] == [
@@ -105,3 +107,116 @@ def test_an_audience_that_breaks_off(
     path.write_bytes(gzip.compress(path.read_bytes())[:-6])
     assert main(words) == 1
     assert "devices.csv: its gzip is damaged or cut off" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("payload", "notices"),
+    [
+        ({"title": "Hi {{name}}"}, []),
+        (
+            {"title": "Hi", "futureKey": 1},
+            ["the key 'futureKey' is unknown in Expo's format and is left out"],
+        ),
+        (
+            {"data": {"name": "{{name}}"}, "priority": "high"},
+            ["nothing in it is visible on iOS; expected", "nothing in it is visible on Android; expected"],
+        ),
+        ({"subtitle": "{{name}}"}, ["nothing in it is visible on Android; expected"]),
+    ],
+)
+def test_what_the_payload_cannot_show_is_said(
+    tmp_path: Path,
+    keys: tuple[bytes, str],
+    capsys: pytest.CaptureFixture[str],
+    payload: dict[str, object],
+    notices: list[str],
+) -> None:
+    words = arguments(tmp_path, keys, [f"{APNS},,Ada", f"{FCM},,Ada"])
+    (tmp_path / "payload.json").write_text(json.dumps(payload))
+    assert main(words) == 0
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert len(lines) == len(notices)
+    for line, notice in zip(lines, notices, strict=True):
+        assert line.startswith(f"pushcore: {tmp_path / 'payload.json'}: {notice}")
+    assert "APNs 1 device tokens" in re.sub(r"  +", " ", said.out)
+
+
+def test_a_picture_that_android_leaves_out(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(tmp_path, keys, [f"{FCM},,Ada"])
+    (tmp_path / "payload.json").write_text('{"title":"Hi","richContent":{"image":"https://e.com/i.png"}}')
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*words, "--android", "data"]) == 0
+    assert "does not show the richContent.image" in capsys.readouterr().err
+
+
+def test_each_device_once(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{APNS},,Ada", f"{APNS.upper()},ios,Bo", f"{FCM},,Ada", f"{FID},,Ada", f"{FCM},,Eve"]
+    assert main([*arguments(tmp_path, keys, rows), "--unique"]) == 0
+    said = re.sub(r"  +", " ", capsys.readouterr().out)
+    assert " APNs 1 device tokens\n FCM 1 registration tokens\n" in said
+    assert " INVALID 1 a row before has the same device (--unique) (first: row 2) (APNs)\n" in said
+    assert " INVALID 2 a row before has the same device (--unique) (first: row 4) (FCM)\n" in said
+    assert " duplicate 2 the token of a row before; left out\n" in said
+    assert " duplicate 1 an installation id and a token that begins with it; left out\n" in said
+
+
+def test_units_of_rows_are_found_before_they_are_sent(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1_790_000_000
+    words = arguments(tmp_path, keys, [])
+    (tmp_path / "devices.csv").write_text(
+        f"token,at,expiration\n{APNS},{now},{now}\n{APNS},{now * 1000},0\n{APNS},{now},3600\n{APNS},{now},{now}000\n"
+    )
+    aps = {"event": "end", "timestamp": "{{at:int}}"}
+    (tmp_path / "payload.json").write_text(json.dumps({"apns": {"aps": aps}, "fcm": {"title": "Hi"}}))
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    out = re.sub(r"  +", " ", said.out)
+    assert " APNs 1 device tokens\n" in out
+    assert " INVALID 1 timestamp is in milliseconds: it takes UNIX seconds (first: row 2) (APNs)\n" in out
+    assert " INVALID 2 BadExpirationDate (first: row 3, the expiration is in seconds from now:" in out
+
+
+@pytest.mark.parametrize("expiration", ["3600", "1790000000000"])
+def test_units_of_the_option(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str], expiration: str
+) -> None:
+    assert main([*arguments(tmp_path, keys, [f"{APNS},,Ada"]), "--expiration", expiration]) == 2
+    assert "the options cannot work: the expiration is in " in capsys.readouterr().err
+
+
+def test_a_push_type_that_we_do_not_know(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(tmp_path, keys, [f"{APNS},,Ada"])
+    (tmp_path / "payload.json").write_text('{"apns":{"aps":{}},"fcm":{"title":"Hi"}}')
+    assert main([*words, "--push-type", "future=.push-type.future"]) == 0
+    assert "1  device tokens" in capsys.readouterr().out
+    assert main([*words, "--push-type", "future"]) == 2
+    assert "'future' is not one of alert, background," in capsys.readouterr().err
+    assert main([*words, "--push-type", "a b=.x"]) == 2
+    assert "the options cannot work: name and suffix of a push type" in capsys.readouterr().err
+
+
+def test_rows_whose_message_shows_nothing_are_counted(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(tmp_path, keys, [f"{APNS},,", f"{FCM},,", f"{FCM}x,,Ada", f"{FCM}y,,"])
+    (tmp_path / "payload.json").write_text('{"title":"{{name}}"}')
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    out = re.sub(r"  +", " ", said.out)
+    assert " invisible 1 the row's message has nothing to show (APNs)\n" in out
+    assert " invisible 2 the row's message has nothing to show (FCM)\n" in out
+    (tmp_path / "payload.json").write_text('{"title":"{{name}}","badge":1,"contentAvailable":true}')
+    assert main(words) == 0
+    assert "invisible" not in capsys.readouterr().out

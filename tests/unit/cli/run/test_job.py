@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,44 @@ def test_every_row_has_its_result_and_the_summary_is_said(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("unique", [False, True])
+def test_tokens_that_come_again_are_said_and_left_out_if_so_wanted(
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str], unique: bool
+) -> None:
+    results = tmp_path / "results.csv"
+    audience = audience_of(tmp_path, 2, f"{1:064x}", f"{1:064x}")
+    job = job_of(sender, audience, results=str(results), quiet=False, unique=unique)
+    assert job.run() == 0
+    again = "INVALID" if unique else "ACCEPTED"
+    assert rows(results) == [("1", "ACCEPTED"), ("2", "ACCEPTED"), ("3", again), ("4", again)]
+    end = "left out" if unique else "--unique sends to each device once"
+    assert capsys.readouterr().err.endswith(
+        f"  duplicate                2  the token of a row before; {end}\n"
+    )
+
+
+def test_rows_whose_message_shows_nothing_are_said(
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "payload.json").write_text('{"title":"{{name}}"}')
+    (tmp_path / "devices.csv").write_text(f"token,name\n{1:064x},Ada\n{2:064x},\n")
+    job = job_of(sender, str(tmp_path / "devices.csv"), results=str(tmp_path / "r.csv"), quiet=False)
+    assert job.run() == 0
+    assert capsys.readouterr().err.endswith("1  the row's message has nothing to show (APNs)\n")
+
+
+def test_what_cannot_be_read_twice_cannot_be_unique(
+    engine: Engine, tmp_path: Path, sender: ClientOptions
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    feeder = threading.Thread(target=(tmp_path / "pipe").write_text, args=("token\naa\n",))
+    feeder.start()
+    with pytest.raises(BadInput, match="cannot be read twice; with --unique expected the path of a file"):
+        job_of(sender, str(tmp_path / "pipe"), results=str(tmp_path / "r.csv"), unique=True).run()
+    feeder.join()
+    assert not (tmp_path / "r.csv").exists()
+
+
 def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender: ClientOptions) -> None:
     seen = []
     for _ in range(2):
@@ -89,6 +128,20 @@ def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender:
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_the_payload_cannot_show_is_said_before_anything_is_sent(
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    (tmp_path / "payload.json").write_text('{"data":{"n":1},"priority":"high"}')
+    audience = audience_of(tmp_path, 1)
+    assert job_of(sender, audience, results=str(tmp_path / "r.csv"), quiet=quiet).run() == 0
+    said = capsys.readouterr().err
+    assert (
+        said.startswith(f"pushcore: {tmp_path / 'payload.json'}: nothing in it is visible on iOS")
+        is not quiet
+    )
 
 
 def test_results_never_replace_what_is_read(engine: Engine, tmp_path: Path, sender: ClientOptions) -> None:

@@ -1,0 +1,96 @@
+"""What in a payload for APNs does nothing, or not what it says, under a push type. Nothing here is Apple's to refuse.
+
+Facts: "Sending notification requests to APNs", "Generating a remote notification", "Starting and updating Live Activities with
+ActivityKit push notifications" and "Updating widgets with WidgetKit push notifications" at developer.apple.com/documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from .apns import EVENTS, NEEDED, PUSH_TYPES
+from .times import moment_problem
+
+SHOWN: Final = ("alert", "badge", "sound")
+"""The keys of `aps` that the user notices."""
+MOMENTS: Final = ("timestamp", "stale-date", "dismissal-date")
+"""The keys of `aps` that are moments, of Live Activities."""
+
+INVISIBLE: Final = "nothing in it is visible"
+_RELOADING: Final = ("widgets", "controls")
+
+
+def moments_problem(payload: Mapping[str, Any]) -> str:
+    """What is wrong with the times of a Live Activity, in one sentence; empty when nothing is."""
+    aps = payload.get("aps")
+    if isinstance(aps, Mapping):
+        for name in MOMENTS:
+            if name in aps and (problem := moment_problem(aps[name])):
+                return f"{name} {problem}"
+    return ""
+
+
+def idle_parts(payload: Mapping[str, Any], push_type: object) -> list[str]:
+    """What in a payload does nothing under this push type: a sentence for each. Of push types that we do not know, nothing."""
+    aps = payload.get("aps")
+    if not isinstance(push_type, str) or push_type not in PUSH_TYPES:
+        return []
+    if not isinstance(aps, Mapping):
+        return [INVISIBLE] if push_type == "alert" else []
+    return list(_idle_parts(aps, push_type))
+
+
+def _idle_parts(aps: Mapping[str, Any], push_type: str) -> Iterator[str]:
+    shown = [key for key in SHOWN if given(aps.get(key))]
+    silent = given(aps.get("content-available")) and aps["content-available"] != 0
+    event = aps.get("event")
+    if push_type == "liveactivity":
+        yield from _of_live_activity(aps)
+    elif event is not None:
+        yield f"its event is of a Live Activity, and does nothing under push type {push_type}; expected liveactivity"
+    if push_type == "background":
+        if shown:
+            yield f"a background push shows nothing, but it has {' and '.join(shown)}; expected push type alert"
+        if not silent:
+            yield "a background push does nothing without content-available"
+    if push_type in _RELOADING:
+        if aps.get("content-changed") is not True:
+            yield f'{push_type} do nothing without "content-changed": true'
+    elif "content-changed" in aps:
+        yield f"content-changed does nothing under push type {push_type}; expected widgets or controls"
+    if push_type == "alert" and event is None and not shown:
+        if silent:
+            yield "content-available alone does nothing under push type alert; expected background"
+        else:
+            yield INVISIBLE
+    if given(aps.get("mutable-content")) and not given(aps.get("alert")):
+        yield "mutable-content does nothing without an alert"
+
+
+def _of_live_activity(aps: Mapping[str, Any]) -> Iterator[str]:
+    event = aps.get("event")
+    if event is None:
+        yield "a Live Activity does nothing without an event"
+    elif event not in EVENTS:
+        yield f"its event {event!r:.40} is none of {', '.join(EVENTS)}"
+    else:
+        for name in NEEDED[event]:
+            key = name.replace("_", "-")
+            if not given(aps.get(key)):
+                yield f"a Live Activity's {event} does nothing without {key}"
+
+
+def given(value: Any) -> bool:
+    """Whether there is something: 0, which clears a badge, is."""
+    return value is not None and value is not False and value not in ("", {})
+
+
+def has_no_json(value: Any) -> bool:
+    """Whether there is a number in it that JSON does not have, which would go out as null."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(has_no_json, value.values()))
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and any(map(has_no_json, value))

@@ -1,0 +1,71 @@
+"""Payload files in the form of FCM's legacy API: Expo's listing for Android, which v1 can say, and what it cannot."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..audience.problems import BadInput
+from ..models.fcm import LegacyMessage
+
+_TARGETS: Final = ("token", "to", "registration_ids")
+_LISTING: Final = frozenset({*_TARGETS, "collapse_key", "priority", "data"})
+_SHOWN: Final = ("title", "message")  # of `data`, by expo-notifications
+_LEGACY_ONLY: Final = frozenset(LegacyMessage.__slots__) - {"condition", "data", "notification"}
+_V1_NAMES: Final = {
+    "collapse_key": "android.collapse_key",
+    "priority": "android.priority",
+    "time_to_live": "android.ttl",
+    "restricted_package_name": "android.restricted_package_name",
+    "content_available": "apns.payload.aps.content-available",
+    "mutable_content": "apns.payload.aps.mutable-content",
+    "dry_run": "validate_only, beside the message",
+}
+
+
+def is_listing(content: dict[str, Any]) -> bool:
+    """Whether it is the message for Android of "Sending Notifications with APNs & FCM" at docs.expo.dev.
+
+    That is {"collapse_key", "priority", "data"} with title, message and the like in `data`, where a message in Expo's own
+    format has what is the app's alone.
+    """
+    data = content.get("data")
+    return content.keys() <= _LISTING and isinstance(data, dict) and any(key in data for key in _SHOWN)
+
+
+def from_listing(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The same message for FCM v1, and the object in its `data.body`, which v1 takes as JSON in a text."""
+    android = {key: content[key] for key in ("collapse_key", "priority") if content.get(key) is not None}
+    if android.get("priority") in ("normal", "high"):
+        android["priority"] = android["priority"].upper()
+    data = dict(content["data"])
+    body = data.pop("body") if isinstance(data.get("body"), dict) else None
+    return {"data": data, **({"android": android} if android else {})}, body
+
+
+def is_legacy(content: dict[str, Any]) -> bool:
+    """Whether it is a message of the legacy API and nothing else: it has keys that neither v1 nor Expo knows together."""
+    keys = content.keys()
+    if "registration_ids" in keys or ("notification" in keys and keys & _LEGACY_ONLY):
+        return True
+    expo = {"to", "data", "priority", "collapse_key"}
+    return bool(keys & _LEGACY_ONLY - expo) and keys <= set(LegacyMessage.__slots__)
+
+
+def refuse_legacy(content: dict[str, Any], name: str) -> None:
+    """Raises `BadInput`, which names them, when there are keys of the legacy API that v1 does not have."""
+    message = content.get("message")
+    message = message if isinstance(message, dict) else content
+    if is_listing(message) and message is content:
+        for target in _TARGETS:
+            if message.get(target) is not None:
+                raise BadInput(f"{name}: the message has a {target}; expected none, the rows are the targets")
+        return
+    found = sorted(message.keys() & _LEGACY_ONLY)
+    if found:
+        hints = [f"{key} is {_V1_NAMES[key]} there" for key in found if key in _V1_NAMES]
+        if any(key in found for key in _TARGETS):
+            hints.insert(0, "the rows are the targets")
+        raise BadInput(
+            f"{name} is a message of FCM's legacy API, which Google has shut down (it has {', '.join(found)}); "
+            f'expected one of its v1 API, {{"message": {{...}}}}: {", ".join(hints)}'
+        )

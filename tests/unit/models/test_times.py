@@ -1,0 +1,56 @@
+"""UNIX seconds that are none are told by their size, and times that can be meant pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pushcore.models.times import expiration_problem, moment_problem, unit_problem
+
+NOW = 1_790_000_000
+
+
+@pytest.mark.parametrize("value", [0, 1_000_000_000, NOW, NOW + 0.5, NOW + 30 * 86_400, 99_999_999_999])
+def test_moments_until_which_something_is_kept(value: float) -> None:
+    assert expiration_problem(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1, "is in seconds from now: it takes UNIX seconds"),
+        (3600, "seconds from now"),
+        (2_419_200, "seconds from now"),
+        (999_999_999, "is in seconds from now"),
+        (NOW * 1000, "is in milliseconds"),
+        (NOW * 1000.5, "is in milliseconds"),
+        (NOW * 10**6, "is in microseconds"),
+        (NOW * 10**9, "is in nanoseconds"),
+        (1 << 63, "is in nanoseconds"),
+    ],
+)
+def test_those_that_cannot_be_meant(value: float, words: str) -> None:
+    assert words in expiration_problem(value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 5, NOW])
+def test_a_live_activitys_moment_may_be_of_the_past(value: int) -> None:
+    assert moment_problem(value) == unit_problem(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (NOW * 1000, "milliseconds"),
+        (float(NOW * 1000), "milliseconds"),
+        (float(NOW), "is not whole: it takes UNIX seconds"),
+        (NOW + 0.25, "is not whole"),
+        (float("nan"), "is not a number"),
+        (str(NOW), "is not a number"),
+        (None, "is not a number"),
+        (True, "is not a number"),
+    ],
+)
+def test_what_is_no_moment_of_a_live_activity(value: Any, words: str) -> None:
+    assert words in moment_problem(value)

@@ -1,0 +1,133 @@
+"""What is said of a payload before it is sent: when nothing in it can be seen, and what Android will not show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pushcore.models.expo import NO_IMAGE
+from pushcore.payloads.notices import expo_notices, fcm_notices
+
+
+@pytest.mark.parametrize(
+    ("message", "ios", "android"),
+    [
+        ({"title": "T"}, True, True),
+        ({"body": "{{text}}"}, True, True),
+        ({"subtitle": "S"}, True, False),
+        ({"badge": 0}, True, False),
+        ({"sound": "default"}, True, False),
+        ({"data": {"title": "mine"}}, False, False),
+        ({"title": "", "body": None}, False, False),
+        ({"channelId": "c", "icon": "i"}, False, False),
+        ({}, False, False),
+        ({"contentAvailable": True, "data": {"a": 1}}, True, True),
+        ({"_contentAvailable": True}, True, True),
+        ({"_contentAvailable": False}, False, False),
+    ],
+)
+def test_a_message_of_expos_in_which_nothing_is_visible(
+    message: dict[str, Any], ios: bool, android: bool
+) -> None:
+    for platform, fine, where in (("apns", ios, "iOS"), ("fcm", android, "Android")):
+        found = expo_notices("p.json", message, platform, "notification")
+        assert [each.split(";")[0] for each in found] == (
+            [] if fine else [f"p.json: nothing in it is visible on {where}"]
+        )
+
+
+def test_an_image_that_android_will_not_show() -> None:
+    message = {"title": "T", "richContent": {"image": "{{url}}"}}
+    assert expo_notices("p", message, "fcm", "data") == [f"p: {NO_IMAGE}"]
+    assert expo_notices("p", message, "fcm", "notification") == []
+    assert expo_notices("p", message, "apns", "data") == []
+    assert expo_notices("p", {"title": "T", "richContent": {}}, "fcm", "data") == []
+
+
+@pytest.mark.parametrize(
+    ("ttl", "said"), [(60, False), (2_419_200, False), (3_600_000, True), ("{{ttl:int}}", False)]
+)
+def test_a_ttl_in_milliseconds(ttl: Any, said: bool) -> None:
+    for platform in ("apns", "fcm"):
+        found = expo_notices("p", {"title": "T", "ttl": ttl}, platform, "notification")
+        assert found == ["p: the ttl is longer than four weeks; it is in seconds, not in milliseconds"] * said
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"notification": {"title": "T"}},
+        {"notification": {"body": "{{text}}"}},
+        {"android": {"notification": {"titleLocKey": "k"}}},
+        {"android_v2": {"remote_notification": {"notification": {"body": "B"}}}},
+        {"androidV2": {"remoteNotification": {"notification": {"body": "B"}}}},
+        {"androidV2": {"backgroundSync": {}}},
+        {"webpush": {"notification": {"title": "T"}}},
+        {"apns": {"payload": {"aps": {"alert": "Hi"}}}},
+        {"apns": {"payload": {"aps": {"badge": 0}}}},
+        {"apns": {"payload": {"aps": {"content-available": 1}}}},
+        {"data": {"title": "T"}},
+        {"android": {"data": {"message": "B"}}},
+    ],
+)
+def test_a_message_of_fcm_that_is_seen_or_meant_to_be_silent(message: dict[str, Any]) -> None:
+    assert fcm_notices("p", message) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"notification": {}},
+        {"notification": {"title": "", "image": "u"}},
+        {"android": {"notification": {"channel_id": "c"}, "priority": "high"}},
+        {"apns": {"payload": {"aps": {"alert": {}}}}},
+        {"webpush": {"headers": {"TTL": "5"}}},
+        {},
+    ],
+)
+def test_a_message_of_fcm_in_which_nothing_is_visible(message: dict[str, Any]) -> None:
+    (found,) = fcm_notices("p.json", message)
+    assert found.startswith("p.json: nothing in it is visible; expected a")
+    (found,) = fcm_notices("p.json", {**message, "data": {"a": "b"}})
+    assert found.startswith("p.json: nothing in it is visible but data, which the app must show by itself")
+
+
+@pytest.mark.parametrize(
+    ("apns", "words"),
+    [
+        ({"headers": {"apns-priority": "10"}}, "apns has headers and no payload.aps"),
+        (
+            {
+                "headers": {"apns-push-type": "background"},
+                "payload": {"aps": {"alert": "Hi", "content-available": 1}},
+            },
+            "apns.payload: a background push shows nothing, but it has alert",
+        ),
+        (
+            {"headers": {"APNS-Priority": "10"}, "payload": {"aps": {"content-available": 1}}},
+            "apns is a silent push with apns-priority 10",
+        ),
+        (
+            {"headers": {"apns-push-type": "alert"}, "payload": {"aps": {"event": "end", "timestamp": 1}}},
+            "apns.payload: its event is of a Live Activity",
+        ),
+    ],
+)
+def test_an_apns_part_that_google_dislikes(apns: dict[str, Any], words: str) -> None:
+    (found,) = fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns})
+    assert found.startswith(f"p.json: {words}")
+
+
+@pytest.mark.parametrize(
+    "apns",
+    [
+        {"headers": {"apns-priority": "5"}, "payload": {"aps": {"content-available": 1}}},
+        {"headers": {"apns-push-type": "alert"}, "payload": {"aps": {"category": "c"}}},
+        {"payload": {"aps": {"alert": "Hi"}}},
+        {"payload": {"order": 1}},
+        {"live_activity_token": "x", "payload": {"aps": {"event": "end", "timestamp": 1}}},
+    ],
+)
+def test_an_apns_part_that_is_right(apns: dict[str, Any]) -> None:
+    assert fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns}) == []
