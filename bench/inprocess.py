@@ -13,7 +13,7 @@ import struct
 import sys
 from typing import Any, ClassVar, Final
 
-from pushcore.http2.pool import Pool
+from pushcore.http2.dialer import Dialer
 from pushcore.http2.protocol import Link
 
 APNS_URL: Final = "https://127.0.0.1:1"
@@ -151,18 +151,16 @@ def _start(length: int, kind: int, flags: int) -> bytes:
     return length.to_bytes(3) + bytes((kind, flags))
 
 
-async def _open(self: Pool, address: str, patience: float) -> Link:
-    link = Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
-    AnsweringTransport(link, self._port)
+async def _open(self: Dialer, address: str, seconds: float) -> Link:
+    link = self.new_link()
+    AnsweringTransport(link, self.port)
     await link.ready
-    self.links.append(link)
-    self._arm()
     return link
 
 
 def install() -> None:
     """From now on all connections of this process are such ones."""
-    Pool._open_address = _open  # type: ignore[method-assign]  # in the place of the wire, in this process alone
+    Dialer._open_address = _open  # type: ignore[method-assign]  # in the place of the wire, in this process alone
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Header blocks of answers (RFC 7541): the status is read from the first bytes, the rest when somebody asks for it."""
+"""Header blocks of responses (RFC 7541): the status is read from the first bytes, the rest only on demand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _huffman_digits(number: int) -> bytes:
 
 LITERAL: Final = -1
 STATUS_BY_BYTE: Final[list[int]] = [0] * 256
-"""The status that a block with this first byte begins with; `LITERAL` where `read_status` finds it, 0 elsewhere."""
+"""The status that a block with this first byte begins with; `LITERAL` where `read_status` is needed, 0 for no status."""
 for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
     STATUS_BY_BYTE[0x80 | _index] = _status
     for _form in (0x40, 0x00, 0x10):  # with indexing, without, and never indexed (RFC 7541, section 6.2)

@@ -15,13 +15,13 @@ async def ask(
     template: HeaderTemplate,
     path: bytes,
     body: bytes,
-    patience: float,
+    seconds: float,
     again: Callable[[Exchange], bool] | None = None,
     tail: tuple[Field, ...] = NO_FIELDS,
 ) -> Exchange:
-    """The finished exchange: an answer, or an `error` in the place of one. It ends within `patience` seconds.
+    """The finished exchange: a response, or an `error` instead of one. It ends within `seconds`.
 
-    `again(exchange)` looks at an answer first; true means that it has sent the exchange once more. `tail`: fields of
+    `again(exchange)` is called with a response first; true means that the exchange was sent again. `tail`: fields of
     this request alone. Cancelled, it resets the stream and frees its slot; the server may have acted all the same.
     """
     loop = asyncio.get_running_loop()
@@ -33,7 +33,7 @@ async def ask(
         if not future.done():
             future.set_result(None)
 
-    exchange = request(template, path, body, tail, settle, None, loop.time() + patience)
+    exchange = request(template, path, body, tail, settle, None, loop.time() + seconds)
     pool.submit(exchange)
     try:
         await future

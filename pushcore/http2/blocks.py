@@ -1,7 +1,7 @@
-"""Header blocks of answers: put together from their frames, and read as far as somebody needs.
+"""Header blocks of responses: put together from their frames, and decoded no further than needed.
 
 We announce a header table of 0, so that each block stands for itself: its status is read from its first bytes and
-the rest is decoded only when somebody asks. An obedient peer begins its first block with a size update to 0 (RFC 7541,
+the rest is decoded only on demand. An obedient peer begins its first block with a size update to 0 (RFC 7541,
 section 4.2). One that does not uses the default table all the same, and every block of it is decoded at once.
 """
 

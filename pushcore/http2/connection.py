@@ -4,9 +4,9 @@
 never reads a clock and never raises for what a peer does: a breach ends the connection with the right error code, and
 every exchange still ends exactly once.
 
-Two paths lead through `receive`. Nearly all frames are answers: HEADERS that end the stream and begin with a status
-of one byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each. All others go through
-`_on_frame`, which knows the whole of the RFC.
+There are two paths through `receive`. Nearly all frames are whole responses: HEADERS with END_STREAM and a status of one
+byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each, and runs of equal ones by
+`ResponseRuns`. All others go through `_on_frame`, which knows the whole of the RFC.
 """
 
 from __future__ import annotations
@@ -19,17 +19,12 @@ from .answers import STATUS_BY_BYTE, read_status
 from .blocks import HeaderBlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
 from .outgoing import SendBuffer
-from .runs import LONGEST, LONGEST_PATIENCE, WORTH, read_answers, read_bodies, read_heads, read_pairs
+from .runs import ResponseRuns
 from .streams import GHOST, ConnectionState, Limits
 
 _unpack = HEAD.unpack_from
 
 _LONGEST = DEFAULT_FRAME_SIZE << 8 | 0xFF  # the first word of the largest frame that we accept
-_LONGEST_RUN = LONGEST << 8 | 0xFF
-
-# What a frame of an answer is: all of it; its headers, first or behind those of another answer; its body.
-_WHOLE, _FIRST, _NEXT, _BODY = 1, 2, 3, 4
-_HEADS = (_FIRST, _NEXT)
 
 
 class Connection(SendBuffer):
@@ -38,9 +33,9 @@ class Connection(SendBuffer):
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
         self._rest = b""
-        self._fast = False  # answers may be read inside the scan
+        self._fast = False  # responses may be read inside the scan
         self._reader = HeaderBlockReader()
-        self._run_after = WORTH  # answers of one length, before the next are taken for a run
+        self._runs = ResponseRuns()
 
     def receive(self, data: bytes, now: float) -> None:
         """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
@@ -51,12 +46,12 @@ class Connection(SendBuffer):
             data = self._rest + data
         streams = self.streams
         finished = self.finished
+        runs = self._runs
+        runs.restart()
         fast = self._fast
-        # To see runs: what the last frame of an answer was, the first words of the last HEADERS and DATA and of the HEADERS
-        # before that DATA, and how often in a row they were the same.
-        last = head = body = before = same = 0
         position, end = 0, len(data)
-        while end - position >= 9:
+        last_head = end - 9  # where the last frame head begins at the latest
+        while position <= last_head:
             word, flags, stream_id = _unpack(data, position)
             start = position + 9
             position = start + (word >> 8)
@@ -70,41 +65,29 @@ class Connection(SendBuffer):
                 kind = word & 0xFF
                 if kind == HEADERS and position > start:
                     status = STATUS_BY_BYTE[data[start]]
-                    if status:
-                        if status < 0:
-                            status = read_status(data[start:position])
-                        if status < 200:
-                            pass  # interim, or unreadable
-                        elif flags == 0x5:
-                            exchange = streams.pop(stream_id, None)
-                            if exchange is not None and not exchange.status:
+                    if status < 0:
+                        status = read_status(data[start:position])
+                    if status < 200:
+                        pass  # interim, or unreadable
+                    elif flags == 0x5:
+                        exchange = streams.pop(stream_id, None)
+                        if exchange is not None:
+                            if not exchange.status:
                                 exchange.status = status
                                 exchange.block = data[start:position]
                                 finished.append(exchange)
-                                same = same + 1 if last == _WHOLE and word == head else 0
-                                last, head = _WHOLE, word
-                                if same >= self._run_after and word <= _LONGEST_RUN:
-                                    position = self._read_run(data, position, word >> 8)
-                                    same = 0
+                                if runs.begins(word):
+                                    position = self._read_run(data, position, flags)
                                 continue
-                            if exchange is not None:
-                                streams[stream_id] = exchange
-                        elif flags == 0x4:
-                            exchange = streams.get(stream_id)
-                            if exchange is not None and not exchange.status:
-                                exchange.status = status
-                                exchange.block = data[start:position]
-                                if word == head and last in _HEADS:
-                                    same = same + 1 if last == _NEXT else 1
-                                    last = _NEXT
-                                    if same >= self._run_after and word <= _LONGEST_RUN:
-                                        position = self._read_heads(data, position, word >> 8)
-                                        same = 0
-                                else:
-                                    if last != _BODY:
-                                        same = 0
-                                    last, head = _FIRST, word
-                                continue
+                            streams[stream_id] = exchange
+                    elif flags == 0x4:
+                        exchange = streams.get(stream_id)
+                        if exchange is not None and not exchange.status:
+                            exchange.status = status
+                            exchange.block = data[start:position]
+                            if runs.begins(word):
+                                position = self._read_run(data, position, flags)
+                            continue
                 elif kind == DATA and flags == 0x1:
                     exchange = streams.pop(stream_id, None)
                     if exchange is not None:
@@ -113,17 +96,8 @@ class Connection(SendBuffer):
                             self._consumed += position - start
                             self._credit -= position - start
                             finished.append(exchange)
-                            paired = last == _FIRST
-                            if word != body or last == _NEXT or (paired and head != before):
-                                same = 0
-                            else:
-                                same += 1
-                            last, body, before = _BODY, word, head
-                            if same >= self._run_after and max(head, word) <= _LONGEST_RUN:
-                                position = self._read_bodies(
-                                    data, position, head >> 8 if paired else None, word >> 8
-                                )
-                                same = 0
+                            if runs.begins(word):
+                                position = self._read_run(data, position, flags)
                             continue
                         streams[stream_id] = exchange
             self._on_frame(word & 0xFF, flags, stream_id & frames.STREAM_MASK, data[start:position])
@@ -134,34 +108,12 @@ class Connection(SendBuffer):
         if self._consumed * 2 >= self.limits.receive_window:
             self._return_credit()
 
-    def _read_run(self, data: bytes, position: int, block: int) -> int:
-        """Answers like the last one, which had a block of that size. Returns where the first other frame begins."""
-        read = read_answers(data, position, block, self.streams, self.finished)
-        self._found(read)
-        return position + read * (frames.HEAD_SIZE + block)
-
-    def _read_heads(self, data: bytes, position: int, block: int) -> int:
-        """The same for the headers of answers whose bodies are still to come."""
-        read = read_heads(data, position, block, self.streams)
-        self._found(read)
-        return position + read * (frames.HEAD_SIZE + block)
-
-    def _read_bodies(self, data: bytes, position: int, block: int | None, body: int) -> int:
-        """The same for bodies of that size, each behind a block of that size, or None for no block between them."""
-        most = (self._credit - 1) // max(body, 1)
-        if block is None:
-            read = read_bodies(data, position, body, most, self.streams, self.finished)
-            size = frames.HEAD_SIZE + body
-        else:
-            read = read_pairs(data, position, block, body, most, self.streams, self.finished)
-            size = 2 * frames.HEAD_SIZE + block + body
-        self._consumed += read * body
-        self._credit -= read * body
-        self._found(read)
-        return position + read * size
-
-    def _found(self, answers: int) -> None:
-        self._run_after = WORTH if answers else min(2 * self._run_after, LONGEST_PATIENCE)
+    def _read_run(self, data: bytes, position: int, flags: int) -> int:
+        """Read the run that follows the last frame, if there is one; returns where the next frame begins."""
+        position, consumed = self._runs.read(data, position, flags, self.streams, self.finished, self._credit)
+        self._consumed += consumed
+        self._credit -= consumed
+        return position
 
     def _update_fast(self) -> None:
         self._fast = (
@@ -203,24 +155,24 @@ class Connection(SendBuffer):
             return
         if not self._is_open(stream_id):
             return
-        piece = self._unpad(flags, payload)
-        if piece is None:
+        fragment = self._unpad(flags, payload)
+        if fragment is None:
             return
         exchange = self.streams[stream_id]
         if exchange is GHOST:
             if flags & frames.END_STREAM:
-                self._answered(stream_id)
+                self._complete(stream_id)
             return
         if not exchange.status:
             self._stream_error(stream_id, frames.PROTOCOL_ERROR, "the server sent a body before its header")
             return
-        exchange.data += piece
-        spare = self.limits.max_body - len(exchange.data)
-        if flags & frames.END_STREAM and spare >= 0:
-            self._answered(stream_id)
-        elif spare <= 0:  # the window of the stream is used up; below zero, the server did not keep to it
+        exchange.data += fragment
+        remaining = self.limits.max_body - len(exchange.data)
+        if flags & frames.END_STREAM and remaining >= 0:
+            self._complete(stream_id)
+        elif remaining <= 0:  # the window of the stream is used up; below zero, the server did not keep to it
             error = ResponseTooLarge(f"the answer's body is larger than {self.limits.max_body} bytes")
-            self._reset(stream_id, frames.FLOW_CONTROL_ERROR if spare else frames.CANCEL)
+            self._reset(stream_id, frames.FLOW_CONTROL_ERROR if remaining else frames.CANCEL)
             self._finish(stream_id, error)
 
     def _unpad(self, flags: int, payload: bytes) -> bytes | None:
@@ -246,7 +198,7 @@ class Connection(SendBuffer):
         self._reader.begin(stream_id, fragment, end_stream=bool(flags & frames.END_STREAM))
         self._fast = False
         if flags & frames.END_HEADERS:
-            self._on_block()
+            self._on_header_block()
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         reader = self._reader
@@ -255,12 +207,12 @@ class Connection(SendBuffer):
         elif not reader.extend(payload):
             self._fail(frames.ENHANCE_YOUR_CALM, "a header block is larger than we accept")
         elif flags & frames.END_HEADERS:
-            self._on_block()
+            self._on_header_block()
 
-    def _on_block(self) -> None:
+    def _on_header_block(self) -> None:
         stream_id, end_stream = self._reader.stream_id, self._reader.end_stream
         try:
-            status, content = self._reader.read()
+            status, block = self._reader.read()
         except hpack.OversizedHeaderListError:
             self._fail(frames.ENHANCE_YOUR_CALM, "a header list is larger than we accept")
             return
@@ -273,11 +225,11 @@ class Connection(SendBuffer):
             return  # we reset that stream; the block was read for the table's sake
         if exchange is GHOST:
             if end_stream:
-                self._answered(stream_id)
+                self._complete(stream_id)
         elif exchange.status:
             # Trailers (section 8.1): nothing in them that we need, but they must end the stream.
             if end_stream:
-                self._answered(stream_id)
+                self._complete(stream_id)
             else:
                 self._stream_error(
                     stream_id, frames.PROTOCOL_ERROR, "a second header that does not end the answer"
@@ -289,11 +241,11 @@ class Connection(SendBuffer):
             self._stream_error(stream_id, frames.PROTOCOL_ERROR, "an answer whose status cannot be read")
         else:
             exchange.status = status
-            exchange.block = content
+            exchange.block = block
             if end_stream:
-                self._answered(stream_id)
+                self._complete(stream_id)
 
-    def _answered(self, stream_id: int) -> None:
+    def _complete(self, stream_id: int) -> None:
         if stream_id in self._uploads:
             # The server answered before it had everything; we may stop (section 8.1).
             self._reset(stream_id, frames.NO_ERROR)

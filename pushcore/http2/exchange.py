@@ -15,7 +15,7 @@ from .answers import decode_block
 from .headers import Field, HeaderTemplate
 
 MAX_HEADER_LIST = 16_384
-"""What we accept as the header list of an answer, announced in SETTINGS; Apple's and Google's are below 1 000."""
+"""What we accept as the header list of a response, announced in SETTINGS; Apple's and Google's are below 1 000."""
 
 NO_FIELDS: tuple[Field, ...] = ()
 
@@ -118,7 +118,7 @@ def request(
     context: Any = None,
     deadline: float = math.inf,
 ) -> Exchange:
-    """An exchange that nobody has answered yet."""
+    """A new exchange, not answered yet."""
     exchange = Exchange()
     exchange.template = template
     exchange.path = path

@@ -44,7 +44,7 @@ class FlowControl(Streams):
         self._consumed = 0  # of what it has sent, what was not acknowledged yet
 
     def _update_fast(self) -> None:
-        """Bodies in parts have come or gone: see whether answers may be read the fast way."""
+        """Bodies in parts have come or gone: see whether responses may be read the fast way."""
         raise NotImplementedError
 
     def _upload(self, stream_id: int) -> None:
@@ -57,12 +57,12 @@ class FlowControl(Streams):
             size = min(len(body) - upload.offset, self.window, upload.window, self._peer_frame)
             if size <= 0:
                 return
-            piece = body[upload.offset : upload.offset + size]
+            fragment = body[upload.offset : upload.offset + size]
             upload.offset += size
             upload.window -= size
             self.window -= size
             last = upload.offset == len(body)
-            self._out.append(_head(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id) + piece)
+            self._out.append(_head(size << 8 | DATA, frames.END_STREAM if last else 0, stream_id) + fragment)
             if last:
                 self._forget_upload(stream_id)
                 return
@@ -89,8 +89,8 @@ class FlowControl(Streams):
         self.window += increment
         if self.window > frames.LARGEST_WINDOW:
             return False
-        for waiting in list(self._uploads):
-            self._upload(waiting)
+        for stream_id in list(self._uploads):
+            self._upload(stream_id)
         return True
 
     def _on_stream_credit(self, stream_id: int, increment: int) -> bool:

@@ -24,7 +24,7 @@ DEFAULT_TABLE_SIZE: Final = 4096  # RFC 7541, section 4.2 and RFC 9113, section 
 FIELD_OVERHEAD: Final = 32  # what a field counts beyond its bytes, in the table and in the list size
 
 OWN_FIELDS: Final = 2048
-"""What a request's own path and tail may count in the header list; who makes requests keeps below it."""
+"""What a request's own path and tail may count in the header list; whatever builds requests keeps below it."""
 LONGEST_PATH: Final = 1024
 LARGEST_BLOCK: Final = 1024
 """Bytes of a template's block that is kept ready; behind it a request's own fields still fit any peer's frame."""
@@ -134,12 +134,12 @@ class EncodedTemplate:
 
     def layout(self, path: bytes, length: int) -> FrameLayout:
         """How requests are written whose paths are `path` and `length` bytes more."""
-        found = self.layouts.get(length)
-        if found is None:
+        layout = self.layouts.get(length)
+        if layout is None:
             if len(self.layouts) >= MAX_LAYOUTS:
                 self.layouts.clear()
-            found = self.layouts[length] = FrameLayout(self, path, length)
-        return found
+            layout = self.layouts[length] = FrameLayout(self, path, length)
+        return layout
 
 
 class FrameLayout:

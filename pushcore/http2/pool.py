@@ -1,7 +1,7 @@
 """Which connection takes the next request; dialling, draining, and sending again what was surely not processed.
 
 A request goes to the connection that took the last one until that is full, so that few connections carry much; then
-to any other with a free stream and window; else it waits here, first in, first out. The pool dials when requests wait
+to any other with a free stream and window; otherwise it waits here, first in, first out. The pool dials when requests wait
 and every connection is full by a limit that the peer has granted in earnest: a peer that holds us at one stream, or
 has lowered its limit, throttles us and must not be answered with more connections (Apple counts that as an attack).
 """
@@ -12,18 +12,17 @@ import asyncio
 import contextlib
 import logging
 import random
-import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
 
 from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, TransportError
 from ..metrics import Listeners
+from .dialer import HANG_UP, Dialer
 from .exchange import Exchange, deliver
 from .protocol import ENGINES, Http2, Link
 from .proxy import Proxy
 from .streams import ConnectionState, Limits
-from .tls import name_tls_error
 
 log = logging.getLogger("pushcore.http2")
 
@@ -31,17 +30,13 @@ MAX_ATTEMPTS = 5
 """How often one request may be refused before it is reported as UNSENT."""
 BATCH = 256
 """Requests of one tick that are written before its end, so that the server works while we make the others."""
-HANG_UP = 1.0
-"""Seconds that a peer has to say goodbye, on TLS and on TCP."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-"""Seconds between dials after failures, doubled each time."""
 
 
 class Pool:
     """A few HTTP/2 connections to one origin. Not thread-safe: it belongs to the loop that it was opened on.
 
     `authorize(link)` is called before requests are handed to a connection; False keeps them waiting. `proxy`: what all
-    connections go through. `events`: whom to tell of connections, under `name` (the host unless given).
+    connections go through. `events`: what is told of connections, under `name` (the host unless given).
     """
 
     def __init__(
@@ -63,29 +58,38 @@ class Pool:
         self.waiting: deque[Exchange] = deque()
         """Requests that no connection can take at the moment."""
         self.links: list[Link] = []
-        self.last_error: TransportError | None = None
-        """Why the newest attempt to connect failed; None after one that succeeded."""
         self.dialled = 0
         self.listeners: list[Callable[[], None]] = []
         """Called after each batch of events: exchanges were finished, or requests that waited were taken."""
-        self._host, self._port, self._context = host, port, context
-        self._proxy = proxy
+        self.dialer = Dialer(
+            host=host,
+            port=port,
+            context=context,
+            timeout=limits.timeout,
+            new_link=self._new_link,
+            proxy=proxy,
+            rng=rng,
+        )
+        """Opens the connections, and knows why there is none."""
+        self._host = host
         self.events = Listeners() if events is None else events
         self.name = name or host
         self._max_connections = max_connections
         self._new_connection = ENGINES[engine]
         self._authorize = authorize
-        self._rng = rng or random.Random()
         self._current: Link | None = None
         self._dial: asyncio.Task[None] | None = None
-        self._failures = 0
-        self._not_before = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._interval = min(max(limits.timeout / 20, 0.01), 0.5)
         self._due = False  # `_turn` will be called
         self._closed = False
         self._leaving: set[Link] = set()  # links that are over, but whose sockets are not closed yet
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def last_error(self) -> TransportError | None:
+        """Why the newest attempt to connect failed; None after one that succeeded."""
+        return self.dialer.last_error
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -164,7 +168,7 @@ class Pool:
             refused, connection.refused = connection.refused, []
             self._resend(refused)
         if connection.answered:
-            self._failures = 0  # and not before: a server may greet us only to send us away
+            self.dialer.reset()  # and not before: a server may greet us only to send us away
         state = connection.state
         if state is ConnectionState.DRAINING and connection.idle:
             connection.close()
@@ -199,15 +203,15 @@ class Pool:
         connection = link.connection
         if isinstance(connection.error, GoAway):
             log.info("the server went away: %s", connection.error)
-            self._tell_goaway(connection.error)
+            self._report_goaway(connection.error)
         elif not self._closed:
             log.info("connection ended: %s", connection.error)
         self.events.connection_closed(self.name, self._host, None if self._closed else connection.error)
         if not connection.answered:
             # It never did anything for us; what follows at once would look like an attack.
-            self._back_off(connection.error or ConnectionLost("the connection was closed"))
+            self.dialer.back_off(connection.error or ConnectionLost("the connection was closed"))
 
-    def _tell_goaway(self, error: GoAway) -> None:
+    def _report_goaway(self, error: GoAway) -> None:
         self.events.goaway(self.name, self._host, error.code, error.reason)
 
     # --- dialling -------------------------------------------------------------------------------------------------
@@ -215,106 +219,45 @@ class Pool:
     def _dial_if_useful(self) -> None:
         if self._closed or self._dial is not None:
             return
-        taking = 0
+        open_links = 0
         for link in self.links:
             connection = link.connection
             if connection.state is ConnectionState.OPEN:
-                taking += 1
+                open_links += 1
                 if connection.throttled:
                     return
-        if taking < self._max_connections and len(self.links) < 2 * self._max_connections:
+        if open_links < self._max_connections and len(self.links) < 2 * self._max_connections:
             self._dial = self._loop.create_task(self._connect(), name="pushcore dial")
 
-    def _back_off(self, error: TransportError) -> None:
-        self.last_error = error
-        pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
-        self._failures += 1
-        self._not_before = self._loop.time() + pause * self._rng.uniform(0.5, 1.0)
+    def _new_link(self) -> Link:
+        return Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
 
     async def _connect(self) -> None:
+        dialer = self.dialer
         try:
-            pause = self._not_before - self._loop.time()
-            if pause > 0:
-                await asyncio.sleep(pause)
+            await dialer.pause()
             if not self.waiting:
-                return  # whoever waited has gone
+                return  # the callers that waited have gone
             self.dialled += 1
-            link = await self._open_link()
+            link = await dialer.dial()
         except TransportError as error:
-            self._back_off(error)
-            log.warning("cannot connect to %s port %d: %s", self._host, self._port, error)
+            dialer.back_off(error)
+            log.warning("cannot connect to %s port %d: %s", dialer.host, dialer.port, error)
             if isinstance(error, GoAway):
-                self._tell_goaway(error)
+                self._report_goaway(error)
             self.events.connection_failed(self.name, self._host, error)
             if not self.links and error.permanent:
                 self.fail_waiting(error)
         else:
-            self.last_error = None
-            log.info("connected to %s port %d", self._host, self._port)
+            self.links.append(link)
+            self._arm()
+            log.info("connected to %s port %d", dialer.host, dialer.port)
             self.events.connection_opened(self.name, self._host)
-            if link.connection.state is ConnectionState.OPEN:
-                self._current = link
+            self._current = link
         finally:
             self._dial = None
             if self.waiting:
                 self.pump()
-
-    async def _open_link(self) -> Link:
-        """A connection whose SETTINGS have arrived. Raises a `TransportError` that says why there is none."""
-        # Half of what a push may wait, so that it learns why it could not be sent.
-        patience = self.limits.timeout / 2
-        error: TransportError | None = None
-        try:
-            async with asyncio.timeout(self.limits.timeout):
-                near = self._proxy.address if self._proxy is not None else (self._host, self._port)
-                found = await self._loop.getaddrinfo(*near, type=socket.SOCK_STREAM)
-                addresses = [str(entry[4][0]) for entry in found]
-                self._rng.shuffle(addresses)  # no load balancer stands before APNs: clients spread the load
-                for address in addresses:
-                    try:
-                        return await self._open_address(address, max(patience / len(addresses), 1.0))
-                    except (OSError, TransportError) as failure:
-                        error = failure if isinstance(failure, TransportError) else name_tls_error(failure)
-        except TimeoutError:
-            pass
-        except OSError as failure:
-            error = name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
-        raise error or ConnectError(f"no connection within {self.limits.timeout:g} s")
-
-    async def _open_address(self, address: str, patience: float) -> Link:
-        def new_link() -> Link:
-            connection = self._new_connection(self.limits, self._loop.time())
-            return Link(connection, self._on_progress)
-
-        link: Link | None = None
-        try:
-            async with asyncio.timeout(patience):
-                if self._proxy is not None:
-                    link = await self._proxy.connect(
-                        new_link, address, self._host, self._port, self._context, patience
-                    )
-                else:
-                    _, link = await self._loop.create_connection(
-                        new_link,
-                        address,
-                        self._port,
-                        ssl=self._context,
-                        server_hostname=self._host,
-                        ssl_shutdown_timeout=HANG_UP,
-                    )
-                await link.ready
-                if link.connection.state is not ConnectionState.OPEN:  # SETTINGS, and GOAWAY at once
-                    raise link.connection.error or ConnectionLost("the server closed the connection")
-                self.links.append(link)
-                self._arm()
-                return link
-        except BaseException as error:
-            if link is not None:
-                link.abort()
-            if isinstance(error, TimeoutError):
-                missing = "no connection with TLS" if link is None else "connected, but no SETTINGS"
-                raise ConnectError(f"{missing} within {patience:g} s") from None
-            raise
 
     def fail_waiting(self, error: TransportError) -> None:
         """End all requests that no connection has taken with this error."""
@@ -337,14 +280,14 @@ class Pool:
         now = self._loop.time()
         for link in list(self.links):
             link.tick(now)
-        late = []
+        expired = []
         while self.waiting and self.waiting[0].deadline <= now:
             exchange = self.waiting.popleft()
             exchange.error = self._unwritten()
             exchange.attempts -= 1
-            late.append(exchange)
-        if late:
-            deliver(late)
+            expired.append(exchange)
+        if expired:
+            deliver(expired)
             self._notify()
         if self.waiting:
             self.pump()
@@ -386,7 +329,7 @@ class Pool:
             await self._hung_up()
 
     async def _hung_up(self) -> None:
-        """Wait for the sockets, too: whoever closes a client may end the event loop next."""
+        """Wait for the sockets, too: the caller may end the event loop next."""
         for _ in range(2):
             if self._leaving:
                 try:

@@ -117,7 +117,7 @@ class Link(asyncio.Protocol):
         if not self.ready.done() and connection.state is not ConnectionState.WAITING:
             if connection.state is ConnectionState.CLOSED:
                 self.ready.set_exception(connection.error or ConnectionLost("the connection was closed"))
-                self.ready.exception()  # whoever dialled may have gone
+                self.ready.exception()  # retrieved, for the dial may have been cancelled
             else:
                 self.ready.set_result(None)
         self._on_progress(self)

@@ -132,7 +132,7 @@ class Proxy:
             ConfigurationError: a variable holds no proxy's address.
         """
         variables = os.environ if environ is None else environ
-        name = next((each for each in VARIABLES if variables.get(each)), None)
+        name = next((variable for variable in VARIABLES if variables.get(variable)), None)
         if name is None or bypasses(variables.get("no_proxy") or variables.get("NO_PROXY") or "", host, port):
             return None
         try:
@@ -147,11 +147,11 @@ class Proxy:
         host: str,
         port: int,
         context: ssl.SSLContext,
-        patience: float,
+        seconds: float,
     ) -> Inner:
         """Over the proxy at `address`, a TLS connection to a server, with a protocol on it as from `create_connection`.
 
-        `patience`: seconds for all of it, which whoever calls must watch over; the proxy's part is watched here.
+        `seconds`: for all of it, which the caller must watch over; the proxy's part is watched here.
 
         Raises:
             ProxyError: the proxy cannot be reached, refuses, or does not speak as it should.
@@ -162,7 +162,7 @@ class Proxy:
         asking = _ConnectRequest(self._request(host, port), self._authorization is not None)
         try:
             try:
-                async with asyncio.timeout(patience * SHARE):
+                async with asyncio.timeout(seconds * SHARE):
                     await loop.create_connection(
                         lambda: asking,
                         address,
@@ -174,7 +174,7 @@ class Proxy:
                     await asking.answered
             except TimeoutError:
                 what = "could not be connected to" if asking.transport is None else "did not answer CONNECT"
-                raise ProxyError(f"the proxy {what} within {patience * SHARE:g} s") from None
+                raise ProxyError(f"the proxy {what} within {seconds * SHARE:g} s") from None
             except OSError as error:
                 raise self.name_error(error) from error
             keeping = _EarlyData()
@@ -255,7 +255,7 @@ class _ConnectRequest(asyncio.Protocol):
             return  # it has failed, and the transport is about to be aborted
         self._received += data
         try:
-            if self._open():
+            if self._accepted():
                 cast(asyncio.Transport, self.transport).pause_reading()  # what comes now is for TLS
                 self.answered.set_result(None)
         except ProxyError as error:
@@ -268,7 +268,7 @@ class _ConnectRequest(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(ProxyError("the proxy closed the connection without an answer"))
 
-    def _open(self) -> bool:
+    def _accepted(self) -> bool:
         """Whether the whole answer is here and says yes. Raises `ProxyError` when it says anything else."""
         received = self._received
         while True:
@@ -298,11 +298,11 @@ class _ConnectRequest(asyncio.Protocol):
             phrase = f"{status} {http.HTTPStatus(status).phrase}"
         except ValueError:
             phrase = str(status)
-        offered = [each.decode("ascii") for each in _SCHEMES.findall(header)][:5]
+        schemes = [scheme.decode("ascii") for scheme in _SCHEMES.findall(header)][:5]
         if status != 407:
             text = f"the proxy refused to connect us to the server: {phrase}"
-        elif offered and not any(each.lower() == "basic" for each in offered):
-            text = f"the proxy wants authentication of a kind that is not supported: {', '.join(offered)}"
+        elif schemes and not any(scheme.lower() == "basic" for scheme in schemes):
+            text = f"the proxy wants authentication of a kind that is not supported: {', '.join(schemes)}"
         elif self._with_password:
             text = f"the proxy does not accept its name and password: {phrase}"
         else:
@@ -312,13 +312,13 @@ class _ConnectRequest(asyncio.Protocol):
     def _fail(self, error: ProxyError) -> None:
         if not self.answered.done():
             self.answered.set_exception(error)
-            self.answered.exception()  # whoever dialled may have gone
+            self.answered.exception()  # retrieved, for the dial may have been cancelled
 
 
 class _EarlyData(asyncio.Protocol):
     """Keeps what the server says between the end of TLS's handshake and `start_tls` coming back.
 
-    A server's first bytes often arrive with the end of its handshake, before anybody else could be given them.
+    A server's first bytes often arrive with the end of its handshake, before another protocol could be given them.
     """
 
     def __init__(self) -> None:
@@ -350,9 +350,9 @@ def _may_be_http(received: bytearray) -> bool:
 def _basic(username: str | None, password: str | None) -> str | None:
     if username is None and password is None:
         return None
-    both = f"{username or ''}:{password or ''}"
-    if ":" in (username or "") or not all(each.isprintable() for each in both):
+    credentials = f"{username or ''}:{password or ''}"
+    if ":" in (username or "") or not credentials.isprintable():
         raise ConfigurationError(
             "a proxy's user name has no colon in it, and neither name nor password a control character"
         )
-    return f"Basic {base64.b64encode(both.encode()).decode('ascii')}"
+    return f"Basic {base64.b64encode(credentials.encode()).decode('ascii')}"

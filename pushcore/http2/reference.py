@@ -1,7 +1,7 @@
 """The same interface as `Connection`, on python-hyper/h2: slow, complete, and written by others.
 
-It is the oracle for our own codec: both pass the same tests, and `http2="reference"` selects this one where somebody
-suspects the fast one. h2 has the frames, HPACK, windows and states; `Streams` has what becomes of the exchanges.
+It is the oracle for our own codec: both pass the same tests, and `http2="reference"` selects this one when the
+fast one is suspected. h2 has the frames, HPACK, windows and states; `Streams` has what becomes of the exchanges.
 """
 
 from __future__ import annotations
@@ -198,14 +198,14 @@ class ReferenceConnection(Streams):
             case h2.events.PingReceived():
                 self._count_ack()
             case h2.events.WindowUpdated():
-                for waiting in list(self._uploads) if not stream_id else [stream_id]:
-                    self._upload(waiting)
+                for upload in list(self._uploads) if not stream_id else [stream_id]:
+                    self._upload(upload)
             case h2.events.ResponseReceived(headers=headers) if stream_id in self.streams:
                 self._on_response(stream_id, plain_fields(headers or []))
             case h2.events.DataReceived():
                 self._on_data(event)
             case h2.events.StreamEnded() if stream_id in self.streams:
-                self._answered(stream_id)
+                self._complete(stream_id)
             case h2.events.StreamReset() if stream_id in self.streams:
                 self._uploads.pop(stream_id, None)
                 if event.remote_reset:
@@ -223,8 +223,8 @@ class ReferenceConnection(Streams):
         if self.state is ConnectionState.WAITING:
             self.state = ConnectionState.OPEN
             self._update_capacity()
-        for waiting in list(self._uploads):
-            self._upload(waiting)
+        for upload in list(self._uploads):
+            self._upload(upload)
 
     def _on_response(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
         exchange = self.streams[stream_id]
@@ -256,7 +256,7 @@ class ReferenceConnection(Streams):
             self._send_reset(stream_id, frames.CANCEL)
             self._finish(stream_id, error)
 
-    def _answered(self, stream_id: int) -> None:
+    def _complete(self, stream_id: int) -> None:
         if self._uploads.pop(stream_id, None) is not None:
             self._send_reset(stream_id, frames.NO_ERROR)
         self._finish(stream_id)

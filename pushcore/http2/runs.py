@@ -1,12 +1,32 @@
-"""Runs of answers: frames that differ in nothing but stream and block are unpacked together.
+"""Runs of responses: frames that differ only in stream and content are unpacked together.
 
-A provider answers a burst of pushes with a burst of answers, and those that say the same are of the same length. What
-`Connection.receive` does for each frame by itself (find its end, see whether it is whole, cut out its block) is done
-here for a whole run by one `struct.Struct.iter_unpack`, in C. Whatever does not look like the run ends it, untouched:
-the scan goes on from there, so nothing is decided here that is not decided there in the same way.
+A provider answers a burst of pushes with a burst of responses, and equal responses have equal lengths. What
+`Connection.receive` does for one frame (find its end, check that it is complete, cut out its payload) is done here for
+a whole run by one `struct.Struct.iter_unpack`, in C. The run ends before the first frame that differs. That frame is
+left untouched and `receive` continues from there, so nothing is decided here that is not decided there in the same way.
 
-An answer without a body is one HEADERS frame. One with a body has its DATA frame right behind it, or behind the HEADERS
-of all answers that the server wrote together (so does nghttp2, which writes headers first).
+The bytes of a frame, and those that all frames of a run have in common:
+
+    0        3      4       5           9               9 + length
+    +--------+------+-------+-----------+------ ... ----+
+    | length | type | flags | stream id | payload       |
+    +--------+------+-------+-----------+------ ... ----+
+    |<------ equal -------->|           |<->| in HEADERS the first byte, too: the status
+
+A run is a sequence of frames that repeats, with period 1 or 2 (H: HEADERS, D: DATA, *: with END_STREAM):
+
+    H*H*H*H*H*H* ...           responses without a body
+    H H H H ... D*D*D*D* ...   nghttp2 writes the headers of all responses first: a run of each
+    H D*H D*H D*H D* ...       each DATA right behind its HEADERS
+
+`ResponseRuns` sees the repetition by the first word of the frames, length and type. Its state is the last word, the one
+before it, and how many frames in a row were repetitions:
+
+    the next word is              the last word     the one before it         neither
+    ----------------------------  ----------------  ------------------------  -------
+    repetitions                   one more          one more                  0
+    a run may begin behind it     from `_after` on  from 2 * `_after` on      no
+                                                    behind DATA
 """
 
 from __future__ import annotations
@@ -22,16 +42,88 @@ from .exchange import Exchange
 from .frames import DATA, END_HEADERS, END_STREAM, HEAD, HEAD_SIZE, HEADERS
 
 LONGEST: Final = 1024
-"""Bytes of a frame's payload that may be part of a run; Apple's and Google's answers are much shorter."""
+"""Bytes of a frame's payload that may be part of a run; Apple's and Google's responses are much shorter."""
 WORTH: Final = 3
-"""Answers of one length that must have come before the next are taken for a run: to look for one costs as much as some
-answers by themselves."""
-LONGEST_PATIENCE: Final = 1024
-"""What `WORTH` becomes, doubled each time, where runs are looked for in vain: Huffman coded ids differ in length."""
+"""Repetitions before a run is read: to try it costs as much as eight responses by themselves."""
+LONGEST_WAIT: Final = 1024
+"""What `WORTH` becomes, doubled after each run of no response: Huffman coded ids differ in length."""
 
+_LONGEST_WORD: Final = LONGEST << 8 | 0xFF
 _STREAM: Final = 5  # where the stream id stands in a frame, behind length, type and flags
 
 Streams = dict[int, Exchange]
+
+
+class ResponseRuns:
+    """Sees that the responses of one connection repeat, and reads those that follow."""
+
+    __slots__ = ("_after", "_before", "_last", "_repeated")
+
+    def __init__(self) -> None:
+        self._after = WORTH
+        self._last = self._before = self._repeated = 0
+
+    def restart(self) -> None:
+        """Forget the last frames: what comes now is not written right behind them."""
+        self._last = self._before = 0
+
+    def begins(self, word: int) -> bool:
+        """Whether a run may begin behind a frame of a response. Called for each of them that is not in a run.
+
+        Args:
+            word: the first word of the frame, length << 8 | type.
+        """
+        last = self._last
+        if word == last:
+            self._before = word
+            self._repeated = repeated = self._repeated + 1
+            return repeated >= self._after and word <= _LONGEST_WORD
+        before = self._before
+        self._before = last
+        self._last = word
+        if word != before:
+            self._repeated = 0
+            return False
+        self._repeated = repeated = self._repeated + 1
+        return repeated >= 2 * self._after and word & 0xFF == DATA and max(word, last) <= _LONGEST_WORD
+
+    def read(
+        self, data: bytes, position: int, flags: int, streams: Streams, finished: list[Exchange], credit: int
+    ) -> tuple[int, int]:
+        """Read the run that begins at `position`, behind a frame for which `begins` was true.
+
+        Args:
+            data: what the peer sent.
+            position: the end of that frame.
+            flags: its flags.
+            streams: the open streams; those that end move to `finished`.
+            finished: exchanges that are complete.
+            credit: bytes of DATA that the peer may still send; less than that is read.
+
+        Returns:
+            The end of the run, which is `position` where there is none, and the bytes of DATA in it.
+        """
+        word, before = self._last, self._before
+        size, body = word >> 8, 0
+        if word & 0xFF == HEADERS:
+            record = HEAD_SIZE + size
+            if flags & END_STREAM:
+                count = _read_bodiless(data, position, size, streams, finished)
+            else:
+                count = _read_headers(data, position, size, streams)
+        else:
+            body = size
+            most = (credit - 1) // max(body, 1)
+            if word == before:
+                record = HEAD_SIZE + body
+                count = _read_bodies(data, position, body, most, streams, finished)
+            else:
+                block = before >> 8
+                record = 2 * HEAD_SIZE + block + body
+                count = _read_pairs(data, position, block, body, most, streams, finished)
+        self._repeated = 0
+        self._after = WORTH if count else min(2 * self._after, LONGEST_WAIT)
+        return position + count * record, count * body
 
 
 @lru_cache(maxsize=512)
@@ -44,17 +136,17 @@ def _pair(block: int, body: int) -> Struct:
     return Struct(f">5xI{block}s9x{body}s")
 
 
-def read_answers(data: bytes, position: int, block: int, streams: Streams, finished: list[Exchange]) -> int:
-    """Finish the streams that HEADERS frames with END_STREAM answer, the first of which begins at `position`.
+def _read_bodiless(data: bytes, position: int, block: int, streams: Streams, finished: list[Exchange]) -> int:
+    """Finish streams by HEADERS frames with END_STREAM, the first of which begins at `position`; returns how many.
 
-    They have blocks of `block` bytes and the same status. Returns how many there were.
+    Their header blocks have `block` bytes and the same status.
     """
     size = HEAD_SIZE + block
-    count, status = _heads(data, position, size, len(data), block, END_HEADERS | END_STREAM)
+    count, status = _alike_headers(data, position, size, len(data), block, END_HEADERS | END_STREAM)
     pop = streams.pop
     before = len(streams)
     with suppress(KeyError):  # one that is not open ends the run
-        for stream_id, content in _single(block).iter_unpack(
+        for stream_id, fragment in _single(block).iter_unpack(
             memoryview(data)[position : position + count * size]
         ):
             exchange = pop(stream_id)
@@ -62,30 +154,30 @@ def read_answers(data: bytes, position: int, block: int, streams: Streams, finis
                 streams[stream_id] = exchange
                 break
             exchange.status = status
-            exchange.block = content
+            exchange.block = fragment
             finished.append(exchange)
     return before - len(streams)
 
 
-def read_heads(data: bytes, position: int, block: int, streams: Streams) -> int:
+def _read_headers(data: bytes, position: int, block: int, streams: Streams) -> int:
     """The same for HEADERS frames whose DATA is still to come; no stream ends."""
     size = HEAD_SIZE + block
-    count, status = _heads(data, position, size, len(data), block, END_HEADERS)
+    count, status = _alike_headers(data, position, size, len(data), block, END_HEADERS)
     get = streams.get
     records = _single(block).iter_unpack(memoryview(data)[position : position + count * size])
-    for stream_id, content in records:
+    for stream_id, fragment in records:
         exchange = get(stream_id)
         if exchange is None or exchange.status:
             return count - length_hint(records) - 1
         exchange.status = status
-        exchange.block = content
+        exchange.block = fragment
     return count
 
 
-def read_bodies(
+def _read_bodies(
     data: bytes, position: int, body: int, most: int, streams: Streams, finished: list[Exchange]
 ) -> int:
-    """Finish the streams that DATA frames of `body` bytes end, `most` of them at most. Returns how many there were."""
+    """Finish streams by DATA frames of `body` bytes, `most` of them at most; returns how many."""
     size = HEAD_SIZE + body
     count = _alike(data, position, size, min((len(data) - position) // size, most), _data(body))
     pop = streams.pop
@@ -103,7 +195,7 @@ def read_bodies(
     return before - len(streams)
 
 
-def read_pairs(
+def _read_pairs(
     data: bytes,
     position: int,
     block: int,
@@ -112,15 +204,15 @@ def read_pairs(
     streams: Streams,
     finished: list[Exchange],
 ) -> int:
-    """The same for answers of a HEADERS frame and, right behind it, one DATA frame of `body` bytes that ends the stream."""
+    """The same for responses of a HEADERS frame and, right behind it, one DATA frame of `body` bytes with END_STREAM."""
     second = HEAD_SIZE + block  # where DATA begins
     size = second + HEAD_SIZE + body
-    count, status = _heads(data, position, size, most, block, END_HEADERS)
+    count, status = _alike_headers(data, position, size, most, block, END_HEADERS)
     count = _alike(data, position + second, size, count, _data(body))
     count = _same_streams(data, position, size, count, second)
     pop = streams.pop
     before = len(streams)
-    for stream_id, content, piece in _pair(block, body).iter_unpack(
+    for stream_id, fragment, piece in _pair(block, body).iter_unpack(
         memoryview(data)[position : position + count * size]
     ):
         exchange = pop(stream_id, None)
@@ -130,13 +222,15 @@ def read_pairs(
             streams[stream_id] = exchange
             break
         exchange.status = status
-        exchange.block = content
+        exchange.block = fragment
         exchange.data = piece
         finished.append(exchange)
     return before - len(streams)
 
 
-def _heads(data: bytes, position: int, size: int, most: int, block: int, flags: int) -> tuple[int, int]:
+def _alike_headers(
+    data: bytes, position: int, size: int, most: int, block: int, flags: int
+) -> tuple[int, int]:
     """How many records, one every `size` bytes, begin with HEADERS alike in flags, length and status; and the status."""
     most = min((len(data) - position) // size, most)
     at = position + HEAD_SIZE
@@ -148,14 +242,14 @@ def _heads(data: bytes, position: int, size: int, most: int, block: int, flags: 
 
 
 def _data(body: int) -> bytes:
-    """What a DATA frame of that size that ends its stream begins with."""
+    """The first bytes of a DATA frame with END_STREAM and `body` bytes."""
     return HEAD.pack(body << 8 | DATA, END_STREAM, 0)[:_STREAM]
 
 
 def _alike(data: bytes, position: int, size: int, count: int, expected: bytes) -> int:
     """How many of `count` records, one every `size` bytes from `position` on, begin with what is expected.
 
-    A column of them is one slice and is looked through in C: for a run of 200 answers this costs each of them a few ns.
+    A column of them is one slice and is looked through in C: for a run of 200 responses this costs each of them a few ns.
     """
     for column in range(len(expected)):
         values = data[position + column : position + count * size : size]

@@ -40,7 +40,7 @@ class Limits:
     receive_window: int = 16 * 1024 * 1024
     """What the peer may send before we acknowledge, over all streams; rejections with bodies need it."""
     max_body: int = 128 * 1024
-    """Bytes of one answer's body. It is announced as the window of each stream and never widened."""
+    """Bytes of one response's body. It is announced as the window of each stream and never widened."""
     resets_per_second: int = 100
     """How many RST_STREAM frames we send; servers defend themselves against more (CVE-2023-44487)."""
 
@@ -54,19 +54,19 @@ class ConnectionState(enum.Enum):
     CLOSED = "closed"
 
 
-def _nowhere(_: list[Exchange]) -> None:
+def _no_sink(_: list[Exchange]) -> None:
     pass
 
 
-GHOST = request(HeaderTemplate(()), b"", b"", NO_FIELDS, _nowhere)
-"""Stands in a slot whose request is over for us but not for the peer, who still counts the stream."""
+GHOST = request(HeaderTemplate(()), b"", b"", NO_FIELDS, _no_sink)
+"""Stands in a slot whose request is over for us but not for the peer, which still counts the stream."""
 GHOST.status, GHOST.data = 1, b"-"  # as if it had both already, so that no fast branch finishes it
 
 
 class Streams:
     """The bookkeeping that `Connection` and `ReferenceConnection` share. `now` is always in seconds of one clock.
 
-    `capacity` is how many streams may be open at this moment: the peer's limit while requests are taken, else 0.
+    `capacity` is how many streams may be open at this moment: the peer's limit while requests are taken, otherwise 0.
     After each call of `receive`, `tick` or `lost` the caller empties `finished` and `refused`.
     """
 
@@ -200,7 +200,7 @@ class Streams:
         unsent = ConnectionLost(f"{reason}; this request had not been written")
         unsent.unprocessed = True
         for stream_id in list(self.streams):
-            self._finish(stream_id, unsent if self._unwritten(stream_id) else _processed(reason))
+            self._finish(stream_id, unsent if self._unwritten(stream_id) else _as_processed(reason))
 
     def _unwritten(self, stream_id: int) -> bool:
         return stream_id >= self.written_id
@@ -246,11 +246,11 @@ class Streams:
             del self.streams[stream_id]
             self._reset_budget -= 1
             self._send_reset(stream_id, frames.CANCEL)
-        self._watch(now)
+        self._check_silence(now)
 
     def _expire(self, now: float) -> None:
-        # All are looked at: a request that came from another connection is due before its elders here. It costs
-        # 30 ns an open stream, a few times a second.
+        # All are looked at: a request that came from another connection expires before older requests here. It costs
+        # 30 ns per open stream, a few times a second.
         expired = [stream_id for stream_id, exchange in self.streams.items() if exchange.deadline <= now]
         if not expired:
             return
@@ -270,7 +270,7 @@ class Streams:
             self._abandon(stream_id)
             self.finished.append(exchange)
 
-    def _watch(self, now: float) -> None:
+    def _check_silence(self, now: float) -> None:
         silence = now - self.last_received
         timeout = self.limits.timeout
         if self.state is ConnectionState.WAITING:
@@ -292,13 +292,13 @@ class Streams:
             self._send_ping()
 
 
-def _processed(error: TransportError) -> TransportError:
+def _as_processed(error: TransportError) -> TransportError:
     """The same error for a request that was written: its fate is unknown."""
     return ConnectionLost(str(error)) if error.unprocessed else error
 
 
 def read_reason(debug: bytes) -> str | None:
-    """GOAWAY's debug data as a word: `reason` of Apple's JSON, else the text itself if it is short and printable."""
+    """GOAWAY's debug data as a word: `reason` of Apple's JSON, otherwise the text itself if it is short and printable."""
     try:
         document = orjson.loads(debug)
         if isinstance(document, dict) and isinstance(document.get("reason"), str):

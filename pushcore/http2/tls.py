@@ -50,11 +50,13 @@ class ApnsCertificate:
             ConfigurationError: none of the certificates belongs to the key, or that one is not valid now.
         """
         public = _public_bytes(key.public_key())
-        own = [each for each in certificates if _public_bytes(each.public_key()) == public]
+        own = [
+            certificate for certificate in certificates if _public_bytes(certificate.public_key()) == public
+        ]
         if not own:
             raise ConfigurationError(f"{name}: the private key does not belong to the certificate")
         # After a renewal with the same key a file may hold both; the one that lasts is meant.
-        leaf = max(own, key=lambda each: each.not_valid_after_utc)
+        leaf = max(own, key=lambda certificate: certificate.not_valid_after_utc)
         now = datetime.datetime.now(datetime.UTC)
         if leaf.not_valid_after_utc < now:
             raise ConfigurationError(
@@ -66,7 +68,7 @@ class ApnsCertificate:
             )
         self._key = key
         # TLS wants the key's own certificate first, its issuers after it.
-        self._certificates = [leaf, *(each for each in certificates if each not in own)]
+        self._certificates = [leaf, *(issuer for issuer in certificates if issuer not in own)]
         self.subject = _common_name(leaf)
         self.expires = leaf.not_valid_after_utc
 
@@ -119,18 +121,18 @@ class ApnsCertificate:
     def _from_pem(
         cls, name: str, data: bytes, key_name: str, key_data: bytes, password: str | bytes | None
     ) -> ApnsCertificate:
-        for each_name, each in ((name, data), (key_name, key_data)):
-            if _PEM_MARK not in each:
+        for file_name, content in ((name, data), (key_name, key_data)):
+            if _PEM_MARK not in content:
                 raise ConfigurationError(
-                    f"{each_name} is not PEM; expected a certificate and its private key"
+                    f"{file_name} is not PEM; expected a certificate and its private key"
                 )
         blocks = _PEM_CERTIFICATE.findall(data)
         if not blocks:
             raise ConfigurationError(f"{name} holds no certificate")
-        found = _PEM_KEY.search(key_data)
-        if found is None:
+        match = _PEM_KEY.search(key_data)
+        if match is None:
             raise ConfigurationError(f"{key_name} holds no private key; give the file that does as key_file")
-        key = _load_pem_key(key_name, found.group(), _to_bytes(password))
+        key = _load_pem_key(key_name, match.group(), _to_bytes(password))
         try:
             certificates = [x509.load_pem_x509_certificate(block) for block in blocks]
         except ValueError:
@@ -145,9 +147,9 @@ class ApnsCertificate:
             )
         # Without a passphrase a file may be protected by none or by the empty one (RFC 7292, appendix B).
         tries = (None, b"") if password is None else (_to_bytes(password),)
-        for each in tries:
+        for passphrase in tries:
             try:
-                key, leaf, others = pkcs12.load_key_and_certificates(data, each)
+                key, leaf, others = pkcs12.load_key_and_certificates(data, passphrase)
                 break
             except UnsupportedAlgorithm:
                 raise ConfigurationError(
@@ -180,7 +182,9 @@ class ApnsCertificate:
         pem = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
         )
-        pem += b"".join(each.public_bytes(serialization.Encoding.PEM) for each in self._certificates)
+        pem += b"".join(
+            certificate.public_bytes(serialization.Encoding.PEM) for certificate in self._certificates
+        )
         descriptor, path = tempfile.mkstemp(prefix="pushcore-")  # mode 0600
         try:
             with open(descriptor, "wb") as file:
@@ -304,10 +308,8 @@ def _load_pem_key(name: str, block: bytes, password: bytes | None) -> Any:
 
 
 def _public_bytes(key: Any) -> bytes:
-    found: bytes = key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return found
+    der: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return der
 
 
 def _common_name(certificate: x509.Certificate) -> str:

@@ -11,7 +11,7 @@ from fakeservers import Certificates, FakeApns, fated_token
 from pushcore import Notification
 from pushcore.apns.reasons import REASONS
 from pushcore.errors import GoAway, TransportError
-from pushcore.http2 import pool as pool_module
+from pushcore.http2 import dialer
 from pushcore.metrics import Listener, Metrics
 from tests.e2e.support import (
     PAYLOAD,
@@ -72,7 +72,7 @@ async def test_goaway_with_its_reason(
     http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once after a good start, then to every new connection at once."""
-    monkeypatch.setattr(pool_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(dialer, "FIRST_PAUSE", 0.01)
     recorder, metrics = Recorder(), Metrics(REASONS)
     debug = b'{"reason":"BadCertificateEnvironment"}'
 

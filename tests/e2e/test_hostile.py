@@ -294,7 +294,7 @@ async def test_reconnects_are_backed_off(
 
     A server that opened takes the pushes with it when it goes: those are UNKNOWN, and nobody dials again for them.
     """
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     context = certs.server_context() if tls else None
     async with (
         RawServer(talk, context) as server,
@@ -515,7 +515,7 @@ async def test_the_end_comes_while_a_large_body_is_in_parts(
     end: bytes, http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request whose end was never sent cannot have been acted on: it is sent again, whole."""
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     bodies: list[bytes] = []
     large = {"aps": {"alert": "x" * 4000}}
 
@@ -542,10 +542,10 @@ async def test_the_end_comes_while_a_large_body_is_in_parts(
         try:
             client = raw_client(certs, bad.url, http2=http2, timeout=1.0)
             async with using(client):
-                client._dispatcher.pool._port = bad.port
+                client._dispatcher.pool.dialer.port = bad.port
                 sending = asyncio.create_task(client.send(push(1, large)))
                 await soon(lambda: bad.accepted)
-                client._dispatcher.pool._port = good.port  # from now on the name leads to a better server
+                client._dispatcher.pool.dialer.port = good.port  # from now on the name leads to a better server
                 result = await sending
                 if end and end[3] == RST_STREAM:
                     # Refused, and sent again on the same connection, which has opened its window since.

@@ -186,7 +186,7 @@ async def test_nginx_that_ends_a_connection_after_some_requests(
     http2: str, certs: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`keepalive_requests` makes it send GOAWAY; what lies beyond is sent again on another connection."""
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     async with (
         nginx(certs, tmp_path, "return 200;", "keepalive_requests 300;") as url,
         using(raw_client(certs, url, http2=http2, max_connections=2)) as client,

@@ -291,7 +291,7 @@ async def test_a_cut_connection_is_unknown_and_the_next_push_finds_another(
 async def test_goaway_before_each_push_ends_unsent_and_says_why(
     http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     async with FakeApns(certs=certs) as fake, using(client_of(fake, http2=http2)) as client:
         result = await client.send(Notification(fated_token("GoAwayBefore"), PAYLOAD))
         assert (result.verdict, result.attempts, result.reason) == (Verdict.UNSENT, 5, "Shutdown")
@@ -322,7 +322,7 @@ def _account(fake: FakeApns, results: list[Result]) -> None:
 async def test_every_push_of_a_thousand_has_one_true_result(
     fate: str, http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     world = Once()
     pushes = [push(number) for number in range(1000)]
     for number in (150, 400, 401, 800):

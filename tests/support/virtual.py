@@ -16,7 +16,7 @@ import hpack
 import pytest
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame, WindowUpdateFrame
 
-from pushcore.http2.pool import Pool
+from pushcore.http2.dialer import Dialer
 from pushcore.http2.protocol import Link
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -147,17 +147,14 @@ def connect_to(
 ) -> None:
     """Every connection that a pool opens from now on leads to such a server."""
 
-    async def open_address(self: Pool, address: str, patience: float) -> Link:
-        connection = self._new_connection(self.limits, self._loop.time())
-        link = Link(connection, self._on_progress)
+    async def open_address(self: Dialer, address: str, seconds: float) -> Link:
+        link = self.new_link()
         Wire(link, streams, answers, latency)
         await link.ready
-        self.links.append(link)
-        self._arm()
         return link
 
     async def addresses(*_: Any, **__: Any) -> Any:
         return [(0, 0, 0, "", ("192.0.2.1", 443))]
 
-    monkeypatch.setattr(Pool, "_open_address", open_address)
+    monkeypatch.setattr(Dialer, "_open_address", open_address)
     monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", addresses)

@@ -121,7 +121,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     after half a second, a request for an access token after one, and that request may take ten.
     """
     monkeypatch.setattr("pushcore.engine.rate.QUOTA_WAIT", 0.05)
-    monkeypatch.setattr("pushcore.http2.pool.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     monkeypatch.setattr("pushcore.auth.access_token.FIRST_PAUSE", 0.05)
     monkeypatch.setattr("pushcore.fcm.client.TokenEndpoint", partial(TokenEndpoint, timeout=1.6))
 

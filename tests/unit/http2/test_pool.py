@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pushcore.errors import AlpnError, ConnectError, ResponseTimeout
-from pushcore.http2 import frames, pool
+from pushcore.http2 import dialer, frames, pool
+from pushcore.http2.dialer import Dialer
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import MAX_ATTEMPTS, Pool
@@ -88,22 +89,19 @@ class Stage:
         self.finished: list[Exchange] = []
         stage = self
 
-        async def open_address(self: Pool, address: str, patience: float) -> Link:
+        async def open_address(self: Dialer, address: str, seconds: float) -> Link:
             if stage.failures:
                 raise stage.failures.pop(0)
-            connection = self._new_connection(self.limits, self._loop.time())
-            link = Link(connection, self._on_progress)
+            link = self.new_link()
             wire = Wire(link)
             stage.wires.append(wire)
-            self.links.append(link)
-            self._arm()
             link.connection_made(wire)
             wire.settings(stage.streams)
             await link.ready
             return link
 
-        monkeypatch.setattr(Pool, "_open_address", open_address)
-        monkeypatch.setattr(pool, "FIRST_PAUSE", 0.01)
+        monkeypatch.setattr(Dialer, "_open_address", open_address)
+        monkeypatch.setattr(dialer, "FIRST_PAUSE", 0.01)
         self.pool = Pool(
             host="127.0.0.1",
             port=1,
@@ -312,7 +310,7 @@ async def test_a_passing_error_is_dialled_again_and_nothing_is_lost(monkeypatch:
 @pytest.mark.slow
 async def test_unwritten_at_its_deadline_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, timeout=0.2)
-    monkeypatch.setattr(pool, "FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
     stage.failures = [ConnectError("nobody listens")]
     (exchange,) = stage.submit(seconds=0.4)
     await until(lambda: bool(stage.finished))
@@ -327,12 +325,12 @@ async def test_a_connection_that_did_nothing_for_us_is_not_replaced_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stage = Stage(monkeypatch)
-    monkeypatch.setattr(pool, "FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
     stage.submit()
     await until(lambda: stage.open_streams() == [1])
     stage.wires[0].send(frames.encode_goaway(0, frames.ENHANCE_YOUR_CALM))
     await until(lambda: not stage.pool.links)
-    assert stage.pool._not_before - asyncio.get_running_loop().time() > 20
+    assert stage.pool.dialer._not_before - asyncio.get_running_loop().time() > 20
     assert stage.pool.dialled == 1
     await stage.pool.close()
     assert len(stage.finished) == 1  # answered by close, as UNSENT

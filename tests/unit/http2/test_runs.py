@@ -1,15 +1,16 @@
-"""Runs of answers: what is read together is what would be read frame by frame."""
+"""Runs of responses: what is read together is what would be read frame by frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.http2.connection import Connection
-from pushcore.http2.runs import LONGEST, LONGEST_PATIENCE, WORTH
+from pushcore.http2.runs import LONGEST, LONGEST_WAIT, WORTH, ResponseRuns
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
 from tests.support.http2 import Client
@@ -108,55 +109,115 @@ def test_long_runs_with_strangers_in_them(same: list[bool], cut: int, bodies: bo
     assert read([raw]) == read([raw[at : at + 50] for at in range(0, len(raw), 50)])
 
 
-def noted(connection: Connection) -> list[int]:
-    """The lengths of the runs that it finds from now on, 0 for one that was looked for in vain."""
-    lengths: list[int] = []
-    note = connection._found
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of each run that is read from now on, 0 for one that was looked for in vain."""
+    sizes: list[int] = []
+    read = ResponseRuns.read
 
-    def found(length: int) -> None:
-        lengths.append(length)
-        note(length)
+    def listening(self: ResponseRuns, data: bytes, position: int, *rest: Any) -> tuple[int, int]:
+        end, body = read(self, data, position, *rest)
+        sizes.append(end - position)
+        return end, body
 
-    connection._found = found  # type: ignore[method-assign, assignment]  # the test listens
-    return lengths
+    monkeypatch.setattr(ResponseRuns, "read", listening)
+    return sizes
 
 
-def test_a_run_is_read_together() -> None:
-    """The proof that the tests above try what they are for: one unpacking for a hundred answers."""
-    client = opened()
-    connection = client.connection
-    assert isinstance(connection, Connection)
-    lengths = noted(connection)
+HEADERS_SIZE = 9 + len(BLOCKS[0])
+DATA_SIZE = 9 + len(b"{}")
+
+
+def test_a_run_is_read_together(sizes: list[int]) -> None:
+    """The proof that the tests above try what they are for: one unpacking for a hundred responses."""
     frames = [h.frame(h.HEADERS, 0x5, 2 * number + 3, BLOCKS[0]) for number in range(20)]
+    opened().feed(b"".join(frames))
+    assert sizes == [(20 - 1 - WORTH) * HEADERS_SIZE]
+
+
+def test_bodies_right_behind_their_headers_are_read_together(sizes: list[int]) -> None:
+    """As Google sends them: a run of pairs, which begins behind a body."""
+    frames = [piece for number in range(20) for piece in frames_of(2 * number + 3, BLOCKS[0], b"{}", 0x4)]
+    client = opened()
     client.feed(b"".join(frames))
-    assert lengths == [20 - 1 - WORTH]
+    assert sizes == [(20 - 1 - WORTH) * (HEADERS_SIZE + DATA_SIZE)]
+    assert [exchange.data for exchange in client.finished[1:]] == [b"{}"] * 20
 
 
-def test_headers_that_come_before_all_bodies_are_read_together() -> None:
+def test_headers_that_come_before_all_bodies_are_read_together(sizes: list[int]) -> None:
     """As nghttp2 sends them; in all, a run of headers and one of bodies. A few do not make the next ones cheaper."""
     client = opened()
-    connection = client.connection
-    assert isinstance(connection, Connection)
-    lengths = noted(connection)
     for batch in (range(20), range(20, 22), range(22, 42)):
         streams = [2 * number + 3 for number in batch if 2 * number + 3 not in GHOSTS]
-        heads = [h.frame(h.HEADERS, 0x4, stream, BLOCKS[0]) for stream in streams]
-        client.feed(b"".join([*heads, *(h.data(stream, b"{}") for stream in streams)]))
-        assert [each.stream_id for each in client.finished][-len(streams) :] == streams
-    length = 20 - 1 - WORTH
-    assert lengths == [length, length, length - 2, length - 2]  # two are ghosts
+        headers = [h.frame(h.HEADERS, 0x4, stream, BLOCKS[0]) for stream in streams]
+        client.feed(b"".join([*headers, *(h.data(stream, b"{}") for stream in streams)]))
+        assert [exchange.stream_id for exchange in client.finished][-len(streams) :] == streams
+    count = 20 - 1 - WORTH
+    # Two of the last batch are ghosts.
+    assert sizes == [
+        count * HEADERS_SIZE,
+        count * DATA_SIZE,
+        (count - 2) * HEADERS_SIZE,
+        (count - 2) * DATA_SIZE,
+    ]
 
 
-@pytest.mark.parametrize("bodies", [False, True])
-def test_where_none_is_found_it_is_looked_for_more_rarely(bodies: bool) -> None:
+def test_where_there_is_none_it_is_looked_for_more_rarely(sizes: list[int]) -> None:
+    """Groups of equal responses that end where a run may begin, the next behind twice as many as the last."""
+    blocks = [block for size in (1 + 3, 6, 12, 5) for block in [BLOCKS[0]] * size + [BLOCKS[2]]]
     client = opened()
-    connection = client.connection
-    assert isinstance(connection, Connection)
+    client.feed(*(h.frame(h.HEADERS, 0x5, 2 * number + 3, block) for number, block in enumerate(blocks)))
+    assert sizes == [0, 0, 0]
+    runs = ResponseRuns()
+    waits = []
+    for _ in range(10):
+        waits.append(wait_of(runs))
+        runs.read(b"", 0, h.END_STREAM | h.END_HEADERS, {}, [], 1)
+    assert waits == [min(WORTH << tries, LONGEST_WAIT) for tries in range(10)]
+
+
+def wait_of(runs: ResponseRuns) -> int:
+    """Repetitions until a run may begin."""
+    runs.restart()
+    word = len(BLOCKS[0]) << 8 | h.HEADERS
+    assert not runs.begins(word)
+    return next(count for count in range(1, 2 * LONGEST_WAIT) if runs.begins(word))
+
+
+HEAD, BODY, OTHER = 40 << 8 | h.HEADERS, 2 << 8 | h.DATA, 41 << 8 | h.HEADERS
+LONG = (LONGEST + 1) << 8
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        ([HEAD] * 4, [3]),
+        ([HEAD] * 6, [3, 4, 5]),
+        ([BODY] * 4, [3]),
+        ([HEAD, BODY] * 4, [7]),
+        ([HEAD, BODY] * 5, [7, 9]),
+        ([HEAD] * 3 + [BODY] * 4, [6]),
+        ([HEAD, HEAD, BODY, BODY] * 4, []),
+        ([HEAD, OTHER] * 9, []),
+        ([HEAD] * 3 + [OTHER] * 2 + [HEAD] * 4, [8]),
+        ([HEAD, OTHER, 3 << 8 | h.HEADERS] * 9, []),
+        ([LONG | h.HEADERS] * 9, []),
+        ([LONG | h.DATA] * 9, []),
+        ([LONG | h.HEADERS, BODY] * 9, []),
+        ([HEAD, LONG | h.DATA] * 9, []),
+    ],
+)
+def test_the_table_of_states(words: list[int], begins: list[int]) -> None:
+    """By the number of the frame: behind which of them a run may begin."""
+    runs = ResponseRuns()
+    assert [number for number, word in enumerate(words) if runs.begins(word)] == begins
+
+
+def test_what_another_read_brings_is_no_repetition() -> None:
+    runs = ResponseRuns()
     for _ in range(20):
-        connection._found(0)
-    assert connection._run_after == LONGEST_PATIENCE
-    connection._found(1)
-    assert connection._run_after == WORTH
+        runs.restart()
+        assert not any(runs.begins(HEAD) for _ in range(WORTH))
 
 
 def test_the_credit_ends_a_run_of_bodies() -> None:

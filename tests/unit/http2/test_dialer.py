@@ -1,0 +1,210 @@
+"""The dialer: which addresses it tries in which order, how long it pauses after failures, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+from typing import Any
+
+import pytest
+
+from pushcore.errors import ConnectError, GoAway, ProxyError, TransportError
+from pushcore.http2.connection import Connection
+from pushcore.http2.dialer import FIRST_PAUSE, LEAST_TIMEOUT, LONGEST_PAUSE, Dialer
+from pushcore.http2.protocol import Link
+from pushcore.http2.proxy import Proxy
+from pushcore.http2.streams import Limits
+from tests.support import http2 as h
+
+ADDRESSES = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
+
+
+def new_link() -> Link:
+    return Link(Connection(Limits(), 0.0), lambda link: None)
+
+
+class Dials:
+    """A dialer whose attempts the test answers: an error raises, None gives a link."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Exception | None, **options: Any) -> None:
+        self.tried: list[tuple[str, float]] = []
+        self.resolved: list[tuple[str, int]] = []
+        outcomes_left = list(outcomes)
+
+        async def open_address(dialer: Dialer, address: str, seconds: float) -> Link:
+            self.tried.append((address, seconds))
+            outcome = outcomes_left.pop(0)
+            if outcome is not None:
+                raise outcome
+            return dialer.new_link()
+
+        async def getaddrinfo(host: str, port: int, **_: Any) -> Any:
+            self.resolved.append((host, port))
+            return [(0, 0, 0, "", (address, port)) for address in ADDRESSES]
+
+        monkeypatch.setattr(Dialer, "_open_address", open_address)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo, raising=False)
+        self.dialer = Dialer(
+            **{
+                "host": "push.example",
+                "port": 443,
+                "context": ssl.create_default_context(),
+                "timeout": 16.0,
+                "new_link": new_link,
+                "rng": random.Random(1),
+                **options,
+            }
+        )
+
+
+async def test_the_first_address_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    dials = Dials(monkeypatch, OSError(101, "Network is unreachable"), ConnectError("refused"), None)
+    dials.dialer.last_error = ConnectError("an hour ago")
+    assert isinstance(await dials.dialer.dial(), Link)
+    assert dials.resolved == [("push.example", 443)]
+    assert len({address for address, _ in dials.tried}) == 3
+    assert {seconds for _, seconds in dials.tried} == {16.0 / 2 / 4}
+    assert dials.dialer.last_error is None
+
+
+async def test_each_dial_resolves_anew_and_begins_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """APNs has no load balancer in front of it: clients spread themselves."""
+    dials = Dials(monkeypatch, *[None] * 50)
+    for _ in range(50):
+        await dials.dialer.dial()
+    assert len(dials.resolved) == 50
+    assert {address for address, _ in dials.tried} == set(ADDRESSES)
+
+
+async def test_the_error_is_that_of_the_last_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = ConnectionRefusedError(111, "refused")
+    dials = Dials(monkeypatch, ConnectError("first"), refused, refused, ConnectError("last"))
+    with pytest.raises(ConnectError, match="last"):
+        await dials.dialer.dial()
+
+
+async def test_an_address_has_a_second_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    dials = Dials(monkeypatch, None, timeout=2.0)
+    await dials.dialer.dial()
+    assert [seconds for _, seconds in dials.tried] == [LEAST_TIMEOUT]
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch, proxied: bool) -> None:
+    """With a proxy it is the proxy's name, for the server's is resolved by the proxy."""
+    proxy = Proxy("proxy.example", 3128) if proxied else None
+    dials = Dials(monkeypatch, proxy=proxy)
+
+    async def unknown(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown, raising=False)
+    with pytest.raises(ProxyError if proxied else ConnectError, match="could not be resolved"):
+        await dials.dialer.dial()
+
+
+async def test_it_gives_up_at_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    dials = Dials(monkeypatch, timeout=0.01)
+
+    async def hang(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang, raising=False)
+    with pytest.raises(ConnectError, match=r"no connection within 0\.01 s"):
+        await dials.dialer.dial()
+
+
+async def test_pauses_double_up_to_a_minute_and_begin_again_after_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dialer = Dials(monkeypatch).dialer
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await dialer.pause()
+    assert slept == []
+    for failures in range(12):
+        dialer.back_off(ConnectError(str(failures)))
+        await dialer.pause()
+        longest = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
+        assert longest * 0.5 - 0.1 <= slept[-1] <= longest
+    assert str(dialer.last_error) == "11"
+    dialer.reset()
+    dialer.back_off(ConnectError("again"))
+    await dialer.pause()
+    assert slept[-1] <= FIRST_PAUSE
+
+
+class PeerTransport(asyncio.Transport):
+    """Brings `raw` to its link as soon as there is one; keeps whether it was aborted."""
+
+    def __init__(self, link: Link, raw: bytes) -> None:
+        super().__init__()
+        self.aborted = False
+        self._closing = False
+        link.connection_made(self)
+        if raw:
+            link.data_received(raw)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+GREETING = h.settings((h.MAX_STREAMS, 10))
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (GREETING, None),
+        (GREETING + h.goaway(0, h.ENHANCE_YOUR_CALM), GoAway),
+        (b"", ConnectError),
+        (h.ping(), TransportError),
+    ],
+    ids=["settings", "settings and goaway", "nothing", "no settings"],
+)
+async def test_a_connection_is_one_whose_settings_have_arrived(
+    monkeypatch: pytest.MonkeyPatch, raw: bytes, expected: type[TransportError] | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    transports: list[PeerTransport] = []
+
+    async def create_connection(factory: Any, *_: Any, **__: Any) -> tuple[PeerTransport, Link]:
+        link = factory()
+        transports.append(PeerTransport(link, raw))
+        return transports[0], link
+
+    monkeypatch.setattr(loop, "create_connection", create_connection, raising=False)
+    dialer = Dialer(
+        host="push.example", port=443, context=ssl.create_default_context(), timeout=9.0, new_link=new_link
+    )
+    if expected is None:
+        link = await dialer._open_address("192.0.2.1", 0.05)
+        assert link.connection.capacity == 10
+        assert not transports[0].aborted
+    else:
+        with pytest.raises(expected) as caught:
+            await dialer._open_address("192.0.2.1", 0.05)
+        assert transports[0].aborted
+        if not raw:
+            assert str(caught.value) == "connected, but no SETTINGS within 0.05 s"
