@@ -545,7 +545,9 @@ async def test_the_end_comes_while_a_large_body_is_in_parts(
                 client._dispatcher.pool.dialer.port = bad.port
                 sending = asyncio.create_task(client.send(push(1, large)))
                 await soon(lambda: bad.accepted)
-                client._dispatcher.pool.dialer.port = good.port  # from now on the name leads to a better server
+                client._dispatcher.pool.dialer.port = (
+                    good.port
+                )  # from now on the name leads to a better server
                 result = await sending
                 if end and end[3] == RST_STREAM:
                     # Refused, and sent again on the same connection, which has opened its window since.
