@@ -136,7 +136,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
     `broadcasts`: the server for broadcasts. The others are the client's arguments.
     """
 
-    handles = Notification
+    handles: type[Notification] = Notification
     streams = 1000
     """Requests at a time on a connection, as APNs usually allows."""
     requests: ApnsRequestBuilder

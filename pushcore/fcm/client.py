@@ -112,7 +112,7 @@ class FcmClient(ProviderClient[Message]):
 class FcmDispatcher(Dispatcher[Message]):
     """What sends for an `FcmClient`, and for its `Topics`. `account`: who signs. The others are the client's arguments."""
 
-    handles = Message
+    handles: type[Message] = Message
     streams = STREAMS
     """Requests at a time on a connection, as Google allows."""
     requests: FcmRequestBuilder

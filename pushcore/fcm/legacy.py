@@ -114,7 +114,7 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
 class LegacyDispatcher(Dispatcher[LegacyMessage]):
     """What sends for a `LegacyFcmClient`, whose arguments these are."""
 
-    handles = LegacyMessage
+    handles: type[LegacyMessage] = LegacyMessage
     streams = 100
     """Requests at a time on a connection, as Google allowed."""
     requests: LegacyRequestBuilder

@@ -11,7 +11,7 @@ docs.expo.dev; NotificationData.kt and FirebaseMessagingDelegate.kt of expo-noti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, overload
 
 import orjson
 
@@ -39,6 +39,28 @@ _ANDROID_PRIORITY: Final[Mapping[LegacyPriority, AndroidPriority]] = {"normal": 
 Source = ExpoMessage | Mapping[str, Any]
 
 
+@overload
+def to_push(
+    source: Source,
+    token: str | Mapping[str, Any] | None = None,
+    *,
+    topic: str | None = None,
+    legacy: Literal[False] = False,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> Notification | Message: ...
+@overload
+def to_push(
+    source: Source,
+    token: str | Mapping[str, Any] | None = None,
+    *,
+    topic: str | None = None,
+    legacy: bool,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> Notification | Message | LegacyMessage: ...
 def to_push(
     source: Source,
     token: str | Mapping[str, Any] | None = None,
