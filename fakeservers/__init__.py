@@ -62,15 +62,16 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605  # it is what __getattr__ knows
 
+if not TYPE_CHECKING:  # to a type checker every name would be one of ours
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        from fakeservers.extra import explained
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        except ModuleNotFoundError as error:
+            from fakeservers.extra import explained
 
-        raise explained(error) from None
-    globals()[name] = found
-    return found
+            raise explained(error) from None
+        globals()[name] = found
+        return found

@@ -1,89 +1,265 @@
-"""A low-level asyncio HTTP/2 push engine: sends notifications straight to APNs and FCM. See README.md."""
+"""A low-level asyncio HTTP/2 push engine: sends notifications straight to APNs and FCM. See README.md.
+
+Everything that a user gives, gets or catches is imported from here. The names of the queue are imported when they are
+first used: who only sends need not wait for them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .apns.channels import Channel, Channels
 from .apns.client import ApnsClient
-from .auth.provider_token import ApnsKey
+from .apns.reasons import REASONS as APNS_REASONS
+from .auth.provider_token import ApnsKey, Environment
 from .auth.service_account import ServiceAccount
 from .engine.engine import PushEngine
 from .engine.rate import Rate
 from .engine.retry import RetryPolicy
-from .errors import BreakerOpen, JournalError, PushcoreError
+from .errors import (
+    AccessTokenError,
+    AlpnError,
+    BreakerOpen,
+    CertificateError,
+    ClosedError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+    GoAway,
+    HeaderListTooLarge,
+    JournalError,
+    ProtocolError,
+    ProxyError,
+    PushcoreError,
+    PushRejected,
+    ResponseTimeout,
+    ResponseTooLarge,
+    StreamReset,
+    TransportError,
+)
 from .fcm.client import FcmClient
+from .fcm.errors import REASONS as FCM_REASONS
 from .fcm.instance_id import InstanceInfo
 from .fcm.legacy import LegacyFcmClient
 from .fcm.legacy_result import LegacyResult
 from .fcm.topics import Subscription, TopicChange, Topics
+from .http2.protocol import Http2
 from .http2.proxy import Proxy
 from .http2.tls import ApnsCertificate
-from .journal.journal import Journal
+from .journal import Journal, JournalView, Outcome, Source, Status, push_id
 from .metrics import Listener, Metrics
-from .models.apns import Alert, Aps, Broadcast, Notification, Sound
-from .models.expo_message import ExpoMessage
-from .models.fcm import LegacyMessage, LegacyNotification, Message
+from .models.apns import (
+    Alert,
+    ApnsPriority,
+    ApnsPushType,
+    Aps,
+    Broadcast,
+    InterruptionLevel,
+    LiveActivityEvent,
+    Localized,
+    Notification,
+    Sound,
+)
+from .models.expo import to_legacy, to_message, to_notification, to_push
+from .models.expo_message import ExpoMessage, ExpoPriority
+from .models.fcm import LegacyMessage, LegacyNotification, LegacyPriority, Message
 from .models.fcm_parts import (
     AndroidConfig,
     AndroidConfigV2,
     AndroidNotification,
     AndroidNotificationV2,
+    AndroidPriority,
     ApnsConfig,
     ApnsFcmOptions,
     Color,
     FcmNotification,
     FcmOptions,
     LightSettings,
+    NotificationPriority,
+    NotificationProxy,
     RemoteNotification,
+    Visibility,
     WebpushConfig,
     WebpushFcmOptions,
 )
+from .models.push_model import PushModel
+from .models.tokens import DeviceToken, TokenKind, recognise
 from .results import Result, Verdict
+from .sender import ProviderClient
+
+if TYPE_CHECKING:
+    from .queue.brokers.conformance import CHECKS as QUEUE_CHECKS
+    from .queue.campaign import CampaignInfo, CampaignState
+    from .queue.chunk import Chunk, Reference, inline_chunks
+    from .queue.coordinator import CampaignStatus, Coordinator
+    from .queue.errors import (
+        CampaignConflict,
+        ChunkError,
+        QueueError,
+        QueueFull,
+        QueueReadOnly,
+        QueueRefused,
+        QueueUnavailable,
+        SourceUnavailable,
+    )
+    from .queue.fleet import Fleet
+    from .queue.ledger import Ledger
+    from .queue.opening import open_queue
+    from .queue.protocol import Broker
+    from .queue.pushes import notifications
+    from .queue.worker import Worker
+
+_QUEUE = {
+    "Broker": "protocol",
+    "CampaignConflict": "errors",
+    "CampaignInfo": "campaign",
+    "CampaignState": "campaign",
+    "CampaignStatus": "coordinator",
+    "Chunk": "chunk",
+    "ChunkError": "errors",
+    "Coordinator": "coordinator",
+    "Fleet": "fleet",
+    "Ledger": "ledger",
+    "QUEUE_CHECKS": "brokers.conformance:CHECKS",
+    "QueueError": "errors",
+    "QueueFull": "errors",
+    "QueueReadOnly": "errors",
+    "QueueRefused": "errors",
+    "QueueUnavailable": "errors",
+    "Reference": "chunk",
+    "SourceUnavailable": "errors",
+    "Worker": "worker",
+    "inline_chunks": "chunk",
+    "notifications": "pushes",
+    "open_queue": "opening",
+}
+"""Where each name of the queue is, and its name there if it has another."""
 
 __all__ = [
+    "APNS_REASONS",
+    "FCM_REASONS",
+    "QUEUE_CHECKS",
+    "AccessTokenError",
     "Alert",
+    "AlpnError",
     "AndroidConfig",
     "AndroidConfigV2",
     "AndroidNotification",
     "AndroidNotificationV2",
+    "AndroidPriority",
     "ApnsCertificate",
     "ApnsClient",
     "ApnsConfig",
     "ApnsFcmOptions",
     "ApnsKey",
+    "ApnsPriority",
+    "ApnsPushType",
     "Aps",
     "BreakerOpen",
     "Broadcast",
+    "Broker",
+    "CampaignConflict",
+    "CampaignInfo",
+    "CampaignState",
+    "CampaignStatus",
+    "CertificateError",
     "Channel",
     "Channels",
+    "Chunk",
+    "ChunkError",
+    "ClosedError",
     "Color",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectionLost",
+    "Coordinator",
+    "DeviceToken",
+    "Environment",
     "ExpoMessage",
+    "ExpoPriority",
     "FcmClient",
     "FcmNotification",
     "FcmOptions",
+    "Fleet",
+    "GoAway",
+    "HeaderListTooLarge",
+    "Http2",
     "InstanceInfo",
+    "InterruptionLevel",
     "Journal",
     "JournalError",
+    "JournalView",
+    "Ledger",
     "LegacyFcmClient",
     "LegacyMessage",
     "LegacyNotification",
+    "LegacyPriority",
     "LegacyResult",
     "LightSettings",
     "Listener",
+    "LiveActivityEvent",
+    "Localized",
     "Message",
     "Metrics",
     "Notification",
+    "NotificationPriority",
+    "NotificationProxy",
+    "Outcome",
+    "ProtocolError",
+    "ProviderClient",
     "Proxy",
+    "ProxyError",
     "PushEngine",
+    "PushModel",
+    "PushRejected",
     "PushcoreError",
+    "QueueError",
+    "QueueFull",
+    "QueueReadOnly",
+    "QueueRefused",
+    "QueueUnavailable",
     "Rate",
+    "Reference",
     "RemoteNotification",
+    "ResponseTimeout",
+    "ResponseTooLarge",
     "Result",
     "RetryPolicy",
     "ServiceAccount",
     "Sound",
+    "Source",
+    "SourceUnavailable",
+    "Status",
+    "StreamReset",
     "Subscription",
+    "TokenKind",
     "TopicChange",
     "Topics",
+    "TransportError",
     "Verdict",
+    "Visibility",
     "WebpushConfig",
     "WebpushFcmOptions",
+    "Worker",
+    "inline_chunks",
+    "notifications",
+    "open_queue",
+    "push_id",
+    "recognise",
+    "to_legacy",
+    "to_message",
+    "to_notification",
+    "to_push",
 ]
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # to a type checker every name would be one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _QUEUE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, _, original = _QUEUE[name].partition(":")
+        found = globals()[name] = getattr(import_module(f".queue.{module}", __name__), original or name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_QUEUE})

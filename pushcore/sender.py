@@ -60,6 +60,34 @@ class ProviderClient(Generic[P]):
     ) -> None:
         await self.close()
 
+    async def send(self, push: P) -> Result[P]:
+        """Send one push and wait for its result. It never raises for what becomes of the push.
+
+        Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
+
+        Raises:
+            ClosedError: the client is not open.
+            TypeError: it is no push of this client.
+        """
+        dispatcher = self._dispatcher
+        if not isinstance(push, dispatcher.handles):
+            raise TypeError(f"this client sends {dispatcher.handles.__name__}, not {type(push).__name__}")
+        pool = dispatcher._pool
+        if pool is None:
+            raise ClosedError("the client is not open: use it in `async with`")
+        loop = dispatcher._loop
+        future: asyncio.Future[Result[P]] = loop.create_future()
+        exchange = build_one(dispatcher.requests, push, dispatcher._sink, loop.time() + dispatcher.timeout)
+        if type(exchange) is not Exchange:
+            return cast("Result[P]", exchange)
+        exchange.waiter = future
+        pool.submit(exchange)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            pool.cancel(exchange)
+            raise
+
     def watch(self, listener: Listener) -> Callable[[], None]:
         """Tell a listener of connections, GOAWAYs and renewed tokens, where no engine does. A `Metrics` also reads the
         open connections and what is in flight.
@@ -234,26 +262,6 @@ class Dispatcher(ABC, Generic[P]):
     def takes(self, push: P) -> bool:
         """Whether it can send this one."""
         return True
-
-    async def send(self, push: Any) -> Result[Any]:
-        """See `ApnsClient.send`. Not typed, for the clients are, and add no call of their own that waits."""
-        if not isinstance(push, self.handles):
-            raise TypeError(f"this client sends {self.handles.__name__}, not {type(push).__name__}")
-        pool = self._pool
-        if pool is None:
-            raise ClosedError("the client is not open: use it in `async with`")
-        loop = self._loop
-        future = loop.create_future()
-        exchange = build_one(self.requests, push, self._sink, loop.time() + self.timeout)
-        if type(exchange) is not Exchange:
-            return cast("Result[Any]", exchange)
-        exchange.waiter = future
-        pool.submit(exchange)
-        try:
-            return cast("Result[Any]", await future)
-        except asyncio.CancelledError:
-            pool.cancel(exchange)
-            raise
 
     def _settle(self, finished: list[Exchange]) -> None:
         results: list[Result] = []

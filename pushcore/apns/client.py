@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..auth.provider_token import HOLD, ApnsKey, Environment, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
@@ -116,16 +116,9 @@ class ApnsClient(ProviderClient[Notification]):
         )
         super().__init__(dispatcher)
 
-    def send(self, push: N) -> Coroutine[Any, Any, Result[N]]:
-        """Send one push and wait for its result. It never raises for what becomes of the push.
+    if TYPE_CHECKING:  # the same method, whose result knows a subclass
 
-        Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
-
-        Raises:
-            ClosedError: the client is not open.
-            TypeError: it is no `Notification`.
-        """
-        return self._dispatcher.send(push)
+        async def send(self, push: N) -> Result[N]: ...
 
     async def broadcast(self, push: B) -> Result[B]:
         """Send one push to all devices that follow a channel, and wait for its result, as `send` does.
@@ -145,7 +138,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
     `broadcasts`: the server for broadcasts. The others are the client's arguments.
     """
 
-    handles = Notification
+    handles: type[Notification] = Notification
     streams = 1000
     """Requests at a time on a connection, as APNs usually allows."""
     requests: ApnsRequestBuilder

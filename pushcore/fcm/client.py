@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -104,22 +104,15 @@ class FcmClient(ProviderClient[Message]):
         )
         super().__init__(dispatcher)
 
-    def send(self, push: M) -> Coroutine[Any, Any, Result[M]]:
-        """Send one message and wait for its result. It never raises for what becomes of the message.
+    if TYPE_CHECKING:  # the same method, whose result knows a subclass
 
-        Cancelled, it resets the stream and frees its slot; the message may have been delivered all the same.
-
-        Raises:
-            ClosedError: the client is not open.
-            TypeError: it is no `Message`.
-        """
-        return self._dispatcher.send(push)
+        async def send(self, push: M) -> Result[M]: ...
 
 
 class FcmDispatcher(Dispatcher[Message]):
     """What sends for an `FcmClient`, and for its `Topics`. `account`: who signs. The others are the client's arguments."""
 
-    handles = Message
+    handles: type[Message] = Message
     streams = STREAMS
     """Requests at a time on a connection, as Google allows."""
     requests: FcmRequestBuilder

@@ -6,9 +6,9 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
 from ..http2.exchange import Exchange, header_of
@@ -71,16 +71,9 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         )
         super().__init__(dispatcher)
 
-    def send(self, push: L) -> Coroutine[Any, Any, LegacyResult[L]]:
-        """Send one message and wait for its result. It never raises for what becomes of the message.
+    if TYPE_CHECKING:  # the same method, whose result knows a subclass
 
-        Cancelled, it resets the stream and frees its slot; the message may have been delivered all the same.
-
-        Raises:
-            ClosedError: the client is not open.
-            TypeError: it is no `LegacyMessage`.
-        """
-        return cast("Coroutine[Any, Any, LegacyResult[L]]", self._dispatcher.send(push))
+        async def send(self, push: L) -> LegacyResult[L]: ...
 
     async def send_multicast(self, push: LegacyMessage) -> list[LegacyResult[LegacyMessage]]:
         """Send one message to all its `registration_ids`, however many, in requests of 1000; a result for each id.
@@ -121,7 +114,7 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
 class LegacyDispatcher(Dispatcher[LegacyMessage]):
     """What sends for a `LegacyFcmClient`, whose arguments these are."""
 
-    handles = LegacyMessage
+    handles: type[LegacyMessage] = LegacyMessage
     streams = 100
     """Requests at a time on a connection, as Google allowed."""
     requests: LegacyRequestBuilder

@@ -17,7 +17,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, Protocol, Self, TypeVar
+from typing import Any, Final, Literal, Protocol, Self, TypeVar, get_args
 
 from ..errors import ConfigurationError, JournalError, PushcoreError
 from ..models.apns import Notification
@@ -30,6 +30,9 @@ from .view import JournalView, Status
 from .writer import JournalWriter
 
 __all__ = ["Journal", "JournalError", "JournalView", "Outcome", "Source", "Status", "id_prefix", "push_id"]
+
+OnUnknown = Literal["report", "resend"]
+"""What becomes of a row that may have been sent before a kill: it is recorded UNKNOWN, or sent again."""
 
 CHUNK_SIZE: Final = 1000
 """Rows that may be given out beyond the last one taken, at most: more cost less CPU and more repeats after a kill."""
@@ -58,16 +61,24 @@ class Journal:
     """
 
     def __init__(
-        self, store: JournalStore, campaign: CampaignRecord, run: RunRecord, rest: UnfinishedRows, **kept: Any
+        self,
+        store: JournalStore,
+        campaign: CampaignRecord,
+        run: RunRecord,
+        rest: UnfinishedRows,
+        *,
+        unknown: OnUnknown,
+        clock: Callable[[], float],
     ) -> None:
+        """For `create` and `open`, which make one."""
         self.path = store.path
         self.campaign = campaign
-        self._unknown: str = kept["unknown"]
+        self._unknown = unknown
         self._zone, self._left = rest.zone, rest.left
         self._last = 0
         self._apns: set[type] = set()  # classes of pushes that are plain, as soon as they have been seen
         self._closed = False
-        self._writer = JournalWriter(store, campaign, run, rest, kept["clock"])
+        self._writer = JournalWriter(store, campaign, run, rest, clock)
         self._put = self._writer.records.append
 
     @classmethod
@@ -118,7 +129,7 @@ class Journal:
         path: str | os.PathLike[str],
         source: Source | None = None,
         *,
-        unknown: Literal["report", "resend"] = "report",
+        unknown: OnUnknown = "report",
         force: bool = False,
         campaign_id: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -134,7 +145,7 @@ class Journal:
             JournalError: there is no such file, it is damaged, of another version or campaign, or in use; or the source
                 has changed.
         """
-        if unknown not in ("report", "resend"):
+        if unknown not in get_args(OnUnknown):
             raise ConfigurationError(f'unknown is "report" or "resend", not {unknown!r}')
         store = JournalStore.open(os.fspath(path))
         try:

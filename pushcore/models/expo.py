@@ -15,7 +15,7 @@ NotificationSerializer.java of expo-notifications.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args, overload
 
 import orjson
 
@@ -63,6 +63,30 @@ NO_IMAGE: Final = (
 Source = ExpoMessage | Mapping[str, Any]
 
 
+@overload
+def to_push(
+    source: Source,
+    token: str | Mapping[str, Any] | None = None,
+    *,
+    topic: str | None = None,
+    legacy: Literal[False] = False,
+    android: AndroidForm | None = None,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> Notification | Message: ...
+@overload
+def to_push(
+    source: Source,
+    token: str | Mapping[str, Any] | None = None,
+    *,
+    topic: str | None = None,
+    legacy: bool,
+    android: AndroidForm | None = None,
+    experience_id: str | None = None,
+    scope_key: str | None = None,
+    now: float | None = None,
+) -> Notification | Message | LegacyMessage: ...
 def to_push(
     source: Source,
     token: str | Mapping[str, Any] | None = None,

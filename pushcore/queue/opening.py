@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
-from .protocol import IDLE, Broker
+from .protocol import IDLE
+
+if TYPE_CHECKING:
+    from .brokers.nats import NatsQueue
+    from .brokers.redis import RedisQueue
 
 
-async def open_queue(url: str, campaign: str, *, idle: float = IDLE, **options: Any) -> Broker:
-    """The queue of a campaign: `redis://`, `rediss://`, `unix://` and `valkey://` for Redis and Valkey, `nats://` and
+async def open_queue(
+    url: str, campaign: str, *, idle: float = IDLE, **options: Any
+) -> RedisQueue | NatsQueue:
+    """The queue of a campaign, to be closed or used in `async with`: `redis://`, `rediss://`, `unix://` and `valkey://` for Redis and Valkey, `nats://` and
     `tls://` for NATS. `options`: the adapter's and its client library's.
 
     Raises:

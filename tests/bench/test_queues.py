@@ -33,7 +33,7 @@ async def test_each_broker_starts(name: str) -> None:
     if why := brokers.missing(name):
         pytest.skip(why)
     with brokers.broker(name) as url:
-        async with await open_queue(url, "camp") as queue:  # type: ignore[attr-defined]  # every adapter is a context manager, which the protocol does not ask for
+        async with await open_queue(url, "camp") as queue:
             assert (await queue.stats()).depth == 0
 
 

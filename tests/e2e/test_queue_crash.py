@@ -119,7 +119,10 @@ async def test_workers_and_broker_are_killed(server: Server, tmp_path: Path, cer
     rng = random.Random(7)
     info = CampaignInfo("crash", "devices", CHUNK)
     fake = FakeApns(keep=3 * DEVICES, delay=0.03, certs=certs)
-    async with fake, await open_queue(server.url, "crash", idle=IDLE) as queue:  # type: ignore[attr-defined]  # every adapter is a context manager, which the protocol does not ask for
+    async with (
+        fake,
+        await open_queue(server.url, "crash", idle=IDLE) as queue,
+    ):
         fake.write_config(tmp_path)
         with Ledger.create(tmp_path / "ledger", info) as ledger:
             coordinator = Coordinator(queue, ledger)

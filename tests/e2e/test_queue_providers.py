@@ -46,7 +46,7 @@ def pushes(chunk: Chunk, info: CampaignInfo) -> list[FcmRow]:
 async def worker_of(server: queues.Server, fake: FakeFcm, **options: Any) -> AsyncIterator[Worker]:
     """With a connection to the queue of its own."""
     async with (
-        await open_queue(server.url, "camp", idle=IDLE) as queue,  # type: ignore[attr-defined]  # every adapter is a context manager, which the protocol does not ask for
+        await open_queue(server.url, "camp", idle=IDLE) as queue,
         Fleet(queue) as fleet,
         PushEngine(fcm_of(fake), shared=fleet, **options) as engine,
     ):

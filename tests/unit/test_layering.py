@@ -57,7 +57,7 @@ MAY_IMPORT = {
         "queue": CAMPAIGN,
         "cli": CAMPAIGN | {"auth", "telemetry", "queue", "__init__"},
         "__main__": {"cli"},
-        "__init__": CAMPAIGN | {"auth", "sender"},
+        "__init__": CAMPAIGN | {"auth", "sender", "queue"},
     },
     "pushcore/queue": {
         "brokers": {"campaign", "chunk", "errors", "protocol", "tasks"},
