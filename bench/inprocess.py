@@ -13,6 +13,7 @@ import struct
 import sys
 from typing import Any, ClassVar, Final
 
+from pushcore.http2.dial import Attempt
 from pushcore.http2.pool import Pool
 from pushcore.http2.protocol import Link
 
@@ -151,7 +152,7 @@ def _start(length: int, kind: int, flags: int) -> bytes:
     return length.to_bytes(3) + bytes((kind, flags))
 
 
-async def _open(self: Pool, address: str, patience: float) -> Link:
+async def _open(self: Pool, attempt: Attempt, seconds: float) -> Link:
     link = Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
     Answering(link, self._port)
     await link.ready

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, TransportError
 from ..metrics import Listeners
+from .dial import Attempt, Keepalive, order_addresses, race
 from .exchange import Exchange, deliver
 from .protocol import ENGINES, Link
 from .proxy import Proxy
@@ -41,7 +42,7 @@ class Pool:
     """A few HTTP/2 connections to one origin. Not thread-safe: it belongs to the loop that it was opened on.
 
     `authorize(link)` is called before requests are handed to a connection; False keeps them waiting. `proxy`: what all
-    connections go through. `events`: whom to tell of connections, under `name` (the host unless given).
+    connections go through. `keepalive`: that of their TCP sockets. `events`: whom to tell of connections, under `name` (the host unless given).
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Pool:
         engine: str = "fast",
         authorize: Callable[[Link], bool | None] = lambda link: None,
         proxy: Proxy | None = None,
+        keepalive: Keepalive | None = None,
         events: Listeners | None = None,
         name: str | None = None,
         rng: random.Random | None = None,
@@ -72,6 +74,7 @@ class Pool:
         """Called after each batch of events: exchanges were finished, or requests that waited were taken."""
         self._host, self._port, self._context = host, port, context
         self._proxy = proxy
+        self._keepalive = keepalive
         self.events = Listeners() if events is None else events
         self.name = name or host
         self._max_connections = max_connections
@@ -266,43 +269,55 @@ class Pool:
 
     async def _open_link(self) -> Link:
         """A connection whose SETTINGS have arrived. Raises a `TransportError` that says why there is none."""
+        timeout = self.limits.timeout
+        host, port = self._proxy.address if self._proxy is not None else (self._host, self._port)
         # Half of what a push may wait, so that it learns why it could not be sent.
-        patience = self.limits.timeout / 2
-        error: TransportError | None = None
+        seconds = min(max(timeout / 2, 1.0), 0.9 * timeout)
         try:
-            async with asyncio.timeout(self.limits.timeout):
-                near = self._proxy.address if self._proxy is not None else (self._host, self._port)
-                found = await self._loop.getaddrinfo(*near, type=socket.SOCK_STREAM)
-                addresses = [str(entry[4][0]) for entry in found]
-                self._rng.shuffle(addresses)  # no load balancer stands before APNs: clients spread the load
-                for address in addresses:
-                    try:
-                        return await self._open_address(address, max(patience / len(addresses), 1.0))
-                    except (OSError, TransportError) as failure:
-                        error = failure if isinstance(failure, TransportError) else name_tls_error(failure)
+            async with asyncio.timeout(timeout):
+                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                addresses = order_addresses(found, self._rng)
+                link = await race(addresses, self._open_address, Link.abort, seconds)
         except TimeoutError:
-            pass
+            raise ConnectError(f"no connection within {timeout:g} s") from None
         except OSError as failure:
-            error = name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
-        raise error or ConnectError(f"no connection within {self.limits.timeout:g} s")
+            raise self._name_error(failure) from failure
+        if link not in self.links:
+            self.links.append(link)
+            self._arm()
+        if link.connection.state is ConnectionState.CLOSED:  # since the race ended
+            self.links.remove(link)
+            raise link.connection.error or ConnectionLost("the server closed the connection")
+        return link
 
-    async def _open_address(self, address: str, patience: float) -> Link:
+    def _name_error(self, failure: OSError) -> TransportError:
+        """What kept us from resolving the first hop's name, or from a TCP connection to it."""
+        return name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
+
+    async def _open_address(self, attempt: Attempt, seconds: float) -> Link:
+        """One attempt of the race, within so many seconds."""
+
         def new_link() -> Link:
             connection = self._new_connection(self.limits, self._loop.time())
             return Link(connection, self._on_progress, self._on_answers)
 
+        end = self._loop.time() + seconds
         link: Link | None = None
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(seconds):
+                try:
+                    sock = await attempt.connect(self._keepalive)
+                except OSError as failure:
+                    raise self._name_error(failure) from failure
                 if self._proxy is not None:
+                    left = end - self._loop.time()
                     link = await self._proxy.connect(
-                        new_link, address, self._host, self._port, self._context, patience
+                        new_link, sock, self._host, self._port, self._context, left
                     )
                 else:
                     _, link = await self._loop.create_connection(
                         new_link,
-                        address,
-                        self._port,
+                        sock=sock,
                         ssl=self._context,
                         server_hostname=self._host,
                         ssl_shutdown_timeout=HANG_UP,
@@ -310,15 +325,17 @@ class Pool:
                 await link.ready
                 if link.connection.state is not ConnectionState.OPEN:  # SETTINGS, and GOAWAY at once
                     raise link.connection.error or ConnectionLost("the server closed the connection")
-                self.links.append(link)
-                self._arm()
                 return link
         except BaseException as error:
             if link is not None:
                 link.abort()
             if isinstance(error, TimeoutError):
+                if attempt.connected_at is None:
+                    raise self._name_error(error) from None
                 missing = "no connection with TLS" if link is None else "connected, but no SETTINGS"
-                raise ConnectError(f"{missing} within {patience:g} s") from None
+                raise ConnectError(f"{missing} within {seconds:.3g} s") from None
+            if isinstance(error, OSError):
+                raise name_tls_error(error) from error
             raise
 
     def fail_waiting(self, error: TransportError) -> None:

@@ -16,6 +16,7 @@ import hpack
 import pytest
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame, WindowUpdateFrame
 
+from pushcore.http2.dial import Attempt
 from pushcore.http2.pool import Pool
 from pushcore.http2.protocol import Link
 
@@ -147,7 +148,7 @@ def connect_to(
 ) -> None:
     """Every connection that a pool opens from now on leads to such a server."""
 
-    async def open_address(self: Pool, address: str, patience: float) -> Link:
+    async def open_address(self: Pool, attempt: Attempt, seconds: float) -> Link:
         connection = self._new_connection(self.limits, self._loop.time())
         link = Link(connection, self._on_progress, self._on_answers)
         Wire(link, streams, answers, latency)

@@ -12,6 +12,7 @@ import pytest
 
 from pushcore.errors import AlpnError, ConnectError, ResponseTimeout
 from pushcore.http2 import frames, pool
+from pushcore.http2.dial import Attempt
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import MAX_ATTEMPTS, Pool
@@ -88,7 +89,7 @@ class Stage:
         self.finished: list[Exchange] = []
         stage = self
 
-        async def open_address(self: Pool, address: str, patience: float) -> Link:
+        async def open_address(self: Pool, attempt: Attempt, seconds: float) -> Link:
             if stage.failures:
                 raise stage.failures.pop(0)
             connection = self._new_connection(self.limits, self._loop.time())
