@@ -13,7 +13,7 @@ import struct
 import sys
 from typing import Any, ClassVar, Final
 
-from pushcore.http2.dialer import Dialer
+from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.protocol import Link
 
 APNS_URL: Final = "https://127.0.0.1:1"
@@ -151,7 +151,7 @@ def _start(length: int, kind: int, flags: int) -> bytes:
     return length.to_bytes(3) + bytes((kind, flags))
 
 
-async def _open(self: Dialer, address: str, seconds: float) -> Link:
+async def _open(self: Dialer, attempt: Attempt, seconds: float) -> Link:
     link = self.new_link()
     AnsweringTransport(link, self.port)
     await link.ready

@@ -1,12 +1,27 @@
-"""Opens connections to one origin, one at a time, with a pause after failures."""
+"""Opens connections to one origin, one dial at a time, with a pause after failures.
+
+The addresses of one dial are raced as in Happy Eyeballs (RFC 8305):
+
+    address 1 ──TCP ············ (dead)
+    address 2      ──TCP──TLS──SETTINGS──▶ the connection; the other attempts are closed
+    address 3             (not tried: address 2 has made progress)
+              └250 ms┘
+
+An attempt starts when the one before it has failed, or has no TCP connection after a short delay. One that has a TCP
+connection gets longer for TLS and SETTINGS, because a second handshake for each dial would look like an attack to Apple.
+The first attempt that is ready wins.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import socket
 import ssl
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, TransportError
 from .protocol import Link
@@ -18,12 +33,190 @@ HANG_UP = 1.0
 """Seconds that a peer has to close, on TLS and on TCP."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds between dials after failures, doubled each time."""
-LEAST_TIMEOUT = 1.0
-"""Seconds that one of several addresses has at least."""
+DELAY: Final = 0.25
+"""Seconds until the next address is tried beside one that has no TCP connection (RFC 8305, section 8)."""
+SHORTEST_DELAY: Final = 0.1
+"""The same where many addresses share a short time: the least that RFC 8305, section 8 recommends."""
+HANDSHAKE: Final = 1.0
+"""Seconds after its TCP connection that an attempt has for TLS and SETTINGS before the next address is tried."""
+MAX_ADDRESSES: Final = 32
+"""Addresses of one name that are tried in one dial; APNs has about twenty."""
+MAX_NAMED: Final = 8
+"""Addresses that an error names."""
+
+Ready = TypeVar("Ready")
+
+
+class Address(NamedTuple):
+    """One address, as `socket` takes it."""
+
+    family: int
+    proto: int
+    sockaddr: tuple[Any, ...]
+
+    @property
+    def host(self) -> str:
+        """The IP address as text."""
+        return str(self.sockaddr[0])
+
+
+class Attempt:
+    """One address that is being dialled. `connected_at`: when it had a TCP connection, None before."""
+
+    __slots__ = ("address", "connected_at")
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.connected_at: float | None = None
+
+    async def connect(self) -> socket.socket:
+        """A TCP socket that is connected to the address; works on every event loop.
+
+        Raises:
+            OSError: there is none.
+        """
+        loop = asyncio.get_running_loop()
+        family, proto, sockaddr = self.address
+        sock = socket.socket(family, socket.SOCK_STREAM, proto)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(sock, sockaddr)
+        except BaseException:
+            sock.close()
+            raise
+        self.connected_at = loop.time()
+        return sock
+
+
+def order_addresses(found: Iterable[tuple[Any, ...]], rng: random.Random) -> list[Address]:
+    """The addresses that `getaddrinfo` found, in the order in which to try them.
+
+    The families take turns, beginning with the one that the system prefers (RFC 8305, section 4). Within a family the
+    order is random: no load balancer stands before APNs, so clients spread the load.
+    """
+    families: dict[int, list[Address]] = {}
+    for address in dict.fromkeys(Address(family, proto, sockaddr) for family, _, proto, _, sockaddr in found):
+        families.setdefault(address.family, []).append(address)
+    for addresses in families.values():
+        rng.shuffle(addresses)
+    turns = itertools.zip_longest(*families.values())
+    return [address for turn in turns for address in turn if address is not None][:MAX_ADDRESSES]
+
+
+def delays(count: int, seconds: float) -> tuple[float, float]:
+    """Seconds until the next of `count` addresses is tried: beside one without and beside one with a TCP connection.
+
+    All are tried within the first half of `seconds`, the time for the whole race, unless that would be a burst.
+    """
+    share = seconds / (2 * max(count, 1))
+    delay = min(max(share, SHORTEST_DELAY), DELAY)
+    return delay, min(max(share, delay), HANDSHAKE)
+
+
+async def race(
+    addresses: Iterable[Address],
+    attempt: Callable[[Attempt, float], Coroutine[Any, Any, Ready]],
+    discard: Callable[[Ready], None],
+    seconds: float,
+) -> Ready:
+    """What the first successful attempt returned. All other attempts are cancelled, also when the race is.
+
+    Args:
+        addresses: in the order in which to try them.
+        attempt: dials one of them within the seconds that it is given, or raises a `TransportError`.
+        discard: closes what an attempt returned that came second.
+        seconds: for the whole race.
+
+    Raises:
+        TransportError: every attempt failed; it names the addresses and what happened to each.
+    """
+    loop = asyncio.get_running_loop()
+    waiting = deque(addresses)
+    delay, handshake = delays(len(waiting), seconds)
+    due = loop.time()  # when the next attempt starts
+    end = due + seconds
+    failures: list[tuple[Address, TransportError]] = []
+    running: dict[asyncio.Task[Ready], Attempt] = {}
+    winner: asyncio.Task[Ready] | None = None
+    try:
+        while winner is None:
+            now = loop.time()
+            if now >= end:
+                waiting.clear()
+            for one in running.values():
+                if one.connected_at is not None:
+                    due = max(due, one.connected_at + handshake)
+            if waiting and now >= due:
+                one = Attempt(waiting.popleft())
+                running[loop.create_task(attempt(one, end - now), name="pushcore attempt")] = one
+                due = now + delay
+            elif not running:
+                raise combine(failures)
+            wait = due - now if waiting else None
+            await asyncio.wait(running, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in running if task.done()]:
+                error = task.exception()
+                if error is None:
+                    winner = task
+                elif isinstance(error, TransportError):
+                    failures.append((running.pop(task).address, error))
+                    due = loop.time()
+                else:
+                    raise error
+        del running[winner]
+        return winner.result()
+    finally:
+        await _end(running, winner, discard)
+
+
+async def _end(
+    losers: Iterable[asyncio.Task[Ready]],
+    winner: asyncio.Task[Ready] | None,
+    discard: Callable[[Ready], None],
+) -> None:
+    """Close what the losers have, and wait until none of them runs."""
+    ending = []
+    for task in losers:
+        if not task.done():
+            task.cancel()
+            ending.append(task)
+        elif not task.cancelled() and task.exception() is None:
+            discard(task.result())
+    try:
+        if ending:
+            await asyncio.wait(ending)
+    except asyncio.CancelledError:
+        if winner is not None:
+            discard(winner.result())
+        raise
+
+
+def combine(failures: list[tuple[Address, TransportError]]) -> TransportError:
+    """The error of the attempt that got furthest, whose text says what happened at every address.
+
+    An error of HTTP/2 goes before one of TLS or a certificate, and that before an address that cannot be reached.
+    """
+    if not failures:
+        return ConnectError("the server's name has no address")
+    speaker = max((error for _, error in failures), key=_progress)
+    hosts: dict[str, list[str]] = {str(speaker): []}
+    for address, error in failures[:MAX_NAMED]:
+        hosts.setdefault(str(error), []).append(address.host)
+    text = "; ".join(f"{words} ({', '.join(named)})" if named else words for words, named in hosts.items())
+    more = len(failures) - MAX_NAMED
+    speaker.args = (f"{text}; and {more} more addresses" if more > 0 else text,)
+    return speaker
+
+
+def _progress(error: TransportError) -> int:
+    if not isinstance(error, ConnectError):
+        return 2
+    return 1 if error.permanent else 0
 
 
 class Dialer:
-    """Resolves the origin anew for each dial, tries its addresses in random order, and remembers why one failed.
+    """Resolves the origin anew for each dial, races its addresses, and remembers why one failed.
 
     Args:
         host: the server's name, which its certificate is verified against.
@@ -82,46 +275,45 @@ class Dialer:
         Raises:
             TransportError: why there is none.
         """
-        error: TransportError | None = None
+        host, port = self._proxy.address if self._proxy is not None else (self.host, self.port)
+        # Half of what a push may wait, so that it learns why it could not be sent.
+        seconds = min(max(self._timeout / 2, 1.0), 0.9 * self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
-                addresses = await self._resolve()
-                seconds = max(self._timeout / 2 / len(addresses), LEAST_TIMEOUT)
-                for address in addresses:
-                    try:
-                        link = await self._open_address(address, seconds)
-                    except (OSError, TransportError) as failure:
-                        error = failure if isinstance(failure, TransportError) else name_tls_error(failure)
-                    else:
-                        self.last_error = None
-                        return link
+                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                link = await race(order_addresses(found, self._rng), self._open_address, Link.abort, seconds)
         except TimeoutError:
-            pass
+            raise ConnectError(f"no connection within {self._timeout:g} s") from None
         except OSError as failure:
-            error = name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
-        raise error or ConnectError(f"no connection within {self._timeout:g} s")
+            raise self._name_error(failure) from failure
+        if link.connection.state is ConnectionState.CLOSED:  # since the race ended
+            raise link.connection.error or ConnectionLost("the server closed the connection")
+        self.last_error = None
+        return link
 
-    async def _resolve(self) -> list[str]:
-        """The addresses of the server, or of the proxy, in random order: APNs has no load balancer in front of it."""
-        host, port = self._proxy.address if self._proxy is not None else (self.host, self.port)
-        infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(info[4][0]) for info in infos]
-        self._rng.shuffle(addresses)
-        return addresses
+    def _name_error(self, failure: OSError) -> TransportError:
+        """What kept us from resolving the first hop's name, or from a TCP connection to it."""
+        return name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
 
-    async def _open_address(self, address: str, seconds: float) -> Link:
+    async def _open_address(self, attempt: Attempt, seconds: float) -> Link:
+        """One attempt of the race, within so many seconds."""
+        end = self._loop.time() + seconds
         link: Link | None = None
         try:
             async with asyncio.timeout(seconds):
+                try:
+                    sock = await attempt.connect()
+                except OSError as failure:
+                    raise self._name_error(failure) from failure
                 if self._proxy is not None:
+                    left = end - self._loop.time()
                     link = await self._proxy.connect(
-                        self.new_link, address, self.host, self.port, self._context, seconds
+                        self.new_link, sock, self.host, self.port, self._context, left
                     )
                 else:
                     _, link = await self._loop.create_connection(
                         self.new_link,
-                        address,
-                        self.port,
+                        sock=sock,
                         ssl=self._context,
                         server_hostname=self.host,
                         ssl_shutdown_timeout=HANG_UP,
@@ -134,6 +326,10 @@ class Dialer:
             if link is not None:
                 link.abort()
             if isinstance(error, TimeoutError):
+                if attempt.connected_at is None:
+                    raise self._name_error(error) from None
                 missing = "no connection with TLS" if link is None else "connected, but no SETTINGS"
-                raise ConnectError(f"{missing} within {seconds:g} s") from None
+                raise ConnectError(f"{missing} within {seconds:.3g} s") from None
+            if isinstance(error, OSError):
+                raise name_tls_error(error) from error
             raise

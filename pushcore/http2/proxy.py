@@ -13,6 +13,7 @@ import base64
 import http
 import os
 import re
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast
@@ -144,38 +145,48 @@ class Proxy:
     async def connect(
         self,
         new_protocol: Callable[[], Inner],
-        address: str,
+        sock: socket.socket,
         host: str,
         port: int,
         context: ssl.SSLContext,
         seconds: float,
     ) -> Inner:
-        """Over the proxy at `address`, a TLS connection to a server, with a protocol on it as from `create_connection`.
+        """Through the proxy, a TLS connection to a server, with a protocol on it as from `create_connection`.
 
-        `seconds`: for all of it, which the caller must watch over; the proxy's part is watched here.
+        Args:
+            new_protocol: makes the protocol.
+            sock: is connected to the proxy; closed if there is an error.
+            host: the server's name.
+            port: the server's port.
+            context: TLS for the server.
+            seconds: for all of it; the caller watches over them, except over the proxy's part.
 
         Raises:
-            ProxyError: the proxy cannot be reached, refuses, or does not speak as it should.
+            ProxyError: the proxy refuses, or does not speak as it should.
             CertificateError: the certificate of an https:// proxy was not accepted.
             OSError: TLS with the server failed; `ssl.SSLError` among them.
         """
         loop = asyncio.get_running_loop()
-        asking = _ConnectRequest(self._request(host, port), self._authorization is not None)
+        try:
+            request = self._request(host, port)
+        except ProxyError:
+            sock.close()
+            raise
+        asking = _ConnectRequest(request, self._authorization is not None)
         try:
             try:
                 async with asyncio.timeout(seconds * SHARE):
                     await loop.create_connection(
                         lambda: asking,
-                        address,
-                        self.port,
+                        sock=sock,
                         ssl=self._context,
                         server_hostname=None if self._context is None else self.host,
                         ssl_shutdown_timeout=None if self._context is None else 1.0,
                     )
                     await asking.answered
             except TimeoutError:
-                what = "could not be connected to" if asking.transport is None else "did not answer CONNECT"
-                raise ProxyError(f"the proxy {what} within {seconds * SHARE:g} s") from None
+                what = "made no TLS connection" if asking.transport is None else "did not answer CONNECT"
+                raise ProxyError(f"the proxy {what} within {seconds * SHARE:.3g} s") from None
             except OSError as error:
                 raise self.name_error(error) from error
             keeping = _EarlyData()

@@ -16,7 +16,7 @@ import hpack
 import pytest
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame, WindowUpdateFrame
 
-from pushcore.http2.dialer import Dialer
+from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.protocol import Link
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -147,7 +147,7 @@ def connect_to(
 ) -> None:
     """Every connection that a pool opens from now on leads to such a server."""
 
-    async def open_address(self: Dialer, address: str, seconds: float) -> Link:
+    async def open_address(self: Dialer, attempt: Attempt, seconds: float) -> Link:
         link = self.new_link()
         VirtualTransport(link, streams, answers, latency)
         await link.ready

@@ -12,7 +12,7 @@ import pytest
 
 from pushcore.errors import AlpnError, ConnectError, ResponseTimeout
 from pushcore.http2 import dialer, frames, pool
-from pushcore.http2.dialer import Dialer
+from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import MAX_REFUSALS, Pool
@@ -89,7 +89,7 @@ class Stage:
         self.finished: list[Exchange] = []
         stage = self
 
-        async def open_address(self: Dialer, address: str, seconds: float) -> Link:
+        async def open_address(self: Dialer, attempt: Attempt, seconds: float) -> Link:
             if stage.failures:
                 raise stage.failures.pop(0)
             link = self.new_link()
