@@ -232,7 +232,7 @@ def test_a_client_takes_every_push_of_its_class_unless_it_says_otherwise() -> No
 async def test_a_push_of_another_class_is_a_mistake_of_the_caller() -> None:
     async with PlainClient() as client:
         for wrong in ("ab", None, Notification("ab", {}), ScriptedPush):
-            with pytest.raises(TypeError, match="this client sends Push, not "):
+            with pytest.raises(TypeError, match="this client sends ScriptedPush, not "):
                 await client.send(wrong)  # type: ignore[arg-type]
 
 

@@ -45,7 +45,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (directory / "keys").mkdir(parents=True)
     (directory / "keys" / "key.p8").write_bytes(key)
     (directory / "devices.csv").write_text("token\naa\n")
-    (directory / "payload.json").write_text('{"aps":{}}')
+    (directory / "payload.json").write_text('{"aps":{"alert":"Hi"}}')
     (directory / "pushcore.toml").write_text(BASE)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
