@@ -1,7 +1,7 @@
 """A low-level asyncio HTTP/2 push engine: sends notifications straight to APNs and FCM. See README.md.
 
 Everything that a user gives, gets or catches is imported from here. The names of the queue are imported when they are
-first used: who only sends need not wait for them.
+first used: a program that only sends does not wait for them.
 """
 
 from importlib import import_module

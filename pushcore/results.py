@@ -36,8 +36,8 @@ class Result(Generic[P_co]):
     `attempts`: how many times the push was handed to a connection; 0 when it was found invalid before.
     `detail`: a sentence or a `TransportError` for whoever reads the log.
 
-    `id` is what the property of that name gives; with `find`, it is the answer in which that is looked for when
-    somebody asks. `row`: the reason's row of the provider's table; without it, the property looks it up.
+    `id` is what the property of that name gives; with `find`, it is the answer in which that is looked up when
+    the property is read. `row`: the reason's row of the provider's table; without it, the property looks it up.
     """
 
     __slots__ = (

@@ -80,7 +80,7 @@ class ApnsRequestBuilder:
             None,
             HeaderTemplate(()),
             0,
-        )  # nobody's topic
+        )  # a topic without subscribers
 
     def build(
         self,

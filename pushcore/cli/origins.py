@@ -54,7 +54,7 @@ def with_origins(text: str, context: click.Context) -> str:
 
 
 def unknown_variables(context: click.Context) -> Iterator[str]:
-    """A sentence for each variable of the environment that is nearly an option's: nobody would notice otherwise."""
+    """A sentence for each variable of the environment that is nearly an option's: the mistake would pass unnoticed."""
     known = {
         str(parameter.name).upper()
         for command in commands(context.find_root().command)

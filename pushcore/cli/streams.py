@@ -110,7 +110,7 @@ def standard_streams() -> Iterator[None]:
     finally:
         try:
             sys.stdout.flush()
-        except OSError:  # somebody was told; Python must not try once more
+        except OSError:  # the error was reported; Python must not try again
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if last_words is not None:
             last_words.drain(PATIENCE)

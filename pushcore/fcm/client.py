@@ -110,7 +110,7 @@ class FcmClient(ProviderClient[Message]):
 
 
 class FcmDispatcher(Dispatcher[Message]):
-    """What sends for an `FcmClient`, and for its `Topics`. `account`: who signs. The others are the client's arguments."""
+    """What sends for an `FcmClient`, and for its `Topics`. `account`: what signs. The others are the client's arguments."""
 
     handles: type[Message] = Message
     streams = STREAMS

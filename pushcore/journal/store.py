@@ -338,7 +338,7 @@ class JournalStore:
     # --- a file that is removed or renamed meanwhile ----------------------------------------------------------------------
 
     def check_there(self) -> None:
-        """Whether the file still has its name, and so has its log. Otherwise nobody could go on after a kill."""
+        """Whether the file still has its name, and so has its log. Otherwise no run could go on after a kill."""
         if _identity(self.path) != self._file or not os.path.exists(f"{self.path}-wal"):
             raise JournalError(f"{self.path} was removed or renamed while it was written")
 

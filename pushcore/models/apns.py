@@ -18,7 +18,7 @@ from .times import moment_problem
 LIMIT: Final = 4096
 """Bytes of a payload, unless the push type says otherwise."""
 UNLIMITED: Final = 1 << 20
-"""Bytes of a payload whose limit nobody knows."""
+"""Bytes of a payload whose limit is not known."""
 LARGE_LIMIT: Final = 5120
 """Bytes of a VoIP payload, and of a Live Activity's that is sent to a broadcast channel."""
 

@@ -96,7 +96,7 @@ class DuplicateFinder:
     """Finds every row whose device a row before has. `add` all rows, then `finish` once; `close` it in any case."""
 
     def __init__(self) -> None:
-        self._key = os.urandom(16)  # so that nobody can make tokens with equal hashes
+        self._key = os.urandom(16)  # so that no audience can hold tokens chosen to have equal hashes
         self._file: Any = tempfile.TemporaryFile(prefix="pushcore-unique-")  # noqa: SIM115  # closed by `close`
         self._parts = [bytearray() for _ in range(_PARTS)]
         self._blocks: list[list[tuple[int, int]]] = [[] for _ in range(_PARTS)]

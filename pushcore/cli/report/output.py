@@ -79,7 +79,7 @@ def quoted(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """A text of somebody else's, so that neither a spreadsheet takes it for a formula nor a terminal for an order.
+    """A text from outside, so that neither a spreadsheet takes it for a formula nor a terminal for an order.
 
     An apostrophe goes before `=`, `+`, `-` and `@` where a cell begins, which in many countries is also behind a semicolon.
     Control characters, and those that change the direction of writing, are escaped as in Python.
