@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fakeservers.certs import Certificates
-from fakeservers.fcm.service_account import FILE_NAME, ServiceAccount
+from fakeservers.fcm.service_account import FILE_NAME, FakeServiceAccount
 
 from .stage import SERVER_CORE, CannotMeasure, Target, end, fake, first_line, nghttpd, start_on
 
@@ -86,7 +86,7 @@ def constant(
             settings = {"topic": TOPIC, "key_file": str(certs.key_file)}
             settings |= {"key_id": certs.key_id, "team_id": certs.team_id}
             if provider == "fcm":
-                account = ServiceAccount.create()
+                account = FakeServiceAccount.create()
                 account.write(Path(directory) / FILE_NAME, f"{url}/token")
                 settings = {
                     "service_account_file": str(Path(directory) / FILE_NAME),

@@ -21,7 +21,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakeservers.fcm.service_account import FILE_NAME
-from fakeservers.fcm.service_account import ServiceAccount as FakeAccount
+from fakeservers.fcm.service_account import FakeServiceAccount as FakeAccount
 from pushcore import ApnsClient, ApnsKey, FcmClient, PushEngine, ServiceAccount
 from pushcore.http2.connection import Connection
 from pushcore.http2.protocol import Link

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fakeservers.apns.fates import fated_token as fated_token
+    from fakeservers.apns.registry import ApnsRegistry as ApnsRegistry
+    from fakeservers.apns.registry import DeviceState as DeviceState
+    from fakeservers.apns.registry import RegistryError as RegistryError
+    from fakeservers.apns.registry import SigningKey as SigningKey
     from fakeservers.apns.server import FakeApns as FakeApns
-    from fakeservers.apns.strict import Received as Received
-    from fakeservers.apns.world import Device as Device
-    from fakeservers.apns.world import SigningKey as SigningKey
-    from fakeservers.apns.world import World as World
-    from fakeservers.apns.world import WorldError as WorldError
+    from fakeservers.apns.strict import ApnsRecord as ApnsRecord
     from fakeservers.certs import Certificates as Certificates
     from fakeservers.certs import ClientCertificate as ClientCertificate
-    from fakeservers.control.desk import Desk as Desk
     from fakeservers.control.server import Control as Control
+    from fakeservers.control.service import ControlService as ControlService
     from fakeservers.faults import Fault as Fault
     from fakeservers.faults import FaultError as FaultError
     from fakeservers.faults import FaultPlan as FaultPlan
     from fakeservers.fcm.fates import fated_fid as fated_fid
     from fakeservers.fcm.fates import fated_registration as fated_registration
     from fakeservers.fcm.server import FakeFcm as FakeFcm
-    from fakeservers.fcm.service_account import ServiceAccount as ServiceAccount
+    from fakeservers.fcm.service_account import FakeServiceAccount as FakeServiceAccount
     from fakeservers.in_thread import InThread as InThread
-    from fakeservers.serving.google_front import Manners as Manners
-    from fakeservers.serving.h2peer import Peer as Peer
+    from fakeservers.serving.google_front import FrontEndPolicy as FrontEndPolicy
+    from fakeservers.serving.h2peer import Nghttp2Connection as Nghttp2Connection
     from fakeservers.serving.h2server import H2Server as H2Server
-    from fakeservers.serving.types import Limits as Limits
+    from fakeservers.serving.types import ServerLimits as ServerLimits
 
 _HOMES = {
     "Certificates": "certs",
     "ClientCertificate": "certs",
     "Control": "control.server",
-    "Desk": "control.desk",
-    "Device": "apns.world",
+    "ControlService": "control.service",
+    "DeviceState": "apns.registry",
     "FakeApns": "apns.server",
     "FakeFcm": "fcm.server",
     "Fault": "faults",
@@ -47,14 +47,14 @@ _HOMES = {
     "FaultPlan": "faults",
     "H2Server": "serving.h2server",
     "InThread": "in_thread",
-    "Limits": "serving.types",
-    "Manners": "serving.google_front",
-    "Peer": "serving.h2peer",
-    "Received": "apns.strict",
-    "ServiceAccount": "fcm.service_account",
-    "SigningKey": "apns.world",
-    "World": "apns.world",
-    "WorldError": "apns.world",
+    "ServerLimits": "serving.types",
+    "FrontEndPolicy": "serving.google_front",
+    "Nghttp2Connection": "serving.h2peer",
+    "ApnsRecord": "apns.strict",
+    "FakeServiceAccount": "fcm.service_account",
+    "SigningKey": "apns.registry",
+    "ApnsRegistry": "apns.registry",
+    "RegistryError": "apns.registry",
     "fated_fid": "fcm.fates",
     "fated_registration": "fcm.fates",
     "fated_token": "apns.fates",

@@ -21,17 +21,17 @@ from fakeservers.extra import stop
 try:
     import orjson
 
+    from fakeservers.apns.registry import ApnsRegistry
     from fakeservers.apns.server import FakeApns
-    from fakeservers.apns.world import World
     from fakeservers.certs import Certificates
-    from fakeservers.control.desk import Calls, Desk
-    from fakeservers.control.processes import Line, Workers, answer_calls, fork, is_loopback, reserve
+    from fakeservers.control.processes import MessageSocket, Workers, answer_calls, fork, is_loopback, reserve
+    from fakeservers.control.service import Calls, ControlService
     from fakeservers.faults import FaultPlan
     from fakeservers.fcm.server import MAX_BODY, FakeFcm
-    from fakeservers.fcm.service_account import FILE_NAME, PROJECT_ID, ServiceAccount
+    from fakeservers.fcm.service_account import FILE_NAME, PROJECT_ID, FakeServiceAccount
     from fakeservers.options import parser
-    from fakeservers.serving.google_front import BARE_MANNERS, Manners
-    from fakeservers.serving.types import Limits
+    from fakeservers.serving.google_front import BARE_POLICY, FrontEndPolicy
+    from fakeservers.serving.types import ServerLimits
 except ModuleNotFoundError as error:
     stop(error)
 
@@ -72,7 +72,7 @@ async def _run(options: argparse.Namespace) -> None:
     fakes = _fakes(options)
     async with AsyncExitStack() as running:
         await _start_all(running, options, fakes)
-        control = await _control(running, options, Desk(**fakes))
+        control = await _control(running, options, ControlService(**fakes))
         _settle()
         _announce(options, _urls(fakes), control)
         await stop.wait()
@@ -91,19 +91,19 @@ def _run_many(options: argparse.Namespace) -> int:
         fakes = _fakes(options)
         if "apns" in fakes:
             place = held.enter_context(tempfile.TemporaryDirectory(prefix="fakeapns-channels-"))
-            fakes["apns"].world.channels.share(Path(place))
+            fakes["apns"].registry.channels.share(Path(place))
         children = fork(options.processes, partial(_serve_in_child, options, fakes))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_oversee(options, children))
 
 
-def _serve_in_child(options: argparse.Namespace, fakes: Fakes, number: int, line: Line) -> int:
+def _serve_in_child(options: argparse.Namespace, fakes: Fakes, number: int, line: MessageSocket) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends us
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(options, fakes, number, line))
 
 
-async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, line: Line) -> int:
+async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, line: MessageSocket) -> int:
     await line.open()
     async with AsyncExitStack() as running:
         try:
@@ -113,11 +113,11 @@ async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, line: L
             return 2
         _settle()
         await line.send({"urls": _urls(fakes)})
-        await answer_calls(line, Desk(**fakes))
+        await answer_calls(line, ControlService(**fakes))
     return 0
 
 
-async def _oversee(options: argparse.Namespace, children: Sequence[tuple[int, Line]]) -> int:
+async def _oversee(options: argparse.Namespace, children: Sequence[tuple[int, MessageSocket]]) -> int:
     stop = _stop_signal()
     async with Workers(children) as workers, AsyncExitStack() as running:
         words = await workers.first_words()
@@ -145,14 +145,14 @@ def _urls(fakes: Fakes) -> dict[str, str]:
 def _fakes(options: argparse.Namespace) -> Fakes:
     """The fakes that are asked for, not listening yet."""
     # Read before anything is written: a mistake in it leaves no files behind.
-    world = _world(options) if "apns" in options.services else None
+    registry = _registry(options) if "apns" in options.services else None
     faults = _faults(options)
     certs = _attempt(
         f"cannot keep credentials in {options.certs}: ", lambda: Certificates.create(options.certs)
     )
     fakes: Fakes = {}
-    if world is not None:
-        fakes["apns"] = _apns(options, certs, world, faults)
+    if registry is not None:
+        fakes["apns"] = _apns(options, certs, registry, faults)
     if "fcm" in options.services:
         fakes["fcm"] = _fcm(options, certs, faults)
     return fakes
@@ -240,13 +240,15 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UsageError:
     return UsageError(f"cannot listen on {host} port {port}: {_plain(error)}")
 
 
-def _world(options: argparse.Namespace) -> World:
-    found: World = _attempt("", lambda: World.from_file(options.world) if options.world else World())
+def _registry(options: argparse.Namespace) -> ApnsRegistry:
+    found: ApnsRegistry = _attempt(
+        "", lambda: ApnsRegistry.from_file(options.registry) if options.registry else ApnsRegistry()
+    )
     found.known_only = found.known_only or options.known_only
     if options.environment not in (None, found.environment):
         if found.environment is not None:
             raise UsageError(
-                f"--environment is {options.environment}, and the world's is {found.environment}"
+                f"--environment is {options.environment}, and the registry's is {found.environment}"
             )
         found.environment = options.environment
     return found
@@ -263,10 +265,10 @@ def _faults(options: argparse.Namespace) -> FaultPlan | None:
 
 
 def _apns(
-    options: argparse.Namespace, certs: Certificates, world: World, faults: FaultPlan | None
+    options: argparse.Namespace, certs: Certificates, registry: ApnsRegistry, faults: FaultPlan | None
 ) -> FakeApns:
     if options.topic:
-        world.allow(certs.team_id, *options.topic)
+        registry.allow(certs.team_id, *options.topic)
     return FakeApns(
         options.profile,
         host=options.host,
@@ -274,29 +276,29 @@ def _apns(
         channels_port=options.channels_port,
         delay=options.delay_ms / 1000,
         certs=certs,
-        world=world,
+        registry=registry,
         token_max_age=options.token_max_age,
         token_min_refresh=options.token_min_refresh,
         keep=0 if options.control_port is None else options.keep,
         reuse_port=options.processes > 1,
         faults=faults,
-        limits=Limits(max_connections=options.max_connections),
+        limits=ServerLimits(max_connections=options.max_connections),
     )
 
 
 def _fcm(options: argparse.Namespace, certs: Certificates, faults: FaultPlan | None) -> FakeFcm:
     file = Path(options.certs) / FILE_NAME
-    account: ServiceAccount | None = None
+    account: FakeServiceAccount | None = None
     if file.exists():
         account = _attempt(
-            f"cannot keep credentials in {options.certs}: ", lambda: ServiceAccount.from_file(file)
+            f"cannot keep credentials in {options.certs}: ", lambda: FakeServiceAccount.from_file(file)
         )
     if account is None or options.project_id not in (None, account.project_id):
-        account = ServiceAccount.create(options.project_id or PROJECT_ID)
-    manners = Manners() if options.profile == "strict" else BARE_MANNERS
+        account = FakeServiceAccount.create(options.project_id or PROJECT_ID)
+    policy = FrontEndPolicy() if options.profile == "strict" else BARE_POLICY
     for name in ("session_timeout", "max_age"):
         if getattr(options, name) is not None:
-            manners = replace(manners, **{name: getattr(options, name)})
+            policy = replace(policy, **{name: getattr(options, name)})
     fake = FakeFcm(
         options.profile,
         host=options.host,
@@ -310,8 +312,8 @@ def _fcm(options: argparse.Namespace, certs: Certificates, faults: FaultPlan | N
         keep=0 if options.control_port is None else options.keep,
         reuse_port=options.processes > 1,
         faults=faults,
-        limits=Limits(max_connections=options.max_connections, max_body=MAX_BODY),
-        manners=manners,
+        limits=ServerLimits(max_connections=options.max_connections, max_body=MAX_BODY),
+        policy=policy,
     )
     fake.oauth.delay = options.oauth_delay_ms / 1000
     fake.oauth.down = options.oauth_error == "unavailable"

@@ -7,13 +7,13 @@ import math
 import re
 from collections.abc import Callable
 
+from fakeservers.apns.registry import ENVIRONMENTS
 from fakeservers.apns.server import PROFILES, TOPIC
-from fakeservers.apns.world import ENVIRONMENTS
 from fakeservers.control.processes import MAX_PROCESSES
 from fakeservers.faults import PRESETS
 from fakeservers.fcm.oauth import LIFETIME
 from fakeservers.fcm.service_account import PROJECT_ID, SERVER_KEY
-from fakeservers.serving.types import Limits
+from fakeservers.serving.types import ServerLimits
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
 MAX_KEEP = 1_000_000
@@ -103,7 +103,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
     add(
         "--max-connections",
         type=_whole,
-        default=Limits().max_connections,
+        default=ServerLimits().max_connections,
         metavar="N",
         help="open at a time, per service",
     )
@@ -146,7 +146,7 @@ def _apns(add: Callable[..., object]) -> None:
     add(
         "--environment",
         choices=ENVIRONMENTS,
-        help="refuse keys and certificates of the other one, as the world file may say; sandbox answers apns-unique-id",
+        help="refuse keys and certificates of the other one, as the registry file may say; sandbox answers apns-unique-id",
     )
     add(
         "--token-max-age",
@@ -162,7 +162,7 @@ def _apns(add: Callable[..., object]) -> None:
         metavar="S",
         help="seconds that a connection must keep one",
     )
-    add("--world", metavar="FILE", help="JSON with keys, topics and devices, see docs/fakeservers.md")
+    add("--registry", metavar="FILE", help="JSON with keys, topics and devices, see docs/fakeservers.md")
     add(
         "--topic",
         action="append",
@@ -172,7 +172,7 @@ def _apns(add: Callable[..., object]) -> None:
     add(
         "--known-only",
         action="store_true",
-        help="answer BadDeviceToken for devices that the world does not list",
+        help="answer BadDeviceToken for devices that the registry does not list",
     )
 
 

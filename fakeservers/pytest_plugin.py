@@ -32,7 +32,7 @@ T = TypeVar("T")
 MARKERS = ("fake_apns", "fake_fcm")
 
 
-class Faults:
+class FaultControl:
     """The fault plan of a fake on another thread; see `fakeservers.faults.FaultPlan` for what the calls do."""
 
     def __init__(self, call: Callable[[Callable[[], Any]], Any], plan: FaultPlan) -> None:
@@ -89,7 +89,7 @@ class Running(Generic[F]):
         """`https://127.0.0.1:PORT`."""
         self.ca_file = self._fake.ca_file
         """What a client must trust, PEM."""
-        self.faults = Faults(running.call, self._fake.faults)
+        self.faults = FaultControl(running.call, self._fake.faults)
         """What goes wrong; may be changed at any time."""
 
     @property
@@ -141,7 +141,7 @@ class ApnsFixture(Running["FakeApns"]):
         """A bundle id that may be pushed to."""
 
     @property
-    def received(self) -> list[apns_strict.Received]:
+    def received(self) -> list[apns_strict.ApnsRecord]:
         """The last 1000 requests and their answers, oldest first: a copy."""
         return self.call(lambda: list(self._fake.received))
 
@@ -162,7 +162,7 @@ class FcmFixture(Running["FakeFcm"]):
         return self.call(self._fake.oauth.issue)
 
     @property
-    def received(self) -> list[fcm_strict.Received]:
+    def received(self) -> list[fcm_strict.FcmRecord]:
         """The last 1000 requests and their answers, token requests too, oldest first: a copy."""
         return self.call(lambda: list(self._fake.received))
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from fakeservers.apns.provider_tokens import ProviderToken
-from fakeservers.apns.received import Book
+from fakeservers.apns.provider_tokens import VerifiedToken
 from fakeservers.apns.rules import Sender
+from fakeservers.apns.state import ApnsState
 from fakeservers.certs import certificate_environments, certificate_topics
-from fakeservers.serving.h2peer import Peer
+from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.types import MAX_CONCURRENT_STREAMS
 
 STREAMS = 1000
@@ -24,7 +24,7 @@ CLOCK_TOLERANCE = 60.0
 class _Use:
     """What a connection has seen of one key."""
 
-    token: ProviderToken
+    token: VerifiedToken
     since: float
     sender: Sender
 
@@ -36,15 +36,15 @@ class Authentication:
     request that is in order.
     """
 
-    def __init__(self, peer: Peer, book: Book) -> None:
+    def __init__(self, peer: Nghttp2Connection, state: ApnsState) -> None:
         self._peer = peer
-        self._book = book
+        self._state = state
         self._refused = ""  # why nobody may push by this connection's certificate
         self._uses: dict[str, _Use] = {}  # by key id, the connection's first key in front
         self._team_topics: frozenset[str] | None = None  # bound at the first push
         self.sender = Sender(frozenset())
         """Whose request it is, once `check` has found nothing wrong."""
-        self.token: ProviderToken | None = None
+        self.token: VerifiedToken | None = None
         """The one of the same request; None with a certificate."""
         der = peer.certificate
         if der is not None:
@@ -54,7 +54,7 @@ class Authentication:
     def _know(self, certificate: x509.Certificate) -> None:
         """Take the client for what its certificate says; TLS has checked that it is our CA's."""
         topics = certificate_topics(certificate)
-        environment = self._book.world.environment
+        environment = self._state.registry.environment
         if not topics:
             self._refused = "BadCertificate"
         elif environment is not None and environment not in certificate_environments(certificate):
@@ -67,16 +67,16 @@ class Authentication:
             return self._refused
         if authorization is None:
             return "MissingProviderToken"
-        book = self._book
+        state = self._state
         try:
-            token = book.tokens.read(authorization)
+            token = state.tokens.read(authorization)
         except LookupError:
             return "MissingProviderToken"
         if token is None or token.issued - now > CLOCK_TOLERANCE:
             return "InvalidProviderToken"
-        if now - token.issued > book.token_max_age:
+        if now - token.issued > state.token_max_age:
             return "ExpiredProviderToken"
-        environment = book.world.environment
+        environment = state.registry.environment
         if environment is not None and token.key.environment not in (None, environment):
             return "BadEnvironmentKeyIdInToken"
         first = next(iter(self._uses.values()), None)
@@ -84,16 +84,16 @@ class Authentication:
             return "UnrelatedKeyIdInToken"
         use = self._uses.get(token.key.key_id)
         if use is None or use.token.text != token.text:
-            if use is not None and now - use.since < book.token_min_refresh:
+            if use is not None and now - use.since < state.token_min_refresh:
                 return "TooManyProviderTokenUpdates"
             if first is None:
-                self._team_topics = frozenset(book.world.topics(token.key.team_id))
+                self._team_topics = frozenset(state.registry.topics(token.key.team_id))
                 self._peer.update_settings({MAX_CONCURRENT_STREAMS: STREAMS})
             use = self._uses[token.key.key_id] = _Use(token, now, self._sender_of(token))
         self.sender, self.token = use.sender, use.token
         return ""
 
-    def _sender_of(self, token: ProviderToken) -> Sender:
+    def _sender_of(self, token: VerifiedToken) -> Sender:
         topics = token.key.topics
         assert self._team_topics is not None
         return Sender(self._team_topics if topics is None else topics)

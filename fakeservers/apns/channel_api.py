@@ -14,11 +14,11 @@ import orjson
 
 from fakeservers.apns.authentication import Authentication
 from fakeservers.apns.channels import POLICIES, is_channel_id
-from fakeservers.apns.received import Book
 from fakeservers.apns.rules import MAX_EXPIRATION_DIGITS, SUFFIXES, Fields, Sender
+from fakeservers.apns.state import ApnsState
 from fakeservers.faults import chance
 from fakeservers.responses.apns import is_canonical_id
-from fakeservers.serving.h2peer import Literal, Peer
+from fakeservers.serving.h2peer import Literal, Nghttp2Connection
 from fakeservers.serving.types import Answer, Header, Request
 
 STATUSES = {
@@ -65,10 +65,10 @@ _SUFFIXES = tuple(filter(None, SUFFIXES.values()))
 class ChannelApi:
     """Answers the requests of one connection to the management port; a `Handler` for `H2Server`."""
 
-    def __init__(self, peer: Peer, book: Book) -> None:
+    def __init__(self, peer: Nghttp2Connection, state: ApnsState) -> None:
         self._peer = peer
-        self._book = book
-        self._authentication = Authentication(peer, book)
+        self._state = state
+        self._authentication = Authentication(peer, state)
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         return [self._answer(stream_id, dict(headers), body) for stream_id, headers, body in requests]
@@ -82,7 +82,7 @@ class ChannelApi:
             if method not in ((b"GET",) if lists else (b"POST", b"GET", b"DELETE")):
                 reason = "MethodNotAllowed"
             bundle_id = route[1].decode()
-            reason = reason or _check_sender(self._authentication, self._book, fields, bundle_id)
+            reason = reason or _check_sender(self._authentication, self._state, fields, bundle_id)
             if not reason and lists:
                 return self._list(stream_id, fields, body, bundle_id)
             if not reason and method == b"POST":
@@ -90,54 +90,56 @@ class ChannelApi:
                 if not reason:
                     return self._create(stream_id, fields, body, bundle_id)
             elif not reason:
-                reason = _check_channel(self._book, fields, bundle_id)
+                reason = _check_channel(self._state, fields, bundle_id)
                 if not reason:
                     return self._read_or_delete(stream_id, fields, body, bundle_id)
-        return _reply(self._peer, self._book, stream_id, fields, body, STATUSES[reason], reason)
+        return _reply(self._peer, self._state, stream_id, fields, body, STATUSES[reason], reason)
 
     def _list(self, stream_id: int, fields: Fields, body: bytes, bundle_id: str) -> Answer:
-        found = orjson.dumps({"channels": list(self._book.world.channels.of(bundle_id))})
-        return _reply(self._peer, self._book, stream_id, fields, body, 200, content=found)
+        found = orjson.dumps({"channels": list(self._state.registry.channels.of(bundle_id))})
+        return _reply(self._peer, self._state, stream_id, fields, body, 200, content=found)
 
     def _create(self, stream_id: int, fields: Fields, body: bytes, bundle_id: str) -> Answer:
-        book, number = self._book, self._peer.number
+        state, number = self._state, self._peer.number
         random = None
-        if book.seed is not None:
-            halves = (chance.salt(book.seed, "channel", number, stream_id, half) for half in (1, 2))
+        if state.seed is not None:
+            halves = (chance.salt(state.seed, "channel", number, stream_id, half) for half in (1, 2))
             random = b"".join(half.to_bytes(8, "big") for half in halves)
         try:
-            made = book.world.channels.create(bundle_id, orjson.loads(body)["message-storage-policy"], random)
+            made = state.registry.channels.create(
+                bundle_id, orjson.loads(body)["message-storage-policy"], random
+            )
         except OverflowError:
             reason = "CannotCreateChannelConfig"
-            return _reply(self._peer, book, stream_id, fields, body, STATUSES[reason], reason)
+            return _reply(self._peer, state, stream_id, fields, body, STATUSES[reason], reason)
         channel = (Literal(b"apns-channel-id", made.encode()),)
-        return _reply(self._peer, book, stream_id, fields, body, 201, more=channel)
+        return _reply(self._peer, state, stream_id, fields, body, 201, more=channel)
 
     def _read_or_delete(self, stream_id: int, fields: Fields, body: bytes, bundle_id: str) -> Answer:
-        channels, channel_id = self._book.world.channels, fields[b"apns-channel-id"].decode()
+        channels, channel_id = self._state.registry.channels, fields[b"apns-channel-id"].decode()
         if fields[b":method"] == b"DELETE":
             channels.remove(bundle_id, channel_id)
-            return _reply(self._peer, self._book, stream_id, fields, body, 204)
+            return _reply(self._peer, self._state, stream_id, fields, body, 204)
         found = {
             "message-storage-policy": channels.policy(bundle_id, channel_id),
             "push-type": "LiveActivity",
         }
-        return _reply(self._peer, self._book, stream_id, fields, body, 200, content=orjson.dumps(found))
+        return _reply(self._peer, self._state, stream_id, fields, body, 200, content=orjson.dumps(found))
 
 
 class BroadcastApi:
     """Answers the broadcasts among the requests of one connection to the ordinary port."""
 
-    def __init__(self, peer: Peer, book: Book, authentication: Authentication) -> None:
+    def __init__(self, peer: Nghttp2Connection, state: ApnsState, authentication: Authentication) -> None:
         self._peer = peer
-        self._book = book
+        self._state = state
         self._authentication = authentication
 
     def answer(self, stream_id: int, fields: Fields, body: bytes) -> Answer:
         """The answer to a request whose path begins with `BROADCASTS`."""
         reason = self._check(fields, body)
         return _reply(
-            self._peer, self._book, stream_id, fields, body, STATUSES[reason] if reason else 200, reason
+            self._peer, self._state, stream_id, fields, body, STATUSES[reason] if reason else 200, reason
         )
 
     def _check(self, fields: Fields, body: bytes) -> str:
@@ -146,12 +148,12 @@ class BroadcastApi:
             return "BadPath"
         if fields.get(b":method") != b"POST":
             return "MethodNotAllowed"
-        book, bundle_id = self._book, name.decode()
-        reason = _check_sender(self._authentication, book, fields, bundle_id)
-        reason = reason or _check_channel(book, fields, bundle_id)
+        state, bundle_id = self._state, name.decode()
+        reason = _check_sender(self._authentication, state, fields, bundle_id)
+        reason = reason or _check_channel(state, fields, bundle_id)
         if reason:
             return reason
-        policy = book.world.channels.policy(bundle_id, fields[b"apns-channel-id"].decode())
+        policy = state.registry.channels.policy(bundle_id, fields[b"apns-channel-id"].decode())
         return check_broadcast(fields, body, stores=policy == 1)
 
 
@@ -204,33 +206,33 @@ def check_broadcast(fields: Fields, body: bytes, *, stores: bool) -> str:
     return "BadRequestPayload" if _object(body) is None else ""
 
 
-def _check_sender(authentication: Authentication, book: Book, fields: Fields, bundle_id: str) -> str:
+def _check_sender(authentication: Authentication, state: ApnsState, fields: Fields, bundle_id: str) -> str:
     """Who asks, for which app, and whether the request's own id is one."""
-    reason = authentication.check(fields.get(b"authorization"), book.now())
+    reason = authentication.check(fields.get(b"authorization"), state.now())
     if reason:
         return reason
     reason = check_bundle_id(bundle_id, authentication.sender)
     if reason:
         return reason
-    if bundle_id in book.world.channels.disabled:
+    if bundle_id in state.registry.channels.disabled:
         return "FeatureNotEnabled"
     given = fields.get(b"apns-request-id")
     return "BadMessageId" if given is not None and is_canonical_id(given) is None else ""
 
 
-def _check_channel(book: Book, fields: Fields, bundle_id: str) -> str:
+def _check_channel(state: ApnsState, fields: Fields, bundle_id: str) -> str:
     found = fields.get(b"apns-channel-id")
     if found is None:
         return "MissingChannelId"
     channel_id = found.decode("latin-1")
     if not is_channel_id(channel_id):
         return "BadChannelId"
-    return "" if book.world.channels.policy(bundle_id, channel_id) is not None else "ChannelNotRegistered"
+    return "" if state.registry.channels.policy(bundle_id, channel_id) is not None else "ChannelNotRegistered"
 
 
 def _reply(
-    peer: Peer,
-    book: Book,
+    peer: Nghttp2Connection,
+    state: ApnsState,
     stream_id: int,
     fields: Fields,
     body: bytes,
@@ -240,11 +242,11 @@ def _reply(
     content: bytes = b"",
     more: Sequence[Header] = (),
 ) -> Answer:
-    """The answer, noted in the book. It repeats the request's id, or has a new one."""
-    book.note(fields.get(b":path", b""), fields, body, status, reason, peer.id)
+    """The answer, noted in the state. It repeats the request's id, or has a new one."""
+    state.note(fields.get(b":path", b""), fields, body, status, reason, peer.id)
     given = fields.get(b"apns-request-id")
     if not given or not is_canonical_id(given):
-        given = b"%s%012x" % (book.id_prefix(peer.number, "apns-request-id"), stream_id)
+        given = b"%s%012x" % (state.id_prefix(peer.number, "apns-request-id"), stream_id)
     if reason:
         content = orjson.dumps({"reason": reason})
     kind: Sequence[Header] = ((b"content-type", b"application/json"),) if content else ()

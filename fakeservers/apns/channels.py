@@ -28,7 +28,7 @@ def is_channel_id(text: str) -> bool:
     return 0 < len(text) <= MAX_CHANNEL_ID and _ID.fullmatch(text) is not None
 
 
-class Channels:
+class ChannelRegistry:
     """The channels of all apps, by bundle id. May be changed while servers run.
 
     `limit`: how many one app may have.

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from fakeservers.apns.world import SigningKey, World
+from fakeservers.apns.registry import ApnsRegistry, SigningKey
 
 MAX_TOKENS = 1024
 """Verified tokens that are remembered; a sender has one or two alive."""
@@ -24,7 +24,7 @@ _HALF = 32  # bytes of r and of s in a JOSE signature, RFC 7518, 3.4
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderToken:
+class VerifiedToken:
     """A token whose signature is good; its age is the caller's to judge."""
 
     text: bytes
@@ -34,15 +34,15 @@ class ProviderToken:
 
 
 class ProviderTokens:
-    """Reads `authorization` headers against the keys of a world."""
+    """Reads `authorization` headers against the keys of a registry."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._verified: dict[bytes, ProviderToken] = {}
+    def __init__(self, registry: ApnsRegistry) -> None:
+        self._registry = registry
+        self._verified: dict[bytes, VerifiedToken] = {}
         self.seen: dict[str, float] = {}
         """The newest `MAX_TOKENS` tokens with a good signature, and their `iat`."""
 
-    def read(self, authorization: bytes) -> ProviderToken | None:
+    def read(self, authorization: bytes) -> VerifiedToken | None:
         """The token of a header `bearer <jwt>` (the scheme in any case), or None when it is not valid.
 
         Raises:
@@ -56,7 +56,7 @@ class ProviderTokens:
             return None
         token = self._verified.get(text)
         if (
-            token is None or self._world.key(token.key.key_id) is not token.key
+            token is None or self._registry.key(token.key.key_id) is not token.key
         ):  # new, or its key was replaced
             self._verified.pop(text, None)
             token = self._verify(text)
@@ -64,7 +64,7 @@ class ProviderTokens:
                 self._remember(token)
         return token
 
-    def _remember(self, token: ProviderToken) -> None:
+    def _remember(self, token: VerifiedToken) -> None:
         while len(self._verified) >= MAX_TOKENS:
             del self._verified[next(iter(self._verified))]
         while len(self.seen) >= MAX_TOKENS:
@@ -72,7 +72,7 @@ class ProviderTokens:
         self._verified[token.text] = token
         self.seen[token.text.decode()] = token.issued
 
-    def _verify(self, text: bytes) -> ProviderToken | None:
+    def _verify(self, text: bytes) -> VerifiedToken | None:
         try:
             head, claims, signature = text.split(b".")
             header = _json(head)
@@ -82,7 +82,7 @@ class ProviderTokens:
             issued = float(body["iat"])
         except (ValueError, KeyError, TypeError):
             return None
-        key = self._world.key(str(header.get("kid")))
+        key = self._registry.key(str(header.get("kid")))
         if header.get("alg") != "ES256" or key is None or body.get("iss") != key.team_id:
             return None
         if len(raw) != 2 * _HALF or not math.isfinite(issued):
@@ -92,7 +92,7 @@ class ProviderTokens:
             key.public.verify(encode_dss_signature(r, s), head + b"." + claims, _ES256)
         except InvalidSignature:
             return None
-        return ProviderToken(text, key, issued)
+        return VerifiedToken(text, key, issued)
 
 
 def _base64(part: bytes) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import orjson
 
 from fakeservers.apns.fates import fate_of
-from fakeservers.apns.world import World
+from fakeservers.apns.registry import ApnsRegistry
 from fakeservers.responses.apns import is_canonical_id
 
 SUFFIXES = {
@@ -134,20 +134,20 @@ def check_payload(body: bytes, limit: int) -> str:
     return "" if type(found) is dict else "PayloadEmpty"
 
 
-def check_device(token: bytes, topic: bytes | None, world: World) -> tuple[str, int | None]:
+def check_device(token: bytes, topic: bytes | None, registry: ApnsRegistry) -> tuple[str, int | None]:
     """The fate of a device token (a reason, or one of `fates`), and its `timestamp` in milliseconds if it has one."""
     try:
         unhexlify(token)
     except ValueError:
         return "BadDeviceToken", None
     token = token.lower()
-    device = world.device(token)
+    device = registry.device(token)
     if device is not None:
         if device.topic is not None and topic is not None and not _belongs(topic.decode(), device.topic):
             return "DeviceTokenNotForTopic", None
         return device.fate, device.since
     fate = fate_of(token)
-    if not fate and world.known_only:
+    if not fate and registry.known_only:
         return "BadDeviceToken", None
     return fate, None
 

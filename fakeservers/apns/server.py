@@ -18,14 +18,14 @@ import orjson
 from fakeservers.apns.authentication import STREAMS
 from fakeservers.apns.channel_api import ChannelApi
 from fakeservers.apns.provider_tokens import ProviderTokens
-from fakeservers.apns.received import Book, Received
+from fakeservers.apns.registry import ApnsRegistry
+from fakeservers.apns.state import ApnsRecord, ApnsState
 from fakeservers.apns.strict import StrictApns
-from fakeservers.apns.world import World
 from fakeservers.certs import Certificates, write_private
 from fakeservers.faults import FaultPlan
 from fakeservers.faults.inject import MANAGEMENT, Injector
 from fakeservers.records import Records
-from fakeservers.serving.h2peer import Peer
+from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.h2server import H2Server
 from fakeservers.serving.types import (
     DEFAULT_WINDOW,
@@ -35,10 +35,10 @@ from fakeservers.serving.types import (
     MAX_FRAME_SIZE,
     MAX_HEADER_LIST_SIZE,
     Answer,
-    Connection,
     Handler,
-    Limits,
     Request,
+    ServerConnection,
+    ServerLimits,
     Settings,
 )
 
@@ -71,7 +71,7 @@ class FakeApns:
         channels_port: where channels are managed, by the rules in both profiles; 0 takes a free one.
         delay: seconds between a request and its answer.
         certs: credentials to serve with; None makes some in a temporary directory, which goes at the end.
-        world: keys, topics, devices and channels. The fake's own key is added unless its id is there already, and its team
+        registry: keys, topics, devices and channels. The fake's own key is added unless its id is there already, and its team
             may push to `com.example.app` unless it has topics.
         now: the clock, UNIX seconds, that provider tokens are judged by.
         token_max_age: seconds after `iat` at which a provider token is stale.
@@ -95,19 +95,19 @@ class FakeApns:
         channels_port: int = 0,
         delay: float = 0.0,
         certs: Certificates | None = None,
-        world: World | None = None,
+        registry: ApnsRegistry | None = None,
         now: Callable[[], float] = time.time,
         token_max_age: float = 3600.0,
         token_min_refresh: float = 1200.0,
         keep: int = 1000,
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         reuse_port: bool = False,
         faults: FaultPlan | str | os.PathLike[str] | None = None,
     ) -> None:
         if profile not in PROFILES:
             raise ValueError(f"unknown profile {profile!r}: strict or bare")
         self.profile = profile
-        self.world = world or World()
+        self.registry = registry or ApnsRegistry()
         self._host = host
         self._wanted_port = port
         self._wanted_channels_port = channels_port
@@ -117,18 +117,18 @@ class FakeApns:
         self._delay = delay
         self._certs = certs
         self._limits = limits
-        self._book = Book(
-            self.world,
-            ProviderTokens(self.world),
+        self._state = ApnsState(
+            self.registry,
+            ProviderTokens(self.registry),
             now,
             token_max_age,
             token_min_refresh,
-            Records(keep, Received.of),
+            Records(keep, ApnsRecord.of),
         )
         self.faults = FaultPlan.of(faults)
         """What goes wrong; may be changed at any time."""
         if faults is not None:
-            self._book.seed = self.faults.seed
+            self._state.seed = self.faults.seed
         self._cleanup = ExitStack()
         self._server: H2Server
         self._channels_server: H2Server
@@ -139,10 +139,10 @@ class FakeApns:
                 directory = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="fakeapns-"))
                 self._certs = Certificates.create(directory)
             certs = self._certs
-            if self.world.key(certs.key_id) is None:
-                self.world.add_key(certs.key_id, certs.team_id, certs.key_file.read_bytes())
-            if not self.world.topics(certs.team_id):
-                self.world.allow(certs.team_id, TOPIC)
+            if self.registry.key(certs.key_id) is None:
+                self.registry.add_key(certs.key_id, certs.team_id, certs.key_file.read_bytes())
+            if not self.registry.topics(certs.team_id):
+                self.registry.allow(certs.team_id, TOPIC)
             strict = self.profile == "strict"
             self._server = H2Server(
                 self._open_strict if strict else self._open_bare,
@@ -153,20 +153,20 @@ class FakeApns:
                 limits=self._limits,
             )
             self._server.broken_context = certs.broken_context
-            self._server.screened = strict
-            injector = Injector(self.faults, "apns", self._server, self._record, self._book.now)
+            self._server.validates_frames = strict
+            injector = Injector(self.faults, "apns", self._server, self._record, self._state.now)
             cleanup.callback(injector.stop)
             injector.start()
             self._channels_server = H2Server(
-                lambda peer: ChannelApi(peer, self._book),
+                lambda peer: ChannelApi(peer, self._state),
                 certs.server_context(),
                 settings=STRICT_SETTINGS,
                 delay=self._delay,
                 limits=self._limits,
             )
-            self._channels_server.screened = True
+            self._channels_server.validates_frames = True
             managing = Injector(
-                self.faults, "apns", self._channels_server, self._record, self._book.now, only=MANAGEMENT
+                self.faults, "apns", self._channels_server, self._record, self._state.now, only=MANAGEMENT
             )
             cleanup.callback(managing.stop)
             managing.start()
@@ -233,22 +233,22 @@ class FakeApns:
     @property
     def topic(self) -> str:
         """The first bundle id that the team may push to."""
-        return self.world.topics(self.team_id)[0]
+        return self.registry.topics(self.team_id)[0]
 
     @property
-    def received(self) -> Records[Received, int]:
+    def received(self) -> Records[ApnsRecord, int]:
         """The last requests and their answers, oldest first (strict profile only)."""
-        return self._book.received
+        return self._state.received
 
     @property
     def counts(self) -> Counter[tuple[int, str]]:
         """Answers by (status, reason), `(200, "")` for the good ones; (0, fate) for what was never answered."""
-        return self._book.counts
+        return self._state.counts
 
     @property
     def tokens_seen(self) -> dict[str, float]:
         """Distinct provider tokens with a good signature, the newest 1024, and their `iat`."""
-        return self._book.tokens.seen
+        return self._state.tokens.seen
 
     @property
     def connections(self) -> int:
@@ -296,20 +296,20 @@ class FakeApns:
             orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
 
-    def _record(self, peer: Connection, request: Request, status: int, reason: str) -> None:
+    def _record(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
         """Note a request that a fault answered."""
         if self.profile == "strict":
             fields = dict(request[1])
-            self._book.note(fields.get(b":path", b""), fields, request[2], status, reason, peer.id)
+            self._state.note(fields.get(b":path", b""), fields, request[2], status, reason, peer.id)
         else:
-            self._book.counts[status, reason] += 1
+            self._state.counts[status, reason] += 1
 
-    def _open_strict(self, peer: Peer) -> Handler:
-        return StrictApns(peer, self._book, self._delay)
+    def _open_strict(self, peer: Nghttp2Connection) -> Handler:
+        return StrictApns(peer, self._state, self._delay)
 
-    def _open_bare(self, peer: Peer) -> Handler:
-        headers = ((b":status", b"200"), (b"apns-id", self._book.id_prefix(peer.number) + b"%012x" % 0))
-        counts = self._book.counts
+    def _open_bare(self, peer: Nghttp2Connection) -> Handler:
+        headers = ((b":status", b"200"), (b"apns-id", self._state.id_prefix(peer.number) + b"%012x" % 0))
+        counts = self._state.counts
 
         def answer(requests: list[Request]) -> Sequence[Answer]:
             counts[200, ""] += len(requests)

@@ -9,9 +9,7 @@ import orjson
 from fakeservers.apns import fates
 from fakeservers.apns.authentication import Authentication
 from fakeservers.apns.channel_api import BROADCASTS, BroadcastApi
-from fakeservers.apns.provider_tokens import ProviderToken
-from fakeservers.apns.received import Book
-from fakeservers.apns.received import Received as Received
+from fakeservers.apns.provider_tokens import VerifiedToken
 from fakeservers.apns.rules import (
     PATH,
     Fields,
@@ -23,9 +21,11 @@ from fakeservers.apns.rules import (
     check_topic,
     payload_limit,
 )
+from fakeservers.apns.state import ApnsRecord as ApnsRecord
+from fakeservers.apns.state import ApnsState
 from fakeservers.records import Outcome
 from fakeservers.responses.apns import STATUSES, is_canonical_id
-from fakeservers.serving.h2peer import Literal, Peer
+from fakeservers.serving.h2peer import Literal, Nghttp2Connection
 from fakeservers.serving.types import Answer, Header, Request
 
 CACHED_SENDS = 256
@@ -43,29 +43,29 @@ _BODY = {reason: orjson.dumps({"reason": reason}) for reason in STATUSES}
 class StrictApns:
     """Checks every rule of Apple's on one connection; a `Handler` for `H2Server`."""
 
-    def __init__(self, peer: Peer, book: Book, delay: float) -> None:
+    def __init__(self, peer: Nghttp2Connection, state: ApnsState, delay: float) -> None:
         self._peer = peer
-        self._book = book
+        self._state = state
         self._delay = delay
-        self._id_prefix = book.id_prefix(peer.number)
-        sandbox = book.world.environment == "sandbox"
-        self._unique_prefix = book.id_prefix(peer.number, "apns-unique-id") if sandbox else b""
-        self._authentication = Authentication(peer, book)
-        self._broadcasts = BroadcastApi(peer, book, self._authentication)
-        self._token: ProviderToken | None = None
+        self._id_prefix = state.id_prefix(peer.number)
+        sandbox = state.registry.environment == "sandbox"
+        self._unique_prefix = state.id_prefix(peer.number, "apns-unique-id") if sandbox else b""
+        self._authentication = Authentication(peer, state)
+        self._broadcasts = BroadcastApi(peer, state, self._authentication)
+        self._token: VerifiedToken | None = None
         # Header values that passed every check on them -> (good until, payload limit)
         self._good: dict[tuple[bytes | None, ...], tuple[float, int]] = {}
         self._last_stable: tuple[bytes | None, ...] = ()
         self._last_good: tuple[float, int] | None = None
-        self._changes = book.world.changes
+        self._changes = state.registry.changes
         self._last_stream: int | None = None  # after GOAWAY
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
-        book, world = self._book, self._book.world
+        state, registry = self._state, self._state.registry
         prefix = self._id_prefix  # with the stream id: never given twice
-        now = book.now()
-        if world.changes != self._changes:
-            self._changes = world.changes
+        now = state.now()
+        if registry.changes != self._changes:
+            self._changes = registry.changes
             self._forget_good()
         answers: list[Answer] = []
         others: dict[int, Outcome] = {}
@@ -79,7 +79,7 @@ class StrictApns:
             reason = self._check(headers, fields, path, body, now)
             token = path[len(PATH) :]
             if not reason:
-                reason, since = check_device(token, fields.get(b"apns-topic"), world)
+                reason, since = check_device(token, fields.get(b"apns-topic"), registry)
             given = fields.get(b"apns-id")
             apns_id = given if given and is_canonical_id(given) else b"%s%012x" % (prefix, stream_id)
             if not reason:
@@ -96,12 +96,12 @@ class StrictApns:
             else:
                 answer: Answer = (stream_id, self._ok(apns_id, stream_id), b"")
                 status = self._meet(reason, answer, token, answers)
-            book.counts[status, reason] += 1
+            state.counts[status, reason] += 1
             others[stream_id] = status, reason
         if len(requests) > len(others):
-            book.counts[200, ""] += len(requests) - len(others)
-        if book.received.maxlen != 0:
-            book.received.add(requests, others, self._peer.id, now)
+            state.counts[200, ""] += len(requests) - len(others)
+        if state.received.maxlen != 0:
+            state.received.add(requests, others, self._peer.id, now)
         return answers
 
     def _ok(self, apns_id: bytes, stream_id: int) -> Sequence[Header]:
@@ -141,7 +141,7 @@ class StrictApns:
         return check_topic(fields, self._authentication.sender) or check_priority(fields)
 
     def _remember(self, stable: tuple[bytes | None, ...], fields: Fields) -> tuple[float, int]:
-        expires = self._token.issued + self._book.token_max_age if self._token else float("inf")
+        expires = self._token.issued + self._state.token_max_age if self._token else float("inf")
         if len(self._good) >= CACHED_SENDS:
             self._good.clear()
         good = self._good[stable] = (expires, payload_limit(fields))

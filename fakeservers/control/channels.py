@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from fakeservers.apns.channels import MAX_CHANNELS, Channels
+from fakeservers.apns.channels import MAX_CHANNELS, ChannelRegistry
 from fakeservers.apns.server import FakeApns
 from fakeservers.control.schema import Problem
 
@@ -16,7 +16,7 @@ MAX_APPS = 1000
 
 
 class ChannelCalls:
-    """The part of a `Desk` that is about channels; each call is answered as JSON has it."""
+    """The part of a `ControlService` that is about channels; each call is answered as JSON has it."""
 
     def __init__(self, apns: FakeApns | None) -> None:
         self._apns = apns
@@ -39,7 +39,7 @@ class ChannelCalls:
         known = self._channels()
         try:
             for each in channels:
-                Channels().add(bundle_id, each["channel_id"], each.get("policy", 0))
+                ChannelRegistry().add(bundle_id, each["channel_id"], each.get("policy", 0))
         except ValueError as error:
             raise Problem(400, str(error)) from None
         if known.apps >= MAX_APPS and not known.of(bundle_id):
@@ -70,7 +70,7 @@ class ChannelCalls:
             channels.clear(bundle_id)
         return {"bundle_id": bundle_id, "enabled": enabled}
 
-    def _channels(self) -> Channels:
+    def _channels(self) -> ChannelRegistry:
         if self._apns is None:
             raise Problem(404, "there is no fake APNs here")
-        return self._apns.world.channels
+        return self._apns.registry.channels

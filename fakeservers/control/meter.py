@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from fakeservers.control.desk import Calls
 from fakeservers.control.schema import Problem
+from fakeservers.control.service import Calls
 from fakeservers.serving.latency import percentile
 
 PERIOD = 1.0

@@ -20,8 +20,8 @@ from typing import Any, NoReturn, Self, TypeAlias
 
 import orjson
 
-from fakeservers.control.desk import DRAWN, Calls
 from fakeservers.control.schema import Problem
+from fakeservers.control.service import DRAWN, Calls
 
 ANSWERING = 10.0
 """Seconds within which every process must answer a call."""
@@ -33,11 +33,11 @@ MAX_PROCESSES = 64
 _SIZE = 4
 
 Answered: TypeAlias = dict[str, Any]
-Work: TypeAlias = Callable[[int, "Line"], int]
+Work: TypeAlias = Callable[[int, "MessageSocket"], int]
 """What a process does, with its number from 0 and its line to the parent; gives its exit code."""
 
 
-class Line:
+class MessageSocket:
     """One end of a socket pair: JSON documents, each with its length in front."""
 
     def __init__(self, end: socket.socket) -> None:
@@ -73,7 +73,7 @@ class Line:
             raise EOFError("the other process has ended") from None
 
 
-async def answer_calls(line: Line, calls: Calls) -> None:
+async def answer_calls(line: MessageSocket, calls: Calls) -> None:
     """Answer the parent's calls until it ends or wants no more."""
     while True:
         try:
@@ -121,9 +121,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def fork(number: int, work: Work) -> list[tuple[int, Line]]:
+def fork(number: int, work: Work) -> list[tuple[int, MessageSocket]]:
     """So many processes that do this work: their ids, and our ends of the lines to them. No loop may run yet."""
-    children: list[tuple[int, Line]] = []
+    children: list[tuple[int, MessageSocket]] = []
     for each in range(number):
         ours, theirs = socket.socketpair()
         pid = os.fork()
@@ -131,13 +131,13 @@ def fork(number: int, work: Work) -> list[tuple[int, Line]]:
             ours.close()
             for _, line in children:
                 line.socket.close()
-            _be_child(work, each, Line(theirs))
+            _be_child(work, each, MessageSocket(theirs))
         theirs.close()
-        children.append((pid, Line(ours)))
+        children.append((pid, MessageSocket(ours)))
     return children
 
 
-def _be_child(work: Work, number: int, line: Line) -> NoReturn:
+def _be_child(work: Work, number: int, line: MessageSocket) -> NoReturn:
     code = 1
     try:
         code = work(number, line)
@@ -157,7 +157,7 @@ class Workers:
         children: what `fork` gave.
     """
 
-    def __init__(self, children: Sequence[tuple[int, Line]]) -> None:
+    def __init__(self, children: Sequence[tuple[int, MessageSocket]]) -> None:
         self._children = children
         self._turns = [asyncio.Lock() for _ in children]
         self.ended = asyncio.Event()

@@ -23,7 +23,7 @@ _GAUGES = {"connections": "Connections open now.", "streams": "Requests begun an
 
 
 def exposition(snapshot: Mapping[str, Any]) -> str:
-    """A snapshot of `Desk` for a scraper."""
+    """A snapshot of `ControlService` for a scraper."""
     services: dict[str, Any] = snapshot["services"]
     lines: list[str] = []
     for kind, described, ending in (("counter", _COUNTERS, "_total"), ("gauge", _GAUGES, "")):

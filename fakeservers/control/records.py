@@ -12,7 +12,7 @@ from fakeservers.apns import strict as apns_strict
 from fakeservers.faults.inject import MANAGEMENT
 from fakeservers.fcm import strict as fcm_strict
 
-Record: TypeAlias = apns_strict.Received | fcm_strict.Received
+Record: TypeAlias = apns_strict.ApnsRecord | fcm_strict.FcmRecord
 
 MAX_BODY = 16_384
 """Bytes of a body that a record repeats; a push has at most 5120, a batch of topic changes has more."""
@@ -40,7 +40,7 @@ def record(service: str, received: Record) -> dict[str, Any]:
     }
     if len(body) > MAX_BODY:
         return {**found, "body_cut": body[:MAX_BODY].decode("latin-1")}
-    if isinstance(received, fcm_strict.Received) and received.path.partition("?")[0] == "/token":
+    if isinstance(received, fcm_strict.FcmRecord) and received.path.partition("?")[0] == "/token":
         return found  # an assertion opens doors for an hour
     payload = _json(body)
     if payload is not None:
@@ -50,7 +50,7 @@ def record(service: str, received: Record) -> dict[str, Any]:
 
 def token_of(received: Record) -> str:
     """The device token, registration token or installation id of a send; empty when it has none."""
-    if isinstance(received, apns_strict.Received):
+    if isinstance(received, apns_strict.ApnsRecord):
         return received.token
     message = _message(received)
     found = message.get("token") or message.get("fid") or message.get("to") or ""
@@ -59,7 +59,7 @@ def token_of(received: Record) -> str:
 
 def topic_of(received: Record) -> str:
     """APNs: the `apns-topic`. FCM: the topic or condition that is sent to; empty when there is none."""
-    if isinstance(received, apns_strict.Received):
+    if isinstance(received, apns_strict.ApnsRecord):
         return received.headers.get("apns-topic", "")
     message = _message(received)
     found = message.get("topic") or message.get("condition") or ""
@@ -70,7 +70,7 @@ def topic_of(received: Record) -> str:
 
 def drawn(service: str, received: Record) -> dict[str, Any] | None:
     """The notification as a phone shows it; None for what is no send."""
-    if isinstance(received, apns_strict.Received):
+    if isinstance(received, apns_strict.ApnsRecord):
         payload = _json(received.body)
         if not isinstance(payload, dict) or received.token.startswith(MANAGEMENT):
             return None
@@ -125,7 +125,7 @@ def _of_fcm(message: dict[str, Any]) -> dict[str, str]:
     return {**apple, **{name: text for name, text in shown.items() if text}}
 
 
-def _message(received: fcm_strict.Received) -> dict[str, Any]:
+def _message(received: fcm_strict.FcmRecord) -> dict[str, Any]:
     """The `message` of a v1 send, or all of a legacy send; empty for everything else."""
     path = received.path.partition("?")[0]
     if not path.endswith(_SEND) and unquote(path) != "/fcm/send":

@@ -86,7 +86,7 @@ PARTS = ("received", "counters", "faults")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """One call: `method path` is answered with what `Desk.call(name, …)` gives, its arguments from all three places."""
+    """One call: `method path` is answered with what `ControlService.call(name, …)` gives, its arguments from all three places."""
 
     name: str
     method: str

@@ -23,7 +23,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as StarletteRoute
 
-from fakeservers.control.desk import Calls
 from fakeservers.control.guard import COOKIE, Guard, problem_response
 from fakeservers.control.live_page import PAGE, door
 from fakeservers.control.meter import Meter, counters
@@ -33,6 +32,7 @@ from fakeservers.control.prometheus import CONTENT_TYPE, exposition
 from fakeservers.control.route import Route
 from fakeservers.control.routes import ROUTES
 from fakeservers.control.schema import Problem, check, parse, shown
+from fakeservers.control.service import Calls
 
 MAX_WATCHERS = 16
 """Pages that may look on at a time."""
@@ -49,7 +49,7 @@ class Control:
     """The control port of some fakes, listening while its `async with` block runs.
 
     Args:
-        calls: where calls go: the `Desk` of this process, or the `Workers` of several.
+        calls: where calls go: the `ControlService` of this process, or the `Workers` of several.
         host: address to listen on.
         port: 0 takes a free one.
         token: what requests must prove to know; must not be empty when `host` is not loopback.

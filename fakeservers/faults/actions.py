@@ -140,7 +140,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Streams:
+class ChangeStreamLimit:
     """Move the limit of concurrent streams; it is never announced twice as it is."""
 
     limits: tuple[int, ...] = given(some(whole(0, MAX_32)))
@@ -157,7 +157,7 @@ class Ping:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AccessTokens:
+class ChangeAccessTokens:
     """Change the access tokens that the fake FCM has issued or is going to."""
 
     lifetime: int | None = given(optional(whole(0, int(MAX_SECONDS))), None, seconds=True)
@@ -278,9 +278,9 @@ Action: TypeAlias = (
     | Delay
     | Goaway
     | Settings
-    | Streams
+    | ChangeStreamLimit
     | Ping
-    | AccessTokens
+    | ChangeAccessTokens
     | Frame
     | Connect
     | Tls
@@ -300,9 +300,9 @@ KINDS: dict[str, type[Any]] = {
     "delay": Delay,
     "goaway": Goaway,
     "settings": Settings,
-    "streams": Streams,
+    "streams": ChangeStreamLimit,
     "ping": Ping,
-    "access-tokens": AccessTokens,
+    "access-tokens": ChangeAccessTokens,
     "frame": Frame,
     "connect": Connect,
     "tls": Tls,

@@ -8,9 +8,10 @@ from typing import Protocol, TypeAlias
 
 from fakeservers.faults import chance
 from fakeservers.faults.actions import (
-    AccessTokens,
     Action,
     Answer,
+    ChangeAccessTokens,
+    ChangeStreamLimit,
     Cut,
     Frame,
     Goaway,
@@ -19,18 +20,17 @@ from fakeservers.faults.actions import (
     Reset,
     Settings,
     Stall,
-    Streams,
 )
 from fakeservers.faults.names import code_number, setting_numbers
 from fakeservers.faults.plan import FaultPlan
-from fakeservers.faults.rules import Bound, Line
+from fakeservers.faults.rules import Bound, FaultState
 from fakeservers.responses.fcm import Reply
-from fakeservers.serving.h2peer import Peer
-from fakeservers.serving.types import MAX_CONCURRENT_STREAMS, Connection, Handler, Header, Request
+from fakeservers.serving.h2peer import Nghttp2Connection
+from fakeservers.serving.types import MAX_CONCURRENT_STREAMS, Handler, Header, Request, ServerConnection
 from fakeservers.serving.types import Answer as Answered
-from fakeservers.serving.wire import WirePeer
+from fakeservers.serving.wire import WireConnection
 
-Record: TypeAlias = Callable[[Connection, Request, int, str], None]
+Record: TypeAlias = Callable[[ServerConnection, Request, int, str], None]
 """Notes a request that no handler has seen, with the status and reason that it got."""
 
 HIGHEST = 0x7FFFFFFF
@@ -61,20 +61,22 @@ class PlanAtWork(Protocol):
     def delay(self) -> float:
         """Seconds between a request and its response without faults."""
 
-    def note(self, peer: Connection, request: Request, status: int, reason: str) -> None:
+    def note(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
         """Record a request that no handler has seen."""
 
     def reply(self, action: Answer, request: Request) -> Reply:
         """The response of a fault, as this request's provider gives it."""
 
-    def headers(self, reply: Reply, peer: Connection, request: Request) -> Sequence[Header]:
+    def headers(self, reply: Reply, peer: ServerConnection, request: Request) -> Sequence[Header]:
         """Those of the response."""
 
 
 class Batch:
     """What becomes of the requests of one read. `plain` is for those that the handler is to see."""
 
-    def __init__(self, injector: PlanAtWork, peer: Connection, line: Line, handler: Handler) -> None:
+    def __init__(
+        self, injector: PlanAtWork, peer: ServerConnection, line: FaultState, handler: Handler
+    ) -> None:
         self.plain: list[Request] = []
         self._injector = injector
         self._peer = peer
@@ -168,17 +170,17 @@ class Batch:
         peer = self._peer
         if isinstance(action, Goaway):
             self._say_goodbye(action, stream_id)
-        elif isinstance(action, AccessTokens):
+        elif isinstance(action, ChangeAccessTokens):
             self._change_tokens(action)
-        elif not isinstance(peer, Peer | WirePeer):
+        elif not isinstance(peer, Nghttp2Connection | WireConnection):
             return  # HTTP/1.1 has no frames
         elif isinstance(action, Settings):
             peer.update_settings(setting_numbers(action.values))
-        elif isinstance(action, Streams):
+        elif isinstance(action, ChangeStreamLimit):
             self._move_limit(bound, action, peer)
         elif isinstance(action, Ping):
             peer.ping(action.count)
-        elif isinstance(action, Frame) and isinstance(peer, WirePeer):
+        elif isinstance(action, Frame) and isinstance(peer, WireConnection):
             peer.send_raw(action.built(stream_id))
 
     def _say_goodbye(self, action: Goaway, stream_id: int) -> None:
@@ -186,7 +188,7 @@ class Batch:
         numbers = {"all": None, "none": 0, "before": max(stream_id - 2, 0), "max": HIGHEST}
         last = numbers[action.last] if isinstance(action.last, str) else action.last
         code, debug = code_number(action.code), action.debug.encode()
-        if action.notice and isinstance(peer, Peer | WirePeer):
+        if action.notice and isinstance(peer, Nghttp2Connection | WireConnection):
             peer.announce_goaway()
             self._timer(action.notice, lambda: peer.goaway(code, debug=debug))
         else:
@@ -196,7 +198,9 @@ class Batch:
         if action.grace is not None:
             self._timer(action.notice + action.grace, peer.abort)
 
-    def _move_limit(self, bound: Bound, action: Streams, peer: Peer | WirePeer) -> None:
+    def _move_limit(
+        self, bound: Bound, action: ChangeStreamLimit, peer: Nghttp2Connection | WireConnection
+    ) -> None:
         former = peer.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST)
         limit = action.limits[bound.turns % len(action.limits)]
         bound.turns += 1
@@ -211,7 +215,7 @@ class Batch:
 
             self._timer(action.restore, restore)
 
-    def _change_tokens(self, action: AccessTokens) -> None:
+    def _change_tokens(self, action: ChangeAccessTokens) -> None:
         oauth = self._injector.oauth
         if oauth is None:
             return

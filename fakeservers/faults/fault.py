@@ -10,9 +10,9 @@ from typing import Any
 from fakeservers.faults.actions import (
     ENDING,
     ON_CONNECTION,
-    AccessTokens,
     Action,
     Answer,
+    ChangeAccessTokens,
     Connect,
     read_action,
     write_action,
@@ -147,7 +147,7 @@ def _check_together(when: When, actions: tuple[Action, ...]) -> None:
             problem = refusal_of(each, when.provider)
             if problem:
                 raise FaultError(problem, key="reason")
-        if isinstance(each, AccessTokens) and "apns" in when.provider:
+        if isinstance(each, ChangeAccessTokens) and "apns" in when.provider:
             raise FaultError(
                 "when.provider has apns, which has no access tokens, expected fcm or oauth", key="provider"
             )

@@ -14,13 +14,20 @@ from fakeservers.faults.answers import answer_of
 from fakeservers.faults.batch import Batch, Record, TokenIssuer
 from fakeservers.faults.fault import Fault
 from fakeservers.faults.plan import FaultPlan
-from fakeservers.faults.rules import Bound, Line, Rule, add_to, is_refusal, needs_wire
+from fakeservers.faults.rules import Bound, FaultState, Rule, add_to, is_refusal, needs_wire
 from fakeservers.faults.when import within
 from fakeservers.responses.apns import is_canonical_id
 from fakeservers.responses.fcm import Reply
 from fakeservers.serving.h2peer import Literal
 from fakeservers.serving.types import Answer as Answered
-from fakeservers.serving.types import Connection, Entry, Faults, Handler, Header, Request
+from fakeservers.serving.types import (
+    ConnectionFaults,
+    FaultSource,
+    Handler,
+    Header,
+    Request,
+    ServerConnection,
+)
 
 DEVICE = b"/3/device/"
 MANAGEMENT = "/1/"
@@ -32,9 +39,9 @@ class FaultyServer(Protocol):
     """What a plan needs of the server that it happens to."""
 
     delay: float
-    injector: Faults | None
+    injector: FaultSource | None
 
-    def faults_changed(self, faults: Faults | None, /) -> None:
+    def faults_changed(self, faults: FaultSource | None, /) -> None:
         """Follow these faults from now on, None for none."""
 
 
@@ -78,7 +85,7 @@ class Injector:
         self._counts: Counter[str] = Counter()
         self._epoch = plan.epoch
         self._refused = False
-        self._lines: dict[int, Line] = {}
+        self._lines: dict[int, FaultState] = {}
         self._unwatch: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -125,9 +132,9 @@ class Injector:
         self._refused = bool(refusing)
         return self._refused
 
-    def entry(self, number: int) -> Entry | None:
+    def entry(self, number: int) -> ConnectionFaults | None:
         """How to receive the so many-th connection; None for as always."""
-        entry = Entry(number)
+        entry = ConnectionFaults(number)
         elapsed = self.plan.elapsed
         special = False
         for rule in self._entries:
@@ -161,7 +168,7 @@ class Injector:
         """Seconds between a request and its response without faults."""
         return self.server.delay
 
-    def answer(self, peer: Connection, handler: Handler, requests: list[Request]) -> Sequence[Answered]:
+    def answer(self, peer: ServerConnection, handler: Handler, requests: list[Request]) -> Sequence[Answered]:
         """What the handler answers, and what the faults make of it."""
         line = self._line(peer)
         elapsed = self.plan.elapsed
@@ -180,10 +187,10 @@ class Injector:
             last = line.last_stream
         return batch.finish()
 
-    def _line(self, peer: Connection) -> Line:
+    def _line(self, peer: ServerConnection) -> FaultState:
         line = self._lines.get(peer.number)
         if line is None:
-            line = self._lines[peer.number] = Line()
+            line = self._lines[peer.number] = FaultState()
         if line.version != self.plan.version:
             line.version = self.plan.version
             former = {each.rule.fault.id: each for each in line.bound}
@@ -208,7 +215,7 @@ class Injector:
             return False
         return not when.connection_every or number % when.connection_every == 0
 
-    def _meets(self, bound: Bound, line: Line, request: Request) -> bool:
+    def _meets(self, bound: Bound, line: FaultState, request: Request) -> bool:
         rule = bound.rule
         when = rule.when
         if when.share < 1.0 and chance.draw(bound.salt, request[0]) >= rule.limit:
@@ -254,11 +261,11 @@ class Injector:
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
             return b""
 
-    def note(self, peer: Connection, request: Request, status: int, reason: str) -> None:
+    def note(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
         """Record a request that no handler has seen."""
         self._record(peer, request, status, reason)
 
-    def headers(self, reply: Reply, peer: Connection, request: Request) -> Sequence[Header]:
+    def headers(self, reply: Reply, peer: ServerConnection, request: Request) -> Sequence[Header]:
         """Those of the answer; Apple's always have the request's id, or a new one."""
         if self._provider != "apns":
             return reply.headers

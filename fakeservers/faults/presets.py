@@ -5,6 +5,7 @@ from __future__ import annotations
 from fakeservers.faults.actions import (
     Action,
     Answer,
+    ChangeStreamLimit,
     Connect,
     Cut,
     Delay,
@@ -13,7 +14,6 @@ from fakeservers.faults.actions import (
     Reset,
     Slow,
     Stall,
-    Streams,
     Truncate,
 )
 from fakeservers.faults.fault import Fault
@@ -89,7 +89,7 @@ _APPLE_THROTTLES = (
         "limit",
         "Errors lower the stream limit",
         When(provider=_APNS, errors=10),
-        Streams(limits=(500, 100, 10, 1), restore=10.0),
+        ChangeStreamLimit(limits=(500, 100, 10, 1), restore=10.0),
     ),
     _fault(
         "disconnect",

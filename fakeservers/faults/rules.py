@@ -10,9 +10,9 @@ from fakeservers.faults import chance
 from fakeservers.faults.actions import (
     ENDING,
     ON_WIRE,
-    AccessTokens,
     Action,
     Answer,
+    ChangeAccessTokens,
     Connect,
     Delay,
     Greeting,
@@ -25,7 +25,7 @@ from fakeservers.faults.actions import (
 from fakeservers.faults.answers import providers_of
 from fakeservers.faults.fault import Fault
 from fakeservers.faults.names import setting_numbers
-from fakeservers.serving.types import Entry
+from fakeservers.serving.types import ConnectionFaults
 
 
 class Rule:
@@ -44,7 +44,7 @@ class Rule:
         providers = set(self.when.provider or ("apns", "fcm", "oauth"))
         if isinstance(self.ending, Answer):
             providers &= providers_of(self.ending)
-        if any(isinstance(each, AccessTokens) for each in self.sides):
+        if any(isinstance(each, ChangeAccessTokens) for each in self.sides):
             providers -= {"apns"}
         self.providers = frozenset(providers)
 
@@ -64,7 +64,7 @@ class Bound:
     """Answers above 399 since it last happened."""
 
 
-class Line:
+class FaultState:
     """What is known of one connection."""
 
     __slots__ = ("bound", "counts", "last_stream", "timers", "version", "watches_errors")
@@ -88,7 +88,7 @@ def needs_wire(fault: Fault) -> bool:
     return any(isinstance(each, ON_WIRE) for each in fault.actions)
 
 
-def add_to(entry: Entry, action: Action) -> None:
+def add_to(entry: ConnectionFaults, action: Action) -> None:
     """Let a connection be received so; of two actions of one kind the first counts, of two greetings each setting."""
     if isinstance(action, Connect):
         entry.connect = entry.connect or action

@@ -24,7 +24,7 @@ from fakeservers.fcm.message import (
     is_reserved,
     size_of,
 )
-from fakeservers.fcm.strict import Book, Call
+from fakeservers.fcm.strict import Call, FcmState
 from fakeservers.responses.fcm import RETRY_AFTER, Reply, html_page, json_reply, status_header
 
 MAX_REGISTRATION_IDS = 1000
@@ -74,9 +74,9 @@ class LegacyApi:
     `groups`: device groups, notification key to registration tokens.
     """
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, state: FcmState) -> None:
         self.groups: dict[str, list[str]] = {}
-        self._book = book
+        self._state = state
 
     def __call__(self, call: Call) -> Reply | None:
         """The answer, or None for another path."""
@@ -85,7 +85,7 @@ class LegacyApi:
         if call.method != "POST":
             text = f"The request method <code>{call.method:.20}</code> is inappropriate for the URL <code>{PATH}</code>."
             return html_page(405, "Method Not Allowed", text)
-        if not self._book.has_server_key(call.authorization):
+        if not self._state.has_server_key(call.authorization):
             return _unauthorized()
         if call.content_type.partition(";")[0].strip() == "application/x-www-form-urlencoded":
             try:
@@ -118,7 +118,7 @@ class LegacyApi:
         ok = json_reply(
             200,
             {
-                "multicast_id": next(self._book.ids) + 10**18,
+                "multicast_id": next(self._state.ids) + 10**18,
                 "success": len(results) - failures,
                 "failure": failures,
                 "canonical_ids": sum("registration_id" in each for each in results),
@@ -138,9 +138,9 @@ class LegacyApi:
         )
 
     def _to_topic(self, target: str, error: str, dry_run: bool) -> Reply:
-        fate = "" if error else self._book.fate_of(target)
+        fate = "" if error else self._state.fate_of(target)
         error = error or ERRORS.get(fate, "")
-        number = -1 if dry_run else next(self._book.ids) + 10**18
+        number = -1 if dry_run else next(self._state.ids) + 10**18
         content = {"error": error} if error else {"message_id": number}
         return self._doom((fate, target), json_reply(200, content, error, extra=_retry_after((fate, target))))
 
@@ -151,7 +151,7 @@ class LegacyApi:
         whole = ("", "")
         results: list[Result] = []
         for token in tokens:
-            identifier = "fake_message_id" if dry_run else self._book.message_id()
+            identifier = "fake_message_id" if dry_run else self._state.message_id()
             if error or not token:
                 results.append({"error": error or "MissingRegistration"})
                 continue
@@ -159,7 +159,7 @@ class LegacyApi:
             if not is_registration(token) or FID.fullmatch(token):
                 results.append({"error": "InvalidRegistration"})
                 continue
-            fate = self._book.fate_of(token)
+            fate = self._state.fate_of(token)
             if not fate:
                 results.append({"message_id": identifier})
             elif fate == fates.CANONICAL:
@@ -179,7 +179,7 @@ class LegacyApi:
             return _unauthorized()
         if fate in _INVALID:
             return _bad_request("InvalidParameters")
-        return self._book.doom(fate, token, "to", ok) if fate and fate not in ERRORS else ok
+        return self._state.doom(fate, token, "to", ok) if fate and fate not in ERRORS else ok
 
 
 def _problem(message: dict[str, Any]) -> str:

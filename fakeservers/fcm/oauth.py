@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from fakeservers.fcm.service_account import ServiceAccount
+from fakeservers.fcm.service_account import FakeServiceAccount
 from fakeservers.responses.fcm import Reply, html_page, json_reply
 
 PATH = b"/token"
@@ -63,7 +63,7 @@ _DESCRIPTIONS = {"invalid_grant": NO_ACCOUNT, "invalid_scope": INVALID_SCOPE, "i
 
 
 @dataclass(frozen=True, slots=True)
-class AccessToken:
+class IssuedToken:
     """What is known of an access token."""
 
     scopes: frozenset[str]
@@ -71,7 +71,7 @@ class AccessToken:
     """By the fake's clock, seconds."""
 
 
-class TokenEndpoint:
+class OAuthServer:
     """Issues access tokens, and says later what one is worth. Its public attributes may be set while it serves.
 
     Args:
@@ -83,7 +83,7 @@ class TokenEndpoint:
 
     def __init__(
         self,
-        account: ServiceAccount,
+        account: FakeServiceAccount,
         token_uri: str = "",
         *,
         now: Callable[[], float],
@@ -105,7 +105,7 @@ class TokenEndpoint:
         self.counts: Counter[tuple[int, str]] = Counter()
         """Answers by (status, error), `(200, "")` for the good ones."""
         self._now = now
-        self._tokens: dict[str, AccessToken] = {}
+        self._tokens: dict[str, IssuedToken] = {}
         self._last_header: bytes | None = None
         self._last_text = ""  # the access token in it, empty for none
         self._random: Callable[[], str] = partial(secrets.token_urlsafe, 150)
@@ -143,7 +143,7 @@ class TokenEndpoint:
         token = _PREFIX + (signed or self._random())  # as long as those of service accounts
         while len(self._tokens) >= MAX_TOKENS:
             del self._tokens[next(iter(self._tokens))]
-        self._tokens[token] = AccessToken(frozenset(scope.split()), expires)
+        self._tokens[token] = IssuedToken(frozenset(scope.split()), expires)
         return token
 
     def _signed(self, content: bytes) -> str:
@@ -151,7 +151,7 @@ class TokenEndpoint:
         mac = hmac.digest(self._secret, content, "sha256")
         return urlsafe_b64encode(mac + content).decode().rstrip("=")
 
-    def _of_another_process(self, text: str) -> AccessToken | None:
+    def _of_another_process(self, text: str) -> IssuedToken | None:
         """What is known of a token that was not issued here."""
         try:
             found = _base64(text.removeprefix(_PREFIX).encode("ascii"))
@@ -162,13 +162,13 @@ class TokenEndpoint:
         scope, expires, issued = orjson.loads(found[_MAC + _NONCE :])
         if issued <= self._forgotten_until:
             return None
-        return AccessToken(frozenset(scope.split()), -math.inf if issued <= self._expired_until else expires)
+        return IssuedToken(frozenset(scope.split()), -math.inf if issued <= self._expired_until else expires)
 
     def expire_all(self) -> None:
         """Make every access token that was issued so far expired, whatever its `expires_in` said."""
         self._expired_until = self._now()
         past = self._expired_until - 1
-        self._tokens = {text: AccessToken(each.scopes, past) for text, each in self._tokens.items()}
+        self._tokens = {text: IssuedToken(each.scopes, past) for text, each in self._tokens.items()}
 
     def forget_all(self) -> None:
         """Make every access token that was issued so far unknown."""

@@ -21,26 +21,26 @@ from fakeservers.faults import FaultPlan
 from fakeservers.faults.inject import Injector
 from fakeservers.fcm import oauth
 from fakeservers.fcm.legacy import LegacyApi
-from fakeservers.fcm.oauth import LIFETIME, TokenEndpoint
-from fakeservers.fcm.service_account import FILE_NAME, PROJECT_NUMBER, SERVER_KEY, ServiceAccount
-from fakeservers.fcm.strict import Book, Received, StrictFcm
+from fakeservers.fcm.oauth import LIFETIME, OAuthServer
+from fakeservers.fcm.service_account import FILE_NAME, PROJECT_NUMBER, SERVER_KEY, FakeServiceAccount
+from fakeservers.fcm.strict import FcmRecord, FcmState, StrictFcm
 from fakeservers.fcm.topics import Subscriptions, TopicApi
 from fakeservers.records import Records
 from fakeservers.responses.fcm import JSON, status_header
 from fakeservers.serving.google_front import (
-    BARE_MANNERS,
+    BARE_POLICY,
     GOOGLE_SETTINGS,
     GOOGLE_WINDOW,
+    FrontEndPolicy,
     GoogleFront,
-    Manners,
 )
 from fakeservers.serving.types import (
     INITIAL_WINDOW_SIZE,
     Answer,
-    Connection,
     Handler,
-    Limits,
     Request,
+    ServerConnection,
+    ServerLimits,
     Settings,
 )
 
@@ -72,7 +72,7 @@ class FakeFcm:
         keep: requests that `received` holds, 0 for none; the oldest leave first.
         limits: what clients may cost.
         reuse_port: let other processes listen on the same port, which must not be 0 then.
-        manners: habits on HTTP/2 connections; None takes Google's, or none at all for the bare profile.
+        policy: habits on HTTP/2 connections; None takes Google's, or none at all for the bare profile.
         faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
 
     Raises:
@@ -88,22 +88,22 @@ class FakeFcm:
         port: int = 0,
         delay: float = 0.0,
         certs: Certificates | None = None,
-        account: ServiceAccount | None = None,
+        account: FakeServiceAccount | None = None,
         server_key: str = SERVER_KEY,
         access_token_lifetime: int = LIFETIME,
         topic_rate: float = 0.0,
         now: Callable[[], float] = time.time,
         keep: int = 1000,
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         reuse_port: bool = False,
-        manners: Manners | None = None,
+        policy: FrontEndPolicy | None = None,
         faults: FaultPlan | str | os.PathLike[str] | None = None,
     ) -> None:
         if profile not in PROFILES:
             raise ValueError(f"unknown profile {profile!r}: strict or bare")
         self.profile = profile
-        self.account = account or ServiceAccount.create()
-        self.oauth = TokenEndpoint(self.account, now=now, lifetime=access_token_lifetime)
+        self.account = account or FakeServiceAccount.create()
+        self.oauth = OAuthServer(self.account, now=now, lifetime=access_token_lifetime)
         """The token endpoint: make it slow, down or unwilling, issue tokens, expire them."""
         if reuse_port:
             self.oauth.share(
@@ -116,26 +116,26 @@ class FakeFcm:
         self._reuse_port = reuse_port
         self._delay = delay
         self._certs = certs
-        self._limits = limits or Limits(max_body=MAX_BODY)
-        self._manners = manners or (Manners() if profile == "strict" else BARE_MANNERS)
+        self._limits = limits or ServerLimits(max_body=MAX_BODY)
+        self._policy = policy or (FrontEndPolicy() if profile == "strict" else BARE_POLICY)
         projects = (self.account.project_id, PROJECT_NUMBER)
-        self._book = Book(
+        self._state = FcmState(
             self.account,
             self.oauth,
             projects,
             server_key,
             self._limits.max_body,
             now,
-            Records(keep, Received.of),
+            Records(keep, FcmRecord.of),
         )
-        legacy = LegacyApi(self._book)
+        legacy = LegacyApi(self._state)
         self.groups = legacy.groups
         """The legacy API's device groups: notification key to registration tokens."""
-        self._apis = (legacy, TopicApi(self._book, self.subscriptions, topic_rate))
+        self._apis = (legacy, TopicApi(self._state, self.subscriptions, topic_rate))
         self.faults = FaultPlan.of(faults)
         """What goes wrong; may be changed at any time."""
         if faults is not None:
-            self._book.seed = self.faults.seed
+            self._state.seed = self.faults.seed
             self.oauth.repeat(self.faults.seed)
         self._cleanup = ExitStack()
         self._server: GoogleFront
@@ -155,16 +155,16 @@ class FakeFcm:
                 window=GOOGLE_WINDOW if strict else BARE_WINDOW,
                 delay=self._delay,
                 limits=self._limits,
-                manners=self._manners,
+                policy=self._policy,
             )
             self._server.broken_context = self._broken_context
-            self._server.screened = strict
+            self._server.validates_frames = strict
             injector = Injector(
                 self.faults,
                 "fcm",
                 self._server,
                 self._record,
-                self._book.now,
+                self._state.now,
                 project=self.project_id,
                 oauth=self.oauth,
             )
@@ -220,12 +220,12 @@ class FakeFcm:
     @property
     def server_key(self) -> str:
         """The legacy API's `Authorization: key=…`."""
-        return self._book.server_key
+        return self._state.server_key
 
     @property
-    def received(self) -> Records[Received, tuple[int, str]]:
+    def received(self) -> Records[FcmRecord, tuple[int, str]]:
         """The last requests and their answers, token requests too, oldest first (strict profile only)."""
-        return self._book.received
+        return self._state.received
 
     @property
     def counts(self) -> Counter[tuple[int, str]]:
@@ -233,7 +233,7 @@ class FakeFcm:
 
         Token requests are in `oauth.counts` as well.
         """
-        return self._book.counts
+        return self._state.counts
 
     @property
     def token_requests(self) -> int:
@@ -243,12 +243,12 @@ class FakeFcm:
     @property
     def fates(self) -> dict[str, str]:
         """Fates of tokens, installation ids, topics and conditions that do not carry theirs; may be changed."""
-        return self._book.fates
+        return self._state.fates
 
     @property
     def next_fates(self) -> deque[str]:
         """Fates of the next sends, whatever their target, used up one by one; may be added to."""
-        return self._book.next_fates
+        return self._state.next_fates
 
     @property
     def connections(self) -> int:
@@ -297,30 +297,30 @@ class FakeFcm:
     def _broken_context(self, how: str) -> ssl.SSLContext:
         return _asking_nobody(self.certs.broken_context(how))
 
-    def _record(self, link: Connection, request: Request, status: int, reason: str) -> None:
+    def _record(self, link: ServerConnection, request: Request, status: int, reason: str) -> None:
         """Note a request that a fault answered."""
-        book = self._book
+        state = self._state
         fields = dict(request[1])
-        book.counts[status, reason] += 1
+        state.counts[status, reason] += 1
         if fields.get(b":path", b"").startswith(oauth.PATH):
             self.oauth.requests += 1
             self.oauth.counts[status, reason] += 1
-        if self.profile == "strict" and book.received.maxlen != 0:
-            book.received.append(Received.of(request, status, reason, (link.id, link.version), book.now()))
+        if self.profile == "strict" and state.received.maxlen != 0:
+            state.received.append(FcmRecord.of(request, status, reason, (link.id, link.version), state.now()))
 
-    def _open_strict(self, link: Connection) -> Handler:
-        return StrictFcm(link, self._book, self._apis, self._delay)
+    def _open_strict(self, link: ServerConnection) -> Handler:
+        return StrictFcm(link, self._state, self._apis, self._delay)
 
-    def _open_bare(self, link: Connection) -> Handler:
-        salt = self._book.salt(link.number)
+    def _open_bare(self, link: ServerConnection) -> Handler:
+        salt = self._state.salt(link.number)
         if salt is not None:
-            self._book.begin(salt, 0)
+            self._state.begin(salt, 0)
         headers = (status_header(200), JSON)
         body = b'{"name":"projects/%b/messages/%b"}' % (
             self.project_id.encode(),
-            self._book.message_id().encode(),
+            self._state.message_id().encode(),
         )
-        counts = self._book.counts
+        counts = self._state.counts
 
         def answer(requests: list[Request]) -> Sequence[Answer]:
             counts[200, ""] += len(requests)

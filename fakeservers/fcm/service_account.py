@@ -23,7 +23,7 @@ _KEY_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceAccount:
+class FakeServiceAccount:
     """One account with one key."""
 
     project_id: str
@@ -32,12 +32,12 @@ class ServiceAccount:
     key: rsa.RSAPrivateKey
 
     @classmethod
-    def create(cls, project_id: str = PROJECT_ID, name: str = "pusher") -> ServiceAccount:
+    def create(cls, project_id: str = PROJECT_ID, name: str = "pusher") -> FakeServiceAccount:
         """An account with the key that this process makes once: RSA keys take long to find."""
         return cls._of(project_id, f"{name}@{project_id}.iam.gserviceaccount.com", _shared_key())
 
     @classmethod
-    def from_file(cls, path: Path) -> ServiceAccount:
+    def from_file(cls, path: Path) -> FakeServiceAccount:
         """The account of a file that `write` left.
 
         Raises:
@@ -59,7 +59,7 @@ class ServiceAccount:
         return cls._of(project_id, email, key)
 
     @classmethod
-    def _of(cls, project_id: str, email: str, key: rsa.RSAPrivateKey) -> ServiceAccount:
+    def _of(cls, project_id: str, email: str, key: rsa.RSAPrivateKey) -> FakeServiceAccount:
         der = key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )

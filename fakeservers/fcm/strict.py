@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from fakeservers.faults import chance
 from fakeservers.fcm import fates, oauth
 from fakeservers.fcm.message import read_send, target_of
-from fakeservers.fcm.service_account import ServiceAccount
+from fakeservers.fcm.service_account import FakeServiceAccount
 from fakeservers.records import Outcome, Records
 from fakeservers.responses.fcm import (
     ALWAYS,
@@ -35,7 +35,7 @@ from fakeservers.responses.fcm import (
     too_large,
     unauthenticated,
 )
-from fakeservers.serving.types import Answer, Connection, Header, Request
+from fakeservers.serving.types import Answer, Header, Request, ServerConnection
 
 REFUSED_STREAM, INTERNAL_ERROR = 7, 2
 
@@ -46,7 +46,7 @@ _QUERY |= {"$.xgafv", "uploadType", "upload_protocol"}
 Fields = dict[bytes, bytes]
 
 
-class Received:
+class FcmRecord:
     """One request and what was answered."""
 
     __slots__ = ("_fields", "body", "connection", "reason", "status", "time", "version")
@@ -68,7 +68,7 @@ class Received:
         """By the fake's clock, seconds."""
 
     @classmethod
-    def of(cls, request: Request, status: int, reason: str, origin: tuple[int, str], now: float) -> Received:
+    def of(cls, request: Request, status: int, reason: str, origin: tuple[int, str], now: float) -> FcmRecord:
         """The record of a request that came on this connection, in this version of HTTP."""
         return cls(dict(request[1]), request[2], status, reason, origin, now)
 
@@ -88,7 +88,7 @@ class Received:
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._fields.items()}
 
     def __repr__(self) -> str:
-        return f"Received({self.path!r}, status={self.status}, reason={self.reason!r}, connection={self.connection})"
+        return f"FcmRecord({self.path!r}, status={self.status}, reason={self.reason!r}, connection={self.connection})"
 
 
 @dataclass(slots=True)
@@ -105,18 +105,18 @@ class Call:
 
 
 @dataclass(slots=True)
-class Book:
+class FcmState:
     """What the connections of one fake share."""
 
-    account: ServiceAccount
-    oauth: oauth.TokenEndpoint
+    account: FakeServiceAccount
+    oauth: oauth.OAuthServer
     projects: tuple[str, ...]
     """Id and number of the one project that there is."""
     server_key: str
     max_body: int
     """Bytes of a request; a longer body has come here cut off."""
     now: Callable[[], float]
-    received: Records[Received, tuple[int, str]]
+    received: Records[FcmRecord, tuple[int, str]]
     fates: dict[str, str] = field(default_factory=dict)
     """Fates of targets that do not carry theirs."""
     next_fates: deque[str] = field(default_factory=deque)
@@ -191,26 +191,26 @@ class StrictFcm:
 
     Args:
         link: the connection.
-        book: what the fake knows.
+        state: what the fake knows.
         apis: asked in order after v1 send and the token endpoint.
         delay: seconds between a request and its answer, to which a slow answer's own are added.
     """
 
-    def __init__(self, link: Connection, book: Book, apis: Sequence[Api], delay: float) -> None:
+    def __init__(self, link: ServerConnection, state: FcmState, apis: Sequence[Api], delay: float) -> None:
         self._link = link
-        self._book = book
+        self._state = state
         self._apis = apis
         self._delay = delay
-        self._salt = book.salt(link.number)
-        self._ok_start = b'{\n  "name": "projects/%b/messages/' % book.account.project_id.encode()
+        self._salt = state.salt(link.number)
+        self._ok_start = b'{\n  "name": "projects/%b/messages/' % state.account.project_id.encode()
         self._headers: Sequence[Header] = ()
         self._fields: Fields = {}  # of those
         self._good_path: bytes | None = None  # of a send that was in order but for its body, perhaps
         self._last_stream: int | None = None  # after GOAWAY
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
-        book, link, salt = self._book, self._link, self._salt
-        now = book.now()
+        state, link, salt = self._state, self._link, self._salt
+        now = state.now()
         answers: list[Answer] = []
         others: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
@@ -220,7 +220,7 @@ class StrictFcm:
             if headers is not self._headers:
                 self._headers, self._fields = headers, dict(headers)
             if salt is not None:
-                book.begin(salt, stream_id)
+                state.begin(salt, stream_id)
             reply = self._reply(self._fields, body)
             answer: Answer = (stream_id, reply.headers, reply.body)
             status, reason = reply.status, reply.reason
@@ -229,20 +229,20 @@ class StrictFcm:
             else:
                 answers.append(answer)
             if status != 200 or reason:
-                book.counts[status, reason] += 1
+                state.counts[status, reason] += 1
                 others[stream_id] = status, reason
         if len(requests) > len(others):
-            book.counts[200, ""] += len(requests) - len(others)
-        if book.received.maxlen != 0:
-            book.received.add(requests, others, (link.id, link.version), now)
+            state.counts[200, ""] += len(requests) - len(others)
+        if state.received.maxlen != 0:
+            state.received.add(requests, others, (link.id, link.version), now)
         return answers
 
     def _reply(self, fields: Fields, body: bytes) -> Reply:
-        if len(body) > self._book.max_body:
+        if len(body) > self._state.max_body:
             return too_large()
         asked = fields.get(b":path", b"")
         if asked == self._good_path and fields.get(b":method") == b"POST":
-            return self._book.refuse_token(fields.get(b"authorization"), METHOD) or self._take(body)
+            return self._state.refuse_token(fields.get(b"authorization"), METHOD) or self._take(body)
         path, _, query = asked.decode("latin-1").partition("?")
         call = Call(
             fields.get(b":method", b"").decode("latin-1"),
@@ -259,7 +259,7 @@ class StrictFcm:
                 self._good_path = asked
             return refusal or self._take(body)
         if path == "/token":
-            return self._book.oauth(body) if call.method == "POST" else no_such_page(path)
+            return self._state.oauth(body) if call.method == "POST" else no_such_page(path)
         for api in self._apis:
             reply = api(call)
             if reply is not None:
@@ -272,25 +272,25 @@ class StrictFcm:
             return no_such_page(call.path)
         return (
             check_query(call.query, ())
-            or self._book.refuse_token(call.authorization, METHOD)
-            or (None if self._book.is_project(project) else not_found())
+            or self._state.refuse_token(call.authorization, METHOD)
+            or (None if self._state.is_project(project) else not_found())
         )
 
     def _take(self, body: bytes) -> Reply:
         """The message of a send."""
-        book = self._book
+        state = self._state
         request, refusal = read_send(body)
         if refusal is not None:
             return refusal
         message = request["message"]
         place = target_of(message)
-        identifier = "fake_message_id" if request.get("validate_only") else book.message_id()
+        identifier = "fake_message_id" if request.get("validate_only") else state.message_id()
         ok = Reply(200, _OK_HEADERS, b'%b%b"\n}\n' % (self._ok_start, identifier.encode()))
         target = message[place]
-        fate = book.fate_of(target)
+        fate = state.fate_of(target)
         if not fate:
             return ok
-        return book.doom(fate, target if place in ("token", "fid") else "", f"message.{place}", ok)
+        return state.doom(fate, target if place in ("token", "fid") else "", f"message.{place}", ok)
 
     def _meet(self, reply: Reply, answer: Answer, answers: list[Answer]) -> int:
         """Answer later, or let a fate that is no answer of Google's happen; the status that is seen, 0 for none."""

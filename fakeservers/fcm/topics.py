@@ -16,7 +16,7 @@ import orjson
 from fakeservers.fcm import fates
 from fakeservers.fcm.fields import MessageType, message_type, parse_json, string, timestamp
 from fakeservers.fcm.message import FID, TOPIC, is_registration
-from fakeservers.fcm.strict import Book, Call, check_query
+from fakeservers.fcm.strict import Call, FcmState, check_query
 from fakeservers.responses.fcm import (
     RETRY_AFTER,
     Reply,
@@ -107,13 +107,13 @@ class TopicApi:
     """Answers `topicSubscriptions` and the instance-id calls.
 
     Args:
-        book: what the fake knows.
+        state: what the fake knows.
         subscriptions: what is changed.
         rate: changes a second for the whole project, 0 for no limit; a second's worth may come at once.
     """
 
-    def __init__(self, book: Book, subscriptions: Subscriptions, rate: float) -> None:
-        self._book = book
+    def __init__(self, state: FcmState, subscriptions: Subscriptions, rate: float) -> None:
+        self._state = state
         self._subscriptions = subscriptions
         self._rate = rate
         self._credit, self._credit_at = rate, -math.inf
@@ -133,7 +133,7 @@ class TopicApi:
     # projects.registrations.topicSubscriptions
 
     def _subscription(self, call: Call, project: str, registration: str, topic: str = "") -> Reply:
-        book, method = self._book, call.method
+        state, method = self._state, call.method
         if (
             method not in _PARAMETERS
             or (method == "POST" and topic)
@@ -142,8 +142,8 @@ class TopicApi:
             return no_such_page(call.path)
         refusal = (
             check_query(call.query, _PARAMETERS[method])
-            or book.refuse_token(call.authorization, f"{_SERVICE}.{_METHODS[method]}")
-            or (None if book.is_project(project) else not_found())
+            or state.refuse_token(call.authorization, f"{_SERVICE}.{_METHODS[method]}")
+            or (None if state.is_project(project) else not_found())
             or (None if is_registration(registration) else not_a_token())
         )
         if refusal is not None:
@@ -155,17 +155,17 @@ class TopicApi:
         if method != "GET" and not self._may_change():
             problem = "Quota exceeded for quota metric 'Topic subscription changes' and limit 'per second'."
             return error(429, problem, "RESOURCE_EXHAUSTED", fcm_error("QUOTA_EXCEEDED"))
-        fate = book.fate_of(registration)
+        fate = state.fate_of(registration)
         if fate and fate not in fates.TRANSPORT and fate != fates.CANONICAL:
-            return book.doom(fate, registration, "registration", json_reply(200, {}))
-        name = f"projects/{book.account.project_id}/registrations/{registration}/topicSubscriptions"
+            return state.doom(fate, registration, "registration", json_reply(200, {}))
+        name = f"projects/{state.account.project_id}/registrations/{registration}/topicSubscriptions"
         if fate in (fates.REFUSED_STREAM, fates.GOAWAY_BEFORE):  # surely not processed
-            return book.doom(fate, registration, "registration", json_reply(200, {}))
+            return state.doom(fate, registration, "registration", json_reply(200, {}))
         reply = self._change(call, registration, topic, name)
-        return book.doom(fate, registration, "registration", reply) if fate else reply
+        return state.doom(fate, registration, "registration", reply) if fate else reply
 
     def _change(self, call: Call, registration: str, topic: str, name: str) -> Reply:
-        subscriptions, now = self._subscriptions, self._book.now()
+        subscriptions, now = self._subscriptions, self._state.now()
         if call.method == "GET":
             return self._get(registration, topic, name) if topic else self._list(call, registration, name)
         if call.method == "DELETE":
@@ -216,7 +216,7 @@ class TopicApi:
     def _batch(self, call: Call) -> Reply:
         if call.method != "POST":
             return no_such_page(call.path)
-        if self._book.oauth.check(call.authorization):
+        if self._state.oauth.check(call.authorization):
             return _iid_unauthorized()
         try:
             found = orjson.loads(call.body)
@@ -236,7 +236,7 @@ class TopicApi:
         subscribe = call.path.endswith("batchAdd")
         results = []
         for token in tokens:
-            fate = self._book.fate_of(token)
+            fate = self._state.fate_of(token)
             if fate and fate not in IID_ERRORS and fate != fates.CANONICAL:
                 return self._whole(fate, token)
             problem = IID_ERRORS.get(fate, "") or self._subscribe(token, topic, subscribe)
@@ -250,7 +250,7 @@ class TopicApi:
         if not subscribe:
             subscriptions.remove(token, topic)
         elif topic in subscriptions.topics(token) or subscriptions.has_room(token):
-            subscriptions.add(token, topic, self._book.now())
+            subscriptions.add(token, topic, self._state.now())
         else:
             return "TOO_MANY_TOPICS"
         return ""
@@ -259,24 +259,24 @@ class TopicApi:
         if fate in ("AccessTokenExpired", "ServiceDisabled"):
             return _iid_unauthorized()
         if fate in fates.TRANSPORT or fate.startswith(("Unavailable", "BadGateway", "EmptyBody")):
-            return self._book.doom(fate, token, "registration_tokens", json_reply(200, {"results": []}))
+            return self._state.doom(fate, token, "registration_tokens", json_reply(200, {"results": []}))
         return _iid_error(400, "InvalidArguments")
 
     def _info(self, call: Call, token: str) -> Reply:
         if call.method not in ("GET", "POST") or "/" in token:
             return no_such_page(call.path)
-        if self._book.oauth.check(call.authorization):
+        if self._state.oauth.check(call.authorization):
             return _iid_unauthorized()
         if not is_registration(token):
             return _iid_error(400, "InvalidToken")
-        fate = self._book.fate_of(token)
+        fate = self._state.fate_of(token)
         if IID_ERRORS.get(fate) == "NOT_FOUND":
             return _iid_error(404, "No information found about this instance id.")
         if fate and fate != fates.CANONICAL:
             return self._whole(fate, token)
         content: dict[str, Any] = {
             "application": "com.example.app",
-            "authorizedEntity": self._book.projects[1],
+            "authorizedEntity": self._state.projects[1],
             "platform": "ANDROID",
             "applicationVersion": "1",
         }
@@ -290,7 +290,7 @@ class TopicApi:
         """Take so many from the project's allowance; it refills as the fake's clock goes on."""
         if not self._rate:
             return True
-        now = self._book.now()
+        now = self._state.now()
         if now > self._credit_at:
             self._credit = min(self._rate, self._credit + (now - self._credit_at) * self._rate)
             self._credit_at = now

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
 
-from fakeservers.serving.breaking import Breakable
+from fakeservers.serving.faulty_connection import FaultyConnection
 from fakeservers.serving.latency import Latency
 from fakeservers.serving.types import Answer
 
@@ -16,7 +16,7 @@ TIMER_GRAIN = 0.001
 """Seconds: no loop wakes more finely than this, so nothing is gained by asking for less."""
 
 
-class Punctual(Breakable):
+class DelayedConnection(FaultyConnection):
     """A connection that gives answers when they are due."""
 
     def __init__(self, latency: Latency) -> None:

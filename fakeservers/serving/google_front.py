@@ -11,24 +11,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from fakeservers.serving.h2peer import Event, NGH2Error, Peer, PingReceived, RequestReceived
+from fakeservers.serving.h2peer import Event, NGH2Error, Nghttp2Connection, PingReceived, RequestReceived
 from fakeservers.serving.h2server import H2Server
-from fakeservers.serving.http1 import Http1Peer
+from fakeservers.serving.http1 import Http1Connection
 from fakeservers.serving.types import (
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
     Answer,
-    Connection,
     Handler,
-    Limits,
     Request,
     Server,
+    ServerConnection,
+    ServerLimits,
     Settings,
 )
 
 if TYPE_CHECKING:
-    from fakeservers.serving.wire import WirePeer
+    from fakeservers.serving.wire import WireConnection
 
 STREAMS = 100
 """Concurrent streams of one connection, from the start: nobody has to prove anything first."""
@@ -49,7 +49,7 @@ _FRAME_AND_CODE = 9 + 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Manners:
+class FrontEndPolicy:
     """How a front end treats its HTTP/2 connections; zero turns a habit off."""
 
     split_end: bool = True
@@ -64,20 +64,20 @@ class Manners:
     """Seconds after which a connection gets GOAWAY `max_age`."""
 
 
-BARE_MANNERS = Manners(split_end=False, ping=False, max_pings=0, session_timeout=0.0, max_age=0.0)
+BARE_POLICY = FrontEndPolicy(split_end=False, ping=False, max_pings=0, session_timeout=0.0, max_age=0.0)
 
 
-Opener: TypeAlias = Callable[[Connection], Handler]
+Opener: TypeAlias = Callable[[ServerConnection], Handler]
 
 
-class GooglePeer(Peer):
-    """One HTTP/2 connection, or the door to `Http1Peer` for a client that did not ask for HTTP/2."""
+class GoogleConnection(Nghttp2Connection):
+    """One HTTP/2 connection, or the door to `Http1Connection` for a client that did not ask for HTTP/2."""
 
     def __init__(self, server: Server) -> None:
         assert isinstance(server, GoogleFront)
         super().__init__(server)
         self._front = server
-        self._manners = server.manners
+        self._policy = server.policy
         self._ends: list[int] = []  # streams whose last, empty DATA frame is still to be sent
         self._pings_owed = 0
         self._pings_taken = 0
@@ -100,20 +100,20 @@ class GooglePeer(Peer):
         requests = super()._requests(events)
         if requests:
             self._used = asyncio.get_running_loop().time()
-        if self._manners.max_pings:
+        if self._policy.max_pings:
             for event in events:
                 if isinstance(event, RequestReceived):
                     self._pings_taken = 0
                 elif isinstance(event, PingReceived):
                     self._pings_taken += 1
-                    if self._pings_taken == self._manners.max_pings:
+                    if self._pings_taken == self._policy.max_pings:
                         self.goaway(ENHANCE_YOUR_CALM, debug=b"too_many_pings")
         return requests
 
     def _answer(self, answers: Sequence[Answer]) -> None:
         self._used = asyncio.get_running_loop().time()
-        split = self._manners.split_end
-        if not split and not self._manners.ping:
+        split = self._policy.split_end
+        if not split and not self._policy.ping:
             super()._answer(answers)
             return
         streams, h2 = self._streams, self._h2
@@ -154,7 +154,7 @@ class GooglePeer(Peer):
             self._ends.clear()
             data += h2.data_to_send()
         if self._pings_owed:
-            if self._manners.ping and h2.want_read:
+            if self._policy.ping and h2.want_read:
                 for _ in range(self._pings_owed):
                     h2.ping()
                 data += h2.data_to_send()
@@ -167,12 +167,12 @@ class GooglePeer(Peer):
 
     def _watch(self) -> None:
         """Look whether the connection is too old or idle for too long, and when to look again."""
-        manners, loop = self._manners, asyncio.get_running_loop()
+        policy, loop = self._policy, asyncio.get_running_loop()
         now, never = loop.time(), float("inf")
-        aged = self._born + manners.max_age if manners.max_age else never
-        idle = self._used + manners.session_timeout if manners.session_timeout else never
+        aged = self._born + policy.max_age if policy.max_age else never
+        idle = self._used + policy.session_timeout if policy.session_timeout else never
         if idle <= now and self._streams:  # busy: idleness begins with the last answer
-            idle = now + manners.session_timeout
+            idle = now + policy.session_timeout
         if aged <= now:
             self.goaway(debug=b"max_age")
         elif idle <= now:
@@ -191,10 +191,10 @@ class GoogleFront(H2Server):
         window: bytes that a client may send on one connection before it is acknowledged.
         delay: seconds between a request and its answer.
         limits: what clients may cost.
-        manners: habits on HTTP/2 connections.
+        policy: habits on HTTP/2 connections.
     """
 
-    peer_type = GooglePeer
+    peer_type = GoogleConnection
 
     def __init__(
         self,
@@ -204,16 +204,16 @@ class GoogleFront(H2Server):
         settings: Settings = GOOGLE_SETTINGS,
         window: int = GOOGLE_WINDOW,
         delay: float = 0.0,
-        limits: Limits | None = None,
-        manners: Manners | None = None,
+        limits: ServerLimits | None = None,
+        policy: FrontEndPolicy | None = None,
     ) -> None:
         # Its peers are ours, and ours are links.
-        opener = cast("Callable[[Peer], Handler]", open_handler)
+        opener = cast("Callable[[Nghttp2Connection], Handler]", open_handler)
         super().__init__(opener, context, settings=settings, window=window, delay=delay, limits=limits)
         self.alpn = ["h2", "http/1.1"]
         self.open_link = open_handler
-        self.manners = manners or Manners()
-        self.http1_peers: set[Http1Peer] = set()
+        self.policy = policy or FrontEndPolicy()
+        self.http1_peers: set[Http1Connection] = set()
         self._ending = False
         self._no_http1 = asyncio.Event()
         self._no_http1.set()
@@ -221,7 +221,7 @@ class GoogleFront(H2Server):
     @property
     def idle_timeout(self) -> float:
         """Seconds without a request after which a connection of HTTP/1.1 is closed; 0 for never."""
-        return self.manners.session_timeout
+        return self.policy.session_timeout
 
     @property
     def connections(self) -> int:
@@ -242,18 +242,18 @@ class GoogleFront(H2Server):
             await self._no_http1.wait()
         await super().close(grace, debug=debug)
 
-    def hands_over(self, peer: Connection, transport: asyncio.Transport) -> bool:
+    def hands_over(self, peer: ServerConnection, transport: asyncio.Transport) -> bool:
         """A client that did not ask for HTTP/2 gets HTTP/1.1."""
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() == "h2":
             return False
-        other = Http1Peer(self)
+        other = Http1Connection(self)
         other.number, other.entry, other.sock = peer.number, peer.entry, peer.sock
         transport.set_protocol(other)
         other.connection_made(transport)
         return True
 
-    def admit_http1(self, peer: Http1Peer) -> bool:
+    def admit_http1(self, peer: Http1Connection) -> bool:
         """Count an HTTP/1.1 connection in; False when there are too many."""
         if not self._has_room():
             return False
@@ -263,14 +263,14 @@ class GoogleFront(H2Server):
         self._no_http1.clear()
         return True
 
-    def dismiss_http1(self, peer: Http1Peer) -> None:
+    def dismiss_http1(self, peer: Http1Connection) -> None:
         """Count an HTTP/1.1 connection out."""
         self.http1_peers.discard(peer)
         self.forget(peer.number)
         if not self.http1_peers:
             self._no_http1.set()
 
-    def admit(self, peer: Peer | WirePeer) -> bool:
+    def admit(self, peer: Nghttp2Connection | WireConnection) -> bool:
         return self._has_room() and super().admit(peer)
 
     def _has_room(self) -> bool:

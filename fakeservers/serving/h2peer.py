@@ -28,8 +28,8 @@ from ngh2 import PingReceived as PingReceived
 from ngh2 import RequestReceived as RequestReceived
 from ngh2.events import Event as Event
 
-from fakeservers.serving.delayed import Punctual
-from fakeservers.serving.screen import Screen
+from fakeservers.serving.delayed import DelayedConnection
+from fakeservers.serving.frame_validator import FrameValidator
 from fakeservers.serving.types import (
     DEFAULT_WINDOW,
     HIGHEST,
@@ -45,7 +45,7 @@ Literal = NeverIndexedHeader
 """A header whose value differs in every answer: it stays out of the compression table, which is also the cheapest."""
 
 
-class Peer(Punctual):
+class Nghttp2Connection(DelayedConnection):
     """One client's connection, as its handler sees it."""
 
     def __init__(self, server: Server) -> None:
@@ -57,7 +57,7 @@ class Peer(Punctual):
         self._transport: asyncio.Transport
         self._handler: Handler
         self._h2: Connection
-        self._screen: Screen | None = None
+        self._validator: FrameValidator | None = None
         self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
         self._highest = 0  # of the requests whose headers are whole
         self._headers: Sequence[Header] = ()  # the last request's: the next one's too if they are equal
@@ -165,8 +165,8 @@ class Peer(Punctual):
                 stream_reset_rate_limit=limits.resets,
             ),
         )
-        if server.screened:
-            self._screen = Screen(self._h2)
+        if server.validates_frames:
+            self._validator = FrameValidator(self._h2)
         self._h2.initiate_connection(self.settings)
         if server.window != DEFAULT_WINDOW:
             self._h2.set_local_window_size(server.window)
@@ -178,9 +178,9 @@ class Peer(Punctual):
         server = self._server
         arrived = time.monotonic()
         try:
-            if self._screen is None:
+            if self._validator is None:
                 self._h2.receive_data(data)
-            elif not self._screen.feed(data):
+            elif not self._validator.feed(data):
                 server.protocol_errors += 1
             requests = self._requests(self._h2.events())
         except NGH2Error:  # beyond repair: libnghttp2 answers lesser faults by itself, with GOAWAY

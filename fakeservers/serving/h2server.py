@@ -1,4 +1,4 @@
-"""An HTTP/2 listener over TLS: a `Peer` for each connection, and what they have in common."""
+"""An HTTP/2 listener over TLS: a `Nghttp2Connection` for each connection, and what they have in common."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fakeservers.serving.h2peer import Peer
+from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.latency import Latency
-from fakeservers.serving.listener import Door
-from fakeservers.serving.types import DEFAULT_WINDOW, Entry, Faults, Handler, Limits, Settings
+from fakeservers.serving.listener import ServerListener
+from fakeservers.serving.types import (
+    DEFAULT_WINDOW,
+    ConnectionFaults,
+    FaultSource,
+    Handler,
+    ServerLimits,
+    Settings,
+)
 
 if TYPE_CHECKING:
-    from fakeservers.serving.wire import WirePeer
+    from fakeservers.serving.wire import WireConnection
 
 
 class H2Server:
@@ -28,39 +35,39 @@ class H2Server:
         limits: what clients may cost.
     """
 
-    peer_type: type[Peer] = Peer
+    peer_type: type[Nghttp2Connection] = Nghttp2Connection
 
     def __init__(
         self,
-        open_handler: Callable[[Peer], Handler],
+        open_handler: Callable[[Nghttp2Connection], Handler],
         context: ssl.SSLContext,
         *,
         settings: Settings,
         window: int = DEFAULT_WINDOW,
         delay: float = 0.0,
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
     ) -> None:
         self.open_handler = open_handler
         self._context = context
         self._contexts: dict[str, ssl.SSLContext] = {}
-        self._door: Door | None = None
+        self._listener: ServerListener | None = None
         self._empty = asyncio.Event()
         self._empty.set()
         self.settings = settings
         self.window = window
         self.delay = delay
-        self.limits = limits or Limits()
-        self.peers: set[Peer | WirePeer] = set()
+        self.limits = limits or ServerLimits()
+        self.peers: set[Nghttp2Connection | WireConnection] = set()
         self.accepted = self.refused = self.requests = self.resets = self.protocol_errors = 0
         self.latency = Latency()
-        self.faults: Faults | None = None
+        self.faults: FaultSource | None = None
         """None while no fault is switched on: then nothing is looked at."""
-        self.injector: Faults | None = None
+        self.injector: FaultSource | None = None
         """What `faults` is when there are some."""
         self.broken_context: Callable[[str], ssl.SSLContext] | None = None
         """Makes the TLS context of a `Tls` fault."""
-        self.screened = False
-        """Whether clients are judged more strictly than libnghttp2 does, see `screen`."""
+        self.validates_frames = False
+        """Whether clients are judged more strictly than libnghttp2 does, see `frame_validator`."""
         self.alpn = ["h2"]
 
     @property
@@ -71,13 +78,13 @@ class H2Server:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        assert self._door is not None, "not started"
-        return self._door.port
+        assert self._listener is not None, "not started"
+        return self._listener.port
 
     @property
     def arrivals(self) -> int:
         """Connections that reached the port, those too that TLS or a fault turned away."""
-        return self._door.arrivals if self._door is not None else 0
+        return self._listener.arrivals if self._listener is not None else 0
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> None:
         """Listen; port 0 takes a free one, and with `reuse_port` other processes may listen on it too.
@@ -86,34 +93,34 @@ class H2Server:
             OSError: the address cannot be listened on.
         """
         self._context.set_alpn_protocols(self.alpn)
-        door = Door(self)
-        await door.open(host, port, reuse_port=reuse_port)
-        self._door = door
+        listener = ServerListener(self)
+        await listener.open(host, port, reuse_port=reuse_port)
+        self._listener = listener
 
-    def faults_changed(self, faults: Faults | None) -> None:
+    def faults_changed(self, faults: FaultSource | None) -> None:
         """Follow these faults from now on, None for none."""
         self.faults = faults
-        if self._door is not None:
-            self._door.look()
+        if self._listener is not None:
+            self._listener.look()
 
     def forget(self, number: int) -> None:
         """This connection is gone."""
         if self.injector is not None:
             self.injector.forget(number)
 
-    def new_peer(self, entry: Entry | None) -> Peer | WirePeer:
+    def new_peer(self, entry: ConnectionFaults | None) -> Nghttp2Connection | WireConnection:
         """The protocol for a connection that comes in."""
         if entry is not None and entry.wire:
-            from fakeservers.serving.wire import WirePeer
+            from fakeservers.serving.wire import WireConnection
 
-            return WirePeer(self)
+            return WireConnection(self)
         return self.peer_type(self)
 
-    def hands_over(self, peer: Peer | WirePeer, transport: asyncio.Transport) -> bool:
+    def hands_over(self, peer: Nghttp2Connection | WireConnection, transport: asyncio.Transport) -> bool:
         """Let another protocol have a connection, if the client asked for it."""
         return False
 
-    def tls_context(self, entry: Entry | None) -> ssl.SSLContext:
+    def tls_context(self, entry: ConnectionFaults | None) -> ssl.SSLContext:
         """What a connection is welcomed with: ours, or one that is broken as its entry says."""
         if entry is None or entry.tls is None or self.broken_context is None:
             return self._context
@@ -129,9 +136,9 @@ class H2Server:
 
     async def close(self, grace: float = 1.0, *, debug: bytes = b"") -> None:
         """Stop listening, send GOAWAY, let connections finish for `grace` seconds, cut what is left."""
-        if self._door is None:
+        if self._listener is None:
             return
-        await self._door.close()
+        await self._listener.close()
         for peer in list(self.peers):
             peer.abort() if peer.muted else peer.goaway(debug=debug)
         try:
@@ -141,9 +148,9 @@ class H2Server:
             for peer in list(self.peers):
                 peer.abort()
             await self._empty.wait()
-        self._door = None
+        self._listener = None
 
-    def admit(self, peer: Peer | WirePeer) -> bool:
+    def admit(self, peer: Nghttp2Connection | WireConnection) -> bool:
         if len(self.peers) >= self.limits.max_connections:
             self.refused += 1
             return False
@@ -153,7 +160,7 @@ class H2Server:
         self._empty.clear()
         return True
 
-    def dismiss(self, peer: Peer | WirePeer) -> None:
+    def dismiss(self, peer: Nghttp2Connection | WireConnection) -> None:
         self.peers.discard(peer)
         self.forget(peer.number)
         if not self.peers:

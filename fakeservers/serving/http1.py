@@ -11,9 +11,9 @@ from typing import Protocol, cast
 
 import h11
 
-from fakeservers.serving.breaking import Breakable
+from fakeservers.serving.faulty_connection import FaultyConnection
 from fakeservers.serving.latency import Latency
-from fakeservers.serving.types import Answer, Faults, Handler, Header, Limits
+from fakeservers.serving.types import Answer, FaultSource, Handler, Header, ServerLimits
 
 _PREFACE = b"PRI * HTTP/2.0"
 # An empty SETTINGS frame, then GOAWAY with PROTOCOL_ERROR: HTTP/2 is had by ALPN or not at all.
@@ -27,9 +27,9 @@ class Http1Server(Protocol):
     """What a connection needs of the front end that it belongs to."""
 
     delay: float
-    limits: Limits
+    limits: ServerLimits
     latency: Latency
-    faults: Faults | None
+    faults: FaultSource | None
     requests: int
     protocol_errors: int
 
@@ -37,17 +37,17 @@ class Http1Server(Protocol):
     def idle_timeout(self) -> float:
         """Seconds without a request after which the connection is closed; 0 for never."""
 
-    def open_link(self, peer: Http1Peer, /) -> Handler:
+    def open_link(self, peer: Http1Connection, /) -> Handler:
         """The handler of a new connection."""
 
-    def admit_http1(self, peer: Http1Peer, /) -> bool:
+    def admit_http1(self, peer: Http1Connection, /) -> bool:
         """Count a connection in; False when there are too many."""
 
-    def dismiss_http1(self, peer: Http1Peer, /) -> None:
+    def dismiss_http1(self, peer: Http1Connection, /) -> None:
         """Count a connection out."""
 
 
-class Http1Peer(Breakable):
+class Http1Connection(FaultyConnection):
     """Requests one after the other, each with an odd number for a stream id as HTTP/2 would give it."""
 
     version = "1.1"

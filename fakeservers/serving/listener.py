@@ -8,8 +8,8 @@ import socket
 import ssl
 from typing import Any, Protocol, cast
 
-from fakeservers.serving.breaking import Breakable, Porch, reset_socket
-from fakeservers.serving.types import Entry, Faults, Limits
+from fakeservers.serving.faulty_connection import FaultyConnection, ThrottlingProtocol, reset_socket
+from fakeservers.serving.types import ConnectionFaults, FaultSource, ServerLimits
 
 BACKLOG = 1024
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -27,17 +27,17 @@ PLAIN = (
 class ListeningServer(Protocol):
     """What a listener needs of its server."""
 
-    limits: Limits
-    faults: Faults | None
+    limits: ServerLimits
+    faults: FaultSource | None
 
-    def new_peer(self, entry: Entry | None, /) -> Breakable:
+    def new_peer(self, entry: ConnectionFaults | None, /) -> FaultyConnection:
         """The protocol for a connection that comes in."""
 
-    def tls_context(self, entry: Entry | None, /) -> ssl.SSLContext:
+    def tls_context(self, entry: ConnectionFaults | None, /) -> ssl.SSLContext:
         """The context of its handshake."""
 
 
-class Door:
+class ServerListener:
     """Listens on a port for a server.
 
     Args:
@@ -53,7 +53,7 @@ class Door:
         self._addresses: list[tuple[Any, Any]] = []
         self._reuse_port = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._visitors: set[Visitor] = set()
+        self._plain: set[PlainConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self.port = 0
@@ -107,8 +107,8 @@ class Door:
             self._timer.cancel()
             self._timer = None
         self._close_sockets()
-        for visitor in list(self._visitors):
-            visitor.leave()
+        for connection in list(self._plain):
+            connection.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -181,24 +181,28 @@ class Door:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _welcome(self, sock: socket.socket, number: int, entry: Entry | None, how: str) -> None:
+    async def _welcome(
+        self, sock: socket.socket, number: int, entry: ConnectionFaults | None, how: str
+    ) -> None:
         handed_over = False  # from then on the socket is a transport's, who closes it
         try:
             if how == "delay" and entry is not None and entry.connect is not None:
                 await asyncio.sleep(entry.connect.seconds)
             cut = entry is not None and entry.tls is not None and entry.tls.how == "cut"
             if how in ("silent", "plain") or cut:
-                if len(self._visitors) >= self._server.limits.max_connections:
+                if len(self._plain) >= self._server.limits.max_connections:
                     return
                 handed_over = True
                 last_word = PLAIN if how == "plain" else b"\x15\x03\x03" if cut else None
-                await self._loop.connect_accepted_socket(lambda: Visitor(self._visitors, last_word), sock)
+                await self._loop.connect_accepted_socket(
+                    lambda: PlainConnection(self._plain, last_word), sock
+                )
                 return
             peer = self._server.new_peer(entry)
             peer.number, peer.entry, peer.sock = number, entry, sock
             protocol: asyncio.Protocol = peer
             if entry is not None and (entry.slow is not None or entry.truncate is not None):
-                protocol = Porch(peer, entry, sock)
+                protocol = ThrottlingProtocol(peer, entry, sock)
             handed_over = True
             await self._loop.connect_accepted_socket(
                 lambda: protocol,
@@ -216,17 +220,17 @@ class Door:
                 sock.close()
 
 
-class Visitor(asyncio.Protocol):
+class PlainConnection(asyncio.Protocol):
     """A connection that gets no TLS: nothing at all, or a last word for what it says first."""
 
-    def __init__(self, visitors: set[Visitor], last_word: bytes | None) -> None:
-        self._visitors = visitors
+    def __init__(self, open_plain: set[PlainConnection], last_word: bytes | None) -> None:
+        self._plain = open_plain
         self._last_word = last_word
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
-        self._visitors.add(self)
+        self._plain.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._last_word is not None:
@@ -234,7 +238,7 @@ class Visitor(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._visitors.discard(self)
+        self._plain.discard(self)
 
     def leave(self) -> None:
         """Cut it."""

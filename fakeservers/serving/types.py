@@ -14,11 +14,11 @@ from fakeservers.serving.latency import Latency
 
 Header: TypeAlias = tuple[bytes, bytes]
 Request: TypeAlias = tuple[int, Sequence[Header], bytes]
-"""Stream id, headers with the pseudo-headers in front, body (see `Limits.max_body`)."""
+"""Stream id, headers with the pseudo-headers in front, body (see `ServerLimits.max_body`)."""
 Answer: TypeAlias = tuple[int, Sequence[Header], bytes]
 """Stream id, headers beginning with `:status`, body (may be empty)."""
 Handler: TypeAlias = Callable[[list[Request]], Sequence[Answer]]
-"""Takes the complete requests of one read, returns the responses that it has; the others may follow by `Connection.after`."""
+"""Takes the complete requests of one read, returns the responses that it has; the others may follow by `ServerConnection.after`."""
 Settings: TypeAlias = Mapping[int, int]
 
 # Identifiers of settings (RFC 9113, 6.5.2)
@@ -36,7 +36,7 @@ DEFAULT_WINDOW = 65_535
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class ServerLimits:
     """What one client, or all of them together, may cost."""
 
     max_connections: int = 1024
@@ -121,7 +121,7 @@ class ShapeFault(Protocol):
 
 
 @dataclass(slots=True)
-class Entry:
+class ConnectionFaults:
     """How one connection is received. A part that is None is as it would be without faults."""
 
     number: int
@@ -137,13 +137,13 @@ class Entry:
     """Whether the connection runs on `wire`."""
 
 
-class Connection(Protocol):
+class ServerConnection(Protocol):
     """A connection as handlers and fault plans see it, over any protocol."""
 
     id: int
     number: int
     """1 for the first connection that reached the port, whatever became of it."""
-    entry: Entry | None
+    entry: ConnectionFaults | None
     """How it was received; None without a fault."""
     sock: socket.socket | None
     """Below TLS."""
@@ -181,7 +181,7 @@ class Connection(Protocol):
         """Answer and acknowledge nothing any more; `eof` sends a FIN first."""
 
 
-class Faults(Protocol):
+class FaultSource(Protocol):
     """A fault plan at work on one server: `fakeservers.faults.inject.Injector`."""
 
     @property
@@ -191,13 +191,13 @@ class Faults(Protocol):
     def refuses(self) -> bool:
         """Whether the port refuses connections now."""
 
-    def entry(self, number: int) -> Entry | None:
+    def entry(self, number: int) -> ConnectionFaults | None:
         """How to receive the n-th connection; None for default behaviour."""
 
     def forget(self, number: int) -> None:
         """The connection is gone."""
 
-    def answer(self, peer: Connection, handler: Handler, requests: list[Request]) -> Sequence[Answer]:
+    def answer(self, peer: ServerConnection, handler: Handler, requests: list[Request]) -> Sequence[Answer]:
         """What the handler answers, and what the faults make of it."""
 
 
@@ -207,10 +207,10 @@ class Server(Protocol):
     settings: Settings
     window: int
     delay: float
-    limits: Limits
+    limits: ServerLimits
     latency: Latency
-    faults: Faults | None
-    screened: bool
+    faults: FaultSource | None
+    validates_frames: bool
     requests: int
     resets: int
     protocol_errors: int

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection made of hyperframe and hpack, with the interface of `h2peer.Peer`: it sends what it is told to.
+"""One HTTP/2 connection made of hyperframe and hpack, with the interface of `h2peer.Nghttp2Connection`: it sends what it is told to.
 
 libnghttp2 polices its own side, so a connection that is to send illegal or oddly shaped frames, or to withhold credit,
 runs on this one. It judges clients less strictly than libnghttp2 does, is slower, and has none of Google's manners;
@@ -23,7 +23,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from fakeservers.serving.delayed import Punctual
+from fakeservers.serving.delayed import DelayedConnection
 from fakeservers.serving.types import (
     DEFAULT_WINDOW,
     HEADER_TABLE_SIZE,
@@ -44,9 +44,9 @@ from fakeservers.serving.wire_in import (
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     STREAM_CLOSED,
-    Block,
-    Breach,
+    HeaderBlock,
     Incoming,
+    ProtocolViolation,
 )
 from fakeservers.serving.wire_out import FRAME, Outgoing
 
@@ -64,7 +64,7 @@ class Stream:
         self.ended = False
 
 
-class WirePeer(Punctual):
+class WireConnection(DelayedConnection):
     """One client's connection, as its handler sees it."""
 
     def __init__(self, server: Server) -> None:
@@ -193,9 +193,9 @@ class WirePeer(Punctual):
         requests: list[Request] = []
         try:
             self._read(data, requests)
-        except Breach as breach:
+        except ProtocolViolation as violation:
             server.protocol_errors += 1
-            self._out.goaway(self._last_taken, breach.code, str(breach).encode())
+            self._out.goaway(self._last_taken, violation.code, str(violation).encode())
             self._transport.write(self._out.take())
             self._closing = True
             self._transport.close()
@@ -238,8 +238,8 @@ class WirePeer(Punctual):
             self._out.credit(0, self._owed)
             self._owed = 0
 
-    def _take(self, item: Block | Frame, length: int, requests: list[Request]) -> None:
-        if isinstance(item, Block):
+    def _take(self, item: HeaderBlock | Frame, length: int, requests: list[Request]) -> None:
+        if isinstance(item, HeaderBlock):
             self._take_headers(item, requests)
         elif isinstance(item, DataFrame):
             self._take_data(item, length, requests)
@@ -249,7 +249,7 @@ class WirePeer(Punctual):
                 self._out.settings({}, ack=True)
         elif isinstance(item, WindowUpdateFrame):
             if not self._out.credited(item.stream_id, item.window_increment):
-                raise Breach(FLOW_CONTROL_ERROR, "window too large")
+                raise ProtocolViolation(FLOW_CONTROL_ERROR, "window too large")
         elif isinstance(item, PingFrame):
             if "ACK" not in item.flags:
                 self._out.ping(item.opaque_data, ack=True)
@@ -258,16 +258,16 @@ class WirePeer(Punctual):
         elif isinstance(item, GoAwayFrame):
             self._draining = True
 
-    def _take_headers(self, block: Block, requests: list[Request]) -> None:
+    def _take_headers(self, block: HeaderBlock, requests: list[Request]) -> None:
         stream_id = block.stream_id
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.ended:  # trailers
             if not block.ended:
-                raise Breach(PROTOCOL_ERROR, "trailers that do not end the stream")
+                raise ProtocolViolation(PROTOCOL_ERROR, "trailers that do not end the stream")
             self._complete(stream_id, stream, requests)
             return
         if stream_id <= self._highest or not stream_id % 2:
-            raise Breach(
+            raise ProtocolViolation(
                 STREAM_CLOSED if stream_id % 2 else PROTOCOL_ERROR, "HEADERS on a stream of the past"
             )
         self._highest = stream_id
@@ -305,7 +305,7 @@ class WirePeer(Punctual):
         self._resets = min(self._resets + (now - self._reset_at) * rate, burst) - 1
         self._reset_at = now
         if self._resets < 0:
-            raise Breach(ENHANCE_YOUR_CALM, "too many resets")
+            raise ProtocolViolation(ENHANCE_YOUR_CALM, "too many resets")
         self._streams.pop(stream_id, None)
         self._out.drop(stream_id)
 

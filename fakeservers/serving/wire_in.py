@@ -19,7 +19,7 @@ PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 1, 3, 5, 6
 REFUSED_STREAM, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 9, 11
 
 
-class Breach(Exception):
+class ProtocolViolation(Exception):
     """What the client did wrong, with the error code for it."""
 
     def __init__(self, code: int, words: str) -> None:
@@ -28,7 +28,7 @@ class Breach(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class HeaderBlock:
     """A whole header block."""
 
     stream_id: int
@@ -53,17 +53,17 @@ class Incoming:
         """The client may have a compression table of so many bytes, and of 4096 until it knows."""
         self._decoder.max_allowed_table_size = max(TABLE, size)
 
-    def read(self, data: bytes, largest: int) -> Iterator[tuple[Block | Frame, int]]:
+    def read(self, data: bytes, largest: int) -> Iterator[tuple[HeaderBlock | Frame, int]]:
         """Whole header blocks, and other frames with the length of their payload, `largest` at most.
 
         Raises:
-            Breach: the client has broken the protocol.
+            ProtocolViolation: the client has broken the protocol.
         """
         self._unread += data
         unread, at = self._unread, 0
         if not self._greeted:
             if not PREFACE.startswith(bytes(unread[: len(PREFACE)])):
-                raise Breach(PROTOCOL_ERROR, "no preface")
+                raise ProtocolViolation(PROTOCOL_ERROR, "no preface")
             if len(unread) < len(PREFACE):
                 return
             self._greeted, at = True, len(PREFACE)
@@ -71,45 +71,45 @@ class Incoming:
             try:
                 frame, length = Frame.parse_frame_header(memoryview(bytes(unread[at : at + HEAD])))
                 if length > largest:
-                    raise Breach(FRAME_SIZE_ERROR, "frame too large")
+                    raise ProtocolViolation(FRAME_SIZE_ERROR, "frame too large")
                 if len(unread) - at < HEAD + length:
                     break
                 frame.parse_body(memoryview(bytes(unread[at + HEAD : at + HEAD + length])))
             except HyperframeError as error:
-                raise Breach(PROTOCOL_ERROR, str(error)) from None
+                raise ProtocolViolation(PROTOCOL_ERROR, str(error)) from None
             at += HEAD + length
             if isinstance(frame, HeadersFrame | ContinuationFrame):
                 block = self._gather(frame)
                 if block is not None:
                     yield block, length
             elif self._block_of is not None:
-                raise Breach(PROTOCOL_ERROR, "a header block is not finished")
+                raise ProtocolViolation(PROTOCOL_ERROR, "a header block is not finished")
             else:
                 yield frame, length
         del unread[:at]
 
-    def _gather(self, frame: HeadersFrame | ContinuationFrame) -> Block | None:
+    def _gather(self, frame: HeadersFrame | ContinuationFrame) -> HeaderBlock | None:
         """The block, when this frame ends it."""
         if isinstance(frame, HeadersFrame):
             if self._block_of is not None:
-                raise Breach(PROTOCOL_ERROR, "a header block is not finished")
+                raise ProtocolViolation(PROTOCOL_ERROR, "a header block is not finished")
             self._block_of = frame.stream_id, "END_STREAM" in frame.flags
         elif self._block_of is None or self._block_of[0] != frame.stream_id:
-            raise Breach(PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+            raise ProtocolViolation(PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         else:
             self._continuations += 1
         self._block += frame.data
         if len(self._block) > self._max_block or self._continuations > MAX_CONTINUATIONS:
-            raise Breach(ENHANCE_YOUR_CALM, "header block too large")
+            raise ProtocolViolation(ENHANCE_YOUR_CALM, "header block too large")
         if "END_HEADERS" not in frame.flags:
             return None
         try:
             decoded = self._decoder.decode(bytes(self._block), raw=True)
         except hpack.HPACKError as error:
-            raise Breach(COMPRESSION_ERROR, str(error)) from None
+            raise ProtocolViolation(COMPRESSION_ERROR, str(error)) from None
         headers = [(bytes(name), bytes(value)) for name, value in decoded]
         assert self._block_of is not None
         stream_id, ended = self._block_of
         self._block.clear()
         self._block_of, self._continuations = None, 0
-        return Block(stream_id, headers, ended)
+        return HeaderBlock(stream_id, headers, ended)

@@ -21,8 +21,8 @@ async def test_the_web_service_sends_and_the_engine_is_watched() -> None:
         exec(block, names)
     async with FakeApns() as fake:
         # The ids in the example are the reader's; the fake has its own.
-        fake.world.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
-        fake.world.allow("TEAM123456", "com.example.app")
+        fake.registry.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
+        fake.registry.allow("TEAM123456", "com.example.app")
         async with names["lifespan"](fake.key_file, url=fake.url, ca_file=fake.ca_file) as apns:
             assert (await names["notify"](apns, "ab" * 32)).ok
             assert (await names["notify"](apns, fated_token("Unregistered"))).drop_token
@@ -38,10 +38,10 @@ async def test_two_keys_and_a_channel() -> None:
     for block in BLOCKS:
         exec(block, names)
     async with FakeApns() as fake, FakeApns() as other:
-        fake.world.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
+        fake.registry.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
         watch = Path(other.key_file).read_bytes()
-        fake.world.add_key("WATCHKEY01", "TEAM123456", watch, topics=["com.example.watch"])
-        fake.world.allow("TEAM123456", "com.example.app")
+        fake.registry.add_key("WATCHKEY01", "TEAM123456", watch, topics=["com.example.watch"])
+        fake.registry.allow("TEAM123456", "com.example.app")
         options = {"url": fake.url, "ca_file": fake.ca_file}
         topics = ["com.example.watch", "com.example.app", None]
         pushes = [names["Notification"]("ab" * 32, {"aps": {}}, topic=topic) for topic in topics]
@@ -63,8 +63,8 @@ async def test_a_campaign_with_a_journal(tmp_path: Path) -> None:
     tokens, path = tmp_path / "tokens.txt", tmp_path / "campaign.db"
     tokens.write_text("\n".join(f"{number:064x}" for number in range(100)))
     async with FakeApns() as fake:
-        fake.world.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
-        fake.world.allow("TEAM123456", "com.example.app")
+        fake.registry.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
+        fake.registry.allow("TEAM123456", "com.example.app")
         async with names["lifespan"](fake.key_file, url=fake.url, ca_file=fake.ca_file) as apns:
             for expected in (100, 0):
                 async with PushEngine(apns) as engine:

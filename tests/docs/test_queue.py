@@ -86,7 +86,7 @@ async def test_the_python_runs(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
     said: list[str] = []
     try:
         async with FakeApns() as fake:
-            fake.world.allow(fake.team_id, "com.example.app")
+            fake.registry.allow(fake.team_id, "com.example.app")
             rows = [{"token": f"{row:064x}"} for row in range(1200)]
 
             def run(code: str, **names: Any) -> Any:

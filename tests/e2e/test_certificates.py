@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from fakeservers import Certificates, ClientCertificate, FakeApns, World
+from fakeservers import ApnsRegistry, Certificates, ClientCertificate, FakeApns
 from pushcore import ApnsCertificate, Verdict
 from pushcore.errors import CertificateError, TransportError
 from tests.e2e.support import ENGINES, client_of, push, raw_client, send_all, using, verdicts
@@ -113,7 +113,7 @@ async def test_the_environment_of_a_certificate(
 ) -> None:
     certificate = _pem(certs.client_certificate(APP, environments=["sandbox"]), tmp_path / "certificate")
     async with (
-        FakeApns(certs=certs, world=World(environment=environment)) as fake,
+        FakeApns(certs=certs, registry=ApnsRegistry(environment=environment)) as fake,
         using(client_of(fake, auth=certificate, http2=http2)) as client,
     ):
         result = await client.send(push())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fakeservers import Certificates, FakeApns, Fault, World
+from fakeservers import ApnsRegistry, Certificates, FakeApns, Fault
 from fakeservers.faults.actions import Action, Answer, Goaway, Reset, Stall
 from fakeservers.faults.when import When
 from pushcore import (
@@ -48,7 +48,7 @@ async def test_the_life_of_a_channel(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (client, channels):
         plain, storing = await channels.create(), await channels.create(stores=True)
         assert (plain.stores, storing.stores) == (False, True)
-        assert fake.world.channels.of(APP) == {plain.id: 0, storing.id: 1}
+        assert fake.registry.channels.of(APP) == {plain.id: 0, storing.id: 1}
         assert await channels.read(plain.id) == plain
         assert await channels.read(storing.id) == storing
         assert await channels.list() == [plain.id, storing.id]
@@ -76,7 +76,7 @@ async def test_the_life_of_a_channel(http2: str, certs: Certificates) -> None:
 
 async def test_the_largest_list_is_taken(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (_, channels):
-        made = [fake.world.channels.create(APP, 0) for _ in range(10_000)]
+        made = [fake.registry.channels.create(APP, 0) for _ in range(10_000)]
         assert await channels.list() == made
         with pytest.raises(PushRejected) as refused:
             await channels.create()
@@ -87,7 +87,7 @@ async def test_the_largest_list_is_taken(http2: str, certs: Certificates) -> Non
 async def test_a_list_that_is_too_long_is_not_kept(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (_, channels):
         for number in range(16_384):
-            fake.world.channels.add(APP, f"{number:064d}")
+            fake.registry.channels.add(APP, f"{number:064d}")
         with pytest.raises(PushRejected, match="larger than 1048576 bytes") as refused:
             await channels.list()
         assert refused.value.result.verdict is Verdict.UNKNOWN
@@ -277,7 +277,7 @@ async def test_what_is_wrong_with_a_broadcast_is_found_before_it_is_sent(
 
 
 async def test_servers(http2: str, certs: Certificates) -> None:
-    async with FakeApns(certs=certs) as fake, FakeApns(certs=certs, world=fake.world) as other:
+    async with FakeApns(certs=certs) as fake, FakeApns(certs=certs, registry=fake.registry) as other:
         options = {"http2": http2, "broadcast_url": other.url}
         async with using(client_of(fake, **options)) as client:
             channel = await Channels(client, url=other.channels_url).create()
@@ -296,8 +296,11 @@ async def test_servers(http2: str, certs: Certificates) -> None:
 
 async def test_unique_ids_of_the_sandbox(http2: str, certs: Certificates) -> None:
     for environment in ("sandbox", "production"):
-        world = World(environment=environment)
-        async with FakeApns(certs=certs, world=world) as fake, using(client_of(fake, http2=http2)) as client:
+        registry = ApnsRegistry(environment=environment)
+        async with (
+            FakeApns(certs=certs, registry=registry) as fake,
+            using(client_of(fake, http2=http2)) as client,
+        ):
             for apns_id in (None, OWN_ID):
                 result = await client.send(push(apns_id=apns_id))
                 assert result.ok

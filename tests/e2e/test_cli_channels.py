@@ -29,7 +29,7 @@ async def test_the_life_of_a_channel(certs: Certificates, tmp_path: Path) -> Non
         status, out, errors = await channels(fake, "create", "--store")
         assert (status, errors) == (0, "")
         channel = out.strip()
-        assert fake.world.channels.of(APP) == {channel: 1}
+        assert fake.registry.channels.of(APP) == {channel: 1}
         status, out, _ = await channels(fake, "create", "--json")
         other = json.loads(out)
         assert (status, other["stores"]) == (0, False)
@@ -54,7 +54,7 @@ async def test_the_life_of_a_channel(certs: Certificates, tmp_path: Path) -> Non
         assert (status, list(json.loads(out))) == (0, ["id"])
 
         assert await channels(fake, "delete", channel) == (0, "", "")
-        assert fake.world.channels.of(APP) == {other["id"]: 0}
+        assert fake.registry.channels.of(APP) == {other["id"]: 0}
 
 
 async def test_what_goes_wrong_is_one_sentence(certs: Certificates, tmp_path: Path) -> None:

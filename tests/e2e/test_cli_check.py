@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, FakeApns
-from fakeservers.apns.world import World
+from fakeservers.apns.registry import ApnsRegistry
 from fakeservers.fcm.server import FakeFcm
 from tests.support.proxy import ConnectProxy
 
@@ -57,7 +57,10 @@ async def run(command: str, *words: str, **variables: str) -> tuple[int | None, 
 
 
 async def test_all_is_right(certs: Certificates) -> None:
-    async with FakeApns(certs=certs, world=World(known_only=True)) as apns, FakeFcm(certs=certs) as fcm:
+    async with (
+        FakeApns(certs=certs, registry=ApnsRegistry(known_only=True)) as apns,
+        FakeFcm(certs=certs) as fcm,
+    ):
         status, out, errors = await run("check", *options_of(apns, fcm))
         assert (status, errors) == (0, "")
         assert out.splitlines() == [
@@ -83,7 +86,10 @@ async def test_all_is_right(certs: Certificates) -> None:
     ],
 )
 async def test_one_is_wrong(certs: Certificates, changes: dict[str, str], wrong: str, expected: str) -> None:
-    async with FakeApns(certs=certs, world=World(known_only=True)) as apns, FakeFcm(certs=certs) as fcm:
+    async with (
+        FakeApns(certs=certs, registry=ApnsRegistry(known_only=True)) as apns,
+        FakeFcm(certs=certs) as fcm,
+    ):
         status, out, _ = await run("check", *options_of(apns, fcm, **changes, timeout="2"))
     assert status == 3
     lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in out.splitlines()}
@@ -132,7 +138,7 @@ async def test_every_connection_goes_through_the_proxy(certs: Certificates, tmp_
         FakeFcm(certs=certs, account=fcm.account) as tokens,
         ConnectProxy(credentials="me:p:w") as proxy,
     ):
-        fcm._book.oauth = tokens.oauth
+        fcm._state.oauth = tokens.oauth
         content = json.loads(Path(fcm.service_account_file).read_text())
         content["token_uri"] = f"{tokens.url}/token"
         (tmp_path / "account.json").write_text(json.dumps(content))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fakeservers import Certificates, FakeFcm, Manners, fated_registration
+from fakeservers import Certificates, FakeFcm, FrontEndPolicy, fated_registration
 from pushcore import Message, Verdict
 from tests.e2e.fcm_support import DATA, RUNS, fcm_of, message, plain_engine, send_all, using
 from tests.e2e.support import soon, verdicts
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("http2", RUNS)
 async def test_connections_that_age_lose_nothing(http2: str, certs: Certificates) -> None:
     """GOAWAY `max_age` in the middle of a campaign, again and again."""
-    manners = Manners(max_age=0.15)
-    async with FakeFcm(certs=certs, delay=0.02, manners=manners, keep=0) as fake:
+    policy = FrontEndPolicy(max_age=0.15)
+    async with FakeFcm(certs=certs, delay=0.02, policy=policy, keep=0) as fake:
         async with (
             using(fcm_of(fake, http2=http2, max_connections=4)) as client,
             plain_engine(client) as engine,
@@ -33,7 +33,7 @@ async def test_connections_that_age_lose_nothing(http2: str, certs: Certificates
 @pytest.mark.parametrize("http2", RUNS)
 async def test_an_idle_client_is_sent_away_and_comes_back(http2: str, certs: Certificates) -> None:
     async with (
-        FakeFcm(certs=certs, manners=Manners(session_timeout=0.1)) as fake,
+        FakeFcm(certs=certs, policy=FrontEndPolicy(session_timeout=0.1)) as fake,
         using(fcm_of(fake, http2=http2)) as client,
     ):
         for round in range(1, 4):
@@ -48,7 +48,7 @@ async def test_idle_connections_are_not_pinged(http2: str, certs: Certificates) 
     """Google counts them: here the first would be too many, and silence is as long as it can be."""
     loop = asyncio.get_running_loop()
     async with (
-        FakeFcm(certs=certs, manners=Manners(max_pings=1)) as fake,
+        FakeFcm(certs=certs, policy=FrontEndPolicy(max_pings=1)) as fake,
         using(fcm_of(fake, http2=http2)) as client,
     ):
         assert (await client.send(message())).ok

@@ -21,7 +21,7 @@ async def test_messages_tokens_and_topics(http2: str, certs: Certificates) -> No
         FakeFcm(certs=certs, account=fake.account) as topics,
         ConnectProxy() as proxy,
     ):
-        fake._book.oauth = topics._book.oauth = tokens.oauth
+        fake._state.oauth = topics._state.oauth = tokens.oauth
         client = fcm_of(fake, auth=account_of(tokens), http2=http2, proxy=proxy.url())
         async with using(client):
             results = await send_all(client, map(message, range(100)))

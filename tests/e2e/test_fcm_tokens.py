@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fakeservers import Certificates, FakeFcm, fated_registration
-from fakeservers.fcm.service_account import ServiceAccount as FakeAccount
+from fakeservers.fcm.service_account import FakeServiceAccount as FakeAccount
 from pushcore import FcmClient, Message, Result, Verdict
 from pushcore.auth.access_token import COOL_DOWN, MARGIN
 from tests.e2e.fcm_support import DATA, RUNS, account_of, fcm_of, message, plain_engine, send_all, using
@@ -127,7 +127,7 @@ async def test_a_refusal_that_comes_after_its_successor(http2: str, certs: Certi
         FakeFcm(certs=certs, account=account) as tokens,
         FakeFcm(certs=certs, account=account, delay=0.3) as fake,
     ):
-        fake._book.oauth = tokens.oauth
+        fake._state.oauth = tokens.oauth
         async with using(fcm_of(fake, http2=http2, auth=account_of(tokens))) as client:
             assert (await client.send(message())).ok
             tokens.oauth.expire_all()

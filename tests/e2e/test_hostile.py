@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
-from fakeservers import Certificates, FakeApns, H2Server, Peer
+from fakeservers import Certificates, FakeApns, H2Server, Nghttp2Connection
 from fakeservers.serving.types import Answer, Request
 from pushcore import ApnsClient, Result, Verdict
 from pushcore.errors import (
@@ -453,9 +453,9 @@ class Half:
     def __init__(self, expected: int) -> None:
         self.expected = expected
         self.seen: list[int] = []
-        self.peers: list[Peer] = []
+        self.peers: list[Nghttp2Connection] = []
 
-    def open(self, peer: Peer) -> Any:
+    def open(self, peer: Nghttp2Connection) -> Any:
         self.peers.append(peer)
         return self.answer
 
@@ -519,7 +519,7 @@ async def test_the_end_comes_while_a_large_body_is_in_parts(
     bodies: list[bytes] = []
     large = {"aps": {"alert": "x" * 4000}}
 
-    def open_handler(peer: Peer) -> Any:
+    def open_handler(peer: Nghttp2Connection) -> Any:
         def answer(requests: list[Request]) -> list[Answer]:
             bodies.extend(body for _, _, body in requests)
             return [(stream_id, ((b":status", b"200"),), b"") for stream_id, _, _ in requests]

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fakeservers import Certificates, FakeApns, Fault, World
+from fakeservers import ApnsRegistry, Certificates, FakeApns, Fault
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.when import When
 from pushcore import ApnsClient, ApnsKey, BreakerOpen, PushEngine, Result, Verdict
@@ -26,21 +26,23 @@ APP, WATCH, GAME = "com.example.app", "com.example.watch", "com.example.game"
 UNRELATED = Answer(reason="UnrelatedKeyIdInToken")
 
 
-def scoped(world: World, key_id: str, topics: list[str], environment: Environment | None = None) -> ApnsKey:
-    """A new topic-specific key that `world` knows."""
+def scoped(
+    registry: ApnsRegistry, key_id: str, topics: list[str], environment: Environment | None = None
+) -> ApnsKey:
+    """A new topic-specific key that `registry` knows."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    world.add_key(key_id, TEAM, pem, topics=topics, environment=environment)
+    registry.add_key(key_id, TEAM, pem, topics=topics, environment=environment)
     return ApnsKey.from_pem(pem, key_id=key_id, team_id=TEAM, topics=topics, environment=environment)
 
 
 async def test_several_keys_at_once_have_connections_of_their_own(http2: str, certs: Certificates) -> None:
-    world = World()
-    watch, game = scoped(world, "WATCHKEY01", [WATCH]), scoped(world, "GAMEKEY001", [GAME])
+    registry = ApnsRegistry()
+    watch, game = scoped(registry, "WATCHKEY01", [WATCH]), scoped(registry, "GAMEKEY001", [GAME])
     async with (
-        FakeApns(certs=certs, world=world) as fake,
+        FakeApns(certs=certs, registry=registry) as fake,
         using(client_of(fake, http2=http2)) as whole,
         using(client_of(fake, http2=http2, auth=watch, topic=WATCH)) as first,
         using(client_of(fake, http2=http2, auth=game, topic=None)) as second,
@@ -54,9 +56,9 @@ async def test_several_keys_at_once_have_connections_of_their_own(http2: str, ce
 
 
 async def test_an_engine_chooses_the_key_by_the_topic(http2: str, certs: Certificates) -> None:
-    world = World()
-    watch, game = scoped(world, "WATCHKEY01", [WATCH]), scoped(world, "GAMEKEY001", [GAME])
-    async with FakeApns(certs=certs, world=world) as fake:
+    registry = ApnsRegistry()
+    watch, game = scoped(registry, "WATCHKEY01", [WATCH]), scoped(registry, "GAMEKEY001", [GAME])
+    async with FakeApns(certs=certs, registry=registry) as fake:
         clients = [
             client_of(fake, http2=http2, auth=watch, topic=WATCH),
             client_of(fake, http2=http2, auth=game, topic=GAME),
@@ -88,10 +90,10 @@ def fake_key(authorization: str) -> str:
 
 
 async def test_a_key_that_is_refused_stops_its_own_topics_alone(http2: str, certs: Certificates) -> None:
-    world = World()
-    watch = scoped(world, "WATCHKEY01", [WATCH])
-    world.revoke_key("WATCHKEY01")
-    async with FakeApns(certs=certs, world=world) as fake:
+    registry = ApnsRegistry()
+    watch = scoped(registry, "WATCHKEY01", [WATCH])
+    registry.revoke_key("WATCHKEY01")
+    async with FakeApns(certs=certs, registry=registry) as fake:
         clients = [client_of(fake, http2=http2, auth=watch, topic=WATCH), client_of(fake, http2=http2)]
         results: list[Result] = []
         pushes = [push(number, topic=(WATCH, APP)[number % 2]) for number in range(2000)]
@@ -119,10 +121,10 @@ def test_what_an_engine_cannot_choose_between(http2: Http2, certs: Certificates)
 async def test_a_topic_that_is_not_the_keys_is_found_before_it_is_sent(
     http2: str, certs: Certificates
 ) -> None:
-    world = World()
-    watch = scoped(world, "WATCHKEY01", [WATCH])
+    registry = ApnsRegistry()
+    watch = scoped(registry, "WATCHKEY01", [WATCH])
     async with (
-        FakeApns(certs=certs, world=world) as fake,
+        FakeApns(certs=certs, registry=registry) as fake,
         using(client_of(fake, http2=http2, auth=watch, topic=None)) as client,
     ):
         result = await client.send(push(topic=APP))
@@ -133,13 +135,13 @@ async def test_a_topic_that_is_not_the_keys_is_found_before_it_is_sent(
 
 
 async def test_a_key_of_the_other_environment(http2: str, certs: Certificates) -> None:
-    world = World(environment="production")
-    sandbox = scoped(world, "SANDBOXKEY", [APP], "sandbox")
+    registry = ApnsRegistry(environment="production")
+    sandbox = scoped(registry, "SANDBOXKEY", [APP], "sandbox")
     with pytest.raises(ConfigurationError, match="the key is for sandbox, and the environment is production"):
         ApnsClient(sandbox, topic=APP)
     assert ApnsClient(sandbox, topic=APP, environment="sandbox").environment == "sandbox"
     async with (
-        FakeApns(certs=certs, world=world) as fake,
+        FakeApns(certs=certs, registry=registry) as fake,
         using(client_of(fake, http2=http2, auth=sandbox)) as client,
     ):
         result = await client.send(push())
@@ -148,9 +150,12 @@ async def test_a_key_of_the_other_environment(http2: str, certs: Certificates) -
 
 async def test_a_connection_of_another_key_is_left(http2: str, certs: Certificates) -> None:
     """As if a proxy lent us a connection on which somebody else had pushed: the fake refuses, another one is opened."""
-    world = World()
-    watch = scoped(world, "WATCHKEY01", [WATCH])
-    async with FakeApns(certs=certs, world=world) as fake, using(client_of(fake, http2=http2)) as client:
+    registry = ApnsRegistry()
+    watch = scoped(registry, "WATCHKEY01", [WATCH])
+    async with (
+        FakeApns(certs=certs, registry=registry) as fake,
+        using(client_of(fake, http2=http2)) as client,
+    ):
         assert (await client.send(push())).ok
         client._dispatcher._key = watch
         client._dispatcher._leases.clear()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fakeservers import Certificates, FakeApns, World
+from fakeservers import ApnsRegistry, Certificates, FakeApns
 from pushcore import ApnsKey, Notification, PushEngine, Verdict
 from tests.e2e.support import ENGINES, PAYLOAD, client_of, key_of, push, send_all, soon, using, verdicts
 
@@ -274,10 +274,10 @@ async def test_an_expired_token_while_the_client_closes(http2: str, certs: Certi
 
 
 async def test_a_revoked_key_is_misconfigured(certs: Certificates) -> None:
-    world = World()
-    async with FakeApns(certs=certs, world=world) as fake, using(client_of(fake)) as client:
+    registry = ApnsRegistry()
+    async with FakeApns(certs=certs, registry=registry) as fake, using(client_of(fake)) as client:
         assert (await client.send(push())).ok
-        world.revoke_key(fake.key_id)
+        registry.revoke_key(fake.key_id)
         result = await client.send(Notification("ab" * 32, PAYLOAD))
         assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "InvalidProviderToken")
 

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fakeservers import Certificates, Device, FakeApns, World, fated_token
+from fakeservers import ApnsRegistry, Certificates, DeviceState, FakeApns, fated_token
 from fakeservers.responses.apns import STATUSES
 from pushcore import ApnsCertificate, ApnsKey, Notification, PushEngine, Result, Verdict
 from pushcore.apns.reasons import REASONS
@@ -61,7 +61,7 @@ async def test_every_reason(reason: str, http2: str, certs: Certificates) -> Non
 
 @dataclass
 class Violation:
-    """A rule that is broken in earnest: by the push, by the client's options or in the fake's world."""
+    """A rule that is broken in earnest: by the push, by the client's options or in the registry of the fake."""
 
     reason: str
     push: Notification = field(default_factory=lambda: Notification(DEVICE, PAYLOAD))
@@ -75,10 +75,10 @@ def _p8() -> bytes:
     )
 
 
-def _world(**state: Any) -> World:
-    world = World()
-    world.add_device(DEVICE, **state)
-    return world
+def _registry(**state: Any) -> ApnsRegistry:
+    registry = ApnsRegistry()
+    registry.add_device(DEVICE, **state)
+    return registry
 
 
 class Unasking(Certificates):
@@ -99,16 +99,16 @@ def _certificate(certs: Certificates, topic: str, **options: Any) -> ApnsCertifi
     return ApnsCertificate.from_file(place)
 
 
-def _sandbox_with_a_key_of_production(certs: Certificates) -> World:
-    world = World(environment="sandbox")
-    world.add_key(certs.key_id, certs.team_id, certs.key_file.read_bytes(), environment="production")
-    return world
+def _sandbox_with_a_key_of_production(certs: Certificates) -> ApnsRegistry:
+    registry = ApnsRegistry(environment="sandbox")
+    registry.add_key(certs.key_id, certs.team_id, certs.key_file.read_bytes(), environment="production")
+    return registry
 
 
 VIOLATIONS: dict[str, Callable[[Certificates], Violation]] = {
-    "unknown device": lambda _: Violation("BadDeviceToken", fake={"world": World(known_only=True)}),
+    "unknown device": lambda _: Violation("BadDeviceToken", fake={"registry": ApnsRegistry(known_only=True)}),
     "another app's device": lambda _: Violation(
-        "DeviceTokenNotForTopic", fake={"world": _world(topic="com.x")}
+        "DeviceTokenNotForTopic", fake={"registry": _registry(topic="com.x")}
     ),
     "another team's topic": lambda _: Violation(
         "TopicDisallowed", Notification(DEVICE, PAYLOAD, topic="com.x")
@@ -127,7 +127,7 @@ VIOLATIONS: dict[str, Callable[[Certificates], Violation]] = {
         client={"auth": ApnsKey.from_file(certs.key_file, key_id="ABCDEFGHIJ", team_id=certs.team_id)},
     ),
     "key of production": lambda certs: Violation(
-        "BadEnvironmentKeyIdInToken", fake={"world": _sandbox_with_a_key_of_production(certs)}
+        "BadEnvironmentKeyIdInToken", fake={"registry": _sandbox_with_a_key_of_production(certs)}
     ),
     "clock two hours slow": lambda _: Violation(
         "ExpiredProviderToken", client={"now": lambda: time.time() - 7200}
@@ -146,13 +146,13 @@ VIOLATIONS: dict[str, Callable[[Certificates], Violation]] = {
     "certificate of production": lambda certs: Violation(
         "BadCertificateEnvironment",
         client={"auth": _certificate(certs, APP, environments=["production"])},
-        fake={"world": World(environment="sandbox")},
+        fake={"registry": ApnsRegistry(environment="sandbox")},
     ),
     "removed app": lambda _: Violation(
-        "Unregistered", fake={"world": _world(fate="Unregistered", since=DEAD_SINCE)}
+        "Unregistered", fake={"registry": _registry(fate="Unregistered", since=DEAD_SINCE)}
     ),
     "expired device token": lambda _: Violation(
-        "ExpiredToken", fake={"world": _world(fate="ExpiredToken", since=DEAD_SINCE)}
+        "ExpiredToken", fake={"registry": _registry(fate="ExpiredToken", since=DEAD_SINCE)}
     ),
 }
 
@@ -244,10 +244,10 @@ async def test_a_refused_stream_is_sent_again_five_times(http2: str, certs: Cert
         assert fake.accepted == 1
 
 
-class Once(World):
-    """A world in which a device's fate happens once; then it is an ordinary one."""
+class Once(ApnsRegistry):
+    """A registry in which a device's fate happens once; then it is an ordinary one."""
 
-    def device(self, token: bytes) -> Device | None:
+    def device(self, token: bytes) -> DeviceState | None:
         found = super().device(token)
         self.remove_device(token.decode())
         return found
@@ -257,9 +257,12 @@ class Once(World):
 async def test_what_was_refused_once_is_accepted_the_second_time(
     fate: str, http2: str, certs: Certificates
 ) -> None:
-    world = Once()
-    world.add_device(DEVICE, fate=fate)
-    async with FakeApns(certs=certs, world=world) as fake, using(client_of(fake, http2=http2)) as client:
+    registry = Once()
+    registry.add_device(DEVICE, fate=fate)
+    async with (
+        FakeApns(certs=certs, registry=registry) as fake,
+        using(client_of(fake, http2=http2)) as client,
+    ):
         result = await client.send(Notification(DEVICE, PAYLOAD))
         assert (result.verdict, result.attempts) == (Verdict.ACCEPTED, 2)
         assert fake.counts == {(0, fate): 1, (200, ""): 1}
@@ -322,12 +325,12 @@ async def test_every_push_of_a_thousand_has_one_true_result(
     fate: str, http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
-    world = Once()
+    registry = Once()
     pushes = [push(number) for number in range(1000)]
     for number in (150, 400, 401, 800):
-        world.add_device(pushes[number].token, fate=fate)
+        registry.add_device(pushes[number].token, fate=fate)
     async with (
-        FakeApns(certs=certs, world=world, keep=10_000) as fake,
+        FakeApns(certs=certs, registry=registry, keep=10_000) as fake,
         using(client_of(fake, http2=http2, max_connections=3)) as client,
     ):
         async with asyncio.timeout(20):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from fakeservers import Control, Desk, FakeApns, FakeFcm
+from fakeservers import Control, ControlService, FakeApns, FakeFcm
 from tests.fakeservers.client import DEVICE, PAYLOAD, Client, Reply, headers_for, provider_token
 
 DEADLINE = 10.0
@@ -101,7 +101,7 @@ async def scene(**options: Any) -> AsyncIterator[Scene]:
     async with (
         FakeApns(now=Clock(), token_min_refresh=0.0) as apns,
         FakeFcm(certs=apns.certs) as fcm,
-        Control(Desk(apns, fcm), **options) as control,
+        Control(ControlService(apns, fcm), **options) as control,
         await Client.connect(apns) as client,
     ):
         yield Scene(apns, fcm, control, client)

@@ -84,7 +84,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("world", "complaint"),
+    ("registry", "complaint"),
     [
         ("{", "is not JSON"),
         ("[]", "not an object"),
@@ -104,16 +104,16 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ('{"known_only": 1}', "known_only"),
         ('{"channels": {"a.b": {"no base64": 0}}}', "a channel id is base64"),
         ('{"channels": {"a.b": {"Zm9v": 2}}}', "policy is 0"),
-        (None, "cannot read the world file"),
+        (None, "cannot read the registry file"),
     ],
 )
-def test_a_bad_world_file(
-    world: str | None, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_bad_registry_file(
+    registry: str | None, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "world.json"
-    if world is not None:
-        file.write_text(world)
-    assert complaint in failure(capsys, "--certs", str(tmp_path / "certs"), "--world", str(file))
+    file = tmp_path / "registry.json"
+    if registry is not None:
+        file.write_text(registry)
+    assert complaint in failure(capsys, "--certs", str(tmp_path / "certs"), "--registry", str(file))
 
 
 @pytest.mark.parametrize("option", ["--port", "--channels-port"])
@@ -164,13 +164,16 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.needs("curl")
 def test_a_world_from_a_file_is_served(tmp_path: Path) -> None:
-    world = {
+    registry = {
         "devices": {"aa": {}, "bb": {"fate": "Unregistered", "since": 5}},
         "teams": {"FAKETEAM01": ["a.b"]},
     }
-    (tmp_path / "world.json").write_text(json.dumps(world))
+    (tmp_path / "registry.json").write_text(json.dumps(registry))
     place = tmp_path / "certs"
-    with running("--certs", str(place), "--world", str(tmp_path / "world.json"), "--known-only") as (_, url):
+    with running("--certs", str(place), "--registry", str(tmp_path / "registry.json"), "--known-only") as (
+        _,
+        url,
+    ):
         assert json.loads((place / "apns.json").read_text())["topic"] == "a.b"
         command = [
             "curl",

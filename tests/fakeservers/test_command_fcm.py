@@ -256,9 +256,9 @@ def test_credentials_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_world_that_is_none_leaves_nothing_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "world.json").write_text("{")
+    (tmp_path / "registry.json").write_text("{")
     place = tmp_path / "certs"
-    message = failure(capsys, "all", "--certs", str(place), "--world", str(tmp_path / "world.json"))
+    message = failure(capsys, "all", "--certs", str(place), "--registry", str(tmp_path / "registry.json"))
     assert "is not JSON" in message
     assert not place.exists()
 

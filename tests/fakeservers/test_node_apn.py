@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fakeservers import FakeApns, World
+from fakeservers import ApnsRegistry, FakeApns
 
 PLACE = Path(__file__).parents[2] / ".bench" / "rivals" / "node_apn"
 DEADLINE = 30.0
@@ -59,7 +59,7 @@ run();
     reason="needs @parse/node-apn, which .ci/run and `python -m bench rivals` install",
 )
 async def test_channels_and_broadcasts_by_node_apn() -> None:
-    async with FakeApns(host="localhost", world=World(environment="sandbox")) as fake:
+    async with FakeApns(host="localhost", registry=ApnsRegistry(environment="sandbox")) as fake:
         told = {
             "key_file": fake.key_file,
             "key_id": fake.key_id,

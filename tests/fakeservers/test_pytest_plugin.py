@@ -116,7 +116,7 @@ def test_options(fake_apns):
     assert len(fake_apns.received) == 1
 
 def test_what_else_it_can_do(fake_apns):
-    fake_apns.call(lambda: fake_apns.fake.world.add_device("cd" * 32, fate="Unregistered"))
+    fake_apns.call(lambda: fake_apns.fake.registry.add_device("cd" * 32, fate="Unregistered"))
     assert push(fake_apns, "cd" * 32) == 410
     with pytest.raises(ZeroDivisionError):
         fake_apns.call(lambda: 1 / 0)

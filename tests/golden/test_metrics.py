@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from fakeservers import Control, Desk, FakeApns, FakeFcm, Fault
+from fakeservers import Control, ControlService, FakeApns, FakeFcm, Fault
 from fakeservers.faults.actions import Stall
 from fakeservers.faults.when import When
 from pushcore import ApnsClient, ApnsKey, Metrics, Notification, Result, Verdict, telemetry
@@ -108,7 +108,7 @@ async def test_the_fakes() -> None:
     async with (
         FakeApns() as apns,
         FakeFcm(certs=apns.certs) as fcm,
-        Control(Desk(apns, fcm)) as control,
+        Control(ControlService(apns, fcm)) as control,
         ApnsClient(
             ApnsKey.from_file(apns.key_file, key_id=apns.key_id, team_id=apns.team_id),
             topic=apns.topic,

@@ -17,9 +17,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fakeservers import FakeApns, Fault, World
+from fakeservers import ApnsRegistry, FakeApns, Fault
 from fakeservers.apns.channel_api import STATUSES
-from fakeservers.apns.channels import Channels, is_channel_id
+from fakeservers.apns.channels import ChannelRegistry, is_channel_id
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.when import When
 from tests.fakeservers.client import Client, Reply, headers_for, provider_token
@@ -135,7 +135,7 @@ async def test_a_channel_is_refused(reason: str, changes: dict[str, str | None],
         reply = await client.push(asking(fake, "POST", **changes), body)
         assert (reply.status, reply.reason) == (STATUSES[reason], reason)
         assert UUID.fullmatch(reply.headers["apns-request-id"])
-        assert fake.world.channels.of(APP) == {}
+        assert fake.registry.channels.of(APP) == {}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ BROADCASTS: list[tuple[str, dict[str, str | None], bytes]] = [
 @pytest.mark.parametrize(("reason", "changes", "body"), BROADCASTS)
 async def test_a_broadcast_is_refused(reason: str, changes: dict[str, str | None], body: bytes) -> None:
     async with FakeApns() as fake, await Client.connect(fake) as client:
-        channel_id = fake.world.channels.create(APP, 0)
+        channel_id = fake.registry.channels.create(APP, 0)
         reply = await client.push(sending(fake, channel_id, **changes), body)
         assert (reply.status, reply.reason) == (STATUSES[reason], reason)
         # Nothing of it stays: the next ones are in order, and so is a push to a device.
@@ -190,10 +190,10 @@ async def test_a_broadcast_is_refused(reason: str, changes: dict[str, str | None
 
 
 async def test_an_app_has_so_many_channels_and_no_more() -> None:
-    assert Channels().limit == 10_000
-    world = World()
-    world.channels.limit = 2
-    async with FakeApns(world=world) as fake, manager(fake) as client:
+    assert ChannelRegistry().limit == 10_000
+    registry = ApnsRegistry()
+    registry.channels.limit = 2
+    async with FakeApns(registry=registry) as fake, manager(fake) as client:
         replies = [await client.push(asking(fake, "POST"), CREATION) for _ in range(3)]
         assert [reply.status for reply in replies] == [201, 201, 400]
         assert replies[2].reason == "CannotCreateChannelConfig"
@@ -204,8 +204,8 @@ async def test_an_app_has_so_many_channels_and_no_more() -> None:
 
 async def test_an_app_without_the_capability() -> None:
     async with FakeApns() as fake, manager(fake) as client, await Client.connect(fake) as sender:
-        channel_id = fake.world.channels.create(APP, 0)
-        fake.world.channels.disabled.add(APP)
+        channel_id = fake.registry.channels.create(APP, 0)
+        fake.registry.channels.disabled.add(APP)
         assert (await client.push(asking(fake, "POST"), CREATION)).reason == "FeatureNotEnabled"
         assert (await sender.push(sending(fake, channel_id), UPDATE)).reason == "FeatureNotEnabled"
 
@@ -235,7 +235,7 @@ async def test_a_token_opens_streams_here_too_and_is_not_changed_by_a_broadcast(
         await client.until(lambda: client.streams == 1000)
         reply = await client.push(asking(fake, "POST", authorization=second), CREATION)
         assert (reply.status, reply.reason) == (429, "TooManyProviderTokenUpdates")
-        channel_id = fake.world.channels.create(APP, 0)
+        channel_id = fake.registry.channels.create(APP, 0)
         async with await Client.connect(fake) as sender:
             assert (await sender.push(sending(fake, channel_id, authorization=first), UPDATE)).status == 200
             reply = await sender.push(headers_for(fake, authorization=second))
@@ -267,8 +267,8 @@ async def test_faults_reach_the_port_by_its_paths_alone() -> None:
 
 async def test_unique_ids_are_given_in_the_sandbox_alone() -> None:
     for environment in ("sandbox", "production", None):
-        world = World(environment=environment)
-        async with FakeApns(world=world) as fake, await Client.connect(fake) as client:
+        registry = ApnsRegistry(environment=environment)
+        async with FakeApns(registry=registry) as fake, await Client.connect(fake) as client:
             headers = headers_for(fake, token_of(fake), apns_id=OWN_ID)
             found = [(await client.push(headers)).headers for _ in range(2)]
             refused = (await client.push(headers, b"")).headers
@@ -285,13 +285,13 @@ async def test_unique_ids_are_given_in_the_sandbox_alone() -> None:
 async def test_related_keys_share_a_connection_and_each_keeps_its_token() -> None:
     start = 1_700_000_000.0
     keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("WATCHKEY01", "WATCHKEY02")}
-    world = World()
+    registry = ApnsRegistry()
     for (name, key), related in zip(keys.items(), ("WATCHKEY02", None), strict=True):
         pem = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        world.add_key(name, "FAKETEAM01", pem, topics=[f"com.example.{name.lower()}"], related=related)
-    async with FakeApns(world=world, now=lambda: start) as fake, await Client.connect(fake) as client:
+        registry.add_key(name, "FAKETEAM01", pem, topics=[f"com.example.{name.lower()}"], related=related)
+    async with FakeApns(registry=registry, now=lambda: start) as fake, await Client.connect(fake) as client:
 
         @cache
         def headers(name: str, topic: str, issued: float = start) -> list[tuple[str, str]]:
@@ -311,7 +311,7 @@ async def test_related_keys_share_a_connection_and_each_keeps_its_token() -> Non
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_channels_of_apps(shared: bool, tmp_path: Path) -> None:
-    channels = Channels()
+    channels = ChannelRegistry()
     channels.add(APP, "Zm9v", 1)
     if shared:
         channels.share(tmp_path)

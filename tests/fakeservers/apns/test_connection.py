@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from fakeservers import Certificates, FakeApns, World, fated_token
+from fakeservers import ApnsRegistry, Certificates, FakeApns, fated_token
 from fakeservers.certs import certificate_topics
 from fakeservers.serving.types import MAX_CONCURRENT_STREAMS
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
@@ -191,7 +191,7 @@ async def test_a_certificate_with_several_topics_must_name_one(loop: str, tmp_pa
 
 
 async def test_a_certificate_of_the_other_environment(loop: str, tmp_path: Path) -> None:
-    async with FakeApns(world=World(environment="production")) as fake:
+    async with FakeApns(registry=ApnsRegistry(environment="production")) as fake:
         pem = certificate_file(fake, tmp_path, environments=("sandbox",))
         async with await Client.connect(fake, pem=pem) as client:
             assert (await client.push(headers_for(fake))).reason == "BadCertificateEnvironment"

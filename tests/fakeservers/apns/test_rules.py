@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fakeservers import FakeApns, World, fated_token
+from fakeservers import ApnsRegistry, FakeApns, fated_token
 from fakeservers.apns.fates import CODES
 from fakeservers.responses.apns import STATUSES
 from tests.fakeservers.client import DEVICE, PAYLOAD, Client, Reply, headers_for, provider_token
@@ -15,8 +15,10 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OWN_ID = "12345678-9abc-def0-1234-56789abcdef0"
 
 
-async def push(changes: dict[str, str | None], body: bytes = PAYLOAD, *, world: World | None = None) -> Reply:
-    async with FakeApns(world=world) as fake, await Client.connect(fake) as client:
+async def push(
+    changes: dict[str, str | None], body: bytes = PAYLOAD, *, registry: ApnsRegistry | None = None
+) -> Reply:
+    async with FakeApns(registry=registry) as fake, await Client.connect(fake) as client:
         return await client.push(headers_for(fake, provider_token(fake), **changes), body)
 
 
@@ -147,11 +149,11 @@ async def test_a_good_push_does_not_vouch_for_the_next() -> None:
 
 
 async def test_devices_of_the_world() -> None:
-    world = World(known_only=True)
-    world.add_device("aa" * 32)
-    world.add_device("BB" * 32, fate="Unregistered", since=1_700_000_000_123)
-    world.add_device("cc" * 32, topic="com.example.other")
-    async with FakeApns(world=world) as fake, await Client.connect(fake) as client:
+    registry = ApnsRegistry(known_only=True)
+    registry.add_device("aa" * 32)
+    registry.add_device("BB" * 32, fate="Unregistered", since=1_700_000_000_123)
+    registry.add_device("cc" * 32, topic="com.example.other")
+    async with FakeApns(registry=registry) as fake, await Client.connect(fake) as client:
         token = provider_token(fake)
 
         async def reply_to(device: str) -> Reply:
@@ -162,7 +164,7 @@ async def test_devices_of_the_world() -> None:
         assert (gone.status, gone.body) == (410, b'{"reason":"Unregistered","timestamp":1700000000123}')
         assert (await reply_to("cc" * 32)).reason == "DeviceTokenNotForTopic"
         assert (await reply_to("dd" * 32)).reason == "BadDeviceToken"
-        world.add_device("dd" * 32)
+        registry.add_device("dd" * 32)
         assert (await reply_to("dd" * 32)).status == 200
 
 

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fakeservers import FakeApns, World
+from fakeservers import ApnsRegistry, FakeApns
 from tests.fakeservers.client import Client, headers_for, provider_token
 
 START = 1_700_000_000.0
@@ -104,10 +104,10 @@ async def test_a_connection_keeps_its_token_for_twenty_minutes() -> None:
 
 async def test_another_team_needs_another_connection() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    world = World()
-    world.add_key("SECONDKEY1", "SECONDTEAM", public_pem(key))
-    world.allow("SECONDTEAM", "com.example.app")
-    async with FakeApns(world=world) as fake, await Client.connect(fake) as client:
+    registry = ApnsRegistry()
+    registry.add_key("SECONDKEY1", "SECONDTEAM", public_pem(key))
+    registry.allow("SECONDTEAM", "com.example.app")
+    async with FakeApns(registry=registry) as fake, await Client.connect(fake) as client:
         other = provider_token(fake, header={"kid": "SECONDKEY1"}, claims={"iss": "SECONDTEAM"}, key=key)
         assert (await client.push(headers_for(fake, provider_token(fake)))).status == 200
         assert (await client.push(headers_for(fake, other))).reason == "UnrelatedKeyIdInToken"
@@ -117,10 +117,10 @@ async def test_another_team_needs_another_connection() -> None:
 
 async def test_keys_of_one_topic_and_one_environment() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    world = World(environment="production")
-    world.add_key("TOPICKEY01", "FAKETEAM01", public_pem(key), topics=["com.example.watch"])
-    world.add_key("SANDBOXKEY", "FAKETEAM01", public_pem(key), environment="sandbox")
-    async with FakeApns(world=world) as fake:
+    registry = ApnsRegistry(environment="production")
+    registry.add_key("TOPICKEY01", "FAKETEAM01", public_pem(key), topics=["com.example.watch"])
+    registry.add_key("SANDBOXKEY", "FAKETEAM01", public_pem(key), environment="sandbox")
+    async with FakeApns(registry=registry) as fake:
         topic_token = provider_token(fake, header={"kid": "TOPICKEY01"}, key=key)
         sandbox_token = provider_token(fake, header={"kid": "SANDBOXKEY"}, key=key)
         async with await Client.connect(fake) as client:
@@ -139,9 +139,9 @@ async def test_a_revoked_key_is_refused_at_once_and_a_late_topic_on_new_connecti
         token = provider_token(fake)
         late = headers_for(fake, token, apns_topic="com.example.late")
         assert (await client.push(headers_for(fake, token))).status == 200
-        fake.world.allow(fake.team_id, "com.example.late")
+        fake.registry.allow(fake.team_id, "com.example.late")
         assert (await client.push(late)).reason == "TopicDisallowed"
         async with await Client.connect(fake) as second:
             assert (await second.push(late)).status == 200
-        fake.world.revoke_key(fake.key_id)
+        fake.registry.revoke_key(fake.key_id)
         assert (await client.push(headers_for(fake, token))).reason == "InvalidProviderToken"

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
-from fakeservers import Control, Desk, FakeApns, FaultPlan, fated_token
+from fakeservers import Control, ControlService, FakeApns, FaultPlan, fated_token
 from tests.fakeservers.client import DEVICE, Client, headers_for, provider_token
 from tests.fakeservers.control_client import ISSUED, ask, scene
 from tests.fakeservers.fcm_client import Watcher, send_body, send_headers
@@ -56,7 +56,7 @@ async def test_prometheus() -> None:
 
 async def test_what_was_received_is_found_by_token_topic_and_time() -> None:
     async with scene() as each:
-        each.apns.world.allow(each.apns.team_id, "com.example.two")
+        each.apns.registry.allow(each.apns.team_id, "com.example.two")
         each.client.transport.close()
         async with await Client.connect(each.apns) as each.client:
             await each.push("aa" * 32)
@@ -146,7 +146,7 @@ async def test_reset() -> None:
 async def test_reset_puts_back_the_plan_of_the_start() -> None:
     plan = FaultPlan.preset("brownout", seed=9)
     first = plan.to_dict()
-    async with FakeApns(faults=plan) as apns, Control(Desk(apns)) as control:
+    async with FakeApns(faults=plan) as apns, Control(ControlService(apns)) as control:
         await ask(control, "PATCH", "/v1/faults/stall", {"enabled": False})
         await ask(control, "DELETE", "/v1/faults/down")
         await ask(control, "POST", "/v1/faults", {"id": "mine", "what": {"kind": "stall"}})
@@ -374,7 +374,7 @@ async def test_bad_input_is_one_sentence_and_changes_nothing(
         assert complaint in answer.detail
         assert "\n" not in answer.detail
         assert len(each.apns.faults) == 0
-        assert each.apns.world.devices() == {}
+        assert each.apns.registry.devices() == {}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"nan", b'{"what": ["\xff"]}', b"[" * 100_000])
@@ -386,7 +386,7 @@ async def test_a_body_that_is_not_json(body: bytes) -> None:
 
 
 async def test_a_service_that_does_not_run() -> None:
-    async with FakeApns() as apns, Control(Desk(apns)) as control:
+    async with FakeApns() as apns, Control(ControlService(apns)) as control:
         answer = await ask(control, "GET", "/v1/fcm/fates")
         assert (answer.status, answer.detail) == (404, "there is no fake FCM here")
         assert list((await ask(control, "GET", "/v1/state")).json["services"]) == ["apns"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fakeservers import Control, Desk, FakeApns
+from fakeservers import Control, ControlService, FakeApns
 from fakeservers.control import guard as control_guard
 from fakeservers.control import server as control
 from tests.fakeservers.control_client import DEADLINE, ask, scene
@@ -116,8 +116,8 @@ async def test_the_page_lets_in_its_own_script_alone() -> None:
 async def test_elsewhere_a_token_is_needed() -> None:
     async with FakeApns() as apns:
         with pytest.raises(ValueError, match="needs a token"):
-            Control(Desk(apns), host="0.0.0.0")
-        async with Control(Desk(apns), host="0.0.0.0", token=TOKEN) as other:
+            Control(ControlService(apns), host="0.0.0.0")
+        async with Control(ControlService(apns), host="0.0.0.0", token=TOKEN) as other:
             url = other.url.replace("0.0.0.0", "127.0.0.1")
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
                 answer = await ask(url, "GET", "/v1/state", headers=headers)
@@ -131,7 +131,7 @@ async def test_elsewhere_a_token_is_needed() -> None:
 
 async def test_the_door_takes_the_token_and_gives_a_cookie() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
-    async with FakeApns() as apns, Control(Desk(apns), token=TOKEN) as each:
+    async with FakeApns() as apns, Control(ControlService(apns), token=TOKEN) as each:
         door = await ask(each, "GET", "/")
         assert b'type="password"' in door.body
         assert b"<script" not in door.body
@@ -248,7 +248,7 @@ async def test_only_so_many_pages_look_on_and_those_that_leave_make_room(
 async def test_a_port_in_use() -> None:
     async with FakeApns() as apns:
         with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-            async with Control(Desk(apns), port=taken.getsockname()[1]):
+            async with Control(ControlService(apns), port=taken.getsockname()[1]):
                 pass
 
 

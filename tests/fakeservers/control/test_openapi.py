@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from fakeservers import Control, Desk, FakeApns, FakeFcm
+from fakeservers import Control, ControlService, FakeApns, FakeFcm
 from fakeservers.control.openapi import document
 from fakeservers.control.route import Route
 from fakeservers.control.routes import ROUTES
@@ -36,9 +36,9 @@ async def test_the_document_is_valid_and_served() -> None:
 
 
 def test_every_call_has_a_method_behind_it() -> None:
-    desk = Desk()
+    service = ControlService()
     for route in ROUTES:
-        assert route.own or any(hasattr(part, route.name) for part in desk._parts)
+        assert route.own or any(hasattr(part, route.name) for part in service._parts)
 
 
 def fitting(schema: Any) -> st.SearchStrategy[Any]:
@@ -104,7 +104,7 @@ def test_whatever_is_asked_is_answered_as_documented() -> None:
         async def start() -> tuple[Any, ...]:
             apns = await FakeApns().__aenter__()
             fcm = await FakeFcm(certs=apns.certs).__aenter__()
-            return apns, fcm, await Control(Desk(apns, fcm)).__aenter__()
+            return apns, fcm, await Control(ControlService(apns, fcm)).__aenter__()
 
         apns, fcm, control = runner.run(start())
         operations = document(control.url)["paths"]

@@ -16,7 +16,16 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from fakeservers import Control, Desk, FakeApns, FakeFcm, FaultPlan, InThread, fated_registration, fated_token
+from fakeservers import (
+    Control,
+    ControlService,
+    FakeApns,
+    FakeFcm,
+    FaultPlan,
+    InThread,
+    fated_registration,
+    fated_token,
+)
 from tests.fakeservers.browser import browser as browser
 from tests.fakeservers.browser import look, needs_browser, take_picture, text_of, until
 from tests.fakeservers.client import Client, headers_for, provider_token
@@ -96,7 +105,7 @@ async def everything(token: str = "") -> AsyncIterator[Any]:
     async with (
         FakeApns(faults=plan) as apns,
         FakeFcm(certs=apns.certs, faults=plan) as fcm,
-        Control(Desk(apns, fcm), token=token) as control,
+        Control(ControlService(apns, fcm), token=token) as control,
     ):
         yield SimpleNamespace(apns=apns, fcm=fcm, control=control, plan=plan)
 

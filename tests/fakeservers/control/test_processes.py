@@ -21,7 +21,7 @@ import pytest
 from fakeservers import FakeFcm, fated_token
 from fakeservers.__main__ import main
 from fakeservers.control.processes import reserve
-from fakeservers.fcm.oauth import TokenEndpoint
+from fakeservers.fcm.oauth import OAuthServer
 from tests.fakeservers.client import Client, headers_for, provider_token
 from tests.fakeservers.control_client import Answer, ask, ask_now
 
@@ -177,8 +177,8 @@ def test_an_access_token_of_one_process_is_good_in_the_other(tmp_path: Path) -> 
 def test_a_token_is_known_by_its_signature() -> None:
     now = 1000.0
     account = FakeFcm().account
-    first = TokenEndpoint(account, now=lambda: now)
-    second = TokenEndpoint(account, now=lambda: now)
+    first = OAuthServer(account, now=lambda: now)
+    second = OAuthServer(account, now=lambda: now)
     for each in (first, second):
         each.share(b"secret" * 6)
     token = first.issue(lifetime=60)

@@ -15,19 +15,19 @@ from fakeservers.fcm import strict as fcm_strict
 from fakeservers.serving.latency import BOUNDS, GROWTH, Latency, percentile
 
 
-def of_apns(payload: Any) -> apns_strict.Received:
+def of_apns(payload: Any) -> apns_strict.ApnsRecord:
     body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
     fields = {b":path": b"/3/device/ab", b"apns-topic": b"com.example.app", b"authorization": b"bearer a.b.c"}
-    return apns_strict.Received(b"/3/device/ab", fields, body, 200, "", 1, 5.0)
+    return apns_strict.ApnsRecord(b"/3/device/ab", fields, body, 200, "", 1, 5.0)
 
 
-def of_fcm(path: str, body: Any) -> fcm_strict.Received:
+def of_fcm(path: str, body: Any) -> fcm_strict.FcmRecord:
     fields = {b":method": b"POST", b":path": path.encode(), b"authorization": b"key=AAAA"}
     sent = body if isinstance(body, bytes) else orjson.dumps(body)
-    return fcm_strict.Received(fields, sent, 200, "", (1, "2"), 5.0)
+    return fcm_strict.FcmRecord(fields, sent, 200, "", (1, "2"), 5.0)
 
 
-def of_v1(**message: Any) -> fcm_strict.Received:
+def of_v1(**message: Any) -> fcm_strict.FcmRecord:
     return of_fcm("/v1/projects/p/messages:send?alt=json", {"message": message})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeApns, FakeFcm
-from fakeservers.faults import REASONS, AccessTokens, Answer, Delay, FaultPlan, Reset, Stall, When
+from fakeservers.faults import REASONS, Answer, ChangeAccessTokens, Delay, FaultPlan, Reset, Stall, When
 from fakeservers.responses.apns import STATUSES
 from tests.fakeservers.client import DEVICE, Client, Reply, headers_for, provider_token
 from tests.fakeservers.faults_support import Paused, one, plan_of
@@ -372,7 +372,7 @@ async def token_of(fake: FakeFcm, client: Client) -> dict[str, Any]:
 
 async def test_short_lived_tokens_and_those_that_lie() -> None:
     now = [1_000_000.0]
-    plan = FaultPlan(0, [one("x", AccessTokens(lifetime=30, says=3600), provider="oauth", nth=2)])
+    plan = FaultPlan(0, [one("x", ChangeAccessTokens(lifetime=30, says=3600), provider="oauth", nth=2)])
     async with FakeFcm(faults=plan, now=lambda: now[0]) as fake, await Client.connect(fake) as client:
         fake.oauth._are_good_times = lambda *_: True  # type: ignore[method-assign]  # the test's clock is not the server's
         assert (await token_of(fake, client))["expires_in"] == 3599

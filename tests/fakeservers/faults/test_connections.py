@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fakeservers import FakeApns, FakeFcm, H2Server, Limits
+from fakeservers import FakeApns, FakeFcm, H2Server, ServerLimits
 from fakeservers.faults import (
     Answer,
     Connect,
@@ -216,7 +216,10 @@ async def test_slow_bytes(loop: str) -> None:
 
 async def test_a_slow_connection_is_not_read_faster_than_it_answers(loop: str) -> None:
     plan = plan_of(Slow(bytes=10, seconds=0.01))
-    async with FakeApns(faults=plan, limits=Limits(max_buffered=1000)) as fake, RawClient(fake) as client:
+    async with (
+        FakeApns(faults=plan, limits=ServerLimits(max_buffered=1000)) as fake,
+        RawClient(fake) as client,
+    ):
         await client.until(lambda: bool(client.of(SETTINGS)))
         for _ in range(900):  # each is to be acknowledged
             client.send(b"\0\0\x08\6\0\0\0\0\0" + b"pingping")
@@ -270,7 +273,9 @@ async def test_counts_of_connections(loop: str) -> None:
 
 
 async def test_silent_connections_are_bounded_and_end_with_the_fake(loop: str) -> None:
-    async with FakeApns(faults=plan_of(Connect(how="silent")), limits=Limits(max_connections=3)) as fake:
+    async with FakeApns(
+        faults=plan_of(Connect(how="silent")), limits=ServerLimits(max_connections=3)
+    ) as fake:
         writers = [(await asyncio.open_connection(*address_of(fake)))[1] for _ in range(3)]
         await soon(lambda: fake.server.arrivals == 3)
         assert await first_bytes(fake) in ("closed", "reset")
@@ -303,9 +308,9 @@ async def test_several_addresses_have_one_port(loop: str) -> None:
 async def test_no_more_files_is_waited_out(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fakeservers.serving.listener.REST", 0.05)
     async with FakeApns() as fake:
-        door = fake.server._door
-        assert door is not None
-        (listener,) = door._sockets
+        port = fake.server._listener
+        assert port is not None
+        (listener,) = port._sockets
 
         class Exhausted:
             """Has no more files, the first time that it is asked."""
@@ -324,11 +329,11 @@ async def test_no_more_files_is_waited_out(loop: str, monkeypatch: pytest.Monkey
         exhausted = Exhausted()
         loop_now = asyncio.get_running_loop()
         loop_now.remove_reader(listener.fileno())
-        door._sockets[:] = [exhausted]  # type: ignore[list-item]  # it does of a socket what is asked of it here
-        loop_now.add_reader(listener.fileno(), door._accept, exhausted)  # type: ignore[arg-type]  # it does of a socket what is asked of it here
+        port._sockets[:] = [exhausted]  # type: ignore[list-item]  # it does of a socket what is asked of it here
+        loop_now.add_reader(listener.fileno(), port._accept, exhausted)  # type: ignore[arg-type]  # it does of a socket what is asked of it here
         async with await Client.connect(fake):
             assert exhausted.tried >= 2
-        door._sockets[:] = [listener]
+        port._sockets[:] = [listener]
 
 
 async def test_a_port_in_use(loop: str) -> None:

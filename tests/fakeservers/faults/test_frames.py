@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeApns, FakeFcm
-from fakeservers.faults import Cut, FaultPlan, Goaway, HalfOpen, Ping, Reset, Settings, Streams
+from fakeservers.faults import ChangeStreamLimit, Cut, FaultPlan, Goaway, HalfOpen, Ping, Reset, Settings
 from fakeservers.faults.names import ERROR_CODES
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
 from tests.fakeservers.faults_client import (
@@ -118,7 +118,7 @@ async def test_goaway_with_grace(loop: str) -> None:
 
 
 async def test_stream_limits_that_move(loop: str) -> None:
-    async with raw(plan_of(Streams(limits=(1, 1, 500)), nth="2-5")) as (_, client, headers):
+    async with raw(plan_of(ChangeStreamLimit(limits=(1, 1, 500)), nth="2-5")) as (_, client, headers):
         for _ in range(4):
             await client.answer(client.request(headers))
         limits = [settings_of(each).get(STREAMS_SETTING) for each in client.of(SETTINGS) if not each.flags]
@@ -126,7 +126,7 @@ async def test_stream_limits_that_move(loop: str) -> None:
 
 
 async def test_a_limit_that_comes_back(loop: str) -> None:
-    async with raw(plan_of(Streams(limits=(3,), restore=0.05), nth=2)) as (_, client, headers):
+    async with raw(plan_of(ChangeStreamLimit(limits=(3,), restore=0.05), nth=2)) as (_, client, headers):
         await client.answer(client.request(headers))
         await client.until(lambda: len([1 for each in client.of(SETTINGS) if not each.flags]) == 4)
         limits = [settings_of(each).get(STREAMS_SETTING) for each in client.of(SETTINGS) if not each.flags]
@@ -134,7 +134,7 @@ async def test_a_limit_that_comes_back(loop: str) -> None:
 
 
 async def test_streams_beyond_a_lowered_limit_are_refused(loop: str) -> None:
-    async with raw(plan_of(Streams(limits=(2,)), nth=2), delay=0.1) as (_, client, headers):
+    async with raw(plan_of(ChangeStreamLimit(limits=(2,)), nth=2), delay=0.1) as (_, client, headers):
         await client.answer(client.request(headers))
         await client.until(lambda: settings_of(client.of(SETTINGS)[-1]) == {STREAMS_SETTING: 2})
         await client.answer(client.request(headers))  # by now the limit is acknowledged

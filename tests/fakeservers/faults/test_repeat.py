@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from fakeservers import FakeApns, FakeFcm
-from fakeservers.faults import KINDS, AccessTokens, Answer, Connect, Delay, FaultPlan, Frame, Reset, Stall
+from fakeservers.faults import (
+    KINDS,
+    Answer,
+    ChangeAccessTokens,
+    Connect,
+    Delay,
+    FaultPlan,
+    Frame,
+    Reset,
+    Stall,
+)
 from fakeservers.faults.batch import Batch
 from fakeservers.faults.chance import delay_of, draw, salt, threshold
 from fakeservers.faults.rules import Bound
@@ -139,7 +149,7 @@ async def test_without_a_plan_ids_are_new_each_time() -> None:
 ONE_OF_EACH: dict[str, Any] = {type(what).__name__: what for what, _ in ACTIONS.values()}
 ONE_OF_EACH |= {
     "Connect": Connect(how="silent"),
-    "AccessTokens": AccessTokens(lifetime=60),
+    "ChangeAccessTokens": ChangeAccessTokens(lifetime=60),
     "Frame": Frame(name="ping-ack-extra"),
 }
 OF_CONNECTIONS = {"Connect", "Tls", "Slow", "Truncate", "Greeting", "Window", "Shape"}

@@ -13,8 +13,9 @@ from fakeservers.faults import (
     ILLEGAL,
     KINDS,
     PRESETS,
-    AccessTokens,
     Answer,
+    ChangeAccessTokens,
+    ChangeStreamLimit,
     Connect,
     Cut,
     Delay,
@@ -29,7 +30,6 @@ from fakeservers.faults import (
     Shape,
     Slow,
     Stall,
-    Streams,
     Tls,
     Truncate,
     Window,
@@ -73,8 +73,8 @@ ACTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
     "goaway max": (Goaway(last="max"), ONCE),
     "settings": (Settings(values=(("INITIAL_WINDOW_SIZE", 100), ("HEADER_TABLE_SIZE", 0))), {"every": 30}),
     "settings table": (Settings(values=(("HEADER_TABLE_SIZE", 16_384), ("MAX_FRAME_SIZE", 65_536))), ONCE),
-    "streams": (Streams(limits=(1, 1000, 3)), {"every": 20}),
-    "streams restored": (Streams(limits=(1,), restore=0.05), ONCE),
+    "streams": (ChangeStreamLimit(limits=(1, 1000, 3)), {"every": 20}),
+    "streams restored": (ChangeStreamLimit(limits=(1,), restore=0.05), ONCE),
     "ping": (Ping(count=3), FEW),
     "connect reset": (Connect(how="reset"), FIRST),
     "connect close": (Connect(how="close"), FIRST),
@@ -128,7 +128,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_kind_is_here() -> None:
     kinds = {type(what).__name__ for what, _ in ACTIONS.values()}
-    assert kinds | {"AccessTokens", "Frame"} == {each.__name__ for each in KINDS.values()}
+    assert kinds | {"ChangeAccessTokens", "Frame"} == {each.__name__ for each in KINDS.values()}
 
 
 @pytest.mark.parametrize("http2", ENGINES)
@@ -162,8 +162,8 @@ OAUTH: dict[str, tuple[Any, dict[str, Any]]] = {
     "down at first": (Answer(reason="unavailable"), {"nth": 1}),
     "internal failure at first": (Answer(reason="internal_failure"), {"nth": 1}),
     "html without sense": (Answer(status=200, body="<html>welcome</html>"), {"nth": 1}),
-    "a token of one second": (AccessTokens(lifetime=1), {}),
-    "a token that lies": (AccessTokens(lifetime=0, says=3600), {"nth": 1}),
+    "a token of one second": (ChangeAccessTokens(lifetime=1), {}),
+    "a token that lies": (ChangeAccessTokens(lifetime=0, says=3600), {"nth": 1}),
     "cut": (Cut(), {"nth": 1}),
 }
 
@@ -173,7 +173,7 @@ async def test_token_endpoint(name: str) -> None:
     what, when = OAUTH[name]
     plan = FaultPlan(1, [one("x", what, provider="oauth", **when)])
     if name == "a token that lies":
-        plan.add(one("y", AccessTokens(lifetime=3600, says=3600), provider="oauth", nth="2-"))
+        plan.add(one("y", ChangeAccessTokens(lifetime=3600, says=3600), provider="oauth", nth="2-"))
     async with FakeFcm(faults=plan, keep=5000) as fake:
         account = Account(fake)
         verdicts = await account.run(100)
@@ -183,9 +183,9 @@ async def test_token_endpoint(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", [AccessTokens(expire=True), AccessTokens(forget=True)], ids=["expire", "forget"]
+    "what", [ChangeAccessTokens(expire=True), ChangeAccessTokens(forget=True)], ids=["expire", "forget"]
 )
-async def test_access_tokens_that_end_early_are_fetched_anew(what: AccessTokens) -> None:
+async def test_access_tokens_that_end_early_are_fetched_anew(what: ChangeAccessTokens) -> None:
     plan = FaultPlan(1, [one("x", what, nth=50)])
     async with FakeFcm(faults=plan, keep=5000) as fake:
         account = Account(fake)

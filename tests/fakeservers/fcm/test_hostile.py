@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakeservers import FakeFcm, ServiceAccount, fated_registration
+from fakeservers import FakeFcm, FakeServiceAccount, fated_registration
 from fakeservers.fcm.fates import FATES
 from fakeservers.fcm.legacy import LegacyApi
 from fakeservers.fcm.message import is_condition, read_send
-from fakeservers.fcm.oauth import GRANT_TYPE, TokenEndpoint
-from fakeservers.fcm.strict import Api, Book, Call, Received, StrictFcm
+from fakeservers.fcm.oauth import GRANT_TYPE, OAuthServer
+from fakeservers.fcm.strict import Api, Call, FcmRecord, FcmState, StrictFcm
 from fakeservers.fcm.topics import Subscriptions, TopicApi
 from fakeservers.records import Records
-from fakeservers.serving.types import Answer, Connection, Entry
+from fakeservers.serving.types import Answer, ConnectionFaults, ServerConnection
 from tests.fakeservers.client import Client
 from tests.fakeservers.fcm_client import FID, TOKEN, request_headers, send_body, send_headers
 
@@ -66,7 +66,7 @@ class NoLink:
 
     id = number = 1
     version = "2"
-    entry: Entry | None = None
+    entry: ConnectionFaults | None = None
     sock: socket.socket | None = None
     waiting = 0
 
@@ -89,23 +89,23 @@ class NoLink:
     def mute(self, *, eof: bool = False) -> None: ...
 
 
-def handler() -> tuple[StrictFcm, Book]:
-    account = ServiceAccount.create()
-    oauth = TokenEndpoint(account, "https://x/token", now=lambda: 1e9)
-    book = Book(
-        account, oauth, (account.project_id, "1"), "key", 100_000, lambda: 1e9, Records(1, Received.of)
+def handler() -> tuple[StrictFcm, FcmState]:
+    account = FakeServiceAccount.create()
+    oauth = OAuthServer(account, "https://x/token", now=lambda: 1e9)
+    state = FcmState(
+        account, oauth, (account.project_id, "1"), "key", 100_000, lambda: 1e9, Records(1, FcmRecord.of)
     )
-    link: Connection = NoLink()
-    apis: list[Api] = [LegacyApi(book), TopicApi(book, Subscriptions(), 0.0)]
-    return StrictFcm(link, book, apis, 0.0), book
+    link: ServerConnection = NoLink()
+    apis: list[Api] = [LegacyApi(state), TopicApi(state, Subscriptions(), 0.0)]
+    return StrictFcm(link, state, apis, 0.0), state
 
 
 def ask(path: bytes, method: bytes, authorization: bytes, body: bytes, kind: bytes) -> list[Answer]:
-    strict, book = handler()
+    strict, state = handler()
     headers = [
         (b":method", method),
         (b":path", path),
-        (b"authorization", authorization or b"Bearer " + book.oauth.issue().encode()),
+        (b"authorization", authorization or b"Bearer " + state.oauth.issue().encode()),
         (b"content-type", kind),
     ]
     return list(strict([(1, headers, body)]))
@@ -164,7 +164,7 @@ def test_any_condition_is_judged(text: str) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.text(max_size=50))
 def test_any_token_request_is_answered(body: bytes, assertion: str) -> None:
-    oauth = TokenEndpoint(ServiceAccount.create(), "https://x/token", now=lambda: 1e9)
+    oauth = OAuthServer(FakeServiceAccount.create(), "https://x/token", now=lambda: 1e9)
     form = f"grant_type={GRANT_TYPE}&assertion={assertion}".encode("utf-8", "surrogatepass")
     for each in (body, form):
         assert oauth(each).status == 400
@@ -172,7 +172,7 @@ def test_any_token_request_is_answered(body: bytes, assertion: str) -> None:
 
 def test_what_would_take_long_does_not() -> None:
     many = b"&".join(b"a%d=b" % number for number in range(200_000))
-    oauth = TokenEndpoint(ServiceAccount.create(), "https://x/token", now=lambda: 1e9)
+    oauth = OAuthServer(FakeServiceAccount.create(), "https://x/token", now=lambda: 1e9)
     assert oauth(many).status == 400
     [(_, headers, _)] = ask(
         b"/fcm/send", b"POST", b"key=key", many[:90_000], b"application/x-www-form-urlencoded"
@@ -215,9 +215,9 @@ async def test_a_fate_that_there_is_not_is_seen() -> None:
     "null", ["to", "data", "time_to_live", "condition", "registration_ids", "notification"]
 )
 def test_null_in_the_legacy_api_is_absent(null: str) -> None:
-    _, book = handler()
+    _, state = handler()
     message = {"to": TOKEN} | {null: None}
-    reply = LegacyApi(book)(
+    reply = LegacyApi(state)(
         Call("POST", "/fcm/send", {}, b"key=key", "application/json", orjson.dumps(message))
     )
     assert reply is not None

@@ -432,7 +432,7 @@ async def test_what_was_received() -> None:
         last = fake.received[-1]
         assert (last.method, last.path, last.headers["x-extra"]) == ("POST", send_path(fake), "1")
         assert (last.status, last.reason, last.connection, last.version, last.time) == (200, "", 1, "2", NOW)
-        assert repr(last) == f"Received({send_path(fake)!r}, status=200, reason='', connection=1)"
+        assert repr(last) == f"FcmRecord({send_path(fake)!r}, status=200, reason='', connection=1)"
         assert fake.counts == {(200, ""): 3}
         assert (fake.connections, fake.accepted) == (1, 1)
 

@@ -16,7 +16,7 @@ import pytest
 
 from fakeservers import FakeApns, FakeFcm, fated_registration, fated_token
 from fakeservers.faults import Fault, FaultPlan, Goaway, Shape
-from fakeservers.serving.wire import WirePeer
+from fakeservers.serving.wire import WireConnection
 from tests.fakeservers.client import DEADLINE, headers_for, provider_token, soon
 from tests.fakeservers.faults_client import (
     CONTINUATION,
@@ -123,7 +123,7 @@ async def line_to(fake: Any, wire: bool) -> AsyncIterator[Line]:
         client.send(line.request(FIRST))
         await client.answer(FIRST)
         (peer,) = fake.server.peers
-        assert isinstance(peer, WirePeer) is wire
+        assert isinstance(peer, WireConnection) is wire
         line.watch(peer)
         yield line
     await soon(lambda: not fake.server.peers)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fakeservers import Certificates, FakeFcm, Limits, Manners, fated_registration
-from fakeservers.serving.google_front import BARE_MANNERS
+from fakeservers import Certificates, FakeFcm, FrontEndPolicy, ServerLimits, fated_registration
+from fakeservers.serving.google_front import BARE_POLICY
 from tests.fakeservers.client import DEADLINE, Client, soon
 from tests.fakeservers.fcm_client import Watcher, send_body, send_headers, send_path
 
@@ -55,21 +55,21 @@ async def test_an_empty_answer_has_no_data() -> None:
 
 
 async def test_habits_can_be_dropped() -> None:
-    async with FakeFcm(manners=BARE_MANNERS) as fake, await Watcher.watch(fake) as client:
+    async with FakeFcm(policy=BARE_POLICY) as fake, await Watcher.watch(fake) as client:
         for _ in range(2):
             await client.push(send_headers(fake), send_body())
         assert client.seen == [("headers", 1), ("data", 1), ("headers", 3), ("data", 3)]
 
 
 @pytest.mark.parametrize(
-    ("manners", "seen"),
+    ("policy", "seen"),
     [
-        (Manners(split_end=False), ["headers", "data", "ping"]),
-        (Manners(ping=False), ["headers", "data", "empty data"]),
+        (FrontEndPolicy(split_end=False), ["headers", "data", "ping"]),
+        (FrontEndPolicy(ping=False), ["headers", "data", "empty data"]),
     ],
 )
-async def test_each_habit_by_itself(manners: Manners, seen: list[str]) -> None:
-    async with FakeFcm(manners=manners) as fake, await Watcher.watch(fake) as client:
+async def test_each_habit_by_itself(policy: FrontEndPolicy, seen: list[str]) -> None:
+    async with FakeFcm(policy=policy) as fake, await Watcher.watch(fake) as client:
         await client.push(send_headers(fake), send_body())
         await client.push(send_headers(fake), send_body())
         assert [name for name, _ in client.seen][: len(seen)] == seen
@@ -104,8 +104,8 @@ async def test_acknowledgements_are_no_pings() -> None:
 
 @pytest.mark.parametrize("split_end", [True, False])
 async def test_session_timeout(split_end: bool) -> None:
-    manners = Manners(session_timeout=0.4, max_age=0.0, split_end=split_end, ping=False)
-    async with FakeFcm(manners=manners) as fake, await Client.connect(fake) as client:
+    policy = FrontEndPolicy(session_timeout=0.4, max_age=0.0, split_end=split_end, ping=False)
+    async with FakeFcm(policy=policy) as fake, await Client.connect(fake) as client:
         # A request that waits longer than that keeps the session open.
         slow = client.request(send_headers(fake), send_body(token=fated_registration("Slow", 1, ms=800)))
         assert (await client.reply(slow)).status == 200
@@ -117,8 +117,8 @@ async def test_session_timeout(split_end: bool) -> None:
 
 
 async def test_max_age() -> None:
-    manners = Manners(session_timeout=0.0, max_age=0.4)
-    async with FakeFcm(manners=manners) as fake, await Client.connect(fake) as client:
+    policy = FrontEndPolicy(session_timeout=0.0, max_age=0.4)
+    async with FakeFcm(policy=policy) as fake, await Client.connect(fake) as client:
         slow = client.request(send_headers(fake), send_body(token=fated_registration("Slow", 1, ms=800)))
         await client.until(lambda: client.goaway is not None)
         assert client.goaway is not None
@@ -321,7 +321,7 @@ async def test_a_stalled_request_holds_its_connection() -> None:
 
 
 async def test_http1_session_timeout() -> None:
-    async with FakeFcm(manners=Manners(session_timeout=0.4)) as fake, plain(fake) as client:
+    async with FakeFcm(policy=FrontEndPolicy(session_timeout=0.4)) as fake, plain(fake) as client:
         client.request(fake, send_body(token=fated_registration("Slow", 1, ms=800)))
         assert (await client.reply())[0] == 200
         assert await client.ended() == b""
@@ -345,7 +345,7 @@ async def test_what_is_no_http1(data: bytes, answer: bytes) -> None:
 
 
 async def test_a_long_body_is_refused() -> None:
-    async with FakeFcm(limits=Limits(max_body=1000)) as fake:
+    async with FakeFcm(limits=ServerLimits(max_body=1000)) as fake:
         async with plain(fake) as client:
             client.request(fake, b" " * 100_000 + send_body())
             assert (await client.reply())[0] == 413
@@ -366,7 +366,7 @@ async def test_pipelining_has_an_end() -> None:
 
 
 async def test_connections_are_counted_over_both_protocols() -> None:
-    async with FakeFcm(limits=Limits(max_connections=2)) as fake:
+    async with FakeFcm(limits=ServerLimits(max_connections=2)) as fake:
         async with plain(fake) as first, await Client.connect(fake) as second:
             first.request(fake, send_body())
             assert (await first.reply())[0] == 200

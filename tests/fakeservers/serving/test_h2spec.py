@@ -1,4 +1,4 @@
-"""Both fakes judged by h2spec (MIT), the conformance suite for HTTP/2 and HPACK; and what `Screen` does by itself.
+"""Both fakes judged by h2spec (MIT), the conformance suite for HTTP/2 and HPACK; and what `FrameValidator` does by itself.
 
 `.ci/run` installs h2spec where there is Go, by its module, `github.com/summerwind/h2spec/cmd/h2spec`.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from ngh2 import Configuration, Connection, ErrorCode, RequestReceived, Role, StreamReset
 
-from fakeservers import FakeApns, FakeFcm, Manners
-from fakeservers.serving.screen import MAX_UNENDED, PREFACE_SIZE, Screen
+from fakeservers import FakeApns, FakeFcm, FrontEndPolicy
+from fakeservers.serving.frame_validator import MAX_UNENDED, PREFACE_SIZE, FrameValidator
 from tests.fakeservers.faults_client import (
     DATA,
     HEADERS,
@@ -100,7 +100,7 @@ async def test_h2spec_finds_nothing_in_the_strict_apns(loop: str, tmp_path: Path
 @both_loops
 async def test_h2spec_finds_nothing_in_the_strict_fcm(loop: str, tmp_path: Path) -> None:
     # h2spec takes the first PING that it sees for the answer to its own, and Google sends one after every answer.
-    async with FakeFcm(manners=Manners(ping=False)) as fake:
+    async with FakeFcm(policy=FrontEndPolicy(ping=False)) as fake:
         assert await h2spec(fake, tmp_path / "report.xml") == (CASES, set())
 
 
@@ -116,7 +116,7 @@ async def test_h2spec_finds_in_the_bare_fakes_what_libnghttp2_passes_over(tmp_pa
     assert found[1][1] <= LENIENT
 
 
-# The screen by itself, without h2spec
+# The frame validator by itself, without h2spec
 
 BLOCK = b"\x83\x87\x84\x01\x01x"  # POST, https, /, and x for :authority
 LARGEST = (2**31 - 1).to_bytes(4, "big")
@@ -127,18 +127,18 @@ def request(stream: int, *, end: bool = True) -> bytes:
 
 
 class Screened:
-    """A server's side with a screen, greeted already."""
+    """A server's side with a frame validator, greeted already."""
 
     def __init__(self, streams: int = 100) -> None:
         self.h2 = Connection(Role.SERVER, Configuration())
         self.h2.initiate_connection({3: streams})
-        self.screen = Screen(self.h2)
-        assert self.screen.feed(PREFACE + frame(SETTINGS))
+        self.validator = FrameValidator(self.h2)
+        assert self.validator.feed(PREFACE + frame(SETTINGS))
         self.h2.data_to_send()
 
     def end(self, data: bytes) -> int | None:
         """The code of the GOAWAY that the data leads to."""
-        if self.screen.feed(data):
+        if self.validator.feed(data):
             return None
         sent = self.h2.data_to_send()
         while sent[3] != 7:
@@ -166,15 +166,15 @@ BREACHES: dict[str, tuple[bytes, ErrorCode]] = {
 @pytest.mark.parametrize("name", BREACHES)
 def test_a_breach_is_seen_however_the_bytes_come(name: str, size: int) -> None:
     data, code = BREACHES[name]
-    screened = Screened()
+    validated = Screened()
     parts = (data[at : at + size] for at in range(0, len(data), size))
-    ends = (screened.end(each) for each in parts)
+    ends = (validated.end(each) for each in parts)
     assert next(each for each in ends if each is not None) == code
 
 
 @pytest.mark.parametrize("size", [1, 5, 9, 13, 1000])
 def test_what_is_allowed_passes_unchanged(size: int) -> None:
-    screened = Screened(streams=2)
+    validated = Screened(streams=2)
     data = (
         request(1, end=False)
         + frame(DATA, b"ab", stream=1)
@@ -189,34 +189,34 @@ def test_what_is_allowed_passes_unchanged(size: int) -> None:
         + frame(RST_STREAM, bytes(4), stream=3)
     )
     for at in range(0, len(data), size):
-        assert screened.screen.feed(data[at : at + size])
-    assert screened.requests() == [1, 3]
+        assert validated.validator.feed(data[at : at + size])
+    assert validated.requests() == [1, 3]
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_a_window_too_large_costs_its_stream_alone(size: int) -> None:
-    screened = Screened()
+    validated = Screened()
     data = request(1) + request(3) + frame(WINDOW_UPDATE, LARGEST, stream=1) + request(5)
     for at in range(0, len(data), size):
-        assert screened.screen.feed(data[at : at + size])
-    assert screened.requests() == [1, 3, 5]
-    sent = screened.h2.data_to_send()
+        assert validated.validator.feed(data[at : at + size])
+    assert validated.requests() == [1, 3, 5]
+    sent = validated.h2.data_to_send()
     assert frame(RST_STREAM, b"\0\0\0\x03", stream=1) in sent
-    assert not any(isinstance(each, StreamReset) for each in screened.h2.events())
+    assert not any(isinstance(each, StreamReset) for each in validated.h2.events())
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    screened = Screened(streams=1)
+    validated = Screened(streams=1)
     for stream in range(1, 2 * MAX_UNENDED + 3, 2):  # all but the first are refused
-        screened.screen.feed(request(stream, end=False))
-        screened.h2.data_to_send()
-        screened.h2.events()
-    assert len(screened.screen._unended) == MAX_UNENDED
+        validated.validator.feed(request(stream, end=False))
+        validated.h2.data_to_send()
+        validated.h2.events()
+    assert len(validated.validator._unended) == MAX_UNENDED
     for stream in range(20_001, 40_001, 50):
-        screened.screen.feed(request(stream))
-        screened.h2.data_to_send()
-        screened.h2.events()
-    assert len(screened.screen._gaps) <= 100
+        validated.validator.feed(request(stream))
+        validated.h2.data_to_send()
+        validated.h2.events()
+    assert len(validated.validator._gaps) <= 100
     assert len(PREFACE) == PREFACE_SIZE
 
 

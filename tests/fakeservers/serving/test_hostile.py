@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fakeservers import Certificates, FakeApns, H2Server, Limits, Peer, fated_token
+from fakeservers import Certificates, FakeApns, H2Server, Nghttp2Connection, ServerLimits, fated_token
 from fakeservers.serving.types import Answer, Handler, Request
 from tests.fakeservers.client import DEADLINE, Client, headers_for, provider_token, soon
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", 
 
 @contextlib.asynccontextmanager
 async def bystander(
-    caplog: pytest.LogCaptureFixture, limits: Limits | None = None
+    caplog: pytest.LogCaptureFixture, limits: ServerLimits | None = None
 ) -> AsyncIterator[FakeApns]:
     """A fake with an honest client that must be served before and after, without a word in the log."""
     async with FakeApns(limits=limits) as fake, await Client.connect(fake) as client:
@@ -104,7 +104,7 @@ async def test_gone_with_answers_waiting(loop: str, caplog: pytest.LogCaptureFix
 
 
 async def test_a_flood_of_resets(loop: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with bystander(caplog, Limits(resets=(50, 1))) as fake, await Client.connect(fake) as client:
+    async with bystander(caplog, ServerLimits(resets=(50, 1))) as fake, await Client.connect(fake) as client:
         token = provider_token(fake)
         await client.push(headers_for(fake, token))
         for _ in range(60):
@@ -124,7 +124,7 @@ async def test_headers_beyond_the_limit(loop: str, caplog: pytest.LogCaptureFixt
 
 
 async def test_one_connection_too_many(loop: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with bystander(caplog, Limits(max_connections=1)) as fake:
+    async with bystander(caplog, ServerLimits(max_connections=1)) as fake:
         await talk(fake)
         assert (fake.accepted, fake.server.refused) == (1, 1)
 
@@ -132,7 +132,7 @@ async def test_one_connection_too_many(loop: str, caplog: pytest.LogCaptureFixtu
 async def test_a_client_that_reads_no_answers_is_not_read_either(loop: str) -> None:
     answered: list[int] = []
 
-    def open_handler(peer: Peer) -> Handler:
+    def open_handler(peer: Nghttp2Connection) -> Handler:
         def answer(requests: list[Request]) -> list[Answer]:
             answered.extend(stream_id for stream_id, _, _ in requests)
             return [(stream_id, [(b":status", b"200")], bytes(100_000)) for stream_id, _, _ in requests]
@@ -142,7 +142,7 @@ async def test_a_client_that_reads_no_answers_is_not_read_either(loop: str) -> N
     with tempfile.TemporaryDirectory() as directory:
         certs = Certificates.create(directory)
         server = H2Server(
-            open_handler, certs.server_context(), settings={}, limits=Limits(max_buffered=65_536)
+            open_handler, certs.server_context(), settings={}, limits=ServerLimits(max_buffered=65_536)
         )
         await server.start("127.0.0.1", 0)
         context = ssl.create_default_context(cafile=certs.ca_file)

@@ -13,10 +13,11 @@ from typing import Any
 import hpack
 import pytest
 
-from fakeservers import FakeApns, FakeFcm, Limits, fated_token
+from fakeservers import FakeApns, FakeFcm, ServerLimits, fated_token
 from fakeservers.faults import (
     ILLEGAL,
     Answer,
+    ChangeStreamLimit,
     Cut,
     FaultPlan,
     Frame,
@@ -26,10 +27,9 @@ from fakeservers.faults import (
     Reset,
     Settings,
     Shape,
-    Streams,
     Window,
 )
-from fakeservers.serving.wire import WirePeer
+from fakeservers.serving.wire import WireConnection
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
 from tests.fakeservers.faults_client import (
     CONTINUATION,
@@ -58,7 +58,7 @@ HIGHEST = 0x7FFFFFFF
 
 @contextlib.asynccontextmanager
 async def raw(
-    *what: Any, settings: dict[int, int] | None = None, limits: Limits | None = None, **when: Any
+    *what: Any, settings: dict[int, int] | None = None, limits: ServerLimits | None = None, **when: Any
 ) -> AsyncIterator[tuple[FakeApns, RawClient, list[tuple[str, str]]]]:
     """A fake whose connections run on `wire`, one of them, and the headers of a push in order."""
     plan = FaultPlan(0, [one("wire", what[0] if isinstance(what[0], Shape | Window) else PLAIN)])
@@ -83,7 +83,7 @@ async def test_rules_and_order_are_those_of_the_other_connections(loop: str) -> 
         replies = [client.request(headers_for(fake, token, f"{each:064x}")) for each in range(200)]
         assert {(await client.reply(each)).status for each in replies} == {200}
         assert (await client.push(headers_for(fake, token, fated_token("Slow", ms=50)))).status == 200
-        assert all(isinstance(each, WirePeer) for each in fake.server.peers)
+        assert all(isinstance(each, WireConnection) for each in fake.server.peers)
         assert fake.server.protocol_errors == 0
 
 
@@ -335,7 +335,7 @@ async def test_only_what_a_fault_may_reach_runs_on_wire(loop: str) -> None:
             async with RawClient(fake) as client:
                 await client.until(lambda client=client: bool(client.of(SETTINGS)))  # type: ignore[misc]  # bound now, for the loop goes on
                 (peer,) = fake.server.peers
-                kinds.append(isinstance(peer, WirePeer))
+                kinds.append(isinstance(peer, WireConnection))
             await soon(lambda: not fake.server.peers)
         assert kinds == [False, True, False]
 
@@ -373,7 +373,7 @@ async def test_resets_settings_limits_and_pings(loop: str) -> None:
     what = [
         one("r", Reset(code=77), nth=1),
         one("s", Settings(values=(("MAX_FRAME_SIZE", 20_000),)), nth=2),
-        one("l", Streams(limits=(4,)), nth=2),
+        one("l", ChangeStreamLimit(limits=(4,)), nth=2),
         one("p", Ping(count=3), nth=2),
         one("w", PLAIN),
     ]
@@ -462,7 +462,7 @@ async def test_too_many_streams_are_refused(loop: str) -> None:
 
 
 async def test_too_many_resets(loop: str) -> None:
-    async with raw(PLAIN, limits=Limits(resets=(50, 1))) as (_, client, _):
+    async with raw(PLAIN, limits=ServerLimits(resets=(50, 1))) as (_, client, _):
         for number in range(1, 200, 2):
             client.send(
                 frame(HEADERS, b"\x83", flags=4, stream=number)
@@ -473,7 +473,7 @@ async def test_too_many_resets(loop: str) -> None:
 
 
 async def test_answers_that_nobody_reads_stop_the_reading(loop: str) -> None:
-    async with raw(PLAIN, limits=Limits(max_buffered=10_000)) as (fake, client, _):
+    async with raw(PLAIN, limits=ServerLimits(max_buffered=10_000)) as (fake, client, _):
         await client.until(lambda: bool(client.of(SETTINGS)))
         (peer,) = fake.server.peers
         sock = client._writer.get_extra_info("socket")

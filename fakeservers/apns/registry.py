@@ -12,15 +12,15 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fakeservers.apns.channels import Channels
+from fakeservers.apns.channels import ChannelRegistry
 from fakeservers.apns.fates import CODES
 from fakeservers.certs import load_key
 
 ENVIRONMENTS = ("sandbox", "production")
 
 
-class WorldError(ValueError):
-    """A world file that cannot be used; the message is one sentence that names the file."""
+class RegistryError(ValueError):
+    """A registry file that cannot be used; the message is one sentence that names the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class DeviceState:
     """One device token's state."""
 
     topic: str | None = None
@@ -60,7 +60,7 @@ class Device:
     """With `Unregistered` and `ExpiredToken`: the `timestamp` of the answer, in milliseconds."""
 
 
-class World:
+class ApnsRegistry:
     """Keys, topics, devices and channels. May be changed while servers run; they see it with the next request.
 
     Args:
@@ -72,11 +72,11 @@ class World:
         self.known_only = known_only
         self.environment = environment
         self.changes = 0
-        self.channels = Channels()
+        self.channels = ChannelRegistry()
         """Broadcast channels by app."""
         self._keys: dict[str, SigningKey] = {}
         self._topics: dict[str, dict[str, None]] = {}  # in the order given
-        self._devices: dict[bytes, Device] = {}
+        self._devices: dict[bytes, DeviceState] = {}
 
     def add_key(
         self,
@@ -133,7 +133,7 @@ class World:
     def add_device(
         self, token: str, *, topic: str | None = None, fate: str = "", since: int | None = None
     ) -> None:
-        """Set a device's state; see `Device`.
+        """Set a device's state; see `DeviceState`.
 
         Raises:
             ValueError: the token is not hexadecimal or the fate is none.
@@ -141,23 +141,23 @@ class World:
         unhexlify(token)
         if fate and fate not in CODES.values():
             raise ValueError(f"unknown fate {fate!r}")
-        self._devices[token.lower().encode()] = Device(topic, fate, since)
+        self._devices[token.lower().encode()] = DeviceState(topic, fate, since)
 
     def remove_device(self, token: str) -> None:
         """Make a token unknown."""
         self._devices.pop(token.lower().encode(), None)
 
-    def device(self, token: bytes) -> Device | None:
+    def device(self, token: bytes) -> DeviceState | None:
         """The state of a token (lower case); None when it is not known."""
         return self._devices.get(token)
 
-    def devices(self) -> dict[str, Device]:
+    def devices(self) -> dict[str, DeviceState]:
         """All devices by their tokens (lower case), in the order in which they were added."""
         return {token.decode(): device for token, device in self._devices.items()}
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> World:
-        """Read a world from JSON; the form is in docs/fakeservers.md.
+    def from_file(cls, path: str | os.PathLike[str]) -> ApnsRegistry:
+        """Read a registry from JSON; the form is in docs/fakeservers.md.
 
         Raises:
             WorldError: the file cannot be read, is not JSON, or says something that we do not know.
@@ -166,21 +166,21 @@ class World:
         try:
             found = orjson.loads(file.read_bytes())
         except OSError as error:
-            raise WorldError(f"cannot read the world file {file}: {error.strerror}") from error
+            raise RegistryError(f"cannot read the registry file {file}: {error.strerror}") from error
         except orjson.JSONDecodeError as error:
-            raise WorldError(f"the world file {file} is not JSON: {error}") from error
+            raise RegistryError(f"the registry file {file} is not JSON: {error}") from error
         try:
             return cls._from_json(found, file.parent)
         except (ValueError, TypeError, OSError) as error:
-            raise WorldError(f"the world file {file} cannot be used: {error}") from error
+            raise RegistryError(f"the registry file {file} cannot be used: {error}") from error
 
     @classmethod
-    def _from_json(cls, found: Any, directory: Path) -> World:
+    def _from_json(cls, found: Any, directory: Path) -> ApnsRegistry:
         top = _fields(found, "the top level", *_TOP)
         environment = top.get("environment")
         _expect(environment is None or environment in ENVIRONMENTS, f"unknown environment {environment!r}")
         _expect(isinstance(top.get("known_only", False), bool), "known_only is not true or false")
-        world = cls(known_only=top.get("known_only", False), environment=environment)
+        registry = cls(known_only=top.get("known_only", False), environment=environment)
         for each in top.get("keys", ()):
             key = _fields(each, "a key", "key_id", "team_id", "file", "topics", "environment", "related")
             _expect({"key_id", "team_id", "file"} <= key.keys(), "a key needs key_id, team_id and file")
@@ -190,21 +190,21 @@ class World:
                 "a key's topics are not a list of strings",
             )
             pem = (directory / key.pop("file")).read_bytes()
-            world.add_key(key.pop("key_id"), key.pop("team_id"), pem, **key)
+            registry.add_key(key.pop("key_id"), key.pop("team_id"), pem, **key)
         for team_id, topics in _fields(top.get("teams", {}), "teams").items():
             _expect(_is_strings(topics), f"the topics of team {team_id} are not a list of strings")
-            world.allow(team_id, *topics)
+            registry.allow(team_id, *topics)
         for token, state in _fields(top.get("devices", {}), "devices").items():
             device = _fields(state, f"device {token}", "topic", "fate", "since")
             _expect(
                 isinstance(device.get("since", 0), int),
                 f"since of device {token} is not in whole milliseconds",
             )
-            world.add_device(token, **device)
+            registry.add_device(token, **device)
         for bundle_id, channels in _fields(top.get("channels", {}), "channels").items():
             for channel_id, policy in _fields(channels, f"channels of {bundle_id}").items():
-                world.channels.add(bundle_id, channel_id, policy)
-        return world
+                registry.channels.add(bundle_id, channel_id, policy)
+        return registry
 
 
 _TOP = ("known_only", "environment", "keys", "teams", "devices", "channels")

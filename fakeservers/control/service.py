@@ -1,6 +1,6 @@
-"""What can be asked of the fakes of one process, in terms that JSON can carry: `Desk.call(name, arguments)`.
+"""What can be asked of the fakes of one process, in terms that JSON can carry: `ControlService.call(name, arguments)`.
 
-The control port checks arguments before they come here (`route`); with several processes each has its desk, and
+The control port checks arguments before they come here (`route`); with several processes each has its `ControlService`, and
 `processes` sends the same calls to all of them.
 """
 
@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from fakeservers.apns.fates import CODES
+from fakeservers.apns.registry import DeviceState, SigningKey
 from fakeservers.apns.server import FakeApns
-from fakeservers.apns.world import Device, SigningKey
 from fakeservers.control.channels import ChannelCalls
 from fakeservers.control.faults import FaultCalls
 from fakeservers.control.records import Record, drawn, record, token_of, topic_of
@@ -31,7 +31,7 @@ DRAWN = 12
 
 
 class Calls(Protocol):
-    """Where calls of the control port go: the desk of this process, or those of all processes."""
+    """Where calls of the control port go: the service of this process, or those of all processes."""
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Answered:
         """The answer as JSON has it.
@@ -41,7 +41,7 @@ class Calls(Protocol):
         """
 
 
-class Desk:
+class ControlService:
     """Answers calls about the fakes of this process.
 
     Args:
@@ -151,74 +151,74 @@ class Desk:
 
     def devices(self, *, offset: int = 0, limit: int = 100) -> Answered:
         """Devices in the order in which they were registered."""
-        found = self._need_apns().world.devices()
+        found = self._need_apns().registry.devices()
         page = islice(found.items(), offset, offset + limit)
         return {"devices": [_device(token, each) for token, each in page], "matching": len(found)}
 
     def add_devices(self, *, devices: list[dict[str, Any]]) -> Answered:
         """Register devices, or change the state of those that are; all of them or none."""
-        world = self._need_apns().world
+        registry = self._need_apns().registry
         for each in devices:
             if len(each["token"]) % 2:
                 raise Problem(400, "a device token has an even number of hexadecimal digits")
             if each.get("fate") and each["fate"] not in CODES.values():
                 raise Problem(400, f"fate is none of {', '.join(sorted(CODES.values()))}")
-        known = world.devices().keys()
+        known = registry.devices().keys()
         _bound(len(known | {each["token"].lower() for each in devices}), "devices")
         for each in devices:
-            world.add_device(**each)
+            registry.add_device(**each)
         return {"devices": len(devices)}
 
     def remove_device(self, *, token: str) -> Answered:
         """Make a token unknown."""
-        world = self._need_apns().world
-        if world.device(token.lower().encode()) is None:
+        registry = self._need_apns().registry
+        if registry.device(token.lower().encode()) is None:
             raise Problem(404, "no such device is registered")
-        world.remove_device(token)
+        registry.remove_device(token)
         return {}
 
     def keys(self) -> Answered:
         """Signing keys, without their keys."""
-        return {"keys": [_key(each) for each in self._need_apns().world.keys().values()]}
+        return {"keys": [_key(each) for each in self._need_apns().registry.keys().values()]}
 
     def add_key(self, *, key_id: str, team_id: str, pem: str, **more: Any) -> Answered:
         """Register or replace a signing key."""
-        world = self._need_apns().world
-        _bound(len(world.keys().keys() | {key_id}), "keys")
+        registry = self._need_apns().registry
+        _bound(len(registry.keys().keys() | {key_id}), "keys")
         try:
-            world.add_key(key_id, team_id, pem.encode(), **more)
+            registry.add_key(key_id, team_id, pem.encode(), **more)
         except (ValueError, TypeError):  # TypeError: the PEM wants a password
             raise Problem(400, "pem is no P-256 key in PEM without a password") from None
         return {"key_id": key_id}
 
     def remove_key(self, *, key_id: str) -> Answered:
         """Revoke a signing key."""
-        world = self._need_apns().world
-        if world.key(key_id) is None:
+        registry = self._need_apns().registry
+        if registry.key(key_id) is None:
             raise Problem(404, "no such key is registered")
-        world.revoke_key(key_id)
+        registry.revoke_key(key_id)
         return {}
 
     def topics(self) -> Answered:
         """Bundle ids by team."""
-        return {"teams": {team: list(each) for team, each in self._need_apns().world.teams().items()}}
+        return {"teams": {team: list(each) for team, each in self._need_apns().registry.teams().items()}}
 
     def add_topics(self, *, team_id: str, topics: list[str]) -> Answered:
         """Let a team push to these."""
-        world = self._need_apns().world
-        _bound(len({*world.topics(team_id), *topics}), "topics of one team")
-        _bound(len(world.teams().keys() | {team_id}), "teams")
-        world.allow(team_id, *topics)
-        return {"team_id": team_id, "topics": list(world.topics(team_id))}
+        registry = self._need_apns().registry
+        _bound(len({*registry.topics(team_id), *topics}), "topics of one team")
+        _bound(len(registry.teams().keys() | {team_id}), "teams")
+        registry.allow(team_id, *topics)
+        return {"team_id": team_id, "topics": list(registry.topics(team_id))}
 
     def remove_topic(self, *, team_id: str, topic: str) -> Answered:
         """Forbid a topic to a team."""
-        world = self._need_apns().world
-        if topic not in world.topics(team_id):
+        registry = self._need_apns().registry
+        if topic not in registry.topics(team_id):
             raise Problem(404, "the team has no such topic")
-        if len(world.topics(team_id)) == 1:
+        if len(registry.topics(team_id)) == 1:
             raise Problem(409, "a team keeps its last topic")
-        world.disallow(team_id, topic)
+        registry.disallow(team_id, topic)
         return {}
 
     # FCM: fates, topic subscriptions, OAuth
@@ -340,7 +340,7 @@ def _time(found: Answered) -> float:
     return float(found["time"])
 
 
-def _device(token: str, device: Device) -> Answered:
+def _device(token: str, device: DeviceState) -> Answered:
     return {"token": token, "topic": device.topic, "fate": device.fate, "since": device.since}
 
 

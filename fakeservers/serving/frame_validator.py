@@ -25,7 +25,7 @@ _head = struct.Struct(">IBI")  # length and type together, flags, stream id
 _number = struct.Struct(">I")
 
 
-class Screen:
+class FrameValidator:
     """Stands between one client and libnghttp2."""
 
     def __init__(self, h2: Connection) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from fakeservers.apns.provider_tokens import ProviderTokens
+from fakeservers.apns.registry import ApnsRegistry
 from fakeservers.apns.rules import PATH, Fields
-from fakeservers.apns.world import World
 from fakeservers.faults import chance
 from fakeservers.records import Records
 from fakeservers.serving.types import Request
 
 
-class Received:
+class ApnsRecord:
     """One request and what was answered."""
 
     __slots__ = ("_fields", "_path", "body", "connection", "reason", "status", "time")
@@ -43,7 +43,7 @@ class Received:
         """By the fake's clock, seconds."""
 
     @classmethod
-    def of(cls, request: Request, status: int, reason: str, connection: int, now: float) -> Received:
+    def of(cls, request: Request, status: int, reason: str, connection: int, now: float) -> ApnsRecord:
         """The record of a request."""
         _, headers, body = request
         fields = dict(headers)
@@ -60,19 +60,19 @@ class Received:
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._fields.items()}
 
     def __repr__(self) -> str:
-        return f"Received({self.token!r}, status={self.status}, reason={self.reason!r}, connection={self.connection})"
+        return f"ApnsRecord({self.token!r}, status={self.status}, reason={self.reason!r}, connection={self.connection})"
 
 
 @dataclass(slots=True)
-class Book:
+class ApnsState:
     """What the connections of one fake share."""
 
-    world: World
+    registry: ApnsRegistry
     tokens: ProviderTokens
     now: Callable[[], float]
     token_max_age: float
     token_min_refresh: float
-    received: Records[Received, int]
+    received: Records[ApnsRecord, int]
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     seed: int | None = None
     """Of the `apns-id`s that are given; None for chance."""
@@ -90,4 +90,4 @@ class Book:
         """Count one request that was answered, and keep it."""
         self.counts[status, reason] += 1
         if self.received.maxlen != 0:
-            self.received.append(Received(path, fields, body, status, reason, connection, self.now()))
+            self.received.append(ApnsRecord(path, fields, body, status, reason, connection, self.now()))

@@ -1,6 +1,6 @@
 """What every connection of a fake can be made to do that no honest server does: break off, fall silent, trickle.
 
-`Breakable` is what the three kinds of connections share: `h2server.Peer`, `wire.WirePeer`, `http1.Http1Peer`. `Porch`
+`FaultyConnection` is what the three kinds of connections share: `h2peer.Nghttp2Connection`, `wire.WireConnection`, `http1.Http1Connection`. `ThrottlingProtocol`
 stands between one of them and its transport where bytes are to be slow, or cut off.
 """
 
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, cast
 
-from fakeservers.serving.types import Entry
+from fakeservers.serving.types import ConnectionFaults
 
 FLUSHED_WITHIN = 1.0
 """Seconds that bytes may take to leave before a connection is cut all the same."""
@@ -46,10 +46,10 @@ def _no_answers(requests: Any) -> Any:
     return ()
 
 
-class Breakable(asyncio.Protocol):
+class FaultyConnection(asyncio.Protocol):
     """A connection that can be cut or muted."""
 
-    entry: Entry | None = None
+    entry: ConnectionFaults | None = None
     """How it was received; None when nothing was special."""
     number = 0
     """1 for the first connection that reached the port, whatever became of it."""
@@ -135,18 +135,20 @@ def reset_socket(sock: socket.socket) -> None:
     sock.close()
 
 
-class Porch(asyncio.Protocol):
-    """Hands everything on to the connection behind it, whose transport is a `Spout`."""
+class ThrottlingProtocol(asyncio.Protocol):
+    """Hands everything on to the connection behind it, whose transport is a `ThrottledTransport`."""
 
-    def __init__(self, inner: Breakable, entry: Entry, sock: socket.socket) -> None:
+    def __init__(self, inner: FaultyConnection, entry: ConnectionFaults, sock: socket.socket) -> None:
         self.inner: asyncio.Protocol = inner
         self._entry = entry
         self._sock = sock
-        self._spout: Spout
+        self._throttled: ThrottledTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._spout = Spout(cast(asyncio.Transport, transport), self, self._entry, self._sock)
-        self.inner.connection_made(self._spout)
+        self._throttled = ThrottledTransport(
+            cast(asyncio.Transport, transport), self, self._entry, self._sock
+        )
+        self.inner.connection_made(self._throttled)
 
     def data_received(self, data: bytes) -> None:
         self.inner.data_received(data)
@@ -155,17 +157,23 @@ class Porch(asyncio.Protocol):
         return self.inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._spout.stop()
+        self._throttled.stop()
         self.inner.connection_lost(exc)
 
 
-class Spout(asyncio.Transport):
+class ThrottledTransport(asyncio.Transport):
     """A transport whose bytes trickle, or end too early."""
 
-    def __init__(self, below: asyncio.Transport, porch: Porch, entry: Entry, sock: socket.socket) -> None:
+    def __init__(
+        self,
+        below: asyncio.Transport,
+        protocol: ThrottlingProtocol,
+        entry: ConnectionFaults,
+        sock: socket.socket,
+    ) -> None:
         super().__init__()
         self._below = below
-        self._porch = porch
+        self._protocol = protocol
         self._sock = sock
         self._slow = entry.slow
         self._truncate = entry.truncate
@@ -186,16 +194,16 @@ class Spout(asyncio.Transport):
             self._trickle()
         if not self._paused and len(self._waiting) > self._high:
             self._paused = True
-            self._porch.inner.pause_writing()
+            self._protocol.inner.pause_writing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._below.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._porch.inner = cast(asyncio.Protocol, protocol)
+        self._protocol.inner = cast(asyncio.Protocol, protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._porch.inner
+        return self._protocol.inner
 
     def is_closing(self) -> bool:
         return self._closing or self._below.is_closing()
@@ -242,7 +250,7 @@ class Spout(asyncio.Transport):
         self._pass(data)
         if self._paused and len(self._waiting) < self._high // 2:
             self._paused = False
-            self._porch.inner.resume_writing()
+            self._protocol.inner.resume_writing()
         if self._cut:
             return
         if self._waiting:
