@@ -15,9 +15,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -89,13 +90,35 @@ def machine() -> dict[str, Any]:
         "cpu": model,
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({interpreter_build()})",
         "openssl": ssl.OPENSSL_VERSION,
         "uvloop": version("uvloop"),
         "pushcore": version("pushcore"),
         "commit": commit.stdout.strip() or "unknown",
         "h2load": h2load_version() if shutil.which("h2load") else None,
     }
+
+
+def interpreter_build(configured: Mapping[str, Any] | None = None) -> str:
+    """How the interpreter was built: an optimised build takes a fifth less CPU for the same push.
+
+    Args:
+        configured: the build's variables, as `sysconfig.get_config_vars` has them; None for those of this interpreter.
+    """
+    variables = sysconfig.get_config_vars() if configured is None else configured
+    arguments, flags = str(variables.get("CONFIG_ARGS", "")), str(variables.get("PY_CORE_CFLAGS", ""))
+    pgo = "--enable-optimizations" in arguments or "-fprofile-use" in flags
+    lto = "--with-lto" in arguments or "-flto" in flags
+    if variables.get("PGO_PROF_USE_FLAG") == "" and not (pgo or lto):
+        # Debian and Ubuntu build with both, and remove the flags from what is installed.
+        build = ["a distribution's build that does not tell PGO and LTO"]
+    else:
+        build = ["PGO" if pgo else "no PGO", "LTO" if lto else "no LTO"]
+    if variables.get("Py_GIL_DISABLED"):
+        build.append("free-threaded")
+    if variables.get("Py_DEBUG"):
+        build.append("debug")
+    return ", ".join(build)
 
 
 def h2load_version() -> str:

@@ -24,6 +24,11 @@ def test_cpu_and_rate_are_judged_by_their_ratios_to_h2load() -> None:
     ]
 
 
+def test_fcm_has_bounds_of_its_own() -> None:
+    rows = [row | {"provider": "fcm"} for row in throughput(cpu_ratio=0.54, rate_ratio=0.5)]
+    assert said("throughput", rows) == [(0.54, "at least 0.55", "NO"), (0.5, "at least 0.5", "yes")]
+
+
 def test_a_rate_is_not_judged_where_the_server_was_the_bound() -> None:
     rows = [row | {"server_bound": True} for row in throughput(cpu_ratio=2.0)]
     assert said("throughput", rows)[1] == (None, "at least 0.7", "cannot be told: the server was the bound")
