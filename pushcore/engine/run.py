@@ -69,8 +69,8 @@ class Run:
     def on_batch(self) -> None:
         """The pools' listener: something was finished or taken. The feeder first, so that the wire does not idle."""
         for lane in self.lanes:
-            lane.flush_results()
-            if lane.pending or lane.heap:
+            lane.record.flush()
+            if lane.pending or lane.retries.delayed:
                 self._flow(lane)
         self.wake_feeder()
         if self.ready or self.done:
@@ -91,7 +91,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Whether every push of the source has its result and the caller has them all."""
-        return self.fed and not self.outstanding and not any(lane.heap for lane in self.lanes)
+        return self.fed and not self.outstanding and not any(lane.retries.delayed for lane in self.lanes)
 
     async def something_ready(self) -> None:
         """Wait until there is a result, or until there will be none any more."""
@@ -131,7 +131,7 @@ class Run:
         self._timer, self._timer_at = None, math.inf
         for lane in self.lanes:
             self._flow(lane)
-            lane.flush_results()
+            lane.record.flush()
         self.wake_feeder()
         if self.ready or self.done:
             self.wake_reader()
@@ -141,7 +141,7 @@ class Run:
     def stopped_by(self, lane: Lane, trip: Trip) -> None:
         """A breaker has found that all would fail in this lane. The others go on, if there are any."""
         self.events.breaker_opened(lane.name, trip.sentence)
-        if all(each.stopped is not None for each in self.lanes):
+        if all(other.gate.stopped is not None for other in self.lanes):
             self.stop()
         else:
             lane.abandon()
@@ -150,10 +150,10 @@ class Run:
         """At the end: why every push failed, of each provider of which that is so."""
         trips: dict[str, Trip] = {}
         for lane in self.lanes:
-            trip = lane.stopped or lane.conclude()
+            trip = lane.gate.stopped or lane.conclude()
             if trip is not None:
                 trips[lane.name] = trip
-                if lane.stopped is None:
+                if lane.gate.stopped is None:
                     self.events.breaker_opened(lane.name, trip.sentence)
         if not trips:
             return None
@@ -240,16 +240,16 @@ class Run:
             while push is not END and push is not None:  # None: the journal passes over what has its outcome
                 lane = self._lane_of(push)
                 if self._choosing:
-                    lane.make((push,), type(push), now)
+                    lane.build((push,), type(push), now)
                     push = next(share, END)
                 else:
-                    push = lane.make(chain((push,), share), type(push), now)
+                    push = lane.build(chain((push,), share), type(push), now)
         finally:
             taken = sum([lane.begin(now) for lane in self.lanes])
             self.outstanding += taken
             for lane in self.lanes:
-                lane.tell_refused()
-                lane.flush_results()
+                lane.report_not_built()
+                lane.record.flush()
                 self._flow(lane)
         return push is None or taken == room
 

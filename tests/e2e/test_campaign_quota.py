@@ -64,7 +64,7 @@ def test_two_in_a_hundred_refused_without_retry_after_slow_the_project_and_do_no
     assert 0 < max(ear.paces) < 10_000
     assert 100 < ear.waited <= 0.04 * COUNT  # what is put off, and nothing else
     said = {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING}
-    assert any("fcm refuses some pushes for their rate (429): " in each for each in said)
+    assert any("fcm rejects some pushes for their rate (429): " in each for each in said)
     assert len(said) < 100
 
 
@@ -102,7 +102,7 @@ def test_a_quota_that_is_used_up_is_waited_for(
     assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 5000}
     assert ear.closed[0] == pytest.approx(60, abs=1)
     assert sum(1 for at in provider.all if at < 1060) < 200
-    assert "fcm wants nothing for 60 s (429)" in caplog.text
+    assert "fcm asked us to pause for 60 s (429)" in caplog.text
 
 
 def test_a_device_that_gets_too_much_slows_nobody_else_down(

@@ -62,10 +62,10 @@ def test_each_reason_through_engine_breaker_and_summary(provider: str, row: Reas
     stage.client.answer(verdict=row.verdict, reason=name, status=status)
     if name in WAITS:
         assert stage.ready == []
-        assert stage.lane.heap.next_due - stage.now == WAITS[name]
+        assert stage.lane.retries.delayed.next_due - stage.now == WAITS[name]
     else:
         assert stage.verdicts() == [row.verdict]
-        assert stage.lane.heap.next_due == math.inf
+        assert stage.lane.retries.delayed.next_due == math.inf
     assert row.wait == WAITS.get(name)
 
     # The rate: an answer with a time to wait closes the gate of a whole project, and of nothing smaller.
@@ -73,8 +73,8 @@ def test_each_reason_through_engine_breaker_and_summary(provider: str, row: Reas
     stage = Stage(ScriptedClient(name=provider, quota=quota), rate=Rate(1e6))
     stage.send([ScriptedPush(1)])
     stage.client.answer(verdict=row.verdict, reason=name, status=status, retry_after=7.0)
-    assert stage.lane.limiter is not None
-    assert stage.lane.limiter.closed(stage.now) == (7.0 if row.scope == "project" else 0.0)
+    assert stage.lane.gate.limiter is not None
+    assert stage.lane.gate.limiter.closed(stage.now) == (7.0 if row.scope == "project" else 0.0)
 
     # The result, as a client makes it.
     (result,) = stage.ready

@@ -43,30 +43,30 @@ class Stage:
         self.ready: list[Result] = []
         self.owner = Owner()
         self.lane = Lane(self.owner, self.client, rules(**given), self.ready, lambda: self.now, journal)
-        self.client.scripted.listeners.append(self.lane.flush_results)
+        self.client.scripted.listeners.append(self.lane.record.flush)
         self.due = 0.0
         """When the lane wants to be called again."""
 
     def send(self, pushes: Iterable[ScriptedPush]) -> None:
         """A burst from the source."""
-        self.lane.make(iter(pushes), ScriptedPush, self.now)
+        self.lane.build(iter(pushes), ScriptedPush, self.now)
         self.owner.outstanding += self.lane.begin(self.now)
-        self.lane.tell_refused()
-        self.lane.flush_results()
+        self.lane.report_not_built()
+        self.lane.record.flush()
         self.due = self.lane.flow(self.now)
 
     def wait(self, seconds: float = 0.0) -> None:
         """Let time pass, and call the lane."""
         self.now += seconds
         self.due = self.lane.flow(self.now)
-        self.lane.flush_results()
+        self.lane.record.flush()
 
     async def run_spawned(self) -> None:
         """What the lane does beside the run, to its end."""
         spawned, self.owner.spawned = self.owner.spawned, []
         for work in spawned:
             await work
-        self.lane.flush_results()
+        self.lane.record.flush()
 
     def rows(self) -> list[int]:
         return [result.push.row for result in self.ready]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
-from pushcore.engine.lane import BATCH, CAUTIOUS, MOST_PENDING
+from pushcore.engine.gate import UNPROVEN
+from pushcore.engine.lane import BATCH, MOST_PENDING
 from pushcore.engine.rate import Rate
 from pushcore.metrics import Metrics
-from pushcore.reasons import LimitScope, lookup
 from pushcore.requests import END
 from pushcore.results import Verdict
 from tests.support.scripted import (
@@ -40,8 +39,8 @@ def test_make_stops_at_a_push_of_another_class_and_gives_it_back() -> None:
     stage = Stage()
     other = OtherScriptedPush(3)
     source = iter([ScriptedPush(1), ScriptedPush(2), other, ScriptedPush(4)])
-    assert stage.lane.make(source, ScriptedPush, stage.now) is other
-    assert stage.lane.make(source, ScriptedPush, stage.now) is END
+    assert stage.lane.build(source, ScriptedPush, stage.now) is other
+    assert stage.lane.build(source, ScriptedPush, stage.now) is END
     assert stage.lane.begin(stage.now) == 3
     stage.wait()
     assert stage.client.sent == [1, 2, 4]
@@ -68,31 +67,6 @@ def test_an_answer_that_the_client_reads_as_accepted_counts_as_accepted() -> Non
     stage.client.answer(status=201)
     assert stage.verdicts() == [Verdict.ACCEPTED]
     assert stage.lane.accepted == 1
-
-
-@pytest.mark.parametrize(
-    ("scope", "closed"), [("project", 7.0), ("topic", 0.0), ("device", 0.0), (None, 0.0)]
-)
-def test_only_a_limit_of_the_project_slows_the_project_down(scope: LimitScope | None, closed: float) -> None:
-    stage = Stage(ScriptedClient(quota=True))
-    stage.send(pushes(1))
-    row = replace(lookup("fcm", 429, "QUOTA_EXCEEDED"), scope=scope)
-    stage.client.answer(
-        verdict=Verdict.THROTTLED, reason="QUOTA_EXCEEDED", status=429, retry_after=7.0, row=row
-    )
-    assert stage.lane.limiter is not None
-    assert stage.lane.limiter.closed(stage.now) == closed
-
-
-def test_a_client_without_a_quota_is_not_slowed_down_by_one() -> None:
-    stage = Stage(rate=Rate(1e6))
-    stage.send(pushes(1))
-    row = lookup("fcm", 429, "QUOTA_EXCEEDED")
-    stage.client.answer(
-        verdict=Verdict.THROTTLED, reason="QUOTA_EXCEEDED", status=429, retry_after=7.0, row=row
-    )
-    assert stage.lane.limiter is not None
-    assert stage.lane.limiter.closed(stage.now) == 0.0
 
 
 # --- the rate -----------------------------------------------------------------------------------------------------
@@ -156,39 +130,19 @@ def test_a_project_told_to_wait_sends_nothing_until_then_and_says_so() -> None:
     assert stage.client.sent == [1, 2, 3, 4, 5]
 
 
-def test_refusals_for_the_rate_without_a_time_slow_the_project_down_and_are_told_now_and_then() -> None:
-    log = EventLog()
-    stage = Stage(ScriptedClient(quota=True), rate=Rate(100.0), listener=log)
-    for row in range(1, 5):
-        stage.send([ScriptedPush(row)])
-        stage.client.answer(row, verdict=Verdict.THROTTLED, status=429)
-        stage.wait(4.0)
-    slowed = [event for event in log.events if event[0] == "slowed"]
-    assert len(slowed) == 2  # at 0 and at 12 s
-    assert slowed[0][2] < 100
-
-
-def test_a_429_of_a_provider_without_a_quota_closes_nothing() -> None:
-    stage = Stage(rate=Rate(1000.0))
-    stage.send(pushes(1))
-    stage.client.answer(verdict=Verdict.THROTTLED, status=429, retry_after=30.0)
-    stage.send(pushes(1, first=2))
-    assert stage.client.sent == [1, 2]
-
-
 # --- the window ---------------------------------------------------------------------------------------------------
 
 
 def test_until_there_are_answers_to_judge_by_only_a_thousand_are_under_way() -> None:
     stage = Stage(ScriptedClient(capacity=20_000), breaker=True)
-    stage.send(pushes(CAUTIOUS + 400))
+    stage.send(pushes(UNPROVEN + 400))
     for _ in range(10):  # they leave by the batch
         stage.wait()
-    assert len(stage.client.sent) == CAUTIOUS
+    assert len(stage.client.sent) == UNPROVEN
     stage.client.answer(*range(1, 400))
     for _ in range(10):
         stage.wait()
-    assert len(stage.client.sent) == CAUTIOUS + 399
+    assert len(stage.client.sent) == UNPROVEN + 399
     stage.client.answer(*range(400, 502))  # the 500th answer
     stage.send(pushes(1000, first=5001))
     for _ in range(10):
@@ -198,8 +152,8 @@ def test_until_there_are_answers_to_judge_by_only_a_thousand_are_under_way() -> 
 
 def test_without_a_breaker_all_leave_at_once() -> None:
     stage = Stage(ScriptedClient(capacity=20_000))
-    stage.send(pushes(CAUTIOUS + 400))
-    assert len(stage.client.sent) == CAUTIOUS + 400
+    stage.send(pushes(UNPROVEN + 400))
+    assert len(stage.client.sent) == UNPROVEN + 400
 
 
 def test_the_window_narrows_when_half_of_the_answers_push_back() -> None:
@@ -210,24 +164,6 @@ def test_the_window_narrows_when_half_of_the_answers_push_back() -> None:
     stage.send(pushes(100, first=101))
     stage.wait()
     assert len(stage.client.scripted.in_flight) == 50
-
-
-def test_refusals_of_single_pushes_do_not_narrow_the_window() -> None:
-    stage = Stage(ScriptedClient(capacity=100))
-    stage.send(pushes(100))
-    stage.client.answer(*range(1, 51), verdict=Verdict.INVALID, reason="BadDeviceToken")
-    stage.client.answer(*range(51, 101))
-    stage.send(pushes(100, first=101))
-    assert len(stage.client.scripted.in_flight) == 100
-
-
-def test_a_provider_with_a_quota_has_no_window() -> None:
-    stage = Stage(ScriptedClient(quota=True, capacity=100), rate=Rate(math.inf))
-    stage.send(pushes(100))
-    stage.client.answer(*range(1, 51), verdict=Verdict.UNAVAILABLE, status=503)
-    stage.client.answer(*range(51, 101))
-    stage.send(pushes(100, first=101))
-    assert len(stage.client.scripted.in_flight) == 100
 
 
 @pytest.mark.parametrize(
@@ -264,7 +200,7 @@ def test_a_breaker_stops_the_lane_once_and_what_follows_is_unsent() -> None:
     assert stage.owner.trips == []
     refuse(stage, 1, first=20)
     assert [trip.reason for trip in stage.owner.trips] == ["BadTopic"]
-    assert stage.lane.stopped is stage.owner.trips[0]
+    assert stage.lane.gate.stopped is stage.owner.trips[0]
     stage.send(pushes(2, first=21))
     assert len(stage.client.sent) == 20
     assert stage.verdicts()[20:] == [Verdict.UNSENT] * 2
@@ -285,7 +221,7 @@ def test_a_stopped_lane_still_gives_back_a_push_of_another_class() -> None:
     stage = Stage(breaker=True)
     refuse(stage, 20)
     other = OtherScriptedPush(22)
-    assert stage.lane.make(iter([ScriptedPush(21), other]), ScriptedPush, stage.now) is other
+    assert stage.lane.build(iter([ScriptedPush(21), other]), ScriptedPush, stage.now) is other
     assert stage.lane.begin(stage.now) == 1
 
 
@@ -316,7 +252,7 @@ def test_a_verdict_of_another_process_stops_the_lane_at_its_next_call() -> None:
     refuse(first, 20)
     second.send(pushes(1))
     assert second.owner.trips == first.owner.trips
-    assert second.lane.stopped is shared.trip
+    assert second.lane.gate.stopped is shared.trip
 
 
 def test_at_the_end_a_lane_says_why_everything_failed_however_little_it_was() -> None:

@@ -192,10 +192,10 @@ def test_the_journal_has_a_batch_before_listeners_and_the_caller_have_it() -> No
     stage.send(pushes(2))
     stage.client.answer()
     assert stage.ready == []
-    stage.lane.flush_results()
+    stage.lane.record.flush()
     assert journal.log == [("record", [1, 2]), ("results", "apns", [1, 2])]
     assert stage.rows() == [1, 2]
-    stage.lane.flush_results()
+    stage.lane.record.flush()
     assert len(journal.log) == 2
 
 
