@@ -13,6 +13,7 @@ from base64 import b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -129,7 +130,7 @@ class OAuthServer:
             reply = html_page(503, "Service Unavailable", text, "Unavailable")
         else:
             error, description, scopes = self._judge(body)
-            reply = _refusal(error, description) if error else self._grant(scopes)
+            reply = self._refusal(error, description) if error else self._grant(scopes)
         self.counts[reply.status, reply.reason] += 1
         if self.delay:
             reply = Reply(reply.status, reply.headers, reply.body, reply.reason, self.delay)
@@ -249,9 +250,11 @@ class OAuthServer:
         said = self.lifetime if self.says is None else self.says
         return json_reply(200, {"access_token": token, "expires_in": said, "token_type": "Bearer"})
 
-
-def _refusal(error: str, description: str) -> Reply:
-    return json_reply(400, {"error": error, "error_description": description}, error)
+    def _refusal(self, error: str, description: str) -> Reply:
+        reply = json_reply(400, {"error": error, "error_description": description}, error)
+        # By it a sender can tell that an assertion was refused for its clock.
+        date = (b"date", formatdate(self._now(), usegmt=True).encode())
+        return Reply(reply.status, (*reply.headers, date), reply.body, reply.reason)
 
 
 def _is_scope(text: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..auth.clock import clock_advice
 from ..auth.provider_token import HOLD, ApnsKey, Environment, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
 from ..http2.ask import ask
@@ -44,6 +45,9 @@ NETWORK_SLACK: Final = 30.0
 """Seconds that a connection keeps a token beyond Apple's 20 minutes: the first push with the old one may have been
 held up on its way, so that Apple saw it that much later than we sent it."""
 
+
+DATED: Final = frozenset({"ExpiredProviderToken", "InvalidProviderToken"})
+"""Reasons for which a token is refused that was made by a wrong clock, among others."""
 
 LEAVING: Final = 60.0
 """Seconds in which at most `max_connections` are left because APNs has bound them to another key: our choice."""
@@ -235,8 +239,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
             return _unanswered(exchange, push, exchange.error, find)
         reason, timestamp = read_error(exchange.data)
         detail = None
-        if reason == "ExpiredProviderToken" and self._key is not None and not self._renewed(self._key):
-            detail = "Apple calls our newest token expired: this machine's clock is wrong"
+        if reason in DATED and self._key is not None:
+            detail = clock_advice(header_of(exchange.block, b"date"), self._now())
         row = table.lookup(exchange.status, reason)
         return Result(
             push,
@@ -262,7 +266,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         reason = read_error(exchange.data)[0]
         once = getattr(exchange, "replayed", False)
         if reason == "ExpiredProviderToken":
-            helps = self._renewed(self._key)
+            helps = self._leave_expired(self._key, exchange.connection)
         elif reason == "UnrelatedKeyIdInToken":
             # A second connection that says so was bound by nobody else: then it is the answer.
             helps = not once and pool is not None and self._leave(exchange.connection)
@@ -288,7 +292,9 @@ class ApnsDispatcher(Dispatcher[Notification]):
         now = self._now()
         if not lease.since <= now < lease.due:
             value = lease.renew(now)
-            if value is not None:
+            if lease.over:
+                link.connection.drain()
+            elif value is not None:
                 link.connection.authorize(value)
                 self._tell_rotation(value)
 
@@ -299,18 +305,24 @@ class ApnsDispatcher(Dispatcher[Notification]):
             self._token = value
             self._pool.events.token_rotated("apns")
 
-    def _renewed(self, key: ApnsKey) -> bool:
-        """After an ExpiredProviderToken: leave the connections that use an old token. False if there is none.
+    def _leave_expired(self, key: ApnsKey, connection: Streams) -> bool:
+        """After an ExpiredProviderToken: leave all connections that were ever given another token than the newest.
 
-        Apple wedges a connection that has used an expired token, so it gets nothing more.
+        Apple refuses everything on a connection that has used an expired token, whatever token comes later.
+
+        Returns:
+            Whether a new connection may help; False when `connection` was given the newest token alone. It then stays,
+            for another would fare no better, until there is another token.
         """
         newest = key.reset(self._now())
-        renewed = False
+        helps = True
         for link, lease in self._leases.items():
-            if lease.token is not None and lease.token.iat != newest.iat and not link.gone.done():
+            if lease.first is None or lease.first.iat != newest.iat:
                 link.connection.drain()
-                renewed = True
-        return renewed
+            elif link.connection is connection:
+                lease.refused = True
+                helps = False
+        return helps
 
     def _leave(self, connection: Streams) -> bool:
         """After an UnrelatedKeyIdInToken: give a connection nothing more, for its first push had another key.

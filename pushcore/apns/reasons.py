@@ -95,7 +95,7 @@ _ROWS: Final = (
         403,
         "ExpiredProviderToken",
         MISCONFIGURED,
-        "Set the clock if it persists: the provider token was more than an hour old to Apple.",
+        "Apple calls the newest provider token more than an hour old, on a new connection, too.",
     ),
     Reason(403, "Forbidden", MISCONFIGURED, "Check what this key or certificate may do; do not retry."),
     Reason(

@@ -9,7 +9,9 @@
 
 A failure that passes (5xx, no connection, 429) puts off the next request by a pause that doubles and has an upper
 bound. One that does not pass (`invalid_grant`) puts it off by `COOL_DOWN`, and until then everything that needs a
-token fails at once (`hopeless`). Neither touches a token that is still good.
+token fails at once (`hopeless`). Neither touches a token that is still good. When the wall clock is set meanwhile, the
+pause is over: `invalid_grant` may have been the clock's fault. A clock that is set back to before the last token came makes
+that token look young for too long, so another is asked for.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LONGEST_WAIT: Final = 600.0
 """Seconds of a `Retry-After` that we obey."""
 LONGEST_LIFE: Final = 86_400.0
+CLOCK_STEP: Final = 10.0
+"""Seconds by which the wall clock must have stepped since a refusal for the issuer to be asked again at once."""
 
 _TOKEN: Final = re.compile(r"[!-~]{1,8192}", re.ASCII)
 
@@ -77,10 +81,12 @@ class AccessTokens:
     """
 
     __slots__ = (
+        "_asked_offset",
         "_clock",
         "_expires",
         "_failures",
         "_issue",
+        "_minted_at",
         "_not_before",
         "_now",
         "_on_change",
@@ -109,6 +115,8 @@ class AccessTokens:
         self._rng = rng or random.Random()
         self._value: bytes | None = None
         self._renew_at = self._expires = -math.inf  # by `now`
+        self._minted_at = -math.inf  # by `now`: before it, the clock was set back
+        self._asked_offset = 0.0  # of `now` from `clock` when the issuer was last asked
         self._not_before = -math.inf  # by `clock`: when the issuer may be asked again
         self._renewed_until = -math.inf  # by `clock`: until then a refused token is not replaced once more
         self._failures = 0
@@ -119,10 +127,15 @@ class AccessTokens:
     def current(self) -> bytes | None:
         """The value of `authorization` to send with now; None while there is none. Never waits."""
         now = self._now()
-        if now < self._renew_at:
+        if self._minted_at <= now < self._renew_at:
             return self._value
-        if self._task is None and self._clock() >= self._not_before:
-            self._task = asyncio.get_running_loop().create_task(self._mint(), name="pushcore access token")
+        if self._task is None:
+            clock = self._clock()
+            if clock >= self._not_before or self._was_clock_set(now - clock):
+                self._asked_offset = now - clock
+                self._task = asyncio.get_running_loop().create_task(
+                    self._mint(), name="pushcore access token"
+                )
         return self._value if now < self._expires else None
 
     @property
@@ -153,6 +166,11 @@ class AccessTokens:
         self.current()
         return True
 
+    def _was_clock_set(self, offset: float) -> bool:
+        """Whether the wall clock has stepped since a refused request was dated by it; `offset`: its lead on `clock`."""
+        refused = self.error is not None and self.error.permanent and self._not_before < math.inf
+        return refused and abs(offset - self._asked_offset) >= CLOCK_STEP
+
     async def close(self) -> None:
         """Ask for nothing more; a request that is under way is given up."""
         self._not_before = math.inf
@@ -182,6 +200,7 @@ class AccessTokens:
         early = min(EARLY * self._rng.uniform(1.0, 2.0), life / 4)
         self._renew_at = now + life - early
         self._expires = now + life - min(MARGIN, life / 8)
+        self._minted_at = now
         self._value = token.value
         self._failures = 0
         self.minted += 1

@@ -11,12 +11,15 @@ Apple refuses a token older than an hour and a connection that changes its token
 
 Hence no token is older than 30 + 2 + 20 = 52 minutes when it is used.
 
-**When the wall clock steps back** a key keeps its newest token: a step of seconds at a slot's edge must not cost two
-changes. But a clock that stays behind that token for a whole slot is the clock that we have, and its own slot comes
-into force again: after a step of hours a key would otherwise hold one token until the old time is reached once more.
-`ApnsKey.reset` does so at once, for when Apple has refused the token. A lease counts the time that passes between
-its calls and not the step, so its 20 minutes end on time. A step forward cannot be told from a pause: it ends the 20
-minutes early, at the risk of one 429 TooManyProviderTokenUpdates.
+**When the wall clock steps.** A step back of less than `margin` changes nothing: the token in force is still in the past.
+A longer one leaves that token in the future, where Apple refuses it (InvalidProviderToken), so the key goes back to the slot
+of the clock at once, and a connection that used the later token is left for a new one. A lease counts the time that passes
+between its calls and not the step, so its 20 minutes end on time. A step forward cannot be told from a pause: it ends the
+20 minutes early, at the risk of one 429 TooManyProviderTokenUpdates.
+
+**A refused token.** After ExpiredProviderToken Apple refuses everything on that connection, whatever token comes later. So a
+connection that was given an older token is left (`TokenLease.first`), and one whose only token was refused is left as
+soon as there is another (`TokenLease.refused`): a new connection with the same token would fare no better.
 """
 
 from __future__ import annotations
@@ -79,7 +82,6 @@ class ApnsKey:
     """
 
     __slots__ = (
-        "_behind",
         "_current",
         "_offset",
         "_sign",
@@ -131,9 +133,6 @@ class ApnsKey:
         # Python's own hash differs between processes, and the fleet must agree.
         self._offset = int.from_bytes(hashlib.sha256(key_id.encode()).digest()[:8], "big") % slot
         self._current: ProviderToken | None = None
-        self._behind: float | None = (
-            None  # when the wall clock was first seen in a slot before the current one
-        )
 
     @classmethod
     def from_file(
@@ -199,26 +198,16 @@ class ApnsKey:
     def token(self, now: float) -> ProviderToken:
         """The token in force at `now` (UNIX seconds); signed once for each slot."""
         current = self._current
-        if current is None:
-            return self.reset(now)
-        iat = self._slot_start(now)
-        if iat == current.iat:
-            self._behind = None
-        elif iat > current.iat:
-            return self.reset(now)
-        elif self._behind is None or now < self._behind:
-            self._behind = now
-        elif now - self._behind >= self.slot:
+        if current is None or not current.iat <= now < current.until:
             return self.reset(now)
         return current
 
     def reset(self, now: float) -> ProviderToken:
-        """The token of the slot that `now` lies in, in force from now on even when a newer one was.
+        """The token of the slot that `now` (UNIX seconds) lies in, in force from now on even when a newer one was.
 
-        For when Apple has refused the current token as expired: the same `iat` again means that our clock is wrong.
+        For when Apple has refused a token as expired: the same `iat` again means that there is no better one.
         """
         iat = self._slot_start(now)
-        self._behind = None
         if self._current is None or self._current.iat != iat:
             header = {"alg": "ES256", "kid": self.key_id}
             token = compact(header, {"iss": self.team_id, "iat": iat}, self._sign)
@@ -242,38 +231,45 @@ class TokenLease:
         if not lease.since <= now < lease.due:
             changed = lease.renew(now)
 
-    `token`: the `ProviderToken` in use, None before the first call. `due`: the wall time from which `renew` must be
-    called again, at most a minute ahead. `since`: the wall time of the last call; a `now` before it means that the
+    `token`: the `ProviderToken` in use, None before the first call. `first`: the first that the connection used.
+    `refused`: set it when Apple has called `token` expired although it is the newest. `over`: the connection must be left
+    for a new one, because nothing that it could be given would be accepted. `due`: the wall time from which `renew` must
+    be called again, at most a minute ahead. `since`: the wall time of the last call; a `now` before it means that the
     clock has stepped back, which only `renew` can take into account.
     """
 
-    __slots__ = ("_first_use", "_key", "due", "hold", "since", "token")
+    __slots__ = ("_first_use", "_key", "due", "first", "hold", "over", "refused", "since", "token")
 
     def __init__(self, key: ApnsKey, hold: float = HOLD) -> None:
         self._key = key
         self.hold = hold
         self.token: ProviderToken | None = None
+        self.first: ProviderToken | None = None
+        self.refused = False
+        self.over = False
         self.due = -math.inf
         self.since = -math.inf
         self._first_use = -math.inf  # of `token`, by a clock that never stepped back
 
     def renew(self, now: float) -> bytes | None:
-        """The value of `authorization` when it changes with this request, None when it stays."""
+        """The value of `authorization` when it changes with this request, None when it stays or the lease is `over`."""
         if now < self.since:
             # The step's size is known but for the time since the last call: a minute at most on a busy connection.
             self._first_use -= self.since - now
         self.since = now
+        token, newest = self.token, self._key.token(now)
+        self.over = token is not None and (token.iat > now or (self.refused and newest.iat != token.iat))
         changed = None
         # The same comparison as for `due`: two roundings of one sum would leave an instant in which neither is true.
-        if now >= self._first_use + self.hold:
-            newest = self._key.token(now)
-            if self.token is None or newest.value != self.token.value:
+        if not self.over and now >= self._first_use + self.hold:
+            if token is None or newest.value != token.value:
                 self._first_use = now
                 changed = newest.value
-            self.token = newest
-        assert self.token is not None  # the first call adopts one: its first use is infinitely long ago
+            token = self.token = newest
+            self.first = self.first or token
+        assert token is not None  # the first call adopts one: its first use is infinitely long ago
         # Before both of these nothing can change, unless the clock steps: hence the minute.
-        self.due = min(max(self._first_use + self.hold, self.token.until), now + LOOK_AGAIN)
+        self.due = min(max(self._first_use + self.hold, token.until), now + LOOK_AGAIN)
         return changed
 
     def __repr__(self) -> str:

@@ -47,11 +47,15 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """What the token endpoint said. `retry_after`: seconds, if it asked to wait."""
+    """What the token endpoint said.
+
+    `retry_after`: seconds, if it asked to wait. `clock_advice`: set where its clock and ours disagree, see `clock`.
+    """
 
     status: int
     body: bytes = field(repr=False)  # a token may stand in it
     retry_after: float | None = None
+    clock_advice: str | None = None
 
 
 Post = Callable[[bytes], Awaitable[TokenResponse]]
@@ -197,9 +201,11 @@ def read_token(answer: TokenResponse) -> AccessToken:
     else:
         reason, text = _words(error, 60), _words(found.get("error_description"), 200)
     permanent = 400 <= status < 500 and status not in _PASSING_STATUS and reason not in _PASSING_WORDS
-    said = ": ".join(each for each in (reason, text) if each) or "no reason given"
+    said = ": ".join(words for words in (reason, text) if words) or "no reason given"
+    # Google has one word for an assertion that is not valid now and for a key that it does not know.
+    advice = f"; {answer.clock_advice}" if reason == "invalid_grant" and answer.clock_advice else ""
     raise AccessTokenError(
-        f"the token endpoint answered {status}, {said}",
+        f"the token endpoint answered {status}, {said}{advice}",
         permanent=permanent,
         reason=reason,
         retry_after=answer.retry_after,

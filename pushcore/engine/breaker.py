@@ -297,7 +297,7 @@ def _advice(result: Result) -> str:
     cause = result.detail
     if isinstance(cause, AccessTokenError):
         if not isinstance(cause.__cause__, CertificateError | AlpnError):
-            return "Correct the service account, its key or the clock"
+            return "Correct the service account or its key"
         cause = cause.__cause__
     if isinstance(cause, CertificateError):
         return "Correct the certificate, or the authorities that are trusted"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
+from ..auth.clock import read_date
 from ..reasons import (
     INVALID,
     MISCONFIGURED,
@@ -165,14 +164,8 @@ def read_retry_after(value: str, now: float) -> float | None:
     value = value.strip()
     if _SECONDS.fullmatch(value):
         return min(float(value), MAX_WAIT)
-    if len(value) > 64:
-        return None
-    try:
-        date = parsedate_to_datetime(value)
-        at = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return min(max(at - now, 0.0), MAX_WAIT)
+    date = read_date(value)
+    return None if date is None else min(max(date - now, 0.0), MAX_WAIT)
 
 
 def message_name(body: bytes) -> str | None:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from ..auth.clock import clock_advice
 from ..auth.service_account import TokenResponse
 from ..http2.ask import ask
 from ..http2.exchange import header_of
@@ -22,7 +23,7 @@ TIMEOUT: Final = 10.0
 
 
 class TokenEndpoint:
-    """One token endpoint. `now`: the wall clock, which a Retry-After with a date is read by.
+    """One token endpoint. `now`: the wall clock, which dates in responses are compared with.
 
     Make it on the event loop that it is used on, and close it there.
     """
@@ -68,9 +69,13 @@ class TokenEndpoint:
         exchange = await ask(self.pool, self._template, self._path, form, self._timeout)
         if exchange.error is not None:
             raise exchange.error
-        wait = header_of(exchange.block, b"retry-after") if exchange.status != 200 else None
-        seconds = read_retry_after(wait, self._now()) if wait is not None else None
-        return TokenResponse(exchange.status, exchange.data, seconds)
+        if exchange.status == 200:
+            return TokenResponse(200, exchange.data)
+        now = self._now()
+        wait = header_of(exchange.block, b"retry-after")
+        seconds = read_retry_after(wait, now) if wait is not None else None
+        advice = clock_advice(header_of(exchange.block, b"date"), now)
+        return TokenResponse(exchange.status, exchange.data, seconds, advice)
 
     async def close(self) -> None:
         """Hang up. Whoever waits for an answer has to be cancelled before."""

@@ -38,6 +38,7 @@ class Tokens:
         self.tokens = client._dispatcher._tokens
         self.now = 0.0
         self.tokens._clock = lambda: self.now
+        self.tokens._asked_offset = self.tokens._now() - self.now  # the exchange is no step of the wall clock
 
 
 def sent(fake: FakeFcm) -> int:
@@ -211,6 +212,39 @@ async def test_a_wrong_clock_is_called_so(http2: str, certs: Certificates) -> No
         result = await client.send(message())
         assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "invalid_grant")
         assert "reasonable timeframe" in str(result.detail)
+        assert "set this machine's clock: it is " in str(result.detail)
+
+
+@pytest.mark.parametrize("http2", RUNS)
+@pytest.mark.parametrize("wrong", [7200.0, -7200.0])
+async def test_a_clock_that_is_set_right_is_accepted_at_the_next_push(
+    wrong: float, http2: str, certs: Certificates
+) -> None:
+    clock, skew = Clock(), [wrong]
+    async with (
+        FakeFcm(certs=certs, now=clock) as fake,
+        using(fcm_of(fake, now=lambda: clock.now + skew[0], http2=http2)) as client,
+    ):
+        for _ in range(3):
+            result = await client.send(message())
+            assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "invalid_grant")
+            assert f"it is 2 h {'fast' if wrong > 0 else 'slow'}" in str(result.detail)
+        assert fake.token_requests == 1
+        skew[0] = 0.0
+        assert (await client.send(message())).ok
+        assert fake.token_requests == 2
+
+
+@pytest.mark.parametrize("http2", RUNS)
+async def test_a_refused_account_is_not_blamed_on_a_clock_that_is_right(
+    http2: str, certs: Certificates
+) -> None:
+    clock = Clock()
+    async with FakeFcm(certs=certs, now=clock) as fake, using(fcm_of(fake, now=clock, http2=http2)) as client:
+        fake.oauth.error = "invalid_grant"
+        result = await client.send(message())
+        assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "invalid_grant")
+        assert "clock" not in str(result.detail)
 
 
 # --- no token -------------------------------------------------------------------------------------------------------

@@ -146,10 +146,21 @@ def connect_to(
     monkeypatch: pytest.MonkeyPatch, answers: Answers, *, streams: int = 1000, latency: float = 0.05
 ) -> None:
     """Every connection that a pool opens from now on leads to such a server."""
+    connect_each_to(monkeypatch, lambda: answers, streams=streams, latency=latency)
+
+
+def connect_each_to(
+    monkeypatch: pytest.MonkeyPatch,
+    accept: Callable[[], Answers],
+    *,
+    streams: int = 1000,
+    latency: float = 0.05,
+) -> None:
+    """The same for a server that remembers something of each connection: `accept` makes what answers on one."""
 
     async def open_address(self: Dialer, attempt: Attempt, seconds: float) -> Link:
         link = self.new_link()
-        VirtualTransport(link, streams, answers, latency)
+        VirtualTransport(link, streams, accept(), latency)
         await link.ready
         return link
 

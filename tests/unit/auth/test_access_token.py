@@ -252,6 +252,72 @@ async def test_a_permanent_failure_is_hopeless_until_it_has_cooled_down() -> Non
     assert bench.tokens.current() == b"Bearer one"
 
 
+@pytest.mark.parametrize("step", [-7200.0, 7200.0])
+async def test_after_a_refusal_a_clock_that_was_set_is_reason_to_ask_at_once(step: float) -> None:
+    bench = Bench()
+    bench.tokens.current()
+    await turns()
+    await bench.issuer.fail(AccessTokenError("invalid_grant", permanent=True, reason="invalid_grant"))
+    bench.pass_time(1.0)
+    assert bench.tokens.current() is None
+    assert bench.tokens.hopeless
+    bench.wall += step
+    assert bench.tokens.current() is None
+    assert not bench.tokens.hopeless
+    await turns()
+    await bench.issuer.answer("one")
+    assert bench.tokens.current() == b"Bearer one"
+
+
+async def test_a_clock_that_was_set_while_the_issuer_was_asked_counts_too() -> None:
+    bench = Bench()
+    bench.tokens.current()
+    await turns()
+    bench.wall -= 7200.0  # the assertion is of the old time
+    await bench.issuer.fail(AccessTokenError("invalid_grant", permanent=True))
+    assert bench.tokens.current() is None
+    await turns()
+    assert bench.issuer.asked == 2
+    await bench.issuer.fail(AccessTokenError("invalid_grant", permanent=True))
+    assert bench.tokens.current() is None
+    assert bench.tokens.hopeless  # it was not the clock
+    assert bench.issuer.asked == 2
+
+
+async def test_a_clock_that_was_set_ends_no_pause_that_the_issuer_wants_and_nothing_after_the_end() -> None:
+    bench = Bench()
+    bench.tokens.current()
+    await turns()
+    await bench.issuer.fail(AccessTokenError("429", retry_after=30.0))
+    bench.wall -= 7200.0
+    bench.tokens.current()
+    await turns()
+    assert bench.issuer.asked == 1
+    bench.pass_time(30.0)
+    bench.tokens.current()
+    await turns()
+    await bench.issuer.fail(AccessTokenError("invalid_grant", permanent=True))
+    await bench.tokens.close()
+    bench.wall += 7200.0
+    assert bench.tokens.current() is None
+    await turns()
+    assert bench.issuer.asked == 2
+
+
+async def test_a_token_from_before_the_clock_was_set_back_is_replaced_while_it_serves() -> None:
+    """Its end is known by the old time alone."""
+    bench = await Bench().started()
+    bench.wall -= 7200.0
+    assert bench.tokens.current() == b"Bearer one"
+    await turns()
+    assert bench.issuer.asked == 2
+    await bench.issuer.answer("two")
+    assert bench.tokens.current() == b"Bearer two"
+    bench.pass_time(100.0)
+    assert bench.tokens.current() == b"Bearer two"
+    assert bench.issuer.asked == 2
+
+
 async def test_an_unforeseen_error_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
     bench.tokens.current()

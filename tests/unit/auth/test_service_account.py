@@ -272,6 +272,25 @@ def test_failures_that_asking_cannot_mend(status: int, error: str, text: str) ->
 
 
 @pytest.mark.parametrize(
+    ("error", "advice", "said"),
+    [
+        ("invalid_grant", "set this machine's clock: it is 2 h fast", True),
+        ("invalid_grant", None, False),
+        ("invalid_client", "set this machine's clock: it is 2 h fast", False),
+    ],
+)
+def test_a_refused_assertion_speaks_of_the_clock_where_that_is_wrong(
+    error: str, advice: str | None, said: bool
+) -> None:
+    body = orjson.dumps(
+        {"error": error, "error_description": "Invalid JWT: Token must be a short-lived token"}
+    )
+    refusal = refused(TokenResponse(400, body, clock_advice=advice))
+    assert ("set this machine's clock: it is 2 h fast" in str(refusal)) is said
+    assert "clock" not in str(refusal) or said
+
+
+@pytest.mark.parametrize(
     ("status", "body"),
     [
         (500, b'{"error":"internal_failure"}'),

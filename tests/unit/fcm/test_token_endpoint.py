@@ -74,6 +74,21 @@ def test_a_refusal_may_say_how_long_to_wait(
     assert (answer.status, answer.retry_after) == (status, seconds)
 
 
+@pytest.mark.parametrize(
+    ("status", "date", "advice"),
+    [
+        (400, "Sun, 15 Jun 2025 13:06:40 GMT", "set this machine's clock: it is 2 h fast"),
+        (400, "Sun, 15 Jun 2025 15:06:41 GMT", None),
+        (200, "Sun, 15 Jun 2025 13:06:40 GMT", None),
+    ],
+)
+def test_a_refusal_may_tell_that_our_clock_is_wrong(
+    status: int, date: str, advice: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, status, {"date": date}, b"{}")
+    assert post().clock_advice == advice
+
+
 def test_no_answer_in_time_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     connect_to(monkeypatch, lambda fields, body: (200, {}, b""), latency=100.0)
     with pytest.raises(TransportError):
