@@ -16,7 +16,8 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
-from .errors import ClosedError, ConfigurationError
+from .arguments import check, check_choice, check_number, check_whole
+from .errors import ClosedError
 from .http2.exchange import Exchange
 from .http2.origin import Origin
 from .http2.pool import Pool
@@ -166,10 +167,10 @@ class Dispatcher(ABC, Generic[P]):
         find: Finder | None = None,
         in_body: bool = False,
     ) -> None:
-        if http2 not in ENGINES:
-            raise ConfigurationError(f"http2 is one of {', '.join(ENGINES)}, not {http2!r}")
-        if max_connections < 1 or timeout <= 0:
-            raise ConfigurationError("max_connections must be at least 1 and timeout above 0")
+        check_choice("http2", http2, ENGINES)
+        check_whole("max_connections", max_connections, least=1)
+        check_number("timeout", timeout, above=0)
+        check(callable(now), "now", "a function such as time.time", now)
         self.origin = origin
         self.max_connections = max_connections
         self.timeout = timeout

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from ..arguments import check_type
 from ..errors import ConfigurationError, PushRejected
 from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, header_of
@@ -56,6 +57,7 @@ class Channels:
     """
 
     def __init__(self, client: ApnsClient, *, topic: str | None = None, url: str | None = None) -> None:
+        check_type("client", client, ApnsClient, "an ApnsClient")
         if url is not None:
             self._origin = read_origin(url)
         elif client.environment is not None:

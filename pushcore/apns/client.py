@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..arguments import check_choice, check_type
 from ..auth.clock import clock_advice
 from ..auth.provider_token import HOLD, ApnsKey, Environment, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
@@ -96,20 +97,18 @@ class ApnsClient(ProviderClient[Notification]):
         proxy: Proxy | str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        if environment not in HOSTS:
-            raise ConfigurationError(f'environment is "production" or "sandbox", not {environment!r}')
+        check_choice("environment", environment, HOSTS)
         origin = Origin(HOSTS[environment]) if url is None else read_origin(url)
         self.environment: Environment | None = environment if url is None else None
         """Which of Apple's it sends to; None when that was given as a URL."""
-        if not isinstance(auth, ApnsKey | ApnsCertificate):
-            raise ConfigurationError("auth is an ApnsKey or an ApnsCertificate")
+        check_type("auth", auth, (ApnsKey, ApnsCertificate), "an ApnsKey or an ApnsCertificate")
         restricted = auth.environment if isinstance(auth, ApnsKey) else None
         if url is None and restricted not in (None, environment):
             raise ConfigurationError(f"the key is for {restricted}, and the environment is {environment}")
         dispatcher = ApnsDispatcher(
             auth,
             origin,
-            origin if broadcast_url is None else read_origin(broadcast_url),
+            origin if broadcast_url is None else read_origin(broadcast_url, "broadcast_url"),
             topic,
             ca_file,
             max_connections=max_connections,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import ConfigurationError
+from ..arguments import check
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
@@ -64,8 +64,8 @@ class ApnsRequestBuilder:
         token_auth: bool,
         key_topics: frozenset[str] | None = None,
     ) -> None:
-        if topic is not None and not TOPIC.fullmatch(topic):
-            raise ConfigurationError(f"the topic must be a bundle id such as com.example.app, not {topic!r}")
+        valid = topic is None or (isinstance(topic, str) and TOPIC.fullmatch(topic) is not None)
+        check(valid, "topic", "a bundle id such as com.example.app", topic)
         self._authority = authority.encode("ascii")
         self.topic = topic
         self._key_topics = key_topics

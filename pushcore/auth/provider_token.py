@@ -36,6 +36,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ..arguments import check, check_choice, check_type, check_whole
 from ..errors import ConfigurationError
 from .jws import compact, es256
 
@@ -113,15 +114,22 @@ class ApnsKey:
         """
         _check_identifier("key_id", key_id)
         _check_identifier("team_id", team_id)
-        if slot < 1 or margin < 0 or slot + margin + HOLD > MAX_AGE:
+        check_type("key", key, ec.EllipticCurvePrivateKey, "a key on P-256; from_file and from_pem read one")
+        check_whole("slot", slot, least=1)
+        check_whole("margin", margin, least=0)
+        if slot + margin + HOLD > MAX_AGE:
             raise ConfigurationError(
-                f"slot must be at least 1 s, margin at least 0, and both together at most {MAX_AGE - HOLD:.0f} s "
+                f"slot and margin must be together at most {MAX_AGE - HOLD:.0f} s "
                 f"(Apple's hour less 20 minutes), not {slot} and {margin}"
             )
-        if environment is not None and environment not in get_args(Environment):
-            raise ConfigurationError(f'a key is for "sandbox" or "production", not {environment!r}')
-        if isinstance(topics, str):
-            raise ConfigurationError(f"the topics of a key are a list, such as [{topics!r}]")
+        if environment is not None:
+            check_choice("environment", environment, get_args(Environment))
+        if topics is not None:
+            listed = isinstance(topics, Iterable) and not isinstance(topics, str | bytes)
+            check(listed, "topics", 'a list such as ["com.example.app"]', topics)
+            topics = list(topics)
+            for topic in topics:
+                check_type("each of topics", topic, str, "a bundle id such as com.example.app")
         self.topics = None if topics is None else frozenset(topics)
         self.environment = environment
         self.key_id = key_id

@@ -21,6 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ..arguments import check_type
 from ..errors import AccessTokenError, ConfigurationError, TransportError
 from .access_token import AccessToken
 from .jws import compact, rs256
@@ -80,7 +81,16 @@ class ServiceAccount:
         key_id: str | None = None,
         project_id: str | None = None,
     ) -> None:
-        """Takes an RSA key; `from_file` and `from_info` read one."""
+        """Takes an RSA key; `from_file` and `from_info` read one.
+
+        Raises:
+            ConfigurationError: an argument is of a wrong type.
+        """
+        check_type("key", key, rsa.RSAPrivateKey, "an RSA key; from_file and from_info read one")
+        check_type("client_email", client_email, str, "a string")
+        check_type("token_uri", token_uri, str, "a string")
+        check_type("key_id", key_id, (str, type(None)), "a string or None")
+        check_type("project_id", project_id, (str, type(None)), "a string or None")
         self.client_email = client_email
         self.token_uri = token_uri
         self.key_id = key_id

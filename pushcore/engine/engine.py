@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, overload
 
+from ..arguments import check, check_type, check_whole
 from ..errors import ClosedError, ConfigurationError
 from ..metrics import Listener, Listeners, Metrics
 from ..models.apns import Notification
@@ -37,6 +38,7 @@ M = TypeVar("M", bound=Message)
 L = TypeVar("L", bound=LegacyMessage)
 
 LARGEST_WINDOW: Final = 16_384
+_EVENTS: Final = [name for name in vars(Listener) if not name.startswith("_")]
 HANDED: Final = 64
 """Results that the caller takes before they are counted as taken: to count each costs more than a result."""
 
@@ -104,6 +106,9 @@ class PushEngine(Generic[P_contra]):
     ) -> None:
         if not clients:
             raise ConfigurationError("an engine needs at least one client")
+        for place, each in enumerate(clients, 1):
+            expected = "a client such as an ApnsClient; the clients of an engine are given one by one"
+            check(hasattr(each, "_dispatcher"), f"client {place}", expected, each)
         self._clients = dispatchers = tuple(client._dispatcher for client in clients)
         for place, client in enumerate(dispatchers):
             if client.takes_all and client.handles in {each.handles for each in dispatchers[place + 1 :]}:
@@ -113,10 +118,20 @@ class PushEngine(Generic[P_contra]):
                 )
         if window is None:
             window = min(2 * sum(each.streams * each.max_connections for each in dispatchers), LARGEST_WINDOW)
-        if window < 1:
-            raise ConfigurationError(f"the window must be at least 1, not {window}")
+        check_whole("window", window, least=1)
         if isinstance(rate, str):
             rate = Rate.parse(rate)
+        check_type("rate", rate, (Rate, type(None)), 'a Rate or its text, such as "5000/s"')
+        check_type("retry", retry, (RetryPolicy, type(None)), "a RetryPolicy or None")
+        check_type("breaker", breaker, bool, "true or false")
+        for name in _EVENTS if listener is not None else ():
+            check(callable(getattr(listener, name, None)), "listener", "a Listener", listener)
+        check(
+            shared is None or isinstance(shared, Mapping) or hasattr(shared, "limiter"),
+            "shared",
+            "a Shared or a mapping of them",
+            shared,
+        )
         self.window = window
         self._listener = listener
         metrics = listener if isinstance(listener, Metrics) else None

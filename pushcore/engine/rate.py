@@ -20,6 +20,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from ..arguments import check_number, shown
 from ..errors import ConfigurationError
 
 BURST: Final = 0.1
@@ -67,8 +68,8 @@ class Rate:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.pushes > 0 and 0 < self.seconds < math.inf):
-            raise ConfigurationError(f"a rate is above 0, not {self.pushes:g} in {self.seconds:g} s")
+        check_number("the rate's pushes", self.pushes, above=0, infinite=True)
+        check_number("the rate's seconds", self.seconds, above=0)
 
     @classmethod
     def parse(cls, text: str) -> Rate:
@@ -77,12 +78,12 @@ class Rate:
         Raises:
             ConfigurationError: it is none of these, or 0.
         """
-        words = text.strip().lower()
+        words = text.strip().lower() if isinstance(text, str) else ""
         if words == "none":
             return cls(math.inf)
         found = _RATE.fullmatch(words)
         if found is None or found[2] not in _UNITS:
-            raise ConfigurationError(f'a rate looks like 5000/s, 600000/min or "none", not {text[:40]!r}')
+            raise ConfigurationError(f'a rate looks like 5000/s, 600000/min or "none", not {shown(text)}')
         return cls(float(found[1].replace("_", "")), _UNITS[found[2]])
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..arguments import kind
 from ..auth.access_token import AccessToken, AccessTokens
 from ..auth.google_credentials import GoogleCredentials, is_google
 from ..auth.service_account import ServiceAccount
@@ -85,7 +86,9 @@ class FcmClient(ProviderClient[Message]):
         elif is_google(auth):
             account = GoogleCredentials(auth, ca_file=ca_file)
         else:
-            raise ConfigurationError("auth is a ServiceAccount or a credentials object of google-auth")
+            raise ConfigurationError(
+                f"auth must be a ServiceAccount or a credentials object of google-auth, not {kind(auth)}"
+            )
         project_id = project_id or account.project_id
         if project_id is None:
             raise ConfigurationError("project_id must be given: these credentials do not say which project")

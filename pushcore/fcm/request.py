@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import ConfigurationError
+from ..arguments import check
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import Field, HeaderTemplate
 from ..models.fcm import FcmNotification, Message
@@ -78,9 +78,9 @@ class FcmRequestBuilder:
     """
 
     def __init__(self, authority: str, project_id: str, quota_project: str | None = None) -> None:
-        for each in (project_id, project_id if quota_project is None else quota_project):
-            if not isinstance(each, str) or not _PROJECT.fullmatch(each):
-                raise ConfigurationError(f"the project id must look like my-project-1234, not {each!r:.80}")
+        for name, value in (("project_id", project_id), ("quota_project", quota_project or project_id)):
+            valid = isinstance(value, str) and _PROJECT.fullmatch(value) is not None
+            check(valid, name, "the id of a project, such as my-project-1234, or its number", value)
         self.project_id = project_id
         self.more: tuple[Field, ...] = ()
         """Fields that every request to Google has besides its own."""

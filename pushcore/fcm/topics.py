@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from ..errors import ConfigurationError
+from ..arguments import check_number, check_type, check_whole
 from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import LONGEST_PATH, HeaderTemplate
@@ -93,15 +93,16 @@ class Topics:
         instance_id_url: str = IID_URL,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        if not rate > 0 or concurrency < 1:
-            raise ConfigurationError("rate must be above 0 and concurrency at least 1")
+        check_type("client", client, FcmClient, "an FcmClient")
+        check_number("rate", rate, above=0, infinite=True)
+        check_whole("concurrency", concurrency, least=1)
         self._dispatcher = dispatcher = client._dispatcher
         self._rate = rate
         self._clock = clock
         self._pace: ChangeRateLimiter | None = None
         self._concurrency = concurrency
         self._instance_id = instance_id
-        self._iid = read_origin(instance_id_url)
+        self._iid = read_origin(instance_id_url, "instance_id_url")
         requests = dispatcher.requests
         self._prefix = b"/v1/projects/%b/registrations/" % requests.project_id.encode()
         fields = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from ..arguments import shown
 from ..errors import ConfigurationError
 
 HTTPS: Final = 443
@@ -25,13 +26,13 @@ class Origin:
         return host if self.port == HTTPS else f"{host}:{self.port}"
 
 
-def read_origin(url: str) -> Origin:
-    """The server of an address without a path.
+def read_origin(url: str, name: str = "url") -> Origin:
+    """The server of an address without a path; `name` stands for it in errors.
 
     Raises:
         ConfigurationError: it is no such address, or not https.
     """
-    wrong = ConfigurationError(f"url must look like https://127.0.0.1:8443, not {url!r:.100}")
+    wrong = ConfigurationError(f"{name} must look like https://127.0.0.1:8443, not {shown(url)}")
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
+from ..arguments import check, check_whole
 from ..errors import CertificateError, ConfigurationError, ProxyError
 from .no_proxy import bypasses
 from .tls import client_context, name_tls_error
@@ -66,8 +67,11 @@ class Proxy:
         tls: bool = False,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not host or not 0 < port < 65_536:
-            raise ConfigurationError("a proxy needs a host and a port from 1 to 65535")
+        check(isinstance(host, str) and host != "", "host", "the name or address of a proxy", host)
+        check_whole("port", port, least=1, most=65_535)
+        for name, value in (("username", username), ("password", password)):
+            if not isinstance(value, str | None):  # a secret: it is not shown
+                raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
         self.host = host
         self.port = port
         self._authorization = _basic(username, password)

@@ -17,6 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from ..arguments import check_type
 from ..errors import AlpnError, CertificateError, ConfigurationError, ConnectError
 
 # RFC 9113, section 9.2.2 prohibits everything in TLS 1.2 but ephemeral keys with authenticated encryption.
@@ -221,6 +222,7 @@ def client_context(
         ConfigurationError: `ca_file` cannot be read or holds no certificate, the system has no authorities, OpenSSL
             refuses `certificate`, no temporary file can be written for it, or SSLKEYLOGFILE cannot be written.
     """
+    check_type("ca_file", ca_file, (str, os.PathLike, type(None)), "the path of a PEM file")
     try:
         # Through Path, for OpenSSL would take "" for the system's authorities.
         context = ssl.create_default_context(cafile=None if ca_file is None else str(Path(ca_file)))

@@ -71,8 +71,8 @@ def answers(status: int) -> Any:
     ("options", "words"),
     [
         ({"http2": "slow"}, "fast, reference"),
-        ({"max_connections": 0}, "max_connections must be at least 1"),
-        ({"timeout": 0.0}, "timeout above 0"),
+        ({"max_connections": 0}, "max_connections must be a whole number of at least 1, not 0"),
+        ({"timeout": 0.0}, "timeout must be a number above 0, not 0.0"),
         ({"proxy": "ftp://proxy.example"}, "proxies"),
     ],
 )

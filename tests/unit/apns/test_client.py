@@ -73,8 +73,8 @@ class Server:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"environment": "staging", "url": None}, '"production" or "sandbox", not \'staging\''),
-        ({"auth": "key.p8"}, "auth is an ApnsKey or an ApnsCertificate"),
+        ({"environment": "staging", "url": None}, "one of production, sandbox, not 'staging'"),
+        ({"auth": "key.p8"}, "auth must be an ApnsKey or an ApnsCertificate, not str"),
         ({"auth": key(environment="sandbox"), "url": None}, "the key is for sandbox, and the environment is"),
         ({"url": "http://127.0.0.1"}, "url must look like"),
         ({"broadcast_url": "127.0.0.1"}, "url must look like"),

@@ -161,7 +161,7 @@ def test_options(place: Place, capsys: pytest.CaptureFixture[str], changes: Argu
         ({"client_email": 5}, 'account.json has a "client_email"'),
         ({"token_uri": "http://x"}, 'account.json has a "token_uri" that must be an https address'),
         ({"project_id": None}, "account.json names no project; expected --fcm-project ID"),
-        ({"project_id": "a/b"}, "the project id must look like"),
+        ({"project_id": "a/b"}, "project_id must be the id of a project, such as my-project-1234"),
     ],
 )
 def test_service_accounts(
@@ -194,7 +194,7 @@ def test_service_accounts(
             "nowhere to send: expected either --apns-key FILE",
         ),
         ({"--fcm-url": "http://127.0.0.1"}, "url must look like https://"),
-        ({"--fcm-project": "a b"}, "the project id must look like"),
+        ({"--fcm-project": "a b"}, "project_id must be the id of a project, such as my-project-1234"),
         ({"--topic": "com.example.app"}, "--topic is of no use alone; expected either --apns-key FILE"),
         ({"--priority": "10"}, "--priority is of no use alone"),
         ({"--payload": None}, "--payload or --fcm-payload is missing: a payload for FCM"),

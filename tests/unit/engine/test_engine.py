@@ -42,7 +42,7 @@ class Answering(ScriptedClient):
         ([], {}, "at least one client"),
         ([ScriptedClient(), ScriptedClient()], {}, "one client only for each kind of push"),
         ([ScriptedClient(), ScriptedClient(topics=frozenset({"a"}))], {}, "one client only"),
-        ([ScriptedClient()], {"window": 0}, "the window must be at least 1, not 0"),
+        ([ScriptedClient()], {"window": 0}, "window must be a whole number of at least 1, not 0"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(

@@ -1,0 +1,94 @@
+"""Checks of arguments: an error names the argument, what it must be and what it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from .errors import ConfigurationError
+
+LONGEST = 60
+"""Characters of a value in an error message."""
+
+
+def shown(value: object) -> str:
+    """A value for an error message: plain values as Python writes them, cut to `LONGEST` characters, of all others the class."""
+    if isinstance(value, str | bytes):
+        value = value[:LONGEST]
+    elif value is not None and not isinstance(value, bool | int | float):
+        return type(value).__name__
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        text = "a very large number"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def kind(value: object) -> str:
+    """The class of a value for an error message: all that may be shown of what could be a secret in the wrong place."""
+    return "None" if value is None else type(value).__name__
+
+
+def check(
+    valid: bool, name: str, expected: str, value: object, error: type[ValueError] = ConfigurationError
+) -> None:
+    """Raise `error` unless the argument is valid."""
+    if not valid:
+        raise error(f"{name} must be {expected}, not {shown(value)}")
+
+
+def check_type(
+    name: str,
+    value: object,
+    classes: type | tuple[type, ...],
+    expected: str,
+    error: type[ValueError] = ConfigurationError,
+) -> None:
+    """The argument is an instance of one of these classes."""
+    if not isinstance(value, classes):
+        raise error(f"{name} must be {expected}, not {kind(value)}")
+
+
+def check_choice(
+    name: str, value: object, choices: Collection[str], error: type[ValueError] = ConfigurationError
+) -> None:
+    """The argument is one of these strings."""
+    valid = isinstance(value, str) and value in choices
+    check(valid, name, f"one of {', '.join(choices)}", value, error)
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    infinite: bool = False,
+    error: type[ValueError] = ConfigurationError,
+) -> None:
+    """The argument is a finite number, no bool, and greater than `above`; with `infinite` it may be infinite."""
+    valid = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (-math.inf < value < math.inf or (infinite and value == math.inf))
+        and (above is None or value > above)
+    )
+    check(valid, name, "a number" if above is None else f"a number above {above:g}", value, error)
+
+
+def check_whole(
+    name: str,
+    value: object,
+    *,
+    least: int,
+    most: int | None = None,
+    error: type[ValueError] = ConfigurationError,
+) -> None:
+    """The argument is an int, no bool, from `least` to `most`."""
+    valid = (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and value >= least
+        and (most is None or value <= most)
+    )
+    limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+    check(valid, name, f"a whole number {limits}", value, error)
