@@ -197,28 +197,28 @@ class PushEngine(Generic[P_contra]):
     @overload
     def send_many(
         self: PushEngine[Notification],
-        source: Iterable[N] | AsyncIterable[N],
+        source: Iterable[N] | AsyncIterable[N] | AsyncIterable[list[N]],
         *,
         journal: CampaignJournal | None = None,
     ) -> AsyncGenerator[Result[N], None]: ...
     @overload
     def send_many(
         self: PushEngine[Message],
-        source: Iterable[M] | AsyncIterable[M],
+        source: Iterable[M] | AsyncIterable[M] | AsyncIterable[list[M]],
         *,
         journal: CampaignJournal | None = None,
     ) -> AsyncGenerator[Result[M], None]: ...
     @overload
     def send_many(
         self: PushEngine[LegacyMessage],
-        source: Iterable[L] | AsyncIterable[L],
+        source: Iterable[L] | AsyncIterable[L] | AsyncIterable[list[L]],
         *,
         journal: CampaignJournal | None = None,
     ) -> AsyncGenerator[Result[L], None]: ...
     @overload
     def send_many(
         self,
-        source: Iterable[P_contra] | AsyncIterable[P_contra],
+        source: Iterable[P_contra] | AsyncIterable[P_contra] | AsyncIterable[list[P_contra]],
         *,
         journal: CampaignJournal | None = None,
     ) -> AsyncGenerator[Result[P_contra], None]: ...
@@ -228,6 +228,7 @@ class PushEngine(Generic[P_contra]):
         """Send everything in `source` and yield one `Result` for each push, in order of completion.
 
         The source is read as fast as results are taken and the provider answers, never more than `window` ahead. An
+        async one may give lists of pushes, such as the pages of a query: that costs less than push by push. An
         exception of the source is raised when all results of what it gave have been yielded. Leaving early (break,
         an exception, cancellation) stops the source, waits up to the clients' timeout for what is in flight, and
         reports those results to the listener. Python does that when it collects the generator, which may be late: where
@@ -253,28 +254,28 @@ class PushEngine(Generic[P_contra]):
     @overload
     def stream(
         self: PushEngine[Notification],
-        source: Iterable[N] | AsyncIterable[N],
+        source: Iterable[N] | AsyncIterable[N] | AsyncIterable[list[N]],
         *,
         journal: CampaignJournal | None = None,
     ) -> contextlib.aclosing[AsyncGenerator[Result[N], None]]: ...
     @overload
     def stream(
         self: PushEngine[Message],
-        source: Iterable[M] | AsyncIterable[M],
+        source: Iterable[M] | AsyncIterable[M] | AsyncIterable[list[M]],
         *,
         journal: CampaignJournal | None = None,
     ) -> contextlib.aclosing[AsyncGenerator[Result[M], None]]: ...
     @overload
     def stream(
         self: PushEngine[LegacyMessage],
-        source: Iterable[L] | AsyncIterable[L],
+        source: Iterable[L] | AsyncIterable[L] | AsyncIterable[list[L]],
         *,
         journal: CampaignJournal | None = None,
     ) -> contextlib.aclosing[AsyncGenerator[Result[L], None]]: ...
     @overload
     def stream(
         self,
-        source: Iterable[P_contra] | AsyncIterable[P_contra],
+        source: Iterable[P_contra] | AsyncIterable[P_contra] | AsyncIterable[list[P_contra]],
         *,
         journal: CampaignJournal | None = None,
     ) -> contextlib.aclosing[AsyncGenerator[Result[P_contra], None]]: ...

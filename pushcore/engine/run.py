@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -58,6 +58,9 @@ class Run:
         self._choosing = len(self._kinds) < len(self.lanes)  # a push's class alone does not say its lane
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
+        # What stands for rows that a journal passes over; without a journal nothing does.
+        self._passed_over = END if journal is None else None
+        self._read: list[Any] = []  # of an asynchronous source, and not sent yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -167,6 +170,7 @@ class Run:
         """Begin nothing more; the caller gets what is in flight, and then the error."""
         if self.stopping:
             return
+        self._send_read()
         self.stopping = True
         self.fed = True  # a feeder that is cancelled before its first step would never say so
         self.error = self.error or error
@@ -220,16 +224,41 @@ class Run:
             await self._wait_for_capacity()
 
     async def _feed_async(self, source: AsyncIterable[Any]) -> None:
-        pushes = source if self._journal is None else self._journal.pending_async(source)
-        async for push in pushes:
-            if type(push) is list:  # pushes that are there together: a burst costs less than each by itself
-                await self._feed_plain(push)
-                continue
-            self._burst(iter((push,)), 1)
+        """A list is a burst, and so are pushes that the source gives without a pause: they are sent together when the
+        event loop gets its turn."""
+        if self._journal is not None:
+            source = self._journal.pending_async(_one_by_one(source))
+        read, kinds = self._read, self._kinds
+        try:
+            async for push in source:
+                if type(push) not in kinds:
+                    if isinstance(push, list):
+                        self._send_read()
+                        await self._feed_plain(push)
+                        continue
+                    self._lanes_of_kind(push)
+                read.append(push)
+                if len(read) == BURST or self.outstanding + len(read) >= self.window:
+                    self._send_read()
+                    await self._wait_for_capacity()
+                elif len(read) == 1:
+                    if self._full():
+                        await self._wait_for_capacity()
+                    self.loop.call_soon(self._send_read)
+        finally:
+            self._send_read()
+
+    def _send_read(self) -> None:
+        """Send what was read of an asynchronous source."""
+        if self._read:
+            pushes = self._read.copy()
+            self._read.clear()
+            try:
+                self._burst(iter(pushes), len(pushes))
+            except Exception as error:
+                self.stop(error)
             if self.ready:
                 self.wake_reader()
-            if self._full():
-                await self._wait_for_capacity()
 
     def _burst(self, pushes: Iterator[Any], room: int) -> bool:
         """Take so many pushes from the source and hand them over; False when it has come to its end."""
@@ -237,7 +266,7 @@ class Run:
         share = islice(pushes, room)
         try:
             push = next(share, END)
-            while push is not END and push is not None:  # None: the journal passes over what has its outcome
+            while push is not END and push is not self._passed_over:
                 lane = self._lane_of(push)
                 if self._choosing:
                     lane.build((push,), type(push), now)
@@ -251,7 +280,7 @@ class Run:
                 lane.report_not_built()
                 lane.record.flush()
                 self._flow(lane)
-        return push is None or taken == room
+        return push is not END or taken == room
 
     def _lane_of(self, push: object) -> Lane:
         """The lane of the push's class; of several, the first whose client takes it, or the last, to say why not."""
@@ -267,3 +296,13 @@ class Run:
                 return lanes
         known = ", ".join(dict.fromkeys(lane.client.handles.__name__ for lane in self.lanes))
         raise TypeError(f"this engine sends {known}, not {type(push).__name__}")
+
+
+async def _one_by_one(source: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    """The pushes of an asynchronous source, also where it gives lists of them."""
+    async for push in source:
+        if isinstance(push, list):
+            for one in push:
+                yield one
+        else:
+            yield push

@@ -260,7 +260,7 @@ class ScriptedJournal:
 
     async def pending_async(self, pushes: AsyncIterable[Any], /) -> AsyncIterator[Any]:
         async for push in pushes:
-            if type(push) is list or push.row not in self.known:
+            if push.row not in self.known:
                 yield push
 
     async def room(self, rows: int, /) -> None:

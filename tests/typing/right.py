@@ -103,6 +103,8 @@ async def streams(apns: ApnsClient, fcm: FcmClient, legacy: LegacyFcmClient) -> 
             async for result in results:
                 assert_type(result, Result[Row])
                 break
+        async for result in only_apns.send_many(pages()):
+            assert_type(result, Result[Row])
         mixed: list[Notification | Message] = [Notification("ab", {}), Message(token="cd")]
         async for either in both.send_many(mixed):
             assert_type(either, Result[Notification | Message])
@@ -142,6 +144,11 @@ async def campaign(engine: PushEngine[Notification]) -> None:
         journal.finish()
     with Journal.open("a.journal", source, unknown="resend") as journal:
         print(journal.status().rows)
+
+
+async def pages() -> AsyncIterator[list[Row]]:
+    """A source that has several pushes at a time."""
+    yield [Row("ab", 1), Row("cd", 2)]
 
 
 async def rows() -> AsyncIterator[Row]:

@@ -148,6 +148,7 @@ async def streams(apns: ApnsClient, fcm: FcmClient, names: list[str]) -> None:
     engine.send_many([Message(token="ab")])  # wrong
     both.send_many([LegacyMessage(to="ab")])  # wrong
     engine.stream(names)  # wrong
+    engine.send_many([[Notification("ab", PAYLOAD)]])  # wrong
     engine.send_many([Notification("ab", PAYLOAD)], journal="a.journal")  # wrong
     async for result in engine.send_many([Row("ab", PAYLOAD)]):
         print(result.push.tokn)  # wrong

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import pytest
+
 from pushcore.engine.rate import Rate
 from pushcore.engine.retry import RetryPolicy
 from pushcore.engine.run import BURST, Run
@@ -168,18 +170,6 @@ async def test_what_no_client_takes_goes_to_the_last_which_says_why_not() -> Non
     await end(run)
 
 
-async def test_what_is_no_push_ends_the_run_after_the_results_of_those_before() -> None:
-    client = ScriptedClient()
-    run = begin([ScriptedPush(1), "no push", ScriptedPush(2)], client)
-    await turn()
-    assert client.sent == [1]
-    assert str(run.error) == "this engine sends ScriptedPush, not str"
-    client.answer()
-    assert take(run) == [1]
-    assert run.done
-    await end(run)
-
-
 async def test_an_error_of_the_source_is_kept_until_everything_before_it_has_its_result() -> None:
     client, error = ScriptedClient(), LookupError("the database is gone")
     run = begin(Source(3, error), client)
@@ -243,18 +233,135 @@ async def test_an_asynchronous_source_sends_each_push_as_it_comes() -> None:
     await end(run)
 
 
-async def test_a_list_in_an_asynchronous_source_is_as_many_pushes() -> None:
+async def test_what_an_asynchronous_source_gives_without_a_pause_is_a_burst() -> None:
+    client, sent_before = ScriptedClient(), []
+
+    async def source() -> AsyncIterator[ScriptedPush]:
+        for push in pushes(BURST + 10):
+            sent_before.append(len(client.sent))
+            yield push
+        await asyncio.sleep(0)
+        for push in pushes(2, first=BURST + 11):
+            sent_before.append(len(client.sent))
+            yield push
+
+    run = begin(source(), client, window=10_000)
+    await turn(10)
+    assert sent_before == [0] * BURST + [BURST] * 10 + [BURST + 10] * 2
+    assert client.sent == list(range(1, BURST + 13))
+    client.answer()
+    assert take(run) == client.sent
+    assert run.done
+    await end(run)
+
+
+async def test_rows_of_an_asynchronous_source_that_the_journal_knows_are_passed_over() -> None:
     client, journal = ScriptedClient(), ScriptedJournal(known=[2, 5])
 
     async def source() -> AsyncIterator[Any]:
-        yield pushes(3)
-        yield []
-        yield ScriptedPush(4)
+        yield ScriptedPush(1)
+        yield pushes(3, first=2)
         yield ScriptedPush(5)
 
     run = begin(source(), client, journal=journal)
     await turn(10)
     assert client.sent == [1, 3, 4]
+    client.answer()
+    await end(run)
+
+
+async def test_a_list_of_an_asynchronous_source_is_as_many_pushes() -> None:
+    client = ScriptedClient()
+
+    async def source() -> AsyncIterator[Any]:
+        yield ScriptedPush(1)
+        yield pushes(3, first=2)
+        yield []
+        yield ScriptedPush(5)
+        yield [ScriptedPush(6), "no push", ScriptedPush(7)]
+        yield ScriptedPush(8)
+
+    run = begin(source(), client)
+    await turn(10)
+    assert client.sent == [1, 2, 3, 4, 5, 6]
+    assert str(run.error) == "this engine sends ScriptedPush, not str"
+    client.answer()
+    assert take(run) == client.sent
+    assert run.done
+    await end(run)
+
+
+async def test_a_list_of_an_asynchronous_source_is_read_no_further_than_the_window() -> None:
+    client = ScriptedClient()
+
+    async def source() -> AsyncIterator[list[ScriptedPush]]:
+        yield pushes(10)
+
+    run = begin(source(), client, window=4)
+    await turn(10)
+    assert client.sent == [1, 2, 3, 4]
+    client.answer()
+    take(run)
+    await turn(10)
+    assert len(client.sent) == 8
+    client.answer()
+    await end(run)
+
+
+@pytest.mark.parametrize(
+    ("other", "asynchronous"),
+    [(None, False), (None, True), ([ScriptedPush(2)], False), ("no push", False), ("no push", True)],
+)
+async def test_what_is_no_push_ends_the_run_after_those_before_whatever_it_is(
+    other: Any, asynchronous: bool
+) -> None:
+    client = ScriptedClient()
+
+    async def source() -> AsyncIterator[Any]:
+        yield ScriptedPush(1)
+        yield other
+        yield ScriptedPush(3)
+
+    run = begin(source() if asynchronous else [ScriptedPush(1), other, ScriptedPush(3)], client)
+    await turn()
+    assert client.sent == [1]
+    assert str(run.error) == f"this engine sends ScriptedPush, not {type(other).__name__}"
+    client.answer()
+    assert take(run) == [1]
+    assert run.done
+    await end(run)
+
+
+async def test_pushes_that_were_read_and_not_sent_when_the_run_stops_have_their_results() -> None:
+    client = ScriptedClient()
+
+    async def source() -> AsyncIterator[ScriptedPush]:
+        asyncio.get_running_loop().call_soon(run.stop, LookupError("before these are sent"))
+        yield ScriptedPush(1)
+        yield ScriptedPush(2)
+        await asyncio.sleep(0)
+        yield ScriptedPush(3)
+
+    run = begin(source(), client, rate=Rate(1.0))
+    await turn()
+    assert [(result.push.row, result.verdict) for result in run.ready] == [(2, Verdict.UNSENT)]
+    client.answer()
+    await end(run)
+    assert take(run) == [2, 1]
+    assert isinstance(run.error, LookupError)
+
+
+async def test_an_error_of_an_asynchronous_source_is_kept_until_those_before_it_are_sent() -> None:
+    client = ScriptedClient()
+
+    async def source() -> AsyncIterator[ScriptedPush]:
+        yield ScriptedPush(1)
+        raise LookupError("the database is gone")
+
+    run = begin(source(), client)
+    await turn()
+    assert client.sent == [1]
+    assert isinstance(run.error, LookupError)
     client.answer()
     await end(run)
 
