@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import math
 from base64 import b64decode
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ MAX_TOKENS = 1024
 
 _ES256 = ec.ECDSA(hashes.SHA256())
 _HALF = 32  # bytes of r and of s in a JOSE signature, RFC 7518, 3.4
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +85,22 @@ class ProviderTokens:
         key = self._registry.key(str(header.get("kid")))
         if header.get("alg") != "ES256" or key is None or body.get("iss") != key.team_id:
             return None
-        if len(raw) != 2 * _HALF or not math.isfinite(issued):
+        if not math.isfinite(issued):
             return None
-        r, s = int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big")
-        try:
-            key.public.verify(encode_dss_signature(r, s), head + b"." + claims, _ES256)
+        if len(raw) == 2 * _HALF:
+            r, s = int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big")
+            raw = encode_dss_signature(r, s)
+        try:  # otherwise DER, which openssl and Java make and Apple takes
+            key.public.verify(raw, head + b"." + claims, _ES256)
         except InvalidSignature:
             return None
         return VerifiedToken(text, key, issued)
 
 
 def _base64(part: bytes) -> bytes:
-    """Unpadded base64url; binascii's error is a ValueError."""
-    if b"=" in part or b"+" in part or b"/" in part:
-        raise binascii.Error("not base64url without padding")
-    return b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    """Base64 of either alphabet, padded or not, as Apple takes it; what is none raises a ValueError."""
+    plain = part.rstrip(b"=").translate(_STANDARD)
+    return b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
 
 
 def _json(part: bytes) -> dict[str, Any]:

@@ -26,12 +26,11 @@ from fakeservers.apns.state import ApnsState
 from fakeservers.records import Outcome
 from fakeservers.responses.apns import STATUSES, is_canonical_id
 from fakeservers.serving.h2peer import Literal, Nghttp2Connection
-from fakeservers.serving.types import Answer, Header, Request
+from fakeservers.serving.types import INTERNAL_ERROR, REFUSED_STREAM, Answer, Header, Request
 
 CACHED_SENDS = 256
 """Combinations of authorization, topic, push type and priority that one connection remembers as good."""
 
-REFUSED_STREAM, INTERNAL_ERROR = 7, 2
 DAY_MS = 86_400_000
 
 _OK = (b":status", b"200")

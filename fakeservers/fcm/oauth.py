@@ -58,6 +58,7 @@ BAD_REQUEST = "Bad Request"
 
 _PREFIX = "ya29.c."
 _MAC, _NONCE = 32, 16
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 _SCOPE_PREFIX = "https://www.googleapis.com/auth/"
 _OTHER_SCOPES = frozenset({"openid", "email", "profile"})
 _DESCRIPTIONS = {"invalid_grant": NO_ACCOUNT, "invalid_scope": INVALID_SCOPE, "invalid_request": BAD_REQUEST}
@@ -268,8 +269,9 @@ def _parts(assertion: str) -> tuple[bytes, dict[str, Any], dict[str, Any], bytes
 
 
 def _base64(part: bytes) -> bytes:
-    """Base64url as JOSE has it, unpadded; google-auth pads, and Google takes that too."""
-    return b64decode(part.rstrip(b"=") + b"=" * (-len(part.rstrip(b"=")) % 4), altchars=b"-_", validate=True)
+    """Base64 of either alphabet, padded or not: google-auth pads, and Google takes that."""
+    plain = part.rstrip(b"=").translate(_STANDARD)
+    return b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
 
 
 def _json(part: bytes) -> dict[str, Any]:

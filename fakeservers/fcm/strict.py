@@ -35,9 +35,14 @@ from fakeservers.responses.fcm import (
     too_large,
     unauthenticated,
 )
-from fakeservers.serving.types import Answer, Header, Request, ServerConnection
-
-REFUSED_STREAM, INTERNAL_ERROR = 7, 2
+from fakeservers.serving.types import (
+    INTERNAL_ERROR,
+    REFUSED_STREAM,
+    Answer,
+    Header,
+    Request,
+    ServerConnection,
+)
 
 _OK_HEADERS = (status_header(200), JSON, *ALWAYS)
 _QUERY = {"access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser"}

@@ -11,13 +11,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from fakeservers.serving.h2peer import Event, NGH2Error, Nghttp2Connection, PingReceived, RequestReceived
+from fakeservers.serving.h2peer import (
+    Event,
+    NGH2Error,
+    Nghttp2Connection,
+    PingReceived,
+    RequestReceived,
+    SettingsAcknowledged,
+)
 from fakeservers.serving.h2server import H2Server
 from fakeservers.serving.http1 import Http1Connection
 from fakeservers.serving.types import (
+    ENHANCE_YOUR_CALM,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
+    PROTOCOL_ERROR,
     Answer,
     Handler,
     Request,
@@ -40,12 +49,6 @@ GOOGLE_SETTINGS = {
 }
 """Only the streams are in the reference; the other two are what Google's servers announce, from memory."""
 GOOGLE_WINDOW = 1_048_576
-
-ENHANCE_YOUR_CALM = 0xB
-
-_BREACH = b"request HEADERS: max concurrent streams exceeded"  # libnghttp2's words
-_GOOGLES_BREACH = b"exceeded_max_concurrent_streams"
-_FRAME_AND_CODE = 9 + 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +84,7 @@ class GoogleConnection(Nghttp2Connection):
         self._ends: list[int] = []  # streams whose last, empty DATA frame is still to be sent
         self._pings_owed = 0
         self._pings_taken = 0
+        self._settings_unacknowledged = 1  # the SETTINGS that open the connection
         self._used = self._born = asyncio.get_running_loop().time()
         self._clock: asyncio.TimerHandle | None = None
 
@@ -97,6 +101,9 @@ class GoogleConnection(Nghttp2Connection):
         super().connection_lost(exc)
 
     def _requests(self, events: list[Event]) -> list[Request]:
+        for event in events:
+            if isinstance(event, SettingsAcknowledged):
+                self._settings_unacknowledged -= 1
         requests = super()._requests(events)
         if requests:
             self._used = asyncio.get_running_loop().time()
@@ -109,6 +116,16 @@ class GoogleConnection(Nghttp2Connection):
                     if self._pings_taken == self._policy.max_pings:
                         self.goaway(ENHANCE_YOUR_CALM, debug=b"too_many_pings")
         return requests
+
+    def update_settings(self, settings: Settings) -> None:
+        self._settings_unacknowledged += not self._closing
+        super().update_settings(settings)
+
+    def _refuse_stream(self, stream_id: int) -> None:
+        """Google ends the connection of a client that knows the limit and exceeds it (reference/fcm.md, 1.4)."""
+        super()._refuse_stream(stream_id)
+        if not self._settings_unacknowledged and not self._draining:
+            self.goaway(PROTOCOL_ERROR, debug=b"exceeded_max_concurrent_streams")
 
     def _answer(self, answers: Sequence[Answer]) -> None:
         self._used = asyncio.get_running_loop().time()
@@ -159,7 +176,7 @@ class GoogleConnection(Nghttp2Connection):
                     h2.ping()
                 data += h2.data_to_send()
             self._pings_owed = 0
-        return data if h2.want_read else _in_googles_words(data)
+        return data
 
     def _write_all_but_one(self) -> None:
         self._pings_owed = 0
@@ -278,13 +295,3 @@ class GoogleFront(H2Server):
             return True
         self.refused += 1
         return False
-
-
-def _in_googles_words(data: bytes) -> bytes:
-    """The same frames, with Google's debug data in the GOAWAY that libnghttp2 sends for too many streams."""
-    at = data.find(_BREACH)
-    if at < 0:
-        return data
-    start = at - _FRAME_AND_CODE
-    length = (8 + len(_GOOGLES_BREACH)).to_bytes(3, "big")
-    return data[:start] + length + data[start + 3 : at] + _GOOGLES_BREACH + data[at + len(_BREACH) :]

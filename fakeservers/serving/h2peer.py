@@ -26,13 +26,17 @@ from ngh2 import (
 from ngh2 import NGH2Error as NGH2Error
 from ngh2 import PingReceived as PingReceived
 from ngh2 import RequestReceived as RequestReceived
+from ngh2 import SettingsAcknowledged as SettingsAcknowledged
 from ngh2.events import Event as Event
 
 from fakeservers.serving.delayed import DelayedConnection
 from fakeservers.serving.frame_validator import FrameValidator
+from fakeservers.serving.scheme import SchemeRewriter, as_sent
 from fakeservers.serving.types import (
     DEFAULT_WINDOW,
     HIGHEST,
+    MAX_CONCURRENT_STREAMS,
+    REFUSED_STREAM,
     Answer,
     Handler,
     Header,
@@ -58,7 +62,10 @@ class Nghttp2Connection(DelayedConnection):
         self._handler: Handler
         self._h2: Connection
         self._validator: FrameValidator | None = None
+        self._rewriter: SchemeRewriter | None = SchemeRewriter()
         self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
+        # Streams that count against the limit: those too that are never answered, or whose answer waits for credit.
+        self._open: set[int] = set()
         self._highest = 0  # of the requests whose headers are whole
         self._headers: Sequence[Header] = ()  # the last request's: the next one's too if they are equal
         self._bodies: dict[int, bytearray] = {}  # those among them whose body came in several parts
@@ -92,9 +99,11 @@ class Nghttp2Connection(DelayedConnection):
     def update_settings(self, settings: Settings) -> None:
         """Announce new values of these settings; the others stay."""
         if not self._closing:
-            self._h2.update_settings(dict(settings))
+            self._flush()
+        if not self._closing:
+            self._h2.update_settings(_without_limit(settings))
             self.settings.update(settings)
-            self._flush_soon()
+            self._write_settings()
 
     def ping(self, count: int = 1) -> None:
         """Send so many PINGs."""
@@ -167,10 +176,10 @@ class Nghttp2Connection(DelayedConnection):
         )
         if server.validates_frames:
             self._validator = FrameValidator(self._h2)
-        self._h2.initiate_connection(self.settings)
+        self._h2.initiate_connection(_without_limit(self.settings))
         if server.window != DEFAULT_WINDOW:
             self._h2.set_local_window_size(server.window)
-        self._flush()
+        self._write_settings()
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -178,6 +187,10 @@ class Nghttp2Connection(DelayedConnection):
         server = self._server
         arrived = time.monotonic()
         try:
+            if self._rewriter is not None:
+                data = self._rewriter.feed(data)
+                if self._rewriter.finished:
+                    self._rewriter = None
             if self._validator is None:
                 self._h2.receive_data(data)
             elif not self._validator.feed(data):
@@ -210,6 +223,7 @@ class Nghttp2Connection(DelayedConnection):
         self._closing = True
         self._stop_answering()
         self._streams.clear()
+        self._open.clear()
         self._bodies.clear()
         self._server.dismiss(self)
         self._let_go()
@@ -218,7 +232,8 @@ class Nghttp2Connection(DelayedConnection):
 
     def _requests(self, events: list[Event]) -> list[Request]:
         """The requests that these events complete."""
-        streams = self._streams
+        streams, open_streams = self._streams, self._open
+        limit = self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST)
         complete: list[Request] = []
         for event in events:
             if isinstance(event, DataReceived):
@@ -234,13 +249,18 @@ class Nghttp2Connection(DelayedConnection):
                 else:
                     complete.append((stream_id, streams[stream_id], event.data))
             elif isinstance(event, RequestReceived):
-                if event.headers != self._headers:
-                    self._headers = event.headers
                 self._highest = event.stream_id
+                if len(open_streams) >= limit:
+                    self._refuse_stream(event.stream_id)
+                    continue
+                if event.headers != self._headers:
+                    self._headers = event.headers if self._rewriter is None else as_sent(event.headers)
+                open_streams.add(event.stream_id)
                 streams[event.stream_id] = self._headers
                 if event.end_stream:
                     complete.append((event.stream_id, self._headers, b""))
             elif isinstance(event, StreamClosed):
+                open_streams.discard(event.stream_id)
                 if streams.pop(event.stream_id, None) is not None:
                     self._bodies.pop(event.stream_id, None)
             elif isinstance(event, StreamReset):
@@ -248,6 +268,10 @@ class Nghttp2Connection(DelayedConnection):
             elif isinstance(event, TrailersReceived) and event.stream_id in streams:
                 complete.append((event.stream_id, streams[event.stream_id], self._body(event.stream_id)))
         return complete
+
+    def _refuse_stream(self, stream_id: int) -> None:
+        """Turn away a request beyond the stream limit (RFC 9113, 5.1.2); the connection goes on."""
+        self._h2.reset_stream(stream_id, REFUSED_STREAM)
 
     def _body(self, stream_id: int) -> bytes:
         return bytes(self._bodies.pop(stream_id, b""))
@@ -272,6 +296,12 @@ class Nghttp2Connection(DelayedConnection):
     def _write_all_but_one(self) -> None:
         self._transport.write(self._h2.data_to_send()[:-1])
 
+    def _write_settings(self) -> None:
+        """Send the SETTINGS that were just made, with the stream limit that libnghttp2 is not told."""
+        limit = self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST)
+        data = self._h2.data_to_send()
+        self._transport.write(data.replace(_NO_LIMIT, _limit_entry(limit), 1))
+
     def _flush_soon(self) -> None:
         if not self._flush_due:
             self._flush_due = True
@@ -293,3 +323,18 @@ class Nghttp2Connection(DelayedConnection):
         if drained or not (self._h2.want_read or self._h2.want_write):
             self._closing = True
             self._transport.close()
+
+
+def _limit_entry(limit: int) -> bytes:
+    """MAX_CONCURRENT_STREAMS as a SETTINGS frame has it (RFC 9113, 6.5.1)."""
+    return MAX_CONCURRENT_STREAMS.to_bytes(2, "big") + limit.to_bytes(4, "big")
+
+
+_NO_LIMIT = _limit_entry(HIGHEST)
+
+
+def _without_limit(settings: Settings) -> dict[int, int]:
+    """The same for libnghttp2, which would end the connection at a request beyond the stream limit."""
+    if MAX_CONCURRENT_STREAMS not in settings:
+        return dict(settings)
+    return {**settings, MAX_CONCURRENT_STREAMS: HIGHEST}

@@ -77,6 +77,7 @@ class WireConnection(DelayedConnection):
         self._out = Outgoing(None)
         self._incoming = Incoming(server.limits.max_header_list)
         self._streams: dict[int, Stream] = {}
+        self._forgotten: set[int] = set()  # never answered; their streams stay open, and count
         self._highest = 0
         self._last: int | None = None  # after our GOAWAY
         self._resets = float(server.limits.resets[0])
@@ -101,7 +102,8 @@ class WireConnection(DelayedConnection):
 
     def forget(self, stream_id: int) -> None:
         """Never answer this request, and do not wait for it when the connection is drained."""
-        self._streams.pop(stream_id, None)
+        if self._streams.pop(stream_id, None) is not None:
+            self._forgotten.add(stream_id)
 
     def reset(self, stream_id: int, error_code: int) -> None:
         """Refuse one request with RST_STREAM."""
@@ -273,7 +275,7 @@ class WireConnection(DelayedConnection):
         self._highest = stream_id
         if self._last is not None and stream_id > self._last:
             return  # behind our own GOAWAY
-        if len(self._streams) >= self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST):
+        if self._open_streams >= self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST):
             self._out.reset(stream_id, REFUSED_STREAM)
             return
         stream = self._streams[stream_id] = Stream(block.headers)
@@ -307,12 +309,18 @@ class WireConnection(DelayedConnection):
         if self._resets < 0:
             raise ProtocolViolation(ENHANCE_YOUR_CALM, "too many resets")
         self._streams.pop(stream_id, None)
+        self._forgotten.discard(stream_id)
         self._out.drop(stream_id)
 
     def _answer(self, answers: Sequence[Answer]) -> None:
         for stream_id, headers, body in answers:
             if self._streams.pop(stream_id, None) is not None:
                 self._out.answer(stream_id, headers, body)
+
+    @property
+    def _open_streams(self) -> int:
+        """Streams that count against the limit."""
+        return len(self._streams) + len(self._forgotten) + self._out.unfinished
 
     @property
     def _last_taken(self) -> int:

@@ -58,6 +58,11 @@ class Outgoing:
         """Whether a body waits for credit."""
         return bool(self._bodies)
 
+    @property
+    def unfinished(self) -> int:
+        """Bodies that wait for credit."""
+        return len(self._bodies)
+
     def take(self) -> bytes:
         """The bytes that may go now."""
         data = bytes(self._out)

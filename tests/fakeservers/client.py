@@ -174,8 +174,15 @@ def provider_token(
     header: dict[str, Any] | None = None,
     claims: dict[str, Any] | None = None,
     key: ec.EllipticCurvePrivateKey | None = None,
+    der: bool = False,
+    encode: Callable[[bytes], bytes] = lambda raw: _base64(raw),
 ) -> str:
-    """A JWT signed with the fake's key (or another), good unless told otherwise."""
+    """A JWT signed with the fake's key (or another), good unless told otherwise.
+
+    Args:
+        der: whether the signature is in DER, as openssl makes it, and not as JOSE wants it.
+        encode: makes base64 of each part.
+    """
     if key is None:
         with open(fake.key_file, "rb") as file:
             loaded = serialization.load_pem_private_key(file.read(), None)
@@ -186,9 +193,11 @@ def provider_token(
         {"alg": "ES256", "kid": fake.key_id} | (header or {}),
         {"iss": fake.team_id, "iat": issued} | (claims or {}),
     )
-    text = b".".join(_base64(json.dumps(part).encode()) for part in parts)
-    r, s = decode_dss_signature(key.sign(text, ec.ECDSA(hashes.SHA256())))
-    return (text + b"." + _base64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
+    text = b".".join(encode(json.dumps(part).encode()) for part in parts)
+    signature = key.sign(text, ec.ECDSA(hashes.SHA256()))
+    r, s = decode_dss_signature(signature)
+    jose = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    return (text + b"." + encode(signature if der else jose)).decode()
 
 
 def headers_for(

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from fakeservers import ApnsRegistry, Certificates, FakeApns, fated_token
 from fakeservers.certs import certificate_topics
-from fakeservers.serving.types import MAX_CONCURRENT_STREAMS
+from fakeservers.serving.types import MAX_CONCURRENT_STREAMS, REFUSED_STREAM
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
 
 pytestmark = [pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])]
@@ -50,9 +50,23 @@ async def test_more_streams_than_allowed(loop: str) -> None:
         fake.update_settings({MAX_CONCURRENT_STREAMS: 1})
         await client.until(lambda: client.streams == 1)
         client.pretend_streams(10)
-        client.request(headers_for(fake, token))
-        await client.until(lambda: client.goaway is not None)
+        assert (await client.push(headers_for(fake, token))).reset == REFUSED_STREAM
+        fake.update_settings({MAX_CONCURRENT_STREAMS: 2})
+        assert (await client.push(headers_for(fake, token))).status == 200
+        assert client.goaway is None
         assert stalled not in client.ended
+
+
+async def test_requests_before_the_limit_is_known(loop: str) -> None:
+    async with FakeApns() as fake, await Client.connect(fake) as client:
+        client.pretend_streams(100)  # as a client does that has not read our SETTINGS yet
+        headers = headers_for(fake, provider_token(fake))
+        replies = [await client.reply(stream) for stream in [client.request(headers) for _ in range(100)]]
+        refused = [each for each in replies if each.reset == REFUSED_STREAM]
+        assert refused
+        assert len(refused) + sum(each.status == 200 for each in replies) == 100
+        assert (await client.push(headers)).status == 200
+        assert client.goaway is None
 
 
 async def test_the_bare_profile(loop: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -12,6 +14,7 @@ from fakeservers import ApnsRegistry, FakeApns
 from tests.fakeservers.client import Client, headers_for, provider_token
 
 START = 1_700_000_000.0
+Encoding: TypeAlias = Callable[[bytes], bytes]
 
 
 class Clock:
@@ -58,6 +61,43 @@ async def test_claims(header: dict[str, Any], claims: dict[str, Any], reason: st
         assert len(fake.tokens_seen) == (
             reason in ("", "ExpiredProviderToken") or claims.get("iat") == START + 61
         )
+
+
+def urlsafe(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+
+def standard(raw: bytes) -> bytes:
+    return base64.b64encode(raw).rstrip(b"=")
+
+
+FORMS = [
+    (der, encode)
+    for der in (False, True)
+    for encode in (urlsafe, standard, base64.urlsafe_b64encode, base64.b64encode)
+]
+
+
+@pytest.mark.parametrize(("der", "encode"), FORMS)
+async def test_signatures_and_base64_in_the_forms_that_apple_takes(der: bool, encode: Encoding) -> None:
+    # A claim whose base64 needs both characters that the alphabets differ in, and padding.
+    odd = {"x": "\u00fb\u00ef\u00be>>>???"}
+    async with FakeApns() as fake, await Client.connect(fake) as client:
+        token = provider_token(fake, claims=odd, der=der, encode=encode)
+        assert (await client.push(headers_for(fake, token))).status == 200
+        # The same text is verified once, whatever its form; another signature is another text.
+        known = fake._state.tokens.read(f"bearer {token}".encode())
+        assert fake._state.tokens.read(f"bearer {token}".encode()) is known is not None
+        stranger = ec.generate_private_key(ec.SECP256R1())
+        foreign = provider_token(fake, key=stranger, der=der, encode=encode)
+        assert (await client.push(headers_for(fake, foreign))).reason == "InvalidProviderToken"
+
+
+@pytest.mark.parametrize("signature", ["", "MAA", "MEUCIQ", "=", "!!!!", "AAAA" * 40])
+async def test_what_is_no_signature(signature: str) -> None:
+    async with FakeApns() as fake, await Client.connect(fake) as client:
+        token = provider_token(fake).rpartition(".")[0] + "." + signature
+        assert (await client.push(headers_for(fake, token))).reason == "InvalidProviderToken"
 
 
 async def test_a_foreign_signature_is_refused() -> None:

@@ -1,0 +1,80 @@
+"""`:scheme: https:`, which firebase-admin for Node sends and Google takes, made a scheme that libnghttp2 takes too.
+
+libnghttp2 resets a stream whose `:scheme` has a colon (RFC 3986, 3.1), and has no option to let it pass. HPACK makes
+it a matter of one byte: the colon and the letter B have codes of the same length (RFC 7541, appendix B), so the value
+is changed in place, before libnghttp2 reads the header block, and no length and no table differ.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+
+from fakeservers.serving.types import Header
+
+HEADERS, CONTINUATION = 1, 9
+HEAD_SIZE = 9
+PREFACE_SIZE = 24
+MAX_FRAME = 16_384
+"""Bytes of a frame that is waited for; libnghttp2 refuses a longer one by its head alone."""
+
+SENT, TAKEN = b"https:", b"httpsB"
+# A literal field line whose name is entry 6 or 7 of the static table, both of which are `:scheme` (RFC 7541, 6.2),
+# then the value: Huffman-coded, or as it is.
+_LITERAL = rb"([\x06\x07\x16\x17\x46\x47])"
+_HUFFMAN = re.compile(_LITERAL + rb"\x85\x9d\x29\xad\x17\x3f")
+_PLAIN = re.compile(_LITERAL + rb"\x06https:")
+_TAKEN_CODED = b"\x85\x9d\x29\xad\x17\x7f"
+
+_head = struct.Struct(">IB")  # length and type together, flags
+
+
+class SchemeRewriter:
+    """Looks at what one client sends before libnghttp2 does.
+
+    A client that writes its scheme so does it in its first request. Until that has come whole its bytes are looked at,
+    and afterwards only those of a client that did.
+    """
+
+    def __init__(self) -> None:
+        self.rewrites = False
+        """Whether this client's scheme had to be changed."""
+        self.finished = False
+        """Whether this client needs no more looking after."""
+        self._ahead = PREFACE_SIZE  # bytes still to come before the next frame's head
+        self._held = b""  # a head or a header block that is not whole
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that libnghttp2 is to read now; a frame of headers comes when it is whole."""
+        data = self._held + data
+        at, end = self._ahead, len(data)
+        parts: list[bytes] = []
+        begun = 0
+        while not self.finished and end - at >= HEAD_SIZE:
+            word, _ = _head.unpack_from(data, at)
+            kind, behind = word & 0xFF, at + HEAD_SIZE + (word >> 8)
+            if kind in (HEADERS, CONTINUATION) and word >> 8 <= MAX_FRAME:
+                if behind > end:
+                    break
+                block = data[at:behind]
+                rewritten = _PLAIN.sub(rb"\1" + b"\x06httpsB", _HUFFMAN.sub(rb"\1" + _TAKEN_CODED, block))
+                if rewritten != block:
+                    self.rewrites = True
+                    parts += (data[begun:at], rewritten)
+                    begun = behind
+                elif not self.rewrites:
+                    self.finished = True
+            at = behind
+        if self.finished or at >= end:
+            self._held, self._ahead = b"", at - end
+            parts.append(data[begun:])
+        else:
+            self._held, self._ahead = data[at:], 0
+            parts.append(data[begun:at])
+        return b"".join(parts)
+
+
+def as_sent(headers: Sequence[Header]) -> Sequence[Header]:
+    """The headers of a request as the client sent them."""
+    return [(name, SENT if name == b":scheme" and value == TAKEN else value) for name, value in headers]
