@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .PHONY: help demo unit test lint types tests ci interop weekly coverage lowest bench bench-full bench-readme bench-guard \
-	ab lock clean
+	ab dist lock clean
 
 help:
 	@echo "make demo    push to 100 000 fake devices and check every answer"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-readme  what README's figures need, at length, and put into README and docs/images"
 	@echo "make bench-guard   fail if the ratios to h2load have fallen, or allocations have grown"
 	@echo "make ab REV=main    compare HEAD with a commit: fail if a push takes more CPU or allocates more"
+	@echo "make dist    build wheel and sdist into dist/, and check what an index would make of them"
 	@echo "make lock    pin today's versions in requirements.lock"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -106,6 +107,11 @@ bench-guard: $(STAMP)
 ab: $(STAMP)
 	$(if $(REV),,$(error the old commit is missing: make ab REV=main))
 	$(BIN)/python -m bench ab $(BENCH_ARGS) -- $(REV) HEAD
+
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	$(BIN)/twine check --strict dist/*
 
 lock: $(STAMP)
 	$(BIN)/python -m pip freeze --exclude-editable | sed '/^-e /d; / @ /d' > requirements.lock
