@@ -149,6 +149,11 @@ class Gate:
             return wanted
         return self.limiter.permits(wanted, now)
 
+    def give_back(self, unused: int, now: float) -> None:
+        """So many that `permits` granted did not leave."""
+        if self.limiter is not None and unused:
+            self.limiter.give_back(unused, now)
+
     def opens_at(self, now: float) -> float:
         """When the rate limit is to be asked again; infinity where there is none."""
         if self.limiter is None:

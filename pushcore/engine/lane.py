@@ -4,13 +4,14 @@
                           ▲                                     │
                           └──────────── Retries ◀── on_rejected ┘
 
-`Gate` says how many may be sent now, `Retries` what is sent again and when, and `Record` takes the results. Most runs
+`Gate` says how many may be sent now, `Retries` what is sent later and when, and `Record` takes the results. Most runs
 have neither a rate nor a narrowed window: then a push goes straight into `pool.waiting`, and an accepted one costs
 `settle` and nothing else. All that is rare (rejections, retries, a closed gate) is on the slow side.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -23,11 +24,13 @@ from ..metrics import Metrics
 from ..requests import END
 from ..results import ACCEPTED, Result, Verdict
 from .breaker import Trip
-from .gate import Gate
+from .gate import WARN_EVERY, Gate
 from .journaling import CampaignJournal
 from .record import Record
 from .retries import DelayedPush, Retries
 from .rules import EngineClient, Rules
+
+log = logging.getLogger("pushcore.engine")
 
 BATCH: Final = 256
 """Pushes that leave `pending` at a time."""
@@ -78,6 +81,7 @@ class Lane:
         self._timeout = client.timeout
         self._pool = client.pool
         self._waiting = client.pool.waiting
+        self._warn_topic_at = -math.inf
         self._counted = 0  # accepted, as gate and retries know it
         self._metrics = rules.metrics
         self._durations: Histogram | None = rules.metrics.duration(self.name) if rules.metrics else None
@@ -140,10 +144,17 @@ class Lane:
             return
         if delayed is None:
             delayed = DelayedPush(self, exchange, first_sent, result)
-        delayed.result = result
-        self.retries.delayed.add(now + delay, delayed)
+        self.retries.retry(delayed, result, now + delay)
+        self._warn_of_topic(delayed, now)
         self._run.outstanding -= 1
         self._events.retried(self.name, result.reason, 1, delay)
+
+    def _warn_of_topic(self, delayed: DelayedPush, now: float) -> None:
+        hold = delayed.hold
+        if hold is not None and hold.waiting == 1 and hold.scope == "topic" and now >= self._warn_topic_at:
+            self._warn_topic_at = now + WARN_EVERY
+            wait = hold.until - now
+            log.warning("%s limits a topic (429): pushes to %r wait for %.0f s", self.name, hold.value, wait)
 
     def report_not_built(self) -> None:
         """Say of each push of this burst that was not made a request what became of it."""
@@ -195,9 +206,35 @@ class Lane:
         """Queue the requests of this burst. Returns how many pushes were read for it."""
         count = len(self.built) + len(self.not_built)
         if self.built:
+            if self.retries.holds.by_attribute:
+                self._hold_back(now)
             self._dispatch(self.built, now)
             self.built.clear()
         return count
+
+    def _hold_back(self, now: float) -> None:
+        """Keep those of this burst waiting whose topic or device waits."""
+        held: dict[Exchange, None] = {}
+        for attribute, targets in self.retries.holds.by_attribute.items():
+            held |= {
+                exchange: None
+                for exchange in self.built
+                if getattr(exchange.context, attribute, None) in targets
+            }
+        if held:
+            self.built[:] = [exchange for exchange in self.built if exchange not in held]
+            for exchange in held:
+                self._is_held_back(exchange, now)
+
+    def _is_held_back(self, exchange: Exchange, now: float) -> bool:
+        """Whether a push that was never sent has to wait with its topic or device; then it does."""
+        hold = self.retries.holds.find(exchange.context)
+        if hold is None:
+            return False
+        self.record.put_back(exchange.context, 0)
+        self.retries.hold_back(DelayedPush(self, exchange, now, None), hold)
+        self._run.outstanding -= 1
+        return True
 
     def _dispatch(self, requests: list[Exchange], now: float) -> None:
         """Queue requests in the pool as far as the gate allows; the others stay pending."""
@@ -239,18 +276,25 @@ class Lane:
             metrics.allowed_rate.pop((self.name,), None)
 
     def _release_pending(self, now: float) -> None:
-        wanted = int(min(len(self.pending), self.gate.capacity(now), BATCH))
+        permitted = self.gate.permits(int(min(len(self.pending), self.gate.capacity(now), BATCH)), now)
         deadline = now + self._timeout  # the time that it waited here is no fault of the transport
-        for _ in range(self.gate.permits(wanted, now)):
+        holds = self.retries.holds.by_attribute
+        while permitted and self.pending:
             exchange = self.pending.popleft()
+            if holds and exchange.sink is self._sink and self._is_held_back(exchange, now):
+                continue
             exchange.deadline = deadline
             self._waiting.append(exchange)
+            permitted -= 1
+        self.gate.give_back(permitted, now)
 
     def _release_retries(self, now: float) -> None:
         retries, too_old = self.retries.release(now)
         self._run.outstanding += len(retries) + len(too_old)
         for push in too_old:
-            self.record.emit(push.result)
+            self.record.emit(
+                push.result or self._unsent(push.exchange, "its topic or device was limited too long")
+            )
         if not self.record.journaled:
             self._send_again(retries)
         elif retries:
@@ -261,7 +305,8 @@ class Lane:
     def _send_again(self, retries: list[DelayedPush]) -> None:
         now = self._clock()
         for push in retries:
-            push.exchange.restart()
+            if push.attempts:
+                push.exchange.restart()
             push.exchange.deadline = now + self._timeout
         self._dispatch([push.exchange for push in retries], now)
 
@@ -274,7 +319,7 @@ class Lane:
         if self._ended:
             for push in retries:
                 self.record.put_back(push.exchange.context, push.attempts)
-            self.record.deliver([push.result for push in retries])
+            self.record.deliver([push.result or self._unsent(push.exchange) for push in retries])
         else:
             self._send_again(retries)
             self._pool.pump()
@@ -284,20 +329,21 @@ class Lane:
     def abandon(self) -> None:
         """Retry nothing any more, begin nothing: what waits gets the result that it has, or UNSENT."""
         self.record.flush()
-        delayed = (
-            self.retries.delayed.clear()
-        )  # the journal has them as surely not delivered, and leaves them so
+        delayed = self.retries.clear()  # the journal has them as surely not delivered, and leaves them so
         self._run.outstanding += len(delayed)
-        results = [push.result for push in delayed]
-        while self.pending:
-            exchange = self.pending.popleft()
-            exchange.error = ConnectError("the run was ended before this push was sent")
-            exchange.attempts -= 1
-            result = self.result(exchange, exchange.context)
-            if result is not None:
-                results.append(result)
-                self.record.put_back(exchange.context, exchange.attempts)
+        results = [push.result or self._unsent(push.exchange) for push in delayed]
+        for exchange in self.pending:
+            results.append(self._unsent(exchange))
+            self.record.put_back(exchange.context, exchange.attempts)
+        self.pending.clear()
         self.record.deliver(results)
+
+    def _unsent(self, exchange: Exchange, why: str = "the run was ended before this push was sent") -> Result:
+        """The result of a push that waited here and is not sent any more."""
+        exchange.error = ConnectError(why)
+        exchange.attempts -= 1
+        result = self.result(exchange, exchange.context)
+        return result or Result(exchange.context, Verdict.UNSENT, detail=exchange.error)
 
     def conclude(self) -> Trip | None:
         """At a run's end: why everything failed, where everything did."""

@@ -1,4 +1,8 @@
-"""What a lane sends again: the policy says when, the heap keeps it until then, the budget says how many leave."""
+"""What a lane sends later: the policy says when, the heap keeps it until then, the budget says how many leave.
+
+These are the pushes that were rejected and are sent again, and those for a topic or a device that has such a push
+waiting for its limit (`holds`): they leave after it, in order.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ from typing import Any, Final, Protocol
 
 from ..http2.exchange import Exchange
 from ..results import ACCEPTED, Result
+from .holds import Hold, Holds
 from .retry import DelayHeap, RetryBudget, RetryPolicy
 from .rules import EngineClient
 
 BATCH: Final = 256
-"""Retries that are released at a time."""
+"""Pushes that are released at a time."""
 
 
 class RetryingLane(Protocol):
@@ -26,18 +31,25 @@ class RetryingLane(Protocol):
 
 
 class DelayedPush:
-    """A push that was rejected, while it waits for its retry and while it is sent again."""
+    """A push that is sent later, while it waits and while it is sent."""
 
-    __slots__ = ("attempts", "exchange", "first_sent", "lane", "result")
+    __slots__ = ("attempts", "exchange", "first_sent", "hold", "lane", "number", "result")
 
-    def __init__(self, lane: RetryingLane, exchange: Exchange, first_sent: float, result: Result) -> None:
+    def __init__(
+        self, lane: RetryingLane, exchange: Exchange, first_sent: float, result: Result | None
+    ) -> None:
         self.lane = lane
         self.exchange = exchange
         self.first_sent = first_sent
-        self.attempts = 1
+        """When it was sent for the first time, or held back from that."""
+        self.attempts = 0 if result is None else 1
         """How often it was sent; what the transport repeats by itself counts as one."""
         self.result = result
-        """What its last attempt brought."""
+        """What its last attempt brought; None before the first."""
+        self.hold: Hold | None = None
+        """The topic or device that it waits with."""
+        self.number: int | None = None
+        """Its place among those that are due at the same time."""
         exchange.sink = self.settle
 
     def settle(self, finished: list[Exchange]) -> None:
@@ -59,19 +71,21 @@ class DelayedPush:
 
 
 class Retries:
-    """The rejected pushes of one lane that are sent again.
+    """The pushes of one lane that are sent later.
 
     Args:
-        policy: which are, and when; None for none.
+        policy: which rejected pushes are sent again, and when; None for none.
         rng: for the random part of a wait.
     """
 
-    __slots__ = ("_budget", "_policy", "_rng", "delayed")
+    __slots__ = ("_budget", "_policy", "_rng", "delayed", "holds")
 
     def __init__(self, policy: RetryPolicy | None, rng: Random) -> None:
         settings = policy or RetryPolicy()
         self.delayed: DelayHeap[DelayedPush] = DelayHeap(settings.max_delayed)
         """What waits."""
+        self.holds = Holds()
+        """The topics and devices with which a part of it waits."""
         self._policy = policy
         self._budget = RetryBudget(settings.budget_share, settings.budget_rate)
         self._rng = rng
@@ -82,25 +96,48 @@ class Retries:
             return None
         return self._policy.delay(result, attempts, self._rng, age)
 
+    def retry(self, push: DelayedPush, result: Result, due: float) -> None:
+        """Keep a rejected push until it is due; for the limit of a topic or a device, all others for it as well."""
+        push.result = result
+        push.hold = self.holds.join(push.exchange.context, result.row.scope, due)
+        self._keep(push, due if push.hold is None else push.hold.until)
+
+    def hold_back(self, push: DelayedPush, hold: Hold) -> None:
+        """Keep a push that was not sent yet behind those that wait for the same topic or device."""
+        hold.waiting += 1
+        push.hold = hold
+        self._keep(push, hold.until)
+
+    def _keep(self, push: DelayedPush, due: float) -> None:
+        push.number = self.delayed.add(due, push, push.number)
+
     def sent(self, first_attempts: int) -> None:
         """So many pushes have been sent for the first time: each pays for a part of a retry."""
         self._budget.earn(first_attempts)
 
     def accepted(self) -> None:
-        """A retry was accepted: it pays for another."""
+        """A push that had waited was accepted: it pays for another."""
         self._budget.repaid(1)
 
     def release(self, now: float) -> tuple[list[DelayedPush], list[DelayedPush]]:
-        """What is due and paid for: the pushes that may be sent again, and those that have become too old for that."""
+        """What is due and paid for: the pushes that may be sent, and those that have become too old for that."""
         if self.delayed.next_due > now:
             return [], []
         granted = self._budget.take(min(BATCH, len(self.delayed)), now)
-        due = self.delayed.due(now, granted)
         young: list[DelayedPush] = []
         too_old: list[DelayedPush] = []
-        for push in due:
-            old = self._policy is not None and self._policy.too_old(now - push.first_sent)
-            (too_old if old else young).append(push)
+        for push in self.delayed.due(now, granted):
+            hold = push.hold
+            if self._policy is not None and self._policy.too_old(now - push.first_sent):
+                too_old.append(push)
+            elif hold is not None and hold.until > now:  # another push has met the limit meanwhile
+                self._keep(push, hold.until)
+                continue
+            else:
+                young.append(push)
+            if hold is not None:
+                push.hold = None
+                self.holds.leave(hold)
         self._budget.give_back(granted - len(young))
         return young, too_old
 
@@ -109,3 +146,8 @@ class Retries:
         if not self.delayed:
             return math.inf
         return max(self.delayed.next_due, now + self._budget.wait(now))
+
+    def clear(self) -> list[DelayedPush]:
+        """Everything that waits, in order: it is no longer kept."""
+        self.holds = Holds()
+        return self.delayed.clear()

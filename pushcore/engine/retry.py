@@ -175,9 +175,19 @@ class DelayHeap(Generic[Item]):
         self._entries: list[tuple[float, int, Item]] = []
         self._numbers = count()
 
-    def add(self, due: float, item: Item) -> None:
-        """Keep `item` until `due`."""
-        heapq.heappush(self._entries, (due, next(self._numbers), item))
+    def add(self, due: float, item: Item, number: int | None = None) -> int:
+        """Keep `item` until `due`.
+
+        Args:
+            number: what an earlier `add` returned for it: then it keeps its place among those due at the same time.
+
+        Returns:
+            The number of the item, by which those due at the same time are in order.
+        """
+        if number is None:
+            number = next(self._numbers)
+        heapq.heappush(self._entries, (due, number, item))
+        return number
 
     def due(self, now: float, most: int | None = None) -> list[Item]:
         """What is due by now and is no longer kept, the longest due first; `most` of it, the rest stays due."""

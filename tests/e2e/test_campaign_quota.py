@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain, pairwise
 from typing import Any
 
 import orjson
 import pytest
 
-from pushcore import FcmClient, Message, Metrics, PushEngine, Rate, Result, ServiceAccount, Verdict
+from pushcore import (
+    FcmClient,
+    Message,
+    Metrics,
+    Notification,
+    PushEngine,
+    Rate,
+    Result,
+    ServiceAccount,
+    Verdict,
+)
 from pushcore.fcm.errors import REASONS
 from pushcore.metrics import Listener
-from tests.e2e.test_campaign_rules import Provider, messages, send, waits
+from tests.e2e.test_campaign_rules import BODY, Provider, apns, messages, notifications, send, waits
 from tests.support.virtual import Answer, connect_to, run
 from tests.tiers import budget
 
@@ -103,6 +115,96 @@ def test_a_quota_that_is_used_up_is_waited_for(
     assert ear.closed[0] == pytest.approx(60, abs=1)
     assert sum(1 for at in provider.all if at < 1060) < 200
     assert "fcm asked us to pause for 60 s (429)" in caplog.text
+
+
+class TopicQuota(Provider):
+    """Accepts no more than so many messages to the topic "news", in virtual seconds from the start, and everything else."""
+
+    def __init__(self, accepted: int, until: float, retry_after: int | None, description: str) -> None:
+        super().__init__({}, retry_after)
+        self.accepted = accepted
+        self.until = 1000.0 + until
+        self.description = description
+        self.topic_times: list[float] = []
+        self.order: list[str] = []
+
+    def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
+        message = orjson.loads(body)["message"] if fields[":path"].startswith("/v1/") else {}
+        if "topic" not in message:
+            return super().__call__(fields, body)
+        now = asyncio.get_running_loop().time()
+        self.topic_times.append(now)
+        if self.accepted <= 0 and now < self.until:
+            status, headers, answer = self.refuse(429, "QUOTA_EXCEEDED", True)
+            error = orjson.loads(answer)
+            error["error"]["message"] = self.description
+            return status, headers, orjson.dumps(error)
+        self.accepted -= 1
+        self.order.append(message["data"]["number"])
+        return 200, {}, orjson.dumps({"name": "projects/p/messages/1"})
+
+
+def news(count: int) -> Iterator[Message]:
+    for number in range(count):
+        yield Message(topic="news", data={"number": str(number)})
+
+
+DEVICES = 1500
+
+
+def seconds_for_devices(provider: Provider) -> float:
+    return max(times[-1] for times in provider.times.values()) - min(
+        times[0] for times in provider.times.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "description"), [(30, "Topic quota exceeded."), (None, "Topic message rate exceeded.")]
+)
+def test_a_topics_quota_holds_back_that_topic_alone(
+    monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, retry_after: int | None, description: str
+) -> None:
+    alone = Provider({})
+    connect_to(monkeypatch, alone, streams=100)
+    run(send(PushEngine(FcmClient(account, url="https://fcm.test")), messages(DEVICES)))
+    provider = TopicQuota(100, 100.0, retry_after, description)
+    connect_to(monkeypatch, provider, streams=100)
+    mixed = chain.from_iterable(zip(messages(DEVICES), news(DEVICES), strict=True))
+    ear = Ear()
+    results = run(send(PushEngine(FcmClient(account, url="https://fcm.test"), listener=ear), mixed))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 2 * DEVICES}
+    # The project's ramp lets so many pushes out, and those to the topic that were sent before its limit was known count.
+    assert seconds_for_devices(provider) < 1.25 * seconds_for_devices(alone)
+    assert (ear.closed, ear.paces) == ([], [])
+    # What was in flight when the first was refused was refused as well; then nothing until the wait is over.
+    wait = retry_after or 60
+    first = provider.topic_times[100]
+    assert not [at for at in provider.topic_times if first + 0.3 < at < first + wait - 0.1]
+    assert provider.order[:100] == [str(number) for number in range(100)]
+    later = [int(number) for number in provider.order[100:]]
+    assert sum(1 for one, following in pairwise(later) if following < one) < 60
+    assert max(result.attempts for result in results) <= 5
+
+
+def test_a_device_that_has_too_many_holds_back_that_device_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneDevice(Provider):
+        def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
+            self.refusals = {(429, "TooManyRequests"): 1.0} if fields[":path"].endswith("f" * 64) else {}
+            return super().__call__(fields, body)
+
+    provider = OneDevice({})
+    provider.until = 1020.0
+    connect_to(monkeypatch, provider)
+    busy = (Notification("f" * 64, BODY) for _ in range(200))
+    source = chain.from_iterable(zip(notifications(200), busy, strict=True))
+    results = run(send(PushEngine(apns(), window=50), source))
+    assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 400}
+    busy_times = provider.times["f" * 64]
+    refused = len(provider.said["f" * 64])
+    assert refused <= 50  # those in flight
+    assert not [at for at in busy_times if busy_times[0] + 0.3 < at < busy_times[0] + 30]
+    others = [at for device, times in provider.times.items() if device != "f" * 64 for at in times]
+    assert max(others) - min(others) < 5
 
 
 def test_a_device_that_gets_too_much_slows_nobody_else_down(

@@ -50,7 +50,8 @@ class Stage:
     def send(self, pushes: Iterable[ScriptedPush]) -> None:
         """A burst from the source."""
         self.lane.build(iter(pushes), ScriptedPush, self.now)
-        self.owner.outstanding += self.lane.begin(self.now)
+        read = self.lane.begin(self.now)
+        self.owner.outstanding += read
         self.lane.report_not_built()
         self.lane.record.flush()
         self.due = self.lane.flow(self.now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,9 @@ from pushcore.engine.rate import Rate
 from pushcore.engine.retry import RetryPolicy
 from pushcore.errors import ConnectError, JournalError
 from pushcore.metrics import Metrics
+from pushcore.reasons import lookup
 from pushcore.results import Verdict
-from tests.support.scripted import STEADY, EventLog, ScriptedJournal, pushes
+from tests.support.scripted import STEADY, EventLog, ScriptedClient, ScriptedJournal, ScriptedPush, pushes
 from tests.unit.engine.stage import Stage
 
 WAIT = STEADY.apns_device_wait
@@ -138,6 +140,150 @@ def test_metrics_count_what_waits_for_its_retry() -> None:
     assert metrics.queue_depth["apns", "retry"] == 2
     stage.wait(WAIT)
     assert metrics.queue_depth["apns", "retry"] == 0
+
+
+# --- the limit of a topic or a device -----------------------------------------------------------------------------
+
+QUOTA = replace(lookup("fcm", 429, "QUOTA_EXCEEDED"), scope="topic")
+
+
+def limit(stage: Stage, *rows: int, retry_after: float = 20.0) -> None:
+    stage.client.answer(
+        *rows,
+        verdict=Verdict.THROTTLED,
+        reason="QUOTA_EXCEEDED",
+        status=429,
+        retry_after=retry_after,
+        row=QUOTA,
+    )
+
+
+def topic(name: str, *rows: int) -> list[ScriptedPush]:
+    return [ScriptedPush(row, topic=name) for row in rows]
+
+
+def test_a_limited_topic_holds_back_its_own_pushes_and_no_others() -> None:
+    log = EventLog()
+    stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf), listener=log)
+    stage.send(topic("news", 1))
+    limit(stage, 1)
+    assert log.events == [("retried", "apns", "QUOTA_EXCEEDED", 1, 20.0)]
+    stage.send([*topic("news", 2), *topic("sport", 3), *topic("news", 4), *topic("", 5)])
+    assert stage.client.sent == [1, 3, 5]
+    assert stage.owner.outstanding == 2  # what waits makes room
+    stage.wait(19.9)
+    assert stage.client.sent == [1, 3, 5]
+    stage.wait(0.1)
+    assert stage.client.sent == [1, 3, 5, 1, 2, 4]
+    assert stage.owner.outstanding == 5
+    stage.send(topic("news", 6))
+    assert stage.client.sent[6:] == [6]
+    stage.client.answer()
+    assert [(result.push.row, result.attempts) for result in stage.ready[2:]] == [
+        (1, 2),
+        (2, 1),
+        (4, 1),
+        (6, 1),
+    ]
+
+
+def test_a_push_that_was_held_back_waits_with_its_topic_if_that_is_still_limited() -> None:
+    stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf))
+    stage.send(topic("news", 1))
+    limit(stage, 1)
+    stage.send(topic("news", 2))
+    stage.wait(20.0)
+    limit(stage, 1, 2)
+    stage.send(topic("news", 3))
+    stage.wait()
+    assert stage.client.sent == [1, 1, 2]
+    assert stage.due == stage.now + 20.0
+    stage.wait(20.0)
+    assert stage.client.sent == [1, 1, 2, 1, 2, 3]
+    stage.client.answer()
+    assert [(result.push.row, result.attempts) for result in stage.ready] == [(1, 3), (2, 2), (3, 1)]
+
+
+def test_a_limited_device_holds_back_its_own_pushes() -> None:
+    stage = Stage(retry=STEADY)
+    first, second, other = pushes(3)
+    for push, token in ((first, "a"), (second, "a"), (other, "b")):
+        push.token = token  # type: ignore[attr-defined]
+    stage.send([first])
+    throttle(stage)
+    stage.send([second, other])
+    assert stage.client.sent == [1, 3]
+    stage.wait(WAIT)
+    assert stage.client.sent == [1, 3, 1, 2]
+
+
+def test_pushes_that_a_rate_keeps_waiting_are_held_back_too_and_use_up_none_of_it() -> None:
+    stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(100.0))
+    stage.send(topic("sport", *range(1, 11)))
+    allowed = len(stage.client.sent)
+    stage.send([*topic("news", 11), *topic("sport", 12)])
+    while 12 not in stage.client.sent:
+        stage.wait(0.1)
+    stage.send([*topic("news", *range(13, 60)), *topic("sport", *range(60, 63))])
+    limit(stage, 11)
+    sent = len(stage.client.sent)
+    while 62 not in stage.client.sent:
+        stage.wait(0.01)
+    news_before = [row for row in stage.client.sent[sent:] if 13 <= row < 60]
+    assert news_before == []
+    assert allowed >= 1
+    assert stage.now < 1020.0
+
+
+def test_without_retries_no_topic_waits() -> None:
+    stage = Stage(ScriptedClient(quota=True), rate=Rate(math.inf))
+    stage.send(topic("news", 1))
+    limit(stage, 1)
+    stage.send(topic("news", 2))
+    assert stage.client.sent == [1, 2]
+
+
+async def test_the_journal_has_what_is_held_back_as_not_delivered_until_it_is_sent() -> None:
+    journal = ScriptedJournal()
+    stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf), journal=journal)
+    stage.send(topic("news", 1))
+    limit(stage, 1)
+    stage.send(topic("news", 2))
+    assert journal.log == [("put back", 1, 1), ("put back", 2, 0)]
+    stage.wait(20.0)
+    assert journal.log[2:] == [("take back", 1, 1), ("take back", 2, 0)]
+    await stage.run_spawned()
+    assert stage.client.sent == [1, 1, 2]
+
+
+def test_what_was_held_back_and_never_sent_is_unsent_at_the_end() -> None:
+    stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf))
+    stage.send(topic("news", 1))
+    limit(stage, 1)
+    stage.send(topic("news", 2))
+    stage.lane.abandon()
+    assert [(result.verdict, result.attempts) for result in stage.ready] == [
+        (Verdict.THROTTLED, 1),
+        (Verdict.UNSENT, 0),
+    ]
+    assert stage.owner.outstanding == 2
+
+
+def test_what_was_held_back_for_longer_than_a_push_may_wait_is_unsent() -> None:
+    stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf))
+    stage.send(topic("news", 1))
+    limit(stage, 1)
+    stage.send(topic("news", 2))
+    stage.wait(STEADY.max_age + 1.0)
+    assert stage.verdicts() == [Verdict.THROTTLED, Verdict.UNSENT]
+    assert str(stage.ready[1].detail) == "its topic or device was limited too long"
+
+
+def test_a_limited_topic_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf))
+    stage.send([*topic("news", 1), *topic("sport", 2)])
+    limit(stage)
+    assert caplog.messages == ["apns limits a topic (429): pushes to 'news' wait for 20 s"]
 
 
 # --- the end ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,6 +13,7 @@ from pushcore.engine.retries import BATCH, DelayedPush, Retries
 from pushcore.engine.retry import RetryPolicy
 from pushcore.engine.rules import EngineClient
 from pushcore.http2.exchange import Exchange, request
+from pushcore.reasons import lookup
 from pushcore.results import Result, Verdict
 from tests.support.scripted import STEADY, TEMPLATE, ScriptedClient, ScriptedPush
 
@@ -104,7 +106,7 @@ def keep(retries: Retries, count: int, due: float, first_sent: float = 1000.0) -
 
 
 def rows(pushes: list[DelayedPush]) -> list[int]:
-    return [push.result.push.row for push in pushes]
+    return [push.exchange.context.row for push in pushes]
 
 
 def test_nothing_is_released_before_it_is_due_and_then_in_order() -> None:
@@ -146,3 +148,74 @@ def test_a_push_that_has_become_too_old_is_told_apart_and_costs_nothing() -> Non
     assert (released, rows(too_old)) == ([], [1, 2, 3])
     keep(retries, 9, due=late, first_sent=late)
     assert len(retries.release(late)[0]) == 5
+
+
+# --- the limit of a topic or a device -----------------------------------------------------------------------------
+
+
+TOPIC_QUOTA = replace(lookup("fcm", 429, "QUOTA_EXCEEDED"), scope="topic")
+
+
+def topic_push(row: int, topic: str, result: bool = True) -> tuple[DelayedPush, Result]:
+    push = ScriptedPush(row, topic=topic)
+    rejected = Result(push, Verdict.THROTTLED, 429, 1, reason="QUOTA_EXCEEDED", row=TOPIC_QUOTA)
+    exchange = request(TEMPLATE, b"/", b"{}", (), lambda _: None, push)
+    return DelayedPush(Lane(), exchange, 1000.0, rejected if result else None), rejected
+
+
+def limited(retries: Retries, row: int, topic: str, due: float) -> DelayedPush:
+    delayed, rejected = topic_push(row, topic)
+    retries.retry(delayed, rejected, due)
+    return delayed
+
+
+def held_back(retries: Retries, row: int, topic: str) -> DelayedPush:
+    delayed, _ = topic_push(row, topic, result=False)
+    hold = retries.holds.find(delayed.exchange.context)
+    assert hold is not None
+    retries.hold_back(delayed, hold)
+    return delayed
+
+
+def test_what_is_for_a_limited_topic_waits_behind_the_push_that_was_rejected() -> None:
+    retries = Retries(STEADY, Random(1))
+    limited(retries, 1, "news", due=1060.0)
+    second = held_back(retries, 2, "news")
+    assert (second.attempts, second.result) == (0, None)
+    limited(retries, 3, "sport", due=1030.0)
+    held_back(retries, 4, "news")
+    assert rows(retries.release(1030.0)[0]) == [3]
+    assert retries.next_release(1030.0) == 1060.0
+    assert rows(retries.release(1060.0)[0]) == [1, 2, 4]
+    assert retries.holds.by_attribute == {}
+
+
+def test_a_longer_wait_of_one_push_is_that_of_all_for_the_topic_in_their_order() -> None:
+    retries = Retries(STEADY, Random(1))
+    limited(retries, 1, "news", due=1060.0)
+    held_back(retries, 2, "news")
+    limited(retries, 3, "news", due=1090.0)  # it was in flight
+    held_back(retries, 4, "news")
+    assert retries.release(1060.0) == ([], [])
+    assert retries.next_release(1060.0) == 1090.0
+    assert rows(retries.release(1090.0)[0]) == [1, 2, 3, 4]
+
+
+def test_what_waits_longer_costs_no_credit() -> None:
+    retries = Retries(RetryPolicy(budget_share=0.0, budget_rate=1.0, jitter=0.0), Random(1))
+    limited(retries, 1, "news", due=1060.0)
+    limited(retries, 2, "news", due=1090.0)
+    assert retries.release(1060.0) == ([], [])
+    limited(retries, 3, "sport", due=1060.0)
+    assert rows(retries.release(1060.0)[0]) == [3]
+
+
+def test_a_topic_is_free_when_nothing_waits_for_it_whatever_became_of_that() -> None:
+    retries = Retries(STEADY, Random(1))
+    limited(retries, 1, "news", due=1060.0)
+    held_back(retries, 2, "news")
+    assert rows(retries.release(1000.0 + STEADY.max_age + 1)[1]) == [1, 2]
+    assert retries.holds.by_attribute == {}
+    limited(retries, 3, "news", due=9000.0)
+    assert rows(retries.clear()) == [3]
+    assert retries.holds.by_attribute == {}
