@@ -29,8 +29,11 @@ try:
     from fakeservers.faults import FaultPlan
     from fakeservers.fcm.server import MAX_BODY, FakeFcm
     from fakeservers.fcm.service_account import FILE_NAME, PROJECT_ID, FakeServiceAccount
+    from fakeservers.handouts import write_certificates, write_fates
+    from fakeservers.impersonation import hosts_of, route_to
     from fakeservers.options import parser
     from fakeservers.serving.google_front import BARE_POLICY, FrontEndPolicy
+    from fakeservers.serving.redirecting_proxy import RedirectingProxy
     from fakeservers.serving.types import ServerLimits
 except ModuleNotFoundError as error:
     stop(error)
@@ -73,8 +76,9 @@ async def _run(options: argparse.Namespace) -> None:
     async with AsyncExitStack() as running:
         await _start_all(running, options, fakes)
         control = await _control(running, options, ControlService(**fakes))
+        proxy = await _proxy(running, options, _urls(fakes))
         _settle()
-        _announce(options, _urls(fakes), control)
+        _announce(options, _urls(fakes), control, proxy)
         await stop.wait()
 
 
@@ -125,7 +129,8 @@ async def _oversee(options: argparse.Namespace, children: Sequence[tuple[int, Me
             if "trouble" in each:
                 raise UsageError(each["trouble"])
         control = await _control(running, options, workers)
-        _announce(options, words[0]["urls"], control)
+        proxy = await _proxy(running, options, words[0]["urls"])
+        _announce(options, words[0]["urls"], control, proxy)
         ends = [asyncio.create_task(each.wait()) for each in (stop, workers.ended)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for each in ends:
@@ -148,7 +153,8 @@ def _fakes(options: argparse.Namespace) -> Fakes:
     registry = _registry(options) if "apns" in options.services else None
     faults = _faults(options)
     certs = _attempt(
-        f"cannot keep credentials in {options.certs}: ", lambda: Certificates.create(options.certs)
+        f"cannot keep credentials in {options.certs}: ",
+        lambda: Certificates.create(options.certs, hosts=_impersonated(options)),
     )
     fakes: Fakes = {}
     if registry is not None:
@@ -169,8 +175,38 @@ async def _start_all(
             port = fake.asked_port if name == "apns" else options.fcm_port
             raise _cannot_listen(options.host, port, error) from error
     if write:
-        for fake in fakes.values():
-            _attempt(f"cannot write to {options.certs}: ", partial(fake.write_config, options.certs))
+        _attempt(f"cannot write to {options.certs}: ", partial(_write_files, options, fakes))
+
+
+def _write_files(options: argparse.Namespace, fakes: Fakes) -> None:
+    """What clients need."""
+    for fake in fakes.values():
+        fake.write_config(options.certs)
+    write_fates(Path(options.certs), options.services)
+    if "apns" in fakes:
+        write_certificates(fakes["apns"].certs, options.client_cert or ())
+
+
+def _impersonated(options: argparse.Namespace) -> tuple[str, ...]:
+    """The providers' hosts that the certificate is to be valid for."""
+    if options.impersonate is not None:
+        hosts: tuple[str, ...] = options.impersonate
+        return hosts
+    return () if options.proxy_port is None else hosts_of(options.services)
+
+
+async def _proxy(running: AsyncExitStack, options: argparse.Namespace, urls: Mapping[str, str]) -> str:
+    """Start the CONNECT proxy, if there is to be one; its URL."""
+    if options.proxy_port is None:
+        return ""
+    most = len(options.services) * options.max_connections
+    proxy = RedirectingProxy(route_to(urls), host=options.host, port=options.proxy_port, max_connections=most)
+    try:
+        await running.enter_async_context(proxy)
+    except OSError as error:
+        raise _cannot_listen(options.host, options.proxy_port, error) from error
+    (Path(options.certs) / "proxy.json").write_bytes(orjson.dumps({"url": proxy.url}) + b"\n")
+    return proxy.url
 
 
 async def _control(running: AsyncExitStack, options: argparse.Namespace, calls: Calls) -> str:
@@ -218,13 +254,15 @@ def _settle() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def _announce(options: argparse.Namespace, urls: Mapping[str, str], control: str) -> None:
+def _announce(options: argparse.Namespace, urls: Mapping[str, str], control: str, proxy: str) -> None:
     """Say that all is ready, all at once; what needs care comes first."""
     for host in {options.host, options.control_host if control else options.host}:
         if not is_loopback(host):
             print(f"fakeservers: {host} can be reached from other machines", file=sys.stderr, flush=True)
     if control:
         print(f"control on {control}")
+    if proxy:
+        print(f"proxy on {proxy}")
     for name in options.services:
         print(
             f"{name} listening on {urls[name]}" if len(options.services) > 1 else f"listening on {urls[name]}"

@@ -69,11 +69,22 @@ class Certificates:
 
     @classmethod
     def create(
-        cls, directory: str | os.PathLike[str], *, key_id: str = "", team_id: str = TEAM_ID
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        key_id: str = "",
+        team_id: str = TEAM_ID,
+        hosts: Sequence[str] = (),
     ) -> Certificates:
         """Make the directory's credentials, or take those that it holds when CA and `.p8` are complete and valid.
 
         The server's certificate is always new. Without `key_id` a `.p8` that is there gives its own.
+
+        Args:
+            directory: where the files go.
+            key_id: of the `.p8`.
+            team_id: of the `.p8`.
+            hosts: host names that the server's certificate is valid for, besides this machine.
 
         Raises:
             OSError: the directory cannot be written.
@@ -92,7 +103,7 @@ class Certificates:
             write_private(place / "ca-key.pem", _key_pem(key))
             write_private(self.key_file, _key_pem(ec.generate_private_key(ec.SECP256R1())))
         server_key = ec.generate_private_key(ec.SECP256R1())
-        server = self._issue(_name("localhost"), server_key, _server_extensions())
+        server = self._issue(_name("localhost"), server_key, _server_extensions(more=hosts))
         write_private(
             self.server_file, server.public_bytes(serialization.Encoding.PEM) + _key_pem(server_key)
         )
@@ -280,11 +291,12 @@ def _authority_extensions() -> list[tuple[x509.ExtensionType, bool]]:
     ]
 
 
-def _server_extensions(host: str = "") -> list[tuple[x509.ExtensionType, bool]]:
-    """For this host, by default this machine."""
+def _server_extensions(host: str = "", more: Sequence[str] = ()) -> list[tuple[x509.ExtensionType, bool]]:
+    """For this host, by default this machine, and for more."""
     names: list[x509.GeneralName] = [x509.DNSName(host or "localhost")]
     if not host:
         names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]
+    names += map(x509.DNSName, more)
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (x509.SubjectAlternativeName(names), False),

@@ -13,6 +13,8 @@ from fakeservers.control.processes import MAX_PROCESSES
 from fakeservers.faults import PRESETS
 from fakeservers.fcm.oauth import LIFETIME
 from fakeservers.fcm.service_account import PROJECT_ID, SERVER_KEY
+from fakeservers.handouts import wanted_certificate
+from fakeservers.impersonation import impersonated
 from fakeservers.serving.types import ServerLimits
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
@@ -101,6 +103,19 @@ def _common(add: Callable[..., object], directory: str) -> None:
         help="what all times of the faults are multiplied by",
     )
     add(
+        "--impersonate",
+        type=impersonated,
+        metavar="NAMES",
+        help="make the certificate valid for the providers' hosts too: apns, fcm, all, or hosts, with commas between",
+    )
+    add(
+        "--proxy-port",
+        type=_port,
+        metavar="N",
+        help="run an HTTP proxy here whose CONNECT leads to the fakes, whatever host it names; 0 takes a free port; "
+        "implies --impersonate for the services that run",
+    )
+    add(
         "--max-connections",
         type=_whole,
         default=ServerLimits().max_connections,
@@ -168,6 +183,13 @@ def _apns(add: Callable[..., object]) -> None:
         action="append",
         metavar="T",
         help=f"bundle id that may be pushed to; may be repeated ({TOPIC})",
+    )
+    add(
+        "--client-cert",
+        action="append",
+        type=wanted_certificate,
+        metavar="NAME:TOPIC,...",
+        help="write DIR/NAME.pem and NAME.p12 (passphrase fake), a client certificate for these topics; may be repeated",
     )
     add(
         "--known-only",

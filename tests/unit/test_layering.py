@@ -87,9 +87,14 @@ MAY_IMPORT = {
         "apns": {"certs", "records", "serving", "responses", "faults"},
         "fcm": {"certs", "records", "serving", "responses", "faults"},
         "control": {"serving", "faults", "apns", "fcm"},
-        "options": {"serving", "faults", "apns", "fcm", "control"},
+        "impersonation": {"serving"},
+        "handouts": {"certs", "responses", "apns", "fcm"},
+        "options": {"serving", "faults", "apns", "fcm", "control", "impersonation", "handouts"},
         "pytest_plugin": {"__init__", "in_thread", "faults", "apns", "fcm"},
-        "__main__": {"__init__", "certs", "extra", "options", "serving", "faults", "apns", "fcm", "control"},
+        "__main__": {
+            *("__init__", "certs", "extra", "options", "serving", "faults", "apns", "fcm", "control"),
+            *("impersonation", "handouts"),
+        },
         "__init__": {"certs", "extra", "in_thread", "serving", "faults", "apns", "fcm", "control"},
     },
 }

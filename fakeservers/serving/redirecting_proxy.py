@@ -1,0 +1,137 @@
+"""An HTTP proxy that takes every CONNECT to a fake, whatever host it names: nothing that is sent through it leaves.
+
+A sender that can be given a proxy needs no change of its host names then (RFC 9110, 9.3.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Self, TypeAlias
+
+Address: TypeAlias = tuple[str, int]
+Route: TypeAlias = Callable[[str, int], Address | None]
+"""Host and port of a CONNECT to the address of a fake; None when no fake answers for it."""
+
+MAX_HEAD = 16_384
+"""Bytes of a request's head."""
+HEAD_TIMEOUT = 10.0
+"""Seconds for a request's head to come."""
+CHUNK = 65_536
+
+
+class RedirectingProxy:
+    """Listens while its `async with` block runs.
+
+    Args:
+        route: where each CONNECT leads.
+        host: address to listen on.
+        port: 0 takes a free one.
+        max_connections: tunnels open at a time; one more is cut.
+
+    Raises:
+        OSError: on entering, when the address cannot be listened on.
+    """
+
+    def __init__(
+        self, route: Route, *, host: str = "127.0.0.1", port: int = 0, max_connections: int = 1024
+    ) -> None:
+        self._route = route
+        self._host = host
+        self._wanted_port = port
+        self._max_connections = max_connections
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server
+        self.tunnels = 0
+        """Tunnels that were opened."""
+        self.refused = 0
+        """Requests that were answered with an error."""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, self._host, self._wanted_port, limit=MAX_HEAD)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._server.sockets[0].getsockname()[1]}"
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= self._max_connections:
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            target = await self._target(reader, writer)
+            if target is not None:
+                await self._tunnel(reader, writer, target)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return  # the client went away, or never said what it wants
+        finally:
+            writer.transport.abort()
+
+    async def _target(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Address | None:
+        """The address that the request leads to; None when it was answered with an error."""
+        async with asyncio.timeout(HEAD_TIMEOUT):
+            head = await reader.readuntil(b"\r\n\r\n")
+        method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
+        if method != "CONNECT":
+            await self._refuse(writer, "405 Method Not Allowed", "this proxy takes CONNECT alone")
+            return None
+        authority = rest.partition(" ")[0]
+        host, _, port = authority.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit():
+            await self._refuse(writer, "400 Bad Request", "CONNECT needs a host and a port")
+            return None
+        target = self._route(host.strip("[]"), int(port[:6]))
+        if target is None:
+            await self._refuse(writer, "502 Bad Gateway", f"no fake answers for {authority:.300}")
+        return target
+
+    async def _refuse(self, writer: asyncio.StreamWriter, status: str, sentence: str) -> None:
+        self.refused += 1
+        body = f"{sentence}\n".encode()
+        head = f"HTTP/1.1 {status}\r\ncontent-type: text/plain\r\nallow: CONNECT\r\nconnection: close\r\n"
+        writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.write_eof()
+
+    async def _tunnel(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address
+    ) -> None:
+        try:
+            inner_reader, inner_writer = await asyncio.open_connection(*target)
+        except OSError:
+            await self._refuse(writer, "502 Bad Gateway", "the fake does not listen")
+            return
+        self.tunnels += 1
+        writer.write(b"HTTP/1.1 200 Connection Established\r\n\r\n")
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_copy(reader, inner_writer))
+                both.create_task(_copy(inner_reader, writer))
+        finally:
+            inner_writer.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hand on what comes, its end included."""
+    with contextlib.suppress(OSError):
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+        return
+    writer.transport.abort()
