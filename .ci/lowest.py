@@ -14,8 +14,17 @@ TOOLS = ("bench", "dev")
 """Extras of those who work on pushcore: their libraries may be new, for they are nobody else's."""
 TIED = {"opentelemetry-sdk": "opentelemetry-api", "s3fs": "fsspec"}
 """Tools that fit one version of a library of ours alone, so that they must be as old."""
-LEFT_OUT = ("firebase-admin", "matplotlib", "memray", "mypy", "ruff", "selenium", "types-psutil")
-"""Tools that ask for newer libraries than pushcore does (firebase-admin, memray), or that the tests chosen do not need."""
+LEFT_OUT = (
+    "firebase-admin",
+    "matplotlib",
+    "memray",
+    "mypy",
+    "ruff",
+    "schemathesis",
+    "selenium",
+    "types-psutil",
+)
+"""Tools that ask for newer libraries than pushcore does (firebase-admin, memray, schemathesis), or that the tests chosen do not need."""
 
 
 def lowest(requirement: str) -> str:

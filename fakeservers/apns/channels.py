@@ -20,12 +20,12 @@ POLICIES = (0, 1)
 MAX_CHANNEL_ID = 64
 """Characters of an id; Apple says to assume no length, this is ours."""
 
-_ID = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
+CHANNEL_ID = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
 
 
 def is_channel_id(text: str) -> bool:
     """Whether it is base64 and not too long."""
-    return 0 < len(text) <= MAX_CHANNEL_ID and _ID.fullmatch(text) is not None
+    return 0 < len(text) <= MAX_CHANNEL_ID and CHANNEL_ID.fullmatch(text) is not None
 
 
 class ChannelRegistry:

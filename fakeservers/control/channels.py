@@ -7,7 +7,7 @@ from typing import Any
 
 from fakeservers.apns.channels import MAX_CHANNELS, ChannelRegistry
 from fakeservers.apns.server import FakeApns
-from fakeservers.control.schema import Problem
+from fakeservers.control.problem import Problem
 
 Answered = dict[str, Any]
 

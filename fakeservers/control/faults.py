@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fakeservers.apns.server import FakeApns
-from fakeservers.control.schema import Problem
+from fakeservers.control.problem import Problem
 from fakeservers.faults import PRESETS, Fault, FaultError, FaultPlan
 from fakeservers.fcm.server import FakeFcm
 
@@ -40,7 +40,7 @@ class FaultCalls:
         }
 
     def set_faults(
-        self, *, plan: Any = None, preset: str = "", seed: int | None = None, scale: float = 1.0
+        self, *, plan: Any = None, preset: str | None = None, seed: int | None = None, scale: float = 1.0
     ) -> Answered:
         """Put another plan in the place of the one that there is; time and counts begin anew."""
         if (plan is None) == (not preset):

@@ -20,16 +20,14 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fakeservers.control.openapi import PROBLEM_TYPE
-from fakeservers.control.schema import Problem, shown
+from fakeservers.control.problem import Problem, shown
 
 MAX_BODY = 2_097_152
 """Bytes of a request's body: ten thousand devices need less."""
 BODY_SECONDS = 10.0
 """For which a body is waited for."""
 COOKIE = "fakeservers"
-READING = ("GET", "HEAD")
-METHODS = (*READING, "POST", "PUT", "PATCH", "DELETE")
+PROBLEM_TYPE = "application/problem+json"
 
 SAFE_HEADERS = {
     "cache-control": "no-store",
@@ -91,8 +89,6 @@ class Guard:
         await self._app(scope, receive_again, send_safely)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
-        if scope["method"] not in METHODS:
-            raise Problem(405, f"the methods are {', '.join(METHODS)}")
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             raise Problem(421, f"the Host header {shown(', '.join(hosts))} does not name this server")
@@ -102,7 +98,7 @@ class Guard:
         site = headers.get("sec-fetch-site", "none")
         if site not in ("none", "same-origin"):
             # A link on another page may lead to ours, and to nothing else.
-            navigates = headers.get("sec-fetch-mode") == "navigate" and scope["method"] in READING
+            navigates = headers.get("sec-fetch-mode") == "navigate" and scope["method"] in ("GET", "HEAD")
             if not navigates or scope["path"] != "/":
                 raise Problem(403, "requests of other pages are not served here")
         if self._token and scope["path"] not in self._open_paths and not self.knows_token(headers):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from fakeservers.control.schema import Problem
+from fakeservers.control.problem import Problem
 from fakeservers.control.service import Calls
 from fakeservers.serving.latency import percentile
 

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Self, TypeAlias
 
 import orjson
 
-from fakeservers.control.schema import Problem
+from fakeservers.control.problem import Problem
 from fakeservers.control.service import DRAWN, Calls
 
 ANSWERING = 10.0

@@ -1,17 +1,25 @@
-"""Counters in Prometheus' text form, version 0.0.4 ("Exposition formats" of its documentation)."""
+"""The counters for Prometheus, written by its own client library."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
 from fakeservers.serving.latency import BOUNDS
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _EVERY = 4
-"""Every so many-th bucket is told: those at powers of two times 10 µs."""
-
+"""Every fourth bucket is exported: those at powers of two times 10 µs."""
 _COUNTERS = {
     "requests": "Requests that arrived.",
     "accepted": "Connections that were accepted.",
@@ -22,57 +30,63 @@ _COUNTERS = {
 _GAUGES = {"connections": "Connections open now.", "streams": "Requests begun and not answered."}
 
 
-def exposition(snapshot: Mapping[str, Any]) -> str:
-    """A snapshot of `ControlService` for a scraper."""
-    services: dict[str, Any] = snapshot["services"]
-    lines: list[str] = []
-    for kind, described, ending in (("counter", _COUNTERS, "_total"), ("gauge", _GAUGES, "")):
-        for field, text in described.items():
-            values = [
-                _line(f"{field}{ending}", {"service": name}, each[field]) for name, each in services.items()
-            ]
-            lines += _family(f"{field}{ending}", kind, text, values)
-    answers = [
-        _line(
-            "answers_total",
-            {"service": name, "status": each["status"], "reason": each["reason"]},
-            each["count"],
+def exposition(snapshot: Mapping[str, Any], accept: str) -> tuple[bytes, str]:
+    """A snapshot of `ControlService` for a scraper, and its content type, which depends on the `Accept` header."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(snapshot))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class _Snapshot(Collector):
+    def __init__(self, snapshot: Mapping[str, Any]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        services: dict[str, Any] = self._snapshot["services"]
+        faults: list[dict[str, Any]] = self._snapshot["faults"]
+        for kind, described in ((CounterMetricFamily, _COUNTERS), (GaugeMetricFamily, _GAUGES)):
+            for field, text in described.items():
+                rows = (([name], service[field]) for name, service in services.items())
+                yield _family(kind, field, text, ["service"], rows)
+        responses = (
+            ([name, str(row["status"]), row["reason"]], row["count"])
+            for name, service in services.items()
+            for row in service["answers"]
         )
-        for name, service in services.items()
-        for each in service["answers"]
-    ]
-    lines += _family("answers_total", "counter", "Answers by status and reason; 0 for none.", answers)
-    hits = [_line("fault_hits_total", {"fault": each["id"]}, each["hits"]) for each in snapshot["faults"]]
-    lines += _family("fault_hits_total", "counter", "How often each fault has happened.", hits)
-    enabled = [
-        _line("fault_enabled", {"fault": each["id"]}, int(each["enabled"])) for each in snapshot["faults"]
-    ]
-    lines += _family("fault_enabled", "gauge", "Whether a fault is switched on.", enabled)
-    buckets = [line for name, each in services.items() for line in _histogram(name, each["latency"])]
-    lines += _family("answer_seconds", "histogram", "From a request's arrival to its answer.", buckets)
-    lines += _family(
-        "processes", "gauge", "Processes that serve.", [_line("processes", {}, len(snapshot["processes"]))]
-    )
-    return "\n".join(lines) + "\n"
+        labels = ["service", "status", "reason"]
+        yield _family(
+            CounterMetricFamily, "answers", "Answers by status and reason; 0 for none.", labels, responses
+        )
+        hits = (([fault["id"]], fault["hits"]) for fault in faults)
+        yield _family(
+            CounterMetricFamily, "fault_hits", "How often each fault has happened.", ["fault"], hits
+        )
+        enabled = (([fault["id"]], fault["enabled"]) for fault in faults)
+        yield _family(
+            GaugeMetricFamily, "fault_enabled", "Whether a fault is switched on.", ["fault"], enabled
+        )
+        latency = HistogramMetricFamily(
+            "fakeservers_answer_seconds", "From a request's arrival to its answer.", labels=["service"]
+        )
+        for name, service in services.items():
+            sums = list(accumulate(service["latency"]["buckets"]))
+            buckets = [(f"{BOUNDS[at]:.6g}", sums[at]) for at in range(0, len(BOUNDS), _EVERY)]
+            latency.add_metric([name], [*buckets, ("+Inf", sums[-1])], service["latency"]["seconds"])
+        yield latency
+        yield GaugeMetricFamily(
+            "fakeservers_processes", "Processes that serve.", value=len(self._snapshot["processes"])
+        )
 
 
-def _histogram(service: str, latency: Mapping[str, Any]) -> Iterable[str]:
-    sums = list(accumulate(latency["buckets"]))
-    for at in range(0, len(BOUNDS), _EVERY):
-        yield _line("answer_seconds_bucket", {"service": service, "le": f"{BOUNDS[at]:.6g}"}, sums[at])
-    yield _line("answer_seconds_bucket", {"service": service, "le": "+Inf"}, sums[-1])
-    yield _line("answer_seconds_sum", {"service": service}, latency["seconds"])
-    yield _line("answer_seconds_count", {"service": service}, sums[-1])
-
-
-def _family(name: str, kind: str, text: str, lines: list[str]) -> list[str]:
-    return [f"# HELP fakeservers_{name} {text}", f"# TYPE fakeservers_{name} {kind}", *lines]
-
-
-def _line(name: str, labels: Mapping[str, Any], value: float) -> str:
-    inside = ",".join(f'{label}="{_escaped(str(each))}"' for label, each in labels.items())
-    return f"fakeservers_{name}{{{inside}}} {value}" if inside else f"fakeservers_{name} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _family(
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
+    name: str,
+    text: str,
+    labels: list[str],
+    rows: Iterable[tuple[list[str], float]],
+) -> Metric:
+    family = kind(f"fakeservers_{name}", text, labels=labels)
+    for values, number in rows:
+        family.add_metric(values, number)
+    return family

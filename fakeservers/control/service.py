@@ -1,6 +1,6 @@
 """What can be asked of the fakes of one process, in terms that JSON can carry: `ControlService.call(name, arguments)`.
 
-The control port checks arguments before they come here (`route`); with several processes each has its `ControlService`, and
+The control port checks arguments before they come here (`requests`); with several processes each has its `ControlService`, and
 `processes` sends the same calls to all of them.
 """
 
@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from fakeservers.apns.fates import CODES
 from fakeservers.apns.registry import DeviceState, SigningKey
 from fakeservers.apns.server import FakeApns
 from fakeservers.control.channels import ChannelCalls
 from fakeservers.control.faults import FaultCalls
+from fakeservers.control.problem import Problem
 from fakeservers.control.records import Record, drawn, record, token_of, topic_of
-from fakeservers.control.schema import Problem
 from fakeservers.fcm.fates import FATES
 from fakeservers.fcm.server import FakeFcm
 
 Answered: TypeAlias = dict[str, Any]
 
+Part: TypeAlias = Literal["received", "counters", "faults"]
+"""What a reset sets back."""
+PARTS: tuple[Part, ...] = get_args(Part)
 MAX_REGISTERED = 100_000
 """Devices, keys, topics of a team or fates that may be registered, of each."""
 DRAWN = 12
@@ -118,7 +121,7 @@ class ControlService:
             fake.received.extend(kept)  # type: ignore[arg-type]  # each deque gets its own records back
         return {"cleared": len(doomed)}
 
-    def reset(self, *, what: Iterable[str]) -> Answered:
+    def reset(self, *, what: Iterable[str] = PARTS) -> Answered:
         """Set back to how it was at the start: `received`, `counters` and `faults`, which are those of the start then."""
         for fake in self._fakes.values():
             if "received" in what:
@@ -233,7 +236,7 @@ class ControlService:
             "matching": len(fcm.fates),
         }
 
-    def add_fates(self, *, fates: list[dict[str, str]], next: list[str]) -> Answered:
+    def add_fates(self, *, fates: Sequence[dict[str, str]] = (), next: Sequence[str] = ()) -> Answered:
         """Say what happens to sends to these targets, and to the next sends whatever their target."""
         fcm = self._need_fcm()
         if not {*next, *(each["fate"] for each in fates)} <= FATES:

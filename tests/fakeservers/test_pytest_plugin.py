@@ -64,7 +64,8 @@ def run(place: Path, tests: str, *options: str, passed: int) -> str:
     (place / "sender.py").write_text(SENDER)
     (place / "test_it.py").write_text(tests)
     (place / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "test_it.py"]
+    switched_off = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
+    command = [sys.executable, "-m", "pytest", "-q", *switched_off, *options, "test_it.py"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=DEADLINE)
     assert f"{passed} passed" in done.stdout, done.stdout + done.stderr
     return done.stdout

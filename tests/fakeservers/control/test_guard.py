@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakeservers import Control, ControlService, FakeApns
+from fakeservers.control import calls
 from fakeservers.control import guard as control_guard
 from fakeservers.control import server as control
 from tests.fakeservers.control_client import DEADLINE, ask, scene
@@ -220,7 +221,7 @@ async def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.
 async def test_only_so_many_pages_look_on_and_those_that_leave_make_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(control, "MAX_WATCHERS", 2)
+    monkeypatch.setattr(calls, "MAX_WATCHERS", 2)
     async with scene() as each:
         host, port = each.control.url.removeprefix("http://").split(":")
         request = f"GET /v1/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
