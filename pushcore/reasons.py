@@ -9,6 +9,7 @@ it provokes, compare a reason with a string.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
@@ -115,6 +116,15 @@ UNNAMED: Final[Mapping[Verdict, Reason]] = MappingProxyType(
 )
 """The row of a result without a reason that a table has: one for each verdict, with the providers' longer minimum."""
 
+UNEXPECTED: Final = Reason(
+    0,
+    "UnexpectedResponse",
+    MISCONFIGURED,
+    "Check the URL, and the proxy if there is one: this response is not the provider's.",
+)
+"""A response that is not the provider's: an HTML page, an empty body, or JSON of another form. Neither the push nor the key
+is to blame, and a retry cannot help before the address is corrected, so it is none of a status's own rows."""
+
 
 class ReasonTable:
     """The rows of one provider's interface: by its words, and for other words by the status.
@@ -144,6 +154,18 @@ class ReasonTable:
         if status is None:
             return UNNAMED[UNKNOWN]
         return self._by_status.get(status) or self._by_status.get(status // 100) or UNNAMED[UNKNOWN]
+
+    def of_unexpected(self, status: int) -> Reason:
+        """The row of a response that is not in the provider's form.
+
+        A gateway on the provider's own side has its own pages for 429 and 5xx (Google's 502 is HTML and says when to try
+        again), and sending later is right whoever responded. Every other status is believed only in the provider's form:
+        404 and 410 are on the pages of many servers, and what was accepted cannot be known from a 200 of another one.
+        """
+        row = self.of_status(status)
+        if row.verdict in (THROTTLED, UNAVAILABLE) or not 200 <= status < 600:
+            return row
+        return UNEXPECTED
 
     def lookup(self, status: int | None, word: str | None) -> Reason:
         """The row of an answer: by its word, or by its status when the two are no row."""
@@ -195,6 +217,9 @@ def words() -> frozenset[str]:
     return frozenset(word for tables in _TABLES.values() for table in tables for word in table.rows)
 
 
+UNEXPECTED_TABLE: Final = ReasonTable((UNEXPECTED,), {}, exact=False)
+"""For providers to register beside their own: `UNEXPECTED` is no word of theirs."""
+
 _ANY: Final = ReasonTable((), {403: UNNAMED[MISCONFIGURED], 429: UNNAMED[THROTTLED]}, exact=True)
 
 
@@ -203,3 +228,33 @@ def printable_word(value: object, limit: int) -> str | None:
     if not isinstance(value, str):
         return None
     return "".join(char if char.isprintable() else " " for char in value[:limit]).strip() or None
+
+
+_TITLE: Final = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_MAX_TITLE: Final = 60
+
+
+def describe_unexpected(provider: str, status: int, body: bytes) -> str:
+    """A sentence about a response that is not the provider's, for people.
+
+    Args:
+        provider: whose response was expected, such as "APNs".
+        status: of the response.
+        body: its body; what there was of it.
+    """
+    start = body[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start:
+        what = "an empty body"
+    elif start.startswith(b"<"):
+        what = "an HTML page"
+        title = _TITLE.search(start)
+        words = printable_word(title[1].decode("utf-8", "replace"), _MAX_TITLE) if title is not None else None
+        if words:
+            what += f', "{words}"'
+    elif start[0] in b"{[":
+        what = "JSON of another form"
+    else:
+        what = "a body that is not JSON"
+    if status == 429 or status >= 500:  # Google's own gateways have pages for these
+        return f"{status} with {what}: a response of a gateway or a proxy, and not in the form of {provider}"
+    return f"this is no response of {provider} (a proxy, a wrong URL?): {status} with {what}"

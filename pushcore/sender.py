@@ -137,8 +137,10 @@ class Dispatcher(ABC, Generic[P]):
 
     `origin`: the server. `max_connections`: how many to open at most. `timeout`: seconds from the moment that the
     client takes a push until its result. `http2`: "fast", or "reference" for the one on python-hyper/h2. `proxy`: see
-    `http2.proxy.find_proxy`. `now`: the wall clock, UNIX seconds. `find`: looks for an id in the headers of an answer,
-    or with `in_body` in its body; None where a status of 200 alone does not say that a push was accepted. Raises `ConfigurationError` for what cannot work.
+    `http2.proxy.find_proxy`. `now`: the wall clock, UNIX seconds. `find`: looks for an id in the header block
+    of a response; None where `accept` does not know an accepted push by a 200 without a body.
+
+    Raises `ConfigurationError` for what cannot work.
     """
 
     handles: type[P]
@@ -165,7 +167,6 @@ class Dispatcher(ABC, Generic[P]):
         proxy: Proxy | str | None,
         now: Callable[[], float],
         find: Finder | None = None,
-        in_body: bool = False,
     ) -> None:
         check_choice("http2", http2, ENGINES)
         check_whole("max_connections", max_connections, least=1)
@@ -180,7 +181,6 @@ class Dispatcher(ABC, Generic[P]):
         self._proxy_for(origin)  # now, so that what is wrong with it is said at once
         self._now = now
         self._find = find
-        self._in_body = in_body
         self._pool: Pool | None = None
         self._pools: dict[Origin, Pool] = {}  # the same one, and those to the provider's other servers
         self._sink = self._settle  # bound once: who has the same sink is told together
@@ -281,18 +281,19 @@ class Dispatcher(ABC, Generic[P]):
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """Append the result of each exchange that was accepted, in order; returns the others, for `result`.
 
-        Every push takes this way, so a batch of them costs one call.
+        Every push takes this way, so a batch of them costs one call. A 200 with a body is left to `result`: where the
+        provider's has none, it is the page of another server.
         """
-        find, in_body = self._find, self._in_body
+        find = self._find
         if find is None:
             return finished
         others = []
         for exchange in finished:
-            if exchange.status == 200 and exchange.error is None:
+            if exchange.status == 200 and exchange.error is None and not exchange.data:
                 accepted = Accepted()
                 accepted.push = exchange.context
                 accepted.attempts = exchange.attempts
-                accepted._id = exchange.data if in_body else exchange.block
+                accepted._id = exchange.block
                 accepted._find = find
                 results.append(accepted)
             else:

@@ -11,11 +11,12 @@ from typing import Any, Final
 import orjson
 
 from ..arguments import check_type
-from ..errors import ConfigurationError, PushRejected
+from ..errors import ConfigurationError, PushRejected, ResponseTooLarge
 from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, header_of
 from ..http2.headers import Field, HeaderTemplate
 from ..http2.origin import Origin, read_origin
+from ..reasons import describe_unexpected
 from ..results import Result, Verdict
 from .broadcast import bundle_id_of, channel_field
 from .client import ApnsClient
@@ -95,36 +96,38 @@ class Channels:
             ClosedError: the client is not open.
         """
         wanted = {"message-storage-policy": int(stores), "push-type": "LiveActivity"}
-        result, _ = await self._ask(b"POST", self._path, orjson.dumps(wanted))
+        result, body = await self._request(b"POST", self._path, orjson.dumps(wanted))
         channel_id = result.id
         if not channel_id:
-            raise _unreadable(result)
+            raise _unexpected(result, body)
         return Channel(channel_id, stores)
 
     async def read(self, channel_id: str) -> Channel:
         """What APNs knows of a channel. Raises as `create` does."""
-        result, body = await self._ask(b"GET", self._path, channel_id=channel_id)
-        policy = body.get("message-storage-policy")
+        result, body = await self._request(b"GET", self._path, channel_id=channel_id)
+        policy = _object(body).get("message-storage-policy")
         if type(policy) is not int or policy not in (0, 1):
-            raise _unreadable(result)
+            raise _unexpected(result, body)
         return Channel(channel_id, policy == 1)
 
     async def delete(self, channel_id: str) -> None:
         """Delete a channel, for good; messages that it stores may still be delivered. Raises as `create` does."""
-        await self._ask(b"DELETE", self._path, channel_id=channel_id)
+        result, body = await self._request(b"DELETE", self._path, channel_id=channel_id)
+        if body:
+            raise _unexpected(result, body)
 
     async def list(self) -> list[str]:
         """The ids of all channels of the app in this environment. Raises as `create` does."""
-        result, body = await self._ask(b"GET", self._list_path)
-        found = body.get("channels")
-        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-            raise _unreadable(result)
-        return found
+        result, body = await self._request(b"GET", self._list_path)
+        ids = _object(body).get("channels")
+        if not isinstance(ids, list) or not all(isinstance(channel_id, str) for channel_id in ids):
+            raise _unexpected(result, body)
+        return ids
 
-    async def _ask(
+    async def _request(
         self, method: bytes, path: bytes, content: bytes = b"", *, channel_id: str | None = None
-    ) -> tuple[Result, dict[str, Any]]:
-        """A successful answer's result and body. Raises `PushRejected` for any other."""
+    ) -> tuple[Result, bytes]:
+        """The result and the body of a response with a status of 2xx. Raises `PushRejected` for any other."""
         dispatcher = self._dispatcher
         pool = dispatcher.pool_to(self._origin, MAX_LIST)
         tail: tuple[Field, ...] = NO_FIELDS
@@ -144,9 +147,14 @@ class Channels:
             lambda exchange: dispatcher.sent_again(exchange, pool),
             tail,
         )
-        result = dispatcher.outcome(exchange, channel_id or self._bundle_id, CHANNEL_TABLE, _find)
-        result.raise_for_verdict()
-        return result, _object(exchange.data)
+        push, status = channel_id or self._bundle_id, exchange.status
+        if isinstance(exchange.error, ResponseTooLarge) and 200 <= status < 300:  # a list may be
+            result = Result(push, Verdict.UNKNOWN, status, exchange.attempts, detail=exchange.error)
+            raise PushRejected(result)
+        if exchange.error is not None or not 200 <= status < 300:
+            dispatcher.outcome(exchange, push, CHANNEL_TABLE, _find).raise_for_verdict()
+        result = Result(push, Verdict.ACCEPTED, status, exchange.attempts, exchange.block, _find)
+        return result, exchange.data
 
 
 def _find(push: object, block: Any, name: str) -> str | None:
@@ -156,13 +164,14 @@ def _find(push: object, block: Any, name: str) -> str | None:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
-def _unreadable(result: Result) -> PushRejected:
-    """APNs agreed, and did not say what must be known."""
-    result.verdict, result.detail = Verdict.UNKNOWN, "the answer is not what Apple documents"
+def _unexpected(result: Result, body: bytes) -> PushRejected:
+    """A status of 2xx without what Apple documents: nobody knows what became of the request."""
+    result.verdict = Verdict.UNKNOWN
+    result.detail = describe_unexpected("APNs", result.status or 0, body)
     return PushRejected(result)

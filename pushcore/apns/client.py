@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..arguments import check_choice, check_type
 from ..auth.clock import clock_advice
 from ..auth.provider_token import HOLD, ApnsKey, Environment, TokenLease
-from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
+from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
 from ..http2.ask import ask
 from ..http2.exchange import Exchange, header_of
 from ..http2.headers import Field
@@ -24,7 +24,7 @@ from ..http2.proxy import Proxy
 from ..http2.streams import ConnectionState, Streams
 from ..http2.tls import ApnsCertificate, client_context
 from ..models.apns import Broadcast, Notification
-from ..reasons import UNNAMED, ReasonTable
+from ..reasons import UNNAMED, ReasonTable, describe_unexpected
 from ..results import Finder, Result, Verdict
 from ..sender import Dispatcher, ProviderClient
 from .broadcast import build, find_id, template_for
@@ -220,6 +220,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
             lambda exchange: self.sent_again(exchange, pool),
             request.tail,
         )
+        if exchange.status == 200 and exchange.error is None and not exchange.data:
+            return Result(push, Verdict.ACCEPTED, 200, exchange.attempts, exchange.block, find_id)
         return self.outcome(exchange, push, CHANNEL_TABLE, find_id)
 
     @property
@@ -233,18 +235,28 @@ class ApnsDispatcher(Dispatcher[Notification]):
         return taken
 
     def outcome(self, exchange: Exchange, push: Any, table: ReasonTable, find: Finder) -> Result:
-        """What a finished exchange says, by one of Apple's tables."""
-        if exchange.error is not None:
-            return _unanswered(exchange, push, exchange.error, find)
-        reason, timestamp = read_error(exchange.data)
+        """What a finished exchange that is no success says, by one of Apple's tables.
+
+        Apple's rejections have a JSON body with a reason. Whatever else there is, with a status below 400 too, is not
+        Apple's response, and a 410 without a reason drops no token.
+        """
+        status, error = exchange.status, exchange.error
+        if error is not None and not isinstance(error, ResponseTooLarge):
+            return _unanswered(exchange, push, error, find)
+        reason, timestamp = read_error(exchange.data) if status >= 400 and error is None else (None, None)
         detail = None
-        if reason in DATED and self._key is not None:
-            detail = clock_advice(header_of(exchange.block, b"date"), self._now())
-        row = table.lookup(exchange.status, reason)
+        if reason is None:
+            row = table.of_unexpected(status)
+            reason = row.name or None
+            detail = describe_unexpected("APNs", status, exchange.data)
+        else:
+            row = table.lookup(status, reason)
+            if reason in DATED and self._key is not None:
+                detail = clock_advice(header_of(exchange.block, b"date"), self._now())
         return Result(
             push,
             row.verdict,
-            exchange.status,
+            status,
             exchange.attempts,
             exchange.block,
             find,

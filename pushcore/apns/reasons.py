@@ -17,6 +17,7 @@ from ..reasons import (
     MISCONFIGURED,
     THROTTLED,
     UNAVAILABLE,
+    UNEXPECTED_TABLE,
     UNNAMED,
     UNREGISTERED,
     Reason,
@@ -247,6 +248,7 @@ _CHANNEL_ROWS: Final = (
 )
 
 CHANNEL_TABLE: Final = register("apns", ReasonTable(_CHANNEL_ROWS, _BY_STATUS, exact=True))
+register("apns", UNEXPECTED_TABLE)
 CHANNEL_REASONS: Final = CHANNEL_TABLE.rows
 """The table of channel management and broadcasts, "Handling error responses from Apple Push Notification service", the
 reasons of scoped keys added. MissingChannelQueueSize stands in no table of Apple's; it was seen."""

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..arguments import check_type
 from ..errors import AccessTokenError, ConfigurationError, TransportError
+from ..reasons import UNEXPECTED, describe_unexpected
 from .access_token import AccessToken
 from .jws import compact, rs256
 
@@ -191,10 +192,10 @@ class ServiceAccount:
 
 
 def read_token(answer: TokenResponse) -> AccessToken:
-    """The token in an answer of the endpoint.
+    """The token in a response of the endpoint.
 
     Raises:
-        AccessTokenError: it is a refusal, or cannot be read.
+        AccessTokenError: it is a rejection, or no response of a token endpoint.
     """
     found: Any = None
     if len(answer.body) <= MAX_ANSWER:
@@ -202,8 +203,8 @@ def read_token(answer: TokenResponse) -> AccessToken:
             found = orjson.loads(answer.body)
     found = found if isinstance(found, dict) else {}
     status = answer.status
-    if 200 <= status < 300:
-        return AccessToken(found.get("access_token"), found.get("expires_in"))
+    if status == 200 and "access_token" in found:
+        return AccessToken(found["access_token"], found.get("expires_in"))
     # RFC 6749, section 5.2; some of Google's own errors are objects with `status` and `message`.
     error = found.get("error")
     if isinstance(error, dict):
@@ -211,11 +212,15 @@ def read_token(answer: TokenResponse) -> AccessToken:
     else:
         reason, text = _words(error, 60), _words(found.get("error_description"), 200)
     permanent = 400 <= status < 500 and status not in _PASSING_STATUS and reason not in _PASSING_WORDS
-    said = ": ".join(words for words in (reason, text) if words) or "no reason given"
+    said = f"the token endpoint responded {status}, " + ": ".join(words for words in (reason, text) if words)
+    if not reason and not text:
+        said = describe_unexpected("the token endpoint", status, answer.body)
+        if permanent or status < 400:  # whoever it is that responds, another request will not change it
+            permanent, reason = True, UNEXPECTED.name
     # Google has one word for an assertion that is not valid now and for a key that it does not know.
     advice = f"; {answer.clock_advice}" if reason == "invalid_grant" and answer.clock_advice else ""
     raise AccessTokenError(
-        f"the token endpoint answered {status}, {said}{advice}",
+        f"{said}{advice}",
         permanent=permanent,
         reason=reason,
         retry_after=answer.retry_after,

@@ -20,6 +20,7 @@ from ..errors import (
     GoAway,
     HeaderListTooLarge,
     ResponseTimeout,
+    ResponseTooLarge,
     TransportError,
 )
 from ..http2.exchange import Exchange, header_of
@@ -29,9 +30,10 @@ from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import Message
-from ..results import Result, Verdict
+from ..reasons import UNNAMED
+from ..results import ACCEPTED, Accepted, Result, Verdict
 from ..sender import Dispatcher, ProviderClient
-from .errors import FcmFailure, find_name, read_error
+from .errors import FcmFailure, find_name, message_name, read_error, read_unexpected
 from .request import FcmRequestBuilder
 from .token_endpoint import TokenEndpoint
 
@@ -45,6 +47,12 @@ M = TypeVar("M", bound=Message)
 HOST: Final = "fcm.googleapis.com"
 STREAMS: Final = 100
 """SETTINGS_MAX_CONCURRENT_STREAMS of Google's servers."""
+NAME_STARTS: Final = (b'"name": "projects/', b'"name":"projects/')
+"""How the name of an accepted message begins: as Google lays JSON out, and without blanks."""
+
+
+Reader = Callable[[int, bytes, str | None, float], FcmFailure]
+"""Reads a rejection: its status, its body, the value of its Retry-After, and the time in UNIX seconds."""
 
 
 class FcmClient(ProviderClient[Message]):
@@ -147,9 +155,8 @@ class FcmDispatcher(Dispatcher[Message]):
             http2=http2,
             proxy=proxy,
             now=now,
-            find=find_name,
-            in_body=True,
         )
+        self._name_start = NAME_STARTS[0]
         quota_project = None
         if isinstance(account, ServiceAccount):
             self._proxy_for(split_uri(account.token_uri)[0])
@@ -195,10 +202,38 @@ class FcmDispatcher(Dispatcher[Message]):
 
     # --- sending --------------------------------------------------------------------------------------------------
 
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
+        """See `Dispatcher.accept`. A push was accepted when a 200 names its message: other servers say 200, too.
+
+        To look for the beginning of the name costs less than to read the JSON. What has it in another spelling, and what
+        has none, is left to `result`.
+        """
+        name_start = self._name_start
+        others = []
+        for exchange in finished:
+            if exchange.status == 200 and exchange.error is None and name_start in exchange.data:
+                accepted = Accepted()
+                accepted.push = exchange.context
+                accepted.attempts = exchange.attempts
+                accepted._id = exchange.data
+                accepted._find = find_name
+                results.append(accepted)
+            else:
+                others.append(exchange)
+        return others
+
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose exchange `accept` has not taken; None when it was sent once more."""
-        if exchange.error is not None:
-            return self.unanswered(exchange, push, exchange.error)
+        error = exchange.error
+        if error is not None and not isinstance(error, ResponseTooLarge):
+            return self.unanswered(exchange, push, error)
+        if exchange.status == 200 and error is None and message_name(exchange.data) is not None:
+            for name_start in NAME_STARTS:
+                if name_start in exchange.data:
+                    self._name_start = name_start
+            return Result(
+                push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name, row=UNNAMED[ACCEPTED]
+            )
         failure = self.failure(exchange)
         if failure.refresh_token and self.replay(exchange, self._pool):
             return None
@@ -213,13 +248,15 @@ class FcmDispatcher(Dispatcher[Message]):
             row=failure.row,
         )
 
-    def failure(self, exchange: Exchange) -> FcmFailure:
-        """What an answer that is no success says. Its headers are decoded only where one of them matters."""
+    def failure(self, exchange: Exchange, read: Reader = read_error) -> FcmFailure:
+        """What a response that is no success says. Its headers are decoded only where one of them matters."""
         status = exchange.status
+        if exchange.error is not None:  # the body is too long to be Google's
+            return read_unexpected(status, exchange.data)
         wait = None
         if status == 429 or status >= 500:
             wait = header_of(exchange.block, b"retry-after")
-        return read_error(status, exchange.data, wait, self._now())
+        return read(status, exchange.data, wait, self._now())
 
     def unanswered(self, exchange: Exchange, push: Any, error: TransportError) -> Result:
         """The result of an exchange that ended without a complete answer."""

@@ -19,12 +19,14 @@ from ..reasons import (
     MISCONFIGURED,
     THROTTLED,
     UNAVAILABLE,
+    UNEXPECTED_TABLE,
     UNKNOWN,
     UNNAMED,
     UNREGISTERED,
     Reason,
     ReasonTable,
     Verdict,
+    describe_unexpected,
     printable_word,
     register,
 )
@@ -98,6 +100,7 @@ _BY_STATUS: Final = {
 
 TABLE: Final = register("fcm", ReasonTable(_ROWS, _BY_STATUS, exact=False))
 """The table of `messages:send`, and what a status means without a word of the table."""
+register("fcm", UNEXPECTED_TABLE)
 REASONS: Final = TABLE.rows
 """The table by Google's word, `FcmError.errorCode`."""
 
@@ -149,7 +152,8 @@ def read_error(status: int, body: bytes, retry_after: str | None = None, now: fl
     """What an answer of `messages:send` with this status means.
 
     `retry_after`: the header of that name, seconds or an HTTP date, for which `now` is the time in UNIX seconds.
-    Never raises: a body that is not Google's JSON is read by its status.
+    Never raises. A response that is not in Google's form is `UNEXPECTED`, whatever its status below 500 says: most servers
+    have a page for 403 and 404, and it blames neither the account nor the project.
     """
     failure = _read_kept(status, body) if len(body) <= _KEPT else _read(status, body)
     if retry_after is not None:
@@ -193,10 +197,10 @@ class _Details:
 
 
 def _read(status: int, body: bytes) -> FcmFailure:
-    found = json_object(body)
-    error = found.get("error") if found is not None else None
-    if not isinstance(error, dict):
-        return _read_other(status, body)
+    response = json_object(body)
+    error = response.get("error") if response is not None else None
+    if status < 400 or not isinstance(error, dict) or not _is_google(error):
+        return read_unexpected(status, body)
     details = _scan(error.get("details"))
     message = printable_word(error.get("message"), MAX_DETAIL) or ""
     status_word = printable_word(error.get("status"), _MAX_WORD)
@@ -241,13 +245,24 @@ def verdict_for(status: int) -> Verdict:
     return TABLE.of_status(status).verdict
 
 
-def _read_other(status: int, body: bytes) -> FcmFailure:
-    """An answer without Google's JSON: an HTML page (502 says how long to wait), or nothing."""
+def _is_google(error: dict[str, Any]) -> bool:
+    """Whether an `error` is a google.rpc.Status in JSON: other APIs have objects of that name, too."""
+    return (
+        type(error.get("code")) is int
+        or isinstance(error.get("status"), str)
+        or isinstance(error.get("details"), list)
+    )
+
+
+def read_unexpected(status: int, body: bytes) -> FcmFailure:
+    """A response without Google's JSON: an HTML page (502 says how long to wait), an empty body, or another form."""
     wait = _HTML_WAIT.search(body[:MAX_BODY])
+    row = TABLE.of_unexpected(status)
     return FcmFailure(
-        TABLE.of_status(status),
-        detail=f"the answer {'is not JSON of Google' if body else 'is empty'}",
-        retry_after=min(float(wait[1]), MAX_WAIT) if wait else None,
+        row,
+        row.name or None,
+        describe_unexpected("FCM", status, body),
+        min(float(wait[1]), MAX_WAIT) if wait else None,
         refresh_token=status == 401,
     )
 

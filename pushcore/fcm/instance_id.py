@@ -7,39 +7,75 @@ Google deprecated it in September 2026 and turns it down on 2027-09-29; projects
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
 
 from ..http2.headers import Field, HeaderTemplate
-from ..reasons import UNNAMED, printable_word
-from ..results import ACCEPTED, Verdict
-from .errors import FcmFailure, json_object
+from ..reasons import (
+    ACCEPTED,
+    INVALID,
+    MISCONFIGURED,
+    THROTTLED,
+    UNAVAILABLE,
+    UNEXPECTED,
+    UNKNOWN,
+    UNNAMED,
+    Reason,
+    ReasonTable,
+    describe_unexpected,
+    printable_word,
+    register,
+)
+from .errors import TABLE as SEND_TABLE
+from .errors import FcmFailure, json_object, read_error
 
 IID_URL: Final = "https://iid.googleapis.com"
 MAX_BATCH: Final = 1000
 """Registrations in one request."""
-MAX_BODY: Final = 131_072  # bytes of an answer: a thousand results of an error's length
+MAX_BODY: Final = 131_072  # bytes of a response: a thousand results of an error's length
 
 _ADD: Final = b"/iid/v1:batchAdd"
 _REMOVE: Final = b"/iid/v1:batchRemove"
 
-WORDS: Final[Mapping[str, Verdict]] = MappingProxyType(
-    {
-        # Google's page says of it that the token was deleted; but it is no word of FCM's own, so no token is dropped.
-        "NOT_FOUND": Verdict.INVALID,
-        "INVALID_ARGUMENT": Verdict.INVALID,
-        "TOO_MANY_TOPICS": Verdict.INVALID,
-        "RESOURCE_EXHAUSTED": Verdict.THROTTLED,
-        "PERMISSION_DENIED": Verdict.MISCONFIGURED,
-        "DEADLINE_EXCEEDED": Verdict.UNAVAILABLE,
-        "INTERNAL": Verdict.UNAVAILABLE,
-        "UNKNOWN": Verdict.UNAVAILABLE,
-    }
+_LATER: Final = "Send again later, more slowly each time."
+_ROWS: Final = (
+    # Google's page says of it that the token was deleted; but it is no word of FCM's own, so no token is dropped.
+    Reason(
+        200,
+        "NOT_FOUND",
+        INVALID,
+        "Check the registration with a send: this API has no app instance of this name.",
+        blames="token",
+    ),
+    Reason(200, "INVALID_ARGUMENT", INVALID, "Correct the registration or the name of the topic."),
+    Reason(
+        200,
+        "TOO_MANY_TOPICS",
+        INVALID,
+        "Unsubscribe from topics: the app instance has as many as it may have.",
+    ),
+    Reason(
+        200,
+        "RESOURCE_EXHAUSTED",
+        THROTTLED,
+        "Slow the whole project down.",
+        wait=60.0,
+        setting="fcm_quota_wait",
+        asked_setting="fcm_wait",
+        scope="project",
+    ),
+    Reason(200, "PERMISSION_DENIED", MISCONFIGURED, "Check what the service account may do in this project."),
+    *(
+        Reason(200, name, UNAVAILABLE, _LATER, wait=10.0, setting="fcm_wait")
+        for name in ("DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN")
+    ),
 )
-"""What an error of one registration means."""
+TABLE: Final = register("fcm", ReasonTable(_ROWS, {}, exact=True))
+"""The table of a batch's results, which come in a response of status 200."""
+REASONS: Final = TABLE.rows
+"""The table by the API's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,46 +118,61 @@ class BatchRequestBuilder:
 
 
 def read_batch(body: bytes, count: int) -> list[FcmFailure]:
-    """What became of each of `count` registrations, in their order, by an answer of status 200.
+    """What became of each of `count` registrations, in their order, by a response of status 200.
 
-    An answer that cannot be read, or has another number of results, is UNKNOWN for all.
+    One that is not the API's, or has another number of results, is UNKNOWN for all: they may have been changed.
     """
-    found = json_object(body, MAX_BODY)
-    results = found.get("results") if found is not None else None
-    if not isinstance(results, list) or len(results) != count:
-        unknown = FcmFailure(
-            UNNAMED[Verdict.UNKNOWN], detail="the answer does not say what became of each registration"
-        )
-        return [unknown] * count
-    return [_read_one(each) for each in results]
+    response = json_object(body, MAX_BODY)
+    results = response.get("results") if response is not None else None
+    if not isinstance(results, list):
+        detail = describe_unexpected("the instance-id API", 200, body)
+    elif len(results) != count:
+        detail = f"the response has {len(results)} results for {count} registrations"
+    else:
+        return [_read_one(result) for result in results]
+    return [FcmFailure(UNNAMED[UNKNOWN], detail=detail)] * count
 
 
 def _read_one(result: Any) -> FcmFailure:
     if not isinstance(result, dict):
-        return FcmFailure(UNNAMED[Verdict.UNKNOWN])
+        return FcmFailure(UNNAMED[UNKNOWN])
     reason = printable_word(result.get("error"), 100)
     if reason is None:
         return FcmFailure(UNNAMED[ACCEPTED])
-    return FcmFailure(UNNAMED[WORDS.get(reason, Verdict.INVALID)], reason)
+    return FcmFailure(REASONS.get(reason, UNNAMED[INVALID]), reason)
 
 
-def whole_reason(body: bytes) -> str | None:
-    """The one word of an error of the whole request, {"error": "InvalidArguments"}."""
-    found = json_object(body)
-    return printable_word(found.get("error"), 100) if found is not None else None
+def read_rejection(status: int, body: bytes, retry_after: str | None = None, now: float = 0.0) -> FcmFailure:
+    """What an error of a whole request means: {"error": "InvalidArguments"}, or the HTML page of a 401.
+
+    Called and never raising as `read_error`, which reads every other response.
+    """
+    failure = read_error(status, body, retry_after, now)
+    response = json_object(body)
+    reason = printable_word(response.get("error"), 100) if response is not None else None
+    if status >= 400 and reason is not None:
+        row = SEND_TABLE.of_status(status)
+        if status == 404:  # the path is there, and no such instance
+            row = REASONS["NOT_FOUND"]
+        elif reason in REASONS and REASONS[reason].verdict is row.verdict:
+            row = REASONS[reason]
+        return replace(failure, row=row, reason=reason, detail=None)
+    if status == 401 and failure.row is UNEXPECTED:
+        return replace(failure, row=SEND_TABLE.of_status(401), reason=None)
+    return failure
 
 
-def read_info(found: Mapping[str, Any]) -> InstanceInfo:
-    """The answer of `/iid/info/`."""
-    rel = found.get("rel")
+def read_info(response: Mapping[str, Any]) -> InstanceInfo:
+    """The response of `/iid/info/`."""
+    rel = response.get("rel")
     topics = rel.get("topics") if isinstance(rel, dict) else None
     days: dict[str, str | None] = {}
-    for name, each in topics.items() if isinstance(topics, dict) else ():
-        days[name] = printable_word(each.get("addDate"), 40) if isinstance(each, dict) else None
+    for name, topic in topics.items() if isinstance(topics, dict) else ():
+        days[name] = printable_word(topic.get("addDate"), 40) if isinstance(topic, dict) else None
     return InstanceInfo(
-        application=printable_word(found.get("application"), 300),
-        project=printable_word(found.get("authorizedEntity"), 100),
-        platform=printable_word(found.get("platform"), 40),
-        application_version=printable_word(found.get("applicationVersion"), 100),
+        application=printable_word(response.get("application"), 300),
+        project=printable_word(response.get("authorizedEntity"), 100),
+        platform=printable_word(response.get("platform"), 40),
+        application_version=printable_word(response.get("applicationVersion"), 100),
         topics=days,
     )

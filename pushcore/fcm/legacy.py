@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, TransportError
+from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
 from ..http2.exchange import Exchange, header_of
 from ..http2.origin import Origin, read_origin
 from ..http2.protocol import Http2, Link
@@ -153,8 +153,9 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
     def result(self, exchange: Exchange, push: Any) -> LegacyResult:
         """What became of `push`, whose finished exchange this is."""
         ids = push.registration_ids
-        if exchange.error is not None:
-            return _unanswered(exchange, push, exchange.error)
+        error = exchange.error
+        if error is not None and not isinstance(error, ResponseTooLarge):
+            return _unanswered(exchange, push, error)
         status, body = exchange.status, exchange.data
         # Headers are decoded where they can matter: each of a thousand devices may be told to wait.
         wait = header_of(exchange.block, b"retry-after") if status != 200 or b'"error"' in body else None

@@ -21,6 +21,7 @@ from ..reasons import (
     Reason,
     ReasonTable,
     Verdict,
+    describe_unexpected,
     printable_word,
     register,
 )
@@ -31,6 +32,8 @@ _MAX_WORD: Final = 100
 _MAX_ID: Final = 4096  # characters of a token
 _MAX_BODY: Final = 1 << 20  # bytes: a thousand results of a token's length
 _LATER: Final = frozenset({THROTTLED, UNAVAILABLE})
+_SUCCESS: Final = frozenset(("results", "success", "failure", "message_id", "error"))
+"""Keys of which the response to an accepted request has one."""
 
 _ROWS: Final = (
     Reason(200, "MissingRegistration", INVALID, "Give a registration token."),
@@ -137,10 +140,10 @@ def read_legacy(
     length = 1 if count is None else count
     wait = read_retry_after(retry_after, now) if retry_after is not None else None
     found = json_object(body, _MAX_BODY)
-    if not 200 <= status < 300:
+    if status != 200:
         return [_whole(status, body, found, wait, length)] * length
-    if found is None:
-        return _unreadable(length)
+    if found is None or found.keys().isdisjoint(_SUCCESS):
+        return [_unexpected(status, body, wait)] * length
     results = found.get("results")
     if isinstance(results, list):
         if len(results) != length:
@@ -159,14 +162,26 @@ def _whole(
     """A failure of the request as a whole: every device's, and so never that all their tokens are dead."""
     text = body[:200].decode("utf-8", "replace") if found is None else found.get("error")
     words = printable_word(text, _MAX_WORD)
+    if found is None:  # Google's own 401 was a page, and its 400 a line of text
+        ours = words is not None and (status == 401 or (status == 400 and words[0] not in "<[{"))
+    else:
+        ours = "error" in found
+    if status < 400 or not ours:
+        return _unexpected(status, body, wait)
     row = REASONS.get(words or "")
     if row is None or status // 100 != 4:
         row = SEND_TABLE.of_status(status)
     if row.verdict is UNREGISTERED and length > 1:
         row = UNNAMED[INVALID]
     if found is None:
-        return LegacyOutcome(row, retry_after=wait, detail=words or "the answer is empty")
+        return LegacyOutcome(row, retry_after=wait, detail=words)
     return LegacyOutcome(row, words, retry_after=wait)
+
+
+def _unexpected(status: int, body: bytes, wait: float | None) -> LegacyOutcome:
+    row = SEND_TABLE.of_unexpected(status)
+    detail = describe_unexpected("an FCM server", status, body)
+    return LegacyOutcome(row, row.name or None, retry_after=wait, detail=detail)
 
 
 def _unreadable(length: int) -> list[LegacyOutcome]:

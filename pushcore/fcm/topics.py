@@ -13,16 +13,17 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from ..arguments import check_number, check_type, check_whole
+from ..errors import ConfigurationError, PushRejected, ResponseTooLarge
 from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import LONGEST_PATH, HeaderTemplate
 from ..http2.origin import Origin, read_origin
 from ..models.fcm_check import check_token, check_topic
 from ..models.fcm_values import FieldError
-from ..reasons import UNNAMED, printable_word
+from ..reasons import UNNAMED, describe_unexpected, printable_word
 from ..results import ACCEPTED, Result, Verdict
-from .client import FcmClient
-from .errors import FcmFailure, json_object
+from .client import FcmClient, Reader
+from .errors import FcmFailure, json_object, read_error
 from .fan_out import FanOut
 from .instance_id import (
     IID_URL,
@@ -31,7 +32,7 @@ from .instance_id import (
     InstanceInfo,
     read_batch,
     read_info,
-    whole_reason,
+    read_rejection,
 )
 from .pace import ChangeRateLimiter
 
@@ -48,6 +49,9 @@ MAX_BATCHES: Final = 10
 """Requests of a thousand registrations at a time."""
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds that an exceeded quota stops all changes for: when Google does not say how long, and at most."""
+
+_SUBSCRIPTION: Final = frozenset(("name", "topic_name", "topicName", "create_time", "createTime"))
+"""Fields of a TopicSubscription."""
 
 _TOO_LONG: Final = (
     f"registration and topic are together too long for a request, whose path has {LONGEST_PATH} bytes"
@@ -177,7 +181,7 @@ class Topics:
         def finish(exchange: Exchange) -> list[Result] | None:
             if dispatcher.sent_again(exchange, pool):
                 return None
-            result = self._outcome(exchange, exchange.context)
+            result = self._outcome(exchange, exchange.context, _is_subscription)
             _slow_down(pace, result)
             return [result]
 
@@ -233,10 +237,7 @@ class Topics:
                     _result(change, outcome, exchange)
                     for change, outcome in zip(changes, outcomes, strict=True)
                 ]
-            results = [self._outcome(exchange, change) for change in changes]
-            reason = whole_reason(exchange.data)
-            for result in results:
-                result.reason = result.reason or reason
+            results = [self._outcome(exchange, change, _is_nothing, read_rejection) for change in changes]
             _slow_down(pace, results[0])
             return results
 
@@ -259,22 +260,22 @@ class Topics:
             ClosedError: the client is not open.
         """
         path = b"%b%b/topicSubscriptions?page_size=%d" % (self._prefix, _quoted(registration), PAGE)
-        found: list[Subscription] = []
+        subscriptions: list[Subscription] = []
         page = b""
         for _ in range(MAX_PAGES):
-            answer = await self._ask(self._dispatcher.origin, self._get, path + page, registration)
-            entries = answer.get("topic_subscriptions", answer.get("topicSubscriptions"))
-            for each in entries if isinstance(entries, list) else ():
-                if isinstance(each, dict):
-                    name = printable_word(each.get("topic_name", each.get("topicName")), 900)
+            response = await self._get_json(self._dispatcher.origin, self._get, path + page, registration)
+            entries = response.get("topic_subscriptions", response.get("topicSubscriptions"))
+            for entry in entries if isinstance(entries, list) else ():
+                if isinstance(entry, dict):
+                    name = printable_word(entry.get("topic_name", entry.get("topicName")), 900)
                     if name:
-                        since = printable_word(each.get("create_time", each.get("createTime")), 40)
-                        found.append(Subscription(name, since))
-            following = answer.get("next_page_token", answer.get("nextPageToken"))
-            if not isinstance(following, str) or not following or len(following) > 2000:
+                        since = printable_word(entry.get("create_time", entry.get("createTime")), 40)
+                        subscriptions.append(Subscription(name, since))
+            next_page = response.get("next_page_token", response.get("nextPageToken"))
+            if not isinstance(next_page, str) or not next_page or len(next_page) > 2000:
                 break
-            page = b"&page_token=" + _quoted(following)
-        return found
+            page = b"&page_token=" + _quoted(next_page)
+        return subscriptions
 
     async def info(self, registration: str) -> InstanceInfo:
         """What the old instance-id API knows about an app instance, its topics among it.
@@ -284,11 +285,19 @@ class Topics:
             ClosedError: the client is not open.
         """
         path = b"/iid/info/%b?details=true" % _quoted(registration)
-        return read_info(await self._ask(self._iid, self._batches.get, path, registration))
+        response = await self._get_json(self._iid, self._batches.get, path, registration, read=read_rejection)
+        return read_info(response)
 
-    async def _ask(
-        self, origin: Origin, template: HeaderTemplate, path: bytes, registration: str
+    async def _get_json(
+        self,
+        origin: Origin,
+        template: HeaderTemplate,
+        path: bytes,
+        registration: str,
+        *,
+        read: Reader = read_error,
     ) -> dict[str, Any]:
+        """The JSON object that Google responds with. Raises `PushRejected` for any other response."""
         dispatcher = self._dispatcher
         problem = _problem(registration) or (_TOO_LONG if len(path) > LONGEST_PATH else None)
         if problem is not None:
@@ -302,25 +311,37 @@ class Topics:
             dispatcher.timeout,
             lambda exchange: dispatcher.sent_again(exchange, pool),
         )
-        result = self._outcome(exchange, registration)
-        found = json_object(exchange.data, MAX_LIST)
-        if found is None and result.ok:
-            result.verdict, result.detail = Verdict.UNKNOWN, "the answer is not JSON of Google"
-        elif not result.ok and result.reason is None:
-            result.reason = whole_reason(exchange.data)
-            if result.status == 404 and result.reason is not None:
-                result.verdict = Verdict.INVALID  # the instance-id API found its page, and no such instance
-        result.raise_for_verdict()
-        return found or {}
+        document = json_object(exchange.data, MAX_LIST)
+        if exchange.error is None and exchange.status == 200:
+            if document is not None and "error" not in document:
+                return document
+            detail = describe_unexpected("FCM", 200, exchange.data)
+            raise PushRejected(Result(registration, Verdict.UNKNOWN, 200, exchange.attempts, detail=detail))
+        raise PushRejected(self._outcome(exchange, registration, _is_nothing, read))
 
-    def _outcome(self, exchange: Exchange, push: Any) -> Result:
-        """What became of one change, or of a question."""
-        dispatcher, status = self._dispatcher, exchange.status
-        if exchange.error is not None:
-            return dispatcher.unanswered(exchange, push, exchange.error)
-        if 200 <= status < 300:
-            return Result(push, ACCEPTED, status, exchange.attempts)
-        failure = dispatcher.failure(exchange)
+    def _outcome(
+        self,
+        exchange: Exchange,
+        push: Any,
+        is_success: Callable[[dict[str, Any]], bool],
+        read: Reader = read_error,
+    ) -> Result:
+        """What became of one change, or why a request has no response of Google's.
+
+        Args:
+            exchange: finished.
+            push: the result's.
+            is_success: whether the JSON object in a response of status 200 says that it was done.
+            read: reads a rejection.
+        """
+        dispatcher, status, error = self._dispatcher, exchange.status, exchange.error
+        if error is not None and not isinstance(error, ResponseTooLarge):
+            return dispatcher.unanswered(exchange, push, error)
+        if status == 200 and error is None:
+            document = json_object(exchange.data)
+            if document is not None and is_success(document):
+                return Result(push, ACCEPTED, status, exchange.attempts)
+        failure = dispatcher.failure(exchange, read)
         if status == 409 and failure.reason == "ALREADY_EXISTS":
             failure = FcmFailure(UNNAMED[ACCEPTED], failure.reason)
         return _result(push, failure, exchange)
@@ -337,6 +358,16 @@ def _result(push: Any, outcome: FcmFailure, exchange: Exchange) -> Result:
         detail=outcome.detail,
         row=outcome.row,
     )
+
+
+def _is_subscription(document: dict[str, Any]) -> bool:
+    """Whether it is a TopicSubscription, or Empty as the response to a DELETE is: other servers' JSON is neither."""
+    return not document or not _SUBSCRIPTION.isdisjoint(document)
+
+
+def _is_nothing(document: dict[str, Any]) -> bool:
+    """For requests whose success was looked at before."""
+    return False
 
 
 def _slow_down(pace: ChangeRateLimiter, result: Result) -> None:

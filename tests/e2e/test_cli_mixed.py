@@ -160,7 +160,7 @@ def test_every_row_of_a_mixed_file_has_its_result(fake: FakeProcess, tmp_path: P
         17: ("fcm", "UNREGISTERED", "400", "INVALID_ARGUMENT"),
         18: ("fcm", "UNAVAILABLE", "503", "UNAVAILABLE"),
         19: ("fcm", "THROTTLED", "429", "QUOTA_EXCEEDED"),
-        20: ("fcm", "UNAVAILABLE", "502", "the answer is not JSON of Google"),
+        20: ("fcm", "UNAVAILABLE", "502", found[20]["reason"]),
         21: ("fcm", "MISCONFIGURED", "401", "THIRD_PARTY_AUTH_ERROR"),
         22: ("fcm", "UNKNOWN", "", "the server reset the stream (error code 2)"),
         23: (
@@ -176,6 +176,9 @@ def test_every_row_of_a_mixed_file_has_its_result(fake: FakeProcess, tmp_path: P
         27: ("fcm", "INVALID", "", "the row has no token"),
         28: ("", "INVALID", "", "the row has 2 columns, expected 3"),
     }
+    assert found[20]["reason"].startswith(
+        '502 with an HTML page, "Error 502 (Server Error)!!1": a response of a'
+    )
     assert re.fullmatch(
         r"the payload has \d+ bytes in keys and values, 4096 are allowed", found[24]["reason"]
     )

@@ -45,7 +45,7 @@ MAY_IMPORT = {
         "metrics": {"errors", "results", "latency"},
         "telemetry": {"errors", "metrics", "latency"},
         "http2": LEAVES,
-        "auth": {"errors", "arguments", "results"},
+        "auth": {"errors", "arguments", "results", "reasons"},
         "models": {"errors", "arguments", "results"},
         "requests": {"results", "http2"},
         "sender": LEAVES | {"requests", "http2"},

@@ -76,6 +76,7 @@ CALLS: dict[str, Callable[[Channels], Awaitable[Any]]] = {
     "create": lambda channels: channels.create(),
     "read": lambda channels: channels.read("abc="),
     "list": lambda channels: channels.list(),
+    "delete": lambda channels: channels.delete("abc="),
 }
 
 
@@ -86,16 +87,32 @@ CALLS: dict[str, Callable[[Channels], Awaitable[Any]]] = {
         *(("read", body) for body in (b"", b"[]", b"{", b"{}", b'{"message-storage-policy":true}')),
         ("read", b'{"message-storage-policy":2}'),
         *(("list", body) for body in (b"", b"[]", b"{}", b'{"channels":"a"}', b'{"channels":[1]}')),
+        ("delete", b"<html>"),
     ],
 )
-def test_an_answer_that_is_none_of_apples_is_unknown(
+def test_a_success_that_is_not_apples_is_unknown(
     name: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Manager(monkeypatch, (200, {}, body))
     with pytest.raises(PushRejected) as caught:
         ask(CALLS[name])
-    assert caught.value.result.verdict is Verdict.UNKNOWN
-    assert caught.value.result.detail == "the answer is not what Apple documents"
+    result = caught.value.result
+    assert (result.verdict, result.status) == (Verdict.UNKNOWN, 200)
+    assert str(result.detail).startswith("this is no response of APNs (a proxy, a wrong URL?): 200 with ")
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("status", [301, 400, 403, 404, 413])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":"no route"}', b"x" * 2_000_000])
+def test_a_rejection_by_another_server_blames_neither_key_nor_request(
+    name: str, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Manager(monkeypatch, (status, {}, body))
+    with pytest.raises(PushRejected) as caught:
+        ask(CALLS[name])
+    result = caught.value.result
+    assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
+    assert f"(a proxy, a wrong URL?): {status} with " in str(result.detail)
 
 
 @pytest.mark.parametrize("name", CALLS)

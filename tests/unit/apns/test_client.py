@@ -15,10 +15,12 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pushcore import PushEngine
 from pushcore.apns.client import HOSTS, ApnsClient
 from pushcore.apns.reasons import REASONS
 from pushcore.auth.provider_token import ApnsKey, Environment
 from pushcore.errors import (
+    BreakerOpen,
     ConfigurationError,
     ConnectionLost,
     GoAway,
@@ -32,7 +34,8 @@ from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import request
 from pushcore.http2.streams import ConnectionState, Limits
 from pushcore.metrics import Listener
-from pushcore.models.apns import Notification
+from pushcore.models.apns import Broadcast, Notification
+from pushcore.reasons import UNEXPECTED
 from pushcore.results import Result, Verdict
 from tests.support.http2 import TEMPLATE
 from tests.support.virtual import Answer, connect_each_to, connect_to, run
@@ -136,6 +139,73 @@ def test_a_refusal_is_what_apples_table_says(reason: str, monkeypatch: pytest.Mo
     result = run(send())
     assert (result.verdict, result.reason, result.status) == (row.verdict, reason, row.status)
     assert (result.id, result.timestamp, result.attempts) == ("x", 1_700_000_000.123, 1)
+
+
+# --- responses of other servers -------------------------------------------------------------------------------------
+
+PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>"
+BODIES = [b"", PAGE, b"{}", b'{"message":"no route"}', b"null", b"x" * 200_000]
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 405, 410, 413])
+@pytest.mark.parametrize("body", BODIES, ids=["empty", "html", "object", "json", "null", "long"])
+def test_a_response_that_is_not_apples_is_named_as_such(
+    status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not accepted, no reason to correct the key, and a 410 drops no token."""
+    if (status, body) == (200, b""):
+        return  # Apple's own success
+    Server(monkeypatch, lambda n: (status, {}, body))
+
+    async def send() -> list[Result]:
+        async with client_of() as client:
+            broadcast = Broadcast("dHN0LWFwcC1jaGFubmVs", {"aps": {"event": "update"}}, expiration=0)
+            return [await client.send(push()), await client.broadcast(broadcast)]
+
+    for result in run(send()):
+        assert (result.verdict, result.status, result.attempts) == (Verdict.MISCONFIGURED, status, 1)
+        assert (result.reason, result.row) == ("UnexpectedResponse", UNEXPECTED)
+        assert not result.drop_token
+        assert str(result.detail).startswith(
+            f"this is no response of APNs (a proxy, a wrong URL?): {status} with "
+        )
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_gateways_page_that_asks_to_come_back_is_believed(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Server(monkeypatch, lambda n: (status, {}, PAGE))
+
+    async def send() -> Result:
+        async with client_of() as client:
+            return await client.send(push())
+
+    result = run(send())
+    assert result.verdict is (Verdict.THROTTLED if status == 429 else Verdict.UNAVAILABLE)
+    assert result.reason is None
+    assert '"Sign in"' in str(result.detail)
+
+
+@pytest.mark.parametrize("answer", [(200, {}, PAGE), (404, {}, PAGE), (403, {}, b""), (410, {}, b"")])
+def test_a_campaign_that_reaches_another_server_stops(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(monkeypatch, lambda n: answer)
+    results: list[Result] = []
+
+    async def send() -> None:
+        async with client_of() as client, PushEngine(client) as engine:
+            async for result in engine.send_many(push(number) for number in range(100_000)):
+                results.append(result)  # they are looked at after the exception
+
+    with pytest.raises(BreakerOpen) as caught:
+        run(send())
+    assert caught.value.reason == "UnexpectedResponse"
+    assert "this is no response of APNs (a proxy, a wrong URL?)" in str(caught.value)
+    assert "Check the URL, and the proxy" in str(caught.value)
+    assert len(server.seen) <= 1000
+    assert not any(result.ok or result.drop_token for result in results)
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pushcore import FcmClient, LegacyFcmClient, LegacyMessage, Message, ServiceAccount
-from pushcore.errors import ConfigurationError
+from pushcore import FcmClient, LegacyFcmClient, LegacyMessage, Message, PushEngine, Result, ServiceAccount
+from pushcore.errors import BreakerOpen, ConfigurationError
 from pushcore.fcm.client import FcmDispatcher
 from pushcore.fcm.legacy import LegacyDispatcher
 from pushcore.http2.origin import Origin
+from pushcore.reasons import UNEXPECTED
+from pushcore.results import Verdict
+from tests.support.virtual import Answer, connect_to, run
+from tests.unit.fcm.building import TOKEN
 
 KEY = rsa.generate_private_key(65537, 2048)
 SECRET = "AAAA-secret:APA91b"
@@ -94,6 +102,114 @@ def test_a_server_key_is_taken_with_its_prefix_or_without(given: str) -> None:
     client = LegacyFcmClient(given, url="https://127.0.0.1:8443")
     assert client._dispatcher._authorization == f"key={SECRET}".encode()
     assert SECRET not in repr(client)
+
+
+# --- responses of other servers -------------------------------------------------------------------------------------
+
+PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>"
+BODIES = [
+    b"",
+    PAGE,
+    b"{}",
+    b'{"ok":true}',
+    b'{"name":7}',
+    b'{"error":{"message":"no route"}}',
+    b"x" * 200_000,
+]
+
+
+def accepted(number: int = 1) -> bytes:
+    return b'{\n  "name": "projects/my-project/messages/0:%d"\n}\n' % number
+
+
+def sent_to(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[int], Answer], pushes: Iterable[Message]
+) -> list[Result]:
+    """The results of messages that are sent one after the other; `answer` says what to by the number of the request."""
+    requests = itertools.count(1)
+
+    def answers(fields: dict[str, str], body: bytes) -> Answer:
+        if fields[":path"] == "/token":
+            return 200, {}, b'{"access_token":"ya29.x","expires_in":3599}'
+        return answer(next(requests))
+
+    connect_to(monkeypatch, answers)
+
+    async def send() -> list[Result]:
+        async with FcmClient(account(), url="https://fcm.test") as client:
+            return [await client.send(push) for push in pushes]
+
+    results: list[Result] = run(send())
+    return results
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 410, 413])
+@pytest.mark.parametrize("body", BODIES, ids=["empty", "html", "object", "json", "name", "error", "long"])
+def test_a_response_that_is_not_googles_is_named_as_such(
+    status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (result,) = sent_to(monkeypatch, lambda n: (status, {}, body), [Message(token=TOKEN)])
+    assert (result.verdict, result.status) == (Verdict.MISCONFIGURED, status)
+    assert (result.reason, result.row) == ("UnexpectedResponse", UNEXPECTED)
+    assert str(result.detail).startswith(
+        f"this is no response of FCM (a proxy, a wrong URL?): {status} with "
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        accepted(),
+        b'{"name":"projects/my-project/messages/1"}',
+        b'{"name" : "projects/my-project/messages/1"}',
+        b'{"name":"1"}',
+    ],
+    ids=["google", "compact", "spaced", "other"],
+)
+def test_the_name_of_a_message_is_enough_in_any_layout(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = [body, body, accepted(2), body]
+    results = sent_to(monkeypatch, lambda n: (200, {}, bodies[n - 1]), [Message(token=TOKEN)] * 4)
+    assert [(result.ok, result.id) for result in results] == [
+        (True, orjson.loads(body)["name"]) for body in bodies
+    ]
+    assert [result.attempts for result in results] == [1] * 4
+
+
+@pytest.mark.parametrize("answer", [(200, {}, PAGE), (404, {}, PAGE), (403, {}, b""), (200, {}, b"{}")])
+def test_a_campaign_that_reaches_another_server_stops(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send() -> None:
+        async with FcmClient(account(), url="https://fcm.test") as client, PushEngine(client) as engine:
+            async for result in engine.send_many(Message(token=TOKEN) for _ in range(100_000)):
+                assert not result.ok
+                assert not result.drop_token
+
+    def answers(fields: dict[str, str], body: bytes) -> Answer:
+        token = b'{"access_token":"ya29.x","expires_in":3599}'
+        return (200, {}, token) if fields[":path"] == "/token" else answer
+
+    connect_to(monkeypatch, answers)
+    with pytest.raises(BreakerOpen, match=re.escape("this is no response of FCM (a proxy, a wrong URL?)")):
+        run(send())
+
+
+def test_a_token_endpoint_that_is_another_server_stops_what_waits_for_a_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect_to(monkeypatch, lambda fields, body: (200, {}, PAGE))
+
+    async def send() -> Result:
+        async with FcmClient(account(), url="https://fcm.test") as client:
+            return await client.send(Message(token=TOKEN))
+
+    result = run(send())
+    assert (result.verdict, result.reason, result.row) == (
+        Verdict.MISCONFIGURED,
+        "UnexpectedResponse",
+        UNEXPECTED,
+    )
+    assert "this is no response of the token endpoint (a proxy, a wrong URL?)" in str(result.detail)
 
 
 @pytest.mark.slow

@@ -15,13 +15,14 @@ from pushcore.fcm.errors import (
     MAX_DETAIL,
     MAX_WAIT,
     REASONS,
+    TABLE,
     FcmFailure,
     message_name,
     read_error,
     read_retry_after,
     verdict_for,
 )
-from pushcore.reasons import UNNAMED
+from pushcore.reasons import UNEXPECTED, UNNAMED
 from pushcore.results import Verdict
 
 GOOGLE = "type.googleapis.com/google."
@@ -169,8 +170,8 @@ AUTH = "Auth error from APNS or Web Push Service"
     [
         (body(401, "UNAUTHENTICATED", EXPIRED, info("ACCESS_TOKEN_EXPIRED")), "ACCESS_TOKEN_EXPIRED", True),
         (body(401, "UNAUTHENTICATED", EXPIRED), "UNAUTHENTICATED", True),
-        (b"<html>Unauthorized Error 401</html>", None, True),
-        (b"", None, True),
+        (b"<html>Unauthorized Error 401</html>", "UnexpectedResponse", True),
+        (b"", "UnexpectedResponse", True),
         (body(401, "UNAUTHENTICATED", AUTH, fcm("THIRD_PARTY_AUTH_ERROR")), "THIRD_PARTY_AUTH_ERROR", False),
         (body(401, "UNAUTHENTICATED", AUTH, fcm("APNS_AUTH_ERROR")), "APNS_AUTH_ERROR", False),
         (body(401, "UNAUTHENTICATED", AUTH), "UNAUTHENTICATED", False),
@@ -197,31 +198,49 @@ def test_the_two_kinds_of_401(answer: bytes, reason: str | None, refresh: bool) 
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        (0, "UNKNOWN"), (100, "UNKNOWN"), (302, "UNKNOWN"), (400, "INVALID"), (401, "MISCONFIGURED"),
-        (403, "MISCONFIGURED"), (404, "MISCONFIGURED"), (408, "UNAVAILABLE"), (410, "INVALID"), (413, "INVALID"),
-        (429, "THROTTLED"), (500, "UNAVAILABLE"), (502, "UNAVAILABLE"), (503, "UNAVAILABLE"), (504, "UNAVAILABLE"),
-        (200, "ACCEPTED"), (999, "UNKNOWN"),
+        (0, "UNKNOWN"), (100, "UNKNOWN"), (408, "UNAVAILABLE"), (429, "THROTTLED"), (500, "UNAVAILABLE"),
+        (502, "UNAVAILABLE"), (503, "UNAVAILABLE"), (504, "UNAVAILABLE"), (999, "UNKNOWN"),
+        *((status, "unexpected") for status in (200, 204, 301, 302, 400, 401, 403, 404, 405, 410, 413)),
     ],
 )  # fmt: skip
-def test_pages_and_empty_bodies_are_read_by_their_status(status: int, verdict: str) -> None:
+def test_a_response_that_is_not_googles(status: int, verdict: str) -> None:
+    """A status that asks to come back later is believed; what says that it is over is believed in Google's form alone."""
     for answer in (
         b"",
         b"<!DOCTYPE html><title>Error</title>",
         b"{}",
         b"[]",
         b'{"error":"text"}',
+        b'{"error":{"code":"NotFound","message":"m"}}',
+        b'{"error":{"code":404},"junk":"' + b"x" * MAX_BODY + b'"}',
         b"null",
         b"\xff",
     ):
-        assert read_error(status, answer).verdict.value == verdict
-    assert verdict_for(status).value == verdict
+        failure = read_error(status, answer)
+        if verdict == "unexpected":
+            assert failure.row is UNEXPECTED
+            assert (failure.verdict, failure.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
+            assert str(failure.detail).startswith("this is no response of FCM (a proxy, a wrong URL?): ")
+        else:
+            assert (failure.verdict.value, failure.reason) == (verdict, None)
+            assert verdict_for(status).value == verdict
     assert verdict_for(status) is not Verdict.UNREGISTERED
+
+
+def test_what_is_in_googles_form_is_read_by_its_status() -> None:
+    errors: list[dict[str, Any]] = [{"code": 404}, {"status": "NOT_FOUND"}, {"details": []}]
+    for error in errors:
+        assert read_error(404, orjson.dumps({"error": error})).row is TABLE.of_status(404)
+        assert read_error(404, orjson.dumps([{"error": error}])).row is TABLE.of_status(404)
 
 
 def test_the_502_page_says_how_long_to_wait() -> None:
     page = b"<html><body>The server encountered a temporary error. <p>Please try again in 30 seconds.</body></html>"
     assert read_error(502, page) == FcmFailure(
-        UNNAMED[Verdict.UNAVAILABLE], None, "the answer is not JSON of Google", 30.0
+        UNNAMED[Verdict.UNAVAILABLE],
+        None,
+        "502 with an HTML page: a response of a gateway or a proxy, and not in the form of FCM",
+        30.0,
     )
     assert read_error(502, page, "5").retry_after == 5
 
@@ -305,7 +324,7 @@ def test_what_is_read_is_bounded() -> None:
     assert "\n" not in (failure.detail or "")
     assert len(failure.reason or "") <= 100
     huge = body(404, "NOT_FOUND", "x" * MAX_BODY, fcm("UNREGISTERED"))
-    assert read_error(404, huge).verdict is Verdict.MISCONFIGURED
+    assert read_error(404, huge).row is UNEXPECTED
     many = body(404, "NOT_FOUND", "", *[{}] * 100, fcm("UNREGISTERED"))
     assert read_error(404, many).verdict is Verdict.MISCONFIGURED
 

@@ -10,14 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.fcm.instance_id import (
-    WORDS,
+    REASONS,
     BatchRequestBuilder,
     InstanceInfo,
     read_batch,
     read_info,
-    whole_reason,
+    read_rejection,
 )
+from pushcore.reasons import UNEXPECTED, UNNAMED, Reason, lookup
 from pushcore.results import Verdict
+
+DOCUMENTED = {
+    "NOT_FOUND": "INVALID",
+    "INVALID_ARGUMENT": "INVALID",
+    "TOO_MANY_TOPICS": "INVALID",
+    "RESOURCE_EXHAUSTED": "THROTTLED",
+    "PERMISSION_DENIED": "MISCONFIGURED",
+    "DEADLINE_EXCEEDED": "UNAVAILABLE",
+    "INTERNAL": "UNAVAILABLE",
+    "UNKNOWN": "UNAVAILABLE",
+}
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=20),
@@ -36,14 +48,27 @@ def test_a_batch() -> None:
 
 
 def test_results_in_their_order() -> None:
-    words = ["", *WORDS, "SOMETHING_NEW"]
-    body = orjson.dumps({"results": [{"error": each} if each else {} for each in words]})
-    found = read_batch(body, len(words))
-    assert [each.reason for each in found] == [None, *words[1:]]
-    assert [each.verdict for each in found] == [Verdict.ACCEPTED, *WORDS.values(), Verdict.INVALID]
-    assert Verdict.UNREGISTERED not in {
-        each.verdict for each in found
-    }  # no token is dropped by this API's words
+    words = ["", *DOCUMENTED, "SOMETHING_NEW"]
+    body = orjson.dumps({"results": [{"error": word} if word else {} for word in words]})
+    outcomes = read_batch(body, len(words))
+    assert [outcome.reason for outcome in outcomes] == [None, *words[1:]]
+    assert [outcome.verdict.value for outcome in outcomes] == ["ACCEPTED", *DOCUMENTED.values(), "INVALID"]
+    assert [outcome.row for outcome in outcomes[1:-1]] == list(REASONS.values())
+
+
+@pytest.mark.parametrize("row", REASONS.values(), ids=lambda row: row.name)
+def test_each_reason_is_a_row_of_the_table(row: Reason) -> None:
+    assert row.verdict.value == DOCUMENTED[row.name]
+    assert row.verdict is not Verdict.UNREGISTERED  # no token is dropped by this API's words
+    assert (row.wait is not None) == (row.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE))
+    assert (row.scope == "project") == (row.verdict is Verdict.THROTTLED)
+    assert row.advice.endswith(".")
+    assert lookup("fcm", 200, row.name) is row
+
+
+def test_the_words_mean_something_else_in_other_responses_of_google() -> None:
+    assert lookup("fcm", 404, "NOT_FOUND").verdict is Verdict.MISCONFIGURED  # there is no such project
+    assert lookup("fcm", 400, "INVALID_ARGUMENT").status == 400
 
 
 @pytest.mark.parametrize(
@@ -67,12 +92,37 @@ def test_an_answer_that_does_not_fit_is_unknown_for_all(body: bytes) -> None:
 def test_there_is_always_one_for_each(document: Any, count: int) -> None:
     for body in (orjson.dumps(document), orjson.dumps({"results": document})):
         assert len(read_batch(body, count)) == count
-        whole_reason(body)
+        assert read_rejection(count * 100, body).detail != ""
 
 
-def test_the_word_for_the_whole() -> None:
-    assert whole_reason(b'{"error":"InvalidArguments"}') == "InvalidArguments"
-    assert whole_reason(b"<html>") is None
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "reason"),
+    [
+        (400, b'{"error":"InvalidArguments"}', Verdict.INVALID, "InvalidArguments"),
+        (403, b'{"error":"PERMISSION_DENIED"}', Verdict.MISCONFIGURED, "PERMISSION_DENIED"),
+        (404, b'{"error":"No information found"}', Verdict.INVALID, "No information found"),
+        (429, b'{"error":"RESOURCE_EXHAUSTED"}', Verdict.THROTTLED, "RESOURCE_EXHAUSTED"),
+        (503, b'{"error":"NOT_FOUND"}', Verdict.UNAVAILABLE, "NOT_FOUND"),
+        (401, b"<TITLE>Unauthorized</TITLE>", Verdict.MISCONFIGURED, None),
+        (403, b'{"error":{"code":403,"status":"DENIED"}}', Verdict.MISCONFIGURED, "DENIED"),
+    ],
+)
+def test_a_rejection_of_a_whole_request(status: int, body: bytes, verdict: Verdict, reason: str) -> None:
+    failure = read_rejection(status, body, "7")
+    assert (failure.verdict, failure.reason, failure.retry_after) == (verdict, reason, 7.0)
+    assert failure.refresh_token == (status == 401)
+    assert failure.row is not UNEXPECTED
+
+
+def test_the_row_of_a_rejection() -> None:
+    assert read_rejection(429, b'{"error":"RESOURCE_EXHAUSTED"}').row is REASONS["RESOURCE_EXHAUSTED"]
+    assert read_rejection(400, b'{"error":"RESOURCE_EXHAUSTED"}').row is UNNAMED[Verdict.INVALID]
+
+
+@pytest.mark.parametrize("status", [200, 301, 403, 404, 413])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":"no route"}'])
+def test_a_rejection_by_another_server(status: int, body: bytes) -> None:
+    assert read_rejection(status, body).row is UNEXPECTED
 
 
 def test_an_app_instance() -> None:

@@ -115,6 +115,24 @@ def test_an_answer_is_read_as_googles_table_says(
     assert result.retry_after == (9.0 if answer[0] == 503 else None)
 
 
+@pytest.mark.parametrize("subscribe", [True, False])
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 413])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"ok":true}', b"x" * 200_000], ids=lambda body: body[:5])
+def test_a_response_that_is_not_googles_changes_nothing(
+    status: int, body: bytes, subscribe: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Google(monkeypatch, lambda path, _: (status, {}, body))
+    (result,) = change([FID], subscribe=subscribe)
+    assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
+    assert f"this is no response of FCM (a proxy, a wrong URL?): {status} with " in str(result.detail)
+    (result,) = change([FID], subscribe=subscribe, instance_id=True)
+    if status == 200 and len(body) < 200_000:  # some of a batch may have been changed
+        assert result.verdict is Verdict.UNKNOWN
+    else:
+        assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
+    assert "(a proxy, a wrong URL?)" in str(result.detail)
+
+
 def test_what_can_be_no_registration_is_invalid_and_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
     source: list[Any] = ["", "ab" * 32, 7, FID, "ExpoPushToken[abc]"]
