@@ -59,6 +59,11 @@ _FCM: Final = (
     _fcm("--fcm-service-account", metavar="FILE", help="Key of a service account from Google, a JSON file."),
     _fcm("--fcm-project", metavar="ID", help="Project to send for, unless it is the account's own."),
     _fcm("--fcm-url", metavar="URL", help="Another server, such as https://127.0.0.1:2198."),
+    _fcm(
+        "--fcm-confirm",
+        type=click.Choice(["validate_only"]),
+        help="Confirm a token that FCM blames without proof by a message that delivers nothing, 100 a second.",
+    ),
 )
 _NETWORK: Final = (
     _network("--ca-file", metavar="FILE", help="PEM with the only authorities to trust; else the system's."),

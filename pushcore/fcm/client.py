@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..arguments import kind
+from ..arguments import check_choice, kind
 from ..auth.access_token import AccessToken, AccessTokens
 from ..auth.google_credentials import GoogleCredentials, is_google
 from ..auth.service_account import ServiceAccount
@@ -30,10 +30,19 @@ from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import Message
-from ..reasons import UNNAMED
+from ..reasons import UNNAMED, Reason
 from ..results import ACCEPTED, Accepted, Result, Verdict
 from ..sender import Dispatcher, ProviderClient
-from .errors import FcmFailure, find_name, message_name, read_error, read_unexpected
+from .confirmation import Confirm, TokenConfirmation
+from .errors import (
+    DEAD_TOKEN,
+    SUSPECT_TOKEN,
+    FcmFailure,
+    find_name,
+    message_name,
+    read_error,
+    read_unexpected,
+)
 from .request import FcmRequestBuilder
 from .token_endpoint import TokenEndpoint
 
@@ -64,7 +73,9 @@ class FcmClient(ProviderClient[Message]):
     system's. `max_connections`: how many to open at most; Google allows 100 requests at a time on each. `timeout`:
     seconds from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one
     on python-hyper/h2. `proxy`: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY
-    whatever is given here. `now`: the wall clock, UNIX seconds.
+    whatever is given here. `confirm`: "validate_only" asks Google once more about a token that it blames while no message
+    of the same shape has been accepted lately, by a minimal message that delivers nothing, at most 100 times a second; the
+    result comes when that is answered. None leaves such a token INVALID and suspect. `now`: the wall clock, UNIX seconds.
 
     The access token is asked for when the client is opened and whenever it nears its end, once for all pushes; until
     the first has come they wait, without a stream, and no longer than their timeout. When Google refuses the account,
@@ -86,8 +97,11 @@ class FcmClient(ProviderClient[Message]):
         timeout: float = 10.0,
         http2: Http2 = "fast",
         proxy: Proxy | str | None = None,
+        confirm: Confirm | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        if confirm is not None:
+            check_choice("confirm", confirm, ("validate_only",))
         account: ServiceAccount | GoogleCredentials
         if isinstance(auth, ServiceAccount):
             account = auth
@@ -111,6 +125,7 @@ class FcmClient(ProviderClient[Message]):
             timeout=timeout,
             http2=http2,
             proxy=proxy,
+            confirm=confirm,
             now=now,
         )
         super().__init__(dispatcher)
@@ -144,9 +159,12 @@ class FcmDispatcher(Dispatcher[Message]):
         timeout: float,
         http2: Http2,
         proxy: Proxy | str | None,
+        confirm: Confirm | None,
         now: Callable[[], float],
     ) -> None:
         self._account = account
+        self._confirm = confirm
+        self._confirmation: TokenConfirmation | None = None
         super().__init__(
             origin,
             client_context(ca_file=ca_file),
@@ -163,6 +181,7 @@ class FcmDispatcher(Dispatcher[Message]):
         else:
             quota_project = account.quota_project
         self.requests = FcmRequestBuilder(self.origin.authority, project_id, quota_project)
+        self._shapes = self.requests.accepted_shapes
         self._tokens: AccessTokens
         self._endpoint: TokenEndpoint | None = None
         self._failing: asyncio.Handle | None = None
@@ -172,6 +191,8 @@ class FcmDispatcher(Dispatcher[Message]):
     async def open(self) -> None:
         """Ask for an access token; the first connection to FCM is made when there is something to send."""
         await super().open()
+        if self._confirm is not None:
+            self._confirmation = TokenConfirmation(self.pool, self.sent_again, self.timeout)
         account = self._account
         if isinstance(account, ServiceAccount):
             self._endpoint = TokenEndpoint(
@@ -188,6 +209,8 @@ class FcmDispatcher(Dispatcher[Message]):
         """See `ProviderClient.close`."""
         if self._pool is None:
             return
+        if self._confirmation is not None:
+            self._confirmation.close()
         pools, self._pools, self._pool = list(self._pools.values()), {}, None
         endpoint, self._endpoint = self._endpoint, None
         if self._failing is not None:
@@ -208,10 +231,16 @@ class FcmDispatcher(Dispatcher[Message]):
         To look for the beginning of the name costs less than to read the JSON. What has it in another spelling, and what
         has none, is left to `result`.
         """
-        name_start = self._name_start
+        shapes, name_start, before = self._shapes, self._name_start, len(results)
+        responses = shapes.responses = shapes.responses + len(finished)
+        current = shapes.current
         others = []
         for exchange in finished:
             if exchange.status == 200 and exchange.error is None and name_start in exchange.data:
+                if exchange.shape is not current:
+                    # The accepted one before it, if this batch has one, was of the current shape.
+                    shapes.accepted_at[current] = responses if len(results) > before else shapes.current_at
+                    current = exchange.shape
                 accepted = Accepted()
                 accepted.push = exchange.context
                 accepted.attempts = exchange.attempts
@@ -220,6 +249,8 @@ class FcmDispatcher(Dispatcher[Message]):
                 results.append(accepted)
             else:
                 others.append(exchange)
+        if len(results) > before:
+            shapes.current, shapes.current_at = current, responses
         return others
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
@@ -231,22 +262,35 @@ class FcmDispatcher(Dispatcher[Message]):
             for name_start in NAME_STARTS:
                 if name_start in exchange.data:
                     self._name_start = name_start
+            self._shapes.add(exchange.shape)
             return Result(
                 push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name, row=UNNAMED[ACCEPTED]
             )
         failure = self.failure(exchange)
         if failure.refresh_token and self.replay(exchange, self._pool):
             return None
+        row = failure.row
+        if row is SUSPECT_TOKEN:
+            judged = self._judge_suspect(exchange)
+            if judged is None:
+                return None
+            row = judged
         return Result(
             push,
-            failure.verdict,
+            row.verdict,
             exchange.status,
             exchange.attempts,
             reason=failure.reason,
             retry_after=failure.retry_after,
             detail=failure.detail,
-            row=failure.row,
+            row=row,
         )
+
+    def _judge_suspect(self, exchange: Exchange) -> Reason | None:
+        """The row of a 400 that blames the token; None while Google is asked about it, and the result waits."""
+        if self._shapes.accepted_lately(exchange.shape):
+            return DEAD_TOKEN
+        return SUSPECT_TOKEN if self._confirmation is None else self._confirmation.row_of(exchange)
 
     def failure(self, exchange: Exchange, read: Reader = read_error) -> FcmFailure:
         """What a response that is no success says. Its headers are decoded only where one of them matters."""

@@ -107,7 +107,18 @@ REASONS: Final = TABLE.rows
 DEAD_TOKEN: Final = Reason(
     400, "INVALID_ARGUMENT", UNREGISTERED, "Drop the token: Google says that it is no registration token."
 )
-"""INVALID_ARGUMENT where the detail blames the token."""
+"""INVALID_ARGUMENT for the token, where that is proven: by APNs' 410, or as `shapes` says."""
+SUSPECT_TOKEN: Final = Reason(
+    400,
+    "INVALID_ARGUMENT",
+    INVALID,
+    "Check the message's apns, android and webpush parts first: Google blames the token for what it dislikes in them, too.",
+    blames="token",
+    suspect=True,
+    if_all="Correct the apns, android or webpush part: Google blames the tokens for what it dislikes in them, too, and "
+    "accepted no message of this shape",
+)
+"""INVALID_ARGUMENT where the detail blames the token: no proof that the token is dead."""
 _NARROW_QUOTAS: Final = (
     # By Google's words: "Device message rate exceeded"; "Topic quota exceeded", "Topic message rate exceeded", and a
     # violation whose subject is "device:…" or "topic:…".
@@ -225,13 +236,14 @@ _read_kept = lru_cache(maxsize=256)(_read)
 def _row(status: int, message: str, details: _Details, text: str) -> Reason:
     code = details.code
     if 400 <= status < 500:
-        # A dead token: Google's own word, or an INVALID_ARGUMENT that blames the token.
+        # A dead token: Google's own word, or APNs' for it. An INVALID_ARGUMENT that blames the token is less.
         if code == "UNREGISTERED":
             return REASONS[code]
-        if code == "INVALID_ARGUMENT" and (
-            details.apns_status == 410 or details.fields & _TOKEN_FIELDS or message.rstrip(". ") == _DEAD_TEXT
-        ):
-            return DEAD_TOKEN
+        if code == "INVALID_ARGUMENT":
+            if details.apns_status == 410:
+                return DEAD_TOKEN
+            if details.fields & _TOKEN_FIELDS or message.rstrip(". ") == _DEAD_TEXT:
+                return SUSPECT_TOKEN
     row = TABLE.lookup(status, code)
     if row.scope == "project":
         for pattern, narrow in _NARROW_QUOTAS:

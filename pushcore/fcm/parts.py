@@ -6,19 +6,21 @@ of each part by itself, and all parts of a message as they were once the next me
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
 from ..models.fcm_check import check_part
 from ..models.fcm_parts import PARTS, lasting, to_json
 from ..models.fcm_values import FieldError
+from .shapes import AcceptedShapes, ShapePair, shape_of_part
 
 MAX_KNOWN: Final = 1024
 """Parts that are kept ready after they were found right; when there are more, all are forgotten."""
 NAMES: Final = ("android", "android_v2", "apns", "webpush", "fcm_options")
 """The parts, in the order in which they are handed over."""
 OPTION: Final = orjson.OPT_PASSTHROUGH_DATACLASS
+_SHAPED: Final = frozenset(("android", "android_v2", "apns", "webpush"))
 
 _KEPT: Final = 1024  # bytes of a part that is kept
 
@@ -26,21 +28,42 @@ Given: TypeAlias = "tuple[Any, ...]"
 """The parts of one message, in the order of `NAMES`; None for one that it has not."""
 
 
+class EncodedPart(NamedTuple):
+    """A part that was found right: its JSON, and its shape where that matters."""
+
+    json: orjson.Fragment
+    shape: tuple[object, ...] | None
+
+
 class EncodedParts:
     """What is known of the parts of messages to one project.
 
     `seen`: parts of two messages in a row, as they were when they were checked. Whose parts equal them may use `ready`,
-    their JSON by name; who has others calls `learn`.
+    their JSON by name, and `ready_shapes`; who has others calls `learn`, and has `shapes` after it.
+    `accepted`: the shapes of all messages that were made so.
     """
 
-    __slots__ = ("_known", "_last", "_lately", "_times", "ready", "seen")
+    __slots__ = (
+        "_known",
+        "_last",
+        "_lately",
+        "_times",
+        "accepted",
+        "ready",
+        "ready_shapes",
+        "seen",
+        "shapes",
+    )
 
     def __init__(self) -> None:
+        self.accepted = AcceptedShapes()
         self.seen: Given = (None,) * len(NAMES)
         self.ready: dict[str, Any] = {}
-        # The JSON of parts that were found right, and for each name the last part that can never change.
-        self._known: dict[tuple[str, bytes], orjson.Fragment] = {}
-        self._last: dict[str, tuple[Any, orjson.Fragment]] = {}
+        self.shapes: ShapePair = self.accepted.pair((), apns=False)
+        self.ready_shapes = self.shapes
+        # Parts that were found right, by their JSON, and for each name the last part that can never change.
+        self._known: dict[tuple[str, bytes], EncodedPart] = {}
+        self._last: dict[str, tuple[Any, EncodedPart]] = {}
         # The JSON of the last parts that were learnt, and how often in a row.
         self._lately: dict[str, Any] = {}
         self._times = 0
@@ -53,32 +76,43 @@ class EncodedParts:
         if given[0] is not None and given[1] is not None:
             raise FieldError("the message has android and android_v2: give one of them")
         found: dict[str, Any] = {}
+        shapes: list[tuple[object, ...]] = []
         for name, part in zip(NAMES, given):  # noqa: B905  # both have five
             if part is not None:
-                found[name] = self.json(name, part)
+                found[name], shape = self._encode(name, part)
+                if shape is not None:
+                    shapes.append(shape)
+        self.shapes = self.accepted.pair(tuple(shapes), apns="apns" in found)
         self._times = self._times + 1 if found == self._lately else 1
         self._lately = found
         if self._times == 2:  # and no more: where it is of no use at the third time, it never is
             self.seen, self.ready = tuple(map(_as_it_is, given)), found
+            self.ready_shapes = self.shapes
         return found
 
     def json(self, name: str, part: Any) -> orjson.Fragment:
-        """The JSON of one part, checked; what was found right once is found again by its JSON. Raises as `learn`."""
+        """The JSON of one part, checked. Raises as `learn`."""
+        return self._encode(name, part).json
+
+    def _encode(self, name: str, part: Any) -> EncodedPart:
+        """What was found right once is found again by its JSON."""
         last = self._last.get(name)
         if last is not None and last[0] is part:
             return last[1]
         raw = orjson.dumps(part, to_json, OPTION)
-        fragment = self._known.get((name, raw))
-        if fragment is None:
-            check_part(name, orjson.loads(raw))
-            fragment = orjson.Fragment(raw)
+        encoded = self._known.get((name, raw))
+        if encoded is None:
+            document = orjson.loads(raw)
+            check_part(name, document)
+            shape = shape_of_part(name, document) if name in _SHAPED else None
+            encoded = EncodedPart(orjson.Fragment(raw), shape)
             if len(raw) <= _KEPT:
                 if len(self._known) >= MAX_KNOWN:
                     self._known.clear()
-                self._known[(name, raw)] = fragment
+                self._known[(name, raw)] = encoded
         if type(part) is not dict and lasting(part):  # to see that a dict can change takes 0.4 µs
-            self._last[name] = (part, fragment)
-        return fragment
+            self._last[name] = (part, encoded)
+        return encoded
 
 
 class _TypedNumber:

@@ -90,6 +90,8 @@ class FcmRequestBuilder:
         self._template = _template(authority, path, *self.more)
         self._keys: set[str] = set()  # keys of `data` that were found right
         self._parts = EncodedParts()
+        self.accepted_shapes = self._parts.accepted
+        """The shapes of the messages that it made, for who sees what becomes of them."""
 
     def build(
         self,
@@ -106,6 +108,7 @@ class FcmRequestBuilder:
         # What messages with these parts are made in, one after the other: each has its own of the rest, or none.
         common = parts.ready.copy()
         envelope = {"message": common}
+        silent, alerting = silent_ready, alerting_ready = parts.ready_shapes
         # The first notification of these pushes as it was, what goes out for it, and that as JSON once a second one is
         # the same: most often all are.
         first: Any = None
@@ -124,12 +127,15 @@ class FcmRequestBuilder:
                 ):
                     given = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
                     message = parts.learn(given).copy()
+                    silent, alerting = parts.shapes
                     if parts.seen is not seen:
                         (android, android_v2, apns, webpush, options) = seen = parts.seen
                         common = parts.ready.copy()
                         envelope = {"message": common}
+                        silent_ready, alerting_ready = silent, alerting
                 else:
                     message = common
+                    silent, alerting = silent_ready, alerting_ready
                 token = push.token
                 limit = LIMIT
                 if push.topic is not None or push.condition is not None:
@@ -160,7 +166,9 @@ class FcmRequestBuilder:
                 elif "data" in message:
                     del message["data"]
                 notification: Any = push.notification
+                shape = alerting
                 if notification is None:
+                    shape = silent
                     if "notification" in message:
                         del message["notification"]
                 elif first is not None and (notification is first or notification == first):
@@ -182,6 +190,7 @@ class FcmRequestBuilder:
                 if len(body) > limit:  # with it all keys and values that count
                     check_size(orjson.loads(body)["message"], limit)
                 exchange = Exchange()
+                exchange.shape = shape
                 exchange.template = template
                 exchange.path = b""
                 exchange.body = body

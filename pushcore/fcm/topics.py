@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from ..arguments import check_number, check_type, check_whole
-from ..errors import ConfigurationError, PushRejected, ResponseTooLarge
+from ..errors import PushRejected, ResponseTooLarge
 from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import LONGEST_PATH, HeaderTemplate

@@ -76,6 +76,7 @@ class Exchange:
         "path",
         "refusals",
         "replayed",
+        "shape",
         "sink",
         "status",
         "stream_id",
@@ -101,6 +102,7 @@ class Exchange:
     connection: Any  # the `Streams` that took it last; this module knows no connection
     replayed: bool
     block: bytes | list[Field]
+    shape: Any  # what FCM's requests are compared by; this module knows no provider
     waiter: Any  # the future of a caller of `Sender.send`; this module knows no event loop
 
     def restart(self, refusals: int = 0) -> None:
@@ -130,6 +132,7 @@ def request(
     exchange.sink = sink
     exchange.context = context
     exchange.deadline = deadline
+    exchange.shape = None
     exchange.attempts = 1
     exchange.refusals = 0
     exchange.status = 0

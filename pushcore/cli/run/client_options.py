@@ -13,6 +13,7 @@ from ...auth.provider_token import ApnsKey, Environment
 from ...auth.service_account import ServiceAccount
 from ...errors import ConfigurationError
 from ...fcm.client import FcmClient
+from ...fcm.confirmation import Confirm
 from ...http2.protocol import Http2
 from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.tls import ApnsCertificate
@@ -55,6 +56,7 @@ class ClientOptions:
     fcm_service_account: str | None = None
     fcm_project: str | None = None
     fcm_url: str | None = None
+    fcm_confirm: Confirm | None = None
     ca_file: str | None = None
     payload: str | None = None
     apns_payload: str | None = None
@@ -177,6 +179,7 @@ class ClientOptions:
             timeout=self.timeout,
             http2=self.http2,
             proxy=self.find_proxy(),
+            confirm=self.fcm_confirm,
         )
 
     # --- APNs ---------------------------------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ _OF_APNS: Final = (
     *("key_id", "team_id", "apns_cert_key", "apns_cert_password_file", "topic", "environment", "apns_url"),
     *("push_type", "priority", "expiration", "collapse_id"),
 )
-_OF_FCM: Final = ("fcm_project", "fcm_url")
+_OF_FCM: Final = ("fcm_project", "fcm_url", "fcm_confirm")
 
 
 def read_password(path: str, what: str) -> bytes:

@@ -54,6 +54,7 @@ def test_apns_alone_needs_no_option_of_fcm() -> None:
         "fcm_service_account",
         "fcm_project",
         "fcm_url",
+        "fcm_confirm",
     }
     assert {each.section for each in of_apns.values()} == {"APNs", "Network"}
 

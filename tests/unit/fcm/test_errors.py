@@ -15,6 +15,7 @@ from pushcore.fcm.errors import (
     MAX_DETAIL,
     MAX_WAIT,
     REASONS,
+    SUSPECT_TOKEN,
     TABLE,
     FcmFailure,
     message_name,
@@ -82,11 +83,11 @@ def test_the_table_is_googles_list() -> None:
 ARGUMENT = "Request contains an invalid argument."
 RECORDED = [
     ("bad token A", 400, "INVALID_ARGUMENT", ARGUMENT,
-     [fcm("INVALID_ARGUMENT"), bad("message.token", "Invalid registration token")], "UNREGISTERED"),
+     [fcm("INVALID_ARGUMENT"), bad("message.token", "Invalid registration token")], "suspect"),
     ("bad fid", 400, "INVALID_ARGUMENT", ARGUMENT,
-     [fcm("INVALID_ARGUMENT"), bad("message.fid", "Invalid")], "UNREGISTERED"),
+     [fcm("INVALID_ARGUMENT"), bad("message.fid", "Invalid")], "suspect"),
     ("bad token B", 400, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token",
-     [fcm("INVALID_ARGUMENT")], "UNREGISTERED"),
+     [fcm("INVALID_ARGUMENT")], "suspect"),
     ("no target", 400, "INVALID_ARGUMENT", "Recipient of the message is not set.",
      [bad("message", "Recipient of the message is not set."), fcm("INVALID_ARGUMENT")], "INVALID"),
     ("wrong type", 400, "INVALID_ARGUMENT", "Invalid value at 'message.data[0].value' (TYPE_STRING), 12",
@@ -139,7 +140,8 @@ def test_recorded_bodies_in_any_order_of_details(
     other = {"@type": "type.googleapis.com/some.Other", "errorCode": "UNREGISTERED", "fieldViolations": 7}
     for order in itertools.permutations([*details, other, None]):
         failure = read_error(status, body(status, word, message, *order))
-        assert failure.verdict.value == verdict
+        assert failure.verdict.value == ("INVALID" if verdict == "suspect" else verdict)
+        assert (failure.row is SUSPECT_TOKEN) == (verdict == "suspect")
         codes = [each["errorCode"] for each in details if "errorCode" in each]
         infos = [each["reason"] for each in details if "domain" in each]
         assert failure.reason == (codes or infos or [word])[0]
