@@ -72,7 +72,8 @@ def check_number(
         and (-math.inf < value < math.inf or (infinite and value == math.inf))
         and (above is None or value > above)
     )
-    check(valid, name, "a number" if above is None else f"a number above {above:g}", value, error)
+    expected = "a finite number" if above is None else f"a number above {above:g}"
+    check(valid, name, expected, value, error)
 
 
 def check_whole(

@@ -6,19 +6,44 @@ Source: "Sending broadcast push notification requests to APNs".
 from __future__ import annotations
 
 import re
+import uuid
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
+from ..arguments import kind, shown
 from ..http2.exchange import header_of
 from ..http2.headers import Field, HeaderTemplate
-from ..models.apns import LARGE_LIMIT, PUSH_TYPES, Broadcast
+from ..models.apns import LARGE_LIMIT, PUSH_TYPES, Aps, Broadcast
 from ..results import Result, Verdict
-from .request import TOPIC, UUID, ApnsRequestBuilder, InvalidPush, body_of, check_moments, expiration_of
+from .request import (
+    TOPIC,
+    ApnsRequestBuilder,
+    InvalidPush,
+    body_of,
+    check_moments,
+    expiration_of,
+    rejection,
+    uuid_of,
+)
 
 PRIORITIES: Final = (1, 5, 10)
 _CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,512}", re.ASCII)  # base64 of any length, as Apple says
+_FIELDS: Final[tuple[tuple[str, Any, str, str | None], ...]] = (
+    ("channel_id", str, "a string", "BadChannelId"),
+    ("payload", (dict, bytes, Aps), "a dict, JSON in bytes, or an Aps", None),
+    ("topic", (str, type(None)), "a string", "BadTopic"),
+    (
+        "expiration",
+        (int, datetime, timedelta),
+        "UNIX seconds, a datetime or a timedelta",
+        "BadExpirationDate",
+    ),
+    ("priority", int, "1, 5 or 10", "BadPriority"),
+    ("request_id", (str, uuid.UUID, type(None)), "a string or a uuid.UUID", "BadMessageId"),
+)
 _SUFFIX: Final = PUSH_TYPES["liveactivity"].suffix
 
 
@@ -53,7 +78,9 @@ def bundle_id_of(topic: str | None, requests: ApnsRequestBuilder) -> str:
         raise InvalidPush(
             "MissingTopic", "neither the call nor the client has a topic", Verdict.MISCONFIGURED
         )
-    if not isinstance(topic, str) or not TOPIC.fullmatch(topic):
+    if not isinstance(topic, str):
+        raise InvalidPush("BadTopic", f"the topic must be a string, not {kind(topic)}")
+    if not TOPIC.fullmatch(topic):
         raise InvalidPush("BadTopic", "the topic is not a bundle id")
     if not requests.takes(topic):
         raise InvalidPush(
@@ -64,7 +91,9 @@ def bundle_id_of(topic: str | None, requests: ApnsRequestBuilder) -> str:
 
 def channel_field(channel_id: str) -> Field:
     """The header that names a channel. Raises `InvalidPush` when it is no channel id."""
-    if not isinstance(channel_id, str) or not _CHANNEL_ID.fullmatch(channel_id):
+    if not isinstance(channel_id, str):
+        raise InvalidPush("BadChannelId", f"the channel id must be a string, not {kind(channel_id)}")
+    if not _CHANNEL_ID.fullmatch(channel_id):
         raise InvalidPush("BadChannelId", "the channel id is not base64")
     return b"apns-channel-id", channel_id.encode()
 
@@ -73,23 +102,19 @@ def build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest | R
     """The request, or the INVALID (or MISCONFIGURED) result of a broadcast that cannot be sent."""
     try:
         return _build(push, requests)
-    except InvalidPush as error:
-        return Result(push, error.verdict, reason=error.reason, detail=error.detail)
-    except orjson.JSONEncodeError as error:
-        return Result(push, Verdict.INVALID, detail=f"the payload cannot be JSON: {error}")
+    except (InvalidPush, AttributeError, ValueError, TypeError) as error:
+        return rejection(push, error, _FIELDS)
 
 
 def _build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest:
     bundle_id = bundle_id_of(push.topic, requests)
     tail = [channel_field(push.channel_id)]
-    expiration = expiration_of(push.expiration)
+    expiration = expiration_of(push.expiration, requests.now)
     if type(push.priority) is not int or push.priority not in PRIORITIES:
-        raise InvalidPush("BadPriority", f"the priority is one of {', '.join(map(str, PRIORITIES))}")
+        raise InvalidPush("BadPriority", f"the priority must be 1, 5 or 10, not {shown(push.priority)}")
     tail += [(b"apns-expiration", expiration), (b"apns-priority", b"%d" % push.priority)]
     if push.request_id is not None:
-        if not isinstance(push.request_id, str) or not UUID.fullmatch(push.request_id):
-            raise InvalidPush("BadMessageId", "the request_id is not a UUID in lower case")
-        tail.append((b"apns-request-id", push.request_id.encode()))
+        tail.append((b"apns-request-id", uuid_of(push.request_id, "request_id")))
     body = body_of(push.payload)
     if len(body) > LARGE_LIMIT:
         raise InvalidPush("PayloadTooLarge", f"the payload has {len(body)} bytes, {LARGE_LIMIT} are allowed")
@@ -111,5 +136,5 @@ def _event_of(body: bytes) -> object:
 def find_id(push: Broadcast, block: Any, name: str) -> str | None:
     """For `Result`: the request's own id, or the one that was answered."""
     if name == "id":
-        return push.request_id or header_of(block, b"apns-request-id")
+        return str(push.request_id) if push.request_id else header_of(block, b"apns-request-id")
     return header_of(block, b"apns-unique-id")

@@ -57,7 +57,7 @@ LEAVING: Final = 60.0
 def _find(push: Any, block: bytes | list[Field], name: str) -> str | None:
     """For `Result`: the push's own id, or what was answered."""
     if name == "id":
-        return push.apns_id or header_of(block, b"apns-id")
+        return str(push.apns_id) if push.apns_id else header_of(block, b"apns-id")
     return header_of(block, b"apns-unique-id")
 
 
@@ -182,6 +182,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             topic,
             token_auth=self._key is not None,
             key_topics=self._key.topics if self._key is not None else None,
+            now=now,
         )
         self._broadcasts = broadcasts
         self._broadcast = template_for(self._broadcasts.authority)

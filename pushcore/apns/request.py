@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
-from ..arguments import check
+from ..arguments import check, kind, shown
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
-from ..models.apns_check import INVISIBLE, has_no_json, idle_parts, moments_problem
-from ..models.times import expiration_problem
+from ..models.apns_check import INVISIBLE, idle_parts, moments_problem
+from ..models.json_values import json_problem
+from ..models.times import expiration_problem, lifetime_seconds, unix_seconds
+from ..models.tokens import unlike_apns
 from ..models.warned import warn_once
 from ..requests import END
 from ..results import Result, Verdict
@@ -33,7 +38,26 @@ _QUAD: Final = "-[0-9a-f]{4}"  # written out three times below: a repeated group
 UUID: Final = re.compile(f"[0-9a-f]{{8}}{_QUAD}{_QUAD}{_QUAD}-[0-9a-f]{{12}}", re.ASCII)
 _PATH: Final = b"/3/device/"
 _SUFFIXES: Final = frozenset(each.suffix for each in PUSH_TYPES.values())
-_NO_JSON: Final = "a number that JSON does not have, NaN or infinity"
+_BOM: Final = b"\xef\xbb\xbf"
+_WHITE_SPACE: Final = b" \t\r\n"  # of JSON (RFC 8259, section 2)
+_ABSENT: Final = object()
+_TEXT: Final = (str, type(None))
+_FIELDS: Final[tuple[tuple[str, Any, str, str | None], ...]] = (
+    ("token", str, "a string of hexadecimal digits", None),
+    ("payload", (dict, bytes, Aps), "a dict, JSON in bytes, or an Aps", None),
+    ("topic", _TEXT, "a string", "BadTopic"),
+    ("push_type", (str, PushType), "a string or a PushType", "InvalidPushType"),
+    ("priority", (int, type(None)), "1, 5 or 10", "BadPriority"),
+    (
+        "expiration",
+        (int, datetime, timedelta, type(None)),
+        "UNIX seconds, a datetime or a timedelta",
+        "BadExpirationDate",
+    ),
+    ("collapse_id", _TEXT, "a string", "BadCollapseId"),
+    ("apns_id", (str, uuid.UUID, type(None)), "a string or a uuid.UUID", "BadMessageId"),
+)
+"""Of each field of a notification: its classes, what it must be, and Apple's word for one that is wrong."""
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 _dumps = orjson.dumps
@@ -51,7 +75,8 @@ class InvalidPush(Exception):
 class ApnsRequestBuilder:
     """Turns notifications into requests to one authority. `topic` is for those that name none.
 
-    `key_topics`: the bundle ids that the key is for; None for any of its team's.
+    `key_topics`: the bundle ids that the key is for; None for any of its team's. `now`: the wall clock, UNIX seconds, from
+    which an expiration given as a timedelta counts.
 
     Raises `ConfigurationError` when `topic` is not a bundle id.
     """
@@ -63,6 +88,7 @@ class ApnsRequestBuilder:
         *,
         token_auth: bool,
         key_topics: frozenset[str] | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         valid = topic is None or (isinstance(topic, str) and TOPIC.fullmatch(topic) is not None)
         check(valid, "topic", "a bundle id such as com.example.app", topic)
@@ -70,6 +96,7 @@ class ApnsRequestBuilder:
         self.topic = topic
         self._key_topics = key_topics
         self._token_auth = token_auth
+        self.now = now
         self._kinds: dict[tuple[Any, Any, Any], tuple[HeaderTemplate, int]] = {}
         self._seen: bytes | None = None  # the last payload in bytes whose times were right
         # Topic, push type and priority of the last push, its template, and the bytes of a payload from which on it is looked at
@@ -116,7 +143,7 @@ class ApnsRequestBuilder:
                     self._look_closer(payload, body, push_type)
                 tail = NO_FIELDS
                 if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
-                    tail = _tail_of(push)
+                    tail = self._tail_of(push)
                 if len(token) != length:
                     if not 2 <= len(token) <= MAX_TOKEN:
                         raise InvalidPush(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
@@ -136,7 +163,7 @@ class ApnsRequestBuilder:
                 exchange.error = None
                 made.append(exchange)
             except (InvalidPush, AttributeError, ValueError, TypeError) as error:
-                refused.append(_refusal(push, error))
+                refused.append(rejection(push, error, _FIELDS))
         return END
 
     def takes(self, topic: str | None) -> bool:
@@ -149,7 +176,10 @@ class ApnsRequestBuilder:
 
     def _look_up(self, push: Notification) -> tuple[Any, Any, Any, HeaderTemplate, int]:
         """What is to be known about pushes like this one, as in `_last`."""
-        key = (push.topic, push.push_type, push.priority)
+        priority: Any = push.priority
+        if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
+            raise InvalidPush("BadPriority", f"the priority must be 1, 5 or 10, not {kind(priority)}")
+        key = (push.topic, push.push_type, priority)
         found = self._kinds.get(key)
         if found is None:
             if len(self._kinds) >= MAX_KINDS:
@@ -158,8 +188,9 @@ class ApnsRequestBuilder:
             if type(push.payload) is dict:  # of the first of its kind: to look at each would cost every push
                 for text in idle_parts(push.payload, push.push_type):
                     warn_once(f"a payload for APNs: {text}")
-                if has_no_json(push.payload):
-                    warn_once(f"a payload for APNs: it has {_NO_JSON}, which goes out as null")
+                problem = json_problem(push.payload, "payload")
+                if problem:
+                    warn_once(f"a payload for APNs: {problem}")
         return (*key, *found)
 
     def _look_closer(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
@@ -186,7 +217,7 @@ class ApnsRequestBuilder:
             priority = push_type.default_priority
         elif priority not in push_type.priorities:
             allowed = " or ".join(map(str, push_type.priorities))
-            raise InvalidPush("BadPriority", f"the priority of {name} is {allowed}")
+            raise InvalidPush("BadPriority", f"the priority of {name} is {allowed}, not {shown(priority)}")
         fields: list[Field] = [
             (b":method", b"POST"),
             (b":scheme", b"https"),
@@ -199,6 +230,32 @@ class ApnsRequestBuilder:
         if priority is not None:
             fields.append((b"apns-priority", b"%d" % priority))
         return HeaderTemplate(fields, _PATH), -1 if name == "liveactivity" else push_type.limit
+
+    def _tail_of(self, push: Notification) -> tuple[Field, ...]:
+        """The fields of this push alone, checked so that nothing of a caller's text can break out of a header."""
+        fields: list[Field] = []
+        apns_id = push.apns_id
+        if apns_id is not None:
+            if type(apns_id) is str and UUID.fullmatch(apns_id):
+                field = (b"apns-id", apns_id.encode())
+            else:
+                field = (b"apns-id", uuid_of(apns_id, "apns_id"))
+            if push.expiration is None and push.collapse_id is None:
+                return (field,)  # all that a campaign's pushes have
+            fields.append(field)
+        if push.expiration is not None:
+            fields.append((b"apns-expiration", expiration_of(push.expiration, self.now)))
+        if push.collapse_id is not None:
+            text: Any = push.collapse_id
+            if not isinstance(text, str):
+                raise InvalidPush("BadCollapseId", f"the collapse_id must be a string, not {kind(text)}")
+            if not _COLLAPSE_ID.fullmatch(text) or len(text) > MAX_COLLAPSE_ID:
+                raise InvalidPush(
+                    "BadCollapseId",
+                    f"the collapse_id is not 1 to {MAX_COLLAPSE_ID} printable ASCII characters",
+                )
+            fields.append((b"apns-collapse-id", text.encode()))
+        return tuple(fields)
 
     def _topic_for(self, topic: str | None, push_type: PushType) -> str | None:
         """The topic with the suffix of the push type, once."""
@@ -218,17 +275,31 @@ class ApnsRequestBuilder:
         return topic if topic.endswith(push_type.suffix) else topic + push_type.suffix
 
 
-def _refusal(push: Notification, error: Exception) -> Result:
-    """What became of a push that cannot be sent for this reason."""
-    if isinstance(error, InvalidPush):
-        return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
+def rejection(push: Any, error: Exception, fields: Iterable[tuple[str, Any, str, str | None]]) -> Result:
+    """The result of a push that cannot be sent for this reason; `fields` as in `_FIELDS`."""
+    if not isinstance(error, InvalidPush):
+        error = _explained(push, error, fields)
+    return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
+
+
+def _explained(
+    push: Any, error: Exception, fields: Iterable[tuple[str, Any, str, str | None]]
+) -> InvalidPush:
+    """Which field of a push raised this error: it is looked for only now."""
+    for name, classes, expected, reason in fields:
+        value = getattr(push, name, _ABSENT)
+        if value is _ABSENT:
+            return InvalidPush(reason, f"the push has no {name}: {type(push).__name__} never set it")
+        if not isinstance(value, classes):
+            return InvalidPush(reason, f"the {name} must be {expected}, not {kind(value)}")
     if isinstance(error, orjson.JSONEncodeError):
-        detail = f"the payload cannot be JSON: {error}"
-    elif isinstance(error, TypeError):
-        detail = f"a field has a wrong type: {error}"
-    else:
-        detail = "the device token is not hexadecimal"
-    return Result(push, Verdict.INVALID, detail=detail, attempts=0)
+        payload = push.payload.to_dict() if isinstance(push.payload, Aps) else push.payload
+        problem = json_problem(payload, "payload")
+        return InvalidPush(None, f"the payload cannot be JSON: {problem or error}")
+    if isinstance(error, ValueError) and hasattr(push, "token"):
+        form = unlike_apns(push.token)
+        return InvalidPush(None, f"the device token is not hexadecimal{': it ' * bool(form)}{form}")
+    return InvalidPush(None, f"a field has a wrong type: {error}")
 
 
 def _push_type(given: str | PushType) -> PushType:
@@ -236,7 +307,8 @@ def _push_type(given: str | PushType) -> PushType:
     if found is None:
         raise InvalidPush(
             "InvalidPushType",
-            f"the push type is one of {', '.join(PUSH_TYPES)}, or a PushType that Apple has added since",
+            f"the push_type is one of {', '.join(PUSH_TYPES)}, or a PushType that Apple has added since, "
+            f"not {shown(given)}",
         )
     if not TOPIC.fullmatch(found.name) or not (found.suffix == "" or TOPIC.fullmatch(found.suffix)):
         raise InvalidPush(
@@ -263,46 +335,53 @@ def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
         problems = [each for each in idle_parts(found, push_type) if each != INVISIBLE]
         if problems:
             raise InvalidPush(None, problems[0])
-        if has_no_json(found):
-            raise InvalidPush(None, f"the payload has {_NO_JSON}")
+        problem = json_problem(found, "payload")
+        if problem:
+            raise InvalidPush(None, problem)
         return _dumps(found)
     if isinstance(payload, dict):
         return _dumps(payload)
     if not isinstance(payload, bytes):
-        raise InvalidPush(None, "the payload is neither a dict nor bytes nor an Aps")
-    if not payload:
+        raise InvalidPush(None, f"the payload must be a dict, JSON in bytes, or an Aps, not {kind(payload)}")
+    if payload and payload[0] == 0x7B:
+        return payload
+    content = payload.removeprefix(_BOM).lstrip(_WHITE_SPACE)
+    if not content:
         raise InvalidPush("PayloadEmpty", "the payload is empty")
-    if payload[0] != 0x7B:
+    if content[:1] != b"{":
         raise InvalidPush(None, "the payload is not a JSON object")
-    return payload
+    return content
 
 
-def expiration_of(moment: Any) -> bytes:
+def expiration_of(moment: Any, now: Callable[[], float]) -> bytes:
     """The value of the header. Raises `InvalidPush` when it can be no moment in UNIX seconds."""
-    if type(moment) is not int or moment < 0:
-        raise InvalidPush("BadExpirationDate", "the expiration is not a whole number of UNIX seconds")
+    if isinstance(moment, datetime):
+        try:
+            moment = unix_seconds(moment)
+        except ValueError as error:
+            raise InvalidPush("BadExpirationDate", f"the expiration {error}") from None
+    elif isinstance(moment, timedelta):
+        seconds = lifetime_seconds(moment)
+        moment = int(now() + seconds) if seconds > 0 else seconds
+    if type(moment) is not int:
+        raise InvalidPush(
+            "BadExpirationDate",
+            f"the expiration must be whole UNIX seconds, a datetime or a timedelta, not {kind(moment)}",
+        )
+    if moment < 0:
+        raise InvalidPush("BadExpirationDate", "the expiration is negative")
     problem = expiration_problem(moment)
     if problem:
         raise InvalidPush("BadExpirationDate", f"the expiration {problem}")
     return b"%d" % moment
 
 
-def _tail_of(push: Notification) -> tuple[Field, ...]:
-    """The fields of this push alone, checked so that nothing of a caller's text can break out of a header."""
-    fields: list[Field] = []
-    if push.apns_id is not None:
-        if not isinstance(push.apns_id, str) or not UUID.fullmatch(push.apns_id):
-            raise InvalidPush("BadMessageId", "the apns_id is not a UUID in lower case")
-        if push.expiration is None and push.collapse_id is None:
-            return ((b"apns-id", push.apns_id.encode()),)  # all that a campaign's pushes have
-        fields.append((b"apns-id", push.apns_id.encode()))
-    if push.expiration is not None:
-        fields.append((b"apns-expiration", expiration_of(push.expiration)))
-    if push.collapse_id is not None:
-        text = push.collapse_id
-        if not isinstance(text, str) or not _COLLAPSE_ID.fullmatch(text) or len(text) > MAX_COLLAPSE_ID:
-            raise InvalidPush(
-                "BadCollapseId", f"the collapse_id is not 1 to {MAX_COLLAPSE_ID} printable ASCII characters"
-            )
-        fields.append((b"apns-collapse-id", text.encode()))
-    return tuple(fields)
+def uuid_of(value: Any, name: str) -> bytes:
+    """The value of a header. Raises `InvalidPush` when it is no UUID in lower case."""
+    if isinstance(value, uuid.UUID):
+        return str(value).encode()
+    if not isinstance(value, str):
+        raise InvalidPush("BadMessageId", f"the {name} must be a string or a uuid.UUID, not {kind(value)}")
+    if not UUID.fullmatch(value):
+        raise InvalidPush("BadMessageId", f"the {name} is not a UUID in lower case")
+    return value.encode()

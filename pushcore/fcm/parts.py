@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import orjson
 
 from ..models.fcm_check import check_part
-from ..models.fcm_parts import PARTS, lasting, to_json
+from ..models.fcm_parts import PARTS, lasting, plain, to_json
 from ..models.fcm_values import FieldError
+from ..models.json_values import json_problem
 from .shapes import AcceptedShapes, ShapePair, shape_of_part
 
 MAX_KNOWN: Final = 1024
@@ -38,6 +39,8 @@ class EncodedPart(NamedTuple):
 class EncodedParts:
     """What is known of the parts of messages to one project.
 
+    `token_at`: where the token begins in the JSON of a request whose message is `ready` with a token after it.
+
     `seen`: parts of two messages in a row, as they were when they were checked. Whose parts equal them may use `ready`,
     their JSON by name, and `ready_shapes`; who has others calls `learn`, and has `shapes` after it.
     `accepted`: the shapes of all messages that were made so.
@@ -53,12 +56,14 @@ class EncodedParts:
         "ready_shapes",
         "seen",
         "shapes",
+        "token_at",
     )
 
     def __init__(self) -> None:
         self.accepted = AcceptedShapes()
         self.seen: Given = (None,) * len(NAMES)
         self.ready: dict[str, Any] = {}
+        self.token_at = _token_at(self.ready)
         self.shapes: ShapePair = self.accepted.pair((), apns=False)
         self.ready_shapes = self.shapes
         # Parts that were found right, by their JSON, and for each name the last part that can never change.
@@ -88,6 +93,7 @@ class EncodedParts:
         if self._times == 2:  # and no more: where it is of no use at the third time, it never is
             self.seen, self.ready = tuple(map(_as_it_is, given)), found
             self.ready_shapes = self.shapes
+            self.token_at = _token_at(found)
         return found
 
     def json(self, name: str, part: Any) -> orjson.Fragment:
@@ -106,13 +112,22 @@ class EncodedParts:
             check_part(name, document)
             shape = shape_of_part(name, document) if name in _SHAPED else None
             encoded = EncodedPart(orjson.Fragment(raw), shape)
-            if len(raw) <= _KEPT:
+            if b"null" in raw:
+                # That is what orjson makes of NaN, so another part with the same JSON may be wrong.
+                problem = json_problem(plain(part), name)
+                if problem:
+                    raise FieldError(problem)
+            elif len(raw) <= _KEPT:
                 if len(self._known) >= MAX_KNOWN:
                     self._known.clear()
                 self._known[(name, raw)] = encoded
         if type(part) is not dict and lasting(part):  # to see that a dict can change takes 0.4 µs
             self._last[name] = (part, encoded)
         return encoded
+
+
+def _token_at(ready: dict[str, Any]) -> int:
+    return len(orjson.dumps({"message": {**ready, "token": ""}})) - len('"}}')
 
 
 class _TypedNumber:

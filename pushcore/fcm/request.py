@@ -7,27 +7,31 @@ against the project's quota ("Best practices when sending FCM messages at scale"
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import orjson
 
 from ..arguments import check
+from ..arguments import kind as kind_of
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import Field, HeaderTemplate
-from ..models.fcm import FcmNotification, Message
+from ..models.fcm import TARGETS, FcmNotification, LegacyMessage, LegacyNotification, Message
 from ..models.fcm_check import (
     LIMIT,
+    PARTS,
     TOPIC_LIMIT,
     check_condition,
     check_legacy,
     check_one_target,
+    check_part,
     check_size,
     check_token,
     check_topic,
 )
-from ..models.fcm_parts import to_json
+from ..models.fcm_parts import plain, to_json
 from ..models.fcm_values import FieldError, check_data
+from ..models.json_values import json_problem
 from ..requests import END
 from ..results import Result, Verdict
 from .legacy_result import LegacyResult
@@ -48,6 +52,10 @@ _LEGACY_REASONS: Final = {
 
 _WRONG: Final = (FieldError, AttributeError, TypeError, ValueError, RecursionError)
 """What checks and orjson raise for a push that cannot be sent."""
+
+_FIELDS: Final = (*TARGETS, *(name for name in Message.__slots__ if name not in TARGETS))
+_BACKSLASH: Final = 0x5C
+_ABSENT: Final = object()
 
 _dumps = orjson.dumps
 _fid = _FID.fullmatch
@@ -109,6 +117,7 @@ class FcmRequestBuilder:
         common = parts.ready.copy()
         envelope = {"message": common}
         silent, alerting = silent_ready, alerting_ready = parts.ready_shapes
+        token_at = parts.token_at
         # The first notification of these pushes as it was, what goes out for it, and that as JSON once a second one is
         # the same: most often all are.
         first: Any = None
@@ -133,6 +142,7 @@ class FcmRequestBuilder:
                         common = parts.ready.copy()
                         envelope = {"message": common}
                         silent_ready, alerting_ready = silent, alerting
+                        token_at = parts.token_at
                 else:
                     message = common
                     silent, alerting = silent_ready, alerting_ready
@@ -151,7 +161,7 @@ class FcmRequestBuilder:
                 elif token is None:
                     check_one_target(push)
                 else:
-                    if type(token) is not str or ":" not in token or len(token) > 512:
+                    if ":" not in token or " " in token or not token.isascii():
                         check_token(token)
                     message["token"] = token
                 data = push.data
@@ -182,12 +192,27 @@ class FcmRequestBuilder:
                     elif first is None and type(notification) is FcmNotification:
                         first, plain = notification, own
                 if push.validate_only is False:
-                    body = _dumps(envelope if message is common else {"message": message})
+                    if message is common:  # to a token
+                        body = _dumps(envelope)
+                        # JSON escapes control characters and quotes. To look for them among the 160 characters of the
+                        # token itself would take a seventh of all that is done here.
+                        if _BACKSLASH in body and body[token_at : token_at + len(token)] != token.encode():
+                            check_token(token)
+                    else:
+                        body = _dumps({"message": message})
+                        if token is not None:
+                            check_token(token)
                 else:
                     if push.validate_only is not True:
-                        raise FieldError("validate_only must be true or false")
+                        raise FieldError(
+                            f"validate_only must be true or false, not {kind_of(push.validate_only)}"
+                        )
+                    if token is not None:
+                        check_token(token)
                     body = _dumps({"validate_only": True, "message": message})
                 if len(body) > limit:  # with it all keys and values that count
+                    if token is not None:
+                        check_token(token)
                     check_size(orjson.loads(body)["message"], limit)
                 exchange = Exchange()
                 exchange.shape = shape
@@ -206,7 +231,12 @@ class FcmRequestBuilder:
                 made.append(exchange)
             except _WRONG as error:
                 refused.append(
-                    Result(push, Verdict.INVALID, reason="INVALID_ARGUMENT", detail=_detail(error))
+                    Result(
+                        push,
+                        Verdict.INVALID,
+                        reason="INVALID_ARGUMENT",
+                        detail=_detail(error, push, _FIELDS, _check_field),
+                    )
                 )
         return END
 
@@ -234,13 +264,45 @@ class FcmRequestBuilder:
         return data
 
 
-def _detail(error: Exception) -> str:
-    """Why a push cannot be sent."""
+def _detail(
+    error: Exception, push: Any, names: Iterable[str], check_field: Callable[[str, Any], None]
+) -> str:
+    """Why a push cannot be sent. Which of its fields is of a wrong type is looked for only now."""
     if isinstance(error, FieldError):
         return error.detail
-    if isinstance(error, orjson.JSONEncodeError):
-        return f"the message cannot be JSON: {error}"
-    return f"a field has a wrong type: {error}"
+    for name in names:
+        value = getattr(push, name, _ABSENT)
+        if value is _ABSENT:
+            return f"the message has no {name}: {type(push).__name__} never set it"
+        if value is None:
+            continue
+        try:
+            check_field(name, value)
+            text = json_problem(plain(value), name)
+        except FieldError as problem:
+            return problem.detail
+        except _WRONG:
+            return f"the {name} cannot be JSON: {error}"
+        if text:
+            return text
+    return f"the message cannot be JSON: {error}"
+
+
+def _check_field(name: str, value: Any) -> None:
+    """Raises `FieldError` for a field of a `Message`."""
+    if name in TARGETS:
+        if not isinstance(value, str):
+            raise FieldError(f"the {name} must be a string, not {kind_of(value)}", "token")
+    elif name == "data":
+        check_data(plain(value))
+    elif name in PARTS:
+        check_part(name, plain(value))
+
+
+def _check_legacy_field(name: str, value: Any) -> None:
+    """Raises `FieldError` for a field of a `LegacyMessage`, false ones apart, which are left out."""
+    if value is not False:
+        check_legacy({name: value.to_dict() if isinstance(value, LegacyNotification) else plain(value)})
 
 
 def _without_token(message: dict[str, Any]) -> dict[str, Any]:
@@ -284,8 +346,17 @@ class LegacyRequestBuilder:
                 check_one_target(push, ("to", "registration_ids", "condition"))
                 body = _dumps(push.to_dict(), to_json, OPTION)
                 check_legacy(orjson.loads(body))
+                if b"null" in body and (problem := json_problem(push.to_dict(), "message")):  # made of NaN
+                    raise FieldError(problem)
                 made.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
             except _WRONG as error:
                 reason = _LEGACY_REASONS[error.kind] if isinstance(error, FieldError) else "InvalidParameters"
-                refused.append(LegacyResult(push, Verdict.INVALID, reason=reason, detail=_detail(error)))
+                refused.append(
+                    LegacyResult(
+                        push,
+                        Verdict.INVALID,
+                        reason=reason,
+                        detail=_detail(error, push, LegacyMessage.__slots__, _check_legacy_field),
+                    )
+                )
         return END

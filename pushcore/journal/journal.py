@@ -288,6 +288,7 @@ class Journal:
         if not self._is_to_be_sent(row):
             if row <= self._zone and row in self._left:  # in doubt
                 sent_id = getattr(push, "apns_id", None)
+                sent_id = None if sent_id is None else str(sent_id)  # it may be a UUID
                 self.record(Result(push, Verdict.UNKNOWN, id=sent_id, detail=_KILLED))
             return False
         if row > writer.leased:

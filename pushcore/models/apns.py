@@ -6,14 +6,16 @@ Activities with ActivityKit push notifications" at developer.apple.com/documenta
 
 from __future__ import annotations
 
-import math
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, get_args
 
+from ..arguments import check, check_choice, check_number, check_type, check_whole, kind
 from .push_model import PushModel
-from .times import moment_problem
+from .times import moment_problem, unix_seconds
 
 LIMIT: Final = 4096
 """Bytes of a payload, unless the push type says otherwise."""
@@ -62,6 +64,14 @@ class PushType:
     limit: int = LIMIT
     priorities: tuple[int, ...] = (1, 5, 10)
     token_auth_only: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("name", "suffix"):
+            check_type(name, getattr(self, name), str, "a string", ValueError)
+        check_whole("limit", self.limit, least=1, error=ValueError)
+        whole = isinstance(self.priorities, tuple) and all(type(each) is int for each in self.priorities)
+        check(whole and self.priorities != (), "priorities", "a tuple of ints", self.priorities, ValueError)
+        check_type("token_auth_only", self.token_auth_only, bool, "true or false", ValueError)
 
     @property
     def default_priority(self) -> int | None:
@@ -116,9 +126,10 @@ class Notification(PushModel):
     `token`: the device token, hexadecimal, of any length. `payload`: the root object as a dict, as JSON in bytes, or
     an `Aps`. `topic`: overrides the client's, in full, with its suffix. `push_type`: a key of `PUSH_TYPES`, or a `PushType`
     that is not there yet; None for the one that the payload is for as far as it tells, see `push_type_of`, else "alert".
-    `priority`: 1, 5 or 10; None for the push type's default. `expiration`: UNIX seconds until which APNs may store
-    it, 0 for a single attempt; None leaves it to APNs. `collapse_id`: at most 64 bytes. `apns_id`: a UUID in lower
-    case; APNs makes one up when there is none.
+    `priority`: 1, 5 or 10; None for the push type's default. `expiration`: until when APNs may store it, in UNIX seconds or as
+    an aware datetime, 0 for a single attempt; a timedelta counts from the moment that the client takes the push; None leaves
+    it to APNs. `collapse_id`: at most 64 bytes. `apns_id`: a `uuid.UUID`, or its text in lower case; APNs makes one up when
+    there is none.
 
     Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
     """
@@ -135,9 +146,9 @@ class Notification(PushModel):
         topic: str | None = None,
         push_type: ApnsPushType | PushType | None = None,
         priority: ApnsPriority | None = None,
-        expiration: int | None = None,
+        expiration: int | datetime | timedelta | None = None,
         collapse_id: str | None = None,
-        apns_id: str | None = None,
+        apns_id: str | uuid.UUID | None = None,
     ) -> None:
         if push_type is None:
             push_type = "alert"
@@ -172,9 +183,9 @@ class Broadcast(PushModel):
     """One push to all devices that follow a channel: an update or the end of a Live Activity.
 
     `channel_id`: as APNs gave it. `payload`: as in `Notification`, of 5120 bytes. `topic`: the bundle id of the app,
-    unless it is the client's. `expiration`: UNIX seconds until which a channel that stores its newest message keeps
+    unless it is the client's. `expiration`: as in `Notification`, until when a channel that stores its newest message keeps
     this one; 0, the only one that other channels take, is a single attempt. `priority`: 10 at once, 5 and 1 sparing the
-    device's power. `request_id`: a UUID in lower case; APNs makes one up when there is none.
+    device's power. `request_id`: as `Notification.apns_id`.
 
     Source: "Sending broadcast push notification requests to APNs". Nothing is checked here, as in `Notification`.
     """
@@ -185,9 +196,9 @@ class Broadcast(PushModel):
     payload: dict[str, Any] | bytes | Aps
     _: KW_ONLY
     topic: str | None = None
-    expiration: int = 0
+    expiration: int | datetime | timedelta = 0
     priority: ApnsPriority = 10
-    request_id: str | None = None
+    request_id: str | uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +207,10 @@ class Localized:
 
     key: str
     args: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_type("key", self.key, str, "a string", ValueError)
+        _check_strings("args", self.args)
 
     def to_dict(self) -> dict[str, Any]:
         """The object {"loc-key", "loc-args"}."""
@@ -226,6 +241,18 @@ class Alert:
     summary_arg_count: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("title", "body"):
+            _check_optional(self, name, (str, Localized, Mapping), "a string or a Localized")
+        for name in (
+            "subtitle", "launch_image", "title_loc_key", "subtitle_loc_key", "loc_key", "sound", "action",
+            "action_loc_key", "summary_arg",
+        ):  # fmt: skip
+            _check_optional(self, name, str, "a string")
+        for name in ("title_loc_args", "subtitle_loc_args", "loc_args"):
+            if getattr(self, name) is not None:
+                _check_strings(name, getattr(self, name))
+        if self.summary_arg_count is not None:
+            check_whole("summary_arg_count", self.summary_arg_count, least=0, error=ValueError)
         for name in ("title_loc", "subtitle_loc", "loc"):
             if getattr(self, f"{name}_args") is not None and getattr(self, f"{name}_key") is None:
                 raise ValueError(f"{name}_args is of no use without {name}_key")
@@ -245,8 +272,11 @@ class Sound:
     volume: float | None = None
 
     def __post_init__(self) -> None:
-        if self.volume is not None and not 0 <= self.volume <= 1:
-            raise ValueError(f"volume must be from 0 to 1, not {self.volume!r}")
+        check_type("name", self.name, str, "a string", ValueError)
+        check_type("critical", self.critical, bool, "true or false", ValueError)
+        if self.volume is not None:
+            check_number("volume", self.volume, error=ValueError)
+            check(0 <= self.volume <= 1, "volume", "from 0 to 1", self.volume, ValueError)
 
     def to_dict(self) -> dict[str, Any]:
         """The object as it stands in the payload."""
@@ -259,7 +289,8 @@ class Aps:
 
     Each field but `custom` is the key of that name with "-" for "_". `alert`: a string is the body. `badge`: 0 removes
     it. `content_changed`: of the push types widgets and controls. `relevance_score`: 0 to 1, in Live Activities any number. From `timestamp` on, the fields are those of Live
-    Activities, which must have an `event`; times are UNIX seconds. `url_args`: Safari's, of older systems.
+    Activities, which must have an `event`; times are UNIX seconds or aware datetimes, of which the seconds are kept. Flags may be
+    given as 1 and 0, as Apple writes them. `url_args`: Safari's, of older systems.
     MDM has no `aps`: give {"mdm": magic} as a dict.
 
     Raises:
@@ -280,11 +311,11 @@ class Aps:
     relevance_score: float | None = None
     filter_criteria: str | None = None
     url_args: Sequence[str] | None = None
-    timestamp: int | None = None
+    timestamp: int | datetime | None = None
     event: LiveActivityEvent | None = None
     content_state: Mapping[str, Any] | None = None
-    stale_date: int | None = None
-    dismissal_date: int | None = None
+    stale_date: int | datetime | None = None
+    dismissal_date: int | datetime | None = None
     attributes_type: str | None = None
     attributes: Mapping[str, Any] | None = None
     input_push_token: bool = False
@@ -292,14 +323,9 @@ class Aps:
     custom: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.badge is not None and (isinstance(self.badge, bool) or self.badge < 0):
-            raise ValueError(f"badge must be a number from 0 on, not {self.badge!r}")
+        self._check_types()
         if self.mutable_content and self.alert is None:
             raise ValueError("mutable_content needs an alert: without one no service extension runs")
-        if self.interruption_level is not None and self.interruption_level not in INTERRUPTION_LEVELS:
-            raise ValueError(
-                f"interruption_level must be one of {', '.join(INTERRUPTION_LEVELS)}, not {self.interruption_level!r}"
-            )
         self._check_relevance()
         self._check_live_activity()
         for name in ("timestamp", "stale_date", "dismissal_date"):
@@ -309,12 +335,43 @@ class Aps:
         if "aps" in self.custom:
             raise ValueError('custom must not hold "aps": it stands beside it')
 
+    def _check_types(self) -> None:
+        """The type of each field, with flags and times as they go out."""
+        _check_optional(self, "alert", (str, Alert, Mapping), "a string or an Alert")
+        _check_optional(self, "sound", (str, Sound, Mapping), "a string or a Sound")
+        if self.badge is not None:
+            check_whole("badge", self.badge, least=0, error=ValueError)
+        for name in (
+            "thread_id", "category", "target_content_id", "filter_criteria", "attributes_type", "input_push_channel",
+        ):  # fmt: skip
+            _check_optional(self, name, str, "a string")
+        for name in ("content_available", "content_changed", "mutable_content", "input_push_token"):
+            flag = getattr(self, name)
+            if type(flag) is int and flag in (0, 1):
+                object.__setattr__(self, name, bool(flag))
+            else:
+                check_type(name, flag, bool, "true or false", ValueError)
+        for name in ("content_state", "attributes"):
+            _check_optional(self, name, Mapping, "a dict")
+        check_type("custom", self.custom, Mapping, "a dict", ValueError)
+        if self.url_args is not None:
+            _check_strings("url_args", self.url_args)
+        for name in ("timestamp", "stale_date", "dismissal_date"):
+            moment = getattr(self, name)
+            if isinstance(moment, datetime):
+                try:
+                    object.__setattr__(self, name, unix_seconds(moment))
+                except ValueError as error:
+                    raise ValueError(f"{name} {error}") from None
+        for name, choices in (("interruption_level", INTERRUPTION_LEVELS), ("event", EVENTS)):
+            if getattr(self, name) is not None:
+                check_choice(name, getattr(self, name), choices, ValueError)
+
     def _check_relevance(self) -> None:
         score = self.relevance_score
         if score is None:
             return
-        if not math.isfinite(score):
-            raise ValueError(f"relevance_score must be a finite number, not {score!r}")
+        check_number("relevance_score", score, error=ValueError)
         if self.event is None and not 0 <= score <= 1:
             raise ValueError(f"relevance_score must be from 0 to 1 outside Live Activities, not {score!r}")
 
@@ -324,8 +381,6 @@ class Aps:
                 if _given(getattr(self, name)):
                     raise ValueError(f"{name} is for Live Activities and needs an event: {', '.join(EVENTS)}")
             return
-        if self.event not in EVENTS:
-            raise ValueError(f"event must be one of {', '.join(EVENTS)}, not {self.event!r}")
         for needed in NEEDED[self.event]:
             if not _given(getattr(self, needed)):
                 raise ValueError(f"a Live Activity's {self.event} needs {needed}")
@@ -346,6 +401,19 @@ NEEDED: Final = {
     "update": ("timestamp", "content_state"),
     "end": ("timestamp",),
 }
+
+
+def _check_optional(part: Alert | Aps, name: str, classes: type | tuple[type, ...], expected: str) -> None:
+    value = getattr(part, name)
+    if value is not None:
+        check_type(name, value, classes, expected, ValueError)
+
+
+def _check_strings(name: str, value: object) -> None:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise ValueError(f"{name} must be a list of strings, not {kind(value)}")
+    for item in value:
+        check_type(f"each of {name}", item, str, "a string", ValueError)
 
 
 def _given(value: Any) -> bool:

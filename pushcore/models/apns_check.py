@@ -6,8 +6,7 @@ ActivityKit push notifications" and "Updating widgets with WidgetKit push notifi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .apns import EVENTS, NEEDED, PUSH_TYPES
@@ -85,12 +84,3 @@ def _of_live_activity(aps: Mapping[str, Any]) -> Iterator[str]:
 def given(value: Any) -> bool:
     """Whether there is something: 0, which clears a badge, is."""
     return value is not None and value is not False and value not in ("", {})
-
-
-def has_no_json(value: Any) -> bool:
-    """Whether there is a number in it that JSON does not have, which would go out as null."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, Mapping):
-        return any(map(has_no_json, value.values()))
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and any(map(has_no_json, value))

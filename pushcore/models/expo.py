@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, get_args, overload
 
 import orjson
 
+from ..arguments import check_number
 from .apns import ApnsPriority, Notification
 from .expo_message import ExpoMessage
 from .fcm import (
@@ -141,10 +142,10 @@ def to_notification(
     aps = payload["aps"]
     silent = "content-available" in aps and not {"alert", "badge", "sound"} & aps.keys()
     expiration = None
-    if message.ttl is not None:
-        expiration = int(_given(now, "ttl") + message.ttl) if message.ttl else 0
-    elif message.expiration is not None:
-        expiration = int(message.expiration)
+    if message.lifetime is not None:
+        expiration = int(_given(now, "ttl") + message.lifetime) if message.lifetime else 0
+    elif message.expires is not None:
+        expiration = int(message.expires)
     return Notification(
         _only(message) if token is None else token,
         payload,
@@ -404,16 +405,17 @@ def _priority(message: ExpoMessage) -> LegacyPriority | None:
 
 def _lifetime(message: ExpoMessage, now: float | None) -> float | None:
     """Seconds for which FCM may keep the message, at most its four weeks; None for its default."""
-    if message.ttl is not None:
-        return min(message.ttl, MAX_TTL)
-    if message.expiration is not None:
-        return min(max(int(message.expiration - _given(now, "expiration")), 0), MAX_TTL)
+    if message.lifetime is not None:
+        return min(message.lifetime, MAX_TTL)
+    if message.expires is not None:
+        return min(max(int(message.expires - _given(now, "expiration")), 0), MAX_TTL)
     return None
 
 
 def _given(now: float | None, name: str) -> float:
     if now is None:
         raise ValueError(f"a message with {name} needs now, the time in UNIX seconds")
+    check_number("now", now, error=ValueError)
     if problem := unit_problem(now):
         raise ValueError(f"now {problem}")
     return now

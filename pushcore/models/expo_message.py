@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Final, Literal, Self, get_args
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final, Literal, Self, cast, get_args
 
 from .apns import INTERRUPTION_LEVELS, InterruptionLevel
+from .json_values import json_problem
 from .push_model import PushModel
-from .times import expiration_problem
+from .times import expiration_problem, lifetime_seconds, unix_seconds
 from .warned import warn_once
 
 ExpoPriority = Literal["default", "normal", "high"]
@@ -32,7 +34,8 @@ class ExpoMessage(PushModel):
     """A message in Expo's format; the fields have Expo's names, and None leaves one out.
 
     `to`: one token or several. `data`: the app's own object. `sound`: "default", the name of a sound, or an object
-    {"critical", "name", "volume"} for iOS. `ttl`: seconds; it goes before `expiration`, UNIX seconds. `priority`:
+    {"critical", "name", "volume"} for iOS. `ttl`: seconds or a timedelta; it goes before `expiration`, UNIX seconds, an aware datetime, or a timedelta
+    that is a `ttl`. `priority`:
     "default" (normal on Android, high on iOS), "normal" or "high". `richContent`: {"image": URL}; iOS shows it with a
     service extension of the app, Android unless the message is data alone. `contentAvailable` was `_contentAvailable`
     until 2026. `collapse_key` (Android) and `collapseId` (iOS) stand in for each other; `tag`: on Android, the
@@ -57,8 +60,8 @@ class ExpoMessage(PushModel):
     channelId: str | None = None
     categoryId: str | None = None
     priority: ExpoPriority | None = None
-    ttl: int | float | None = None
-    expiration: int | float | None = None
+    ttl: int | float | timedelta | None = None
+    expiration: int | float | datetime | timedelta | None = None
     icon: str | None = None
     link: str | None = None
     collapse_key: str | None = None
@@ -79,12 +82,15 @@ class ExpoMessage(PushModel):
     launchImage: str | None = None
 
     def __post_init__(self) -> None:
+        self._convert_times()
         for name in TEXTS:
             self._check(name, str, "a string")
         for name in _FLAGS:
             self._check(name, bool, "true or false")
         for name in ("data", "richContent"):
             self._check(name, Mapping, "an object")
+        if self.data is not None and (problem := json_problem(self.data, "data")):
+            raise ValueError(problem)
         if self.richContent is not None and not isinstance(self.richContent.get("image"), str | None):
             raise ValueError(f"richContent.image must be a URL, not {self.richContent['image']!r:.60}")
         self._check("sound", (str, Mapping), "a string or an object")
@@ -94,7 +100,7 @@ class ExpoMessage(PushModel):
             number = type(value) in (int, float) and math.isfinite(value) and value >= 0
             if value is not None and (not number or (name == "badge" and type(value) is not int)):
                 raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
-        if self.expiration and self.ttl is None and (problem := expiration_problem(self.expiration)):
+        if self.expires and self.ttl is None and (problem := expiration_problem(self.expires)):
             raise ValueError(f"expiration {problem}")
         if self.priority is not None and self.priority not in PRIORITIES:
             raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r:.60}")
@@ -108,6 +114,20 @@ class ExpoMessage(PushModel):
         if isinstance(vibrate, list | tuple) and all(type(each) is int for each in vibrate):
             return
         self._check("vibrate", bool, "true, false or a list of milliseconds")
+
+    def _convert_times(self) -> None:
+        """A timedelta becomes seconds, a datetime UNIX seconds."""
+        if isinstance(self.ttl, timedelta):
+            object.__setattr__(self, "ttl", lifetime_seconds(self.ttl))
+        if isinstance(self.expiration, timedelta):
+            if self.ttl is None:
+                object.__setattr__(self, "ttl", lifetime_seconds(self.expiration))
+            object.__setattr__(self, "expiration", None)
+        elif isinstance(self.expiration, datetime):
+            try:
+                object.__setattr__(self, "expiration", unix_seconds(self.expiration))
+            except ValueError as error:
+                raise ValueError(f"expiration {error}") from None
 
     def _check_sound_and_recipients(self) -> None:
         if isinstance(self.sound, Mapping):
@@ -155,6 +175,16 @@ class ExpoMessage(PushModel):
         if self.to is None:
             return ()
         return (self.to,) if isinstance(self.to, str) else tuple(self.to)
+
+    @property
+    def lifetime(self) -> int | float | None:
+        """Seconds for which it may be kept, where `ttl` says so."""
+        return cast("int | float | None", self.ttl)
+
+    @property
+    def expires(self) -> int | float | None:
+        """UNIX seconds until which it may be kept, where `expiration` says so."""
+        return cast("int | float | None", self.expiration)
 
     @property
     def visible(self) -> bool:

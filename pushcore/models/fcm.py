@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar, Final, Literal, Self
 
 import orjson
@@ -31,6 +32,7 @@ from .fcm_parts import (
     plain,
 )
 from .push_model import PushModel
+from .times import lifetime_seconds
 
 __all__ = [
     "MAX_REGISTRATION_IDS",
@@ -203,7 +205,7 @@ class LegacyMessage(PushModel):
 
     Exactly one target: `to` (a registration token, "/topics/name" or the key of a device group), `registration_ids`
     (1 to 1000 tokens) or `condition`. `data` may be nested, unlike in v1. `priority`: "normal" or "high".
-    `time_to_live`: seconds, at most 2 419 200. `dry_run`: nothing is delivered. `notification`: a
+    `time_to_live`: seconds or a timedelta, at most 2 419 200 seconds. `dry_run`: nothing is delivered. `notification`: a
     `LegacyNotification` or a dict in the API's JSON.
 
     Nothing is checked here: a push that is wrong comes back as a `Result`.
@@ -235,7 +237,7 @@ class LegacyMessage(PushModel):
         notification: LegacyNotification | Json | None = None,
         data: Mapping[str, Any] | None = None,
         priority: LegacyPriority | None = None,
-        time_to_live: int | None = None,
+        time_to_live: int | timedelta | None = None,
         collapse_key: str | None = None,
         content_available: bool = False,
         mutable_content: bool = False,
@@ -281,7 +283,11 @@ class LegacyMessage(PushModel):
             value = getattr(self, name)
             if value is None or value is False:
                 continue
-            found[name] = value.to_dict() if isinstance(value, LegacyNotification) else plain(value)
+            if isinstance(value, LegacyNotification):
+                value = value.to_dict()
+            elif isinstance(value, timedelta):
+                value = lifetime_seconds(value)
+            found[name] = plain(value)
         return found
 
     def __repr__(self) -> str:

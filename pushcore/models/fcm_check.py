@@ -12,6 +12,8 @@ from typing import Any, Final, get_args
 
 import orjson
 
+from ..arguments import kind as kind_of
+from ..arguments import shown
 from .apns_check import moments_problem
 from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, LegacyPriority, camel
 from .fcm_parts import NotificationPriority, NotificationProxy, Visibility
@@ -30,14 +32,14 @@ from .fcm_values import (
     natural,
     object_of,
     one_of,
-    shown,
     string,
     strings,
     struct,
     ttl,
 )
 from .times import expiration_problem
-from .tokens import EXPO_ADVICE, MAX_TOKEN, TokenKind, recognise
+from .token_forms import mistaken_form
+from .tokens import EXPO_ADVICE, MAX_TOKEN, TokenKind, recognise, unlike_fcm
 
 LIMIT: Final = 4096
 """Bytes of a message's payload, keys and values (ErrorCode, INVALID_ARGUMENT)."""
@@ -51,6 +53,7 @@ _COLOR: Final = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
 _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
+_PRINTABLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _CONDITION: Final = re.compile(
     r"\s*(?:(?P<operator>&&|\|\|)|(?P<not>!)|(?P<open>\()|(?P<close>\))"
     r"|(?P<quote>['\"])(?P<topic>[^'\"]*)(?P=quote)\s+in\s+topics\b)\s*",
@@ -75,14 +78,13 @@ def check_one_target(push: Any, names: tuple[str, ...] = TARGETS) -> str:
 def check_token(token: object, where: str = "token") -> None:
     """A token that is FCM's, or at least nobody else's. (Google promises no shape, so an unknown one passes.)"""
     if not isinstance(token, str):
-        raise FieldError(f"the {where} must be a string, not {type(token).__name__}", "token")
-    if not token:
-        raise FieldError(f"the {where} is empty", "token")
+        raise FieldError(f"the {where} must be a string, not {kind_of(token)}", "token")
     if len(token) > MAX_TOKEN:
         raise FieldError(f"the {where} is longer than {MAX_TOKEN} characters", "token")
+    problem = unlike_fcm(token)
+    if problem:
+        raise FieldError(f"the {where} {problem}", "token")
     kind = recognise(token).kind
-    if kind is TokenKind.APNS:
-        raise FieldError(f"the {where} is a device token of APNs, which FCM cannot send to", "token")
     if kind is TokenKind.EXPO:
         raise FieldError(f"{EXPO_ADVICE} (it stands in {where})", "token")
     if where == "fid" and kind is TokenKind.FCM:
@@ -92,7 +94,7 @@ def check_token(token: object, where: str = "token") -> None:
 def check_topic(topic: object) -> None:
     """The name of a topic: 1 to 900 letters, digits and "-_.~%", without "/topics/"."""
     if not isinstance(topic, str):
-        raise FieldError(f"the topic must be a string, not {type(topic).__name__}")
+        raise FieldError(f"the topic must be a string, not {kind_of(topic)}")
     if topic.startswith("/topics/"):
         raise FieldError('the topic stands without "/topics/" in front')
     if not _TOPIC.fullmatch(topic):
@@ -102,7 +104,9 @@ def check_topic(topic: object) -> None:
 def check_condition(condition: object) -> None:
     """Up to five `'name' in topics`, joined by "&&", "||", "!" and parentheses."""
     if not isinstance(condition, str):
-        raise FieldError(f"the condition must be a string, not {type(condition).__name__}")
+        raise FieldError(f"the condition must be a string, not {kind_of(condition)}")
+    if not condition.isprintable():
+        raise FieldError("the condition has a line break or another control character in it")
     topics = depth = position = 0
     operand_next = True
     while position < len(condition):
@@ -204,17 +208,36 @@ def _payload(value: Any, where: str) -> None:
             raise FieldError(f"{where}.aps.{problem}")
 
 
+def _live_activity_token(value: Any, where: str) -> None:
+    string(value, where)
+    if problem := mistaken_form(value):
+        raise FieldError(f"{where} {problem}")
+
+
 def _apns_headers(value: Any, where: str) -> None:
     strings(value, where)
     for name, text in value.items():
-        moment = text.isdecimal() and text.isascii() and name.lower() == "apns-expiration"
-        if moment and (problem := expiration_problem(int(text[:40]))):
-            raise FieldError(f"{where}.{name} {problem}")
+        if name.lower() == "apns-expiration":
+            _digits(text, f"{where}.{name}", "UNIX seconds")
+            if problem := expiration_problem(int(text[:40])):
+                raise FieldError(f"{where}.{name} {problem}")
+
+
+def _webpush_headers(value: Any, where: str) -> None:
+    strings(value, where)
+    for name, text in value.items():
+        if name.lower() == "ttl":  # RFC 8030, section 5.2
+            _digits(text, f"{where}.{name}", "a number of seconds")
+
+
+def _digits(text: str, where: str, what: str) -> None:
+    if not (text.isdecimal() and text.isascii()):
+        raise FieldError(f"{where} must be {what} in digits, not {shown(text)}")
 
 
 _webpush: Final = object_of(
     {
-        "headers": strings,
+        "headers": _webpush_headers,
         "data": check_data,
         "notification": struct,
         "fcm_options": object_of({"link": _link, "analytics_label": _label}),
@@ -225,7 +248,7 @@ _apns: Final = object_of(
         "headers": _apns_headers,
         "payload": _payload,
         "fcm_options": object_of({"analytics_label": _label, "image": string}),
-        "live_activity_token": string,
+        "live_activity_token": _live_activity_token,
     }
 )
 
@@ -316,6 +339,8 @@ def check_legacy_token(value: Any, where: str) -> None:
         raise FieldError(
             f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {shown(value)}", "token"
         )
+    if not _PRINTABLE.fullmatch(value):
+        raise FieldError(f"{where} {mistaken_form(value)}", "token")
     if value.endswith("]") and recognise(value).kind is TokenKind.EXPO:
         raise FieldError(f"{EXPO_ADVICE} (it stands in {where})", "token")
 

@@ -4,7 +4,7 @@ Each part's fields are Google's of the same name, and None leaves one out. A nes
 as well. Nothing is checked at construction: a part with a wrong value makes its push a `Result` INVALID. Do not change
 a dict or a list that a part holds between two pushes of which one may already be on its way.
 
-Durations are seconds as a number, or Google's text such as "3.5s".
+Durations are seconds as a number, a timedelta, or Google's text such as "3.5s".
 
 Facts: "REST Resource: projects.messages" of the FCM HTTP v1 API (discovery revision 20260306) at
 firebase.google.com/docs/reference/fcm.
@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from .apns import Aps
+from .times import lifetime_seconds, unix_seconds
 
-Duration = str | int | float
+Duration = str | int | float | timedelta
 Json = Mapping[str, Any]
 
 AndroidPriority = Literal["NORMAL", "HIGH", "normal", "high"]
@@ -274,16 +275,23 @@ class ApnsFcmOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApnsConfig:
-    """What FCM hands on to APNs: `headers` such as {"apns-priority": "10"}, and the `payload`, an `Aps` or a dict."""
+    """What FCM hands on to APNs: `headers` such as {"apns-priority": "10"}, and the `payload`, an `Aps` or a dict.
 
-    headers: Mapping[str, str] | None = None
+    `apns-expiration` may be an aware datetime; as text it is UNIX seconds.
+    """
+
+    headers: Mapping[str, str | datetime] | None = None
     payload: Aps | Json | None = None
     fcm_options: ApnsFcmOptions | Json | None = None
     live_activity_token: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Google's JSON, the payload in Apple's."""
-        return to_dict(self)
+        found = to_dict(self)
+        for name, value in self.headers.items() if isinstance(self.headers, Mapping) else ():
+            if isinstance(value, datetime) and value.utcoffset() is not None:
+                found["headers"][name] = str(unix_seconds(value))
+        return found
 
 
 PARTS: Final = (
@@ -325,6 +333,8 @@ def plain(value: Any, *, duration: bool = False) -> Any:
         return seconds(value) if duration else value
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return seconds(lifetime_seconds(value))
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
@@ -345,7 +355,7 @@ def lasting(part: Any) -> bool:
         return all(lasting(getattr(part, name)) for name in part.__slots__)
     if isinstance(part, tuple):
         return all(map(lasting, part))
-    return part is None or isinstance(part, str | int | float | datetime)
+    return part is None or isinstance(part, str | int | float | datetime | timedelta)
 
 
 def to_json(value: Any) -> Any:
@@ -354,4 +364,6 @@ def to_json(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, timedelta):
+        return seconds(lifetime_seconds(value))
     raise TypeError(f"{type(value).__name__} is not a value of JSON")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from ..arguments import shown
 from .fcm import camel
 
 MAX_TTL: Final = 2_419_200  # seconds: four weeks
@@ -30,12 +31,6 @@ class FieldError(Exception):
     def __init__(self, detail: str, kind: Kind = "argument") -> None:
         super().__init__(detail)
         self.detail, self.kind = detail, kind
-
-
-def shown(value: object) -> str:
-    """`value` for a sentence, cut to 60 characters."""
-    text = repr(value[:60] if isinstance(value, str) else value)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def string(value: Any, where: str) -> None:

@@ -7,7 +7,10 @@ problem are counted together.
 from __future__ import annotations
 
 import math
+from datetime import datetime, timedelta
 from typing import Any, Final
+
+from ..arguments import kind
 
 EARLIEST: Final = 1_000_000_000
 """UNIX seconds of September 2001: what is less, and not 0, is meant to count from now."""
@@ -15,6 +18,25 @@ LATEST: Final = 100_000_000_000
 """UNIX seconds of the year 5138: what is more counts something shorter than seconds."""
 
 _SHORTER: Final = ((10**17, "nanoseconds"), (10**14, "microseconds"), (LATEST, "milliseconds"))
+
+
+def unix_seconds(moment: datetime) -> int:
+    """Whole UNIX seconds of a datetime.
+
+    Raises:
+        ValueError: it has no time zone; the message is the rest of a sentence.
+    """
+    if moment.utcoffset() is None:
+        raise ValueError(
+            "is a datetime without a time zone: give an aware one, such as datetime.now(timezone.utc)"
+        )
+    return math.floor(moment.timestamp())
+
+
+def lifetime_seconds(lifetime: timedelta) -> float:
+    """Seconds of a timedelta: an int where they are whole."""
+    seconds = lifetime.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def expiration_problem(seconds: float) -> str:
@@ -41,4 +63,6 @@ def moment_problem(value: Any) -> str:
         return unit_problem(value)
     if isinstance(value, float) and math.isfinite(value):
         return unit_problem(value) or "is not whole: it takes UNIX seconds"
-    return "is not a number: it takes UNIX seconds"
+    if isinstance(value, datetime):
+        return "is a datetime, which a dict cannot have here: it takes UNIX seconds"
+    return f"is not a number but {kind(value)}: it takes UNIX seconds"

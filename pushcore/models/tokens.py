@@ -14,6 +14,8 @@ from typing import Final
 
 import orjson
 
+from .token_forms import is_base64, mistaken_form
+
 MAX_TOKEN: Final = 4096
 """Characters of a token. None is documented to be so long; this bounds what we look at."""
 APNS_LENGTH: Final = 64
@@ -23,6 +25,8 @@ EXPO_ADVICE: Final = (
     "this is a token of Expo's push service, which only Expo can send to: "
     "the device must register with getDevicePushTokenAsync and send you that token"
 )
+
+IN_BASE64: Final = "is in base64 as it seems: APNs takes the bytes as hexadecimal"
 
 IOS_WORDS: Final = ("ios", "apns")
 """What the platform of APNs is called: by Expo today, and by its older versions."""
@@ -38,7 +42,8 @@ _REGISTRATION: Final = re.compile(
 )
 _EXPO: Final = re.compile(r"Expo(?:nent)?PushToken\[[^\]]*\]", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_PRINTABLE: Final = re.compile(r"[!-~]+", re.ASCII)
+_HEX_DIGITS: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
+_BASE64_ONLY: Final = frozenset("=+/")
 
 
 class TokenKind(enum.Enum):
@@ -88,10 +93,11 @@ def recognise(source: object) -> DeviceToken:
     if isinstance(source, str) and source.lstrip()[:1] == "{":
         if len(source) > 2 * MAX_TOKEN:
             return _unknown("", f"the token is longer than {MAX_TOKEN} characters")
+        text = source
         try:
-            source = orjson.loads(source)
+            source = orjson.loads(text)
         except orjson.JSONDecodeError:
-            return _unknown("", "it begins like a JSON object and is none")
+            return _unknown("", f"the token {mistaken_form(text)}")
     if isinstance(source, Mapping):
         if "data" not in source:
             return _unknown("", 'the object has no "data": getDevicePushTokenAsync returns {"type", "data"}')
@@ -120,9 +126,46 @@ def _by_shape(token: str) -> DeviceToken:
         return DeviceToken(TokenKind.FID, token)
     if _REGISTRATION.fullmatch(token):
         return DeviceToken(TokenKind.FCM, token)
-    if not _PRINTABLE.fullmatch(token):
-        return _unknown(token, "a token is printable ASCII without white space")
+    form = mistaken_form(token) or (IN_BASE64 if _is_apns_in_base64(token) else "")
+    if form:
+        return _unknown(token, f"the token {form}")
     return _unknown(token, "it has the shape of neither an APNs token nor one of FCM")
+
+
+def _is_apns_in_base64(token: str) -> bool:
+    # No token of Firebase's has these characters, and of its other letters and digits any may be one.
+    return not _BASE64_ONLY.isdisjoint(token) and is_base64(token)
+
+
+def unlike_fcm(token: str) -> str:
+    """Why a text can be no registration token or installation id, as the rest of a sentence; empty when it may be one.
+
+    Google promises no shape, so what is of an unknown one may be a token.
+    """
+    device = _by_shape(token)
+    if device.kind is TokenKind.APNS:
+        return "is a device token of APNs, which FCM cannot send to"
+    if device.kind is TokenKind.UNKNOWN:
+        return mistaken_form(token) or (IN_BASE64 if _is_apns_in_base64(token) else "")
+    return ""
+
+
+def unlike_apns(token: str) -> str:
+    """Why a text that is not hexadecimal is none, as the rest of a sentence about it; empty when nothing is known."""
+    stripped = token.strip()
+    kind = _by_shape(stripped).kind
+    if kind is TokenKind.EXPO:
+        return f"is Expo's own. {EXPO_ADVICE}"
+    if kind is TokenKind.FCM:
+        return "is a registration token of FCM: send it as a Message"
+    if kind is TokenKind.FID:
+        return "is a Firebase installation id: send it as a Message"
+    form = mistaken_form(token)
+    if form:
+        return form
+    if _HEX_DIGITS.fullmatch(token):
+        return "has an odd number of hexadecimal digits: one is missing"
+    return IN_BASE64 if is_base64(token) else ""
 
 
 def _with_type(token: str, kind: object, found: DeviceToken) -> DeviceToken:
@@ -130,11 +173,13 @@ def _with_type(token: str, kind: object, found: DeviceToken) -> DeviceToken:
     if word in IOS_WORDS:
         if _HEX.fullmatch(token):
             return DeviceToken(TokenKind.APNS, token)
-        return _unknown(token, f'its type is "{word}", but an APNs token is hexadecimal')
+        form = unlike_apns(token)
+        but = f"the token {form}" if form else "an APNs token is hexadecimal"
+        return _unknown(token, f'its type is "{word}", but {but}')
     if word in ANDROID_WORDS:
         if found.kind is TokenKind.APNS:
             return _unknown(token, f'its type is "{word}", but it is hexadecimal like an APNs token')
-        if found.kind is TokenKind.UNKNOWN and _PRINTABLE.fullmatch(token):
+        if found.kind is TokenKind.UNKNOWN and not unlike_fcm(token):
             return DeviceToken(TokenKind.FCM, token)  # Google promises no shape
         return found
     return _unknown(token, f'its type is neither "ios" nor "android" but {str(kind)[:40]!r}')

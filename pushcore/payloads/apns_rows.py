@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -41,7 +42,7 @@ class ApnsRow(Notification):
         topic: str | None,
         push_type: ApnsPushType | PushType,
         priority: ApnsPriority | None,
-        expiration: int | None,
+        expiration: int | datetime | timedelta | None,
         collapse_id: str | None,
         apns_id: str,
     ) -> None:
@@ -64,7 +65,7 @@ class RowDefaults:
 
     push_type: ApnsPushType | PushType | None = None
     priority: ApnsPriority | None = None
-    expiration: int | None = None
+    expiration: int | datetime | timedelta | None = None
     collapse_id: str | None = None
 
 

@@ -133,7 +133,7 @@ def test_choices(value: Any) -> None:
 def test_limits() -> None:
     with pytest.raises(ConfigurationError, match=r"^a must be a whole number from 1 to 3, not 4$"):
         check_whole("a", 4, least=1, most=3)
-    with pytest.raises(ConfigurationError, match=r"^a must be a number, not -inf$"):
+    with pytest.raises(ConfigurationError, match=r"^a must be a finite number, not -inf$"):
         check_number("a", -math.inf, infinite=True)
 
 

@@ -354,7 +354,7 @@ def test_a_dict_that_does_nothing_is_a_warning_for_the_first_of_its_kind(
         "a payload for APNs: its event 'updte' is none of start, update, end",
         "a payload for APNs: its event is of a Live Activity, and does nothing under push type alert; "
         "expected liveactivity",
-        "a payload for APNs: it has a number that JSON does not have, NaN or infinity, which goes out as null",
+        "a payload for APNs: payload.aps.badge is nan, a number that JSON does not have, which would become null",
     ]
     warned.forget()
 

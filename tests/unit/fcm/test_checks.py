@@ -125,7 +125,7 @@ def test_bad_conditions(condition: Any, words: str) -> None:
         ({"google": "x"}, "'google'"),
         ({"google.a": "x"}, "'google.a'"),
         ({"gcm.notification.a": "x"}, "'gcm.notification.a'"),
-        ({"a": "\ud800"}, "JSON"),
+        ({"a": "\ud800"}, "data.a must be valid Unicode"),
     ],
 )
 def test_bad_data(data: Any, words: str) -> None:
@@ -181,10 +181,10 @@ def test_bad_data(data: Any, words: str) -> None:
         ({"notification": FcmNotification(title=7)}, "notification.title"),  # type: ignore[arg-type]  # what the types forbid
         ({"fcm_options": {"analytics_label": "ä"}}, "1 to 50"),
         ({"validate_only": 1}, "true or false"),
-        ({"android": object()}, "JSON"),
-        ({"android": {"data": {"a": b"x"}}}, "JSON"),
-        ({"apns": {"payload": {1: 2}}}, "JSON"),
-        ({"android": AndroidConfig(ttl=object())}, "JSON"),  # type: ignore[arg-type]  # what the types forbid
+        ({"android": object()}, "android must be an object, not object"),
+        ({"android": {"data": {"a": b"x"}}}, "must be a string, not b'x'"),
+        ({"apns": {"payload": {1: 2}}}, "the keys of apns.payload must be strings, not int (1)"),
+        ({"android": AndroidConfig(ttl=object())}, "android.ttl must be a duration"),  # type: ignore[arg-type]  # what the types forbid
     ],
 )
 def test_bad_parts(fields: dict[str, Any], words: str) -> None:

@@ -59,7 +59,7 @@ def test_answers_in_any_order_come_out_in_the_order_of_rows(tmp_path: Path) -> N
         for each in found:
             push = Push(each.row)
             expected = Outcome(
-                each.row, push.token, "apns", Verdict.ACCEPTED, 200, None, push.apns_id, None, 1
+                each.row, push.token, "apns", Verdict.ACCEPTED, 200, None, str(push.apns_id), None, 1
             )
             if each.row % 50 == 0:
                 expected = expected._replace(

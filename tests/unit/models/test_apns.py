@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -279,3 +280,69 @@ def test_arguments_of_a_text_need_its_key(name: str) -> None:
     arguments: dict[str, Any] = {f"{name}_args": ["x"]}
     with pytest.raises(ValueError, match=f"^{name}_args is of no use without {name}_key"):
         Alert(**arguments)
+
+
+# --- types of the fields of a typed payload
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "values", "expected"),
+    [
+        (Aps, "alert", [7, b"Hi", ["Hi"], True], "a string or an Alert"),
+        (Aps, "sound", [7, b"default", True], "a string or a Sound"),
+        (Aps, "badge", ["1", 1.0, True, -1, float("nan"), [1]], "a whole number of at least 0"),
+        (Aps, "thread_id", [7, b"x"], "a string"),
+        (Aps, "category", [7, b"x"], "a string"),
+        (Aps, "target_content_id", [7], "a string"),
+        (Aps, "filter_criteria", [{"a": 1}], "a string"),
+        (Aps, "content_available", ["1", None, 2, 1.0], "true or false"),
+        (Aps, "content_changed", ["true"], "true or false"),
+        (Aps, "mutable_content", ["1"], "true or false"),
+        (Aps, "interruption_level", [7, ["active"], "loud"], "one of passive, active"),
+        (Aps, "relevance_score", ["1", True, float("nan"), float("inf"), [1]], "a finite number"),
+        (Aps, "event", [7, ["end"], "updte"], "one of start, update, end"),
+        (Aps, "custom", [None, [("a", 1)], "x"], "a dict"),
+        (Aps, "content_state", ["x", [1]], "a dict"),
+        (Aps, "attributes", ["x"], "a dict"),
+        (Aps, "url_args", ["x", 7, [7]], "string"),
+        (Alert, "title", [7, b"Hi"], "a string or a Localized"),
+        (Alert, "subtitle", [7, b"Hi", Localized("k")], "a string"),
+        (Alert, "loc_args", ["x", [1], 7], "string"),
+        (Alert, "summary_arg_count", ["1", True], "a whole number"),
+        (Alert, "launch_image", [b"x"], "a string"),
+        (Sound, "name", [None, 7], "a string"),
+        (Sound, "critical", [1, "yes", None], "true or false"),
+        (Sound, "volume", ["1", True, float("nan")], "a finite number"),
+        (Sound, "volume", [1.5, -1], "from 0 to 1"),
+        (Localized, "args", ["x", [1]], "string"),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_named(part: Any, field: str, values: list[Any], expected: str) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=rf"^(each of )?{field} must be .*{expected}.*, not "):
+            part(**{**({"key": "k"} if part is Localized else {}), field: value})
+
+
+def test_flags_as_apple_writes_them() -> None:
+    payload = Aps("Hi", content_available=1, mutable_content=0)  # type: ignore[arg-type]
+    assert payload.to_dict() == {"aps": {"alert": "Hi", "content-available": 1}}
+    assert Aps(content_changed=1).to_dict() == {"aps": {"content-changed": True}}  # type: ignore[arg-type]
+
+
+def test_times_as_datetimes() -> None:
+    moment = datetime.fromtimestamp(1_790_000_000.75, UTC)
+    payload = Aps(
+        event="end", timestamp=moment, dismissal_date=moment, stale_date=moment + timedelta(hours=1)
+    )
+    assert payload.to_dict() == {
+        "aps": {
+            "event": "end",
+            "timestamp": 1_790_000_000,
+            "dismissal-date": 1_790_000_000,
+            "stale-date": 1_790_003_600,
+        }
+    }
+    for name in ("timestamp", "dismissal_date", "stale_date"):
+        fields: dict[str, Any] = {"event": "end", "timestamp": moment, name: moment.replace(tzinfo=None)}
+        with pytest.raises(ValueError, match=f"^{name} is a datetime without a time zone"):
+            Aps(**fields)

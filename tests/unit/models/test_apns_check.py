@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pushcore.models.apns import PUSH_TYPES, PushType, push_type_of
-from pushcore.models.apns_check import INVISIBLE, has_no_json, idle_parts, moments_problem
+from pushcore.models.apns_check import INVISIBLE, idle_parts, moments_problem
 
 NOW = 1_790_000_000
 UPDATE: dict[str, Any] = {"event": "update", "timestamp": NOW, "content-state": {"score": 1}}
@@ -119,9 +119,3 @@ def test_times(name: str) -> None:
     assert moments_problem({"aps": {**UPDATE, name: NOW * 1000}}).startswith(f"{name} is in milliseconds")
     assert moments_problem({"aps": {**UPDATE, name: float(NOW)}}).startswith(f"{name} is not whole")
     assert moments_problem({"aps": None}) == moments_problem({}) == ""
-
-
-def test_numbers_that_json_does_not_have() -> None:
-    for value in (float("nan"), [1, float("inf")], {"a": {"b": (float("-inf"),)}}):
-        assert has_no_json({"k": value})
-    assert not has_no_json({"a": [1, 2.5, "nan", None, True, {"b": b"x"}]})

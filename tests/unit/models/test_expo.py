@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from pushcore.models.expo import (
 )
 from pushcore.models.fcm import FcmNotification, LegacyMessage, Message
 from pushcore.requests import build_one
+from pushcore.results import Result, Verdict
 
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
 FCM = f"{FID}:APA91b" + "x" * 134
@@ -487,5 +489,42 @@ def test_warnings_of_a_process_are_bounded(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_data_that_cannot_be_json() -> None:
-    with pytest.raises(ValueError, match="data cannot be JSON"):
+    with pytest.raises(ValueError, match=r"^data\.a must be a value of JSON, not object$"):
         to_message({"data": {"a": object()}}, FCM)
+
+
+def test_times_of_other_types() -> None:
+    moment = datetime.fromtimestamp(1_790_000_000, UTC)
+    assert ExpoMessage(ttl=timedelta(hours=1)) == ExpoMessage(ttl=3600)
+    assert ExpoMessage(expiration=moment) == ExpoMessage(expiration=1_790_000_000)
+    assert ExpoMessage(expiration=timedelta(hours=1)) == ExpoMessage(ttl=3600)
+    assert ExpoMessage(ttl=5, expiration=timedelta(hours=1)) == ExpoMessage(ttl=5)
+    for fields in (
+        {"ttl": timedelta(seconds=-1)},
+        {"expiration": moment.replace(tzinfo=None)},
+        {"ttl": moment},
+    ):
+        wrong: Any = fields
+        with pytest.raises(ValueError, match=next(iter(fields))):
+            ExpoMessage(**wrong)
+
+
+@pytest.mark.parametrize("now", ["1790000000", True, float("nan"), datetime(2030, 1, 1, tzinfo=UTC)])
+def test_now_is_a_number(now: Any) -> None:
+    with pytest.raises(ValueError, match=r"^now must be a finite number"):
+        to_notification({"title": "Hi", "ttl": 60}, APNS, now=now)
+
+
+def test_numbers_that_json_does_not_have_in_data() -> None:
+    with pytest.raises(ValueError, match=r"^data\.n\[0\] is nan, a number that JSON does not have"):
+        ExpoMessage(data={"n": [float("nan")]})
+
+
+@pytest.mark.parametrize("form", [" {}", "{}\n", "{}\u200b", '"{}"'])
+def test_a_mistyped_token_is_found_before_sending(form: str) -> None:
+    wrong = form.format(FCM)
+    push = to_message({"title": "Hi"}, wrong)
+    requests = FcmRequestBuilder("fcm.googleapis.com", "project")
+    result = build_one(requests, push, lambda exchange: None, 0.0)
+    assert isinstance(result, Result)
+    assert result.verdict is Verdict.INVALID

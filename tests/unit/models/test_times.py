@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pushcore.models.times import expiration_problem, moment_problem, unit_problem
+from pushcore.models.times import (
+    expiration_problem,
+    lifetime_seconds,
+    moment_problem,
+    unit_problem,
+    unix_seconds,
+)
 
 NOW = 1_790_000_000
 
@@ -48,9 +55,18 @@ def test_a_live_activitys_moment_may_be_of_the_past(value: int) -> None:
         (NOW + 0.25, "is not whole"),
         (float("nan"), "is not a number"),
         (str(NOW), "is not a number"),
-        (None, "is not a number"),
-        (True, "is not a number"),
+        (None, "is not a number but None"),
+        (True, "is not a number but bool"),
+        (datetime(2030, 1, 1, tzinfo=UTC), "is a datetime, which a dict cannot have here"),
     ],
 )
 def test_what_is_no_moment_of_a_live_activity(value: Any, words: str) -> None:
     assert words in moment_problem(value)
+
+
+def test_datetimes_and_timedeltas() -> None:
+    assert unix_seconds(datetime.fromtimestamp(NOW + 0.9, UTC)) == NOW
+    with pytest.raises(ValueError, match="without a time zone"):
+        unix_seconds(datetime(2030, 1, 1))  # that is what is tried
+    assert [lifetime_seconds(timedelta(seconds=each)) for each in (60, 0.5)] == [60, 0.5]
+    assert type(lifetime_seconds(timedelta(minutes=1))) is int

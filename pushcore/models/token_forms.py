@@ -1,0 +1,77 @@
+"""What is given in the place of a device token by mistake: how a program describes it, or the token with something around it.
+
+The forms are those of public bug reports: `NSData.description` before and since iOS 13, base64, tokens out of JSON, CSV and URLs.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Final
+
+APNS_BYTES: Final = 32
+"""Bytes of an APNs token today."""
+
+_BEFORE_SEPARATORS: Final = (
+    (
+        r"\{\s*length\s*=\s*[0-9]+\s*,\s*bytes\s*=.*",
+        "is how iOS 13 and later describe the bytes of a token, with some left out: the app must write all as hexadecimal",
+    ),
+    (r"<[0-9a-f\s]*>", "is the description of an NSData object: leave out the angle brackets and the spaces"),
+    (r"b(['\"]).*\1", "is the text of Python's bytes: decode them"),
+    (r"[\[{].*", "begins like JSON: give the token alone"),
+    (r"[\"'`\u2018\u201c\u00ab].*|.*[\"'`\u2019\u201d\u00bb]", "has a quotation mark around it"),
+    (r"<.*>", "has angle brackets around it"),
+    (r"[,;].*|.*[,;]", "has a comma or semicolon at an end"),
+    (r".*(?:\.\.\.|\u2026).*", "is cut short"),
+    (r"0x[0-9a-f]+", 'begins with "0x"'),
+    (r"[a-z_ -]*token\s*[=:].+", "has the name of a field in front of it"),
+    (r"/topics/.*", "is the name of a topic"),
+    (r"[a-z][a-z0-9+.-]*://.*", "is a URL"),
+    (r"[^%]*%[0-9a-f]{2}.*", "is percent-encoded, as in a URL"),
+    (r"eyj[\w-]+\.[\w-]+\.[\w-]*", "is a JWT"),
+    (
+        r"\(?(?:null|none|nil|undefined|nan|true|false|blacklisted)\)?",
+        "is a word that programs write where there is no token",
+    ),
+    (r"(?:[0-9a-f]{2,16}[\s:-]+){3,}[0-9a-f]{1,16}", "has separators between its hexadecimal digits"),
+)
+_FORMS: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), form) for pattern, form in _BEFORE_SEPARATORS
+)
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{42,}={0,2}", re.ASCII)
+_BAD_CHARACTER: Final = re.compile(r"[^!-~]|[\"'`<>{},;%\\]")
+
+
+def mistaken_form(text: str) -> str:
+    """What a text is that can be nobody's token, as the rest of a sentence; empty when it may be one."""
+    if not text:
+        return "is empty"
+    bad = _BAD_CHARACTER.search(text)
+    stripped = text.strip()
+    for pattern, form in _FORMS:
+        if pattern.fullmatch(stripped):
+            return form
+    if bad is None:
+        return ""
+    if text != stripped:
+        return "has white space around it" if stripped else "is nothing but white space"
+    if any(map(str.isspace, text)):
+        return "has white space in it"
+    unprintable = next((character for character in text if not character.isprintable()), "")
+    if unprintable:
+        return (
+            "has a control character in it" if unprintable.isascii() else "has an invisible character in it"
+        )
+    return "has a character in it that is not ASCII" if not text.isascii() else f"has {bad[0]!r} in it"
+
+
+def is_base64(text: str) -> bool:
+    """Whether it can be the bytes of an APNs token, today's or a longer one, in base64."""
+    if not _BASE64.fullmatch(text):
+        return False
+    digits = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return len(base64.b64decode(digits + "=" * (-len(digits) % 4))) >= APNS_BYTES
+    except ValueError:
+        return False

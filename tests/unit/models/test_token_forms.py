@@ -1,0 +1,59 @@
+"""What is given in the place of a token is told by its form; what may be a token of some kind is not."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore.models.token_forms import is_base64, mistaken_form
+from pushcore.models.tokens import TokenKind, recognise, unlike_apns, unlike_fcm
+
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+FCM = f"{FID}:APA91b" + "xY_-0" * 27
+APNS = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "token", [APNS, APNS.upper(), FCM, FID, "odd", "of-a-new-shape", "a.b:c~d", "ya29.x"]
+)
+def test_what_may_be_a_token(token: str) -> None:
+    assert mistaken_form(token) == ""
+
+
+@pytest.mark.parametrize("character", [chr(code) for code in (*range(33), 127, 0xA0, 0x200B, 0xE9, 0xFEFF)])
+def test_characters_that_no_token_has(character: str) -> None:
+    for token in (APNS, FCM, FID):
+        for text in (character + token, token + character, token[:9] + character + token[9:]):
+            assert mistaken_form(text)
+            assert unlike_fcm(text)
+            assert unlike_apns(text)
+            assert recognise({"type": "android", "data": f"a{text}b"}).kind is TokenKind.UNKNOWN
+
+
+def test_base64() -> None:
+    for size, fits in ((16, False), (31, False), (32, True), (80, True)):
+        content = bytes(range(250, 250 - size, -1))
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            assert is_base64(encode(content).decode()) is fits
+            assert is_base64(encode(content).decode().rstrip("=")) is fits
+    assert not is_base64("a" * 45)
+    assert not is_base64(FCM)
+
+
+@given(st.text(max_size=60))
+def test_nothing_raises_and_every_bad_character_is_found(text: str) -> None:
+    form = mistaken_form(text)
+    assert form or text.isascii()
+    for tell in (unlike_fcm, unlike_apns):
+        assert isinstance(tell(text), str)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 4096, "ab " * 1300, "{" * 4096, "%" * 4096, "token" * 800, "<" * 4096, "_" * 4096]
+)
+def test_long_texts_are_told_at_once(text: str) -> None:
+    mistaken_form(text)
+    unlike_apns(text)
