@@ -57,6 +57,7 @@ from .models.apns import (
     LiveActivityEvent,
     Localized,
     Notification,
+    PushType,
     Sound,
 )
 from .models.expo import to_legacy, to_message, to_notification, to_push
@@ -211,6 +212,7 @@ __all__ = [
     "PushEngine",
     "PushModel",
     "PushRejected",
+    "PushType",
     "PushcoreError",
     "QueueError",
     "QueueFull",

@@ -142,6 +142,7 @@ class Result(Generic[P_co]):
             * "verdict": the name of the `Verdict`, such as "ACCEPTED".
             * "status", "reason", "id", "timestamp", "retry_after", "attempts": as the attributes of those names.
             * "detail": the sentence, or what the `TransportError` says.
+            * "advice": what to do, from the reason's row; None for an accepted push.
         """
         return {
             "push": _identity(self.push),
@@ -153,6 +154,7 @@ class Result(Generic[P_co]):
             "retry_after": _plain(self.retry_after),
             "attempts": self.attempts,
             "detail": None if self.detail is None else str(self.detail),
+            "advice": None if self.verdict is ACCEPTED else self.row.advice,
         }
 
     def raise_for_verdict(self) -> None:

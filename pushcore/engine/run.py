@@ -16,6 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, I
 from itertools import chain, islice
 from typing import Any, Final
 
+from ..arguments import kind
 from ..errors import BreakerOpen
 from ..requests import END
 from ..results import Result
@@ -27,6 +28,10 @@ from .rules import EngineClient, Rules
 BURST: Final = 512
 """Pushes read from the source before the event loop gets its turn: they leave in one write. With a journal half as many,
 for a burst waits until its rows may be given out."""
+
+
+class ForeignObject(TypeError):
+    """The source gave an object that no client sends."""
 
 
 class Run:
@@ -44,6 +49,8 @@ class Run:
         """Results that the caller has not taken yet."""
         self.outstanding = 0
         """Taken from the source and not yet handed to the caller, but for what waits to be sent again."""
+        self.read = 0
+        """Pushes that were taken from the source."""
         self.fed = False
         self.stopping = False
         """Nothing new is begun and nothing repeated."""
@@ -206,6 +213,8 @@ class Run:
                 await self._feed_async(source)
             else:
                 await self._feed_plain(source)
+        except ForeignObject as error:
+            self.error = TypeError(f"{error}; pushes before it: {self.read}")
         except Exception as error:
             self.error = error
         finally:
@@ -276,6 +285,7 @@ class Run:
         finally:
             taken = sum([lane.begin(now) for lane in self.lanes])
             self.outstanding += taken
+            self.read += taken
             for lane in self.lanes:
                 lane.report_not_built()
                 lane.record.flush()
@@ -290,12 +300,12 @@ class Run:
         return next((lane for lane in lanes if lane.client.takes(push)), lanes[-1])
 
     def _lanes_of_kind(self, push: object) -> list[Lane]:
-        for kind, lanes in self._kinds.items():
-            if isinstance(push, kind):
+        for push_class, lanes in self._kinds.items():
+            if isinstance(push, push_class):
                 self._kinds[type(push)] = lanes
                 return lanes
         known = ", ".join(dict.fromkeys(lane.client.handles.__name__ for lane in self.lanes))
-        raise TypeError(f"this engine sends {known}, not {type(push).__name__}")
+        raise ForeignObject(f"this engine sends {known}, not {kind(push)}")
 
 
 async def _one_by_one(source: AsyncIterable[Any]) -> AsyncIterator[Any]:

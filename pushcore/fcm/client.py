@@ -30,6 +30,7 @@ from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.tls import client_context
 from ..models.fcm import Message
+from ..models.token_forms import mistaken_form
 from ..reasons import UNNAMED, Reason
 from ..results import ACCEPTED, Accepted, Result, Verdict
 from ..sender import Dispatcher, ProviderClient
@@ -133,6 +134,18 @@ class FcmClient(ProviderClient[Message]):
     if TYPE_CHECKING:  # the same method, whose result knows a subclass
 
         async def send(self, push: M) -> Result[M]: ...
+
+
+def _mistyped(push: Message) -> str:
+    """What is wrong with the token of a push, so that Google's word is about another one than the device's; else empty.
+
+    Most such tokens are found before they are sent, see `FcmRequestBuilder`; a comma or a field's name is not.
+    """
+    for name in ("token", "fid"):
+        target = getattr(push, name)
+        if target is not None and (form := mistaken_form(target)):
+            return f"the {name} {form}"
+    return ""
 
 
 class FcmDispatcher(Dispatcher[Message]):
@@ -269,12 +282,14 @@ class FcmDispatcher(Dispatcher[Message]):
         failure = self.failure(exchange)
         if failure.refresh_token and self.replay(exchange, self._pool):
             return None
-        row = failure.row
+        row, detail = failure.row, failure.detail
         if row is SUSPECT_TOKEN:
             judged = self._judge_suspect(exchange)
             if judged is None:
                 return None
             row = judged
+        if row.verdict is Verdict.UNREGISTERED and (form := _mistyped(push)):
+            row, detail = UNNAMED[Verdict.INVALID], form
         return Result(
             push,
             row.verdict,
@@ -282,7 +297,7 @@ class FcmDispatcher(Dispatcher[Message]):
             exchange.attempts,
             reason=failure.reason,
             retry_after=failure.retry_after,
-            detail=failure.detail,
+            detail=detail,
             row=row,
         )
 

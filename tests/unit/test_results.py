@@ -23,9 +23,11 @@ from pushcore import (
     TopicChange,
     Verdict,
 )
+from pushcore.apns.reasons import REASONS
 from pushcore.errors import ConnectionLost
 from pushcore.http2.exchange import NO_FIELDS, request
 from pushcore.http2.headers import HeaderTemplate
+from pushcore.reasons import UNNAMED
 
 ID = "eabeae54-14a8-11e5-b60b-1697f925ec7b"
 COPIES: list[Callable[[Any], Any]] = [
@@ -64,7 +66,18 @@ def test_and_any_other(copied: Callable[[Any], Any]) -> None:
 
 # --- to_dict ------------------------------------------------------------------------------------------------------
 
-KEYS = ["push", "verdict", "status", "reason", "id", "timestamp", "retry_after", "attempts", "detail"]
+KEYS = [
+    "push",
+    "verdict",
+    "status",
+    "reason",
+    "id",
+    "timestamp",
+    "retry_after",
+    "attempts",
+    "detail",
+    "advice",
+]
 
 
 class Named(Notification):
@@ -129,8 +142,10 @@ def test_the_dict_of_any_other_result() -> None:
     assert list(found) == KEYS
     assert (found["verdict"], found["status"], found["reason"]) == ("THROTTLED", 429, "TooManyRequests")
     assert (found["retry_after"], found["detail"]) == (7.5, str(ConnectionLost("gone")))
+    assert found["advice"] == REASONS["TooManyRequests"].advice
     gone = Result(push, Verdict.UNREGISTERED, 410, timestamp=1.5e9).to_dict()
     assert (gone["timestamp"], gone["retry_after"], gone["id"]) == (1.5e9, None, None)
+    assert gone["advice"] == UNNAMED[Verdict.UNREGISTERED].advice
 
 
 def test_numbers_that_json_does_not_have_are_null() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pushcore.arguments import kind
 from pushcore.engine.rate import Rate
 from pushcore.engine.retry import RetryPolicy
 from pushcore.engine.run import BURST, Run
@@ -182,6 +183,33 @@ async def test_an_error_of_the_source_is_kept_until_everything_before_it_has_its
     await end(run)
 
 
+@pytest.mark.parametrize("foreign", [None, "abc", 7, [], object()], ids=type)
+async def test_an_object_that_is_no_push_ends_the_run_and_says_where_it_was(foreign: Any) -> None:
+    client = ScriptedClient()
+    before = pushes(700)
+    for source in ([*before, foreign, *pushes(5)], _asynchronous([*before, foreign])):
+        run = begin(source, client, window=2000)
+        await turn(30)
+        client.answer()
+        if isinstance(foreign, list) and not isinstance(
+            source, list
+        ):  # a list of pushes, of which there are none
+            assert run.error is None
+        else:
+            assert type(run.error) is TypeError
+            assert str(run.error) == (
+                f"this engine sends ScriptedPush, not {'None' if foreign is None else type(foreign).__name__}; "
+                "pushes before it: 700"
+            )
+        assert len(take(run)) == 700
+        await end(run)
+
+
+async def _asynchronous(source: list[Any]) -> AsyncIterator[Any]:
+    for push in source:
+        yield push
+
+
 async def test_rows_that_the_journal_knows_are_passed_over_and_it_is_asked_for_room_first() -> None:
     client, journal = ScriptedClient(), ScriptedJournal(known=[1, 2, 4])
     run = begin(pushes(6), client, window=50, journal=journal)
@@ -284,7 +312,7 @@ async def test_a_list_of_an_asynchronous_source_is_as_many_pushes() -> None:
     run = begin(source(), client)
     await turn(10)
     assert client.sent == [1, 2, 3, 4, 5, 6]
-    assert str(run.error) == "this engine sends ScriptedPush, not str"
+    assert str(run.error) == "this engine sends ScriptedPush, not str; pushes before it: 6"
     client.answer()
     assert take(run) == client.sent
     assert run.done
@@ -325,7 +353,7 @@ async def test_what_is_no_push_ends_the_run_after_those_before_whatever_it_is(
     run = begin(source() if asynchronous else [ScriptedPush(1), other, ScriptedPush(3)], client)
     await turn()
     assert client.sent == [1]
-    assert str(run.error) == f"this engine sends ScriptedPush, not {type(other).__name__}"
+    assert str(run.error) == f"this engine sends ScriptedPush, not {kind(other)}; pushes before it: 1"
     client.answer()
     assert take(run) == [1]
     assert run.done

@@ -8,8 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pushcore.auth.service_account import ServiceAccount
+from pushcore.fcm.client import FcmClient
 from pushcore.fcm.request import LegacyRequestBuilder
+from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import Aps
 from pushcore.models.fcm import (
     AndroidConfig,
@@ -27,13 +31,20 @@ from pushcore.models.fcm import (
     WebpushConfig,
     WebpushFcmOptions,
 )
+from pushcore.results import Result
 
-from .building import FID, TOKEN, refused, sent, to
+from .building import FID, TOKEN, build, refused, requests, sent, to
 
 NOW = 1_790_000_000
 WRONG: list[Any] = [b"x", 7j, {"x"}, object()]
 """What is a value of no field and of no JSON."""
 
+ACCOUNT = ServiceAccount(
+    rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    client_email="a@b.example",
+    token_uri="https://oauth2.example/token",
+    project_id="my-project",
+)
 APART = "dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b" + "y" * 134
 
 
@@ -139,8 +150,6 @@ def test_a_number_after_the_null_that_it_would_become() -> None:
     builder = LegacyRequestBuilder("gcm.example")
     sent(LegacyMessage(to="t", data={"n": None}), builder)
     refused(LegacyMessage(to="t", data={"n": float("nan")}), builder)
-    from .building import requests
-
     own = requests()
     for _ in range(3):
         sent(to(apns={"payload": {"aps": {}, "n": None}}), own)
@@ -174,8 +183,6 @@ def test_durations(given: Any, text: str) -> None:
 
 def test_a_part_with_a_timedelta_is_kept_like_others() -> None:
     part = AndroidConfig(ttl=timedelta(hours=1))
-    from .building import requests
-
     builder = requests()
     for _ in range(4):
         assert sent(to(android=part), builder)["message"]["android"] == {"ttl": "3600s"}
@@ -247,11 +254,6 @@ def test_a_character_in_the_middle(inside: str) -> None:
 )
 def test_in_any_place_of_a_burst(parts: dict[str, Any]) -> None:
     """The JSON of the messages before and after a wrong one is of other lengths, with and without data."""
-    from pushcore.http2.exchange import Exchange
-    from pushcore.results import Result
-
-    from .building import requests
-
     wrong = TOKEN[:50] + "\n" + TOKEN[50:]
     messages = [
         Message(
@@ -323,3 +325,29 @@ def test_mistyped_tokens_of_the_legacy_api(form: str, words: str) -> None:
     wrong = form.format(TOKEN)
     assert words in legacy_refused(to=wrong)
     assert f"registration_ids[1] {words}" in legacy_refused(registration_ids=[TOKEN, wrong])
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("{},", "a comma"),
+        ("'{}'", "a quotation mark"),
+        ("token={}", "the name of a field"),
+        ("{}\x7f", "a control character"),
+    ],
+)
+def test_a_mistyped_token_that_was_sent_is_not_dropped(form: str, words: str) -> None:
+    """The accepted path does not look at each character, so Google's answer about such a token is not believed."""
+    push = Message(token=form.format(TOKEN))
+    exchange = build(push)
+    assert isinstance(exchange, Exchange)
+    exchange.status = 404
+    exchange.data = (
+        b'{"error": {"code": 404, "status": "NOT_FOUND", "details": [{"@type": '
+        b'"type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "UNREGISTERED"}]}}'
+    )
+    for sent_push, drop in ((push, False), (Message(token=TOKEN), True)):
+        result = FcmClient(ACCOUNT)._dispatcher.result(exchange, sent_push)
+        assert isinstance(result, Result)
+        assert (result.drop_token, result.reason) == (drop, "UNREGISTERED")
+        assert drop or words in str(result.detail)
