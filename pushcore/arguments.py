@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 
 from .errors import ConfigurationError
+from .redaction import redact
 
 LONGEST = 60
 """Characters of a value in an error message."""
@@ -13,7 +14,9 @@ LONGEST = 60
 
 def shown(value: object) -> str:
     """A value for an error message: plain values as Python writes them, cut to `LONGEST` characters, of all others the class."""
-    if isinstance(value, str | bytes):
+    if isinstance(value, str):
+        value = redact(value)[:LONGEST]  # in this order: a part of a key is harder to recognise
+    elif isinstance(value, bytes):
         value = value[:LONGEST]
     elif value is not None and not isinstance(value, bool | int | float):
         return type(value).__name__

@@ -22,11 +22,13 @@ PushcoreError
     └── ResponseTimeout      no answer within the timeout (also a TimeoutError)
 
 A push that was refused by the provider is a `Result`, never an exception; a `TransportError` stands in
-`Result.detail`. Messages never contain secrets: no provider token, no key, no passphrase.
+`Result.detail`. Messages never contain secrets: no provider token, no key, no passphrase. Those of `ConfigurationError`,
+`JournalError` and `QueueError` may quote what the user gave, so key material is removed from them (`redaction`).
 """
 
 from __future__ import annotations
 
+from .redaction import RedactedError
 from .results import PushRejected as PushRejected
 from .transport_errors import AccessTokenError as AccessTokenError
 from .transport_errors import AlpnError as AlpnError
@@ -44,7 +46,7 @@ from .transport_errors import StreamReset as StreamReset
 from .transport_errors import TransportError as TransportError
 
 
-class ConfigurationError(PushcoreError, ValueError):
+class ConfigurationError(RedactedError, PushcoreError, ValueError):
     """Something given at construction cannot work; the message names it and what was expected."""
 
 
@@ -52,7 +54,7 @@ class ClosedError(PushcoreError, RuntimeError):
     """A client or an engine was used before it was opened or after it was closed."""
 
 
-class JournalError(PushcoreError):
+class JournalError(RedactedError, PushcoreError):
     """A campaign's journal cannot be used, or could not be written: the sender must stop. What it holds is safe."""
 
 

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import IO, Any, Final, cast
 
+from ..redaction import describe_secret
 from .content import BLOCK, GZIP, Blocks, Content
 from .dialects import header_problem, is_utf8
 from .parquet import MAGIC, ParquetRows
@@ -43,13 +44,19 @@ class Audience:
     """
 
     def __init__(self, path: str) -> None:
+        kind = describe_secret(path)
+        if kind is not None:
+            raise BadInput(f"the audience's path is {kind} and no path; expected an audience")
         self.name = "the standard input" if path == "-" else shown_path(path)
         self._path = path
+        problem = ""
         try:
             file, self.size, self._look = _open(path)
             self.state = self._look()
         except OSError as error:
-            raise BadInput(f"{self.name} cannot be read ({explain(error)}); expected an audience") from None
+            problem = explain(error)
+        if problem:  # outside the handler, whose context repeats the path, which may be a secret
+            raise BadInput(f"{self.name} cannot be read ({problem}); expected an audience")
         self._blocks = Blocks(file, self.name)
         self._parquet: ParquetRows | None = None
         self.columns: list[str] | None = None

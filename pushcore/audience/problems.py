@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from ..redaction import RedactedError, redact
 from ..results import Verdict
 
 MAX_SHOWN: Final = 160
 """Characters of a value or a name out of a file that are shown."""
 
 
-class BadInput(Exception):
+class BadInput(RedactedError):
     """What the user must change, in one sentence that names the file; nothing has been sent."""
 
 
@@ -38,7 +39,7 @@ def printable(text: str, limit: int | None = None) -> str:
 
 def shown(value: object) -> str:
     """A value out of a file, between quotes and short."""
-    return f"'{printable(str(value), 40)}'"
+    return f"'{printable(redact(str(value)), 40)}'"
 
 
 def explain(error: OSError) -> str:
@@ -46,8 +47,14 @@ def explain(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def read_small(path: str, what: str, limit: int) -> bytes:
-    """A file that is small when it is what it should be. `what` says what was expected, for the message.
+def read_small(path: str, what: str, limit: int, *, name: str | None = None) -> bytes:
+    """A file that is small when it is what it should be.
+
+    Args:
+        path: of the file.
+        what: what was expected, for the message.
+        limit: bytes.
+        name: stands for the path in messages, where the path may be a secret given by mistake.
 
     Raises:
         BadInput: it cannot be read, or is larger than `limit` bytes.
@@ -56,7 +63,11 @@ def read_small(path: str, what: str, limit: int) -> bytes:
         with Path(path).open("rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({explain(error)}); expected {what}") from None
+        problem = explain(error)
+    else:
+        problem = ""
+    if problem:  # outside the handler, whose context repeats the path, which may be a secret
+        raise BadInput(f"{name or path} cannot be read ({problem}); expected {what}")
     if len(data) > limit:
-        raise BadInput(f"{path} has more than {limit} bytes; expected {what}")
+        raise BadInput(f"{name or path} has more than {limit} bytes; expected {what}")
     return data

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import AccessTokenError, ConfigurationError
+from ..key_material import checked_path
 from .access_token import LONGEST_LIFE, AccessToken
 from .service_account import SCOPE
 
@@ -64,7 +65,8 @@ class GoogleCredentials:
         self._new_request: Callable[[], Any] = transport.Request
         with_scopes: Any = google_credentials.with_scopes_if_required
         self._credentials: Any = with_scopes(credentials, list(scopes))
-        self._ca_file = ca_file
+        # `requests` takes a path alone.
+        self._ca_file = None if ca_file is None else checked_path(ca_file, "ca_file")
         self._timeout = timeout
         self._issued: str | None = None
         self._thread: threading.Thread | None = None
@@ -141,7 +143,7 @@ class GoogleCredentials:
             if left <= 0:  # google-auth tries some calls again and again
                 raise exceptions.TransportError("the time for a refresh is over")
             if self._ca_file is not None:  # said to each call, or REQUESTS_CA_BUNDLE would have its way
-                options["verify"] = str(self._ca_file)
+                options["verify"] = self._ca_file
             return request(url, method=method, body=body, headers=headers, timeout=left, **options)
 
         return bounded

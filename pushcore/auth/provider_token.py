@@ -29,7 +29,6 @@ import math
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final, Literal, get_args
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -38,6 +37,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..arguments import check, check_choice, check_type, check_whole
 from ..errors import ConfigurationError
+from ..key_material import Wrong, find_private_key, is_pkcs12, key_algorithm, plain, read_material
+from ..redaction import is_der
 from .jws import compact, es256
 
 Environment = Literal["production", "sandbox"]
@@ -51,6 +52,7 @@ LOOK_AGAIN: Final = 60.0
 """A lease in use is asked at least so often, in seconds: what a step of the clock can hide from it."""
 
 _IDENTIFIER: Final = re.compile(r"[A-Z0-9]{10}", re.ASCII)
+_IDENTIFIER_RULE: Final = "10 characters of A-Z and 0-9, as Apple shows it for the key"
 _EXPECTED: Final = (
     'expected the .p8 file from Apple, an unencrypted P-256 private key in PEM ("BEGIN PRIVATE KEY")'
 )
@@ -112,9 +114,10 @@ class ApnsKey:
             ConfigurationError: an identifier is not 10 characters of A-Z and 0-9, the scope is none of Apple's, or
                 slot, margin and the 20 minutes of a connection are together longer than a token lives.
         """
-        _check_identifier("key_id", key_id)
-        _check_identifier("team_id", team_id)
+        key_id = _checked_identifier("key_id", key_id)
+        team_id = _checked_identifier("team_id", team_id)
         check_type("key", key, ec.EllipticCurvePrivateKey, "a key on P-256; from_file and from_pem read one")
+        _check_key(key, _wrong("key"))
         check_whole("slot", slot, least=1)
         check_whole("margin", margin, least=0)
         if slot + margin + HOLD > MAX_AGE:
@@ -145,25 +148,28 @@ class ApnsKey:
     @classmethod
     def from_file(
         cls,
-        path: str | os.PathLike[str],
+        path: str | bytes | os.PathLike[str],
         *,
         key_id: str,
         team_id: str,
         topics: Iterable[str] | None = None,
         environment: Environment | None = None,
+        name: str | None = None,
         slot: int = 1800,
         margin: int = 120,
     ) -> ApnsKey:
         """The key in a `.p8` file.
 
+        Args:
+            path: of the file; or its content, PEM or base64 of it, as it may stand in a variable of the environment.
+            key_id, team_id, topics, environment, slot, margin: see the class.
+            name: stands for the key in errors; None: the path, or "the key".
+
         Raises:
-            ConfigurationError: the file cannot be read or holds no such key, or an argument is wrong.
+            ConfigurationError: the file cannot be read or holds no such key, or an argument is wrong. The message never
+                repeats the key.
         """
-        name = os.fspath(path)
-        try:
-            pem = Path(path).read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"{name} cannot be read ({error.strerror}); {_EXPECTED}") from None
+        name, pem = read_material(path, argument="the key", expected=_EXPECTED, name=name)
         return cls.from_pem(
             pem,
             key_id=key_id,
@@ -178,7 +184,7 @@ class ApnsKey:
     @classmethod
     def from_pem(
         cls,
-        pem: bytes,
+        pem: str | bytes,
         *,
         key_id: str,
         team_id: str,
@@ -194,7 +200,7 @@ class ApnsKey:
             ConfigurationError: it is no such key, or an argument is wrong.
         """
         return cls(
-            _load_key(pem, name),
+            _load_key(pem, _wrong(name)),
             key_id=key_id,
             team_id=team_id,
             topics=topics,
@@ -284,37 +290,42 @@ class TokenLease:
         return f"<TokenLease {self.token!r} due={self.due}>"
 
 
-def _check_identifier(name: str, value: str) -> None:
-    # The value itself is not shown: who mixes up the arguments may have put the key there.
-    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
-        raise ConfigurationError(
-            f"{name} must be 10 characters of A-Z and 0-9, as Apple shows it for the key"
-        )
+def _wrong(name: str) -> Wrong:
+    return lambda predicate: ConfigurationError(f"{name} {predicate}; {_EXPECTED}")
 
 
-def _load_key(pem: bytes, name: str) -> ec.EllipticCurvePrivateKey:
-    def wrong(what: str) -> ConfigurationError:
-        return ConfigurationError(f"{name} {what}; {_EXPECTED}")
+def _checked_identifier(name: str, value: str) -> str:
+    # The value itself is not shown: the key may have been given in its place.
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be {_IDENTIFIER_RULE}, not {type(value).__name__}")
+    identifier = value.strip()  # a file or a variable often ends with a line break
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise ConfigurationError(f"{name} must be {_IDENTIFIER_RULE}")
+    return identifier
 
-    if not pem.strip():
-        raise wrong("is empty")
-    if b"-----BEGIN " not in pem:
-        raise wrong("is not PEM")
-    if b"PRIVATE KEY-----" not in pem:
-        kinds = {b"BEGIN CERTIFICATE": "a certificate", b"BEGIN PUBLIC KEY": "a public key"}
-        found = next((kind for mark, kind in kinds.items() if mark in pem), "something else")
-        raise wrong(f"holds {found} and no private key")
-    if b"ENCRYPTED" in pem:
-        raise wrong("is encrypted")
+
+def _load_key(pem: str | bytes, wrong: Wrong) -> ec.EllipticCurvePrivateKey:
+    if not isinstance(pem, str | bytes):
+        raise wrong(f"must be str or bytes, not {type(pem).__name__}")
+    content = plain(pem.encode("utf-8", "surrogateescape") if isinstance(pem, str) else pem)
+    if is_der(content) and not is_pkcs12(content):
+        load, data = serialization.load_der_private_key, content
+    else:
+        data, encrypted = find_private_key(content, wrong)
+        if encrypted:
+            raise wrong("is encrypted")
+        load = serialization.load_pem_private_key
     try:
-        key = serialization.load_pem_private_key(pem, None)
+        key = load(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # OpenSSL's own words say nothing that a user could act on.
         raise wrong("is damaged or of an unknown kind") from None
+    return _check_key(key, wrong)
+
+
+def _check_key(key: object, wrong: Wrong) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise wrong(
-            f"holds a key of another kind ({type(key).__name__.removesuffix('PrivateKey').lstrip('_')})"
-        )
+        raise wrong(f"holds a key of another kind ({key_algorithm(key)})")
     if not isinstance(key.curve, ec.SECP256R1):
         raise wrong(f"holds a key on the curve {key.curve.name}")
     return key

@@ -7,12 +7,12 @@ body and reads the answer; who sends it is the caller's affair (`Post`).
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..arguments import check_type
 from ..errors import AccessTokenError, ConfigurationError, TransportError
+from ..key_material import Wrong, find_private_key, key_algorithm, plain, read_material
 from ..reasons import UNEXPECTED, describe_unexpected
+from ..redaction import describe_secret, redact
 from .access_token import AccessToken
 from .jws import compact, rs256
 
@@ -44,6 +46,9 @@ _PASSING_STATUS: Final = frozenset({408, 425, 429})
 _PASSING_WORDS: Final = frozenset(
     {"temporarily_unavailable", "server_error", "slow_down", "internal_failure"}
 )
+_ESCAPE: Final = re.compile(r'\\+([nru"])')
+_UNESCAPED: Final = {"n": "\n", "r": "\r", "u": "\\u", '"': '"'}
+_EMAIL: Final = re.compile(r"[!-~]+@[!-~]+", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -85,13 +90,14 @@ class ServiceAccount:
         """Takes an RSA key; `from_file` and `from_info` read one.
 
         Raises:
-            ConfigurationError: an argument is of a wrong type.
+            ConfigurationError: an argument is of a wrong type, or the key has less than 2048 bits.
         """
         check_type("key", key, rsa.RSAPrivateKey, "an RSA key; from_file and from_info read one")
         check_type("client_email", client_email, str, "a string")
         check_type("token_uri", token_uri, str, "a string")
         check_type("key_id", key_id, (str, type(None)), "a string or None")
         check_type("project_id", project_id, (str, type(None)), "a string or None")
+        _check_key(key, lambda predicate: ConfigurationError(f"key {predicate}; {_EXPECTED}"))
         self.client_email = client_email
         self.token_uri = token_uri
         self.key_id = key_id
@@ -99,61 +105,66 @@ class ServiceAccount:
         self._sign = rs256(key)
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> ServiceAccount:
+    def from_file(cls, path: str | bytes | os.PathLike[str], *, name: str | None = None) -> ServiceAccount:
         """The account in a JSON key file.
 
+        Args:
+            path: of the file; or its content, JSON or base64 of it, as it may stand in a variable of the environment.
+            name: stands for the account in errors; None: the path, or "the service account".
+
         Raises:
-            ConfigurationError: the file cannot be read, is of another kind, lacks a field, or its key is of no use.
+            ConfigurationError: the file cannot be read, is of another kind, lacks a field, or its key cannot be used. The
+                message never repeats the key.
         """
-        name = os.fspath(path)
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"{name} cannot be read ({error.strerror}); {_EXPECTED}") from None
-        if not content.strip():
-            raise ConfigurationError(f"{name} is empty; {_EXPECTED}")
-        try:
-            info = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            raise ConfigurationError(f"{name} is not JSON; {_EXPECTED}") from None
+        name, info = read_info(path, name=name)
         return cls.from_info(info, name=name)
 
     @classmethod
-    def from_info(cls, info: Mapping[str, Any], *, name: str = "the service account") -> ServiceAccount:
-        """The account in the content of a key file; `name` stands for it in errors.
+    def from_info(
+        cls, info: Mapping[str, Any] | str | bytes, *, name: str = "the service account"
+    ) -> ServiceAccount:
+        """The account in the content of a key file, parsed or not; `name` stands for it in errors.
 
         Raises:
             ConfigurationError: as for `from_file`.
         """
 
-        def wrong(what: str) -> ConfigurationError:
-            return ConfigurationError(f"{name} {what}; {_EXPECTED}")
+        def wrong(predicate: str) -> ConfigurationError:
+            return ConfigurationError(f"{name} {predicate}; {_EXPECTED}")
 
-        if not isinstance(info, Mapping):
+        content = info
+        if isinstance(content, str | bytes):
+            content = _parse(plain(content.encode() if isinstance(content, str) else content))
+        if not isinstance(content, Mapping):
             raise wrong(f"is not a JSON object but {type(info).__name__}")
-        if info.get("type") != "service_account":
-            raise wrong(_kind_of(info))
-        for key in ("client_email", "private_key", "token_uri"):
-            if key not in info:
-                raise wrong(f'has no "{key}"')
+        if content.get("type") != "service_account":
+            raise wrong(_kind_of(content))
+        fields: dict[str, str] = {}
         for key in ("client_email", "private_key", "token_uri", "private_key_id", "project_id"):
-            value = info.get(key)
+            if key not in content and key in ("client_email", "private_key", "token_uri"):
+                raise wrong(f'has no "{key}"')
+            value = content.get(key)
             if value is None and key in ("private_key_id", "project_id"):
                 continue
             # The value itself is not shown: it may be the key, in the wrong place.
             if not isinstance(value, str) or not value.strip():
                 raise wrong(f'has a "{key}" that is empty or no text')
-            if key != "private_key" and _CONTROL.search(value):
+            fields[key] = value.strip()
+            if key != "private_key" and _CONTROL.search(fields[key]):
                 raise wrong(f'has a "{key}" with control characters in it')
-        uri = info["token_uri"]
+        if not _EMAIL.fullmatch(fields["client_email"]):
+            raise wrong('has a "client_email" that is no email address')
+        uri = fields["token_uri"]
         if not _is_https(uri):
-            raise wrong(f'has a "token_uri" that must be an https address, not {uri[:80]!r}')
+            raise wrong(f'has a "token_uri" that must be an https address, not {redact(uri)[:80]!r}')
         return cls(
-            _load_key(info["private_key"], wrong),
-            client_email=info["client_email"],
+            _load_key(
+                fields["private_key"], lambda predicate: wrong(f'has a "private_key" that {predicate}')
+            ),
+            client_email=fields["client_email"],
             token_uri=uri,
-            key_id=info.get("private_key_id"),
-            project_id=info.get("project_id"),
+            key_id=fields.get("private_key_id"),
+            project_id=fields.get("project_id"),
         )
 
     def assertion(self, now: float, scope: str = SCOPE) -> bytes:
@@ -189,6 +200,48 @@ class ServiceAccount:
 
     def __repr__(self) -> str:
         return f"<ServiceAccount {self.client_email}>"
+
+
+def read_info(
+    source: str | bytes | os.PathLike[str], *, name: str | None = None
+) -> tuple[str, Mapping[str, Any]]:
+    """The members of a credentials file of Google's, of whatever type, and the name for errors.
+
+    Args:
+        source: the path of the file, or its content.
+        name: stands for it in errors; None: the path, or "the service account".
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no JSON object.
+    """
+    name, content = read_material(source, argument="the service account", expected=_EXPECTED, name=name)
+
+    def wrong(predicate: str) -> ConfigurationError:
+        return ConfigurationError(f"{name} {predicate}; {_EXPECTED}")
+
+    if not content:
+        raise wrong("is empty")
+    info = _parse(content)
+    if info is None:
+        kind = describe_secret(content.decode("utf-8", "replace"))
+        raise wrong(f"is {kind} and not JSON" if kind not in (None, "JSON") else "is not JSON")
+    if not isinstance(info, Mapping):
+        raise wrong(f"is not a JSON object but {type(info).__name__}")
+    return name, info
+
+
+def _parse(content: bytes) -> Any:
+    """What a JSON text holds; None when it is none. Line breaks within its strings, and doubled escapes, are accepted."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return None
+    # A shell or a template may have escaped the line breaks between the members, or all of the text once more.
+    unescaped = _ESCAPE.sub(lambda match: _UNESCAPED[match[1]], text)
+    for attempt in (text, unescaped):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(attempt, strict=False)
+    return None
 
 
 def read_token(answer: TokenResponse) -> AccessToken:
@@ -244,7 +297,7 @@ def _kind_of(info: Mapping[str, Any]) -> str:
     ):
         return f'holds credentials of the type "{kind}", which google-auth reads: pass its credentials object instead'
     if isinstance(kind, str):
-        return f"is of the type {_CONTROL.sub(' ', kind)[:40]!r}"
+        return f"is of the type {_CONTROL.sub(' ', redact(kind))[:40]!r}"
     if "project_info" in info:
         return "is the app's google-services.json"
     if "installed" in info or "web" in info:
@@ -268,22 +321,21 @@ def _is_https(uri: str) -> bool:
         return False
 
 
-def _load_key(pem: str, wrong: Callable[[str], ConfigurationError]) -> rsa.RSAPrivateKey:
-    if "PRIVATE KEY-----" not in pem:
-        raise wrong('has a "private_key" that is not PEM')
-    if "ENCRYPTED" in pem:
-        raise wrong('has a "private_key" that is encrypted')
+def _load_key(pem: str, wrong: Wrong) -> rsa.RSAPrivateKey:
+    block, encrypted = find_private_key(plain(pem.encode("utf-8", "surrogateescape")), wrong)
+    if encrypted:
+        raise wrong("is encrypted")
     try:
-        key = serialization.load_pem_private_key(pem.encode(), None)
+        key = serialization.load_pem_private_key(block, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # OpenSSL's own words say nothing that a user could act on; often it is the "\\n" that a shell has doubled.
-        raise wrong('has a "private_key" that is damaged') from None
+        # OpenSSL's own words say nothing that a user could act on.
+        raise wrong("is damaged") from None
+    return _check_key(key, wrong)
+
+
+def _check_key(key: object, wrong: Wrong) -> rsa.RSAPrivateKey:
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise wrong(f'has a "private_key" that is not RSA but {_algorithm(key)}')
+        raise wrong(f"is not RSA but {key_algorithm(key)}")
     if key.key_size < _SMALLEST_KEY:
-        raise wrong(f'has a "private_key" of {key.key_size} bits, {_SMALLEST_KEY} are the least for RS256')
+        raise wrong(f"has {key.key_size} bits, and {_SMALLEST_KEY} are the least for RS256")
     return key
-
-
-def _algorithm(key: object) -> str:
-    return type(key).__name__.removesuffix("PrivateKey").lstrip("_")

@@ -12,6 +12,7 @@ import pushcore
 
 from ..audience.problems import BadInput, explain, printable
 from ..errors import ConfigurationError, JournalError
+from ..redaction import redact
 from .commands.campaign import campaign
 from .commands.channels import channels
 from .commands.check import check
@@ -88,5 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str, status: int) -> int:
-    click.echo(f"pushcore: {printable(' '.join(text.split()), 1000)}", err=True)
+    # The last filter: whatever was given in the wrong place, and whoever quotes it.
+    click.echo(f"pushcore: {printable(redact(' '.join(text.split())), 1000)}", err=True)
     return status

@@ -37,15 +37,21 @@ _payload = section("Payload")
 _sending = section("Sending")
 
 _APNS: Final = (
-    _apns("--apns-key", metavar="FILE", help="Signing key from Apple, a .p8 file."),
+    _apns(
+        "--apns-key",
+        metavar="FILE",
+        content=True,
+        help="Signing key from Apple, a .p8 file or what it holds.",
+    ),
     _apns("--key-id", metavar="ID", help="Its key id, 10 characters."),
     _apns("--team-id", metavar="ID", help="Your team id, 10 characters."),
     _apns(
         "--apns-cert",
         metavar="FILE",
+        content=True,
         help="Certificate instead of a key: PEM or PKCS#12, with its private key or with --apns-cert-key.",
     ),
-    _apns("--apns-cert-key", metavar="FILE", help="Private key of a PEM certificate."),
+    _apns("--apns-cert-key", metavar="FILE", content=True, help="Private key of a PEM certificate."),
     _apns("--apns-cert-password-file", metavar="FILE", help="File with the passphrase of the private key."),
     _apns("--topic", metavar="BUNDLE", help="Bundle id of the app; suffixes of push types are added."),
     _apns(
@@ -56,7 +62,12 @@ _APNS: Final = (
     _apns("--apns-url", metavar="URL", help="Another server, such as https://127.0.0.1:2197."),
 )
 _FCM: Final = (
-    _fcm("--fcm-service-account", metavar="FILE", help="Key of a service account from Google, a JSON file."),
+    _fcm(
+        "--fcm-service-account",
+        metavar="FILE",
+        content=True,
+        help="Key of a service account from Google, a JSON file or what it holds.",
+    ),
     _fcm("--fcm-project", metavar="ID", help="Project to send for, unless it is the account's own."),
     _fcm("--fcm-url", metavar="URL", help="Another server, such as https://127.0.0.1:2198."),
     _fcm(
@@ -66,7 +77,12 @@ _FCM: Final = (
     ),
 )
 _NETWORK: Final = (
-    _network("--ca-file", metavar="FILE", help="PEM with the only authorities to trust; else the system's."),
+    _network(
+        "--ca-file",
+        metavar="FILE",
+        content=True,
+        help="PEM with the only authorities to trust; else the system's.",
+    ),
     _network(
         "--proxy",
         metavar="URL",

@@ -20,6 +20,7 @@ from typing import Any, Final
 import click
 
 from ..audience.problems import BadInput, printable, read_small, shown
+from ..redaction import describe_secret
 from .origins import SETTINGS_FILE, nearest
 from .sections import Function, Option, add, section
 
@@ -145,7 +146,12 @@ def _value(value: Any, parameter: click.Parameter, place: Path, where: str) -> A
         raise BadInput(f"{where} cannot be {_kind(value)}; expected {expected}")
     if not isinstance(value, str | int | float):
         raise BadInput(f"{where} cannot be {_kind(value)}; expected a text or a number")
-    if parameter.metavar == "FILE" and isinstance(value, str) and value != "-":
+    if (
+        parameter.metavar == "FILE"
+        and isinstance(value, str)
+        and value != "-"
+        and describe_secret(value) is None
+    ):
         return str(place / value)
     return value
 

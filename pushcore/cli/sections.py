@@ -11,12 +11,15 @@ import click
 
 from ..audience.problems import BadInput
 from ..errors import ConfigurationError
+from ..redaction import describe_secret
 from .origins import unknown_variables, with_origins
 
 ENVIRONMENT: Final = "PUSHCORE"
 """An option --apns-key has the variable PUSHCORE_APNS_KEY."""
 
 _OTHERS: Final = "Others"
+_PATHS: Final = ("FILE", "DIR", "AUDIENCE", "JOURNAL", "PAYLOAD")
+"""Metavars of what is a path."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -34,11 +37,39 @@ class Seconds(click.FloatRange):
 
 
 class Option(click.Option):
-    """An option of one section. `metavar` FILE says that its value is a path."""
+    """An option of one section.
 
-    def __init__(self, *names: Any, section: str, **settings: Any) -> None:
+    `metavar` FILE says that its value is a path. `content`: or what such a file holds, as it may stand in a variable of the
+    environment. Any other option refuses key material without repeating it: its value may end in a message.
+    """
+
+    def __init__(self, *names: Any, section: str, content: bool = False, **settings: Any) -> None:
         super().__init__(*names, **settings)
         self.section = section
+        self.content = content
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Called by click, for a value from wherever."""
+        if not self.content:
+            _refuse_secret(value, self, ctx)
+        return super().type_cast_value(ctx, value)
+
+
+class Argument(click.Argument):
+    """An argument, which refuses key material as an option does."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Called by click."""
+        _refuse_secret(value, self, ctx)
+        return super().type_cast_value(ctx, value)
+
+
+def _refuse_secret(value: Any, parameter: click.Parameter, context: click.Context) -> None:
+    for text in value if isinstance(value, tuple | list) else (value,):
+        kind = describe_secret(text) if isinstance(text, str) else None
+        if kind is not None:
+            wanted = "the path of a file" if parameter.metavar in _PATHS else "another value"
+            raise click.BadParameter(f"it is {kind}, expected {wanted}", context, parameter)
 
 
 class Command(click.Command):
@@ -74,6 +105,12 @@ class Command(click.Command):
 def section(title: str) -> Callable[..., Decorator]:
     """What `click.option` is, for options of this section."""
     return partial(click.option, cls=Option, section=title)
+
+
+option = section(_OTHERS)
+"""What `click.option` is, for options of no section."""
+argument = partial(click.argument, cls=Argument)
+"""What `click.argument` is."""
 
 
 def command(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError
+from ..key_material import checked_path
 from .breaker import MAX_TRIP, NOTHING_SEEN, Seen, Trip
 from .rate import FRESH, RateLimiter, State
 
@@ -58,7 +59,7 @@ class SharedState:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = checked_path(path, "the path of the shared state")
         self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if os.fstat(self._file).st_size != SIZE:

@@ -9,7 +9,6 @@ import secrets
 import socket
 import ssl
 import tempfile
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from cryptography import x509
@@ -19,16 +18,20 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from ..arguments import check_type
 from ..errors import AlpnError, CertificateError, ConfigurationError, ConnectError
+from ..key_material import PEM_MARK, find_private_key, is_pkcs12, pem_blocks, read_material
+from ..redaction import is_der
 
 # RFC 9113, section 9.2.2 prohibits everything in TLS 1.2 but ephemeral keys with authenticated encryption.
 _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-_PEM_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
-_PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _OPENSSL: Final = re.compile(r"\[[^]]*\] (.*?)(?: \(\w+\.c:\d+\))?")  # how Python writes down its errors
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # what a certificate is called in a directory for OpenSSL
-_PEM_MARK: Final = b"-----BEGIN "
-_PKCS12_VERSION: Final = b"\x02\x01\x03"  # INTEGER 3, first in the outer SEQUENCE (RFC 7292, section 4)
+_EXPECTED: Final = "expected a certificate with its key, PEM or PKCS#12"
+_AUTHORITIES: Final = "expected authorities in PEM"
+_CERTIFICATES: Final = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")  # as OpenSSL knows them
+
+PathOrContent = str | bytes | os.PathLike[str]
+"""The path of a file, or its content: PEM, PKCS#12 as bytes, or base64 of either."""
 
 
 class Certified(Protocol):
@@ -77,65 +80,83 @@ class ApnsCertificate:
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, password: str | bytes | None = None
+        cls, path: PathOrContent, *, password: str | bytes | None = None, name: str | None = None
     ) -> ApnsCertificate:
         """Certificate and key from a PEM or a PKCS#12 file, told apart by content.
+
+        Args:
+            path: of the file; or its content, as it may stand in a variable of the environment.
+            password: the passphrase of the private key, None for none.
+            name: stands for the certificate in errors; None: the path, or "the certificate".
 
         Raises:
             ConfigurationError: as `from_pem` and `from_pkcs12`, or the file is neither.
         """
-        name, data = os.fspath(path), _read(path)
-        if _PEM_MARK in data:
+        name, data = _read(path, "the certificate", name)
+        if PEM_MARK in data:
             return cls._from_pem(name, data, name, data, password)
-        if _looks_like_pkcs12(data):
+        if is_pkcs12(data):
             return cls._from_pkcs12(name, data, password)
         raise ConfigurationError(f"{name} is neither PEM nor PKCS#12; expected a certificate with its key")
 
     @classmethod
     def from_pem(
         cls,
-        path: str | os.PathLike[str],
+        path: PathOrContent,
         *,
-        key_file: str | os.PathLike[str] | None = None,
+        key_file: PathOrContent | None = None,
         password: str | bytes | None = None,
+        name: str | None = None,
+        key_name: str | None = None,
     ) -> ApnsCertificate:
         """Certificates from a PEM file, and the key from it or from `key_file`.
+
+        Args:
+            path: of the file with the certificates; or its content.
+            key_file: path of the file with the private key, or its content; None: it stands with the certificates.
+            password: the passphrase of the private key, None for none.
+            name: stands for the certificates in errors; None: the path, or "the certificate".
+            key_name: stands for `key_file` in errors; None: its path, or "key_file".
 
         Raises:
             ConfigurationError: a file cannot be read or is not PEM, there is no certificate or no key, they do not
                 belong together, the passphrase is missing or wrong, or the certificate is not valid now.
         """
-        key_path = path if key_file is None else key_file
-        return cls._from_pem(os.fspath(path), _read(path), os.fspath(key_path), _read(key_path), password)
+        name, data = _read(path, "the certificate", name)
+        key_name, key_data = (name, data) if key_file is None else _read(key_file, "key_file", key_name)
+        return cls._from_pem(name, data, key_name, key_data, password)
 
     @classmethod
     def from_pkcs12(
-        cls, path: str | os.PathLike[str], *, password: str | bytes | None = None
+        cls, path: PathOrContent, *, password: str | bytes | None = None, name: str | None = None
     ) -> ApnsCertificate:
         """Certificates and key from a PKCS#12 file (`.p12`, `.pfx`).
+
+        Args:
+            path: of the file; or its content, as bytes or in base64.
+            password: the passphrase of the file, None for none.
+            name: stands for the certificate in errors; None: the path, or "the certificate".
 
         Raises:
             ConfigurationError: the file cannot be read or is not PKCS#12, there is no certificate or no key, the
                 passphrase is missing or wrong, or the certificate is not valid now.
         """
-        return cls._from_pkcs12(os.fspath(path), _read(path), password)
+        name, data = _read(path, "the certificate", name)
+        return cls._from_pkcs12(name, data, password)
 
     @classmethod
     def _from_pem(
         cls, name: str, data: bytes, key_name: str, key_data: bytes, password: str | bytes | None
     ) -> ApnsCertificate:
         for file_name, content in ((name, data), (key_name, key_data)):
-            if _PEM_MARK not in content:
+            if PEM_MARK not in content:
                 raise ConfigurationError(
                     f"{file_name} is not PEM; expected a certificate and its private key"
                 )
-        blocks = _PEM_CERTIFICATE.findall(data)
+        blocks = [block for label, block in pem_blocks(data) if label == "CERTIFICATE"]
         if not blocks:
             raise ConfigurationError(f"{name} holds no certificate")
-        match = _PEM_KEY.search(key_data)
-        if match is None:
-            raise ConfigurationError(f"{key_name} holds no private key; give the file that does as key_file")
-        key = _load_pem_key(key_name, match.group(), _to_bytes(password))
+        key = _load_pem_key(key_name, key_data, _to_bytes(password))
         try:
             certificates = [x509.load_pem_x509_certificate(block) for block in blocks]
         except ValueError:
@@ -144,13 +165,13 @@ class ApnsCertificate:
 
     @classmethod
     def _from_pkcs12(cls, name: str, data: bytes, password: str | bytes | None) -> ApnsCertificate:
-        if not _looks_like_pkcs12(data):
+        if not is_pkcs12(data):
             raise ConfigurationError(
                 f"{name} is not PKCS#12; expected a .p12 file with a certificate and its key"
             )
+        given = _to_bytes(password)
         # Without a passphrase a file may be protected by none or by the empty one (RFC 7292, appendix B).
-        tries = (None, b"") if password is None else (_to_bytes(password),)
-        for passphrase in tries:
+        for passphrase in (None, b"") if given is None else (given,):
             try:
                 key, leaf, others = pkcs12.load_key_and_certificates(data, passphrase)
                 break
@@ -211,29 +232,26 @@ class ApnsCertificate:
 
 
 def client_context(
-    *, ca_file: str | os.PathLike[str] | None = None, certificate: Certified | None = None
+    *, ca_file: PathOrContent | None = None, certificate: Certified | None = None
 ) -> ssl.SSLContext:
     """A context for HTTP/2 as RFC 9113, section 9.2 wants it: ALPN "h2", TLS 1.2 or later, no renegotiation.
 
-    The server's certificate and name are verified against the system's authorities, or against those in `ca_file`
-    (PEM) alone. `certificate` is shown to the server when it asks.
+    The server's certificate and name are verified against the system's authorities, or against those in `ca_file` alone, a
+    path or PEM itself. `certificate` is shown to the server when it asks.
 
     Raises:
         ConfigurationError: `ca_file` cannot be read or holds no certificate, the system has no authorities, OpenSSL
             refuses `certificate`, no temporary file can be written for it, or SSLKEYLOGFILE cannot be written.
     """
-    check_type("ca_file", ca_file, (str, os.PathLike, type(None)), "the path of a PEM file")
+    name, authorities = ("", None) if ca_file is None else _read_authorities(ca_file)
     try:
-        # Through Path, for OpenSSL would take "" for the system's authorities.
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(Path(ca_file)))
+        context = ssl.create_default_context(cadata=authorities)
     except ssl.SSLError:
-        raise ConfigurationError(f"{ca_file} holds no certificate; expected authorities in PEM") from None
-    except OSError as error:
-        if error.filename is not None:  # OpenSSL names no file, and Python opens only this one
-            raise ConfigurationError(
-                f"SSLKEYLOGFILE is {error.filename}, which cannot be written ({error.strerror})"
-            ) from None
-        raise ConfigurationError(f"{ca_file} cannot be read ({error.strerror})") from None
+        raise ConfigurationError(f"{name} holds a damaged certificate; {_AUTHORITIES}") from None
+    except OSError as error:  # Python opens only this one file
+        raise ConfigurationError(
+            f"SSLKEYLOGFILE is {error.filename}, which cannot be written ({error.strerror})"
+        ) from None
     if ca_file is None and not _has_authorities(context):
         raise ConfigurationError(
             "this system has no CA certificates: install them (Debian's package ca-certificates), name them in "
@@ -318,24 +336,36 @@ def _has_authorities(context: ssl.SSLContext) -> bool:
         return True  # OpenSSL asks for names and needs no list of them
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{os.fspath(path)} cannot be read ({error.strerror})") from None
+def _read(source: PathOrContent, argument: str, name: str | None) -> tuple[str, bytes]:
+    return read_material(source, argument=argument, expected=_EXPECTED, name=name)
+
+
+def _read_authorities(ca_file: PathOrContent) -> tuple[str, str | bytes]:
+    """The name for errors, and the certificates in PEM, or one in DER, for OpenSSL."""
+    name, content = read_material(ca_file, argument="ca_file", expected=_AUTHORITIES)
+    if is_der(content):
+        return name, content
+    blocks = [
+        block.decode("ascii", "replace") for label, block in pem_blocks(content) if label in _CERTIFICATES
+    ]
+    if not blocks:
+        raise ConfigurationError(f"{name} holds no certificate; {_AUTHORITIES}")
+    return name, "".join(blocks)
 
 
 def _to_bytes(password: str | bytes | None) -> bytes | None:
+    check_type("password", password, (str, bytes, type(None)), "a string or bytes")
     return password.encode() if isinstance(password, str) else password
 
 
-def _looks_like_pkcs12(data: bytes) -> bool:
-    return data[:1] == b"\x30" and _PKCS12_VERSION in data[:9]
+def _load_pem_key(name: str, content: bytes, password: bytes | None) -> Any:
+    def wrong(predicate: str) -> ConfigurationError:
+        if predicate.startswith("holds"):
+            predicate += "; give the file that does as key_file"
+        return ConfigurationError(f"{name} {predicate}")
 
-
-def _load_pem_key(name: str, block: bytes, password: bytes | None) -> Any:
     # What OpenSSL would do with an encrypted key and no passphrase is to ask on the terminal, so it never sees one.
-    encrypted = b"ENCRYPTED" in block
+    block, encrypted = find_private_key(content, wrong)
     if encrypted and not password:
         raise ConfigurationError(f"{name}: the private key is encrypted and needs a passphrase")
     try:

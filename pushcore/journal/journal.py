@@ -20,6 +20,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import Any, Final, Literal, Protocol, Self, TypeVar, get_args
 
 from ..errors import ConfigurationError, JournalError, PushcoreError
+from ..key_material import checked_path
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result, Verdict
 from .campaign import CampaignRecord, RunRecord, Source, UnfinishedRows, survey
@@ -120,7 +121,7 @@ class Journal:
             campaign_id, now, chunk_size, shard, shards, source, dict(options or {}), rows
         )
         run = RunRecord(1, now, now)
-        store = JournalStore.create(os.fspath(path), campaign, run)
+        store = JournalStore.create(checked_path(path, "the path of the journal"), campaign, run)
         return cls(store, campaign, run, UnfinishedRows(0, {}, {}), unknown="report", clock=clock)
 
     @classmethod
@@ -147,7 +148,7 @@ class Journal:
         """
         if unknown not in get_args(OnUnknown):
             raise ConfigurationError(f'unknown is "report" or "resend", not {unknown!r}')
-        store = JournalStore.open(os.fspath(path))
+        store = JournalStore.open(checked_path(path, "the path of the journal"))
         try:
             campaign = store.campaign()
             if campaign_id is not None and campaign.id != campaign_id:

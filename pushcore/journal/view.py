@@ -10,6 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from ..key_material import checked_path
 from ..results import Verdict
 from .format import OutcomeTally, UniformOutcomes, singly, unpack
 from .outcome import Outcome, id_prefix
@@ -66,7 +67,7 @@ class JournalView:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._store = JournalStore.read(os.fspath(path))
+        self._store = JournalStore.read(checked_path(path, "the path of the journal"))
         try:
             self.campaign = self._store.campaign()
         except BaseException:

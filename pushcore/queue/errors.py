@@ -15,9 +15,10 @@ Messages name the queue without its password.
 from __future__ import annotations
 
 from ..errors import PushcoreError
+from ..redaction import RedactedError
 
 
-class QueueError(PushcoreError):
+class QueueError(RedactedError, PushcoreError):
     """The root of what a queue can raise."""
 
 

@@ -26,6 +26,7 @@ from ..errors import JournalError
 from ..journal.format import OutcomeTally
 from ..journal.journal import id_prefix
 from ..journal.outcome import Outcome
+from ..key_material import checked_path
 from .campaign import CampaignInfo, CampaignState
 from .chunk import Chunk
 from .errors import CampaignConflict
@@ -79,6 +80,7 @@ class Ledger:
         Raises:
             CampaignConflict: there is another campaign in the file.
         """
+        path = checked_path(path, "the path of the ledger")
         sql = connect(path)
         try:
             with explain(path):
@@ -113,8 +115,9 @@ class Ledger:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Ledger:
         """Go on with a campaign, or look at it."""
+        path = checked_path(path, "the path of the ledger")
         if not os.path.exists(path):
-            raise JournalError(f"there is no ledger {os.fspath(path)}")
+            raise JournalError(f"there is no ledger {path}")
         sql = connect(path)
         try:
             check(path, sql)

@@ -19,7 +19,7 @@ from ...results import Result, Verdict
 from ..options import apns_options
 from ..profiles import settings_options
 from ..run.client_options import ClientOptions
-from ..sections import Function, command, section
+from ..sections import Function, argument, command, option, section
 from ..statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ Exit status:
 _channels_url = section("APNs")(
     "--channels-url", metavar="URL", help="Server for channels, which --apns-url needs here."
 )
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+_json = option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 
 
 @click.group(short_help="Broadcast channels of an app.")
@@ -80,7 +80,7 @@ With --store APNs keeps the channel's newest message for devices that are offlin
 be sent to it. That can never be changed.
 {_EXIT}""",
 )
-@click.option("--store", is_flag=True, help="Keep the newest message.")
+@option("--store", is_flag=True, help="Keep the newest message.")
 @_json
 def create(store: bool, as_json: bool, channels_url: str | None, **options: Any) -> int:
     """Runs the command; the exit status."""
@@ -113,7 +113,7 @@ def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
 @_channel_command(
     name="show", short_help="Show a channel.", help=f"Write what APNs knows of a channel.\n{_EXIT}"
 )
-@click.argument("channel", metavar="CHANNEL")
+@argument("channel", metavar="CHANNEL")
 @_json
 def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) -> int:
     """Runs the command; the exit status."""
@@ -132,7 +132,7 @@ def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) 
 Messages that it stores may still be delivered.
 {_EXIT}""",
 )
-@click.argument("channel", metavar="CHANNEL")
+@argument("channel", metavar="CHANNEL")
 def delete(channel: str, channels_url: str | None, **options: Any) -> int:
     """Runs the command; the exit status."""
     return _run(options, channels_url, lambda api: api.delete(channel), lambda _: None)
@@ -151,9 +151,9 @@ PAYLOAD is a file with what APNs takes, of event "update" or "end", in 5120 byte
 
 {_EXIT}""",
 )
-@click.argument("channel", metavar="CHANNEL")
-@click.argument("payload", metavar="PAYLOAD")
-@click.option(
+@argument("channel", metavar="CHANNEL")
+@argument("payload", metavar="PAYLOAD")
+@option(
     "--priority",
     type=int,
     default=10,
@@ -161,7 +161,7 @@ PAYLOAD is a file with what APNs takes, of event "update" or "end", in 5120 byte
     metavar="N",
     help="10 at once, 5 or 1 sparing power.",
 )
-@click.option(
+@option(
     "--expiration",
     type=int,
     default=0,

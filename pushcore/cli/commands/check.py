@@ -19,7 +19,7 @@ from ...results import Result, Verdict
 from ..options import credential_options
 from ..profiles import settings_options
 from ..run.client_options import CampaignClient, ClientOptions
-from ..sections import command
+from ..sections import command, option
 from ..statuses import OK, STOPPED
 
 HELP = """Try whether key, team, topic, service account, project and network are right. No device gets anything.
@@ -67,7 +67,7 @@ _RIGHT: Final = {
 @command(help=HELP, short_help="Try whether keys, topic, account and network are right.")
 @credential_options
 @settings_options
-@click.option("--json", is_flag=True, help="One JSON object instead of lines.")
+@option("--json", is_flag=True, help="One JSON object instead of lines.")
 def check(json: bool, **options: Any) -> int:
     """Runs the command; the exit status."""
     clients = ClientOptions.of(options).clients()

@@ -24,6 +24,7 @@ from ..run.demo_audience import compare, kinds, write_demo_audience
 from ..run.exit_report import conclude
 from ..run.fake_servers import FakeProcess, needed_extra
 from ..run.sending import SendingOptions
+from ..sections import option
 from ..statuses import INCOMPLETE, OK
 
 HELP = """Push to fake devices of both kinds and check every answer.
@@ -42,8 +43,8 @@ Exit status: 0 when every row came back as planted, 1 otherwise, 2 when the fake
 
 
 @click.command(help=HELP, short_help="Push to fake devices and check every answer.")
-@click.option("--devices", type=click.IntRange(min=100), default=100_000, show_default=True, metavar="N")
-@click.option("--keep", metavar="DIR", help="Keep audience, payload, results and keys here.")
+@option("--devices", type=click.IntRange(min=100), default=100_000, show_default=True, metavar="N")
+@option("--keep", metavar="DIR", help="Keep audience, payload, results and keys here.")
 def demo(devices: int, keep: str | None) -> int:
     """Runs the command; the exit status."""
     missing = needed_extra()

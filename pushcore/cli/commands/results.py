@@ -14,7 +14,7 @@ from ..report.outcomes import FORMATS, outcomes_of, write
 from ..report.output import open_bytes, refuse_same_file
 from ..report.tally import count_rows
 from ..run.journals import CampaignProgress, files, views
-from ..sections import command
+from ..sections import argument, command, option
 from ..statuses import OK
 
 HELP = """Write what became of the rows of a campaign with a journal, in the order of the audience; also while it runs.
@@ -29,9 +29,9 @@ status: 0, or 2 when the journal cannot be read.
 
 
 @command(help=HELP, short_help="Write what became of the rows of a campaign.")
-@click.argument("journal", metavar="JOURNAL")
-@click.option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
-@click.option(
+@argument("journal", metavar="JOURNAL")
+@option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
+@option(
     "--verdict",
     "verdicts",
     type=click.Choice([verdict.value for verdict in Verdict]),
@@ -39,7 +39,7 @@ status: 0, or 2 when the journal cannot be read.
     help="Only rows with this one; may be repeated.",
 )
 @results_raw_option
-@click.option("--output", metavar="FILE", default="-", help="Where to; else the standard output.")
+@option("--output", metavar="FILE", default="-", help="Where to; else the standard output.")
 def results(journal: str, form: str, verdicts: tuple[str, ...], results_raw: bool, output: str) -> int:
     """Runs the command; the exit status."""
     wanted = {Verdict[verdict] for verdict in verdicts}

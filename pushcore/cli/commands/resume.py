@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import click
-
 from ...audience.problems import BadInput, printable
 from ..options import credential_options, push_options, results_raw_option, sending_options
 from ..profiles import settings_options
@@ -14,7 +12,7 @@ from ..run.client_options import ClientOptions
 from ..run.job import Job
 from ..run.journals import JournalPlan
 from ..run.sending import SendingOptions
-from ..sections import add, command, section
+from ..sections import add, argument, command, section
 
 HELP = """Go on with a campaign that `pushcore send --journal` began, after a signal, a kill or a power failure.
 
@@ -56,7 +54,7 @@ _OPTIONS = (
 
 
 @command(help=HELP, short_help="Go on with a campaign that has a journal.")
-@click.argument("journal", metavar="JOURNAL")
+@argument("journal", metavar="JOURNAL")
 @partial(add, options=_OPTIONS)
 @push_options
 @credential_options

@@ -117,6 +117,9 @@ file that --config or PUSHCORE_CONFIG names; its paths are relative to its own p
   [profile.sandbox]
   environment = "sandbox"
 
+Keys, certificates, the service account and --ca-file may also be the content of such a file, PEM, JSON or base64 of it, as
+a secret store puts it into a variable. A key in the place of any other value is refused, and never repeated.
+
 The command line goes before the environment, that before [profile.NAME] with --profile NAME, and that before [send].
 
 \b

@@ -12,7 +12,7 @@ import orjson
 from ...audience.problems import printable
 from ..report.tally import ResultCounts
 from ..run.journals import CampaignProgress
-from ..sections import command
+from ..sections import argument, command, option
 from ..statuses import OK
 
 HELP = """Say how far a campaign with a journal is, also while it runs, from another terminal.
@@ -34,8 +34,8 @@ _WIDTH = 10
 
 
 @command(help=HELP, short_help="Say how far a campaign is.")
-@click.argument("journal", metavar="JOURNAL")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@argument("journal", metavar="JOURNAL")
+@option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def status(journal: str, as_json: bool) -> int:
     """Runs the command; the exit status."""
     progress = CampaignProgress.of(journal)

@@ -17,7 +17,7 @@ from ...payloads.duplicates import TokenSample, duplicate_lines
 from ..options import results_raw_option
 from ..report.output import harmless, harmless_token, open_output, quoted, refuse_same_file
 from ..report.tally import MAX_KINDS, OTHER
-from ..sections import command, section
+from ..sections import argument, command, option, section
 from ..statuses import OK
 
 HELP = """Say what kind each token of an audience is.
@@ -60,7 +60,7 @@ _output = section("Audience and results")
 
 
 @command(help=HELP, short_help="Say what kind each token of an audience is.")
-@click.argument("audience", metavar="AUDIENCE")
+@argument("audience", metavar="AUDIENCE")
 @_output(
     "--output",
     metavar="FILE",
@@ -68,7 +68,7 @@ _output = section("Audience and results")
     "standard error then.",
 )
 @results_raw_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def tokens(audience: str, output: str | None, results_raw: bool, as_json: bool) -> int:
     """Runs the command; the exit status."""
     with Audience(audience) as source:

@@ -17,6 +17,7 @@ from ...errors import ConfigurationError
 from ...metrics import Listener, Metrics
 from ...payloads.devices import NAMES
 from ...reasons import words
+from ...redaction import redact
 
 MAX_COMPLAINTS: Final = 20
 """Different warnings of the transport that are shown."""
@@ -30,7 +31,7 @@ Say = Callable[[str], None]
 
 def say(text: str) -> None:
     """On the standard error."""
-    click.echo(f"pushcore: {text}", err=True)
+    click.echo(f"pushcore: {redact(text)}", err=True)
 
 
 class Notices(Listener):

@@ -24,6 +24,7 @@ from ...payloads.devices import APNS, FCM
 from ...payloads.fcm_rows import FcmRows
 from ...payloads.formats import AUTO, PayloadFiles
 from ...payloads.payload import ApnsPayload, FcmPayload, Payload
+from ...redaction import describe_secret
 from ...requests import build_one
 from ...results import Result
 
@@ -38,7 +39,10 @@ _CONNECTIONS: Final = {APNS: 8, FCM: 10}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """The values of the options that say who sends what where."""
+    """The values of the options that say who sends what where.
+
+    `apns_key`, `apns_cert`, `apns_cert_key`, `fcm_service_account` and `ca_file` are paths, or what such a file holds.
+    """
 
     apns_key: str | None = None
     key_id: str | None = None
@@ -78,14 +82,20 @@ class ClientOptions:
             **{option.name: options.pop(option.name) for option in fields(cls) if option.name in options}
         )
 
+    def __repr__(self) -> str:
+        """Which options were given, and none of their values: keys may be among them, and a proxy's password."""
+        names = (option.name for option in fields(self) if getattr(self, option.name) != option.default)
+        return f"<ClientOptions {', '.join(names)}>"
+
     @property
-    def files(self) -> tuple[str | None, ...]:
-        """What is read besides the audience."""
-        return (
+    def files(self) -> tuple[str, ...]:
+        """The paths of what is read besides the audience."""
+        sources = (
             *(self.apns_key, self.apns_cert, self.apns_cert_key, self.apns_cert_password_file),
             *(self.fcm_service_account, self.ca_file, self.payload, self.apns_payload, self.fcm_payload),
             self.proxy_password_file,
         )
+        return tuple(source for source in sources if source is not None and describe_secret(source) is None)
 
     def clients(self) -> dict[str, CampaignClient]:
         """The clients that these options describe, by platform, checked as far as can be without a connection.
@@ -158,7 +168,9 @@ class ClientOptions:
             if name is None or given:
                 what = "holds a password already" if given else "names no user"
                 raise BadInput(f"--proxy {what}; with --proxy-password-file expected http://NAME@HOST:PORT")
-            password = read_password(self.proxy_password_file, "the proxy's password")
+            password = read_password(
+                self.proxy_password_file, "--proxy-password-file", "the proxy's password"
+            )
             return Proxy.parse(self.proxy, username=name, password=password.decode())
         except (ConfigurationError, UnicodeDecodeError) as error:
             text = "the password is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
@@ -166,10 +178,11 @@ class ClientOptions:
 
     # --- FCM ----------------------------------------------------------------------------------------------------------
 
-    def _fcm(self, path: str) -> FcmClient:
-        account = ServiceAccount.from_file(path)
+    def _fcm(self, source: str) -> FcmClient:
+        name = _name_of("--fcm-service-account", source)
+        account = ServiceAccount.from_file(source, name=name)
         if self.fcm_project is None and account.project_id is None:
-            raise BadInput(f"{path} names no project; expected --fcm-project ID")
+            raise BadInput(f"{name or source} names no project; expected --fcm-project ID")
         return FcmClient(
             account,
             project_id=self.fcm_project,
@@ -228,7 +241,12 @@ class ClientOptions:
             raise BadInput("--apns-cert-key and --apns-cert-password-file belong to --apns-cert")
         assert self.key_id is not None
         assert self.team_id is not None
-        return ApnsKey.from_file(self.apns_key, key_id=self.key_id, team_id=self.team_id)
+        return ApnsKey.from_file(
+            self.apns_key,
+            key_id=self.key_id,
+            team_id=self.team_id,
+            name=_name_of("--apns-key", self.apns_key),
+        )
 
     def _certificate(self) -> ApnsCertificate:
         assert self.apns_cert is not None
@@ -236,11 +254,20 @@ class ClientOptions:
             raise BadInput("--key-id and --team-id belong to --apns-key")
         password = None
         if self.apns_cert_password_file is not None:
-            password = read_password(self.apns_cert_password_file, "the passphrase")
+            password = read_password(
+                self.apns_cert_password_file, "--apns-cert-password-file", "the passphrase"
+            )
+        name = _name_of("--apns-cert", self.apns_cert)
         if self.apns_cert_key is not None:
-            return ApnsCertificate.from_pem(self.apns_cert, key_file=self.apns_cert_key, password=password)
+            return ApnsCertificate.from_pem(
+                self.apns_cert,
+                key_file=self.apns_cert_key,
+                password=password,
+                name=name,
+                key_name=_name_of("--apns-cert-key", self.apns_cert_key),
+            )
         try:
-            return ApnsCertificate.from_file(self.apns_cert, password=password)
+            return ApnsCertificate.from_file(self.apns_cert, password=password, name=name)
         except ConfigurationError as error:
             # The library's words name its own argument.
             text = str(error).replace("as key_file", "as --apns-cert-key")
@@ -254,17 +281,27 @@ _OF_APNS: Final = (
 _OF_FCM: Final = ("fcm_project", "fcm_url", "fcm_confirm")
 
 
-def read_password(path: str, what: str) -> bytes:
-    """The first line of a file with a password and nothing else; `what` says whose, for the message.
+def read_password(path: str, option: str, what: str) -> bytes:
+    """The first line of a file with a password and nothing else.
+
+    Args:
+        path: of the file. Messages do not repeat it: it may be the password itself, which has no shape to be known by.
+        option: that has the path, for messages.
+        what: whose password it is, for messages.
 
     Raises:
         BadInput: it cannot be read, is empty, or is too large for one.
     """
-    content = read_small(path, f"a file with {what}", _MAX_PASSWORD_FILE)
+    content = read_small(path, f"a file with {what}", _MAX_PASSWORD_FILE, name=f"the file of {option}")
     password = content.removesuffix(b"\n").removesuffix(b"\r")
     if not password:
-        raise BadInput(f"{path} is empty; expected a file with {what}")
+        raise BadInput(f"the file of {option} is empty; expected a file with {what}")
     return password
+
+
+def _name_of(option: str, source: str) -> str | None:
+    """What stands in messages for a value that is a key or a certificate itself; None for the path of a file."""
+    return None if describe_secret(source) is None else option
 
 
 def _name_in(url: str) -> tuple[str | None, bool]:

@@ -94,8 +94,6 @@ def secret(kind: str) -> str:
         return raw.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ).decode()
-    if kind == "doubled":
-        return pem(private_key()).replace("\n", "\\n")
     return pem(private_key())[:400] + "\n-----END PRIVATE KEY-----\n"
 
 
@@ -117,10 +115,10 @@ def secret(kind: str) -> str:
         ({"private_key": "abc"}, "not PEM"),
         ({"private_key": ["x"]}, "no text"),
         ({"private_key": secret("broken")}, "damaged"),
-        ({"private_key": secret("doubled")}, "damaged"),
         ({"private_key": secret("ec")}, "not RSA but"),
         ({"private_key": secret("encrypted")}, "encrypted"),
-        ({"private_key": secret("public")}, "not PEM"),
+        ({"private_key": secret("public")}, "holds a public key and no private key"),
+        ({"client_email": "pusher"}, "no email address"),
         ({"private_key": pem(private_key(1024))}, "1024 bits"),
         ({"private_key_id": 7}, "no text"),
         ({"project_id": ""}, "empty"),
@@ -157,7 +155,8 @@ def test_what_is_no_object(found: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"", "empty"), (b" \n", "empty"), (b"{", "not JSON"), (b"\xff\xfe", "not JSON")]
+    ("content", "words"),
+    [(b"", "empty"), (b" \n", "empty"), (b"{", "not JSON"), (b"\xff\xfe", "empty"), (b"\xff{", "not JSON")],
 )
 def test_files_that_hold_nothing(content: bytes, words: str, tmp_path: Path) -> None:
     file = tmp_path / "account.json"

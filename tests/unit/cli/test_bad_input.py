@@ -259,7 +259,7 @@ def test_results_never_replace_an_input(
     [
         ({}, "cert.pem cannot be read"),
         ({"cert.pem": b"junk"}, "cert.pem is neither PEM nor PKCS#12"),
-        ({"cert.pem": b"junk", "password": b"\n"}, "password is empty"),
+        ({"cert.pem": b"junk", "password": b"\n"}, "the file of --apns-cert-password-file is empty"),
     ],
 )
 def test_certificates(

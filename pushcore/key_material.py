@@ -1,0 +1,160 @@
+"""Keys and certificates as they come out of files, environments and editors.
+
+A key is given as the path of a file or as its content: `read_material` tells them apart. The content may be `str` or `bytes`,
+PEM, JSON or base64 of them, with a byte order mark, CRLF, quotation marks around it, blanks at the ends of lines, and line
+breaks that a shell or a JSON encoder has written as the two characters `\\n`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from .errors import ConfigurationError
+from .redaction import decode_base64, describe_secret, is_der, trimmed
+
+PEM_MARK: Final = b"-----BEGIN "
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+_PKCS12_VERSION: Final = b"\x02\x01\x03"  # INTEGER 3, first in the outer SEQUENCE (RFC 7292, section 4)
+_BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_LINE_BREAK: Final = re.compile(r"\\+[nr]|\\+|\r\n?")
+_OTHERS: Final = {
+    "CERTIFICATE": "a certificate",
+    "TRUSTED CERTIFICATE": "a certificate",
+    "CERTIFICATE REQUEST": "a certificate request",
+    "NEW CERTIFICATE REQUEST": "a certificate request",
+    "PUBLIC KEY": "a public key",
+    "RSA PUBLIC KEY": "a public key",
+    "EC PUBLIC KEY": "a public key",
+}
+
+Wrong = Callable[[str], ConfigurationError]
+"""Makes the error of what is wrong with some key material: takes the predicate of the sentence, such as "is empty"."""
+
+
+def read_material(
+    source: object, *, argument: str, expected: str, name: str | None = None
+) -> tuple[str, bytes]:
+    """Reads what was given as the path of a file, or as the content itself.
+
+    Args:
+        source: a path, or the content as `str` or `bytes`.
+        argument: the parameter's name, for errors.
+        expected: what the content should be, for errors; begins with "expected".
+        name: stands for the content in errors; None: the path, or `argument`.
+
+    Returns:
+        The name for errors, and the content in its plain form: see `plain`.
+
+    Raises:
+        ConfigurationError: it is neither, or the file cannot be read.
+    """
+    if isinstance(source, bytes | bytearray):
+        return name or argument, plain(bytes(source))
+    if isinstance(source, str):
+        kind = describe_secret(source)
+        if kind is not None:
+            content = plain(source.encode("utf-8", "surrogateescape"))
+            if PEM_MARK in content or content[:1] == b"{" or is_der(content):
+                return name or argument, content
+            raise ConfigurationError(f"{name or argument} is {kind} and no path; {expected}")
+    elif not isinstance(source, os.PathLike):
+        raise ConfigurationError(
+            f"{name or argument} must be a path or the content itself, not {type(source).__name__}; {expected}"
+        )
+    path = os.fsdecode(source)
+    if not path.strip():
+        raise ConfigurationError(f"{name or argument} is empty; {expected}")
+    try:
+        return name or path, plain(Path(path).read_bytes())
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    except ValueError:
+        problem = "it holds a NUL character"
+    # Not inside the handler: the context of the new error would repeat the path, which may be a secret after all.
+    raise ConfigurationError(f"{name or path} cannot be read ({problem}); {expected}")
+
+
+def checked_path(path: str | os.PathLike[str], argument: str) -> str:
+    """The path as text, unless it is the content of a key, a certificate or a credentials file, given by mistake.
+
+    Raises:
+        ConfigurationError: it is; the message names `argument` and does not repeat the value.
+    """
+    text = os.fspath(path)
+    kind = describe_secret(text)
+    if kind is not None:
+        raise ConfigurationError(f"{argument} is {kind} and no path")
+    return text
+
+
+def plain(data: bytes) -> bytes:
+    """Key material without what an editor, a shell or an environment has put around it.
+
+    Returns:
+        Text in UTF-8 without byte order mark, outer white space and quotation marks; DER and PKCS#12 as they are. Base64 of
+        any of these is decoded.
+    """
+    if is_der(data):
+        return data
+    utf_16 = data[:2] in _UTF_16
+    text = trimmed(data.decode("utf-16", "replace") if utf_16 else data.decode("utf-8", "surrogateescape"))
+    decoded = decode_base64(text)
+    if decoded is not None:
+        return plain(decoded)
+    return text.encode("utf-8", "surrogateescape" if not utf_16 else "replace")
+
+
+def pem_blocks(content: bytes) -> list[tuple[str, bytes]]:
+    """The PEM blocks of a text: label, and the block with the line breaks that RFC 7468 asks for.
+
+    A block whose line breaks have become blanks, or the characters `\\n`, is read all the same.
+    """
+    blocks = []
+    for label, body in _BLOCK.findall(content.decode("latin-1")):
+        lines = [line.strip() for line in _LINE_BREAK.sub("\n", body).splitlines()]
+        if ":" not in body:  # a header, of an encrypted key in OpenSSL's own format, has lines that matter
+            lines = textwrap.wrap("".join("".join(lines).split()), 64)
+        elif not lines[0]:
+            del lines[0]
+        text = "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""))
+        blocks.append((label, text.encode("latin-1")))
+    return blocks
+
+
+def find_private_key(content: bytes, wrong: Wrong) -> tuple[bytes, bool]:
+    """The PEM block of the private key in a text, and whether it is encrypted.
+
+    Raises:
+        ConfigurationError: there is none; it says what there is.
+    """
+    if not content.strip():
+        raise wrong("is empty")
+    if describe_secret(content.decode("utf-8", "replace")) == "JSON":
+        raise wrong("is JSON and not PEM")
+    if PEM_MARK not in content:
+        raise wrong("is PKCS#12 and not PEM" if is_pkcs12(content) else "is not PEM")
+    blocks = pem_blocks(content)
+    for label, block in blocks:
+        if label == "OPENSSH PRIVATE KEY":
+            raise wrong("holds a key in OpenSSH's own format")
+        if label.endswith("PRIVATE KEY"):
+            return block, b"ENCRYPTED" in block
+    if not blocks:
+        raise wrong("is damaged: a PEM block in it has no end")
+    kinds = dict.fromkeys(_OTHERS.get(label, f"something else ({label})") for label, _ in blocks)
+    raise wrong(f"holds {' and '.join(kinds)} and no private key")
+
+
+def key_algorithm(key: object) -> str:
+    """The algorithm of a key object of `cryptography`, by its class: "RSA", "EllipticCurve", "Ed25519"; never the key."""
+    return type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey").lstrip("_")
+
+
+def is_pkcs12(content: bytes) -> bool:
+    """Whether it begins as a PKCS#12 file does."""
+    return content[:1] == b"\x30" and _PKCS12_VERSION in content[:9]

@@ -1,0 +1,158 @@
+"""Secrets given in the wrong place: a key where a path is expected must be recognised, and never be printed.
+
+`describe_secret` says what a value is that is no path but the content itself. `redact` removes key material from a text that
+is about to be printed. Exceptions whose message may quote what the user gave are `RedactedError`s.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import re
+from typing import Final
+
+REMOVED: Final = "[key material removed]"
+"""Stands in a message for what `redact` has removed."""
+
+PEM_MARK: Final = "-----BEGIN "
+_SMALLEST_DER: Final = 32
+"""Bytes of a key, certificate or PKCS#12 at least: shorter ones are words that happen to be base64."""
+_WRAPPING: Final = re.compile(r"\s+|\\+[nrt]")
+"""White space, and the line breaks that a shell or a JSON encoder has written as two characters."""
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_JSON: Final = re.compile(r'[{\[]\s*(?:\\+[nrt]\s*)*\\*["{]')
+_QUOTING: Final = re.compile(r"""[\s"':,;=\\]+""")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_LABEL: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+
+_SEPARATOR: Final = r"(?:\s|\\+[nrt])+"
+_PEM: Final = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*-{0,5}.*?-----END [A-Z0-9 ]+-----"  # whole
+    r"|-----BEGIN [A-Z0-9 ]*-{0,5}[A-Za-z0-9+/=,:\s\\-]*"  # cut off at its end
+    r"|(?<![A-Za-z0-9+/=\s\\])[A-Za-z0-9+/=\s\\]*-----END [A-Z0-9 ]+-----"  # cut off at its beginning
+    r"|(?<![A-Z ])[A-Z ]*(?:KEY|CERTIFICATE)-----[A-Za-z0-9+/=,:\s\\-]*",
+    re.DOTALL,
+)
+_MEMBER: Final = re.compile(
+    r"""(\\*["'](?:private_key|client_secret|refresh_token|access_token|id_token|password)\\*["']\s*:\s*\\*["'])[^"']*"""
+)
+_RUN: Final = re.compile(
+    r"[A-Za-z0-9+/_-]{20,}={0,2}"
+    rf"(?:{_SEPARATOR}(?=[A-Za-z0-9+/_-]*[a-z0-9+/][A-Z0-9+/=])[A-Za-z0-9+/_-]{{8,}}={{0,2}})*"  # its further lines
+)
+_PREFIX: Final = re.compile(r"n?(?:MI[E-L]|MHcC|LS0t|e[yw][A-Za-z0-9])(?=.*[a-z])(?=.*[A-Z])")
+"""How base64 of DER, of PEM and of JSON begins; the n is of a line break that stands before it as two characters."""
+_PATH_SEPARATORS: Final = frozenset("/_-")
+
+
+class RedactedError(Exception):
+    """An exception whose message may quote what the user gave: key material is removed from it."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(
+            *(redact(argument) if isinstance(argument, str) else argument for argument in arguments)
+        )
+
+
+def describe_secret(value: str) -> str | None:
+    """What a value is that was given where a path is expected, and is the content itself.
+
+    Args:
+        value: of an option, a variable of the environment, a key of a settings file, or an argument.
+
+    Returns:
+        Words for a message, such as "a private key in PEM" or "JSON in base64"; None for what may be a path.
+    """
+    text = trimmed(value)
+    kind = _kind_of(text)
+    if kind is not None:
+        return kind
+    decoded = decode_base64(text)
+    if decoded is not None:
+        inner = _kind_of(trimmed(decoded.decode("utf-8", "replace")))
+        return f"{inner or 'a key or a certificate'} in base64"
+    if _MEMBER.search(text) or any(decode_base64(word) is not None for word in _QUOTING.split(text)):
+        return "a text with a key in it"
+    if _CONTROL.search(text):
+        return "binary data"
+    if len([line for line in text.splitlines() if line.strip()]) > 1:
+        return "a text of several lines"
+    return None
+
+
+def trimmed(text: str) -> str:
+    """A text without a byte order mark, white space and one pair of quotation marks around it."""
+    text = text.lstrip("\ufeff").strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return text
+
+
+def decode_base64(text: str) -> bytes | None:
+    """What is in a base64 text, wrapped or not, if that is PEM, JSON or DER; None for anything else."""
+    compact = _WRAPPING.sub("", text)
+    if not _BASE64.fullmatch(compact) or compact.isupper():  # a long name in capitals
+        return None
+    compact = compact.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        data = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except binascii.Error:
+        return None
+    inner = trimmed(data.decode("utf-8", "replace"))
+    recognised = is_der(data) or _kind_of(inner) is not None or decode_base64(inner) is not None
+    return data if recognised else None
+
+
+def _kind_of(text: str) -> str | None:
+    if _JSON.match(text):
+        return "JSON"
+    if PEM_MARK in text or "PRIVATE KEY-----" in text:
+        if "PRIVATE KEY-----" in text:
+            return "a private key in PEM"
+        label = _LABEL.search(text)
+        return f"a {label[1].lower()} in PEM" if label is not None else "PEM"
+    return None
+
+
+def is_der(data: bytes) -> bool:
+    """Whether it is a DER SEQUENCE (X.690, section 8.1.3), as keys, certificates and PKCS#12 are, whole or cut off."""
+    return (
+        len(data) >= _SMALLEST_DER
+        and data[0] == 0x30
+        and (0x80 <= data[1] <= 0x84 or data[1] == len(data) - 2)
+    )
+
+
+def redact(text: str) -> str:
+    """The text without key material: PEM blocks, the secrets in a credentials file, and long base64.
+
+    Ordinary words, paths, UUIDs and device tokens in hexadecimal stay; registration tokens of FCM go.
+    """
+    if "-----" in text:
+        text = _PEM.sub(REMOVED, text)
+    text = _MEMBER.sub(rf"\1{REMOVED}", text)
+    return _RUN.sub(_without_base64, text)
+
+
+def _without_base64(match: re.Match[str]) -> str:
+    return REMOVED if _looks_random(match[0]) else match[0]
+
+
+def _looks_random(run: str) -> bool:
+    """Whether a run of base64 characters is no word and no path: upper case, lower case and digits alternate in it.
+
+    Of random base64 characters every second one is of another class than the one before it. In words and in names made
+    of words it is less than every third, and a path has a separator every few characters.
+    """
+    if _PREFIX.match(run):
+        return True
+    run = run.split(maxsplit=1)[0]
+    letters = "".join(character for character in run if character not in _PATH_SEPARATORS)
+    if len(letters) < 24 or (len(run) - len(letters)) * 10 > len(run):
+        return False
+    classes = [(letter.isupper(), letter.isdigit()) for letter in letters]
+    changes = sum(one != other for one, other in itertools.pairwise(classes))
+    return len({*classes} & {(False, False), (True, False), (False, True)}) == 3 and changes * 3 > len(
+        letters
+    )

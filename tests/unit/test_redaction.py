@@ -1,0 +1,115 @@
+"""Key material is recognised where a path is expected, and removed from what is printed."""
+
+from __future__ import annotations
+
+import base64
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushcore.errors import ConfigurationError, JournalError, PushcoreError
+from pushcore.queue.errors import QueueRefused
+from pushcore.redaction import REMOVED, describe_secret, redact
+from tests.support.key_material import BROKEN, FORMS, given_materials, leaks, materials
+
+PATHS = (
+    "AuthKey_ABC123DEFG.p8",
+    "/home/user/projects/AuthKey_ABC123DEFG.p8",
+    "/Users/JohnDoe/Projects2026/com.example.Push/AuthKey_ABC123DEFG.p8",
+    "C:\\Users\\new\\run\\table.csv",
+    "/tmp/pytest-of-root/pytest-0/test_a_file_that_cannot_be_rea0/AuthKey",
+    "s3://bucket/2026-11-29/Devices-Run7.parquet",
+    "/var/lib/docker/overlay2/3f2a9c0d1e4b5a6f7081920304050607080910111213141516171819202122ff/merged",
+    "550e8400-e29b-41d4-a716-446655440000.csv",
+    "{devices}.csv",
+    "my devices of today.csv",
+    "Geräte\udce4.csv",
+    "-",
+    "",
+    "devices.csv\n",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "MIGRATIONOFTHEDATABASEOFDEVICESTOTHENEWSERVERS",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_a_path(path: str) -> None:
+    assert describe_secret(path) is None
+    assert redact(f"{path} cannot be read (No such file or directory)").startswith(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("p8", "a private key in PEM"),
+        ("sec1", "a private key in PEM"),
+        ("encrypted", "a private key in PEM"),
+        ("PKCS#12", "a key or a certificate in base64"),
+        ("service account", "JSON"),
+        ("authorized user", "JSON"),
+    ],
+)
+def test_key_material_is_named_for_what_it_is(kind: str, words: str) -> None:
+    for form, change in FORMS.items():
+        said = describe_secret(change(materials()[kind]))
+        if form.startswith("base64") or kind == "PKCS#12":
+            assert said is not None
+            assert said.endswith("in base64")
+        else:
+            assert said == words
+
+
+@pytest.mark.parametrize("kind", materials())
+@pytest.mark.parametrize("form", BROKEN)
+def test_broken_key_material_is_no_path_either(kind: str, form: str) -> None:
+    given = BROKEN[form](materials()[kind])
+    # Half of a line of base64 is recognised by its beginning; of other texts, by their marks and their line breaks.
+    assert describe_secret(given) is not None
+
+
+@given(given_materials(), st.sampled_from(["{}", "{!r}", "'{}' is not a number.", "{}: no such file"]))
+def test_no_key_material_passes_the_last_filter(material: str, sentence: str) -> None:
+    text = sentence.format(material)
+    for output in (redact(text), redact(" ".join(text.split())), redact(redact(text))):
+        assert leaks(material, output) is None
+
+
+@given(st.integers(0, 2**32), st.integers(60, 160))
+def test_random_bytes_in_base64_are_removed(seed: int, cut: int) -> None:
+    """A key of a shape that is not known, and the beginning of one that a message has cut off."""
+    text = base64.b64encode(random.Random(seed).randbytes(128)).decode()
+    assert redact(f"not {text!r}") == f"not '{REMOVED}'"
+    assert leaks(text, redact(f"not {text[:cut]!r}")) is None
+
+
+def test_words_around_it_stay() -> None:
+    key = materials()["p8"]
+    assert redact(f"{key.strip()} cannot be read") == f"{REMOVED} cannot be read"
+    account = materials()["service account in one line"]
+    said = redact(f"not {account}, sorry")
+    assert '"project_id": "my-project"' in said
+    assert said.endswith(", sorry")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a rate looks like 5000/s, 600000/min or \"none\", not '5000/h'",
+        "--apns-key is missing (from the variable PUSHCORE_APNS_KEY_OF_THE_SECOND_TEAM_2)",
+        "the token is 740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad",
+        'expected the .p8 file from Apple, an unencrypted P-256 private key in PEM ("BEGIN PRIVATE KEY")',
+        "campaign 5f2a9c0d1e4b5a6f of projects/my-project-1/messages/0:1700000000000000%31bd1c9631bd1c96",
+    ],
+)
+def test_ordinary_messages_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize("error", [ConfigurationError, JournalError, QueueRefused])
+def test_exceptions_that_quote_input_are_filtered(error: type[PushcoreError]) -> None:
+    key = materials()["p8"]
+    raised = error(f"not {key.strip()!r}")
+    assert leaks(key, f"{raised} {raised!r} {raised.args}") is None
+    assert str(raised) == f"not '{REMOVED}'"
