@@ -2,8 +2,7 @@
 
 A `Result` carries its row (`Result.row`), and the retry policy, the rate limit and the breaker read it there. A journal,
 a tally, the results and the metrics keep words alone, and ask `lookup`. The tables are the providers': `apns.reasons`,
-`fcm.errors` and `fcm.legacy_errors` register theirs. Only the providers' own code, and `pushcore check` for the reason that
-it provokes, compare a reason with a string.
+`fcm.errors` and `fcm.legacy_errors` register theirs. Only the providers' own code compares a reason with a string.
 """
 
 from __future__ import annotations

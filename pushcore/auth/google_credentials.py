@@ -10,22 +10,66 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import AccessTokenError, ConfigurationError
 from ..key_material import checked_path
+from ..redaction import redact
 from .access_token import LONGEST_LIFE, AccessToken
-from .service_account import SCOPE
+from .service_account import OTHER_TYPES, SCOPE, ServiceAccount, read_info
 
 TIMEOUT: Final = 20.0
 """Seconds for everything that a refresh does: impersonation asks twice, workload identity three times."""
 CALL_TIMEOUT: Final = 10.0
 """Seconds that one call may leave a socket silent."""
+
+
+def read_credentials(
+    source: str | bytes | os.PathLike[str], *, name: str | None = None
+) -> ServiceAccount | Any:
+    """The credentials in a file of Google's, of any type that application default credentials may have.
+
+    Args:
+        source: the path of a JSON file, or its content. What it says about where tokens come from is obeyed, so it must be
+            your own ("Validate credential configurations from external sources").
+        name: stands for the file in errors; None: the path, or "the service account".
+
+    Returns:
+        A `ServiceAccount`, or a `google.auth.credentials.Credentials` for the other types: authorized_user,
+        external_account, impersonated_service_account and others.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is of no such type, lacks a field, or needs google-auth, which is not
+            installed.
+    """
+    name, info = read_info(source, name=name)
+    kind = info.get("type")
+    if kind not in OTHER_TYPES:
+        return ServiceAccount.from_info(info, name=name)
+    try:
+        import google.auth
+        from google.auth import exceptions
+    except ImportError:
+        problem = 'need google-auth, which is not installed; pip install "pushcore[google-auth]"'
+    else:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a file from strangers must be checked
+                # Without scopes, which are added later: with them it would ask the network for the project.
+                load: Any = google.auth.load_credentials_from_dict
+                return load(dict(info))[0]
+        except (exceptions.GoogleAuthError, ValueError) as error:
+            problem = f"cannot be used by google-auth: {_printable(error)}"
+        except (TypeError, LookupError, AttributeError):
+            problem = "cannot be used by google-auth: a member is missing or of a wrong type"
+    raise ConfigurationError(f'{name} holds credentials of the type "{kind}", which {problem}')
 
 
 def is_google(auth: object) -> bool:
@@ -156,15 +200,20 @@ class GoogleCredentials:
             isinstance(each, exceptions.TransportError | exceptions.TimeoutError | OSError) for each in causes
         )
         reason = _reason(error)
-        # Only the first: what follows may be an answer of the issuer, with whatever stands in it.
-        text = str(error.args[0] if error.args else error)[:200]
-        said = "".join(each if each.isprintable() else " " for each in text).strip()
         return AccessTokenError(
-            f"google-auth: {type(error).__name__}: {said}", permanent=not passing, reason=reason
+            f"google-auth: {type(error).__name__}: {_printable(error)}",
+            permanent=not passing,
+            reason=reason,
         )
 
     def __repr__(self) -> str:
         return f"<GoogleCredentials {type(self._credentials).__name__}>"
+
+
+def _printable(error: BaseException) -> str:
+    """What google-auth says, fit for a log: its first argument, for the others may be a whole response."""
+    text = redact(str(error.args[0] if error.args else error))[:200]
+    return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
 def _seconds_left(expiry: datetime.datetime | None) -> float:

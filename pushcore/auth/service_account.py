@@ -37,6 +37,14 @@ GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MAX_ANSWER: Final = 65_536
 """Bytes of an answer that are read; Google's have about one thousand."""
 
+OTHER_TYPES: Final = (
+    "authorized_user",
+    "external_account",
+    "external_account_authorized_user",
+    "impersonated_service_account",
+    "gdch_service_account",
+)
+"""Types of Google's credentials files that google-auth alone can use."""
 _SMALLEST_KEY: Final = 2048  # bits, RFC 7518, section 3.3
 _EXPECTED: Final = (
     'expected the JSON key of a service account, "type": "service_account", from the Google Cloud console'
@@ -289,12 +297,7 @@ def _words(value: object, limit: int) -> str | None:
 
 def _kind_of(info: Mapping[str, Any]) -> str:
     kind = info.get("type")
-    if kind in (
-        "authorized_user",
-        "external_account",
-        "impersonated_service_account",
-        "gdch_service_account",
-    ):
+    if kind in OTHER_TYPES:
         return f'holds credentials of the type "{kind}", which google-auth reads: pass its credentials object instead'
     if isinstance(kind, str):
         return f"is of the type {_CONTROL.sub(' ', redact(kind))[:40]!r}"

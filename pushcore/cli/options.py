@@ -66,7 +66,8 @@ _FCM: Final = (
         "--fcm-service-account",
         metavar="FILE",
         content=True,
-        help="Key of a service account from Google, a JSON file or what it holds.",
+        help="Key of a service account from Google, a JSON file or what it holds; with the extra pushcore[google-auth] also "
+        "other credentials: authorized_user, external_account.",
     ),
     _fcm("--fcm-project", metavar="ID", help="Project to send for, unless it is the account's own."),
     _fcm("--fcm-url", metavar="URL", help="Another server, such as https://127.0.0.1:2198."),

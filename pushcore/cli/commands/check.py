@@ -109,15 +109,14 @@ async def _try(client: CampaignClient) -> Result:
 
 def judge(platform: str, result: Result) -> tuple[bool, str]:
     """Whether all is right, and a sentence."""
-    reason = result.reason or ""
-    if platform == APNS and reason == "BadDeviceToken":
-        return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered BadDeviceToken)"
+    reason, row = result.reason or "", result.row
+    if platform == APNS and row.blame == "token" and row.suspect and not row.about_topic:
+        return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered {row.name})"
     if platform == APNS and result.verdict in (Verdict.ACCEPTED, Verdict.UNREGISTERED):
         answer = reason or "200"
         return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered {answer}, unlike Apple's)"
     if result.verdict is Verdict.ACCEPTED:
         return True, f"{_RIGHT[platform]} (a message with validate_only was accepted)"
-    row = result.row
     words = [
         "it could not be tried" if _not_tried(result) else "",
         reason,

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from ...apns.client import ApnsClient
 from ...audience.problems import BadInput, read_small
+from ...auth.google_credentials import read_credentials
 from ...auth.provider_token import ApnsKey, Environment
-from ...auth.service_account import ServiceAccount
 from ...errors import ConfigurationError
 from ...fcm.client import FcmClient
 from ...fcm.confirmation import Confirm
@@ -180,11 +180,11 @@ class ClientOptions:
 
     def _fcm(self, source: str) -> FcmClient:
         name = _name_of("--fcm-service-account", source)
-        account = ServiceAccount.from_file(source, name=name)
-        if self.fcm_project is None and account.project_id is None:
+        credentials = read_credentials(source, name=name)
+        if self.fcm_project is None and getattr(credentials, "project_id", None) is None:
             raise BadInput(f"{name or source} names no project; expected --fcm-project ID")
         return FcmClient(
-            account,
+            credentials,
             project_id=self.fcm_project,
             url=self.fcm_url,
             ca_file=self.ca_file,

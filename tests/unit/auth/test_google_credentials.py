@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
+import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +19,10 @@ import google.oauth2.service_account
 import pytest
 
 from pushcore import FcmClient
-from pushcore.auth.google_credentials import GoogleCredentials, is_google
+from pushcore.auth.google_credentials import GoogleCredentials, is_google, read_credentials
+from pushcore.auth.service_account import ServiceAccount
 from pushcore.errors import AccessTokenError, ConfigurationError
+from tests.support.key_material import account, leaks, materials, told
 
 exceptions: Any = google.auth.exceptions
 
@@ -248,3 +253,69 @@ def test_what_the_client_takes() -> None:
     client = FcmClient(user, project_id="my-project")
     assert client._dispatcher.requests.more == ((b"x-goog-user-project", b"payer"),)
     assert "secret" not in repr(client._dispatcher._account)
+
+
+# --- files of other types than a service account's
+
+
+def test_a_service_account_needs_no_google_auth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.auth", None)
+    found = read_credentials(materials()["service account"])
+    assert isinstance(found, ServiceAccount)
+    assert found.project_id == "my-project"
+
+
+def other_credentials(kind: str) -> dict[str, Any]:
+    """A credentials file of this type."""
+    user: dict[str, Any] = json.loads(materials()["authorized user"])
+    if kind == "authorized_user":
+        return user
+    if kind == "impersonated_service_account":
+        url = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/a@b.example:generateAccessToken"
+        return {"type": kind, "service_account_impersonation_url": url, "source_credentials": user}
+    return {
+        "type": kind,
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": "/nonexistent"},
+    }
+
+
+@pytest.mark.parametrize("kind", ["authorized_user", "external_account", "impersonated_service_account"])
+def test_other_types_are_read_by_google_auth(kind: str) -> None:
+    text = json.dumps(other_credentials(kind))
+    for source in (text, text.encode(), base64.b64encode(text.encode()).decode(), f"\ufeff{text}\n"):
+        found = read_credentials(source)
+        assert is_google(found)
+        assert FcmClient(found, project_id="my-project").project_id == "my-project"
+        assert leaks(text, f"{GoogleCredentials(found)!r}") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"type": "authorized_user", "refresh_token": None}, "cannot be used by google-auth"),
+        (
+            {"type": "external_account"},
+            'holds credentials of the type "external_account", which cannot be used by',
+        ),
+        ({"type": "impersonated_service_account"}, "cannot be used by google-auth"),
+        ({"type": "gdch_service_account"}, "cannot be used by google-auth"),
+        ({"type": ["authorized_user"]}, 'has no "type"'),
+    ],
+)
+def test_what_google_auth_cannot_use_is_named(changes: dict[str, Any], words: str) -> None:
+    info = {**account(), **changes}
+    text = json.dumps({name: value for name, value in info.items() if value is not None})
+    with pytest.raises(ConfigurationError) as caught:
+        read_credentials(text, name="--fcm-service-account")
+    assert str(caught.value).startswith("--fcm-service-account ")
+    assert words in str(caught.value)
+    assert leaks(str(info["private_key"]), told(caught.value)) is None
+
+
+def test_without_google_auth_it_is_said_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.auth", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "pushcore\[google-auth\]"'):
+        read_credentials(materials()["authorized user"])

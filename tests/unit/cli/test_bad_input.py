@@ -155,7 +155,14 @@ def test_options(place: Place, capsys: pytest.CaptureFixture[str], changes: Argu
         (None, "account.json cannot be read (No such file or directory); expected the JSON key of a service"),
         ("[]", "account.json is not a JSON object"),
         ("{", "account.json is not JSON"),
-        ({"type": "authorized_user"}, "account.json"),
+        (
+            {"type": "authorized_user"},
+            'account.json holds credentials of the type "authorized_user", which cannot be used by google-auth',
+        ),
+        (
+            {"type": "authorized_user", "client_id": "1", "client_secret": "2", "refresh_token": "3"},
+            "account.json names no project; expected --fcm-project ID",
+        ),
         ({"private_key": None}, 'account.json has a "private_key" that is empty'),
         ({"private_key": "-----BEGIN PRIVATE KEY-----\nbroken\n-----END PRIVATE KEY-----"}, "account.json"),
         ({"client_email": 5}, 'account.json has a "client_email"'),

@@ -23,6 +23,13 @@ from pushcore.results import Result, Verdict
             True,
             "answered BadDeviceToken)",
         ),
+        (
+            "apns",
+            Result(None, Verdict.INVALID, 400, 1, reason="DeviceTokenNotForTopic"),
+            False,
+            "DeviceTokenNotForTopic: Check the topic first",
+        ),
+        ("apns", Result(None, Verdict.INVALID, 400, 1, reason="BadPriority"), False, "BadPriority"),
         ("apns", Result(None, Verdict.ACCEPTED, 200, 1), True, "answered 200, unlike Apple's)"),
         ("fcm", Result(None, Verdict.ACCEPTED, 200, 1), True, "a message with validate_only was accepted"),
         (
