@@ -1,4 +1,4 @@
-"""The live page and its door, put together from `page/`: each is one document that fetches nothing but its data."""
+"""The live page and its login form, put together from `page/`: each is one document that fetches nothing but its data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-_PLACE = Path(__file__).parent / "page"
+_FOLDER = Path(__file__).parent / "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +18,15 @@ class Page:
     headers: dict[str, str]
 
 
-def door(*, refused: bool) -> Page:
+def login_page(*, failed: bool) -> Page:
     """The form that asks for the token."""
-    words = "That is not the token." if refused else "This control port can be reached from other machines."
-    return _page((_PLACE / "door.html").read_text().replace("{{words}}", words), "")
+    message = "That is not the token." if failed else "This control port can be reached from other machines."
+    return _page((_FOLDER / "login.html").read_text().replace("{{message}}", message), "")
 
 
 def _page(html: str, script: str) -> Page:
     """Style and script are in the document, and the policy lets in these very texts alone."""
-    style = (_PLACE / "page.css").read_text()
+    style = (_FOLDER / "page.css").read_text()
     content = html.replace("{{style}}", style).replace("{{script}}", script)
     policy = (
         "default-src 'none'",
@@ -50,5 +50,5 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-PAGE = _page((_PLACE / "page.html").read_text(), (_PLACE / "page.js").read_text())
+PAGE = _page((_FOLDER / "page.html").read_text(), (_FOLDER / "page.js").read_text())
 """The live page."""

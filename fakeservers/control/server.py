@@ -20,7 +20,7 @@ from starlette.responses import Response
 from fakeservers.control.app import make_app
 from fakeservers.control.calls import Fakes
 from fakeservers.control.guard import COOKIE, Guard, problem_response
-from fakeservers.control.live_page import PAGE, door
+from fakeservers.control.live_page import PAGE, login_page
 from fakeservers.control.meter import Meter
 from fakeservers.control.problem import Problem
 from fakeservers.control.processes import is_loopback
@@ -126,11 +126,13 @@ class Control:
     # The page
 
     async def _page(self, request: Request) -> Response:
-        page = PAGE if not self._token or self._guard.knows_token(request.headers) else door(refused=False)
+        page = (
+            PAGE if not self._token or self._guard.knows_token(request.headers) else login_page(failed=False)
+        )
         return Response(page.content, headers=page.headers, media_type="text/html")
 
     async def _session(self, request: Request) -> Response:
-        """The page's door: a form with the token, which becomes a cookie that no script can read."""
+        """The login form: it sends the token, which becomes a cookie that no script can read."""
         if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
             return problem_response(Problem(415, f"the body is not {_FORM}"))
         try:
@@ -138,7 +140,7 @@ class Control:
         except ValueError:
             given = ""
         if not self._guard.is_token(given):
-            page = door(refused=True)
+            page = login_page(failed=True)
             return Response(page.content, 401, page.headers, "text/html")
         answer = Response(status_code=303, headers={"location": "/"})
         answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")

@@ -47,7 +47,7 @@ def commands(program: str) -> list[str]:
 @contextlib.contextmanager
 def day(place: Path) -> Iterator[str]:
     """The guide's fake and its files, in a folder; the URL of the control port, which is a free one."""
-    (command,) = (each for each in commands("python") if "-m fakeservers" in each)
+    (command,) = (each for each in commands("python") if "--faults goaway-storm" in each)
     words = shlex.split(command.replace("8025", "0"))
     load, doubles = blocks("python")
     (place / "load.py").write_text(load)
@@ -153,7 +153,7 @@ def test_pictures_for_the_guide(browser: Chrome, tmp_path: Path) -> None:
         look(browser, "light", 1280, 1020)
         with day(tmp_path) as control:
             browser.get(control)
-            until(browser, lambda: text_of(browser, "#link") == "live")
+            until(browser, lambda: text_of(browser, "#connection-status") == "live")
             print(load(tmp_path, program, 5000), counts(tmp_path))
             until(browser, lambda: text_of(browser, ".rate") == "0")
             for scheme in ("light", "dark"):

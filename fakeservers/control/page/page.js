@@ -5,14 +5,19 @@
 const $ = (id) => document.getElementById(id);
 const copyOf = (id) => $(id).content.firstElementChild.cloneNode(true);
 const NAMES = { apns: "APNs", fcm: "FCM" };
-const CURVE = { points: 120, fewest: 30, width: 240, height: 44 };
+const COUNTERS = {
+  accepted: "connections accepted",
+  refused: "connections refused",
+  resets: "streams reset by clients",
+  protocol_errors: "protocol errors",
+};
+const CHART = { points: 120, fewest: 30, width: 240, height: 44 };
 
 let history = [];
 let latest = null;
 let paused = false;
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
@@ -21,7 +26,7 @@ function duration(seconds) {
   return `${seconds.toFixed(seconds < 10 ? 2 : 0)} s`;
 }
 
-function ago(time, now) {
+function relativeTime(time, now) {
   const seconds = Math.max(0, now - time);
   if (seconds < 2) return "now";
   if (seconds < 60) return `${Math.floor(seconds)} s ago`;
@@ -35,33 +40,38 @@ function setText(node, text) {
 
 // Keeps one child per key, in order, so that what has the focus or is unfolded stays.
 function reconcile(parent, items, keyOf, template, fill) {
-  const there = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const existing = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let previous = null;
   for (const item of items) {
     const key = keyOf(item);
-    const child = there.get(key) || copyOf(template);
-    there.delete(key);
+    const child = existing.get(key) || copyOf(template);
+    existing.delete(key);
     child.dataset.key = key;
     fill(child, item);
-    const place = previous ? previous.nextElementSibling : parent.firstElementChild;
-    if (place !== child) parent.insertBefore(child, place);
+    const next = previous ? previous.nextElementSibling : parent.firstElementChild;
+    if (next !== child) parent.insertBefore(child, next);
     previous = child;
   }
-  for (const child of there.values()) child.remove();
+  for (const child of existing.values()) child.remove();
 }
 
-function curve(svg, values, words) {
-  const top = Math.max(...values, 1e-9);
-  const step = CURVE.width / (Math.max(values.length, CURVE.fewest) - 1);
-  const start = CURVE.width - step * (values.length - 1);
-  const line = values.map((value, at) => {
-    const y = CURVE.height - 2 - (value / top) * (CURVE.height - 6);
-    return `${(start + at * step).toFixed(1)},${y.toFixed(1)}`;
+// One value per second; the highest is the top of the chart, and is written under it with the time that the chart begins at.
+function drawChart(chart, values, label, format) {
+  const peak = Math.max(0, ...values);
+  const seconds = Math.max(values.length, CHART.fewest) - 1;
+  const step = CHART.width / seconds;
+  const start = CHART.width - step * (values.length - 1);
+  const line = values.map((value, index) => {
+    const y = CHART.height - 2 - (value / (peak || 1)) * (CHART.height - 6);
+    return `${(start + index * step).toFixed(1)},${y.toFixed(1)}`;
   });
-  svg.querySelector("polyline").setAttribute("points", line.join(" "));
-  const closed = [`${start.toFixed(1)},${CURVE.height}`, ...line, `${CURVE.width},${CURVE.height}`];
-  svg.querySelector("polygon").setAttribute("points", closed.join(" "));
-  svg.setAttribute("aria-label", words);
+  const closed = [`${start.toFixed(1)},${CHART.height}`, ...line, `${CHART.width},${CHART.height}`];
+  chart.querySelector("polyline").setAttribute("points", line.join(" "));
+  chart.querySelector("polygon").setAttribute("points", closed.join(" "));
+  const since = seconds < 90 ? `${seconds} s` : `${Math.round(seconds / 30) / 2} min`;
+  setText(chart.querySelector(".start"), `${since} ago`);
+  setText(chart.querySelector(".peak"), `peak ${format(peak)}`);
+  chart.querySelector("svg").setAttribute("aria-label", `${label} in the last ${since}, at most ${format(peak)}`);
 }
 
 function drawServices(state) {
@@ -74,28 +84,32 @@ function drawServices(state) {
     for (const label of ["p50", "p90", "p99"]) setText(node.querySelector(`.${label}`), duration(now[label]));
     setText(node.querySelector(".connections"), whole.format(service.connections));
     setText(node.querySelector(".streams"), whole.format(service.streams));
-    setText(node.querySelector(".requests"), short.format(service.requests));
+    setText(node.querySelector(".requests"), whole.format(service.requests));
     const points = history.map((point) => point.services[name]).filter(Boolean);
-    const [rates, latencies] = node.querySelectorAll(".curve");
-    const most = Math.max(0, ...points.map((point) => point.rate));
-    curve(rates, points.map((point) => point.rate), `Requests per second in the last two minutes, ${whole.format(most)} at most`);
-    curve(latencies, points.map((point) => point.p90 || 0), "90th percentile of the latency in the last two minutes");
+    const [rates, latencies] = node.querySelectorAll(".chart");
+    drawChart(rates, points.map((point) => point.rate), "Requests per second", (rate) => `${whole.format(rate)}/s`);
+    drawChart(latencies, points.map((point) => point.p90 || 0), "90th percentile of the latency", (p90) => `p90 ${duration(p90)}`);
+    const counters = Object.keys(COUNTERS).filter((counter) => counter in service);
+    reconcile(node.querySelector(".counters"), counters, (counter) => counter, "counter-template", (row, counter) => {
+      setText(row.querySelector("dt"), COUNTERS[counter]);
+      setText(row.querySelector("dd"), whole.format(service[counter]));
+    });
   });
-  const many = state.processes.length;
-  setText($("where"), many > 1 ? `${many} processes` : "one process");
+  const processes = state.processes.length;
+  setText($("summary"), processes > 1 ? `${processes} processes` : "one process");
 }
 
-function drawAnswers(state) {
+function drawResponses(state) {
   const rows = [];
-  for (const [service, each] of Object.entries(state.services)) {
-    const all = each.answers.reduce((sum, answer) => sum + answer.count, 0);
-    for (const answer of each.answers) rows.push({ service, ...answer, share: answer.count / all });
+  for (const [service, { answers }] of Object.entries(state.services)) {
+    const total = answers.reduce((sum, row) => sum + row.count, 0);
+    for (const row of answers) rows.push({ service, ...row, share: row.count / total });
   }
   rows.sort((one, other) => other.count - one.count);
   const shown = rows.slice(0, 40);
-  $("no-answers").hidden = shown.length > 0;
+  $("no-responses").hidden = shown.length > 0;
   const key = (row) => `${row.service} ${row.status} ${row.reason}`;
-  reconcile($("answers"), shown, key, "answer-template", (node, row) => {
+  reconcile($("responses"), shown, key, "response-template", (node, row) => {
     setText(node.querySelector(".service-name"), NAMES[row.service] || row.service);
     setText(node.querySelector(".status"), row.status ? String(row.status) : "–");
     node.querySelector(".status").dataset.kind = kindOf(row.status);
@@ -120,76 +134,94 @@ function drawFaults(state) {
     const name = fault.name || fault.id;
     setText(node.querySelector(".fault-name"), name);
     const kinds = [].concat(fault.what).map((action) => action.kind).join(" + ");
-    setText(node.querySelector(".fault-about"), fault.description || conditions(kinds, fault.when || {}));
-    setText(node.querySelector(".hits"), `${short.format(fault.hits)} ×`);
-    node.querySelector(".hits").title = `${whole.format(fault.hits)} times so far`;
-    setText(node.querySelector(".force"), fault.in_force ? "in force" : fault.enabled ? "waiting" : "off");
-    node.querySelector(".force").dataset.kind = fault.in_force ? "later" : "none";
-    const knob = node.querySelector(".switch");
-    knob.setAttribute("aria-checked", String(fault.enabled));
-    knob.setAttribute("aria-label", `Fault ${name}`);
-    knob.onclick = () => change("PATCH", `/v1/faults/${encodeURIComponent(fault.id)}`, { enabled: !fault.enabled });
+    setText(node.querySelector(".fault-description"), fault.description || conditions(kinds, fault.when || {}));
+    setText(node.querySelector(".hits"), `${whole.format(fault.hits)} ${fault.hits === 1 ? "hit" : "hits"}`);
+    setText(node.querySelector(".in-force"), fault.in_force ? "in force" : fault.enabled ? "waiting" : "off");
+    node.querySelector(".in-force").dataset.kind = fault.in_force ? "later" : "none";
+    const toggle = node.querySelector(".switch");
+    toggle.setAttribute("aria-checked", String(fault.enabled));
+    toggle.setAttribute("aria-label", `Fault ${name}`);
+    toggle.onclick = () => change("PATCH", `/v1/faults/${encodeURIComponent(fault.id)}`, { enabled: !fault.enabled });
   });
+  drawPlan(state);
+}
+
+function drawPlan(state) {
+  const { name, seed } = state.plan;
+  setText($("plan-name"), name || (state.faults.length ? "a plan without a name" : "none"));
+  setText($("plan-seed"), seed === undefined ? "" : `seed ${seed}`);
+  $("restart-plan").disabled = !state.faults.length;
   const presets = $("preset");
   if (presets.options.length !== state.presets.length) {
-    presets.replaceChildren(...state.presets.map((name) => new Option(name, name)));
+    presets.replaceChildren(...state.presets.map((preset) => new Option(preset, preset)));
+  }
+  // The choice follows the plan in force when that changes, and is otherwise the user's.
+  if (presets.dataset.inForce !== name) {
+    presets.dataset.inForce = name;
+    if (state.presets.includes(name)) presets.value = name;
   }
 }
 
+function planInForce(state) {
+  const faults = state.faults.map(({ in_force, hits, ...fault }) => fault);
+  return { ...state.plan, name: state.plan.name || "", faults };
+}
+
 function conditions(kinds, when) {
-  const words = Object.entries(when).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
-  return [kinds, ...words].join(", ");
+  const text = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
+  const parts = Object.entries(when).map(([name, value]) => `${name.replaceAll("_", " ")} ${text(value)}`);
+  return [kinds, ...parts].join(", ");
 }
 
 function drawNotifications(state) {
   const list = state.notifications;
   $("no-notifications").hidden = list.length > 0;
   const seen = new Map();
-  for (const each of list) {
-    const name = `${each.service} ${each.time} ${each.token || each.topic} ${each.status}`;
+  for (const shown of list) {
+    const name = `${shown.service} ${shown.time} ${shown.token || shown.topic} ${shown.status}`;
     seen.set(name, (seen.get(name) || 0) + 1);
-    each.key = `${name} ${seen.get(name)}`;
+    shown.key = `${name} ${seen.get(name)}`;
   }
-  reconcile($("notifications"), list, (each) => each.key, "notification-template", (node, each) => {
-    const put = (where, text) => {
-      const place = node.querySelector(where);
-      place.hidden = !text;
-      setText(place, text || "");
+  reconcile($("notifications"), list, (shown) => shown.key, "notification-template", (node, shown) => {
+    const setOrHide = (selector, text) => {
+      const element = node.querySelector(selector);
+      element.hidden = !text;
+      setText(element, text || "");
     };
-    const from = each.service === "apns" ? each.topic : "FCM";
-    setText(node.querySelector(".icon"), (from.split(".").pop() || "?").charAt(0).toUpperCase());
-    node.querySelector(".icon").dataset.service = each.service;
-    put(".badge", each.badge && each.badge !== "0" ? each.badge : "");
-    if (each.badge) node.querySelector(".badge").setAttribute("aria-label", `Badge ${each.badge}`);
-    put(".from", from || NAMES[each.service]);
-    setText(node.querySelector("time"), ago(each.time, state.now.time));
-    put(".title", each.title);
-    put(".subtitle", each.subtitle);
-    put(".body", each.silent ? "Nothing to show: a silent push" : each.body);
-    node.classList.toggle("silent", each.silent);
-    node.querySelector(".image").hidden = !each.image;
-    setText(node.querySelector(".image span"), each.image || "");
+    const app = shown.service === "apns" ? shown.topic : "FCM";
+    setText(node.querySelector(".icon"), (app.split(".").pop() || "?").charAt(0).toUpperCase());
+    node.querySelector(".icon").dataset.service = shown.service;
+    setOrHide(".badge", shown.badge && shown.badge !== "0" ? shown.badge : "");
+    if (shown.badge) node.querySelector(".badge").setAttribute("aria-label", `Badge ${shown.badge}`);
+    setOrHide(".app-name", app || NAMES[shown.service]);
+    setText(node.querySelector("time"), relativeTime(shown.time, state.now.time));
+    setOrHide(".title", shown.title);
+    setOrHide(".subtitle", shown.subtitle);
+    setOrHide(".body", shown.silent ? "Nothing to show: a silent push" : shown.body);
+    node.classList.toggle("silent", shown.silent);
+    node.querySelector(".image").hidden = !shown.image;
+    setText(node.querySelector(".image span"), shown.image || "");
     const outcome = node.querySelector(".outcome");
-    setText(outcome, [each.status || "no answer", each.reason].filter(Boolean).join(" "));
-    outcome.dataset.kind = kindOf(each.status);
-    const target = each.token || (each.service === "fcm" ? each.topic : "");
-    put(".token", target.length > 20 ? `${target.slice(0, 10)}…${target.slice(-6)}` : target);
+    setText(outcome, [shown.status || "no answer", shown.reason].filter(Boolean).join(" "));
+    outcome.dataset.kind = kindOf(shown.status);
+    const target = shown.token || (shown.service === "fcm" ? shown.topic : "");
+    setOrHide(".token", target.length > 20 ? `${target.slice(0, 10)}…${target.slice(-6)}` : target);
     node.querySelector(".token").title = target;
-    setText(node.querySelector("pre"), each.raw);
+    setText(node.querySelector("pre"), shown.raw);
   });
 }
 
 function draw() {
   if (!latest) return;
   drawServices(latest);
-  drawAnswers(latest);
+  drawResponses(latest);
   drawFaults(latest);
   drawNotifications(latest);
 }
 
-function trouble(words) {
-  $("trouble").hidden = !words;
-  setText($("trouble"), words);
+function showError(text) {
+  $("error").hidden = !text;
+  setText($("error"), text);
 }
 
 async function change(method, path, body) {
@@ -199,22 +231,22 @@ async function change(method, path, body) {
     options.body = JSON.stringify(body);
   }
   try {
-    const answer = await fetch(path, options);
-    trouble(answer.ok ? "" : (await answer.json()).detail);
+    const response = await fetch(path, options);
+    showError(response.ok ? "" : (await response.json()).detail);
   } catch {
-    trouble("The fake servers do not answer.");
+    showError("The fake servers do not answer.");
   }
 }
 
 function listen() {
   const events = new EventSource("/v1/events");
-  const link = (words, kind) => {
-    setText($("link"), words);
-    $("link").dataset.kind = kind;
+  const showStatus = (text, kind) => {
+    setText($("connection-status"), text);
+    $("connection-status").dataset.kind = kind;
   };
-  events.addEventListener("open", () => link("live", "good"));
+  events.addEventListener("open", () => showStatus("live", "good"));
   events.addEventListener("error", () => {
-    link("not connected", "bad");
+    showStatus("not connected", "bad");
     // A browser that was refused does not try again by itself.
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
   });
@@ -224,7 +256,7 @@ function listen() {
   events.addEventListener("state", (event) => {
     const state = JSON.parse(event.data);
     if (!history.length || history[history.length - 1].time < state.now.time) history.push(state.now);
-    history = history.slice(-CURVE.points);
+    history = history.slice(-CHART.points);
     if (paused) return;
     latest = state;
     draw();
@@ -236,8 +268,9 @@ $("pause").addEventListener("click", () => {
   $("pause").setAttribute("aria-pressed", String(paused));
 });
 $("clear").addEventListener("click", () => change("DELETE", "/v1/received"));
-$("reset").addEventListener("click", () => change("POST", "/v1/reset", { what: ["counters"] }));
-$("plan").addEventListener("submit", (event) => {
+$("zero").addEventListener("click", () => change("POST", "/v1/reset", { what: ["counters"] }));
+$("restart-plan").addEventListener("click", () => change("PUT", "/v1/faults", { plan: planInForce(latest) }));
+$("preset-form").addEventListener("submit", (event) => {
   event.preventDefault();
   change("PUT", "/v1/faults", { preset: $("preset").value });
 });

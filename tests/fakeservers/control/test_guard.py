@@ -130,12 +130,12 @@ async def test_elsewhere_a_token_is_needed() -> None:
             assert good.status == 200
 
 
-async def test_the_door_takes_the_token_and_gives_a_cookie() -> None:
+async def test_the_login_form_takes_the_token_and_gives_a_cookie() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     async with FakeApns() as apns, Control(ControlService(apns), token=TOKEN) as each:
-        door = await ask(each, "GET", "/")
-        assert b'type="password"' in door.body
-        assert b"<script" not in door.body
+        form_page = await ask(each, "GET", "/")
+        assert b'type="password"' in form_page.body
+        assert b"<script" not in form_page.body
         for given in (b"token=wrong", b"", b"token=%ff", b"a&" * 50, b"\xff"):
             refused = await ask(each, "POST", "/session", given, form)
             assert (refused.status, "set-cookie" in refused.headers) == (401, False)
@@ -255,4 +255,4 @@ async def test_a_port_in_use() -> None:
 
 def test_the_page_is_in_the_package() -> None:
     place = Path(control.__file__).parent / "page"
-    assert {"page.html", "page.css", "page.js", "door.html"} <= {file.name for file in place.iterdir()}
+    assert {"page.html", "page.css", "page.js", "login.html"} <= {file.name for file in place.iterdir()}

@@ -73,6 +73,28 @@ return faint;
 """
 
 
+# Words that are broken in their middle or cut, outside raw JSON and addresses of images.
+BROKEN = """
+const broken = [];
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const node = texts.currentNode;
+  const parent = node.parentElement;
+  if (!parent.checkVisibility() || parent.closest("script, style, template, pre, option, thead, .skip-link, .image")) continue;
+  for (const word of node.data.matchAll(/[^\\s\\/-]+/g)) {
+    const range = document.createRange();
+    range.setStart(node, word.index);
+    range.setEnd(node, word.index + word[0].length);
+    const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+    const box = range.getBoundingClientRect();
+    if (lines.size > 1) broken.push(`broken: ${word[0]}`);
+    if (box.left < 0 || box.right > innerWidth + 0.5) broken.push(`cut: ${word[0]}`);
+  }
+}
+return broken;
+"""
+
+
 @asynccontextmanager
 async def everything(token: str = "") -> AsyncIterator[Any]:
     plan = FaultPlan.from_dict(
@@ -118,7 +140,7 @@ def running() -> Iterator[InThread[Any]]:
 
 def open_page(browser: Chrome, running: InThread[Any]) -> None:
     browser.get(running.fake.control.url)
-    until(browser, lambda: text_of(browser, "#link") == "live")
+    until(browser, lambda: text_of(browser, "#connection-status") == "live")
 
 
 async def push(fakes: Any, number: int = 1, payload: Any = TRAIN, fates: tuple[str, ...] = ("",)) -> None:
@@ -182,7 +204,7 @@ def test_numbers_answers_and_percentiles(browser: Chrome, running: InThread[Any]
     asyncio.run(push(running.fake, 20, fates=("", "", "", "Unregistered")))
     asyncio.run(send(running.fake, 4, fates=("", "QuotaExceeded")))
     until(browser, lambda: text_of(browser, ".requests") == "20|4")
-    rows = text_of(browser, "#answers td:not(:last-child)").split("|")
+    rows = text_of(browser, "#responses td:not(:last-child)").split("|")
     found = {tuple(rows[at : at + 4]) for at in range(0, len(rows), 4)}
     assert found == {
         ("APNs", "200", "accepted", "15"),
@@ -191,7 +213,7 @@ def test_numbers_answers_and_percentiles(browser: Chrome, running: InThread[Any]
         ("FCM", "429", "QUOTA_EXCEEDED", "2"),
     }
     assert text_of(browser, ".service:first-child .p50").endswith(("µs", "ms"))
-    browser.find_element(By.ID, "reset").click()
+    browser.find_element(By.ID, "zero").click()
     until(browser, lambda: text_of(browser, ".requests") == "0|0")
     browser.find_element(By.ID, "clear").click()
     until(browser, lambda: text_of(browser, "#notifications li") == "")
@@ -203,7 +225,7 @@ def test_faults_are_switched_by_keyboard(browser: Chrome, running: InThread[Any]
     look(browser)
     open_page(browser, running)
     until(browser, lambda: text_of(browser, ".fault-name") == "Slow answers|Too many requests|Maintenance")
-    assert text_of(browser, ".force") == "in force|in force|waiting"
+    assert text_of(browser, ".in-force") == "in force|in force|waiting"
     browser.find_element(By.TAG_NAME, "body").click()
     for _ in range(30):
         browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -217,13 +239,97 @@ def test_faults_are_switched_by_keyboard(browser: Chrome, running: InThread[Any]
     knob.send_keys(Keys.SPACE)
     until(browser, lambda: knob.get_attribute("aria-checked") == "false")
     assert not running.call(lambda: running.fake.plan["busy"].enabled)
-    assert text_of(browser, ".force") == "in force|off|waiting"
+    assert text_of(browser, ".in-force") == "in force|off|waiting"
     knob.send_keys(Keys.ENTER)
     until(browser, lambda: running.call(lambda: running.fake.plan["busy"].enabled))
     until(browser, lambda: text_of(browser, "#preset").count("calm") == 1)
     browser.find_element(By.CSS_SELECTOR, "#preset option[value='calm']").click()
-    browser.find_element(By.CSS_SELECTOR, "#plan button").click()
+    browser.find_element(By.CSS_SELECTOR, "#preset-form button").click()
     until(browser, lambda: running.call(lambda: "busy" not in running.fake.plan))
+    no_complaints(browser)
+
+
+def test_the_plan_in_force_is_named_and_begun_anew(browser: Chrome, running: InThread[Any]) -> None:
+    look(browser)
+    running.call(lambda: running.fake.plan.become(FaultPlan.preset("goaway-storm", seed=7)))
+    open_page(browser, running)
+    for _ in range(2):  # before and after a reload
+        until(browser, lambda: text_of(browser, "#plan-name") == "goaway-storm")
+        assert text_of(browser, "#plan-seed") == "seed 7"
+        chosen = "return document.getElementById('preset').value"
+        assert browser.execute_script(chosen) == "goaway-storm"
+        browser.refresh()
+    until(browser, lambda: text_of(browser, "#connection-status") == "live")
+
+    before = running.call(lambda: (running.fake.plan.epoch, running.fake.plan.to_dict()))
+    running.call(lambda: running.fake.plan.hits.update(refused=3))
+    until(browser, lambda: "3 hits" in text_of(browser, ".hits"))
+    browser.find_element(By.ID, "restart-plan").click()
+    until(browser, lambda: "3 hits" not in text_of(browser, ".hits"))
+    after = running.call(lambda: (running.fake.plan.epoch, running.fake.plan.to_dict()))
+    assert (after[0] > before[0], after[1]) == (True, before[1])
+    assert text_of(browser, "#error") == ""
+
+    browser.find_element(By.CSS_SELECTOR, "#preset option[value='brownout']").click()
+    browser.find_element(By.CSS_SELECTOR, "#preset-form button").click()
+    until(browser, lambda: text_of(browser, "#plan-name") == "brownout")
+    running.call(running.fake.plan.clear)
+    until(browser, lambda: not browser.find_element(By.ID, "restart-plan").is_enabled())
+    running.call(lambda: running.fake.plan.become(FaultPlan(3)))
+    until(browser, lambda: text_of(browser, "#plan-name") == "none")
+    no_complaints(browser)
+
+
+def test_totals_are_exact_and_curves_have_a_scale(browser: Chrome, running: InThread[Any]) -> None:
+    look(browser)
+
+    def count() -> None:
+        server = running.fake.apns.server
+        server.requests, server.accepted = 1_234_567, 7
+        running.fake.apns.counts[410, "Unregistered"] = 1_234_001
+        running.fake.plan.hits["busy"] = 12_345
+
+    open_page(browser, running)
+    until(browser, lambda: text_of(browser, ".requests") == "0|0")
+    running.call(count)
+    until(browser, lambda: text_of(browser, ".requests") == "1,234,567|0")
+    assert text_of(browser, "#responses .count") == "1,234,001"
+    assert "12,345 hits" in text_of(browser, ".hits")
+    counters = dict(
+        zip(
+            text_of(browser, ".service:first-child .counters dt").split("|"),
+            text_of(browser, ".service:first-child .counters dd").split("|"),
+            strict=True,
+        )
+    )
+    assert counters["connections accepted"] == "7"
+    until(browser, lambda: not text_of(browser, ".service:first-child .peak").startswith("peak 0/s|"))
+    peak, _ = text_of(browser, ".service:first-child .peak").split("|")
+    top = "return [...document.querySelectorAll('.service:first-child .chart svg')].map((each) => each.getAttribute('aria-label'))"
+    assert int(peak.removeprefix("peak ").removesuffix("/s").replace(",", "")) > 1000
+    assert peak.removeprefix("peak ") in browser.execute_script(top)[0]
+    assert text_of(browser, ".service:first-child .start") == "29 s ago|29 s ago"
+    no_complaints(browser)
+
+
+@pytest.mark.parametrize("width", [360, 320])
+def test_on_a_telephone_nothing_vanishes_and_no_word_is_broken(
+    width: int, browser: Chrome, running: InThread[Any]
+) -> None:
+    look(browser)
+    open_page(browser, running)
+    asyncio.run(
+        push(running.fake, 12, fates=("", "TooManyProviderTokenUpdates", "BadCertificateEnvironment"))
+    )
+    asyncio.run(send(running.fake, 3, fates=("", "ApnsAuth", "SenderIdMismatch")))
+    until(browser, lambda: text_of(browser, ".requests") == "12|3")
+    browser.find_element(By.ID, "pause").click()
+    seen = "return [...document.body.querySelectorAll('*')].map((each) => each.tagName + (each.offsetWidth > 0 || each.offsetHeight > 0))"
+    wide = browser.execute_script(seen)
+    look(browser, "light", width)
+    assert browser.execute_script(seen) == wide
+    assert browser.execute_script(BROKEN) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     no_complaints(browser)
 
 
@@ -277,19 +383,19 @@ def test_pausing_and_losing_the_server(browser: Chrome) -> None:
         assert text_of(browser, "#notifications li") == ""
         browser.find_element(By.ID, "pause").click()
         until(browser, lambda: text_of(browser, "#notifications .title") == "IC 8 to Bern")
-    until(browser, lambda: text_of(browser, "#link") == "not connected")
+    until(browser, lambda: text_of(browser, "#connection-status") == "not connected")
     browser.get("about:blank")
     browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium has no types
 
 
-def test_the_door(browser: Chrome) -> None:
+def test_the_login_form(browser: Chrome) -> None:
     look(browser)
     with InThread(lambda: everything("a-token-of-some-length")) as running:
         browser.get(running.fake.control.url)
         browser.find_element(By.ID, "token").send_keys("wrong", Keys.ENTER)
         until(browser, lambda: "That is not the token." in browser.page_source)
         browser.find_element(By.ID, "token").send_keys("a-token-of-some-length", Keys.ENTER)
-        until(browser, lambda: text_of(browser, "#link") == "live")
+        until(browser, lambda: text_of(browser, "#connection-status") == "live")
         browser.delete_all_cookies()
     browser.get("about:blank")
     browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium has no types
