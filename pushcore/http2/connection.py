@@ -42,6 +42,8 @@ class Connection(SendBuffer):
         if self._ended():
             return
         self.last_received = now
+        if self._reply_deadline is not None:
+            self._on_reply()
         if self._rest:
             data = self._rest + data
         streams = self.streams
@@ -320,9 +322,7 @@ class Connection(SendBuffer):
             self._fail(frames.PROTOCOL_ERROR, "PING on a stream")
         elif len(payload) != 8:
             self._fail(frames.FRAME_SIZE_ERROR, "PING of a wrong size")
-        elif flags & frames.ACK:
-            self._ping_deadline = None
-        else:
+        elif not flags & frames.ACK:
             self._acknowledge(frames.encode_ping(payload, ack=True))
 
     def _acknowledge(self, frame: bytes) -> None:

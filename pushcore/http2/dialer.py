@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from ..errors import ConnectError, ConnectionLost, TransportError
 from .protocol import Link
 from .proxy import Proxy
-from .streams import ConnectionState
+from .streams import ConnectionState, KeepAlive
 from .tls import name_tls_error
 
 HANG_UP = 1.0
@@ -87,6 +87,17 @@ class Attempt:
             raise
         self.connected_at = loop.time()
         return sock
+
+
+def keep_alive(sock: socket.socket, keepalive: KeepAlive) -> None:
+    """Let the system probe a silent connection, with those of the numbers that the platform can set."""
+    idle, interval, count = keepalive
+    options = {"TCP_KEEPIDLE": idle, "TCP_KEEPALIVE": idle, "TCP_KEEPINTVL": interval, "TCP_KEEPCNT": count}
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in options.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def order_addresses(found: Iterable[tuple[Any, ...]], rng: random.Random) -> list[Address]:
@@ -225,6 +236,7 @@ class Dialer:
         timeout: seconds that one dial may take; half of them for all addresses together, so that a push that waits for
             the connection still learns why there is none.
         new_link: makes the protocol of a new connection.
+        keepalive: the system's probes of a silent connection, None for none.
         proxy: what all connections go through.
         rng: the source of jitter and of the order of addresses.
     """
@@ -237,6 +249,7 @@ class Dialer:
         context: ssl.SSLContext,
         timeout: float,
         new_link: Callable[[], Link],
+        keepalive: KeepAlive | None = None,
         proxy: Proxy | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -246,6 +259,7 @@ class Dialer:
         """Why the newest dial failed, or its connection before it was of use; None after one that succeeded."""
         self._context = context
         self._timeout = timeout
+        self._keepalive = keepalive
         self._proxy = proxy
         self._rng = rng or random.Random()
         self._failures = 0
@@ -305,6 +319,8 @@ class Dialer:
                     sock = await attempt.connect()
                 except OSError as failure:
                     raise self._name_error(failure) from failure
+                if self._keepalive is not None:
+                    keep_alive(sock, self._keepalive)
                 if self._proxy is not None:
                     left = end - self._loop.time()
                     link = await self._proxy.connect(

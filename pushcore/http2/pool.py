@@ -4,6 +4,9 @@ A request goes to the connection that took the last one until that is full, so t
 to any other with a free stream and window; otherwise it waits here, first in, first out. The pool dials when requests wait
 and every connection is full by a limit that the peer has granted in earnest: a peer that holds us at one stream, or
 has lowered its limit, throttles us and must not be answered with more connections (Apple counts that as an attack).
+
+After a long silence a connection is probed before it gets requests. The others that are silent, and dialling, wait for that
+as long as those that are being probed could take all that waits.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from .exchange import Exchange, deliver
 from .frames import NO_ERROR
 from .protocol import ENGINES, Http2, Link
 from .proxy import Proxy
-from .streams import ConnectionState, Limits, Streams
+from .streams import LONG_SILENCE, ConnectionState, Limits, Streams
 
 log = logging.getLogger("pushcore.http2")
 
@@ -68,6 +71,7 @@ class Pool:
             port=port,
             context=context,
             timeout=limits.timeout,
+            keepalive=limits.keepalive,
             new_link=self._new_link,
             proxy=proxy,
             rng=rng,
@@ -139,12 +143,19 @@ class Pool:
         if not waiting:
             return
         useful = True
+        probed = 0  # requests that connections will take which are being probed
         for link in self._candidates():
             connection = link.connection
             if len(connection.streams) < connection.capacity:
                 if self._authorize(link) is False:
                     useful = False  # another connection could take nothing either
                     continue
+                if not connection.streams and self._is_silent(connection):
+                    if probed >= len(waiting):
+                        continue
+                    connection.probe(self._loop.time())
+                    probed += connection.peer_limit
+                    link.schedule()
                 before = len(waiting)
                 if self._request_limit is None:
                     connection.take(waiting)
@@ -155,9 +166,16 @@ class Pool:
                     link.schedule()
                     if not waiting:
                         return
+            elif connection.probing:
+                probed += connection.peer_limit
         if useful:
             self._dial_if_useful()
         self._arm()
+
+    def _is_silent(self, connection: Streams) -> bool:
+        """Whether nothing has come from the peer for so long that it may be out of reach."""
+        silent = self._loop.time() - connection.last_received >= LONG_SILENCE
+        return silent and connection.state is ConnectionState.OPEN
 
     def _take_limited(self, link: Link, limit: int) -> None:
         batch = deque(islice(self.waiting, max(limit - link.connection.opened, 0)))
@@ -261,9 +279,9 @@ class Pool:
         open_links = 0
         for link in self.links:
             connection = link.connection
-            if connection.state is ConnectionState.OPEN:
+            if connection.state is ConnectionState.OPEN and not connection.unresponsive:
                 open_links += 1
-                if connection.throttled:
+                if connection.throttled or connection.probing:
                     return
         if open_links < self._max_connections and len(self.links) < 2 * self._max_connections:
             self._dial = self._loop.create_task(self._connect(), name="pushcore dial")

@@ -143,6 +143,8 @@ class ReferenceConnection(Streams):
         if self._ended():
             return
         self.last_received = now
+        if self._reply_deadline is not None:
+            self._on_reply()
         if self.state is ConnectionState.WAITING:
             # h2 does not ask that the first frame be SETTINGS (RFC 9113, section 3.4).
             self._start = (self._start + data)[:9]
@@ -213,8 +215,6 @@ class ReferenceConnection(Streams):
                 else:
                     code = int(event.error_code or 0)
                     self._finish(stream_id, ProtocolError(code, "the server broke the rules of a stream"))
-            case h2.events.PingAckReceived():
-                self._ping_deadline = None
 
     def _on_settings(self) -> None:
         limit = self._h2.remote_settings.max_concurrent_streams

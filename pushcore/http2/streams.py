@@ -17,6 +17,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
@@ -27,6 +28,15 @@ from .headers import HeaderTemplate
 
 MAX_UNSENT_ACKS = 1000  # as nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
 MAX_REASON = 100  # characters of a peer's own words that we repeat
+LONG_SILENCE: Final = 60.0
+"""Seconds after which an idle connection is probed before it gets requests: a NAT or a firewall may have forgotten it."""
+PROBE_TIMEOUT: Final = 1.0
+"""Seconds in which a peer must answer a probe, at most: several times the way to any server."""
+PROBE_REQUESTS: Final = 1
+"""Requests that probe a peer which must not be pinged. They are lost where it is not there any more."""
+
+KeepAlive = tuple[int, int, int]
+"""TCP's: seconds of silence before the first probe, seconds between probes, and how many unanswered ones end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ class Limits:
     """Seconds from the moment that the pool takes a request until it must have an answer."""
     idle_ping: float | None = 3600.0
     """Seconds of silence on an idle connection before a PING; None for peers that forbid it."""
+    keepalive: KeepAlive | None = (60, 15, 4)
+    """The system's probes of a silent TCP connection; None for its default, which is none."""
     receive_window: int = 16 * 1024 * 1024
     """What the peer may send before we acknowledge, over all streams; rejections with bodies need it."""
     max_body: int = 128 * 1024
@@ -89,15 +101,18 @@ class Streams:
         """Whether any request has been answered here."""
         self.progressed = False
         """Whether any has been answered since requests were last refused here."""
+        self.probing = False
+        """After a long silence the peer has yet to show that it is there, see `probe`."""
         self.opened_at = now
         self.last_received = now
+        self._idle_at = now  # the last tick at which no request was open
         self._paused = False
         self._unsent_acks = 0  # what the peer made us say since the transport last had room
         self._ghosts: deque[int] = deque()
         self._reset_budget = float(limits.resets_per_second)
         self._budget_at = now
         self._last_allowed = frames.LAST_STREAM_ID
-        self._ping_deadline: float | None = None
+        self._reply_deadline: float | None = None  # for any byte, after a PING or a probe
 
     # What a codec adds.
     def _send_reset(self, stream_id: int, code: int) -> None:
@@ -138,7 +153,11 @@ class Streams:
 
     def _update_capacity(self) -> None:
         takes = self.state is ConnectionState.OPEN and not self._paused
-        self.capacity = self.peer_limit if takes else 0
+        capacity = self.peer_limit if takes else 0
+        if self._reply_deadline is not None:  # nothing new until it is there
+            pinged = not self.probing or self.limits.idle_ping is not None
+            capacity = 0 if pinged else min(capacity, PROBE_REQUESTS)
+        self.capacity = capacity
 
     def pause(self, paused: bool) -> None:
         """The transport's buffer is full, or has emptied again."""
@@ -164,6 +183,11 @@ class Streams:
         """How many of them the peer has taken or will take, by its GOAWAY; None without one, or without a number."""
         last = self._last_allowed
         return (last + 1) // 2 if last < self.next_id else None
+
+    @property
+    def unresponsive(self) -> bool:
+        """Whether a PING is unanswered that was sent because requests are."""
+        return self._reply_deadline is not None and not self.probing
 
     @property
     def idle(self) -> bool:
@@ -284,25 +308,54 @@ class Streams:
             self.finished.append(exchange)
 
     def _check_silence(self, now: float) -> None:
-        silence = now - self.last_received
         timeout = self.limits.timeout
         if self.state is ConnectionState.WAITING:
             if now - self.opened_at >= timeout:
                 self._fail(frames.SETTINGS_TIMEOUT, "the server sent no SETTINGS within the timeout")
-        elif self._ping_deadline is not None:
-            if silence < timeout / 2:
-                self._ping_deadline = None
-            elif now >= self._ping_deadline:
-                self.lost(
-                    ConnectionLost("the server does not answer: no byte and no PING ACK within the timeout")
-                )
+        elif self._reply_deadline is not None:
+            if now >= self._reply_deadline:
+                self._give_up()
         elif not self.idle:
-            if silence >= timeout / 2:
-                self._ping_deadline = now + timeout / 2
+            # Silence before the requests says nothing.
+            if now - max(self.last_received, self._idle_at) >= timeout / 2:
+                self._expect_reply(now + timeout / 2)
                 self._send_ping()
-        elif self.limits.idle_ping is not None and silence >= self.limits.idle_ping:
-            self._ping_deadline = now + timeout
+        else:
+            self._idle_at = now
+            if self.limits.idle_ping is not None and now - self.last_received >= self.limits.idle_ping:
+                self.probe(now)
+
+    def probe(self, now: float) -> None:
+        """Find out whether the peer is still there, before it gets requests: for idle connections after a long silence.
+
+        It is pinged and gets nothing until it has answered, or gets `PROBE_REQUESTS` where pings are forbidden. When no
+        byte has come by then, the connection takes nothing new, and what is open ends in its time.
+        """
+        self.probing = True
+        self._expect_reply(now + min(PROBE_TIMEOUT, self.limits.timeout / 4))
+        if self.limits.idle_ping is not None:
             self._send_ping()
+
+    def _expect_reply(self, deadline: float) -> None:
+        self._reply_deadline = deadline
+        self._update_capacity()
+
+    def _on_reply(self) -> None:
+        """A byte has come from a peer that was pinged or probed."""
+        self._reply_deadline = None
+        self.probing = False
+        self._update_capacity()
+
+    def _give_up(self) -> None:
+        """A peer that was pinged or probed has not answered."""
+        if self.probing and not self.idle:
+            self._on_reply()
+            self.error = ConnectionLost("the server did not answer after a long silence")
+            self.drain()
+        else:
+            self.lost(
+                ConnectionLost("the server does not answer: no byte and no PING ACK within the timeout")
+            )
 
 
 def _as_processed(error: TransportError) -> TransportError:

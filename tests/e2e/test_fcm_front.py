@@ -55,7 +55,7 @@ async def test_idle_connections_are_not_pinged(http2: str, certs: Certificates) 
         for pool in (client._dispatcher.pool, client._dispatcher._endpoint.pool):
             for link in pool.links:
                 link.tick(loop.time() + 100_000.0)
-                assert link.connection._ping_deadline is None
+                assert not link.connection.probing
         await asyncio.sleep(0.05)  # time for one to arrive before the next request excuses it
         assert (await client.send(message())).ok
         assert fake.accepted == 2

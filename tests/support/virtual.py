@@ -14,7 +14,7 @@ from typing import Any
 
 import hpack
 import pytest
-from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 
 from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.protocol import Link
@@ -123,6 +123,8 @@ class VirtualTransport(asyncio.Transport):
 
     def _on_frame(self, frame: Frame) -> bytes:
         stream = frame.stream_id
+        if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
+            return PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize()
         if isinstance(frame, HeadersFrame):
             decoded = self._decoder.decode(frame.data)
             self._fields[stream] = {str(name): str(value) for name, value in decoded}

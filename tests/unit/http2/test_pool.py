@@ -81,7 +81,12 @@ class Stage:
     """A pool whose dials are answered by the test."""
 
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, *, max_connections: int = 3, timeout: float = 5.0
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        max_connections: int = 3,
+        timeout: float = 5.0,
+        idle_ping: float | None = 3600.0,
     ) -> None:
         self.wires: list[Wire] = []
         self.streams = 2
@@ -106,7 +111,7 @@ class Stage:
             host="127.0.0.1",
             port=1,
             context=ssl.create_default_context(),
-            limits=Limits(timeout=timeout),
+            limits=Limits(timeout=timeout, idle_ping=idle_ping),
             max_connections=max_connections,
             rng=random.Random(1),
         )
