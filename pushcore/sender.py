@@ -18,12 +18,13 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
 from .arguments import check, check_choice, check_number, check_whole
 from .errors import ClosedError
+from .http2.dialer import check_idle
 from .http2.exchange import Exchange
 from .http2.origin import Origin
 from .http2.pool import Pool
 from .http2.protocol import ENGINES, Http2, Link
 from .http2.proxy import Proxy, find_proxy
-from .http2.streams import Limits
+from .http2.streams import KeepAlive, Limits
 from .metrics import Listener, Metrics
 from .requests import RequestBuilder, build_one
 from .results import Accepted, Finder, Result
@@ -128,8 +129,13 @@ class ProviderClient(Generic[P]):
 
     @property
     def idle_ping(self) -> float | None:
-        """Seconds of silence after which an idle connection is pinged; None for providers that forbid it."""
+        """Seconds of silence after which an idle connection is pinged; None for never."""
         return self._dispatcher.idle_ping
+
+    @property
+    def keepalive(self) -> KeepAlive | None:
+        """The system's probes of silent connections: seconds of silence, seconds between probes, probes; None for none."""
+        return self._dispatcher.keepalive
 
 
 class Dispatcher(ABC, Generic[P]):
@@ -137,8 +143,9 @@ class Dispatcher(ABC, Generic[P]):
 
     `origin`: the server. `max_connections`: how many to open at most. `timeout`: seconds from the moment that the
     client takes a push until its result. `http2`: "fast", or "reference" for the one on python-hyper/h2. `proxy`: see
-    `http2.proxy.find_proxy`. `now`: the wall clock, UNIX seconds. `find`: looks for an id in the header block
-    of a response; None where `accept` does not know an accepted push by a 200 without a body.
+    `http2.proxy.find_proxy`. `idle_ping`, `keepalive`: see `http2.streams.Limits`. `now`: the wall clock, UNIX seconds.
+    `find`: looks for an id in the header block of a response; None where `accept` does not know an accepted push by a 200
+    without a body.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -151,8 +158,6 @@ class Dispatcher(ABC, Generic[P]):
     """Whether the provider limits the rate of a whole project."""
     provider: ClassVar[str]
     """Its name in metrics and events."""
-    idle_ping: ClassVar[float | None]
-    """Seconds of silence after which an idle connection is pinged; None for providers that forbid it."""
 
     requests: RequestBuilder
 
@@ -165,16 +170,21 @@ class Dispatcher(ABC, Generic[P]):
         timeout: float,
         http2: Http2,
         proxy: Proxy | str | None,
+        idle_ping: float | None,
+        keepalive: KeepAlive | None,
         now: Callable[[], float],
         find: Finder | None = None,
     ) -> None:
         check_choice("http2", http2, ENGINES)
         check_whole("max_connections", max_connections, least=1)
         check_number("timeout", timeout, above=0)
+        check_idle(idle_ping, keepalive)
         check(callable(now), "now", "a function such as time.time", now)
         self.origin = origin
         self.max_connections = max_connections
         self.timeout = timeout
+        self.idle_ping = idle_ping
+        self.keepalive = keepalive
         self._context = context
         self._engine = http2
         self._proxy = proxy
@@ -221,7 +231,7 @@ class Dispatcher(ABC, Generic[P]):
             host=origin.host,
             port=origin.port,
             context=self._context,
-            limits=Limits(timeout=self.timeout, idle_ping=self.idle_ping, max_body=max_body),
+            limits=self._limits(self.timeout, max_body),
             max_connections=self.max_connections,
             engine=self._engine,
             authorize=self._authorize,
@@ -229,6 +239,9 @@ class Dispatcher(ABC, Generic[P]):
             name=self.provider,
         )
         return pool
+
+    def _limits(self, timeout: float, max_body: int = MAX_BODY) -> Limits:
+        return Limits(timeout, self.idle_ping, self.keepalive, max_body=max_body)
 
     def _proxy_for(self, origin: Origin) -> Proxy | None:
         """The proxy for one server: with "environment", NO_PROXY may name some of them."""

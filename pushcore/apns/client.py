@@ -21,7 +21,7 @@ from ..http2.origin import Origin, read_origin
 from ..http2.pool import Pool
 from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
-from ..http2.streams import ConnectionState, Streams
+from ..http2.streams import KEEPALIVE, ConnectionState, KeepAlive, Streams
 from ..http2.tls import ApnsCertificate, client_context
 from ..models.apns import Broadcast, Notification
 from ..reasons import UNNAMED, ReasonTable, describe_unexpected
@@ -74,8 +74,10 @@ class ApnsClient(ProviderClient[Notification]):
     only authorities to trust, None for the system's. `max_connections`: how many to open at most. `timeout`: seconds
     from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one on
     python-hyper/h2. `proxy`: an HTTP proxy or its address, such as "http://user:password@proxy.example:3128", that all
-    connections go through; "environment" takes it from HTTPS_PROXY and NO_PROXY; None, the default, is none. `now`:
-    the wall clock, UNIX seconds.
+    connections go through; "environment" takes it from HTTPS_PROXY and NO_PROXY; None, the default, is none. `idle_ping`:
+    seconds of silence after which an idle connection is pinged, an hour by Apple's advice; None for never. `keepalive`: the
+    system's probes of silent TCP connections, as seconds of silence before the first, seconds between them, and how many
+    unanswered ones end the connection; None for none. `now`: the wall clock, UNIX seconds.
 
     Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
     """
@@ -95,6 +97,8 @@ class ApnsClient(ProviderClient[Notification]):
         timeout: float = 10.0,
         http2: Http2 = "fast",
         proxy: Proxy | str | None = None,
+        idle_ping: float | None = 3600.0,
+        keepalive: KeepAlive | None = KEEPALIVE,
         now: Callable[[], float] = time.time,
     ) -> None:
         check_choice("environment", environment, HOSTS)
@@ -115,6 +119,8 @@ class ApnsClient(ProviderClient[Notification]):
             timeout=timeout,
             http2=http2,
             proxy=proxy,
+            idle_ping=idle_ping,
+            keepalive=keepalive,
             now=now,
         )
         super().__init__(dispatcher)
@@ -148,8 +154,6 @@ class ApnsDispatcher(Dispatcher[Notification]):
     quota = False
     """APNs limits no project's rate; its 429 is about one device."""
     provider = "apns"
-    idle_ping = 3600.0
-    """Apple's only cadence: after an hour of inactivity."""
 
     def __init__(
         self,
@@ -163,6 +167,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
         timeout: float,
         http2: Http2,
         proxy: Proxy | str | None,
+        idle_ping: float | None,
+        keepalive: KeepAlive | None,
         now: Callable[[], float],
     ) -> None:
         self._key = auth if isinstance(auth, ApnsKey) else None
@@ -174,6 +180,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
             timeout=timeout,
             http2=http2,
             proxy=proxy,
+            idle_ping=idle_ping,
+            keepalive=keepalive,
             now=now,
             find=_find,
         )

@@ -6,11 +6,16 @@ from typing import Any, Final, get_args
 
 import click
 
+from ..http2.dialer import LONGEST_PROBE, MOST_PROBES, check_idle
 from ..http2.proxy import ENVIRONMENT
+from ..http2.streams import KeepAlive
 from ..models.apns import PUSH_TYPES, UNLIMITED, PushType
 from ..models.expo import AndroidForm
 from ..payloads.formats import AUTO, FORMATS
 from .sections import Function, Seconds, add, section
+
+NONE: Final = "none"
+"""The value of an option that switches something off."""
 
 
 class PushTypeParameter(click.ParamType):  # type: ignore[type-arg]  # of click before 8.2 it is no generic
@@ -28,6 +33,41 @@ class PushTypeParameter(click.ParamType):  # type: ignore[type-arg]  # of click 
                 f"{value!r} is not one of {', '.join(PUSH_TYPES)}, nor NAME=SUFFIX for a new one", param, ctx
             )
         return PushType(name, suffix, limit=UNLIMITED)
+
+
+class IdlePingParameter(Seconds):
+    """A number of seconds, or "none"."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        return None if value == NONE else super().convert(value, param, ctx)
+
+
+class KeepAliveParameter(click.ParamType):  # type: ignore[type-arg]
+    """Three whole numbers with colons between them, or "none"."""
+
+    name = "S:S:N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> KeepAlive | None:
+        """See `click.ParamType`."""
+        if value == NONE or isinstance(value, tuple):
+            return None if value == NONE else value
+        try:
+            idle, interval, count = map(int, str(value).split(":"))
+            check_idle(None, (idle, interval, count))
+        except ValueError:  # a ConfigurationError is one
+            self.fail(
+                f"{value!r} is neither three whole numbers such as 60:15:4 (seconds and seconds up to {LONGEST_PROBE}, "
+                f'probes up to {MOST_PROBES}) nor "{NONE}"',
+                param,
+                ctx,
+            )
+        return idle, interval, count
 
 
 _apns = section("APNs")
@@ -60,6 +100,14 @@ _APNS: Final = (
         help="Which of Apple's: production unless said otherwise.",
     ),
     _apns("--apns-url", metavar="URL", help="Another server, such as https://127.0.0.1:2197."),
+    _apns(
+        "--idle-ping",
+        type=IdlePingParameter(),
+        default=3600.0,
+        show_default=True,
+        metavar="S",
+        help='Seconds of silence after which an idle connection to APNs is pinged; "none" for never.',
+    ),
 )
 _FCM: Final = (
     _fcm(
@@ -104,6 +152,15 @@ _NETWORK: Final = (
         show_default=True,
         metavar="S",
         help="Seconds in which a push that is under way must have its answer.",
+    ),
+    _network(
+        "--keepalive",
+        type=KeepAliveParameter(),
+        default="60:15:4",
+        show_default=True,
+        metavar="S:S:N",
+        help="The system's probes of silent connections: seconds of silence before the first, seconds between them, and how "
+        'many unanswered ones end the connection; "none" is none.',
     ),
     _network(
         "--http2",

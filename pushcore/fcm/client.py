@@ -28,6 +28,7 @@ from ..http2.origin import Origin, read_origin, split_uri
 from ..http2.pool import Pool
 from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
+from ..http2.streams import KEEPALIVE, KeepAlive
 from ..http2.tls import client_context
 from ..models.fcm import Message
 from ..models.token_forms import mistaken_form
@@ -76,7 +77,9 @@ class FcmClient(ProviderClient[Message]):
     on python-hyper/h2. `proxy`: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY
     whatever is given here. `confirm`: "validate_only" asks Google once more about a token that it blames while no message
     of the same shape has been accepted lately, by a minimal message that delivers nothing, at most 100 times a second; the
-    result comes when that is answered. None leaves such a token INVALID and suspect. `now`: the wall clock, UNIX seconds.
+    result comes when that is answered. None leaves such a token INVALID and suspect. `idle_ping`,
+    `keepalive`: as for `ApnsClient`; Google answers pings of idle connections with GOAWAY "too_many_pings", so `idle_ping`
+    is for other servers. `now`: the wall clock, UNIX seconds.
 
     The access token is asked for when the client is opened and whenever it nears its end, once for all pushes; until
     the first has come they wait, without a stream, and no longer than their timeout. When Google refuses the account,
@@ -99,6 +102,8 @@ class FcmClient(ProviderClient[Message]):
         http2: Http2 = "fast",
         proxy: Proxy | str | None = None,
         confirm: Confirm | None = None,
+        idle_ping: float | None = None,
+        keepalive: KeepAlive | None = KEEPALIVE,
         now: Callable[[], float] = time.time,
     ) -> None:
         if confirm is not None:
@@ -127,6 +132,8 @@ class FcmClient(ProviderClient[Message]):
             http2=http2,
             proxy=proxy,
             confirm=confirm,
+            idle_ping=idle_ping,
+            keepalive=keepalive,
             now=now,
         )
         super().__init__(dispatcher)
@@ -158,8 +165,6 @@ class FcmDispatcher(Dispatcher[Message]):
     quota = True
     """Google limits the rate of a whole project ("Best practices when sending FCM messages at scale")."""
     provider = "fcm"
-    idle_ping = None
-    """Google answers PINGs on an idle connection with GOAWAY "too_many_pings"."""
 
     def __init__(
         self,
@@ -173,6 +178,8 @@ class FcmDispatcher(Dispatcher[Message]):
         http2: Http2,
         proxy: Proxy | str | None,
         confirm: Confirm | None,
+        idle_ping: float | None,
+        keepalive: KeepAlive | None,
         now: Callable[[], float],
     ) -> None:
         self._account = account
@@ -185,6 +192,8 @@ class FcmDispatcher(Dispatcher[Message]):
             timeout=timeout,
             http2=http2,
             proxy=proxy,
+            idle_ping=idle_ping,
+            keepalive=keepalive,
             now=now,
         )
         self._name_start = NAME_STARTS[0]
@@ -214,6 +223,7 @@ class FcmDispatcher(Dispatcher[Message]):
                 engine=self._engine,
                 now=self._now,
                 proxy=self._proxy_for(split_uri(account.token_uri)[0]),
+                keepalive=self.keepalive,
             )
         self._tokens = AccessTokens(self._issue, self._on_token, now=self._now, clock=self._loop.time)
         self._tokens.current()

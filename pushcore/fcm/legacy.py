@@ -15,6 +15,7 @@ from ..http2.exchange import Exchange, header_of
 from ..http2.origin import Origin, read_origin
 from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
+from ..http2.streams import KEEPALIVE, KeepAlive
 from ..http2.tls import client_context
 from ..models.fcm import MAX_REGISTRATION_IDS, LegacyMessage
 from ..models.fcm_check import check_legacy_token
@@ -54,6 +55,8 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         timeout: float = 10.0,
         http2: Http2 = "fast",
         proxy: Proxy | str | None = None,
+        idle_ping: float | None = None,
+        keepalive: KeepAlive | None = KEEPALIVE,
         now: Callable[[], float] = time.time,
     ) -> None:
         if not isinstance(server_key, str) or not _KEY.fullmatch(server_key):
@@ -67,6 +70,8 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
             timeout=timeout,
             http2=http2,
             proxy=proxy,
+            idle_ping=idle_ping,
+            keepalive=keepalive,
             now=now,
         )
         super().__init__(dispatcher)
@@ -121,7 +126,6 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
     quota = False
     """Gateways and private servers have no rate in common."""
     provider = "fcm"
-    idle_ping = None
 
     def __init__(
         self,
@@ -133,6 +137,8 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
         timeout: float,
         http2: Http2,
         proxy: Proxy | str | None,
+        idle_ping: float | None,
+        keepalive: KeepAlive | None,
         now: Callable[[], float],
     ) -> None:
         super().__init__(
@@ -142,6 +148,8 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
             timeout=timeout,
             http2=http2,
             proxy=proxy,
+            idle_ping=idle_ping,
+            keepalive=keepalive,
             now=now,
         )
         self._authorization = b"key=" + server_key.removeprefix("key=").encode()

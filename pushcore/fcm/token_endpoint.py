@@ -15,7 +15,7 @@ from ..http2.origin import split_uri
 from ..http2.pool import Pool
 from ..http2.protocol import Http2
 from ..http2.proxy import Proxy
-from ..http2.streams import Limits
+from ..http2.streams import KEEPALIVE, KeepAlive, Limits
 from .errors import read_retry_after
 
 TIMEOUT: Final = 10.0
@@ -36,6 +36,7 @@ class TokenEndpoint:
         engine: Http2,
         now: Callable[[], float],
         proxy: Proxy | None = None,
+        keepalive: KeepAlive | None = KEEPALIVE,
         timeout: float = TIMEOUT,
     ) -> None:
         origin, self._path = split_uri(token_uri)
@@ -53,7 +54,7 @@ class TokenEndpoint:
             host=origin.host,
             port=origin.port,
             context=context,
-            limits=Limits(timeout=timeout, idle_ping=None),
+            limits=Limits(timeout, idle_ping=None, keepalive=keepalive),
             max_connections=1,
             engine=engine,
             proxy=proxy,

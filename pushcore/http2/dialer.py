@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, NamedTuple, TypeVar
 
+from ..arguments import check, check_number, check_whole
 from ..errors import ConnectError, ConnectionLost, TransportError
 from .protocol import Link
 from .proxy import Proxy
@@ -43,6 +44,9 @@ MAX_ADDRESSES: Final = 32
 """Addresses of one name that are tried in one dial; APNs has about twenty."""
 MAX_NAMED: Final = 8
 """Addresses that an error names."""
+MOST_PROBES: Final = 127
+"""Linux takes no more for TCP_KEEPCNT, and no more seconds than `LONGEST_PROBE` for TCP_KEEPIDLE and TCP_KEEPINTVL."""
+LONGEST_PROBE: Final = 32_767
 
 Ready = TypeVar("Ready")
 
@@ -87,6 +91,19 @@ class Attempt:
             raise
         self.connected_at = loop.time()
         return sock
+
+
+def check_idle(idle_ping: object, keepalive: object) -> None:
+    """Raise `ConfigurationError` unless these can be the arguments of a client."""
+    if idle_ping is not None:
+        check_number("idle_ping", idle_ping, above=0)
+    if keepalive is None:
+        return
+    expected = "None or three whole numbers such as (60, 15, 4): seconds, seconds, probes"
+    check(isinstance(keepalive, tuple | list) and len(keepalive) == 3, "keepalive", expected, keepalive)
+    numbers: Any = keepalive
+    for index, most in enumerate((LONGEST_PROBE, LONGEST_PROBE, MOST_PROBES)):
+        check_whole(f"keepalive[{index}]", numbers[index], least=1, most=most)
 
 
 def keep_alive(sock: socket.socket, keepalive: KeepAlive) -> None:

@@ -37,6 +37,8 @@ PROBE_REQUESTS: Final = 1
 
 KeepAlive = tuple[int, int, int]
 """TCP's: seconds of silence before the first probe, seconds between probes, and how many unanswered ones end it."""
+KEEPALIVE: Final[KeepAlive] = (60, 15, 4)
+"""Often enough for a NAT that forgets connections after some minutes, and two minutes until a dead one is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Limits:
     """Seconds from the moment that the pool takes a request until it must have an answer."""
     idle_ping: float | None = 3600.0
     """Seconds of silence on an idle connection before a PING; None for peers that forbid it."""
-    keepalive: KeepAlive | None = (60, 15, 4)
+    keepalive: KeepAlive | None = KEEPALIVE
     """The system's probes of a silent TCP connection; None for its default, which is none."""
     receive_window: int = 16 * 1024 * 1024
     """What the peer may send before we acknowledge, over all streams; rejections with bodies need it."""

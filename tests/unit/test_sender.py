@@ -22,6 +22,7 @@ from tests.support import virtual
 from tests.support.scripted import EventLog, ScriptedPush, ScriptedRequests
 
 CONTEXT = client_context()
+APNS_KEY = ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG", team_id="TEAM123456")
 
 
 class PlainDispatcher(Dispatcher[ScriptedPush]):
@@ -31,7 +32,6 @@ class PlainDispatcher(Dispatcher[ScriptedPush]):
     streams = 10
     quota = False
     provider = "test"
-    idle_ping = None
     requests = ScriptedRequests()
 
     def __init__(self, **options: Any) -> None:
@@ -40,6 +40,8 @@ class PlainDispatcher(Dispatcher[ScriptedPush]):
             "timeout": 5.0,
             "http2": "fast",
             "proxy": None,
+            "idle_ping": None,
+            "keepalive": None,
             "now": lambda: 0.0,
             "find": lambda push, answer, name: f"{name} of {push.row}",
         }
@@ -238,12 +240,7 @@ async def test_a_push_of_another_class_is_a_mistake_of_the_caller() -> None:
 
 CLIENTS: list[tuple[ProviderClient[Any], set[str]]] = [
     (PlainClient(), set()),
-    (
-        ApnsClient(
-            ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG", team_id="TEAM123456")
-        ),
-        {"broadcast", "environment"},
-    ),
+    (ApnsClient(APNS_KEY), {"broadcast", "environment"}),
     (LegacyFcmClient("key", url="https://push.example"), {"send_multicast"}),
 ]
 
@@ -251,11 +248,55 @@ CLIENTS: list[tuple[ProviderClient[Any], set[str]]] = [
 @pytest.mark.parametrize(("client", "own"), CLIENTS)
 def test_a_client_shows_what_its_user_needs(client: ProviderClient[Any], own: set[str]) -> None:
     shown = {name for name in dir(client) if not name.startswith("_")}
-    common = {"close", "idle_ping", "max_connections", "open", "opened", "send", "timeout", "watch"}
+    common = {
+        "close",
+        "idle_ping",
+        "keepalive",
+        "max_connections",
+        "open",
+        "opened",
+        "send",
+        "timeout",
+        "watch",
+    }
     assert shown == common | own
     assert client.max_connections in (1, 8, 10)
     assert client.timeout in (5.0, 10.0)
     assert client.idle_ping in (None, 3600.0)
+    assert client.keepalive in (None, (60, 15, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"idle_ping": 0}, "idle_ping must be a number above 0, not 0"),
+        ({"idle_ping": "3600"}, "idle_ping must be a number above 0, not '3600'"),
+        ({"idle_ping": float("nan")}, "idle_ping must be a number above 0, not nan"),
+        ({"keepalive": True}, "keepalive must be None or three whole numbers such as (60, 15, 4)"),
+        ({"keepalive": "60:15:4"}, "keepalive must be None or three whole numbers such as (60, 15, 4)"),
+        ({"keepalive": (60, 15)}, "keepalive must be None or three whole numbers"),
+        ({"keepalive": (0, 15, 4)}, "keepalive[0] must be a whole number from 1 to 32767, not 0"),
+        ({"keepalive": (60, 15.0, 4)}, "keepalive[1] must be a whole number from 1 to 32767, not 15.0"),
+        ({"keepalive": (60, 15, 128)}, "keepalive[2] must be a whole number from 1 to 127, not 128"),
+    ],
+)
+def test_what_cannot_be_said_of_idle_connections_is_named(options: dict[str, Any], words: str) -> None:
+    for make in (
+        lambda: PlainClient(**options),
+        lambda: ApnsClient(APNS_KEY, **options),
+        lambda: LegacyFcmClient("key", url="https://push.example", **options),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            make()
+        assert words in str(caught.value)
+
+
+async def test_what_was_said_of_idle_connections_reaches_them() -> None:
+    async with ApnsClient(APNS_KEY, idle_ping=None, keepalive=(30, 5, 2)) as client:
+        limits = client._dispatcher.pool.limits
+        assert (limits.idle_ping, limits.keepalive) == (None, (30, 5, 2))
+        assert client._dispatcher.pool.dialer._keepalive == (30, 5, 2)
+    assert (client.idle_ping, client.keepalive) == (None, (30, 5, 2))
 
 
 async def test_a_listener_watches_a_client_until_it_is_told_to_stop() -> None:

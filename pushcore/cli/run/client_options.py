@@ -16,6 +16,7 @@ from ...fcm.client import FcmClient
 from ...fcm.confirmation import Confirm
 from ...http2.protocol import Http2
 from ...http2.proxy import ENVIRONMENT, Proxy
+from ...http2.streams import KEEPALIVE, KeepAlive
 from ...http2.tls import ApnsCertificate
 from ...models.apns import ApnsPriority, ApnsPushType, Notification, PushType
 from ...models.expo import AndroidForm
@@ -74,6 +75,8 @@ class ClientOptions:
     http2: Http2 = "fast"
     proxy: str = ENVIRONMENT
     proxy_password_file: str | None = None
+    idle_ping: float | None = 3600.0
+    keepalive: KeepAlive | None = KEEPALIVE
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> ClientOptions:
@@ -193,6 +196,7 @@ class ClientOptions:
             http2=self.http2,
             proxy=self.find_proxy(),
             confirm=self.fcm_confirm,
+            keepalive=self.keepalive,
         )
 
     # --- APNs ---------------------------------------------------------------------------------------------------------
@@ -210,6 +214,8 @@ class ClientOptions:
             timeout=self.timeout,
             http2=self.http2,
             proxy=self.find_proxy(),
+            idle_ping=self.idle_ping,
+            keepalive=self.keepalive,
         )
         # What every row has in common would be wrong in every row, so it is tried on a push that goes nowhere.
         probe = Notification(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from pushcore.cli.main import cli
 from pushcore.cli.options import apns_options, credential_options, push_options, sending_options
+from pushcore.cli.profiles import settings_options
 from pushcore.cli.run.client_options import ClientOptions
 from pushcore.cli.run.sending import SendingOptions
-from pushcore.cli.sections import Function, Option
+from pushcore.cli.sections import Function, Option, command
 from pushcore.payloads.formats import FORMATS
 
 
@@ -45,6 +48,7 @@ def test_an_option_that_is_not_given_has_the_default_of_its_value() -> None:
             given = (
                 default if isinstance(default, str | float | int) and not isinstance(default, bool) else None
             )
+            given = options[each.name].type_cast_value(click.Context(cli), given)
             assert given == each.default, each.name
 
 
@@ -94,3 +98,64 @@ def test_choices_are_what_the_engine_knows() -> None:
     assert tuple(choices["environment"]) == ("production", "sandbox")
     assert tuple(choices["http2"]) == ("fast", "reference")
     assert tuple(choices["retry"]) == ("none", "report", "resend")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "idle_ping", "keepalive"),
+    [
+        ([], 3600.0, (60, 15, 4)),
+        (["--idle-ping", "600", "--keepalive", "30:5:2"], 600.0, (30, 5, 2)),
+        (["--idle-ping", "none", "--keepalive", "none"], None, None),
+    ],
+)
+@pytest.mark.parametrize("source", ["command line", "environment", "settings file"])
+def test_what_happens_on_idle_connections_can_be_said_everywhere(
+    arguments: list[str],
+    idle_ping: float | None,
+    keepalive: object,
+    source: str,
+    tmp_path: Path,
+) -> None:
+    given: dict[str, Any] = {}
+
+    @command()
+    @credential_options
+    @settings_options
+    def show(**options: Any) -> None:
+        given.update(options)
+
+    names, values = arguments[::2], arguments[1::2]
+    environment: dict[str, str] = {}
+    if source == "environment":
+        keys = [f"SHOW_{name.strip('-').replace('-', '_').upper()}" for name in names]
+        environment, arguments = dict(zip(keys, values, strict=True)), []
+    elif source == "settings file":
+        lines = [f"{name.strip('-')} = {value!r}\n" for name, value in zip(names, values, strict=True)]
+        (tmp_path / "settings.toml").write_text("[send]\n" + "".join(lines))
+        arguments = ["--config", str(tmp_path / "settings.toml")]
+    done = CliRunner().invoke(show, arguments, env=environment, auto_envvar_prefix="SHOW")
+    assert done.exit_code == 0, done.output
+    assert (given["idle_ping"], given["keepalive"]) == (idle_ping, keepalive)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            ["--keepalive", value]
+            for value in ("60", "60:15", "0:15:4", "60:15:128", "a:b:c", "60:15:4:1", "")
+        ),
+        *(["--idle-ping", value] for value in ("0", "-1", "nan", "never", "")),
+    ],
+)
+def test_what_cannot_be_said_of_idle_connections_is_named(arguments: list[str]) -> None:
+    @command()
+    @credential_options
+    def show(**options: Any) -> None:
+        raise AssertionError(options)
+
+    done = CliRunner().invoke(show, arguments)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{arguments[0]}'" in done.output
+    if arguments[0] == "--keepalive":
+        assert "such as 60:15:4" in " ".join(done.output.split())

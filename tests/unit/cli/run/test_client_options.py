@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from pushcore import Proxy
 from pushcore.audience.problems import BadInput
 from pushcore.cli.run.client_options import ClientOptions
+from tests.unit.auth.test_service_account import info
+from tests.unit.cli.credentials import AUTHORITY, KEY
 
 
 def proxy_of(proxy: str, password_file: Path | None = None) -> Proxy | str | None:
@@ -58,3 +61,23 @@ def test_proxies_that_cannot_work(tmp_path: Path, url: str, content: bytes | Non
         proxy_of(url, path)
     assert expected in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_what_happens_on_idle_connections_reaches_the_clients(tmp_path: Path) -> None:
+    (tmp_path / "key.p8").write_bytes(KEY)
+    (tmp_path / "account.json").write_bytes(orjson.dumps(info()))
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY)
+    options = ClientOptions(
+        apns_key=str(tmp_path / "key.p8"),
+        key_id="ABC123DEFG",
+        team_id="TEAM123456",
+        topic="com.example.app",
+        fcm_service_account=str(tmp_path / "account.json"),
+        fcm_project="my-project",
+        ca_file=str(tmp_path / "ca.pem"),
+        idle_ping=600.0,
+        keepalive=(30, 5, 2),
+    )
+    clients = options.clients()
+    assert {name: client.idle_ping for name, client in clients.items()} == {"apns": 600.0, "fcm": None}
+    assert {client.keepalive for client in clients.values()} == {(30, 5, 2)}
