@@ -331,10 +331,16 @@ class ApnsDispatcher(Dispatcher[Notification]):
         Apple refuses everything on a connection that has used an expired token, whatever token comes later.
 
         Returns:
-            Whether a new connection may help; False when `connection` was given the newest token alone. It then stays,
-            for another would fare no better, until there is another token.
+            Whether a new connection may help; False when `connection` was given the newest token alone, and none that is
+            younger can be made. It then stays, for another would fare no better, until there is another token.
         """
-        newest = key.reset(self._now())
+        now = self._now()
+        newest = key.token(now)
+        first = next(
+            (lease.first for link, lease in self._leases.items() if link.connection is connection), None
+        )
+        if first is not None and first.iat == newest.iat:
+            newest = key.renew(now)
         helps = True
         for link, lease in self._leases.items():
             if lease.first is None or lease.first.iat != newest.iat:

@@ -18,8 +18,10 @@ between its calls and not the step, so its 20 minutes end on time. A step forwar
 20 minutes early, at the risk of one 429 TooManyProviderTokenUpdates.
 
 **A refused token.** After ExpiredProviderToken Apple refuses everything on that connection, whatever token comes later. So a
-connection that was given an older token is left (`TokenLease.first`), and one whose only token was refused is left as
-soon as there is another (`TokenLease.refused`): a new connection with the same token would fare no better.
+connection that was given an older token is left (`TokenLease.first`). When the newest token was refused itself, our clock may be
+half an hour slow, and a key makes one that is as young as may be for new connections (`ApnsKey.renew`), once in a slot. A
+connection whose only token was that one is left as soon as there is another (`TokenLease.refused`): a new connection with the
+same token would fare no better.
 """
 
 from __future__ import annotations
@@ -213,20 +215,28 @@ class ApnsKey:
         """The token in force at `now` (UNIX seconds); signed once for each slot."""
         current = self._current
         if current is None or not current.iat <= now < current.until:
-            return self.reset(now)
+            slot_start = self._slot_start(now)
+            return self._mint(slot_start, slot_start)
         return current
 
-    def reset(self, now: float) -> ProviderToken:
-        """The token of the slot that `now` (UNIX seconds) lies in, in force from now on even when a newer one was.
+    def renew(self, now: float) -> ProviderToken:
+        """The token to go on with at `now` (UNIX seconds), after Apple has called the newest one expired.
 
-        For when Apple has refused a token as expired: the same `iat` again means that there is no better one.
+        The token of a slot is replaced by one that is as young as may be, until the next slot's comes into force. Such a
+        one stays: there is nothing better.
         """
-        iat = self._slot_start(now)
+        current, slot_start = self.token(now), self._slot_start(now)
+        if current.iat != slot_start:
+            return current
+        return self._mint(math.floor(now - self.margin), slot_start)
+
+    def _mint(self, iat: int, slot_start: int) -> ProviderToken:
         if self._current is None or self._current.iat != iat:
             header = {"alg": "ES256", "kid": self.key_id}
             token = compact(header, {"iss": self.team_id, "iat": iat}, self._sign)
             self.signatures += 1
-            self._current = ProviderToken(b"bearer " + token, iat, float(iat + self.slot + self.margin))
+            until = float(slot_start + self.slot + self.margin)
+            self._current = ProviderToken(b"bearer " + token, iat, until)
         return self._current
 
     def _slot_start(self, now: float) -> int:

@@ -215,9 +215,9 @@ async def test_a_wrong_clock_is_reported_at_once(http2: str, certs: Certificates
         results = [await client.send(push(each)) for each in range(3)]
         assert verdicts(results) == {Verdict.MISCONFIGURED: 3}
         assert {result.reason for result in results} == {"ExpiredProviderToken"}
-        assert {result.attempts for result in results} == {1}
-        assert fake.counts == {(403, "ExpiredProviderToken"): 3}
-        assert fake.accepted == 1  # another connection would fare no better
+        assert [result.attempts for result in results] == [2, 1, 1]
+        assert fake.counts == {(403, "ExpiredProviderToken"): 4}
+        assert fake.accepted == 2  # the second for a token as young as may be; a third would fare no better
 
 
 @pytest.mark.parametrize("http2", ENGINES)
@@ -235,7 +235,7 @@ async def test_a_clock_that_was_set_back_and_right_again(http2: str, certs: Cert
         assert result.ok
         clock.now += 1.0
         assert (await client.send(push())).ok
-        assert fake.accepted == 2  # Apple has wedged the first
+        assert fake.accepted == 3  # Apple has wedged the others
 
 
 @pytest.mark.parametrize("http2", ENGINES)

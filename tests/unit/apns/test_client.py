@@ -315,14 +315,25 @@ def send_in_turn(
 def test_a_connection_that_was_told_of_an_expired_token_is_left_when_there_is_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Apple refuses it for ever. Until then no other is opened, for the same token would fare no better there."""
+    """Apple refuses it for ever. A token that is as young as may be is tried once, and then no other connection is opened."""
     clock = [1_750_000_000.0]
     apple = Apple(monkeypatch, clock)
     steps = [(1.0, -7200.0), (1.0, -7200.0), (1.0, 0.0), (1.0, 0.0)]
     results = send_in_turn(clock, [-7200.0], steps)
     expired = Verdict.MISCONFIGURED
     assert [result.verdict for result in results] == [expired, expired, expired, *[Verdict.ACCEPTED] * 2]
-    assert apple.connections == [["ExpiredProviderToken"] * 3, ["", ""]]
+    assert apple.connections == [["ExpiredProviderToken"], ["ExpiredProviderToken"] * 3, ["", ""]]
+
+
+def test_a_clock_that_is_half_an_hour_slow_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of its slot a token is more than an hour old to Apple; one that is made at once is not."""
+    slow = 35 * 60.0
+    clock = [key().token(1_750_000_000.0).until + slow - 10.0]
+    apple = Apple(monkeypatch, clock)
+    results = send_in_turn(clock, [-slow], [(1.0, -slow), (1.0, -slow)])
+    assert {result.verdict for result in results} == {Verdict.ACCEPTED}
+    assert [result.attempts for result in results] == [2, 1, 1]
+    assert apple.connections == [["ExpiredProviderToken"], ["", "", ""]]
 
 
 def test_pushes_in_flight_on_connections_whose_token_has_expired_are_sent_again(

@@ -161,14 +161,30 @@ def test_a_clock_that_was_fast_and_is_set_right_gets_a_token_at_once(step: float
     assert key.token(edge - step + 10) is right
 
 
-def test_reset_goes_by_the_wall_clock_at_once() -> None:
+def test_after_a_refusal_a_token_is_as_young_as_may_be_once_in_a_slot() -> None:
     key = make_key()
-    wrong = key.token(START + 5 * HOUR)
-    right = key.reset(START)
-    assert right.iat < wrong.iat
-    assert key.token(START) is right
-    assert key.reset(START) is right  # the same again: there is no better one
-    assert key.signatures == 2
+    slots = key.token(START)
+    refused_at = slots.until - 100
+    young = key.renew(refused_at)
+    assert young.iat == math.floor(refused_at - 120) > slots.iat
+    assert young.until == slots.until
+    assert key.token(refused_at + 1) is young
+    assert key.renew(refused_at + 1) is young  # there is nothing better
+    following = key.token(slots.until)
+    assert following.iat == slots.iat + 1800 > young.iat
+    assert key.signatures == 3
+
+
+def test_after_a_refusal_at_the_start_of_a_slot_there_is_nothing_younger() -> None:
+    key = make_key()
+    newest = key.token(key.token(START).until)
+    assert key.renew(float(newest.iat + 120)) is newest
+
+
+def test_a_young_token_of_the_future_is_given_up_too() -> None:
+    key = make_key()
+    young = key.renew(key.token(START + 5 * HOUR).until - 100)
+    assert key.token(START).iat <= START - 120 < young.iat
 
 
 # --- a lease
