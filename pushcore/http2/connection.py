@@ -171,7 +171,7 @@ class Connection(SendBuffer):
         if flags & frames.END_STREAM and remaining >= 0:
             self._complete(stream_id)
         elif remaining <= 0:  # the window of the stream is used up; below zero, the server did not keep to it
-            error = ResponseTooLarge(f"the answer's body is larger than {self.limits.max_body} bytes")
+            error = ResponseTooLarge(f"the response's body is larger than {self.limits.max_body} bytes")
             self._reset(stream_id, frames.FLOW_CONTROL_ERROR if remaining else frames.CANCEL)
             self._finish(stream_id, error)
 
@@ -232,13 +232,13 @@ class Connection(SendBuffer):
                 self._complete(stream_id)
             else:
                 self._stream_error(
-                    stream_id, frames.PROTOCOL_ERROR, "a second header that does not end the answer"
+                    stream_id, frames.PROTOCOL_ERROR, "a second header block that does not end the response"
                 )
         elif 100 <= status < 200:
             if end_stream:
-                self._stream_error(stream_id, frames.PROTOCOL_ERROR, "an interim answer ended the stream")
+                self._stream_error(stream_id, frames.PROTOCOL_ERROR, "an interim response ended the stream")
         elif not status:
-            self._stream_error(stream_id, frames.PROTOCOL_ERROR, "an answer whose status cannot be read")
+            self._stream_error(stream_id, frames.PROTOCOL_ERROR, "a response whose status cannot be read")
         else:
             exchange.status = status
             exchange.block = block

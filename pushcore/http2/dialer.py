@@ -117,14 +117,14 @@ def keep_alive(sock: socket.socket, keepalive: KeepAlive) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def order_addresses(found: Iterable[tuple[Any, ...]], rng: random.Random) -> list[Address]:
-    """The addresses that `getaddrinfo` found, in the order in which to try them.
+def order_addresses(infos: Iterable[tuple[Any, ...]], rng: random.Random) -> list[Address]:
+    """The addresses in what `getaddrinfo` returned, in the order in which to try them.
 
     The families take turns, beginning with the one that the system prefers (RFC 8305, section 4). Within a family the
     order is random: no load balancer stands before APNs, so clients spread the load.
     """
     families: dict[int, list[Address]] = {}
-    for address in dict.fromkeys(Address(family, proto, sockaddr) for family, _, proto, _, sockaddr in found):
+    for address in dict.fromkeys(Address(family, proto, sockaddr) for family, _, proto, _, sockaddr in infos):
         families.setdefault(address.family, []).append(address)
     for addresses in families.values():
         rng.shuffle(addresses)
@@ -172,12 +172,12 @@ async def race(
             now = loop.time()
             if now >= end:
                 waiting.clear()
-            for one in running.values():
-                if one.connected_at is not None:
-                    due = max(due, one.connected_at + handshake)
+            for current in running.values():
+                if current.connected_at is not None:
+                    due = max(due, current.connected_at + handshake)
             if waiting and now >= due:
-                one = Attempt(waiting.popleft())
-                running[loop.create_task(attempt(one, end - now), name="pushcore attempt")] = one
+                started = Attempt(waiting.popleft())
+                running[loop.create_task(attempt(started, end - now), name="pushcore attempt")] = started
                 due = now + delay
             elif not running:
                 raise combine(failures)
@@ -311,8 +311,8 @@ class Dialer:
         seconds = min(max(self._timeout / 2, 1.0), 0.9 * self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
-                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                link = await race(order_addresses(found, self._rng), self._open_address, Link.abort, seconds)
+                infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                link = await race(order_addresses(infos, self._rng), self._open_address, Link.abort, seconds)
         except TimeoutError:
             raise ConnectError(f"no connection within {self._timeout:g} s") from None
         except OSError as failure:

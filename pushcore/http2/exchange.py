@@ -39,7 +39,7 @@ def deliver(finished: list[Exchange]) -> None:
 
 
 def header_of(block: bytes | list[Field], name: bytes) -> str | None:
-    """The first value of a field in an answer's `block`; None when it has none or cannot be decoded."""
+    """The first value of a field in a response's `block`; None when it has none or cannot be decoded."""
     if isinstance(block, bytes):
         try:
             block = decode_block(block, MAX_HEADER_LIST)
@@ -49,7 +49,7 @@ def header_of(block: bytes | list[Field], name: bytes) -> str | None:
 
 
 class Exchange:
-    """A request, its place on a connection, and then its answer or the error that stands for one.
+    """A request, its place on a connection, and then its response or the error that stands for one.
 
     The request: `template`, `path` (what follows the template's own), `tail` (fields of this
     request alone) and `body`. `sink` is called with a list of those that were finished together and have the same sink;
@@ -57,8 +57,8 @@ class Exchange:
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
     handed to, `connection` is the last of them, and `refusals` how many refused it without progress (`Pool`).
 
-    The answer: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
-    fields where the connection had to decode it), `data` (its body). `error` is None when the answer is complete.
+    The response: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
+    fields where the connection had to decode it), `data` (its body). `error` is None when the response is complete.
 
     `request` makes one. Who makes one for every push sets the fields itself: to call `__init__` would cost as much as
     all of them.
@@ -106,7 +106,7 @@ class Exchange:
     waiter: Any  # the future of a caller of `Sender.send`; this module knows no event loop
 
     def restart(self, refusals: int = 0) -> None:
-        """Make it a request again, as if nothing had been answered, for another connection to take."""
+        """Make it a request again, as if no response had come, for another connection to take."""
         self.attempts += 1
         self.refusals = refusals
         self.status = 0
@@ -123,7 +123,7 @@ def request(
     context: Any = None,
     deadline: float = math.inf,
 ) -> Exchange:
-    """A new exchange, not answered yet."""
+    """A new exchange without a response."""
     exchange = Exchange()
     exchange.template = template
     exchange.path = path

@@ -1,6 +1,6 @@
 """HTTP/2 frames: the constants and layouts of RFC 9113, section 4 and 6, and functions that encode them.
 
-Nothing here has state. The hot path (HEADERS and DATA of a push, answers) packs and unpacks `HEAD` by itself;
+Nothing here has state. The hot path (HEADERS and DATA of requests and responses) packs and unpacks `HEAD` by itself;
 everything else goes through the `encode_*` functions.
 """
 

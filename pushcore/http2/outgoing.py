@@ -118,7 +118,7 @@ class SendBuffer(FlowControl):
         there is no credit for it."""
         size = len(exchange.body)
         if size > self.window and self.streams:
-            return False  # the answers to what is open will bring credit; until then another connection may have it
+            return False  # the responses to what is open will bring credit; until then another connection may have it
         encoder = self._encoder
         block = encoder.build(exchange.template)
         stream_id = self.next_id
@@ -151,7 +151,7 @@ class SendBuffer(FlowControl):
 
     def _unwritten(self, stream_id: int) -> bool:
         # A request whose end was never sent is malformed to the peer (RFC 9113, section 8.1) and cannot be acted on,
-        # unless the peer has begun to answer all the same.
+        # unless the peer has begun to respond all the same.
         if stream_id in self._uploads:
             return not self.streams[stream_id].status
         return stream_id >= self.written_id

@@ -104,8 +104,8 @@ class Pool:
     def submit(self, exchange: Exchange) -> None:
         """Take a request; its sink is called exactly once, later, unless it is cancelled.
 
-        What is submitted in one tick of the loop is opened together, at its end or when there is a batch of it. Whoever
-        has many requests at once may append them to `waiting` and then call `pump`.
+        What is submitted in one tick of the loop is opened together, at its end or when there is a batch of it. A caller
+        with many requests at once may append them to `waiting` and then call `pump`.
         """
         waiting = self.waiting
         waiting.append(exchange)

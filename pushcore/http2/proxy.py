@@ -25,7 +25,7 @@ from .no_proxy import bypasses
 from .tls import client_context, name_tls_error
 
 MAX_HEADER: Final = 16_384
-"""Bytes of the proxy's answer at most; those of usual proxies have some hundred."""
+"""Bytes of the proxy's response at most; those of usual proxies have some hundred."""
 SHARE: Final = 0.8
 """Of the time for a connection, what the proxy may take; the rest is for TLS and SETTINGS of the server."""
 
@@ -287,7 +287,7 @@ class _ConnectRequest(asyncio.Protocol):
         self._fail(ProxyError("the proxy closed the connection without an answer"))
 
     def _accepted(self) -> bool:
-        """Whether the whole answer is here and says yes. Raises `ProxyError` when it says anything else."""
+        """Whether the whole response is here and says yes. Raises `ProxyError` when it says anything else."""
         received = self._received
         while True:
             end = _END_OF_HEADER.search(received, 0, MAX_HEADER)
@@ -303,11 +303,11 @@ class _ConnectRequest(asyncio.Protocol):
             status = int(line[1])
             if status >= 200:
                 break
-            del received[: end.end()]  # an interim answer (RFC 9110, section 15.2)
+            del received[: end.end()]  # an interim response (RFC 9110, section 15.2)
         if status >= 300:
             raise self._refusal(status, bytes(received[: end.end()]))
         if len(received) > end.end():
-            # The server inside does not speak before we do, so these bytes are nobody's.
+            # The server inside does not speak before we do, so these bytes belong to no one.
             raise ProxyError("the proxy sent more than its answer")
         return True
 

@@ -1,4 +1,4 @@
-"""The same interface as `Connection`, on python-hyper/h2: slow, complete, and written by others.
+"""The same interface as `Connection`, on python-hyper/h2: slow, complete, and independent.
 
 It is the oracle for our own codec: both pass the same tests, and `http2="reference"` selects this one when the
 fast one is suspected. h2 has the frames, HPACK, windows and states; `Streams` has what becomes of the exchanges.
@@ -153,7 +153,7 @@ class ReferenceConnection(Streams):
                     frames.PROTOCOL_ERROR, "the server's first frame is not SETTINGS; does it speak HTTP/2?"
                 )
                 return
-        # Frame by frame, because h2 allows nothing after a GOAWAY, not even the answers that RFC 9113, section 6.8,
+        # Frame by frame, because h2 allows nothing after a GOAWAY, not even the responses that RFC 9113, section 6.8,
         # lets the peer finish: that frame is ours to read.
         self._rest += data
         while len(self._rest) >= frames.HEAD_SIZE and not self._ended():
@@ -173,7 +173,7 @@ class ReferenceConnection(Streams):
             elif kind == frames.GOAWAY and not stream_id & frames.STREAM_MASK and word >> 8 >= 8:
                 self._on_goaway(*frames.decode_goaway(frame[frames.HEAD_SIZE :]))
                 self._uploads = {key: sent for key, sent in self._uploads.items() if key in self.streams}
-            elif kind <= frames.CONTINUATION:  # h2 would judge ALTSVC; to us it is one of the unknown types
+            elif kind <= frames.CONTINUATION:  # h2 would read ALTSVC; to us it is one of the unknown types
                 self._feed(frame)
 
     def _feed(self, frame: bytes) -> None:
@@ -237,7 +237,7 @@ class ReferenceConnection(Streams):
         else:
             self._send_reset(stream_id, frames.PROTOCOL_ERROR)
             self._finish(
-                stream_id, ProtocolError(frames.PROTOCOL_ERROR, "an answer whose status cannot be read")
+                stream_id, ProtocolError(frames.PROTOCOL_ERROR, "a response whose status cannot be read")
             )
 
     def _on_data(self, event: h2.events.DataReceived) -> None:
@@ -252,7 +252,7 @@ class ReferenceConnection(Streams):
             return
         exchange.data += event.data or b""
         if len(exchange.data) >= self.limits.max_body and event.stream_ended is None:
-            error = ResponseTooLarge(f"the answer's body is larger than {self.limits.max_body} bytes")
+            error = ResponseTooLarge(f"the response's body is larger than {self.limits.max_body} bytes")
             self._send_reset(stream_id, frames.CANCEL)
             self._finish(stream_id, error)
 
@@ -272,5 +272,5 @@ class ReferenceConnection(Streams):
         self._h2.ping(b"pushcore")
 
     def _send_goaway(self, code: int, debug: bytes) -> None:
-        # By hand: h2 reads nothing any more once it has said GOAWAY, but answers may still come.
+        # By hand: h2 reads nothing any more once it has said GOAWAY, but responses may still come.
         self._ahead += self._h2.data_to_send() + frames.encode_goaway(0, code, debug)

@@ -2,7 +2,7 @@
 
 A stream lives in one dict entry, from `open` to the one place where it leaves again:
 
-                  open()                    answer complete, reset, error
+                  open()                   response complete, reset, error
     (not taken) ─────────▶ streams[id] ────────────────────────────────▶ finished   its sink is called
                                │      surely not processed
                                ├────────────────────────────────────────▶ refused   the pool sends it again
@@ -46,7 +46,7 @@ class Limits:
     """How long to wait and how much to accept; one for all connections of a pool."""
 
     timeout: float = 10.0
-    """Seconds from the moment that the pool takes a request until it must have an answer."""
+    """Seconds from the moment that the pool takes a request until it must have a response."""
     idle_ping: float | None = 3600.0
     """Seconds of silence on an idle connection before a PING; None for peers that forbid it."""
     keepalive: KeepAlive | None = KEEPALIVE
@@ -193,7 +193,7 @@ class Streams:
 
     @property
     def idle(self) -> bool:
-        """True when no request waits for an answer here."""
+        """True when no request waits for a response here."""
         return len(self.streams) == len(self._ghosts)
 
     # --- how streams end ------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Streams:
         self._last_allowed = min(last, self._last_allowed)
         refused = GoAway(code, debug, unprocessed=True, reason=reason)
         for stream_id in [stream_id for stream_id in self.streams if stream_id > self._last_allowed]:
-            # One that has begun to answer contradicts itself, and sending it again might double it.
+            # One whose response has begun contradicts itself, and sending it again might double it.
             self._finish(stream_id, self.error if self.streams[stream_id].status else refused)
         self.drain()
 
