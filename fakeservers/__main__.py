@@ -24,7 +24,15 @@ try:
     from fakeservers.apns.registry import ApnsRegistry
     from fakeservers.apns.server import FakeApns
     from fakeservers.certs import Certificates
-    from fakeservers.control.processes import MessageSocket, Workers, answer_calls, fork, is_loopback, reserve
+    from fakeservers.control.processes import (
+        Child,
+        Pipe,
+        ServerProcesses,
+        answer_calls,
+        fork,
+        is_loopback,
+        reserve,
+    )
     from fakeservers.control.service import Calls, ControlService
     from fakeservers.faults import FaultPlan
     from fakeservers.fcm.server import MAX_BODY, FakeFcm
@@ -101,36 +109,35 @@ def _run_many(options: argparse.Namespace) -> int:
             return runner.run(_oversee(options, children))
 
 
-def _serve_in_child(options: argparse.Namespace, fakes: Fakes, number: int, line: MessageSocket) -> int:
+def _serve_in_child(options: argparse.Namespace, fakes: Fakes, number: int, pipe: Pipe) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends us
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(options, fakes, number, line))
+        return runner.run(_serve(options, fakes, number, pipe))
 
 
-async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, line: MessageSocket) -> int:
-    await line.open()
+async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, pipe: Pipe) -> int:
     async with AsyncExitStack() as running:
         try:
             await _start_all(running, options, fakes, write=number == 0)
         except UsageError as error:
-            await line.send({"trouble": str(error)})
+            pipe.send({"trouble": str(error)})
             return 2
         _settle()
-        await line.send({"urls": _urls(fakes)})
-        await answer_calls(line, ControlService(**fakes))
+        pipe.send({"urls": _urls(fakes)})
+        await answer_calls(pipe, ControlService(**fakes))
     return 0
 
 
-async def _oversee(options: argparse.Namespace, children: Sequence[tuple[int, MessageSocket]]) -> int:
+async def _oversee(options: argparse.Namespace, children: Sequence[Child]) -> int:
     stop = _stop_signal()
-    async with Workers(children) as workers, AsyncExitStack() as running:
-        words = await workers.first_words()
-        for each in words:
-            if "trouble" in each:
-                raise UsageError(each["trouble"])
+    async with ServerProcesses(children) as workers, AsyncExitStack() as running:
+        messages = await workers.first_messages()
+        for message in messages:
+            if "trouble" in message:
+                raise UsageError(message["trouble"])
         control = await _control(running, options, workers)
-        proxy = await _proxy(running, options, words[0]["urls"])
-        _announce(options, words[0]["urls"], control, proxy)
+        proxy = await _proxy(running, options, messages[0]["urls"])
+        _announce(options, messages[0]["urls"], control, proxy)
         ends = [asyncio.create_task(each.wait()) for each in (stop, workers.ended)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for each in ends:

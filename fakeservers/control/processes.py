@@ -1,91 +1,50 @@
 """Fakes in several processes on one port: each accepts for itself (SO_REUSEPORT), and one parent speaks for all of them.
 
-The parent reserves the ports, forks, and serves no pushes. Over a socket pair per process it sends the calls of the
-control port to all and makes one answer of theirs. A process that ends by itself ends them all.
+The parent reserves the ports, forks, and serves no pushes. Over a pipe of `multiprocessing` per process it sends the calls of
+the control port to all and makes one response of theirs. A process that ends by itself ends them all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
-import signal
+import multiprocessing
 import socket
 import sys
-import traceback
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NoReturn, Self, TypeAlias
-
-import orjson
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
+from typing import Any, Self, TypeAlias
 
 from fakeservers.control.problem import Problem
 from fakeservers.control.service import DRAWN, Calls
 
 ANSWERING = 10.0
 """Seconds within which every process must answer a call."""
-LOOKING = 0.25
-"""Seconds between two looks whether every process is still there."""
 ENDING = 5.0
 """Seconds that a process may take to end; then it is killed."""
 MAX_PROCESSES = 64
-_SIZE = 4
 
 Answered: TypeAlias = dict[str, Any]
-Work: TypeAlias = Callable[[int, "MessageSocket"], int]
-"""What a process does, with its number from 0 and its line to the parent; gives its exit code."""
+Pipe: TypeAlias = "Connection[Any, Any]"
+Child: TypeAlias = tuple[ForkProcess, Pipe]
+Work: TypeAlias = Callable[[int, Pipe], int]
+"""What a process does, with its number from 0 and its pipe to the parent; returns its exit code."""
 
 
-class MessageSocket:
-    """One end of a socket pair: JSON documents, each with its length in front."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.socket = end
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
-
-    async def open(self) -> None:
-        """Use the running loop from now on."""
-        self._reader, self._writer = await asyncio.open_connection(sock=self.socket)
-
-    def close(self) -> None:
-        """Say nothing more; the other end reads the end."""
-        self._writer.close()
-
-    async def send(self, document: Any) -> None:
-        """Send one document."""
-        data = orjson.dumps(document)
-        self._writer.write(len(data).to_bytes(_SIZE, "big") + data)
-        with suppress(ConnectionError):
-            await self._writer.drain()
-
-    async def receive(self) -> Any:
-        """The next document.
-
-        Raises:
-            EOFError: the other end has ended.
-        """
-        try:
-            size = int.from_bytes(await self._reader.readexactly(_SIZE), "big")
-            return orjson.loads(await self._reader.readexactly(size))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise EOFError("the other process has ended") from None
-
-
-async def answer_calls(line: MessageSocket, calls: Calls) -> None:
-    """Answer the parent's calls until it ends or wants no more."""
+async def answer_calls(pipe: Pipe, calls: Calls) -> None:
+    """Answer the parent's calls until its end of the pipe is closed, which its death does too."""
     while True:
         try:
-            name, arguments = await line.receive()
-        except EOFError:
+            name, arguments = await asyncio.to_thread(pipe.recv)
+        except (EOFError, ConnectionError):
             return
         try:
-            found = await calls.call(name, arguments)
+            pipe.send((await calls.call(name, arguments), None))
         except Problem as problem:
-            await line.send({"problem": [problem.status, problem.detail]})
-        else:
-            await line.send({"answer": found})
+            pipe.send((None, (problem.status, problem.detail)))
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -121,73 +80,68 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def fork(number: int, work: Work) -> list[tuple[int, MessageSocket]]:
-    """So many processes that do this work: their ids, and our ends of the lines to them. No loop may run yet."""
-    children: list[tuple[int, MessageSocket]] = []
-    for each in range(number):
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            for _, line in children:
-                line.socket.close()
-            _be_child(work, each, MessageSocket(theirs))
+def fork(number: int, work: Work) -> list[Child]:
+    """Fork processes that do this work: each with our end of the pipe to it. No event loop may run yet.
+
+    Forked, not spawned: they share the ports and credentials that are open and made already.
+    """
+    context = multiprocessing.get_context("fork")
+    children: list[Child] = []
+    for index in range(number):
+        ours, theirs = context.Pipe()
+        inherited = [ours, *(pipe for _, pipe in children)]
+        process = context.Process(target=_work, args=(work, index, theirs, inherited), daemon=True)
+        process.start()
         theirs.close()
-        children.append((pid, MessageSocket(ours)))
+        children.append((process, ours))
     return children
 
 
-def _be_child(work: Work, number: int, line: MessageSocket) -> NoReturn:
-    code = 1
-    try:
-        code = work(number, line)
-    except KeyboardInterrupt:
-        pass
-    except BaseException:
-        traceback.print_exc()  # nobody else will: the process ends here
-        sys.stderr.flush()
-    finally:
-        os._exit(code)  # what the parent registered for its own end is not ours to do
+def _work(work: Work, index: int, pipe: Pipe, inherited: Sequence[Pipe]) -> None:
+    for parents_end in inherited:  # open in here they would outlive the parent
+        parents_end.close()
+    sys.exit(work(index, pipe))
 
 
-class Workers:
+class ServerProcesses:
     """The processes of one run, as the control port sees them: `call` asks all and adds up. They end with its block.
 
     Args:
-        children: what `fork` gave.
+        children: what `fork` returned.
     """
 
-    def __init__(self, children: Sequence[tuple[int, MessageSocket]]) -> None:
+    def __init__(self, children: Sequence[Child]) -> None:
         self._children = children
-        self._turns = [asyncio.Lock() for _ in children]
+        self._locks = [asyncio.Lock() for _ in children]
         self.ended = asyncio.Event()
         """Set when a process has ended."""
 
     async def __aenter__(self) -> Self:
-        for _, line in self._children:
-            await line.open()
-        self._watch = asyncio.create_task(self._watch_over())
+        for process, _ in self._children:
+            asyncio.get_running_loop().add_reader(process.sentinel, self._on_end, process.sentinel)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._watch.cancel()
-        for each in self._children:
-            each[1].close()
-        for each in self._children:
-            await _reap(each[0])
+        for process, pipe in self._children:
+            asyncio.get_running_loop().remove_reader(process.sentinel)
+            pipe.close()
+        until = time.monotonic() + ENDING
+        for process in (child[0] for child in self._children):
+            await asyncio.to_thread(process.join, max(0.0, until - time.monotonic()))
+            process.kill()
+            process.join()
 
-    async def first_words(self) -> list[Any]:
+    def _on_end(self, sentinel: int) -> None:
+        asyncio.get_running_loop().remove_reader(sentinel)
+        self.ended.set()
+
+    async def first_messages(self) -> list[Any]:
         """Wait until every process has said that it serves, or why it cannot; what they said."""
-        found = await asyncio.gather(*(line.receive() for _, line in self._children), return_exceptions=True)
+        messages = await asyncio.gather(
+            *(asyncio.to_thread(child[1].recv) for child in self._children), return_exceptions=True
+        )
         silent = {"trouble": "one of the processes has ended before it listened"}
-        return [silent if isinstance(each, BaseException) else each for each in found]
-
-    async def _watch_over(self) -> None:
-        while not self.ended.is_set():
-            await asyncio.sleep(LOOKING)
-            for pid, _ in self._children:
-                if _has_ended(pid):
-                    self.ended.set()
+        return [silent if isinstance(message, BaseException) else message for message in messages]
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Answered:
         """See `Calls`."""
@@ -213,29 +167,33 @@ class Workers:
         }
 
     async def _ask(self, name: str, arguments: Mapping[str, Any]) -> list[Answered]:
-        """Everybody's answer; the first problem among them is raised when all have answered."""
-        asked: list[Awaitable[Answered]] = [
-            self._ask_one(at, name, arguments) for at in range(len(self._children))
-        ]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        for each in found:
-            if isinstance(each, BaseException):
-                raise each
-        return [each for each in found if not isinstance(each, BaseException)]
+        """The responses of all; the first problem among them is raised when all have responded."""
+        responses = await asyncio.gather(
+            *(self._ask_one(index, name, arguments) for index in range(len(self._children))),
+            return_exceptions=True,
+        )
+        for response in responses:
+            if isinstance(response, BaseException):
+                raise response
+        return [response for response in responses if not isinstance(response, BaseException)]
 
-    async def _ask_one(self, at: int, name: str, arguments: Mapping[str, Any]) -> Answered:
-        line = self._children[at][1]
+    async def _ask_one(self, index: int, name: str, arguments: Mapping[str, Any]) -> Answered:
+        pipe = self._children[index][1]
+
+        def exchange() -> tuple[Answered, tuple[int, str] | None]:
+            pipe.send((name, dict(arguments)))
+            response: tuple[Answered, tuple[int, str] | None] = pipe.recv()
+            return response
+
         try:
-            async with self._turns[at], asyncio.timeout(ANSWERING):
-                await line.send([name, arguments])
-                answer = await line.receive()
-        except (EOFError, TimeoutError):
+            async with self._locks[index], asyncio.timeout(ANSWERING):
+                answered, problem = await asyncio.to_thread(exchange)
+        except (EOFError, OSError, TimeoutError):
             self.ended.set()
             raise Problem(503, "one of the processes does not answer") from None
-        if "problem" in answer:
-            raise Problem(*answer["problem"])
-        found: Answered = answer["answer"]
-        return found
+        if problem is not None:
+            raise Problem(*problem)
+        return answered
 
 
 def _add_up(found: Sequence[Answered], notifications: int) -> Answered:
@@ -289,20 +247,3 @@ def _faults(found: Sequence[Answered]) -> list[Answered]:
         {**fault, "hits": hits[fault["id"]], "in_force": fault["id"] in in_force}
         for fault in found[0]["faults"]
     ]
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:  # we know already
-        return True
-
-
-async def _reap(pid: int) -> None:
-    """Wait for a child, and kill it when it does not end."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + ENDING
-    while not _has_ended(pid):
-        if loop.time() > until:
-            os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0.01)

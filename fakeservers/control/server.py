@@ -36,7 +36,7 @@ class Control:
     """The control port of some fakes, listening while its `async with` block runs.
 
     Args:
-        calls: where calls go: the `ControlService` of this process, or the `Workers` of several.
+        calls: where calls go: the `ControlService` of this process, or the `ServerProcesses` of several.
         host: address to listen on.
         port: 0 takes a free one.
         token: what requests must prove to know; must not be empty when `host` is not loopback.

@@ -223,6 +223,16 @@ def test_when_one_of_them_is_killed_the_run_ends_and_says_so(tmp_path: Path) -> 
         assert not any(is_alive(pid) for pid in processes)
 
 
+@pytest.mark.slow
+def test_a_process_that_does_not_answer_ends_the_run_and_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, service="apns") as run:
+        processes = ask_now(run.control, "GET", "/v1/counters").json["processes"]
+        os.kill(processes[0], signal.SIGSTOP)
+        assert run.process.wait(DEADLINE) == 1
+        assert run.process.stderr.read() == "fakeservers: one of the processes has ended\n"
+        assert not any(is_alive(pid) for pid in processes)
+
+
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
