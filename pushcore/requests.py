@@ -25,19 +25,19 @@ class RequestBuilder(Protocol):
         kind: type[Any],
         sink: Sink,
         deadline: float,
-        made: list[Exchange],
-        refused: list[Result],
+        exchanges: list[Exchange],
+        rejected: list[Result],
     ) -> Any:
         """Read pushes up to the first that is not of the class `kind`, and return that one, or `END` if there is none.
 
-        Appended to `made` is the request of each that can be sent, to `refused` the result of each that cannot. What
+        Appended to `exchanges` is the request of each that can be sent, to `rejected` the result of each that cannot. What
         the source raises passes through.
         """
 
 
 def build_one(requests: RequestBuilder, push: Any, sink: Sink, deadline: float) -> Exchange | Result:
     """The request of one push, or the result that says why it cannot be sent."""
-    made: list[Exchange] = []
-    refused: list[Result] = []
-    requests.build((push,), type(push), sink, deadline, made, refused)
-    return made[0] if made else refused[0]
+    exchanges: list[Exchange] = []
+    rejected: list[Result] = []
+    requests.build((push,), type(push), sink, deadline, exchanges, rejected)
+    return exchanges[0] if exchanges else rejected[0]

@@ -1,7 +1,7 @@
 """A `Notification` becomes an `Exchange`, or the `Result` that says why it cannot: every push takes this way.
 
-What is checked here would be refused by Apple as well; finding it first costs nobody a stream, and Apple throttles
-whoever is refused often ("Handling notification responses from APNs").
+What is checked here Apple would reject as well. Found before sending it takes no stream, and Apple throttles senders with many
+rejections ("Handling notification responses from APNs").
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
 _QUAD: Final = "-[0-9a-f]{4}"  # written out three times below: a repeated group would take twice as long
 UUID: Final = re.compile(f"[0-9a-f]{{8}}{_QUAD}{_QUAD}{_QUAD}-[0-9a-f]{{12}}", re.ASCII)
 _PATH: Final = b"/3/device/"
-_SUFFIXES: Final = frozenset(each.suffix for each in PUSH_TYPES.values())
+_SUFFIXES: Final = frozenset(push_type.suffix for push_type in PUSH_TYPES.values())
 _BOM: Final = b"\xef\xbb\xbf"
 _WHITE_SPACE: Final = b" \t\r\n"  # of JSON (RFC 8259, section 2)
 _ABSENT: Final = object()
@@ -98,7 +98,7 @@ class ApnsRequestBuilder:
         self._token_auth = token_auth
         self.now = now
         self._kinds: dict[tuple[Any, Any, Any], tuple[HeaderTemplate, int]] = {}
-        self._seen: bytes | None = None  # the last payload in bytes whose times were right
+        self._checked_payload: bytes | None = None  # the last in bytes, with valid times
         # Topic, push type and priority of the last push, its template, and the bytes of a payload from which on it is looked at
         # more closely: of a Live Activity every one is.
         self._last: tuple[Any, Any, Any, HeaderTemplate, int] = (
@@ -115,11 +115,11 @@ class ApnsRequestBuilder:
         kind: type[Any],
         sink: Sink,
         deadline: float,
-        made: list[Exchange],
-        refused: list[Result],
+        exchanges: list[Exchange],
+        rejected: list[Result],
     ) -> Any:
         """See `Requests.build`."""
-        # In a run of equal pushes their template is found by three identity checks.
+        # Consecutive pushes of one kind have their template by three identity checks.
         topic, push_type, priority, template, limit = self._last
         length = -1  # of the last token
         for push in pushes:
@@ -140,10 +140,10 @@ class ApnsRequestBuilder:
                 else:
                     body = body_of(payload, push_type)
                 if len(body) > limit:
-                    self._look_closer(payload, body, push_type)
-                tail = NO_FIELDS
+                    self._check_payload(payload, body, push_type)
+                own_fields = NO_FIELDS
                 if push.apns_id is not None or push.expiration is not None or push.collapse_id is not None:
-                    tail = self._tail_of(push)
+                    own_fields = self._own_fields(push)
                 if len(token) != length:
                     if not 2 <= len(token) <= MAX_TOKEN:
                         raise InvalidPush(None, f"the device token is not 2 to {MAX_TOKEN} characters long")
@@ -152,7 +152,7 @@ class ApnsRequestBuilder:
                 exchange.template = template
                 exchange.path = token.encode()
                 exchange.body = body
-                exchange.tail = tail
+                exchange.tail = own_fields
                 exchange.sink = sink
                 exchange.context = push
                 exchange.deadline = deadline
@@ -161,9 +161,9 @@ class ApnsRequestBuilder:
                 exchange.status = 0
                 exchange.data = b""
                 exchange.error = None
-                made.append(exchange)
+                exchanges.append(exchange)
             except (InvalidPush, AttributeError, ValueError, TypeError) as error:
-                refused.append(rejection(push, error, _FIELDS))
+                rejected.append(rejection(push, error, _FIELDS))
         return END
 
     def takes(self, topic: str | None) -> bool:
@@ -180,31 +180,31 @@ class ApnsRequestBuilder:
         if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
             raise InvalidPush("BadPriority", f"the priority must be 1, 5 or 10, not {kind(priority)}")
         key = (push.topic, push.push_type, priority)
-        found = self._kinds.get(key)
-        if found is None:
+        template_and_limit = self._kinds.get(key)
+        if template_and_limit is None:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
-            found = self._kinds[key] = self._new_kind(*key)
+            template_and_limit = self._kinds[key] = self._new_kind(*key)
             if type(push.payload) is dict:  # of the first of its kind: to look at each would cost every push
                 for text in idle_parts(push.payload, push.push_type):
                     warn_once(f"a payload for APNs: {text}")
                 problem = json_problem(push.payload, "payload")
                 if problem:
                     warn_once(f"a payload for APNs: {problem}")
-        return (*key, *found)
+        return (*key, *template_and_limit)
 
-    def _look_closer(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
+    def _check_payload(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
         """Raises `InvalidPush` for a payload that is too large, or has times that are none."""
         known = _push_type(push_type)
         if len(body) > known.limit:
             raise InvalidPush(
                 "PayloadTooLarge", f"the payload has {len(body)} bytes, {known.limit} are allowed"
             )
-        if payload is self._seen or known.name != "liveactivity":
+        if payload is self._checked_payload or known.name != "liveactivity":
             return
         check_moments(payload)
         if type(payload) is bytes:
-            self._seen = payload
+            self._checked_payload = payload
 
     def _new_kind(
         self, topic: str | None, given: str | PushType, priority: int | None
@@ -231,7 +231,7 @@ class ApnsRequestBuilder:
             fields.append((b"apns-priority", b"%d" % priority))
         return HeaderTemplate(fields, _PATH), -1 if name == "liveactivity" else push_type.limit
 
-    def _tail_of(self, push: Notification) -> tuple[Field, ...]:
+    def _own_fields(self, push: Notification) -> tuple[Field, ...]:
         """The fields of this push alone, checked so that nothing of a caller's text can break out of a header."""
         fields: list[Field] = []
         apns_id = push.apns_id
@@ -303,27 +303,29 @@ def _explained(
 
 
 def _push_type(given: str | PushType) -> PushType:
-    found = given if isinstance(given, PushType) else PUSH_TYPES.get(given)
-    if found is None:
+    push_type = given if isinstance(given, PushType) else PUSH_TYPES.get(given)
+    if push_type is None:
         raise InvalidPush(
             "InvalidPushType",
             f"the push_type is one of {', '.join(PUSH_TYPES)}, or a PushType that Apple has added since, "
             f"not {shown(given)}",
         )
-    if not TOPIC.fullmatch(found.name) or not (found.suffix == "" or TOPIC.fullmatch(found.suffix)):
+    if not TOPIC.fullmatch(push_type.name) or not (
+        push_type.suffix == "" or TOPIC.fullmatch(push_type.suffix)
+    ):
         raise InvalidPush(
             "InvalidPushType", "name and suffix of a push type are letters, digits, dots and dashes"
         )
-    return found
+    return push_type
 
 
 def check_moments(payload: Any) -> None:
     """Raises `InvalidPush` when a Live Activity's times are not UNIX seconds. An `Aps` was checked when it was made."""
     try:
-        found = orjson.loads(payload) if type(payload) is bytes else payload
+        content = orjson.loads(payload) if type(payload) is bytes else payload
     except orjson.JSONDecodeError as error:
         raise InvalidPush(None, f"the payload is not JSON: {error}") from None
-    problem = moments_problem(found) if type(found) is dict else ""
+    problem = moments_problem(content) if type(content) is dict else ""
     if problem:
         raise InvalidPush(None, problem)
 
@@ -331,14 +333,14 @@ def check_moments(payload: Any) -> None:
 def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
     """The JSON of a payload, of a Live Activity unless said otherwise. Raises `InvalidPush` when it is none."""
     if isinstance(payload, Aps):
-        found = payload.to_dict()
-        problems = [each for each in idle_parts(found, push_type) if each != INVISIBLE]
+        typed = payload.to_dict()
+        problems = [sentence for sentence in idle_parts(typed, push_type) if sentence != INVISIBLE]
         if problems:
             raise InvalidPush(None, problems[0])
-        problem = json_problem(found, "payload")
+        problem = json_problem(typed, "payload")
         if problem:
             raise InvalidPush(None, problem)
-        return _dumps(found)
+        return _dumps(typed)
     if isinstance(payload, dict):
         return _dumps(payload)
     if not isinstance(payload, bytes):

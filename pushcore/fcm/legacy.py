@@ -92,15 +92,15 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         ids = list(push.registration_ids or ())
         if not ids:
             raise ValueError("the message has no registration_ids")
-        found: dict[int, LegacyResult] = {}
+        results: dict[int, LegacyResult] = {}
         good: list[int] = []
-        for index, each in enumerate(ids):
+        for index, token in enumerate(ids):
             try:
-                check_legacy_token(each, f"registration_ids[{index}]")
+                check_legacy_token(token, f"registration_ids[{index}]")
                 good.append(index)
             except FieldError as error:
-                found[index] = LegacyResult(
-                    _to(push, each), Verdict.INVALID, reason="InvalidRegistration", detail=error.detail
+                results[index] = LegacyResult(
+                    _to(push, token), Verdict.INVALID, reason="InvalidRegistration", detail=error.detail
                 )
         parts = [
             good[start : start + MAX_REGISTRATION_IDS] for start in range(0, len(good), MAX_REGISTRATION_IDS)
@@ -110,10 +110,10 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         for part, task in zip(parts, tasks, strict=True):
             result = task.result()
             for place, index in enumerate(part):
-                found[index] = (
+                results[index] = (
                     result.devices[place] if result.devices else _like(result, _to(push, ids[index]))
                 )
-        return [found[index] for index in range(len(ids))]
+        return [results[index] for index in range(len(ids))]
 
 
 class LegacyDispatcher(Dispatcher[LegacyMessage]):
@@ -194,9 +194,9 @@ def _result(push: Any, outcome: LegacyOutcome, exchange: Exchange) -> LegacyResu
 
 def _summed_up(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange) -> LegacyResult:
     """One result for a message to several devices."""
-    counts = Counter(each.verdict for each in devices)
+    counts = Counter(device.verdict for device in devices)
     accepted = counts[ACCEPTED]
-    first = next((each for each in devices if each.verdict is not ACCEPTED), devices[0])
+    first = next((device for device in devices if device.verdict is not ACCEPTED), devices[0])
     verdict = ACCEPTED if accepted else counts.most_common(1)[0][0]
     detail = None
     if len(devices) > 1:
@@ -212,7 +212,9 @@ def _summed_up(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange)
         attempts=exchange.attempts,
         id=devices[0].id if len(devices) == 1 else None,
         reason=first.reason if one else None,
-        retry_after=max((each.retry_after for each in devices if each.retry_after is not None), default=None),
+        retry_after=max(
+            (device.retry_after for device in devices if device.retry_after is not None), default=None
+        ),
         detail=detail or first.detail,
         canonical=devices[0].canonical if len(devices) == 1 else None,
         devices=devices,

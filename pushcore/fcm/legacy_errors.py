@@ -139,33 +139,33 @@ def read_legacy(
     """
     length = 1 if count is None else count
     wait = read_retry_after(retry_after, now) if retry_after is not None else None
-    found = json_object(body, _MAX_BODY)
+    response = json_object(body, _MAX_BODY)
     if status != 200:
-        return [_whole(status, body, found, wait, length)] * length
-    if found is None or found.keys().isdisjoint(_SUCCESS):
+        return [_whole(status, body, response, wait, length)] * length
+    if response is None or response.keys().isdisjoint(_SUCCESS):
         return [_unexpected(status, body, wait)] * length
-    results = found.get("results")
+    results = response.get("results")
     if isinstance(results, list):
         if len(results) != length:
             return _unreadable(length)
-        return [_outcome(each, wait) for each in results]
+        return [_outcome(result, wait) for result in results]
     if count is not None:
         return _unreadable(length)
-    if "success" in found or "failure" in found:
-        return [_group(found, wait)]
-    return [_outcome(found, wait)]
+    if "success" in response or "failure" in response:
+        return [_group(response, wait)]
+    return [_outcome(response, wait)]
 
 
 def _whole(
-    status: int, body: bytes, found: Mapping[str, Any] | None, wait: float | None, length: int
+    status: int, body: bytes, response: Mapping[str, Any] | None, wait: float | None, length: int
 ) -> LegacyOutcome:
     """A failure of the request as a whole: every device's, and so never that all their tokens are dead."""
-    text = body[:200].decode("utf-8", "replace") if found is None else found.get("error")
+    text = body[:200].decode("utf-8", "replace") if response is None else response.get("error")
     words = printable_word(text, _MAX_WORD)
-    if found is None:  # Google's own 401 was a page, and its 400 a line of text
+    if response is None:  # Google's own 401 was a page, and its 400 a line of text
         ours = words is not None and (status == 401 or (status == 400 and words[0] not in "<[{"))
     else:
-        ours = "error" in found
+        ours = "error" in response
     if status < 400 or not ours:
         return _unexpected(status, body, wait)
     row = REASONS.get(words or "")
@@ -173,7 +173,7 @@ def _whole(
         row = SEND_TABLE.of_status(status)
     if row.verdict is UNREGISTERED and length > 1:
         row = UNNAMED[INVALID]
-    if found is None:
+    if response is None:
         return LegacyOutcome(row, retry_after=wait, detail=words)
     return LegacyOutcome(row, words, retry_after=wait)
 
@@ -204,10 +204,10 @@ def _outcome(result: Any, wait: float | None) -> LegacyOutcome:
     return LegacyOutcome(UNNAMED[ACCEPTED], id=printable_word(str(id), _MAX_WORD), canonical=canonical)
 
 
-def _group(found: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
+def _group(response: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
     """The answer for a device group: how many of its devices got the message, and which did not."""
-    failed = _tokens(found.get("failed_registration_ids"))
-    success, failure = found.get("success"), found.get("failure")
+    failed = _tokens(response.get("failed_registration_ids"))
+    success, failure = response.get("success"), response.get("failure")
     if type(success) is not int or type(failure) is not int:
         return _unreadable(1)[0]
     if failure == 0:
@@ -221,5 +221,5 @@ def _group(found: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
 def _tokens(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
-    found: Sequence[str | None] = [printable_word(each, _MAX_ID) for each in value[:1000]]
-    return tuple(each for each in found if each)
+    tokens: Sequence[str | None] = [printable_word(token, _MAX_ID) for token in value[:1000]]
+    return tuple(token for token in tokens if token)

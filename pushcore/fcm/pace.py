@@ -1,4 +1,4 @@
-"""How fast requests may leave: at most so many a second, without a rush at the start."""
+"""Rate limit of topic changes, without a burst at the start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 BURST: Final = 0.05
-"""Seconds' worth of changes that may leave at once: timers are no finer than some milliseconds."""
+"""Seconds' worth of changes that may be sent at once: timers have a resolution of some milliseconds."""
 
 
 class ChangeRateLimiter:

@@ -1,6 +1,6 @@
 """A `Message` becomes an `Exchange`, or the `Result` that says why it cannot: every push takes this way.
 
-What is checked here would be refused by Google as well; finding it first costs nobody a stream, and every 4xx counts
+What is checked here Google would reject as well. Found before sending it takes no stream, and every 4xx counts
 against the project's quota ("Best practices when sending FCM messages at scale").
 """
 
@@ -96,7 +96,7 @@ class FcmRequestBuilder:
             self.more = ((b"x-goog-user-project", quota_project.encode()),)
         path = b"/v1/projects/%b/messages:send" % project_id.encode()
         self._template = _template(authority, path, *self.more)
-        self._keys: set[str] = set()  # keys of `data` that were found right
+        self._keys: set[str] = set()  # valid keys of `data`
         self._parts = EncodedParts()
         self.accepted_shapes = self._parts.accepted
         """The shapes of the messages that it made, for who sees what becomes of them."""
@@ -107,13 +107,13 @@ class FcmRequestBuilder:
         kind: type[Any],
         sink: Sink,
         deadline: float,
-        made: list[Exchange],
-        refused: list[Result],
+        exchanges: list[Exchange],
+        rejected: list[Result],
     ) -> Any:
         """See `Requests.build`."""
         template, keys, parts = self._template, self._keys, self._parts
         (android, android_v2, apns, webpush, options) = seen = parts.seen
-        # What messages with these parts are made in, one after the other: each has its own of the rest, or none.
+        # Scratch dict, reused by consecutive messages with identical parts.
         common = parts.ready.copy()
         envelope = {"message": common}
         silent, alerting = silent_ready, alerting_ready = parts.ready_shapes
@@ -228,9 +228,9 @@ class FcmRequestBuilder:
                 exchange.status = 0
                 exchange.data = b""
                 exchange.error = None
-                made.append(exchange)
+                exchanges.append(exchange)
             except _WRONG as error:
-                refused.append(
+                rejected.append(
                     Result(
                         push,
                         Verdict.INVALID,
@@ -335,8 +335,8 @@ class LegacyRequestBuilder:
         kind: type[Any],
         sink: Sink,
         deadline: float,
-        made: list[Exchange],
-        refused: list[Result],
+        exchanges: list[Exchange],
+        rejected: list[Result],
     ) -> Any:
         """See `Requests.build`."""
         for push in pushes:
@@ -348,10 +348,10 @@ class LegacyRequestBuilder:
                 check_legacy(orjson.loads(body))
                 if b"null" in body and (problem := json_problem(push.to_dict(), "message")):  # made of NaN
                     raise FieldError(problem)
-                made.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
+                exchanges.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
             except _WRONG as error:
                 reason = _LEGACY_REASONS[error.kind] if isinstance(error, FieldError) else "InvalidParameters"
-                refused.append(
+                rejected.append(
                     LegacyResult(
                         push,
                         Verdict.INVALID,

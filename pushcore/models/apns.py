@@ -69,7 +69,9 @@ class PushType:
         for name in ("name", "suffix"):
             check_type(name, getattr(self, name), str, "a string", ValueError)
         check_whole("limit", self.limit, least=1, error=ValueError)
-        whole = isinstance(self.priorities, tuple) and all(type(each) is int for each in self.priorities)
+        whole = isinstance(self.priorities, tuple) and all(
+            type(priority) is int for priority in self.priorities
+        )
         check(whole and self.priorities != (), "priorities", "a tuple of ints", self.priorities, ValueError)
         check_type("token_auth_only", self.token_auth_only, bool, "true or false", ValueError)
 
@@ -81,8 +83,8 @@ class PushType:
 
 PUSH_TYPES: Final[Mapping[str, PushType]] = MappingProxyType(
     {
-        each.name: each
-        for each in (
+        push_type.name: push_type
+        for push_type in (
             PushType("alert", ""),
             PushType("background", "", priorities=(5,)),  # 10 is an error, says Apple
             PushType("location", ".location-query", token_auth_only=True),
@@ -421,7 +423,7 @@ def _given(value: Any) -> bool:
 
 
 def _to_dict(source: Alert | Sound | Aps) -> dict[str, Any]:
-    found = {}
+    fields = {}
     for name in source.__slots__:
         value = getattr(source, name)
         if name == "custom" or not _given(value):
@@ -434,5 +436,5 @@ def _to_dict(source: Alert | Sound | Aps) -> dict[str, Any]:
             value = dict(value)
         elif isinstance(value, Sequence) and not isinstance(value, str):
             value = list(value)
-        found[name.replace("_", "-")] = value
-    return found
+        fields[name.replace("_", "-")] = value
+    return fields

@@ -109,16 +109,18 @@ def to_push(
             that the device must register with getDevicePushTokenAsync.
     """
     message = _message(source)
-    found = recognise(_only(message) if token is None else token)
-    if not found.usable:
-        raise ValueError(found.reason)
-    if found.kind is TokenKind.APNS:
+    device = recognise(_only(message) if token is None else token)
+    if not device.usable:
+        raise ValueError(device.reason)
+    if device.kind is TokenKind.APNS:
         return to_notification(
-            message, found.token, topic=topic, experience_id=experience_id, scope_key=scope_key, now=now
+            message, device.token, topic=topic, experience_id=experience_id, scope_key=scope_key, now=now
         )
     make = to_legacy if legacy else to_message
     form = android or ("data" if legacy else "notification")
-    return make(message, found.token, android=form, experience_id=experience_id, scope_key=scope_key, now=now)
+    return make(
+        message, device.token, android=form, experience_id=experience_id, scope_key=scope_key, now=now
+    )
 
 
 def to_notification(
@@ -219,7 +221,7 @@ def message_fields(
 def _android_notification(message: ExpoMessage) -> AndroidNotification | None:
     """What Android shows besides title, body and picture."""
     vibrate = message.vibrate
-    found = AndroidNotification(
+    notification = AndroidNotification(
         icon=message.icon,
         color=message.color,
         sound=_sound_name(message.sound),
@@ -230,10 +232,10 @@ def _android_notification(message: ExpoMessage) -> AndroidNotification | None:
         default_vibrate_timings=True if vibrate is True else None,
         vibrate_timings=None
         if vibrate is None or isinstance(vibrate, bool)
-        else [each / 1000 for each in vibrate],
+        else [milliseconds / 1000 for milliseconds in vibrate],
         notification_count=message.badge or None,  # 0 has Android count by itself
     )
-    return None if found == AndroidNotification() else found
+    return None if notification == AndroidNotification() else notification
 
 
 def to_legacy(

@@ -111,7 +111,7 @@ class ExpoMessage(PushModel):
         if score is not None and (type(score) not in (int, float) or not 0 <= score <= 1):
             raise ValueError(f"relevanceScore must be a number from 0 to 1, not {score!r:.60}")
         vibrate = self.vibrate
-        if isinstance(vibrate, list | tuple) and all(type(each) is int for each in vibrate):
+        if isinstance(vibrate, list | tuple) and all(type(milliseconds) is int for milliseconds in vibrate):
             return
         self._check("vibrate", bool, "true, false or a list of milliseconds")
 
@@ -136,7 +136,7 @@ class ExpoMessage(PushModel):
                 raise ValueError(f"sound.name must be a string, not {name!r:.60}")
             if volume is not None and (type(volume) not in (int, float) or not 0 <= volume <= 1):
                 raise ValueError(f"sound.volume must be from 0 to 1, not {volume!r:.60}")
-        if isinstance(self.to, list | tuple) and all(isinstance(each, str) for each in self.to):
+        if isinstance(self.to, list | tuple) and all(isinstance(token, str) for token in self.to):
             return
         self._check("to", str, "a token or a list of tokens")
 

@@ -193,11 +193,11 @@ class LegacyNotification:
 
     def to_dict(self) -> dict[str, Any]:
         """The legacy API's JSON."""
-        found = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        fields = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
         for name in ("body_loc_args", "title_loc_args"):
-            if name in found and not isinstance(found[name], str):
-                found[name] = orjson.dumps(list(found[name])).decode()
-        return found
+            if name in fields and not isinstance(fields[name], str):
+                fields[name] = orjson.dumps(list(fields[name])).decode()
+        return fields
 
 
 class LegacyMessage(PushModel):
@@ -278,7 +278,7 @@ class LegacyMessage(PushModel):
 
     def to_dict(self) -> dict[str, Any]:
         """The legacy API's JSON."""
-        found = {}
+        fields = {}
         for name in LegacyMessage.__slots__:
             value = getattr(self, name)
             if value is None or value is False:
@@ -287,8 +287,8 @@ class LegacyMessage(PushModel):
                 value = value.to_dict()
             elif isinstance(value, timedelta):
                 value = lifetime_seconds(value)
-            found[name] = plain(value)
-        return found
+            fields[name] = plain(value)
+        return fields
 
     def __repr__(self) -> str:
         words = _described(self, ("to", "condition"))
@@ -299,22 +299,22 @@ class LegacyMessage(PushModel):
 
 _FIELDS: Final = Message.__slots__
 _MESSAGE: Final = {
-    each: name for name in (*_FIELDS, "name") if name != "validate_only" for each in (name, camel(name))
+    key: name for name in (*_FIELDS, "name") if name != "validate_only" for key in (name, camel(name))
 }
-_ENVELOPE: Final = {each: name for name in ("message", "validate_only") for each in (name, camel(name))}
+_ENVELOPE: Final = {key: name for name in ("message", "validate_only") for key in (name, camel(name))}
 
 
 def _renamed(source: Mapping[str, Any], names: Mapping[str, str], where: str) -> dict[str, Any]:
     """`source` under the names of our fields."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, value in source.items():
         name = names.get(key)
         if name is None:
             raise ValueError(f"unknown key {str(key)[:60]!r} in {where}")
-        if name in found:
+        if name in fields:
             raise ValueError(f"{name} is there twice in {where}, as {name} and as {camel(name)}")
-        found[name] = value
-    return found
+        fields[name] = value
+    return fields
 
 
 def _described(push: Any, names: Sequence[str]) -> str:

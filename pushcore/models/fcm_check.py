@@ -110,15 +110,15 @@ def check_condition(condition: object) -> None:
     topics = depth = position = 0
     operand_next = True
     while position < len(condition):
-        found = _CONDITION.match(condition, position)
-        if found is None:
+        match = _CONDITION.match(condition, position)
+        if match is None:
             raise FieldError(f"the condition cannot be read from {shown(condition[position:])} on")
-        position = found.end()
-        sign = found.lastgroup if found["topic"] is None else "topic"
+        position = match.end()
+        sign = match.lastgroup if match["topic"] is None else "topic"
         if (sign in ("topic", "not", "open")) != operand_next:
             raise FieldError("the condition has an operator or an operand too many")
         if sign == "topic":
-            check_topic(found["topic"])
+            check_topic(match["topic"])
             topics += 1
         depth += (sign == "open") - (sign == "close")
         if depth < 0:
@@ -295,13 +295,13 @@ def payload_size(message: dict[str, Any]) -> int:
 
 
 def _get(value: dict[str, Any], name: str) -> Any:
-    found = value.get(name)
-    return value.get(camel(name)) if found is None else found
+    item = value.get(name)
+    return value.get(camel(name)) if item is None else item
 
 
 def _weight(value: Any) -> int:
     if isinstance(value, dict):
-        return sum(len(key.encode()) + _weight(each) for key, each in value.items())
+        return sum(len(key.encode()) + _weight(item) for key, item in value.items())
     if isinstance(value, list):
         return sum(map(_weight, value))
     return len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
@@ -328,8 +328,8 @@ def _registration_ids(value: Any, where: str) -> None:
         raise FieldError(
             f"{where} must be a list of 1 to {MAX_REGISTRATION_IDS} tokens, not {type(value).__name__}{count}"
         )
-    for index, each in enumerate(value):
-        check_legacy_token(each, f"{where}[{index}]")
+    for index, token in enumerate(value):
+        check_legacy_token(token, f"{where}[{index}]")
 
 
 def check_legacy_token(value: Any, where: str) -> None:

@@ -46,14 +46,14 @@ class FcmNotification:
 
     def to_dict(self) -> dict[str, Any]:
         """Google's JSON."""
-        found = {}
+        fields = {}
         if self.title is not None:
-            found["title"] = self.title
+            fields["title"] = self.title
         if self.body is not None:
-            found["body"] = self.body
+            fields["body"] = self.body
         if self.image is not None:
-            found["image"] = self.image
-        return found
+            fields["image"] = self.image
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +227,12 @@ class AndroidConfigV2:
 
     def to_dict(self) -> dict[str, Any]:
         """Google's JSON."""
-        found = to_dict(self)
+        fields = to_dict(self)
         if isinstance(self.background_sync, bool):  # an empty message in Google's JSON, present or not
-            del found["background_sync"]
+            del fields["background_sync"]
             if self.background_sync:
-                found["background_sync"] = {}
-        return found
+                fields["background_sync"] = {}
+        return fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,11 +287,11 @@ class ApnsConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Google's JSON, the payload in Apple's."""
-        found = to_dict(self)
+        fields = to_dict(self)
         for name, value in self.headers.items() if isinstance(self.headers, Mapping) else ():
             if isinstance(value, datetime) and value.utcoffset() is not None:
-                found["headers"][name] = str(unix_seconds(value))
-        return found
+                fields["headers"][name] = str(unix_seconds(value))
+        return fields
 
 
 PARTS: Final = (
@@ -315,12 +315,12 @@ _DURATIONS: Final = frozenset({"ttl", "vibrate_timings", "light_on_duration", "l
 
 def to_dict(part: Any) -> dict[str, Any]:
     """The fields of `part` that are given, in Google's JSON."""
-    found = {}
+    fields = {}
     for name in part.__slots__:
         value = getattr(part, name)
         if value is not None:
-            found[name] = plain(value, duration=name in _DURATIONS)
-    return found
+            fields[name] = plain(value, duration=name in _DURATIONS)
+    return fields
 
 
 def plain(value: Any, *, duration: bool = False) -> Any:
@@ -336,9 +336,9 @@ def plain(value: Any, *, duration: bool = False) -> Any:
     if isinstance(value, timedelta):
         return seconds(lifetime_seconds(value))
     if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [plain(each, duration=duration) for each in value]
+        return [plain(item, duration=duration) for item in value]
     return value
 
 

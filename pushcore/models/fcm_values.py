@@ -79,9 +79,9 @@ def struct(value: Any, where: str) -> None:
 
 def strings(value: Any, where: str) -> None:
     struct(value, where)
-    for key, each in value.items():
+    for key, item in value.items():
         string(key, f"a key of {where}")
-        string(each, f"{where}[{shown(key)}]")
+        string(item, f"{where}[{shown(key)}]")
 
 
 def check_data(value: Any, where: str = "data") -> None:
@@ -125,8 +125,8 @@ def list_of(inner: Check) -> Check:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, list):
             raise FieldError(f"{where} must be a list, not {shown(value)}")
-        for index, each in enumerate(value):
-            inner(each, f"{where}[{index}]")
+        for index, item in enumerate(value):
+            inner(item, f"{where}[{index}]")
 
     return check
 

@@ -111,10 +111,10 @@ def recognise(source: object) -> DeviceToken:
     token = source.strip()
     if not token:
         return _unknown("", "the token is empty")
-    found = _by_shape(token)
-    if kind is None or found.kind is TokenKind.EXPO:
-        return found
-    return _with_type(token, kind, found)
+    device = _by_shape(token)
+    if kind is None or device.kind is TokenKind.EXPO:
+        return device
+    return _with_type(token, kind, device)
 
 
 def _by_shape(token: str) -> DeviceToken:
@@ -168,7 +168,7 @@ def unlike_apns(token: str) -> str:
     return IN_BASE64 if is_base64(token) else ""
 
 
-def _with_type(token: str, kind: object, found: DeviceToken) -> DeviceToken:
+def _with_type(token: str, kind: object, by_shape: DeviceToken) -> DeviceToken:
     word = kind.strip().lower() if isinstance(kind, str) else ""
     if word in IOS_WORDS:
         if _HEX.fullmatch(token):
@@ -177,11 +177,11 @@ def _with_type(token: str, kind: object, found: DeviceToken) -> DeviceToken:
         but = f"the token {form}" if form else "an APNs token is hexadecimal"
         return _unknown(token, f'its type is "{word}", but {but}')
     if word in ANDROID_WORDS:
-        if found.kind is TokenKind.APNS:
+        if by_shape.kind is TokenKind.APNS:
             return _unknown(token, f'its type is "{word}", but it is hexadecimal like an APNs token')
-        if found.kind is TokenKind.UNKNOWN and not unlike_fcm(token):
+        if by_shape.kind is TokenKind.UNKNOWN and not unlike_fcm(token):
             return DeviceToken(TokenKind.FCM, token)  # Google promises no shape
-        return found
+        return by_shape
     return _unknown(token, f'its type is neither "ios" nor "android" but {str(kind)[:40]!r}')
 
 

@@ -135,7 +135,16 @@ def test_a_response_that_is_not_googles_changes_nothing(
 
 def test_what_can_be_no_registration_is_invalid_and_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
-    source: list[Any] = ["", "ab" * 32, 7, FID, "ExpoPushToken[abc]"]
+    source: list[Any] = [
+        "",
+        "ab" * 32,
+        7,
+        FID,
+        "ExpoPushToken[abc]",
+        f" {FID}",
+        f"{FID}:APA91b x",
+        f"{FID}\n",
+    ]
     results = {each.push.token: each for each in change(source)}
     assert results[FID].ok
     assert len(google.asked) == 1

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.audience.problems import BadRow
+from pushcore.models.apns import Notification
 from pushcore.models.tokens import EXPO_ADVICE
 from pushcore.payloads.devices import APNS_WORDS, Device, find_device, text_of
+from pushcore.requests import build_one
+from pushcore.results import Result
 
 APNS = "ab" * 32
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
@@ -118,3 +122,34 @@ def test_what_stands_in_the_results() -> None:
 def test_the_short_way_for_apns_is_the_long_way() -> None:
     for said in APNS_WORDS:
         assert find_device(APNS, said) == Device("apns", APNS)
+
+
+@pytest.mark.parametrize("said", ["", "ios", "android"])
+@pytest.mark.parametrize("only", ["", "apns", "fcm"])
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("{length = 32, bytes = 0x124686a5 ... 8f80dde4}", "is how iOS 13"),
+        (f"{FCM[:40]} {FCM[40:]}", "has white space in it"),
+        (f'"{FCM}"', "has a quotation mark around it"),
+        (f"{FCM},", "has a comma or semicolon at an end"),
+        (FCM.replace(":", "%3A"), "is percent-encoded"),
+        ("null", "is a word that programs write"),
+        ("q83vq83vq83vq83vq83vq83vq83vq83vq83vq83vq80=", "is in base64"),
+        (f"<{' '.join(['abcd1234'] * 8)}>", "is the description of an NSData object"),
+    ],
+)
+def test_the_form_of_what_is_no_token_is_named(token: str, words: str, said: str, only: str) -> None:
+    assert words in complaint(token, said, only)
+
+
+def complaint(token: str, said: str, only: str) -> str:
+    """What is said of a row that cannot be sent to, by `find_device` or by the client."""
+    try:
+        device = find_device(token, said, only)
+    except BadRow as error:
+        return str(error)
+    requests = ApnsRequestBuilder("api.push.apple.com", "com.example.app", token_auth=True)
+    result = build_one(requests, Notification(device.token, {}), lambda finished: None, 0.0)
+    assert isinstance(result, Result)
+    return str(result.detail)
