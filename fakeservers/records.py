@@ -10,11 +10,15 @@ from typing import Generic, TypeAlias, TypeVar, overload
 from fakeservers.serving.types import Request
 
 R = TypeVar("R")
+K = TypeVar("K")
+V = TypeVar("V")
 From = TypeVar("From")
 """What tells where a request came from."""
 Outcome: TypeAlias = tuple[int, str] | None
 """Status and reason; None for a request that is noted elsewhere."""
 ACCEPTED: Outcome = (200, "")
+MAX_REMEMBERED = 100_000
+"""Entries of a table that `remember` fills."""
 
 
 class Records(Sequence[R], Generic[R, From]):
@@ -116,3 +120,10 @@ class _Read(Generic[R, From]):
                     self._made.append(make(request, *outcome, self._origin, self._now))
             self._requests, self._outcomes = (), {}
         return self._made
+
+
+def remember(table: dict[K, V], key: K, value: V) -> None:
+    """Set an entry of a table; the oldest leaves when there are `MAX_REMEMBERED`."""
+    while len(table) >= MAX_REMEMBERED:
+        del table[next(iter(table))]
+    table[key] = value

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from fakeservers.apns.asserted import CERTIFICATE, KEY, PROVIDER_TOKEN
 from fakeservers.apns.provider_tokens import VerifiedToken
 from fakeservers.apns.rules import Sender
 from fakeservers.apns.state import ApnsState
 from fakeservers.certs import certificate_environments, certificate_topics
+from fakeservers.records import remember
 from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.types import MAX_CONCURRENT_STREAMS
 
@@ -41,6 +43,8 @@ class Authentication:
         self._state = state
         self._refused = ""  # why nobody may push by this connection's certificate
         self._uses: dict[str, _Use] = {}  # by key id, the connection's first key in front
+        self._wedged = False  # after a token that had expired
+        self._unrelated: set[str] = set()  # key ids that an injected response has called so
         self._team_topics: frozenset[str] | None = None  # bound at the first push
         self.sender = Sender(frozenset())
         """Whose request it is, once `check` has found nothing wrong."""
@@ -65,6 +69,8 @@ class Authentication:
         """Apple's reason against this request's sender, empty for none (P-TOK)."""
         if self.sender.by_certificate:
             return self._refused
+        if self._wedged:
+            return "ExpiredProviderToken"
         if authorization is None:
             return "MissingProviderToken"
         state = self._state
@@ -75,7 +81,11 @@ class Authentication:
         if token is None or token.issued - now > CLOCK_TOLERANCE:
             return "InvalidProviderToken"
         if now - token.issued > state.token_max_age:
+            self.wedge()
             return "ExpiredProviderToken"
+        asserted = self._asserted(token)
+        if asserted:
+            return asserted
         environment = state.registry.environment
         if environment is not None and token.key.environment not in (None, environment):
             return "BadEnvironmentKeyIdInToken"
@@ -88,10 +98,59 @@ class Authentication:
                 return "TooManyProviderTokenUpdates"
             if first is None:
                 self._team_topics = frozenset(state.registry.topics(token.key.team_id))
-                self._peer.update_settings({MAX_CONCURRENT_STREAMS: STREAMS})
+                if self._peer.settings.get(MAX_CONCURRENT_STREAMS) != STREAMS:
+                    self._peer.update_settings({MAX_CONCURRENT_STREAMS: STREAMS})
             use = self._uses[token.key.key_id] = _Use(token, now, self._sender_of(token))
         self.sender, self.token = use.sender, use.token
         return ""
+
+    def wedge(self) -> None:
+        """Take no token any more: after one that has expired APNs does not recover until the connection is closed."""
+        if not self._wedged:
+            self._wedged, self.token = True, None
+            self._uses.clear()
+            self._peer.update_settings({MAX_CONCURRENT_STREAMS: 1})
+
+    def forget_token(self, authorization: bytes | None) -> None:
+        """Let a request's token be as if it had never been accepted, so that the next one is no update of it."""
+        token = self._read(authorization)
+        if token is not None:
+            self._uses.pop(token.key.key_id, None)
+        self.token = None
+
+    def assert_reason(self, reason: str, authorization: bytes | None) -> None:
+        """Keep to what an injected response has said of this connection's sender."""
+        asserted, token = self._state.asserted, self._read(authorization)
+        if self.sender.by_certificate:
+            if reason in CERTIFICATE:
+                self._refused = reason
+            return
+        if reason in PROVIDER_TOKEN and token is not None:
+            remember(asserted.tokens, token.text, reason)
+        elif reason in KEY and token is not None:
+            remember(asserted.keys, token.key.key_id, reason)
+        elif reason == "UnrelatedKeyIdInToken" and token is not None:
+            self._unrelated.add(token.key.key_id)
+        if reason == "ExpiredProviderToken":
+            self.wedge()
+        elif reason in PROVIDER_TOKEN | KEY or reason == "MissingProviderToken":
+            self.forget_token(authorization)
+
+    def _asserted(self, token: VerifiedToken) -> str:
+        """What injected responses have said against this token; empty for nothing."""
+        asserted = self._state.asserted
+        reason = asserted.tokens.get(token.text) or asserted.keys.get(token.key.key_id, "")
+        if reason == "ExpiredProviderToken":
+            self.wedge()
+        if not reason and token.key.key_id in self._unrelated:
+            return "UnrelatedKeyIdInToken"
+        return reason
+
+    def _read(self, authorization: bytes | None) -> VerifiedToken | None:
+        try:
+            return self._state.tokens.read(authorization or b"")
+        except LookupError:
+            return None
 
     def _sender_of(self, token: VerifiedToken) -> Sender:
         topics = token.key.topics

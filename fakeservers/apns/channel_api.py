@@ -68,7 +68,11 @@ class ChannelApi:
     def __init__(self, peer: Nghttp2Connection, state: ApnsState) -> None:
         self._peer = peer
         self._state = state
-        self._authentication = Authentication(peer, state)
+        self.authentication = Authentication(peer, state)
+
+    def assert_reason(self, reason: str, fields: Fields) -> None:
+        """Keep to what an injected response has said on this connection."""
+        self.authentication.assert_reason(reason, fields.get(b"authorization"))
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         return [self._answer(stream_id, dict(headers), body) for stream_id, headers, body in requests]
@@ -82,7 +86,7 @@ class ChannelApi:
             if method not in ((b"GET",) if lists else (b"POST", b"GET", b"DELETE")):
                 reason = "MethodNotAllowed"
             bundle_id = route[1].decode()
-            reason = reason or _check_sender(self._authentication, self._state, fields, bundle_id)
+            reason = reason or _check_sender(self.authentication, self._state, fields, bundle_id)
             if not reason and lists:
                 return self._list(stream_id, fields, body, bundle_id)
             if not reason and method == b"POST":

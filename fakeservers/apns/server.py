@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tempfile
 import time
 from collections import Counter
@@ -15,16 +16,19 @@ from typing import Self
 
 import orjson
 
+from fakeservers.apns import asserted
 from fakeservers.apns.authentication import STREAMS
 from fakeservers.apns.channel_api import ChannelApi
 from fakeservers.apns.provider_tokens import ProviderTokens
 from fakeservers.apns.registry import ApnsRegistry
+from fakeservers.apns.rules import PATH
 from fakeservers.apns.state import ApnsRecord, ApnsState
 from fakeservers.apns.strict import StrictApns
 from fakeservers.certs import Certificates, write_private
 from fakeservers.faults import FaultPlan
 from fakeservers.faults.inject import MANAGEMENT, Injector
-from fakeservers.records import Records
+from fakeservers.records import Records, remember
+from fakeservers.responses.fcm import Reply
 from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.h2server import H2Server
 from fakeservers.serving.types import (
@@ -58,6 +62,8 @@ BARE_WINDOW = 16 * 1024 * 1024
 BARE_SETTINGS = {**STRICT_SETTINGS, MAX_CONCURRENT_STREAMS: STREAMS, INITIAL_WINDOW_SIZE: BARE_WINDOW}
 
 PROFILES = ("strict", "bare")
+
+_TIMESTAMP = re.compile(rb'"timestamp":(\d{1,15})')
 
 
 class FakeApns:
@@ -154,7 +160,10 @@ class FakeApns:
             )
             self._server.broken_context = certs.broken_context
             self._server.validates_frames = strict
-            injector = Injector(self.faults, "apns", self._server, self._record, self._state.now)
+            cleanup.callback(self.faults.watch(self._state.asserted.clear))
+            injector = Injector(
+                self.faults, "apns", self._server, self._record, self._state.now, asserted=self._assert
+            )
             cleanup.callback(injector.stop)
             injector.start()
             self._channels_server = H2Server(
@@ -166,7 +175,13 @@ class FakeApns:
             )
             self._channels_server.validates_frames = True
             managing = Injector(
-                self.faults, "apns", self._channels_server, self._record, self._state.now, only=MANAGEMENT
+                self.faults,
+                "apns",
+                self._channels_server,
+                self._record,
+                self._state.now,
+                only=MANAGEMENT,
+                asserted=self._assert,
             )
             cleanup.callback(managing.stop)
             managing.start()
@@ -303,6 +318,24 @@ class FakeApns:
             self._state.note(fields.get(b":path", b""), fields, request[2], status, reason, peer.id)
         else:
             self._state.counts[status, reason] += 1
+
+    def _assert(self, peer: ServerConnection, request: Request, reason: str, reply: Reply) -> None:
+        """Keep to what a fault's response has said, as far as it says something that lasts."""
+        handler = peer.handler
+        if not isinstance(handler, StrictApns | ChannelApi):
+            return
+        state, fields = self._state, dict(request[1])
+        if reason in asserted.DEVICE:
+            path = fields.get(b":path", b"")
+            if path.startswith(PATH):
+                found = _TIMESTAMP.search(reply.body)
+                since = int(found[1]) if found else None
+                remember(state.asserted.devices, path[len(PATH) :].lower(), (reason, since))
+        elif reason in asserted.TOPIC:
+            remember(state.asserted.topics, fields.get(b"apns-topic", b""), reason)
+        else:
+            handler.assert_reason(reason, fields)
+        self.registry.changes += 1  # what connections remember as good is looked at again
 
     def _open_strict(self, peer: Nghttp2Connection) -> Handler:
         return StrictApns(peer, self._state, self._delay)

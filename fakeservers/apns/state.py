@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from fakeservers.apns.asserted import AssertedState
 from fakeservers.apns.provider_tokens import ProviderTokens
 from fakeservers.apns.registry import ApnsRegistry
 from fakeservers.apns.rules import PATH, Fields
@@ -74,6 +75,8 @@ class ApnsState:
     token_min_refresh: float
     received: Records[ApnsRecord, int]
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    asserted: AssertedState = field(default_factory=AssertedState)
+    """What injected responses have said."""
     seed: int | None = None
     """Of the `apns-id`s that are given; None for chance."""
 

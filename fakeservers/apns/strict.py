@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import orjson
 
 from fakeservers.apns import fates
+from fakeservers.apns.asserted import PROVIDER_TOKEN
 from fakeservers.apns.authentication import Authentication
 from fakeservers.apns.channel_api import BROADCASTS, BroadcastApi
 from fakeservers.apns.provider_tokens import VerifiedToken
@@ -49,8 +50,8 @@ class StrictApns:
         self._id_prefix = state.id_prefix(peer.number)
         sandbox = state.registry.environment == "sandbox"
         self._unique_prefix = state.id_prefix(peer.number, "apns-unique-id") if sandbox else b""
-        self._authentication = Authentication(peer, state)
-        self._broadcasts = BroadcastApi(peer, state, self._authentication)
+        self.authentication = Authentication(peer, state)
+        self._broadcasts = BroadcastApi(peer, state, self.authentication)
         self._token: VerifiedToken | None = None
         # Header values that passed every check on them -> (good until, payload limit)
         self._good: dict[tuple[bytes | None, ...], tuple[float, int]] = {}
@@ -62,6 +63,7 @@ class StrictApns:
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         state, registry = self._state, self._state.registry
         prefix = self._id_prefix  # with the stream id: never given twice
+        devices = state.asserted.devices
         now = state.now()
         if registry.changes != self._changes:
             self._changes = registry.changes
@@ -78,7 +80,10 @@ class StrictApns:
             reason = self._check(headers, fields, path, body, now)
             token = path[len(PATH) :]
             if not reason:
-                reason, since = check_device(token, fields.get(b"apns-topic"), registry)
+                asserted = devices.get(token.lower()) if devices else None
+                reason, since = asserted or check_device(token, fields.get(b"apns-topic"), registry)
+                if reason in PROVIDER_TOKEN or reason == "MissingProviderToken":
+                    self._keep_to(reason, fields)
             given = fields.get(b"apns-id")
             apns_id = given if given and is_canonical_id(given) else b"%s%012x" % (prefix, stream_id)
             if not reason:
@@ -126,7 +131,7 @@ class StrictApns:
         if good is None or now > good[0] or len(path) <= len(PATH) or not path.startswith(PATH):
             reason = (
                 check_route(fields.get(b":method"), path)
-                or self._authentication.check(fields.get(b"authorization"), now)
+                or self.authentication.check(fields.get(b"authorization"), now)
                 or self._check_stable(fields)
             )
             self._follow_token()
@@ -137,7 +142,11 @@ class StrictApns:
         return check_options(fields) or check_payload(body, good[1])
 
     def _check_stable(self, fields: Fields) -> str:
-        return check_topic(fields, self._authentication.sender) or check_priority(fields)
+        return (
+            self._state.asserted.topics.get(fields.get(b"apns-topic", b""), "")
+            or check_topic(fields, self.authentication.sender)
+            or check_priority(fields)
+        )
 
     def _remember(self, stable: tuple[bytes | None, ...], fields: Fields) -> tuple[float, int]:
         expires = self._token.issued + self._state.token_max_age if self._token else float("inf")
@@ -147,9 +156,22 @@ class StrictApns:
         return good
 
     def _follow_token(self) -> None:
-        if self._authentication.token is not self._token:
-            self._token = self._authentication.token
+        if self.authentication.token is not self._token:
+            self._token = self.authentication.token
             self._forget_good()
+
+    def _keep_to(self, reason: str, fields: Fields) -> None:
+        """After a fated token's reason: it concerns that push alone, but a sender may answer it with a new token."""
+        if reason == "ExpiredProviderToken":
+            self.authentication.wedge()
+        else:
+            self.authentication.forget_token(fields.get(b"authorization"))
+        self._follow_token()
+
+    def assert_reason(self, reason: str, fields: Fields) -> None:
+        """Keep to what an injected response has said on this connection."""
+        self.authentication.assert_reason(reason, fields.get(b"authorization"))
+        self._follow_token()
 
     def _forget_good(self) -> None:
         self._good.clear()

@@ -61,6 +61,8 @@ class Answer:
     """`Retry-After`: seconds, or any text."""
     details: bool = given(flag, True)
     """Whether an error of Google's has its `details`."""
+    lasting: bool = given(flag, True)
+    """Whether what the reason says of a token, key, topic or device stays true until the plan changes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,6 +33,9 @@ from fakeservers.serving.wire import WireConnection
 Record: TypeAlias = Callable[[ServerConnection, Request, int, str], None]
 """Notes a request that no handler has seen, with the status and reason that it got."""
 
+Asserted: TypeAlias = Callable[[ServerConnection, Request, str, Reply], None]
+"""Told of the reason of a fault's response to a request, and of the response."""
+
 HIGHEST = 0x7FFFFFFF
 GONE = 410
 
@@ -63,6 +66,9 @@ class PlanAtWork(Protocol):
 
     def note(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
         """Record a request that no handler has seen."""
+
+    def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:
+        """Let the fake keep to what a response has said."""
 
     def reply(self, action: Answer, request: Request) -> Reply:
         """The response of a fault, as this request's provider gives it."""
@@ -136,6 +142,7 @@ class Batch:
             reply = self._injector.reply(action, request)
             reason = reply.reason or ("" if reply.status == 200 else ender.rule.fault.id)
             self._injector.note(peer, request, reply.status, reason)
+            self._injector.assert_reason(peer, request, action, reply)
             self._watch(reply.status)
             answer: Answered = (stream_id, self._injector.headers(reply, peer, request), reply.body)
             if delay:

@@ -11,7 +11,7 @@ import orjson
 from fakeservers.faults import chance
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.answers import answer_of
-from fakeservers.faults.batch import Batch, Record, TokenIssuer
+from fakeservers.faults.batch import Asserted, Batch, Record, TokenIssuer
 from fakeservers.faults.fault import Fault
 from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.rules import Bound, FaultState, Rule, add_to, is_refusal, needs_wire
@@ -57,6 +57,7 @@ class Injector:
         project: the Google project that answers name.
         oauth: the token endpoint.
         only: with it, only faults happen whose `path` begins so.
+        asserted: told of each reason that lasts, see `Answer.lasting`.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Injector:
         project: str = "",
         oauth: TokenIssuer | None = None,
         only: str = "",
+        asserted: Asserted | None = None,
     ) -> None:
         self.plan = plan
         self._only = only
         self._provider = provider
         self.server = server
         self._record = record
+        self._asserted = asserted
         self._now = now
         self._project = project
         self.oauth = oauth
@@ -264,6 +267,11 @@ class Injector:
     def note(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
         """Record a request that no handler has seen."""
         self._record(peer, request, status, reason)
+
+    def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:
+        """Let the fake keep to what a response has said."""
+        if self._asserted is not None and action.lasting and action.reason:
+            self._asserted(peer, request, action.reason, reply)
 
     def headers(self, reply: Reply, peer: ServerConnection, request: Request) -> Sequence[Header]:
         """Those of the answer; Apple's always have the request's id, or a new one."""

@@ -61,6 +61,18 @@ FATES = frozenset(CODES.values())
 TRANSPORT = frozenset({STALL, SLOW, REFUSED_STREAM, INTERNAL_RESET, GOAWAY, GOAWAY_BEFORE, CUT})
 """What is no answer of Google's."""
 
+LASTING = frozenset(
+    {
+        "InvalidToken",
+        "NotARegistrationToken",
+        "ApnsDisabled",
+        "SenderIdMismatch",
+        "Unregistered",
+        "UnregisteredApns",
+    }
+)
+"""What says something of the target, which is true of the next send too."""
+
 PREFIX = "deadfa7e"
 """Long enough that no honest token begins so by chance."""
 

@@ -172,6 +172,11 @@ class OAuthServer:
         past = self._expired_until - 1
         self._tokens = {text: IssuedToken(each.scopes, past) for text, each in self._tokens.items()}
 
+    def expire(self, authorization: bytes | None) -> None:
+        """Make the access token of this header expired, if it is one of ours."""
+        if self.check(authorization) in ("", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"):
+            self._tokens[self._last_text] = IssuedToken(frozenset(), self._now() - 1)
+
     def forget_all(self) -> None:
         """Make every access token that was issued so far unknown."""
         self._forgotten_until = self._now()

@@ -18,15 +18,17 @@ import orjson
 
 from fakeservers.certs import Certificates
 from fakeservers.faults import FaultPlan
+from fakeservers.faults.answers import FCM_CODES
 from fakeservers.faults.inject import Injector
-from fakeservers.fcm import oauth
+from fakeservers.fcm import fates, oauth
 from fakeservers.fcm.legacy import LegacyApi
+from fakeservers.fcm.message import read_send, target_of
 from fakeservers.fcm.oauth import LIFETIME, OAuthServer
 from fakeservers.fcm.service_account import FILE_NAME, PROJECT_NUMBER, SERVER_KEY, FakeServiceAccount
 from fakeservers.fcm.strict import FcmRecord, FcmState, StrictFcm
 from fakeservers.fcm.topics import Subscriptions, TopicApi
-from fakeservers.records import Records
-from fakeservers.responses.fcm import JSON, status_header
+from fakeservers.records import Records, remember
+from fakeservers.responses.fcm import JSON, Reply, status_header
 from fakeservers.serving.google_front import (
     BARE_POLICY,
     GOOGLE_SETTINGS,
@@ -167,7 +169,9 @@ class FakeFcm:
                 self._state.now,
                 project=self.project_id,
                 oauth=self.oauth,
+                asserted=self._assert,
             )
+            cleanup.callback(self.faults.watch(self._state.asserted.clear))
             cleanup.callback(injector.stop)
             injector.start()
             await self._server.start(self._host, self._wanted_port, reuse_port=self._reuse_port)
@@ -307,6 +311,18 @@ class FakeFcm:
             self.oauth.counts[status, reason] += 1
         if self.profile == "strict" and state.received.maxlen != 0:
             state.received.append(FcmRecord.of(request, status, reason, (link.id, link.version), state.now()))
+
+    def _assert(self, link: ServerConnection, request: Request, reason: str, reply: Reply) -> None:
+        """Keep to what a fault's response has said of a target or an access token."""
+        if self.profile != "strict":
+            return
+        fate = FCM_CODES.get(reason, reason)
+        if fate == "AccessTokenExpired":
+            self.oauth.expire(dict(request[1]).get(b"authorization"))
+        elif fate in fates.LASTING:
+            message, refusal = read_send(request[2])
+            if refusal is None:
+                remember(self._state.asserted, message["message"][target_of(message["message"])], fate)
 
     def _open_strict(self, link: ServerConnection) -> Handler:
         return StrictFcm(link, self._state, self._apis, self._delay)

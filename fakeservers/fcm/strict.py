@@ -124,6 +124,8 @@ class FcmState:
     received: Records[FcmRecord, tuple[int, str]]
     fates: dict[str, str] = field(default_factory=dict)
     """Fates of targets that do not carry theirs."""
+    asserted: dict[str, str] = field(default_factory=dict)
+    """Fates of targets by what injected responses have said of them."""
     next_fates: deque[str] = field(default_factory=deque)
     """Fates of the next sends, whatever their target."""
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
@@ -135,7 +137,7 @@ class FcmState:
         """What happens to a send to this token, installation id, topic or condition; empty for nothing special."""
         if self.next_fates:
             return self.next_fates.popleft()
-        return self.fates.get(target) or fates.fate_of(target)
+        return self.fates.get(target) or self.asserted.get(target) or fates.fate_of(target)
 
     def message_id(self) -> str:
         """As Google writes it, never given twice."""

@@ -62,6 +62,11 @@ class FaultyConnection(asyncio.Protocol):
     _handler: Callable[[Any], Any]
     _closing: bool
 
+    @property
+    def handler(self) -> Callable[[Any], Any]:
+        """What answers its requests."""
+        return self._handler
+
     def cut(self, how: str) -> None:
         """End the connection without GOAWAY or close_notify: `reset` by RST, `close` by FIN, `frame` by FIN one byte
         before the end of what waits to be sent."""

@@ -162,6 +162,10 @@ class ServerConnection(Protocol):
     def waiting(self) -> int:
         """Requests that were begun and not answered."""
 
+    @property
+    def handler(self) -> Callable[[Any], Any]:
+        """What answers its requests."""
+
     def after(self, seconds: float, answers: Sequence[Answer]) -> None:
         """Give these responses in so many seconds, unless their streams are closed by then."""
 

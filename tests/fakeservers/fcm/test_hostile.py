@@ -69,6 +69,7 @@ class NoLink:
     entry: ConnectionFaults | None = None
     sock: socket.socket | None = None
     waiting = 0
+    handler: Any = None
 
     def after(self, seconds: float, answers: Any) -> None: ...
 
