@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeAlias, TypeVar, overload
 
@@ -127,3 +128,48 @@ def remember(table: dict[K, V], key: K, value: V) -> None:
     while len(table) >= MAX_REMEMBERED:
         del table[next(iter(table))]
     table[key] = value
+
+
+@dataclass(slots=True)
+class PushCounts:
+    """What became of pushes: each that was received is counted as one of the other four."""
+
+    received: int = 0
+    """Pushes that came whole. Streams that were refused for the limit, token requests, topics and channels are none."""
+    accepted: int = 0
+    """Answered with 200, whether or not the client has read it."""
+    rejected: int = 0
+    """Answered with an error."""
+    unprocessed: int = 0
+    """Not processed, and the client was told so: RST_STREAM REFUSED_STREAM, or above a GOAWAY's last stream id."""
+    cut: int = 0
+    """Never answered, and the client cannot know: stalled, reset with another code, or the connection ended."""
+
+    def reset(self) -> None:
+        """Set all to zero."""
+        self.received = self.accepted = self.rejected = self.unprocessed = self.cut = 0
+
+    def count(self, status: int, *, unprocessed: bool = False) -> None:
+        """Count a push by the status that it was answered with, 0 for none."""
+        self.received += 1
+        if status >= 400:
+            self.rejected += 1
+        elif status:
+            self.accepted += 1
+        elif unprocessed:
+            self.unprocessed += 1
+        else:
+            self.cut += 1
+
+    def accept(self, number: int) -> None:
+        """Count so many pushes as accepted."""
+        self.received += number
+        self.accepted += number
+
+    def leave(self, number: int, *, told: bool) -> None:
+        """Count so many pushes as not processed; whether the client was told so."""
+        self.received += number
+        if told:
+            self.unprocessed += number
+        else:
+            self.cut += number

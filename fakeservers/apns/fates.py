@@ -21,6 +21,9 @@ GOAWAY_BEFORE = "GoAwayBefore"
 CUT = "Cut"
 """The connection is cut without a word."""
 
+UNPROCESSED = frozenset({REFUSED_STREAM, GOAWAY_BEFORE})
+"""After which the client knows that its push was not processed."""
+
 PREFIX = "deadfa7e"
 """Long enough that no honest token begins so by chance."""
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +19,7 @@ import orjson
 
 from fakeservers.apns import asserted
 from fakeservers.apns.authentication import STREAMS
-from fakeservers.apns.channel_api import ChannelApi
+from fakeservers.apns.channel_api import BROADCASTS, ChannelApi
 from fakeservers.apns.provider_tokens import ProviderTokens
 from fakeservers.apns.registry import ApnsRegistry
 from fakeservers.apns.rules import PATH
@@ -26,8 +27,8 @@ from fakeservers.apns.state import ApnsRecord, ApnsState
 from fakeservers.apns.strict import StrictApns
 from fakeservers.certs import Certificates, write_private
 from fakeservers.faults import FaultPlan
-from fakeservers.faults.inject import MANAGEMENT, Injector
-from fakeservers.records import Records, remember
+from fakeservers.faults.inject import MANAGEMENT, Injector, path_of
+from fakeservers.records import PushCounts, Records, remember
 from fakeservers.responses.fcm import Reply
 from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.h2server import H2Server
@@ -62,6 +63,8 @@ BARE_WINDOW = 16 * 1024 * 1024
 BARE_SETTINGS = {**STRICT_SETTINGS, MAX_CONCURRENT_STREAMS: STREAMS, INITIAL_WINDOW_SIZE: BARE_WINDOW}
 
 PROFILES = ("strict", "bare")
+NO_PUSHES = (MANAGEMENT.encode(), BROADCASTS)
+"""What begins paths of requests that are no pushes to a device."""
 
 _TIMESTAMP = re.compile(rb'"timestamp":(\d{1,15})')
 
@@ -261,6 +264,11 @@ class FakeApns:
         return self._state.counts
 
     @property
+    def pushes(self) -> PushCounts:
+        """What became of the pushes to devices; broadcasts and channels are none."""
+        return self._state.pushes
+
+    @property
     def tokens_seen(self) -> dict[str, float]:
         """Distinct provider tokens with a good signature, the newest 1024, and their `iat`."""
         return self._state.tokens.seen
@@ -279,6 +287,21 @@ class FakeApns:
     def server(self) -> H2Server:
         """The listener, for its counters and its `peers`."""
         return self._server
+
+    def counters(self) -> dict[str, int]:
+        """What became of pushes (`PushCounts`), and what connections and streams have seen (`ServerCounters`)."""
+        server = self._server
+        return {
+            **asdict(self._state.pushes),
+            "connections_accepted": server.accepted,
+            **asdict(server.counters),
+        }
+
+    def reset_counters(self) -> None:
+        """Set all counters to zero."""
+        self._state.counts.clear()
+        self._state.pushes.reset()
+        self._server.reset_counters()
 
     def update_settings(self, settings: Settings) -> None:
         """Announce these SETTINGS on every open connection, and on those to come unless a rule sets them anew."""
@@ -311,8 +334,20 @@ class FakeApns:
             orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
 
-    def _record(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
+    def _record(
+        self,
+        peer: ServerConnection,
+        request: Request,
+        status: int,
+        reason: str,
+        *,
+        unprocessed: bool = False,
+    ) -> None:
         """Note a request that a fault answered."""
+        if not path_of(request).startswith(NO_PUSHES):
+            self._state.pushes.count(status, unprocessed=unprocessed)
+        if not status and not reason:
+            return
         if self.profile == "strict":
             fields = dict(request[1])
             self._state.note(fields.get(b":path", b""), fields, request[2], status, reason, peer.id)
@@ -342,10 +377,11 @@ class FakeApns:
 
     def _open_bare(self, peer: Nghttp2Connection) -> Handler:
         headers = ((b":status", b"200"), (b"apns-id", self._state.id_prefix(peer.number) + b"%012x" % 0))
-        counts = self._state.counts
+        counts, pushes = self._state.counts, self._state.pushes
 
         def answer(requests: list[Request]) -> Sequence[Answer]:
             counts[200, ""] += len(requests)
+            pushes.accept(len(requests))
             return [(stream_id, headers, b"") for stream_id, _, _ in requests]
 
         return answer

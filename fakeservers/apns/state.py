@@ -12,7 +12,7 @@ from fakeservers.apns.provider_tokens import ProviderTokens
 from fakeservers.apns.registry import ApnsRegistry
 from fakeservers.apns.rules import PATH, Fields
 from fakeservers.faults import chance
-from fakeservers.records import Records
+from fakeservers.records import PushCounts, Records
 from fakeservers.serving.types import Request
 
 
@@ -75,6 +75,7 @@ class ApnsState:
     token_min_refresh: float
     received: Records[ApnsRecord, int]
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    pushes: PushCounts = field(default_factory=PushCounts)
     asserted: AssertedState = field(default_factory=AssertedState)
     """What injected responses have said."""
     seed: int | None = None

@@ -59,11 +59,12 @@ class StrictApns:
         self._last_good: tuple[float, int] | None = None
         self._changes = state.registry.changes
         self._last_stream: int | None = None  # after GOAWAY
+        self._cut = False
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         state, registry = self._state, self._state.registry
         prefix = self._id_prefix  # with the stream id: never given twice
-        devices = state.asserted.devices
+        pushes, devices = state.pushes, state.asserted.devices
         now = state.now()
         if registry.changes != self._changes:
             self._changes = registry.changes
@@ -72,7 +73,8 @@ class StrictApns:
         others: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
-                requests = requests[:number]  # behind our own GOAWAY
+                pushes.leave(len(requests) - number, told=not self._cut)
+                requests = requests[:number]  # behind our own GOAWAY, or after a cut
                 break
             fields = dict(headers)
             path = fields.get(b":path", b"")
@@ -83,7 +85,7 @@ class StrictApns:
                 asserted = devices.get(token.lower()) if devices else None
                 reason, since = asserted or check_device(token, fields.get(b"apns-topic"), registry)
                 if reason in PROVIDER_TOKEN or reason == "MissingProviderToken":
-                    self._keep_to(reason, fields)
+                    self._allow_new_token(fields)
             given = fields.get(b"apns-id")
             apns_id = given if given and is_canonical_id(given) else b"%s%012x" % (prefix, stream_id)
             if not reason:
@@ -101,9 +103,11 @@ class StrictApns:
                 answer: Answer = (stream_id, self._ok(apns_id, stream_id), b"")
                 status = self._meet(reason, answer, token, answers)
             state.counts[status, reason] += 1
+            pushes.count(status, unprocessed=reason in fates.UNPROCESSED)
             others[stream_id] = status, reason
         if len(requests) > len(others):
             state.counts[200, ""] += len(requests) - len(others)
+            pushes.accept(len(requests) - len(others))
         if state.received.maxlen != 0:
             state.received.add(requests, others, self._peer.id, now)
         return answers
@@ -160,12 +164,9 @@ class StrictApns:
             self._token = self.authentication.token
             self._forget_good()
 
-    def _keep_to(self, reason: str, fields: Fields) -> None:
+    def _allow_new_token(self, fields: Fields) -> None:
         """After a fated token's reason: it concerns that push alone, but a sender may answer it with a new token."""
-        if reason == "ExpiredProviderToken":
-            self.authentication.wedge()
-        else:
-            self.authentication.forget_token(fields.get(b"authorization"))
+        self.authentication.forget_token(fields.get(b"authorization"))
         self._follow_token()
 
     def assert_reason(self, reason: str, fields: Fields) -> None:
@@ -196,7 +197,7 @@ class StrictApns:
         elif fate == fates.GOAWAY_BEFORE:
             self._say_goodbye(max(stream_id - 2, 0))
         elif fate == fates.CUT:
-            self._last_stream = 0
+            self._last_stream, self._cut = 0, True
             peer.abort()
         return 0
 

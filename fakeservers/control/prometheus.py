@@ -21,10 +21,23 @@ from fakeservers.serving.latency import BOUNDS
 _EVERY = 4
 """Every fourth bucket is exported: those at powers of two times 10 µs."""
 _COUNTERS = {
-    "requests": "Requests that arrived.",
-    "accepted": "Connections that were accepted.",
-    "refused": "Connections that were one too many.",
-    "resets": "Streams that clients reset.",
+    "requests": "Requests that came whole, pushes and others.",
+    "received": "Pushes that came whole.",
+    "accepted": "Pushes that were answered with 200.",
+    "rejected": "Pushes that were answered with an error.",
+    "unprocessed": "Pushes that were not processed, and the client was told so.",
+    "cut": "Pushes that were never answered, and the client cannot know their fate.",
+    "connections_accepted": "Connections that were accepted.",
+    "connections_refused": "Connections that were one too many.",
+    "connections_turned_away": "Connections that a fault gave no TLS.",
+    "handshakes_failed": "Connections whose TLS handshake failed.",
+    "streams_over_limit": "Streams beyond the limit, reset with REFUSED_STREAM.",
+    "streams_refused": "Streams within the limit, reset with REFUSED_STREAM.",
+    "streams_reset_by_server": "Streams that were reset with another code.",
+    "streams_reset_by_client": "Streams that clients reset.",
+    "goaways": "GOAWAYs that were sent.",
+    "goaway_unprocessed": "Requests that GOAWAYs left unprocessed.",
+    "goaways_received": "GOAWAYs of clients.",
     "protocol_errors": "Connections that were ended for what they sent.",
 }
 _GAUGES = {"connections": "Connections open now.", "streams": "Requests begun and not answered."}

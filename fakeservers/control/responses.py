@@ -35,13 +35,27 @@ class Service(Response):
 
     url: str
     profile: str
-    requests: int
+    received: int
+    """Pushes: each is `accepted`, `rejected`, `unprocessed` or `cut`. Token requests, topics and channels are none."""
+    accepted: int
+    rejected: int
+    unprocessed: int
+    cut: int
     answers: list[ResponseCount]
     connections: int
     streams: int
-    accepted: int
-    refused: int
-    resets: int
+    requests: int
+    connections_accepted: int
+    connections_refused: int
+    connections_turned_away: int
+    handshakes_failed: int
+    streams_over_limit: int
+    streams_refused: int
+    streams_reset_by_server: int
+    streams_reset_by_client: int
+    goaways: int
+    goaway_unprocessed: int
+    goaways_received: int
     protocol_errors: int
 
 

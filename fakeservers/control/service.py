@@ -127,10 +127,7 @@ class ControlService:
             if "received" in what:
                 fake.received.clear()
             if "counters" in what:
-                fake.counts.clear()
-                server = fake.server
-                server.latency.clear()
-                server.requests = server.refused = server.resets = server.protocol_errors = 0
+                fake.reset_counters()
         if "faults" in what:
             self._faults.restore()
         return {"reset": list(what)}
@@ -324,17 +321,13 @@ def _counters(fake: FakeApns | FakeFcm) -> Answered:
     return {
         "url": fake.url,
         "profile": fake.profile,
-        "requests": server.requests,
+        **fake.counters(),
         "answers": [
             {"status": status, "reason": reason, "count": count}
             for (status, reason), count in fake.counts.items()
         ],
         "connections": server.connections,
         "streams": sum(peer.waiting for peer in peers),
-        "accepted": server.accepted,
-        "refused": server.refused,
-        "resets": server.resets,
-        "protocol_errors": server.protocol_errors,
         "latency": {"buckets": list(server.latency.counts), "seconds": server.latency.total},
     }
 

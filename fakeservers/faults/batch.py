@@ -26,12 +26,31 @@ from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.rules import Bound, FaultState
 from fakeservers.responses.fcm import Reply
 from fakeservers.serving.h2peer import Nghttp2Connection
-from fakeservers.serving.types import MAX_CONCURRENT_STREAMS, Handler, Header, Request, ServerConnection
+from fakeservers.serving.types import (
+    MAX_CONCURRENT_STREAMS,
+    REFUSED_STREAM,
+    Handler,
+    Header,
+    Request,
+    ServerConnection,
+)
 from fakeservers.serving.types import Answer as Answered
 from fakeservers.serving.wire import WireConnection
 
-Record: TypeAlias = Callable[[ServerConnection, Request, int, str], None]
-"""Notes a request that no handler has seen, with the status and reason that it got."""
+
+class RequestRecorder(Protocol):
+    """Notes a request that no handler has seen, with the status and reason that it got; without a reason it is counted alone."""
+
+    def __call__(
+        self,
+        peer: ServerConnection,
+        request: Request,
+        status: int,
+        reason: str,
+        *,
+        unprocessed: bool = False,
+    ) -> None: ...
+
 
 Asserted: TypeAlias = Callable[[ServerConnection, Request, str, Reply], None]
 """Told of the reason of a fault's response to a request, and of the response."""
@@ -64,8 +83,16 @@ class PlanAtWork(Protocol):
     def delay(self) -> float:
         """Seconds between a request and its response without faults."""
 
-    def note(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
-        """Record a request that no handler has seen."""
+    def note(
+        self,
+        peer: ServerConnection,
+        request: Request,
+        status: int,
+        reason: str,
+        *,
+        unprocessed: bool = False,
+    ) -> None:
+        """RequestRecorder a request that no handler has seen."""
 
     def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:
         """Let the fake keep to what a response has said."""
@@ -108,7 +135,7 @@ class Batch:
             for side in rule.sides:
                 self._aside(bound, side, stream_id)
         if line.last_stream is not None and stream_id > line.last_stream:
-            injector.note(self._peer, request, 0, met[0].rule.fault.id)
+            injector.note(self._peer, request, 0, met[0].rule.fault.id, unprocessed=True)
             return True
         if ender is None:
             self.plain.append(request)
@@ -154,7 +181,8 @@ class Batch:
         if action.processed or (isinstance(action, Cut) and action.how == "frame"):
             self.plain.append(request)
         else:
-            self._injector.note(peer, request, 0, ender.rule.fault.id)
+            refused = isinstance(action, Reset) and code_number(action.code) == REFUSED_STREAM
+            self._injector.note(peer, request, 0, ender.rule.fault.id, unprocessed=refused)
         if isinstance(action, Stall):
             peer.forget(stream_id)
             return True

@@ -11,7 +11,7 @@ import orjson
 from fakeservers.faults import chance
 from fakeservers.faults.actions import Answer
 from fakeservers.faults.answers import answer_of
-from fakeservers.faults.batch import Asserted, Batch, Record, TokenIssuer
+from fakeservers.faults.batch import Asserted, Batch, RequestRecorder, TokenIssuer
 from fakeservers.faults.fault import Fault
 from fakeservers.faults.plan import FaultPlan
 from fakeservers.faults.rules import Bound, FaultState, Rule, add_to, is_refusal, needs_wire
@@ -65,7 +65,7 @@ class Injector:
         plan: FaultPlan,
         provider: str,
         server: FaultyServer,
-        record: Record,
+        record: RequestRecorder,
         now: Callable[[], float],
         *,
         project: str = "",
@@ -178,14 +178,17 @@ class Injector:
         live = [each for each in line.bound if each.rule.when.in_time(elapsed)]
         batch = Batch(self, peer, line, handler)
         last = line.last_stream
-        for request in requests:
+        for number, request in enumerate(requests, 1):
             if last is not None and request[0] > last:
-                continue  # behind our own GOAWAY
+                self.note(peer, request, 0, "", unprocessed=True)  # behind our own GOAWAY
+                continue
             met = [each for each in live if self._meets(each, line, request)] if live else ()
             if not met:
                 batch.plain.append(request)
                 continue
             if not batch.take(request, met):
+                for late in requests[number:]:  # they came with it, and the connection is gone
+                    self.note(peer, late, 0, "")
                 break
             last = line.last_stream
         return batch.finish()
@@ -224,10 +227,10 @@ class Injector:
         if when.share < 1.0 and chance.draw(bound.salt, request[0]) >= rule.limit:
             return False
         if self._provider != "apns" and len(rule.providers) < 3:
-            is_oauth = _path(request).startswith(TOKEN_PATH)
+            is_oauth = path_of(request).startswith(TOKEN_PATH)
             if ("oauth" if is_oauth else "fcm") not in rule.providers:
                 return False
-        if when.path and not _path(request).startswith(when.path.encode()):
+        if when.path and not path_of(request).startswith(when.path.encode()):
             return False
         if when.token and not self._token(request).startswith(when.token.encode()):
             return False
@@ -256,7 +259,7 @@ class Injector:
 
     def _token(self, request: Request) -> bytes:
         if self._provider == "apns":
-            return _path(request)[len(DEVICE) :].lower()
+            return path_of(request)[len(DEVICE) :].lower()
         try:
             message = orjson.loads(request[2])["message"]
             token = message.get("token") or message.get("fid") or ""
@@ -264,9 +267,17 @@ class Injector:
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
             return b""
 
-    def note(self, peer: ServerConnection, request: Request, status: int, reason: str) -> None:
-        """Record a request that no handler has seen."""
-        self._record(peer, request, status, reason)
+    def note(
+        self,
+        peer: ServerConnection,
+        request: Request,
+        status: int,
+        reason: str,
+        *,
+        unprocessed: bool = False,
+    ) -> None:
+        """RequestRecorder a request that no handler has seen."""
+        self._record(peer, request, status, reason, unprocessed=unprocessed)
 
     def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:
         """Let the fake keep to what a response has said."""
@@ -277,7 +288,7 @@ class Injector:
         """Those of the answer; Apple's always have the request's id, or a new one."""
         if self._provider != "apns":
             return reply.headers
-        name = b"apns-id" if _path(request).startswith(DEVICE) else b"apns-request-id"
+        name = b"apns-id" if path_of(request).startswith(DEVICE) else b"apns-request-id"
         given = dict(request[1]).get(name)
         if not given or not is_canonical_id(given):
             labels = (self.plan.seed, peer.number, request[0])
@@ -288,12 +299,13 @@ class Injector:
     def reply(self, action: Answer, request: Request) -> Reply:
         """The answer of a fault, as this request's provider gives it."""
         provider = self._provider
-        if provider == "fcm" and _path(request).startswith(TOKEN_PATH):
+        if provider == "fcm" and path_of(request).startswith(TOKEN_PATH):
             provider = "oauth"
         return answer_of(action, provider, project=self._project, now=self._now())
 
 
-def _path(request: Request) -> bytes:
+def path_of(request: Request) -> bytes:
+    """The `:path` of a request."""
     for name, value in request[1]:
         if name == b":path":
             return value

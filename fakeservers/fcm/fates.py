@@ -61,6 +61,9 @@ FATES = frozenset(CODES.values())
 TRANSPORT = frozenset({STALL, SLOW, REFUSED_STREAM, INTERNAL_RESET, GOAWAY, GOAWAY_BEFORE, CUT})
 """What is no answer of Google's."""
 
+UNPROCESSED = frozenset({REFUSED_STREAM, GOAWAY_BEFORE})
+"""After which the client knows that its push was not processed."""
+
 LASTING = frozenset(
     {
         "InvalidToken",

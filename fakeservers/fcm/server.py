@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,9 +26,9 @@ from fakeservers.fcm.legacy import LegacyApi
 from fakeservers.fcm.message import read_send, target_of
 from fakeservers.fcm.oauth import LIFETIME, OAuthServer
 from fakeservers.fcm.service_account import FILE_NAME, PROJECT_NUMBER, SERVER_KEY, FakeServiceAccount
-from fakeservers.fcm.strict import FcmRecord, FcmState, StrictFcm
+from fakeservers.fcm.strict import FcmRecord, FcmState, StrictFcm, is_push
 from fakeservers.fcm.topics import Subscriptions, TopicApi
-from fakeservers.records import Records, remember
+from fakeservers.records import PushCounts, Records, remember
 from fakeservers.responses.fcm import JSON, Reply, status_header
 from fakeservers.serving.google_front import (
     BARE_POLICY,
@@ -240,6 +241,11 @@ class FakeFcm:
         return self._state.counts
 
     @property
+    def pushes(self) -> PushCounts:
+        """What became of the sends; token requests, topics and instance ids are none."""
+        return self._state.pushes
+
+    @property
     def token_requests(self) -> int:
         """How often the token endpoint was asked."""
         return self.oauth.requests
@@ -268,6 +274,21 @@ class FakeFcm:
     def server(self) -> GoogleFront:
         """The listener, for its counters and its `peers`."""
         return self._server
+
+    def counters(self) -> dict[str, int]:
+        """What became of pushes (`PushCounts`), and what connections and streams have seen (`ServerCounters`)."""
+        server = self._server
+        return {
+            **asdict(self._state.pushes),
+            "connections_accepted": server.accepted,
+            **asdict(server.counters),
+        }
+
+    def reset_counters(self) -> None:
+        """Set all counters to zero."""
+        self._state.counts.clear()
+        self._state.pushes.reset()
+        self._server.reset_counters()
 
     def update_settings(self, settings: Settings) -> None:
         """Announce these SETTINGS on every open HTTP/2 connection, and on those to come."""
@@ -301,16 +322,28 @@ class FakeFcm:
     def _broken_context(self, how: str) -> ssl.SSLContext:
         return _asking_nobody(self.certs.broken_context(how))
 
-    def _record(self, link: ServerConnection, request: Request, status: int, reason: str) -> None:
+    def _record(
+        self,
+        peer: ServerConnection,
+        request: Request,
+        status: int,
+        reason: str,
+        *,
+        unprocessed: bool = False,
+    ) -> None:
         """Note a request that a fault answered."""
         state = self._state
         fields = dict(request[1])
+        if is_push(fields.get(b":path", b"")):
+            state.pushes.count(status, unprocessed=unprocessed)
+        if not status and not reason:
+            return
         state.counts[status, reason] += 1
         if fields.get(b":path", b"").startswith(oauth.PATH):
             self.oauth.requests += 1
             self.oauth.counts[status, reason] += 1
         if self.profile == "strict" and state.received.maxlen != 0:
-            state.received.append(FcmRecord.of(request, status, reason, (link.id, link.version), state.now()))
+            state.received.append(FcmRecord.of(request, status, reason, (peer.id, peer.version), state.now()))
 
     def _assert(self, link: ServerConnection, request: Request, reason: str, reply: Reply) -> None:
         """Keep to what a fault's response has said of a target or an access token."""
@@ -336,10 +369,11 @@ class FakeFcm:
             self.project_id.encode(),
             self._state.message_id().encode(),
         )
-        counts = self._state.counts
+        counts, pushes = self._state.counts, self._state.pushes
 
         def answer(requests: list[Request]) -> Sequence[Answer]:
             counts[200, ""] += len(requests)
+            pushes.accept(len(requests))
             return [
                 (stream_id, headers, body)
                 if sent[:1] == b"{" or _TOKEN_REQUEST not in sent
@@ -352,6 +386,8 @@ class FakeFcm:
     def _token_answer(self, stream_id: int, body: bytes) -> Answer:
         """The bare profile's access tokens are real ones, though nobody looks at them."""
         reply = self.oauth(body)
+        self._state.pushes.received -= 1
+        self._state.pushes.accepted -= 1
         return stream_id, reply.headers, reply.body
 
 

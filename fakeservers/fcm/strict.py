@@ -11,10 +11,11 @@ from itertools import count
 from urllib.parse import parse_qsl, unquote
 
 from fakeservers.faults import chance
+from fakeservers.faults.inject import path_of
 from fakeservers.fcm import fates, oauth
 from fakeservers.fcm.message import read_send, target_of
 from fakeservers.fcm.service_account import FakeServiceAccount
-from fakeservers.records import Outcome, Records
+from fakeservers.records import Outcome, PushCounts, Records
 from fakeservers.responses.fcm import (
     ALWAYS,
     BY_FATE,
@@ -45,6 +46,7 @@ from fakeservers.serving.types import (
 )
 
 _OK_HEADERS = (status_header(200), JSON, *ALWAYS)
+LEGACY_PATH = b"/fcm/send"
 _QUERY = {"access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser"}
 _QUERY |= {"$.xgafv", "uploadType", "upload_protocol"}
 
@@ -124,6 +126,7 @@ class FcmState:
     received: Records[FcmRecord, tuple[int, str]]
     fates: dict[str, str] = field(default_factory=dict)
     """Fates of targets that do not carry theirs."""
+    pushes: PushCounts = field(default_factory=PushCounts)
     asserted: dict[str, str] = field(default_factory=dict)
     """Fates of targets by what injected responses have said of them."""
     next_fates: deque[str] = field(default_factory=deque)
@@ -212,20 +215,25 @@ class StrictFcm:
         self._ok_start = b'{\n  "name": "projects/%b/messages/' % state.account.project_id.encode()
         self._headers: Sequence[Header] = ()
         self._fields: Fields = {}  # of those
+        self._is_push = False  # whether a request with those headers is one
         self._good_path: bytes | None = None  # of a send that was in order but for its body, perhaps
         self._last_stream: int | None = None  # after GOAWAY
+        self._cut = False
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
         state, link, salt = self._state, self._link, self._salt
-        now = state.now()
+        now, pushes, accepted = state.now(), state.pushes, 0
         answers: list[Answer] = []
         others: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
-                requests = requests[:number]  # behind our own GOAWAY
+                left = sum(is_push(path_of(each)) for each in requests[number:])
+                pushes.leave(left, told=not self._cut)
+                requests = requests[:number]  # behind our own GOAWAY, or after a cut
                 break
             if headers is not self._headers:
                 self._headers, self._fields = headers, dict(headers)
+                self._is_push = is_push(self._fields.get(b":path", b""))
             if salt is not None:
                 state.begin(salt, stream_id)
             reply = self._reply(self._fields, body)
@@ -238,8 +246,13 @@ class StrictFcm:
             if status != 200 or reason:
                 state.counts[status, reason] += 1
                 others[stream_id] = status, reason
+                if self._is_push:
+                    pushes.count(status, unprocessed=reason in fates.UNPROCESSED)
+            elif self._is_push:
+                accepted += 1
         if len(requests) > len(others):
             state.counts[200, ""] += len(requests) - len(others)
+            pushes.accept(accepted)
         if state.received.maxlen != 0:
             state.received.add(requests, others, (link.id, link.version), now)
         return answers
@@ -316,7 +329,7 @@ class StrictFcm:
         elif fate == fates.GOAWAY_BEFORE:
             self._say_goodbye(max(stream_id - 2, 0))
         elif fate == fates.CUT:
-            self._last_stream = 0
+            self._last_stream, self._cut = 0, True
             link.abort()
         else:
             link.forget(stream_id)
@@ -325,6 +338,12 @@ class StrictFcm:
     def _say_goodbye(self, last_stream: int) -> None:
         self._last_stream = last_stream
         self._link.goaway(last_stream_id=last_stream, debug=b"max_age")
+
+
+def is_push(path: bytes) -> bool:
+    """Whether a request is a send, by v1 or by the legacy API."""
+    plain = path.partition(b"?")[0]
+    return plain.endswith(b"/messages:send") or plain == LEGACY_PATH
 
 
 def check_query(query: dict[str, str], known: Sequence[str]) -> Reply | None:

@@ -293,5 +293,5 @@ class GoogleFront(H2Server):
     def _has_room(self) -> bool:
         if not self._ending and self.connections < self.limits.max_connections:
             return True
-        self.refused += 1
+        self.counters.connections_refused += 1
         return False

@@ -17,6 +17,7 @@ from ngh2 import (
     Configuration,
     Connection,
     DataReceived,
+    GoAwayReceived,
     NeverIndexedHeader,
     Role,
     StreamClosed,
@@ -43,6 +44,7 @@ from fakeservers.serving.types import (
     Request,
     Server,
     Settings,
+    count_reset,
 )
 
 Literal = NeverIndexedHeader
@@ -94,6 +96,7 @@ class Nghttp2Connection(DelayedConnection):
         """Refuse one request with RST_STREAM."""
         if self._streams.pop(stream_id, None) is not None:
             self._h2.reset_stream(stream_id, error_code)
+            count_reset(self._server.counters, error_code)
             self._flush_soon()
 
     def update_settings(self, settings: Settings) -> None:
@@ -125,6 +128,8 @@ class Nghttp2Connection(DelayedConnection):
         """
         if self._closing:
             return
+        counters = self._server.counters
+        counters.goaways += 1
         if last_stream_id is None:  # libnghttp2 would name a stream at the first bytes of its HEADERS
             last_stream_id = self._highest
         if last_stream_id == HIGHEST:  # after any GOAWAY of its own libnghttp2 would take no more requests
@@ -137,6 +142,7 @@ class Nghttp2Connection(DelayedConnection):
         self._h2.send_goaway(error_code, last_stream_id=last_stream_id, debug_data=debug)
         for stream_id in [each for each in self._streams if each > last_stream_id]:
             del self._streams[stream_id]
+            counters.goaway_unprocessed += 1
         self._flush()  # until it is sent, libnghttp2 takes requests above it
         self._draining = True
         self._flush_soon()
@@ -194,14 +200,14 @@ class Nghttp2Connection(DelayedConnection):
             if self._validator is None:
                 self._h2.receive_data(data)
             elif not self._validator.feed(data):
-                server.protocol_errors += 1
+                server.counters.protocol_errors += 1
             requests = self._requests(self._h2.events())
         except NGH2Error:  # beyond repair: libnghttp2 answers lesser faults by itself, with GOAWAY
-            server.protocol_errors += 1
+            server.counters.protocol_errors += 1
             self.abort()
             return
         if requests:
-            server.requests += len(requests)
+            server.counters.requests += len(requests)
             faults = server.faults
             answers = (
                 self._handler(requests) if faults is None else faults.answer(self, self._handler, requests)
@@ -264,7 +270,9 @@ class Nghttp2Connection(DelayedConnection):
                 if streams.pop(event.stream_id, None) is not None:
                     self._bodies.pop(event.stream_id, None)
             elif isinstance(event, StreamReset):
-                self._server.resets += 1
+                self._server.counters.streams_reset_by_client += 1
+            elif isinstance(event, GoAwayReceived):
+                self._server.counters.goaways_received += 1
             elif isinstance(event, TrailersReceived) and event.stream_id in streams:
                 complete.append((event.stream_id, streams[event.stream_id], self._body(event.stream_id)))
         return complete
@@ -272,6 +280,7 @@ class Nghttp2Connection(DelayedConnection):
     def _refuse_stream(self, stream_id: int) -> None:
         """Turn away a request beyond the stream limit (RFC 9113, 5.1.2); the connection goes on."""
         self._h2.reset_stream(stream_id, REFUSED_STREAM)
+        self._server.counters.streams_over_limit += 1
 
     def _body(self, stream_id: int) -> bytes:
         return bytes(self._bodies.pop(stream_id, b""))

@@ -15,6 +15,7 @@ from fakeservers.serving.types import (
     ConnectionFaults,
     FaultSource,
     Handler,
+    ServerCounters,
     ServerLimits,
     Settings,
 )
@@ -58,7 +59,9 @@ class H2Server:
         self.delay = delay
         self.limits = limits or ServerLimits()
         self.peers: set[Nghttp2Connection | WireConnection] = set()
-        self.accepted = self.refused = self.requests = self.resets = self.protocol_errors = 0
+        self.accepted = 0
+        """Connections that were admitted."""
+        self.counters = ServerCounters()
         self.latency = Latency()
         self.faults: FaultSource | None = None
         """None while no fault is switched on: then nothing is looked at."""
@@ -96,6 +99,11 @@ class H2Server:
         listener = ServerListener(self)
         await listener.open(host, port, reuse_port=reuse_port)
         self._listener = listener
+
+    def reset_counters(self) -> None:
+        """Set all counters to zero."""
+        self.counters = ServerCounters()
+        self.latency.clear()
 
     def faults_changed(self, faults: FaultSource | None) -> None:
         """Follow these faults from now on, None for none."""
@@ -152,7 +160,7 @@ class H2Server:
 
     def admit(self, peer: Nghttp2Connection | WireConnection) -> bool:
         if len(self.peers) >= self.limits.max_connections:
-            self.refused += 1
+            self.counters.connections_refused += 1
             return False
         self.accepted += 1
         peer.id = self.accepted

@@ -13,7 +13,7 @@ import h11
 
 from fakeservers.serving.faulty_connection import FaultyConnection
 from fakeservers.serving.latency import Latency
-from fakeservers.serving.types import Answer, FaultSource, Handler, Header, ServerLimits
+from fakeservers.serving.types import Answer, FaultSource, Handler, Header, ServerCounters, ServerLimits
 
 _PREFACE = b"PRI * HTTP/2.0"
 # An empty SETTINGS frame, then GOAWAY with PROTOCOL_ERROR: HTTP/2 is had by ALPN or not at all.
@@ -30,8 +30,7 @@ class Http1Server(Protocol):
     limits: ServerLimits
     latency: Latency
     faults: FaultSource | None
-    requests: int
-    protocol_errors: int
+    counters: ServerCounters
 
     @property
     def idle_timeout(self) -> float:
@@ -130,7 +129,7 @@ class Http1Connection(FaultyConnection):
         if not self._begun:
             self._begun = True
             if data.startswith(_PREFACE):
-                self._front.protocol_errors += 1
+                self._front.counters.protocol_errors += 1
                 self._transport.write(_NO_ALPN)
                 self._close()
                 return
@@ -184,7 +183,7 @@ class Http1Connection(FaultyConnection):
         self._stream_id += 2
         self._open = True
         self._arrived = time.monotonic()
-        self._front.requests += 1
+        self._front.counters.requests += 1
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -225,7 +224,7 @@ class Http1Connection(FaultyConnection):
 
     def _refuse(self, status: int) -> None:
         """What is no HTTP is told so, once."""
-        self._front.protocol_errors += 1
+        self._front.counters.protocol_errors += 1
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = b"Bad Request\n"
             fields = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]

@@ -9,7 +9,7 @@ import ssl
 from typing import Any, Protocol, cast
 
 from fakeservers.serving.faulty_connection import FaultyConnection, ThrottlingProtocol, reset_socket
-from fakeservers.serving.types import ConnectionFaults, FaultSource, ServerLimits
+from fakeservers.serving.types import ConnectionFaults, FaultSource, ServerCounters, ServerLimits
 
 BACKLOG = 1024
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -29,6 +29,7 @@ class ListeningServer(Protocol):
 
     limits: ServerLimits
     faults: FaultSource | None
+    counters: ServerCounters
 
     def new_peer(self, entry: ConnectionFaults | None, /) -> FaultyConnection:
         """The protocol for a connection that comes in."""
@@ -172,6 +173,8 @@ class ServerListener:
         self.arrivals += 1
         entry = None if server.faults is None else server.faults.entry(self.arrivals)
         how = "" if entry is None or entry.connect is None else entry.connect.how
+        if how in ("reset", "close", "silent", "plain"):
+            server.counters.connections_turned_away += 1
         if how == "reset":
             reset_socket(sock)
         elif how == "close":
@@ -214,7 +217,7 @@ class ServerListener:
         except (
             OSError
         ):  # the handshake failed, which costs the client its connection and nobody else anything
-            return
+            self._server.counters.handshakes_failed += 1
         finally:
             if not handed_over:
                 sock.close()

@@ -211,6 +211,36 @@ class FaultSource(Protocol):
         """What the handler answers, and what the faults make of it."""
 
 
+@dataclass(slots=True)
+class ServerCounters:
+    """What one listener has seen and done since its start or its last reset."""
+
+    requests: int = 0
+    """Requests that came whole."""
+    connections_refused: int = 0
+    """Connections that were one too many."""
+    connections_turned_away: int = 0
+    """Connections that a fault gave no TLS: reset, closed, silent, plain."""
+    handshakes_failed: int = 0
+    """Connections whose TLS handshake failed."""
+    streams_reset_by_client: int = 0
+    """Streams that clients reset."""
+    streams_over_limit: int = 0
+    """Streams beyond the limit, reset with REFUSED_STREAM."""
+    streams_refused: int = 0
+    """Streams within the limit, reset with REFUSED_STREAM."""
+    streams_reset_by_server: int = 0
+    """Streams that were reset with another code."""
+    goaways: int = 0
+    """GOAWAYs that were sent, announcements apart."""
+    goaway_unprocessed: int = 0
+    """Requests above the last stream id of one, begun and not processed."""
+    goaways_received: int = 0
+    """GOAWAYs of clients."""
+    protocol_errors: int = 0
+    """Connections that were ended for what they sent."""
+
+
 class Server(Protocol):
     """What a connection needs of the server that it belongs to."""
 
@@ -221,9 +251,7 @@ class Server(Protocol):
     latency: Latency
     faults: FaultSource | None
     validates_frames: bool
-    requests: int
-    resets: int
-    protocol_errors: int
+    counters: ServerCounters
 
     def open_handler(self, peer: Any, /) -> Handler:
         """The handler of a new connection, which may change `peer.settings`."""
@@ -236,3 +264,11 @@ class Server(Protocol):
 
     def hands_over(self, peer: Any, transport: Any, /) -> bool:
         """Let another protocol have a connection, if the client asked for it."""
+
+
+def count_reset(counters: ServerCounters, error_code: int) -> None:
+    """Count an RST_STREAM of ours that a fault or a fate wanted."""
+    if error_code == REFUSED_STREAM:
+        counters.streams_refused += 1
+    else:
+        counters.streams_reset_by_server += 1

@@ -37,6 +37,7 @@ from fakeservers.serving.types import (
     Request,
     Server,
     Settings,
+    count_reset,
 )
 from fakeservers.serving.wire_in import (
     ENHANCE_YOUR_CALM,
@@ -109,6 +110,7 @@ class WireConnection(DelayedConnection):
         """Refuse one request with RST_STREAM."""
         if self._streams.pop(stream_id, None) is not None:
             self._out.reset(stream_id, error_code)
+            count_reset(self._server.counters, error_code)
             self._flush_soon()
 
     def update_settings(self, settings: Settings) -> None:
@@ -141,11 +143,14 @@ class WireConnection(DelayedConnection):
         """
         if self._closing:
             return
+        counters = self._server.counters
+        counters.goaways += 1
         self._draining = True
         self._last = self._last_taken if last_stream_id is None else last_stream_id
         self._out.goaway(self._last, error_code, debug)
         for stream_id in [each for each in self._streams if each > self._last]:
             del self._streams[stream_id]
+            counters.goaway_unprocessed += 1
         self._flush_soon()
 
     def give(self, answers: Sequence[Answer]) -> None:
@@ -196,14 +201,15 @@ class WireConnection(DelayedConnection):
         try:
             self._read(data, requests)
         except ProtocolViolation as violation:
-            server.protocol_errors += 1
+            server.counters.protocol_errors += 1
+            server.counters.goaways += 1
             self._out.goaway(self._last_taken, violation.code, str(violation).encode())
             self._transport.write(self._out.take())
             self._closing = True
             self._transport.close()
             return
         if requests:
-            server.requests += len(requests)
+            server.counters.requests += len(requests)
             faults = server.faults
             answers = (
                 self._handler(requests) if faults is None else faults.answer(self, self._handler, requests)
@@ -259,6 +265,7 @@ class WireConnection(DelayedConnection):
             self._take_reset(item.stream_id)
         elif isinstance(item, GoAwayFrame):
             self._draining = True
+            self._server.counters.goaways_received += 1
 
     def _take_headers(self, block: HeaderBlock, requests: list[Request]) -> None:
         stream_id = block.stream_id
@@ -274,9 +281,11 @@ class WireConnection(DelayedConnection):
             )
         self._highest = stream_id
         if self._last is not None and stream_id > self._last:
+            self._server.counters.goaway_unprocessed += 1
             return  # behind our own GOAWAY
         if self._open_streams >= self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST):
             self._out.reset(stream_id, REFUSED_STREAM)
+            self._server.counters.streams_over_limit += 1
             return
         stream = self._streams[stream_id] = Stream(block.headers)
         self._out.opened(stream_id)
@@ -301,7 +310,7 @@ class WireConnection(DelayedConnection):
         requests.append((stream_id, stream.headers, bytes(stream.body)))
 
     def _take_reset(self, stream_id: int) -> None:
-        self._server.resets += 1
+        self._server.counters.streams_reset_by_client += 1
         burst, rate = self._server.limits.resets
         now = time.monotonic()
         self._resets = min(self._resets + (now - self._reset_at) * rate, burst) - 1

@@ -223,7 +223,7 @@ async def test_a_stalled_push_is_unknown_and_its_slot_is_free_again(http2: str, 
         assert isinstance(result.detail, ResponseTimeout)
         assert not result.retryable
         assert not client._dispatcher.pool.links[0].connection.streams
-        await soon(lambda: fake.server.resets == 1)
+        await soon(lambda: fake.server.counters.streams_reset_by_client == 1)
         assert (await client.send(push())).ok
         assert fake.accepted == 1
 

@@ -133,6 +133,14 @@ class Client(asyncio.Protocol):
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def greeted(self) -> None:
+        """Wait for the server's SETTINGS, or the end of the connection."""
+        await self.until(lambda: bool(self.settings) or self.lost)
+
+    async def answered(self, streams: set[int]) -> None:
+        """Wait for the end of these streams, or of the connection."""
+        await self.until(lambda: self.lost or streams <= self.ended)
+
     @property
     def streams(self) -> int:
         """How many streams the server allows."""

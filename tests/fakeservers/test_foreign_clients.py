@@ -128,7 +128,7 @@ async def test_answers_are_the_providers(client: str, kind: type[Fake], loop: st
         assert await CLIENTS[client](fake, tmp_path) == expected(fake)
         await soon(lambda: fake.connections == 0)
         assert fake.accepted == 1
-        assert fake.server.protocol_errors == 0
+        assert fake.server.counters.protocol_errors == 0
 
 
 @both_loops
@@ -149,4 +149,4 @@ async def test_h2load(kind: type[Fake], loop: str, tmp_path: Path) -> None:
         # h2load may open 100 streams before it has read that APNs allows one: the others are refused, rightly.
         assert int(found[1]) >= 5000 - (2 * 99 if isinstance(fake, FakeApns) else 0)
         assert fake.counts == {(200, ""): int(found[1])}
-        assert fake.server.protocol_errors == 0
+        assert fake.server.counters.protocol_errors == 0

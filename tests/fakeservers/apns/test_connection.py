@@ -161,7 +161,7 @@ async def test_the_end_is_announced_and_waits_for_nobody_who_is_stalled(loop: st
             await client.push(headers_for(fake, token))
             stalled = client.request(headers_for(fake, token, fated_token("Stall")))
             late = client.request(headers_for(fake, token))
-            await soon(lambda: fake.server.requests == 3)
+            await soon(lambda: fake.server.counters.requests == 3)
             await fake.server.close()
             assert (await client.reply(late)).status == 200
             await client.until(lambda: client.lost)

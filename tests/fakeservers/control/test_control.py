@@ -136,7 +136,7 @@ async def test_reset() -> None:
         await each.push()
         await each.ask("PUT", "/v1/faults", {"plan": {"faults": [{"what": {"kind": "stall"}}]}})
         assert (await each.ask("POST", "/v1/reset", {"what": ["counters"]})).status == 200
-        assert (each.apns.counts, each.apns.server.requests, len(each.apns.received)) == ({}, 0, 1)
+        assert (each.apns.counts, each.apns.server.counters.requests, len(each.apns.received)) == ({}, 0, 1)
         assert len(each.apns.faults) == 1
         assert (await each.ask("POST", "/v1/reset", {})).json == {"reset": ["received", "counters", "faults"]}
         assert (len(each.apns.received), len(each.apns.faults)) == (0, 0)

@@ -72,7 +72,7 @@ async def test_one_port_one_set_of_counters_and_one_page(tmp_path: Path) -> None
         counters = (await ask(run.control, "GET", "/v1/counters")).json
         found = counters["services"]["apns"]
         assert found["requests"] == 32
-        assert found["accepted"] == 16
+        assert found["connections_accepted"] == 16
         assert sorted(row["count"] for row in found["answers"]) == [16, 16]
         assert found["latency"]["answers"] == 32
         assert len(set(counters["processes"])) == 2

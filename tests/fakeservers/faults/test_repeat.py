@@ -177,12 +177,12 @@ async def met(
         for number in numbers:
             client = clients[number - 1]
             await client.until(lambda client=client: client.settings or client.lost)  # type: ignore[misc]  # bound now, for the loop goes on
-            before = fake.server.requests
+            before = fake.server.counters.requests
             flush, client.flush = client.flush, lambda: None  # type: ignore[method-assign]  # it sends nothing from here on
             for _ in range(40):
                 client.request(send_headers(fake, authorization="Bearer x"), send_body())
             flush()
-            await soon(lambda before=before: fake.server.requests == before + 40)  # type: ignore[misc]  # bound now, for the loop goes on
+            await soon(lambda before=before: fake.server.counters.requests == before + 40)  # type: ignore[misc]  # bound now, for the loop goes on
         for client in clients:
             client.transport.abort()
         await soon(lambda: fake.connections == 0)

@@ -340,7 +340,7 @@ async def test_what_is_no_http1(data: bytes, answer: bytes) -> None:
     async with FakeFcm() as fake, plain(fake) as client:
         client.write(data)
         assert (await client.ended()).startswith(answer)
-        assert fake.server.protocol_errors == 1
+        assert fake.server.counters.protocol_errors == 1
         await soon(lambda: not fake.connections)
 
 
@@ -373,7 +373,7 @@ async def test_connections_are_counted_over_both_protocols() -> None:
             async with plain(fake) as third:
                 assert await third.ended() == b""
             assert (await second.push(send_headers(fake), send_body())).status == 200
-            assert (fake.connections, fake.accepted, fake.server.refused) == (2, 2, 1)
+            assert (fake.connections, fake.accepted, fake.server.counters.connections_refused) == (2, 2, 1)
         await soon(lambda: not fake.connections)
         async with await Client.connect(fake) as fourth:
             assert (await fourth.push(send_headers(fake), send_body())).status == 200

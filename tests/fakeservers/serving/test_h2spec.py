@@ -226,4 +226,4 @@ async def test_a_strict_fake_says_which_rule_was_broken(kind: Any) -> None:
         client.send(request(1) + request(1))
         await client.to_the_end()
         assert goaway_of(client.of(7)[-1])[1] == ErrorCode.STREAM_CLOSED
-        assert fake.server.protocol_errors == 1
+        assert fake.server.counters.protocol_errors == 1

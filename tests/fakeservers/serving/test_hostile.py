@@ -67,7 +67,7 @@ async def test_garbage_instead_of_tls(loop: str, caplog: pytest.LogCaptureFixtur
 async def test_another_protocol_within_tls(loop: str, alpn: str, caplog: pytest.LogCaptureFixture) -> None:
     async with bystander(caplog) as fake:
         await talk(fake, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", alpn=alpn)
-        assert fake.server.protocol_errors == 1
+        assert fake.server.counters.protocol_errors == 1
 
 
 async def test_garbage_after_the_preface(loop: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,7 +98,7 @@ async def test_gone_with_answers_waiting(loop: str, caplog: pytest.LogCaptureFix
             await client.push(headers_for(fake, token))
             for _ in range(50):
                 client.request(headers_for(fake, token, fated_token("Slow", ms=20)))
-            await soon(lambda: fake.server.requests == 52)
+            await soon(lambda: fake.server.counters.requests == 52)
             client.transport.abort()
             await client.until(lambda: client.lost)
 
@@ -126,7 +126,7 @@ async def test_headers_beyond_the_limit(loop: str, caplog: pytest.LogCaptureFixt
 async def test_one_connection_too_many(loop: str, caplog: pytest.LogCaptureFixture) -> None:
     async with bystander(caplog, ServerLimits(max_connections=1)) as fake:
         await talk(fake)
-        assert (fake.accepted, fake.server.refused) == (1, 1)
+        assert (fake.accepted, fake.server.counters.connections_refused) == (1, 1)
 
 
 async def test_a_client_that_reads_no_answers_is_not_read_either(loop: str) -> None:

@@ -37,7 +37,7 @@ async def test_a_scheme_with_a_colon(kind: Any, plan: FaultPlan | None, profile:
             assert (await client.push(with_colon(headers), body)).status == 200
         for each in fake.received:
             assert each.headers[":scheme"] == "https:"
-        assert fake.server.protocol_errors == 0
+        assert fake.server.counters.protocol_errors == 0
 
 
 NODE = """

@@ -84,7 +84,7 @@ async def test_rules_and_order_are_those_of_the_other_connections(loop: str) -> 
         assert {(await client.reply(each)).status for each in replies} == {200}
         assert (await client.push(headers_for(fake, token, fated_token("Slow", ms=50)))).status == 200
         assert all(isinstance(each, WireConnection) for each in fake.server.peers)
-        assert fake.server.protocol_errors == 0
+        assert fake.server.counters.protocol_errors == 0
 
 
 @pytest.mark.needs("curl")
@@ -439,7 +439,7 @@ async def test_broken_clients_are_told_and_closed(name: str, loop: str) -> None:
         await client.to_the_end()
         assert goaway_of(client.of(GOAWAY)[0])[1] == code
         await soon(lambda: fake.connections == 0)
-        assert fake.server.protocol_errors == 1
+        assert fake.server.counters.protocol_errors == 1
         async with await Client.connect(fake) as other:
             assert (await other.push(headers_for(fake, provider_token(fake)))).status == 200
 
