@@ -1,17 +1,17 @@
-"""Google's access tokens: minted once for all who wait, renewed before their end, and never asked for in a loop.
+"""Google's access tokens: requested once for all waiting pushes, renewed before they expire, and never in a loop.
 
-`AccessTokens` holds the one token that is in force. It does nothing by itself: whoever is about to send calls
-`current`, and what has to be asked for is asked for then, by one task at a time:
+`AccessTokens` holds the token in use. It does nothing by itself: the sender calls `current`, which requests a token where one
+is needed, one request at a time:
 
-* There is a token, and it is young: it is returned, and nothing else happens.
-* It ends soon: it is returned, and another is asked for meanwhile.
-* There is none: None is returned, and whoever sends waits for `on_change` or for his next turn.
+* There is a token, and it expires later: it is returned, and nothing else happens.
+* It expires soon: it is returned, and a new one is requested meanwhile.
+* There is none: None is returned, and the sender waits for `on_change` or calls again.
 
-A failure that passes (5xx, no connection, 429) puts off the next request by a pause that doubles and has an upper
-bound. One that does not pass (`invalid_grant`) puts it off by `COOL_DOWN`, and until then everything that needs a
-token fails at once (`hopeless`). Neither touches a token that is still good. When the wall clock is set meanwhile, the
-pause is over: `invalid_grant` may have been the clock's fault. A clock that is set back to before the last token came makes
-that token look young for too long, so another is asked for.
+A temporary failure (5xx, no connection, 429) delays the next request by a backoff that doubles up to a limit. A permanent one
+(`invalid_grant`) delays it by `COOL_DOWN`, and until then every push that needs a token fails at once (`hopeless`). Neither
+touches a token that is still valid. When the wall clock is set meanwhile, the backoff ends: the clock may have caused the
+`invalid_grant`. When it is set back to before the last token was issued, that token would seem valid for too long, so a new one
+is requested.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from typing import Final
 from ..errors import AccessTokenError
 
 EARLY: Final = 300.0
-"""Seconds before its end at which a token is renewed at the latest; each process adds its own share of as much again."""
+"""Seconds before its expiry at which a token is renewed; each process adds a random part of as much again."""
 MARGIN: Final = 30.0
-"""Seconds before its end from which a token is used no more: a request is some time on its way."""
+"""Seconds before its expiry from which a token is no longer used: a request takes time to arrive."""
 COOL_DOWN: Final = 60.0
-"""Seconds until a failure that asking cannot mend is asked about again, or a refused token's successor renewed."""
+"""Seconds until the next request after a permanent failure, and between two renewals of a rejected token."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds after a failure that passes, doubled each time."""
+"""Seconds after a temporary failure, doubled each time."""
 LONGEST_WAIT: Final = 600.0
-"""Seconds of a `Retry-After` that we obey."""
+"""The longest `Retry-After` that we obey, in seconds."""
 LONGEST_LIFE: Final = 86_400.0
 CLOCK_STEP: Final = 10.0
-"""Seconds by which the wall clock must have stepped since a refusal for the issuer to be asked again at once."""
+"""Seconds by which the wall clock must have stepped since a rejection for a new request at once."""
 
 _TOKEN: Final = re.compile(r"[!-~]{1,8192}", re.ASCII)
 
@@ -54,15 +54,15 @@ class AccessToken:
     __slots__ = ("expires_in", "value")
 
     def __init__(self, token: object, expires_in: object) -> None:
-        """Takes what the issuer said.
+        """Takes the members `access_token` and `expires_in` of the issuer's response.
 
         Raises:
-            AccessTokenError: the token cannot stand in a header, or it is not said how long it lives.
+            AccessTokenError: the token cannot be a header's value, or `expires_in` is no positive number.
         """
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise AccessTokenError("the answer of the token endpoint holds no access token")
+            raise AccessTokenError("the response of the token endpoint has no access token")
         if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or not expires_in > 0:
-            raise AccessTokenError("the answer of the token endpoint does not say how long its token lives")
+            raise AccessTokenError("the response of the token endpoint does not say when its token expires")
         self.value = b"Bearer " + token.encode()
         self.expires_in = min(float(expires_in), LONGEST_LIFE)
 
@@ -118,7 +118,7 @@ class AccessTokens:
         self._minted_at = -math.inf  # by `now`: before it, the clock was set back
         self._asked_offset = 0.0  # of `now` from `clock` when the issuer was last asked
         self._not_before = -math.inf  # by `clock`: when the issuer may be asked again
-        self._renewed_until = -math.inf  # by `clock`: until then a refused token is not replaced once more
+        self._renewed_until = -math.inf  # by `clock`: until then a rejected token is not replaced again
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
         self.minted = 0
@@ -150,29 +150,31 @@ class AccessTokens:
         return error is not None and error.permanent and self._task is None and self.missing
 
     def refuse(self) -> bool:
-        """The server refused the current token: another is asked for. False when that one would fare no better.
+        """Replaces the current token, which the server has rejected before its expiry.
 
-        Within `COOL_DOWN` it is done once: if the successor is refused as well, it is not the token's fault.
+        Returns:
+            Whether a retry may succeed. Within `COOL_DOWN` it does so once: when the new token is rejected as well, the token is not
+            the cause.
         """
         if self._value is None:
-            return True  # refused already by an answer before this one
+            return True  # an earlier response has rejected it already
         clock = self._clock()
         if clock < self._renewed_until:
             return False
         self._renewed_until = clock + COOL_DOWN
         self._value = None
         self._renew_at = self._expires = -math.inf
-        log.warning("the access token was refused before its end; asking for another")
+        log.warning("the access token was rejected before its expiry; requesting another")
         self.current()
         return True
 
     def _was_clock_set(self, offset: float) -> bool:
-        """Whether the wall clock has stepped since a refused request was dated by it; `offset`: its lead on `clock`."""
-        refused = self.error is not None and self.error.permanent and self._not_before < math.inf
-        return refused and abs(offset - self._asked_offset) >= CLOCK_STEP
+        """Whether the wall clock has stepped since a rejected request; `offset`: its lead on `clock`, in seconds."""
+        rejected = self.error is not None and self.error.permanent and self._not_before < math.inf
+        return rejected and abs(offset - self._asked_offset) >= CLOCK_STEP
 
     async def close(self) -> None:
-        """Ask for nothing more; a request that is under way is given up."""
+        """Cancels the request in flight, and makes no other."""
         self._not_before = math.inf
         task = self._task
         if task is not None:
@@ -185,9 +187,9 @@ class AccessTokens:
         except AccessTokenError as error:
             self._failed(error)
         except Exception as error:
-            # What an issuer does not name is its bug, and still nobody may be left waiting.
-            log.exception("asking for an access token failed in an unforeseen way")
-            self._failed(AccessTokenError(f"asking for an access token failed: {type(error).__name__}"))
+            # A bug of the issuer's; the waiting pushes must end all the same.
+            log.exception("the request for an access token failed unexpectedly")
+            self._failed(AccessTokenError(f"the request for an access token failed: {type(error).__name__}"))
         else:
             self._adopt(token)
         finally:
@@ -196,7 +198,7 @@ class AccessTokens:
 
     def _adopt(self, token: AccessToken) -> None:
         now, life = self._now(), token.expires_in
-        # Not all processes that were started together should ask at the same moment.
+        # Processes that were started together should not renew at the same moment.
         early = min(EARLY * self._rng.uniform(1.0, 2.0), life / 4)
         self._renew_at = now + life - early
         self._expires = now + life - min(MARGIN, life / 8)
@@ -209,14 +211,14 @@ class AccessTokens:
     def _failed(self, error: AccessTokenError) -> None:
         self.error = error
         if error.permanent:
-            pause = COOL_DOWN
+            backoff = COOL_DOWN
         else:
-            pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
-            pause *= self._rng.uniform(0.5, 1.0)
+            backoff = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+            backoff *= self._rng.uniform(0.5, 1.0)
             self._failures += 1
             if error.retry_after is not None:
-                pause = max(pause, min(error.retry_after, LONGEST_WAIT))
-        self._not_before = self._clock() + pause
+                backoff = max(backoff, min(error.retry_after, LONGEST_WAIT))
+        self._not_before = self._clock() + backoff
         log.warning("no access token: %s", error)
 
     def __repr__(self) -> str:

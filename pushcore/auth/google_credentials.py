@@ -131,7 +131,7 @@ class GoogleCredentials:
         return AccessToken(credentials.token, _seconds_left(credentials.expiry))
 
     async def _refresh(self) -> None:
-        """Refresh in a thread; whoever waits is free when the time is over, even if the thread is not."""
+        """Refresh in a thread; the caller continues at the timeout, even if the thread does not."""
         if self._busy:
             raise AccessTokenError("google-auth has not come back from the last refresh")
         loop = asyncio.get_running_loop()
@@ -145,7 +145,7 @@ class GoogleCredentials:
             else:
                 done.set_exception(error)
 
-        def work() -> None:
+        def refresh() -> None:
             error: BaseException | None = None
             request = self._new_request()
             try:
@@ -155,12 +155,12 @@ class GoogleCredentials:
             finally:
                 request.session.close()
                 self._busy = False
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the result is of no use
                 loop.call_soon_threadsafe(settle, error)
 
         # Not in the loop's executor, whose threads the interpreter would wait for at its end.
         self._busy = True
-        self._thread = threading.Thread(target=work, name="pushcore google-auth", daemon=True)
+        self._thread = threading.Thread(target=refresh, name="pushcore google-auth", daemon=True)
         self._thread.start()
         try:
             async with asyncio.timeout(self._timeout):
@@ -186,7 +186,7 @@ class GoogleCredentials:
             left = min(ends - time.monotonic(), CALL_TIMEOUT, timeout or CALL_TIMEOUT)
             if left <= 0:  # google-auth tries some calls again and again
                 raise exceptions.TransportError("the time for a refresh is over")
-            if self._ca_file is not None:  # said to each call, or REQUESTS_CA_BUNDLE would have its way
+            if self._ca_file is not None:  # given with each call, or REQUESTS_CA_BUNDLE would override it
                 options["verify"] = self._ca_file
             return request(url, method=method, body=body, headers=headers, timeout=left, **options)
 
@@ -196,13 +196,14 @@ class GoogleCredentials:
         """What google-auth raised, told apart: will asking again help?"""
         exceptions = self._exceptions
         causes = (error, error.__cause__, error.__context__, *error.args)
-        passing = getattr(error, "retryable", False) or any(
-            isinstance(each, exceptions.TransportError | exceptions.TimeoutError | OSError) for each in causes
+        temporary = getattr(error, "retryable", False) or any(
+            isinstance(cause, exceptions.TransportError | exceptions.TimeoutError | OSError)
+            for cause in causes
         )
         reason = _reason(error)
         return AccessTokenError(
             f"google-auth: {type(error).__name__}: {_printable(error)}",
-            permanent=not passing,
+            permanent=not temporary,
             reason=reason,
         )
 
@@ -224,9 +225,9 @@ def _seconds_left(expiry: datetime.datetime | None) -> float:
 
 
 def _reason(error: BaseException) -> str | None:
-    """OAuth's word, where google-auth passes on the endpoint's JSON as its second argument."""
-    answer = error.args[1] if len(error.args) > 1 else None
-    return _text(answer.get("error")) if isinstance(answer, dict) else None
+    """OAuth's error code, where google-auth passes on the endpoint's JSON as its second argument."""
+    response = error.args[1] if len(error.args) > 1 else None
+    return _text(response.get("error")) if isinstance(response, dict) else None
 
 
 def _text(value: object) -> str | None:

@@ -1,6 +1,6 @@
 """Signed JSON in its compact form (RFC 7515): what Apple calls a provider token and Google an assertion.
 
-`compact` puts a token together; what signs it is a `Signer`, one function for each algorithm (`es256`, `rs256`).
+`compact` makes a token; a `Signer` signs it, one function per algorithm (`es256`, `rs256`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _es256_algorithm() -> ec.ECDSA:
     except UnsupportedAlgorithm:
         logger.warning(
             "this OpenSSL cannot sign deterministically (RFC 6979): "
-            "each process mints its own provider tokens, one for each slot"
+            "each process makes its own provider tokens, one per slot"
         )
         return ec.ECDSA(hashes.SHA256())
 

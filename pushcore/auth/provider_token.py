@@ -82,8 +82,8 @@ class ApnsKey:
     """A signing key for APNs, and the token that it has in force.
 
     `key_id` and `team_id`: as Apple shows them. `topics`: the bundle ids of a topic-specific key; None for one of the whole
-    team. `environment`: "sandbox" or "production" for a key that is restricted to it; None for one of old. `slot` and `margin`: seconds, see the module; every process of a
-    fleet must have the same. `signatures`: how many tokens this process has signed.
+    team. `environment`: "sandbox" or "production" for a key that is restricted to it; None for a key that is not. `slot` and
+    `margin`: seconds, see the module; every process of a fleet must have the same. `signatures`: how many tokens this process has signed.
     """
 
     __slots__ = (

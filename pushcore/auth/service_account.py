@@ -1,7 +1,7 @@
 """Google's service accounts: the key file, the assertion that it signs, and the access token that comes for it.
 
 The exchange is that of RFC 7523 ("Using OAuth 2.0 for Server to Server Applications"). This module makes the request's
-body and reads the answer; who sends it is the caller's affair (`Post`).
+body and reads the response; the caller sends it (`Post`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from ..arguments import check_type
 from ..errors import AccessTokenError, ConfigurationError, TransportError
 from ..key_material import Wrong, find_private_key, key_algorithm, plain, read_material
-from ..reasons import UNEXPECTED, describe_unexpected
+from ..reasons import UNEXPECTED, describe_unexpected, printable_word
 from ..redaction import describe_secret, redact
 from .access_token import AccessToken
 from .jws import compact, rs256
@@ -34,8 +34,8 @@ SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 LIFE: Final = 3600
 """Seconds that an assertion is good for: the most that Google accepts."""
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-MAX_ANSWER: Final = 65_536
-"""Bytes of an answer that are read; Google's have about one thousand."""
+MAX_RESPONSE: Final = 65_536
+"""Bytes of a response that are read; Google's have about one thousand."""
 
 OTHER_TYPES: Final = (
     "authorized_user",
@@ -49,9 +49,9 @@ _SMALLEST_KEY: Final = 2048  # bits, RFC 7518, section 3.3
 _EXPECTED: Final = (
     'expected the JSON key of a service account, "type": "service_account", from the Google Cloud console'
 )
-# Everything else with a 4xx status stays as it is until somebody mends it.
-_PASSING_STATUS: Final = frozenset({408, 425, 429})
-_PASSING_WORDS: Final = frozenset(
+# Every other 4xx is permanent.
+_TEMPORARY_STATUS: Final = frozenset({408, 425, 429})
+_TEMPORARY_ERRORS: Final = frozenset(
     {"temporarily_unavailable", "server_error", "slow_down", "internal_failure"}
 )
 _ESCAPE: Final = re.compile(r'\\+([nru"])')
@@ -62,7 +62,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """What the token endpoint said.
+    """A response of the token endpoint.
 
     `retry_after`: seconds, if it asked to wait. `clock_advice`: set where its clock and ours disagree, see `clock`.
     """
@@ -74,7 +74,7 @@ class TokenResponse:
 
 
 Post = Callable[[bytes], Awaitable[TokenResponse]]
-"""Posts a form to the account's `token_uri`; raises a `TransportError` when there is no answer."""
+"""Posts a form to the account's `token_uri`; raises a `TransportError` when there is no response."""
 
 
 class ServiceAccount:
@@ -176,7 +176,7 @@ class ServiceAccount:
         )
 
     def assertion(self, now: float, scope: str = SCOPE) -> bytes:
-        """The JWT that says who asks, signed at `now` (UNIX seconds) and good for an hour."""
+        """The JWT that identifies the account, signed at `now` (UNIX seconds) and good for an hour."""
         header = {"alg": "RS256", "typ": "JWT"}
         if self.key_id is not None:
             header["kid"] = self.key_id
@@ -201,10 +201,10 @@ class ServiceAccount:
             AccessTokenError: there is none; `permanent` when asking again cannot help.
         """
         try:
-            answer = await post(self.form(now, scope))
+            response = await post(self.form(now, scope))
         except TransportError as error:
             raise AccessTokenError(f"the token endpoint cannot be asked: {error}") from error
-        return read_token(answer)
+        return read_token(response)
 
     def __repr__(self) -> str:
         return f"<ServiceAccount {self.client_email}>"
@@ -252,47 +252,40 @@ def _parse(content: bytes) -> Any:
     return None
 
 
-def read_token(answer: TokenResponse) -> AccessToken:
+def read_token(response: TokenResponse) -> AccessToken:
     """The token in a response of the endpoint.
 
     Raises:
         AccessTokenError: it is a rejection, or no response of a token endpoint.
     """
-    found: Any = None
-    if len(answer.body) <= MAX_ANSWER:
+    members: Any = None
+    if len(response.body) <= MAX_RESPONSE:
         with contextlib.suppress(orjson.JSONDecodeError):
-            found = orjson.loads(answer.body)
-    found = found if isinstance(found, dict) else {}
-    status = answer.status
-    if status == 200 and "access_token" in found:
-        return AccessToken(found["access_token"], found.get("expires_in"))
+            members = orjson.loads(response.body)
+    members = members if isinstance(members, dict) else {}
+    status = response.status
+    if status == 200 and "access_token" in members:
+        return AccessToken(members["access_token"], members.get("expires_in"))
     # RFC 6749, section 5.2; some of Google's own errors are objects with `status` and `message`.
-    error = found.get("error")
+    error = members.get("error")
     if isinstance(error, dict):
-        reason, text = _words(error.get("status"), 60), _words(error.get("message"), 200)
+        reason, text = printable_word(error.get("status"), 60), printable_word(error.get("message"), 200)
     else:
-        reason, text = _words(error, 60), _words(found.get("error_description"), 200)
-    permanent = 400 <= status < 500 and status not in _PASSING_STATUS and reason not in _PASSING_WORDS
-    said = f"the token endpoint responded {status}, " + ": ".join(words for words in (reason, text) if words)
+        reason, text = printable_word(error, 60), printable_word(members.get("error_description"), 200)
+    permanent = 400 <= status < 500 and status not in _TEMPORARY_STATUS and reason not in _TEMPORARY_ERRORS
+    message = f"the token endpoint responded {status}, " + ": ".join(part for part in (reason, text) if part)
     if not reason and not text:
-        said = describe_unexpected("the token endpoint", status, answer.body)
-        if permanent or status < 400:  # whoever it is that responds, another request will not change it
+        message = describe_unexpected("the token endpoint", status, response.body)
+        if permanent or status < 400:  # another request would not change it
             permanent, reason = True, UNEXPECTED.name
-    # Google has one word for an assertion that is not valid now and for a key that it does not know.
-    advice = f"; {answer.clock_advice}" if reason == "invalid_grant" and answer.clock_advice else ""
+    # Google has one code for an assertion that is not valid now and for a key that it does not know.
+    advice = f"; {response.clock_advice}" if reason == "invalid_grant" and response.clock_advice else ""
     raise AccessTokenError(
-        f"{said}{advice}",
+        f"{message}{advice}",
         permanent=permanent,
         reason=reason,
-        retry_after=answer.retry_after,
+        retry_after=response.retry_after,
     )
-
-
-def _words(value: object, limit: int) -> str | None:
-    """The endpoint's own words, fit for a log."""
-    if not isinstance(value, str):
-        return None
-    return "".join(each if each.isprintable() else " " for each in value[:limit]).strip() or None
 
 
 def _kind_of(info: Mapping[str, Any]) -> str:

@@ -318,14 +318,14 @@ async def test_a_token_from_before_the_clock_was_set_back_is_replaced_while_it_s
     assert bench.issuer.asked == 2
 
 
-async def test_an_unforeseen_error_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_ends_the_wait(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
     bench.tokens.current()
     await turns()
     await bench.issuer.fail(KeyError("secret"))
     assert bench.changes == 1
     assert "KeyError" in str(bench.tokens.error)
-    assert "unforeseen" in caplog.text
+    assert "unexpectedly" in caplog.text
     bench.pass_time(FIRST_PAUSE)
     await bench.started()
 
