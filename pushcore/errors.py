@@ -3,6 +3,7 @@
 PushcoreError
 ├── ConfigurationError       a key, certificate, URL or option that cannot work (also a ValueError)
 ├── ClosedError              a client or engine was used after it was closed (also a RuntimeError)
+├── EventLoopError           a client or engine was used on another event loop than its own (also a RuntimeError)
 ├── JournalError             the journal of a campaign cannot be used or written any more; nothing in it is lost
 ├── QueueError               a queue of chunks stands in the way; its own tree is in queue/errors.py
 ├── BreakerOpen              the answers said that every push would fail; `reason` is the provider's word
@@ -52,6 +53,10 @@ class ConfigurationError(RedactedError, PushcoreError, ValueError):
 
 class ClosedError(PushcoreError, RuntimeError):
     """A client or an engine was used before it was opened or after it was closed."""
+
+
+class EventLoopError(PushcoreError, RuntimeError):
+    """A client or an engine was used on another event loop than the one that it was opened on; nothing was queued."""
 
 
 class JournalError(RedactedError, PushcoreError):

@@ -84,7 +84,8 @@ class Listeners(Listener):
     """Several listeners as one. What one of them raises is logged, and the others are called all the same."""
 
     def __init__(self, *listeners: Listener) -> None:
-        self._listeners = list(listeners)
+        self._listeners = self.listening = list(listeners)
+        """Empty where nobody listens."""
 
     def add(self, listener: Listener) -> None:
         """Call it, too, from now on."""
@@ -100,6 +101,12 @@ class Listeners(Listener):
                 getattr(listener, event)(*details)
             except Exception:
                 log.exception("%s of a listener failed", event)
+
+    def durations(self, provider: str, seconds: Sequence[float]) -> None:
+        """Those that are `Metrics` count how long pushes took."""
+        for listener in self._listeners:
+            if isinstance(listener, Metrics):
+                listener.duration(provider).observe_all(seconds)
 
     def results(self, provider: str, batch: Sequence[Result]) -> None:
         """See `Listener`, as for the others."""

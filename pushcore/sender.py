@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
 from .arguments import check, check_choice, check_number, check_whole
-from .errors import ClosedError
+from .errors import ClosedError, EventLoopError
 from .http2.dialer import check_idle
 from .http2.exchange import Exchange
 from .http2.origin import Origin
@@ -25,7 +25,7 @@ from .http2.pool import Pool
 from .http2.protocol import ENGINES, Http2, Link
 from .http2.proxy import Proxy, find_proxy
 from .http2.streams import KeepAlive, Limits
-from .metrics import Listener, Metrics
+from .metrics import Listener, Listeners, Metrics
 from .requests import RequestBuilder, build_one
 from .results import Accepted, Finder, Result
 
@@ -50,7 +50,14 @@ class ProviderClient(Generic[P]):
         await self._dispatcher.open()
 
     async def close(self) -> None:
-        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
+        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open.
+
+        Cancelled, it may be called again, and ends what is left. Where the event loop that the client was opened on has
+        ended, it closes the sockets, and the client can be opened on another loop.
+
+        Raises:
+            EventLoopError: the loop that the client was opened on still runs: close it there.
+        """
         await self._dispatcher.close()
 
     async def __aenter__(self) -> Self:
@@ -69,6 +76,7 @@ class ProviderClient(Generic[P]):
 
         Raises:
             ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
             TypeError: it is no push of this client.
         """
         dispatcher = self._dispatcher
@@ -77,11 +85,16 @@ class ProviderClient(Generic[P]):
         pool = dispatcher._pool
         if pool is None:
             raise ClosedError("the client is not open: use it in `async with`")
-        loop = dispatcher._loop
+        loop = asyncio.get_running_loop()
+        if loop is not dispatcher._loop:
+            raise dispatcher.other_loop()
         future: asyncio.Future[Result[P]] = loop.create_future()
         exchange = build_one(dispatcher.requests, push, dispatcher._sink, loop.time() + dispatcher.timeout)
         if type(exchange) is not Exchange:
-            return cast("Result[P]", exchange)
+            result = cast("Result[P]", exchange)
+            if dispatcher._events.listening:
+                dispatcher._events.results(dispatcher.provider, [result])
+            return result
         exchange.waiter = future
         pool.submit(exchange)
         try:
@@ -91,8 +104,9 @@ class ProviderClient(Generic[P]):
             raise
 
     def watch(self, listener: Listener) -> Callable[[], None]:
-        """Tell a listener of connections, GOAWAYs and renewed tokens, where no engine does. A `Metrics` also reads the
-        open connections and what is in flight.
+        """Tell a listener of connections, GOAWAYs, renewed tokens, and the results of `send`. A `Metrics` also counts how
+        long each took, and reads the open connections and what is in flight. The listener of an engine with this client
+        is told of all this without it.
 
         Returns:
             A function that ends it.
@@ -191,8 +205,10 @@ class Dispatcher(ABC, Generic[P]):
         self._proxy_for(origin)  # now, so that what is wrong with it is said at once
         self._now = now
         self._find = find
-        self._pool: Pool | None = None
-        self._pools: dict[Origin, Pool] = {}  # the same one, and those to the provider's other servers
+        self._loop: asyncio.AbstractEventLoop  # that it was opened on
+        self._pool: Pool | None = None  # None unless it is open
+        self._pools: dict[Origin, Pool] = {}  # the same one, and those to other servers, until each is closed
+        self._events = Listeners()  # of the pool
         self._sink = self._settle  # bound once: who has the same sink is told together
 
     # --- opening and closing --------------------------------------------------------------------------------------
@@ -203,27 +219,66 @@ class Dispatcher(ABC, Generic[P]):
         Raises:
             ClosedError: it is open already.
         """
-        if self._pool is not None:
+        if self._pools:
             raise ClosedError("this client is open already")
         self._loop = asyncio.get_running_loop()
         self._pool = self._connect_to(self.origin)
+        self._events = self._pool.events
 
     async def close(self) -> None:
-        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open."""
-        pools, self._pools, self._pool = list(self._pools.values()), {}, None
+        """See `ProviderClient.close`."""
+        if not self._pools:
+            return
+        if self._loop is asyncio.get_running_loop():
+            self._pool = None
+            await self._close_pools()
+        elif self._loop.is_running():
+            raise self.other_loop()
+        else:
+            self._pool = None
+            self._abandon_pools()
+
+    async def _close_pools(self) -> None:
         async with contextlib.AsyncExitStack() as stack:  # each is closed even if we are cancelled meanwhile
-            for pool in pools:
-                stack.push_async_callback(pool.close)
+            for origin in self._pools:
+                stack.push_async_callback(self._close_pool, origin)
+
+    async def _close_pool(self, origin: Origin) -> None:
+        await self._pools[origin].close()
+        self._pools.pop(origin, None)
+
+    def _abandon_pools(self) -> None:
+        """Close the sockets: the event loop has ended, and nothing can be said to the servers any more."""
+        for pool in self._pools.values():
+            pool.abandon()
+        self._pools.clear()
+
+    def other_loop(self) -> EventLoopError:
+        """What is raised on another event loop than the client's."""
+        return EventLoopError(
+            f"this {self.provider} client was opened on another event loop: give each loop a client of its own, or use "
+            "asyncio.run_coroutine_threadsafe"
+        )
+
+    def check_loop(self) -> None:
+        """Refuse to be used on another event loop.
+
+        Raises:
+            EventLoopError: the client was opened on another loop than the one that runs.
+        """
+        if self._pool is not None and asyncio.get_running_loop() is not self._loop:
+            raise self.other_loop()
 
     def pool_to(self, origin: Origin, max_body: int = MAX_BODY) -> Pool:
         """The connections to one of the provider's servers, authorized as this client's are and closed with it.
 
         `max_body`: bytes of an answer that are accepted, as the first who asks for this server says.
 
-        Raises `ClosedError` when the client is not open.
+        Raises `ClosedError` when the client is not open, and `EventLoopError` on another event loop than its own.
         """
         if self._pool is None:
             raise ClosedError("the client is not open: use it in `async with`")
+        self.check_loop()
         return self._pools.get(origin) or self._connect_to(origin, max_body)
 
     def _connect_to(self, origin: Origin, max_body: int = MAX_BODY) -> Pool:
@@ -279,17 +334,22 @@ class Dispatcher(ABC, Generic[P]):
 
     def _settle(self, finished: list[Exchange]) -> None:
         results: list[Result] = []
-        others = self.accept(finished, results)
-        if others:
-            refused = set(others)
+        not_accepted = self.accept(finished, results)
+        if not_accepted:
+            refused = set(not_accepted)
             finished = [exchange for exchange in finished if exchange not in refused]
+            for exchange in not_accepted:
+                result = self.result(exchange, exchange.context)
+                if result is not None:  # otherwise the exchange was sent once more
+                    finished.append(exchange)
+                    results.append(result)
         for exchange, result in zip(finished, results, strict=True):
             if not exchange.waiter.done():
                 exchange.waiter.set_result(result)
-        for exchange in others:
-            found = self.result(exchange, exchange.context)
-            if found is not None and not exchange.waiter.done():
-                exchange.waiter.set_result(found)
+        if self._events.listening and results:
+            start = self._loop.time() + self.timeout
+            self._events.durations(self.provider, [start - exchange.deadline for exchange in finished])
+            self._events.results(self.provider, results)
 
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """Append the result of each exchange that was accepted, in order; returns the others, for `result`.

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, overload
+from types import AsyncGeneratorType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, cast, overload
 
 from ..arguments import check, check_type, check_whole
-from ..errors import ClosedError, ConfigurationError
+from ..errors import ClosedError, ConfigurationError, EventLoopError
 from ..metrics import Listener, Listeners, Metrics
 from ..models.apns import Notification
 from ..models.fcm import LegacyMessage, Message
@@ -141,6 +141,8 @@ class PushEngine(Generic[P_contra]):
         self._unwatch: list[Any] = []
         self._generators: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()
         self._active: set[Run] = set()
+        self._closing: set[asyncio.Future[None]] = set()  # of generators, each until it has ended
+        self._loop: asyncio.AbstractEventLoop | None = None  # that it was opened on
         self._open = False
 
     async def open(self) -> None:
@@ -148,9 +150,13 @@ class PushEngine(Generic[P_contra]):
 
         Raises:
             ClosedError: it is open already.
+            EventLoopError: one of the clients was opened on another event loop.
         """
         if self._open:
             raise ClosedError("this engine is open already")
+        for client in self._clients:
+            client.check_loop()
+        self._loop = asyncio.get_running_loop()
         self._open = True
         try:
             for client in self._clients:
@@ -176,22 +182,54 @@ class PushEngine(Generic[P_contra]):
         await self.close()
 
     async def close(self) -> None:
-        """End every `send_many` that was left early, then close the clients that this engine opened."""
+        """End every `send_many`, then close the clients that this engine opened.
+
+        Where another task takes results, it gets those of what is in flight, and then `ClosedError`. Cancelled, this may be
+        called again, and ends what is left. Where the event loop that the engine was opened on has ended, it only
+        closes the sockets, and the engine can be opened on another loop.
+
+        Raises:
+            EventLoopError: the loop that the engine was opened on still runs: close it there.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop:
+            if self._loop.is_running():
+                raise EventLoopError("this engine was opened on another event loop: close it there")
+            self._generators.clear()
+            self._active.clear()
+            self._closing.clear()
         self._open = False
-        for generator in list(self._generators):
-            with contextlib.suppress(RuntimeError):  # it is running: somebody else is ending it
-                await generator.aclose()
-        for run in list(self._active):  # those that another task is iterating over
-            run.stop(ClosedError("the engine was closed"))
-            await run.ended
-        opened, self._opened = self._opened, []
         try:
-            for client in opened:
-                await client.close()
+            await self._end_runs()
+            async with (
+                contextlib.AsyncExitStack() as stack
+            ):  # each is closed even if we are cancelled meanwhile
+                for client in reversed(self._opened):
+                    stack.push_async_callback(self._close_client, client)
+            self._loop = None
         finally:
             for unwatch in self._unwatch:
                 unwatch()
             self._unwatch.clear()
+
+    async def _close_client(self, client: EngineClient) -> None:
+        await client.close()
+        self._opened.remove(client)
+
+    async def _end_runs(self) -> None:
+        """End every `send_many`. Cancelled, it leaves them to end by themselves."""
+        for run in self._active:
+            run.stop(ClosedError("the engine was closed"))
+        for generator in list(self._generators):
+            self._generators.discard(generator)
+            if not cast("AsyncGeneratorType[Result, None]", generator).ag_running:
+                # Otherwise another task takes its results, and it ends by itself.
+                self._closing.add(asyncio.ensure_future(_end(generator)))
+        while ending := [*self._closing, *(run.ended for run in self._active)]:
+            await asyncio.wait(ending)
+            for closing in [future for future in self._closing if future.done()]:
+                self._closing.discard(closing)
+                closing.result()
 
     # Where all pushes are of one class, the results know the subclass.
     @overload
@@ -240,6 +278,7 @@ class PushEngine(Generic[P_contra]):
 
         Raises:
             ClosedError: the engine is not open.
+            EventLoopError: the engine was opened on another event loop.
             JournalError: the journal could not be written; all results so far have been yielded.
             TypeError: the source gave something that no client of this engine sends.
             BreakerOpen: the answers said that every push to a provider would fail, or to several, which it then names;
@@ -299,6 +338,8 @@ class PushEngine(Generic[P_contra]):
     async def _send_many(
         self, source: Iterable[Any] | AsyncIterable[Any], journal: CampaignJournal | None
     ) -> AsyncGenerator[Result, None]:
+        for client in self._clients:
+            client.check_loop()
         run = Run(self._clients, self.window, self._rules, journal)
         ready = run.ready
         self._active.add(run)
@@ -339,6 +380,11 @@ class PushEngine(Generic[P_contra]):
                         client.pool.listeners.remove(run.on_batch)
                 self._active.discard(run)
                 run.ended.set_result(None)
+
+
+async def _end(generator: AsyncGenerator[Result, None]) -> None:
+    with contextlib.suppress(RuntimeError):  # another task has gone on with it meanwhile
+        await generator.aclose()
 
 
 def _later(function: Any, argument: Any) -> Any:

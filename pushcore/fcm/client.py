@@ -228,23 +228,23 @@ class FcmDispatcher(Dispatcher[Message]):
         self._tokens = AccessTokens(self._issue, self._on_token, now=self._now, clock=self._loop.time)
         self._tokens.current()
 
-    async def close(self) -> None:
-        """See `ProviderClient.close`."""
-        if self._pool is None:
-            return
+    async def _close_pools(self) -> None:
         if self._confirmation is not None:
             self._confirmation.close()
-        pools, self._pools, self._pool = list(self._pools.values()), {}, None
-        endpoint, self._endpoint = self._endpoint, None
         if self._failing is not None:
             self._failing.cancel()
             self._failing = None
         async with contextlib.AsyncExitStack() as stack:  # each is closed even if we are cancelled meanwhile
-            for pool in pools:
-                stack.push_async_callback(pool.close)
-            if endpoint is not None:
-                stack.push_async_callback(endpoint.close)
+            stack.push_async_callback(super()._close_pools)
+            if self._endpoint is not None:
+                stack.push_async_callback(self._endpoint.close)
             await self._tokens.close()
+
+    def _abandon_pools(self) -> None:
+        self._failing = None
+        if self._endpoint is not None:
+            self._endpoint.pool.abandon()
+        super()._abandon_pools()
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -408,7 +408,7 @@ class FcmDispatcher(Dispatcher[Message]):
         since, True when it was sent once more already.
         """
         replayed = getattr(exchange, "replayed", None)
-        if pool is None or replayed or pool not in self._pools.values():
+        if pool is None or replayed or self._pool is None or pool not in self._pools.values():
             return False  # closing: the answer stands
         if replayed is None and not self._tokens.refuse():
             return False

@@ -24,7 +24,8 @@ Finish = Callable[[Exchange], list[Result] | None]
 
 
 class FanOut:
-    """One run. `weigh(item)` says how many changes an item is for the pace; `opened()` whether the pool takes anything.
+    """One run. `weigh(item)` says how many changes an item is for the pace; `opened()` whether the pool takes anything,
+    `check_loop()` raises on another event loop than the pool's.
 
     The source is read no further than `concurrency` requests ahead, and not while so many results are not taken.
     """
@@ -38,6 +39,7 @@ class FanOut:
         pace: ChangeRateLimiter,
         concurrency: int,
         opened: Callable[[], bool],
+        check_loop: Callable[[], None],
         weigh: Callable[[Any], int] = lambda item: 1,
     ) -> None:
         self._pool = pool
@@ -47,6 +49,7 @@ class FanOut:
         self._pace = pace
         self._concurrency = concurrency
         self._opened = opened
+        self._check_loop = check_loop
         self._weigh = weigh
         self._open: dict[Exchange, None] = {}
         self._ready: deque[Result] = deque()
@@ -57,6 +60,7 @@ class FanOut:
 
     async def run(self, source: AsyncGenerator[Any, None]) -> AsyncGenerator[Result, None]:
         """The results, in order of completion; an error of the source follows the last of them."""
+        self._check_loop()
         ready = self._ready
         feeder = asyncio.create_task(self._feed(source), name="pushcore topics")
         try:

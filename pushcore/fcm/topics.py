@@ -191,6 +191,7 @@ class Topics:
             finish,
             pace=pace,
             concurrency=self._concurrency,
+            check_loop=dispatcher.check_loop,
             opened=lambda: dispatcher.opened and dispatcher.pool is pool,
         )
         return run.run(_each(registrations))
@@ -247,6 +248,7 @@ class Topics:
             finish,
             pace=pace,
             concurrency=min(self._concurrency, MAX_BATCHES),
+            check_loop=dispatcher.check_loop,
             opened=lambda: dispatcher.opened and dispatcher.pool_to(self._iid) is pool,
             weigh=len,
         )

@@ -385,6 +385,15 @@ class Pool:
             self.links.clear()
             await self._hung_up()
 
+    def abandon(self) -> None:
+        """Close the sockets of a pool whose event loop has ended: nothing can be written or waited for any more."""
+        self._closed = True
+        self.waiting.clear()
+        for link in (*self.links, *self._leaving):
+            link.abandon()
+        self.links.clear()
+        self._leaving.clear()
+
     async def _hung_up(self) -> None:
         """Wait for the sockets, too: the caller may end the event loop next."""
         for _ in range(2):

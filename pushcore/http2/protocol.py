@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import AlpnError, ConnectionLost, TransportError
 from .connection import Connection
@@ -151,6 +151,27 @@ class Link(asyncio.Protocol):
         """Hang up without waiting for the peer."""
         if self._transport is not None:
             self._transport.abort()
+
+    def abandon(self) -> None:
+        """Close the socket where the event loop has ended.
+
+        The transport can only ask the loop to close it, in its next turn. There is none, so that is done here.
+        """
+        if self._transport is None:
+            return
+        self.connection.streams.clear()  # those who wait for them have ended with the loop
+        self._on_progress = lambda _: None
+        self.gone = self._loop.create_future()
+        turn: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._loop.call_soon = lambda callback, *args, **_: turn.append((callback, args))  # type: ignore[method-assign, assignment]
+        try:
+            self._transport.abort()
+            while turn:
+                callback, args = turn.pop(0)
+                callback(*args)
+        finally:
+            del self._loop.call_soon
+        self._transport = None
 
     def _is_closing(self) -> bool:
         return self._transport is None or self._transport.is_closing()

@@ -52,11 +52,10 @@ async def test_a_connection_and_its_pushes(http2: str, certs: Certificates) -> N
     recorder, metrics = Recorder(), Metrics(REASONS)
     async with FakeApns(certs=certs) as fake:
         async with using(client_of(fake, http2=http2)) as client:
-            client._dispatcher.pool.events.add(recorder)
-            client._dispatcher.pool.events.add(metrics)
-            metrics.watch("apns", client._dispatcher.pool)
+            client.watch(recorder)
+            client.watch(metrics)
             dead = Notification(fated_token("Unregistered"), PAYLOAD)
-            metrics.results("apns", await send_all(client, [push(1), push(2), dead]))
+            await send_all(client, [push(1), push(2), dead])
             found = metrics.snapshot()
         assert recorder.events == [
             ("opened", "apns", "127.0.0.1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ from pushcore.engine.breaker import Trip
 from pushcore.engine.rate import RateLimiter
 from pushcore.engine.retry import RetryPolicy
 from pushcore.engine.rules import Rules, Shared
-from pushcore.errors import ConnectError, TransportError
+from pushcore.errors import ConnectError, EventLoopError, TransportError
 from pushcore.http2.exchange import Exchange, Sink, deliver, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import Pool
@@ -122,6 +123,8 @@ class ScriptedClient:
         self.requests = ScriptedRequests()
         self.scripted = ScriptedPool(name, capacity)
         self.opened = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Another one than that of the test refuses it."""
         self.calls: list[str] = []
         """"open" and "close", as they came."""
         self._answers: dict[Exchange, dict[str, Any]] = {}
@@ -140,6 +143,10 @@ class ScriptedClient:
 
     def takes(self, push: Any) -> bool:
         return self.topics is None or push.topic in self.topics
+
+    def check_loop(self) -> None:
+        if self.loop is not None and self.loop is not asyncio.get_running_loop():
+            raise EventLoopError("another event loop")
 
     async def open(self) -> None:
         self.opened = True

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pushcore import ApnsClient, ApnsKey, LegacyFcmClient, Notification
-from pushcore.errors import ClosedError, ConfigurationError
+from pushcore import ApnsClient, ApnsKey, LegacyFcmClient, Notification, PushEngine
+from pushcore.errors import ClosedError, ConfigurationError, EventLoopError
 from pushcore.http2.exchange import Exchange, deliver
 from pushcore.http2.origin import Origin
 from pushcore.http2.pool import Pool
@@ -125,6 +125,59 @@ async def test_each_server_has_one_pool_of_the_clients_and_all_are_closed_with_i
         pools = {client._dispatcher.pool, other}
     assert set(closed) == pools
     assert len(closed) == 2
+
+
+async def test_closing_that_was_cancelled_goes_on_when_it_is_called_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_close, closed, close = asyncio.Event(), [], Pool.close
+
+    async def closing(self: Pool) -> None:
+        await may_close.wait()
+        await close(self)
+        closed.append(self)
+
+    monkeypatch.setattr(Pool, "close", closing)
+    client = PlainClient()
+    await client.open()
+    pools = {client._dispatcher.pool, client._dispatcher.pool_to(Origin("other.example"))}
+    task = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not client.opened
+    with pytest.raises(ClosedError, match="open already"):
+        await client.open()
+    may_close.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(closed) == 1  # the other one was being closed when it was cancelled
+    await client.close()
+    assert set(closed) == pools
+    async with client:
+        assert client.opened
+
+
+async def test_another_event_loop_is_refused_before_anything_is_queued() -> None:
+    loop = asyncio.new_event_loop()
+    async with PlainClient() as client:
+        dispatcher = client._dispatcher
+        own, dispatcher._loop = dispatcher._loop, loop
+        for use in (lambda: client.send(ScriptedPush(1)), client.close):
+            monkey = pytest.MonkeyPatch()
+            monkey.setattr(loop, "is_running", lambda: True)
+            with pytest.raises(EventLoopError, match="test client was opened on another event loop"):
+                await use()
+            monkey.undo()
+        with pytest.raises(EventLoopError):
+            dispatcher.pool_to(Origin("other.example"))
+        with pytest.raises(EventLoopError):
+            dispatcher.check_loop()
+        assert not dispatcher.pool.waiting
+        dispatcher._loop = own
+        dispatcher.check_loop()
+    PlainClient()._dispatcher.check_loop()  # it is nobody's yet
+    loop.close()
 
 
 def test_an_accepted_push_knows_its_id_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,3 +366,57 @@ async def test_a_listener_watches_a_client_until_it_is_told_to_stop() -> None:
         events.rate_limited("test", 2.0)
         assert log.events == [("rate_limited", "test", 1.0)]
         assert not metrics._watched
+
+
+def test_a_listener_hears_of_each_result_of_send_and_metrics_of_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    statuses = iter([200, 400, 401, 200])
+    virtual.connect_to(monkeypatch, lambda fields, body: (next(statuses), {}, b""), latency=0.5)
+    log, metrics = EventLog(), Metrics()
+
+    async def send() -> None:
+        async with PlainClient() as client:
+            ends = [client.watch(log), client.watch(metrics)]
+            await client.send(ScriptedPush(1))
+            await client.send(ScriptedPush(2))
+            await client.send(ScriptedPush(3, invalid=Verdict.INVALID))
+            with pytest.raises(TimeoutError):  # sent once more by the client: there is no result
+                async with asyncio.timeout(2.0):
+                    await client.send(ScriptedPush(4))
+            for end in ends:
+                end()
+            await client.send(ScriptedPush(5))
+
+    virtual.run(send())
+    assert [event for event in log.events if event[0] == "results"] == [
+        ("results", "test", [1]),
+        ("results", "test", [2]),
+        ("results", "test", [3]),
+    ]
+    assert metrics.sent == {
+        ("test", "ACCEPTED", ""): 1,
+        ("test", "INVALID", ""): 1,
+        ("test", "INVALID", "other"): 1,
+    }
+    durations = metrics.durations["test"]
+    assert durations.count == 2
+    assert durations.total == pytest.approx(1.0, abs=0.1)
+
+
+def test_an_engines_listener_hears_of_what_is_sent_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    virtual.connect_to(monkeypatch, answers(200), latency=0.5)
+    metrics = Metrics()
+
+    async def send() -> None:
+        client = PlainClient()
+        async with PushEngine(client, listener=metrics) as engine:
+            assert [result.ok async for result in engine.send_many([ScriptedPush(1), ScriptedPush(2)])] == [
+                True,
+                True,
+            ]
+            assert (await client.send(ScriptedPush(3))).ok
+
+    virtual.run(send())
+    assert metrics.sent == {("test", "ACCEPTED", ""): 3}
+    assert metrics.durations["test"].count == 3

@@ -10,7 +10,7 @@ import pytest
 
 from pushcore.engine.engine import HANDED, LARGEST_WINDOW, PushEngine
 from pushcore.engine.rate import Rate
-from pushcore.errors import ClosedError, ConfigurationError
+from pushcore.errors import ClosedError, ConfigurationError, EventLoopError
 from pushcore.metrics import Metrics
 from tests.support.scripted import (
     EventLog,
@@ -301,6 +301,107 @@ async def test_closing_ends_a_run_that_was_left_without_being_closed() -> None:
     assert len(client.sent) < 100
     with pytest.raises(StopAsyncIteration):
         await anext(left)
+
+
+class SlowToClose(ScriptedClient):
+    """Closes when the test says so, or when it is cancelled, as clients do."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.may_close = asyncio.Event()
+
+    async def close(self) -> None:
+        self.calls.append("closing")
+        await self.may_close.wait()
+        await super().close()
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_closing_that_was_cancelled_while_clients_close_goes_on_when_it_is_called_again() -> None:
+    slow, other = SlowToClose(), ScriptedClient(OtherScriptedPush)
+    engine = PushEngine(slow, other)
+    await engine.open()
+    closing = asyncio.create_task(engine.close())
+    await turn()
+    await cancel(closing)
+    assert slow.calls == ["open", "closing"]
+    assert other.calls == ["open", "close"]
+    slow.may_close.set()
+    await engine.close()
+    assert slow.calls == ["open", "closing", "closing", "close"]
+    assert other.calls == ["open", "close"]
+    await engine.close()
+    assert slow.calls[4:] == []
+
+
+async def test_closing_that_was_cancelled_while_others_take_results_lets_them_end() -> None:
+    clients = ScriptedClient(), ScriptedClient(OtherScriptedPush)
+    engine = PushEngine(*clients, window=10)
+    seen: list[int] = []
+
+    async def read(kind: type[ScriptedPush]) -> None:
+        async for result in engine.send_many(kind(row) for row in range(1, 1000)):
+            seen.append(result.push.row)
+
+    await engine.open()
+    readers = [asyncio.create_task(read(kind)) for kind in (ScriptedPush, OtherScriptedPush)]
+    await turn()
+    closing = asyncio.create_task(engine.close())
+    await turn()
+    await cancel(closing)
+    again = asyncio.create_task(engine.close())
+    await turn()
+    assert not again.done()
+    for client in clients:
+        client.answer()
+    await again
+    for reader in readers:
+        with pytest.raises(ClosedError, match="the engine was closed"):
+            await reader
+    assert sorted(seen) == sorted([*range(1, 11)] * 2)
+    assert [client.calls for client in clients] == [["open", "close"]] * 2
+    assert not any(client.scripted.listeners for client in clients)
+
+
+async def test_closing_that_was_cancelled_still_reports_what_a_run_left_early_had_in_flight() -> None:
+    log, client = EventLog(), ScriptedClient()
+    engine = PushEngine(client, window=4, listener=log)
+    await engine.open()
+    left = engine.send_many(pushes(100))
+    first = asyncio.create_task(anext(left))
+    await turn()
+    client.answer(1)
+    await first
+    closing = asyncio.create_task(engine.close())
+    await turn()
+    await cancel(closing)
+    await turn()
+    sent = client.sent.copy()
+    client.answer()
+    await engine.close()
+    assert [row for event in log.events if event[0] == "results" for row in event[2]] == sent
+    assert client.calls == ["open", "close"]
+
+
+async def test_a_client_of_another_loop_is_refused_before_anything_is_opened_or_sent() -> None:
+    client, other = ScriptedClient(), ScriptedClient(OtherScriptedPush)
+    engine = PushEngine(client, other)
+    other.loop = asyncio.new_event_loop()
+    with pytest.raises(EventLoopError):
+        await engine.open()
+    assert client.calls == other.calls == []
+    loop, other.loop = other.loop, None
+    async with engine:
+        other.loop = loop
+        with pytest.raises(EventLoopError):
+            await anext(engine.send_many(pushes(1)))
+        assert client.sent == []
+    loop.close()
 
 
 async def test_two_runs_of_an_engine_each_get_their_own_results() -> None:

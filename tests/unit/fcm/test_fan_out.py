@@ -90,6 +90,7 @@ class Stage:
             pace=ChangeRateLimiter(rate, asyncio.get_running_loop().time),
             concurrency=concurrency,
             opened=lambda: self.opened,
+            check_loop=lambda: None,
             weigh=weigh,
         )
         self.generator = fan.run(source())
