@@ -279,9 +279,9 @@ class Pool:
         open_links = 0
         for link in self.links:
             connection = link.connection
-            if connection.state is ConnectionState.OPEN and not connection.unresponsive:
+            if connection.state is ConnectionState.OPEN:
                 open_links += 1
-                if connection.throttled or connection.probing:
+                if connection.probing or (connection.throttled and not connection.unresponsive):
                     return
         if open_links < self._max_connections and len(self.links) < 2 * self._max_connections:
             self._dial = self._loop.create_task(self._connect(), name="pushcore dial")
