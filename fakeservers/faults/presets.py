@@ -27,6 +27,7 @@ PRESETS: dict[str, str] = {
     "flaky-network": "Connections that are reset, silent, slow, cut in mid-frame or half-open.",
     "google-quota": "A third of each minute the project is over its quota, with Retry-After and without.",
     "brownout": "Half of the time slow, failing and stalling, for a moment not even listening.",
+    "proxy-pages": "Some responses are another server's: HTML pages with 404, and empty ones with 403.",
     "key-revoked": "After half a minute the key is worth nothing any more, at Apple and at Google.",
 }
 
@@ -196,6 +197,19 @@ _BROWNOUT = (
     _fault("down", "Nobody listens", When(after=25.0, period=60.0, lasting=3.0), Connect(how="refuse")),
 )
 
+_PAGE = (
+    "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>\n"
+)
+_PROXY_PAGES = (
+    _fault(
+        "page",
+        "A page on the right path",
+        When(provider=(*_APNS, *_FCM), share=0.1),
+        Answer(status=404, body=_PAGE),
+    ),
+    _fault("nothing", "No body", When(provider=(*_APNS, *_FCM), share=0.1), Answer(status=403, body="")),
+)
+
 _KEY_REVOKED = (
     _fault(
         "apple",
@@ -225,6 +239,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "flaky-network": _FLAKY_NETWORK,
     "google-quota": _GOOGLE_QUOTA,
     "brownout": _BROWNOUT,
+    "proxy-pages": _PROXY_PAGES,
     "key-revoked": _KEY_REVOKED,
 }
 """The faults of each preset, in order."""

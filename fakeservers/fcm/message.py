@@ -336,6 +336,29 @@ def _check_apple_and_web(message: dict[str, Any]) -> Reply | None:
     return None
 
 
+def is_apns_consistent(message: dict[str, Any]) -> bool:
+    """Whether Google takes the `apns` part of a message to an iOS device.
+
+    What it dislikes there it blames on the token, as senders found (firebase-ios-sdk #4605, firebase-admin-node #1224,
+    fcm-django #223): headers without `payload.aps` and without a notification, the push type background with an alert, a
+    silent push of priority 10.
+    """
+    apns = message.get("apns")
+    if not apns:
+        return True
+    headers = {name.lower(): value for name, value in apns.get("headers", {}).items()}
+    aps = apns.get("payload", {}).get("aps")
+    shown = bool(message.get("notification"))
+    if headers and aps is None and not shown:
+        return False
+    aps = aps or {}
+    shown = shown or bool(aps.get("alert"))
+    if shown:
+        return headers.get("apns-push-type") != "background"
+    silent = aps.get("content-available") and "badge" not in aps and "sound" not in aps
+    return not silent or headers.get("apns-priority") != "10"
+
+
 def _check_labels(message: dict[str, Any]) -> Reply | None:
     for name in ("", "android", "android_v2", "webpush", "apns"):
         part = message.get(name) if name else message

@@ -261,6 +261,12 @@ class FakeFcm:
         return self._state.next_fates
 
     @property
+    def ios_tokens(self) -> set[str]:
+        """Tokens and installation ids of iOS devices; may be added to. As Google does, the fake blames such a token where it
+        dislikes the message's `apns` part."""
+        return self._state.ios_tokens
+
+    @property
     def connections(self) -> int:
         """Connections open now, of both protocols."""
         return self._server.connections

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from fakeservers.faults import chance
 from fakeservers.faults.inject import path_of
 from fakeservers.fcm import fates, oauth
-from fakeservers.fcm.message import read_send, target_of
+from fakeservers.fcm.message import is_apns_consistent, read_send, target_of
 from fakeservers.fcm.service_account import FakeServiceAccount
 from fakeservers.records import Outcome, PushCounts, Records
 from fakeservers.responses.fcm import (
@@ -31,6 +31,7 @@ from fakeservers.responses.fcm import (
     insufficient_scope,
     invalid_fields,
     no_such_page,
+    not_a_token,
     not_found,
     status_header,
     too_large,
@@ -131,6 +132,8 @@ class FcmState:
     """Fates of targets by what injected responses have said of them."""
     next_fates: deque[str] = field(default_factory=deque)
     """Fates of the next sends, whatever their target."""
+    ios_tokens: set[str] = field(default_factory=set)
+    """Tokens and installation ids of iOS devices, for which the `apns` part is looked at."""
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     ids: count[int] = field(default_factory=lambda: count(1))
     seed: int | None = None
@@ -307,6 +310,8 @@ class StrictFcm:
         identifier = "fake_message_id" if request.get("validate_only") else state.message_id()
         ok = Reply(200, _OK_HEADERS, b'%b%b"\n}\n' % (self._ok_start, identifier.encode()))
         target = message[place]
+        if target in state.ios_tokens and not is_apns_consistent(message):
+            return not_a_token()
         fate = state.fate_of(target)
         if not fate:
             return ok

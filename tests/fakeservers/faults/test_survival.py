@@ -278,6 +278,7 @@ CASES: dict[str, tuple[float, tuple[str, ...]]] = {
     "flaky-network": (0.02, ("no-way", "late", "trickle", "reset", "closed", "torn", "delay")),
     "google-quota": (0.01, ("delay", "quota", "quota-silent", "device")),
     "brownout": (0.02, ("slow", "apns-503", "fcm-503", "fcm-html", "stall", "down")),
+    "proxy-pages": (1.0, ("page", "nothing")),
     "key-revoked": (0.005, ("apple", "google", "account")),
 }
 

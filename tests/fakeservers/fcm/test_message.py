@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from fakeservers.fcm.fields import MAX_VIOLATIONS, camel
-from fakeservers.fcm.message import KNOWN_BODIES, MAX_KNOWN_BODY, _known, is_condition, read_send
+from fakeservers.fcm.message import (
+    KNOWN_BODIES,
+    MAX_KNOWN_BODY,
+    _known,
+    is_apns_consistent,
+    is_condition,
+    read_send,
+)
 from fakeservers.responses.fcm import Reply
 from tests.fakeservers.fcm_client import FID, TOKEN
 
@@ -105,6 +112,34 @@ def violations(reply: Reply | None) -> list[tuple[str, str]]:
 
 def has_fcm_error(reply: Reply | None) -> bool:
     return reply is not None and b"FcmError" in reply.body
+
+
+ALERT = {"aps": {"alert": {"title": "Hi"}}}
+SILENT = {"aps": {"content-available": 1}}
+
+
+@pytest.mark.parametrize(
+    ("apns", "notification", "consistent"),
+    [
+        ({}, None, True),
+        ({"payload": ALERT}, None, True),
+        ({"headers": {"apns-priority": "10"}}, None, False),
+        ({"headers": {"apns-priority": "10"}}, {"title": "Hi"}, True),
+        ({"headers": {"apns-priority": "10"}, "payload": {"a": 1}}, None, False),
+        ({"headers": {"apns-push-type": "background"}, "payload": ALERT}, None, False),
+        ({"headers": {"Apns-Push-Type": "background"}, "payload": SILENT}, {"title": "Hi"}, False),
+        ({"headers": {"apns-push-type": "background"}}, {"title": "Hi"}, False),
+        ({"headers": {"apns-push-type": "background", "apns-priority": "5"}, "payload": SILENT}, None, True),
+        ({"headers": {"apns-priority": "10"}, "payload": SILENT}, None, False),
+        ({"headers": {"apns-priority": "10"}, "payload": {"aps": {**SILENT["aps"], "badge": 1}}}, None, True),
+        ({"headers": {"apns-push-type": "alert", "apns-priority": "10"}, "payload": ALERT}, None, True),
+    ],
+)
+def test_an_apns_part_that_google_dislikes(apns: Any, notification: Any, consistent: bool) -> None:
+    message = {"token": TOKEN, "apns": apns, **({"notification": notification} if notification else {})}
+    request, reply = read_send(json.dumps({"message": message}).encode())
+    assert reply is None
+    assert is_apns_consistent(request["message"]) is consistent
 
 
 def in_camels(value: Any, *, verbatim: bool = False) -> Any:
