@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -123,6 +123,10 @@ UNEXPECTED: Final = Reason(
 )
 """A response that is not the provider's: an HTML page, an empty body, or JSON of another form. Neither the push nor the key
 is to blame, and a retry cannot help before the address is corrected, so it is none of a status's own rows."""
+UNEXPECTED_SUCCESS: Final = replace(
+    UNEXPECTED, verdict=UNKNOWN, blames="configuration", wait=10.0, setting="transport_wait"
+)
+"""The same with a status of 2xx: the provider may have taken the push, and its response was lost on the way."""
 
 
 class ReasonTable:
@@ -159,12 +163,12 @@ class ReasonTable:
 
         A gateway on the provider's own side has its own pages for 429 and 5xx (Google's 502 is HTML and says when to try
         again), and sending later is right whoever responded. Every other status is believed only in the provider's form:
-        404 and 410 are on the pages of many servers, and what was accepted cannot be known from a 200 of another one.
+        404 and 410 are on the pages of many servers, and nobody knows what a 200 of another one says.
         """
         row = self.of_status(status)
         if row.verdict in (THROTTLED, UNAVAILABLE) or not 200 <= status < 600:
             return row
-        return UNEXPECTED
+        return UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED
 
     def lookup(self, status: int | None, word: str | None) -> Reason:
         """The row of an answer: by its word, or by its status when the two are no row."""

@@ -276,8 +276,8 @@ def read_token(response: TokenResponse) -> AccessToken:
     message = f"the token endpoint responded {status}, " + ": ".join(part for part in (reason, text) if part)
     if not reason and not text:
         message = describe_unexpected("the token endpoint", status, response.body)
-        if permanent or status < 400:  # another request would not change it
-            permanent, reason = True, UNEXPECTED.name
+        if permanent or status < 400:
+            reason = UNEXPECTED.name
     # Google has one code for an assertion that is not valid now and for a key that it does not know.
     advice = f"; {response.clock_advice}" if reason == "invalid_grant" and response.clock_advice else ""
     raise AccessTokenError(

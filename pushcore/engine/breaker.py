@@ -270,6 +270,8 @@ def _kind(result: Result) -> int | None:
         return _SUSPECT
     if verdict is Verdict.MISCONFIGURED or blames_configuration(result.detail):
         return _REFUSED
+    if verdict is Verdict.UNKNOWN and result.row.blame == "configuration":
+        return _REFUSED  # a 200 of another server
     if verdict in _NEUTRAL or not result.attempts:
         return None
     return _GOOD  # the token is known here (410), or it is the message that is wrong

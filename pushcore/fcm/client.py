@@ -32,7 +32,7 @@ from ..http2.streams import KEEPALIVE, KeepAlive
 from ..http2.tls import client_context
 from ..models.fcm import Message
 from ..models.token_forms import mistaken_form
-from ..reasons import UNNAMED, Reason
+from ..reasons import UNEXPECTED, UNNAMED, Reason
 from ..results import ACCEPTED, Accepted, Result, Verdict
 from ..sender import Dispatcher, ProviderClient
 from .confirmation import Confirm, TokenConfirmation
@@ -58,8 +58,8 @@ M = TypeVar("M", bound=Message)
 HOST: Final = "fcm.googleapis.com"
 STREAMS: Final = 100
 """SETTINGS_MAX_CONCURRENT_STREAMS of Google's servers."""
-NAME_STARTS: Final = (b'"name": "projects/', b'"name":"projects/')
-"""How the name of an accepted message begins: as Google lays JSON out, and without blanks."""
+NAME_STARTS: Final = (b'{\n  "name": "projects/', b'{"name":"projects/')
+"""How the response to an accepted message begins: as Google lays JSON out, and without blanks."""
 
 
 Reader = Callable[[int, bytes, str | None, float], FcmFailure]
@@ -251,7 +251,7 @@ class FcmDispatcher(Dispatcher[Message]):
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """See `Dispatcher.accept`. A push was accepted when a 200 names its message: other servers say 200, too.
 
-        To look for the beginning of the name costs less than to read the JSON. What has it in another spelling, and what
+        To compare its beginning costs less than to read the JSON. What has it in another spelling, and what
         has none, is left to `result`.
         """
         shapes, name_start, before = self._shapes, self._name_start, len(results)
@@ -259,7 +259,7 @@ class FcmDispatcher(Dispatcher[Message]):
         current = shapes.current
         others = []
         for exchange in finished:
-            if exchange.status == 200 and exchange.error is None and name_start in exchange.data:
+            if exchange.status == 200 and exchange.error is None and exchange.data.startswith(name_start):
                 if exchange.shape is not current:
                     # The accepted one before it, if this batch has one, was of the current shape.
                     shapes.accepted_at[current] = responses if len(results) > before else shapes.current_at
@@ -283,7 +283,7 @@ class FcmDispatcher(Dispatcher[Message]):
             return self.unanswered(exchange, push, error)
         if exchange.status == 200 and error is None and message_name(exchange.data) is not None:
             for name_start in NAME_STARTS:
-                if name_start in exchange.data:
+                if exchange.data.startswith(name_start):
                     self._name_start = name_start
             self._shapes.add(exchange.shape)
             return Result(
@@ -334,7 +334,7 @@ class FcmDispatcher(Dispatcher[Message]):
         reason = error.reason if isinstance(error, GoAway | AccessTokenError) else None
         if isinstance(error, HeaderListTooLarge):
             verdict = Verdict.INVALID
-        elif isinstance(error, AccessTokenError) and error.permanent:
+        elif isinstance(error, AccessTokenError) and (error.permanent or error.reason == UNEXPECTED.name):
             verdict = Verdict.MISCONFIGURED
         else:
             verdict = Verdict.UNSENT if error.unprocessed else Verdict.UNKNOWN

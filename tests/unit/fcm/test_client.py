@@ -17,7 +17,7 @@ from pushcore.errors import BreakerOpen, ConfigurationError
 from pushcore.fcm.client import FcmDispatcher
 from pushcore.fcm.legacy import LegacyDispatcher
 from pushcore.http2.origin import Origin
-from pushcore.reasons import UNEXPECTED
+from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS
 from pushcore.results import Verdict
 from tests.support.virtual import Answer, connect_to, run
 from tests.unit.fcm.building import TOKEN
@@ -149,8 +149,9 @@ def test_a_response_that_is_not_googles_is_named_as_such(
     status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (result,) = sent_to(monkeypatch, lambda n: (status, {}, body), [Message(token=TOKEN)])
-    assert (result.verdict, result.status) == (Verdict.MISCONFIGURED, status)
-    assert (result.reason, result.row) == ("UnexpectedResponse", UNEXPECTED)
+    assert result.verdict is (Verdict.UNKNOWN if status < 300 else Verdict.MISCONFIGURED)
+    assert (result.status, result.reason) == (status, "UnexpectedResponse")
+    assert result.row is (UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED)
     assert str(result.detail).startswith(
         f"this is no response of FCM (a proxy, a wrong URL?): {status} with "
     )

@@ -23,7 +23,7 @@ from pushcore.fcm.errors import (
     read_retry_after,
     verdict_for,
 )
-from pushcore.reasons import UNEXPECTED, UNNAMED
+from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED
 from pushcore.results import Verdict
 
 GOOGLE = "type.googleapis.com/google."
@@ -220,8 +220,9 @@ def test_a_response_that_is_not_googles(status: int, verdict: str) -> None:
     ):
         failure = read_error(status, answer)
         if verdict == "unexpected":
-            assert failure.row is UNEXPECTED
-            assert (failure.verdict, failure.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
+            assert failure.row is (UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED)
+            assert failure.verdict is (Verdict.UNKNOWN if status < 300 else Verdict.MISCONFIGURED)
+            assert failure.reason == "UnexpectedResponse"
             assert str(failure.detail).startswith("this is no response of FCM (a proxy, a wrong URL?): ")
         else:
             assert (failure.verdict.value, failure.reason) == (verdict, None)

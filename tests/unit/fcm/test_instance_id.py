@@ -17,7 +17,7 @@ from pushcore.fcm.instance_id import (
     read_info,
     read_rejection,
 )
-from pushcore.reasons import UNEXPECTED, UNNAMED, Reason, lookup
+from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED, Reason, lookup
 from pushcore.results import Verdict
 
 DOCUMENTED = {
@@ -122,7 +122,7 @@ def test_the_row_of_a_rejection() -> None:
 @pytest.mark.parametrize("status", [200, 301, 403, 404, 413])
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":"no route"}'])
 def test_a_rejection_by_another_server(status: int, body: bytes) -> None:
-    assert read_rejection(status, body).row is UNEXPECTED
+    assert read_rejection(status, body).row is (UNEXPECTED_SUCCESS if status == 200 else UNEXPECTED)
 
 
 def test_an_app_instance() -> None:
