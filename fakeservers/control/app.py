@@ -80,8 +80,8 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
         return problem_response(Problem(400, f"the body is not JSON: {shown(first['ctx']['error'])}"))
     place, *inner = first["loc"]
     where = _WHERE[place]
-    for each in inner:
-        where += f"[{each}]" if isinstance(each, int) else f".{each if each.isidentifier() else shown(each)}"
+    for key in inner:
+        where += f"[{key}]" if isinstance(key, int) else f".{key if key.isidentifier() else shown(key)}"
     given = "" if first["type"] == "missing" else f" is {shown(first['input'])}"
     return problem_response(Problem(400, f"{where.removeprefix('.')}{given}: {first['msg']}"))
 
@@ -90,16 +90,16 @@ async def _refused(request: Request, error: HTTPException) -> Response:
     """What Starlette refuses: unknown paths and methods."""
     details = {404: "there is nothing here; /openapi.json says what there is", 405: "not with this method"}
     detail = details.get(error.status_code, HTTPStatus(error.status_code).phrase)
-    answer = problem_response(Problem(error.status_code, detail))
+    response = problem_response(Problem(error.status_code, detail))
     if error.status_code == 405:  # Starlette names the methods of the first route of this path alone
-        answer.headers["allow"] = ", ".join(sorted(_methods_of(request)))
-    return answer
+        response.headers["allow"] = ", ".join(sorted(_methods_of(request)))
+    return response
 
 
 def _methods_of(request: Request) -> set[str]:
     routes = [*request.app.routes, *(route for router in ROUTERS for route in router.routes)]
-    there = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
-    return {method for route in there for method in getattr(route, "methods", None) or ()}
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
 async def _mistake(request: Request, error: Exception) -> Response:

@@ -45,8 +45,8 @@ class Fakes:
 
 
 def _fakes(request: Request) -> Fakes:
-    found: Fakes = request.app.state.fakes
-    return found
+    fakes: Fakes = request.app.state.fakes
+    return fakes
 
 
 class _JsonRequest(Request):
@@ -82,7 +82,9 @@ class CheckedRoute(APIRoute):
     def _check_query(self, request: Request) -> None:
         operations = request.app.openapi()["paths"][self.path_format]
         method = "get" if request.method == "HEAD" else request.method.lower()
-        known = [each["name"] for each in operations[method].get("parameters", ()) if each["in"] == "query"]
+        known = [
+            field["name"] for field in operations[method].get("parameters", ()) if field["in"] == "query"
+        ]
         names = [name for name, _ in request.query_params.multi_items()]
         for name in names:
             if name not in known:

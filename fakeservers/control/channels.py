@@ -24,13 +24,13 @@ class ChannelCalls:
     def channels(self, *, bundle_id: str, offset: int = 0, limit: int = 100) -> Answered:
         """The channels of an app."""
         channels = self._channels()
-        found = channels.of(bundle_id)
+        registered = channels.of(bundle_id)
         return {
             "channels": [
                 {"channel_id": channel_id, "policy": policy}
-                for channel_id, policy in islice(found.items(), offset, offset + limit)
+                for channel_id, policy in islice(registered.items(), offset, offset + limit)
             ],
-            "matching": len(found),
+            "matching": len(registered),
             "enabled": bundle_id not in channels.disabled,
         }
 
@@ -38,17 +38,17 @@ class ChannelCalls:
         """Register channels under ids of one's own; all of them or none."""
         known = self._channels()
         try:
-            for each in channels:
-                ChannelRegistry().add(bundle_id, each["channel_id"], each.get("policy", 0))
+            for channel in channels:
+                ChannelRegistry().add(bundle_id, channel["channel_id"], channel.get("policy", 0))
         except ValueError as error:
             raise Problem(400, str(error)) from None
         if known.apps >= MAX_APPS and not known.of(bundle_id):
             raise Problem(409, f"{MAX_APPS} apps have channels, and no more may")
-        number = len(known.of(bundle_id).keys() | {each["channel_id"] for each in channels})
+        number = len(known.of(bundle_id).keys() | {channel["channel_id"] for channel in channels})
         if number > MAX_CHANNELS:
             raise Problem(409, f"that would be {number} channels, and an app may have {MAX_CHANNELS}")
-        for each in channels:
-            known.add(bundle_id, each["channel_id"], each.get("policy", 0))
+        for channel in channels:
+            known.add(bundle_id, channel["channel_id"], channel.get("policy", 0))
         return {"channels": len(channels)}
 
     def clear_channels(self, *, bundle_id: str, channel_id: str = "") -> Answered:

@@ -23,19 +23,19 @@ class FaultCalls:
 
     def faults(self) -> Answered:
         """Every fault with its state, and the names of the ready-made plans."""
-        found: dict[str, Answered] = {}
+        rows: dict[str, Answered] = {}
         for plan in self._plans:
-            in_force = {each.id for each in plan.in_force}
+            in_force = {fault.id for fault in plan.in_force}
             for fault in plan.faults:
-                each = found.setdefault(
+                row = rows.setdefault(
                     fault.id, {**fault.to_dict(), "enabled": fault.enabled, "in_force": False, "hits": 0}
                 )
-                each["in_force"] |= fault.id in in_force
-                each["hits"] += plan.hits[fault.id]
+                row["in_force"] |= fault.id in in_force
+                row["hits"] += plan.hits[fault.id]
         first = next(iter(self._plans), None)
         return {
             "plan": {} if first is None else {"name": first.name, "seed": first.seed},
-            "faults": list(found.values()),
+            "faults": list(rows.values()),
             "presets": list(PRESETS),
         }
 
@@ -46,15 +46,15 @@ class FaultCalls:
         if (plan is None) == (not preset):
             raise Problem(400, "one of plan and preset is needed")
         try:
-            found = FaultPlan.preset(preset) if preset else FaultPlan.from_dict(plan)
+            chosen = FaultPlan.preset(preset) if preset else FaultPlan.from_dict(plan)
             if scale != 1.0:
-                found = found.scaled(scale)
+                chosen = chosen.scaled(scale)
         except FaultError as error:
             raise Problem(400, str(error)) from None
         if seed is not None:
-            found.seed = seed
-        for each in self._plans:
-            each.become(found)
+            chosen.seed = seed
+        for former in self._plans:
+            former.become(chosen)
         return self.faults()
 
     def restore(self) -> None:
@@ -65,25 +65,25 @@ class FaultCalls:
     def add_fault(self, *, fault: Any) -> Answered:
         """Put one fault behind the others."""
         try:
-            found = Fault.from_dict(fault)
+            added = Fault.from_dict(fault)
             for plan in self._plans:
-                if found.id in plan:
-                    raise Problem(409, f"there is a fault {found.id} already")
+                if added.id in plan:
+                    raise Problem(409, f"there is a fault {added.id} already")
             for plan in self._plans:
-                found = plan.add(found)
+                added = plan.add(added)
         except FaultError as error:
             raise Problem(400, str(error)) from None
-        return found.to_dict()
+        return added.to_dict()
 
     def replace_fault(self, *, fault_id: str, fault: Any) -> Answered:
         """Put a fault in the place of another, or behind the others when there is none of this id."""
         try:
-            found = Fault.from_dict({**fault, "id": fault_id})
+            replacement = Fault.from_dict({**fault, "id": fault_id})
             for plan in self._plans:
-                plan.replace(found)
+                plan.replace(replacement)
         except FaultError as error:
             raise Problem(400, str(error)) from None
-        return found.to_dict()
+        return replacement.to_dict()
 
     def switch_fault(self, *, fault_id: str, enabled: bool) -> Answered:
         """Switch a fault on or off."""
@@ -98,7 +98,7 @@ class FaultCalls:
         return {}
 
     def _having(self, fault_id: str) -> list[FaultPlan]:
-        found = [plan for plan in self._plans if fault_id in plan]
-        if not found:
+        plans = [plan for plan in self._plans if fault_id in plan]
+        if not plans:
             raise Problem(404, "there is no fault of this id")
-        return found
+        return plans

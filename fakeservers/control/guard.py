@@ -67,9 +67,12 @@ class Guard:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {name for name, _ in message["headers"]}
+                present = {name for name, _ in message["headers"]}
                 more = ((name.encode(), value.encode()) for name, value in SAFE_HEADERS.items())
-                message["headers"] = [*message["headers"], *(each for each in more if each[0] not in there)]
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in more if header[0] not in present),
+                ]
             await send(message)
 
         try:

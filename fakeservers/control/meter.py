@@ -25,13 +25,13 @@ Answered = dict[str, Any]
 
 
 class Meter:
-    """Looks at the fakes every second while its `async with` block runs, and tells who waits."""
+    """Looks at the fakes every second while its `async with` block runs, and wakes those that wait."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._last: Answered = {}
         self._last_at = 0.0
-        self._asked: dict[str, int] = {}
+        self._requests: dict[str, int] = {}
         self._buckets: dict[str, deque[list[int]]] = {}
         self._history: deque[Answered] = deque(maxlen=HISTORY)
         self._ticked = asyncio.Condition()
@@ -70,8 +70,8 @@ class Meter:
     def state(self) -> Answered:
         """The last look: what is open, counted, received and wrong, with rates and percentiles."""
         services = {
-            name: {key: value for key, value in each.items() if key != "latency"}
-            for name, each in self._last["services"].items()
+            name: {key: value for key, value in service.items() if key != "latency"}
+            for name, service in self._last["services"].items()
         }
         return {**self._last, "services": services, "now": self._history[-1]}
 
@@ -89,27 +89,27 @@ class Meter:
                 await self._look()
 
     async def _look(self) -> None:
-        found = await self._calls.call("snapshot", {} if self.watchers else {"notifications": 0})
+        snapshot = await self._calls.call("snapshot", {} if self.watchers else {"notifications": 0})
         now = time.monotonic()
         elapsed = now - self._last_at
         point: Answered = {"time": time.time(), "services": {}}
-        for name, each in found["services"].items():
+        for name, service in snapshot["services"].items():
             buckets = self._buckets.setdefault(name, deque(maxlen=WINDOW + 1))
-            counts = each["latency"]["buckets"]
+            counts = service["latency"]["buckets"]
             if buckets and any(new < old for new, old in zip(counts, buckets[-1], strict=True)):
                 buckets.clear()  # the counters were reset
             buckets.append(counts)
             lately = [new - old for new, old in zip(counts, buckets[0], strict=True)]
-            asked = each["requests"] - self._asked.get(name, each["requests"])
-            self._asked[name] = each["requests"]
+            arrived = service["requests"] - self._requests.get(name, service["requests"])
+            self._requests[name] = service["requests"]
             point["services"][name] = {
-                "rate": round(max(asked, 0) / elapsed, 1),
-                "connections": each["connections"],
-                "streams": each["streams"],
+                "rate": round(max(arrived, 0) / elapsed, 1),
+                "connections": service["connections"],
+                "streams": service["streams"],
                 **{label: percentile(lately, share) for label, share in SHARES.items()},
             }
         async with self._ticked:
-            self._last, self._last_at = found, now
+            self._last, self._last_at = snapshot, now
             self._history.append(point)
             self._ticks += 1
             self._ticked.notify_all()
@@ -118,9 +118,9 @@ class Meter:
 def counters(snapshot: Mapping[str, Any]) -> Answered:
     """The counters of a snapshot, with percentiles since the start in place of buckets."""
     services = {}
-    for name, each in snapshot["services"].items():
-        latency = each["latency"]
-        services[name] = {key: value for key, value in each.items() if key != "latency"} | {
+    for name, service in snapshot["services"].items():
+        latency = service["latency"]
+        services[name] = {key: value for key, value in service.items() if key != "latency"} | {
             "latency": {
                 "answers": sum(latency["buckets"]),
                 "seconds": latency["seconds"],

@@ -147,23 +147,23 @@ class ServerProcesses:
         """See `Calls`."""
         if name == "received":
             return await self._received(dict(arguments))
-        found = await self._ask(name, arguments)
+        responses = await self._ask(name, arguments)
         if name == "snapshot":
-            return _add_up(found, arguments.get("notifications", DRAWN))
+            return _add_up(responses, arguments.get("notifications", DRAWN))
         if name in ("clear_received", "clear_channels"):
-            return {"cleared": sum(each["cleared"] for each in found)}
+            return {"cleared": sum(response["cleared"] for response in responses)}
         if name == "faults":
-            return {**found[0], "faults": _faults(found)}
-        return found[0]
+            return {**responses[0], "faults": _faults(responses)}
+        return responses[0]
 
     async def _received(self, arguments: Answered) -> Answered:
         offset, limit = arguments.pop("offset", 0), arguments.pop("limit", 100)
-        found = await self._ask("received", {**arguments, "limit": offset + limit})
-        records = [each for answer in found for each in answer["received"]]
-        records.sort(key=lambda each: -each["time"])
+        responses = await self._ask("received", {**arguments, "limit": offset + limit})
+        records = [record for response in responses for record in response["received"]]
+        records.sort(key=lambda record: -record["time"])
         return {
             "received": records[offset : offset + limit],
-            "matching": sum(each["matching"] for each in found),
+            "matching": sum(response["matching"] for response in responses),
         }
 
     async def _ask(self, name: str, arguments: Mapping[str, Any]) -> list[Answered]:
@@ -196,54 +196,53 @@ class ServerProcesses:
         return answered
 
 
-def _add_up(found: Sequence[Answered], notifications: int) -> Answered:
-    """One snapshot made of everybody's."""
+def _add_up(snapshots: Sequence[Answered], notifications: int) -> Answered:
+    """One snapshot of all processes."""
     services = {
-        name: _add_up_service([each["services"][name] for each in found]) for name in found[0]["services"]
+        name: _add_up_service([snapshot["services"][name] for snapshot in snapshots])
+        for name in snapshots[0]["services"]
     }
-    shown = sorted(
-        (each for answer in found for each in answer["notifications"]), key=lambda each: -each["time"]
-    )
+    latest = [notification for snapshot in snapshots for notification in snapshot["notifications"]]
+    latest.sort(key=lambda notification: -notification["time"])
     return {
-        **found[0],
+        **snapshots[0],
         "services": services,
-        "notifications": shown[:notifications],
-        "processes": [pid for each in found for pid in each["processes"]],
-        "faults": _faults(found),
+        "notifications": latest[:notifications],
+        "processes": [pid for snapshot in snapshots for pid in snapshot["processes"]],
+        "faults": _faults(snapshots),
     }
 
 
-def _add_up_service(found: Sequence[Answered]) -> Answered:
+def _add_up_service(services: Sequence[Answered]) -> Answered:
     answers: Counter[tuple[int, str]] = Counter()
-    for each in found:
-        for answer in each["answers"]:
-            answers[answer["status"], answer["reason"]] += answer["count"]
-    first = found[0]
-    sums = {
-        name: sum(each[name] for each in found) for name, value in first.items() if isinstance(value, int)
-    }
-    buckets = [sum(each) for each in zip(*(each["latency"]["buckets"] for each in found), strict=True)]
+    for service in services:
+        for row in service["answers"]:
+            answers[row["status"], row["reason"]] += row["count"]
+    first = services[0]
+    counters = [name for name, value in first.items() if isinstance(value, int)]
+    latencies = [service["latency"] for service in services]
+    buckets = [sum(column) for column in zip(*(latency["buckets"] for latency in latencies), strict=True)]
     return {
         **first,
-        **sums,
+        **{name: sum(service[name] for service in services) for name in counters},
         "answers": [
             {"status": status, "reason": reason, "count": count}
             for (status, reason), count in answers.items()
         ],
-        "latency": {"buckets": buckets, "seconds": sum(each["latency"]["seconds"] for each in found)},
+        "latency": {"buckets": buckets, "seconds": sum(latency["seconds"] for latency in latencies)},
     }
 
 
-def _faults(found: Sequence[Answered]) -> list[Answered]:
-    """The faults of one, which are everybody's, with everybody's hits."""
+def _faults(responses: Sequence[Answered]) -> list[Answered]:
+    """The faults of one process, which are those of all, with the hits of all."""
     hits: Counter[str] = Counter()
     in_force: set[str] = set()
-    for answer in found:
-        for fault in answer["faults"]:
+    for response in responses:
+        for fault in response["faults"]:
             hits[fault["id"]] += fault["hits"]
             if fault["in_force"]:
                 in_force.add(fault["id"])
     return [
         {**fault, "hits": hits[fault["id"]], "in_force": fault["id"] in in_force}
-        for fault in found[0]["faults"]
+        for fault in responses[0]["faults"]
     ]

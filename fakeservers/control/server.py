@@ -153,10 +153,10 @@ class Control:
             await asyncio.sleep(1)
             now = loop.time()
             before, self._since = self._since, {}
-            for each in self._server.server_state.connections:
-                cycle = getattr(each, "cycle", None)
+            for connection in self._server.server_state.connections:
+                cycle = getattr(connection, "cycle", None)
                 if cycle is None or cycle.response_complete:
-                    last, since = before.get(each, (None, now))
-                    self._since[each] = (cycle, since if cycle is last else now)
-                    if now - self._since[each][1] > IDLE:
-                        each.transport.close()
+                    last, since = before.get(connection, (None, now))
+                    self._since[connection] = (cycle, since if cycle is last else now)
+                    if now - self._since[connection][1] > IDLE:
+                        connection.transport.close()
