@@ -5,10 +5,26 @@
 const $ = (id) => document.getElementById(id);
 const copyOf = (id) => $(id).content.firstElementChild.cloneNode(true);
 const NAMES = { apns: "APNs", fcm: "FCM" };
-const COUNTERS = {
-  accepted: "connections accepted",
-  refused: "connections refused",
-  resets: "streams reset by clients",
+// received = accepted + rejected + unprocessed + cut
+const PUSHES = {
+  received: "pushes received",
+  accepted: "accepted",
+  rejected: "rejected",
+  unprocessed: "unprocessed",
+  cut: "cut",
+};
+const TRANSPORT = {
+  connections_accepted: "connections accepted",
+  connections_refused: "connections refused",
+  connections_turned_away: "connections turned away",
+  handshakes_failed: "TLS handshakes failed",
+  streams_over_limit: "streams over the limit",
+  streams_refused: "streams refused",
+  streams_reset_by_server: "streams reset by the server",
+  streams_reset_by_client: "streams reset by clients",
+  goaways: "GOAWAYs sent",
+  goaway_unprocessed: "requests left unprocessed",
+  goaways_received: "GOAWAYs received",
   protocol_errors: "protocol errors",
 };
 const CHART = { points: 120, fewest: 30, width: 240, height: 44 };
@@ -74,6 +90,13 @@ function drawChart(chart, values, label, format) {
   chart.querySelector("svg").setAttribute("aria-label", `${label} in the last ${since}, at most ${format(peak)}`);
 }
 
+function drawCounters(list, names, service) {
+  reconcile(list, Object.keys(names), (name) => name, "counter-template", (row, name) => {
+    setText(row.querySelector("dt"), names[name]);
+    setText(row.querySelector("dd"), whole.format(service[name]));
+  });
+}
+
 function drawServices(state) {
   const services = Object.entries(state.services);
   reconcile($("services"), services, ([name]) => name, "service-template", (node, [name, service]) => {
@@ -89,11 +112,8 @@ function drawServices(state) {
     const [rates, latencies] = node.querySelectorAll(".chart");
     drawChart(rates, points.map((point) => point.rate), "Requests per second", (rate) => `${whole.format(rate)}/s`);
     drawChart(latencies, points.map((point) => point.p90 || 0), "90th percentile of the latency", (p90) => `p90 ${duration(p90)}`);
-    const counters = Object.keys(COUNTERS).filter((counter) => counter in service);
-    reconcile(node.querySelector(".counters"), counters, (counter) => counter, "counter-template", (row, counter) => {
-      setText(row.querySelector("dt"), COUNTERS[counter]);
-      setText(row.querySelector("dd"), whole.format(service[counter]));
-    });
+    drawCounters(node.querySelector(".pushes"), PUSHES, service);
+    drawCounters(node.querySelector(".transport"), TRANSPORT, service);
   });
   const processes = state.processes.length;
   setText($("summary"), processes > 1 ? `${processes} processes` : "one process");

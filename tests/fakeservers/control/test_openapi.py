@@ -95,6 +95,19 @@ async def test_a_response_that_is_not_as_documented_is_a_mistake_of_ours(
     assert "a call of the control port failed" in caplog.text
 
 
+def test_without_a_control_port_its_libraries_are_not_imported() -> None:
+    """They take longer to import than a fake takes to start."""
+    code = (
+        "import sys, fakeservers.__main__, fakeservers.pytest_plugin\n"
+        "from fakeservers import ControlService, FakeApns, FakeFcm, InThread\n"
+        "with InThread(FakeApns), InThread(FakeFcm): pass\n"
+        "loaded = {'fastapi', 'pydantic', 'prometheus_client', 'starlette', 'uvicorn'} & {*sys.modules}\n"
+        "sys.exit(f'imported: {loaded}' if loaded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @asynccontextmanager
 async def everything() -> AsyncIterator[Control]:
     async with (

@@ -284,8 +284,10 @@ def test_totals_are_exact_and_curves_have_a_scale(browser: Chrome, running: InTh
     look(browser)
 
     def count() -> None:
-        server = running.fake.apns.server
-        server.requests, server.accepted = 1_234_567, 7
+        counters, pushes = running.fake.apns.server.counters, running.fake.apns.pushes
+        counters.requests, counters.goaway_unprocessed = 1_234_567, 7
+        pushes.leave(1_000_000, told=True)
+        pushes.accept(2_345_678)
         running.fake.apns.counts[410, "Unregistered"] = 1_234_001
         running.fake.plan.hits["busy"] = 12_345
 
@@ -295,14 +297,11 @@ def test_totals_are_exact_and_curves_have_a_scale(browser: Chrome, running: InTh
     until(browser, lambda: text_of(browser, ".requests") == "1,234,567|0")
     assert text_of(browser, "#responses .count") == "1,234,001"
     assert "12,345 hits" in text_of(browser, ".hits")
-    counters = dict(
-        zip(
-            text_of(browser, ".service:first-child .counters dt").split("|"),
-            text_of(browser, ".service:first-child .counters dd").split("|"),
-            strict=True,
-        )
-    )
-    assert counters["connections accepted"] == "7"
+    counters = {
+        name: text_of(browser, f".service:first-child [data-key='{name}'] dd")
+        for name in ("received", "accepted", "rejected", "unprocessed", "cut", "goaway_unprocessed")
+    }
+    assert list(counters.values()) == ["3,345,678", "2,345,678", "0", "1,000,000", "0", "7"]
     until(browser, lambda: not text_of(browser, ".service:first-child .peak").startswith("peak 0/s|"))
     peak, _ = text_of(browser, ".service:first-child .peak").split("|")
     top = "return [...document.querySelectorAll('.service:first-child .chart svg')].map((each) => each.getAttribute('aria-label'))"
