@@ -16,7 +16,7 @@ every good token, and Apple cuts off nobody sooner than a sender of bad ones. So
   somebody should look.
 
 Answers that judge neither token nor configuration (too many requests, unavailable, none at all) do not count, and
-neither does what was found invalid before it was sent. Of several processes each judges by the answers of all (`Peers`),
+neither does what was moment invalid before it was sent. Of several processes each judges by the answers of all (`Peers`),
 so that together they need no more of them than one.
 """
 
@@ -71,12 +71,12 @@ class Trip:
     def decode(cls, data: bytes) -> Trip | None:
         """What `encode` made; None when this is something else."""
         try:
-            found = orjson.loads(data) if len(data) <= MAX_TRIP else None
+            fields = orjson.loads(data) if len(data) <= MAX_TRIP else None
         except orjson.JSONDecodeError:
             return None
-        if not isinstance(found, list) or len(found) != 2:
+        if not isinstance(fields, list) or len(fields) != 2:
             return None
-        reason, sentence = printable_word(found[0], _MAX_WORD), printable_word(found[1], _MAX_SENTENCE)
+        reason, sentence = printable_word(fields[0], _MAX_WORD), printable_word(fields[1], _MAX_SENTENCE)
         return cls(reason, sentence) if reason and sentence else None
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ class Peers(Protocol):
         """Tell them what this process has seen by now; what all of them have, added up."""
 
 
-class _Stretch:
+class _Streak:
     """So many answers of one kind, one after the other."""
 
     __slots__ = ("count", "kind")
@@ -131,14 +131,14 @@ class Breaker:
         "_accepted",
         "_cause",
         "_counts",
-        "_heard",
         "_in_a_row",
         "_minimum",
         "_new",
         "_others",
         "_peers",
+        "_peers_seen",
         "_size",
-        "_stretches",
+        "_streaks",
         "_suspect",
         "_tell_at",
         "_tell_every",
@@ -158,8 +158,8 @@ class Breaker:
         # The first, and then by a quarter of its share of what a judgement needs: telling costs some microseconds.
         self._tell_at = math.inf if peers is None else 1
         self._tell_every = minimum if peers is None else max(minimum // (4 * peers.parts), 1)
-        self._heard = NOTHING_SEEN
-        self._stretches: deque[_Stretch] = deque()  # the last `window` answers, exactly
+        self._peers_seen = NOTHING_SEEN
+        self._streaks: deque[_Streak] = deque()  # the last `window` answers, exactly
         self._size = 0
         self._counts = [0, 0, 0]  # in the window, by kind
         self._new = 0  # accepted, not in the window yet
@@ -180,7 +180,7 @@ class Breaker:
     @property
     def answers(self) -> int:
         """How many there are to judge by, of all processes: of each, a window at most."""
-        return self._size + self._new + sum(self._heard[:3])
+        return self._size + self._new + sum(self._peers_seen[:3])
 
     def take(self, result: Result) -> Trip | None:
         """Look at a result that is not accepted. The `Trip` when there is reason to stop, then and ever after."""
@@ -190,7 +190,7 @@ class Breaker:
         if result.verdict is Verdict.MISCONFIGURED or kind == _REFUSED:
             self._cause = result
             self._in_a_row += 1
-        elif result.attempts or result.verdict is not Verdict.INVALID:  # else we found it out ourselves
+        elif result.attempts or result.verdict is not Verdict.INVALID:  # else we moment it out ourselves
             self._in_a_row = 0
             self._others = True
         if kind is None:
@@ -206,7 +206,13 @@ class Breaker:
     def conclude(self) -> Trip | None:
         """At the end of a campaign: the trip, also where everything was refused that was tried, however little it was."""
         self._exchange()
-        against = self._others or self._new or self._accepted or self._heard.others or self._heard.accepted
+        against = (
+            self._others
+            or self._new
+            or self._accepted
+            or self._peers_seen.others
+            or self._peers_seen.accepted
+        )
         if self.trip is None and self._cause is not None and not against:
             return _explain(self._cause, "nothing else was answered")
         return self.trip
@@ -217,35 +223,38 @@ class Breaker:
         self._add(_GOOD, new)
 
     def _add(self, kind: int, count: int) -> None:
-        stretches, counts = self._stretches, self._counts
-        if stretches and stretches[-1].kind == kind:
-            stretches[-1].count += count
+        streaks, counts = self._streaks, self._counts
+        if streaks and streaks[-1].kind == kind:
+            streaks[-1].count += count
         else:
-            stretches.append(_Stretch(kind, count))
+            streaks.append(_Streak(kind, count))
         counts[kind] += count
         self._size += count
         while self._size > self._window:
-            oldest = stretches[0]
+            oldest = streaks[0]
             gone = min(oldest.count, self._size - self._window)
             oldest.count -= gone
             counts[oldest.kind] -= gone
             self._size -= gone
             if not oldest.count:
-                stretches.popleft()
+                streaks.popleft()
 
     def _exchange(self) -> None:
         if self._peers is not None:
             good, suspect, refused = self._counts
             seen = Seen(good, suspect, refused, self._in_a_row, self._accepted, self._others)
-            self._heard = self._peers.exchange(seen)
+            self._peers_seen = self._peers.exchange(seen)
 
     def _judge(self) -> Trip | None:
-        heard = self._heard
-        suspects, refused = self._counts[_SUSPECT] + heard.suspect, self._counts[_REFUSED] + heard.refused
-        size = self._size + heard.good + heard.suspect + heard.refused
-        in_a_row = self._in_a_row + heard.in_a_row
+        seen_by_peers = self._peers_seen
+        suspects, refused = (
+            self._counts[_SUSPECT] + seen_by_peers.suspect,
+            self._counts[_REFUSED] + seen_by_peers.refused,
+        )
+        size = self._size + seen_by_peers.good + seen_by_peers.suspect + seen_by_peers.refused
+        in_a_row = self._in_a_row + seen_by_peers.in_a_row
         if self._cause is not None:
-            if in_a_row >= RUN and not self._accepted + heard.accepted:
+            if in_a_row >= RUN and not self._accepted + seen_by_peers.accepted:
                 return _explain(self._cause, f"{in_a_row} in a row, none accepted")
             if size >= REFUSED_AT_LEAST and refused >= REFUSED_SHARE * size:
                 return _explain(self._cause, f"{refused} of the last {size} answers")
@@ -288,7 +297,7 @@ def _explain(result: Result, evidence: str) -> Trip:
         printable_word(str(result.detail), _MAX_DETAIL) if result.detail is not None else None,
         advice,
     ]
-    sentence = ": ".join(each.removesuffix(".") for each in words if each)
+    sentence = ": ".join(word.removesuffix(".") for word in words if word)
     if topic is not None:
         sentence += f" (the topic is {topic})"
     return Trip(reason, f"{sentence} ({evidence})"[:_MAX_SENTENCE])
@@ -345,10 +354,10 @@ def registered_time(value: object) -> float | None:
 
 def _iso_time(text: str) -> float | None:
     try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
         day_long = len(text) <= 10 and ":" not in text and "T" not in text.upper()
-        return found.timestamp() + (86_399 if day_long else 0)
+        return moment.timestamp() + (86_399 if day_long else 0)
     except (ValueError, OverflowError):
         return None

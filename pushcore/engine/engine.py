@@ -39,7 +39,7 @@ L = TypeVar("L", bound=LegacyMessage)
 
 LARGEST_WINDOW: Final = 16_384
 _EVENTS: Final = [name for name in vars(Listener) if not name.startswith("_")]
-HANDED: Final = 64
+TAKEN_TOGETHER: Final = 64
 """Results that the caller takes before they are counted as taken: to count each costs more than a result."""
 
 
@@ -106,18 +106,20 @@ class PushEngine(Generic[P_contra]):
     ) -> None:
         if not clients:
             raise ConfigurationError("an engine needs at least one client")
-        for place, each in enumerate(clients, 1):
+        for number, given in enumerate(clients, 1):
             expected = "a client such as an ApnsClient; the clients of an engine are given one by one"
-            check(hasattr(each, "_dispatcher"), f"client {place}", expected, each)
+            check(hasattr(given, "_dispatcher"), f"client {number}", expected, given)
         self._clients = dispatchers = tuple(client._dispatcher for client in clients)
-        for place, client in enumerate(dispatchers):
-            if client.takes_all and client.handles in {each.handles for each in dispatchers[place + 1 :]}:
+        for index, client in enumerate(dispatchers):
+            if client.takes_all and client.handles in {later.handles for later in dispatchers[index + 1 :]}:
                 raise ConfigurationError(
                     "an engine needs one client only for each kind of push, or before the last one of a kind such "
                     "whose key is for some topics alone"
                 )
         if window is None:
-            window = min(2 * sum(each.streams * each.max_connections for each in dispatchers), LARGEST_WINDOW)
+            window = min(
+                2 * sum(client.streams * client.max_connections for client in dispatchers), LARGEST_WINDOW
+            )
         check_whole("window", window, least=1)
         if isinstance(rate, str):
             rate = Rate.parse(rate)
@@ -346,32 +348,32 @@ class PushEngine(Generic[P_contra]):
         for client in self._clients:
             client.pool.listeners.append(run.on_batch)
         run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
-        half = run.window // 2
-        share = max(min(run.window // 4, HANDED), 1)
-        handed: list[Result] = []
-        rest = iter(handed)
+        refill_at = run.window // 2
+        size = max(min(run.window // 4, TAKEN_TOGETHER), 1)
+        batch: list[Result] = []
+        not_yielded = iter(batch)
         try:
             while True:
                 while ready:
-                    handed = ready[:share]
-                    del ready[:share]
-                    rest = iter(handed)
-                    for result in rest:
+                    batch = ready[:size]
+                    del ready[:size]
+                    not_yielded = iter(batch)
+                    for result in not_yielded:
                         yield result
-                    run.outstanding -= len(handed)
-                    handed = []
-                    if run.outstanding <= half:
+                    run.outstanding -= len(batch)
+                    batch = []
+                    if run.outstanding <= refill_at:
                         run.wake_feeder()
                 if run.done:
                     break
                 run.wake_feeder()
-                await run.something_ready()
+                await run.wait_for_results()
             error = run.error or run.broken()
             if error is not None:
                 raise error
         finally:
-            ready[:0] = left = list(rest)
-            run.outstanding -= len(handed) - len(left)
+            ready[:0] = left = list(not_yielded)
+            run.outstanding -= len(batch) - len(left)
             try:
                 await run.close()
             finally:  # even when a second cancellation cuts the waiting short

@@ -99,7 +99,7 @@ class Gate:
                 log.warning("%s asked us to pause for %.0f s (429)", self._name, closed)
         elif now >= self._warn_slow_at:
             self._warn_slow_at = now + WARN_EVERY
-            rate = self.limiter.pace(now)
+            rate = self.limiter.allowed_rate(now)
             log.warning("%s rejects some pushes for their rate (429): %.0f a second now", self._name, rate)
             self._events.slowed(self._name, rate)
 
@@ -162,4 +162,4 @@ class Gate:
 
     def allowed_rate(self, now: float) -> float:
         """Pushes a second that the rate limit allows now, infinity for no limit."""
-        return math.inf if self.limiter is None else self.limiter.pace(now)
+        return math.inf if self.limiter is None else self.limiter.allowed_rate(now)

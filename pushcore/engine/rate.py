@@ -81,10 +81,10 @@ class Rate:
         words = text.strip().lower() if isinstance(text, str) else ""
         if words == "none":
             return cls(math.inf)
-        found = _RATE.fullmatch(words)
-        if found is None or found[2] not in _UNITS:
+        match = _RATE.fullmatch(words)
+        if match is None or match[2] not in _UNITS:
             raise ConfigurationError(f'a rate looks like 5000/s, 600000/min or "none", not {shown(text)}')
-        return cls(float(found[1].replace("_", "")), _UNITS[found[2]])
+        return cls(float(match[1].replace("_", "")), _UNITS[match[2]])
 
     @property
     def unlimited(self) -> bool:
@@ -123,7 +123,7 @@ class Limiter(Protocol):
     def close(self, until: float, now: float) -> None: ...
     def refused(self, retry_after: float | None, now: float) -> None: ...
     def closed(self, now: float) -> float: ...
-    def pace(self, now: float) -> float: ...
+    def allowed_rate(self, now: float) -> float: ...
 
 
 class RateLimiter:
@@ -151,7 +151,7 @@ class RateLimiter:
             return 0
         granted = wanted
         if self._full < math.inf:
-            self._pass(now)
+            self._accrue(now)
             granted = max(min(wanted, int(self._left)), 0)
             if granted:
                 self._left -= granted
@@ -163,7 +163,7 @@ class RateLimiter:
     def give_back(self, unused: int, now: float) -> None:
         """So many that `permits` granted did not leave."""
         if now >= self._closed_until and self._full < math.inf:
-            self._left = min(self._left + unused, self._most(now))
+            self._left = min(self._left + unused, self._burst_limit(now))
 
     def wait(self, now: float) -> float:
         """Seconds until at least one may leave, 0 when it may now; the gate may be closed again in between."""
@@ -171,14 +171,14 @@ class RateLimiter:
         if self._full == math.inf:
             return opens - now
         if opens == now:
-            self._pass(now)
+            self._accrue(now)
         missing = 1.0 - self._left
         if missing <= 0:
             return opens - now
-        since = max(
+        counted_to = max(
             self._at, opens
         )  # another process may have counted up to there, or taken what a closed gate left
-        return since - now + missing / self._pace(opens) + _ROUNDING
+        return counted_to - now + missing / self._rate_at(opens) + _ROUNDING
 
     def close(self, until: float, now: float) -> None:
         """Nobody sends until then, a day at most. An earlier `until` opens nothing. The ramp goes on where it was, and
@@ -186,7 +186,7 @@ class RateLimiter:
         until = min(max(until, now), now + MAX_WAIT)
         if until >= self._closed_until:
             begun = self._ramp_from > -math.inf and until - now < IDLE
-            risen = self._risen(max(now, self._closed_until)) if begun else 0.0
+            risen = self._ramp_progress(max(now, self._closed_until)) if begun else 0.0
             self._closed_until = self._at = self._used = until
             self._ramp_from = until - risen * self._ramp
             self._left = 1.0
@@ -196,7 +196,7 @@ class RateLimiter:
         if self._ramp and -math.inf < self._ramp_from and self._full < math.inf:
             at = max(now, self._closed_until)
             less = 1 / (self._full * (1 - START))  # a push a second
-            self._ramp_from = at - max(self._risen(at) - less, 0.0) * self._ramp
+            self._ramp_from = at - max(self._ramp_progress(at) - less, 0.0) * self._ramp
         if retry_after is not None:
             self.close(now + retry_after, now)
             return
@@ -209,11 +209,11 @@ class RateLimiter:
         """Seconds for which the gate is closed yet; 0 when it is open."""
         return max(self._closed_until - now, 0.0)
 
-    def pace(self, now: float) -> float:
+    def allowed_rate(self, now: float) -> float:
         """Pushes a second that are allowed, infinity for no limit."""
         if now < self._closed_until:
             return 0.0
-        return self._pace(now)
+        return self._rate_at(now)
 
     # --- for processes that share it --------------------------------------------------------------------------------
 
@@ -239,31 +239,33 @@ class RateLimiter:
 
     # --- the bucket -------------------------------------------------------------------------------------------------
 
-    def _risen(self, now: float) -> float:
+    def _ramp_progress(self, now: float) -> float:
         """How far the ramp is, from 0 to 1."""
         if self._ramp == 0 or self._ramp_from == -math.inf:
             return 1.0
         return min(max((now - self._ramp_from) / self._ramp, 0.0), 1.0)
 
-    def _pace(self, now: float) -> float:
+    def _rate_at(self, now: float) -> float:
         if self._ramp == 0 or self._ramp_from == -math.inf:
             return self._full
-        return max(self._full * (START + (1 - START) * self._risen(now)), min(self._full, START_LEAST))
+        return max(
+            self._full * (START + (1 - START) * self._ramp_progress(now)), min(self._full, START_LEAST)
+        )
 
-    def _most(self, now: float) -> float:
-        return max(1.0, self._pace(now) * BURST)
+    def _burst_limit(self, now: float) -> float:
+        return max(1.0, self._rate_at(now) * BURST)
 
-    def _pass(self, now: float) -> None:
-        """Count what time has brought since the last call."""
+    def _accrue(self, now: float) -> None:
+        """Count what time has accrued since the last call."""
         if self._at == -math.inf:
             self._at = self._used = self._ramp_from = now
-            self._left = self._most(now)
+            self._left = self._burst_limit(now)
         elif now > self._at:
             # The mean of both ends: exact on the ramp, and too little rather than too much at its end.
-            brought = (self._pace(self._at) + self._pace(now)) / 2 * (now - self._at)
+            accrued = (self._rate_at(self._at) + self._rate_at(now)) / 2 * (now - self._at)
             if self._ramp and now - self._used > IDLE:
                 self._used = self._ramp_from = now
-            self._left = min(self._left + brought, self._most(now))
+            self._left = min(self._left + accrued, self._burst_limit(now))
             self._at = now
 
 

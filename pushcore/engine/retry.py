@@ -86,16 +86,16 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.unknown not in ("report", "resend"):
             raise ConfigurationError(f'unknown is "report" or "resend", not {self.unknown!r}')
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name == "unknown" or (value is None and each.name == "apns_early_wait"):
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name == "unknown" or (value is None and setting.name == "apns_early_wait"):
                 continue
-            whole = each.name in ("max_attempts", "max_delayed")
-            least, words = _LEAST.get(each.name, (0.0, "0 or more"))
+            whole = setting.name in ("max_attempts", "max_delayed")
+            least, words = _MINIMUMS.get(setting.name, (0.0, "0 or more"))
             if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-                raise ConfigurationError(f"{each.name} is a {'whole ' * whole}number, not {value!r}")
-            if not (least <= value < math.inf) or (each.name == "budget_rate" and value == 0):
-                raise ConfigurationError(f"{each.name} must be {words}, not {value!r}")
+                raise ConfigurationError(f"{setting.name} is a {'whole ' * whole}number, not {value!r}")
+            if not (least <= value < math.inf) or (setting.name == "budget_rate" and value == 0):
+                raise ConfigurationError(f"{setting.name} must be {words}, not {value!r}")
 
     def delay(self, result: Result, attempt: int, rng: Random, age: float = 0.0) -> float | None:
         """Seconds until this push may be sent again; None when its result is to be reported as it is.
@@ -108,7 +108,7 @@ class RetryPolicy:
         wait = self._first_wait(result)
         if wait is None:
             return None
-        asked = _asked(result)
+        retry_after = _retry_after(result)
         early = self.apns_early_wait
         if early is not None and result.row.early:
             if attempt == 1:
@@ -117,8 +117,8 @@ class RetryPolicy:
         else:
             repeats = attempt - 1
         wait = min(wait * self.growth ** min(repeats, 60), self.max_delay)
-        if asked is not None:
-            wait = max(wait, asked)
+        if retry_after is not None:
+            wait = max(wait, retry_after)
         if wait > self.max_delay:
             return None
         wait = min(wait * (1 + self.jitter * rng.random()), self.max_delay)
@@ -138,13 +138,13 @@ class RetryPolicy:
         if row.verdict is Verdict.UNSENT and blames_configuration(result.detail):
             return None
         setting = row.setting
-        if row.asked_setting is not None and _asked(result) is not None:
+        if row.asked_setting is not None and _retry_after(result) is not None:
             setting = row.asked_setting
         wait: float = row.wait if setting is None else getattr(self, setting)
         return wait
 
 
-_LEAST: Final = {
+_MINIMUMS: Final = {
     "max_attempts": (1, "1 or more"),
     "max_delayed": (1, "1 or more"),
     "growth": (1.0, "1 or more"),
@@ -152,7 +152,7 @@ _LEAST: Final = {
 }
 
 
-def _asked(result: Result) -> float | None:
+def _retry_after(result: Result) -> float | None:
     """What the provider asks to wait, or the issuer of the access token that was missing."""
     if result.retry_after is not None:
         return result.retry_after
@@ -192,10 +192,10 @@ class DelayHeap(Generic[Item]):
     def due(self, now: float, most: int | None = None) -> list[Item]:
         """What is due by now and is no longer kept, the longest due first; `most` of it, the rest stays due."""
         entries = self._entries
-        found: list[Item] = []
-        while entries and entries[0][0] <= now and (most is None or len(found) < most):
-            found.append(heapq.heappop(entries)[2])
-        return found
+        items: list[Item] = []
+        while entries and entries[0][0] <= now and (most is None or len(items) < most):
+            items.append(heapq.heappop(entries)[2])
+        return items
 
     @property
     def next_due(self) -> float:
@@ -209,9 +209,9 @@ class DelayHeap(Generic[Item]):
 
     def clear(self) -> list[Item]:
         """Everything, as it would have been due: it is no longer kept."""
-        found = [entry[2] for entry in sorted(self._entries, key=lambda entry: entry[:2])]
+        items = [entry[2] for entry in sorted(self._entries, key=lambda entry: entry[:2])]
         self._entries.clear()
-        return found
+        return items
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -254,7 +254,7 @@ class RetryBudget:
 
     def take(self, wanted: int, now: float) -> int:
         """How many of so many repeats may leave now; they are paid for."""
-        self._pass(now)
+        self._accrue(now)
         granted = max(min(wanted, int(self._credit)), 0)
         self._credit -= granted
         return granted
@@ -265,12 +265,12 @@ class RetryBudget:
 
     def wait(self, now: float) -> float:
         """Seconds until one repeat may leave; 0 when it may now."""
-        self._pass(now)
+        self._accrue(now)
         missing = 1.0 - self._credit
         # The microsecond makes up for what adding to a large `now` rounds off.
         return missing / self._rate + 1e-6 if missing > 0 else 0.0
 
-    def _pass(self, now: float) -> None:
+    def _accrue(self, now: float) -> None:
         if now > self._at:
             if self._at > -math.inf:
                 self._credit = min(self._credit + (now - self._at) * self._rate, self._most)

@@ -62,7 +62,7 @@ class Run:
         self._kinds: dict[type, list[Lane]] = {}
         for lane in self.lanes:
             self._kinds.setdefault(lane.client.handles, []).append(lane)
-        self._choosing = len(self._kinds) < len(self.lanes)  # a push's class alone does not say its lane
+        self._ask_clients = len(self._kinds) < len(self.lanes)  # a push's class alone does not say its lane
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
         # What stands for rows that a journal passes over; without a journal nothing does.
@@ -103,7 +103,7 @@ class Run:
         """Whether every push of the source has its result and the caller has them all."""
         return self.fed and not self.outstanding and not any(lane.retries.delayed for lane in self.lanes)
 
-    async def something_ready(self) -> None:
+    async def wait_for_results(self) -> None:
         """Wait until there is a result, or until there will be none any more."""
         if not self.ready and not self.done:
             self._reader_waits = self.loop.create_future()
@@ -226,10 +226,10 @@ class Run:
         pushes, burst = (iter(source), BURST) if journal is None else (journal.steps(source), BURST // 2)
         more = True
         while more:
-            room = min(burst, self.window - self.outstanding)
+            capacity = min(burst, self.window - self.outstanding)
             if journal is not None:
-                await journal.room(room)
-            more = self._burst(pushes, room)
+                await journal.room(capacity)
+            more = self._burst(pushes, capacity)
             await self._wait_for_capacity()
 
     async def _feed_async(self, source: AsyncIterable[Any]) -> None:
@@ -269,19 +269,19 @@ class Run:
             if self.ready:
                 self.wake_reader()
 
-    def _burst(self, pushes: Iterator[Any], room: int) -> bool:
+    def _burst(self, pushes: Iterator[Any], most: int) -> bool:
         """Take so many pushes from the source and hand them over; False when it has come to its end."""
         now = self.loop.time()
-        share = islice(pushes, room)
+        burst = islice(pushes, most)
         try:
-            push = next(share, END)
+            push = next(burst, END)
             while push is not END and push is not self._passed_over:
                 lane = self._lane_of(push)
-                if self._choosing:
+                if self._ask_clients:
                     lane.build((push,), type(push), now)
-                    push = next(share, END)
+                    push = next(burst, END)
                 else:
-                    push = lane.build(chain((push,), share), type(push), now)
+                    push = lane.build(chain((push,), burst), type(push), now)
         finally:
             taken = sum([lane.begin(now) for lane in self.lanes])
             self.outstanding += taken
@@ -290,7 +290,7 @@ class Run:
                 lane.report_not_built()
                 lane.record.flush()
                 self._flow(lane)
-        return push is not END or taken == room
+        return push is not END or taken == most
 
     def _lane_of(self, push: object) -> Lane:
         """The lane of the push's class; of several, the first whose client takes it, or the last, to say why not."""

@@ -160,9 +160,9 @@ class SharedState:
         own = os.getpid()
         with self.locked():
             for seat in self._seats():
-                owner = self._look(seat)[0]
+                owner = self._read_seat(seat)[0]
                 if owner in (0, own):
-                    self._sit(seat, own, NOTHING_SEEN)
+                    self._write_seat(seat, own, NOTHING_SEEN)
                     return seat
         return None
 
@@ -171,9 +171,9 @@ class SharedState:
         sums = [0] * len(seen)
         with self.locked():
             if own is not None:
-                self._sit(own, self._look(own)[0], seen)
+                self._write_seat(own, self._read_seat(own)[0], seen)
             for seat in self._seats():
-                owner, *values = self._look(seat)
+                owner, *values = self._read_seat(seat)
                 if not owner:
                     break  # they are taken one after the other
                 if seat != own:
@@ -183,13 +183,13 @@ class SharedState:
     def _seats(self) -> range:
         return range(_FIRST_SEAT, _FIRST_SEAT + SEATS * _SEAT_SIZE, _SEAT_SIZE)
 
-    def _look(self, seat: int) -> tuple[int, ...]:
+    def _read_seat(self, seat: int) -> tuple[int, ...]:
         """Whose the seat is, and what he has seen: nothing, where a kill or anything else has damaged it."""
         *values, checksum = _SEAT.unpack_from(self._memory, seat)
         sound = checksum == zlib.crc32(self._memory[seat : seat + _SEAT.size - 4])
         return tuple(values) if sound else (values[0], *NOTHING_SEEN)
 
-    def _sit(self, seat: int, owner: int, seen: Seen) -> None:
+    def _write_seat(self, seat: int, owner: int, seen: Seen) -> None:
         packed = _SEAT.pack(owner, *seen, 0)[:-4]
         self._memory[seat : seat + _SEAT.size] = packed + zlib.crc32(packed).to_bytes(4, "little")
 
@@ -244,10 +244,10 @@ class SharedLimiter:
         with self._turn(now) as limiter:
             return limiter.closed(now)
 
-    def pace(self, now: float) -> float:
-        """See `RateLimiter.pace`; of all processes together."""
+    def allowed_rate(self, now: float) -> float:
+        """See `RateLimiter.allowed_rate`; of all processes together."""
         with self._turn(now) as limiter:
-            return limiter.pace(now)
+            return limiter.allowed_rate(now)
 
     @contextmanager
     def _turn(self, now: float) -> Iterator[RateLimiter]:

@@ -209,8 +209,8 @@ class FleetLimiter:
         """See `RateLimiter.closed`."""
         return max(self._gate(), 0.0)
 
-    def pace(self, now: float) -> float:
-        """See `RateLimiter.pace`: that of all workers together, as the store had it last."""
+    def allowed_rate(self, now: float) -> float:
+        """See `RateLimiter.allowed_rate`: that of all workers together, as the store had it last."""
         return 0.0 if self._gate() > 0 else self._pace
 
     # --- the store ------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class FleetLimiter:
                 continue  # another worker was first
             self._closing = -math.inf if self._closing == closing else self._closing
             self._refused -= refused
-            self._pace = limiter.pace(now)
+            self._pace = limiter.allowed_rate(now)
             self._expire()
             if granted and self._gate() <= 0:
                 self._debt += granted * self._discount

@@ -306,11 +306,11 @@ def test_it_needs_no_memory_for_each_answer() -> None:
         breaker.accepted(3)
         breaker.take(GONE)
         breaker.take(BAD)
-    assert len(breaker._stretches) <= WINDOW
-    assert sum(each.count for each in breaker._stretches) == WINDOW
+    assert len(breaker._streaks) <= WINDOW
+    assert sum(each.count for each in breaker._streaks) == WINDOW
     breaker.accepted(sys.maxsize)
     breaker.take(GONE)
-    assert len(breaker._stretches) <= 2
+    assert len(breaker._streaks) <= 2
 
 
 @pytest.mark.parametrize("minimum", [0, 1001])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pushcore.engine.engine import HANDED, LARGEST_WINDOW, PushEngine
+from pushcore.engine.engine import LARGEST_WINDOW, TAKEN_TOGETHER, PushEngine
 from pushcore.engine.rate import Rate
 from pushcore.errors import ClosedError, ConfigurationError, EventLoopError
 from pushcore.metrics import Metrics
@@ -232,21 +232,21 @@ async def test_pools_that_fail_to_close_do_not_keep_the_listener() -> None:
 async def test_results_are_counted_as_taken_by_the_share_and_the_source_follows() -> None:
     source = Source(10_000)
     client = ScriptedClient()
-    async with PushEngine(client, window=4 * HANDED) as engine:
+    async with PushEngine(client, window=4 * TAKEN_TOGETHER) as engine:
         run = engine.send_many(source)
         first = asyncio.create_task(anext(run))
         await turn()
-        assert source.read == 4 * HANDED
+        assert source.read == 4 * TAKEN_TOGETHER
         client.answer()
         await first
-        for _ in range(HANDED - 1):
+        for _ in range(TAKEN_TOGETHER - 1):
             await anext(run)
         await turn()
-        assert source.read == 4 * HANDED  # all but a share are still between source and caller
-        for _ in range(2 * HANDED):
+        assert source.read == 4 * TAKEN_TOGETHER  # all but a share are still between source and caller
+        for _ in range(2 * TAKEN_TOGETHER):
             await anext(run)
         await turn()
-        assert source.read > 4 * HANDED
+        assert source.read > 4 * TAKEN_TOGETHER
         client.answer()
         await run.aclose()
 

@@ -172,7 +172,7 @@ def test_without_a_limit_there_is_the_gate_alone() -> None:
     assert limiter.wait(0.0) == 0
     limiter.refused(None, 0.0)
     assert limiter.permits(256, 0.0) == 256
-    assert limiter.pace(0.0) == math.inf
+    assert limiter.allowed_rate(0.0) == math.inf
     limiter.refused(60.0, 0.0)
     assert limiter.permits(256, 59.9) == 0
     assert limiter.wait(10.0) == 50
@@ -235,7 +235,7 @@ def test_one_retry_after_closes_the_gate_for_everybody_and_after_a_minute_it_ram
     limiter.refused(70.0, 100.0)
     assert limiter.closed(110.0) == 60
     assert limiter.wait(110.0) == 60
-    assert limiter.pace(110.0) == 0
+    assert limiter.allowed_rate(110.0) == 0
     assert limiter.permits(256, 169.999) == 0
     limiter.give_back(50, 110.0)
     sent = send(limiter, 160, start=110)
@@ -251,7 +251,7 @@ def test_after_a_short_wait_it_goes_on_a_little_slower() -> None:
     send(limiter, 100)
     for _ in range(1000):  # what was in flight
         limiter.refused(5.0, 100.0)
-    assert limiter.pace(105.0) == pytest.approx(10_000 * 60 / 60.1 - 1000)
+    assert limiter.allowed_rate(105.0) == pytest.approx(10_000 * 60 / 60.1 - 1000)
     sent = send(limiter, 6, start=100)
     assert sent[0] == (105, 1)
     assert total(sent) == pytest.approx(9000, rel=0.05)
@@ -268,7 +268,7 @@ def test_without_retry_after_each_takes_a_push_a_second_and_the_ramp_brings_it_b
         refused %= 1
         now += 0.01
         assert limiter.closed(now) == 0
-    assert limiter.pace(now) == pytest.approx(10_000 / 60 / 0.02, rel=0.1)
+    assert limiter.allowed_rate(now) == pytest.approx(10_000 / 60 / 0.02, rel=0.1)
 
 
 @pytest.mark.slow
@@ -308,11 +308,11 @@ def test_several_429s_leave_the_longest() -> None:
 def test_a_429_that_asks_for_no_wait_slows_it_all_the_same() -> None:
     limiter = project_limiter()
     send(limiter, 100)
-    before = limiter.pace(100.0)
+    before = limiter.allowed_rate(100.0)
     for _ in range(500):
         limiter.refused(0.0, 100.0)
     assert limiter.closed(100.0) == 0
-    assert limiter.pace(100.0) == pytest.approx(before - 500)
+    assert limiter.allowed_rate(100.0) == pytest.approx(before - 500)
 
 
 @pytest.mark.parametrize("ramp", [-1.0, math.nan, math.inf])

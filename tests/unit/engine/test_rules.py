@@ -16,29 +16,29 @@ def rules(rate: Rate | None, shared: Shared | dict[str, Shared] | None = None) -
     return Rules(None, rate, False, Listeners(), False, None, shared)
 
 
-def pace(limiter: Limiter | None, after: float) -> float:
+def rate_of(limiter: Limiter | None, after: float) -> float:
     """Pushes a second that it allows so long after its first push."""
     assert limiter is not None
     limiter.permits(1, 1000.0)
-    return limiter.pace(1000.0 + after)
+    return limiter.allowed_rate(1000.0 + after)
 
 
 def test_a_provider_without_a_quota_has_no_limiter_unless_a_rate_is_set() -> None:
     assert rules(None).limiter(ScriptedClient()) is None
     assert rules(Rate(math.inf)).limiter(ScriptedClient()) is None
-    assert pace(rules(Rate(50.0)).limiter(ScriptedClient()), 0.0) == 50.0
+    assert rate_of(rules(Rate(50.0)).limiter(ScriptedClient()), 0.0) == 50.0
 
 
 def test_a_provider_with_a_quota_keeps_to_it_after_a_ramp() -> None:
     limiter = rules(None).limiter(ScriptedClient(quota=True))
-    assert pace(limiter, 0.0) == pytest.approx(100.0, rel=0.01)
-    assert pace(limiter, ramp_for(FCM_RATE)) == pytest.approx(10_000.0, rel=0.01)
+    assert rate_of(limiter, 0.0) == pytest.approx(100.0, rel=0.01)
+    assert rate_of(limiter, ramp_for(FCM_RATE)) == pytest.approx(10_000.0, rel=0.01)
 
 
 def test_a_rate_takes_the_place_of_the_quota_and_keeps_the_ramp() -> None:
     limiter = rules(Rate(60_000, 60.0)).limiter(ScriptedClient(quota=True))
-    assert pace(limiter, 0.0) == pytest.approx(10.0, rel=0.01)
-    assert pace(limiter, 60.0) == pytest.approx(1000.0, rel=0.01)
+    assert rate_of(limiter, 0.0) == pytest.approx(10.0, rel=0.01)
+    assert rate_of(limiter, 60.0) == pytest.approx(1000.0, rel=0.01)
 
 
 def test_a_provider_with_a_quota_has_its_gate_even_without_a_limit() -> None:

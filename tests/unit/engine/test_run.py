@@ -79,7 +79,7 @@ async def test_every_push_of_the_source_comes_to_its_end() -> None:
     client.answer()
     assert take(run) == client.sent
     assert run.done
-    await run.something_ready()
+    await run.wait_for_results()
     await end(run)
     assert run.error is None
 
@@ -421,14 +421,14 @@ async def test_who_waits_for_a_result_is_woken_by_one_and_by_the_end() -> None:
     client = ScriptedClient()
     run = begin(pushes(1), client)
     await turn()
-    waiting = asyncio.create_task(run.something_ready())
+    waiting = asyncio.create_task(run.wait_for_results())
     await turn()
     assert not waiting.done()
     client.answer()
     await turn()
     assert waiting.done()
     take(run)
-    await run.something_ready()
+    await run.wait_for_results()
     await end(run)
 
 
