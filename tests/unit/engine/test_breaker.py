@@ -134,7 +134,11 @@ def test_what_one_process_got_through_keeps_the_others_from_stopping() -> None:
             RUN,
             "MISCONFIGURED: Correct the project id",
         ),
-        (answer(MISCONFIGURED, "PERMISSION_DENIED", 403), RUN, "PERMISSION_DENIED: Correct the key"),
+        (
+            answer(MISCONFIGURED, "PERMISSION_DENIED", 403),
+            RUN,
+            "PERMISSION_DENIED: Check what the service account may do",
+        ),
         (answer(UNSENT, detail=CertificateError("too old")), RUN, "UNSENT: too old: Correct the certificate"),
         (answer(UNSENT, detail=AlpnError("no h2")), RUN, "UNSENT: no h2: Correct the address"),
         (
