@@ -58,8 +58,11 @@ M = TypeVar("M", bound=Message)
 HOST: Final = "fcm.googleapis.com"
 STREAMS: Final = 100
 """SETTINGS_MAX_CONCURRENT_STREAMS of Google's servers."""
-NAME_STARTS: Final = (b'{\n  "name": "projects/', b'{"name":"projects/')
-"""How the response to an accepted message begins: as Google lays JSON out, and without blanks."""
+NAME_RANGES: Final = tuple(
+    (start + b"/", start + b"0") for start in (b'{\n  "name": "projects', b'{"name":"projects')
+)
+"""The responses to accepted messages, as Google lays JSON out and without blanks: from the first bytes on, up to the second.
+Two comparisons tell that a response begins so, and nothing is called or allocated for it ("0" follows "/")."""
 
 
 Reader = Callable[[int, bytes, str | None, float], FcmFailure]
@@ -196,7 +199,7 @@ class FcmDispatcher(Dispatcher[Message]):
             keepalive=keepalive,
             now=now,
         )
-        self._name_start = NAME_STARTS[0]
+        self._name_range = NAME_RANGES[0]
         quota_project = None
         if isinstance(account, ServiceAccount):
             self._proxy_for(split_uri(account.token_uri)[0])
@@ -254,12 +257,12 @@ class FcmDispatcher(Dispatcher[Message]):
         To compare its beginning costs less than to read the JSON. What has it in another spelling, and what
         has none, is left to `result`.
         """
-        shapes, name_start, before = self._shapes, self._name_start, len(results)
+        shapes, (first, behind), before = self._shapes, self._name_range, len(results)
         responses = shapes.responses = shapes.responses + len(finished)
         current = shapes.current
         others = []
         for exchange in finished:
-            if exchange.status == 200 and exchange.error is None and exchange.data.startswith(name_start):
+            if exchange.status == 200 and exchange.error is None and first <= exchange.data < behind:
                 if exchange.shape is not current:
                     # The accepted one before it, if this batch has one, was of the current shape.
                     shapes.accepted_at[current] = responses if len(results) > before else shapes.current_at
@@ -282,9 +285,9 @@ class FcmDispatcher(Dispatcher[Message]):
         if error is not None and not isinstance(error, ResponseTooLarge):
             return self.unanswered(exchange, push, error)
         if exchange.status == 200 and error is None and message_name(exchange.data) is not None:
-            for name_start in NAME_STARTS:
-                if exchange.data.startswith(name_start):
-                    self._name_start = name_start
+            for name_range in NAME_RANGES:
+                if name_range[0] <= exchange.data < name_range[1]:
+                    self._name_range = name_range
             self._shapes.add(exchange.shape)
             return Result(
                 push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name, row=UNNAMED[ACCEPTED]
