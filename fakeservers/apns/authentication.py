@@ -88,7 +88,7 @@ class Authentication:
             return asserted
         environment = state.registry.environment
         if environment is not None and token.key.environment not in (None, environment):
-            return "BadEnvironmentKeyIdInToken"
+            return "BadEnvironmentKeyInToken"  # Apple's table says BadEnvironmentKeyIdInToken, APNs this
         first = next(iter(self._uses.values()), None)
         if first is not None and not token.key.may_follow(first.token.key):
             return "UnrelatedKeyIdInToken"

@@ -39,7 +39,7 @@ STATUSES = {
     "TopicDisallowed": 400,
     "BadCertificate": 403,
     "BadCertificateEnvironment": 403,
-    "BadEnvironmentKeyIdInToken": 403,
+    "BadEnvironmentKeyInToken": 403,
     "ExpiredProviderToken": 403,
     "InvalidProviderToken": 403,
     "MissingProviderToken": 403,
@@ -250,11 +250,11 @@ def _reply(
     state.note(fields.get(b":path", b""), fields, body, status, reason, peer.id)
     given = fields.get(b"apns-request-id")
     if not given or not is_canonical_id(given):
-        given = b"%s%012x" % (state.id_prefix(peer.number, "apns-request-id"), stream_id)
+        given = b"%s%012X" % (state.id_prefix(peer.number, "apns-request-id"), stream_id)
     if reason:
         content = orjson.dumps({"reason": reason})
     kind: Sequence[Header] = ((b"content-type", b"application/json"),) if content else ()
-    headers = ((b":status", b"%d" % status), *kind, *more, Literal(b"apns-request-id", given))
+    headers = ((b":status", b"%d" % status), *kind, *more, Literal(b"apns-request-id", given.upper()))
     return stream_id, headers, content
 
 

@@ -51,6 +51,7 @@ CODES = {
     "4035": "MissingProviderToken",
     "4036": "UnrelatedKeyIdInToken",
     "4037": "BadEnvironmentKeyIdInToken",
+    "4038": "BadEnvironmentKeyInToken",
     "4040": "BadPath",
     "4050": "MethodNotAllowed",
     "4100": "ExpiredToken",
@@ -81,7 +82,7 @@ def fated_token(fate: str, n: int = 0, *, ms: int = 0) -> str:
     """A device token of 64 hex digits to which `fate` happens; `n` tells tokens of one fate apart.
 
     Args:
-        fate: one of Apple's 32 reasons, or `Stall`, `Slow`, `RefusedStream`, `InternalReset`, `GoAway`,
+        fate: one of Apple's reasons, or `Stall`, `Slow`, `RefusedStream`, `InternalReset`, `GoAway`,
             `GoAwayBefore`, `Cut`.
         n: 0 to 16**44 - 1.
         ms: milliseconds that a `Slow` answer takes longer.

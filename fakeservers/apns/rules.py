@@ -29,6 +29,7 @@ SUFFIXES = {
     b"pushtotalk": ".voip-ptt",
     b"widgets": ".push-type.widgets",
     b"controls": ".push-type.controls",
+    b"accessory": ".push-type.accessory",
 }
 """Push type to what it appends to the bundle id in `apns-topic` (P-SEND)."""
 
@@ -37,6 +38,8 @@ LISTED = frozenset({".voip", ".complication"})
 
 MAX_PAYLOAD = 4096
 MAX_VOIP_PAYLOAD = 5120
+UNDOCUMENTED = 8192
+"""Bytes for `accessory`, whose limit and priorities Apple does not document: all that a fake keeps of a body."""
 MAX_COLLAPSE_ID = 64
 MAX_EXPIRATION_DIGITS = 12
 """Digits of UNIX seconds that we take: 12 reach the year 33658."""
@@ -92,6 +95,8 @@ def check_topic(fields: Fields, sender: Sender) -> str:
 
 def check_priority(fields: Fields) -> str:
     """`apns-priority`; it is 10 when absent, which a background push may not be."""
+    if fields.get(b"apns-push-type") == b"accessory":
+        return ""
     priority = fields.get(b"apns-priority", b"10")
     if priority not in (b"10", b"5", b"1"):
         return "BadPriority"
@@ -102,6 +107,8 @@ def check_priority(fields: Fields) -> str:
 
 def payload_limit(fields: Fields) -> int:
     """Bytes that the payload of this push may have."""
+    if fields.get(b"apns-push-type") == b"accessory":
+        return UNDOCUMENTED
     topic = fields.get(b"apns-topic", b"")
     voip = fields.get(b"apns-push-type", b"voip" if topic.endswith(b".voip") else b"") == b"voip"
     return MAX_VOIP_PAYLOAD if voip else MAX_PAYLOAD

@@ -84,9 +84,9 @@ class ApnsState:
     def id_prefix(self, number: int, header: str = "apns-id") -> bytes:
         """The first half of each such id on the so many-th connection; the other half tells streams apart."""
         if self.seed is None:
-            return str(uuid4())[:24].encode()
+            return str(uuid4())[:24].upper().encode()
         digits = f"{chance.salt(self.seed, header, number):016x}"
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[13:16]}-".encode()
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[13:16]}-".upper().encode()
 
     def note(
         self, path: bytes, fields: Fields, body: bytes, status: int, reason: str, connection: int

@@ -87,7 +87,7 @@ class StrictApns:
                 if reason in PROVIDER_TOKEN or reason == "MissingProviderToken":
                     self._allow_new_token(fields)
             given = fields.get(b"apns-id")
-            apns_id = given if given and is_canonical_id(given) else b"%s%012x" % (prefix, stream_id)
+            apns_id = given.upper() if given and is_canonical_id(given) else b"%s%012X" % (prefix, stream_id)
             if not reason:
                 answers.append((stream_id, self._ok(apns_id, stream_id), b""))
                 continue
@@ -115,7 +115,7 @@ class StrictApns:
     def _ok(self, apns_id: bytes, stream_id: int) -> Sequence[Header]:
         if not self._unique_prefix:
             return _OK, Literal(b"apns-id", apns_id)
-        unique_id = b"%s%012x" % (self._unique_prefix, stream_id)
+        unique_id = b"%s%012X" % (self._unique_prefix, stream_id)
         return _OK, Literal(b"apns-id", apns_id), Literal(b"apns-unique-id", unique_id)
 
     def _check(self, headers: Sequence[Header], fields: Fields, path: bytes, body: bytes, now: float) -> str:

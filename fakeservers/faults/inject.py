@@ -294,7 +294,7 @@ class Injector:
             labels = (self.plan.seed, peer.number, request[0])
             digits = f"{chance.salt(*labels, 1):016x}{chance.salt(*labels, 2):016x}"
             given = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])).encode()
-        return (*reply.headers, Literal(name, given))
+        return (*reply.headers, Literal(name, given.upper()))
 
     def reply(self, action: Answer, request: Request) -> Reply:
         """The answer of a fault, as this request's provider gives it."""

@@ -37,6 +37,7 @@ _TEXT = (b"content-type", b"text/plain; charset=UTF-8")
 ERRORS = {
     "InvalidToken": "InvalidRegistration",
     "NotARegistrationToken": "InvalidRegistration",
+    "TokenByTextAndField": "InvalidRegistration",
     "NoRecipient": "MissingRegistration",
     "Unregistered": "NotRegistered",
     "UnregisteredApns": "NotRegistered",
@@ -54,13 +55,14 @@ ERRORS = {
     "QuotaWithoutRetryAfter": "DeviceMessageRateExceeded",
     "DeviceRateExceeded": "DeviceMessageRateExceeded",
     "TopicRateExceeded": "TopicsMessageRateExceeded",
+    "TopicQuotaExceeded": "TopicsMessageRateExceeded",
     "Internal": "InternalServerError",
     "UnspecifiedError": "InternalServerError",
     "Unavailable": "Unavailable",
     "UnavailableWithoutRetryAfter": "Unavailable",
 }
 """What a fate is called here, with status 200. `Unavailable` brings `Retry-After`."""
-WHOLE = frozenset({"InternalTimeout", "EmptyBody", "BadGateway", "UnavailableUntilDate"})
+WHOLE = frozenset({"InternalTimeout", "EmptyBody", "BadGateway", "HtmlNotFound", "UnavailableUntilDate"})
 """Fates that the whole request shares, with the status that they have in v1."""
 _UNAUTHORIZED = frozenset({"AccessTokenExpired", "PermissionDenied", "ServiceDisabled", "ProjectNotFound"})
 _INVALID = frozenset({"InvalidArgument", "WrongType", "UnknownName", "ApnsKeyType"})

@@ -27,6 +27,7 @@ STATUSES = {
     "MissingProviderToken": 403,
     "UnrelatedKeyIdInToken": 403,
     "BadEnvironmentKeyIdInToken": 403,
+    "BadEnvironmentKeyInToken": 403,
     "BadPath": 404,
     "MethodNotAllowed": 405,
     "ExpiredToken": 410,
@@ -38,8 +39,9 @@ STATUSES = {
     "ServiceUnavailable": 503,
     "Shutdown": 503,
 }
-"""The 32 reasons of Apple's table for `/3/device` (handling-notification-responses-from-apns)."""
+"""The 32 reasons of Apple's table for `/3/device` (handling-notification-responses-from-apns), and the spelling
+BadEnvironmentKeyInToken, which is what APNs sends."""
 
-_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID = re.compile(rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 is_canonical_id = _ID.fullmatch
-"""Whether an `apns-id` is 32 lower-case hexadecimal digits in groups of 8-4-4-4-12."""
+"""Whether an `apns-id` is 32 hexadecimal digits, in either case, in groups of 8-4-4-4-12. APNs answers in upper case."""

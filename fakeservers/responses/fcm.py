@@ -31,6 +31,8 @@ NO_CREDENTIALS = (
     "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other "
     "valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
 )
+TOO_BIG = "Android message is too big"
+"""What FCM has said of an oversized message since 2023."""
 METHOD = "google.firebase.fcm.v1.FcmService.SendMessage"
 RETRY_AFTER = 60
 """Seconds, when a fate names none."""
@@ -133,8 +135,8 @@ def no_recipient() -> Reply:
 
 
 def too_big() -> Reply:
-    """More than 4096 bytes, or 2048 to a topic: no details at all."""
-    return error(400, INVALID_ARGUMENT, "INVALID_ARGUMENT", reason="TooBig")
+    """More than 4096 bytes, or 2048 to a topic."""
+    return error(400, TOO_BIG, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"), reason="TooBig")
 
 
 def unauthenticated(reason: str, message: str = UNAUTHENTICATED, method: str = METHOD) -> Reply:
@@ -222,8 +224,9 @@ def _apns(status: int, reason: str) -> Detail:
     return {"@type": APNS_ERROR, "statusCode": status, "reason": reason}
 
 
-def _third_party(code: str, *more: Detail) -> Reply:
-    return error(401, "Auth error from APNS or Web Push Service", "UNAUTHENTICATED", fcm_error(code), *more)
+def _third_party(code: str, *more: Detail, message: str = NO_CREDENTIALS) -> Reply:
+    """The credentials for APNs or web push are wrong; Google says it in the words of its OAuth gateway."""
+    return error(401, message, "UNAUTHENTICATED", fcm_error(code), *more)
 
 
 def _internal() -> Reply:
@@ -260,6 +263,7 @@ _DISABLED = (
     "Firebase Cloud Messaging API has not been used in project {0} before or it is disabled. Enable it by visiting "
     "https://console.developers.google.com/apis/api/fcm.googleapis.com/overview?project={0} then retry."
 )
+_NO_PAGE = "The requested URL was not found on this server."
 _BADGE = "Value type for APS key [badge] is a number."
 _DEAD_ON_IOS = "APNs device token is disabled."
 _WRONG_TYPE = "Invalid value at 'message.data[0].value' (TYPE_STRING), 12"
@@ -269,6 +273,7 @@ _QUOTA = "Quota exceeded for quota metric 'Send requests' and limit 'Send reques
 BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
     "InvalidToken": lambda doomed: invalid_argument(doomed.field, "Invalid registration token"),
     "NotARegistrationToken": lambda _: not_a_token(),
+    "TokenByTextAndField": lambda doomed: invalid_argument(doomed.field, BAD_REGISTRATION, BAD_REGISTRATION),
     "ApnsDisabled": lambda _: error(
         400, _DEAD_ON_IOS, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"), _apns(410, "Unregistered")
     ),
@@ -295,7 +300,7 @@ BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
     "ApnsBadEnvironmentKey": lambda _: _third_party(
         "THIRD_PARTY_AUTH_ERROR", _apns(403, "BadEnvironmentKeyInToken")
     ),
-    "ApnsAuth": lambda _: _third_party("APNS_AUTH_ERROR"),
+    "ApnsAuth": lambda _: _third_party("APNS_AUTH_ERROR", message="Auth error from APNS or Web Push Service"),
     "SenderIdMismatch": lambda _: error(
         403, "SenderId mismatch", "PERMISSION_DENIED", fcm_error("SENDER_ID_MISMATCH")
     ),
@@ -317,9 +322,11 @@ BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
         _apns(410, "Unregistered"),
     ),
     "ProjectNotFound": lambda _: not_found(),
+    "HtmlNotFound": lambda _: html_page(404, "Not Found", _NO_PAGE, "HtmlNotFound"),
     "QuotaExceeded": _quota("project", _QUOTA),
     "DeviceRateExceeded": _quota("device", "Device message rate exceeded."),
     "TopicRateExceeded": _quota("topic", "Topic message rate exceeded."),
+    "TopicQuotaExceeded": _quota("topic", "Topic quota exceeded."),
     "QuotaWithoutRetryAfter": lambda doomed: quota_exceeded(f"project:{doomed.project}", _QUOTA, None),
     "Internal": lambda _: _internal(),
     "InternalTimeout": lambda _: _internal(),

@@ -115,6 +115,12 @@ _ROWS: Final = (
         MISCONFIGURED,
         "Use this key with the other environment, or a key of this one.",
     ),
+    Reason(  # Apple's table has the name above, and APNs sends this one
+        403,
+        "BadEnvironmentKeyInToken",
+        MISCONFIGURED,
+        "Use this key with the other environment, or a key of this one.",
+    ),
     Reason(404, "BadPath", INVALID, "Check the device token and the URL: the path is not one of APNs'."),
     Reason(405, "MethodNotAllowed", INVALID, "Report it: the sender did not use POST."),
     Reason(410, "ExpiredToken", UNREGISTERED, "Drop the device token: it has expired."),
@@ -204,6 +210,7 @@ _CHANNEL_ROWS: Final = (
             *("BadExpirationDate", "BadMessageId", "BadPriority", "InvalidPushType", "PayloadEmpty"),
             *("BadCertificate", "BadCertificateEnvironment", "ExpiredProviderToken", "InvalidProviderToken"),
             *("MissingProviderToken", "UnrelatedKeyIdInToken", "BadEnvironmentKeyIdInToken", "BadPath"),
+            "BadEnvironmentKeyInToken",
             *("MethodNotAllowed", "PayloadTooLarge", "TooManyProviderTokenUpdates", "InternalServerError"),
             *("ServiceUnavailable", "Shutdown"),
         )

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.usefixtures("clean"), pytest.mark.parametrize("http2",
 
 APP = "com.example.app"
 UPDATE = Aps(event="update", timestamp=1_700_000_000, content_state={"goals": 1})
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
 OWN_ID = "12345678-9abc-def0-1234-56789abcdef0"
 MANAGEMENT = When(path="/1/apps/")
 

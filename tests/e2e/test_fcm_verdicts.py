@@ -24,6 +24,7 @@ THROTTLED, UNAVAILABLE, UNKNOWN, ACCEPTED = (
 ANSWERS: dict[str, tuple[int, Verdict, str | None, float | None]] = {
     "InvalidToken": (400, UNREGISTERED, "INVALID_ARGUMENT", None),
     "NotARegistrationToken": (400, UNREGISTERED, "INVALID_ARGUMENT", None),
+    "TokenByTextAndField": (400, UNREGISTERED, "INVALID_ARGUMENT", None),
     "ApnsDisabled": (400, UNREGISTERED, "INVALID_ARGUMENT", None),
     "TooBig": (400, INVALID, "INVALID_ARGUMENT", None),
     "NoRecipient": (400, INVALID, "INVALID_ARGUMENT", None),
@@ -45,9 +46,11 @@ ANSWERS: dict[str, tuple[int, Verdict, str | None, float | None]] = {
     "Unregistered": (404, UNREGISTERED, "UNREGISTERED", None),
     "UnregisteredApns": (404, UNREGISTERED, "UNREGISTERED", None),
     "ProjectNotFound": (404, MISCONFIGURED, "NOT_FOUND", None),
+    "HtmlNotFound": (404, MISCONFIGURED, "UnexpectedResponse", None),
     "QuotaExceeded": (429, THROTTLED, "QUOTA_EXCEEDED", 7.0),
     "DeviceRateExceeded": (429, THROTTLED, "QUOTA_EXCEEDED", 7.0),
     "TopicRateExceeded": (429, THROTTLED, "QUOTA_EXCEEDED", 7.0),
+    "TopicQuotaExceeded": (429, THROTTLED, "QUOTA_EXCEEDED", 7.0),
     "QuotaWithoutRetryAfter": (429, THROTTLED, "QUOTA_EXCEEDED", None),
     "Internal": (500, UNAVAILABLE, "INTERNAL", None),
     "InternalTimeout": (500, UNAVAILABLE, "INTERNAL", None),
@@ -59,13 +62,14 @@ ANSWERS: dict[str, tuple[int, Verdict, str | None, float | None]] = {
     "UnavailableUntilDate": (503, UNAVAILABLE, "UNAVAILABLE", 7.0),
 }
 
-UNPROVEN = ("InvalidToken", "NotARegistrationToken")
+UNPROVEN = ("InvalidToken", "NotARegistrationToken", "TokenByTextAndField")
 """What blames the token, and is no proof that it is dead before others of the same shape were accepted."""
 SCOPES = {
     "QuotaExceeded": "project",
     "QuotaWithoutRetryAfter": "project",
     "DeviceRateExceeded": "device",
     "TopicRateExceeded": "topic",
+    "TopicQuotaExceeded": "topic",
 }
 """Whose rate limit it was."""
 

@@ -145,7 +145,7 @@ async def test_a_key_of_the_other_environment(http2: str, certs: Certificates) -
         using(client_of(fake, http2=http2, auth=sandbox)) as client,
     ):
         result = await client.send(push())
-        assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "BadEnvironmentKeyIdInToken")
+        assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "BadEnvironmentKeyInToken")
 
 
 async def test_a_connection_of_another_key_is_left(http2: str, certs: Certificates) -> None:

@@ -26,7 +26,7 @@ from tests.fakeservers.client import Client, Reply, headers_for, provider_token
 from tests.fakeservers.test_command import output_of
 
 APP = "com.example.app"
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
 OWN_ID = "12345678-9abc-def0-1234-56789abcdef0"
 CREATION = b'{"message-storage-policy":1,"push-type":"LiveActivity"}'
 UPDATE = b'{"aps":{"event":"update","timestamp":1700000000,"content-state":{"goals":1}}}'
@@ -73,7 +73,7 @@ async def test_the_life_of_a_channel() -> None:
     async with FakeApns() as fake, manager(fake) as client:
         made = await client.push(asking(fake, "POST", apns_request_id=OWN_ID), CREATION)
         assert (made.status, made.body) == (201, b"")
-        assert made.headers["apns-request-id"] == OWN_ID
+        assert made.headers["apns-request-id"] == OWN_ID.upper()
         channel_id = made.headers["apns-channel-id"]
         assert len(b64decode(channel_id, validate=True)) == 16
 
@@ -115,7 +115,7 @@ CREATIONS: list[tuple[str, dict[str, str | None], bytes]] = [
     ("InvalidProviderToken", {"authorization": "bearer a.b.c"}, CREATION),
     ("TopicMismatch", {"path": "/1/apps/com.example.other/channels"}, CREATION),
     ("TopicDisallowed", {"path": f"/1/apps/{APP}.push-type.liveactivity/channels"}, CREATION),
-    ("BadMessageId", {"apns_request_id": OWN_ID.upper()}, CREATION),
+    ("BadMessageId", {"apns_request_id": OWN_ID + "0"}, CREATION),
     ("PayloadEmpty", {}, b""),
     ("PayloadTooLarge", {}, CREATION.ljust(5121)),
     ("BadRequestPayload", {}, b"{"),
@@ -258,7 +258,7 @@ async def test_faults_reach_the_port_by_its_paths_alone() -> None:
         fake.faults.add(Fault(what=Answer(reason="Shutdown")))
         reply = await client.push(asking(fake, "POST", apns_request_id=OWN_ID), CREATION)
         assert (reply.status, reply.reason) == (503, "ServiceUnavailable")
-        assert reply.headers["apns-request-id"] == OWN_ID
+        assert reply.headers["apns-request-id"] == OWN_ID.upper()
         assert (await client.push(asking(fake, "POST"), CREATION)).status == 201
         assert (await sender.push(headers_for(fake, token_of(fake)))).reason == "Shutdown"
         reply = await sender.push(sending(fake, "Zm9v"), UPDATE)
@@ -272,7 +272,7 @@ async def test_unique_ids_are_given_in_the_sandbox_alone() -> None:
             headers = headers_for(fake, token_of(fake), apns_id=OWN_ID)
             found = [(await client.push(headers)).headers for _ in range(2)]
             refused = (await client.push(headers, b"")).headers
-        assert [each["apns-id"] for each in found] == [OWN_ID, OWN_ID]
+        assert [each["apns-id"] for each in found] == [OWN_ID.upper()] * 2
         ids = {each.get("apns-unique-id") for each in found}
         if environment == "sandbox":
             assert len(ids) == 2

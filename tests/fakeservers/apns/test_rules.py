@@ -11,7 +11,7 @@ from fakeservers.apns.fates import CODES
 from fakeservers.responses.apns import STATUSES
 from tests.fakeservers.client import DEVICE, PAYLOAD, Client, Reply, headers_for, provider_token
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
 OWN_ID = "12345678-9abc-def0-1234-56789abcdef0"
 
 
@@ -23,7 +23,7 @@ async def push(
 
 
 def test_the_table_is_complete() -> None:
-    assert len(STATUSES) == 32
+    assert len(STATUSES) == 33
     assert set(STATUSES) <= set(CODES.values())
     assert len(set(CODES.values())) == len(CODES)
     assert all(code.startswith(str(STATUSES[fate])) for code, fate in CODES.items() if fate in STATUSES)
@@ -42,11 +42,21 @@ async def test_every_reason_is_the_fate_of_some_token() -> None:
         assert [each.reason for each in fake.received] == list(STATUSES)
 
 
-async def test_accepted() -> None:
+@pytest.mark.parametrize("own", [OWN_ID, OWN_ID.upper(), OWN_ID.title()])
+async def test_accepted(own: str) -> None:
     reply = await push(
-        {"apns_id": OWN_ID, "apns_priority": "5", "apns_expiration": "0", "apns_collapse_id": "x" * 64}
+        {"apns_id": own, "apns_priority": "5", "apns_expiration": "0", "apns_collapse_id": "x" * 64}
     )
-    assert (reply.status, reply.body, reply.headers["apns-id"]) == (200, b"", OWN_ID)
+    assert (reply.status, reply.body, reply.headers["apns-id"]) == (200, b"", OWN_ID.upper())
+
+
+@pytest.mark.parametrize("priority", ["1", "7", "10"])
+async def test_of_accessory_neither_size_nor_priority_is_checked(priority: str) -> None:
+    topic = "com.example.app.push-type.accessory"
+    options: dict[str, str | None] = {"apns_push_type": "accessory", "apns_topic": topic}
+    body = b'{"aps":{"encryptedData":"%b"}}' % (b"x" * 6000)
+    assert (await push({**options, "apns_priority": priority}, body)).status == 200
+    assert (await push({**options, "apns_topic": "com.example.app"})).reason == "TopicDisallowed"
 
 
 async def test_an_id_is_made_when_none_is_given() -> None:
@@ -76,7 +86,7 @@ BROKEN: list[tuple[str, dict[str, str | None], bytes]] = [
     ("BadPriority", {"apns_push_type": "background", "apns_priority": "10"}, PAYLOAD),
     ("BadExpirationDate", {"apns_expiration": "tomorrow"}, PAYLOAD),
     ("BadExpirationDate", {"apns_expiration": "-1"}, PAYLOAD),
-    ("BadMessageId", {"apns_id": OWN_ID.upper()}, PAYLOAD),
+    ("BadMessageId", {"apns_id": OWN_ID + "0"}, PAYLOAD),
     ("BadMessageId", {"apns_id": OWN_ID.replace("-", "")}, PAYLOAD),
     ("BadCollapseId", {"apns_collapse_id": "x" * 65}, PAYLOAD),
     ("PayloadEmpty", {}, b""),

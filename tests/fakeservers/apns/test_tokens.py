@@ -171,7 +171,7 @@ async def test_keys_of_one_topic_and_one_environment() -> None:
             assert reply.reason == "UnrelatedKeyIdInToken"
         async with await Client.connect(fake) as client:
             reply = await client.push(headers_for(fake, sandbox_token))
-            assert reply.reason == "BadEnvironmentKeyIdInToken"
+            assert reply.reason == "BadEnvironmentKeyInToken"
 
 
 async def test_a_revoked_key_is_refused_at_once_and_a_late_topic_on_new_connections_only() -> None:

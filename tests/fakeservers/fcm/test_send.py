@@ -67,7 +67,16 @@ ANSWERS: dict[str, tuple[int, str | None, str, str, str, tuple[int, str] | None,
         (410, "Unregistered"),
         "",
     ),
-    "TooBig": (400, "INVALID_ARGUMENT", "", "Request contains an invalid argument.", "", None, ""),
+    "TooBig": (400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "Android message is too big", "", None, ""),
+    "TokenByTextAndField": (
+        400,
+        "INVALID_ARGUMENT",
+        "INVALID_ARGUMENT",
+        "The registration token is not a valid FCM registration token",
+        "message.token",
+        None,
+        "",
+    ),
     "NoRecipient": (
         400,
         "INVALID_ARGUMENT",
@@ -137,7 +146,7 @@ ANSWERS: dict[str, tuple[int, str | None, str, str, str, tuple[int, str] | None,
         401,
         "UNAUTHENTICATED",
         "THIRD_PARTY_AUTH_ERROR",
-        "Auth error from APNS or Web Push Service",
+        "missing required authentication credential",
         "",
         None,
         "",
@@ -146,7 +155,7 @@ ANSWERS: dict[str, tuple[int, str | None, str, str, str, tuple[int, str] | None,
         401,
         "UNAUTHENTICATED",
         "THIRD_PARTY_AUTH_ERROR",
-        "Auth error",
+        "missing required authentication credential",
         "",
         (403, "InvalidProviderToken"),
         "",
@@ -155,7 +164,7 @@ ANSWERS: dict[str, tuple[int, str | None, str, str, str, tuple[int, str] | None,
         401,
         "UNAUTHENTICATED",
         "THIRD_PARTY_AUTH_ERROR",
-        "Auth error",
+        "missing required authentication credential",
         "",
         (403, "BadEnvironmentKeyInToken"),
         "",
@@ -184,6 +193,16 @@ ANSWERS: dict[str, tuple[int, str | None, str, str, str, tuple[int, str] | None,
     "Unregistered": (404, "NOT_FOUND", "UNREGISTERED", "Requested entity was not found.", "", None, ""),
     "UnregisteredApns": (404, "NOT_FOUND", "UNREGISTERED", "not found", "", (410, "Unregistered"), ""),
     "ProjectNotFound": (404, "NOT_FOUND", "", "Requested entity was not found.", "", None, ""),
+    "HtmlNotFound": (404, None, "", "The requested URL was not found on this server.", "", None, ""),
+    "TopicQuotaExceeded": (
+        429,
+        "RESOURCE_EXHAUSTED",
+        "QUOTA_EXCEEDED",
+        "Topic quota exceeded.",
+        "",
+        None,
+        "60",
+    ),
     "QuotaExceeded": (429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Quota exceeded", "", None, "60"),
     "DeviceRateExceeded": (429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Device", "", None, "60"),
     "TopicRateExceeded": (429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Topic", "", None, "60"),
@@ -253,7 +272,9 @@ async def test_the_body_of_a_fate(fate: str) -> None:
         assert fake.received[-1].reason
 
 
-@pytest.mark.parametrize("fate", sorted(ANSWERS.keys() - {"InvalidToken", "InternalTimeout"}))
+@pytest.mark.parametrize(
+    "fate", sorted(ANSWERS.keys() - {"InvalidToken", "TokenByTextAndField", "InternalTimeout"})
+)
 async def test_an_installation_id_has_the_same_fates(fate: str) -> None:
     async with FakeFcm(now=lambda: NOW) as fake, await Client.connect(fake) as client:
         headers = send_headers(fake)
