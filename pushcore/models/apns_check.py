@@ -42,8 +42,8 @@ def idle_parts(payload: Mapping[str, Any], push_type: object) -> list[str]:
 
 
 def _idle_parts(aps: Mapping[str, Any], push_type: str) -> Iterator[str]:
-    shown = [key for key in SHOWN if given(aps.get(key))]
-    silent = given(aps.get("content-available")) and aps["content-available"] != 0
+    shown = [key for key in SHOWN if is_set(aps.get(key))]
+    silent = is_set(aps.get("content-available")) and aps["content-available"] != 0
     event = aps.get("event")
     if push_type == "liveactivity":
         yield from _of_live_activity(aps)
@@ -64,7 +64,7 @@ def _idle_parts(aps: Mapping[str, Any], push_type: str) -> Iterator[str]:
             yield "content-available alone does nothing under push type alert; expected background"
         else:
             yield INVISIBLE
-    if given(aps.get("mutable-content")) and not given(aps.get("alert")):
+    if is_set(aps.get("mutable-content")) and not is_set(aps.get("alert")):
         yield "mutable-content does nothing without an alert"
 
 
@@ -77,10 +77,10 @@ def _of_live_activity(aps: Mapping[str, Any]) -> Iterator[str]:
     else:
         for name in NEEDED[event]:
             key = name.replace("_", "-")
-            if not given(aps.get(key)):
+            if not is_set(aps.get(key)):
                 yield f"a Live Activity's {event} does nothing without {key}"
 
 
-def given(value: Any) -> bool:
+def is_set(value: Any) -> bool:
     """Whether there is something: 0, which clears a badge, is."""
     return value is not None and value is not False and value not in ("", {})

@@ -17,10 +17,13 @@ from ..models.apns import ApnsPriority, ApnsPushType, Notification, PushType
 from .payload import ApnsPayload, ExpoPayload
 
 OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
-"""Columns that take the place of the command's option in rows of APNs where they are not empty."""
+"""Columns that override the command's option in an APNs row where they are not empty."""
 
 REGISTERED_AT: Final = "registered_at"
-"""The column that says when a device was registered; a token that APNs calls dead since before that is kept."""
+"""The column with the time at which a device was registered.
+
+A token that APNs reports as inactive since an earlier time is still valid.
+"""
 
 _NUMBERS: Final = frozenset({"priority", "expiration"})
 _MAX_KNOWN: Final = 4096
@@ -29,7 +32,7 @@ _MAX_KNOWN: Final = 4096
 class ApnsRow(Notification):
     """The push of one row.
 
-    `row`: its number in the audience, from 1 on. `registered_at`: when its device was registered, as the row says it.
+    `row`: its number in the audience, from 1. `registered_at`: when its device was registered, as written in the row.
     """
 
     __slots__ = ("registered_at", "row")
@@ -46,7 +49,7 @@ class ApnsRow(Notification):
         collapse_id: str | None,
         apns_id: str,
     ) -> None:
-        # Spelt out: every push takes this way, and a call of the other __init__ doubles its price.
+        # Written out: this runs for every push, and calling the __init__ of the base class doubles its cost.
         self.row = row
         self.registered_at: Any = None
         self.token = token
@@ -61,7 +64,7 @@ class ApnsRow(Notification):
 
 @dataclass(frozen=True, slots=True)
 class RowDefaults:
-    """What holds for rows that say nothing else; None leaves it to the payload. The topic is the client's."""
+    """The options for rows without columns of their own; None: the payload decides. The topic is the client's."""
 
     push_type: ApnsPushType | PushType | None = None
     priority: ApnsPriority | None = None
@@ -73,7 +76,7 @@ Make = Callable[[int, str, Any], ApnsRow]
 
 
 class ApnsRows:
-    """Makes the pushes to APNs of one campaign. `prefix`: of their apns-ids, see `id_prefix`; random unless given."""
+    """Makes the pushes to APNs of one campaign. `prefix`: of their apns-ids, see `id_prefix`; random by default."""
 
     def __init__(
         self, payload: ApnsPayload | ExpoPayload, defaults: RowDefaults, prefix: str | None = None
@@ -84,18 +87,18 @@ class ApnsRows:
         self._known: dict[str, str] = {}
 
     def bind(self, audience: Audience) -> Make:
-        """The function from a row's number, token and values to its push; raises `BadRow` when it has none."""
+        """The function from a row's number, token and values to its push. It raises `BadRow` when the row has no push."""
         columns = audience.columns
         override = self._override(audience, columns)
         payload = self.payload
         if isinstance(payload, ApnsPayload):
-            template, given = payload.template, self._defaults
-            defaults = given if given.push_type else replace(given, push_type=payload.push_type)
+            template, options = payload.template, self._defaults
+            defaults = options if options.push_type else replace(options, push_type=payload.push_type)
             return self._bind(template.constant, template.bind(columns), defaults, override)
         message = payload.constant
         if message is None or message.ttl:
             return self._bind_expo(payload, columns, override)
-        # The same for every row, so it is made once.
+        # Every row has the same message, so it is encoded once.
         push = payload.to_notification(message, "", 0.0)
         return self._bind(orjson.dumps(push.payload), None, self._merged(push), override)
 
@@ -113,7 +116,7 @@ class ApnsRows:
             push = ApnsRow(
                 number,
                 token,
-                fill(values) if constant is None else constant,  # type: ignore[misc]  # one of them is there
+                fill(values) if constant is None else constant,  # type: ignore[misc]  # one of them is set
                 None,
                 push_type,
                 priority,
@@ -136,17 +139,17 @@ class ApnsRows:
         message_of, prefix = payload.bind(columns), self._prefix
 
         def make(number: int, token: str, values: Any) -> ApnsRow:
-            found = payload.to_notification(message_of(values), token, time.time())
-            own = self._merged(found)
+            notification = payload.to_notification(message_of(values), token, time.time())
+            merged = self._merged(notification)
             push = ApnsRow(
                 number,
                 token,
-                found.payload,  # type: ignore[arg-type]  # a dict
+                notification.payload,  # type: ignore[arg-type]  # a dict
                 None,
-                own.push_type or "alert",
-                own.priority,
-                own.expiration,
-                own.collapse_id,
+                merged.push_type or "alert",
+                merged.priority,
+                merged.expiration,
+                merged.collapse_id,
                 f"{prefix}{number:012x}",
             )
             if override is not None:
@@ -156,40 +159,40 @@ class ApnsRows:
         return make
 
     def _merged(self, push: Notification) -> RowDefaults:
-        """What the options say, and otherwise the message."""
-        given = self._defaults
+        """The options; those that are not set come from the message."""
+        options = self._defaults
         return RowDefaults(
-            push.push_type if given.push_type is None else given.push_type,
-            push.priority if given.priority is None else given.priority,
-            push.expiration if given.expiration is None else given.expiration,
-            push.collapse_id if given.collapse_id is None else given.collapse_id,
+            push.push_type if options.push_type is None else options.push_type,
+            push.priority if options.priority is None else options.priority,
+            push.expiration if options.expiration is None else options.expiration,
+            push.collapse_id if options.collapse_id is None else options.collapse_id,
         )
 
-    # --- what a row may say for itself ------------------------------------------------------------------------------
+    # --- columns that override the options --------------------------------------------------------------------------
 
     def _override(
         self, audience: Audience, columns: Sequence[str] | None
     ) -> Callable[[ApnsRow, Any], None] | None:
         if columns is None:
             return self._override_by_key
-        places = [(name, audience.index(name)) for name in OVERRIDES if name in columns]
-        since = audience.index(REGISTERED_AT) if REGISTERED_AT in columns else None
-        if since is not None and not places:
+        indices = [(name, audience.index(name)) for name in OVERRIDES if name in columns]
+        registered_at_index = audience.index(REGISTERED_AT) if REGISTERED_AT in columns else None
+        if registered_at_index is not None and not indices:
 
-            def remember(push: ApnsRow, values: Sequence[Any]) -> None:
-                push.registered_at = values[since]
+            def set_registered_at(push: ApnsRow, values: Sequence[Any]) -> None:
+                push.registered_at = values[registered_at_index]
 
-            return remember
-        if not places:
+            return set_registered_at
+        if not indices:
             return None
 
         def override(push: ApnsRow, values: Sequence[Any]) -> None:
-            for name, where in places:
-                value = values[where]
+            for name, index in indices:
+                value = values[index]
                 if value is not None and value != "":
                     self._set(push, name, value)
-            if since is not None:
-                push.registered_at = values[since]
+            if registered_at_index is not None:
+                push.registered_at = values[registered_at_index]
 
         return override
 
@@ -203,7 +206,7 @@ class ApnsRows:
     def _set(self, push: ApnsRow, name: str, value: Any) -> None:
         if name in _NUMBERS:
             try:
-                # A float with a fraction would be cut silently, and true is no number.
+                # int() would truncate a float silently and accept true.
                 number = int(value) if isinstance(value, str) or type(value) is int else None
             except ValueError:
                 number = None
@@ -218,13 +221,13 @@ class ApnsRows:
         setattr(push, name, value)
 
     def _known_text(self, value: str) -> str:
-        """The same object for the same text: the client recognises its last topic and push type by identity."""
+        """One object for equal texts: the client recognises its last topic and push type by identity."""
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         return self._known.setdefault(value, value)
 
 
 def id_prefix() -> str:
-    """What the apns-ids of one campaign have in common: a random UUID (version 4) but for its last 12 digits."""
+    """What the apns-ids of one campaign begin with: a random UUID (version 4) without its last 12 digits."""
     digits = secrets.token_hex(9)
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"

@@ -1,4 +1,4 @@
-"""Whose device a row is: by its column `platform`, by what getDevicePushTokenAsync returned, by the token's shape."""
+"""The provider of a row's device: from the column `platform`, what getDevicePushTokenAsync returned, or the token's shape."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..audience.problems import BadRow, shown
 from ..models.tokens import ANDROID_WORDS, IOS_WORDS, TokenKind, recognise
 
 APNS, FCM = "apns", "fcm"
-"""The providers, as the results name them."""
+"""The providers' names in the results."""
 NAMES: Final[Mapping[str, str]] = {APNS: "APNs", FCM: "FCM"}
 APNS_WORDS: Final = frozenset({None, "", "ios", "iOS", "IOS", "apns", "APNs", "APNS"})
-"""What a row of APNs mostly has in its column `platform`: what is written otherwise takes the longer way."""
+"""The usual values of the column `platform` in rows of APNs; other spellings take the slower path."""
 
 _PLATFORMS: Final = {**dict.fromkeys(IOS_WORDS, APNS), **dict.fromkeys(ANDROID_WORDS, FCM)}
 _KINDS: Final = {
@@ -30,71 +30,77 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`platform`: "apns" or "fcm". `token`: without what stood around it. `fid`: it is a Firebase installation id."""
+    """`platform`: "apns" or "fcm". `token`: the bare token. `fid`: whether it is a Firebase installation id."""
 
     platform: str
     token: str
     fid: bool = False
 
 
-def find_device(token: object, said: object, only: str = "") -> Device:
-    """The device of a row with this `token` and `said` in the column `platform` (None or empty: nothing).
+def find_device(token: object, platform_value: object, only: str = "") -> Device:
+    """The device of a row.
 
-    `token` is a text, or what getDevicePushTokenAsync returns, as an object or as its JSON; of that in the column
-    `platform` the type counts. `only`: the provider of a
-    run that has one, which a token of unknown shape is believed to be of; Apple and Google promise no shape.
+    Args:
+        token: A text, or what getDevicePushTokenAsync returns, as an object or as its JSON.
+        platform_value: The value of the column `platform`; None or empty: not set. Of an object that
+            getDevicePushTokenAsync returned, the `type` counts.
+        only: The provider of a run with a single one. A token of unknown shape is taken as one of this provider, for
+            Apple and Google promise no shape.
 
     Raises:
-        BadRow: nothing can be sent to it.
+        BadRow: No push can be sent to this row.
     """
-    expected = _platform(said)
+    expected = _platform(platform_value)
     if not token or not isinstance(token, str | Mapping):
         raise BadRow("the row has no token", platform=expected or only)
-    found = recognise(token)
-    if found.kind is TokenKind.EXPO:
-        raise BadRow(found.reason, platform=expected or only)
-    if found.kind is TokenKind.UNKNOWN:
-        if isinstance(token, Mapping) or token.lstrip()[:1] == "{" or not found.token:
-            raise BadRow(found.reason, platform=expected or only)
-        return _of_unknown_shape(token, found.reason, expected or only)
-    platform = found.platform or ""
-    if expected == APNS and _HEX.fullmatch(found.token):
+    recognised = recognise(token)
+    if recognised.kind is TokenKind.EXPO:
+        raise BadRow(recognised.reason, platform=expected or only)
+    if recognised.kind is TokenKind.UNKNOWN:
+        if isinstance(token, Mapping) or token.lstrip()[:1] == "{" or not recognised.token:
+            raise BadRow(recognised.reason, platform=expected or only)
+        return _of_unknown_shape(token, recognised.reason, expected or only)
+    platform = recognised.platform or ""
+    if expected == APNS and _HEX.fullmatch(recognised.token):
         platform = APNS  # an installation id can be hexadecimal too, and APNs promises no length
     elif expected and expected != platform:
         hint = "; platform fcm sends through FCM, to iOS as well" if platform == FCM else ""
-        raise BadRow(f"platform is {shown(said)}, but this is {_KINDS[found.kind]}{hint}", platform=expected)
-    return Device(platform, found.token, fid=platform == FCM and found.kind is TokenKind.FID)
+        raise BadRow(
+            f"platform is {shown(platform_value)}, but this is {_KINDS[recognised.kind]}{hint}",
+            platform=expected,
+        )
+    return Device(platform, recognised.token, fid=platform == FCM and recognised.kind is TokenKind.FID)
 
 
 def text_of(token: object) -> str:
-    """A token that cannot be sent to, for the results."""
+    """The text of an unusable token, for the results."""
     if isinstance(token, Mapping):
         token = token.get("data")
     return token if isinstance(token, str) else ""
 
 
-def _platform(said: object) -> str:
-    if said is None or said == "":
+def _platform(value: object) -> str:
+    if value is None or value == "":
         return ""
-    if isinstance(said, str) and said.lstrip()[:1] == "{":
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
         with contextlib.suppress(orjson.JSONDecodeError):
-            said = orjson.loads(said)
-    if isinstance(said, Mapping) and "type" in said:
-        said = said["type"]
-    word = said.strip().lower() if isinstance(said, str) else None
-    if word == "":
+            value = orjson.loads(value)
+    if isinstance(value, Mapping) and "type" in value:
+        value = value["type"]
+    name = value.strip().lower() if isinstance(value, str) else None
+    if name == "":
         return ""
-    if word not in _PLATFORMS:
-        raise BadRow(f"platform: {shown(said)} is neither ios (or apns) nor android (or fcm)")
-    return _PLATFORMS[word]
+    if name not in _PLATFORMS:
+        raise BadRow(f"platform: {shown(value)} is neither ios (or apns) nor android (or fcm)")
+    return _PLATFORMS[name]
 
 
 def _of_unknown_shape(token: str, reason: str, platform: str) -> Device:
     if platform == APNS:
         return Device(APNS, token)  # the client says what is wrong with it
     if platform == FCM:
-        found = recognise({"type": "android", "data": token})
-        if not found.usable:
-            raise BadRow(found.reason, platform=FCM)
-        return Device(FCM, found.token)
+        recognised = recognise({"type": "android", "data": token})
+        if not recognised.usable:
+            raise BadRow(recognised.reason, platform=FCM)
+        return Device(FCM, recognised.token)
     raise BadRow(f"{reason}; a column platform with ios or android says whose it is")

@@ -1,11 +1,12 @@
-"""Devices that an audience holds more than once: counted while it is read, or found before anything is sent.
+"""Duplicate devices of an audience: counted while it is sent, or found before anything is sent.
 
-`TokenSample` counts on the way and keeps `LIMIT` tokens at most: exact up to so many, an estimate from a sample beyond.
-`DuplicateFinder` finds every one and keeps a bit for each row and a few megabytes, whatever the audience has: what it must
-compare, 25 bytes a row, lies in a temporary file, in parts by the first byte of a hash, which are looked at one by one.
+`TokenSample` counts during the run and keeps at most `LIMIT` tokens: up to that many the count is exact, beyond it an
+estimate from a sample. `DuplicateFinder` finds all duplicates and keeps one bit per row and a few megabytes, however large
+the audience: the entries to compare (25 bytes per row) are in a temporary file, in partitions by the first byte of a hash,
+which are read one after the other.
 
 A Firebase installation id and a registration token that begins with it are one device ("Send to the Firebase installation id"
-at firebase.google.com/docs); two such tokens are not the same, for one of them may be dead.
+at firebase.google.com/docs); two tokens that begin with the same id are two, for one of them may be unregistered.
 """
 
 from __future__ import annotations
@@ -24,99 +25,99 @@ from ..audience.problems import BadRow
 from .devices import FCM, find_device
 
 LIMIT: Final = 65_536
-"""Different tokens that a sample keeps."""
+"""Distinct tokens in a sample, at most."""
 DUPLICATE: Final = "a row before has the same device (--unique)"
-"""The reason of a row that is left out."""
+"""The reason of a row that `--unique` skips."""
 
 ID_LENGTH: Final = 22
 """Characters of a Firebase installation id."""
 _INSTALLATION: Final = re.compile(r"([cdef][A-Za-z0-9_-]{21})(?::|$)", re.ASCII)
-_ENTRY: Final = Struct("<16sQB")  # hash, row, and which of these it is:
+_ENTRY: Final = Struct("<16sQB")  # hash, row, and one of these kinds:
 _TOKEN, _INSTALLATION_ID, _OF_INSTALLATION = range(3)
 _PARTS: Final = 256
 _BLOCK: Final = 640 * _ENTRY.size  # bytes of a part that are written together
 
 
 class TokenSample:
-    """How many rows have a token that a row before has, as far as `LIMIT` tokens tell.
+    """Counts rows whose token an earlier row has; an estimate beyond `LIMIT` distinct tokens.
 
-    Nothing needs to be called for a token whose hash, and of FCM also that of its first `ID_LENGTH` characters, has one of
-    the bits of `mask`: it is not in the sample.
+    A token whose hash shares a bit with `mask` is not in the sample and need not be added. For FCM this must hold for
+    the hash of its first `ID_LENGTH` characters too.
     """
 
     def __init__(self) -> None:
         self.mask = 0
-        self._more: dict[int, int] = {}  # hash of a token: rows with it behind the first
-        self._installations: dict[int, int] = {}  # hash of an id: 1 for itself, 2 for a token
+        self._repeats: dict[int, int] = {}  # hash of a token: rows with it after the first
+        self._installations: dict[int, int] = {}  # hash of an id: bit 1 for the id, bit 2 for a token
 
     def add(self, token: str) -> int:
-        """Take a row's token; the new mask."""
-        key, more = hash(token), self._more
+        """Count the token of a row. Returns the new mask."""
+        key, repeats = hash(token), self._repeats
         if not key & self.mask:
-            more[key] = more.get(key, -1) + 1
-            if len(more) > LIMIT:
+            repeats[key] = repeats.get(key, -1) + 1
+            if len(repeats) > LIMIT:
                 self._shrink()
         return self.mask
 
     def add_of_fcm(self, token: str) -> int:
-        """The same of a token of FCM, or of an installation id."""
-        after = token[ID_LENGTH : ID_LENGTH + 1]
-        if not after or after == ":":
-            key, seen = hash(token[:ID_LENGTH]), self._installations
+        """`add` for a registration token of FCM or an installation id."""
+        next_character = token[ID_LENGTH : ID_LENGTH + 1]
+        if not next_character or next_character == ":":
+            key, installations = hash(token[:ID_LENGTH]), self._installations
             if not key & self.mask:
-                seen[key] = seen.get(key, 0) | (2 if after else 1)
-                if len(seen) > LIMIT:
+                installations[key] = installations.get(key, 0) | (2 if next_character else 1)
+                if len(installations) > LIMIT:
                     self._shrink()
         return self.add(token)
 
     def _shrink(self) -> None:
-        while len(self._more) > LIMIT or len(self._installations) > LIMIT:
+        while len(self._repeats) > LIMIT or len(self._installations) > LIMIT:
             self.mask = self.mask * 2 + 1
-            for each in (self._more, self._installations):
-                for key in [key for key in each if key & self.mask]:
-                    del each[key]
+            for counts in (self._repeats, self._installations):
+                for key in [key for key in counts if key & self.mask]:
+                    del counts[key]
 
     @property
     def exact(self) -> bool:
-        """Whether all tokens are in the sample."""
+        """Whether the sample holds all tokens."""
         return not self.mask
 
     @property
     def same_token(self) -> int:
-        """Rows with a token that a row before has."""
-        return sum(self._more.values()) * (self.mask + 1)
+        """Rows whose token an earlier row has."""
+        return sum(self._repeats.values()) * (self.mask + 1)
 
     @property
     def same_installation(self) -> int:
-        """Installation ids that stand beside a token that begins with them."""
+        """Installation ids in the audience along with a token that begins with them."""
         return sum(bits == 3 for bits in self._installations.values()) * (self.mask + 1)
 
 
 class DuplicateFinder:
-    """Finds every row whose device a row before has. `add` all rows, then `finish` once; `close` it in any case."""
+    """Finds every row whose device an earlier row has. `add` all rows, `finish` once, and `close` in any case."""
 
     def __init__(self) -> None:
-        self._key = os.urandom(16)  # so that no audience can hold tokens chosen to have equal hashes
+        self._key = os.urandom(16)  # so that tokens cannot be crafted to collide
         self._file: Any = tempfile.TemporaryFile(prefix="pushcore-unique-")  # noqa: SIM115  # closed by `close`
         self._parts = [bytearray() for _ in range(_PARTS)]
         self._blocks: list[list[tuple[int, int]]] = [[] for _ in range(_PARTS)]
         self._last = 0
 
     def add(self, row: int, token: str, platform: str) -> None:
-        """Take a row. Raises `OSError` when the temporary file cannot be written."""
+        """Record a row. Raises `OSError` when the temporary file cannot be written."""
         self._last = max(self._last, row)
         if platform != FCM:
             digest = self._digest(token.lower())
             self._put(digest[0], digest, row, _TOKEN)
             return
-        digest, found = self._digest(token), _INSTALLATION.match(token)
-        if found is None:
+        digest, match = self._digest(token), _INSTALLATION.match(token)
+        if match is None:
             self._put(digest[0], digest, row, _TOKEN)
             return
-        # Tokens of one installation lie in the same part, so that a row is counted once, as the one or the other.
-        installation = self._digest(f"installation {found[1]}")
+        # Tokens of one installation are in the same partition, so that a row is counted once, under one of the two.
+        installation = self._digest(f"installation {match[1]}")
         self._put(installation[0], digest, row, _TOKEN)
-        kind = _INSTALLATION_ID if len(token) == len(found[1]) else _OF_INSTALLATION
+        kind = _INSTALLATION_ID if len(token) == len(match[1]) else _OF_INSTALLATION
         self._put(installation[0], installation, row, kind)
 
     def _digest(self, text: str) -> bytes:
@@ -131,7 +132,7 @@ class DuplicateFinder:
             part.clear()
 
     def finish(self) -> Duplicates:
-        """What was found. Raises `OSError`."""
+        """The duplicates of all rows. Raises `OSError` when the temporary file cannot be read."""
         skipped = bytearray(self._last // 8 + 1)
         tokens = installations = 0
         for number, part in enumerate(self._parts):
@@ -151,19 +152,19 @@ class DuplicateFinder:
         """Remove the temporary file."""
         self._file.close()
 
-    def _entries(self, number: int, rest: bytearray) -> Iterator[tuple[bytes, int, int]]:
-        """Those of one part, in the order of rows."""
+    def _entries(self, number: int, unwritten: bytearray) -> Iterator[tuple[bytes, int, int]]:
+        """The entries of one partition, in the order of rows."""
         for start, size in self._blocks[number]:
             self._file.seek(start)
             yield from _ENTRY.iter_unpack(self._file.read(size))
-        yield from _ENTRY.iter_unpack(rest)
+        yield from _ENTRY.iter_unpack(unwritten)
 
 
 class Duplicates:
-    """Which rows of an audience have a device that a row before has.
+    """The rows of an audience whose device an earlier row has.
 
-    `same_token`: how many have the same token. `same_installation`: how many more are the same device, once by its
-    installation id and once by its token.
+    `same_token`: how many have the same token. `same_installation`: how many more are the same device, one row with its
+    installation id and another with its token.
     """
 
     def __init__(self, skipped: bytes, same_token: int, same_installation: int) -> None:
@@ -176,16 +177,16 @@ class Duplicates:
 
     @property
     def exact(self) -> bool:
-        """Always: every row was looked at."""
+        """Always true: every row was compared."""
         return True
 
 
 def find_duplicates(path: str, only: str = "") -> Duplicates:
-    """Read an audience for its tokens alone. `only`: as in `find_device`.
+    """Find the duplicates of the audience in the file `path`. `only`: as in `find_device`.
 
     Raises:
-        BadInput: it cannot be opened, or has no column "token".
-        OSError: it or a temporary file breaks.
+        BadInput: The audience cannot be opened, or has no column "token".
+        OSError: Reading the audience or using a temporary file failed.
     """
     with contextlib.closing(DuplicateFinder()) as finder, Audience(path) as audience:
         audience.select({"token", "platform"})
@@ -196,34 +197,35 @@ def find_duplicates(path: str, only: str = "") -> Duplicates:
             platform_at = audience.index("platform") if "platform" in columns else None
         for number, values in audience.records(lambda *bad: None):
             if columns is None:
-                token, said = values.get(token_at), values.get(platform_at)
+                token, platform_value = values.get(token_at), values.get(platform_at)
             else:
-                token, said = values[token_at], None if platform_at is None else values[platform_at]
+                token, platform_value = values[token_at], None if platform_at is None else values[platform_at]
             try:
-                device = find_device(token, said, only)
+                device = find_device(token, platform_value, only)
             except BadRow:
                 continue
             finder.add(number, device.token, device.platform)
         return finder.finish()
 
 
-def duplicate_lines(found: TokenSample | Duplicates, *, left_out: bool) -> list[str]:
-    """What a summary says of them. `left_out`: they were not sent to."""
-    about, rest = "" if found.exact else "~", "left out" if left_out else "--unique sends to each device once"
+def duplicate_lines(duplicates: TokenSample | Duplicates, *, left_out: bool) -> list[str]:
+    """The summary's lines about duplicates. `left_out`: whether they were skipped."""
+    approximate = "" if duplicates.exact else "~"
+    action = "left out" if left_out else "--unique sends to each device once"
     kinds = (
-        (found.same_token, "the token of a row before"),
-        (found.same_installation, "an installation id and a token that begins with it"),
+        (duplicates.same_token, "the token of a row before"),
+        (duplicates.same_installation, "an installation id and a token that begins with it"),
     )
     return [
-        f"  {'duplicate':<13} {about + format(count, ','):>12}  {what}; {rest}"
-        for count, what in kinds
+        f"  {'duplicate':<13} {approximate + format(count, ','):>12}  {description}; {action}"
+        for count, description in kinds
         if count
     ]
 
 
 def _set(bits: bytearray, row: int) -> int:
     """Set a row's bit; 1 if it was not set before."""
-    at, bit = row >> 3, 1 << (row & 7)
-    before = bits[at] & bit
-    bits[at] |= bit
-    return 0 if before else 1
+    index, bit = row >> 3, 1 << (row & 7)
+    was_set = bits[index] & bit
+    bits[index] |= bit
+    return 0 if was_set else 1

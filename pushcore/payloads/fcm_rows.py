@@ -12,7 +12,7 @@ from .payload import ExpoPayload, FcmPayload
 
 
 class FcmRow(Message):
-    """The push of one row. `row`: its number in the audience, from 1 on."""
+    """The push of one row. `row`: its number in the audience, from 1."""
 
     __slots__ = ("row",)
 
@@ -38,7 +38,7 @@ class FcmRows:
     def bind(self, audience: Audience) -> Make:
         """The function from a row's number, token, whether that is an installation id, and values to its push.
 
-        It raises `BadRow` when the row has none.
+        It raises `BadRow` when the row has no push.
         """
         payload = self.payload
         if isinstance(payload, FcmPayload):

@@ -26,10 +26,10 @@ _EXPO_TEXTS: Final = ("title", "subtitle", "body")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadFiles:
-    """The options that say which payload goes where. `common`: --payload; `apns`, `fcm`: for that provider alone.
+    """The options that name payload files. `common`: --payload; `apns`, `fcm`: for that provider alone.
 
-    `form`: one of `FORMATS`. `push_type`: what --push-type says, if anything. `android`: what Android gets of a message in
-    Expo's format.
+    `form`: one of `FORMATS`. `push_type`: the value of --push-type, if set. `android`: the form in which Android gets a
+    message of Expo's format.
     """
 
     common: str | None = None
@@ -45,27 +45,27 @@ class PayloadFiles:
         """The payload for each of `platforms`.
 
         Raises:
-            BadInput: a file cannot be used, or cannot serve a provider that it is needed for.
+            BadInput: A file cannot be used, or holds no payload for a provider that needs it.
         """
-        own = {APNS: self.apns, FCM: self.fcm}
-        for platform, path in own.items():
+        own_paths = {APNS: self.apns, FCM: self.fcm}
+        for platform, path in own_paths.items():
             if path is not None and platform not in platforms:
                 raise BadInput(f"--{platform}-payload is of no use without {CREDENTIALS[platform]}")
-        sharing = [platform for platform in platforms if own[platform] is None]
+        sharing = [platform for platform in platforms if own_paths[platform] is None]
         if not sharing and self.common is not None:
             raise BadInput("--payload is of no use beside a payload for each provider; expected less of them")
-        found: dict[str, Payload] = {}
+        payloads: dict[str, Payload] = {}
         if sharing:
             if self.common is None:
                 options = " or ".join(["--payload", *(f"--{platform}-payload" for platform in sharing)])
                 raise BadInput(f"{options} is missing: a payload for {NAMES[sharing[0]]}")
-            content = read_object(self.common)  # once, for it may be a pipe
-            found = {platform: self._shared(content, platform, sharing) for platform in sharing}
+            content = read_object(self.common)  # read once: it may be a pipe
+            payloads = {platform: self._shared(content, platform, sharing) for platform in sharing}
         for platform in platforms:
-            path = own[platform]
+            path = own_paths[platform]
             if path is not None:
-                found[platform] = self._make(read_object(path), printable(path), platform, [platform])
-        return found
+                payloads[platform] = self._make(read_object(path), printable(path), platform, [platform])
+        return payloads
 
     def _shared(self, content: dict[str, Any], platform: str, sharing: Collection[str]) -> Payload:
         assert self.common is not None
@@ -105,9 +105,9 @@ class PayloadFiles:
         return FcmPayload(content, name)
 
     def _guess(self, content: dict[str, Any], name: str, sharing: Collection[str]) -> str:
-        """The format of a file that nobody told us."""
-        only_apns = list(sharing) == [APNS]
-        if "aps" in content or "mdm" in content or (only_apns and self.push_type not in _EXPO_TYPES):
+        """The format of a file, from its keys."""
+        apns_only = list(sharing) == [APNS]
+        if "aps" in content or "mdm" in content or (apns_only and self.push_type not in _EXPO_TYPES):
             return APNS
         if isinstance(content.get("message"), dict) or is_listing(content) or is_legacy(content):
             return FCM
@@ -116,8 +116,8 @@ class PayloadFiles:
             return FCM
         if content and fcm and (not expo or any(key in content for key in _EXPO_TEXTS)):
             return EXPO
-        if only_apns and (expo or not content):
-            return APNS  # of a VoIP push, say: it need not have an "aps"
+        if apns_only and (expo or not content):
+            return APNS  # for example a VoIP push, which needs no "aps"
         if expo:
             raise BadInput(
                 f'{name} is no payload of APNs (there is no "aps"), no message of FCM ({fcm}) and none of '
@@ -129,7 +129,7 @@ class PayloadFiles:
 
 
 def _holds_both(content: dict[str, Any]) -> bool:
-    """Whether it is {"apns": …, "fcm": …}. A message of FCM can have an "apns" too, with other keys in it."""
+    """Whether it is {"apns": …, "fcm": …}. A message of FCM can have an "apns" too, with different keys."""
     if not content or content.keys() - {APNS, FCM}:
         return False
     apns = content.get(APNS)
@@ -137,7 +137,7 @@ def _holds_both(content: dict[str, Any]) -> bool:
 
 
 def _problem(kind: type[ExpoMessage] | type[Message], content: dict[str, Any]) -> str:
-    """Why the keys are not those of such a message; empty when they are."""
+    """Why `kind` does not accept these keys; empty when it does."""
     keys = dict.fromkeys(content)
     try:
         if kind is ExpoMessage:

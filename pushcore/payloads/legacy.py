@@ -1,4 +1,4 @@
-"""Payload files in the form of FCM's legacy API: Expo's listing for Android, which v1 can say, and what it cannot."""
+"""Payload files for FCM's legacy API: Expo's listing for Android is converted to v1, any other is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..models.fcm import LegacyMessage
 
 _TARGETS: Final = ("token", "to", "registration_ids")
 _LISTING: Final = frozenset({*_TARGETS, "collapse_key", "priority", "data"})
-_SHOWN: Final = ("title", "message")  # of `data`, by expo-notifications
+_SHOWN: Final = ("title", "message")  # the keys of `data` that expo-notifications displays
 _LEGACY_ONLY: Final = frozenset(LegacyMessage.__slots__) - {"condition", "data", "notification"}
 _V1_NAMES: Final = {
     "collapse_key": "android.collapse_key",
@@ -25,15 +25,15 @@ _V1_NAMES: Final = {
 def is_listing(content: dict[str, Any]) -> bool:
     """Whether it is the message for Android of "Sending Notifications with APNs & FCM" at docs.expo.dev.
 
-    That is {"collapse_key", "priority", "data"} with title, message and the like in `data`, where a message in Expo's own
-    format has what is the app's alone.
+    That is {"collapse_key", "priority", "data"} with title, message and the like in `data`; in a message of Expo's own
+    format, `data` belongs to the app.
     """
     data = content.get("data")
     return content.keys() <= _LISTING and isinstance(data, dict) and any(key in data for key in _SHOWN)
 
 
 def from_listing(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The same message for FCM v1, and the object in its `data.body`, which v1 takes as JSON in a text."""
+    """The message for FCM v1, and the object in its `data.body`, which v1 takes as JSON text."""
     android = {key: content[key] for key in ("collapse_key", "priority") if content.get(key) is not None}
     if android.get("priority") in ("normal", "high"):
         android["priority"] = android["priority"].upper()
@@ -43,7 +43,7 @@ def from_listing(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def is_legacy(content: dict[str, Any]) -> bool:
-    """Whether it is a message of the legacy API and nothing else: it has keys that neither v1 nor Expo knows together."""
+    """Whether it is a message of the legacy API: neither v1 nor Expo knows this combination of keys."""
     keys = content.keys()
     if "registration_ids" in keys or ("notification" in keys and keys & _LEGACY_ONLY):
         return True
@@ -52,7 +52,7 @@ def is_legacy(content: dict[str, Any]) -> bool:
 
 
 def refuse_legacy(content: dict[str, Any], name: str) -> None:
-    """Raises `BadInput`, which names them, when there are keys of the legacy API that v1 does not have."""
+    """Raises `BadInput`, which names the keys, when `content` has keys of the legacy API that v1 does not have."""
     message = content.get("message")
     message = message if isinstance(message, dict) else content
     if is_listing(message) and message is content:
@@ -60,12 +60,12 @@ def refuse_legacy(content: dict[str, Any], name: str) -> None:
             if message.get(target) is not None:
                 raise BadInput(f"{name}: the message has a {target}; expected none, the rows are the targets")
         return
-    found = sorted(message.keys() & _LEGACY_ONLY)
-    if found:
-        hints = [f"{key} is {_V1_NAMES[key]} there" for key in found if key in _V1_NAMES]
-        if any(key in found for key in _TARGETS):
+    legacy_keys = sorted(message.keys() & _LEGACY_ONLY)
+    if legacy_keys:
+        hints = [f"{key} is {_V1_NAMES[key]} there" for key in legacy_keys if key in _V1_NAMES]
+        if any(key in legacy_keys for key in _TARGETS):
             hints.insert(0, "the rows are the targets")
         raise BadInput(
-            f"{name} is a message of FCM's legacy API, which Google has shut down (it has {', '.join(found)}); "
+            f"{name} is a message of FCM's legacy API, which Google has shut down (it has {', '.join(legacy_keys)}); "
             f'expected one of its v1 API, {{"message": {{...}}}}: {", ".join(hints)}'
         )

@@ -25,20 +25,27 @@ _BATCHES_AHEAD: Final = 8
 
 Row = ApnsRow | FcmRow
 Bad = tuple[int, str, str, str, Verdict]
-"""A row that is no push: its number, its token as far as it is known, the reason, the platform, the verdict."""
+"""A row without a push: its number, its token if known, the reason, the platform, the verdict."""
 OnBad = Callable[[int, str, str, str, Verdict], None]
 
 
 class Rows:
-    """The pushes of an audience: an iterable for the engine. What cannot be one goes to `on_bad`.
+    """The pushes of an audience: an iterable for the engine. Rows without a push go to `on_bad`.
 
-    `apns`, `fcm`: for each provider that can be sent to, what makes its pushes. `shard`: which part of the rows to give.
-    `sample`: what counts tokens that come again. `duplicates`: the rows that are left out, for a row before has their device.
-    `makers`: `apns` and `fcm`. `taken`: the number of the last row that was looked at. `ended`: there are no more. `unserved`: how many rows
-    are of a provider that there is no maker for.
+    `makers`: `apns` and `fcm`. `taken`: the number of the last row that was read. `ended`: whether all rows were read.
+    `unserved`: the number of rows for a provider without credentials.
+
+    Args:
+        audience: The rows.
+        apns: Makes the pushes to APNs; None without credentials for it.
+        fcm: Makes the pushes to FCM; None without credentials for it.
+        on_bad: Called for each row without a push.
+        shard: The part of the rows to read.
+        sample: Counts duplicate tokens.
+        duplicates: Rows to skip: an earlier row has their device.
 
     Raises:
-        BadInput: a payload needs a column that the audience does not have.
+        BadInput: A payload needs a column that the audience does not have.
     """
 
     def __init__(
@@ -64,12 +71,12 @@ class Rows:
         self.ended = False
         self.on_end: Callable[[], None] = lambda: None
         """Called when the last row has been read."""
-        wanted = {"token", "platform", REGISTERED_AT, *OVERRIDES}
-        for each in (apns, fcm):
-            if each is not None:
-                _check_columns(each.payload.name, each.payload.columns, audience)
-                wanted |= set(each.payload.columns)
-        audience.select(wanted)
+        selected = {"token", "platform", REGISTERED_AT, *OVERRIDES}
+        for maker in (apns, fcm):
+            if maker is not None:
+                _check_columns(maker.payload.name, maker.payload.columns, audience)
+                selected |= set(maker.payload.columns)
+        audience.select(selected)
         columns = audience.columns
         self._key: Any = "token" if columns is None else audience.index("token")
         self._platform_key: Any = "platform"
@@ -84,9 +91,9 @@ class Rows:
         sample, duplicates = self.sample, self.duplicates
         mask = 0 if sample is None else sample.mask
         by_name = self.audience.columns is None
-        # Shorter ones may be Firebase's where that is sent to as well.
-        least = 1 if only == APNS else APNS_LENGTH
-        said: Any = None
+        # When FCM is used too, a shorter hexadecimal token may be a Firebase installation id.
+        min_length = 1 if only == APNS else APNS_LENGTH
+        platform_value: Any = None
         push: Row
         for number, values in self.audience.records(self._bad, self.shard):
             if self.stopped:
@@ -95,23 +102,25 @@ class Rows:
             if by_name:
                 token = values.get(token_at)
                 if token is None and "data" in values:
-                    token = values  # what getDevicePushTokenAsync returned is the row itself
-                said = values.get(platform_at)
+                    token = values  # the row itself is what getDevicePushTokenAsync returned
+                platform_value = values.get(platform_at)
             else:
                 token = values[token_at]
                 if platform_at is not None:
-                    said = values[platform_at]
+                    platform_value = values[platform_at]
             platform = ""
             try:
                 try:
-                    unhexlify(token)  # the cheapest look at 64 characters
-                    plain = len(token) >= least and (said is None or said in APNS_WORDS)
+                    unhexlify(token)  # the cheapest check of 64 characters
+                    is_apns = len(token) >= min_length and (
+                        platform_value is None or platform_value in APNS_WORDS
+                    )
                 except (ValueError, TypeError):
-                    plain = False
-                if plain:
+                    is_apns = False
+                if is_apns:
                     platform = APNS
                 else:
-                    device = find_device(token, said, only)
+                    device = find_device(token, platform_value, only)
                     platform, token = device.platform, device.token
                 if duplicates is not None and number in duplicates:
                     raise BadRow(DUPLICATE)
@@ -120,7 +129,7 @@ class Rows:
                         mask = sample.add(token)
                     push = self._apns(number, token, values)
                 else:
-                    # Neither the token nor the installation id that it begins with: then it is not in the sample.
+                    # The sample may hold the token or the installation id that it begins with.
                     if sample is not None and not (hash(token) & mask and hash(token[:ID_LENGTH]) & mask):
                         mask = sample.add_of_fcm(token)
                     push = self._fcm(number, token, device.fid, values)
@@ -133,7 +142,7 @@ class Rows:
         self.on_end()
 
     def stop(self) -> None:
-        """End before the next row."""
+        """Stop before the next row."""
         self.stopped = True
 
     def _refuser(self, platform: str) -> Callable[..., NoReturn]:
@@ -153,12 +162,12 @@ class Rows:
 
 
 def notices_of(*makers: ApnsRows | FcmRows | None) -> list[str]:
-    """What the operator should know of the payloads before anything is sent, each once."""
-    return list(dict.fromkeys(each for maker in makers if maker for each in maker.payload.notices))
+    """The warnings about the payloads, without repetitions."""
+    return list(dict.fromkeys(notice for maker in makers if maker for notice in maker.payload.notices))
 
 
 def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:
-    """What a summary says of rows whose own values left nothing to be seen of the message."""
+    """The summary's lines about rows whose values make the message display nothing."""
     counts = {
         NAMES[platform]: maker.payload.invisible
         for platform, maker in zip((APNS, FCM), makers, strict=True)
@@ -170,11 +179,11 @@ def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:
     ]
 
 
-def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> None:
+def _check_columns(name: str, required: tuple[str, ...], audience: Audience) -> None:
     columns = audience.columns
     if columns is None:
         return
-    for column in needed:
+    for column in required:
         if column not in columns:
             raise BadInput(
                 f"{name}: the placeholder {shown('{{' + column + '}}')} names no column of "
@@ -184,9 +193,9 @@ def _check_columns(name: str, needed: tuple[str, ...], audience: Audience) -> No
 
 
 class PipedRows:
-    """The same pushes out of a pipe, whose writer may let us wait: a thread reads, the event loop goes on.
+    """The pushes of an audience in a pipe, whose writer may be slow: a thread reads, so the event loop is not blocked.
 
-    `taken`: the last row that was handed on, while the thread is ahead of that.
+    `taken`: the number of the last row that was yielded; the thread reads ahead of it.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -194,36 +203,36 @@ class PipedRows:
         self._rows = rows
         self._report = rows.on_bad
         self._batch: list[Row | Bad] = []
-        self._room = threading.Semaphore(_BATCHES_AHEAD)
-        self._arrived: asyncio.Queue[list[Row | Bad] | BaseException | None] = asyncio.Queue()
+        self._batch_slots = threading.Semaphore(_BATCHES_AHEAD)
+        self._batches: asyncio.Queue[list[Row | Bad] | BaseException | None] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[Row]:
         self._loop = asyncio.get_running_loop()
         self._rows.on_bad = lambda *bad: self._batch.append(bad)
         self._rows.audience.before_waiting(self._post)
-        # A daemon, for nothing ends a read from a pipe on which nobody writes.
+        # A daemon: nothing interrupts a read from an idle pipe.
         threading.Thread(target=self._read, name="pushcore audience", daemon=True).start()
-        while (batch := await self._arrived.get()) is not None:
+        while (batch := await self._batches.get()) is not None:
             if isinstance(batch, BaseException):
                 raise batch
-            self._room.release()
-            for each in batch:
-                if isinstance(each, tuple):
-                    self.taken = each[0]
-                    self._report(*each)
+            self._batch_slots.release()
+            for item in batch:
+                if isinstance(item, tuple):
+                    self.taken = item[0]
+                    self._report(*item)
                 else:
-                    self.taken = each.row
-                    yield each
+                    self.taken = item.row
+                    yield item
 
     @property
     def ended(self) -> bool:
-        """Whether the last row was handed on."""
+        """Whether the last row was yielded."""
         return self._rows.ended and self.taken == self._rows.taken
 
     def stop(self) -> None:
-        """End after what has been read."""
+        """Stop after the rows that have been read."""
         self._rows.stopped = True
-        self._arrived.put_nowait(None)
+        self._batches.put_nowait(None)
 
     def _read(self) -> None:
         end: BaseException | None = None
@@ -235,15 +244,15 @@ class PipedRows:
             self._post()
         except Exception as error:
             end = error
-            self._post()  # what was read before it
+            self._post()  # the rows read before the error
         try:
-            self._loop.call_soon_threadsafe(self._arrived.put_nowait, end)
+            self._loop.call_soon_threadsafe(self._batches.put_nowait, end)
         except RuntimeError:
-            return  # the loop has been closed: nobody waits for us any more
+            return  # the loop is closed: there is no consumer any more
 
     def _post(self) -> None:
         if not self._batch:
             return
         batch, self._batch = self._batch, []
-        self._room.acquire()
-        self._loop.call_soon_threadsafe(self._arrived.put_nowait, batch)
+        self._batch_slots.acquire()
+        self._loop.call_soon_threadsafe(self._batches.put_nowait, batch)

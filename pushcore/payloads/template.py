@@ -1,7 +1,7 @@
 """The payload template: a JSON object whose string values may hold `{{column}}`.
 
-It is encoded once, with holes; for a row the holes are filled with encoded values. So a value can never change the
-payload's structure, whatever it holds, and a push costs one `orjson.dumps` of a short string per placeholder.
+It is encoded once, with holes; for each row the holes are filled with encoded values. So no value can change the
+payload's structure, and a push costs one `orjson.dumps` of a short string per placeholder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..audience.dialects import NOT_UTF8, is_utf8
 from ..audience.problems import BadInput, BadRow, printable, read_small, shown
 
 MAX_FILE: Final = 1024 * 1024
-"""Bytes of a payload file; APNs takes 5 120 of a payload."""
+"""Bytes of a payload file, at most; a payload of APNs has at most 5 120."""
 
 _EXPECTED: Final = 'a JSON object such as {"aps": {"alert": "Hi"}}'
 _PLACEHOLDER: Final = re.compile(r"\\?\{\{(.*?)\}\}", re.DOTALL)
@@ -28,19 +28,19 @@ _BOM: Final = b"\xef\xbb\xbf"
 _dumps = orjson.dumps
 
 ANY, TEXT, TEXT_OR_OBJECT = "", "text", "text or object"
-"""What a field takes."""
+"""The values that a field accepts."""
 
 Path = tuple[str | int, ...]
-"""Where a field stands: keys, and indices of lists."""
+"""The path of a field: keys of objects, and indices of lists."""
 Takes = Callable[[Path], str]
-"""What the field at a path takes."""
+"""Returns the values that the field at a path accepts."""
 Render = Callable[[Any], bytes]
 
 
 class Placeholder:
     """One `{{column}}` or `{{column:kind}}`.
 
-    `whole`: it is the entire string, so the value keeps its type, unless the field `takes` something else.
+    `whole`: it is the entire string, so the value keeps its type, unless `takes` says that the field needs text.
     """
 
     __slots__ = ("column", "kind", "takes", "whole")
@@ -52,7 +52,7 @@ class Placeholder:
         self.takes = takes
 
     def render(self) -> Render:
-        """What turns a row's value into the bytes that fill the hole."""
+        """The function from a row's value to the bytes that fill the hole."""
         if self.whole and self.takes == TEXT and self.kind in ("", "text"):
             return _whole_text
         if self.whole and self.takes != ANY:
@@ -69,92 +69,92 @@ class Placeholder:
 
 
 class Template:
-    """A compiled payload. `columns`: the names that its placeholders need, in order of appearance."""
+    """A compiled payload. `columns`: the columns of its placeholders, in order of appearance."""
 
     def __init__(self, segments: list[bytes], placeholders: list[Placeholder]) -> None:
-        """`segments` are what stands around the holes: one more than there are placeholders."""
+        """`segments`: the bytes around the holes, one more than there are placeholders."""
         self.constant = segments[0] if not placeholders else None
         """The payload of every row when there is no placeholder."""
-        self.columns = tuple(dict.fromkeys(each.column for each in placeholders))
+        self.columns = tuple(dict.fromkeys(placeholder.column for placeholder in placeholders))
         self._placeholders = placeholders
-        # Holes and what stands around them, in turns.
+        # Segments and holes alternate; even indices are segments.
         self._pieces = [b""] * (2 * len(segments) - 1)
         self._pieces[::2] = segments
 
     @classmethod
     def from_json(cls, data: bytes, name: str) -> Template:
-        """The template in `data`; `name` stands for it in errors.
+        """The template in `data`, which errors call `name`.
 
         Raises:
-            BadInput: it is not a JSON object, or a placeholder is malformed.
+            BadInput: `data` is not a JSON object, or a placeholder is malformed.
         """
         return cls.from_object(json_object(data, name), name)
 
     @classmethod
-    def from_object(cls, found: dict[str, Any], name: str, takes: Takes = lambda path: ANY) -> Template:
-        """The same of an object of JSON. `takes`: what each of its fields takes.
+    def from_object(cls, content: dict[str, Any], name: str, takes: Takes = lambda path: ANY) -> Template:
+        """The template in a JSON object. `takes`: the values that its fields accept.
 
         Raises:
-            BadInput: a placeholder is malformed, or it is nested too deeply.
+            BadInput: A placeholder is malformed, or `content` is nested too deeply.
         """
         marker = secrets.token_hex(16)
         placeholders: list[Placeholder] = []
         try:
-            marked = _mark(found, (), _Marking(marker, placeholders, name, takes))
+            marked = _mark(content, (), _Marking(marker, placeholders, name, takes))
             encoded = _dumps(marked)
         except (RecursionError, TypeError):
             raise BadInput(f"{name} is nested too deeply; expected {_EXPECTED}") from None
         return cls(_cut(encoded, marker.encode()), placeholders)
 
     def bind(self, columns: Sequence[str] | None) -> Callable[[Any], bytes]:
-        """The function from a row to its payload. A row is a list in the order of `columns`, or with None a dict.
+        """The function from a row to its payload. A row is a list in the order of `columns`, or a dict if that is None.
 
-        The function raises `BadRow` when the row has no payload.
+        The function raises `BadRow` when a value cannot fill its hole.
         """
         constant = self.constant
         if constant is not None:
             return lambda row: constant
-        names = [each.column for each in self._placeholders]
-        where = names if columns is None else [columns.index(name) for name in names]
-        renders = [each.render() for each in self._placeholders]
-        holes = list(zip(range(1, len(self._pieces), 2), where, renders, strict=True))
+        names = [placeholder.column for placeholder in self._placeholders]
+        keys = names if columns is None else [columns.index(name) for name in names]
+        renders = [placeholder.render() for placeholder in self._placeholders]
+        holes = list(zip(range(1, len(self._pieces), 2), keys, renders, strict=True))
         pieces = self._pieces
 
         def fill(row: Any) -> bytes:
-            place = 1
+            index = 1
             try:
-                # Each row overwrites the holes of the one before, so one list serves them all.
-                for place, column, render in holes:
-                    pieces[place] = render(row[column])
+                # Every row overwrites all holes, so one list is enough.
+                for index, key, render in holes:
+                    pieces[index] = render(row[key])
             except (BadRow, KeyError, TypeError) as error:
-                raise _blame(names[place // 2], row, where[place // 2], error) from None
+                raise _bad_row(names[index // 2], row, keys[index // 2], error) from None
             return b"".join(pieces)
 
         return fill
 
 
 def read_object(path: str) -> dict[str, Any]:
-    """The JSON object in a payload file. Raises `BadInput` when there is none."""
+    """The JSON object in a payload file. Raises `BadInput` when the file holds something else."""
     return json_object(read_small(path, _EXPECTED, MAX_FILE), path)
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in `data`; `name` stands for it in errors. Raises `BadInput` when it is something else."""
+    """The JSON object in `data`, which errors call `name`. Raises `BadInput` when it is something else."""
     try:
-        found = orjson.loads(data.removeprefix(_BOM))
+        content = orjson.loads(data.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
         if not is_utf8(data.decode("utf-8", "surrogateescape")):
             raise BadInput(f"{name} is {NOT_UTF8}") from None
         raise BadInput(f"{name} is not JSON ({printable(str(error))}); expected {_EXPECTED}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise BadInput(f"{name} is not a JSON object; expected {_EXPECTED}")
-    return found
+    return content
 
 
-def _blame(column: str, row: Any, place: Any, error: Exception) -> BadRow:
+def _bad_row(column: str, row: Any, key: Any, error: Exception) -> BadRow:
     if isinstance(error, KeyError):
         return BadRow(f"there is no key {shown(column)}")
-    if isinstance(row[place], str) and not is_utf8(row[place]):
+    if isinstance(row[key], str) and not is_utf8(row[key]):
         return BadRow(f"the value of {shown(column)} cannot be JSON: it is {NOT_UTF8}")
     if isinstance(error, TypeError):  # orjson's, for half a surrogate pair or a number of more than 64 bits
         return BadRow(f"the value of {shown(column)} cannot be JSON: {error}")
@@ -162,7 +162,7 @@ def _blame(column: str, row: Any, place: Any, error: Exception) -> BadRow:
 
 
 class _Marking(NamedTuple):
-    """What is needed on the way through a payload. `placeholders`: those that were found."""
+    """The state of a walk through a payload. `placeholders`: the placeholders so far."""
 
     marker: str
     placeholders: list[Placeholder]
@@ -170,37 +170,37 @@ class _Marking(NamedTuple):
     takes: Takes
 
 
-def _mark(found: Any, path: Path, marking: _Marking) -> Any:
-    """The same JSON with every placeholder replaced by a marker that nobody can have written, and noted."""
-    if isinstance(found, dict):
+def _mark(node: Any, path: Path, marking: _Marking) -> Any:
+    """The JSON with every placeholder replaced by an unguessable marker, and added to `marking.placeholders`."""
+    if isinstance(node, dict):
         marked = {}
-        for key, value in found.items():
+        for key, value in node.items():
             if _PLACEHOLDER.search(key):
                 raise BadInput(
                     f"{marking.name}: the key {shown(key)} holds a placeholder; expected them in values only"
                 )
             marked[key] = _mark(value, (*path, key), marking)
         return marked
-    if isinstance(found, list):
-        return [_mark(value, (*path, index), marking) for index, value in enumerate(found)]
-    if isinstance(found, str):
-        return "".join(_mark_text(found, path, marking))
-    return found
+    if isinstance(node, list):
+        return [_mark(value, (*path, index), marking) for index, value in enumerate(node)]
+    if isinstance(node, str):
+        return "".join(_mark_text(node, path, marking))
+    return node
 
 
 def _mark_text(text: str, path: Path, marking: _Marking) -> Iterator[str]:
     marker, placeholders, name, takes = marking
-    at = 0
+    position = 0
     for match in _PLACEHOLDER.finditer(text):
-        yield _literal(text[at : match.start()], name)
-        at = match.end()
+        yield _literal(text[position : match.start()], name)
+        position = match.end()
         if match[0].startswith("\\"):
             yield match[0][1:]
             continue
         whole = match[0] == text
         placeholders.append(_placeholder(match[1].strip(), whole, takes(path) if whole else ANY, name))
         yield f"<{marker}{'w' if whole else 'p'}>"
-    yield _literal(text[at:], name)
+    yield _literal(text[position:], name)
 
 
 def _literal(text: str, name: str) -> str:
@@ -215,7 +215,7 @@ def _placeholder(content: str, whole: bool, takes: str, name: str) -> Placeholde
         column, kind = content, ""
     column, kind = column.strip(), kind.strip()
     if not column or (colon and kind not in _CONVERSIONS):
-        known = ", ".join(f":{each}" for each in _CONVERSIONS)
+        known = ", ".join(f":{conversion}" for conversion in _CONVERSIONS)
         raise BadInput(
             f"{name}: the placeholder {shown('{{' + content + '}}')} is malformed; "
             f"expected {{{{column}}}}, or after the column one of {known}"
@@ -224,7 +224,7 @@ def _placeholder(content: str, whole: bool, takes: str, name: str) -> Placeholde
 
 
 def _cut(encoded: bytes, marker: bytes) -> list[bytes]:
-    """What stands around the holes; the quotes around a hole that is a whole value go with it."""
+    """The bytes around the holes, without the quotes around a hole that is a whole value."""
     segments: list[bytes] = []
     drop_quote = False
     pieces = re.split(rb"<%b([wp])>" % marker, encoded)
@@ -241,9 +241,9 @@ def _cut(encoded: bytes, marker: bytes) -> list[bytes]:
 
 
 def _value(value: Any) -> bytes:
-    """A value as it is."""
+    """A value as JSON, with its own type."""
     data = _dumps(value)
-    if data == b"null" and value is not None:  # what orjson makes of it; JSON has no such number
+    if data == b"null" and value is not None:  # orjson encodes NaN and infinity as null
         raise BadRow(f"{value} is not a number that JSON has")
     return data
 
@@ -325,4 +325,4 @@ _CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "text": _to_text,
 }
 _SUITING: Final = {TEXT: _to_text, TEXT_OR_OBJECT: _to_text_or_object}
-"""What makes a value suit a field."""
+"""Converts a value to what a field accepts."""

@@ -97,7 +97,7 @@ def test_equal_topics_and_push_types_of_rows_become_one_object() -> None:
     assert pushes[0].push_type is pushes[1].push_type
 
 
-def test_ever_new_topics_take_no_more_and_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_for_topics_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushcore.payloads.apns_rows._MAX_KNOWN", 3)
     rows = ApnsRows(CONSTANT, RowDefaults())
     make = bound(["token", "topic"], rows)
@@ -114,9 +114,9 @@ def test_the_time_of_registration_stays_as_the_row_has_it(more: list[str]) -> No
 
 
 @pytest.mark.parametrize("message", [{"title": "Hi"}, {"title": "Hi {{name}}"}, {"title": "Hi", "ttl": 60}])
-def test_options_and_columns_go_before_expos_message(message: dict[str, Any]) -> None:
-    found = {**message, "priority": "high", "_contentAvailable": False}
-    rows = ApnsRows(ExpoPayload(found, "p"), RowDefaults(collapse_id="mine"))
+def test_options_and_columns_override_expos_message(message: dict[str, Any]) -> None:
+    content = {**message, "priority": "high", "_contentAvailable": False}
+    rows = ApnsRows(ExpoPayload(content, "p"), RowDefaults(collapse_id="mine"))
     make = bound(["token", "name", "priority"], rows)
     assert (make(1, "aa", ["aa", "x", ""]).priority, make(2, "aa", ["aa", "x", "5"]).priority) == (10, 5)
     assert make(1, "aa", ["aa", "x", ""]).collapse_id == "mine"
@@ -134,6 +134,6 @@ def test_a_random_prefix_makes_uuids_of_version_4() -> None:
     prefixes = {id_prefix() for _ in range(50)}
     assert len(prefixes) == 50
     for prefix in prefixes:
-        made = uuid.UUID(f"{prefix}{1:012x}")
-        assert str(made) == f"{prefix}{1:012x}"
-        assert (made.version, made.variant) == (4, uuid.RFC_4122)
+        apns_id = uuid.UUID(f"{prefix}{1:012x}")
+        assert str(apns_id) == f"{prefix}{1:012x}"
+        assert (apns_id.version, apns_id.variant) == (4, uuid.RFC_4122)

@@ -1,4 +1,4 @@
-"""Whose device a row is, and what cannot be sent to."""
+"""The provider of a row's device, and rows without a usable token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXPO = "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]"
 
 @pytest.mark.parametrize("only", ["", "apns", "fcm"])
 @pytest.mark.parametrize(
-    ("token", "said", "expected"),
+    ("token", "platform_value", "expected"),
     [
         (APNS, None, Device("apns", APNS)),
         (APNS, "", Device("apns", APNS)),
@@ -55,10 +55,10 @@ EXPO = "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]"
         (APNS, {"type": "ios"}, Device("apns", APNS)),
     ],
 )
-def test_whose_it_is(token: Any, said: Any, expected: Device, only: str) -> None:
-    assert find_device(token, said, only) == expected
+def test_the_provider_of_a_device(token: Any, platform_value: Any, expected: Device, only: str) -> None:
+    assert find_device(token, platform_value, only) == expected
     if isinstance(token, dict):
-        assert find_device(json.dumps(token), said, only) == expected
+        assert find_device(json.dumps(token), platform_value, only) == expected
 
 
 def test_a_token_of_no_known_shape_is_the_only_providers() -> None:
@@ -69,7 +69,7 @@ def test_a_token_of_no_known_shape_is_the_only_providers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "said", "complaint", "platform"),
+    ("token", "platform_value", "complaint", "platform"),
     [
         (EXPO, "", EXPO_ADVICE, ""),
         (EXPO, "ios", EXPO_ADVICE, "apns"),
@@ -106,25 +106,25 @@ def test_a_token_of_no_known_shape_is_the_only_providers() -> None:
         ({}, "", "the row has no token", ""),
     ],
 )
-def test_what_cannot_be_sent_to(token: Any, said: Any, complaint: str, platform: str) -> None:
+def test_rows_without_a_usable_token(token: Any, platform_value: Any, complaint: str, platform: str) -> None:
     with pytest.raises(BadRow) as caught:
-        find_device(token, said)
+        find_device(token, platform_value)
     assert complaint in str(caught.value)
     assert caught.value.platform == platform
 
 
-def test_what_stands_in_the_results() -> None:
+def test_the_text_of_an_unusable_token() -> None:
     assert text_of(EXPO) == EXPO
     assert text_of({"type": "expo", "data": EXPO}) == EXPO
-    assert [text_of(each) for each in (None, 5, {}, {"data": 5}, [APNS])] == [""] * 5
+    assert [text_of(token) for token in (None, 5, {}, {"data": 5}, [APNS])] == [""] * 5
 
 
-def test_the_short_way_for_apns_is_the_long_way() -> None:
-    for said in APNS_WORDS:
-        assert find_device(APNS, said) == Device("apns", APNS)
+def test_find_device_agrees_with_the_fast_path_for_apns() -> None:
+    for platform_value in APNS_WORDS:
+        assert find_device(APNS, platform_value) == Device("apns", APNS)
 
 
-@pytest.mark.parametrize("said", ["", "ios", "android"])
+@pytest.mark.parametrize("platform_value", ["", "ios", "android"])
 @pytest.mark.parametrize("only", ["", "apns", "fcm"])
 @pytest.mark.parametrize(
     ("token", "words"),
@@ -139,17 +139,19 @@ def test_the_short_way_for_apns_is_the_long_way() -> None:
         (f"<{' '.join(['abcd1234'] * 8)}>", "is the description of an NSData object"),
     ],
 )
-def test_the_form_of_what_is_no_token_is_named(token: str, words: str, said: str, only: str) -> None:
-    assert words in complaint(token, said, only)
+def test_the_form_of_an_invalid_token_is_named(
+    token: str, words: str, platform_value: str, only: str
+) -> None:
+    assert words in complaint(token, platform_value, only)
 
 
-def complaint(token: str, said: str, only: str) -> str:
-    """What is said of a row that cannot be sent to, by `find_device` or by the client."""
+def complaint(token: str, platform_value: str, only: str) -> str:
+    """The reason why no push is sent to a row, from `find_device` or from the client."""
     try:
-        device = find_device(token, said, only)
+        device = find_device(token, platform_value, only)
     except BadRow as error:
         return str(error)
     requests = ApnsRequestBuilder("api.push.apple.com", "com.example.app", token_auth=True)
-    result = build_one(requests, Notification(device.token, {}), lambda finished: None, 0.0)
+    result = build_one(requests, Notification(device.token, {}), lambda exchange: None, 0.0)
     assert isinstance(result, Result)
     return str(result.detail)

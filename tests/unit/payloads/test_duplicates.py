@@ -19,36 +19,40 @@ FCM = f"{FID}:APA91b" + "x" * 134
 OTHER = f"{FID}:APA91b" + "y" * 134
 
 
-def found_in(rows: list[tuple[str, str]]) -> tuple[list[int], int, int]:
+def find_in(rows: list[tuple[str, str]]) -> tuple[list[int], int, int]:
     with contextlib.closing(DuplicateFinder()) as finder:
         for number, (token, platform) in enumerate(rows, 1):
             finder.add(number, token, platform)
-        found = finder.finish()
-    return [row for row in range(len(rows) + 2) if row in found], found.same_token, found.same_installation
+        duplicates_found = finder.finish()
+    return (
+        [row for row in range(len(rows) + 2) if row in duplicates_found],
+        duplicates_found.same_token,
+        duplicates_found.same_installation,
+    )
 
 
 @given(st.lists(st.sampled_from([f"{number:064x}" for number in range(20)]), max_size=60))
 def test_every_row_but_the_first_of_a_token_is_found(tokens: list[str]) -> None:
     first: dict[str, int] = {}
     expected = [number for number, token in enumerate(tokens, 1) if first.setdefault(token, number) != number]
-    assert found_in([(token, "apns") for token in tokens]) == (expected, len(expected), 0)
+    assert find_in([(token, "apns") for token in tokens]) == (expected, len(expected), 0)
 
 
-def test_what_is_the_same_device() -> None:
-    assert found_in([("ABCD", "apns"), ("abcd", "apns")]) == ([2], 1, 0)
-    assert found_in([(FCM, "fcm"), (FCM.upper(), "fcm")])[0] == []
-    assert found_in([(FID, "fcm"), (FCM, "fcm")]) == ([2], 0, 1)
-    assert found_in([(FCM, "fcm"), (FID, "fcm")]) == ([2], 0, 1)
-    assert found_in([(FCM, "fcm"), (OTHER, "fcm")]) == ([], 0, 0)  # one of them may be dead
-    assert found_in([(FCM, "fcm"), (OTHER, "fcm"), (FID, "fcm")]) == ([2, 3], 0, 2)
-    assert found_in([(FID, "fcm"), (FID, "fcm"), (FCM, "fcm")]) == ([2, 3], 1, 1)
+def test_rows_of_the_same_device() -> None:
+    assert find_in([("ABCD", "apns"), ("abcd", "apns")]) == ([2], 1, 0)
+    assert find_in([(FCM, "fcm"), (FCM.upper(), "fcm")])[0] == []
+    assert find_in([(FID, "fcm"), (FCM, "fcm")]) == ([2], 0, 1)
+    assert find_in([(FCM, "fcm"), (FID, "fcm")]) == ([2], 0, 1)
+    assert find_in([(FCM, "fcm"), (OTHER, "fcm")]) == ([], 0, 0)  # one of them may be dead
+    assert find_in([(FCM, "fcm"), (OTHER, "fcm"), (FID, "fcm")]) == ([2, 3], 0, 2)
+    assert find_in([(FID, "fcm"), (FID, "fcm"), (FCM, "fcm")]) == ([2, 3], 1, 1)
 
 
 def test_more_rows_than_memory_is_used_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_BLOCK", 2 * duplicates._ENTRY.size)
     count = 3000
     rows = [(f"{number % 2000:064x}", "apns") for number in range(count)]
-    assert found_in(rows) == (list(range(2001, count + 1)), 1000, 0)
+    assert find_in(rows) == (list(range(2001, count + 1)), 1000, 0)
 
 
 def test_a_sample_counts_exactly_up_to_its_limit() -> None:
@@ -60,7 +64,7 @@ def test_a_sample_counts_exactly_up_to_its_limit() -> None:
     assert (sample.exact, sample.same_token, sample.same_installation) == (True, 101, 1)
 
 
-def test_beyond_it_estimates_and_keeps_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_limit_the_count_is_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "LIMIT", 1000)
     sample, rng = TokenSample(), random.Random(1)
     tokens = [rng.randbytes(32).hex() for _ in range(20_000)]
@@ -68,30 +72,30 @@ def test_beyond_it_estimates_and_keeps_no_more(monkeypatch: pytest.MonkeyPatch) 
     for token in tokens + tokens[:5000]:
         if not hash(token) & mask:
             mask = sample.add(token)
-    assert len(sample._more) <= 1000
+    assert len(sample._repeats) <= 1000
     assert not sample.exact
     assert 3000 < sample.same_token < 7000  # 5000, by some 200 of the sample: ten standard deviations
     for token in tokens:
         sample.add_of_fcm(f"d{token[:21]}")
         sample.add_of_fcm(f"d{token[:21]}:APA91b{token}")
     assert len(sample._installations) <= 1000
-    assert len(sample._more) <= 1000
+    assert len(sample._repeats) <= 1000
     assert 10_000 < sample.same_installation < 30_000
 
 
 def test_an_audience_is_read_for_its_tokens(tmp_path: Path) -> None:
     path = tmp_path / "devices.csv"
     path.write_text("token,name,platform\nabcd,x,ios\nABCD,y,apns\na,b\nabcd,z,ios\n,x,\n")
-    found = find_duplicates(str(path))
-    assert [row for row in range(9) if row in found] == [2, 4]
+    result = find_duplicates(str(path))
+    assert [row for row in range(9) if row in result] == [2, 4]
     (tmp_path / "devices.ndjson").write_text('{"token":"abcd"}\n{"token":{"type":"ios","data":"abcd"}}\n')
-    found = find_duplicates(str(tmp_path / "devices.ndjson"), "apns")
-    assert [row for row in range(9) if row in found] == [2]
+    result = find_duplicates(str(tmp_path / "devices.ndjson"), "apns")
+    assert [row for row in range(9) if row in result] == [2]
     with pytest.raises(BadInput, match="cannot be read"):
         find_duplicates(str(tmp_path / "nothing.csv"))
 
 
-def test_what_is_said() -> None:
+def test_summary_lines() -> None:
     sample = TokenSample()
     assert duplicate_lines(sample, left_out=False) == []
     for _ in range(3):

@@ -25,7 +25,7 @@ def load(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> dict[
     return PayloadFiles(**{"common": str(path), **options}).load(platforms or BOTH)
 
 
-def refused(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> str:
+def load_problem(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> str:
     with pytest.raises(BadInput) as caught:
         load(tmp_path, content, *platforms, **options)
     text = str(caught.value)
@@ -63,7 +63,9 @@ def refused(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> st
 def test_the_format_is_recognised(
     tmp_path: Path, content: Any, platforms: tuple[str, ...], expected: dict[str, type]
 ) -> None:
-    assert {name: type(each) for name, each in load(tmp_path, content, *platforms).items()} == expected
+    assert {
+        platform: type(payload) for platform, payload in load(tmp_path, content, *platforms).items()
+    } == expected
 
 
 def test_a_payload_of_a_voip_push_is_not_taken_for_expos(tmp_path: Path) -> None:
@@ -76,12 +78,12 @@ def test_a_payload_of_a_voip_push_is_not_taken_for_expos(tmp_path: Path) -> None
 def test_one_file_for_each_provider(tmp_path: Path) -> None:
     (tmp_path / "apns.json").write_text(json.dumps(APNS))
     (tmp_path / "fcm.json").write_text(json.dumps(FCM))
-    own: dict[str, Any] = {"apns": str(tmp_path / "apns.json"), "fcm": str(tmp_path / "fcm.json")}
-    found = PayloadFiles(**own).load(BOTH)
-    assert [type(found["apns"]), type(found["fcm"])] == [ApnsPayload, FcmPayload]
-    assert [found["apns"].name, found["fcm"].name] == [own["apns"], own["fcm"]]
-    found = load(tmp_path, EXPO, fcm=own["fcm"])
-    assert [type(found["apns"]), type(found["fcm"])] == [ExpoPayload, FcmPayload]
+    paths: dict[str, Any] = {"apns": str(tmp_path / "apns.json"), "fcm": str(tmp_path / "fcm.json")}
+    payloads = PayloadFiles(**paths).load(BOTH)
+    assert [type(payloads["apns"]), type(payloads["fcm"])] == [ApnsPayload, FcmPayload]
+    assert [payloads["apns"].name, payloads["fcm"].name] == [paths["apns"], paths["fcm"]]
+    payloads = load(tmp_path, EXPO, fcm=paths["fcm"])
+    assert [type(payloads["apns"]), type(payloads["fcm"])] == [ExpoPayload, FcmPayload]
 
 
 @pytest.mark.parametrize(
@@ -139,31 +141,31 @@ def test_one_file_for_each_provider(tmp_path: Path) -> None:
         (EXPO, ("fcm",), {"common": None, "fcm": "/nonexistent.json"}, "/nonexistent.json cannot be read"),
     ],
 )
-def test_what_cannot_be_used(
+def test_unusable_payload_files(
     tmp_path: Path, content: Any, platforms: tuple[str, ...], options: dict[str, Any], complaint: str
 ) -> None:
-    assert complaint in refused(tmp_path, content, *platforms, **options)
+    assert complaint in load_problem(tmp_path, content, *platforms, **options)
 
 
-# --- what is said of it -----------------------------------------------------------------------------------------------
+# --- warnings ---------------------------------------------------------------------------------------------------------
 
 
 def notices(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> dict[str, list[str]]:
-    found = load(tmp_path, content, *platforms, **options)
+    payloads = load(tmp_path, content, *platforms, **options)
     return {
-        name: [each.removeprefix(f"{tmp_path / 'payload.json'}: ") for each in payload.notices]
-        for name, payload in found.items()
+        platform: [notice.removeprefix(f"{tmp_path / 'payload.json'}: ") for notice in payload.notices]
+        for platform, payload in payloads.items()
     }
 
 
-def test_a_key_of_tomorrow_is_left_out_and_said(tmp_path: Path) -> None:
-    said = ["the key 'futureKey' is unknown in Expo's format and is left out"]
+def test_an_unknown_key_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    expected = ["the key 'futureKey' is unknown in Expo's format and is left out"]
     content = {"title": "{{name}}", "futureKey": "{{not a column}}"}
-    assert notices(tmp_path, content) == {"apns": said, "fcm": said}
-    found = load(tmp_path, content)["fcm"]
-    assert found.columns == ("name",)
-    assert isinstance(found, ExpoPayload)
-    assert found.bind(["name"])(["Ada"]).title == "Ada"
+    assert notices(tmp_path, content) == {"apns": expected, "fcm": expected}
+    payload = load(tmp_path, content)["fcm"]
+    assert payload.columns == ("name",)
+    assert isinstance(payload, ExpoPayload)
+    assert payload.bind(["name"])(["Ada"]).title == "Ada"
 
 
 @pytest.mark.parametrize(
@@ -175,9 +177,11 @@ def test_a_key_of_tomorrow_is_left_out_and_said(tmp_path: Path) -> None:
 )
 def test_the_form_for_android(tmp_path: Path, content: Any, android: dict[str, Any]) -> None:
     for form in ("notification", "data"):
-        found = load(tmp_path, content, "fcm", android=form)["fcm"]
-        assert isinstance(found, ExpoPayload)
-        fields = Message(token="x", **found.to_fcm(found.bind(["name"])(["Ada"]), 0.0)).to_dict()["message"]
+        payload = load(tmp_path, content, "fcm", android=form)["fcm"]
+        assert isinstance(payload, ExpoPayload)
+        fields = Message(token="x", **payload.to_fcm(payload.bind(["name"])(["Ada"]), 0.0)).to_dict()[
+            "message"
+        ]
         assert fields == {"token": "x", **{key: android[key] for key in android if key in ("data", form)}}
 
 
@@ -195,16 +199,16 @@ ACTIVITY: dict[str, Any] = {"event": "update", "timestamp": NOW, "content-state"
     ],
 )
 def test_a_file_has_the_push_type_that_it_is_for(tmp_path: Path, aps: Any, push_type: str) -> None:
-    found = load(tmp_path, {"aps": aps}, "apns")["apns"]
-    assert isinstance(found, ApnsPayload)
-    assert (found.push_type, found.notices) == (push_type, [])
-    found = load(tmp_path, {"aps": aps}, "apns", push_type="voip")["apns"]
-    assert isinstance(found, ApnsPayload)
-    assert found.push_type == "voip"
+    payload = load(tmp_path, {"aps": aps}, "apns")["apns"]
+    assert isinstance(payload, ApnsPayload)
+    assert (payload.push_type, payload.notices) == (push_type, [])
+    payload = load(tmp_path, {"aps": aps}, "apns", push_type="voip")["apns"]
+    assert isinstance(payload, ApnsPayload)
+    assert payload.push_type == "voip"
 
 
 @pytest.mark.parametrize(
-    ("aps", "push_type", "notice"),
+    ("aps", "push_type", "expected"),
     [
         (ACTIVITY, "alert", "its event is of a Live Activity, and does nothing under push type alert"),
         ({"content-available": 1}, "alert", "content-available alone does nothing under push type alert"),
@@ -214,9 +218,11 @@ def test_a_file_has_the_push_type_that_it_is_for(tmp_path: Path, aps: Any, push_
         ({"content-changed": 1}, "widgets", "widgets do nothing without"),
     ],
 )
-def test_what_does_nothing_in_a_file_is_said(tmp_path: Path, aps: Any, push_type: Any, notice: str) -> None:
-    (found,) = notices(tmp_path, {"aps": aps}, "apns", push_type=push_type)["apns"]
-    assert found.startswith(notice)
+def test_a_payload_without_effect_has_a_warning(
+    tmp_path: Path, aps: Any, push_type: Any, expected: str
+) -> None:
+    (notice,) = notices(tmp_path, {"aps": aps}, "apns", push_type=push_type)["apns"]
+    assert notice.startswith(expected)
 
 
 @pytest.mark.parametrize("score", ["1", "{{score}}"])
@@ -224,22 +230,22 @@ def test_what_does_nothing_in_a_file_is_said(tmp_path: Path, aps: Any, push_type
     ("value", "words"),
     [(NOW * 1000, "is in milliseconds"), (float(NOW), "is not whole"), (str(NOW), "is not a number")],
 )
-def test_times_in_a_file_that_are_none(tmp_path: Path, value: Any, words: str, score: str) -> None:
+def test_invalid_times_in_a_file(tmp_path: Path, value: Any, words: str, score: str) -> None:
     aps = {**ACTIVITY, "timestamp": value, "content-state": {"score": score}}
-    assert f"payload.json: timestamp {words}" in refused(tmp_path, {"aps": aps}, "apns")
-    said = refused(tmp_path, {"message": {"apns": {"payload": {"aps": aps}}}}, "fcm")
-    assert f"apns.payload.aps.timestamp {words}" in said
+    assert f"payload.json: timestamp {words}" in load_problem(tmp_path, {"aps": aps}, "apns")
+    problem = load_problem(tmp_path, {"message": {"apns": {"payload": {"aps": aps}}}}, "fcm")
+    assert f"apns.payload.aps.timestamp {words}" in problem
 
 
 @pytest.mark.parametrize("value", [3600, NOW * 1000])
-def test_expirations_in_a_file_that_are_none(tmp_path: Path, value: int) -> None:
-    assert "expiration is in " in refused(tmp_path, {"title": "T", "expiration": value})
+def test_invalid_expirations_in_a_file(tmp_path: Path, value: int) -> None:
+    assert "expiration is in " in load_problem(tmp_path, {"title": "T", "expiration": value})
     message = {"notification": {"title": "T"}, "apns": {"headers": {"apns-expiration": str(value)}}}
-    said = refused(tmp_path, {"message": message}, "fcm")
-    assert "apns.headers.apns-expiration is in " in said
+    problem = load_problem(tmp_path, {"message": message}, "fcm")
+    assert "apns.headers.apns-expiration is in " in problem
 
 
-# --- what a row gets --------------------------------------------------------------------------------------------------
+# --- the message of a row ---------------------------------------------------------------------------------------------
 
 NASTY = 'Eve "E" \\ {{n}}\n\x01 李雷 "},"token":"x'
 
@@ -263,11 +269,11 @@ def test_placeholders_in_a_message_of_fcm() -> None:
     }
 
 
-def test_what_does_not_change_is_the_same_object_for_every_row() -> None:
-    bound = FcmPayload({"android": {"priority": "high"}, "data": {"name": "{{name}}"}}, "p").bind(None)
-    one, two = bound({"name": "a"}), bound({"name": "b"})
-    assert one["android"] is two["android"]
-    assert (one["data"], two["data"]) == ({"name": "a"}, {"name": "b"})
+def test_constant_fields_are_the_same_object_for_every_row() -> None:
+    fields_of = FcmPayload({"android": {"priority": "high"}, "data": {"name": "{{name}}"}}, "p").bind(None)
+    first, second = fields_of({"name": "a"}), fields_of({"name": "b"})
+    assert first["android"] is second["android"]
+    assert (first["data"], second["data"]) == ({"name": "a"}, {"name": "b"})
 
 
 def test_placeholders_in_a_message_of_expos() -> None:
@@ -275,10 +281,10 @@ def test_placeholders_in_a_message_of_expos() -> None:
         {"title": "Hi {{name}}", "badge": "{{badge:int}}", "data": {"deep": ["{{name}}"]}}, "payload.json"
     )
     assert payload.columns == ("name", "badge")
-    bound = payload.bind(["badge", "name"])
-    message = bound(["3", NASTY])
+    message_of = payload.bind(["badge", "name"])
+    message = message_of(["3", NASTY])
     assert (message.title, message.badge, message.data) == (f"Hi {NASTY}", 3, {"deep": [NASTY]})
     with pytest.raises(BadRow, match="badge must be a number from 0 on, not -1"):
-        bound(["-1", "x"])
+        message_of(["-1", "x"])
     with pytest.raises(BadRow, match="'badge': 'x' is not a whole number"):
-        bound(["x", "x"])
+        message_of(["x", "x"])

@@ -32,20 +32,20 @@ LISTING: dict[str, Any] = {
 
 def load(tmp_path: Path, content: Any, *platforms: str, **options: Any) -> FcmPayload:
     (tmp_path / "payload.json").write_text(json.dumps(content))
-    found = PayloadFiles(common=str(tmp_path / "payload.json"), **options).load(platforms or ("fcm",))
-    assert isinstance(found["fcm"], FcmPayload)
-    return found["fcm"]
+    payloads = PayloadFiles(common=str(tmp_path / "payload.json"), **options).load(platforms or ("fcm",))
+    assert isinstance(payloads["fcm"], FcmPayload)
+    return payloads["fcm"]
 
 
 @pytest.mark.parametrize("form", ["auto", "fcm"])
 def test_the_listing_of_expos_page_field_by_field(tmp_path: Path, form: str) -> None:
     payload = load(tmp_path, LISTING, form=form)
     assert (payload.columns, payload.notices) == ((), [])
-    bound = payload.bind(["token"])
-    found = bound(["x"])
-    assert bound(["y"]) is found  # made once
-    assert found["android"] == {"collapse_key": "collapse", "priority": "HIGH"}
-    assert found["data"] == {
+    fields_of = payload.bind(["token"])
+    fields = fields_of(["x"])
+    assert fields_of(["y"]) is fields  # made once
+    assert fields["android"] == {"collapse_key": "collapse", "priority": "HIGH"}
+    assert fields["data"] == {
         **LISTING["data"],
         "body": '{"screen":"chat","ids":[1,2]}',
     }
@@ -118,7 +118,7 @@ def test_what_v1_does_not_have_is_named(tmp_path: Path, content: dict[str, Any],
         assert len(str(caught.value)) < 500
 
 
-def test_messages_of_others_are_not_legacy() -> None:
+def test_messages_in_other_formats_are_not_legacy() -> None:
     for content in (
         {"notification": {"title": "T"}, "data": {"a": "b"}},
         {"to": "x", "data": {"a": 1}, "priority": "high"},

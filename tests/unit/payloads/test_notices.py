@@ -31,8 +31,8 @@ def test_a_message_of_expos_in_which_nothing_is_visible(
     message: dict[str, Any], ios: bool, android: bool
 ) -> None:
     for platform, fine, where in (("apns", ios, "iOS"), ("fcm", android, "Android")):
-        found = expo_notices("p.json", message, platform, "notification")
-        assert [each.split(";")[0] for each in found] == (
+        notices = expo_notices("p.json", message, platform, "notification")
+        assert [notice.split(";")[0] for notice in notices] == (
             [] if fine else [f"p.json: nothing in it is visible on {where}"]
         )
 
@@ -46,12 +46,15 @@ def test_an_image_that_android_will_not_show() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ttl", "said"), [(60, False), (2_419_200, False), (3_600_000, True), ("{{ttl:int}}", False)]
+    ("ttl", "warned"), [(60, False), (2_419_200, False), (3_600_000, True), ("{{ttl:int}}", False)]
 )
-def test_a_ttl_in_milliseconds(ttl: Any, said: bool) -> None:
+def test_a_ttl_in_milliseconds(ttl: Any, warned: bool) -> None:
     for platform in ("apns", "fcm"):
-        found = expo_notices("p", {"title": "T", "ttl": ttl}, platform, "notification")
-        assert found == ["p: the ttl is longer than four weeks; it is in seconds, not in milliseconds"] * said
+        notices = expo_notices("p", {"title": "T", "ttl": ttl}, platform, "notification")
+        assert (
+            notices
+            == ["p: the ttl is longer than four weeks; it is in seconds, not in milliseconds"] * warned
+        )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_a_ttl_in_milliseconds(ttl: Any, said: bool) -> None:
         {"android": {"data": {"message": "B"}}},
     ],
 )
-def test_a_message_of_fcm_that_is_seen_or_meant_to_be_silent(message: dict[str, Any]) -> None:
+def test_a_message_of_fcm_that_is_visible_or_silent_on_purpose(message: dict[str, Any]) -> None:
     assert fcm_notices("p", message) == []
 
 
@@ -87,10 +90,10 @@ def test_a_message_of_fcm_that_is_seen_or_meant_to_be_silent(message: dict[str, 
     ],
 )
 def test_a_message_of_fcm_in_which_nothing_is_visible(message: dict[str, Any]) -> None:
-    (found,) = fcm_notices("p.json", message)
-    assert found.startswith("p.json: nothing in it is visible; expected a")
-    (found,) = fcm_notices("p.json", {**message, "data": {"a": "b"}})
-    assert found.startswith("p.json: nothing in it is visible but data, which the app must show by itself")
+    (notice,) = fcm_notices("p.json", message)
+    assert notice.startswith("p.json: nothing in it is visible; expected a")
+    (notice,) = fcm_notices("p.json", {**message, "data": {"a": "b"}})
+    assert notice.startswith("p.json: nothing in it is visible but data, which the app must show by itself")
 
 
 @pytest.mark.parametrize(
@@ -114,9 +117,9 @@ def test_a_message_of_fcm_in_which_nothing_is_visible(message: dict[str, Any]) -
         ),
     ],
 )
-def test_an_apns_part_that_google_dislikes(apns: dict[str, Any], words: str) -> None:
-    (found,) = fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns})
-    assert found.startswith(f"p.json: {words}")
+def test_an_apns_part_that_google_rejects(apns: dict[str, Any], words: str) -> None:
+    (notice,) = fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns})
+    assert notice.startswith(f"p.json: {words}")
 
 
 @pytest.mark.parametrize(
@@ -129,5 +132,5 @@ def test_an_apns_part_that_google_dislikes(apns: dict[str, Any], words: str) -> 
         {"live_activity_token": "x", "payload": {"aps": {"event": "end", "timestamp": 1}}},
     ],
 )
-def test_an_apns_part_that_is_right(apns: dict[str, Any]) -> None:
+def test_a_valid_apns_part(apns: dict[str, Any]) -> None:
     assert fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns}) == []

@@ -47,35 +47,35 @@ def read(
             audience,
             ApnsRows(apns, defaults or RowDefaults()) if apns else None,
             FcmRows(fcm) if fcm else None,
-            lambda *each: bad.append(each),
+            lambda *bad_row: bad.append(bad_row),
         )
         return list(rows), bad
 
 
-def apns_row(found: Row) -> ApnsRow:
-    assert isinstance(found, ApnsRow)
-    return found
+def apns_row(row: Row) -> ApnsRow:
+    assert isinstance(row, ApnsRow)
+    return row
 
 
-def fcm_row(found: Row) -> FcmRow:
-    assert isinstance(found, FcmRow)
-    return found
+def fcm_row(row: Row) -> FcmRow:
+    assert isinstance(row, FcmRow)
+    return row
 
 
-def test_each_goes_to_its_provider(tmp_path: Path) -> None:
-    found, bad = read(
+def test_each_row_goes_to_its_provider(tmp_path: Path) -> None:
+    rows, bad = read(
         tmp_path, f"token,platform\n{APNS},\n{FCM},\n{FID},\n{APNS},ios\n{FCM},android\nxyz,\nq,tv\n\n"
     )
-    assert [(type(each), each.row) for each in found] == [
+    assert [(type(row), row.row) for row in rows] == [
         (ApnsRow, 1),
         (FcmRow, 2),
         (FcmRow, 3),
         (ApnsRow, 4),
         (FcmRow, 5),
     ]
-    two, three = fcm_row(found[1]), fcm_row(found[2])
-    assert (two.token, two.fid, two.device, two.data) == (FCM, None, FCM, {"title": "Hi"})
-    assert (three.token, three.fid, three.device) == (None, FID, FID)
+    second, third = fcm_row(rows[1]), fcm_row(rows[2])
+    assert (second.token, second.fid, second.device, second.data) == (FCM, None, FCM, {"title": "Hi"})
+    assert (third.token, third.fid, third.device) == (None, FID, FID)
     assert [(number, token, platform, verdict) for number, token, _, platform, verdict in bad] == [
         (6, "xyz", "", INVALID),
         (7, "q", "", INVALID),
@@ -84,21 +84,21 @@ def test_each_goes_to_its_provider(tmp_path: Path) -> None:
 
 def test_a_provider_without_credentials(tmp_path: Path) -> None:
     content = f"token\n{APNS}\n{FCM}\n"
-    found, bad = read(tmp_path, content, fcm=None)
-    assert [type(each) for each in found] == [ApnsRow]
+    rows, bad = read(tmp_path, content, fcm=None)
+    assert [type(row) for row in rows] == [ApnsRow]
     reason = "this is a device of FCM, and --fcm-service-account was not given"
     assert bad == [(2, FCM, reason, "fcm", INVALID)]
-    found, bad = read(tmp_path, content, apns=None)
-    assert [type(each) for each in found] == [FcmRow]
+    rows, bad = read(tmp_path, content, apns=None)
+    assert [type(row) for row in rows] == [FcmRow]
     reason = "this is a device of APNs, and --apns-key or --apns-cert was not given"
     assert bad == [(1, APNS, reason, "apns", INVALID)]
 
 
 def test_rows_that_cannot_be_read_are_the_only_providers(tmp_path: Path) -> None:
     content = "token,name\naa\n"
-    assert [each[3] for each in read(tmp_path, content)[1]] == [""]
-    assert [each[3] for each in read(tmp_path, content, fcm=None)[1]] == ["apns"]
-    assert [each[3] for each in read(tmp_path, content, apns=None)[1]] == ["fcm"]
+    assert [bad_row[3] for bad_row in read(tmp_path, content)[1]] == [""]
+    assert [bad_row[3] for bad_row in read(tmp_path, content, fcm=None)[1]] == ["apns"]
+    assert [bad_row[3] for bad_row in read(tmp_path, content, apns=None)[1]] == ["fcm"]
 
 
 def test_a_part_has_its_chunks_alone_good_rows_and_bad(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_a_part_has_its_chunks_alone_good_rows_and_bad(tmp_path: Path) -> None:
     assert sorted(row for part in taken for row in part) == list(range(1, 24))
 
 
-def test_the_columns_of_apns_say_nothing_in_rows_of_fcm(tmp_path: Path) -> None:
-    found, bad = read(tmp_path, f"token,priority,topic\n{FCM},high,x\n{APNS},high,x\n")
-    assert fcm_row(found[0]).android is None
-    assert [(each[0], each[3]) for each in bad] == [(2, "apns")]
+def test_the_columns_of_apns_are_ignored_in_rows_of_fcm(tmp_path: Path) -> None:
+    rows, bad = read(tmp_path, f"token,priority,topic\n{FCM},high,x\n{APNS},high,x\n")
+    assert fcm_row(rows[0]).android is None
+    assert [(bad_row[0], bad_row[3]) for bad_row in bad] == [(2, "apns")]
 
 
 def test_ndjson(tmp_path: Path) -> None:
@@ -140,17 +140,17 @@ def test_ndjson(tmp_path: Path) -> None:
         {"token": {"type": "expo", "data": "ExponentPushToken[x]"}},
         {"token": APNS, "platform": {"os": "ios"}},
     ]
-    content = "\n".join(orjson.dumps(each).decode() for each in lines)
-    found, bad = read(tmp_path, content, name="devices.ndjson")
-    assert [apns_row(found[0]).token, fcm_row(found[1]).token, fcm_row(found[2]).fid] == [APNS, FCM, FID]
+    content = "\n".join(orjson.dumps(line).decode() for line in lines)
+    rows, bad = read(tmp_path, content, name="devices.ndjson")
+    assert [apns_row(rows[0]).token, fcm_row(rows[1]).token, fcm_row(rows[2]).fid] == [APNS, FCM, FID]
     assert [(number, token) for number, token, *_ in bad] == [(4, "ExponentPushToken[x]"), (5, APNS)]
 
 
-def test_what_the_app_sent_may_be_the_row_itself(tmp_path: Path) -> None:
+def test_a_row_may_be_what_the_app_sent(tmp_path: Path) -> None:
     lines = [{"type": "fcm", "data": FCM}, {"type": "apns", "data": "abcd"}, {"type": "ios"}, {"data": "x"}]
-    content = "\n".join(orjson.dumps(each).decode() for each in lines)
-    found, bad = read(tmp_path, content, name="devices.ndjson")
-    assert [fcm_row(found[0]).token, apns_row(found[1]).token] == [FCM, "abcd"]
+    content = "\n".join(orjson.dumps(line).decode() for line in lines)
+    rows, bad = read(tmp_path, content, name="devices.ndjson")
+    assert [fcm_row(rows[0]).token, apns_row(rows[1]).token] == [FCM, "abcd"]
     assert [number for number, *_ in bad] == [3, 4]
 
 
@@ -167,26 +167,26 @@ def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path, whic
 def test_a_value_that_is_not_utf8_says_what_to_do(tmp_path: Path) -> None:
     payload = ApnsPayload({"aps": {"alert": "Hi {{name}}", "category": "{{name}}"}}, "p")
     content = f"token,name\n{APNS},René\n".encode("latin-1") + f"{APNS},Ada\n".encode()
-    found, bad = read(tmp_path, content, payload, None)
-    assert [each.row for each in found] == [2]
+    rows, bad = read(tmp_path, content, payload, None)
+    assert [row.row for row in rows] == [2]
     assert "the value of 'name' cannot be JSON: it is not UTF-8 (Latin-1 or Windows-1252?)" in bad[0][2]
 
 
-def test_tokens_that_come_again_are_counted_and_left_out(tmp_path: Path) -> None:
+def test_duplicate_tokens_are_counted_and_left_out(tmp_path: Path) -> None:
     path = tmp_path / "devices.csv"
     path.write_text(f"token\n{APNS}\n{FCM}\n{APNS}\n{FID}\nq\n{FCM}\n{'cd' * 32}\n")
     makers = ApnsRows(OF_APNS, RowDefaults()), FcmRows(OF_FCM)
     bad: list[Bad] = []
     sample = TokenSample()
     with Audience(str(path)) as audience:
-        assert len(list(Rows(audience, *makers, lambda *each: bad.append(each), sample=sample))) == 6
+        assert len(list(Rows(audience, *makers, lambda *bad_row: bad.append(bad_row), sample=sample))) == 6
     assert (sample.same_token, sample.same_installation, len(bad)) == (2, 1, 1)
     bad.clear()
-    found = find_duplicates(str(path))
-    assert (found.same_token, found.same_installation) == (2, 1)
+    duplicates = find_duplicates(str(path))
+    assert (duplicates.same_token, duplicates.same_installation) == (2, 1)
     with Audience(str(path)) as audience:
-        rows = list(Rows(audience, *makers, lambda *each: bad.append(each), duplicates=found))
-    assert [each.row for each in rows] == [1, 2, 7]
+        rows = list(Rows(audience, *makers, lambda *bad_row: bad.append(bad_row), duplicates=duplicates))
+    assert [row.row for row in rows] == [1, 2, 7]
     assert [(number, reason, platform) for number, _, reason, platform, _ in bad if number != 5] == [
         (3, DUPLICATE, "apns"),
         (4, DUPLICATE, "fcm"),
@@ -199,15 +199,15 @@ def test_tokens_that_come_again_are_counted_and_left_out(tmp_path: Path) -> None
 
 def test_one_message_of_expos_for_both(tmp_path: Path) -> None:
     message = expo(title="T", body="B", data={"a": [1]}, priority="high", collapse_key="c", channelId="ch")
-    found, _ = read(tmp_path, f"token\n{APNS}\n{FCM}\n{APNS}\n", message, message)
-    one, two = apns_row(found[0]), fcm_row(found[1])
-    assert isinstance(one.payload, bytes)
-    assert orjson.loads(one.payload) == {"aps": {"alert": {"title": "T", "body": "B"}}, "body": {"a": [1]}}
-    assert (one.push_type, one.priority, one.expiration, one.collapse_id) == ("alert", 10, None, "c")
-    assert apns_row(found[2]).payload is one.payload  # encoded once
-    assert two.data == {"title": "T", "message": "B", "channelId": "ch", "body": '{"a":[1]}'}
-    assert two.to_dict()["message"]["notification"] == {"title": "T", "body": "B"}
-    assert two.to_dict()["message"]["android"] == {
+    rows, _ = read(tmp_path, f"token\n{APNS}\n{FCM}\n{APNS}\n", message, message)
+    apns, fcm = apns_row(rows[0]), fcm_row(rows[1])
+    assert isinstance(apns.payload, bytes)
+    assert orjson.loads(apns.payload) == {"aps": {"alert": {"title": "T", "body": "B"}}, "body": {"a": [1]}}
+    assert (apns.push_type, apns.priority, apns.expiration, apns.collapse_id) == ("alert", 10, None, "c")
+    assert apns_row(rows[2]).payload is apns.payload  # encoded once
+    assert fcm.data == {"title": "T", "message": "B", "channelId": "ch", "body": '{"a":[1]}'}
+    assert fcm.to_dict()["message"]["notification"] == {"title": "T", "body": "B"}
+    assert fcm.to_dict()["message"]["android"] == {
         "collapse_key": "c",
         "priority": "HIGH",
         "notification": {"channel_id": "ch"},
@@ -217,44 +217,46 @@ def test_one_message_of_expos_for_both(tmp_path: Path) -> None:
     assert first.notification is second.notification
 
 
-def test_options_and_columns_go_before_the_message(tmp_path: Path) -> None:
+def test_options_and_columns_override_the_message(tmp_path: Path) -> None:
     message = expo(title="{{t}}", priority="high", collapse_key="c", expiration=1_800_000_000)
     content = f"token,t,priority,collapse_id\n{APNS},x,1,\n{APNS},x,,mine\n"
-    found, _ = read(tmp_path, content, message, None)
-    assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
+    rows, _ = read(tmp_path, content, message, None)
+    assert [(apns_row(row).priority, apns_row(row).collapse_id) for row in rows] == [
         (1, "c"),
         (10, "mine"),
     ]
-    assert {apns_row(each).expiration for each in found} == {1_800_000_000}
-    found, _ = read(tmp_path, content, message, None, RowDefaults("background", 5, 7, "option"))
-    assert [(apns_row(each).priority, apns_row(each).collapse_id) for each in found] == [
+    assert {apns_row(row).expiration for row in rows} == {1_800_000_000}
+    rows, _ = read(tmp_path, content, message, None, RowDefaults("background", 5, 7, "option"))
+    assert [(apns_row(row).priority, apns_row(row).collapse_id) for row in rows] == [
         (1, "option"),
         (5, "mine"),
     ]
-    assert {(apns_row(each).push_type, apns_row(each).expiration) for each in found} == {("background", 7)}
+    assert {(apns_row(row).push_type, apns_row(row).expiration) for row in rows} == {("background", 7)}
 
 
 @pytest.mark.parametrize("title", ["fixed", "{{t}}"])
 def test_a_silent_message_is_a_background_push(tmp_path: Path, title: str) -> None:
     message = expo(_contentAvailable=True, data={"t": title})
-    found, _ = read(tmp_path, f"token,t\n{APNS},x\n", message, None)
-    assert (apns_row(found[0]).push_type, apns_row(found[0]).priority) == ("background", None)
+    rows, _ = read(tmp_path, f"token,t\n{APNS},x\n", message, None)
+    assert (apns_row(rows[0]).push_type, apns_row(rows[0]).priority) == ("background", None)
 
 
 @pytest.mark.parametrize("title", ["fixed", "{{t}}"])
 def test_times_count_from_the_row(tmp_path: Path, title: str) -> None:
     content = f"token,t\n{APNS},x\n{FCM},x\n"
     before = int(time.time())
-    one, two = read(tmp_path, content, expo(title=title, ttl=60), expo(title=title, ttl=60))[0]
-    expiration = apns_row(one).expiration
+    apns, fcm = read(tmp_path, content, expo(title=title, ttl=60), expo(title=title, ttl=60))[0]
+    expiration = apns_row(apns).expiration
     assert isinstance(expiration, int)
     assert before + 60 <= expiration <= time.time() + 60
-    assert fcm_row(two).to_dict()["message"]["android"] == {"ttl": "60s"}
-    at = before + 1000
-    one, two = read(tmp_path, content, expo(title=title, expiration=at), expo(title=title, expiration=at))[0]
-    assert apns_row(one).expiration == at
-    ttl = fcm_row(two).to_dict()["message"]["android"]["ttl"]
-    assert at - time.time() - 1 <= int(ttl.removesuffix("s")) <= 1000
+    assert fcm_row(fcm).to_dict()["message"]["android"] == {"ttl": "60s"}
+    expires_at = before + 1000
+    apns, fcm = read(
+        tmp_path, content, expo(title=title, expiration=expires_at), expo(title=title, expiration=expires_at)
+    )[0]
+    assert apns_row(apns).expiration == expires_at
+    ttl = fcm_row(fcm).to_dict()["message"]["android"]["ttl"]
+    assert expires_at - time.time() - 1 <= int(ttl.removesuffix("s")) <= 1000
 
 
 def test_a_row_that_makes_no_message(tmp_path: Path) -> None:
@@ -269,18 +271,18 @@ def test_a_row_that_makes_no_message(tmp_path: Path) -> None:
 
 def test_validate_only_comes_from_the_file(tmp_path: Path) -> None:
     payload = FcmPayload({"validateOnly": True, "message": {"data": {"a": "{{t}}"}}}, "fcm.json")
-    (found,), _ = read(tmp_path, f"token,t\n{FCM},x\n", None, payload)
-    assert fcm_row(found).to_dict() == {"validate_only": True, "message": {"token": FCM, "data": {"a": "x"}}}
+    (row,), _ = read(tmp_path, f"token,t\n{FCM},x\n", None, payload)
+    assert fcm_row(row).to_dict() == {"validate_only": True, "message": {"token": FCM, "data": {"a": "x"}}}
 
 
-# --- values with a type, where only text goes -------------------------------------------------------------------------
+# --- values with a type, where only text is accepted ------------------------------------------------------------------
 
 
-def typed(tmp_path: Path, values: list[Any], form: str) -> tuple[str, Any]:
+def typed_audience(tmp_path: Path, values: list[Any], form: str) -> tuple[str, Any]:
     """The name of an audience with a column `order` of these values, for both providers in turns."""
     lines = [{"token": token, "order": value} for value in values for token in (APNS, FCM)]
     if form == "ndjson":
-        return "devices.ndjson", "\n".join(orjson.dumps(each).decode() for each in lines)
+        return "devices.ndjson", "\n".join(orjson.dumps(line).decode() for line in lines)
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(arrow.Table.from_pylist(lines), tmp_path / "devices.parquet")
     return "devices.parquet", (tmp_path / "devices.parquet").read_bytes()
@@ -288,11 +290,11 @@ def typed(tmp_path: Path, values: list[Any], form: str) -> tuple[str, Any]:
 
 @pytest.mark.parametrize("form", ["ndjson", "parquet"])
 @pytest.mark.parametrize(("value", "text"), [(5, "5"), (2.5, "2.5"), (True, "true"), ("A-1", "A-1")])
-def test_a_number_becomes_its_text_where_only_text_goes(
+def test_a_number_becomes_text_where_only_text_is_accepted(
     tmp_path: Path, form: str, value: Any, text: str
 ) -> None:
-    name, content = typed(tmp_path, [value], form)
-    own = ApnsPayload(
+    name, content = typed_audience(tmp_path, [value], form)
+    of_apns = ApnsPayload(
         {"aps": {"alert": {"title": "{{order}}"}, "thread-id": "{{order}}"}, "n": "{{order}}"}, "p"
     )
     of_fcm = FcmPayload(
@@ -303,30 +305,30 @@ def test_a_number_becomes_its_text_where_only_text_goes(
         },
         "p",
     )
-    one, two = read(tmp_path, content, own, of_fcm, name=name)[0]
-    payload = apns_row(one).payload
+    to_apns, to_fcm = read(tmp_path, content, of_apns, of_fcm, name=name)[0]
+    payload = apns_row(to_apns).payload
     assert isinstance(payload, bytes)
     assert orjson.loads(payload) == {"aps": {"alert": {"title": text}, "thread-id": text}, "n": value}
-    assert fcm_row(two).to_dict()["message"] == {
+    assert fcm_row(to_fcm).to_dict()["message"] == {
         "token": FCM,
         "notification": {"title": text},
         "data": {"n": text},
         "android": {"notification": {"tag": text}},
     }
     message = expo(title="{{order}}", channelId="{{order}}", data={"n": "{{order}}"})
-    one, two = read(tmp_path, content, message, message, name=name)[0]
-    assert apns_row(one).payload == {"aps": {"alert": {"title": text}}, "body": {"n": value}}
-    data = fcm_row(two).data
+    to_apns, to_fcm = read(tmp_path, content, message, message, name=name)[0]
+    assert apns_row(to_apns).payload == {"aps": {"alert": {"title": text}}, "body": {"n": value}}
+    data = fcm_row(to_fcm).data
     assert data is not None
     assert (data["title"], data["channelId"], orjson.loads(data["body"])) == (text, text, {"n": value})
 
 
 @pytest.mark.parametrize("form", ["ndjson", "parquet"])
-def test_null_where_only_text_goes_names_its_column(tmp_path: Path, form: str) -> None:
-    name, content = typed(tmp_path, [5, None], form)
+def test_null_where_only_text_is_accepted_names_its_column(tmp_path: Path, form: str) -> None:
+    name, content = typed_audience(tmp_path, [5, None], form)
     message = expo(title="{{order}}")
     payload = FcmPayload({"data": {"n": "{{order}}"}}, "p")
     for of_apns, of_fcm in ((message, message), (ApnsPayload({"aps": {"alert": "{{order}}"}}, "p"), payload)):
-        found, bad = read(tmp_path, content, of_apns, of_fcm, name=name)
-        assert len(found) == 2
+        rows, bad = read(tmp_path, content, of_apns, of_fcm, name=name)
+        assert len(rows) == 2
         assert [reason for _, _, reason, *_ in bad] == ["'order': null cannot stand for a text"] * 2

@@ -24,7 +24,7 @@ def filled(payload: Any, row: dict[str, Any], *, csv: bool = False, takes: str =
 
 
 @pytest.mark.parametrize("csv", [True, False])
-def test_text_is_replaced_wherever_it_stands(csv: bool) -> None:
+def test_placeholders_are_replaced_in_every_text(csv: bool) -> None:
     payload: dict[str, Any] = {
         "aps": {"alert": {"title": "Hi {{name}}", "loc-args": ["{{name}}", "a {{ name }} and {{order}}!"]}},
         "order": "{{order}}",
@@ -72,7 +72,7 @@ def test_no_value_changes_the_structure(one: str, two: str) -> None:
         ("{v} }} {", "x", "{v} }} {"),
     ],
 )
-def test_types(text: str, value: Any, expected: Any) -> None:
+def test_a_value_keeps_or_converts_its_type(text: str, value: Any, expected: Any) -> None:
     assert filled({"k": text}, {"v": value}) == {"k": expected}
 
 
@@ -169,7 +169,7 @@ def test_the_columns_that_it_needs() -> None:
         (b'{"a":' * 600 + b"1" + b"}" * 600, "nested too deeply"),
     ],
 )
-def test_what_is_no_payload(payload: bytes, complaint: str) -> None:
+def test_invalid_payloads(payload: bytes, complaint: str) -> None:
     with pytest.raises(BadInput) as caught:
         Template.from_json(payload, "payload.json")
     assert str(caught.value).startswith("payload.json")

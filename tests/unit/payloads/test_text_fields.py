@@ -27,7 +27,7 @@ def takes_number(part: str, value: Any) -> bool:
 @pytest.mark.parametrize("field", AndroidNotification.__slots__)
 def test_every_field_of_androids_notification(field: str, spelled: Any) -> None:
     name = spelled(field)
-    other = any(
+    accepts_other_types = any(
         takes_number("android", {"notification": {name: value}})
         for value in (5, True, {"light_on_duration": "1s"})
         # proto3 JSON takes an enum's number as well: as a text it has to be the name.
@@ -36,18 +36,18 @@ def test_every_field_of_androids_notification(field: str, spelled: Any) -> None:
     path: Path = ("android", "notification", name)
     if field == "light_settings":  # an object
         path += ("color", "red")
-    assert in_fcm(path) == (ANY if other else TEXT)
+    assert in_fcm(path) == (ANY if accepts_other_types else TEXT)
     if field in AndroidNotificationV2.__slots__:
         assert in_fcm(("androidV2", "remoteNotification", *path[1:])) == in_fcm(path)
 
 
 @pytest.mark.parametrize(
-    "field", [each for each in AndroidConfig.__slots__ if each not in ("data", "notification")]
+    "field", [field for field in AndroidConfig.__slots__ if field not in ("data", "notification")]
 )
 def test_every_field_of_androids_config(field: str) -> None:
-    other = takes_number("android", {field: True})
+    accepts_other_types = takes_number("android", {field: True})
     if field != "fcm_options":
-        assert in_fcm(("android", field)) == (ANY if other else TEXT)
+        assert in_fcm(("android", field)) == (ANY if accepts_other_types else TEXT)
     assert in_fcm(("android", "data", field)) == TEXT
 
 
