@@ -27,7 +27,7 @@ _IMAGES = ("image", "image_url", "media-url", "media_url", "attachment-url", "at
 def record(service: str, received: Record) -> dict[str, Any]:
     """One request and its answer; bodies beyond `MAX_BODY` are cut, and what proves who sent it is shortened."""
     body = received.body
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "service": service,
         "time": received.time,
         "token": token_of(received),
@@ -39,13 +39,13 @@ def record(service: str, received: Record) -> dict[str, Any]:
         "body_bytes": len(body),
     }
     if len(body) > MAX_BODY:
-        return {**found, "body_cut": body[:MAX_BODY].decode("latin-1")}
+        return {**row, "body_cut": body[:MAX_BODY].decode("latin-1")}
     if isinstance(received, fcm_strict.FcmRecord) and received.path.partition("?")[0] == "/token":
-        return found  # an assertion opens doors for an hour
+        return row  # an assertion opens doors for an hour
     payload = _json(body)
     if payload is not None:
-        return {**found, "payload": payload}
-    return {**found, "body_base64": b64encode(body).decode()} if body else found
+        return {**row, "payload": payload}
+    return {**row, "body_base64": b64encode(body).decode()} if body else row
 
 
 def token_of(received: Record) -> str:
@@ -53,8 +53,8 @@ def token_of(received: Record) -> str:
     if isinstance(received, apns_strict.ApnsRecord):
         return received.token
     message = _message(received)
-    found = message.get("token") or message.get("fid") or message.get("to") or ""
-    return found if isinstance(found, str) else ""
+    target = message.get("token") or message.get("fid") or message.get("to") or ""
+    return target if isinstance(target, str) else ""
 
 
 def topic_of(received: Record) -> str:
@@ -62,10 +62,10 @@ def topic_of(received: Record) -> str:
     if isinstance(received, apns_strict.ApnsRecord):
         return received.headers.get("apns-topic", "")
     message = _message(received)
-    found = message.get("topic") or message.get("condition") or ""
-    if not found and isinstance(message.get("to"), str) and message["to"].startswith("/topics/"):
-        found = message["to"]
-    return found.removeprefix("/topics/") if isinstance(found, str) else ""
+    topic = message.get("topic") or message.get("condition") or ""
+    if not topic and isinstance(message.get("to"), str) and message["to"].startswith("/topics/"):
+        topic = message["to"]
+    return topic.removeprefix("/topics/") if isinstance(topic, str) else ""
 
 
 def drawn(service: str, received: Record) -> dict[str, Any] | None:
@@ -130,8 +130,8 @@ def _message(received: fcm_strict.FcmRecord) -> dict[str, Any]:
     path = received.path.partition("?")[0]
     if not path.endswith(_SEND) and unquote(path) != "/fcm/send":
         return {}
-    found = _dict(_json(received.body))
-    return _dict(found.get("message")) if path.endswith(_SEND) else found
+    body = _dict(_json(received.body))
+    return _dict(body.get("message")) if path.endswith(_SEND) else body
 
 
 def _localised(texts: dict[str, Any], name: str, key: str, arguments: str) -> str:
@@ -145,9 +145,9 @@ def _localised(texts: dict[str, Any], name: str, key: str, arguments: str) -> st
     return _text(f"{_text(texts[key])}({inside})")
 
 
-def _camel(found: dict[str, Any], name: str) -> Any:
+def _camel(fields: dict[str, Any], name: str) -> Any:
     first, *rest = name.split("_")
-    return found.get(name) if name in found else found.get(first + "".join(map(str.title, rest)))
+    return fields.get(name) if name in fields else fields.get(first + "".join(map(str.title, rest)))
 
 
 def _text(value: Any) -> str:
@@ -163,11 +163,11 @@ def _dict(value: Any) -> dict[str, Any]:
 def _json(body: bytes) -> Any:
     """What the body says; None when it is no JSON, or nested so deeply that it could not be written again."""
     try:
-        found = orjson.loads(body)
-        orjson.dumps([[[[found]]]])
+        parsed = orjson.loads(body)
+        orjson.dumps([[[[parsed]]]])
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return None
-    return found
+    return parsed
 
 
 def _redacted(name: str, value: str) -> str:

@@ -65,7 +65,7 @@ class ControlService:
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Answered:
         """See `Calls`."""
-        part = next(each for each in self._parts if hasattr(each, name))
+        part = next(part for part in self._parts if hasattr(part, name))
         method: Callable[..., Answered] = getattr(part, name)
         return method(**arguments)
 
@@ -75,8 +75,10 @@ class ControlService:
         """Counters since the start or the last reset, what is open now, and the last notifications as phones show them."""
         shown: list[Answered] = []
         for name, fake in self._fakes.items():
-            found = (drawn(name, each) for each in islice(_newest(fake), 4 * notifications))
-            shown += islice((each for each in found if each is not None), notifications)
+            newest = (drawn(name, received) for received in islice(_newest(fake), 4 * notifications))
+            shown += islice(
+                (notification for notification in newest if notification is not None), notifications
+            )
         shown.sort(key=_time, reverse=True)
         return {
             "services": {name: _counters(fake) for name, fake in self._fakes.items()},
@@ -97,12 +99,12 @@ class ControlService:
         limit: int = 100,
     ) -> Answered:
         """Requests that fit, newest first."""
-        found = self._matching(service, token, topic, since, until)
-        found.sort(
-            key=lambda each: each[1].time, reverse=True
-        )  # stable: the later of two at one time stays first
-        page = [record(name, each) for name, each in found[offset : offset + limit]]
-        return {"received": page, "matching": len(found)}
+        matching = self._matching(service, token, topic, since, until)
+        matching.sort(
+            key=lambda row: row[1].time, reverse=True
+        )  # stable: of two at one time the later is first
+        page = [record(name, received) for name, received in matching[offset : offset + limit]]
+        return {"received": page, "matching": len(matching)}
 
     def clear_received(
         self,
@@ -114,12 +116,12 @@ class ControlService:
         until: float | None = None,
     ) -> Answered:
         """Forget requests that fit."""
-        doomed = {id(each) for _, each in self._matching(service, token, topic, since, until)}
+        matching = {id(received) for _, received in self._matching(service, token, topic, since, until)}
         for fake in self._fakes.values():
-            kept = [each for each in fake.received if id(each) not in doomed]
+            kept = [received for received in fake.received if id(received) not in matching]
             fake.received.clear()
             fake.received.extend(kept)  # type: ignore[arg-type]  # each deque gets its own records back
-        return {"cleared": len(doomed)}
+        return {"cleared": len(matching)}
 
     def reset(self, *, what: Iterable[str] = PARTS) -> Answered:
         """Set back to how it was at the start: `received`, `counters` and `faults`, which are those of the start then."""
@@ -137,36 +139,36 @@ class ControlService:
     ) -> list[tuple[str, Record]]:
         """Those that fit, newest first within each service."""
         return [
-            (name, each)
+            (name, received)
             for name, fake in self._fakes.items()
             if service in ("", name)
-            for each in _newest(fake)
-            if since <= each.time
-            and (until is None or each.time <= until)
-            and (not token or token_of(each) == token)
-            and (not topic or topic_of(each) == topic)
+            for received in _newest(fake)
+            if since <= received.time
+            and (until is None or received.time <= until)
+            and (not token or token_of(received) == token)
+            and (not topic or topic_of(received) == topic)
         ]
 
     # APNs: devices, keys, topics
 
     def devices(self, *, offset: int = 0, limit: int = 100) -> Answered:
         """Devices in the order in which they were registered."""
-        found = self._need_apns().registry.devices()
-        page = islice(found.items(), offset, offset + limit)
-        return {"devices": [_device(token, each) for token, each in page], "matching": len(found)}
+        registered = self._need_apns().registry.devices()
+        page = islice(registered.items(), offset, offset + limit)
+        return {"devices": [_device(token, state) for token, state in page], "matching": len(registered)}
 
     def add_devices(self, *, devices: list[dict[str, Any]]) -> Answered:
         """Register devices, or change the state of those that are; all of them or none."""
         registry = self._need_apns().registry
-        for each in devices:
-            if len(each["token"]) % 2:
+        for device in devices:
+            if len(device["token"]) % 2:
                 raise Problem(400, "a device token has an even number of hexadecimal digits")
-            if each.get("fate") and each["fate"] not in CODES.values():
+            if device.get("fate") and device["fate"] not in CODES.values():
                 raise Problem(400, f"fate is none of {', '.join(sorted(CODES.values()))}")
         known = registry.devices().keys()
-        _bound(len(known | {each["token"].lower() for each in devices}), "devices")
-        for each in devices:
-            registry.add_device(**each)
+        _bound(len(known | {device["token"].lower() for device in devices}), "devices")
+        for device in devices:
+            registry.add_device(**device)
         return {"devices": len(devices)}
 
     def remove_device(self, *, token: str) -> Answered:
@@ -179,7 +181,7 @@ class ControlService:
 
     def keys(self) -> Answered:
         """Signing keys, without their keys."""
-        return {"keys": [_key(each) for each in self._need_apns().registry.keys().values()]}
+        return {"keys": [_key(key) for key in self._need_apns().registry.keys().values()]}
 
     def add_key(self, *, key_id: str, team_id: str, pem: str, **more: Any) -> Answered:
         """Register or replace a signing key."""
@@ -201,7 +203,7 @@ class ControlService:
 
     def topics(self) -> Answered:
         """Bundle ids by team."""
-        return {"teams": {team: list(each) for team, each in self._need_apns().registry.teams().items()}}
+        return {"teams": {team: list(topics) for team, topics in self._need_apns().registry.teams().items()}}
 
     def add_topics(self, *, team_id: str, topics: list[str]) -> Answered:
         """Let a team push to these."""
@@ -236,11 +238,11 @@ class ControlService:
     def add_fates(self, *, fates: Sequence[dict[str, str]] = (), next: Sequence[str] = ()) -> Answered:
         """Say what happens to sends to these targets, and to the next sends whatever their target."""
         fcm = self._need_fcm()
-        if not {*next, *(each["fate"] for each in fates)} <= FATES:
+        if not {*next, *(row["fate"] for row in fates)} <= FATES:
             raise Problem(400, f"fate is none of {', '.join(sorted(FATES))}")
-        _bound(len(fcm.fates.keys() | {each["target"] for each in fates}), "fates")
+        _bound(len(fcm.fates.keys() | {row["target"] for row in fates}), "fates")
         _bound(len(fcm.next_fates) + len(next), "fates of next sends")
-        fcm.fates.update({each["target"]: each["fate"] for each in fates})
+        fcm.fates.update({row["target"]: row["fate"] for row in fates})
         fcm.next_fates.extend(next)
         return {"fates": len(fates), "next": len(fcm.next_fates)}
 
@@ -252,8 +254,8 @@ class ControlService:
 
     def subscriptions(self, *, registration: str) -> Answered:
         """Topics of one registration, and when each was subscribed to."""
-        found = self._need_fcm().subscriptions.topics(registration)
-        return {"registration": registration, "topics": found}
+        topics = self._need_fcm().subscriptions.topics(registration)
+        return {"registration": registration, "topics": topics}
 
     def subscribe(self, *, registration: str, topics: list[str]) -> Answered:
         """Subscribe one registration to topics."""
@@ -332,8 +334,8 @@ def _counters(fake: FakeApns | FakeFcm) -> Answered:
     }
 
 
-def _time(found: Answered) -> float:
-    return float(found["time"])
+def _time(notification: Answered) -> float:
+    return float(notification["time"])
 
 
 def _device(token: str, device: DeviceState) -> Answered:
