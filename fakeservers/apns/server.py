@@ -303,6 +303,11 @@ class FakeApns:
         self._state.pushes.reset()
         self._server.reset_counters()
 
+    def reset_fates(self) -> None:
+        """Forget what injected responses have said, and the provider tokens that were seen; registered devices stay."""
+        self._state.asserted.clear()
+        self._state.tokens.seen.clear()
+
     def update_settings(self, settings: Settings) -> None:
         """Announce these SETTINGS on every open connection, and on those to come unless a rule sets them anew."""
         self._server.settings = {**self._server.settings, **settings}

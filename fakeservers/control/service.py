@@ -24,7 +24,7 @@ from fakeservers.fcm.server import FakeFcm
 
 Answered: TypeAlias = dict[str, Any]
 
-Part: TypeAlias = Literal["received", "counters", "faults"]
+Part: TypeAlias = Literal["received", "counters", "faults", "connections", "fates", "oauth"]
 """What a reset sets back."""
 PARTS: tuple[Part, ...] = get_args(Part)
 MAX_REGISTERED = 100_000
@@ -124,12 +124,18 @@ class ControlService:
         return {"cleared": len(matching)}
 
     def reset(self, *, what: Iterable[str] = PARTS) -> Answered:
-        """Set back to how it was at the start: `received`, `counters` and `faults`, which are those of the start then."""
+        """Set these parts back to how they were at the start, so that the same seed and requests make the same day."""
         for fake in self._fakes.values():
+            if "connections" in what:  # first: its GOAWAYs are no part of the new day
+                fake.server.begin_anew()
             if "received" in what:
                 fake.received.clear()
             if "counters" in what:
                 fake.reset_counters()
+            if "fates" in what:
+                fake.reset_fates()
+        if "oauth" in what and self._fcm is not None:
+            self._fcm.reset_oauth()
         if "faults" in what:
             self._faults.restore()
         return {"reset": list(what)}

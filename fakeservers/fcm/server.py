@@ -175,6 +175,10 @@ class FakeFcm:
             cleanup.callback(self.faults.watch(self._state.asserted.clear))
             cleanup.callback(injector.stop)
             injector.start()
+            self._first_fates = dict(self._state.fates)
+            self._first_next_fates = tuple(self._state.next_fates)
+            oauth = self.oauth
+            self._first_oauth = oauth.lifetime, oauth.says, oauth.delay, oauth.down, oauth.error
             await self._server.start(self._host, self._wanted_port, reuse_port=self._reuse_port)
             self.oauth.token_uri = f"{self.url}/token"
             self._account_file = directory / FILE_NAME
@@ -295,6 +299,24 @@ class FakeFcm:
         self._state.counts.clear()
         self._state.pushes.reset()
         self._server.reset_counters()
+
+    def reset_fates(self) -> None:
+        """Put back the fates of the start, and forget what injected responses have said."""
+        state = self._state
+        state.asserted.clear()
+        state.fates.clear()
+        state.fates.update(self._first_fates)
+        state.next_fates.clear()
+        state.next_fates.extend(self._first_next_fates)
+
+    def reset_oauth(self) -> None:
+        """Put back the token endpoint's settings of the start; tokens that were issued stay good."""
+        oauth = self.oauth
+        oauth.lifetime, oauth.says, oauth.delay, oauth.down, oauth.error = self._first_oauth
+        oauth.requests = 0
+        oauth.counts.clear()
+        if self._state.seed is not None:
+            oauth.repeat(self._state.seed)
 
     def update_settings(self, settings: Settings) -> None:
         """Announce these SETTINGS on every open HTTP/2 connection, and on those to come."""

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from fakeservers.serving.h2peer import (
     Event,
@@ -234,6 +234,9 @@ class GoogleFront(H2Server):
         self._ending = False
         self._no_http1 = asyncio.Event()
         self._no_http1.set()
+
+    def _open_peers(self) -> list[Any]:
+        return [*self.peers, *self.http1_peers]
 
     @property
     def idle_timeout(self) -> float:

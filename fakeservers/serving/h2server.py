@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.latency import Latency
@@ -104,6 +104,19 @@ class H2Server:
         """Set all counters to zero."""
         self.counters = ServerCounters()
         self.latency.clear()
+
+    def begin_anew(self) -> None:
+        """Number connections from 1 again. Those that are open get GOAWAY, and the number 0."""
+        for peer in self._open_peers():
+            self.forget(peer.number)
+            peer.number = 0
+            peer.abort() if peer.muted else peer.goaway()
+        self.accepted = 0
+        if self._listener is not None:
+            self._listener.arrivals = 0
+
+    def _open_peers(self) -> list[Any]:
+        return list(self.peers)
 
     def faults_changed(self, faults: FaultSource | None) -> None:
         """Follow these faults from now on, None for none."""

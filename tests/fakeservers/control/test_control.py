@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
 from fakeservers import Control, ControlService, FakeApns, FaultPlan, fated_token
+from fakeservers.control.service import PARTS
 from tests.fakeservers.client import DEVICE, Client, headers_for, provider_token
 from tests.fakeservers.control_client import ISSUED, ask, scene
 from tests.fakeservers.fcm_client import Watcher, send_body, send_headers
@@ -138,7 +139,7 @@ async def test_reset() -> None:
         assert (await each.ask("POST", "/v1/reset", {"what": ["counters"]})).status == 200
         assert (each.apns.counts, each.apns.server.counters.requests, len(each.apns.received)) == ({}, 0, 1)
         assert len(each.apns.faults) == 1
-        assert (await each.ask("POST", "/v1/reset", {})).json == {"reset": ["received", "counters", "faults"]}
+        assert (await each.ask("POST", "/v1/reset", {})).json == {"reset": list(PARTS)}
         assert (len(each.apns.received), len(each.apns.faults)) == (0, 0)
         assert sum(each.apns.server.latency.counts) == 0
 
@@ -368,7 +369,7 @@ async def test_a_ready_made_plan_takes_the_place_of_another() -> None:
             "POST",
             "/v1/reset",
             {"what": ["all"]},
-            "the body.what[0] is 'all': Input should be 'received', 'counters' or 'faults'",
+            "the body.what[0] is 'all': Input should be 'received', 'counters', 'faults', 'connections', 'fates' or 'oauth'",
         ),
         (
             "PATCH",
