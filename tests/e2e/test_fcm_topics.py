@@ -83,7 +83,7 @@ async def test_what_is_sent(certs: Certificates) -> None:
 @pytest.mark.parametrize("http2", ENGINES)
 async def test_errors_one_by_one(http2: str, certs: Certificates) -> None:
     expected = {
-        "NotARegistrationToken": Verdict.UNREGISTERED,
+        "NotARegistrationToken": Verdict.INVALID,
         "Unregistered": Verdict.UNREGISTERED,
         "PermissionDenied": Verdict.MISCONFIGURED,
         "Internal": Verdict.UNAVAILABLE,
@@ -95,7 +95,7 @@ async def test_errors_one_by_one(http2: str, certs: Certificates) -> None:
         ids = [fated_registration(fate) for fate in expected]
         results = await all_of(topics.subscribe("news", [*ids, "ab" * 32, "", 5]))  # type: ignore[list-item]  # what the types forbid
         assert [result.verdict for result in results] == [*expected.values(), *[Verdict.INVALID] * 3]
-        assert [result.drop_token for result in results] == [True, True, *[False] * 7]
+        assert [result.drop_token for result in results] == [False, True, *[False] * 7]
         assert [result.attempts for result in results[-3:]] == [0, 0, 0]
         (long,) = await all_of(topics.subscribe("t" * 900, devices(1)))
         assert (long.verdict, long.attempts) == (Verdict.INVALID, 0)
