@@ -183,7 +183,9 @@ async def test_html_of_a_front_end_goes_by_its_status(http2: str, certs: Certifi
         assert refused.value.result.verdict is Verdict.UNAVAILABLE
 
 
-async def test_a_connection_of_another_key_and_a_token_that_is_called_expired(http2: str, certs: Certificates) -> None:
+async def test_a_connection_of_another_key_and_a_token_that_is_called_expired(
+    http2: str, certs: Certificates
+) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (client, channels):
         for path in ("/1/apps/", "/4/"):
             fake.faults.add(Fault(what=Answer(reason="UnrelatedKeyIdInToken"), when=When(path=path, limit=1)))
