@@ -85,8 +85,8 @@ from .models.fcm_parts import (
 )
 from .models.push_model import PushModel
 from .models.tokens import DeviceToken, TokenKind, recognise
+from .provider_client import ProviderClient
 from .results import Result, Verdict
-from .sender import ProviderClient
 
 if TYPE_CHECKING:
     from .queue.brokers.conformance import CHECKS as QUEUE_CHECKS

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pushcore.http2 import frames
-from pushcore.http2.answers import decode_block, read_status
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderEncoder, HeaderTemplate, path_literal
+from pushcore.http2.response_headers import decode_block, read_status
 from pushcore.http2.streams import Limits
 
 BATCH = 1000

@@ -53,7 +53,7 @@ class BroadcastRequest:
 
     path: bytes
     body: bytes
-    tail: tuple[Field, ...]
+    own_fields: tuple[Field, ...]
 
 
 def template_for(authority: str) -> HeaderTemplate:
@@ -108,20 +108,20 @@ def build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest | R
 
 def _build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest:
     bundle_id = bundle_id_of(push.topic, requests)
-    tail = [channel_field(push.channel_id)]
+    own_fields = [channel_field(push.channel_id)]
     expiration = expiration_of(push.expiration, requests.now)
     if type(push.priority) is not int or push.priority not in PRIORITIES:
         raise InvalidPush("BadPriority", f"the priority must be 1, 5 or 10, not {shown(push.priority)}")
-    tail += [(b"apns-expiration", expiration), (b"apns-priority", b"%d" % push.priority)]
+    own_fields += [(b"apns-expiration", expiration), (b"apns-priority", b"%d" % push.priority)]
     if push.request_id is not None:
-        tail.append((b"apns-request-id", uuid_of(push.request_id, "request_id")))
+        own_fields.append((b"apns-request-id", uuid_of(push.request_id, "request_id")))
     body = body_of(push.payload)
     if len(body) > LARGE_LIMIT:
         raise InvalidPush("PayloadTooLarge", f"the payload has {len(body)} bytes, {LARGE_LIMIT} are allowed")
     if _event_of(body) == "start":
         raise InvalidPush(None, "a broadcast updates or ends a Live Activity; it cannot start one")
     check_moments(body)
-    return BroadcastRequest(b"/4/broadcasts/apps/" + bundle_id.encode(), body, tuple(tail))
+    return BroadcastRequest(b"/4/broadcasts/apps/" + bundle_id.encode(), body, tuple(own_fields))
 
 
 def _event_of(body: bytes) -> object:

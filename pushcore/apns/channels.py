@@ -12,10 +12,10 @@ import orjson
 
 from ..arguments import check_type
 from ..errors import ConfigurationError, PushRejected, ResponseTooLarge
-from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, header_of
 from ..http2.headers import Field, HeaderTemplate
 from ..http2.origin import Origin, read_origin
+from ..http2.round_trip import round_trip
 from ..reasons import describe_unexpected
 from ..results import Result, Verdict
 from .broadcast import bundle_id_of, channel_field
@@ -130,22 +130,22 @@ class Channels:
         """The result and the body of a response with a status of 2xx. Raises `PushRejected` for any other."""
         dispatcher = self._dispatcher
         pool = dispatcher.pool_to(self._origin, MAX_LIST)
-        tail: tuple[Field, ...] = NO_FIELDS
+        own_fields: tuple[Field, ...] = NO_FIELDS
         if channel_id is not None:
             try:
-                tail = (channel_field(channel_id),)
+                own_fields = (channel_field(channel_id),)
             except InvalidPush as error:
                 Result(
                     channel_id, error.verdict, reason=error.reason, detail=error.detail
                 ).raise_for_verdict()
-        exchange = await ask(
+        exchange = await round_trip(
             pool,
             self._templates[method],
             path,
             content,
             dispatcher.timeout,
-            lambda exchange: dispatcher.sent_again(exchange, pool),
-            tail,
+            lambda exchange: dispatcher.resend(exchange, pool),
+            own_fields,
         )
         push, status = channel_id or self._bundle_id, exchange.status
         if isinstance(exchange.error, ResponseTooLarge) and 200 <= status < 300:  # a list may be

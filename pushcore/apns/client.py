@@ -14,19 +14,19 @@ from ..arguments import check_choice, check_type
 from ..auth.clock import clock_advice
 from ..auth.provider_token import HOLD, ApnsKey, Environment, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
-from ..http2.ask import ask
 from ..http2.exchange import Exchange, header_of
 from ..http2.headers import Field
 from ..http2.origin import Origin, read_origin
 from ..http2.pool import Pool
 from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
+from ..http2.round_trip import round_trip
 from ..http2.streams import KEEPALIVE, ConnectionState, KeepAlive, Streams
 from ..http2.tls import ApnsCertificate, client_context
 from ..models.apns import Broadcast, Notification
+from ..provider_client import Dispatcher, ProviderClient
 from ..reasons import UNNAMED, ReasonTable, describe_unexpected
 from ..results import Finder, Result, Verdict
-from ..sender import Dispatcher, ProviderClient
 from .broadcast import build, find_id, template_for
 from .reasons import CHANNEL_TABLE, REASONS, TABLE, read_error
 from .request import ApnsRequestBuilder
@@ -208,7 +208,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose finished exchange this is; None when it was sent once more."""
-        if self.sent_again(exchange, self._pool):
+        if self.resend(exchange, self._pool):
             return None
         return self.outcome(exchange, push, TABLE, _find)
 
@@ -220,14 +220,14 @@ class ApnsDispatcher(Dispatcher[Notification]):
         request = build(push, self.requests)
         if isinstance(request, Result):
             return request
-        exchange = await ask(
+        exchange = await round_trip(
             pool,
             self._broadcast,
             request.path,
             request.body,
             self.timeout,
-            lambda exchange: self.sent_again(exchange, pool),
-            request.tail,
+            lambda exchange: self.resend(exchange, pool),
+            request.own_fields,
         )
         if exchange.status == 200 and exchange.error is None and not exchange.data:
             return Result(push, Verdict.ACCEPTED, 200, exchange.attempts, exchange.block, find_id)
@@ -251,7 +251,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         """
         status, error = exchange.status, exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
-            return _unanswered(exchange, push, error, find)
+            return _error_result(exchange, push, error, find)
         reason, timestamp = read_error(exchange.data) if status >= 400 and error is None else (None, None)
         detail = None
         if reason is None:
@@ -275,7 +275,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             row=row,
         )
 
-    def sent_again(self, exchange: Exchange, pool: Pool | None) -> bool:
+    def resend(self, exchange: Exchange, pool: Pool | None) -> bool:
         """Whether this answer blamed its connection or the token, and the exchange was sent once more over another.
 
         APNs refused it, so nothing is doubled. `pool`: where it came from, None while the client closes: then the answer
@@ -369,7 +369,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         return True
 
 
-def _unanswered(exchange: Exchange, push: Any, error: TransportError, find: Finder) -> Result:
+def _error_result(exchange: Exchange, push: Any, error: TransportError, find: Finder) -> Result:
     """The result of an exchange that ended without a complete answer."""
     reason = error.reason if isinstance(error, GoAway) else None
     row = REASONS.get(reason or "")

@@ -152,7 +152,7 @@ class ApnsRequestBuilder:
                 exchange.template = template
                 exchange.path = token.encode()
                 exchange.body = body
-                exchange.tail = own_fields
+                exchange.own_fields = own_fields
                 exchange.sink = sink
                 exchange.context = push
                 exchange.deadline = deadline

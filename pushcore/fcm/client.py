@@ -32,9 +32,9 @@ from ..http2.streams import KEEPALIVE, KeepAlive
 from ..http2.tls import client_context
 from ..models.fcm import Message
 from ..models.token_forms import mistaken_form
+from ..provider_client import Dispatcher, ProviderClient
 from ..reasons import UNEXPECTED, UNNAMED, Reason
 from ..results import ACCEPTED, Accepted, Result, Verdict
-from ..sender import Dispatcher, ProviderClient
 from .confirmation import Confirm, TokenConfirmation
 from .errors import (
     DEAD_TOKEN,
@@ -217,7 +217,7 @@ class FcmDispatcher(Dispatcher[Message]):
         """Ask for an access token; the first connection to FCM is made when there is something to send."""
         await super().open()
         if self._confirm is not None:
-            self._confirmation = TokenConfirmation(self.pool, self.sent_again, self.timeout)
+            self._confirmation = TokenConfirmation(self.pool, self.resend, self.timeout)
         account = self._account
         if isinstance(account, ServiceAccount):
             self._endpoint = TokenEndpoint(
@@ -257,15 +257,17 @@ class FcmDispatcher(Dispatcher[Message]):
         To compare its beginning costs less than to read the JSON. What has it in another spelling, and what
         has none, is left to `result`.
         """
-        shapes, (first, behind), before = self._shapes, self._name_range, len(results)
+        shapes, (start, end), results_before = self._shapes, self._name_range, len(results)
         responses = shapes.responses = shapes.responses + len(finished)
         current = shapes.current
-        others = []
+        not_accepted = []
         for exchange in finished:
-            if exchange.status == 200 and exchange.error is None and first <= exchange.data < behind:
+            if exchange.status == 200 and exchange.error is None and start <= exchange.data < end:
                 if exchange.shape is not current:
                     # The accepted one before it, if this batch has one, was of the current shape.
-                    shapes.accepted_at[current] = responses if len(results) > before else shapes.current_at
+                    shapes.accepted_at[current] = (
+                        responses if len(results) > results_before else shapes.current_at
+                    )
                     current = exchange.shape
                 accepted = Accepted()
                 accepted.push = exchange.context
@@ -274,16 +276,16 @@ class FcmDispatcher(Dispatcher[Message]):
                 accepted._find = find_name
                 results.append(accepted)
             else:
-                others.append(exchange)
-        if len(results) > before:
+                not_accepted.append(exchange)
+        if len(results) > results_before:
             shapes.current, shapes.current_at = current, responses
-        return others
+        return not_accepted
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """What became of `push`, whose exchange `accept` has not taken; None when it was sent once more."""
         error = exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
-            return self.unanswered(exchange, push, error)
+            return self.error_result(exchange, push, error)
         if exchange.status == 200 and error is None and message_name(exchange.data) is not None:
             for name_range in NAME_RANGES:
                 if name_range[0] <= exchange.data < name_range[1]:
@@ -330,7 +332,7 @@ class FcmDispatcher(Dispatcher[Message]):
             wait = header_of(exchange.block, b"retry-after")
         return read(status, exchange.data, wait, self._now())
 
-    def unanswered(self, exchange: Exchange, push: Any, error: TransportError) -> Result:
+    def error_result(self, exchange: Exchange, push: Any, error: TransportError) -> Result:
         """The result of an exchange that ended without a complete answer."""
         if isinstance(error, ResponseTimeout) and error.unprocessed and self._tokens.missing:
             error = self._why_no_token()
@@ -398,7 +400,7 @@ class FcmDispatcher(Dispatcher[Message]):
         last = self._endpoint.pool.last_error if self._endpoint is not None else None
         return AccessTokenError(f"no access token has come in time{f': {last}' if last else ''}")
 
-    def sent_again(self, exchange: Exchange, pool: Pool) -> bool:
+    def resend(self, exchange: Exchange, pool: Pool) -> bool:
         """Whether this answer blamed the access token, and the exchange was sent once more with another."""
         if exchange.error is not None or exchange.status != 401:
             return False

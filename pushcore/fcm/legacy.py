@@ -20,8 +20,8 @@ from ..http2.tls import client_context
 from ..models.fcm import MAX_REGISTRATION_IDS, LegacyMessage
 from ..models.fcm_check import check_legacy_token
 from ..models.fcm_values import FieldError
+from ..provider_client import Dispatcher, ProviderClient
 from ..results import ACCEPTED, Result, Verdict
-from ..sender import Dispatcher, ProviderClient
 from .legacy_errors import LegacyOutcome, read_legacy
 from .legacy_result import LegacyResult
 from .request import LegacyRequestBuilder
@@ -163,7 +163,7 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
         ids = push.registration_ids
         error = exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
-            return _unanswered(exchange, push, error)
+            return _error_result(exchange, push, error)
         status, body = exchange.status, exchange.data
         # Headers are decoded where they can matter: each of a thousand devices may be told to wait.
         wait = header_of(exchange.block, b"retry-after") if status != 200 or b'"error"' in body else None
@@ -222,7 +222,7 @@ def _summed_up(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange)
     )
 
 
-def _unanswered(exchange: Exchange, push: Any, error: TransportError) -> LegacyResult:
+def _error_result(exchange: Exchange, push: Any, error: TransportError) -> LegacyResult:
     """The result of an exchange that ended without a complete answer."""
     if isinstance(error, HeaderListTooLarge):
         verdict = Verdict.INVALID

@@ -219,7 +219,7 @@ class FcmRequestBuilder:
                 exchange.template = template
                 exchange.path = b""
                 exchange.body = body
-                exchange.tail = NO_FIELDS
+                exchange.own_fields = NO_FIELDS
                 exchange.sink = sink
                 exchange.context = push
                 exchange.deadline = deadline

@@ -8,13 +8,13 @@ from typing import Final
 
 from ..auth.clock import clock_advice
 from ..auth.service_account import TokenResponse
-from ..http2.ask import ask
 from ..http2.exchange import header_of
 from ..http2.headers import HeaderTemplate
 from ..http2.origin import split_uri
 from ..http2.pool import Pool
 from ..http2.protocol import Http2
 from ..http2.proxy import Proxy
+from ..http2.round_trip import round_trip
 from ..http2.streams import KEEPALIVE, KeepAlive, Limits
 from .errors import read_retry_after
 
@@ -67,7 +67,7 @@ class TokenEndpoint:
         Raises:
             TransportError: there is none.
         """
-        exchange = await ask(self.pool, self._template, self._path, form, self._timeout)
+        exchange = await round_trip(self.pool, self._template, self._path, form, self._timeout)
         if exchange.error is not None:
             raise exchange.error
         if exchange.status == 200:

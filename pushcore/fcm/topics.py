@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from ..arguments import check_number, check_type, check_whole
 from ..errors import PushRejected, ResponseTooLarge
-from ..http2.ask import ask
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import LONGEST_PATH, HeaderTemplate
 from ..http2.origin import Origin, read_origin
+from ..http2.round_trip import round_trip
 from ..models.fcm_check import check_token, check_topic
 from ..models.fcm_values import FieldError
 from ..reasons import UNNAMED, describe_unexpected, printable_word
@@ -179,7 +179,7 @@ class Topics:
             return request(template, path, body, NO_FIELDS, sink, change, clock() + timeout), []
 
         def finish(exchange: Exchange) -> list[Result] | None:
-            if dispatcher.sent_again(exchange, pool):
+            if dispatcher.resend(exchange, pool):
                 return None
             result = self._outcome(exchange, exchange.context, _is_subscription)
             _slow_down(pace, result)
@@ -227,7 +227,7 @@ class Topics:
             )
 
         def finish(exchange: Exchange) -> list[Result] | None:
-            if dispatcher.sent_again(exchange, pool):
+            if dispatcher.resend(exchange, pool):
                 return None
             changes: list[TopicChange] = exchange.context
             if exchange.error is None and exchange.status == 200:
@@ -305,13 +305,13 @@ class Topics:
         if problem is not None:
             _invalid(registration, problem).raise_for_verdict()
         pool = dispatcher.pool_to(origin)
-        exchange = await ask(
+        exchange = await round_trip(
             pool,
             template,
             path,
             b"",
             dispatcher.timeout,
-            lambda exchange: dispatcher.sent_again(exchange, pool),
+            lambda exchange: dispatcher.resend(exchange, pool),
         )
         document = json_object(exchange.data, MAX_LIST)
         if exchange.error is None and exchange.status == 200:
@@ -338,7 +338,7 @@ class Topics:
         """
         dispatcher, status, error = self._dispatcher, exchange.status, exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
-            return dispatcher.unanswered(exchange, push, error)
+            return dispatcher.error_result(exchange, push, error)
         if status == 200 and error is None:
             document = json_object(exchange.data)
             if document is not None and is_success(document):

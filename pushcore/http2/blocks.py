@@ -11,9 +11,9 @@ from typing import Final
 
 import hpack
 
-from .answers import plain_fields, read_status
 from .exchange import MAX_HEADER_LIST
 from .headers import Field
+from .response_headers import plain_fields, read_status
 
 MAX_CONTINUATIONS: Final = 8  # as nghttp2 since CVE-2024-28182; one is rare enough
 MAX_BLOCK: Final = 64 * 1024  # bytes of one compressed header block over all its frames

@@ -15,10 +15,10 @@ import hpack
 
 from ..errors import ProtocolError, ResponseTooLarge
 from . import frames
-from .answers import STATUS_BY_BYTE, read_status
 from .blocks import HeaderBlockReader
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
 from .outgoing import SendBuffer
+from .response_headers import STATUS_BY_BYTE, read_status
 from .runs import ResponseRuns
 from .streams import GHOST, ConnectionState, Limits
 

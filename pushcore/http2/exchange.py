@@ -1,4 +1,4 @@
-"""One request and what came of it: the only object that the transport makes for a push."""
+"""One request and its outcome: the only object that the transport makes for a push."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import hpack
 
 from ..errors import TransportError
-from .answers import decode_block
 from .headers import Field, HeaderTemplate
+from .response_headers import decode_block
 
 MAX_HEADER_LIST = 16_384
 """What we accept as the header list of a response, announced in SETTINGS; Apple's and Google's are below 1 000."""
@@ -20,11 +20,11 @@ MAX_HEADER_LIST = 16_384
 NO_FIELDS: tuple[Field, ...] = ()
 
 Sink: TypeAlias = "Callable[[list[Exchange]], object]"
-"""What takes exchanges that were finished together. A call for each would cost as much as what most sinks do."""
+"""Called with exchanges that were finished together. A call for each would cost as much as the work of most sinks."""
 
 
 def deliver(finished: list[Exchange]) -> None:
-    """Hand exchanges to their sinks, neighbours with the same sink together."""
+    """Call the sinks of finished exchanges, once for neighbours that have the same sink."""
     if not finished:
         return
     sink = finished[0].sink
@@ -34,12 +34,12 @@ def deliver(finished: list[Exchange]) -> None:
     else:
         sink(finished)
         return
-    for sink, together in itertools.groupby(finished, operator.attrgetter("sink")):
-        sink(list(together))
+    for sink, neighbours in itertools.groupby(finished, operator.attrgetter("sink")):
+        sink(list(neighbours))
 
 
 def header_of(block: bytes | list[Field], name: bytes) -> str | None:
-    """The first value of a field in a response's `block`; None when it has none or cannot be decoded."""
+    """The first value of a field in a response's header block; None when it is absent or cannot be decoded."""
     if isinstance(block, bytes):
         try:
             block = decode_block(block, MAX_HEADER_LIST)
@@ -49,19 +49,19 @@ def header_of(block: bytes | list[Field], name: bytes) -> str | None:
 
 
 class Exchange:
-    """A request, its place on a connection, and then its response or the error that stands for one.
+    """A request, its stream on a connection, and then its response, or an error instead of one.
 
-    The request: `template`, `path` (what follows the template's own), `tail` (fields of this
-    request alone) and `body`. `sink` is called with a list of those that were finished together and have the same sink;
-    `context` is the sink's own.
+    The request: `template`, `path` (what follows the template's own), `own_fields` (fields of this
+    request alone) and `body`. `sink` is called with a list of the exchanges that were finished together and have it in
+    common; `context` belongs to the sink.
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
-    handed to, `connection` is the last of them, and `refusals` how many refused it without progress (`Pool`).
+    sent on, `connection` is the last of them, and `refusals` how many refused it without progress (`Pool`).
 
     The response: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
     fields where the connection had to decode it), `data` (its body). `error` is None when the response is complete.
 
-    `request` makes one. Who makes one for every push sets the fields itself: to call `__init__` would cost as much as
-    all of them.
+    `request` makes one. The builders, which make one for every push, set the fields themselves: a call of `__init__`
+    would cost as much as all of them.
     """
 
     __slots__ = (
@@ -73,6 +73,7 @@ class Exchange:
         "data",
         "deadline",
         "error",
+        "own_fields",
         "path",
         "refusals",
         "replayed",
@@ -80,7 +81,6 @@ class Exchange:
         "sink",
         "status",
         "stream_id",
-        "tail",
         "template",
         "waiter",
     )
@@ -88,7 +88,7 @@ class Exchange:
     template: HeaderTemplate
     path: bytes
     body: bytes
-    tail: tuple[Field, ...]
+    own_fields: tuple[Field, ...]
     sink: Sink
     context: Any
     deadline: float
@@ -97,16 +97,16 @@ class Exchange:
     status: int
     data: bytes
     error: TransportError | None
-    # These are set where they come to be, which saves each push as many stores.
+    # These are unset until they have a value, which saves each push as many stores.
     stream_id: int
-    connection: Any  # the `Streams` that took it last; this module knows no connection
+    connection: Any  # the last `Streams` that it was sent on; this module knows no connection
     replayed: bool
     block: bytes | list[Field]
     shape: Any  # what FCM's requests are compared by; this module knows no provider
-    waiter: Any  # the future of a caller of `Sender.send`; this module knows no event loop
+    waiter: Any  # the future of a caller of `ProviderClient.send`; this module knows no event loop
 
     def restart(self, refusals: int = 0) -> None:
-        """Make it a request again, as if no response had come, for another connection to take."""
+        """Make it a request again, without a response, to be sent on another connection."""
         self.attempts += 1
         self.refusals = refusals
         self.status = 0
@@ -118,7 +118,7 @@ def request(
     template: HeaderTemplate,
     path: bytes,
     body: bytes,
-    tail: tuple[Field, ...],
+    own_fields: tuple[Field, ...],
     sink: Sink,
     context: Any = None,
     deadline: float = math.inf,
@@ -128,7 +128,7 @@ def request(
     exchange.template = template
     exchange.path = path
     exchange.body = body
-    exchange.tail = tail
+    exchange.own_fields = own_fields
     exchange.sink = sink
     exchange.context = context
     exchange.deadline = deadline

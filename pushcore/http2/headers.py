@@ -24,7 +24,7 @@ DEFAULT_TABLE_SIZE: Final = 4096  # RFC 7541, section 4.2 and RFC 9113, section 
 FIELD_OVERHEAD: Final = 32  # what a field counts beyond its bytes, in the table and in the list size
 
 OWN_FIELDS: Final = 2048
-"""What a request's own path and tail may count in the header list; whatever builds requests keeps below it."""
+"""What a request's own path and fields may count in the header list; whatever builds requests keeps below it."""
 LONGEST_PATH: Final = 1024
 LARGEST_BLOCK: Final = 1024
 """Bytes of a template's block that is kept ready; behind it a request's own fields still fit any peer's frame."""
@@ -261,7 +261,7 @@ class HeaderEncoder:
             self.blocks[template] = block
         return block
 
-    def tail(self, fields: Iterable[Field]) -> bytes:
+    def encode_own_fields(self, fields: Iterable[Field]) -> bytes:
         """The fields of one request alone, behind the block of its template.
 
         They are literals without indexing. Only the first time that a name comes up, the whole field is inserted, so

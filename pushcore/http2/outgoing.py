@@ -100,10 +100,12 @@ class SendBuffer(FlowControl):
                 exchange.stream_id = stream_id
                 exchange.connection = self
                 streams[stream_id] = exchange
-                if not exchange.tail:
+                if not exchange.own_fields:
                     out.append(pack(head, stream_id, before, path, between, stream_id, body))
                 else:
-                    block_bytes = b"".join((before, path, after, encoder.tail(exchange.tail)))
+                    block_bytes = b"".join(
+                        (before, path, after, encoder.encode_own_fields(exchange.own_fields))
+                    )
                     out.append(_head(len(block_bytes) << 8 | HEADERS, _new_headers, stream_id) + block_bytes)
                     out.append(_head(size << 8, _new_data, stream_id) + body)
                     if template not in blocks:
@@ -127,9 +129,11 @@ class SendBuffer(FlowControl):
         exchange.connection = self
         self.streams[stream_id] = exchange
         path = exchange.template.path + exchange.path
-        content = block.prefix + path_literal(path) + block.suffix + encoder.tail(exchange.tail)
-        own = (*exchange.tail, (b":path", path))
-        total = block.list_size + list_size(own)
+        content = (
+            block.prefix + path_literal(path) + block.suffix + encoder.encode_own_fields(exchange.own_fields)
+        )
+        fields = (*exchange.own_fields, (b":path", path))
+        total = block.list_size + list_size(fields)
         too_large = total > encoder.list_limit
         end_stream = not size and not too_large
         self._out.append(

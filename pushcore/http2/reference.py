@@ -18,9 +18,9 @@ import h2.settings
 
 from ..errors import HeaderListTooLarge, ProtocolError, ResponseTooLarge
 from . import frames
-from .answers import plain_fields
 from .exchange import MAX_HEADER_LIST, Exchange
 from .headers import DEFAULT_TABLE_SIZE, list_size
+from .response_headers import plain_fields
 from .streams import GHOST, ConnectionState, Limits, Streams
 
 _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
@@ -81,7 +81,7 @@ class ReferenceConnection(Streams):
         fields.insert(pseudo, (b":path", template.path + exchange.path))
         if self.authorization is not None:
             fields.append((b"authorization", self.authorization))
-        fields += exchange.tail
+        fields += exchange.own_fields
         size, limit = list_size(fields), self._h2.remote_settings.max_header_list_size
         if limit is not None and size > limit:
             exchange.error = HeaderListTooLarge(

@@ -37,9 +37,9 @@ from operator import length_hint
 from struct import Struct
 from typing import Final
 
-from .answers import STATUS_BY_BYTE
 from .exchange import Exchange
 from .frames import DATA, END_HEADERS, END_STREAM, HEAD, HEAD_SIZE, HEADERS
+from .response_headers import STATUS_BY_BYTE
 
 LONGEST: Final = 1024
 """Bytes of a frame's payload that may be part of a run; Apple's and Google's responses are much shorter."""

@@ -30,12 +30,20 @@ def test_an_honest_server_accepts_them(dial: Dial, pairs: dict[int, int]) -> Non
         if number % 7 == 0:
             client.connection.authorize(b"bearer token-%d" % number)
         token = client.connection.authorization or b""
-        path, tail = b"/3/device/%d" % number, ((b"apns-id", b"%d" % number), (b"apns-expiration", b"0"))
-        exchange = client.request(b"{}", tail[: number % 3], template=templates[number % 3], path=path)
+        path, own_fields = (
+            b"/3/device/%d" % number,
+            ((b"apns-id", b"%d" % number), (b"apns-expiration", b"0")),
+        )
+        exchange = client.request(b"{}", own_fields[: number % 3], template=templates[number % 3], path=path)
         converse(client, server)
         fields = server.requests[exchange.stream_id].fields
         assert sorted(fields) == sorted(
-            [*templates[number % 3].fields, (b":path", path), (b"authorization", token), *tail[: number % 3]]
+            [
+                *templates[number % 3].fields,
+                (b":path", path),
+                (b"authorization", token),
+                *own_fields[: number % 3],
+            ]
         )
         server.answer(exchange.stream_id, 200)
         converse(client, server)

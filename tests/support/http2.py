@@ -123,14 +123,14 @@ class ClientHarness:
     def offer(
         self,
         body: bytes = b"{}",
-        tail: tuple[Field, ...] = (),
+        own_fields: tuple[Field, ...] = (),
         *,
         template: HeaderTemplate = TEMPLATE,
         path: bytes = b"/3/device/abc",
         deadline: float = float("inf"),
     ) -> Exchange | None:
         """A request, or None when the connection cannot take it now."""
-        exchange = request(template, path, body, tail, lambda _: None, None, deadline)
+        exchange = request(template, path, body, own_fields, lambda _: None, None, deadline)
         waiting = deque([exchange])
         self.connection.take(waiting)
         if waiting:
@@ -142,13 +142,13 @@ class ClientHarness:
     def request(
         self,
         body: bytes = b"{}",
-        tail: tuple[Field, ...] = (),
+        own_fields: tuple[Field, ...] = (),
         *,
         template: HeaderTemplate = TEMPLATE,
         path: bytes = b"/3/device/abc",
         deadline: float = float("inf"),
     ) -> Exchange:
-        exchange = self.offer(body, tail, template=template, path=path, deadline=deadline)
+        exchange = self.offer(body, own_fields, template=template, path=path, deadline=deadline)
         assert exchange is not None, "the connection took no request"
         return exchange
 

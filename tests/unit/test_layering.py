@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("pushcore", "fakeservers", "bench")
 
 PURE = [
-    "pushcore/http2/answers.py",
+    "pushcore/http2/response_headers.py",
     "pushcore/http2/blocks.py",
     "pushcore/http2/connection.py",
     "pushcore/http2/exchange.py",
@@ -40,8 +40,8 @@ LEAVES = {
     "latency",
     "metrics",
 }
-PROVIDER = LEAVES | {"requests", "http2", "auth", "models", "sender"}
-ENGINE = PROVIDER - {"auth", "sender"}
+PROVIDER = LEAVES | {"requests", "http2", "auth", "models", "provider_client"}
+ENGINE = PROVIDER - {"auth", "provider_client"}
 CAMPAIGN = ENGINE | {"apns", "fcm", "engine", "journal", "audience", "payloads"}
 
 MAY_IMPORT = {
@@ -60,7 +60,7 @@ MAY_IMPORT = {
         "auth": {"errors", "arguments", "key_material", "reasons", "redaction", "results"},
         "models": {"errors", "arguments", "results"},
         "requests": {"results", "http2"},
-        "sender": LEAVES | {"requests", "http2"},
+        "provider_client": LEAVES | {"requests", "http2"},
         "apns": PROVIDER,
         "fcm": PROVIDER,
         "engine": ENGINE,
@@ -70,7 +70,7 @@ MAY_IMPORT = {
         "queue": CAMPAIGN,
         "cli": CAMPAIGN | {"auth", "telemetry", "queue", "__init__"},
         "__main__": {"cli"},
-        "__init__": CAMPAIGN | {"auth", "sender", "queue"},
+        "__init__": CAMPAIGN | {"auth", "provider_client", "queue"},
     },
     "pushcore/queue": {
         "brokers": {"campaign", "chunk", "errors", "protocol", "tasks"},

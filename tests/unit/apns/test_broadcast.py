@@ -37,7 +37,7 @@ def test_a_plain_broadcast() -> None:
     found = built(broadcast())
     assert found.path == b"/4/broadcasts/apps/com.example.app"
     assert orjson.loads(found.body) == UPDATE
-    assert found.tail == (
+    assert found.own_fields == (
         (b"apns-channel-id", CHANNEL.encode()),
         (b"apns-expiration", b"0"),
         (b"apns-priority", b"10"),
@@ -51,7 +51,7 @@ def test_every_field_of_a_broadcast() -> None:
     push = broadcast(topic="com.other", expiration=1_800_000_000, priority=1, request_id=REQUEST_ID)
     found = built(push)
     assert found.path == b"/4/broadcasts/apps/com.other"
-    assert found.tail[1:] == (
+    assert found.own_fields[1:] == (
         (b"apns-expiration", b"1800000000"),
         (b"apns-priority", b"1"),
         (b"apns-request-id", REQUEST_ID.encode()),

@@ -263,7 +263,7 @@ def test_an_answer_that_blames_neither_connection_nor_age_of_the_token_stands() 
     exchange = request(TEMPLATE, b"/", b"", (), lambda _: None)
     for status, reason in ((403, "InvalidProviderToken"), (410, "ExpiredProviderToken")):
         exchange.status, exchange.data = status, orjson.dumps({"reason": reason})
-        assert not client._dispatcher.sent_again(exchange, None)
+        assert not client._dispatcher.resend(exchange, None)
 
 
 class Apple:
@@ -438,7 +438,7 @@ def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
             rejected = request(TEMPLATE, b"/", b"{}", (), lambda _: None)
             bound.take(deque([rejected]))
             rejected.status, rejected.data = 403, b'{"reason":"UnrelatedKeyIdInToken"}'
-            assert client._dispatcher.sent_again(rejected, client._dispatcher.pool)
+            assert client._dispatcher.resend(rejected, client._dispatcher.pool)
             client._dispatcher.pool.waiting.clear()
             return bound.state, answered_last.state
 

@@ -50,7 +50,7 @@ def detail_of(push: Any, builder: ApnsRequestBuilder | None = None) -> str:
 def header_of(push: Notification, name: str) -> str:
     exchange = build(push)
     assert isinstance(exchange, Exchange), exchange
-    return dict(exchange.tail)[name.encode()].decode()
+    return dict(exchange.own_fields)[name.encode()].decode()
 
 
 def name_of(value: object) -> str:
@@ -186,7 +186,7 @@ def test_expirations(given: Any, header: int) -> None:
     assert header_of(Notification(TOKEN, PAYLOAD, expiration=given), "apns-expiration") == str(header)
     request = build_broadcast(Broadcast("abc=", UPDATE, expiration=given), requests())
     assert isinstance(request, BroadcastRequest)
-    assert (b"apns-expiration", str(header).encode()) in request.tail
+    assert (b"apns-expiration", str(header).encode()) in request.own_fields
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_ids_as_uuids() -> None:
     assert Result(push, Verdict.UNKNOWN).to_dict()["push"]["apns_id"] == ID
     request = build_broadcast(Broadcast("abc=", UPDATE, request_id=uuid.UUID(ID)), requests())
     assert isinstance(request, BroadcastRequest)
-    assert (b"apns-request-id", ID.encode()) in request.tail
+    assert (b"apns-request-id", ID.encode()) in request.own_fields
 
 
 @pytest.mark.parametrize("before", [b"", b"\n", b"\r\n\t ", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])

@@ -33,7 +33,9 @@ def built(push: Notification, builder: ApnsRequestBuilder | None = None) -> tupl
     """The request's own header fields by name, and its body."""
     exchange = build(push, builder)
     assert isinstance(exchange, Exchange), exchange
-    fields = {name.decode(): value.decode() for name, value in (*exchange.template.fields, *exchange.tail)}
+    fields = {
+        name.decode(): value.decode() for name, value in (*exchange.template.fields, *exchange.own_fields)
+    }
     fields[":path"] = (exchange.template.path + exchange.path).decode()
     return fields, exchange.body
 

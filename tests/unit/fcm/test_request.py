@@ -50,7 +50,7 @@ def test_a_plain_push() -> None:
         b"x-goog-api-format-version": b"2",
     }
     assert path_of(exchange) == "/v1/projects/my-project/messages:send"
-    assert exchange.tail == ()
+    assert exchange.own_fields == ()
     assert orjson.loads(exchange.body) == {"message": {"token": TOKEN, "data": {"title": "Hi"}}}
 
 

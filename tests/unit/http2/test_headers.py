@@ -76,15 +76,15 @@ class Peer:
         self.encoder = HeaderEncoder()
         self.decoder = hpack.Decoder()
 
-    def send(self, template: HeaderTemplate, path: bytes, tail: tuple[Field, ...] = ()) -> int:
+    def send(self, template: HeaderTemplate, path: bytes, own_fields: tuple[Field, ...] = ()) -> int:
         """One request, as `Connection.open` puts it together; the number of bytes of its block."""
         encoder = self.encoder
         block = encoder.blocks.get(template) or encoder.build(template)
-        raw = block.prefix + path_literal(path) + block.suffix + encoder.tail(tail)
+        raw = block.prefix + path_literal(path) + block.suffix + encoder.encode_own_fields(own_fields)
         fields = [(name, value) for name, value in self.decoder.decode(raw, raw=True)]
         names = [name.startswith(b":") for name, _ in fields]
         assert names == sorted(names, reverse=True), "pseudo-header fields come first"
-        expected = [*template.fields, (b":path", path), *tail]
+        expected = [*template.fields, (b":path", path), *own_fields]
         if encoder.authorization is not None:
             expected.append((b"authorization", encoder.authorization))
         assert sorted(fields) == sorted(expected)
@@ -143,8 +143,8 @@ def test_any_sequence_is_understood(steps: list[tuple[object, ...]]) -> None:
     peer = Peer()
     for step in steps:
         match step:
-            case ("send", HeaderTemplate() as template, bytes() as path, tuple() as tail):
-                peer.send(template, path, tail)
+            case ("send", HeaderTemplate() as template, bytes() as path, tuple() as own_fields):
+                peer.send(template, path, own_fields)
             case ("authorize", bytes() as value):
                 peer.encoder.authorize(value)
             case ("resize", int() as size):
@@ -152,13 +152,13 @@ def test_any_sequence_is_understood(steps: list[tuple[object, ...]]) -> None:
 
 
 @given(st.lists(st.sampled_from([0, 50, 300, 4096]), min_size=2, max_size=6), TAILS)
-def test_any_sizes_between_two_blocks_are_signalled(sizes: list[int], tail: tuple[Field, ...]) -> None:
+def test_any_sizes_between_two_blocks_are_signalled(sizes: list[int], own_fields: tuple[Field, ...]) -> None:
     peer = Peer()
-    peer.send(TEMPLATES[1], b"/a", tail)
+    peer.send(TEMPLATES[1], b"/a", own_fields)
     for size in sizes:
         peer.resize(size)
     for _ in range(3):
-        peer.send(TEMPLATES[1], b"/b", tail)
+        peer.send(TEMPLATES[1], b"/b", own_fields)
 
 
 def test_a_warm_request_is_small() -> None:

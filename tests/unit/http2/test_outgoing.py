@@ -28,10 +28,10 @@ BODY = bytes(range(256)) * 40
 def exchange_of(
     body: bytes = b"{}",
     path: bytes = b"/3/device/abc",
-    tail: tuple[Field, ...] = (),
+    own_fields: tuple[Field, ...] = (),
     template: HeaderTemplate = TEMPLATE,
 ) -> Exchange:
-    return request(template, path, body, tail, lambda _: None)
+    return request(template, path, body, own_fields, lambda _: None)
 
 
 def opened(*pairs: tuple[int, int], warm: bool = True) -> ClientHarness:
@@ -85,8 +85,15 @@ def test_names_that_are_new_to_the_table_may_come_up_within_a_batch() -> None:
     client.connection.authorize(b"bearer one")
     client.request()
     converse(client, server)
-    tails: list[tuple[Field, ...]] = [(), ((b"apns-id", b"1"),), (), ((b"apns-new", b"2"),), (), ()]
-    batch = [exchange_of(tail=tail) for tail in tails]
+    field_lists: list[tuple[Field, ...]] = [
+        (),
+        ((b"apns-id", b"1"),),
+        (),
+        ((b"apns-new", b"2"),),
+        (),
+        (),
+    ]
+    batch = [exchange_of(own_fields=own_fields) for own_fields in field_lists]
     assert take(client, *batch) == []
     converse(client, server)
     for exchange in batch:
@@ -96,7 +103,7 @@ def test_names_that_are_new_to_the_table_may_come_up_within_a_batch() -> None:
             (b":path", b"/3/device/abc"),
             *TEMPLATE.fields[3:],
             (b"authorization", b"bearer one"),
-            *exchange.tail,
+            *exchange.own_fields,
         ]
 
 
@@ -186,11 +193,11 @@ def test_an_honest_server_reads_any_mix_of_requests_as_they_were_meant(
     converse(client, server)
     expected: list[tuple[Exchange, bytes | None]] = []
     value: bytes | None = None
-    for number, (template, path, size, tail, authorization) in enumerate(mix):
+    for number, (template, path, size, own_fields, authorization) in enumerate(mix):
         if authorization is not None:
             value = authorization
             client.connection.authorize(value)
-        exchange = exchange_of(bytes([65 + number]) * size, path, tail, template)
+        exchange = exchange_of(bytes([65 + number]) * size, path, own_fields, template)
         left = take(client, exchange)
         converse(client, server)
         if left:
@@ -204,7 +211,7 @@ def test_an_honest_server_reads_any_mix_of_requests_as_they_were_meant(
         assert fields[b":path"] == exchange.path
         assert fields.get(b"authorization") == authorization
         assert fields[b"apns-topic"] == dict(exchange.template.fields)[b"apns-topic"]
-        assert set(exchange.tail) <= set(received.fields)
+        assert set(exchange.own_fields) <= set(received.fields)
         if window or not exchange.body:
             assert received.body == exchange.body
             assert received.ended
@@ -256,17 +263,17 @@ def test_small_bodies_go_on_while_a_large_one_waits_for_its_stream() -> None:
 # --- expired or cancelled -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tail", [(), ((b"apns-id", b"1"),)], ids=["one piece", "two pieces"])
+@pytest.mark.parametrize("own_fields", [(), ((b"apns-id", b"1"),)], ids=["one piece", "two pieces"])
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_request_that_expires_before_it_is_written_is_none_to_the_server(
-    tail: tuple[Field, ...], warm: bool
+    own_fields: tuple[Field, ...], warm: bool
 ) -> None:
     client, server = ClientHarness(), HonestServer()
     converse(client, server)
     if warm:
-        client.request(tail=tail)
+        client.request(own_fields=own_fields)
         converse(client, server)
-    kept, late = client.request(b"kept", tail), client.request(b"late", tail, deadline=5.0)
+    kept, late = client.request(b"kept", own_fields), client.request(b"late", own_fields, deadline=5.0)
     before = client.connection.window
     client.tick(6.0)
     assert client.finished[-1] is late
@@ -277,7 +284,7 @@ def test_a_request_that_expires_before_it_is_written_is_none_to_the_server(
     assert server.requests[kept.stream_id].body == b"kept"
     assert server.requests[late.stream_id].pieces == []
     assert not server.requests[late.stream_id].ended
-    last = client.request(b"last", tail)
+    last = client.request(b"last", own_fields)
     converse(client, server)
     assert server.requests[last.stream_id].body == b"last"
 
@@ -342,7 +349,7 @@ def test_a_header_list_above_the_peers_limit_ends_its_push_and_no_other() -> Non
     client, server = ClientHarness(), HonestServer()
     converse(client, server)
     client.feed(h.settings((h.MAX_LIST, 300)))
-    large, small = exchange_of(tail=((b"apns-collapse-id", b"x" * 300),)), exchange_of()
+    large, small = exchange_of(own_fields=((b"apns-collapse-id", b"x" * 300),)), exchange_of()
     assert take(client, large, small) == []
     client.collect()
     assert isinstance(large.error, HeaderListTooLarge)

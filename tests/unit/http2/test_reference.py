@@ -35,8 +35,8 @@ def campaign(engine: str, seed: int) -> tuple[list[object], list[object]]:
             number = todo[0]
             body = b"%03d" % number * rng.choice([0, 1, 10])
             client.connection.authorize(b"bearer %d" % (number // 30))
-            tail = ((b"apns-id", b"%d" % number),)
-            if client.offer(body, tail, template=templates[number % 3], path=b"/%d" % number) is None:
+            own_fields = ((b"apns-id", b"%d" % number),)
+            if client.offer(body, own_fields, template=templates[number % 3], path=b"/%d" % number) is None:
                 break
             todo.pop(0)
         converse(client, server)

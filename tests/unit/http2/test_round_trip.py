@@ -1,4 +1,4 @@
-"""One request and its answer, over a pool that answers as told."""
+"""One request and its response, over a pool that responds as told."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from pushcore.errors import ConnectionLost
-from pushcore.http2.ask import ask
 from pushcore.http2.exchange import Exchange, deliver
 from pushcore.http2.pool import Pool
+from pushcore.http2.round_trip import round_trip
 from tests.support.http2 import TEMPLATE
 
 
@@ -27,75 +27,75 @@ class ScriptedPool:
     def cancel(self, exchange: Exchange) -> None:
         self.cancelled.append(exchange)
 
-    def answer(self, status: int, error: ConnectionLost | None = None) -> None:
-        """The newest request gets its answer."""
+    def respond(self, status: int, error: ConnectionLost | None = None) -> None:
+        """The newest request gets its response."""
         exchange = self.submitted[-1]
         exchange.status, exchange.error = status, error
         deliver([exchange])
 
 
-class Asking:
-    """A question under way."""
+class Call:
+    """A call in flight."""
 
-    def __init__(self, again: object = None) -> None:
+    def __init__(self, resend: object = None) -> None:
         self.pool = ScriptedPool()
         self.task = asyncio.create_task(
-            ask(
+            round_trip(
                 cast(Pool, self.pool),
                 TEMPLATE,
                 b"/token",
                 b"body",
                 5.0,
-                again,  # type: ignore[arg-type]  # a callable or None
+                resend,  # type: ignore[arg-type]  # a callable or None
                 ((b"x", b"y"),),
             )
         )
 
 
 async def test_the_request_is_as_it_was_given_and_ends_within_its_time() -> None:
-    asking = Asking()
+    call = Call()
     await asyncio.sleep(0)
-    (exchange,) = asking.pool.submitted
+    (exchange,) = call.pool.submitted
     assert (exchange.template, exchange.path, exchange.body) == (TEMPLATE, b"/token", b"body")
-    assert exchange.tail == ((b"x", b"y"),)
+    assert exchange.own_fields == ((b"x", b"y"),)
     now = asyncio.get_running_loop().time()
     assert now + 4.0 < exchange.deadline <= now + 5.0
-    asking.pool.answer(404)
-    assert await asking.task is exchange
+    call.pool.respond(404)
+    assert await call.task is exchange
     assert exchange.status == 404
 
 
-async def test_an_error_stands_in_the_exchange_and_is_not_raised() -> None:
-    seen: list[Exchange] = []
-    asking = Asking(seen.append)
+async def test_an_error_is_in_the_exchange_and_not_raised() -> None:
+    resend_calls: list[Exchange] = []
+    call = Call(resend_calls.append)
     await asyncio.sleep(0)
-    asking.pool.answer(0, ConnectionLost("gone"))
-    assert isinstance((await asking.task).error, ConnectionLost)
-    assert seen == []  # there is no answer to look at
+    call.pool.respond(0, ConnectionLost("gone"))
+    assert isinstance((await call.task).error, ConnectionLost)
+    assert resend_calls == []  # there is no response to look at
 
 
-async def test_an_answer_that_was_sent_again_is_not_the_answer() -> None:
-    times: list[int] = []
+async def test_an_exchange_that_was_sent_again_is_not_finished() -> None:
+    statuses: list[int] = []
 
-    def again(exchange: Exchange) -> bool:
-        times.append(exchange.status)
+    def resend(exchange: Exchange) -> bool:
+        statuses.append(exchange.status)
         return exchange.status == 401
 
-    asking = Asking(again)
+    call = Call(resend)
     await asyncio.sleep(0)
-    asking.pool.answer(401)
+    call.pool.respond(401)
     await asyncio.sleep(0)
-    assert not asking.task.done()
-    asking.pool.answer(200)
-    assert (await asking.task).status == 200
-    assert times == [401, 200]
+    assert not call.task.done()
+    call.pool.respond(200)
+    assert (await call.task).status == 200
+    assert statuses == [401, 200]
 
 
-async def test_who_is_cancelled_cancels_the_request_and_a_late_answer_is_nobodys() -> None:
-    asking = Asking()
+async def test_cancellation_cancels_the_request_and_a_late_response_is_ignored() -> None:
+    call = Call()
     await asyncio.sleep(0)
-    asking.task.cancel()
+    call.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking.task
-    assert asking.pool.cancelled == asking.pool.submitted
-    asking.pool.answer(200)
+        await call.task
+    assert call.pool.cancelled == call.pool.submitted
+    call.pool.respond(200)

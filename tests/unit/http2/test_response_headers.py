@@ -8,7 +8,7 @@ from hpack import huffman, huffman_constants
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.http2.answers import LITERAL, STATUS_BY_BYTE, decode_block, plain_fields, read_status
+from pushcore.http2.response_headers import LITERAL, STATUS_BY_BYTE, decode_block, plain_fields, read_status
 
 HUFFMAN = huffman.HuffmanEncoder(huffman_constants.REQUEST_CODES, huffman_constants.REQUEST_CODES_LENGTH)
 

@@ -16,8 +16,8 @@ from pushcore.http2.pool import Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.tls import client_context
 from pushcore.metrics import Metrics
+from pushcore.provider_client import Dispatcher, ProviderClient
 from pushcore.results import Result, Verdict
-from pushcore.sender import Dispatcher, ProviderClient
 from tests.support import virtual
 from tests.support.scripted import EventLog, ScriptedPush, ScriptedRequests
 

@@ -1,9 +1,8 @@
 """What the clients have in common, in two classes.
 
-`ProviderClient` is what a user sees of a client: it is opened and closed, and what was configured can be read. Behind it
-stands a `Dispatcher`, which owns the connections and sends; the engine, topics and channels work with that one alone.
-Those of the providers add whose pushes they send, how a push becomes a request, what authorizes it, and what an answer
-means.
+`ProviderClient` is the public side of a client: it is opened and closed, and its configuration can be read. Its
+`Dispatcher` owns the connections and sends; the engine, topics and channels use the dispatcher alone. The subclasses of
+each provider add the class of the pushes, how a push becomes a request, its authorization, and the meaning of a response.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from .results import Accepted, Finder, Result
 P = TypeVar("P")
 
 MAX_BODY: Final = 128 * 1024
-"""Bytes of an answer that are accepted unless said otherwise."""
+"""Bytes of a response body that are accepted, unless configured."""
 
 
 class ProviderClient(Generic[P]):
@@ -50,10 +49,10 @@ class ProviderClient(Generic[P]):
         await self._dispatcher.open()
 
     async def close(self) -> None:
-        """Wait up to `timeout` for what is open, then close all connections. Does nothing when it is not open.
+        """Wait up to `timeout` for the open streams, then close all connections. Does nothing when it is not open.
 
-        Cancelled, it may be called again, and ends what is left. Where the event loop that the client was opened on has
-        ended, it closes the sockets, and the client can be opened on another loop.
+        After a cancellation it may be called again, and closes the rest. When the event loop that the client was opened on
+        has ended, it closes the sockets, and the client can be opened on another loop.
 
         Raises:
             EventLoopError: the loop that the client was opened on still runs: close it there.
@@ -70,7 +69,7 @@ class ProviderClient(Generic[P]):
         await self.close()
 
     async def send(self, push: P) -> Result[P]:
-        """Send one push and wait for its result. It never raises for what becomes of the push.
+        """Send one push and wait for its result. It never raises because of the push's outcome.
 
         Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
 
@@ -104,9 +103,9 @@ class ProviderClient(Generic[P]):
             raise
 
     def watch(self, listener: Listener) -> Callable[[], None]:
-        """Tell a listener of connections, GOAWAYs, renewed tokens, and the results of `send`. A `Metrics` also counts how
-        long each took, and reads the open connections and what is in flight. The listener of an engine with this client
-        is told of all this without it.
+        """Tell a listener of connections, GOAWAYs, renewed tokens, and the results of `send`. A `Metrics` also counts the
+        duration of each, and reads the open connections and the pushes in flight. The listener of an engine with this
+        client is told without it.
 
         Returns:
             A function that ends it.
@@ -153,13 +152,13 @@ class ProviderClient(Generic[P]):
 
 
 class Dispatcher(ABC, Generic[P]):
-    """What sends for a client: its connections, and what becomes of a push, without its provider.
+    """Sends for a client: its connections, and the result of a push, independent of the provider.
 
     `origin`: the server. `max_connections`: how many to open at most. `timeout`: seconds from the moment that the
     client takes a push until its result. `http2`: "fast", or "reference" for the one on python-hyper/h2. `proxy`: see
     `http2.proxy.find_proxy`. `idle_ping`, `keepalive`: see `http2.streams.Limits`. `now`: the wall clock, UNIX seconds.
-    `find`: looks for an id in the header block of a response; None where `accept` does not know an accepted push by a 200
-    without a body.
+    `find`: looks for an id in the header block of a response; None where a 200 without a body is no sign of an accepted
+    push, so that `accept` leaves every exchange to `result`.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -202,14 +201,14 @@ class Dispatcher(ABC, Generic[P]):
         self._context = context
         self._engine = http2
         self._proxy = proxy
-        self._proxy_for(origin)  # now, so that what is wrong with it is said at once
+        self._proxy_for(origin)  # now, so that a wrong one raises at once
         self._now = now
         self._find = find
-        self._loop: asyncio.AbstractEventLoop  # that it was opened on
+        self._loop: asyncio.AbstractEventLoop  # on which it was opened
         self._pool: Pool | None = None  # None unless it is open
-        self._pools: dict[Origin, Pool] = {}  # the same one, and those to other servers, until each is closed
+        self._pools: dict[Origin, Pool] = {}  # `_pool` and those to other servers, until each is closed
         self._events = Listeners()  # of the pool
-        self._sink = self._settle  # bound once: who has the same sink is told together
+        self._sink = self._settle  # bound once: exchanges with the same sink are delivered together
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -248,13 +247,13 @@ class Dispatcher(ABC, Generic[P]):
         self._pools.pop(origin, None)
 
     def _abandon_pools(self) -> None:
-        """Close the sockets: the event loop has ended, and nothing can be said to the servers any more."""
+        """Close the sockets: the event loop has ended, and no frame can be sent to the servers any more."""
         for pool in self._pools.values():
             pool.abandon()
         self._pools.clear()
 
     def other_loop(self) -> EventLoopError:
-        """What is raised on another event loop than the client's."""
+        """The error of a call on another event loop than the client's."""
         return EventLoopError(
             f"this {self.provider} client was opened on another event loop: give each loop a client of its own, or use "
             "asyncio.run_coroutine_threadsafe"
@@ -272,7 +271,7 @@ class Dispatcher(ABC, Generic[P]):
     def pool_to(self, origin: Origin, max_body: int = MAX_BODY) -> Pool:
         """The connections to one of the provider's servers, authorized as this client's are and closed with it.
 
-        `max_body`: bytes of an answer that are accepted, as the first who asks for this server says.
+        `max_body`: bytes of a response body that are accepted; the first call for a server decides.
 
         Raises `ClosedError` when the client is not open, and `EventLoopError` on another event loop than its own.
         """
@@ -336,11 +335,11 @@ class Dispatcher(ABC, Generic[P]):
         results: list[Result] = []
         not_accepted = self.accept(finished, results)
         if not_accepted:
-            refused = set(not_accepted)
-            finished = [exchange for exchange in finished if exchange not in refused]
+            excluded = set(not_accepted)
+            finished = [exchange for exchange in finished if exchange not in excluded]
             for exchange in not_accepted:
                 result = self.result(exchange, exchange.context)
-                if result is not None:  # otherwise the exchange was sent once more
+                if result is not None:  # otherwise the exchange was sent again
                     finished.append(exchange)
                     results.append(result)
         for exchange, result in zip(finished, results, strict=True):
@@ -352,15 +351,15 @@ class Dispatcher(ABC, Generic[P]):
             self._events.results(self.provider, results)
 
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
-        """Append the result of each exchange that was accepted, in order; returns the others, for `result`.
+        """Append the result of each accepted exchange, in order; returns those that were not accepted, for `result`.
 
-        Every push takes this way, so a batch of them costs one call. A 200 with a body is left to `result`: where the
+        Called for every push, so a batch of them costs one call. A 200 with a body is left to `result`: where the
         provider's has none, it is the page of another server.
         """
         find = self._find
         if find is None:
             return finished
-        others = []
+        not_accepted = []
         for exchange in finished:
             if exchange.status == 200 and exchange.error is None and not exchange.data:
                 accepted = Accepted()
@@ -370,13 +369,13 @@ class Dispatcher(ABC, Generic[P]):
                 accepted._find = find
                 results.append(accepted)
             else:
-                others.append(exchange)
-        return others
+                not_accepted.append(exchange)
+        return not_accepted
 
     @abstractmethod
     def result(self, exchange: Exchange, push: Any) -> Result | None:
-        """What became of `push`, whose finished exchange this is; None when it was sent once more."""
+        """The result of `push`, whose finished exchange this is; None when it was sent again."""
 
     @abstractmethod
     def _authorize(self, link: Link) -> bool | None:
-        """Give a connection its authorization, before requests are handed to it; False keeps them waiting."""
+        """Give a connection its authorization before requests are sent on it; False keeps them queued."""

@@ -1,4 +1,4 @@
-"""Header blocks of responses (RFC 7541): the status is read from the first bytes, the rest only on demand."""
+"""Response headers (RFC 7541): the status is read from the first bytes of their block, the rest on demand only."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ _DIGITS: Final = {**{d: (d, 5) for d in range(3)}, **{d: (0x19 + d - 3, 6) for d
 def _huffman_digits(number: int) -> bytes:
     code = bits = 0
     for digit in map(int, str(number)):
-        word, length = _DIGITS[digit]
-        code, bits = code << length | word, bits + length
+        code_of_digit, length = _DIGITS[digit]
+        code, bits = code << length | code_of_digit, bits + length
     padding = -bits % 8
     return (code << padding | (1 << padding) - 1).to_bytes((bits + padding) // 8, "big")
 
 
 LITERAL: Final = -1
 STATUS_BY_BYTE: Final[list[int]] = [0] * 256
-"""The status that a block with this first byte begins with; `LITERAL` where `read_status` is needed, 0 for no status."""
+"""The status by the first byte of a header block; `LITERAL` where `read_status` is needed, 0 for no status."""
 for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
     STATUS_BY_BYTE[0x80 | _index] = _status
-    for _form in (0x40, 0x00, 0x10):  # with indexing, without, and never indexed (RFC 7541, section 6.2)
-        STATUS_BY_BYTE[_form | _index] = LITERAL
+    for _representation in (
+        0x40,
+        0x00,
+        0x10,
+    ):  # with indexing, without, and never indexed (RFC 7541, section 6.2)
+        STATUS_BY_BYTE[_representation | _index] = LITERAL
 
 _STATUS_BY_STRING: Final[dict[bytes, int]] = {}
 for _status in range(100, 600):
@@ -37,10 +41,10 @@ for _status in range(100, 600):
 
 
 def read_status(block: bytes) -> int:
-    """The `:status` that a block which refers to no dynamic entry begins with; 0 when it cannot be read.
+    """The `:status` at the start of a header block without references to the dynamic table; 0 when it cannot be read.
 
     It is the first field by RFC 9113, section 8.3: an indexed static entry, or a literal with one of the static names
-    8 to 14 in any of the three literal forms, raw or Huffman coded. Table-size updates before it are passed over.
+    8 to 14 in any of the three literal forms, raw or Huffman coded. Table-size updates before it are skipped.
     """
     position = 0
     while position < len(block) and block[position] & 0xE0 == 0x20:
@@ -58,9 +62,14 @@ def read_status(block: bytes) -> int:
 
 
 def decode_block(block: bytes, limit: int) -> list[Field]:
-    """All fields of a block that refers to no dynamic entry.
+    """All fields of a header block without references to the dynamic table.
 
-    Raises `hpack.HPACKError` when it cannot be decoded or is larger than `limit` (as `list_size` counts).
+    Args:
+        block: as it was received.
+        limit: of the header list, in bytes as `list_size` counts them.
+
+    Raises:
+        hpack.HPACKError: it cannot be decoded, or is larger than `limit`.
     """
     return plain_fields(hpack.Decoder(max_header_list_size=limit).decode(block, raw=True))
 

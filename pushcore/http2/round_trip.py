@@ -1,0 +1,54 @@
+"""One request and its response, for what is no stream of pushes: tokens, lists, a device's topics, channels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from .exchange import NO_FIELDS, Exchange, request
+from .headers import Field, HeaderTemplate
+from .pool import Pool
+
+
+async def round_trip(
+    pool: Pool,
+    template: HeaderTemplate,
+    path: bytes,
+    body: bytes,
+    seconds: float,
+    resend: Callable[[Exchange], bool] | None = None,
+    own_fields: tuple[Field, ...] = NO_FIELDS,
+) -> Exchange:
+    """Send one request and wait for its response.
+
+    Cancelled, it resets the stream and frees its slot; the server may have acted all the same.
+
+    Args:
+        pool: the connections to the server.
+        template: the fields that such requests have in common.
+        path: what follows the template's own path.
+        body: of the request.
+        seconds: the timeout.
+        resend: called with a complete response; true when it has sent the exchange again, so that another response follows.
+        own_fields: fields of this request alone.
+
+    Returns:
+        The finished exchange, which has a response, or an `error` instead of one.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def settle(_: list[Exchange]) -> None:
+        if exchange.error is None and resend is not None and resend(exchange):
+            return
+        if not future.done():
+            future.set_result(None)
+
+    exchange = request(template, path, body, own_fields, settle, None, loop.time() + seconds)
+    pool.submit(exchange)
+    try:
+        await future
+    except asyncio.CancelledError:
+        pool.cancel(exchange)
+        raise
+    return exchange
