@@ -9,7 +9,7 @@ endif
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo unit test lint types tests ci interop weekly coverage lowest bench bench-full bench-readme bench-guard \
+.PHONY: help demo unit test lint types tests ci interop senders weekly coverage lowest bench bench-full bench-readme bench-guard \
 	ab dist lock clean
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make unit    the fast tests: what to run while typing"
 	@echo "make test    ruff, mypy --strict, and every test that needs Python alone"
 	@echo "make ci      the same, and the tests that need Debian packages and toolchains (.ci/run installs them)"
+	@echo "make senders every foreign sender against the fakes, whatever it needs to be built; writes docs/senders.md"
 	@echo "make weekly  for hours: fuzzing, kills by the hundred, mutants"
 	@echo "make coverage    which lines the tests of make unit reach: a table, and pages in build/coverage"
 	@echo "make lowest  the tests of what stands on libraries, with the oldest that pyproject.toml allows"
@@ -66,6 +67,10 @@ ci: test interop
 
 interop: $(STAMP)
 	$(PYTEST) -m "ci and not weekly" $(PARALLEL) $(PYTEST_ARGS)
+
+# SENDERS_ARGS="rust_a2 --count 2000 --times 20" runs some, or for longer.
+senders: $(STAMP)
+	$(BIN)/python -m tests.senders $(SENDERS_ARGS)
 
 weekly: $(STAMP)
 	PUSHCORE_TESTS=weekly $(PYTEST) -m "weekly or grows or hypothesis" $(PARALLEL) --timeout 7200 $(PYTEST_ARGS)

@@ -27,9 +27,20 @@ PACKAGES: Final = {
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
+    "php": "php-cli",
     "redis-server": "redis-server",
+    "unshare": "util-linux",
 }
 """What Debian calls the packages of these programs; `.ci/run` installs them."""
+TOOLCHAINS: Final = {
+    "cargo": "cargo",
+    "go": "golang-go",
+    "java": "default-jdk-headless",
+    "javac": "default-jdk-headless",
+    "keytool": "default-jdk-headless",
+    "mvn": "maven",
+}
+"""The same of compilers, which `.ci/run` takes only where they are."""
 
 MARKS: Final = (
     "slow: takes a second or more, or starts processes; `make unit` leaves it out",
@@ -61,7 +72,7 @@ def sort(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.ci)
         for program in marker.args:
             if shutil.which(program) is None:
-                package = PACKAGES.get(program)
+                package = (PACKAGES | TOOLCHAINS).get(program)
                 where = f": Debian's package {package}" if package else ", which .ci/run installs"
                 item.add_marker(pytest.mark.skip(reason=f"{program} is missing{where}"))
                 break

@@ -41,24 +41,37 @@ class Rival:
         return LANGUAGES[self.file.suffix]
 
 
-def read(file: Path) -> Rival:
-    """What a driver's first comments say.
+def comments(file: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """What the comments at a program's beginning say by these names; the last name's text may take several lines.
 
-    Raises `ValueError` when one of them is missing or wrong.
+    Raises:
+        ValueError: one of them is missing.
     """
     said: dict[str, str] = {}
     for line in file.read_text().splitlines():
         text = line.lstrip("#/ ")
+        if line.startswith(("#!", "<?")):
+            continue
         if not line.startswith(("#", "//")):
             break
         name, colon, value = text.partition(":")
-        if colon and name in ("rival", "provider", "install", "streams", "source"):
+        if colon and name in names:
             said[name] = value.strip()
-        elif "source" in said:
-            said["source"] += " " + text.strip()
-    missing = {"rival", "provider", "install", "streams", "source"} - said.keys()
+        elif names[-1] in said:
+            said[names[-1]] += " " + text.strip()
+    missing = set(names) - said.keys()
     if missing:
         raise ValueError(f"{file.name} does not say: {', '.join(sorted(missing))}")
+    return said
+
+
+def read(file: Path) -> Rival:
+    """What a driver's first comments say.
+
+    Raises:
+        ValueError: one of them is missing or wrong.
+    """
+    said = comments(file, ("rival", "provider", "install", "streams", "source"))
     if said["provider"] not in ("apns", "fcm"):
         raise ValueError(f"{file.name}: its provider is apns or fcm, not {said['provider']}")
     packages = () if said["install"] == "nothing" else tuple(said["install"].split())

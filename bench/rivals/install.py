@@ -1,4 +1,4 @@
-"""Each rival in an environment of its own under `.bench/rivals/`, made when it is first asked for."""
+"""Each rival and each sender in an environment of its own under `.bench/`, made when it is first asked for."""
 
 from __future__ import annotations
 
@@ -8,91 +8,126 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from ..constant import SCRATCH
-from .catalogue import Rival
 
-LONGEST: Final = 600
-"""Seconds for one step of an installation; compiling takes longest."""
+LONGEST: Final = 1800
+"""Seconds for one step of an installation; compiling takes longest, on a machine that is busy."""
 
 
 class RivalUnavailable(Exception):
     """A rival cannot be had here; the message says why."""
 
 
-def install(rival: Rival) -> list[str]:
-    """The command that runs its driver; what it needs is installed if it is not yet.
+class Program(Protocol):
+    """A program of one file, a rival's driver or a sender. `install`: its packages, with their versions."""
 
-    Raises `RivalUnavailable` when the toolchain, the network or a package is missing.
+    @property
+    def file(self) -> Path: ...
+    @property
+    def install(self) -> tuple[str, ...]: ...
+
+
+def install(program: Program, folder: str = "rivals") -> list[str]:
+    """The command that runs a program; what it needs is installed if it is not yet.
+
+    A file `sending` in the program's language, in the same folder, is a part of the program.
+
+    Args:
+        program: what to run.
+        folder: the part of `.bench` that its environment is kept in.
+
+    Raises:
+        RivalUnavailable: the toolchain, the network or a package is missing.
     """
-    place = SCRATCH / "rivals" / rival.file.stem
+    place = SCRATCH / folder / program.file.stem
     stamp = place / "installed"
-    driver = rival.file.read_bytes()
-    compiled = rival.file.suffix in (".go", ".rs", ".java")
-    wanted = hashlib.sha256(" ".join(rival.install).encode() + (driver if compiled else b"")).hexdigest()
+    compiled = program.file.suffix in (".go", ".rs", ".java")
+    sources = b"".join(file.read_bytes() for file in _sources(program)) if compiled else b""
+    wanted = hashlib.sha256(" ".join(program.install).encode() + sources).hexdigest()
     fresh = not stamp.exists() or stamp.read_text() != wanted
     if fresh:
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-    command = _LANGUAGES[rival.file.suffix](rival, place, fresh)
+        _clear(place)
+    command = _LANGUAGES[program.file.suffix](program, place, fresh)
     stamp.write_text(wanted)
     return command
 
 
-def _python(rival: Rival, place: Path, fresh: bool) -> list[str]:
+def _clear(place: Path) -> None:
+    """Empty the folder, but for what cargo has compiled: cargo knows what of it is stale."""
+    place.mkdir(parents=True, exist_ok=True)
+    for path in place.iterdir():
+        if path.is_dir() and path.name != "target":
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+
+
+def _sources(program: Program) -> list[Path]:
+    """The program's file, then what it shares with the others in its language."""
+    shared = program.file.with_name(f"sending{program.file.suffix}")
+    return [program.file, shared] if shared.exists() else [program.file]
+
+
+def _python(program: Program, place: Path, fresh: bool) -> list[str]:
     python = str(place / "venv" / "bin" / "python")
     if fresh:
         # Its own pip would take longer to install than most rivals.
         _do([sys.executable, "-m", "venv", "--without-pip", str(place / "venv")], place)
         pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-compile"]
-        _do([*pip, "--quiet", "--disable-pip-version-check", *rival.install], place)
-    return [python, str(rival.file)]
+        _do([*pip, "--quiet", "--disable-pip-version-check", *program.install], place)
+    return [python, str(program.file)]
 
 
-def _node(rival: Rival, place: Path, fresh: bool) -> list[str]:
+def _node(program: Program, place: Path, fresh: bool) -> list[str]:
     _need("node")
-    if fresh and rival.install:
+    if fresh and program.install:
         _need("npm")
         _do(["npm", "init", "--yes"], place)
-        _do(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *rival.install], place)
+        _do(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *program.install], place)
     # Node looks for packages beside the file that asks for them.
-    shutil.copy(rival.file, place)
-    return ["node", str(place / rival.file.name)]
+    for file in _sources(program):
+        shutil.copy(file, place)
+    return ["node", str(place / program.file.name)]
 
 
-def _go(rival: Rival, place: Path, fresh: bool) -> list[str]:
+def _go(program: Program, place: Path, fresh: bool) -> list[str]:
     if fresh:
         _need("go")
-        shutil.copy(rival.file, place / "main.go")
+        for file in _sources(program):
+            shutil.copy(file, place)
         _do(["go", "mod", "init", "rival"], place)
-        for package in rival.install:
+        for package in program.install:
             _do(["go", "get", package], place)
         _do(["go", "mod", "tidy"], place)
         _do(["go", "build", "-o", "driver", "."], place)
     return [str(place / "driver")]
 
 
-def _rust(rival: Rival, place: Path, fresh: bool) -> list[str]:
+def _rust(program: Program, place: Path, fresh: bool) -> list[str]:
     if fresh:
         _need("cargo")
         _do(["cargo", "init", "--quiet", "--name", "rival", "--vcs", "none"], place)
-        shutil.copy(rival.file, place / "src" / "main.rs")
-        for package in rival.install:
+        main, *shared = _sources(program)
+        shutil.copy(main, place / "src" / "main.rs")
+        for file in shared:
+            shutil.copy(file, place / "src")
+        for package in program.install:
             name, _, features = package.partition("+")
             more = ["--features", features] if features else []
             _do(["cargo", "add", "--quiet", name, *more], place)
-        _point(rival, place)
+        _point(program, place)
         _do(["cargo", "build", "--quiet", "--release"], place)
     return [str(place / "target" / "release" / "rival")]
 
 
-def _point(rival: Rival, place: Path) -> None:
+def _point(program: Program, place: Path) -> None:
     """Crates that know Apple's address alone are built from a copy in which the driver's variables stand for it.
 
     The driver says where, in lines `// replace: CRATE FILE OLD ==> NEW`, with ` ==> ` between the two.
     """
-    lines = rival.file.read_text().splitlines()
+    lines = program.file.read_text().splitlines()
     marks = [line.removeprefix("// replace: ") for line in lines if line.startswith("// replace: ")]
     if marks:
         _do(["cargo", "vendor", "--quiet", "vendor"], place)
@@ -122,25 +157,41 @@ _DEPENDENCY: Final = (
 )
 
 
-def _java(rival: Rival, place: Path, fresh: bool) -> list[str]:
+def _java(program: Program, place: Path, fresh: bool) -> list[str]:
     path_file = place / "classpath"
     if fresh:
         for tool in ("java", "javac", "mvn"):
             _need(tool)
-        needed = "".join(_DEPENDENCY.format(*package.split(":")) for package in rival.install)
+        needed = "".join(_DEPENDENCY.format(*package.split(":")) for package in program.install)
         (place / "pom.xml").write_text(_POM.format(needed))
         goal = "dependency:build-classpath"
         _do(["mvn", "--quiet", "--batch-mode", goal, f"-Dmdep.outputFile={path_file}"], place)
-        _do(["javac", "-cp", path_file.read_text(), "-d", str(place), str(rival.file)], place)
-    return ["java", "-cp", f"{place}:{path_file.read_text()}", rival.file.stem]
+        _do(["javac", "-cp", path_file.read_text(), "-d", str(place), *map(str, _sources(program))], place)
+    return ["java", "-cp", f"{place}:{path_file.read_text()}", program.file.stem]
 
 
-_LANGUAGES: Final[dict[str, Callable[[Rival, Path, bool], list[str]]]] = {
+def _script(interpreter: str) -> Callable[[Program, Path, bool], list[str]]:
+    """For programs that need nothing but commands, which `install` names as `command:NAME`.
+
+    A version behind `@` is that which was tried, and no demand.
+    """
+
+    def command(program: Program, place: Path, fresh: bool) -> list[str]:
+        for package in program.install:
+            _need(package.removeprefix("command:").partition("@")[0])
+        return [interpreter, str(program.file)]
+
+    return command
+
+
+_LANGUAGES: Final[dict[str, Callable[[Program, Path, bool], list[str]]]] = {
     ".py": _python,
     ".mjs": _node,
     ".go": _go,
     ".rs": _rust,
     ".java": _java,
+    ".php": _script("php"),
+    ".sh": _script("bash"),
 }
 
 

@@ -138,3 +138,17 @@ def test_an_installation_that_fails_is_said_and_not_taken_for_done(
     with pytest.raises(install.RivalUnavailable, match=r"failed: no such package$"):
         install.install(read(driver(tmp_path, "")))
     assert not (tmp_path / "rivals" / "py_nobody" / "installed").exists()
+
+
+def test_a_new_installation_keeps_what_cargo_compiled_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "SCRATCH", tmp_path)
+    monkeypatch.setitem(install._LANGUAGES, ".py", lambda program, place, fresh: [str(fresh)])
+    place = tmp_path / "senders" / "py_nobody"
+    (place / "target").mkdir(parents=True)
+    (place / "src").mkdir()
+    (place / "Cargo.toml").touch()
+    assert install.install(read(driver(tmp_path, "")), "senders") == ["True"]
+    assert sorted(path.name for path in place.iterdir()) == ["installed", "target"]
+    assert install.install(read(driver(tmp_path, "")), "senders") == ["False"]

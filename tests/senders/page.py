@@ -1,0 +1,128 @@
+"""docs/senders.md, what each sender makes of each reason, whose cells are read back from it; and docs/load-testing.md's table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from tests.senders import fates
+from tests.senders.catalogue import Sender
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+PAGE: Final = DOCS / "senders.md"
+GUIDE: Final = DOCS / "load-testing.md"
+"""Has the table of senders between two comments."""
+Cells: TypeAlias = dict[tuple[str, str, str], str]
+"""By provider, fate and sender."""
+
+_LONGEST: Final = 80
+_PORT: Final = re.compile(r"(localhost|127\.0\.0\.\d):\d+")
+_TOKEN: Final = re.compile(r"deadfa7e[0-9a-zA-Z:_-]+")
+_TITLES: Final = {"apns": "APNs", "fcm": "FCM"}
+_TABLE: Final = re.compile(r"(?<=<!-- senders -->\n).*(?=<!-- /senders -->)", re.DOTALL)
+_BEFORE: Final = """# What other people's senders make of each reason
+
+[load-testing.md](load-testing.md#senders-that-were-tried) lists the senders, and how each is pointed at the fakes. Here is what each
+gives its caller for each fate. `make senders` runs them all and writes this page.
+"""
+_MATRIX: Final = """
+## {provider}
+
+A cell is the class of the error and its text, as the sender's caller gets them, cut to {longest} characters.
+*4 requests*: the sender sent that push four times. *1 accepted*: the fake accepted one, although the sender reports an error.
+
+"""
+_CONNECTION: Final = """
+What happens to the connection; [fakeservers.md](fakeservers.md#fated-tokens) says what each of these is. The sender was started anew for
+each, and sent an ordinary push afterwards: *next* is its outcome where that was not ok.
+
+"""
+
+
+def cell(row: Mapping[str, Any]) -> str:
+    """One row of a report, as the page has it."""
+    text = _TOKEN.sub("TOKEN", _PORT.sub(r"\1:PORT", row["outcome"]))
+    return _code(text) + _notes(row)
+
+
+def _notes(row: Mapping[str, Any]) -> str:
+    notes = []
+    if row["requests"] > 1:
+        notes.append(f"{row['requests']} requests")
+    if row["accepted"] > 1 or (row["accepted"] and row["outcome"] != "ok"):
+        notes.append(f"{row['accepted']} accepted")
+    if row.get("next", "ok") != "ok":
+        notes.append(f"next: {_code(row['next'])}")
+    return f" ({', '.join(notes)})" if notes else ""
+
+
+def _code(text: str) -> str:
+    if text == "ok":
+        return text
+    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1].rstrip() + "…"
+    return f"`{short.replace('`', chr(39)).replace('|', '/')}`"
+
+
+def cells(sender: Sender, report: Mapping[str, Any]) -> Cells:
+    """What a report says of each fate that it has."""
+    rows = (*report["responses"], *report["connection"])
+    return {(sender.provider, row["fate"], sender.name): cell(row) for row in rows}
+
+
+def read(text: str) -> Cells:
+    """The cells of the page's matrices."""
+    found: Cells = {}
+    provider, names = "", [""]
+    for line in text.splitlines():
+        if line.startswith("## "):
+            ending = line.removeprefix("## ")
+            provider = next((key for key, title in _TITLES.items() if title == ending), "")
+        elif provider and line.startswith("| "):
+            first, *others = (part.strip() for part in line.strip("|").split("|"))
+            if first == "fate":
+                names = others
+            else:
+                found |= {
+                    (provider, first, name): part for name, part in zip(names, others, strict=True) if part
+                }
+    return found
+
+
+def write(known: Iterable[Sender], found: Cells) -> str:
+    """The whole page."""
+    known = list(known)
+    text = _BEFORE
+    for provider, title in _TITLES.items():
+        names = [sender.name for sender in known if sender.provider == provider]
+        text += _MATRIX.format(provider=title, longest=_LONGEST)
+        text += _matrix(provider, fates.RESPONSES[provider], names, found)
+        text += _CONNECTION + _matrix(provider, fates.CONNECTION[provider], names, found)
+    return text
+
+
+def guide(text: str, known: Iterable[Sender]) -> str:
+    """The guide with the table of senders that there are."""
+    table = _row("sender", "version", "language", "service", "how it is pointed at the fakes")
+    table += "|---|---|---|---|---|\n"
+    for sender in sorted(known, key=lambda sender: (sender.provider, sender.language, sender.name)):
+        table += _row(sender.name, sender.version, sender.language, _TITLES[sender.provider], sender.how)
+    return _TABLE.sub(lambda _: table, text)
+
+
+def update(known: Sequence[Sender], found: Cells) -> None:
+    """Write the page and the guide's table, with these cells in the place of what it had."""
+    before = read(PAGE.read_text()) if PAGE.exists() else {}
+    PAGE.write_text(write(known, before | found))
+    GUIDE.write_text(guide(GUIDE.read_text(), known))
+
+
+def _matrix(provider: str, rows: Iterable[str], names: list[str], found: Cells) -> str:
+    lines = [_row("fate", *names), "|---" * (len(names) + 1) + "|\n"]
+    lines += [_row(fate, *(found.get((provider, fate, name), "") for name in names)) for fate in rows]
+    return "".join(lines)
+
+
+def _row(*parts: str) -> str:
+    return f"| {' | '.join(parts)} |\n"
