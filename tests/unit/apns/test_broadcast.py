@@ -28,16 +28,16 @@ def broadcast(**fields: Any) -> Broadcast:
 
 
 def built(push: Broadcast, builder: ApnsRequestBuilder | None = None) -> BroadcastRequest:
-    found = build(push, builder or requests())
-    assert isinstance(found, BroadcastRequest), found
-    return found
+    request = build(push, builder or requests())
+    assert isinstance(request, BroadcastRequest), request
+    return request
 
 
 def test_a_plain_broadcast() -> None:
-    found = built(broadcast())
-    assert found.path == b"/4/broadcasts/apps/com.example.app"
-    assert orjson.loads(found.body) == UPDATE
-    assert found.own_fields == (
+    request = built(broadcast())
+    assert request.path == b"/4/broadcasts/apps/com.example.app"
+    assert orjson.loads(request.body) == UPDATE
+    assert request.own_fields == (
         (b"apns-channel-id", CHANNEL.encode()),
         (b"apns-expiration", b"0"),
         (b"apns-priority", b"10"),
@@ -49,9 +49,9 @@ def test_a_plain_broadcast() -> None:
 
 def test_every_field_of_a_broadcast() -> None:
     push = broadcast(topic="com.other", expiration=1_800_000_000, priority=1, request_id=REQUEST_ID)
-    found = built(push)
-    assert found.path == b"/4/broadcasts/apps/com.other"
-    assert found.own_fields[1:] == (
+    request = built(push)
+    assert request.path == b"/4/broadcasts/apps/com.other"
+    assert request.own_fields[1:] == (
         (b"apns-expiration", b"1800000000"),
         (b"apns-priority", b"1"),
         (b"apns-request-id", REQUEST_ID.encode()),
@@ -91,7 +91,7 @@ def test_payloads_of_any_kind_that_start_nothing(payload: Any) -> None:
         ({"payload": b"{"}, "BadRequestPayload"),
     ],
 )
-def test_what_cannot_be_sent_is_invalid_with_apples_word(fields: dict[str, Any], reason: str | None) -> None:
+def test_an_invalid_broadcast_has_apples_reason(fields: dict[str, Any], reason: str | None) -> None:
     push = broadcast(**fields)
     result = build(push, requests())
     assert isinstance(result, Result)
@@ -122,7 +122,7 @@ def test_a_topic_that_the_client_cannot_send_to_is_its_configuration(
     assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, reason)
 
 
-def test_the_id_is_the_requests_own_or_the_answers() -> None:
+def test_the_id_is_the_requests_or_the_responses() -> None:
     block = [(b":status", b"200"), (b"apns-request-id", b"theirs"), (b"apns-unique-id", b"unique")]
     assert find_id(broadcast(), block, "id") == "theirs"
     assert find_id(broadcast(request_id=REQUEST_ID), block, "id") == REQUEST_ID

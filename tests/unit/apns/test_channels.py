@@ -14,26 +14,26 @@ from pushcore.results import Verdict
 from tests.support.virtual import Answer, connect_to, run
 from tests.unit.apns.test_client import client_of, key
 
-Asked = tuple[str, str, str | None, bytes]
+RecordedRequest = tuple[str, str, str | None, bytes]
 """Method, path, channel, body."""
 
 
 class Manager:
-    """Answers each request alike, and keeps what was asked."""
+    """Returns the scripted responses in order, the last one repeatedly, and records the requests."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> None:
-        self.asked: list[Asked] = []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *responses: Answer) -> None:
+        self.requests: list[RecordedRequest] = []
         self.authorities: list[str] = []
-        self._answers = list(answers)
+        self._responses = list(responses)
         connect_to(monkeypatch, self)
 
     def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
-        self.asked.append((fields[":method"], fields[":path"], fields.get("apns-channel-id"), body))
+        self.requests.append((fields[":method"], fields[":path"], fields.get("apns-channel-id"), body))
         self.authorities.append(fields[":authority"])
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]
 
 
-def ask(call: Callable[[Channels], Awaitable[Any]], **options: Any) -> Any:
+def call_channels(call: Callable[[Channels], Awaitable[Any]], **options: Any) -> Any:
     """Call with the channels of an open client."""
 
     async def work() -> Any:
@@ -45,11 +45,11 @@ def ask(call: Callable[[Channels], Awaitable[Any]], **options: Any) -> Any:
 
 def test_creating_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     manager = Manager(monkeypatch, (201, {"apns-channel-id": "abc="}, b""))
-    assert ask(lambda channels: channels.create(stores=True)) == Channel("abc=", True)
-    assert ask(lambda channels: channels.create()) == Channel("abc=", False)
+    assert call_channels(lambda channels: channels.create(stores=True)) == Channel("abc=", True)
+    assert call_channels(lambda channels: channels.create()) == Channel("abc=", False)
     path = "/1/apps/com.example.app/channels"
-    assert [each[:3] for each in manager.asked] == [("POST", path, None)] * 2
-    assert [orjson.loads(each[3]) for each in manager.asked] == [
+    assert [request[:3] for request in manager.requests] == [("POST", path, None)] * 2
+    assert [orjson.loads(request[3]) for request in manager.requests] == [
         {"message-storage-policy": 1, "push-type": "LiveActivity"},
         {"message-storage-policy": 0, "push-type": "LiveActivity"},
     ]
@@ -60,16 +60,16 @@ def test_creating_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_a_channel(policy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     body = orjson.dumps({"message-storage-policy": policy, "push-type": "LiveActivity"})
     manager = Manager(monkeypatch, (200, {}, body))
-    assert ask(lambda channels: channels.read("abc=")) == Channel("abc=", bool(policy))
-    assert manager.asked == [("GET", "/1/apps/com.example.app/channels", "abc=", b"")]
+    assert call_channels(lambda channels: channels.read("abc=")) == Channel("abc=", bool(policy))
+    assert manager.requests == [("GET", "/1/apps/com.example.app/channels", "abc=", b"")]
 
 
 def test_deleting_and_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     manager = Manager(monkeypatch, (204, {}, b""))
-    assert ask(lambda channels: channels.delete("abc=")) is None
+    assert call_channels(lambda channels: channels.delete("abc=")) is None
     manager = Manager(monkeypatch, (200, {}, b'{"channels":["a","b"]}'))
-    assert ask(lambda channels: channels.list(), topic="com.other") == ["a", "b"]
-    assert manager.asked == [("GET", "/1/apps/com.other/all-channels", None, b"")]
+    assert call_channels(lambda channels: channels.list(), topic="com.other") == ["a", "b"]
+    assert manager.requests == [("GET", "/1/apps/com.other/all-channels", None, b"")]
 
 
 CALLS: dict[str, Callable[[Channels], Awaitable[Any]]] = {
@@ -95,7 +95,7 @@ def test_a_success_that_is_not_apples_is_unknown(
 ) -> None:
     Manager(monkeypatch, (200, {}, body))
     with pytest.raises(PushRejected) as caught:
-        ask(CALLS[name])
+        call_channels(CALLS[name])
     result = caught.value.result
     assert (result.verdict, result.status) == (Verdict.UNKNOWN, 200)
     assert str(result.detail).startswith("this is no response of APNs (a proxy, a wrong URL?): 200 with ")
@@ -109,38 +109,38 @@ def test_a_rejection_by_another_server_blames_neither_key_nor_request(
 ) -> None:
     Manager(monkeypatch, (status, {}, body))
     with pytest.raises(PushRejected) as caught:
-        ask(CALLS[name])
+        call_channels(CALLS[name])
     result = caught.value.result
     assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
     assert f"(a proxy, a wrong URL?): {status} with " in str(result.detail)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_refusal_is_raised_with_apples_word(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejection_is_raised_with_apples_reason(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = Manager(monkeypatch, (400, {}, b'{"reason":"BadChannelId"}'))
     with pytest.raises(PushRejected) as caught:
-        ask(CALLS[name])
+        call_channels(CALLS[name])
     result = caught.value.result
     assert (result.verdict, result.reason, result.status) == (Verdict.INVALID, "BadChannelId", 400)
-    assert len(manager.asked) == 1
+    assert len(manager.requests) == 1
 
 
-def test_a_channel_id_that_is_none_is_refused_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_channel_id_is_refused_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     manager = Manager(monkeypatch, (200, {}, b""))
     with pytest.raises(PushRejected) as caught:
-        ask(lambda channels: channels.read("a b"))
+        call_channels(lambda channels: channels.read("a b"))
     assert (caught.value.result.reason, caught.value.result.push) == ("BadChannelId", "a b")
-    assert manager.asked == []
+    assert manager.requests == []
 
 
-def test_a_connection_bound_to_another_key_is_asked_once_more_over_a_new_one(
+def test_a_request_over_a_connection_bound_to_another_key_is_retried_over_a_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     manager = Manager(
         monkeypatch, (403, {}, b'{"reason":"UnrelatedKeyIdInToken"}'), (200, {}, b'{"channels":[]}')
     )
-    assert ask(lambda channels: channels.list()) == []
-    assert len(manager.asked) == 2
+    assert call_channels(lambda channels: channels.list()) == []
+    assert len(manager.requests) == 2
 
 
 @pytest.mark.parametrize("environment", SERVERS)
@@ -155,7 +155,7 @@ def test_each_environment_has_its_server(environment: str, monkeypatch: pytest.M
     assert manager.authorities == [SERVERS[environment].authority]
 
 
-def test_what_cannot_work_is_said_at_once() -> None:
+def test_unusable_arguments_are_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match="url must say where its channels are"):
         Channels(client_of())
     with pytest.raises(ConfigurationError, match="url must look like"):
@@ -166,6 +166,6 @@ def test_what_cannot_work_is_said_at_once() -> None:
         Channels(client_of(topic=None), url="https://manage.test")
 
 
-async def test_a_client_that_is_not_open_says_so() -> None:
+async def test_a_client_that_is_not_open_raises() -> None:
     with pytest.raises(ClosedError, match="async with"):
         await Channels(client_of(), url="https://manage.test").list()

@@ -61,16 +61,16 @@ def refused(status: int, reason: str) -> Answer:
 
 
 class Server:
-    """Answers as `answer` says by the number of the request, and keeps the fields of each."""
+    """Responds with `respond(n)` to the n-th request, and records the header fields of each."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[[int], Answer]) -> None:
-        self.seen: list[dict[str, str]] = []
-        self.answer = answer
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, respond: Callable[[int], Answer]) -> None:
+        self.requests: list[dict[str, str]] = []
+        self.respond = respond
         connect_to(monkeypatch, self)
 
     def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
-        self.seen.append(fields)
-        return self.answer(len(self.seen))
+        self.requests.append(fields)
+        return self.respond(len(self.requests))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,9 @@ class Server:
         ({"max_connections": 0}, "at least 1"),
     ],
 )
-def test_what_cannot_work_is_one_sentence(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_unusable_options_are_named_in_one_sentence(
+    options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         client_of(**options)
     assert words in str(caught.value)
@@ -100,15 +102,15 @@ def test_the_environment_is_a_host_of_apples_unless_there_is_a_url(environment: 
 
 
 def test_a_key_for_some_topics_takes_their_pushes_alone() -> None:
-    whole, scoped = client_of(), client_of(key(topics=["com.example.app"]))
-    assert (whole._dispatcher.takes_all, scoped._dispatcher.takes_all) == (True, False)
-    assert whole._dispatcher.takes(push(topic="com.other"))
+    unscoped, scoped = client_of(), client_of(key(topics=["com.example.app"]))
+    assert (unscoped._dispatcher.takes_all, scoped._dispatcher.takes_all) == (True, False)
+    assert unscoped._dispatcher.takes(push(topic="com.other"))
     assert scoped._dispatcher.takes(push(topic="com.example.app.voip"))
     assert scoped._dispatcher.takes(push())
     assert not scoped._dispatcher.takes(push(topic="com.other"))
 
 
-def test_the_id_is_ours_or_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_id_is_the_pushs_or_the_responses(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, lambda n: (200, {"apns-id": "theirs", "apns-unique-id": "unique"}, b""))
 
     async def send() -> list[Result]:
@@ -121,13 +123,13 @@ def test_the_id_is_ours_or_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs, ours = run(send())
     assert (theirs.id, theirs.unique_id) == ("theirs", "unique")
     assert (ours.id, ours.unique_id) == ("00000000-0000-4000-8000-000000000000", "unique")
-    assert server.seen[0][":path"] == f"/3/device/{0:064x}"
+    assert server.requests[0][":path"] == f"/3/device/{0:064x}"
 
 
 @pytest.mark.parametrize(
     "reason", ["BadDeviceToken", "Unregistered", "TooManyRequests", "InternalServerError"]
 )
-def test_a_refusal_is_what_apples_table_says(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejection_has_the_verdict_of_apples_table(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     row = REASONS[reason]
     body = orjson.dumps({"reason": reason, "timestamp": 1_700_000_000_123})
     Server(monkeypatch, lambda n: (row.status, {"apns-id": "x"}, body))
@@ -173,9 +175,7 @@ def test_a_response_that_is_not_apples_is_named_as_such(
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_a_gateways_page_that_asks_to_come_back_is_believed(
-    status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_retry_after_of_a_gateways_page_is_obeyed(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, lambda n: (status, {}, PAGE))
 
     async def send() -> Result:
@@ -188,11 +188,11 @@ def test_a_gateways_page_that_asks_to_come_back_is_believed(
     assert '"Sign in"' in str(result.detail)
 
 
-@pytest.mark.parametrize("answer", [(200, {}, PAGE), (404, {}, PAGE), (403, {}, b""), (410, {}, b"")])
+@pytest.mark.parametrize("response", [(200, {}, PAGE), (404, {}, PAGE), (403, {}, b""), (410, {}, b"")])
 def test_a_campaign_that_reaches_another_server_stops(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
+    response: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = Server(monkeypatch, lambda n: answer)
+    server = Server(monkeypatch, lambda n: response)
     results: list[Result] = []
 
     async def send() -> None:
@@ -205,7 +205,7 @@ def test_a_campaign_that_reaches_another_server_stops(
     assert caught.value.reason == "UnexpectedResponse"
     assert "this is no response of APNs (a proxy, a wrong URL?)" in str(caught.value)
     assert "Check the URL, and the proxy" in str(caught.value)
-    assert len(server.seen) <= 1000
+    assert len(server.requests) <= 1000
     assert not any(result.ok or result.drop_token for result in results)
 
 
@@ -237,14 +237,14 @@ def test_a_connection_changes_its_token_when_its_slot_is_over_and_not_before(
                 await asyncio.sleep(5.0)  # which its wall clock takes for five minutes
 
     run(send())
-    values = [fields["authorization"] for fields in server.seen]
+    values = [fields["authorization"] for fields in server.requests]
     changes = [n for n in range(1, len(values)) if values[n] != values[n - 1]]
     assert 2 <= len(changes) <= 3
     assert all(later - earlier >= 4 for earlier, later in pairwise(changes))
     assert rotations.count == len(set(values)) == len(changes) + 1
 
 
-def test_a_token_that_two_connections_use_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_two_connections_use_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     connect_to(monkeypatch, lambda fields, body: (200, {}, b""), streams=2)
     rotations = Rotations()
 
@@ -258,7 +258,7 @@ def test_a_token_that_two_connections_use_is_told_as_one(monkeypatch: pytest.Mon
     assert rotations.count == 1
 
 
-def test_an_answer_that_blames_neither_connection_nor_age_of_the_token_stands() -> None:
+def test_a_response_that_blames_neither_connection_nor_age_of_the_token_is_final() -> None:
     client = client_of()
     exchange = request(TEMPLATE, b"/", b"", (), lambda _: None)
     for status, reason in ((403, "InvalidProviderToken"), (410, "ExpiredProviderToken")):
@@ -280,7 +280,7 @@ class Apple:
         reasons: list[str] = []
         self.connections.append(reasons)
 
-        def answer(fields: dict[str, str], body: bytes) -> Answer:
+        def respond(fields: dict[str, str], body: bytes) -> Answer:
             claims = fields["authorization"].split(".")[1]
             age = self._clock[0] - orjson.loads(base64.urlsafe_b64decode(claims + "=="))["iat"]
             if age > 3600 or "ExpiredProviderToken" in reasons:
@@ -292,7 +292,7 @@ class Apple:
             headers = {"date": formatdate(self._clock[0], usegmt=True)} if self._date else {}
             return 403, headers, orjson.dumps({"reason": reasons[-1]})
 
-        return answer
+        return respond
 
 
 def send_in_turn(
@@ -313,7 +313,7 @@ def send_in_turn(
     return results
 
 
-def test_a_connection_that_was_told_of_an_expired_token_is_left_when_there_is_another(
+def test_a_connection_with_an_expired_token_is_left_when_there_is_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Apple refuses it for ever. A token that is as young as may be is tried once, and then no other connection is opened."""
@@ -424,7 +424,7 @@ def test_a_connection_bound_to_another_key_is_left_and_its_push_is_sent_over_a_n
     assert (result.verdict, result.attempts, dialled) == (Verdict.ACCEPTED, 2, 2)
 
 
-def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
+def test_the_connection_of_the_push_is_left_whichever_had_the_last_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Server(monkeypatch, lambda n: (200, {}, b""))
@@ -432,7 +432,7 @@ def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
     async def send() -> tuple[ConnectionState, ConnectionState]:
         async with client_of() as client:
             await client.send(push())
-            answered_last = client._dispatcher.pool.links[0].connection
+            latest = client._dispatcher.pool.links[0].connection
             bound = Connection(Limits(), 0.0)
             bound.receive(frames.encode_settings([(frames.MAX_CONCURRENT_STREAMS, 10)]), 0.0)
             rejected = request(TEMPLATE, b"/", b"{}", (), lambda _: None)
@@ -440,12 +440,12 @@ def test_the_connection_that_took_the_push_is_left_whichever_was_answered_last(
             rejected.status, rejected.data = 403, b'{"reason":"UnrelatedKeyIdInToken"}'
             assert client._dispatcher.resend(rejected, client._dispatcher.pool)
             client._dispatcher.pool.waiting.clear()
-            return bound.state, answered_last.state
+            return bound.state, latest.state
 
     assert run(send()) == (ConnectionState.DRAINING, ConnectionState.OPEN)
 
 
-def test_a_second_connection_that_says_so_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_rejection_on_a_second_connection_is_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, lambda n: refused(403, "UnrelatedKeyIdInToken"))
 
     async def send() -> Result:
@@ -454,7 +454,7 @@ def test_a_second_connection_that_says_so_is_the_answer(monkeypatch: pytest.Monk
 
     result = run(send())
     assert (result.verdict, result.attempts) == (Verdict.MISCONFIGURED, 2)
-    assert len(server.seen) == 2
+    assert len(server.requests) == 2
 
 
 def test_no_more_connections_are_left_in_a_minute_than_the_client_may_have(
@@ -499,9 +499,9 @@ def test_no_more_connections_are_left_in_a_minute_than_the_client_may_have(
             "BadCertificateEnvironment",
         ),
     ],
-    ids=lambda each: str(each) if isinstance(each, TransportError) else "",
+    ids=lambda parameter: str(parameter) if isinstance(parameter, TransportError) else "",
 )
-def test_a_push_without_an_answer_is_judged_by_what_ended_it(
+def test_a_push_without_a_response_has_the_verdict_of_its_error(
     error: TransportError, verdict: Verdict, reason: str | None
 ) -> None:
     exchange = request(TEMPLATE, b"/", b"{}", (), lambda _: None, push())

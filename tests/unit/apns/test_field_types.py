@@ -138,7 +138,7 @@ def test_where_a_payload_cannot_be_json(payload: Any, words: str) -> None:
     assert words in detail_of(Notification(TOKEN, payload))
 
 
-def test_one_wrong_push_does_not_end_the_others() -> None:
+def test_one_invalid_push_does_not_end_the_burst() -> None:
     made: list[Exchange] = []
     rejected: list[Result] = []
     wrong: Any = None
@@ -147,7 +147,7 @@ def test_one_wrong_push_does_not_end_the_others() -> None:
     assert (len(made), len(rejected)) == (3, 6)
 
 
-def test_what_a_push_type_is_made_of() -> None:
+def test_the_parts_of_a_push_type() -> None:
     wrong: Any
     for name, wrong in (
         ("name", b"new"),
@@ -170,7 +170,7 @@ MOMENT = datetime.fromtimestamp(NOW, UTC)
 
 
 @pytest.mark.parametrize(
-    ("given", "header"),
+    ("expiration", "header"),
     [
         (MOMENT, NOW),
         (MOMENT.astimezone(timezone(timedelta(hours=5, minutes=30))), NOW),
@@ -182,15 +182,15 @@ MOMENT = datetime.fromtimestamp(NOW, UTC)
         (NOW, NOW),
     ],
 )
-def test_expirations(given: Any, header: int) -> None:
-    assert header_of(Notification(TOKEN, PAYLOAD, expiration=given), "apns-expiration") == str(header)
-    request = build_broadcast(Broadcast("abc=", UPDATE, expiration=given), requests())
+def test_expirations(expiration: Any, header: int) -> None:
+    assert header_of(Notification(TOKEN, PAYLOAD, expiration=expiration), "apns-expiration") == str(header)
+    request = build_broadcast(Broadcast("abc=", UPDATE, expiration=expiration), requests())
     assert isinstance(request, BroadcastRequest)
     assert (b"apns-expiration", str(header).encode()) in request.own_fields
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("expiration", "words"),
     [
         (datetime.fromtimestamp(NOW), "a datetime without a time zone"),  # that is what is tried
         (datetime(1970, 1, 2, tzinfo=UTC), "seconds from now"),
@@ -200,8 +200,8 @@ def test_expirations(given: Any, header: int) -> None:
         (MOMENT.date(), "not date"),
     ],
 )
-def test_expirations_that_cannot_be_meant(given: Any, words: str) -> None:
-    assert words in detail_of(Notification(TOKEN, PAYLOAD, expiration=given))
+def test_implausible_expirations(expiration: Any, words: str) -> None:
+    assert words in detail_of(Notification(TOKEN, PAYLOAD, expiration=expiration))
 
 
 def test_ids_as_uuids() -> None:

@@ -154,7 +154,7 @@ def test_a_known_reason_with_another_status_goes_by_the_status() -> None:
 
 
 @given(st.integers(), st.none() | st.text() | st.sampled_from(list(REASONS)))
-def test_no_answer_raises(status: int, reason: str | None) -> None:
+def test_no_status_or_reason_raises(status: int, reason: str | None) -> None:
     assert isinstance(verdict_for(status, reason), Verdict)
 
 
@@ -197,7 +197,7 @@ def test_apples_milliseconds_become_seconds() -> None:
         b"null",
     ],
 )
-def test_garbage_is_nothing(body: bytes) -> None:
+def test_garbage_has_no_reason(body: bytes) -> None:
     assert read_error(body) == (None, None)
 
 

@@ -228,27 +228,27 @@ def test_one_bad_push_does_not_spoil_the_next() -> None:
 
 def test_a_burst() -> None:
     """What cannot be sent does not hinder the others, kinds alternate, and a push of another class ends it."""
-    made: list[Exchange] = []
-    refused: list[Result] = []
+    exchanges: list[Exchange] = []
+    rejected: list[Result] = []
 
-    class Own(Notification):
+    class Subclass(Notification):
         pass
 
     types: list[Any] = ["alert", "voip", "alert", "voip", "voip", "nonsense", "alert"]
-    stranger = Own(TOKEN, PAYLOAD)
-    pushes = [Notification(TOKEN, PAYLOAD, push_type=each) for each in types]
+    stranger = Subclass(TOKEN, PAYLOAD)
+    pushes = [Notification(TOKEN, PAYLOAD, push_type=push_type) for push_type in types]
     pushes[2:2] = [Notification("xx", PAYLOAD), Notification(TOKEN, {"a": object()})]
     source = iter([*pushes, stranger, *pushes])
     builder = requests()
-    assert builder.build(source, Notification, lambda finished: None, 10.0, made, refused) is stranger
+    assert builder.build(source, Notification, lambda ended: None, 10.0, exchanges, rejected) is stranger
     assert len(list(source)) == len(pushes)
-    sent = [dict(exchange.template.fields)[b"apns-push-type"].decode() for exchange in made]
-    assert sent == [each for each in types if each != "nonsense"]
-    assert [exchange.context for exchange in made] == [*pushes[:2], *pushes[4:7], pushes[8]]
-    assert [result.push for result in refused] == [*pushes[2:4], pushes[7]]
+    sent = [dict(exchange.template.fields)[b"apns-push-type"].decode() for exchange in exchanges]
+    assert sent == [push_type for push_type in types if push_type != "nonsense"]
+    assert [exchange.context for exchange in exchanges] == [*pushes[:2], *pushes[4:7], pushes[8]]
+    assert [result.push for result in rejected] == [*pushes[2:4], pushes[7]]
 
 
-def test_a_source_may_change_in_place_what_it_hands_out() -> None:
+def test_a_source_may_change_its_pushes_in_place() -> None:
     """Each push is made a request before the next is read."""
     payload: dict[str, Any] = {"aps": {"badge": 0}}
 
@@ -277,7 +277,7 @@ def test_an_expiration_in_other_units(expiration: int) -> None:
 
 
 @pytest.mark.parametrize("expiration", [0, NOW])
-def test_an_expiration_that_can_be_meant(expiration: int) -> None:
+def test_plausible_expirations(expiration: int) -> None:
     assert built(Notification(TOKEN, PAYLOAD, expiration=expiration))[0]["apns-expiration"] == str(expiration)
 
 
@@ -287,8 +287,8 @@ def test_times_of_a_live_activity_in_every_push(name: str, value: Any) -> None:
     builder = requests()
     right, wrong = {"aps": UPDATE}, {"aps": {**UPDATE, name: value}}
     for payload in (right, wrong, right, wrong):
-        for given in (payload, orjson.dumps(payload)):
-            push = Notification(TOKEN, given, push_type="liveactivity")
+        for form in (payload, orjson.dumps(payload)):
+            push = Notification(TOKEN, form, push_type="liveactivity")
             if payload is right:
                 built(push, builder)
             else:
@@ -332,18 +332,20 @@ def test_a_typed_payload_that_does_nothing_is_refused(payload: Aps, push_type: A
 
 
 def test_typed_payloads_of_every_kind_are_built() -> None:
-    for payload, push_type, wanted in (
+    for payload, push_type, expected in (
         (Aps(content_changed=True), "widgets", {"content-changed": True}),
         (Aps(content_changed=True), "controls", {"content-changed": True}),
         (Aps(content_available=True), None, {"content-available": 1}),
         (Aps(custom={"n": 1}), "voip", {}),
         (Aps(custom={"n": 1}), None, {}),  # nothing is visible, which may be meant
     ):
-        given: Any = push_type
-        assert orjson.loads(built(Notification(TOKEN, payload, push_type=given))[1])["aps"] == wanted
+        any_push_type: Any = push_type
+        assert (
+            orjson.loads(built(Notification(TOKEN, payload, push_type=any_push_type))[1])["aps"] == expected
+        )
 
 
-def test_a_dict_that_does_nothing_is_a_warning_for_the_first_of_its_kind(
+def test_a_payload_without_effect_is_warned_about_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     warned.forget()

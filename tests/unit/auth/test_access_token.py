@@ -26,19 +26,19 @@ START = 1_750_000_000.0
 
 
 class Issuer:
-    """Answers when it is told to, and counts how often it was asked."""
+    """Responds when the test calls `respond` or `fail`, and counts the requests."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
         self.open: list[asyncio.Future[AccessToken]] = []
 
     async def __call__(self) -> AccessToken:
-        self.asked += 1
+        self.requests += 1
         future: asyncio.Future[AccessToken] = asyncio.get_running_loop().create_future()
         self.open.append(future)
         return await future
 
-    async def answer(self, token: str, expires_in: float = 3599) -> None:
+    async def respond(self, token: str, expires_in: float = 3599) -> None:
         self.open.pop().set_result(AccessToken(token, expires_in))
         await turns()
 
@@ -74,7 +74,7 @@ class Bench:
         """With the token "one" in force."""
         assert self.tokens.current() is None
         await turns()
-        await self.issuer.answer("one", expires_in)
+        await self.issuer.respond("one", expires_in)
         assert self.tokens.current() == b"Bearer one"
         return self
 
@@ -84,26 +84,26 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_request_for_all_who_wait() -> None:
+async def test_one_request_for_all_waiting_pushes() -> None:
     bench = Bench()
     for _ in range(1000):
         assert bench.tokens.current() is None
     await turns()
-    assert bench.issuer.asked == 1
+    assert bench.issuer.requests == 1
     assert bench.tokens.missing
     assert not bench.tokens.hopeless
-    await bench.issuer.answer("one")
+    await bench.issuer.respond("one")
     assert bench.changes == 1
     assert bench.tokens.current() == b"Bearer one"
     assert not bench.tokens.missing
-    assert (bench.issuer.asked, bench.tokens.minted) == (1, 1)
+    assert (bench.issuer.requests, bench.tokens.minted) == (1, 1)
 
 
-async def test_nothing_is_asked_for_by_itself() -> None:
+async def test_no_request_without_demand() -> None:
     bench = await Bench().started()
     bench.pass_time(100_000)
     await turns()
-    assert bench.issuer.asked == 1
+    assert bench.issuer.requests == 1
 
 
 async def test_the_old_token_serves_while_the_new_one_is_fetched() -> None:
@@ -111,14 +111,14 @@ async def test_the_old_token_serves_while_the_new_one_is_fetched() -> None:
     bench.pass_time(3599 - 2 * EARLY - 1)
     assert bench.tokens.current() == b"Bearer one"
     await turns()
-    assert bench.issuer.asked == 1
+    assert bench.issuer.requests == 1
     bench.pass_time(EARLY + 1)
     for _ in range(100):
         assert bench.tokens.current() == b"Bearer one"
     await turns()
-    assert bench.issuer.asked == 2
+    assert bench.issuer.requests == 2
     assert bench.tokens.current() == b"Bearer one"
-    await bench.issuer.answer("two")
+    await bench.issuer.respond("two")
     assert bench.tokens.current() == b"Bearer two"
 
 
@@ -138,11 +138,11 @@ async def test_expires_in_is_obeyed_however_short(expires_in: float) -> None:
     bench.pass_time(expires_in * 0.49)
     assert bench.tokens.current() == b"Bearer one"
     await turns()
-    assert bench.issuer.asked == 1
+    assert bench.issuer.requests == 1
     bench.pass_time(expires_in * 0.51)
     assert bench.tokens.current() is None
     await turns()
-    assert bench.issuer.asked == 2
+    assert bench.issuer.requests == 2
     await bench.tokens.close()
 
 
@@ -160,7 +160,7 @@ async def test_processes_renew_at_moments_of_their_own() -> None:
 # --- failures -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_passing_failure_puts_the_next_request_off_ever_longer() -> None:
+async def test_temporary_failures_back_off() -> None:
     bench = Bench()
     pauses = []
     for _ in range(12):
@@ -177,12 +177,12 @@ async def test_a_passing_failure_puts_the_next_request_off_ever_longer() -> None
         assert str(bench.tokens.error) == "503"
     assert pauses[0] == 0
     assert FIRST_PAUSE / 2 <= pauses[1] <= FIRST_PAUSE + 0.1
-    assert all(LONGEST_PAUSE / 2 <= each <= LONGEST_PAUSE + 0.1 for each in pauses[-3:])
+    assert all(LONGEST_PAUSE / 2 <= pause <= LONGEST_PAUSE + 0.1 for pause in pauses[-3:])
     assert len(set(pauses[-3:])) == 3  # jitter
-    assert bench.issuer.asked == 12
+    assert bench.issuer.requests == 12
 
 
-async def test_after_a_success_pauses_begin_anew() -> None:
+async def test_a_success_resets_the_backoff() -> None:
     bench = Bench()
     for _ in range(6):
         bench.pass_time(LONGEST_PAUSE)
@@ -203,20 +203,20 @@ async def test_after_a_success_pauses_begin_anew() -> None:
     await bench.tokens.close()
 
 
-@pytest.mark.parametrize(("asked", "obeyed"), [(120.0, 120.0), (1e9, LONGEST_WAIT)])
-async def test_retry_after_is_obeyed(asked: float, obeyed: float) -> None:
+@pytest.mark.parametrize(("requested", "obeyed"), [(120.0, 120.0), (1e9, LONGEST_WAIT)])
+async def test_retry_after_is_obeyed(requested: float, obeyed: float) -> None:
     bench = Bench()
     bench.tokens.current()
     await turns()
-    await bench.issuer.fail(AccessTokenError("429", retry_after=asked))
+    await bench.issuer.fail(AccessTokenError("429", retry_after=requested))
     bench.pass_time(obeyed - 1)
     bench.tokens.current()
     await turns()
-    assert bench.issuer.asked == 1
+    assert bench.issuer.requests == 1
     bench.pass_time(1)
     bench.tokens.current()
     await turns()
-    assert bench.issuer.asked == 2
+    assert bench.issuer.requests == 2
     await bench.tokens.close()
 
 
@@ -243,17 +243,17 @@ async def test_a_permanent_failure_is_hopeless_until_it_has_cooled_down() -> Non
         assert bench.tokens.hopeless
         await turns()
         bench.pass_time(COOL_DOWN / 60)
-    assert bench.issuer.asked == 1
+    assert bench.issuer.requests == 1
     bench.pass_time(COOL_DOWN / 60)
     assert bench.tokens.current() is None
     assert not bench.tokens.hopeless  # it is being asked about again
     await turns()
-    await bench.issuer.answer("one")
+    await bench.issuer.respond("one")
     assert bench.tokens.current() == b"Bearer one"
 
 
 @pytest.mark.parametrize("step", [-7200.0, 7200.0])
-async def test_after_a_refusal_a_clock_that_was_set_is_reason_to_ask_at_once(step: float) -> None:
+async def test_after_a_rejection_a_change_of_the_clock_triggers_a_request_at_once(step: float) -> None:
     bench = Bench()
     bench.tokens.current()
     await turns()
@@ -265,11 +265,11 @@ async def test_after_a_refusal_a_clock_that_was_set_is_reason_to_ask_at_once(ste
     assert bench.tokens.current() is None
     assert not bench.tokens.hopeless
     await turns()
-    await bench.issuer.answer("one")
+    await bench.issuer.respond("one")
     assert bench.tokens.current() == b"Bearer one"
 
 
-async def test_a_clock_that_was_set_while_the_issuer_was_asked_counts_too() -> None:
+async def test_a_change_of_the_clock_during_a_request_counts_too() -> None:
     bench = Bench()
     bench.tokens.current()
     await turns()
@@ -277,14 +277,14 @@ async def test_a_clock_that_was_set_while_the_issuer_was_asked_counts_too() -> N
     await bench.issuer.fail(AccessTokenError("invalid_grant", permanent=True))
     assert bench.tokens.current() is None
     await turns()
-    assert bench.issuer.asked == 2
+    assert bench.issuer.requests == 2
     await bench.issuer.fail(AccessTokenError("invalid_grant", permanent=True))
     assert bench.tokens.current() is None
     assert bench.tokens.hopeless  # it was not the clock
-    assert bench.issuer.asked == 2
+    assert bench.issuer.requests == 2
 
 
-async def test_a_clock_that_was_set_ends_no_pause_that_the_issuer_wants_and_nothing_after_the_end() -> None:
+async def test_a_change_of_the_clock_ends_no_retry_after_and_nothing_after_close() -> None:
     bench = Bench()
     bench.tokens.current()
     await turns()
@@ -292,7 +292,7 @@ async def test_a_clock_that_was_set_ends_no_pause_that_the_issuer_wants_and_noth
     bench.wall -= 7200.0
     bench.tokens.current()
     await turns()
-    assert bench.issuer.asked == 1
+    assert bench.issuer.requests == 1
     bench.pass_time(30.0)
     bench.tokens.current()
     await turns()
@@ -301,7 +301,7 @@ async def test_a_clock_that_was_set_ends_no_pause_that_the_issuer_wants_and_noth
     bench.wall += 7200.0
     assert bench.tokens.current() is None
     await turns()
-    assert bench.issuer.asked == 2
+    assert bench.issuer.requests == 2
 
 
 async def test_a_token_from_before_the_clock_was_set_back_is_replaced_while_it_serves() -> None:
@@ -310,12 +310,12 @@ async def test_a_token_from_before_the_clock_was_set_back_is_replaced_while_it_s
     bench.wall -= 7200.0
     assert bench.tokens.current() == b"Bearer one"
     await turns()
-    assert bench.issuer.asked == 2
-    await bench.issuer.answer("two")
+    assert bench.issuer.requests == 2
+    await bench.issuer.respond("two")
     assert bench.tokens.current() == b"Bearer two"
     bench.pass_time(100.0)
     assert bench.tokens.current() == b"Bearer two"
-    assert bench.issuer.asked == 2
+    assert bench.issuer.requests == 2
 
 
 async def test_an_unexpected_error_ends_the_wait(caplog: pytest.LogCaptureFixture) -> None:
@@ -339,15 +339,15 @@ async def test_a_refused_token_is_replaced_once() -> None:
         assert bench.tokens.refuse()
     assert bench.tokens.current() is None
     await turns()
-    assert bench.issuer.asked == 2
-    await bench.issuer.answer("two")
+    assert bench.issuer.requests == 2
+    await bench.issuer.respond("two")
     assert bench.tokens.current() == b"Bearer two"
     assert not bench.tokens.refuse()  # it is not the token's fault
     assert bench.tokens.current() == b"Bearer two"
     bench.pass_time(COOL_DOWN)
     assert bench.tokens.refuse()
     await turns()
-    assert bench.issuer.asked == 3
+    assert bench.issuer.requests == 3
     await bench.tokens.close()
 
 
@@ -365,7 +365,7 @@ async def test_a_refused_token_is_not_used_while_its_successor_is_late() -> None
 
 
 @pytest.mark.parametrize("wait", [0, 1, 2])
-async def test_closed_while_it_asks(wait: int) -> None:
+async def test_closed_during_a_request(wait: int) -> None:
     bench = Bench()
     bench.tokens.current()
     for _ in range(wait):
@@ -375,7 +375,7 @@ async def test_closed_while_it_asks(wait: int) -> None:
     assert bench.changes == 0
     assert bench.tokens.current() is None
     await turns()
-    assert bench.issuer.asked == len(bench.issuer.open)
+    assert bench.issuer.requests == len(bench.issuer.open)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ async def test_closed_while_it_asks(wait: int) -> None:
         ("t", float("nan")),
     ],
 )
-def test_what_is_no_token_is_refused(token: Any, expires_in: Any) -> None:
+def test_invalid_tokens_are_refused(token: Any, expires_in: Any) -> None:
     with pytest.raises(AccessTokenError) as caught:
         AccessToken(token, expires_in)
     assert not caught.value.permanent

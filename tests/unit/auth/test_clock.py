@@ -22,20 +22,20 @@ NOW = 1_750_000_000.0
         (86_400 * 400 + 59, "400 d 59 s fast"),
     ],
 )
-def test_it_says_by_how_much(lead: float, words: str) -> None:
+def test_the_difference_is_named(lead: float, words: str) -> None:
     date = formatdate(NOW, usegmt=True)
     assert clock_advice(date, NOW + lead) == f"set this machine's clock: it is {words}"
 
 
 @pytest.mark.parametrize("lead", [0.0, TOLERANCE, -TOLERANCE, 1.9])
-def test_it_says_nothing_while_both_agree(lead: float) -> None:
+def test_nothing_while_both_clocks_agree(lead: float) -> None:
     assert clock_advice(formatdate(NOW, usegmt=True), NOW + lead) is None
 
 
 @pytest.mark.parametrize(
     "date", [None, "", "yesterday", "Sun, 99 Jun 2025", "x" * 100_000, "\0", "1750000000"]
 )
-def test_what_is_no_date_says_nothing(date: str | None) -> None:
+def test_nothing_without_a_valid_date(date: str | None) -> None:
     assert clock_advice(date, NOW) is None
 
 

@@ -169,7 +169,9 @@ def test_the_loop_may_be_closed_before_the_thread_is_back() -> None:
         ),
     ],
 )
-async def test_errors_are_told_apart(error: BaseException, permanent: bool, reason: str | None) -> None:
+async def test_errors_are_permanent_or_temporary(
+    error: BaseException, permanent: bool, reason: str | None
+) -> None:
     with pytest.raises(AccessTokenError) as caught:
         await GoogleCredentials(Scripted(raising(error))).issue()
     assert (caught.value.permanent, caught.value.reason) == (permanent, reason)
@@ -178,18 +180,18 @@ async def test_errors_are_told_apart(error: BaseException, permanent: bool, reas
     assert "a secret" not in str(caught.value)
 
 
-async def test_each_call_has_a_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
+async def test_each_call_has_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
 
     class Recorder:
         def __init__(self) -> None:
             self.session = self
 
         def __call__(self, url: str, **options: Any) -> None:
-            asked.append({"url": url, **options})
+            calls.append({"url": url, **options})
 
         def close(self) -> None:
-            asked.append({"closed": True})
+            calls.append({"closed": True})
 
     def work(request: Any) -> None:
         request("https://one.example", method="POST", body=b"x", headers={"a": "b"}, timeout=120)
@@ -198,17 +200,17 @@ async def test_each_call_has_a_bound_in_time(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("google.auth.transport.requests.Request", Recorder)
     await GoogleCredentials(Scripted(work), ca_file="ca.pem", timeout=5.0).issue()
-    assert [each.get("url") for each in asked] == [
+    assert [call.get("url") for call in calls] == [
         "https://one.example",
         "https://two.example",
         "https://three.example",
         None,
     ]
-    assert all(0 < each["timeout"] <= 5.0 for each in asked[:3])
-    assert asked[1]["timeout"] == 0.5
-    assert (asked[0]["method"], asked[0]["body"], asked[0]["headers"]) == ("POST", b"x", {"a": "b"})
-    assert {each["verify"] for each in asked[:3]} == {"ca.pem"}
-    assert asked[3] == {"closed": True}
+    assert all(0 < call["timeout"] <= 5.0 for call in calls[:3])
+    assert calls[1]["timeout"] == 0.5
+    assert (calls[0]["method"], calls[0]["body"], calls[0]["headers"]) == ("POST", b"x", {"a": "b"})
+    assert {call["verify"] for call in calls[:3]} == {"ca.pem"}
+    assert calls[3] == {"closed": True}
 
 
 async def test_calls_without_end_come_to_one() -> None:
@@ -227,15 +229,15 @@ async def test_calls_without_end_come_to_one() -> None:
 def test_scopes_are_added_where_they_are_needed() -> None:
     class Scoped(Scripted, google.auth.credentials.Scoped):
         requires_scopes = True
-        given: Any = None
+        scopes_set: Any = None
 
         def with_scopes(self, scopes: Any, default_scopes: Any = None) -> Scoped:
-            other = Scoped(nothing)
-            other.given = scopes
-            return other
+            scoped = Scoped(nothing)
+            scoped.scopes_set = scopes
+            return scoped
 
     issuer = GoogleCredentials(Scoped(nothing))
-    assert issuer._credentials.given == ["https://www.googleapis.com/auth/firebase.messaging"]
+    assert issuer._credentials.scopes_set == ["https://www.googleapis.com/auth/firebase.messaging"]
 
 
 def test_what_the_client_takes() -> None:
@@ -260,9 +262,9 @@ def test_what_the_client_takes() -> None:
 
 def test_a_service_account_needs_no_google_auth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.auth", None)
-    found = read_credentials(materials()["service account"])
-    assert isinstance(found, ServiceAccount)
-    assert found.project_id == "my-project"
+    credentials = read_credentials(materials()["service account"])
+    assert isinstance(credentials, ServiceAccount)
+    assert credentials.project_id == "my-project"
 
 
 def other_credentials(kind: str) -> dict[str, Any]:
@@ -286,10 +288,10 @@ def other_credentials(kind: str) -> dict[str, Any]:
 def test_other_types_are_read_by_google_auth(kind: str) -> None:
     text = json.dumps(other_credentials(kind))
     for source in (text, text.encode(), base64.b64encode(text.encode()).decode(), f"\ufeff{text}\n"):
-        found = read_credentials(source)
-        assert is_google(found)
-        assert FcmClient(found, project_id="my-project").project_id == "my-project"
-        assert leaks(text, f"{GoogleCredentials(found)!r}") is None
+        credentials = read_credentials(source)
+        assert is_google(credentials)
+        assert FcmClient(credentials, project_id="my-project").project_id == "my-project"
+        assert leaks(text, f"{GoogleCredentials(credentials)!r}") is None
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def test_what_google_auth_cannot_use_is_named(changes: dict[str, Any], words: st
     assert leaks(str(info["private_key"]), told(caught.value)) is None
 
 
-def test_without_google_auth_it_is_said_how(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_google_auth_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.auth", None)
     with pytest.raises(ConfigurationError, match=r'pip install "pushcore\[google-auth\]"'):
         read_credentials(materials()["authorized user"])

@@ -60,8 +60,8 @@ def test_es256_signs_as_rfc_6979_says(key: ec.EllipticCurvePrivateKey) -> None:
 def test_signatures_are_64_bytes_also_when_r_or_s_is_small(key: ec.EllipticCurvePrivateKey) -> None:
     sign = jws.es256(key)
     signatures = [sign(b"%d" % number) for number in range(600)]
-    assert any(each[0] == 0 or each[32] == 0 for each in signatures)
-    assert {len(each) for each in signatures} == {64}
+    assert any(signature[0] == 0 or signature[32] == 0 for signature in signatures)
+    assert {len(signature) for signature in signatures} == {64}
 
 
 def test_a_token_has_three_parts_and_keeps_the_order_of_keys(key: ec.EllipticCurvePrivateKey) -> None:

@@ -1,4 +1,4 @@
-"""Service accounts: what a key file may hold, the assertion, and every kind of answer from the token endpoint."""
+"""Service accounts: what a key file may hold, the assertion, and every kind of response from the token endpoint."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pem(key: Any, encryption: Any = None) -> str:
 
 def info(**changes: Any) -> dict[str, Any]:
     """A right one, but for `changes`; None takes a field out."""
-    found = {
+    fields = {
         "type": "service_account",
         "project_id": "my-project",
         "private_key_id": "abc123",
@@ -51,7 +51,7 @@ def info(**changes: Any) -> dict[str, Any]:
         "universe_domain": "googleapis.com",
         **changes,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def decoded(part: bytes) -> Any:
@@ -148,10 +148,10 @@ def test_what_cannot_work_is_one_clear_sentence(changes: dict[str, Any], words: 
         assert key[40:80] not in text  # nothing of a key, however broken
 
 
-@pytest.mark.parametrize("found", [None, [], "text", 5])
-def test_what_is_no_object(found: Any) -> None:
+@pytest.mark.parametrize("value", [None, [], "text", 5])
+def test_json_that_is_no_object(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="not a JSON object"):
-        ServiceAccount.from_info(found)
+        ServiceAccount.from_info(value)
 
 
 @pytest.mark.parametrize(
@@ -215,18 +215,18 @@ def test_the_form() -> None:
 
 async def test_the_exchange() -> None:
     account = ServiceAccount.from_info(info())
-    asked: list[bytes] = []
+    forms: list[bytes] = []
 
     async def post(form: bytes) -> TokenResponse:
-        asked.append(form)
+        forms.append(form)
         return TokenResponse(200, b'{"access_token":"ya29.x","expires_in":3599,"token_type":"Bearer"}')
 
     token = await account.issue(post, NOW)
     assert (token.value, token.expires_in) == (b"Bearer ya29.x", 3599.0)
-    assert asked == [account.form(NOW)]
+    assert forms == [account.form(NOW)]
 
 
-async def test_no_answer_is_a_failure_that_passes() -> None:
+async def test_no_response_is_a_temporary_failure() -> None:
     async def post(form: bytes) -> TokenResponse:
         raise ConnectError("the server refused the connection")
 
@@ -236,12 +236,12 @@ async def test_no_answer_is_a_failure_that_passes() -> None:
     assert "refused the connection" in str(caught.value)
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------------------------------
 
 
-def refused(answer: TokenResponse) -> AccessTokenError:
+def failure_of(response: TokenResponse) -> AccessTokenError:
     with pytest.raises(AccessTokenError) as caught:
-        read_token(answer)
+        read_token(response)
     assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()
     return caught.value
@@ -262,16 +262,16 @@ def refused(answer: TokenResponse) -> AccessTokenError:
         (400, "a_word_of_next_year", ""),
     ],
 )
-def test_failures_that_asking_cannot_mend(status: int, error: str, text: str) -> None:
-    found = refused(TokenResponse(status, orjson.dumps({"error": error, "error_description": text})))
-    assert found.permanent
-    assert found.reason == error
-    assert text in str(found)
-    assert str(status) in str(found)
+def test_permanent_failures(status: int, error: str, text: str) -> None:
+    failure = failure_of(TokenResponse(status, orjson.dumps({"error": error, "error_description": text})))
+    assert failure.permanent
+    assert failure.reason == error
+    assert text in str(failure)
+    assert str(status) in str(failure)
 
 
 @pytest.mark.parametrize(
-    ("error", "advice", "said"),
+    ("error", "advice", "clock_wrong"),
     [
         ("invalid_grant", "set this machine's clock: it is 2 h fast", True),
         ("invalid_grant", None, False),
@@ -279,14 +279,14 @@ def test_failures_that_asking_cannot_mend(status: int, error: str, text: str) ->
     ],
 )
 def test_a_refused_assertion_speaks_of_the_clock_where_that_is_wrong(
-    error: str, advice: str | None, said: bool
+    error: str, advice: str | None, clock_wrong: bool
 ) -> None:
     body = orjson.dumps(
         {"error": error, "error_description": "Invalid JWT: Token must be a short-lived token"}
     )
-    refusal = refused(TokenResponse(400, body, clock_advice=advice))
-    assert ("set this machine's clock: it is 2 h fast" in str(refusal)) is said
-    assert "clock" not in str(refusal) or said
+    refusal = failure_of(TokenResponse(400, body, clock_advice=advice))
+    assert ("set this machine's clock: it is 2 h fast" in str(refusal)) is clock_wrong
+    assert "clock" not in str(refusal) or clock_wrong
 
 
 @pytest.mark.parametrize(
@@ -303,17 +303,17 @@ def test_a_refused_assertion_speaks_of_the_clock_where_that_is_wrong(
         (200, b'{"access_token":"t","expires_in":0}'),
     ],
 )
-def test_failures_that_pass(status: int, body: bytes) -> None:
-    found = refused(TokenResponse(status, body, retry_after=7.0 if status >= 400 else None))
-    assert not found.permanent
-    assert found.retry_after == (7.0 if status >= 400 else None)
+def test_temporary_failures(status: int, body: bytes) -> None:
+    failure = failure_of(TokenResponse(status, body, retry_after=7.0 if status >= 400 else None))
+    assert not failure.permanent
+    assert failure.retry_after == (7.0 if status >= 400 else None)
 
 
 def test_googles_other_form_of_an_error() -> None:
     body = b'{"error":{"code":403,"message":"The caller\\u0000 may not","status":"PERMISSION_DENIED"}}'
-    found = refused(TokenResponse(403, body))
-    assert (found.permanent, found.reason) == (True, "PERMISSION_DENIED")
-    assert "The caller" in str(found)
+    failure = failure_of(TokenResponse(403, body))
+    assert (failure.permanent, failure.reason) == (True, "PERMISSION_DENIED")
+    assert "The caller" in str(failure)
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 413])
@@ -331,7 +331,7 @@ def test_googles_other_form_of_an_error() -> None:
 )
 def test_a_response_of_another_server_is_named_as_such(status: int, body: bytes, words: str) -> None:
     """One page among tokens passes; a rejection does not."""
-    error = refused(TokenResponse(status, body))
+    error = failure_of(TokenResponse(status, body))
     assert (error.permanent, error.reason) == (status >= 400, "UnexpectedResponse")
     assert str(error) == (
         f"this is no response of the token endpoint (a proxy, a wrong URL?): {status} with {words}"
@@ -339,8 +339,8 @@ def test_a_response_of_another_server_is_named_as_such(status: int, body: bytes,
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))
-def test_no_answer_breaks_the_reader(status: int, body: bytes) -> None:
-    refused(TokenResponse(status, body))
+def test_no_response_breaks_the_reader(status: int, body: bytes) -> None:
+    failure_of(TokenResponse(status, body))
 
 
 @pytest.mark.slow
@@ -350,4 +350,4 @@ def test_no_answer_breaks_the_reader(status: int, body: bytes) -> None:
 )
 def test_no_json_breaks_the_reader(status: int, error: Any) -> None:
     body = json.dumps({"error": error, "error_description": error}).encode()
-    refused(TokenResponse(status, body))
+    failure_of(TokenResponse(status, body))

@@ -76,7 +76,7 @@ def test_bad_topics(topic: Any, words: str) -> None:
         "'a' in topics && ('b' in topics || 'c' in topics)",
         "!('a' in topics) && !'b' in topics",
         "((('a' in topics)))",
-        " || ".join(f"'{each}' in topics" for each in "abcde"),
+        " || ".join(f"'{topic}' in topics" for topic in "abcde"),
         '"a" in topics',
         "'a' in topics&&'b'  in  topics ",
     ],
@@ -101,7 +101,7 @@ def test_conditions(condition: str) -> None:
         ("'a' in topicsx", "cannot be read"),
         ("'a b' in topics", "1 to 900"),
         ("'/topics/a' in topics", "/topics/"),
-        (" || ".join(f"'{each}' in topics" for each in "abcdef"), "6 topics"),
+        (" || ".join(f"'{topic}' in topics" for topic in "abcdef"), "6 topics"),
         (7, "string"),
     ],
 )
@@ -207,7 +207,7 @@ def test_bad_ttl(ttl: Any) -> None:
     assert "android_v2.ttl" in refused(to(android_v2=AndroidConfigV2(ttl=ttl)))
 
 
-def test_what_proto3_json_lets_pass() -> None:
+def test_values_that_proto3_json_accepts() -> None:
     sent(
         to(
             android={

@@ -35,7 +35,7 @@ def account(project_id: str | None = "my-project") -> ServiceAccount:
     )
 
 
-def test_what_it_is_set_up_with() -> None:
+def test_the_options_of_the_client() -> None:
     client = FcmClient(account())
     assert client._dispatcher.origin == Origin("fcm.googleapis.com", 443)
     assert client._dispatcher.origin.authority == "fcm.googleapis.com"
@@ -64,7 +64,7 @@ def test_what_it_is_set_up_with() -> None:
         ({"ca_file": "missing.pem"}, "missing.pem"),
     ],
 )
-def test_what_cannot_work(options: dict[str, Any], words: str) -> None:
+def test_unusable_options(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         FcmClient(**{"auth": account(), **options})
     assert words in str(caught.value)
@@ -85,7 +85,7 @@ def test_what_cannot_work(options: dict[str, Any], words: str) -> None:
         ({"proxy": "ftp://proxy.example"}, "proxies"),
     ],
 )
-def test_what_cannot_work_with_the_legacy_api(options: dict[str, Any], words: str) -> None:
+def test_unusable_options_of_the_legacy_client(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         LegacyFcmClient(**{"server_key": SECRET, "url": "https://127.0.0.1:8443", **options})
     assert words in str(caught.value)
@@ -97,9 +97,9 @@ def test_the_legacy_api_has_no_server_of_its_own() -> None:
         LegacyFcmClient(SECRET)  # type: ignore[call-arg]  # what the types forbid
 
 
-@pytest.mark.parametrize("given", [SECRET, f"key={SECRET}"])
-def test_a_server_key_is_taken_with_its_prefix_or_without(given: str) -> None:
-    client = LegacyFcmClient(given, url="https://127.0.0.1:8443")
+@pytest.mark.parametrize("server_key", [SECRET, f"key={SECRET}"])
+def test_a_server_key_is_taken_with_its_prefix_or_without(server_key: str) -> None:
+    client = LegacyFcmClient(server_key, url="https://127.0.0.1:8443")
     assert client._dispatcher._authorization == f"key={SECRET}".encode()
     assert SECRET not in repr(client)
 
@@ -123,17 +123,17 @@ def accepted(number: int = 1) -> bytes:
 
 
 def sent_to(
-    monkeypatch: pytest.MonkeyPatch, answer: Callable[[int], Answer], pushes: Iterable[Message]
+    monkeypatch: pytest.MonkeyPatch, response_to: Callable[[int], Answer], pushes: Iterable[Message]
 ) -> list[Result]:
     """The results of messages that are sent one after the other; `answer` says what to by the number of the request."""
     requests = itertools.count(1)
 
-    def answers(fields: dict[str, str], body: bytes) -> Answer:
+    def respond(fields: dict[str, str], body: bytes) -> Answer:
         if fields[":path"] == "/token":
             return 200, {}, b'{"access_token":"ya29.x","expires_in":3599}'
-        return answer(next(requests))
+        return response_to(next(requests))
 
-    connect_to(monkeypatch, answers)
+    connect_to(monkeypatch, respond)
 
     async def send() -> list[Result]:
         async with FcmClient(account(), url="https://fcm.test") as client:
@@ -176,9 +176,9 @@ def test_the_name_of_a_message_is_enough_in_any_layout(body: bytes, monkeypatch:
     assert [result.attempts for result in results] == [1] * 4
 
 
-@pytest.mark.parametrize("answer", [(200, {}, PAGE), (404, {}, PAGE), (403, {}, b""), (200, {}, b"{}")])
+@pytest.mark.parametrize("response", [(200, {}, PAGE), (404, {}, PAGE), (403, {}, b""), (200, {}, b"{}")])
 def test_a_campaign_that_reaches_another_server_stops(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
+    response: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def send() -> None:
         async with FcmClient(account(), url="https://fcm.test") as client, PushEngine(client) as engine:
@@ -186,11 +186,11 @@ def test_a_campaign_that_reaches_another_server_stops(
                 assert not result.ok
                 assert not result.drop_token
 
-    def answers(fields: dict[str, str], body: bytes) -> Answer:
+    def respond(fields: dict[str, str], body: bytes) -> Answer:
         token = b'{"access_token":"ya29.x","expires_in":3599}'
-        return (200, {}, token) if fields[":path"] == "/token" else answer
+        return (200, {}, token) if fields[":path"] == "/token" else response
 
-    connect_to(monkeypatch, answers)
+    connect_to(monkeypatch, respond)
     with pytest.raises(BreakerOpen, match=re.escape("this is no response of FCM (a proxy, a wrong URL?)")):
         run(send())
 

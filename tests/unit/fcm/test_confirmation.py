@@ -29,11 +29,11 @@ UNREGISTERED: Answer = (
 class Google:
     """Blames the token of every message with an `apns` part; a minimal one is responded as `answer` says."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[[int], Answer]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, respond: Callable[[int], Answer]) -> None:
         self.sent = 0
         self.questions: list[dict[str, Any]] = []
         self.times: list[float] = []
-        self._answer = answer
+        self._respond = respond
         connect_to(monkeypatch, self)
 
     def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
@@ -45,7 +45,7 @@ class Google:
             return 400, {}, blamed()
         self.questions.append(request)
         self.times.append(asyncio.get_running_loop().time())
-        return self._answer(len(self.questions))
+        return self._respond(len(self.questions))
 
 
 def send(*pushes: Message, **options: Any) -> list[Result]:
@@ -64,7 +64,7 @@ def to(number: int = 0) -> Message:
 
 
 @pytest.mark.parametrize(
-    ("answer", "row"),
+    ("response", "row"),
     [
         ((200, {}, accepted()), PUSH_AT_FAULT),
         ((400, {}, blamed()), DEAD_TOKEN),
@@ -77,8 +77,8 @@ def to(number: int = 0) -> Message:
         ((503, {}, b""), SUSPECT_TOKEN),
     ],
 )
-def test_what_comes_of_a_response(answer: Answer, row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    google = Google(monkeypatch, lambda n: answer)
+def test_the_result_of_a_response(response: Answer, row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    google = Google(monkeypatch, lambda n: response)
     push = to()
     (result,) = send(push)
     assert result.row is row
@@ -89,14 +89,14 @@ def test_what_comes_of_a_response(answer: Answer, row: Any, monkeypatch: pytest.
     assert google.questions == [{"validate_only": True, "message": {"token": push.token}}]
 
 
-def test_an_installation_id_is_asked_about_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_id_is_confirmed_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda n: (400, {}, blamed("message.fid")))
     (result,) = send(Message(fid=FID, apns=APNS))
     assert result.drop_token
     assert google.questions == [{"validate_only": True, "message": {"fid": FID}}]
 
 
-def test_nothing_is_asked_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_confirmation_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda n: (400, {}, blamed()))
     (result,) = send(to(), confirm=None)
     assert result.suspect
@@ -109,7 +109,7 @@ def test_no_response_leaves_it_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.suspect
 
 
-def test_a_refused_access_token_is_renewed_for_a_question_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejected_access_token_is_renewed_for_a_confirmation_too(monkeypatch: pytest.MonkeyPatch) -> None:
     expired = b'{"error":{"code":401,"status":"UNAUTHENTICATED"}}'
     google = Google(monkeypatch, lambda n: (401, {}, expired) if n == 1 else (200, {}, accepted()))
     (result,) = send(to())
@@ -117,7 +117,7 @@ def test_a_refused_access_token_is_renewed_for_a_question_too(monkeypatch: pytes
     assert len(google.questions) == 2
 
 
-def test_questions_are_asked_at_a_bounded_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirmations_have_a_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda n: (200, {}, accepted()) if n % 2 else (400, {}, blamed()))
     results = send(*map(to, range(500)), timeout=30.0)
     assert len(google.questions) == 500
@@ -127,7 +127,7 @@ def test_questions_are_asked_at_a_bounded_rate(monkeypatch: pytest.MonkeyPatch) 
         assert google.times[start + 100] - google.times[start] >= 100 / RATE - 0.1
 
 
-def test_more_than_may_wait_stay_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_beyond_the_queue_limit_stay_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda n: (200, {}, accepted()))
     results = send(*map(to, range(MAX_WAITING + 200)), timeout=60.0)
     suspect = sum(result.suspect for result in results)
@@ -135,7 +135,7 @@ def test_more_than_may_wait_stay_suspect(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(google.questions) == len(results) - suspect
 
 
-def test_what_waits_when_the_client_is_closed_stays_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_queued_when_the_client_is_closed_stay_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
     Google(monkeypatch, lambda n: (200, {}, accepted()))
 
     async def work() -> list[Result]:
@@ -164,7 +164,7 @@ def test_a_campaign_ends_with_a_result_for_each(monkeypatch: pytest.MonkeyPatch)
     assert sum(result.drop_token for result in results) == len(google.questions) - len(google.questions) // 3
 
 
-def test_another_word_is_refused() -> None:
+def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="validate_only"):
         FcmClient(account(), confirm="yes")  # type: ignore[arg-type]  # what the types forbid
 

@@ -142,8 +142,8 @@ def test_recorded_bodies_in_any_order_of_details(
         failure = read_error(status, body(status, word, message, *order))
         assert failure.verdict.value == ("INVALID" if verdict == "suspect" else verdict)
         assert (failure.row is SUSPECT_TOKEN) == (verdict == "suspect")
-        codes = [each["errorCode"] for each in details if "errorCode" in each]
-        infos = [each["reason"] for each in details if "domain" in each]
+        codes = [detail["errorCode"] for detail in details if "errorCode" in detail]
+        infos = [detail["reason"] for detail in details if "domain" in detail]
         assert failure.reason == (codes or infos or [word])[0]
         assert failure.detail is not None
         assert message in failure.detail
@@ -168,7 +168,7 @@ AUTH = "Auth error from APNS or Web Push Service"
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "refresh"),
+    ("content", "reason", "refresh"),
     [
         (body(401, "UNAUTHENTICATED", EXPIRED, info("ACCESS_TOKEN_EXPIRED")), "ACCESS_TOKEN_EXPIRED", True),
         (body(401, "UNAUTHENTICATED", EXPIRED), "UNAUTHENTICATED", True),
@@ -191,8 +191,8 @@ AUTH = "Auth error from APNS or Web Push Service"
         ),
     ],
 )
-def test_the_two_kinds_of_401(answer: bytes, reason: str | None, refresh: bool) -> None:
-    failure = read_error(401, answer)
+def test_the_two_kinds_of_401(content: bytes, reason: str | None, refresh: bool) -> None:
+    failure = read_error(401, content)
     assert (failure.verdict, failure.reason) == (Verdict.MISCONFIGURED, reason)
     assert failure.refresh_token is refresh
 
@@ -207,7 +207,7 @@ def test_the_two_kinds_of_401(answer: bytes, reason: str | None, refresh: bool) 
 )  # fmt: skip
 def test_a_response_that_is_not_googles(status: int, verdict: str) -> None:
     """A status that asks to come back later is believed; what says that it is over is believed in Google's form alone."""
-    for answer in (
+    for page in (
         b"",
         b"<!DOCTYPE html><title>Error</title>",
         b"{}",
@@ -218,7 +218,7 @@ def test_a_response_that_is_not_googles(status: int, verdict: str) -> None:
         b"null",
         b"\xff",
     ):
-        failure = read_error(status, answer)
+        failure = read_error(status, page)
         if verdict == "unexpected":
             assert failure.row is (UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED)
             assert failure.verdict is (Verdict.UNKNOWN if status < 300 else Verdict.MISCONFIGURED)
@@ -259,17 +259,17 @@ def test_the_502_page_says_how_long_to_wait() -> None:
 )  # fmt: skip
 def test_retry_after(value: str, seconds: float | None) -> None:
     assert read_retry_after(value, NOW) == seconds
-    answer = body(429, "RESOURCE_EXHAUSTED", "", fcm("QUOTA_EXCEEDED"))
-    assert read_error(429, answer, value, NOW).retry_after == seconds
-    assert read_error(429, answer).retry_after is None  # what is kept of a body has nothing of the header
+    content = body(429, "RESOURCE_EXHAUSTED", "", fcm("QUOTA_EXCEEDED"))
+    assert read_error(429, content, value, NOW).retry_after == seconds
+    assert read_error(429, content).retry_after is None  # what is kept of a body has nothing of the header
 
 
 def test_retry_info() -> None:
     retry = {"@type": f"{GOOGLE}rpc.RetryInfo", "retryDelay": "12.5s"}
-    answer = body(503, "UNAVAILABLE", "", retry)
-    assert read_error(503, answer).retry_after == 12.5
-    assert read_error(503, answer, "3").retry_after == 3
-    assert read_error(503, answer, "soon").retry_after == 12.5
+    content = body(503, "UNAVAILABLE", "", retry)
+    assert read_error(503, content).retry_after == 12.5
+    assert read_error(503, content, "3").retry_after == 3
+    assert read_error(503, content, "soon").retry_after == 12.5
     for delay in ("12", 12, "-1s", "s", None):
         assert (
             read_error(503, body(503, "UNAVAILABLE", "", {**retry, "retryDelay": delay})).retry_after is None
@@ -312,12 +312,12 @@ JSON = st.recursive(
 @example(400, b"[" * 100_000, None)
 @example(400, b'{"error":{"details":' + b"[" * 5000, None)
 @example(400, b'{"error":{"details":[{"@type":"x.FcmError","errorCode":["UNREGISTERED"]}]}}', None)
-def test_nothing_raises(status: int, answer: bytes, header: str | None) -> None:
-    failure = read_error(status, answer, header, NOW)
+def test_nothing_raises(status: int, content: bytes, header: str | None) -> None:
+    failure = read_error(status, content, header, NOW)
     assert isinstance(failure.verdict, Verdict)
     assert failure.verdict is not Verdict.UNREGISTERED
     assert failure.retry_after is None or 0 <= failure.retry_after <= MAX_WAIT
-    message_name(answer)
+    message_name(content)
 
 
 def test_what_is_read_is_bounded() -> None:
@@ -335,8 +335,8 @@ def test_what_is_read_is_bounded() -> None:
 def test_the_name_of_an_accepted_message() -> None:
     name = "projects/mobile-app/messages/0:1612788010922733%7606eb247606eb24"
     assert message_name(orjson.dumps({"name": name})) == name
-    for answer in (b"", b"{}", b'{"name":7}', b"[]", b"<html>"):
-        assert message_name(answer) is None
+    for content in (b"", b"{}", b'{"name":7}', b"[]", b"<html>"):
+        assert message_name(content) is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class ScriptedPool:
         self.cancelled.append(exchange.context)
         self.open.remove(exchange)
 
-    def answer(self, count: int, status: int = 200) -> None:
+    def finish(self, count: int, status: int = 200) -> None:
         finished, self.open = self.open[:count], self.open[count:]
         for exchange in finished:
             exchange.status = status
@@ -115,11 +115,11 @@ async def test_results_come_in_order_of_completion_and_it_ends_with_the_last() -
     await turn()
     assert stage.pool.submitted == 5
     stage.pool.open.reverse()
-    stage.pool.answer(2)
+    stage.pool.finish(2)
     await turn()
     assert stage.results == [4, 3]
     assert not stage.task.done()
-    stage.pool.answer(3)
+    stage.pool.finish(3)
     await stage.task
     assert stage.results == [4, 3, 2, 1, 0]
     assert stage.closed
@@ -129,11 +129,11 @@ async def test_no_more_requests_at_a_time_than_allowed() -> None:
     stage = Stage(20, concurrency=3)
     await turn()
     assert (stage.pool.submitted, stage.read) == (3, 3)
-    stage.pool.answer(1)
+    stage.pool.finish(1)
     await turn()
     assert stage.pool.submitted == 4
     while not stage.task.done():
-        stage.pool.answer(3)
+        stage.pool.finish(3)
         assert len(stage.pool.open) <= 3
         await turn()
     assert sorted(stage.results) == list(range(20))
@@ -152,34 +152,34 @@ async def test_the_source_waits_for_a_caller_who_does_not_take_results() -> None
     assert stage.closed
 
 
-async def test_what_is_refused_before_it_is_sent_has_its_result_and_no_request() -> None:
+async def test_an_invalid_item_has_a_result_and_no_request() -> None:
     stage = Stage(6, first=-3)
     await turn()
     assert stage.results == [-3, -2, -1]
     assert stage.pool.submitted == 3
-    stage.pool.answer(3)
+    stage.pool.finish(3)
     await stage.task
 
 
-async def test_a_request_that_was_sent_once_more_is_still_open() -> None:
+async def test_a_retried_request_is_still_open() -> None:
     stage = Stage(1)
     await turn()
-    stage.pool.answer(1, status=401)
+    stage.pool.finish(1, status=401)
     await turn()
     assert (stage.results, stage.task.done()) == ([], False)
-    stage.pool.answer(1)
+    stage.pool.finish(1)
     await stage.task
     assert stage.results == [0]
 
 
-async def test_the_loop_gets_its_turn_after_a_burst() -> None:
+async def test_the_event_loop_runs_between_bursts() -> None:
     stage = Stage(10 * BURST, concurrency=10_000)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert stage.pool.submitted <= 2 * BURST
     await turn()
     await turn()
-    stage.pool.answer(10 * BURST)
+    stage.pool.finish(10 * BURST)
     await stage.task
 
 
@@ -192,7 +192,7 @@ def test_each_item_counts_for_the_rate_as_it_weighs(weight: int, seconds: float)
         while stage.pool.submitted < 10:
             await asyncio.sleep(0.01)
         took = loop.time() - start
-        stage.pool.answer(10)
+        stage.pool.finish(10)
         await stage.task
         return took
 
@@ -203,7 +203,7 @@ async def test_an_error_of_the_source_follows_the_last_result() -> None:
     stage = Stage(3, error=ClosedError("of the source"))
     await turn()
     assert stage.raised is None
-    stage.pool.answer(3)
+    stage.pool.finish(3)
     await stage.task
     assert (stage.results, str(stage.raised)) == ([0, 1, 2], "of the source")
 
@@ -212,7 +212,7 @@ async def test_a_client_that_closes_ends_the_run_after_what_is_open() -> None:
     stage = Stage(10, concurrency=2)
     await turn()
     stage.opened = False
-    stage.pool.answer(2)
+    stage.pool.finish(2)
     await stage.task
     assert (stage.results, str(stage.raised)) == ([0, 1], "the client was closed")
     assert stage.pool.submitted == 2

@@ -160,7 +160,7 @@ def test_a_number_after_the_null_that_it_would_become() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("duration", "text"),
     [
         (timedelta(hours=1), "3600s"),
         (timedelta(0), "0s"),
@@ -168,17 +168,17 @@ def test_a_number_after_the_null_that_it_would_become() -> None:
         (3600, "3600s"),
     ],
 )
-def test_durations(given: Any, text: str) -> None:
-    message = sent(to(android=AndroidConfig(ttl=given)))["message"]
+def test_durations(duration: Any, text: str) -> None:
+    message = sent(to(android=AndroidConfig(ttl=duration)))["message"]
     assert message["android"] == {"ttl": text}
-    if isinstance(given, timedelta):
-        assert sent(to(android={"ttl": given}))["message"]["android"] == {"ttl": text}
-        assert to(android={"ttl": given}).to_dict()["message"]["android"] == {"ttl": text}
+    if isinstance(duration, timedelta):
+        assert sent(to(android={"ttl": duration}))["message"]["android"] == {"ttl": text}
+        assert to(android={"ttl": duration}).to_dict()["message"]["android"] == {"ttl": text}
     shown = AndroidNotification(
-        vibrate_timings=[given], light_settings=LightSettings(light_on_duration=given)
+        vibrate_timings=[duration], light_settings=LightSettings(light_on_duration=duration)
     )
-    found = sent(to(android=AndroidConfig(notification=shown)))["message"]["android"]["notification"]
-    assert found == {"vibrate_timings": [text], "light_settings": {"light_on_duration": text}}
+    notification = sent(to(android=AndroidConfig(notification=shown)))["message"]["android"]["notification"]
+    assert notification == {"vibrate_timings": [text], "light_settings": {"light_on_duration": text}}
 
 
 def test_a_part_with_a_timedelta_is_kept_like_others() -> None:
@@ -188,10 +188,10 @@ def test_a_part_with_a_timedelta_is_kept_like_others() -> None:
         assert sent(to(android=part), builder)["message"]["android"] == {"ttl": "3600s"}
 
 
-@pytest.mark.parametrize("given", [timedelta(seconds=-1), timedelta(days=29)])
-def test_durations_that_google_does_not_take(given: timedelta) -> None:
-    assert "android.ttl must be" in refused(to(android=AndroidConfig(ttl=given)))
-    assert "time_to_live must be" in legacy_refused(to="t", time_to_live=given)
+@pytest.mark.parametrize("duration", [timedelta(seconds=-1), timedelta(days=29)])
+def test_durations_that_google_rejects(duration: timedelta) -> None:
+    assert "android.ttl must be" in refused(to(android=AndroidConfig(ttl=duration)))
+    assert "time_to_live must be" in legacy_refused(to="t", time_to_live=duration)
 
 
 def test_the_lifetime_of_a_legacy_message() -> None:
@@ -202,8 +202,8 @@ def test_the_lifetime_of_a_legacy_message() -> None:
 
 def test_headers_for_apns_and_for_web_push() -> None:
     moment = datetime.fromtimestamp(NOW, UTC)
-    found = sent(to(apns=ApnsConfig(headers={"apns-expiration": moment})))["message"]["apns"]
-    assert found == {"headers": {"apns-expiration": str(NOW)}}
+    apns = sent(to(apns=ApnsConfig(headers={"apns-expiration": moment})))["message"]["apns"]
+    assert apns == {"headers": {"apns-expiration": str(NOW)}}
     for value in (moment.replace(tzinfo=None), "soon", ""):
         text = refused(to(apns=ApnsConfig(headers={"apns-expiration": value})))
         assert "apns.headers.apns-expiration must be UNIX seconds in digits" in text
@@ -290,7 +290,7 @@ def test_in_any_place_of_a_burst(parts: dict[str, Any]) -> None:
         ("0x" + "ab" * 32, 'begins with "0x"'),
     ],
 )
-def test_what_is_no_token_of_fcm(token: str, words: str) -> None:
+def test_tokens_that_are_not_fcms(token: str, words: str) -> None:
     if ":" not in token:
         assert words in refused(Message(token=token))
     assert words in refused(Message(fid=token))

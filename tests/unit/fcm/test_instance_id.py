@@ -84,12 +84,12 @@ def test_the_words_mean_something_else_in_other_responses_of_google() -> None:
         b'{"results":[' + b"{}," * 60_000 + b"{}]}",
     ],
 )
-def test_an_answer_that_does_not_fit_is_unknown_for_all(body: bytes) -> None:
-    assert [each.verdict for each in read_batch(body, 2)] == [Verdict.UNKNOWN] * 2
+def test_a_response_that_does_not_fit_is_unknown_for_all(body: bytes) -> None:
+    assert [outcome.verdict for outcome in read_batch(body, 2)] == [Verdict.UNKNOWN] * 2
 
 
 @given(json, st.integers(0, 5))
-def test_there_is_always_one_for_each(document: Any, count: int) -> None:
+def test_there_is_one_result_per_token(document: Any, count: int) -> None:
     for body in (orjson.dumps(document), orjson.dumps({"results": document})):
         assert len(read_batch(body, count)) == count
         assert read_rejection(count * 100, body).detail != ""
@@ -126,20 +126,20 @@ def test_a_rejection_by_another_server(status: int, body: bytes) -> None:
 
 
 def test_an_app_instance() -> None:
-    found = {
+    info = {
         "application": "com.example.app",
         "authorizedEntity": "1234",
         "platform": "IOS",
         "applicationVersion": "7",
         "rel": {"topics": {"news": {"addDate": "2015-07-30"}, "odd": 5}},
     }
-    assert read_info(found) == InstanceInfo(
+    assert read_info(info) == InstanceInfo(
         "com.example.app", "1234", "IOS", "7", {"news": "2015-07-30", "odd": None}
     )
     assert read_info({}) == InstanceInfo()
 
 
 @given(st.dictionaries(st.sampled_from(["application", "rel", "platform"]), json))
-def test_whatever_it_says_can_be_read(found: dict[str, Any]) -> None:
-    read_info(found)
-    read_info({"rel": {"topics": found}})
+def test_any_content_can_be_read(info: dict[str, Any]) -> None:
+    read_info(info)
+    read_info({"rel": {"topics": info}})

@@ -49,17 +49,17 @@ def test_one_device_has_one_result() -> None:
 
 def test_each_of_several_devices_has_its_own_result_in_their_order() -> None:
     push = LegacyMessage(registration_ids=[A, B, C], collapse_key="k")
-    whole = result_of(push, OK, GONE, LATER)
-    assert [each.push.to for each in whole.devices] == [A, B, C]
-    assert {each.push.collapse_key for each in whole.devices} == {"k"}
-    assert all(each.push.registration_ids is None for each in whole.devices)
-    assert [each.verdict for each in whole.devices] == [
+    result = result_of(push, OK, GONE, LATER)
+    assert [device.push.to for device in result.devices] == [A, B, C]
+    assert {device.push.collapse_key for device in result.devices} == {"k"}
+    assert all(device.push.registration_ids is None for device in result.devices)
+    assert [device.verdict for device in result.devices] == [
         Verdict.ACCEPTED,
         Verdict.UNREGISTERED,
         Verdict.UNAVAILABLE,
     ]
-    assert (whole.verdict, whole.reason, whole.id) == (Verdict.ACCEPTED, None, None)
-    assert whole.detail == "2 of 3 devices did not get it"
+    assert (result.verdict, result.reason, result.id) == (Verdict.ACCEPTED, None, None)
+    assert result.detail == "2 of 3 devices did not get it"
     assert push.registration_ids == [A, B, C]
 
 
@@ -71,16 +71,16 @@ def test_each_of_several_devices_has_its_own_result_in_their_order() -> None:
         ([GONE, GONE, LATER], Verdict.INVALID, None),
     ],
 )
-def test_where_no_device_got_it_the_sum_is_what_most_of_them_say(
+def test_where_no_device_got_it_the_result_is_that_of_most(
     results: list[Any], verdict: Verdict, reason: str | None
 ) -> None:
-    whole = result_of(LegacyMessage(registration_ids=[A, B, C][: len(results)]), *results)
-    assert (whole.verdict, whole.reason, whole.drop_token) == (verdict, reason, False)
+    result = result_of(LegacyMessage(registration_ids=[A, B, C][: len(results)]), *results)
+    assert (result.verdict, result.reason, result.drop_token) == (verdict, reason, False)
 
 
-def test_a_list_of_one_is_as_good_as_the_one() -> None:
-    whole = result_of(LegacyMessage(registration_ids=[A]), {**OK, "registration_id": "new"})
-    assert (whole.verdict, whole.id, whole.canonical, whole.detail) == (
+def test_a_list_of_one_device_has_the_result_of_that_device() -> None:
+    result = result_of(LegacyMessage(registration_ids=[A]), {**OK, "registration_id": "new"})
+    assert (result.verdict, result.id, result.canonical, result.detail) == (
         Verdict.ACCEPTED,
         "0:1",
         "new",
@@ -89,11 +89,11 @@ def test_a_list_of_one_is_as_good_as_the_one() -> None:
     assert result_of(LegacyMessage(registration_ids=[A]), GONE).verdict is Verdict.UNREGISTERED
 
 
-def test_the_longest_wait_that_a_device_was_told_is_the_sums() -> None:
+def test_the_retry_after_is_the_longest_of_all_devices() -> None:
     block = [(b":status", b"200"), (b"retry-after", b"7")]
-    whole = result_of(LegacyMessage(registration_ids=[A, B]), OK, LATER, block=block)
-    assert [each.retry_after for each in whole.devices] == [None, 7.0]
-    assert whole.retry_after == 7.0
+    result = result_of(LegacyMessage(registration_ids=[A, B]), OK, LATER, block=block)
+    assert [device.retry_after for device in result.devices] == [None, 7.0]
+    assert result.retry_after == 7.0
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,20 @@ def test_the_longest_wait_that_a_device_was_told_is_the_sums() -> None:
         (HeaderListTooLarge("x"), Verdict.INVALID, None),
         (GoAway(0, b"", unprocessed=True, reason="bye"), Verdict.UNSENT, "bye"),
     ],
-    ids=lambda each: type(each).__name__,
+    ids=lambda error: type(error).__name__,
 )
-def test_no_answer_is_every_devices(error: TransportError, verdict: Verdict, reason: str | None) -> None:
-    whole = result_of(LegacyMessage(registration_ids=[A, B]), error=error)
-    for each in (whole, *whole.devices):
-        assert (each.verdict, each.reason, each.status, each.detail) == (verdict, reason, None, error)
-    assert [each.push.to for each in whole.devices] == [A, B]
+def test_a_transport_error_is_every_devices_result(
+    error: TransportError, verdict: Verdict, reason: str | None
+) -> None:
+    result = result_of(LegacyMessage(registration_ids=[A, B]), error=error)
+    for outcome in (result, *result.devices):
+        assert (outcome.verdict, outcome.reason, outcome.status, outcome.detail) == (
+            verdict,
+            reason,
+            None,
+            error,
+        )
+    assert [device.push.to for device in result.devices] == [A, B]
     assert result_of(LegacyMessage(to=A), error=error).devices == ()
 
 
@@ -123,14 +130,14 @@ def multicast(
     """The results, and how many ids were in each request; those that end with "x" are gone."""
     sizes: list[int] = []
 
-    def answers(fields: dict[str, str], body: bytes) -> Answer:
+    def respond(fields: dict[str, str], body: bytes) -> Answer:
         assert fields["authorization"] == "key=secret"
-        found = orjson.loads(body)["registration_ids"]
-        sizes.append(len(found))
-        results = [GONE if each.endswith("x") else {"message_id": each} for each in found]
+        ids = orjson.loads(body)["registration_ids"]
+        sizes.append(len(ids))
+        results = [GONE if token.endswith("x") else {"message_id": token} for token in ids]
         return status, {}, orjson.dumps({"multicast_id": 1, "results": results})
 
-    connect_to(monkeypatch, answers)
+    connect_to(monkeypatch, respond)
 
     async def send() -> list[LegacyResult]:
         async with client_of() as client:
@@ -143,14 +150,14 @@ def test_any_number_of_ids_leaves_in_requests_of_a_thousand(monkeypatch: pytest.
     ids = [f"device-{number}" for number in range(2500)]
     results, sizes = multicast(monkeypatch, ids)
     assert sorted(sizes) == [500, 1000, 1000]
-    assert {each.verdict for each in results} == {Verdict.ACCEPTED}
-    assert [(each.push.to, each.id) for each in results] == [(each, each) for each in ids]
+    assert {result.verdict for result in results} == {Verdict.ACCEPTED}
+    assert [(result.push.to, result.id) for result in results] == [(token, token) for token in ids]
 
 
-def test_an_id_that_cannot_be_one_hinders_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_id_does_not_affect_the_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     results, sizes = multicast(monkeypatch, [A, "", "gone-x", 7, D])
     assert sizes == [3]
-    assert [(each.verdict, each.reason) for each in results] == [
+    assert [(result.verdict, result.reason) for result in results] == [
         (Verdict.ACCEPTED, None),
         (Verdict.INVALID, "InvalidRegistration"),
         (Verdict.UNREGISTERED, "NotRegistered"),
@@ -160,10 +167,10 @@ def test_an_id_that_cannot_be_one_hinders_no_other(monkeypatch: pytest.MonkeyPat
     assert "registration_ids[1]" in str(results[1].detail)
 
 
-def test_a_request_that_was_refused_as_a_whole_is_every_ids_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rejection_of_a_request_is_every_ids_result(monkeypatch: pytest.MonkeyPatch) -> None:
     results, _ = multicast(monkeypatch, [A, B], status=401)
-    assert [each.verdict for each in results] == [Verdict.MISCONFIGURED] * 2
-    assert [each.push.to for each in results] == [A, B]
+    assert [result.verdict for result in results] == [Verdict.MISCONFIGURED] * 2
+    assert [result.push.to for result in results] == [A, B]
 
 
 async def test_a_message_without_ids_is_an_error_of_the_caller() -> None:

@@ -51,7 +51,7 @@ def test_every_error_of_a_token_and_of_a_topic(reason: str) -> None:
 
 
 def test_results_in_order_with_canonical_ids() -> None:
-    answer = multicast(
+    content = multicast(
         {"message_id": "1:08"},
         {"error": "NotRegistered"},
         {"message_id": "1:09", "registration_id": "new"},
@@ -59,12 +59,12 @@ def test_results_in_order_with_canonical_ids() -> None:
         "?",
         {},
     )
-    outcomes = read_legacy(200, answer, count=6)
+    outcomes = read_legacy(200, content, count=6)
     assert outcomes[0] == LegacyOutcome(UNNAMED[Verdict.ACCEPTED], id="1:08")
     assert outcomes[1] == LegacyOutcome(REASONS["NotRegistered"], "NotRegistered")
     assert outcomes[2] == LegacyOutcome(UNNAMED[Verdict.ACCEPTED], id="1:09", canonical="new")
     assert outcomes[3] == LegacyOutcome(UNNAMED[Verdict.INVALID], "SomethingNew")
-    assert [each.verdict for each in outcomes[4:]] == [Verdict.UNKNOWN] * 2
+    assert [outcome.verdict for outcome in outcomes[4:]] == [Verdict.UNKNOWN] * 2
 
 
 def test_a_topic_that_was_accepted() -> None:
@@ -72,7 +72,7 @@ def test_a_topic_that_was_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome"),
+    ("content", "outcome"),
     [
         ({"success": 2, "failure": 0}, LegacyOutcome(UNNAMED[Verdict.ACCEPTED])),
         (
@@ -94,12 +94,12 @@ def test_a_topic_that_was_accepted() -> None:
         ),
     ],
 )
-def test_device_groups(answer: Any, outcome: LegacyOutcome) -> None:
-    assert read_legacy(200, orjson.dumps(answer), "5") == [outcome]
+def test_device_groups(content: Any, outcome: LegacyOutcome) -> None:
+    assert read_legacy(200, orjson.dumps(content), "5") == [outcome]
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "content",
     [
         multicast(),
         multicast({"message_id": "1"}),
@@ -108,14 +108,14 @@ def test_device_groups(answer: Any, outcome: LegacyOutcome) -> None:
         b'{"message_id":true}',
     ],
 )
-def test_a_success_that_does_not_say_which_is_unknown_for_all(answer: bytes) -> None:
-    outcomes = read_legacy(200, answer, count=3)
-    assert [each.verdict for each in outcomes] == [Verdict.UNKNOWN] * 3
-    assert all(each.detail for each in outcomes)
+def test_a_success_without_results_is_unknown_for_all(content: bytes) -> None:
+    outcomes = read_legacy(200, content, count=3)
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.UNKNOWN] * 3
+    assert all(outcome.detail for outcome in outcomes)
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "verdict", "reason"),
+    ("status", "content", "verdict", "reason"),
     [
         (400, b"JSON_PARSING_ERROR: Unexpected token", "INVALID", None),
         (400, b'{"error":"InvalidParameters"}', "INVALID", "InvalidParameters"),
@@ -127,23 +127,23 @@ def test_a_success_that_does_not_say_which_is_unknown_for_all(answer: bytes) -> 
         (503, b'{"error":"NotRegistered"}', "UNAVAILABLE", "NotRegistered"),
     ],
 )
-def test_a_failure_of_the_whole_request_is_everybodys(
-    status: int, answer: bytes, verdict: str, reason: str | None
+def test_a_failure_of_the_request_is_every_devices(
+    status: int, content: bytes, verdict: str, reason: str | None
 ) -> None:
-    outcomes = read_legacy(status, answer, "12", count=2)
+    outcomes = read_legacy(status, content, "12", count=2)
     assert len(outcomes) == 2
-    for each in outcomes:
-        assert (each.verdict.value, each.reason, each.retry_after) == (verdict, reason, 12.0)
+    for outcome in outcomes:
+        assert (outcome.verdict.value, outcome.reason, outcome.retry_after) == (verdict, reason, 12.0)
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 413])
 @pytest.mark.parametrize(
-    "answer", [b"", b"{}", b"[]", b"<html>", b'{"ok":true}', b"x" * (1 << 20 | 1)], ids=lambda body: body[:9]
+    "content", [b"", b"{}", b"[]", b"<html>", b'{"ok":true}', b"x" * (1 << 20 | 1)], ids=lambda body: body[:9]
 )
-def test_a_response_of_another_server_is_everybodys(status: int, answer: bytes) -> None:
-    if status == 400 and answer[:1] == b"x":
+def test_a_response_of_another_server_is_every_devices(status: int, content: bytes) -> None:
+    if status == 400 and content[:1] == b"x":
         return  # a 400 in plain text is the API's
-    outcomes = read_legacy(status, answer, None, count=2)
+    outcomes = read_legacy(status, content, None, count=2)
     assert len(outcomes) == 2
     for outcome in outcomes:
         assert outcome.verdict is (Verdict.UNKNOWN if status < 300 else Verdict.MISCONFIGURED)
@@ -168,5 +168,7 @@ def test_a_failure_of_the_whole_request_can_name_a_single_token() -> None:
     ).map(orjson.dumps),
     st.none() | st.integers(1, 4),
 )
-def test_nothing_raises_and_nobody_is_forgotten(status: int, answer: bytes, count: int | None) -> None:
-    assert len(read_legacy(status, answer, None, 0.0, count)) == (count or 1)
+def test_nothing_raises_and_every_device_has_an_outcome(
+    status: int, content: bytes, count: int | None
+) -> None:
+    assert len(read_legacy(status, content, None, 0.0, count)) == (count or 1)

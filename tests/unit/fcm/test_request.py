@@ -268,12 +268,12 @@ def test_a_source_may_change_in_place_what_it_hands_out(name: str) -> None:
 @pytest.mark.parametrize("kind", [dict, MappingProxyType])
 def test_a_notification_of_another_mapping_may_change_in_place(kind: Any) -> None:
     shared = {"title": "a"}
-    seen = kind(shared)
+    view = kind(shared)
 
     def source() -> Iterator[Message]:
         for title in ("a", "b", "a"):
             shared["title"] = title
-            yield to(notification=seen if kind is MappingProxyType else shared)
+            yield to(notification=view if kind is MappingProxyType else shared)
 
     assert [message["notification"]["title"] for message in bodies(source())] == ["a", "b", "a"]
 
@@ -282,9 +282,9 @@ def test_numbers_that_are_equal_to_python_are_not_the_same() -> None:
     """1, 1.0 and True are equal, and different JSON."""
     values = [1, True, 1.0, 1, 1, False, 0, None]
     pushes = [to(apns={"payload": {"own": {"badge": value}, "list": [value]}}) for value in values]
-    found = [message["apns"]["payload"] for message in bodies(pushes)]
-    assert [repr(each["own"]["badge"]) for each in found] == list(map(repr, values))
-    assert [repr(each["list"]) for each in found] == [repr([value]) for value in values]
+    payloads = [message["apns"]["payload"] for message in bodies(pushes)]
+    assert [repr(payload["own"]["badge"]) for payload in payloads] == list(map(repr, values))
+    assert [repr(payload["list"]) for payload in payloads] == [repr([value]) for value in values]
 
 
 def test_parts_come_and_go() -> None:
@@ -300,8 +300,10 @@ def test_parts_come_and_go() -> None:
     ]
     high, label = {"priority": "HIGH"}, {"analytics_label": "a"}
     a, b = {"title": "a"}, {"title": "b"}
-    found = [{name: part for name, part in each.items() if name != "token"} for each in bodies(pushes)]
-    assert found == [
+    parts_sent = [
+        {name: part for name, part in message.items() if name != "token"} for message in bodies(pushes)
+    ]
+    assert parts_sent == [
         {"android": high},
         {},
         {"android": high},
@@ -328,8 +330,8 @@ def test_parts_are_known_as_they_are_when_two_messages_in_a_row_had_them() -> No
     assert orjson.loads(orjson.dumps(parts.learn(changing)["android"])) == {"data": {"a": "c"}}
 
 
-def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from([usual] * (2 * len(others)) + list(others))
+def mostly(usual: Any, *unusual: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([usual] * (2 * len(unusual)) + list(unusual))
 
 
 @given(
@@ -363,17 +365,19 @@ def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
 @example(
     [{"token": TOKEN, "data": {"a": "b"}}, {"fid": FID}, {"topic": "news"}, {"condition": "'a' in topics"}]
 )
-def test_a_message_in_a_burst_is_what_it_is_by_itself(given: list[dict[str, Any]]) -> None:
+def test_a_message_in_a_burst_is_what_it_is_by_itself(messages: list[dict[str, Any]]) -> None:
     """Nothing of one message gets into another, whatever is wrong with the one between."""
-    made: list[Exchange] = []
-    wrong: list[Result] = []
-    pushes = [Message(**fields) for fields in given]
-    assert requests().build(iter(pushes), Message, lambda finished: None, 10.0, made, wrong) is END
-    found: dict[int, Any] = {id(each.context): orjson.loads(each.body) for each in made}
-    found |= {id(each.push): each.detail for each in wrong}
+    exchanges: list[Exchange] = []
+    rejected: list[Result] = []
+    pushes = [Message(**fields) for fields in messages]
+    assert requests().build(iter(pushes), Message, lambda ended: None, 10.0, exchanges, rejected) is END
+    outcomes: dict[int, Any] = {id(exchange.context): orjson.loads(exchange.body) for exchange in exchanges}
+    outcomes |= {id(result.push): result.detail for result in rejected}
     for push in pushes:
         alone = build(push)
-        assert found[id(push)] == (orjson.loads(alone.body) if isinstance(alone, Exchange) else alone.detail)
+        assert outcomes[id(push)] == (
+            orjson.loads(alone.body) if isinstance(alone, Exchange) else alone.detail
+        )
 
 
 def test_a_burst_ends_at_a_push_of_another_class() -> None:
@@ -405,7 +409,7 @@ def test_no_value_raises(value: Any, name: str) -> None:
         assert isinstance(result, Exchange) or result.verdict is Verdict.INVALID
 
 
-def test_a_circle_does_not_raise() -> None:
+def test_a_circular_reference_does_not_raise() -> None:
     circle: dict[str, Any] = {}
     circle["a"] = circle
     refused(to(android={"notification": circle}))
@@ -430,5 +434,5 @@ def test_json_that_is_no_message(source: Any, words: str) -> None:
         Message.from_dict(source)
 
 
-def test_a_name_of_googles_is_passed_over() -> None:
+def test_a_name_of_googles_is_ignored() -> None:
     assert Message.from_dict({"name": "projects/p/messages/1", "token": "t"}) == Message(token="t")

@@ -105,7 +105,7 @@ def test_a_blamed_token_is_dead_where_the_same_shape_was_accepted_and_nowhere_el
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (to(data={"a": "b"}), Message(fid=FID, notification=FcmNotification("Hi"))),
         (to(data={"a": "b"}), to(data={"c": "d"}, validate_only=True)),
@@ -119,10 +119,10 @@ def test_a_blamed_token_is_dead_where_the_same_shape_was_accepted_and_nowhere_el
         (to(android={"notification": {"title": "a"}}), to(android={"notification": {"title": "b"}})),
     ],
 )
-def test_what_differs_from_device_to_device_is_no_part_of_a_shape(one: Message, other: Message) -> None:
+def test_device_specific_values_are_no_part_of_a_shape(first: Message, second: Message) -> None:
     responses = Responses()
-    responses.accept(one)
-    assert responses.blame(other).drop_token
+    responses.accept(first)
+    assert responses.blame(second).drop_token
 
 
 def test_nothing_is_proven_before_the_first_is_accepted_and_nothing_is_revised() -> None:
@@ -149,7 +149,7 @@ def test_what_comes_together_is_simultaneous() -> None:
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_a_proof_lasts_for_so_many_responses(interrupted: bool) -> None:
+def test_a_proof_lasts_for_a_number_of_responses(interrupted: bool) -> None:
     """Whether the responses since are rejections of the same shape, or accepted messages of another."""
     responses = Responses()
     responses.accept(to())
@@ -164,9 +164,9 @@ def test_a_proof_lasts_for_so_many_responses(interrupted: bool) -> None:
 
 def test_a_shape_that_was_accepted_again_is_proven_anew() -> None:
     responses = Responses()
-    one, two = responses.make(to(), 200, accepted()), responses.make(to(apns=APNS), 200, accepted())
+    first, second = responses.make(to(), 200, accepted()), responses.make(to(apns=APNS), 200, accepted())
     for _ in range(WINDOW):
-        responses.take(one, two)
+        responses.take(first, second)
     assert responses.blame(to()).drop_token
     assert responses.blame(to(apns=APNS)).drop_token
     assert len(responses.dispatcher.requests.accepted_shapes.accepted_at) <= 3
@@ -206,7 +206,7 @@ def test_the_number_of_shapes_is_bounded() -> None:
     assert responses.blame(to(apns={"payload": {"aps": {"alert": "Hi"}, f"key{number}": 2}})).drop_token
 
 
-def test_apns_own_word_for_a_dead_token_needs_no_proof() -> None:
+def test_apns_own_reason_for_a_dead_token_needs_no_proof() -> None:
     details = [
         {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "INVALID_ARGUMENT"},
         {

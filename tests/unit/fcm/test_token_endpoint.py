@@ -28,24 +28,24 @@ def post(uri: str = "https://oauth2.test/token", form: bytes = b"grant_type=x", 
     return run(work())
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, *answer: Any) -> list[tuple[dict[str, str], bytes]]:
+def responding(monkeypatch: pytest.MonkeyPatch, *response: Any) -> list[tuple[dict[str, str], bytes]]:
     """What the endpoint is asked; it always answers this."""
-    seen: list[tuple[dict[str, str], bytes]] = []
+    requests: list[tuple[dict[str, str], bytes]] = []
 
-    def answers(fields: dict[str, str], body: bytes) -> virtual.Answer:
-        seen.append((fields, body))
-        return answer
+    def respond(fields: dict[str, str], body: bytes) -> virtual.Answer:
+        requests.append((fields, body))
+        return response
 
-    connect_to(monkeypatch, answers)
-    return seen
+    connect_to(monkeypatch, respond)
+    return requests
 
 
 @pytest.mark.parametrize("engine", ["fast", "reference"])
 def test_a_form_is_posted_to_the_path_of_the_uri(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = answering(monkeypatch, 200, {}, b'{"access_token":"x"}')
-    answer = post("https://oauth2.test:8443/o/token?a=b", b"grant_type=y", engine=engine)
-    assert (answer.status, answer.body, answer.retry_after) == (200, b'{"access_token":"x"}', None)
-    ((fields, body),) = seen
+    requests = responding(monkeypatch, 200, {}, b'{"access_token":"x"}')
+    response = post("https://oauth2.test:8443/o/token?a=b", b"grant_type=y", engine=engine)
+    assert (response.status, response.body, response.retry_after) == (200, b'{"access_token":"x"}', None)
+    ((fields, body),) = requests
     assert body == b"grant_type=y"
     assert fields == {
         ":method": "POST",
@@ -66,12 +66,12 @@ def test_a_form_is_posted_to_the_path_of_the_uri(engine: str, monkeypatch: pytes
         (200, {"retry-after": "7"}, None),
     ],
 )
-def test_a_refusal_may_say_how_long_to_wait(
+def test_a_rejection_may_have_a_retry_after(
     status: int, header: dict[str, str], seconds: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, status, header, b"{}")
-    answer = post()
-    assert (answer.status, answer.retry_after) == (status, seconds)
+    responding(monkeypatch, status, header, b"{}")
+    response = post()
+    assert (response.status, response.retry_after) == (status, seconds)
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_a_refusal_may_say_how_long_to_wait(
         (200, "Sun, 15 Jun 2025 13:06:40 GMT", None),
     ],
 )
-def test_a_refusal_may_tell_that_our_clock_is_wrong(
+def test_a_rejection_may_show_that_our_clock_is_wrong(
     status: int, date: str, advice: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, status, {"date": date}, b"{}")
+    responding(monkeypatch, status, {"date": date}, b"{}")
     assert post().clock_advice == advice
 
 
-def test_no_answer_in_time_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     connect_to(monkeypatch, lambda fields, body: (200, {}, b""), latency=100.0)
     with pytest.raises(TransportError):
         post(timeout=3.0)

@@ -35,13 +35,13 @@ def failure(status: int, code: str, headers: dict[str, str] | None = None) -> An
 
 
 class Google:
-    """Gives access tokens, and any other request what `answer` says; keeps when and what was asked."""
+    """Issues access tokens, responds to other requests with `respond`, and records the requests and their times."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[[str, bytes], Answer]) -> None:
-        self.asked: list[tuple[str, str, bytes]] = []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, respond: Callable[[str, bytes], Answer]) -> None:
+        self.requests: list[tuple[str, str, bytes]] = []
         self.fields: list[dict[str, str]] = []
         self.times: list[float] = []
-        self._answer = answer
+        self._respond = respond
         connect_to(monkeypatch, self)
 
     def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
@@ -49,10 +49,10 @@ class Google:
         if path == "/token":
             token = {"access_token": "ya29.x", "expires_in": 3599, "token_type": "Bearer"}
             return 200, {}, orjson.dumps(token)
-        self.asked.append((fields[":method"], path, body))
+        self.requests.append((fields[":method"], path, body))
         self.fields.append(fields)
         self.times.append(asyncio.get_running_loop().time())
-        return self._answer(path, body)
+        return self._respond(path, body)
 
 
 def with_topics(call: Callable[[Topics], Awaitable[Any]], **options: Any) -> Any:
@@ -72,18 +72,18 @@ def change(source: Any, topic: str = "news", subscribe: bool = True, **options: 
         way = topics.subscribe if subscribe else topics.unsubscribe
         return [result async for result in way(topic, source)]
 
-    found: list[Result] = with_topics(call, **options)
-    return found
+    results: list[Result] = with_topics(call, **options)
+    return results
 
 
 def test_each_registration_is_subscribed_by_a_request_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
     results = change([TOKEN, FID], "news.é%"[:4] + "~1")
-    assert [(each.push, each.verdict) for each in results] == [
-        (TopicChange(each, "news~1", True), Verdict.ACCEPTED) for each in (TOKEN, FID)
+    assert [(result.push, result.verdict) for result in results] == [
+        (TopicChange(token, "news~1", True), Verdict.ACCEPTED) for token in (TOKEN, FID)
     ]
-    assert google.asked[1] == ("POST", f"{ROOT}{FID}/topicSubscriptions?topic_name=news~1", b"{}")
-    assert google.asked[0][1].startswith(ROOT + FID + "%3AAPA91b")
+    assert google.requests[1] == ("POST", f"{ROOT}{FID}/topicSubscriptions?topic_name=news~1", b"{}")
+    assert google.requests[0][1].startswith(ROOT + FID + "%3AAPA91b")
     assert google.fields[0]["authorization"] == "Bearer ya29.x"
     assert google.fields[0]["x-goog-api-format-version"] == "2"
 
@@ -92,11 +92,11 @@ def test_unsubscribing_is_a_delete_that_may_find_nothing(monkeypatch: pytest.Mon
     google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
     (result,) = change([FID], subscribe=False)
     assert result.push == TopicChange(FID, "news", False)
-    assert google.asked == [("DELETE", f"{ROOT}{FID}/topicSubscriptions/news?allow_missing=true", b"")]
+    assert google.requests == [("DELETE", f"{ROOT}{FID}/topicSubscriptions/news?allow_missing=true", b"")]
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict", "reason"),
+    ("response", "verdict", "reason"),
     [
         (failure(409, "ALREADY_EXISTS"), Verdict.ACCEPTED, "ALREADY_EXISTS"),
         (failure(409, "ABORTED"), None, "ABORTED"),
@@ -105,14 +105,14 @@ def test_unsubscribing_is_a_delete_that_may_find_nothing(monkeypatch: pytest.Mon
         (failure(503, "UNAVAILABLE", {"retry-after": "9"}), Verdict.UNAVAILABLE, "UNAVAILABLE"),
     ],
 )
-def test_an_answer_is_read_as_googles_table_says(
-    answer: Answer, verdict: Verdict | None, reason: str, monkeypatch: pytest.MonkeyPatch
+def test_a_response_is_read_by_googles_table(
+    response: Answer, verdict: Verdict | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Google(monkeypatch, lambda path, body: answer)
+    Google(monkeypatch, lambda path, body: response)
     (result,) = change([FID])
-    assert (result.reason, result.status) == (reason, answer[0])
+    assert (result.reason, result.status) == (reason, response[0])
     assert result.verdict is verdict or (verdict is None and not result.ok)
-    assert result.retry_after == (9.0 if answer[0] == 503 else None)
+    assert result.retry_after == (9.0 if response[0] == 503 else None)
 
 
 @pytest.mark.parametrize("subscribe", [True, False])
@@ -131,7 +131,7 @@ def test_a_response_that_is_not_googles_changes_nothing(
     assert "(a proxy, a wrong URL?)" in str(result.detail)
 
 
-def test_what_can_be_no_registration_is_invalid_and_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_registration_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
     source: list[Any] = [
         "",
@@ -143,20 +143,20 @@ def test_what_can_be_no_registration_is_invalid_and_not_sent(monkeypatch: pytest
         f"{FID}:APA91b x",
         f"{FID}\n",
     ]
-    results = {each.push.token: each for each in change(source)}
+    results = {result.push.token: result for result in change(source)}
     assert results[FID].ok
-    assert len(google.asked) == 1
+    assert len(google.requests) == 1
     for wrong in source:
         if wrong != FID:
             assert (results[wrong].verdict, results[wrong].reason) == (Verdict.INVALID, "INVALID_ARGUMENT")
 
 
-def test_what_is_too_long_together_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_is_too_long_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
     (result,) = change([":" * 4000], "n" * 900)
     assert result.verdict is Verdict.INVALID
     assert "too long" in str(result.detail)
-    assert google.asked == []
+    assert google.requests == []
 
 
 def test_changes_leave_at_the_rate_of_all_runs_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_changes_leave_at_the_rate_of_all_runs_together(monkeypatch: pytest.Monk
 
     async def call(topics: Topics) -> None:
         async def subscribe(topic: str) -> int:
-            return len([each async for each in topics.subscribe(topic, [FID] * 20)])
+            return len([result async for result in topics.subscribe(topic, [FID] * 20)])
 
         assert [*await asyncio.gather(subscribe("a"), subscribe("b"))] == [20, 20]
 
@@ -185,11 +185,11 @@ def test_a_quota_that_is_used_up_stops_all_changes_for_a_while(
     google = Google(
         monkeypatch,
         lambda path, body: (
-            (429, headers, orjson.dumps({"error": error})) if len(google.asked) == 1 else (200, {}, b"{}")
+            (429, headers, orjson.dumps({"error": error})) if len(google.requests) == 1 else (200, {}, b"{}")
         ),
     )
     results = change([FID] * 3, concurrency=1)
-    assert Counter(each.verdict for each in results) == {Verdict.THROTTLED: 1, Verdict.ACCEPTED: 2}
+    assert Counter(result.verdict for result in results) == {Verdict.THROTTLED: 1, Verdict.ACCEPTED: 2}
     assert google.times[1] - google.times[0] == pytest.approx(seconds, abs=0.2)
     assert google.times[2] - google.times[1] < 0.5
 
@@ -215,7 +215,7 @@ def test_an_asynchronous_source_is_read_and_its_error_comes_last(monkeypatch: py
 
 
 def test_batches_of_a_thousand_have_a_result_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(path: str, body: bytes) -> Answer:
+    def respond(path: str, body: bytes) -> Answer:
         tokens = orjson.loads(body)["registration_tokens"]
         return (
             200,
@@ -223,23 +223,25 @@ def test_batches_of_a_thousand_have_a_result_for_each(monkeypatch: pytest.Monkey
             orjson.dumps({"results": [{"error": "NOT_FOUND"} if t == "gone" else {} for t in tokens]}),
         )
 
-    google = Google(monkeypatch, answer)
+    google = Google(monkeypatch, respond)
     source = [*(f"token-{number}" for number in range(1499)), "gone", "", FID]
     results = change(source, instance_id=True)
-    assert sorted(each.push.token for each in results) == sorted(source)
-    verdicts = {each.push.token: (each.verdict, each.reason) for each in results}
+    assert sorted(result.push.token for result in results) == sorted(source)
+    verdicts = {result.push.token: (result.verdict, result.reason) for result in results}
     assert verdicts["gone"] == (Verdict.INVALID, "NOT_FOUND")
     assert verdicts[""] == (Verdict.INVALID, "INVALID_ARGUMENT")
-    assert Counter(each.verdict for each in results)[Verdict.ACCEPTED] == 1500
-    assert [len(orjson.loads(body)["registration_tokens"]) for *_, body in google.asked] == [1000, 501]
-    assert {path for _, path, _ in google.asked} == {"/iid/v1:batchAdd"}
+    assert Counter(result.verdict for result in results)[Verdict.ACCEPTED] == 1500
+    assert [len(orjson.loads(body)["registration_tokens"]) for *_, body in google.requests] == [1000, 501]
+    assert {path for _, path, _ in google.requests} == {"/iid/v1:batchAdd"}
     assert google.fields[0]["access_token_auth"] == "true"
 
 
-def test_a_batch_that_was_refused_as_a_whole_is_each_ones_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rejection_of_a_batch_is_the_result_of_every_token(monkeypatch: pytest.MonkeyPatch) -> None:
     Google(monkeypatch, lambda path, body: (403, {}, b'{"error":"PERMISSION_DENIED"}'))
     results = change(["a", "b"], subscribe=False, instance_id=True)
-    assert {(each.verdict, each.reason) for each in results} == {(Verdict.MISCONFIGURED, "PERMISSION_DENIED")}
+    assert {(result.verdict, result.reason) for result in results} == {
+        (Verdict.MISCONFIGURED, "PERMISSION_DENIED")
+    }
 
 
 # --- questions ----------------------------------------------------------------------------------------------------
@@ -252,11 +254,11 @@ def test_a_list_is_read_page_by_page_in_both_spellings(monkeypatch: pytest.Monke
         {"topicSubscriptions": [{"topicName": "b"}], "nextPageToken": "x/2"},
         {"topic_subscriptions": 5},
     ]
-    google = Google(monkeypatch, lambda path, body: (200, {}, orjson.dumps(pages[len(google.asked) - 1])))
-    found = with_topics(lambda topics: topics.list(FID))
-    assert found == [Subscription("a", "2026-01-01T00:00:00Z"), Subscription("b")]
+    google = Google(monkeypatch, lambda path, body: (200, {}, orjson.dumps(pages[len(google.requests) - 1])))
+    subscriptions = with_topics(lambda topics: topics.list(FID))
+    assert subscriptions == [Subscription("a", "2026-01-01T00:00:00Z"), Subscription("b")]
     path = f"{ROOT}{FID}/topicSubscriptions?page_size=50"
-    assert [each[1] for each in google.asked] == [
+    assert [request[1] for request in google.requests] == [
         path,
         f"{path}&page_token=x%201",
         f"{path}&page_token=x%2F2",
@@ -264,13 +266,13 @@ def test_a_list_is_read_page_by_page_in_both_spellings(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict"),
+    ("response", "verdict"),
     [((200, {}, b"<html>"), Verdict.UNKNOWN), (failure(404, "NOT_FOUND"), None)],
 )
-def test_a_question_that_is_not_answered_is_raised(
-    answer: Answer, verdict: Verdict | None, monkeypatch: pytest.MonkeyPatch
+def test_a_rejected_query_is_raised(
+    response: Answer, verdict: Verdict | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Google(monkeypatch, lambda path, body: answer)
+    Google(monkeypatch, lambda path, body: response)
     with pytest.raises(PushRejected) as caught:
         with_topics(lambda topics: topics.list(FID))
     assert caught.value.result.push == FID
@@ -278,7 +280,7 @@ def test_a_question_that_is_not_answered_is_raised(
         assert caught.value.result.verdict is verdict
 
 
-def test_what_is_known_of_an_instance_is_asked_of_the_old_api(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_info_of_an_instance_comes_from_the_old_api(monkeypatch: pytest.MonkeyPatch) -> None:
     body = {
         "application": "com.e",
         "platform": "ANDROID",
@@ -287,14 +289,14 @@ def test_what_is_known_of_an_instance_is_asked_of_the_old_api(monkeypatch: pytes
     google = Google(monkeypatch, lambda path, _: (200, {}, orjson.dumps(body)))
     info = with_topics(lambda topics: topics.info(TOKEN))
     assert (info.application, info.platform, dict(info.topics)) == ("com.e", "ANDROID", {"a": "2026-01-01"})
-    assert google.asked[0][1] == f"/iid/info/{FID}%3A{TOKEN.split(':')[1]}?details=true"
+    assert google.requests[0][1] == f"/iid/info/{FID}%3A{TOKEN.split(':')[1]}?details=true"
     assert google.fields[0][":authority"] == "iid.test"
 
 
 @pytest.mark.parametrize(
     "options", [{"rate": 0.0}, {"rate": -1.0}, {"rate": float("nan")}, {"concurrency": 0}]
 )
-def test_what_cannot_work_is_said_at_once(options: dict[str, Any]) -> None:
+def test_unusable_arguments_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(
         ConfigurationError,
         match=r"^(rate must be a number above 0|concurrency must be a whole number of at least 1), not ",
@@ -302,7 +304,7 @@ def test_what_cannot_work_is_said_at_once(options: dict[str, Any]) -> None:
         Topics(client_of(), **options)
 
 
-async def test_a_topic_that_is_no_name_is_an_error_of_the_caller() -> None:
+async def test_an_invalid_topic_is_an_error_of_the_caller() -> None:
     topics = Topics(client_of())
     for name in ("", "/topics/news", "a b"):
         with pytest.raises(ValueError, match="topic"):

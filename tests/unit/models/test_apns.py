@@ -15,7 +15,7 @@ from pushcore.models.apns import PUSH_TYPES, UNLIMITED, Alert, Aps, Localized, N
 
 
 def test_the_twelve_push_types_and_their_topics() -> None:
-    assert {name: each.suffix for name, each in PUSH_TYPES.items()} == {
+    assert {name: push_type.suffix for name, push_type in PUSH_TYPES.items()} == {
         "alert": "",
         "background": "",
         "location": ".location-query",
@@ -29,23 +29,31 @@ def test_the_twelve_push_types_and_their_topics() -> None:
         "controls": ".push-type.controls",
         "accessory": ".push-type.accessory",
     }
-    assert all(name == each.name for name, each in PUSH_TYPES.items())
+    assert all(name == push_type.name for name, push_type in PUSH_TYPES.items())
 
 
-def test_only_voip_may_be_larger_and_of_accessory_nobody_knows() -> None:
-    limits = {name: each.limit for name, each in PUSH_TYPES.items() if each.limit != 4096}
+def test_only_voip_may_be_larger_and_the_limit_of_accessory_is_unknown() -> None:
+    limits = {name: push_type.limit for name, push_type in PUSH_TYPES.items() if push_type.limit != 4096}
     assert limits == {"voip": 5120, "accessory": UNLIMITED}
 
 
 def test_priorities_of_each_push_type() -> None:
-    unusual = {name: each.priorities for name, each in PUSH_TYPES.items() if each.priorities != (1, 5, 10)}
+    unusual = {
+        name: push_type.priorities
+        for name, push_type in PUSH_TYPES.items()
+        if push_type.priorities != (1, 5, 10)
+    }
     assert unusual == {"background": (5,), "liveactivity": (5, 10)}
-    defaults = {name: each.default_priority for name, each in PUSH_TYPES.items() if each.default_priority}
+    defaults = {
+        name: push_type.default_priority
+        for name, push_type in PUSH_TYPES.items()
+        if push_type.default_priority
+    }
     assert defaults == {"background": 5}
 
 
 def test_only_location_needs_a_token() -> None:
-    assert [name for name, each in PUSH_TYPES.items() if each.token_auth_only] == ["location"]
+    assert [name for name, push_type in PUSH_TYPES.items() if push_type.token_auth_only] == ["location"]
 
 
 def test_the_table_is_frozen() -> None:
@@ -202,7 +210,7 @@ def test_every_key_of_an_ordinary_payload() -> None:
 def test_every_key_of_a_live_activity() -> None:
     start = Aps(
         Alert(title=Localized("T", ["x"]), body=Localized("B"), sound="default"),
-        **{each: value for each, value in START.items() if each != "alert"},
+        **{key: value for key, value in START.items() if key != "alert"},
         stale_date=1_800_000_100,
         relevance_score=75.0,
         input_push_token=True,

@@ -99,9 +99,9 @@ def test_what_does_what_it_says(aps: dict[str, Any], push_type: str) -> None:
         ({"alert": {}, "category": "c"}, "alert", INVISIBLE),
     ],
 )
-def test_what_does_nothing(aps: dict[str, Any], push_type: str, words: str) -> None:
-    (found,) = idle_parts({"aps": aps}, push_type)
-    assert words in found
+def test_payloads_without_effect(aps: dict[str, Any], push_type: str, words: str) -> None:
+    (problem,) = idle_parts({"aps": aps}, push_type)
+    assert words in problem
 
 
 def test_payloads_without_aps_and_push_types_that_we_do_not_know() -> None:

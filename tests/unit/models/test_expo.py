@@ -84,43 +84,43 @@ IOS = {
 
 
 def take(source: dict[str, Any], path: str) -> Any:
-    """Remove and return what stands at `path`, and the objects that it leaves empty."""
-    head, _, rest = path.partition(".")
-    if not rest:
-        return source.pop(head)
-    found = take(source[head], rest)
-    if source[head] == {}:
-        del source[head]
-    return found
+    """Remove and return the value at `path`; objects that become empty are removed too."""
+    key, _, subpath = path.partition(".")
+    if not subpath:
+        return source.pop(key)
+    value = take(source[key], subpath)
+    if source[key] == {}:
+        del source[key]
+    return value
 
 
 def sent(push: Any) -> Any:
     """The JSON that goes to FCM."""
     builder = LegacyRequestBuilder("x") if isinstance(push, LegacyMessage) else FcmRequestBuilder("x", "p")
-    exchange = build_one(builder, push, lambda finished: None, 1.0)
+    exchange = build_one(builder, push, lambda ended: None, 1.0)
     assert isinstance(exchange, Exchange), exchange
     return orjson.loads(exchange.body)
 
 
 def test_the_android_listing_in_the_legacy_form() -> None:
-    found = sent(to_legacy(FULL, FCM, experience_id=EXPERIENCE))
+    message = sent(to_legacy(FULL, FCM, experience_id=EXPERIENCE))
     for value, path, _ in ANDROID.values():
-        assert take(found, path) == value
-    assert found == {"data": ALSO_READ}
+        assert take(message, path) == value
+    assert message == {"data": ALSO_READ}
 
 
 def test_the_android_listing_in_v1() -> None:
-    found = sent(to_message(FULL, FCM, android="data", experience_id=EXPERIENCE))
+    message = sent(to_message(FULL, FCM, android="data", experience_id=EXPERIENCE))
     for name, (value, _, path) in ANDROID.items():
-        there = take(found, path)
+        actual = take(message, path)
         if name == "priority":
-            assert there == "HIGH"
+            assert actual == "HIGH"
         elif name == "data.body":
-            assert isinstance(there, str)
-            assert orjson.loads(there) == value
+            assert isinstance(actual, str)
+            assert orjson.loads(actual) == value
         else:
-            assert there == value
-    assert found == {"message": {"data": ALSO_READ}}
+            assert actual == value
+    assert message == {"message": {"data": ALSO_READ}}
 
 
 def test_the_ios_listing() -> None:
@@ -150,9 +150,9 @@ def test_by_default_android_gets_a_notification_with_the_data_of_the_listing() -
         "autoDismiss": False,
         "richContent": {"image": "https://e.com/i.png"},
     }
-    found = sent(to_message(message, FCM))["message"]
-    assert found["notification"] == {"title": "Title", "body": "Body", "image": "https://e.com/i.png"}
-    assert found["android"] == {
+    fcm_message = sent(to_message(message, FCM))["message"]
+    assert fcm_message["notification"] == {"title": "Title", "body": "Body", "image": "https://e.com/i.png"}
+    assert fcm_message["android"] == {
         "collapse_key": "collapse",
         "priority": "HIGH",
         "notification": {
@@ -167,7 +167,7 @@ def test_by_default_android_gets_a_notification_with_the_data_of_the_listing() -
         },
     }
     assert (
-        found["data"]
+        fcm_message["data"]
         == sent(to_message(message, FCM, android="data"))["message"]["data"]
         == fcm_data(message)
     )
@@ -185,8 +185,8 @@ def test_by_default_android_gets_a_notification_with_the_data_of_the_listing() -
     ],
 )
 def test_what_android_shows_besides_the_texts(fields: dict[str, Any], android: dict[str, Any] | None) -> None:
-    found = sent(to_message({"body": "B", **fields}, FCM))["message"]
-    assert (found["notification"], found.get("android")) == ({"body": "B"}, android)
+    message = sent(to_message({"body": "B", **fields}, FCM))["message"]
+    assert (message["notification"], message.get("android")) == ({"body": "B"}, android)
 
 
 def test_a_message_with_neither_title_nor_body_is_data_alone() -> None:
@@ -195,8 +195,8 @@ def test_a_message_with_neither_title_nor_body_is_data_alone() -> None:
 
 
 def test_the_legacy_api_can_have_a_notification_as_well() -> None:
-    found = sent(to_legacy({**FULL, "tag": "t"}, FCM, android="notification"))
-    assert found["notification"] == {
+    message = sent(to_legacy({**FULL, "tag": "t"}, FCM, android="notification"))
+    assert message["notification"] == {
         "title": "Title",
         "body": "Body",
         "sound": "default",
@@ -204,7 +204,7 @@ def test_the_legacy_api_can_have_a_notification_as_well() -> None:
         "tag": "t",
         "android_channel_id": "channel",
     }
-    assert found["data"] == fcm_data({**FULL, "tag": "t"}, legacy=True)
+    assert message["data"] == fcm_data({**FULL, "tag": "t"}, legacy=True)
     assert to_push(FULL, FCM, legacy=True, android="notification") == to_legacy(
         FULL, FCM, android="notification"
     )

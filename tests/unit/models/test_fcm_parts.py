@@ -73,8 +73,8 @@ def test_numbers_are_durations_only_where_google_wants_durations() -> None:
 
 def test_nested_values_become_plain_json() -> None:
     when = datetime(2026, 1, 15, 1, 30, tzinfo=UTC)
-    given = UserDict({"a": (1, [when]), "b": {"c": Color()}, "d": True, "e": b"raw"})
-    assert plain(given) == {
+    value = UserDict({"a": (1, [when]), "b": {"c": Color()}, "d": True, "e": b"raw"})
+    assert plain(value) == {
         "a": [1, ["2026-01-15T01:30:00+00:00"]],
         "b": {"c": Color().to_dict()},
         "d": True,

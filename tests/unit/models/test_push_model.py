@@ -95,14 +95,14 @@ PAIRS: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("push", "same", "other"), PAIRS)
-def test_equal_by_all_fields_and_hashed_by_identifiers(push: Any, same: Any, other: Any) -> None:
+@pytest.mark.parametrize(("push", "same", "different"), PAIRS)
+def test_equal_by_all_fields_and_hashed_by_identifiers(push: Any, same: Any, different: Any) -> None:
     assert push == same
     assert same == push
     assert hash(push) == hash(same)
-    assert push != other
-    assert other != push
-    assert len({push, same, other}) == 2
+    assert push != different
+    assert different != push
+    assert len({push, same, different}) == 2
     assert copy.copy(push) == push
 
 

@@ -37,7 +37,7 @@ def test_moments_until_which_something_is_kept(value: float) -> None:
         (1 << 63, "is in nanoseconds"),
     ],
 )
-def test_those_that_cannot_be_meant(value: float, words: str) -> None:
+def test_implausible_times(value: float, words: str) -> None:
     assert words in expiration_problem(value)
 
 
@@ -60,7 +60,7 @@ def test_a_live_activitys_moment_may_be_of_the_past(value: int) -> None:
         (datetime(2030, 1, 1, tzinfo=UTC), "is a datetime, which a dict cannot have here"),
     ],
 )
-def test_what_is_no_moment_of_a_live_activity(value: Any, words: str) -> None:
+def test_invalid_times_of_a_live_activity(value: Any, words: str) -> None:
     assert words in moment_problem(value)
 
 
@@ -68,5 +68,5 @@ def test_datetimes_and_timedeltas() -> None:
     assert unix_seconds(datetime.fromtimestamp(NOW + 0.9, UTC)) == NOW
     with pytest.raises(ValueError, match="without a time zone"):
         unix_seconds(datetime(2030, 1, 1))  # that is what is tried
-    assert [lifetime_seconds(timedelta(seconds=each)) for each in (60, 0.5)] == [60, 0.5]
+    assert [lifetime_seconds(timedelta(seconds=seconds)) for seconds in (60, 0.5)] == [60, 0.5]
     assert type(lifetime_seconds(timedelta(minutes=1))) is int

@@ -34,14 +34,14 @@ APNS = "0123456789abcdef" * 4
 )
 def test_shapes(token: str, kind: str) -> None:
     for source in (token, f"  {token}\n"):
-        found = recognise(source)
-        assert (found.kind.value, found.token) == (kind, token)
-        assert found.usable is (kind != "expo")
-        assert found.platform == {"apns": "apns", "fcm": "fcm", "fid": "fcm", "expo": None}[kind]
-        assert found.reason == ("" if found.usable else EXPO_ADVICE)
+        recognised = recognise(source)
+        assert (recognised.kind.value, recognised.token) == (kind, token)
+        assert recognised.usable is (kind != "expo")
+        assert recognised.platform == {"apns": "apns", "fcm": "fcm", "fid": "fcm", "expo": None}[kind]
+        assert recognised.reason == ("" if recognised.usable else EXPO_ADVICE)
 
 
-def test_expo_tokens_are_told_what_to_do() -> None:
+def test_expo_tokens_have_their_advice() -> None:
     assert "getDevicePushTokenAsync" in recognise("ExponentPushToken[x]").reason
     assert recognise({"type": "android", "data": "ExponentPushToken[x]"}).kind is TokenKind.EXPO
 
@@ -82,10 +82,10 @@ def test_expo_tokens_are_told_what_to_do() -> None:
     ],
 )
 def test_objects_and_garbage(source: Any, kind: str, words: str) -> None:
-    found = recognise(source)
-    assert found.kind.value == kind
-    assert words in found.reason
-    assert found.usable is not bool(found.reason)
+    recognised = recognise(source)
+    assert recognised.kind.value == kind
+    assert words in recognised.reason
+    assert recognised.usable is not bool(recognised.reason)
 
 
 @given(
@@ -99,6 +99,6 @@ def test_objects_and_garbage(source: Any, kind: str, words: str) -> None:
     | st.floats()
 )
 def test_nothing_raises(source: Any) -> None:
-    found = recognise(source)
-    assert found.usable is not bool(found.reason)
-    assert len(found.token) <= MAX_TOKEN
+    recognised = recognise(source)
+    assert recognised.usable is not bool(recognised.reason)
+    assert len(recognised.token) <= MAX_TOKEN
