@@ -80,13 +80,13 @@ class FcmClient(ProviderClient[Message]):
     on python-hyper/h2. `proxy`: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY
     whatever is given here. `confirm`: "validate_only" asks Google once more about a token that it blames while no message
     of the same shape has been accepted lately, by a minimal message that delivers nothing, at most 100 times a second; the
-    result comes when that is answered. None leaves such a token INVALID and suspect. `idle_ping`,
-    `keepalive`: as for `ApnsClient`; Google answers pings of idle connections with GOAWAY "too_many_pings", so `idle_ping`
+    result comes with the response to it. None leaves such a token INVALID and suspect. `idle_ping`,
+    `keepalive`: as for `ApnsClient`; Google responds to pings of idle connections with GOAWAY "too_many_pings", so `idle_ping`
     is for other servers. `now`: the wall clock, UNIX seconds.
 
-    The access token is asked for when the client is opened and whenever it nears its end, once for all pushes; until
-    the first has come they wait, without a stream, and no longer than their timeout. When Google refuses the account,
-    they end as MISCONFIGURED at once.
+    The access token is requested when the client is opened and shortly before it expires, once for all pushes; until
+    the first has come they are queued, without a stream, and no longer than their timeout. When Google rejects the
+    account, they end as MISCONFIGURED at once.
 
     Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
     """
@@ -146,8 +146,8 @@ class FcmClient(ProviderClient[Message]):
         async def send(self, push: M) -> Result[M]: ...
 
 
-def _mistyped(push: Message) -> str:
-    """What is wrong with the token of a push, so that Google's word is about another one than the device's; else empty.
+def _token_mistake(push: Message) -> str:
+    """What is wrong with the token of a push, so that Google's word is about another token than the device's; empty if nothing.
 
     Most such tokens are found before they are sent, see `FcmRequestBuilder`; a comma or a field's name is not.
     """
@@ -159,7 +159,7 @@ def _mistyped(push: Message) -> str:
 
 
 class FcmDispatcher(Dispatcher[Message]):
-    """What sends for an `FcmClient`, and for its `Topics`. `account`: what signs. The others are the client's arguments."""
+    """Sends for an `FcmClient`, and for its `Topics`. `account`: what signs. The rest are the client's arguments."""
 
     handles: type[Message] = Message
     streams = STREAMS
@@ -209,12 +209,12 @@ class FcmDispatcher(Dispatcher[Message]):
         self._shapes = self.requests.accepted_shapes
         self._tokens: AccessTokens
         self._endpoint: TokenEndpoint | None = None
-        self._failing: asyncio.Handle | None = None
+        self._fail_handle: asyncio.Handle | None = None
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Ask for an access token; the first connection to FCM is made when there is something to send."""
+        """Request an access token; the first connection to FCM is made when there is something to send."""
         await super().open()
         if self._confirm is not None:
             self._confirmation = TokenConfirmation(self.pool, self.resend, self.timeout)
@@ -234,9 +234,9 @@ class FcmDispatcher(Dispatcher[Message]):
     async def _close_pools(self) -> None:
         if self._confirmation is not None:
             self._confirmation.close()
-        if self._failing is not None:
-            self._failing.cancel()
-            self._failing = None
+        if self._fail_handle is not None:
+            self._fail_handle.cancel()
+            self._fail_handle = None
         async with contextlib.AsyncExitStack() as stack:  # each is closed even if we are cancelled meanwhile
             stack.push_async_callback(super()._close_pools)
             if self._endpoint is not None:
@@ -244,7 +244,7 @@ class FcmDispatcher(Dispatcher[Message]):
             await self._tokens.close()
 
     def _abandon_pools(self) -> None:
-        self._failing = None
+        self._fail_handle = None
         if self._endpoint is not None:
             self._endpoint.pool.abandon()
         super()._abandon_pools()
@@ -254,8 +254,8 @@ class FcmDispatcher(Dispatcher[Message]):
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """See `Dispatcher.accept`. A push was accepted when a 200 names its message: other servers say 200, too.
 
-        To compare its beginning costs less than to read the JSON. What has it in another spelling, and what
-        has none, is left to `result`.
+        To compare its beginning costs less than to read the JSON. A response in another spelling, or without a name,
+        is left to `result`.
         """
         shapes, (start, end), results_before = self._shapes, self._name_range, len(results)
         responses = shapes.responses = shapes.responses + len(finished)
@@ -264,7 +264,7 @@ class FcmDispatcher(Dispatcher[Message]):
         for exchange in finished:
             if exchange.status == 200 and exchange.error is None and start <= exchange.data < end:
                 if exchange.shape is not current:
-                    # The accepted one before it, if this batch has one, was of the current shape.
+                    # The accepted push before it, if this batch has one, was of the current shape.
                     shapes.accepted_at[current] = (
                         responses if len(results) > results_before else shapes.current_at
                     )
@@ -282,7 +282,7 @@ class FcmDispatcher(Dispatcher[Message]):
         return not_accepted
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
-        """What became of `push`, whose exchange `accept` has not taken; None when it was sent once more."""
+        """The result of `push`, whose exchange `accept` has not accepted; None when it was sent again."""
         error = exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
             return self.error_result(exchange, push, error)
@@ -299,11 +299,11 @@ class FcmDispatcher(Dispatcher[Message]):
             return None
         row, detail = failure.row, failure.detail
         if row is SUSPECT_TOKEN:
-            judged = self._judge_suspect(exchange)
-            if judged is None:
+            suspect_row = self._suspect_row(exchange)
+            if suspect_row is None:
                 return None
-            row = judged
-        if row.verdict is Verdict.UNREGISTERED and (form := _mistyped(push)):
+            row = suspect_row
+        if row.verdict is Verdict.UNREGISTERED and (form := _token_mistake(push)):
             row, detail = UNNAMED[Verdict.INVALID], form
         return Result(
             push,
@@ -316,8 +316,8 @@ class FcmDispatcher(Dispatcher[Message]):
             row=row,
         )
 
-    def _judge_suspect(self, exchange: Exchange) -> Reason | None:
-        """The row of a 400 that blames the token; None while Google is asked about it, and the result waits."""
+    def _suspect_row(self, exchange: Exchange) -> Reason | None:
+        """The row of a 400 that blames the token; None while a dry run asks Google about it, and the result waits."""
         if self._shapes.accepted_lately(exchange.shape):
             return DEAD_TOKEN
         return SUSPECT_TOKEN if self._confirmation is None else self._confirmation.row_of(exchange)
@@ -333,7 +333,7 @@ class FcmDispatcher(Dispatcher[Message]):
         return read(status, exchange.data, wait, self._now())
 
     def error_result(self, exchange: Exchange, push: Any, error: TransportError) -> Result:
-        """The result of an exchange that ended without a complete answer."""
+        """The result of an exchange that ended with an error instead of a complete response."""
         if isinstance(error, ResponseTimeout) and error.unprocessed and self._tokens.missing:
             error = self._why_no_token()
         reason = error.reason if isinstance(error, GoAway | AccessTokenError) else None
@@ -356,11 +356,11 @@ class FcmDispatcher(Dispatcher[Message]):
         return await account.issue(endpoint.post, self._now())
 
     def _authorize(self, link: Link) -> bool:
-        """Give a connection the token of now, before requests are handed to it; False while there is none."""
+        """Give a connection the current token before requests are sent on it; False while there is none."""
         value = self._tokens.current()
         if value is None:
-            if self._failing is None and self._tokens.hopeless:
-                self._failing = self._loop.call_soon(self._fail_waiting)
+            if self._fail_handle is None and self._tokens.hopeless:
+                self._fail_handle = self._loop.call_soon(self._fail_waiting)
             return False
         link.connection.authorize(value)
         return True
@@ -371,7 +371,7 @@ class FcmDispatcher(Dispatcher[Message]):
         if value is None:
             if self._tokens.hopeless:
                 self._fail_waiting()
-            return  # else the pool asks again, a few times a second, as long as something waits
+            return  # the pool calls `_authorize` again, a few times a second, as long as requests are queued
         log.info("there is a new access token")
         if self._pool is not None:
             self._pool.events.token_rotated("fcm")
@@ -380,15 +380,15 @@ class FcmDispatcher(Dispatcher[Message]):
                 connection = link.connection
                 if connection.authorization != value:
                     connection.authorize(value)
-                    # If the old token is refused, that says nothing about the new one: see `replay`.
+                    # If the old token is rejected, that says nothing about the new one: see `replay`.
                     for exchange in connection.streams.values():
                         if not hasattr(exchange, "replayed"):
                             exchange.replayed = False
             pool.pump()
 
     def _fail_waiting(self) -> None:
-        """What waits for a token will not get one."""
-        self._failing = None
+        """End the exchanges that wait for a token, for none will come."""
+        self._fail_handle = None
         if self._tokens.hopeless:
             for pool in list(self._pools.values()):
                 pool.fail_waiting(self._why_no_token())
@@ -397,27 +397,29 @@ class FcmDispatcher(Dispatcher[Message]):
         error = self._tokens.error
         if error is not None:
             return error
-        last = self._endpoint.pool.last_error if self._endpoint is not None else None
-        return AccessTokenError(f"no access token has come in time{f': {last}' if last else ''}")
+        connect_error = self._endpoint.pool.last_error if self._endpoint is not None else None
+        return AccessTokenError(
+            f"no access token has come in time{f': {connect_error}' if connect_error else ''}"
+        )
 
     def resend(self, exchange: Exchange, pool: Pool) -> bool:
-        """Whether this answer blamed the access token, and the exchange was sent once more with another."""
+        """Send an exchange again whose response blames the access token. False if it does not, or if that cannot help."""
         if exchange.error is not None or exchange.status != 401:
             return False
         return self.failure(exchange).refresh_token and self.replay(exchange, pool)
 
     def replay(self, exchange: Exchange, pool: Pool | None) -> bool:
-        """After a 401 that blames the access token: send the exchange once more, with another. False if it cannot help.
+        """After a 401 that blames the access token: send the exchange again with another. False if that cannot help.
 
         `replayed` is unset while an exchange was sent with its connection's newest token, False when that has changed
-        since, True when it was sent once more already.
+        since, True when it has been sent again.
         """
         replayed = getattr(exchange, "replayed", None)
         if pool is None or replayed or self._pool is None or pool not in self._pools.values():
-            return False  # closing: the answer stands
+            return False  # closing: the response stands
         if replayed is None and not self._tokens.refuse():
             return False
         exchange.replayed = True
         exchange.restart()
-        pool.waiting.appendleft(exchange)  # the pool looks at it when this batch of answers is through
+        pool.waiting.appendleft(exchange)  # the pool sends it when this batch of responses is done
         return True

@@ -1,4 +1,4 @@
-"""Asks FCM once more about a suspect token, by a message that delivers nothing.
+"""Asks FCM again about a suspect token, by a dry run: a message that delivers nothing.
 
 A 400 that blames the token may be the fault of the message (see `shapes`). A minimal message with `validate_only` has no part
 that Google could dislike. To a token that is invalid, or unregistered on Android, it is rejected as a send would be; where it is
@@ -17,15 +17,15 @@ import orjson
 from ..http2.exchange import NO_FIELDS, Exchange, request
 from ..http2.pool import Pool
 from ..reasons import INVALID, UNREGISTERED, Reason
+from .change_rate import ChangeRateLimiter
 from .errors import DEAD_TOKEN, SUSPECT_TOKEN, message_name, read_error
-from .pace import ChangeRateLimiter
 
 Confirm = Literal["validate_only"]
 """How a suspect token is confirmed."""
 RATE: Final = 100.0
-"""Questions a second: one in a hundred of a project's usual quota, which they count against. Our choice."""
+"""Dry runs a second: one in a hundred of a project's usual quota, which they count against. Our choice."""
 MAX_WAITING: Final = 1000
-"""Suspect tokens that wait to be asked about; where there are more, they stay suspect."""
+"""Suspect tokens that are queued for a dry run; where there are more, they stay suspect."""
 
 PUSH_AT_FAULT: Final = Reason(
     400,
@@ -33,27 +33,27 @@ PUSH_AT_FAULT: Final = Reason(
     INVALID,
     "Correct the message: Google finds nothing wrong with the token in a minimal one.",
 )
-"""INVALID_ARGUMENT that blames the token, of which Google takes another message."""
+"""INVALID_ARGUMENT that blames the token, to which Google accepts another message."""
 
 
 class TokenConfirmation:
-    """The questions of one client.
+    """The dry runs of one client.
 
     Args:
         pool: the connections to FCM.
-        sent_again: whether a rejection blamed the access token, and the exchange was sent again with another.
-        timeout: seconds that an answer may take.
+        resend: sends an exchange again whose response blames the access token; false if it does not.
+        timeout: seconds until a dry run ends without a response.
     """
 
-    def __init__(self, pool: Pool, sent_again: Callable[[Exchange, Pool], bool], timeout: float) -> None:
+    def __init__(self, pool: Pool, resend: Callable[[Exchange, Pool], bool], timeout: float) -> None:
         self._pool = pool
-        self._sent_again = sent_again
+        self._resend = resend
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._rate = ChangeRateLimiter(RATE, self._loop.time)
-        self._waiting: deque[Exchange] = deque()
+        self._queued: deque[Exchange] = deque()
         self._timer: asyncio.Handle | None = None
-        self._rows: dict[Exchange, Reason] = {}  # of rejected pushes whose question was answered
+        self._rows: dict[Exchange, Reason] = {}  # of rejected pushes whose dry run has ended
         self._closed = False
 
     def row_of(self, rejected: Exchange) -> Reason | None:
@@ -63,57 +63,57 @@ class TokenConfirmation:
             rejected: the finished exchange of the push.
 
         Returns:
-            None when Google is asked: then the sink of `rejected` is called again, and this has the row.
+            None when a dry run was queued: after it the sink of `rejected` is called again, and this returns the row.
         """
         row = self._rows.pop(rejected, None)
         if row is not None:
             return row
-        if self._closed or len(self._waiting) >= MAX_WAITING:
+        if self._closed or len(self._queued) >= MAX_WAITING:
             return SUSPECT_TOKEN
-        self._waiting.append(rejected)
+        self._queued.append(rejected)
         if self._timer is None:
             self._timer = self._loop.call_soon(self._send)
         return None
 
     def close(self) -> None:
-        """Ask no more. Questions that wait end as those that are open do, when the pool is closed."""
+        """Queue no more dry runs. Those that are queued end when the pool is closed, as those in flight do."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._pool.waiting.extend(self._question(rejected) for rejected in self._waiting)
-        self._waiting.clear()
+        self._pool.waiting.extend(self._dry_run(rejected) for rejected in self._queued)
+        self._queued.clear()
 
     def _send(self) -> None:
         self._timer = None
-        while self._waiting:
+        while self._queued:
             seconds = self._rate.wait()
             if seconds:
                 self._timer = self._loop.call_later(seconds, self._send)
                 break
-            self._pool.waiting.appendleft(self._question(self._waiting.popleft()))
+            self._pool.waiting.appendleft(self._dry_run(self._queued.popleft()))
         self._pool.pump()
 
-    def _question(self, rejected: Exchange) -> Exchange:
+    def _dry_run(self, rejected: Exchange) -> Exchange:
         message = orjson.loads(rejected.body)["message"]
         target = {name: message[name] for name in ("token", "fid") if name in message}
         body = orjson.dumps({"validate_only": True, "message": target})
         deadline = self._loop.time() + self._timeout
-        return request(rejected.template, b"", body, NO_FIELDS, self._on_answered, rejected, deadline)
+        return request(rejected.template, b"", body, NO_FIELDS, self._on_responses, rejected, deadline)
 
-    def _on_answered(self, questions: list[Exchange]) -> None:
-        for question in questions:
-            if self._sent_again(question, self._pool):
+    def _on_responses(self, dry_runs: list[Exchange]) -> None:
+        for dry_run in dry_runs:
+            if self._resend(dry_run, self._pool):
                 continue
-            rejected: Exchange = question.context
-            self._rows[rejected] = _read(question)
+            rejected: Exchange = dry_run.context
+            self._rows[rejected] = _row_by(dry_run)
             rejected.sink([rejected])
 
 
-def _read(question: Exchange) -> Reason:
-    """What the response to a question says about the rejection."""
-    if question.error is not None:
+def _row_by(dry_run: Exchange) -> Reason:
+    """The row of the rejection, by the response to its dry run."""
+    if dry_run.error is not None:
         return SUSPECT_TOKEN
-    if question.status == 200:
-        return PUSH_AT_FAULT if message_name(question.data) is not None else SUSPECT_TOKEN
-    row = read_error(question.status, question.data).row
+    if dry_run.status == 200:
+        return PUSH_AT_FAULT if message_name(dry_run.data) is not None else SUSPECT_TOKEN
+    row = read_error(dry_run.status, dry_run.data).row
     return DEAD_TOKEN if row is SUSPECT_TOKEN or row.verdict is UNREGISTERED else SUSPECT_TOKEN

@@ -1,4 +1,4 @@
-"""What FCM answers: every documented error, the `Verdict` it means, and what to do about it.
+"""What FCM responds: every documented error, the `Verdict` it means, and what to do about it.
 
 Sources: "ErrorCode" and "FCM error codes" at firebase.google.com/docs/reference/fcm; "Best practices when sending FCM
 messages at scale"; recorded bodies. Google's `details` come in any order and number, so they are all looked at.
@@ -34,12 +34,12 @@ from ..reasons import (
 MAX_BODY: Final = 65_536
 """Bytes of an error's body that are read; Google's have some hundred."""
 MAX_DETAIL: Final = 400
-"""Characters of what is made of an answer for people to read."""
+"""Characters of the text that is made of a response for people to read."""
 MAX_WAIT: Final = 86_400.0
 """Seconds of `retry_after` at most."""
 _MAX_WORD: Final = 100
 _MAX_DETAILS: Final = 32  # objects in `details`, and violations in one of them
-_KEPT: Final = 2048  # bytes of a body that is kept, for most errors of a campaign are the same body
+_MAX_CACHED: Final = 2048  # bytes of a body that is cached: most errors of a campaign have the same body
 
 _SLOWER: Final = "Send again later, more slowly each time."
 
@@ -77,7 +77,7 @@ _ROWS: Final = (
         MISCONFIGURED,
         "Correct the APNs key or the web push key in the Firebase console.",
     ),
-    Reason(  # what it was called before, in the maps of Google's SDKs
+    Reason(  # its earlier name, in the maps of Google's SDKs
         401, "APNS_AUTH_ERROR", MISCONFIGURED, "Correct the APNs key in the Firebase console."
     ),
 )
@@ -140,11 +140,12 @@ _HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNOREC
 
 @dataclass(frozen=True, slots=True)
 class FcmFailure:
-    """An answer that is no success, read.
+    """What a response that is no success says.
 
-    `row`: what it means. `reason`: Google's word: the FcmError's code, else the ErrorInfo's reason, else `error.status`. `detail`: a sentence
-    for whoever reads the log. `retry_after`: seconds that Google asks to wait, if it did. `refresh_token`: true when
-    the access token was refused, so that a fresh one may help; never when it was Apple who refused Firebase's key.
+    `row`: what it means. `reason`: Google's word: the FcmError's code, otherwise the ErrorInfo's reason, otherwise
+    `error.status`. `detail`: a sentence for the log. `retry_after`: seconds that Google asks to wait, if it did.
+    `refresh_token`: true when the access token was rejected, so that a fresh one may help; never when Apple rejected
+    Firebase's key.
     """
 
     row: Reason
@@ -160,13 +161,13 @@ class FcmFailure:
 
 
 def read_error(status: int, body: bytes, retry_after: str | None = None, now: float = 0.0) -> FcmFailure:
-    """What an answer of `messages:send` with this status means.
+    """What a response of `messages:send` with this status means.
 
     `retry_after`: the header of that name, seconds or an HTTP date, for which `now` is the time in UNIX seconds.
     Never raises. A response that is not in Google's form is `UNEXPECTED`, whatever its status below 500 says: most servers
     have a page for 403 and 404, and it blames neither the account nor the project.
     """
-    failure = _read_kept(status, body) if len(body) <= _KEPT else _read(status, body)
+    failure = _read_cached(status, body) if len(body) <= _MAX_CACHED else _read(status, body)
     if retry_after is not None:
         wait = read_retry_after(retry_after, now)
         if wait is not None:
@@ -185,8 +186,8 @@ def read_retry_after(value: str, now: float) -> float | None:
 
 def message_name(body: bytes) -> str | None:
     """The name of the message that Google accepted, "projects/p/messages/1"; None when the body has none."""
-    found = json_object(body)
-    return printable_word(found.get("name"), 300) if found is not None else None
+    document = json_object(body)
+    return printable_word(document.get("name"), 300) if document is not None else None
 
 
 def find_name(push: object, body: bytes, what: str) -> str | None:
@@ -196,7 +197,7 @@ def find_name(push: object, body: bytes, what: str) -> str | None:
 
 @dataclass(slots=True)
 class _Details:
-    """What the objects in `details` say, whichever of them there are."""
+    """What the objects in `details` say; None or empty for those that are absent."""
 
     code: str | None = None
     info: str | None = None
@@ -215,7 +216,7 @@ def _read(status: int, body: bytes) -> FcmFailure:
     details = _scan(error.get("details"))
     message = printable_word(error.get("message"), MAX_DETAIL) or ""
     status_word = printable_word(error.get("status"), _MAX_WORD)
-    not_ours = (
+    other_cause = (
         details.code in REASONS
         or details.apns_status is not None
         or (details.code is None and message.startswith(_THIRD_PARTY_TEXT))
@@ -226,17 +227,17 @@ def _read(status: int, body: bytes) -> FcmFailure:
         details.code or details.info or status_word,
         text or None,
         details.wait,
-        refresh_token=status == 401 and not not_ours,
+        refresh_token=status == 401 and not other_cause,
     )
 
 
-_read_kept = lru_cache(maxsize=256)(_read)
+_read_cached = lru_cache(maxsize=256)(_read)
 
 
 def _row(status: int, message: str, details: _Details, text: str) -> Reason:
     code = details.code
     if 400 <= status < 500:
-        # A dead token: Google's own word, or APNs' for it. An INVALID_ARGUMENT that blames the token is less.
+        # A dead token: Google's own word, or APNs' for it. An INVALID_ARGUMENT that blames the token is no proof.
         if code == "UNREGISTERED":
             return REASONS[code]
         if code == "INVALID_ARGUMENT":
@@ -280,40 +281,40 @@ def read_unexpected(status: int, body: bytes) -> FcmFailure:
 
 
 def _scan(details: object) -> _Details:
-    found = _Details()
+    scanned = _Details()
     if not isinstance(details, list):
-        return found
-    for each in details[:_MAX_DETAILS]:
-        if not isinstance(each, dict):
+        return scanned
+    for detail in details[:_MAX_DETAILS]:
+        if not isinstance(detail, dict):
             continue
-        kind = str(each.get("@type")).rpartition(".")[2]
+        kind = str(detail.get("@type")).rpartition(".")[2]
         if kind == "FcmError":
-            found.code = printable_word(each.get("errorCode"), _MAX_WORD) or found.code
+            scanned.code = printable_word(detail.get("errorCode"), _MAX_WORD) or scanned.code
         elif kind == "ApnsError":
-            status = each.get("statusCode")
-            found.apns_status = status if type(status) is int else 0
-            found.apns_reason = printable_word(each.get("reason"), _MAX_WORD)
-            found.words.append(f"APNs: {found.apns_status or ''} {found.apns_reason or ''}".rstrip())
+            status = detail.get("statusCode")
+            scanned.apns_status = status if type(status) is int else 0
+            scanned.apns_reason = printable_word(detail.get("reason"), _MAX_WORD)
+            scanned.words.append(f"APNs: {scanned.apns_status or ''} {scanned.apns_reason or ''}".rstrip())
         elif kind == "BadRequest":
-            for violation in _objects(each.get("fieldViolations")):
+            for violation in _objects(detail.get("fieldViolations")):
                 name = printable_word(violation.get("field"), _MAX_WORD)
                 if name:
-                    found.fields.add(name)
+                    scanned.fields.add(name)
                 text = printable_word(violation.get("description"), _MAX_WORD * 2)
-                found.words.append(": ".join(filter(None, (name, text))))
+                scanned.words.append(": ".join(filter(None, (name, text))))
         elif kind == "QuotaFailure":
-            for violation in _objects(each.get("violations")):
+            for violation in _objects(detail.get("violations")):
                 text = printable_word(violation.get("description"), _MAX_WORD * 2)
-                found.words.append(
+                scanned.words.append(
                     ": ".join(filter(None, (printable_word(violation.get("subject"), _MAX_WORD), text)))
                 )
         elif kind == "ErrorInfo":
-            found.info = printable_word(each.get("reason"), _MAX_WORD)
-            if found.info:
-                found.words.append(found.info)
+            scanned.info = printable_word(detail.get("reason"), _MAX_WORD)
+            if scanned.info:
+                scanned.words.append(scanned.info)
         elif kind == "RetryInfo":
-            found.wait = _delay(each.get("retryDelay"))
-    return found
+            scanned.wait = _delay(detail.get("retryDelay"))
+    return scanned
 
 
 def _delay(value: object) -> float | None:
@@ -324,7 +325,7 @@ def _delay(value: object) -> float | None:
 
 def _objects(value: object) -> list[dict[str, Any]]:
     return (
-        [each for each in value[:_MAX_DETAILS] if isinstance(each, dict)] if isinstance(value, list) else []
+        [item for item in value[:_MAX_DETAILS] if isinstance(item, dict)] if isinstance(value, list) else []
     )
 
 
@@ -333,9 +334,9 @@ def json_object(body: bytes, limit: int = MAX_BODY) -> dict[str, Any] | None:
     if len(body) > limit:
         return None
     try:
-        found = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if isinstance(found, list) and found:
-        found = found[0]
-    return found if isinstance(found, dict) else None
+    if isinstance(document, list) and document:
+        document = document[0]
+    return document if isinstance(document, dict) else None

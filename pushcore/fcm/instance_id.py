@@ -1,6 +1,6 @@
 """The instance-id API: topics in batches of a thousand, and what Google knows about an app instance.
 
-Google deprecated it in September 2026 and turns it down on 2027-09-29; projects made after 2026-10-01 cannot use it
+Google deprecated it in September 2026 and will shut it down on 2027-09-29; projects made after 2026-10-01 cannot use it
 ("Instance ID server API"). Its errors are words of their own.
 """
 
@@ -96,29 +96,29 @@ class InstanceInfo:
 class BatchRequestBuilder:
     """Requests to the API at one authority."""
 
-    def __init__(self, authority: str, more: Sequence[Field]) -> None:
+    def __init__(self, authority: str, extra_fields: Sequence[Field]) -> None:
         fields = [
             (b":scheme", b"https"),
             (b":authority", authority.encode("ascii")),
-            (b"access_token_auth", b"true"),  # what stands in `authorization` is no server key
-            *more,
+            (b"access_token_auth", b"true"),  # `authorization` has no server key
+            *extra_fields,
         ]
         self.post = HeaderTemplate([(b":method", b"POST"), *fields, (b"content-type", b"application/json")])
         self.get = HeaderTemplate([(b":method", b"GET"), *fields])
 
     @staticmethod
     def path(subscribe: bool) -> bytes:
-        """Where a batch goes."""
+        """The path of a batch."""
         return _ADD if subscribe else _REMOVE
 
     @staticmethod
     def body(topic: str, registrations: Sequence[str]) -> bytes:
-        """One batch."""
+        """The body of a batch."""
         return orjson.dumps({"to": f"/topics/{topic}", "registration_tokens": registrations})
 
 
 def read_batch(body: bytes, count: int) -> list[FcmFailure]:
-    """What became of each of `count` registrations, in their order, by a response of status 200.
+    """The outcome of each of `count` registrations, in their order, by a response of status 200.
 
     One that is not the API's, or has another number of results, is UNKNOWN for all: they may have been changed.
     """
@@ -166,13 +166,13 @@ def read_info(response: Mapping[str, Any]) -> InstanceInfo:
     """The response of `/iid/info/`."""
     rel = response.get("rel")
     topics = rel.get("topics") if isinstance(rel, dict) else None
-    days: dict[str, str | None] = {}
+    dates: dict[str, str | None] = {}
     for name, topic in topics.items() if isinstance(topics, dict) else ():
-        days[name] = printable_word(topic.get("addDate"), 40) if isinstance(topic, dict) else None
+        dates[name] = printable_word(topic.get("addDate"), 40) if isinstance(topic, dict) else None
     return InstanceInfo(
         application=printable_word(response.get("application"), 300),
         project=printable_word(response.get("authorizedEntity"), 100),
         platform=printable_word(response.get("platform"), 40),
         application_version=printable_word(response.get("applicationVersion"), 100),
-        topics=days,
+        topics=dates,
     )

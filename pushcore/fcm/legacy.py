@@ -1,4 +1,4 @@
-"""`LegacyFcmClient`: sends through the legacy API, `/fcm/send`, which Google has shut down and others still speak."""
+"""`LegacyFcmClient`: sends through the legacy API, `/fcm/send`, which Google has shut down and other servers still have."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
     """Sends through FCM's legacy API. Google shut it down in 2024: it lives on in gateways and private servers.
 
     `server_key`: what stands behind "key=" in the `authorization` header. `url`: the server, "https://host:port"; there
-    is no default, for Google's own no longer answers. The other arguments are those of `FcmClient`.
+    is no default, for Google's own no longer responds. The other arguments are those of `FcmClient`.
 
-    What was sent comes back as a `LegacyResult`. One to several `registration_ids` is summed up: ACCEPTED when at least
-    one device was accepted, never UNREGISTERED; look at its `devices`.
+    Results are of the class `LegacyResult`. That of a message to several `registration_ids` is a summary: ACCEPTED when
+    at least one device was accepted, never UNREGISTERED; look at its `devices`.
 
     Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
     """
@@ -81,9 +81,9 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         async def send(self, push: L) -> LegacyResult[L]: ...
 
     async def send_multicast(self, push: LegacyMessage) -> list[LegacyResult[LegacyMessage]]:
-        """Send one message to all its `registration_ids`, however many, in requests of 1000; a result for each id.
+        """Send one message to all its `registration_ids`, however many, in requests of 1000; one result per id.
 
-        The results are in the order of the ids. An id that cannot be one is INVALID by itself and hinders no other.
+        The results are in the order of the ids. An invalid id is INVALID by itself and does not affect the rest.
 
         Raises:
             ClosedError: the client is not open.
@@ -93,31 +93,39 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         if not ids:
             raise ValueError("the message has no registration_ids")
         results: dict[int, LegacyResult] = {}
-        good: list[int] = []
+        valid: list[int] = []
         for index, token in enumerate(ids):
             try:
                 check_legacy_token(token, f"registration_ids[{index}]")
-                good.append(index)
+                valid.append(index)
             except FieldError as error:
                 results[index] = LegacyResult(
-                    _to(push, token), Verdict.INVALID, reason="InvalidRegistration", detail=error.detail
+                    _to_device(push, token),
+                    Verdict.INVALID,
+                    reason="InvalidRegistration",
+                    detail=error.detail,
                 )
-        parts = [
-            good[start : start + MAX_REGISTRATION_IDS] for start in range(0, len(good), MAX_REGISTRATION_IDS)
+        chunks = [
+            valid[start : start + MAX_REGISTRATION_IDS]
+            for start in range(0, len(valid), MAX_REGISTRATION_IDS)
         ]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.send(_to_all(push, [ids[i] for i in part]))) for part in parts]
-        for part, task in zip(parts, tasks, strict=True):
+            tasks = [
+                group.create_task(self.send(_to_devices(push, [ids[i] for i in chunk]))) for chunk in chunks
+            ]
+        for chunk, task in zip(chunks, tasks, strict=True):
             result = task.result()
-            for place, index in enumerate(part):
+            for position, index in enumerate(chunk):
                 results[index] = (
-                    result.devices[place] if result.devices else _like(result, _to(push, ids[index]))
+                    result.devices[position]
+                    if result.devices
+                    else _device_result(result, _to_device(push, ids[index]))
                 )
         return [results[index] for index in range(len(ids))]
 
 
 class LegacyDispatcher(Dispatcher[LegacyMessage]):
-    """What sends for a `LegacyFcmClient`, whose arguments these are."""
+    """Sends for a `LegacyFcmClient`, whose arguments these are."""
 
     handles: type[LegacyMessage] = LegacyMessage
     streams = 100
@@ -159,7 +167,7 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
         link.connection.authorize(self._authorization)
 
     def result(self, exchange: Exchange, push: Any) -> LegacyResult:
-        """What became of `push`, whose finished exchange this is."""
+        """The result of `push`, whose finished exchange this is."""
         ids = push.registration_ids
         error = exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
@@ -171,9 +179,10 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
         if ids is None:
             return _result(push, outcomes[0], exchange)
         devices = tuple(
-            _result(_to(push, token), outcome, exchange) for token, outcome in zip(ids, outcomes, strict=True)
+            _result(_to_device(push, token), outcome, exchange)
+            for token, outcome in zip(ids, outcomes, strict=True)
         )
-        return _summed_up(push, devices, exchange)
+        return _summary(push, devices, exchange)
 
 
 def _result(push: Any, outcome: LegacyOutcome, exchange: Exchange) -> LegacyResult:
@@ -192,11 +201,11 @@ def _result(push: Any, outcome: LegacyOutcome, exchange: Exchange) -> LegacyResu
     )
 
 
-def _summed_up(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange) -> LegacyResult:
+def _summary(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange) -> LegacyResult:
     """One result for a message to several devices."""
     counts = Counter(device.verdict for device in devices)
     accepted = counts[ACCEPTED]
-    first = next((device for device in devices if device.verdict is not ACCEPTED), devices[0])
+    rejected = next((device for device in devices if device.verdict is not ACCEPTED), devices[0])
     verdict = ACCEPTED if accepted else counts.most_common(1)[0][0]
     detail = None
     if len(devices) > 1:
@@ -204,26 +213,26 @@ def _summed_up(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange)
             verdict = Verdict.INVALID  # the message has no one token that could be dropped
         if accepted < len(devices):
             detail = f"{len(devices) - accepted} of {len(devices)} devices did not get it"
-    one = len(counts) == 1  # all have the same to say
+    same_verdict = len(counts) == 1  # and so the same reason
     return LegacyResult(
         push,
         verdict,
         status=exchange.status,
         attempts=exchange.attempts,
         id=devices[0].id if len(devices) == 1 else None,
-        reason=first.reason if one else None,
+        reason=rejected.reason if same_verdict else None,
         retry_after=max(
             (device.retry_after for device in devices if device.retry_after is not None), default=None
         ),
-        detail=detail or first.detail,
+        detail=detail or rejected.detail,
         canonical=devices[0].canonical if len(devices) == 1 else None,
         devices=devices,
-        row=first.row if one else None,
+        row=rejected.row if same_verdict else None,
     )
 
 
 def _error_result(exchange: Exchange, push: Any, error: TransportError) -> LegacyResult:
-    """The result of an exchange that ended without a complete answer."""
+    """The result of an exchange that ended with an error instead of a complete response."""
     if isinstance(error, HeaderListTooLarge):
         verdict = Verdict.INVALID
     else:
@@ -237,12 +246,14 @@ def _error_result(exchange: Exchange, push: Any, error: TransportError) -> Legac
         detail=error,
     )
     if push.registration_ids is not None:
-        result.devices = tuple(_like(result, _to(push, token)) for token in push.registration_ids)
+        result.devices = tuple(
+            _device_result(result, _to_device(push, token)) for token in push.registration_ids
+        )
     return result
 
 
-def _like(result: Result, push: Any) -> LegacyResult:
-    """The same for one of the devices."""
+def _device_result(result: Result, push: Any) -> LegacyResult:
+    """The same result for one of the devices."""
     return LegacyResult(
         push,
         result.verdict,
@@ -255,16 +266,16 @@ def _like(result: Result, push: Any) -> LegacyResult:
     )
 
 
-def _to(push: LegacyMessage, token: str) -> LegacyMessage:
+def _to_device(push: LegacyMessage, token: str) -> LegacyMessage:
     """The same message to one device."""
-    one = _to_all(push, None)
-    one.to = token
-    return one
+    message = _to_devices(push, None)
+    message.to = token
+    return message
 
 
-def _to_all(push: LegacyMessage, tokens: Sequence[str] | None) -> LegacyMessage:
-    other = object.__new__(LegacyMessage)
+def _to_devices(push: LegacyMessage, tokens: Sequence[str] | None) -> LegacyMessage:
+    message = object.__new__(LegacyMessage)
     for name in LegacyMessage.__slots__:
-        setattr(other, name, getattr(push, name))
-    other.registration_ids = tokens
-    return other
+        setattr(message, name, getattr(push, name))
+    message.registration_ids = tokens
+    return message

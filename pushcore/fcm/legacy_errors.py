@@ -1,4 +1,4 @@
-"""What the legacy API answers: one outcome for each device that a message was addressed to.
+"""What the legacy API responds: one outcome for each device that a message was addressed to.
 
 Source: "Firebase Cloud Messaging HTTP protocol", tables 5 to 9, as Google had it until 2024.
 """
@@ -107,8 +107,8 @@ REASONS: Final = TABLE.rows
 class LegacyOutcome:
     """What became of the message for one device, topic or group.
 
-    `id`: the message id that the server answered. `canonical`: the token that replaces the one it was sent to. `failed`:
-    of a device group, the tokens that did not get it. The others as in `FcmFailure`.
+    `id`: the message id in the response. `canonical`: the token that replaces the one it was sent to. `failed`: of a
+    device group, the tokens that did not get it. The rest as in `FcmFailure`.
     """
 
     row: Reason
@@ -135,13 +135,13 @@ def read_legacy(
     """One outcome for each of the `count` registration_ids, in their order; a single one when `count` is None.
 
     `retry_after` and `now` as in `errors.read_error`. Never raises. A success whose body cannot be read, or has another
-    number of results, is UNKNOWN for all: nobody can say which device got it.
+    number of results, is UNKNOWN for all: it does not say which device got it.
     """
     length = 1 if count is None else count
     wait = read_retry_after(retry_after, now) if retry_after is not None else None
     response = json_object(body, _MAX_BODY)
     if status != 200:
-        return [_whole(status, body, response, wait, length)] * length
+        return [_request_failure(status, body, response, wait, length)] * length
     if response is None or response.keys().isdisjoint(_SUCCESS):
         return [_unexpected(status, body, wait)] * length
     results = response.get("results")
@@ -156,26 +156,26 @@ def read_legacy(
     return [_outcome(response, wait)]
 
 
-def _whole(
+def _request_failure(
     status: int, body: bytes, response: Mapping[str, Any] | None, wait: float | None, length: int
 ) -> LegacyOutcome:
-    """A failure of the request as a whole: every device's, and so never that all their tokens are dead."""
+    """A failure of the request as a whole: it is every device's, and never says that all their tokens are dead."""
     text = body[:200].decode("utf-8", "replace") if response is None else response.get("error")
-    words = printable_word(text, _MAX_WORD)
+    error_text = printable_word(text, _MAX_WORD)
     if response is None:  # Google's own 401 was a page, and its 400 a line of text
-        ours = words is not None and (status == 401 or (status == 400 and words[0] not in "<[{"))
+        is_fcm = error_text is not None and (status == 401 or (status == 400 and error_text[0] not in "<[{"))
     else:
-        ours = "error" in response
-    if status < 400 or not ours:
+        is_fcm = "error" in response
+    if status < 400 or not is_fcm:
         return _unexpected(status, body, wait)
-    row = REASONS.get(words or "")
+    row = REASONS.get(error_text or "")
     if row is None or status // 100 != 4:
         row = SEND_TABLE.of_status(status)
     if row.verdict is UNREGISTERED and length > 1:
         row = UNNAMED[INVALID]
     if response is None:
-        return LegacyOutcome(row, retry_after=wait, detail=words)
-    return LegacyOutcome(row, words, retry_after=wait)
+        return LegacyOutcome(row, retry_after=wait, detail=error_text)
+    return LegacyOutcome(row, error_text, retry_after=wait)
 
 
 def _unexpected(status: int, body: bytes, wait: float | None) -> LegacyOutcome:
@@ -185,12 +185,12 @@ def _unexpected(status: int, body: bytes, wait: float | None) -> LegacyOutcome:
 
 
 def _unreadable(length: int) -> list[LegacyOutcome]:
-    detail = "the server accepted the request, but its answer does not say what became of each device"
+    detail = "the server accepted the request, but its response does not say what became of each device"
     return [LegacyOutcome(UNNAMED[UNKNOWN], detail=detail)] * length
 
 
 def _outcome(result: Any, wait: float | None) -> LegacyOutcome:
-    """One of `results`, or the answer for a topic: {"message_id"} or {"error"}."""
+    """One of `results`, or the response for a topic: {"message_id"} or {"error"}."""
     if not isinstance(result, dict):
         return _unreadable(1)[0]
     reason = printable_word(result.get("error"), _MAX_WORD)
@@ -205,7 +205,7 @@ def _outcome(result: Any, wait: float | None) -> LegacyOutcome:
 
 
 def _group(response: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
-    """The answer for a device group: how many of its devices got the message, and which did not."""
+    """The response for a device group: how many of its devices got the message, and which did not."""
     failed = _tokens(response.get("failed_registration_ids"))
     success, failure = response.get("success"), response.get("failure")
     if type(success) is not int or type(failure) is not int:

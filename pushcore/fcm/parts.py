@@ -1,7 +1,7 @@
-"""The parts of a message that most messages of a campaign have in common: checked once, and then found again.
+"""The parts of a message that most messages of a campaign have in common: checked once, and then reused.
 
-To check a part takes microseconds and its JSON a quarter of one, so what was found right is kept, in two ways: the JSON
-of each part by itself, and all parts of a message as they were once the next message has had the same.
+To check a part takes microseconds and its JSON a quarter of one, so valid parts are kept, in two ways: the JSON of each
+part by itself, and all parts of a message as they were once the next message has had the same.
 """
 
 from __future__ import annotations
@@ -17,40 +17,39 @@ from ..models.json_values import json_problem
 from .shapes import AcceptedShapes, ShapePair, shape_of_part
 
 MAX_KNOWN: Final = 1024
-"""Parts that are kept ready after they were found right; when there are more, all are forgotten."""
+"""Valid parts that are kept; when there are more, all are forgotten."""
 NAMES: Final = ("android", "android_v2", "apns", "webpush", "fcm_options")
-"""The parts, in the order in which they are handed over."""
+"""The parts, in the order of `PartValues`."""
 OPTION: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 _SHAPED: Final = frozenset(("android", "android_v2", "apns", "webpush"))
 
-_KEPT: Final = 1024  # bytes of a part that is kept
+_MAX_KEPT: Final = 1024  # bytes of a part that is kept
 
-Given: TypeAlias = "tuple[Any, ...]"
-"""The parts of one message, in the order of `NAMES`; None for one that it has not."""
+PartValues: TypeAlias = "tuple[Any, ...]"
+"""The parts of one message, in the order of `NAMES`; None for an absent one."""
 
 
 class EncodedPart(NamedTuple):
-    """A part that was found right: its JSON, and its shape where that matters."""
+    """A valid part: its JSON, and its shape where that matters."""
 
     json: orjson.Fragment
     shape: tuple[object, ...] | None
 
 
 class EncodedParts:
-    """What is known of the parts of messages to one project.
+    """The valid parts of messages to one project.
 
-    `token_at`: where the token begins in the JSON of a request whose message is `ready` with a token after it.
-
-    `seen`: parts of two messages in a row, as they were when they were checked. Whose parts equal them may use `ready`,
-    their JSON by name, and `ready_shapes`; who has others calls `learn`, and has `shapes` after it.
-    `accepted`: the shapes of all messages that were made so.
+    `seen`: parts of two messages in a row, as they were when they were checked. A message with equal parts may use `ready`,
+    their JSON by name, and `ready_shapes`; for any other call `learn`, after which `shapes` are those of its parts.
+    `token_at`: where the token begins in the JSON of a request whose message is `ready` followed by a token.
+    `accepted`: the shapes of all these messages.
     """
 
     __slots__ = (
         "_known",
         "_last",
-        "_lately",
-        "_times",
+        "_last_learned",
+        "_repeats",
         "accepted",
         "ready",
         "ready_shapes",
@@ -61,47 +60,47 @@ class EncodedParts:
 
     def __init__(self) -> None:
         self.accepted = AcceptedShapes()
-        self.seen: Given = (None,) * len(NAMES)
+        self.seen: PartValues = (None,) * len(NAMES)
         self.ready: dict[str, Any] = {}
         self.token_at = _token_at(self.ready)
         self.shapes: ShapePair = self.accepted.pair((), apns=False)
         self.ready_shapes = self.shapes
-        # Parts that were found right, by their JSON, and for each name the last part that can never change.
+        # Valid parts by their JSON, and for each name the last part that can never change.
         self._known: dict[tuple[str, bytes], EncodedPart] = {}
         self._last: dict[str, tuple[Any, EncodedPart]] = {}
-        # The JSON of the last parts that were learnt, and how often in a row.
-        self._lately: dict[str, Any] = {}
-        self._times = 0
+        # The JSON of the parts of the last call of `learn`, and how often in a row.
+        self._last_learned: dict[str, Any] = {}
+        self._repeats = 0
 
-    def learn(self, given: Given) -> dict[str, Any]:
+    def learn(self, values: PartValues) -> dict[str, Any]:
         """The JSON of these parts by name, checked. Do not change it.
 
-        Raises `FieldError` for what Google would refuse, and what orjson raises for what cannot be JSON.
+        Raises `FieldError` for what Google would reject, and the error of orjson for what cannot be JSON.
         """
-        if given[0] is not None and given[1] is not None:
+        if values[0] is not None and values[1] is not None:
             raise FieldError("the message has android and android_v2: give one of them")
-        found: dict[str, Any] = {}
+        fragments: dict[str, Any] = {}
         shapes: list[tuple[object, ...]] = []
-        for name, part in zip(NAMES, given):  # noqa: B905  # both have five
+        for name, part in zip(NAMES, values):  # noqa: B905  # both have five
             if part is not None:
-                found[name], shape = self._encode(name, part)
+                fragments[name], shape = self._encode(name, part)
                 if shape is not None:
                     shapes.append(shape)
-        self.shapes = self.accepted.pair(tuple(shapes), apns="apns" in found)
-        self._times = self._times + 1 if found == self._lately else 1
-        self._lately = found
-        if self._times == 2:  # and no more: where it is of no use at the third time, it never is
-            self.seen, self.ready = tuple(map(_as_it_is, given)), found
+        self.shapes = self.accepted.pair(tuple(shapes), apns="apns" in fragments)
+        self._repeats = self._repeats + 1 if fragments == self._last_learned else 1
+        self._last_learned = fragments
+        if self._repeats == 2:  # only then: without effect the third time, it never has one
+            self.seen, self.ready = tuple(map(_snapshot, values)), fragments
             self.ready_shapes = self.shapes
-            self.token_at = _token_at(found)
-        return found
+            self.token_at = _token_at(fragments)
+        return fragments
 
     def json(self, name: str, part: Any) -> orjson.Fragment:
         """The JSON of one part, checked. Raises as `learn`."""
         return self._encode(name, part).json
 
     def _encode(self, name: str, part: Any) -> EncodedPart:
-        """What was found right once is found again by its JSON."""
+        """The JSON and the shape of one part. A valid part is checked once, and known by its JSON."""
         last = self._last.get(name)
         if last is not None and last[0] is part:
             return last[1]
@@ -117,7 +116,7 @@ class EncodedParts:
                 problem = json_problem(plain(part), name)
                 if problem:
                     raise FieldError(problem)
-            elif len(raw) <= _KEPT:
+            elif len(raw) <= _MAX_KEPT:
                 if len(self._known) >= MAX_KNOWN:
                     self._known.clear()
                 self._known[(name, raw)] = encoded
@@ -144,14 +143,14 @@ class _TypedNumber:
     __hash__ = None  # type: ignore[assignment]  # it is compared, and never looked up
 
 
-def _as_it_is(part: Any) -> Any:
-    """What equals `part` for as long as it stays as it is; nothing equals what cannot be told so."""
+def _snapshot(part: Any) -> Any:
+    """A value that equals `part` for as long as that is not changed, or a value that equals nothing."""
     if part is None or type(part) is str or (isinstance(part, PARTS) and lasting(part)):
         return part
     if type(part) is dict:
-        return {key: _as_it_is(value) for key, value in part.items()}
+        return {key: _snapshot(value) for key, value in part.items()}
     if type(part) is list:
-        return [_as_it_is(value) for value in part]
+        return [_snapshot(value) for value in part]
     if type(part) in (bool, int, float):
         return _TypedNumber(part)
     return object()

@@ -38,7 +38,7 @@ from .legacy_result import LegacyResult
 from .parts import MAX_KNOWN, OPTION, EncodedParts
 
 LEGACY_PATH: Final = b"/fcm/send"
-_FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # nobody else's token looks like it
+_FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # no other token looks like it
 _PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}", re.ASCII)
 _NOTIFICATION_KEYS: Final = frozenset(("title", "body", "image"))
 _LEGACY_REASONS: Final = {
@@ -61,7 +61,7 @@ _dumps = orjson.dumps
 _fid = _FID.fullmatch
 
 
-def _template(authority: str, path: bytes, *more: Field) -> HeaderTemplate:
+def _template(authority: str, path: bytes, *extra_fields: Field) -> HeaderTemplate:
     return HeaderTemplate(
         [
             (b":method", b"POST"),
@@ -70,7 +70,7 @@ def _template(authority: str, path: bytes, *more: Field) -> HeaderTemplate:
             (b"content-type", b"application/json"),
             # As Google's own SDKs do: it asks for errors in the form that has `status` and `details`.
             (b"x-goog-api-format-version", b"2"),
-            *more,
+            *extra_fields,
         ],
         path,
     )
@@ -90,16 +90,16 @@ class FcmRequestBuilder:
             valid = isinstance(value, str) and _PROJECT.fullmatch(value) is not None
             check(valid, name, "the id of a project, such as my-project-1234, or its number", value)
         self.project_id = project_id
-        self.more: tuple[Field, ...] = ()
+        self.extra_fields: tuple[Field, ...] = ()
         """Fields that every request to Google has besides its own."""
         if quota_project is not None:
-            self.more = ((b"x-goog-user-project", quota_project.encode()),)
+            self.extra_fields = ((b"x-goog-user-project", quota_project.encode()),)
         path = b"/v1/projects/%b/messages:send" % project_id.encode()
-        self._template = _template(authority, path, *self.more)
+        self._template = _template(authority, path, *self.extra_fields)
         self._keys: set[str] = set()  # valid keys of `data`
         self._parts = EncodedParts()
         self.accepted_shapes = self._parts.accepted
-        """The shapes of the messages that it made, for who sees what becomes of them."""
+        """The shapes of its messages, for the `FcmDispatcher`, which knows the responses."""
 
     def build(
         self,
@@ -118,11 +118,11 @@ class FcmRequestBuilder:
         envelope = {"message": common}
         silent, alerting = silent_ready, alerting_ready = parts.ready_shapes
         token_at = parts.token_at
-        # The first notification of these pushes as it was, what goes out for it, and that as JSON once a second one is
+        # The first notification of these pushes as it was, what is sent for it, and that as JSON once a second one is
         # the same: most often all are.
-        first: Any = None
-        plain: Any = None
-        shown: Any = None
+        first_notification: Any = None
+        first_plain: Any = None
+        first_fragment: Any = None
         for push in pushes:
             if type(push) is not kind:
                 return push
@@ -134,8 +134,8 @@ class FcmRequestBuilder:
                     or (push.webpush is not webpush and push.webpush != webpush)
                     or (push.fcm_options is not options and push.fcm_options != options)
                 ):
-                    given = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
-                    message = parts.learn(given).copy()
+                    values = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
+                    message = parts.learn(values).copy()
                     silent, alerting = parts.shapes
                     if parts.seen is not seen:
                         (android, android_v2, apns, webpush, options) = seen = parts.seen
@@ -167,10 +167,10 @@ class FcmRequestBuilder:
                 data = push.data
                 if data is not None:
                     if type(data) is not dict:
-                        data = self._learn(data)
+                        data = self._checked_data(data)
                     for key, value in data.items():
                         if type(value) is not str or key not in keys:
-                            data = self._learn(data)
+                            data = self._checked_data(data)
                             break
                     message["data"] = data
                 elif "data" in message:
@@ -181,16 +181,18 @@ class FcmRequestBuilder:
                     shape = silent
                     if "notification" in message:
                         del message["notification"]
-                elif first is not None and (notification is first or notification == first):
-                    if shown is None:
-                        shown = orjson.Fragment(_dumps(plain))
-                    message["notification"] = shown
+                elif first_notification is not None and (
+                    notification is first_notification or notification == first_notification
+                ):
+                    if first_fragment is None:
+                        first_fragment = orjson.Fragment(_dumps(first_plain))
+                    message["notification"] = first_fragment
                 else:
-                    message["notification"] = own = self._plain(notification)
-                    if first is None and own is notification:
-                        first = plain = own.copy()
-                    elif first is None and type(notification) is FcmNotification:
-                        first, plain = notification, own
+                    message["notification"] = checked = self._checked_notification(notification)
+                    if first_notification is None and checked is notification:
+                        first_notification = first_plain = checked.copy()
+                    elif first_notification is None and type(notification) is FcmNotification:
+                        first_notification, first_plain = notification, checked
                 if push.validate_only is False:
                     if message is common:  # to a token
                         body = _dumps(envelope)
@@ -240,8 +242,8 @@ class FcmRequestBuilder:
                 )
         return END
 
-    def _plain(self, source: Any) -> Any:
-        """What goes out as the notification of one message, checked: a dict of texts, or JSON."""
+    def _checked_notification(self, source: Any) -> Any:
+        """What is sent as the notification of one message, checked: a dict of texts, or JSON."""
         plain = source.to_dict() if type(source) is FcmNotification else source
         if type(plain) is not dict:
             return self._parts.json("notification", source)
@@ -250,8 +252,8 @@ class FcmRequestBuilder:
                 return self._parts.json("notification", source)
         return plain
 
-    def _learn(self, source: Any) -> dict[str, str]:
-        """Check all of `data`, and remember its keys."""
+    def _checked_data(self, source: Any) -> dict[str, str]:
+        """All of `data`, checked; its keys are kept as valid."""
         try:
             data: dict[str, str] = dict(source)
         except (TypeError, ValueError):
@@ -267,7 +269,7 @@ class FcmRequestBuilder:
 def _detail(
     error: Exception, push: Any, names: Iterable[str], check_field: Callable[[str, Any], None]
 ) -> str:
-    """Why a push cannot be sent. Which of its fields is of a wrong type is looked for only now."""
+    """Why a push cannot be sent. Only then its fields are searched for one of a wrong type."""
     if isinstance(error, FieldError):
         return error.detail
     for name in names:
@@ -300,16 +302,16 @@ def _check_field(name: str, value: Any) -> None:
 
 
 def _check_legacy_field(name: str, value: Any) -> None:
-    """Raises `FieldError` for a field of a `LegacyMessage`, false ones apart, which are left out."""
+    """Raises `FieldError` for a field of a `LegacyMessage`, unless it is false, for that is left out."""
     if value is not False:
         check_legacy({name: value.to_dict() if isinstance(value, LegacyNotification) else plain(value)})
 
 
 def _without_token(message: dict[str, Any]) -> dict[str, Any]:
-    """A message of its own, for another target than the one before."""
-    own = message.copy()
-    own.pop("token", None)
-    return own
+    """A copy of a message, for another target than the message before."""
+    copy = message.copy()
+    copy.pop("token", None)
+    return copy
 
 
 def _topic_or_condition(push: Message, message: dict[str, Any]) -> int:

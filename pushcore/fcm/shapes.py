@@ -2,18 +2,17 @@
 
 Google's INVALID_ARGUMENT blames the token also for a part of the message that it dislikes: an `apns` part with headers and
 without `payload.aps`, a silent push of priority 10, the push type background with an alert. It "signals an invalid token
-only if the payload is completely valid" ("FCM error codes"). That others of the same shape were accepted is the proof. A
-dropped token does not come back, so without proof the token is suspect, and stays.
+only if the payload is completely valid" ("FCM error codes"). That other messages of the same shape were accepted is the
+proof. A dropped token does not come back, so without proof the token is suspect, and is kept.
 
 A shape is what Google looks at in the parts for the platforms, and not what differs from device to device: which of
 `android`, `android_v2`, `apns` and `webpush` there are, the keys of each, of its headers, its notification and `aps`, the
 push type and the priority for APNs, and beside an `apns` part whether there is a `notification`, which becomes its alert.
 
-**Exact, and nearly free.** Each exchange carries the shape of its message as one object, which the request builder has at
-hand: it finds the parts of consecutive messages to be the same ones anyway (`EncodedParts`), and computes a shape only where
-it checks a new part. Equal shapes are one object, so an accepted response costs one comparison of identities, and only the
-first after one of another shape costs an entry in a dict. Nothing is computed again from a push, which its owner may have
-changed since. Responses are counted by the batch; those that came together count as simultaneous.
+**Exact, and nearly free.** Each exchange has the shape of its message as one object, which the request builder knows:
+it compares the parts of consecutive messages anyway (`EncodedParts`), and computes a shape only where it checks a new part. Equal shapes are one object, so an accepted response costs one comparison of identities, and only the
+first after one of another shape costs an entry in a dict. Nothing is computed again from a push, which the caller may
+have changed since. Responses are counted by the batch; those that came together count as simultaneous.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 WINDOW: Final = 10_000
-"""Responses among which one of the same shape must have been accepted."""
+"""Number of last responses, of which one to the same shape must be an acceptance."""
 MAX_SHAPES: Final = 1024
-"""Shapes that are known at a time; when there are more, all are forgotten, and nothing is proven by them any more."""
+"""Shapes that are known at a time; when there are more, all are forgotten, and prove nothing any more."""
 
 _PUSH_TYPE, _PRIORITY = "apns-push-type", "apns-priority"
 
@@ -41,7 +40,7 @@ class ShapePair(NamedTuple):
     silent: MessageShape
     """Without a `notification`."""
     alerting: MessageShape
-    """With one; the same object where there is no `apns` part, which it would matter to."""
+    """With one; the same object without an `apns` part, where it makes no difference."""
 
 
 class AcceptedShapes:

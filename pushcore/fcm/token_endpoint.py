@@ -1,4 +1,4 @@
-"""Asks a `token_uri` for access tokens, over a connection of its own."""
+"""Requests access tokens from a `token_uri`, over a connection of its own."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ class TokenEndpoint:
         )
 
     async def post(self, form: bytes) -> TokenResponse:
-        """Post a form and wait for the answer.
+        """Post a form and wait for the response.
 
         Raises:
-            TransportError: there is none.
+            TransportError: there is no response.
         """
         exchange = await round_trip(self.pool, self._template, self._path, form, self._timeout)
         if exchange.error is not None:
@@ -79,5 +79,5 @@ class TokenEndpoint:
         return TokenResponse(exchange.status, exchange.data, seconds, advice)
 
     async def close(self) -> None:
-        """Hang up. Whoever waits for an answer has to be cancelled before."""
+        """Close the connection. Cancel the calls of `post` that wait for a response first."""
         await self.pool.close()

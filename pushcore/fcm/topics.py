@@ -1,7 +1,7 @@
 """Topics: which app instances get what is sent to a topic.
 
 Google's API for it takes one registration at a time, `projects.registrations.topicSubscriptions`, and 3 000 changes a
-second for a project ("Topic messaging"). What it has replaced takes a thousand in a batch and goes off on 2027-09-29;
+second for a project ("Topic messaging"). Its predecessor takes a thousand in a batch and will be shut down on 2027-09-29;
 see `instance_id`.
 """
 
@@ -22,6 +22,7 @@ from ..models.fcm_check import check_token, check_topic
 from ..models.fcm_values import FieldError
 from ..reasons import UNNAMED, describe_unexpected, printable_word
 from ..results import ACCEPTED, Result, Verdict
+from .change_rate import ChangeRateLimiter
 from .client import FcmClient, Reader
 from .errors import FcmFailure, json_object, read_error
 from .fan_out import FanOut
@@ -34,12 +35,11 @@ from .instance_id import (
     read_info,
     read_rejection,
 )
-from .pace import ChangeRateLimiter
 
 RATE: Final = 3000.0
 """Changes a second that Google allows a project."""
 CONCURRENCY: Final = 500
-"""Requests at a time: what 3 000 a second need when an answer takes 160 ms. Google's own SDKs stop at 100."""
+"""Requests at a time: what 3 000 a second need when a response takes 160 ms. Google's own SDKs stop at 100."""
 PAGE: Final = 50
 """Topics in one page of a list: with names of 900 characters, each there twice, it must be below `MAX_LIST`."""
 MAX_PAGES: Final = 100
@@ -48,7 +48,7 @@ MAX_LIST: Final = 131_072  # bytes of one page, what the transport accepts
 MAX_BATCHES: Final = 10
 """Requests of a thousand registrations at a time."""
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds that an exceeded quota stops all changes for: when Google does not say how long, and at most."""
+"""Seconds for which an exceeded quota stops all changes: when Google does not say how long, and at most."""
 
 _SUBSCRIPTION: Final = frozenset(("name", "topic_name", "topicName", "create_time", "createTime"))
 """Fields of a TopicSubscription."""
@@ -80,9 +80,9 @@ class Subscription:
 class Topics:
     """Subscribes app instances to topics with the project and the account of a client.
 
-    `client`: it must be open while this is used. `rate`: changes a second, for all that is done with this object.
-    `concurrency`: requests at a time. `instance_id`: use the old API, 1 000 registrations a request, for as long as it
-    is there; `instance_id_url` is its server. `clock`: seconds that never step back, the event loop's if none is given.
+    `client`: it must be open while this is used. `rate`: changes a second, for all calls of this object.
+    `concurrency`: requests at a time. `instance_id`: use the deprecated API, 1 000 registrations a request, until it is
+    shut down; `instance_id_url` is its server. `clock`: seconds that never step back, the event loop's unless given.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -103,7 +103,7 @@ class Topics:
         self._dispatcher = dispatcher = client._dispatcher
         self._rate = rate
         self._clock = clock
-        self._pace: ChangeRateLimiter | None = None
+        self._limiter: ChangeRateLimiter | None = None
         self._concurrency = concurrency
         self._instance_id = instance_id
         self._iid = read_origin(instance_id_url, "instance_id_url")
@@ -113,21 +113,21 @@ class Topics:
             (b":scheme", b"https"),
             (b":authority", dispatcher.origin.authority.encode("ascii")),
             (b"x-goog-api-format-version", b"2"),
-            *requests.more,
+            *requests.extra_fields,
         ]
         self._post = HeaderTemplate([(b":method", b"POST"), *fields, (b"content-type", b"application/json")])
         self._delete = HeaderTemplate([(b":method", b"DELETE"), *fields])
         self._get = HeaderTemplate([(b":method", b"GET"), *fields])
-        self._batches = BatchRequestBuilder(self._iid.authority, requests.more)
+        self._batches = BatchRequestBuilder(self._iid.authority, requests.extra_fields)
 
     def subscribe(
         self, topic: str, registrations: Iterable[str] | AsyncIterable[str]
     ) -> AsyncGenerator[Result, None]:
         """Subscribe all of `registrations` to `topic`; one `Result` for each, in order of completion.
 
-        `result.push` is the `TopicChange`. Who was subscribed already is ACCEPTED, too. The source is read as fast as
-        the rate allows and never further ahead than `concurrency`. An exception of the source is raised when all
-        results of what it gave have been yielded; leaving early gives up what is under way.
+        `result.push` is the `TopicChange`. A registration that was subscribed already is ACCEPTED, too. The source is
+        read as fast as the rate allows and never further ahead than `concurrency`. An exception of the source is raised
+        when all results of its items have been yielded; leaving early cancels the requests in flight.
 
         Raises:
             ValueError: it is no name of a topic.
@@ -137,7 +137,7 @@ class Topics:
     def unsubscribe(
         self, topic: str, registrations: Iterable[str] | AsyncIterable[str]
     ) -> AsyncGenerator[Result, None]:
-        """The reverse of `subscribe`; who was not subscribed is ACCEPTED, too."""
+        """The reverse of `subscribe`; a registration that was not subscribed is ACCEPTED, too."""
         return self._change(topic, registrations, False)
 
     def _change(
@@ -147,22 +147,22 @@ class Topics:
             check_topic(topic)
         except FieldError as error:
             raise ValueError(error.detail) from None
-        if self._pace is None:  # one for all runs: the rate is the project's
-            self._pace = ChangeRateLimiter(self._rate, self._clock or self._dispatcher.loop.time)
-        way = self._in_batches if self._instance_id else self._one_by_one
-        return way(topic, registrations, subscribe, self._pace, self._dispatcher.loop.time)
+        if self._limiter is None:  # one for all runs: the rate is the project's
+            self._limiter = ChangeRateLimiter(self._rate, self._clock or self._dispatcher.loop.time)
+        change = self._in_batches if self._instance_id else self._one_by_one
+        return change(topic, registrations, subscribe, self._limiter, self._dispatcher.loop.time)
 
     def _one_by_one(
         self,
         topic: str,
         registrations: Iterable[str] | AsyncIterable[str],
         subscribe: bool,
-        pace: ChangeRateLimiter,
+        limiter: ChangeRateLimiter,
         clock: Callable[[], float],
     ) -> AsyncGenerator[Result, None]:
         dispatcher = self._dispatcher
         pool, timeout, prefix = dispatcher.pool, dispatcher.timeout, self._prefix
-        name = _quoted(topic)
+        name = _percent_encoded(topic)
         if subscribe:
             template, body, suffix = self._post, b"{}", b"/topicSubscriptions?topic_name=" + name
         else:
@@ -173,7 +173,7 @@ class Topics:
             problem = _problem(registration)
             if problem is not None:
                 return None, [_invalid(change, problem)]
-            path = prefix + _quoted(registration) + suffix
+            path = prefix + _percent_encoded(registration) + suffix
             if len(path) > LONGEST_PATH:
                 return None, [_invalid(change, _TOO_LONG)]
             return request(template, path, body, NO_FIELDS, sink, change, clock() + timeout), []
@@ -182,26 +182,26 @@ class Topics:
             if dispatcher.resend(exchange, pool):
                 return None
             result = self._outcome(exchange, exchange.context, _is_subscription)
-            _slow_down(pace, result)
+            _slow_down(limiter, result)
             return [result]
 
         run = FanOut(
             pool,
             build,
             finish,
-            pace=pace,
+            limiter=limiter,
             concurrency=self._concurrency,
             check_loop=dispatcher.check_loop,
             opened=lambda: dispatcher.opened and dispatcher.pool is pool,
         )
-        return run.run(_each(registrations))
+        return run.run(_iterate(registrations))
 
     def _in_batches(
         self,
         topic: str,
         registrations: Iterable[str] | AsyncIterable[str],
         subscribe: bool,
-        pace: ChangeRateLimiter,
+        limiter: ChangeRateLimiter,
         clock: Callable[[], float],
     ) -> AsyncGenerator[Result, None]:
         dispatcher = self._dispatcher
@@ -209,20 +209,20 @@ class Topics:
         path = BatchRequestBuilder.path(subscribe)
 
         def build(batch: Any, sink: Sink) -> tuple[Exchange | None, list[Result]]:
-            good: list[TopicChange] = []
+            valid: list[TopicChange] = []
             results: list[Result] = []
             for registration in batch:
                 change = TopicChange(registration, topic, subscribe)
                 problem = _problem(registration)
                 if problem is None:
-                    good.append(change)
+                    valid.append(change)
                 else:
                     results.append(_invalid(change, problem))
-            if not good:
+            if not valid:
                 return None, results
-            body = BatchRequestBuilder.body(topic, [each.token for each in good])
+            body = BatchRequestBuilder.body(topic, [change.token for change in valid])
             return (
-                request(self._batches.post, path, body, NO_FIELDS, sink, good, clock() + timeout),
+                request(self._batches.post, path, body, NO_FIELDS, sink, valid, clock() + timeout),
                 results,
             )
 
@@ -233,20 +233,20 @@ class Topics:
             if exchange.error is None and exchange.status == 200:
                 outcomes = read_batch(exchange.data, len(changes))
                 if any(outcome.verdict is Verdict.THROTTLED for outcome in outcomes):
-                    pace.pause(PAUSE)
+                    limiter.pause(PAUSE)
                 return [
                     _result(change, outcome, exchange)
                     for change, outcome in zip(changes, outcomes, strict=True)
                 ]
-            results = [self._outcome(exchange, change, _is_nothing, read_rejection) for change in changes]
-            _slow_down(pace, results[0])
+            results = [self._outcome(exchange, change, _never, read_rejection) for change in changes]
+            _slow_down(limiter, results[0])
             return results
 
         run = FanOut(
             pool,
             build,
             finish,
-            pace=pace,
+            limiter=limiter,
             concurrency=min(self._concurrency, MAX_BATCHES),
             check_loop=dispatcher.check_loop,
             opened=lambda: dispatcher.opened and dispatcher.pool_to(self._iid) is pool,
@@ -258,10 +258,10 @@ class Topics:
         """The topics that an app instance is subscribed to.
 
         Raises:
-            PushRejected: Google did not answer with a list; `result` says why.
+            PushRejected: Google did not respond with a list; `result` says why.
             ClosedError: the client is not open.
         """
-        path = b"%b%b/topicSubscriptions?page_size=%d" % (self._prefix, _quoted(registration), PAGE)
+        path = b"%b%b/topicSubscriptions?page_size=%d" % (self._prefix, _percent_encoded(registration), PAGE)
         subscriptions: list[Subscription] = []
         page = b""
         for _ in range(MAX_PAGES):
@@ -276,17 +276,17 @@ class Topics:
             next_page = response.get("next_page_token", response.get("nextPageToken"))
             if not isinstance(next_page, str) or not next_page or len(next_page) > 2000:
                 break
-            page = b"&page_token=" + _quoted(next_page)
+            page = b"&page_token=" + _percent_encoded(next_page)
         return subscriptions
 
     async def info(self, registration: str) -> InstanceInfo:
-        """What the old instance-id API knows about an app instance, its topics among it.
+        """What the deprecated instance-id API knows about an app instance, its topics among it.
 
         Raises:
-            PushRejected: it did not answer with that; `result` says why.
+            PushRejected: it did not respond with that; `result` says why.
             ClosedError: the client is not open.
         """
-        path = b"/iid/info/%b?details=true" % _quoted(registration)
+        path = b"/iid/info/%b?details=true" % _percent_encoded(registration)
         response = await self._get_json(self._iid, self._batches.get, path, registration, read=read_rejection)
         return read_info(response)
 
@@ -319,7 +319,7 @@ class Topics:
                 return document
             detail = describe_unexpected("FCM", 200, exchange.data)
             raise PushRejected(Result(registration, Verdict.UNKNOWN, 200, exchange.attempts, detail=detail))
-        raise PushRejected(self._outcome(exchange, registration, _is_nothing, read))
+        raise PushRejected(self._outcome(exchange, registration, _never, read))
 
     def _outcome(
         self,
@@ -328,7 +328,7 @@ class Topics:
         is_success: Callable[[dict[str, Any]], bool],
         read: Reader = read_error,
     ) -> Result:
-        """What became of one change, or why a request has no response of Google's.
+        """The result of one change, or of a request that has no response of Google's.
 
         Args:
             exchange: finished.
@@ -367,17 +367,17 @@ def _is_subscription(document: dict[str, Any]) -> bool:
     return not document or not _SUBSCRIPTION.isdisjoint(document)
 
 
-def _is_nothing(document: dict[str, Any]) -> bool:
+def _never(document: dict[str, Any]) -> bool:
     """For requests whose success was looked at before."""
     return False
 
 
-def _slow_down(pace: ChangeRateLimiter, result: Result) -> None:
+def _slow_down(limiter: ChangeRateLimiter, result: Result) -> None:
     """One 429 for the project's quota stops everything for a while; one for an app instance does not."""
     if result.verdict is Verdict.THROTTLED and (
         (result.row.name and result.row.scope == "project") or result.retry_after is not None
     ):
-        pace.pause(min(PAUSE if result.retry_after is None else result.retry_after, LONGEST_PAUSE))
+        limiter.pause(min(PAUSE if result.retry_after is None else result.retry_after, LONGEST_PAUSE))
 
 
 def _problem(registration: object) -> str | None:
@@ -393,11 +393,11 @@ def _invalid(push: Any, problem: str) -> Result:
     return Result(push, Verdict.INVALID, reason="INVALID_ARGUMENT", detail=problem)
 
 
-def _quoted(text: str) -> bytes:
+def _percent_encoded(text: str) -> bytes:
     return quote(text, safe="").encode("ascii")
 
 
-async def _each(source: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
+async def _iterate(source: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
     if isinstance(source, AsyncIterable):
         async for item in source:
             yield item
@@ -408,7 +408,7 @@ async def _each(source: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[st
 
 async def _batched(source: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[list[str], None]:
     batch: list[str] = []
-    async for item in _each(source):
+    async for item in _iterate(source):
         batch.append(item)
         if len(batch) == MAX_BATCH:
             yield batch

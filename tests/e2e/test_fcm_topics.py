@@ -192,7 +192,7 @@ async def test_one_429_for_the_project_stops_the_run_for_a_while(
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(
-        "pushcore.fcm.pace.ChangeRateLimiter.pause", lambda self, seconds: pauses.append(seconds)
+        "pushcore.fcm.change_rate.ChangeRateLimiter.pause", lambda self, seconds: pauses.append(seconds)
     )
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
         topics = topics_of(client, fake)

@@ -248,12 +248,12 @@ def test_what_the_client_takes() -> None:
     assert not is_google("credentials")
     client = FcmClient(WithProject(nothing))
     assert client._dispatcher.requests.project_id == "my-project"
-    assert client._dispatcher.requests.more == ()
+    assert client._dispatcher.requests.extra_fields == ()
     with pytest.raises(ConfigurationError, match="project_id must be given"):
         FcmClient(Scripted(nothing))
     user = google.oauth2.credentials.Credentials("ya29.secret", quota_project_id="payer")  # type: ignore[no-untyped-call]  # google-auth has no types
     client = FcmClient(user, project_id="my-project")
-    assert client._dispatcher.requests.more == ((b"x-goog-user-project", b"payer"),)
+    assert client._dispatcher.requests.extra_fields == ((b"x-goog-user-project", b"payer"),)
     assert "secret" not in repr(client._dispatcher._account)
 
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from pushcore.errors import ClosedError
+from pushcore.fcm.change_rate import ChangeRateLimiter
 from pushcore.fcm.fan_out import BURST, FanOut
-from pushcore.fcm.pace import ChangeRateLimiter
 from pushcore.http2.exchange import Exchange, Sink, deliver, request
 from pushcore.http2.pool import Pool
 from pushcore.results import Result, Verdict
@@ -87,7 +87,7 @@ class Stage:
             cast(Pool, self.pool),
             build,
             finish,
-            pace=ChangeRateLimiter(rate, asyncio.get_running_loop().time),
+            limiter=ChangeRateLimiter(rate, asyncio.get_running_loop().time),
             concurrency=concurrency,
             opened=lambda: self.opened,
             check_loop=lambda: None,

@@ -20,14 +20,14 @@ class ChangeRateLimiter:
         self._next = clock()
 
     def wait(self, changes: int = 1) -> float:
-        """Seconds until a request with so many changes may leave; 0 when it may leave now, and then it counts."""
+        """Seconds until a request with this number of changes may be sent; 0 when it may be sent now, and then it counts."""
         now = self._clock()
         if self._next > now:
             return self._next - now
-        # What was not used lately may be caught up with, but for no more than a moment.
+        # Unused rate may be caught up with, but for no more than `BURST`.
         self._next = max(self._next, now - BURST) + changes * self._interval
         return 0.0
 
     def pause(self, seconds: float) -> None:
-        """The server asks to be left alone for so long."""
+        """Send nothing for this many seconds: the server asked for it."""
         self._next = max(self._next, self._clock() + seconds)
