@@ -66,12 +66,12 @@ def run(place: Path, *words: str, expected: int = 0) -> subprocess.CompletedProc
         return done
     with start(place, *words) as process:
         try:
-            out, said = process.communicate(timeout=DEADLINE)
+            out, stderr = process.communicate(timeout=DEADLINE)
         finally:
             process.kill()
-    assert process.returncode == expected, (words, said)
-    assert "Traceback" not in said
-    return subprocess.CompletedProcess(words, expected, out, said)
+    assert process.returncode == expected, (words, stderr)
+    assert "Traceback" not in stderr
+    return subprocess.CompletedProcess(words, expected, out, stderr)
 
 
 def look(place: Path, *words: str) -> str:
@@ -83,10 +83,10 @@ def look(place: Path, *words: str) -> str:
 
 def inside(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """What `main` makes of it in that directory."""
-    out, said = io.StringIO(), io.StringIO()
-    with contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+    out, stderr = io.StringIO(), io.StringIO()
+    with contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(stderr):
         status = main(words)
-    return subprocess.CompletedProcess(words, status, out.getvalue(), said.getvalue())
+    return subprocess.CompletedProcess(words, status, out.getvalue(), stderr.getvalue())
 
 
 def send(
@@ -111,10 +111,10 @@ def results(place: Path, *more: str) -> dict[int, dict[str, str]]:
 
 
 def by_row(text: str) -> dict[int, dict[str, str]]:
-    found = {int(each["row"]): each for each in csv.DictReader(io.StringIO(text, newline=""))}
-    assert len(found) == text.count("\n") - 1
-    assert sorted(found) == list(found)
-    return found
+    rows = {int(row["row"]): row for row in csv.DictReader(io.StringIO(text, newline=""))}
+    assert len(rows) == text.count("\n") - 1
+    assert sorted(rows) == list(rows)
+    return rows
 
 
 def status(place: Path) -> dict[str, str]:
@@ -125,6 +125,6 @@ def status(place: Path) -> dict[str, str]:
 
 def number(text: str) -> int:
     """The first one in a text."""
-    found = re.search(r"[\d,]+", text)
-    assert found is not None, text
-    return int(found[0].replace(",", ""))
+    match = re.search(r"[\d,]+", text)
+    assert match is not None, text
+    return int(match[0].replace(",", ""))

@@ -114,7 +114,7 @@ def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -
 
 
 def settings(values: dict[int, int]) -> bytes:
-    return frame(SETTINGS, b"".join(struct.pack(">HI", *each) for each in values.items()))
+    return frame(SETTINGS, b"".join(struct.pack(">HI", *setting) for setting in values.items()))
 
 
 def goaway(last: int = 0, code: int = 0, debug: bytes = b"") -> bytes:
@@ -153,7 +153,7 @@ class RawServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.gather(*(each.wait_closed() for each in self._writers), return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
         await self._server.wait_closed()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

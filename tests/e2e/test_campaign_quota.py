@@ -54,7 +54,7 @@ class Ear(Metrics):
 
 
 @pytest.mark.grows
-def test_two_in_a_hundred_refused_without_retry_after_slow_the_project_and_do_not_stop_it(
+def test_two_percent_rejected_without_retry_after_slow_the_project_and_do_not_stop_it(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider = Provider(OFTEN)
@@ -75,13 +75,13 @@ def test_two_in_a_hundred_refused_without_retry_after_slow_the_project_and_do_no
     assert ear.paces
     assert 0 < max(ear.paces) < 10_000
     assert 100 < ear.waited <= 0.04 * COUNT  # what is put off, and nothing else
-    said = {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING}
-    assert any("fcm rejects some pushes for their rate (429): " in each for each in said)
-    assert len(said) < 100
+    warnings = {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING}
+    assert any("fcm rejects some pushes for their rate (429): " in warning for warning in warnings)
+    assert len(warnings) < 100
 
 
 @pytest.mark.parametrize(("seconds", "longest"), [(1, 600), (10, 2000)])
-def test_a_small_retry_after_closes_the_gate_for_everybody_and_then_it_goes_on(
+def test_a_small_retry_after_closes_the_gate_for_all_pushes_for_a_while(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, seconds: int, longest: float
 ) -> None:
     provider = Provider(OFTEN, retry_after=seconds)
@@ -135,8 +135,8 @@ class TopicQuota(Provider):
         now = asyncio.get_running_loop().time()
         self.topic_times.append(now)
         if self.accepted <= 0 and now < self.until:
-            status, headers, answer = self.refuse(429, "QUOTA_EXCEEDED", True)
-            error = orjson.loads(answer)
+            status, headers, response = self.refuse(429, "QUOTA_EXCEEDED", True)
+            error = orjson.loads(response)
             error["error"]["message"] = self.description
             return status, headers, orjson.dumps(error)
         self.accepted -= 1
@@ -207,20 +207,20 @@ def test_a_device_that_has_too_many_holds_back_that_device_alone(monkeypatch: py
     assert max(others) - min(others) < 5
 
 
-def test_a_device_that_gets_too_much_slows_nobody_else_down(
+def test_a_device_over_its_rate_limit_slows_no_other_device_down(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
 ) -> None:
     class Devices(Provider):
         def refuse(self, status: int, reason: str, fcm: bool) -> Answer:
             status, headers, body = super().refuse(status, reason, fcm)
-            found = orjson.loads(body)
-            found["error"]["details"].append(
+            error = orjson.loads(body)
+            error["error"]["details"].append(
                 {
                     "@type": "type.googleapis.com/google.rpc.QuotaFailure",
                     "violations": [{"subject": "device:p", "description": "Device message rate exceeded."}],
                 }
             )
-            return status, headers, orjson.dumps(found)
+            return status, headers, orjson.dumps(error)
 
     provider = Devices({(429, "QUOTA_EXCEEDED"): 0.02}, retry_after=90)
     connect_to(monkeypatch, provider, streams=100)
@@ -270,7 +270,7 @@ def test_a_project_is_ramped_up_over_a_minute_and_one_429_closes_the_gate_for_al
         assert not [other for other in provider.all if at + 0.2 < other < at + 89.9]
 
 
-def test_what_waits_at_a_closed_gate_is_unsent_when_the_run_is_left(
+def test_pushes_at_a_closed_gate_are_unsent_when_the_run_is_left(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
 ) -> None:
     connect_to(monkeypatch, Provider({}), streams=100)

@@ -151,14 +151,14 @@ def test_unknown_is_reported_or_resent(monkeypatch: pytest.MonkeyPatch) -> None:
         policy = RetryPolicy(unknown=unknown)  # type: ignore[arg-type]  # one of the words, from the parameters
         results = run(send(PushEngine(apns(), retry=policy), notifications(200)))
         assert len(results) == 200
-        said = {device for device, reasons in provider.said.items() if reasons}
-        assert said
-        assert {result.verdict for result in results if result.push.token in said} == verdicts
+        rejected = {device for device, reasons in provider.said.items() if reasons}
+        assert rejected
+        assert {result.verdict for result in results if result.push.token in rejected} == verdicts
         assert all(len(ids) == 1 for ids in provider.ids.values())
 
 
 @pytest.mark.parametrize("reason", ["BadDeviceToken", "DeviceTokenNotForTopic"])
-def test_a_wrong_environment_stops_within_2000_answers_and_drops_no_token(
+def test_a_wrong_environment_stops_within_2000_responses_and_drops_no_token(
     monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     provider = Provider({(400, reason): 0.97})
@@ -214,14 +214,14 @@ def test_one_provider_is_stopped_and_the_other_goes_on(
     assert stop.value.reason == "SENDER_ID_MISMATCH"
     assert len({id(result.push) for result in results}) == len(results) == 10_000
     assert Counter(r.verdict for r in results if isinstance(r.push, Notification)) == {Verdict.ACCEPTED: 5000}
-    found = Counter(r.verdict for r in results if isinstance(r.push, Message))
-    assert found[Verdict.UNSENT] > 2000
-    assert set(found) == {Verdict.UNSENT, Verdict.MISCONFIGURED}
+    counts = Counter(r.verdict for r in results if isinstance(r.push, Message))
+    assert counts[Verdict.UNSENT] > 2000
+    assert set(counts) == {Verdict.UNSENT, Verdict.MISCONFIGURED}
     assert sum(1 for device in provider.times if ":" in device) <= 2000
 
 
 @pytest.mark.parametrize("count", [5, 5000])
-def test_both_providers_are_named_when_both_refuse(
+def test_both_providers_are_named_when_both_reject(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
     """At once by the breakers, and at the end of a campaign that is too small for them."""
@@ -253,7 +253,7 @@ def test_both_providers_are_named_when_both_refuse(
     assert errors == [f"every push to apns {words}: {first[6:]}", f"every push to fcm {words}: {second}"]
 
 
-def test_the_answers_of_one_provider_say_nothing_of_the_other(
+def test_the_responses_of_one_provider_do_not_count_for_the_other(
     monkeypatch: pytest.MonkeyPatch, account: ServiceAccount
 ) -> None:
     """Sorted audiences: FCM has answered long before the first push to APNs."""
@@ -333,8 +333,8 @@ def test_metrics_count_every_push_once(monkeypatch: pytest.MonkeyPatch) -> None:
     connect_to(monkeypatch, Provider({(429, "TooManyRequests"): 0.02, (410, "Unregistered"): 0.01}))
     metrics = Metrics(["TooManyRequests", "Unregistered"])
     results = run(send(PushEngine(apns(), listener=metrics), notifications(5000)))
-    found = Counter((result.verdict.value, result.reason or "") for result in results)
-    assert {key[1:]: count for key, count in metrics.sent.items()} == found
+    counts = Counter((result.verdict.value, result.reason or "") for result in results)
+    assert {key[1:]: count for key, count in metrics.sent.items()} == counts
     assert metrics.retries["apns", "TooManyRequests"] > 50
     assert metrics.durations["apns"].percentile(50) == pytest.approx(0.05, rel=0.1)
     assert metrics.queue_depth["apns", "retry"] == 0

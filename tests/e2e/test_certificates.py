@@ -73,10 +73,10 @@ async def test_each_kind_of_file(
 ) -> None:
     certificate = load(certs.client_certificate(APP), tmp_path / "certificate")
     async with FakeApns(certs=certs) as fake, using(client_of(fake, auth=certificate, http2=http2)) as client:
-        results = await send_all(client, [push(each) for each in range(50)])
+        results = await send_all(client, [push(number) for number in range(50)])
         assert verdicts(results) == {Verdict.ACCEPTED: 50}
         assert fake.accepted == 1
-        assert all("authorization" not in each.headers for each in fake.received)
+        assert all("authorization" not in request.headers for request in fake.received)
         assert not fake.tokens_seen
         assert (
             client._dispatcher.pool.links[0].connection.peer_limit == 1000
@@ -163,7 +163,7 @@ async def test_a_certificate_of_another_authority(
         refusing = asyncio.create_task(asyncio.to_thread(_refuse, listener, context))
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         async with using(raw_client(certs, url, auth=certificate, http2=http2, timeout=1.2)) as client:
-            results = await send_all(client, [push(each) for each in range(5)])
+            results = await send_all(client, [push(number) for number in range(5)])
             error = client._dispatcher.pool.last_error
         listener.shutdown(socket.SHUT_RDWR)
         await refusing
@@ -183,7 +183,7 @@ async def test_a_server_that_hangs_up_on_our_certificate(
         FakeApns(certs=certs) as fake,
         using(client_of(fake, auth=certificate, http2=http2, timeout=0.6)) as client,
     ):
-        results = await send_all(client, [push(each) for each in range(5)])
+        results = await send_all(client, [push(number) for number in range(5)])
         assert verdicts(results) == {Verdict.UNSENT: 5}
         assert all(isinstance(result.detail, TransportError) for result in results)
         assert fake.accepted == 0

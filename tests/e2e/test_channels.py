@@ -55,10 +55,10 @@ async def test_the_life_of_a_channel(http2: str, certs: Certificates) -> None:
 
         sent = await client.broadcast(Broadcast(plain.id, UPDATE, request_id=OWN_ID))
         assert (sent.verdict, sent.status, sent.id) == (Verdict.ACCEPTED, 200, OWN_ID)
-        kept = await client.broadcast(Broadcast(storing.id, UPDATE, expiration=1_800_000_000, priority=5))
-        assert kept.ok
-        assert kept.id
-        assert UUID.fullmatch(kept.id)
+        stored = await client.broadcast(Broadcast(storing.id, UPDATE, expiration=1_800_000_000, priority=5))
+        assert stored.ok
+        assert stored.id
+        assert UUID.fullmatch(stored.id)
         headers = fake.received[-1].headers
         assert headers["apns-channel-id"] == storing.id
         assert (headers["apns-expiration"], headers["apns-priority"]) == ("1800000000", "5")
@@ -93,7 +93,7 @@ async def test_a_list_that_is_too_long_is_not_kept(http2: str, certs: Certificat
         assert refused.value.result.verdict is Verdict.UNKNOWN
 
 
-async def test_what_apns_refuses_is_raised_with_its_reason(http2: str, certs: Certificates) -> None:
+async def test_a_rejection_by_apns_is_raised_with_its_reason(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (client, channels):
         for call in (channels.read("Zm9v"), channels.delete("Zm9v")):
             with pytest.raises(PushRejected, match="ChannelNotRegistered") as refused:
@@ -130,9 +130,7 @@ async def test_certificates(http2: str, certs: Certificates, tmp_path: Path) -> 
     [Reset(code="REFUSED_STREAM"), Goaway(last="before")],
     ids=["refused stream", "goaway"],
 )
-async def test_what_was_surely_not_processed_is_repeated(
-    what: Action, http2: str, certs: Certificates
-) -> None:
+async def test_an_unprocessed_request_is_retried(what: Action, http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (client, channels):
         fake.faults.add(Fault(what=what, when=When(path="/1/apps/", nth=(2,))))
         fake.faults.add(Fault(what=what, when=When(path="/4/", nth=(1,))))
@@ -143,7 +141,7 @@ async def test_what_was_surely_not_processed_is_repeated(
         assert fake.counts[200, ""] == 2
 
 
-async def test_an_answer_that_does_not_come_is_unknown(http2: str, certs: Certificates) -> None:
+async def test_no_response_is_unknown(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2, timeout=0.3) as (client, channels):
         fake.faults.add(Fault(what=Stall(processed=True), when=MANAGEMENT))
         fake.faults.add(Fault(what=Stall(), when=When(path="/4/")))
@@ -157,7 +155,7 @@ async def test_an_answer_that_does_not_come_is_unknown(http2: str, certs: Certif
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         Answer(status=200, body="[]"),
         Answer(status=200, body='{"channels":[1]}'),
@@ -166,9 +164,9 @@ async def test_an_answer_that_does_not_come_is_unknown(http2: str, certs: Certif
     ],
     ids=["list", "numbers", "html", "empty"],
 )
-async def test_an_answer_that_is_none_of_apples(answer: Answer, http2: str, certs: Certificates) -> None:
+async def test_a_response_that_is_not_apples(response: Answer, http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (_, channels):
-        fake.faults.add(Fault(what=answer, when=MANAGEMENT))
+        fake.faults.add(Fault(what=response, when=MANAGEMENT))
         for call in (channels.create(), channels.read("Zm9v"), channels.list()):
             with pytest.raises(PushRejected) as refused:
                 await call
@@ -239,11 +237,11 @@ async def test_a_client_that_is_closed_says_so(http2: str, certs: Certificates) 
 async def test_many_calls_at_once(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (client, channels):
         made = await asyncio.gather(*(channels.create() for _ in range(200)))
-        assert len({each.id for each in made}) == 200
-        sent = await asyncio.gather(*(client.broadcast(Broadcast(each.id, UPDATE)) for each in made))
+        assert len({channel.id for channel in made}) == 200
+        sent = await asyncio.gather(*(client.broadcast(Broadcast(channel.id, UPDATE)) for channel in made))
         assert all(result.ok for result in sent)
         assert len({result.id for result in sent}) == 200
-        await asyncio.gather(*(channels.delete(each.id) for each in made))
+        await asyncio.gather(*(channels.delete(channel.id) for channel in made))
         assert await channels.list() == []
 
 
@@ -267,15 +265,15 @@ BROADCASTS: list[tuple[dict[str, Any], str | None, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "reason", "words"), BROADCASTS)
-async def test_what_is_wrong_with_a_broadcast_is_found_before_it_is_sent(
+async def test_an_invalid_broadcast_is_not_sent(
     changes: dict[str, Any], reason: str | None, words: str, http2: str, certs: Certificates
 ) -> None:
     async with FakeApns(certs=certs) as fake, managed(fake, http2) as (client, _):
-        wanted = Broadcast(**{"channel_id": "Zm9v", "payload": UPDATE, **changes})
-        result: Result = await client.broadcast(wanted)
+        broadcast = Broadcast(**{"channel_id": "Zm9v", "payload": UPDATE, **changes})
+        result: Result = await client.broadcast(broadcast)
         assert (result.verdict, result.reason, result.attempts) == (Verdict.INVALID, reason, 0)
         assert words in str(result.detail)
-        assert result.push is wanted
+        assert result.push is broadcast
         assert fake.accepted == 0
 
 

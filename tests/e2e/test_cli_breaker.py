@@ -42,7 +42,7 @@ CASES: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("reason", CASES)
-def test_no_token_is_dropped_for_what_the_configuration_is_to_blame(
+def test_no_token_is_dropped_for_a_fault_of_the_configuration(
     both: FakeProcess, tmp_path: Path, reason: str
 ) -> None:
     tokens, changes, verdict = CASES[reason]
@@ -54,21 +54,21 @@ def test_no_token_is_dropped_for_what_the_configuration_is_to_blame(
     assert f"would fail: {reason}: " in done.stderr
     assert "dead:" not in done.stderr
 
-    found = results(tmp_path)
-    assert {(each["verdict"], each["reason"], each["drop_token"]) for each in found.values()} == {
+    rows = results(tmp_path)
+    assert {(row["verdict"], row["reason"], row["drop_token"]) for row in rows.values()} == {
         (verdict, reason, "")
     }
-    assert by_row((tmp_path / "results.csv").read_text()) == found
-    assert results(tmp_path, "--verdict", verdict) == found
+    assert by_row((tmp_path / "results.csv").read_text()) == rows
+    assert results(tmp_path, "--verdict", verdict) == rows
     assert results(tmp_path, "--verdict", "UNREGISTERED") == {}
     lines = run(tmp_path, "results", JOURNAL, "--format", "ndjson").stdout.splitlines()
     assert {json.loads(line)["drop_token"] for line in lines} == {False}
     with JournalView(tmp_path / JOURNAL) as view:
-        assert {(each.verdict, each.reason) for each in view.results()} == {(Verdict[verdict], reason)}
+        assert {(result.verdict, result.reason) for result in view.results()} == {(Verdict[verdict], reason)}
     looked = json.loads(run(tmp_path, "status", JOURNAL, "--json").stdout)
-    assert looked["verdicts"] == {verdict: len(found)}
+    assert looked["verdicts"] == {verdict: len(rows)}
     assert reason in looked["why"]
-    said = run(tmp_path, "status", JOURNAL).stdout
-    assert "dead:" not in said
-    assert ("suspect:" in said) == (reason != "InvalidProviderToken")
+    stdout = run(tmp_path, "status", JOURNAL).stdout
+    assert "dead:" not in stdout
+    assert ("suspect:" in stdout) == (reason != "InvalidProviderToken")
     assert looked["state"] == "stopped"

@@ -45,35 +45,35 @@ def both(fake: FakeProcess, tmp_path: Path, tokens: list[str], *extra: str) -> l
 
 def scraped(url: str) -> str:
     """What Prometheus would get."""
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        found: bytes = answer.read()
-    return found.decode()
+    with urllib.request.urlopen(url, timeout=5) as response:
+        text: bytes = response.read()
+    return text.decode()
 
 
 # --- repeats ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_repeated_in_time_is_reported_as_it_is(fake: FakeProcess, tmp_path: Path) -> None:
+def test_a_rejection_without_time_for_a_retry_is_reported(fake: FakeProcess, tmp_path: Path) -> None:
     """APNs' 429 waits at least 30 seconds, its 503 a minute: more than what is left."""
     tokens = ["ab" * 32, fated_token("TooManyRequests"), fated_token("ServiceUnavailable")]
     done = send(fake, tmp_path, rows(*tokens), "--max-age", "20")
     assert done.returncode == 0
-    found = results(tmp_path)
-    assert [found[row]["verdict"] for row in (1, 2, 3)] == ["ACCEPTED", "THROTTLED", "UNAVAILABLE"]
-    assert {each["attempts"] for each in found.values()} == {"1"}
+    outcome_rows = results(tmp_path)
+    assert [outcome_rows[row]["verdict"] for row in (1, 2, 3)] == ["ACCEPTED", "THROTTLED", "UNAVAILABLE"]
+    assert {row["attempts"] for row in outcome_rows.values()} == {"1"}
 
 
-def test_what_is_sent_again(fake: FakeProcess, tmp_path: Path) -> None:
+def test_a_temporary_rejection_is_retried(fake: FakeProcess, tmp_path: Path) -> None:
     """APNs' 500 is tried once more after 5 seconds on another connection, and then not within the time."""
     done = send(fake, tmp_path, rows(fated_token("InternalServerError")), "--max-age", "60")
     assert done.returncode == 0
-    found = results(tmp_path)[1]
-    assert (found["verdict"], found["attempts"]) == ("UNAVAILABLE", "2")
+    row = results(tmp_path)[1]
+    assert (row["verdict"], row["attempts"]) == ("UNAVAILABLE", "2")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("provider", ["apns", "both"])
-def test_what_waits_for_its_repeat_has_a_result_after_a_signal(
+def test_pushes_waiting_for_a_retry_have_a_result_after_a_signal(
     fake: FakeProcess, tmp_path: Path, number: signal.Signals, provider: str
 ) -> None:
     pytest.importorskip("prometheus_client")
@@ -90,20 +90,22 @@ def test_what_waits_for_its_repeat_has_a_result_after_a_signal(
         try:
             assert process.stderr is not None
             url = process.stderr.readline().split()[-1]
-            waiting = [f'pushcore_queue_depth{{provider="{each}",queue="retry"}} 5.0' for each in providers]
-            while not all(each in scraped(url) for each in waiting):
+            waiting = [
+                f'pushcore_queue_depth{{provider="{provider}",queue="retry"}} 5.0' for provider in providers
+            ]
+            while not all(sample in scraped(url) for sample in waiting):
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(number)
-            _, said = process.communicate(timeout=DEADLINE)
+            _, stderr = process.communicate(timeout=DEADLINE)
         finally:
             process.kill()
     assert process.returncode == 1
-    assert f"stopped by a signal; rows after {len(tokens)} have no result" in said
+    assert f"stopped by a signal; rows after {len(tokens)} have no result" in stderr
     expected = {"ACCEPTED": 100, "THROTTLED": 5}
     if provider == "both":
         expected["UNAVAILABLE"] = 5
-    assert Counter(each["verdict"] for each in results(tmp_path).values()) == expected
+    assert Counter(row["verdict"] for row in results(tmp_path).values()) == expected
 
 
 # --- rates ------------------------------------------------------------------------------------------------------------
@@ -112,13 +114,13 @@ def test_what_waits_for_its_repeat_has_a_result_after_a_signal(
 def test_a_rate_is_kept(fake: FakeProcess, tmp_path: Path) -> None:
     done = send(fake, tmp_path, rows(*["ab" * 32] * 30), "--rate", "20/s")
     assert done.returncode == 0
-    found = re.search(r"30 rows in ([0-9.]+) s", done.stderr)
-    assert found is not None
-    assert float(found[1]) >= 1.3  # two at once, the others every 50 ms
+    match = re.search(r"30 rows in ([0-9.]+) s", done.stderr)
+    assert match is not None
+    assert float(match[1]) >= 1.3  # two at once, the others every 50 ms
     assert "no limit" not in done.stderr
 
 
-def test_what_waits_for_its_turn_is_unsent_after_a_signal(fake: FakeProcess, tmp_path: Path) -> None:
+def test_queued_pushes_are_unsent_after_a_signal(fake: FakeProcess, tmp_path: Path) -> None:
     (tmp_path / "devices.csv").write_text(rows(*["ab" * 32] * 5_000))
     (tmp_path / "payload.json").write_text('{"aps":{}}')
     words = command(fake, tmp_path, "--rate", "20/s", "--window", "1000")
@@ -128,17 +130,17 @@ def test_what_waits_for_its_turn_is_unsent_after_a_signal(fake: FakeProcess, tmp
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=DEADLINE)
+            _, stderr = process.communicate(timeout=DEADLINE)
         finally:
             process.kill()
     assert process.returncode == 1
-    found = results(tmp_path)
-    after = re.search(r"stopped by a signal; rows after (\d+) have no result", said)
+    outcome_rows = results(tmp_path)
+    after = re.search(r"stopped by a signal; rows after (\d+) have no result", stderr)
     assert after is not None
-    assert sorted(found) == list(range(1, int(after[1]) + 1))
-    assert {each["verdict"] for each in found.values()} == {"ACCEPTED", "UNSENT"}
-    unsent = [each for each in found.values() if each["verdict"] == "UNSENT"]
-    assert {(each["reason"], each["attempts"]) for each in unsent} == {
+    assert sorted(outcome_rows) == list(range(1, int(after[1]) + 1))
+    assert {row["verdict"] for row in outcome_rows.values()} == {"ACCEPTED", "UNSENT"}
+    unsent = [row for row in outcome_rows.values() if row["verdict"] == "UNSENT"]
+    assert {(row["reason"], row["attempts"]) for row in unsent} == {
         ("the run was ended before this push was sent", "0")
     }
 
@@ -165,13 +167,13 @@ def test_a_wrong_environment_stops_it_before_tokens_are_dropped(
     assert (
         f"stopped, for every push{where} would fail: BadDeviceToken: Use the other environment" in done.stderr
     )
-    found = results(tmp_path)
-    assert not any(each["drop_token"] for each in found.values())
-    counts = Counter((each["platform"], each["verdict"]) for each in found.values())
+    outcome_rows = results(tmp_path)
+    assert not any(row["drop_token"] for row in outcome_rows.values())
+    counts = Counter((row["platform"], row["verdict"]) for row in outcome_rows.values())
     if provider == "both":
         assert counts["fcm", "ACCEPTED"] == 200
         assert counts["apns", "UNSENT"] > 0
-        assert len(found) == 20_000
+        assert len(outcome_rows) == 20_000
     else:
         assert 500 <= counts["apns", "INVALID"] < 20_000
         assert re.search(r"; rows after \d+ were not read$", done.stderr, re.MULTILINE)
@@ -194,9 +196,9 @@ def test_a_token_that_was_registered_again_is_kept(fake: FakeProcess, tmp_path: 
     )
     done = send(fake, tmp_path, audience)
     assert done.returncode == 0
-    found = results(tmp_path)
-    assert {each["verdict"] for each in found.values()} == {"UNREGISTERED"}
-    assert [(found[row]["reason"], found[row]["drop_token"]) for row in (1, 2, 3)] == [
+    rows = results(tmp_path)
+    assert {row["verdict"] for row in rows.values()} == {"UNREGISTERED"}
+    assert [(rows[row]["reason"], rows[row]["drop_token"]) for row in (1, 2, 3)] == [
         ("Unregistered", "yes"),
         ("Unregistered, but registered since", ""),
         ("Unregistered", "yes"),
@@ -224,9 +226,9 @@ def test_the_same_audience_in_every_form(fake: FakeProcess, tmp_path: Path, form
     words = command(fake, tmp_path, audience="-" if form == "pipe" else str(path))
     done = subprocess.run(words, input=given, capture_output=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
-    found = results(tmp_path)
-    assert {each["verdict"] for each in found.values()} == {"ACCEPTED"}
-    assert [found[row]["token"] for row in range(1, 1001)] == tokens
+    outcome_rows = results(tmp_path)
+    assert {row["verdict"] for row in outcome_rows.values()} == {"ACCEPTED"}
+    assert [outcome_rows[row]["token"] for row in range(1, 1001)] == tokens
 
 
 def test_an_audience_that_breaks_off(fake: FakeProcess, tmp_path: Path) -> None:
@@ -237,9 +239,9 @@ def test_an_audience_that_breaks_off(fake: FakeProcess, tmp_path: Path) -> None:
         r"the run was cut short \(\S*devices\.csv\.gz: its gzip is damaged or cut off\); rows that are not in",
         done.stderr,
     )
-    found = results(tmp_path)
-    assert sorted(found) == list(range(1, len(found) + 1))
-    assert len(found) > 1000
+    rows = results(tmp_path)
+    assert sorted(rows) == list(range(1, len(rows) + 1))
+    assert len(rows) > 1000
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------
@@ -259,9 +261,9 @@ def test_metrics_while_it_runs(fake: FakeProcess, tmp_path: Path) -> None:
             given = rows(*["ab" * 32] * 9, fated_token("BadDeviceToken"), "") + "\n"
             process.stdin.write(given.encode())
             process.stdin.flush()
-            said = process.stderr.readline().decode()
-            url = re.fullmatch(r"pushcore: metrics at (http://127\.0\.0\.1:\d+/metrics)\n", said)
-            assert url is not None, said
+            line = process.stderr.readline().decode()
+            url = re.fullmatch(r"pushcore: metrics at (http://127\.0\.0\.1:\d+/metrics)\n", line)
+            assert url is not None, line
             while process.stdout.readline().count(b",") == 9:  # until all that came is out
                 shown = scraped(url[1])
                 if 'outcome="INVALID"' in shown:

@@ -57,7 +57,7 @@ async def test_the_life_of_a_channel(certs: Certificates, tmp_path: Path) -> Non
         assert fake.registry.channels.of(APP) == {other["id"]: 0}
 
 
-async def test_what_goes_wrong_is_one_sentence(certs: Certificates, tmp_path: Path) -> None:
+async def test_an_error_is_one_sentence(certs: Certificates, tmp_path: Path) -> None:
     payload = tmp_path / "payload.json"
     payload.write_text(json.dumps(UPDATE))
     async with FakeApns(certs=certs) as fake:
@@ -80,14 +80,14 @@ async def test_what_goes_wrong_is_one_sentence(certs: Certificates, tmp_path: Pa
             (("broadcast", "Zm9v", str(tmp_path / "none")), {}, 2, "cannot be read"),
             (("show",), {}, 2, "Missing argument 'CHANNEL'"),
         ):
-            found = await channels(fake, *words, **changes)
-            assert found[:2] == (status, ""), (words, changes, found)
-            assert found[2].startswith("pushcore: ")
-            assert found[2].count("\n") == 1
-            assert sentence in found[2]
+            outcome = await channels(fake, *words, **changes)
+            assert outcome[:2] == (status, ""), (words, changes, outcome)
+            assert outcome[2].startswith("pushcore: ")
+            assert outcome[2].count("\n") == 1
+            assert sentence in outcome[2]
 
 
-async def test_no_answer(certs: Certificates) -> None:
+async def test_no_response(certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake:
         fake.faults.add(Fault(what=Stall(), when=When(path="/1/")))
         status, out, errors = await channels(fake, "list", timeout="0.3")

@@ -71,7 +71,7 @@ async def test_all_is_right(certs: Certificates) -> None:
         ]
         (push,) = apns.received
         assert (push.token, push.status) == ("00" * 32, 400)
-        (message,) = [each for each in fcm.received if each.path.endswith("messages:send")]
+        (message,) = [request for request in fcm.received if request.path.endswith("messages:send")]
         assert json.loads(message.body)["validate_only"] is True
 
 
@@ -152,8 +152,8 @@ async def test_every_connection_goes_through_the_proxy(certs: Certificates, tmp_
         assert status == 0, errors
         assert set(proxy.targets) == targets(apns, fcm, tokens)
     with (tmp_path / "results.csv").open(newline="") as file:
-        found = [(each["platform"], each["verdict"]) for each in csv.DictReader(file)]
-    assert sorted(found) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED")]
+        rows = [(row["platform"], row["verdict"]) for row in csv.DictReader(file)]
+    assert sorted(rows) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED")]
 
 
 async def test_the_environments_proxy(certs: Certificates) -> None:

@@ -40,11 +40,11 @@ def test_everything_comes_back_as_planted(tmp_path: Path) -> None:
     }
     assert lines[-1].startswith("all 2,000 rows came back as planted (1,200 APNs, 794 FCM, 6 neither), ")
     with (tmp_path / "kept" / "results.csv").open(newline="") as file:
-        found = list(csv.DictReader(file))
-    assert sorted(int(each["row"]) for each in found) == list(range(1, 2001))
-    assert Counter(each["platform"] for each in found) == {"apns": 1200, "fcm": 794, "": 6}
+        rows = list(csv.DictReader(file))
+    assert sorted(int(row["row"]) for row in rows) == list(range(1, 2001))
+    assert Counter(row["platform"] for row in rows) == {"apns": 1200, "fcm": 794, "": 6}
     assert {"audience.csv", "payload.json", "results.csv", "certs"} <= {
-        each.name for each in (tmp_path / "kept").iterdir()
+        file.name for file in (tmp_path / "kept").iterdir()
     }
 
 
@@ -69,9 +69,9 @@ def test_a_row_that_is_wrong_missing_or_double_is_found(tmp_path: Path) -> None:
         [*rows[:odd], rows[odd].replace(DIED, ""), *rows[odd + 1 :]],
     ):
         path.write_text(head + "".join(changed))
-        found = compare(path, planted)
-        assert found.total() == 199
-        assert found["iOS, unregistered"] == expected["iOS, unregistered"] - 1
+        differences = compare(path, planted)
+        assert differences.total() == 199
+        assert differences["iOS, unregistered"] == expected["iOS, unregistered"] - 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -97,7 +97,7 @@ def test_the_server_never_outlives_it(tmp_path: Path, number: signal.Signals, se
 
 
 def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -80,10 +80,10 @@ def take(source: dict[str, Any], path: str) -> Any:
     head, _, rest = path.partition(".")
     if not rest:
         return source.pop(head)
-    found = take(source[head], rest)
+    value = take(source[head], rest)
     if source[head] == {}:
         del source[head]
-    return found
+    return value
 
 
 async def arrived(
@@ -101,13 +101,13 @@ async def arrived(
         words += ["--results", str(tmp_path / "results.csv"), *extra]
         process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
         async with asyncio.timeout(DEADLINE):
-            _, said = await process.communicate()
-        assert process.returncode == 0, said
+            _, stderr = await process.communicate()
+        assert process.returncode == 0, stderr
         with (tmp_path / "results.csv").open(newline="") as file:
             assert {row["verdict"] for row in csv.DictReader(file)} == {"ACCEPTED"}
-        sent = [each for each in fcm.received if each.path.endswith("messages:send")]
-        return [(each.headers, orjson.loads(each.body)) for each in apns.received], [
-            (each.headers, orjson.loads(each.body)) for each in sent
+        sent = [request for request in fcm.received if request.path.endswith("messages:send")]
+        return [(request.headers, orjson.loads(request.body)) for request in apns.received], [
+            (request.headers, orjson.loads(request.body)) for request in sent
         ]
 
 
@@ -179,11 +179,11 @@ async def test_the_minimal_example_without_expo_go(tmp_path: Path, certs: Certif
     ]
     data = {"title": "T", "message": 'Say "hi" to 李雷'}
     fields = {"data": data, "notification": {"title": "T", "body": 'Say "hi" to 李雷'}}
-    found = [request["message"] for _, request in fcm]
-    assert sorted(map(sorted, found)) == sorted(
+    messages = [request["message"] for _, request in fcm]
+    assert sorted(map(sorted, messages)) == sorted(
         map(sorted, [{"token": FCM, **fields}, {"fid": FID, **fields}])
     )
-    assert all(each[key] == value for each in found for key, value in fields.items())
+    assert all(message[key] == value for message in messages for key, value in fields.items())
 
 
 async def test_the_listing_of_the_page_as_a_payload_file(tmp_path: Path, certs: Certificates) -> None:

@@ -45,9 +45,9 @@ def token_endpoint(certs: Certificates, fake: FakeFcm) -> Iterator[tuple[str, li
             forms.append(form)
             request = urllib.request.Request(account.token_uri, account.form(time.time()))
             with urllib.request.urlopen(request, context=context) as response:
-                answer = json.load(response)
-            answer["issued_token_type"] = "urn:ietf:params:oauth:token-type:access_token"
-            body = json.dumps(answer).encode()
+                token = json.load(response)
+            token["issued_token_type"] = "urn:ietf:params:oauth:token-type:access_token"
+            body = json.dumps(token).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
@@ -105,13 +105,13 @@ async def test_check_with_credentials_of_google_auth(
             else:
                 monkeypatch.setenv("PUSHCORE_FCM_SERVICE_ACCOUNT", content)
             status = await asyncio.to_thread(main, words)
-        said = capsys.readouterr()
-        assert (status, said.err) == (0, "")
-        assert said.out.startswith("FCM   ok ")
+        captured = capsys.readouterr()
+        assert (status, captured.err) == (0, "")
+        assert captured.out.startswith("FCM   ok ")
         (form,) = forms
         if kind == "authorized_user":
             assert form["refresh_token"] == [REFRESH]
         else:
             assert form["subject_token"] == [SUBJECT]
             assert form["scope"] == ["https://www.googleapis.com/auth/firebase.messaging"]
-        assert any(each.path.endswith("messages:send") for each in fake.received)
+        assert any(request.path.endswith("messages:send") for request in fake.received)

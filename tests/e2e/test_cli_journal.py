@@ -85,17 +85,17 @@ def test_results_come_in_every_form(both: FakeProcess, tmp_path: Path) -> None:
     done = send(tmp_path, both.apns, "--results", "results.csv")
     assert done.stdout == ""
     written = (tmp_path / "results.csv").read_text()
-    found = by_row(written)
+    outcome_rows = by_row(written)
     assert written == run(tmp_path, "results", JOURNAL).stdout
-    assert [(each["verdict"], each["drop_token"]) for each in found.values()] == [
+    assert [(row["verdict"], row["drop_token"]) for row in outcome_rows.values()] == [
         *[("ACCEPTED", "")] * 3,
         ("UNREGISTERED", "yes"),
         ("UNREGISTERED", ""),
         *[("INVALID", "")] * 2,
     ]
-    assert found[5]["reason"] == "Unregistered, but registered since"
-    assert found[7]["reason"] == "the row has 4 columns, expected 3"
-    assert found[1]["id"].endswith("-000000000001")
+    assert outcome_rows[5]["reason"] == "Unregistered, but registered since"
+    assert outcome_rows[7]["reason"] == "the row has 4 columns, expected 3"
+    assert outcome_rows[1]["id"].endswith("-000000000001")
     for words in ("7 rows in", "dead: 1 token;", "keep: 1 token that APNs called dead"):
         assert words in done.stderr
 
@@ -104,26 +104,26 @@ def test_results_come_in_every_form(both: FakeProcess, tmp_path: Path) -> None:
     assert results(tmp_path, "--verdict", "UNKNOWN") == {}
     lines = run(tmp_path, "results", JOURNAL, "--format", "ndjson").stdout.splitlines()
     rows = [json.loads(line) for line in lines]
-    assert [list(row) for row in rows] == [list(found[1])] * 7
+    assert [list(row) for row in rows] == [list(outcome_rows[1])] * 7
     assert rows[3]["drop_token"] is True
-    assert rows[3]["timestamp"] == found[4]["timestamp"]
+    assert rows[3]["timestamp"] == outcome_rows[4]["timestamp"]
     assert (rows[5]["status"], rows[5]["id"]) == (None, None)
 
     parquet = pytest.importorskip("pyarrow.parquet")
     run(tmp_path, "results", JOURNAL, "--format", "parquet", "--output", "results.parquet")
     table = parquet.read_table(tmp_path / "results.parquet").to_pylist()
-    for row, each in zip(rows, table, strict=True):
-        moment = each.pop("timestamp")
+    for row, parquet_row in zip(rows, table, strict=True):
+        moment = parquet_row.pop("timestamp")
         assert (moment is None) == (row.pop("timestamp") is None)
-        assert each == row
+        assert parquet_row == row
     assert moment is None
 
 
 def test_results_are_not_written_over_anything(both: FakeProcess, tmp_path: Path) -> None:
     write_inputs(tmp_path, 3)
     for path in ("devices.csv", JOURNAL, f"{JOURNAL}-wal", "payload.json"):
-        said = send(tmp_path, both.apns, "--results", path, expected=2).stderr
-        assert "expected another file for the results" in said
+        stderr = send(tmp_path, both.apns, "--results", path, expected=2).stderr
+        assert "expected another file for the results" in stderr
         assert not (tmp_path / JOURNAL).exists()
     send(tmp_path, both.apns)
     for path in (JOURNAL, f"{JOURNAL}-wal"):
@@ -135,8 +135,8 @@ def test_a_campaign_is_not_begun_twice(both: FakeProcess, tmp_path: Path) -> Non
     write_inputs(tmp_path, 3)
     send(tmp_path, both.apns, "--results", "results.csv")
     before = (tmp_path / "results.csv").read_text()
-    said = send(tmp_path, both.apns, "--results", "results.csv", expected=2).stderr
-    assert said == (
+    stderr = send(tmp_path, both.apns, "--results", "results.csv", expected=2).stderr
+    assert stderr == (
         "pushcore: campaign.db exists already; `pushcore resume campaign.db` goes on with a campaign, a new one needs "
         "another name\n"
     )
@@ -148,9 +148,9 @@ def test_what_is_complete_stays_so(both: FakeProcess, tmp_path: Path) -> None:
     send(tmp_path, both.apns, "--results", "results.csv")
     before = (tmp_path / "results.csv").read_text()
     (tmp_path / "results.csv").unlink()
-    said = resume(tmp_path, both.apns).stderr
-    assert said.startswith("0 rows in")
-    assert "with those of earlier runs: 30 rows" in said
+    stderr = resume(tmp_path, both.apns).stderr
+    assert stderr.startswith("0 rows in")
+    assert "with those of earlier runs: 30 rows" in stderr
     assert (tmp_path / "results.csv").read_text() == before
     assert "PRIVATE KEY" not in (tmp_path / JOURNAL).read_bytes().decode("latin-1")
 
@@ -170,27 +170,27 @@ def test_one_signal_leaves_nothing_in_doubt(
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.send_signal(whom)
-        _, said = process.communicate(timeout=DEADLINE)
+        _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
-    assert said.count("pushcore: stopping; waiting for the answers") == 1
-    assert "stopped by a signal" in said
-    assert "`pushcore resume campaign.db` goes on" in said
-    found = status(tmp_path)
-    assert (found["state"], found["why"]) == ("stopped", "it was told to stop")
-    first = number(found["done"])
+    assert stderr.count("pushcore: stopping; waiting for the answers") == 1
+    assert "stopped by a signal" in stderr
+    assert "`pushcore resume campaign.db` goes on" in stderr
+    report = status(tmp_path)
+    assert (report["state"], report["why"]) == ("stopped", "it was told to stop")
+    first = number(report["done"])
     assert 0 < first < 5000
     assert list(by_row((tmp_path / "results.csv").read_text())) == list(results(tmp_path))
     assert received(fake).total() == first
     assert "no outcome yet" in run(tmp_path, "results", JOURNAL, "--verdict", "UNKNOWN").stderr
 
-    said = resume(tmp_path, config_of(fake)).stderr
-    assert f"{5000 - first:,} rows in" in said
-    assert set(Counter(each["verdict"] for each in results(tmp_path).values())) == {"ACCEPTED"}
+    stderr = resume(tmp_path, config_of(fake)).stderr
+    assert f"{5000 - first:,} rows in" in stderr
+    assert set(Counter(row["verdict"] for row in results(tmp_path).values())) == {"ACCEPTED"}
     assert received(fake) == Counter(token(row) for row in range(1, 5001))
     assert len(by_row((tmp_path / "results.csv").read_text())) == 5000
-    found = status(tmp_path)
-    assert (found["state"], number(found["repeats"])) == ("complete", 0)
-    assert found["runs"].startswith("2")
+    report = status(tmp_path)
+    assert (report["state"], number(report["repeats"])) == ("complete", 0)
+    assert report["runs"].startswith("2")
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -203,9 +203,9 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, processes: int) -> None:
             while "stopping" not in process.stderr.readline():
                 assert process.poll() is None
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=DEADLINE)
+            _, stderr = process.communicate(timeout=DEADLINE)
         assert process.returncode == 1
-        assert "is in doubt, and `pushcore resume` goes on" in said
+        assert "is in doubt, and `pushcore resume` goes on" in stderr
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)  # nobody is left
         resume(tmp_path, config_of(fake), "--retry", "resend")
@@ -222,19 +222,19 @@ def test_looking_on_while_it_runs(fake: InThread[FakeApns], tmp_path: Path, proc
     with sending(tmp_path, fake, "--processes", str(processes)) as process:
         try:
             deadline = time.monotonic() + DEADLINE
-            while number((found := status(tmp_path))["done"]) < 200:
+            while number((report := status(tmp_path))["done"]) < 200:
                 assert time.monotonic() < deadline
-            assert found["state"] == "running"
-            assert found["rows"].startswith("not known")
-            assert found["done"] == found["ACCEPTED"]
-            assert 0 < number(found["rate"]) < 20_000
-            assert found["audience"].endswith("/devices.csv")
+            assert report["state"] == "running"
+            assert report["rows"].startswith("not known")
+            assert report["done"] == report["ACCEPTED"]
+            assert 0 < number(report["rate"]) < 20_000
+            assert report["audience"].endswith("/devices.csv")
             seen = run(tmp_path, "results", JOURNAL)
             assert len(by_row(seen.stdout)) >= 200
             assert "campaign.db has rows that have no outcome yet" in seen.stderr
-            said = resume(tmp_path, config_of(fake), expected=2).stderr
-            assert "campaign.db" in said
-            assert "is in use by another process" in said
+            stderr = resume(tmp_path, config_of(fake), expected=2).stderr
+            assert "campaign.db" in stderr
+            assert "is in use by another process" in stderr
             assert process.poll() is None
         finally:
             kill(process)
@@ -249,12 +249,12 @@ def test_an_audience_that_cannot_be_read_twice(both: FakeProcess, tmp_path: Path
     words = ["send", *credentials(both.apns), "--results", "results.csv"]
     for more in (("--journal", JOURNAL), ("--processes", "2")):
         with start(tmp_path, *words, *more, "--audience", "-", stdin=subprocess.PIPE) as process:
-            said = process.communicate("token\n", timeout=DEADLINE)[1]
+            stderr = process.communicate("token\n", timeout=DEADLINE)[1]
         assert process.returncode == 2
-        assert said == (
+        assert stderr == (
             "pushcore: the standard input cannot be read twice; with --journal or --processes expected the path of a file\n"
         )
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["devices.csv", "payload.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["devices.csv", "payload.json"]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -263,13 +263,13 @@ def test_a_changed_audience_is_refused(both: FakeProcess, tmp_path: Path, proces
     send(tmp_path, both.apns, "--processes", str(processes))
     with (tmp_path / "devices.csv").open("a") as file:
         file.write(f"\n{token(3001)},new\n")
-    said = resume(tmp_path, both.apns, expected=2).stderr
-    assert "devices.csv had " in said
-    assert "rows would be sent twice or never" in said
+    stderr = resume(tmp_path, both.apns, expected=2).stderr
+    assert "devices.csv had " in stderr
+    assert "rows would be sent twice or never" in stderr
     shutil.move(tmp_path / "devices.csv", tmp_path / "moved.csv")
     assert "cannot be read (No such file" in resume(tmp_path, both.apns, expected=2).stderr
-    said = resume(tmp_path, both.apns, "--audience", "moved.csv", expected=2).stderr
-    assert "the campaign began with" in said
+    stderr = resume(tmp_path, both.apns, "--audience", "moved.csv", expected=2).stderr
+    assert "the campaign began with" in stderr
     assert len(results(tmp_path)) == 3000
     resume(tmp_path, both.apns, "--audience", "moved.csv", "--force")
     assert list(results(tmp_path)) == list(range(1, 3002))
@@ -314,13 +314,13 @@ def test_what_a_breaker_held_back_is_sent_by_the_next_run(both: FakeProcess, tmp
     assert looked["state"] == "stopped"
     assert looked["why"].startswith("every push to FCM would fail: invalid_grant: ")
     assert looked["verdicts"]["ACCEPTED"] == 3000
-    found = Counter((each["platform"], each["verdict"]) for each in results(tmp_path).values())
-    refused = found["fcm", "MISCONFIGURED"]
-    assert found == {("apns", "ACCEPTED"): 3000, ("fcm", "MISCONFIGURED"): refused}
+    counts = Counter((row["platform"], row["verdict"]) for row in results(tmp_path).values())
+    refused = counts["fcm", "MISCONFIGURED"]
+    assert counts == {("apns", "ACCEPTED"): 3000, ("fcm", "MISCONFIGURED"): refused}
     assert 20 <= refused <= 2000
     resume(tmp_path, both.apns, *more, "--fcm-service-account", both.fcm["service_account_file"])
-    found = Counter((each["platform"], each["verdict"]) for each in results(tmp_path).values())
-    assert found == {
+    counts = Counter((row["platform"], row["verdict"]) for row in results(tmp_path).values())
+    assert counts == {
         ("apns", "ACCEPTED"): 3000,
         ("fcm", "MISCONFIGURED"): refused,
         ("fcm", "ACCEPTED"): 3000 - refused,
@@ -331,18 +331,18 @@ def test_what_a_breaker_held_back_is_sent_by_the_next_run(both: FakeProcess, tmp
 
 
 @pytest.mark.parametrize("command", ["status", "results", "resume"])
-def test_what_is_no_journal(both: FakeProcess, tmp_path: Path, command: str) -> None:
+def test_files_that_are_no_journal(both: FakeProcess, tmp_path: Path, command: str) -> None:
     write_inputs(tmp_path, 3)
     more = credentials(both.apns) if command == "resume" else []
     assert "there is no journal nowhere.db" in run(tmp_path, command, "nowhere.db", *more, expected=2).stderr
-    said = run(tmp_path, command, "devices.csv", *more, expected=2).stderr
-    assert "devices.csv is not a journal" in said
+    stderr = run(tmp_path, command, "devices.csv", *more, expected=2).stderr
+    assert "devices.csv is not a journal" in stderr
     send(tmp_path, both.apns, "--processes", "2")
-    said = run(tmp_path, command, f"{JOURNAL}.1", *more, expected=2).stderr
-    assert "is part 2 of the 2 of a campaign; expected the first" in said
+    stderr = run(tmp_path, command, f"{JOURNAL}.1", *more, expected=2).stderr
+    assert "is part 2 of the 2 of a campaign; expected the first" in stderr
     (tmp_path / f"{JOURNAL}.1").unlink()
-    said = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
-    assert "there is no journal campaign.db.1" in said
+    stderr = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
+    assert "there is no journal campaign.db.1" in stderr
 
 
 def test_a_damaged_journal(both: FakeProcess, tmp_path: Path) -> None:
@@ -354,9 +354,9 @@ def test_a_damaged_journal(both: FakeProcess, tmp_path: Path) -> None:
         content[at] ^= 0x55
     path.write_bytes(content)
     for command, more in (("results", []), ("resume", credentials(both.apns))):
-        said = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
-        assert said.startswith("pushcore: ")
-        assert "damaged" in said
+        stderr = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
+        assert stderr.startswith("pushcore: ")
+        assert "damaged" in stderr
     assert path.read_bytes()[100:] == bytes(content[100:])  # but for SQLite's own counters
 
 
@@ -375,18 +375,18 @@ def test_a_full_disk_stops_it_and_nothing_is_lost(
     with start(
         tmp_path, *words, "--processes", str(processes), "--window", "500", preexec_fn=limit
     ) as process:
-        _, said = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 1, said
-    assert "cannot be read or written" in said or "the disk is full" in said
-    assert "`pushcore resume campaign.db` goes on" in said
-    assert "Traceback" not in said
-    found = status(tmp_path)
+        _, stderr = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1, stderr
+    assert "cannot be read or written" in stderr or "the disk is full" in stderr
+    assert "`pushcore resume campaign.db` goes on" in stderr
+    assert "Traceback" not in stderr
+    report = status(tmp_path)
     # Whether there is room for that is chance here: the reserve cannot lift this limit.
-    assert found["state"] in ("stopped", "cut short")
-    assert found["state"] != "stopped" or any(words in said for words in found["why"].split("; "))
-    assert 0 < number(found["done"]) < 30_000
+    assert report["state"] in ("stopped", "cut short")
+    assert report["state"] != "stopped" or any(words in stderr for words in report["why"].split("; "))
+    assert 0 < number(report["done"]) < 30_000
     resume(tmp_path, config_of(fake), "--retry", "resend")
-    assert set(Counter(each["verdict"] for each in results(tmp_path).values())) == {"ACCEPTED"}
+    assert set(Counter(row["verdict"] for row in results(tmp_path).values())) == {"ACCEPTED"}
     times = received(fake)
     assert times.keys() == {token(row) for row in range(1, 30_001)}
     assert times.total() - len(times) <= processes * 1500
@@ -401,16 +401,16 @@ def test_a_dry_run_keeps_no_journal(both: FakeProcess, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(path.with_name("other.db"))])
-def test_a_journal_that_is_removed_meanwhile_is_told_and_what_was_sent_is_in_the_results(
+def test_a_journal_that_is_removed_meanwhile_is_reported_and_sent_pushes_are_in_the_results(
     fake: InThread[FakeApns], tmp_path: Path, processes: str, change: Callable[[Path], object]
 ) -> None:
     write_inputs(tmp_path, 20_000)
     with sending(tmp_path, fake, "--results", "results.csv", "--processes", processes) as process:
         change(tmp_path / JOURNAL)
-        _, said = process.communicate(timeout=DEADLINE)
+        _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
-    assert "campaign.db was removed or renamed while it was written" in said
-    assert "Traceback" not in said
+    assert "campaign.db was removed or renamed while it was written" in stderr
+    assert "Traceback" not in stderr
     sent = received(fake)
     answered = {row["token"] for row in by_row((tmp_path / "results.csv").read_text()).values()}
     assert set(sent) == answered

@@ -53,7 +53,7 @@ def config_of(running: InThread[FakeApns]) -> dict[str, str]:
 
 def received(running: InThread[FakeApns]) -> Counter[str]:
     """How often each device got a push."""
-    return running.call(lambda: Counter(each.token for each in running.fake.received))
+    return running.call(lambda: Counter(request.token for request in running.fake.received))
 
 
 def killed(fake: InThread[FakeApns], place: Path, words: list[str], answered: int) -> None:
@@ -89,28 +89,28 @@ def test_killed_again_and_again(
         before = fake.call(lambda: sum(fake.fake.counts.values()))
         killed(fake, tmp_path, words, max(before + 1, int(share * ROWS)))
         words = again
-        found = status(tmp_path)
-        assert number(found["runs"]) == run
-        assert number(found["started"]) - number(found["done"]) <= processes * BOUND
-        assert found["state"] == "cut short"
-        left = ROWS - number(found["done"])
+        report = status(tmp_path)
+        assert number(report["runs"]) == run
+        assert number(report["started"]) - number(report["done"]) <= processes * BOUND
+        assert report["state"] == "cut short"
+        left = ROWS - number(report["done"])
     done = resume(tmp_path, config, *PACE, "--retry", policy)
     assert done.stderr == ""
     assert 0 < left < ROWS
 
-    found = status(tmp_path)
-    assert (found["state"], number(found["done"]), number(found["rows"])) == ("complete", ROWS, ROWS)
+    report = status(tmp_path)
+    assert (report["state"], number(report["done"]), number(report["rows"])) == ("complete", ROWS, ROWS)
     rows = results(tmp_path)
     assert list(rows) == list(range(1, ROWS + 1))
     assert (tmp_path / "results.csv").read_text().count("\n") == ROWS + 1
-    assert all(each["token"] == token(row) for row, each in rows.items())
-    verdicts = Counter(each["verdict"] for each in rows.values())
+    assert all(entry["token"] == token(row) for row, entry in rows.items())
+    verdicts = Counter(row["verdict"] for row in rows.values())
     times = received(fake)
     assert sum(times.values()) == fake.call(lambda: sum(fake.fake.counts.values()))  # it has kept them all
     repeats = sum(times.values()) - len(times)
     with views(str(tmp_path / JOURNAL)) as found_views:
         counted = sum(view.status().repeats for view in found_views)
-    assert all(times[token(row)] for row, each in rows.items() if each["verdict"] == "ACCEPTED")
+    assert all(times[token(row)] for row, entry in rows.items() if entry["verdict"] == "ACCEPTED")
     if policy == "report":
         assert repeats == counted == 0
         assert set(verdicts) <= {"ACCEPTED", "UNKNOWN"}

@@ -35,23 +35,23 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProcess]:
 
 
 def of_apns(fake: FakeProcess) -> dict[str, str]:
-    found = fake.apns
+    settings = fake.apns
     return {
-        "apns_key": found["key_file"],
-        "key_id": found["key_id"],
-        "team_id": found["team_id"],
-        "topic": found["topic"],
-        "apns_url": found["url"],
-        "ca_file": found["ca_file"],
+        "apns_key": settings["key_file"],
+        "key_id": settings["key_id"],
+        "team_id": settings["team_id"],
+        "topic": settings["topic"],
+        "apns_url": settings["url"],
+        "ca_file": settings["ca_file"],
     }
 
 
 def of_fcm(fake: FakeProcess) -> dict[str, str]:
-    found = fake.fcm
+    settings = fake.fcm
     return {
-        "fcm_service_account": found["service_account_file"],
-        "fcm_url": found["url"],
-        "ca_file": found["ca_file"],
+        "fcm_service_account": settings["service_account_file"],
+        "fcm_url": settings["url"],
+        "ca_file": settings["ca_file"],
     }
 
 
@@ -80,20 +80,20 @@ def send(
             words += [f"--{name.replace('_', '-')}", value]
     done = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
     assert "Traceback" not in done.stderr
-    said = done.stderr + done.stdout
-    assert "PRIVATE KEY" not in said
-    assert "bearer" not in said.lower()
+    output = done.stderr + done.stdout
+    assert "PRIVATE KEY" not in output
+    assert "bearer" not in output.lower()
     with (tmp_path / "results.csv").open(newline="") as file:
-        found = list(csv.DictReader(file))
-    by_row = {int(row["row"]): row for row in found}
-    assert len(by_row) == len(found)
+        outcome_rows = list(csv.DictReader(file))
+    by_row = {int(row["row"]): row for row in outcome_rows}
+    assert len(by_row) == len(outcome_rows)
     return done, by_row
 
 
-def outcomes(found: Results) -> dict[int, tuple[str, str, str, str]]:
+def outcomes(results: Results) -> dict[int, tuple[str, str, str, str]]:
     return {
-        row: (each["platform"], each["verdict"], each["status"], each["reason"])
-        for row, each in sorted(found.items())
+        row: (result["platform"], result["verdict"], result["status"], result["reason"])
+        for row, result in sorted(results.items())
     }
 
 
@@ -133,9 +133,9 @@ def test_every_row_of_a_mixed_file_has_its_result(fake: FakeProcess, tmp_path: P
         ",android,Ada",
         f"{FCM},Ada",
     ]
-    done, found = send(fake, tmp_path, rows)
+    done, outcome_rows = send(fake, tmp_path, rows)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert outcomes(found) == {
+    assert outcomes(outcome_rows) == {
         1: ("apns", "ACCEPTED", "200", ""),
         2: ("fcm", "ACCEPTED", "200", ""),
         3: ("fcm", "ACCEPTED", "200", ""),
@@ -160,7 +160,7 @@ def test_every_row_of_a_mixed_file_has_its_result(fake: FakeProcess, tmp_path: P
         17: ("fcm", "UNREGISTERED", "400", "INVALID_ARGUMENT"),
         18: ("fcm", "UNAVAILABLE", "503", "UNAVAILABLE"),
         19: ("fcm", "THROTTLED", "429", "QUOTA_EXCEEDED"),
-        20: ("fcm", "UNAVAILABLE", "502", found[20]["reason"]),
+        20: ("fcm", "UNAVAILABLE", "502", outcome_rows[20]["reason"]),
         21: ("fcm", "MISCONFIGURED", "401", "THIRD_PARTY_AUTH_ERROR"),
         22: ("fcm", "UNKNOWN", "", "the server reset the stream (error code 2)"),
         23: (
@@ -170,25 +170,25 @@ def test_every_row_of_a_mixed_file_has_its_result(fake: FakeProcess, tmp_path: P
             "it has the shape of neither an APNs token nor one of FCM; a column platform with ios or android says "
             "whose it is",
         ),
-        24: ("fcm", "INVALID", "", found[24]["reason"]),
+        24: ("fcm", "INVALID", "", outcome_rows[24]["reason"]),
         25: ("apns", "INVALID", "", "PayloadTooLarge"),
         26: ("", "INVALID", "", "platform: 'toaster' is neither ios (or apns) nor android (or fcm)"),
         27: ("fcm", "INVALID", "", "the row has no token"),
         28: ("", "INVALID", "", "the row has 2 columns, expected 3"),
     }
-    assert found[20]["reason"].startswith(
+    assert outcome_rows[20]["reason"].startswith(
         '502 with an HTML page, "Error 502 (Server Error)!!1": a response of a'
     )
     assert re.fullmatch(
-        r"the payload has \d+ bytes in keys and values, 4096 are allowed", found[24]["reason"]
+        r"the payload has \d+ bytes in keys and values, 4096 are allowed", outcome_rows[24]["reason"]
     )
-    assert [found[row]["token"] for row in (1, 2, 3, 4, 11)] == [APNS, FCM, FID, EXPO, FCM]
-    assert re.fullmatch(r"[0-9a-f-]{36}", found[1]["id"])
-    names = {found[row]["id"] for row in (2, 3, 6, 7, 11)}
+    assert [outcome_rows[row]["token"] for row in (1, 2, 3, 4, 11)] == [APNS, FCM, FID, EXPO, FCM]
+    assert re.fullmatch(r"[0-9a-f-]{36}", outcome_rows[1]["id"])
+    names = {outcome_rows[row]["id"] for row in (2, 3, 6, 7, 11)}
     assert len(names) == 5
     assert all(name.startswith(f"projects/{fake.fcm['project_id']}/messages/") for name in names)
-    assert {row for row, each in found.items() if each["timestamp"]} == {12}
-    assert {row for row, each in found.items() if each["attempts"] != "0"} == {
+    assert {row for row, entry in outcome_rows.items() if entry["timestamp"]} == {12}
+    assert {row for row, entry in outcome_rows.items() if entry["attempts"] != "0"} == {
         *(1, 2, 3, 5, 6, 7),
         *range(11, 23),
     }
@@ -213,7 +213,7 @@ def test_each_provider_with_a_file_of_its_own(fake: FakeProcess, tmp_path: Path,
     (tmp_path / "apns.json").write_text('{"aps":{"alert":"Hi {{name}}"}}')
     (tmp_path / "fcm.json").write_text('{"message":{"notification":{"title":"Hi {{name}}"}}}')
     rows = [f"{APNS},,Ada", f"{FCM},,Bob", f"{FID},,Eve"] * 100
-    done, found = send(
+    done, outcome_rows = send(
         fake,
         tmp_path,
         rows,
@@ -223,7 +223,7 @@ def test_each_provider_with_a_file_of_its_own(fake: FakeProcess, tmp_path: Path,
         fcm_payload=str(tmp_path / "fcm.json"),
     )
     assert done.returncode == 0, done.stderr
-    assert Counter((each["platform"], each["verdict"]) for each in found.values()) == {
+    assert Counter((row["platform"], row["verdict"]) for row in outcome_rows.values()) == {
         ("apns", "ACCEPTED"): 100,
         ("fcm", "ACCEPTED"): 200,
     }
@@ -244,9 +244,9 @@ def test_a_mixed_audience_out_of_a_pipe(fake: FakeProcess, tmp_path: Path) -> No
     given = "\n".join(map(json.dumps, lines))
     done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
-    found = list(csv.DictReader(done.stdout.splitlines()))
-    assert sorted(int(each["row"]) for each in found) == list(range(1, 4001))
-    assert Counter((each["platform"], each["verdict"], each["reason"]) for each in found) == {
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert sorted(int(row["row"]) for row in rows) == list(range(1, 4001))
+    assert Counter((row["platform"], row["verdict"], row["reason"]) for row in rows) == {
         ("apns", "ACCEPTED", ""): 1000,
         ("fcm", "ACCEPTED", ""): 1000,
         ("", "INVALID", EXPO_ADVICE): 1000,
@@ -257,9 +257,9 @@ def test_a_mixed_audience_out_of_a_pipe(fake: FakeProcess, tmp_path: Path) -> No
 def test_fcm_alone(fake: FakeProcess, tmp_path: Path) -> None:
     nothing = dict.fromkeys(("apns_key", "key_id", "team_id", "topic", "apns_url"))
     rows = [f"{FCM},,Ada", f"{APNS},,Ada", f"{EXPO},,Ada", "no-known-shape,,Ada"]
-    done, found = send(fake, tmp_path, rows, **nothing)
+    done, outcome_rows = send(fake, tmp_path, rows, **nothing)
     assert done.returncode == 0, done.stderr
-    assert outcomes(found) == {
+    assert outcomes(outcome_rows) == {
         1: ("fcm", "ACCEPTED", "200", ""),
         2: (
             "apns",
@@ -270,10 +270,10 @@ def test_fcm_alone(fake: FakeProcess, tmp_path: Path) -> None:
         3: ("fcm", "INVALID", "", EXPO_ADVICE),
         4: ("fcm", "UNREGISTERED", "400", "INVALID_ARGUMENT"),
     }
-    done, found = send(fake, tmp_path, [f"{APNS},,Ada"] * 3, **nothing)
+    done, outcome_rows = send(fake, tmp_path, [f"{APNS},,Ada"] * 3, **nothing)
     assert done.returncode == 2
     assert "no row could be sent: all are of APNs, which needs --apns-key or --apns-cert" in done.stderr
-    assert {each["verdict"] for each in found.values()} == {"INVALID"}
+    assert {row["verdict"] for row in outcome_rows.values()} == {"INVALID"}
 
 
 # --- stopped by configuration -----------------------------------------------------------------------------------------
@@ -290,18 +290,18 @@ def other_account(fake: FakeProcess, tmp_path: Path) -> str:
 
 def test_a_wrong_account_does_not_stop_apns(fake: FakeProcess, tmp_path: Path) -> None:
     rows = [f"{APNS},,Ada", f"{FCM},,Ada"] * 20_000
-    done, found = send(fake, tmp_path, rows, fcm_service_account=other_account(fake, tmp_path))
+    done, outcome_rows = send(fake, tmp_path, rows, fcm_service_account=other_account(fake, tmp_path))
     assert done.returncode == 3
     assert re.search(
         r"^pushcore: stopped, for every push to FCM would fail: invalid_grant: ", done.stderr, re.MULTILINE
     )
     assert "were not read" not in done.stderr
-    counts = Counter((each["platform"], each["verdict"]) for each in found.values())
+    counts = Counter((row["platform"], row["verdict"]) for row in outcome_rows.values())
     assert counts["apns", "ACCEPTED"] == 20_000
     assert set(counts) == {("apns", "ACCEPTED"), ("fcm", "MISCONFIGURED"), ("fcm", "UNSENT")}
     assert 20 <= counts["fcm", "MISCONFIGURED"] < 20_000
-    assert len(found) == 40_000
-    unsent = {each["reason"] for each in found.values() if each["verdict"] == "UNSENT"}
+    assert len(outcome_rows) == 40_000
+    unsent = {row["reason"] for row in outcome_rows.values() if row["verdict"] == "UNSENT"}
     assert len(unsent) == 1
     assert unsent.pop().startswith("not sent, for every push to fcm would fail: invalid_grant")
 
@@ -316,27 +316,27 @@ def test_a_wrong_account_does_not_stop_apns(fake: FakeProcess, tmp_path: Path) -
 def test_few_rows_are_enough_when_all_blame_the_configuration(
     fake: FakeProcess, tmp_path: Path, changes: dict[str, Any], provider: str, reason: str | None
 ) -> None:
-    done, found = send(fake, tmp_path, [f"{APNS},,Ada", f"{FCM},,Ada"] * 3, **changes)
+    done, outcome_rows = send(fake, tmp_path, [f"{APNS},,Ada", f"{FCM},,Ada"] * 3, **changes)
     assert done.returncode == 3, done.stderr
     name = {"apns": "APNs", "fcm": "FCM"}[provider]
     assert f"stopped, for every push to {name} would fail: {reason or ''}" in done.stderr
-    assert Counter((each["platform"], each["verdict"]) for each in found.values()) == {
-        (each, "MISCONFIGURED" if each == provider else "ACCEPTED"): 3 for each in ("apns", "fcm")
+    assert Counter((row["platform"], row["verdict"]) for row in outcome_rows.values()) == {
+        (platform, "MISCONFIGURED" if platform == provider else "ACCEPTED"): 3 for platform in ("apns", "fcm")
     }
 
 
 def test_few_rows_are_enough_to_blame_both(fake: FakeProcess, tmp_path: Path) -> None:
     changes = {"key_id": "WRONGKEY01", "fcm_project": "other-project"}
-    done, found = send(fake, tmp_path, [f"{APNS},,Ada", f"{FCM},,Ada"] * 3, **changes)
+    done, outcome_rows = send(fake, tmp_path, [f"{APNS},,Ada", f"{FCM},,Ada"] * 3, **changes)
     assert done.returncode == 3, done.stderr
     for name in ("APNs", "FCM"):
         assert f"stopped, for every push to {name} would fail: " in done.stderr
-    assert {each["verdict"] for each in found.values()} == {"MISCONFIGURED"}
+    assert {row["verdict"] for row in outcome_rows.values()} == {"MISCONFIGURED"}
 
 
 def test_when_both_are_wrong_the_audience_is_read_no_further(fake: FakeProcess, tmp_path: Path) -> None:
     rows = [f"{APNS},,Ada", f"{FCM},,Ada"] * 50_000
-    done, found = send(
+    done, outcome_rows = send(
         fake,
         tmp_path,
         rows,
@@ -346,26 +346,26 @@ def test_when_both_are_wrong_the_audience_is_read_no_further(fake: FakeProcess, 
     assert done.returncode == 3
     assert done.stderr.count("pushcore: stopped, for every push to ") == 2
     assert "were not read" in done.stderr
-    assert len(found) < 100_000
-    assert {each["verdict"] for each in found.values()} <= {"MISCONFIGURED", "UNSENT"}
+    assert len(outcome_rows) < 100_000
+    assert {row["verdict"] for row in outcome_rows.values()} <= {"MISCONFIGURED", "UNSENT"}
 
 
 def test_a_server_with_an_unknown_certificate_stops_fcm(fake: FakeProcess, tmp_path: Path) -> None:
     nothing = dict.fromkeys(("apns_key", "key_id", "team_id", "topic", "apns_url"))
     other = Certificates.create(tmp_path / "other")
-    done, found = send(
+    done, outcome_rows = send(
         fake, tmp_path, [f"{FCM},,Ada"] * 100, "--timeout", "2", **{**nothing, "ca_file": str(other.ca_file)}
     )
     assert done.returncode == 3, done.stderr
     assert "certificate was not accepted" in done.stderr
-    assert {each["verdict"] for each in found.values()} == {"UNSENT"}
+    assert {row["verdict"] for row in outcome_rows.values()} == {"UNSENT"}
 
 
-def test_nobody_there_is_no_configuration(fake: FakeProcess, tmp_path: Path) -> None:
-    done, found = send(
+def test_a_closed_port_is_no_configuration_error(fake: FakeProcess, tmp_path: Path) -> None:
+    done, outcome_rows = send(
         fake, tmp_path, [f"{APNS},,A", f"{FCM},,B"], "--timeout", "1", fcm_url="https://127.0.0.1:1"
     )
     assert done.returncode == 0, done.stderr
-    assert outcomes(found)[1] == ("apns", "ACCEPTED", "200", "")
-    assert outcomes(found)[2][:3] == ("fcm", "UNSENT", "")
-    assert "nothing listens on that port" in found[2]["reason"]
+    assert outcomes(outcome_rows)[1] == ("apns", "ACCEPTED", "200", "")
+    assert outcomes(outcome_rows)[2][:3] == ("fcm", "UNSENT", "")
+    assert "nothing listens on that port" in outcome_rows[2]["reason"]

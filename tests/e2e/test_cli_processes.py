@@ -47,8 +47,8 @@ def fake() -> Iterator[InThread[FakeApns]]:
 
 def children(process: subprocess.Popen[str]) -> list[int]:
     """Their process ids."""
-    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in found]
+    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in pids]
 
 
 def nobody_left(group: int) -> bool:
@@ -84,11 +84,11 @@ def test_without_a_journal_each_row_is_written_once(
     header, rest = lines[0], lines[1]
     assert header.startswith("row,token,platform,verdict,")
     assert header not in rest
-    found = by_row_unordered(text)
-    assert sorted(found) == list(range(1, ROWS + 4))
-    counts = Counter(each["verdict"] for each in found.values())
+    rows = by_row_unordered(text)
+    assert sorted(rows) == list(range(1, ROWS + 4))
+    counts = Counter(row["verdict"] for row in rows.values())
     assert counts == {"ACCEPTED": ROWS, "INVALID": 2, "UNREGISTERED": 1}
-    assert found[ROWS + 2]["token"] == 'a"\\nb,c'
+    assert rows[ROWS + 2]["token"] == 'a"\\nb,c'
     assert received(fake) == Counter([*map(token, range(1, ROWS + 1)), fated_token("Unregistered")])
     assert fake.call(lambda: fake.fake.accepted) >= 3
     for words_said in (
@@ -102,9 +102,9 @@ def test_without_a_journal_each_row_is_written_once(
 
 def by_row_unordered(text: str) -> dict[int, dict[str, str]]:
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    found = {int(each["row"]): each for each in rows}
-    assert len(found) == len(rows)
-    return found
+    outcome_rows = {int(row["row"]): row for row in rows}
+    assert len(outcome_rows) == len(rows)
+    return outcome_rows
 
 
 def test_each_device_once_whichever_process_has_its_rows(fake: InThread[FakeApns], tmp_path: Path) -> None:
@@ -113,27 +113,27 @@ def test_each_device_once_whichever_process_has_its_rows(fake: InThread[FakeApns
         file.writelines(f"\n{token(row)},again" for row in range(1, 3001))
     done = send(tmp_path, config_of(fake), "--processes", "3", "--unique")
     assert received(fake) == Counter(map(token, range(1, 3001)))
-    found = results(tmp_path)
-    assert Counter(each["verdict"] for each in found.values()) == {"ACCEPTED": 3000, "INVALID": 3000}
-    assert {found[row]["verdict"] for row in range(1, 3001)} == {"ACCEPTED"}
+    rows = results(tmp_path)
+    assert Counter(row["verdict"] for row in rows.values()) == {"ACCEPTED": 3000, "INVALID": 3000}
+    assert {rows[row]["verdict"] for row in range(1, 3001)} == {"ACCEPTED"}
     assert "3,000  the token of a row before; left out" in done.stderr
 
 
 def test_with_a_journal_for_each(fake: InThread[FakeApns], tmp_path: Path) -> None:
     write_inputs(tmp_path, ROWS)
     send(tmp_path, config_of(fake), "--processes", "3", "--results", "results.csv")
-    assert sorted(each.name for each in tmp_path.glob("campaign*")) == [
+    assert sorted(file.name for file in tmp_path.glob("campaign*")) == [
         JOURNAL,
         f"{JOURNAL}.1",
         f"{JOURNAL}.2",
     ]
-    found = status(tmp_path)
-    assert (found["state"], found["runs"]) == ("complete", "1; 3 processes")
-    assert number(found["rows"]) == number(found["done"]) == ROWS
+    report = status(tmp_path)
+    assert (report["state"], report["runs"]) == ("complete", "1; 3 processes")
+    assert number(report["rows"]) == number(report["done"]) == ROWS
     assert (tmp_path / "results.csv").read_text() == run(tmp_path, "results", JOURNAL).stdout
     assert len(results(tmp_path)) == ROWS
-    said = send(tmp_path, config_of(fake), expected=2).stderr
-    assert "campaign.db exists already" in said
+    stderr = send(tmp_path, config_of(fake), expected=2).stderr
+    assert "campaign.db exists already" in stderr
 
 
 @pytest.mark.parametrize("journal", [True, False])
@@ -149,22 +149,22 @@ def test_a_child_that_is_killed(fake: InThread[FakeApns], tmp_path: Path, journa
     with process:
         victim = children(process)[1]
         os.kill(victim, signal.SIGKILL)
-        _, said = process.communicate(timeout=DEADLINE)
+        _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     where = (
         "`pushcore resume campaign.db` goes on"
         if journal
         else "rows that are not in results.csv have no result"
     )
-    assert f"pushcore: the process 2 (pid {victim}) was killed by signal 9; {where}\n" in said
+    assert f"pushcore: the process 2 (pid {victim}) was killed by signal 9; {where}\n" in stderr
     assert len(received(fake)) >= ROWS // 2
     if journal:
         resume(tmp_path, config_of(fake), "--retry", "resend")
         assert received(fake).keys() == {token(row) for row in range(1, ROWS + 1)}
-        assert {each["verdict"] for each in results(tmp_path).values()} == {"ACCEPTED"}
+        assert {row["verdict"] for row in results(tmp_path).values()} == {"ACCEPTED"}
     else:
-        found = by_row_unordered((tmp_path / "results.csv").read_text())
-        assert {1, 2001, 4001} <= found.keys()
+        rows = by_row_unordered((tmp_path / "results.csv").read_text())
+        assert {1, 2001, 4001} <= rows.keys()
 
 
 def test_children_end_in_order_when_the_parent_dies(fake: InThread[FakeApns], tmp_path: Path) -> None:
@@ -173,12 +173,12 @@ def test_children_end_in_order_when_the_parent_dies(fake: InThread[FakeApns], tm
         process.kill()
         process.wait(DEADLINE)
         wait_for(lambda: nobody_left(process.pid))
-    found = status(tmp_path)
-    assert found["state"] == "stopped"
-    assert 0 < number(found["done"]) == received(fake).total() < ROWS
+    report = status(tmp_path)
+    assert report["state"] == "stopped"
+    assert 0 < number(report["done"]) == received(fake).total() < ROWS
     resume(tmp_path, config_of(fake))
     assert received(fake) == Counter(token(row) for row in range(1, ROWS + 1))
-    assert {each["verdict"] for each in results(tmp_path).values()} == {"ACCEPTED"}
+    assert {row["verdict"] for row in results(tmp_path).values()} == {"ACCEPTED"}
 
 
 def test_journals_of_two_campaigns_are_none(fake: InThread[FakeApns], tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_journals_of_two_campaigns_are_none(fake: InThread[FakeApns], tmp_path: 
     os.replace(tmp_path / "other.db.1", tmp_path / f"{JOURNAL}.1")
     before = received(fake).total()
     for command, more in (("status", []), ("results", []), ("resume", credentials(config))):
-        said = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
-        assert said == "pushcore: campaign.db.1 is not of the same campaign as campaign.db\n"
+        stderr = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
+        assert stderr == "pushcore: campaign.db.1 is not of the same campaign as campaign.db\n"
     assert received(fake).total() == before
 
 
@@ -202,8 +202,8 @@ def test_nothing_is_sent_unless_all_can_begin(fake: InThread[FakeApns], tmp_path
         process.communicate(timeout=DEADLINE)
     before = received(fake).total()
     with RowJournal.open(tmp_path / f"{JOURNAL}.1"):
-        said = resume(tmp_path, config_of(fake), expected=2).stderr
-    assert said == "pushcore: campaign.db.1 is in use by another process\n"
+        stderr = resume(tmp_path, config_of(fake), expected=2).stderr
+    assert stderr == "pushcore: campaign.db.1 is in use by another process\n"
     assert received(fake).total() == before
     resume(tmp_path, config_of(fake))
     assert received(fake).total() == ROWS
@@ -218,7 +218,7 @@ def test_nothing_is_sent_unless_all_can_begin(fake: InThread[FakeApns], tmp_path
 
 @pytest.mark.parametrize("processes", [2, 4])
 @pytest.mark.parametrize("delay", [0.0, 0.3])
-def test_a_wrong_environment_stops_all_within_2000_answers(
+def test_a_wrong_environment_stops_all_within_2000_responses(
     tmp_path: Path, processes: int, delay: float
 ) -> None:
     """Also where answers take long, so that everything is in flight that may be."""
@@ -226,22 +226,22 @@ def test_a_wrong_environment_stops_all_within_2000_answers(
     (tmp_path / "devices.csv").write_text("\n".join(lines))
     (tmp_path / "payload.json").write_text('{"aps":{}}')
     with InThread(lambda: FakeApns(keep=100_000, delay=delay)) as fake:
-        said = send(tmp_path, config_of(fake), "--processes", str(processes), expected=3).stderr
+        stderr = send(tmp_path, config_of(fake), "--processes", str(processes), expected=3).stderr
         counts = fake.call(lambda: fake.fake.counts)
-    assert said.count("stopped, for every push would fail: BadDeviceToken: Use the other environment") == 1
+    assert stderr.count("stopped, for every push would fail: BadDeviceToken: Use the other environment") == 1
     assert counts.keys() == {(400, "BadDeviceToken")}
     assert 500 <= counts.total() <= 2000
-    found = results(tmp_path)
-    assert len(found) == counts.total()
-    assert {(each["verdict"], each["drop_token"]) for each in found.values()} == {("INVALID", "")}
+    rows = results(tmp_path)
+    assert len(rows) == counts.total()
+    assert {(row["verdict"], row["drop_token"]) for row in rows.values()} == {("INVALID", "")}
 
 
 def test_the_rate_is_that_of_all(fake: InThread[FakeApns], tmp_path: Path) -> None:
     write_inputs(tmp_path, 4000)
-    said = send(tmp_path, config_of(fake), "--processes", "2", "--rate", "2000/s").stderr
-    found = re.search(r"4,000 rows in ([0-9.]+) s", said)
-    assert found is not None
-    assert float(found[1]) >= 1.7
+    stderr = send(tmp_path, config_of(fake), "--processes", "2", "--rate", "2000/s").stderr
+    match = re.search(r"4,000 rows in ([0-9.]+) s", stderr)
+    assert match is not None
+    assert float(match[1]) >= 1.7
 
 
 def test_one_port_has_the_numbers_of_all(fake: InThread[FakeApns], tmp_path: Path) -> None:
@@ -252,8 +252,8 @@ def test_one_port_has_the_numbers_of_all(fake: InThread[FakeApns], tmp_path: Pat
         url = process.stderr.readline().split()[-1]
 
         def connections() -> bool:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                text = answer.read().decode()
+            with urllib.request.urlopen(url, timeout=5) as response:
+                text = response.read().decode()
             return 'pushcore_connections{provider="apns"} 2.0' in text and "pushcore_sent_total{" in text
 
         wait_for(connections)

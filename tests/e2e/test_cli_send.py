@@ -88,9 +88,9 @@ def results(tmp_path: Path) -> dict[int, dict[str, str]]:
     """The results by row; every row must be there once."""
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    found = {int(row["row"]): row for row in rows}
-    assert len(found) == len(rows)
-    return found
+    outcome_rows = {int(row["row"]): row for row in rows}
+    assert len(outcome_rows) == len(rows)
+    return outcome_rows
 
 
 def test_every_row_has_its_result(fake: FakeProcess, tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_every_row_has_its_result(fake: FakeProcess, tmp_path: Path) -> None:
     lines += [f"{tokens[12]},{'x' * 5000},", f"{tokens[13]},Bob,{'y' * 65}"]
     done = send(fake, tmp_path, "\n".join(lines), *ONCE)
     assert (done.returncode, done.stdout) == (0, "")
-    found = results(tmp_path)
-    assert list(next(iter(found.values()))) == COLUMNS
-    assert {row: (each["verdict"], each["status"], each["reason"]) for row, each in found.items()} == {
+    rows = results(tmp_path)
+    assert list(next(iter(rows.values()))) == COLUMNS
+    assert {row: (entry["verdict"], entry["status"], entry["reason"]) for row, entry in rows.items()} == {
         1: ("ACCEPTED", "200", ""),
         2: ("UNREGISTERED", "410", "Unregistered"),
         3: ("INVALID", "400", "BadDeviceToken"),
@@ -130,17 +130,17 @@ def test_every_row_has_its_result(fake: FakeProcess, tmp_path: Path) -> None:
         12: ("INVALID", "", "PayloadTooLarge"),
         13: ("INVALID", "", "BadCollapseId"),
     }
-    assert {each["platform"] for each in found.values()} == {"apns"}
-    assert {row: each["token"] for row, each in found.items() if row not in (9, 10)} == {
+    assert {row["platform"] for row in rows.values()} == {"apns"}
+    assert {row: entry["token"] for row, entry in rows.items() if row not in (9, 10)} == {
         row: token for row, token in tokens.items() if row != 9
     }
-    sent = [found[row] for row in (1, 2, 3, 4, 5, 6, 7, 11)]
-    assert len({each["id"] for each in sent if re.fullmatch(r"[0-9a-f-]{36}", each["id"])}) == len(sent)
-    assert {each["attempts"] for each in sent} == {"1"}
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", found[2]["timestamp"])
-    assert {each["timestamp"] for row, each in found.items() if row != 2} == {""}
-    assert {row for row, each in found.items() if each["drop_token"]} == {2}
-    assert found[2]["drop_token"] == "yes"
+    sent = [rows[row] for row in (1, 2, 3, 4, 5, 6, 7, 11)]
+    assert len({row["id"] for row in sent if re.fullmatch(r"[0-9a-f-]{36}", row["id"])}) == len(sent)
+    assert {row["attempts"] for row in sent} == {"1"}
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", rows[2]["timestamp"])
+    assert {entry["timestamp"] for row, entry in rows.items() if row != 2} == {""}
+    assert {row for row, entry in rows.items() if entry["drop_token"]} == {2}
+    assert rows[2]["drop_token"] == "yes"
     assert "13 rows in " in done.stderr
     assert "dead: 1 token" in done.stderr
     assert "suspect: 2 tokens (BadDeviceToken 1, DeviceTokenNotForTopic 1)" in done.stderr
@@ -168,15 +168,15 @@ def test_ndjson_and_what_a_row_may_say_for_itself(fake: FakeProcess, tmp_path: P
         name="devices.jsonl",
     )
     assert done.returncode == 0
-    found = results(tmp_path)
-    assert [(found[row]["verdict"], found[row]["reason"]) for row in range(1, 5)] == [
+    outcome_rows = results(tmp_path)
+    assert [(outcome_rows[row]["verdict"], outcome_rows[row]["reason"]) for row in range(1, 5)] == [
         ("ACCEPTED", ""),
         ("ACCEPTED", ""),
         ("INVALID", "there is no key 'name'"),
         ("MISCONFIGURED", "TopicDisallowed"),
     ]
-    assert found[1]["id"] == own
-    assert found[5]["reason"].startswith("the line is not JSON")
+    assert outcome_rows[1]["id"] == own
+    assert outcome_rows[5]["reason"].startswith("the line is not JSON")
 
 
 def test_pipes(fake: FakeProcess, tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_pipes(fake: FakeProcess, tmp_path: Path) -> None:
         timeout=DEADLINE,
     )
     assert done.returncode == 0
-    found = {int(row["row"]): row["verdict"] for row in csv.DictReader(io.StringIO(done.stdout))}
-    assert len(found) == 3003
-    assert (found[1], found[2], found[3]) == ("ACCEPTED", "INVALID", "ACCEPTED")
+    rows = {int(row["row"]): row["verdict"] for row in csv.DictReader(io.StringIO(done.stdout))}
+    assert len(rows) == 3003
+    assert (rows[1], rows[2], rows[3]) == ("ACCEPTED", "INVALID", "ACCEPTED")
 
 
 def test_quiet(fake: FakeProcess, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_certificates_with_a_passphrase(fake: FakeProcess, tmp_path: Path, form:
     password_file = str(tmp_path / "password")
     done = send(fake, tmp_path, rows, **by_certificate, apns_cert_password_file=password_file)
     assert done.returncode == 0, done.stderr
-    assert {each["verdict"] for each in results(tmp_path).values()} == {"ACCEPTED"}
+    assert {row["verdict"] for row in results(tmp_path).values()} == {"ACCEPTED"}
     assert secret not in done.stderr
     (tmp_path / "password").write_text("wrong horse")
     done = send(fake, tmp_path, rows, **by_certificate, apns_cert_password_file=password_file)
@@ -264,16 +264,16 @@ def test_a_wrong_key_or_topic_stops_it(
     done = send(fake, tmp_path, "token,name\n" + "aa,Ada\n" * count, **changes)
     assert done.returncode == 3
     assert f"pushcore: stopped, for every push would fail: {expected}" in done.stderr
-    found = results(tmp_path)
-    verdicts = [each["verdict"] for each in found.values()]
+    rows = results(tmp_path)
+    verdicts = [row["verdict"] for row in rows.values()]
     # What was read and held back when the others' answers came has not been sent, and says so.
     assert set(verdicts) - {"UNSENT"} == {"MISCONFIGURED"}
-    assert {each["drop_token"] for each in found.values()} == {""}
+    assert {row["drop_token"] for row in rows.values()} == {""}
     if count == 3:
         assert verdicts == ["MISCONFIGURED"] * 3
     else:
         assert 20 <= verdicts.count("MISCONFIGURED") <= 2000
-        assert len(found) < 5000
+        assert len(rows) < 5000
 
 
 def test_a_server_with_an_unknown_certificate_stops_it(fake: FakeProcess, tmp_path: Path) -> None:
@@ -281,16 +281,16 @@ def test_a_server_with_an_unknown_certificate_stops_it(fake: FakeProcess, tmp_pa
     done = send(fake, tmp_path, "token,name\n" + "aa,Ada\n" * 100, ca_file=str(other.ca_file))
     assert done.returncode == 3
     assert "the server's certificate was not accepted" in done.stderr
-    assert {each["verdict"] for each in results(tmp_path).values()} == {"UNSENT"}
+    assert {row["verdict"] for row in results(tmp_path).values()} == {"UNSENT"}
 
 
-def test_nobody_there_is_no_configuration(fake: FakeProcess, tmp_path: Path) -> None:
+def test_a_closed_port_is_no_configuration_error(fake: FakeProcess, tmp_path: Path) -> None:
     rows = "token,name\naa,Ada\n"
     done = send(fake, tmp_path, rows, *ONCE, "--timeout", "0.5", apns_url="https://127.0.0.1:1")
     assert done.returncode == 0
-    found = results(tmp_path)[1]
-    assert (found["verdict"], found["status"]) == ("UNSENT", "")
-    assert "nothing listens on that port" in found["reason"]
+    row = results(tmp_path)[1]
+    assert (row["verdict"], row["status"]) == ("UNSENT", "")
+    assert "nothing listens on that port" in row["reason"]
 
 
 # --- signals and failures ---------------------------------------------------------------------------------------------
@@ -319,9 +319,9 @@ def test_a_signal_ends_it_with_all_that_was_sent(
         finally:
             process.kill()
     assert process.returncode == 1
-    found = list(csv.DictReader(io.StringIO(out.decode())))
-    assert len(found) == 1000
-    assert {row["verdict"] for row in found} == {"ACCEPTED"}
+    rows = list(csv.DictReader(io.StringIO(out.decode())))
+    assert len(rows) == 1000
+    assert {row["verdict"] for row in rows} == {"ACCEPTED"}
     assert b"stopped by a signal; rows after 1000 have no result" in errors
     assert b"Traceback" not in errors
 

@@ -25,26 +25,26 @@ PUSHES = 500
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["close_notify", "a TCP reset"])
-async def test_what_a_closing_connection_did_not_take_goes_elsewhere(
+async def test_requests_that_a_closing_connection_did_not_process_are_sent_on_another(
     http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch, cut: bool
 ) -> None:
     """Each connection answers its first hundred requests and ends without GOAWAY, whatever has come behind them."""
     monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
-    seen: Counter[bytes] = Counter()
+    requests: Counter[bytes] = Counter()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = h.HonestServer({h.MAX_STREAMS: STREAMS})
-        answered = 0
+        responses = 0
         writer.write(peer.h2.data_to_send())
-        while answered < STREAMS:
+        while responses < STREAMS:
             data = await reader.read(65_536)
             if not data:
                 return
             peer.receive(data)
             for stream_id, request in list(peer.requests.items()):
-                if request.ended and answered < STREAMS:
-                    answered += 1
-                    seen[dict(request.fields)[b":path"]] += 1
+                if request.ended and responses < STREAMS:
+                    responses += 1
+                    requests[dict(request.fields)[b":path"]] += 1
                     peer.answer(stream_id)
                     del peer.requests[stream_id]
             writer.write(peer.h2.data_to_send())
@@ -65,7 +65,7 @@ async def test_what_a_closing_connection_did_not_take_goes_elsewhere(
         else:
             assert verdicts(results) == {Verdict.ACCEPTED: PUSHES}
             assert server.accepted == PUSHES // STREAMS
-        assert max(seen.values()) == 1
+        assert max(requests.values()) == 1
 
 
 async def test_a_server_that_takes_ten_requests_on_each_connection(

@@ -31,9 +31,9 @@ def pushes(count: int) -> Iterator[Notification]:
 async def test_every_push_has_one_result(http2: str) -> None:
     count = 3000 if http2 == "fast" else 300
     async with FakeApns(keep=5000) as fake, PushEngine(client_of(fake, http2=http2)) as engine:
-        seen = Counter([result.push.token async for result in engine.send_many(pushes(count))])
-        assert len(seen) == count
-        assert set(seen.values()) == {1}
+        counts = Counter([result.push.token async for result in engine.send_many(pushes(count))])
+        assert len(counts) == count
+        assert set(counts.values()) == {1}
         assert fake.counts == {(200, ""): count}
 
 

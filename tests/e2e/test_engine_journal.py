@@ -41,16 +41,16 @@ def rows(count: int) -> Iterator[Row]:
 
 async def send(journal: Journal, source: Any, most: int | None = None, **options: Any) -> list[Result]:
     """Send with the journal; leave after `most` results."""
-    found: list[Result] = []
+    collected: list[Result] = []
     async with (
         PushEngine(apns(), **options) as engine,
         contextlib.aclosing(engine.send_many(source, journal=journal)) as results,
     ):
         async for result in results:
-            found.append(result)
-            if most is not None and len(found) >= most:
+            collected.append(result)
+            if most is not None and len(collected) >= most:
                 break
-    return found
+    return collected
 
 
 def test_every_outcome_is_on_the_disk_with_its_attempts(
@@ -74,7 +74,7 @@ def test_every_outcome_is_on_the_disk_with_its_attempts(
 
 
 @pytest.mark.parametrize("unknown", ["report", "resend"])
-def test_a_run_that_is_left_goes_on_where_it_was(
+def test_a_run_that_is_left_can_be_resumed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unknown: Any
 ) -> None:
     """What waited for its next try was surely not delivered, and is sent under both policies."""
@@ -106,14 +106,14 @@ def test_a_breaker_leaves_a_journal_that_can_be_gone_on_with(
     connect_to(monkeypatch, provider)
     with Journal.create(tmp_path / "c.db", SOURCE) as journal, pytest.raises(BreakerOpen):
         run(send(journal, rows(20_000)))
-    asked = len(provider.all)
-    assert asked <= 2000
+    sent = len(provider.all)
+    assert sent <= 2000
     provider.refusals.clear()
     with Journal.open(tmp_path / "c.db", SOURCE) as journal:
         run(send(journal, rows(20_000)))
         journal.flush()
         verdicts = Counter(outcome.verdict for outcome in journal.results())
-    assert verdicts[Verdict.ACCEPTED] >= 20_000 - asked
+    assert verdicts[Verdict.ACCEPTED] >= 20_000 - sent
     assert sum(verdicts.values()) == 20_000
 
 
@@ -147,13 +147,13 @@ def test_repeats_are_committed_before_they_are_written(
     on_disk: set[str] = set()
     early: list[str] = []
 
-    def answers(fields: dict[str, str], body: bytes) -> Answer:
+    def respond(fields: dict[str, str], body: bytes) -> Answer:
         device = fields[":path"].rpartition("/")[2]
         if provider.times[device] and device not in on_disk:
             early.append(device)
         return provider(fields, body)
 
-    connect_to(monkeypatch, answers)
+    connect_to(monkeypatch, respond)
     with Journal.create(tmp_path / "c.db", SOURCE) as journal:
         take_back, committed = journal.take_back, journal.committed
 

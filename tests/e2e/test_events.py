@@ -56,15 +56,15 @@ async def test_a_connection_and_its_pushes(http2: str, certs: Certificates) -> N
             client.watch(metrics)
             dead = Notification(fated_token("Unregistered"), PAYLOAD)
             await send_all(client, [push(1), push(2), dead])
-            found = metrics.snapshot()
+            snapshot = metrics.snapshot()
         assert recorder.events == [
             ("opened", "apns", "127.0.0.1"),
             ("closed", "apns", "127.0.0.1", "NoneType"),
         ]
-        assert found["connections"] == [["apns", 1]]
-        assert found["in_flight"] == [["apns", 0]]
-        assert found["dials"] == [["apns", "opened", 1]]
-        assert found["sent"] == [["apns", "ACCEPTED", "", 2], ["apns", "UNREGISTERED", "Unregistered", 1]]
+        assert snapshot["connections"] == [["apns", 1]]
+        assert snapshot["in_flight"] == [["apns", 0]]
+        assert snapshot["dials"] == [["apns", "opened", 1]]
+        assert snapshot["sent"] == [["apns", "ACCEPTED", "", 2], ["apns", "UNREGISTERED", "Unregistered", 1]]
 
 
 async def test_goaway_with_its_reason(
@@ -88,7 +88,7 @@ async def test_goaway_with_its_reason(
     async with server, using(raw_client(certs, server.url, http2=http2, timeout=2.0)) as client:
         client._dispatcher.pool.events.add(recorder)
         client._dispatcher.pool.events.add(metrics)
-        await send_all(client, [push(each) for each in range(5)])
+        await send_all(client, [push(number) for number in range(5)])
     word = "BadCertificateEnvironment"
     assert recorder.events[:3] == [
         ("opened", "apns", "127.0.0.1"),

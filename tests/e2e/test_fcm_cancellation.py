@@ -64,7 +64,7 @@ async def test_send_that_waits_for_a_token(http2: str, certs: Certificates) -> N
     async with FakeFcm(certs=certs) as fake:
         fake.oauth.delay = NEVER
         async with fcm_of(fake, http2=http2) as client:
-            tasks = [asyncio.create_task(client.send(message(each))) for each in range(10)]
+            tasks = [asyncio.create_task(client.send(message(number))) for number in range(10)]
             await soon(lambda: fake.token_requests == 1 and len(client._dispatcher.pool.waiting) == 10)
             for task in tasks:
                 task.cancel()
@@ -177,7 +177,7 @@ async def test_topics_left_early(certs: Certificates) -> None:
 
 @pytest.mark.parametrize("http2", RUNS)
 async def test_the_legacy_client(http2: str, certs: Certificates) -> None:
-    ids = [registration(each) for each in range(2500)]
+    ids = [registration(number) for number in range(2500)]
     async with FakeFcm(certs=certs) as fake, legacy_of(fake, http2=http2) as client:
         for turns in range(ENOUGH):
             if not await cancel_after(client.send_multicast(LegacyMessage(registration_ids=ids)), turns):

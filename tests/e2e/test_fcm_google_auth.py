@@ -29,8 +29,8 @@ async def test_its_service_account(http2: str, certs: Certificates) -> None:
             results = await send_all(client, map(message, range(300)))
             assert verdicts(results) == {Verdict.ACCEPTED: 300}
             assert fake.token_requests == 1
-            assert [each.version for each in fake.received if each.path == "/token"] == ["1.1"]
-            assert {each.version for each in fake.received if each.path != "/token"} == {"2"}
+            assert [request.version for request in fake.received if request.path == "/token"] == ["1.1"]
+            assert {request.version for request in fake.received if request.path != "/token"} == {"2"}
             fake.oauth.expire_all()
             results = await send_all(client, map(message, range(300)))
             assert verdicts(results) == {Verdict.ACCEPTED: 300}

@@ -73,7 +73,7 @@ async def test_each_registration_id_has_a_result_of_its_own(http2: str, certs: C
             Verdict.ACCEPTED,
         ]
         assert [result.canonical for result in results] == [None, canonical_of(moved), *[None] * 5]
-        assert [result.drop_token for result in results] == [each is dead for each in ids]
+        assert [result.drop_token for result in results] == [token is dead for token in ids]
         assert results[5].retry_after == 60.0
         assert results[4].status is None  # it was not even sent
         assert len({result.id for result in results if result.ok}) == 3
@@ -85,12 +85,12 @@ async def test_each_registration_id_has_a_result_of_its_own(http2: str, certs: C
 
 @pytest.mark.parametrize("http2", RUNS)
 async def test_more_than_a_thousand_in_requests_of_a_thousand(http2: str, certs: Certificates) -> None:
-    ids = [registration(each) for each in range(2345)]
+    ids = [registration(number) for number in range(2345)]
     async with FakeFcm(certs=certs) as fake, using(legacy_of(fake, http2=http2)) as client:
         results = await client.send_multicast(LegacyMessage(registration_ids=ids, data=DATA))
         assert [result.push.to for result in results] == ids
         assert verdicts(results) == {Verdict.ACCEPTED: 2345}
-        assert sum(each.path == "/fcm/send" for each in fake.received) == 3
+        assert sum(request.path == "/fcm/send" for request in fake.received) == 3
         single = await client.send(LegacyMessage(registration_ids=ids, data=DATA))
         assert (single.verdict, single.attempts) == (Verdict.INVALID, 0)
         assert "1000" in str(single.detail)
@@ -100,13 +100,13 @@ async def test_more_than_a_thousand_in_requests_of_a_thousand(http2: str, certs:
 
 @pytest.mark.parametrize("http2", RUNS)
 async def test_a_message_to_several_is_summed_up(http2: str, certs: Certificates) -> None:
-    dead = [fated_registration("Unregistered", each) for each in range(3)]
+    dead = [fated_registration("Unregistered", number) for number in range(3)]
     async with FakeFcm(certs=certs) as fake, using(legacy_of(fake, http2=http2)) as client:
 
         async def summed(ids: list[str]) -> LegacyResult:
             result = await client.send(LegacyMessage(registration_ids=ids, data=DATA))
             assert isinstance(result, LegacyResult)
-            assert [each.push.token for each in result.devices] == ids
+            assert [device.push.token for device in result.devices] == ids
             return result
 
         some = await summed([registration(), *dead])
@@ -115,14 +115,14 @@ async def test_a_message_to_several_is_summed_up(http2: str, certs: Certificates
         none = await summed(dead)
         assert (none.verdict, none.reason) == (Verdict.INVALID, "NotRegistered")
         assert not none.drop_token  # it has no one token that could be dropped
-        assert all(each.drop_token for each in none.devices)
-        one = await summed([dead[0]])
-        assert one.verdict is Verdict.UNREGISTERED
+        assert all(device.drop_token for device in none.devices)
+        single = await summed([dead[0]])
+        assert single.verdict is Verdict.UNREGISTERED
         moved = await summed([fated_registration("Canonical")])
         assert moved.canonical == canonical_of(fated_registration("Canonical"))
-        whole = await summed([registration(), fated_registration("BadGateway")])
-        assert (whole.verdict, whole.status) == (Verdict.UNAVAILABLE, 502)
-        assert verdicts(whole.devices) == {Verdict.UNAVAILABLE: 2}
+        combined = await summed([registration(), fated_registration("BadGateway")])
+        assert (combined.verdict, combined.status) == (Verdict.UNAVAILABLE, 502)
+        assert verdicts(combined.devices) == {Verdict.UNAVAILABLE: 2}
 
 
 @pytest.mark.parametrize("http2", RUNS)
@@ -159,7 +159,7 @@ async def test_a_wrong_server_key(http2: str, certs: Certificates) -> None:
 
 @pytest.mark.parametrize("http2", RUNS)
 @pytest.mark.parametrize(("fate", "verdict"), [("Stall", Verdict.UNKNOWN), ("Cut", Verdict.UNKNOWN)])
-async def test_no_answer_is_every_devices(
+async def test_no_response_is_every_devices_result(
     fate: str, verdict: Verdict, http2: str, certs: Certificates
 ) -> None:
     ids = [registration(), fated_registration(fate)]
@@ -172,7 +172,7 @@ async def test_no_answer_is_every_devices(
         assert [result.push.token for result in results] == ids
 
 
-async def test_a_server_that_does_not_answer(certs: Certificates) -> None:
+async def test_a_server_that_does_not_respond(certs: Certificates) -> None:
     async with (
         RawServer(lambda reader, writer: hold(reader), certs.server_context()) as server,
         FakeFcm(certs=certs) as fake,
@@ -185,8 +185,8 @@ async def test_a_server_that_does_not_answer(certs: Certificates) -> None:
 
 @pytest.mark.parametrize("http2", RUNS)
 async def test_through_the_engine(http2: str, certs: Certificates) -> None:
-    pushes = [push(each) for each in range(500)]
-    pushes += [LegacyMessage(registration_ids=[registration(each) for each in range(1000)])]
+    pushes = [push(number) for number in range(500)]
+    pushes += [LegacyMessage(registration_ids=[registration(number) for number in range(1000)])]
     pushes += [LegacyMessage(data=DATA), push(time_to_live=-1)]
     async with FakeFcm(certs=certs) as fake, plain_engine(legacy_of(fake, http2=http2)) as engine:
         results = [result async for result in engine.send_many(pushes)]

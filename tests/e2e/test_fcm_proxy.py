@@ -29,8 +29,8 @@ async def test_messages_tokens_and_topics(http2: str, certs: Certificates) -> No
             old = Topics(client, instance_id=True, instance_id_url=topics.url)
             assert [result.ok async for result in old.subscribe("news", [registration()])] == [True]
         servers = [tokens, fake, topics]
-        assert sorted(proxy.targets) == sorted(each.url.removeprefix("https://") for each in servers)
-        assert proxy.tunnels == sum(each.accepted for each in servers) == 3
+        assert sorted(proxy.targets) == sorted(server.url.removeprefix("https://") for server in servers)
+        assert proxy.tunnels == sum(server.accepted for server in servers) == 3
 
 
 @pytest.mark.parametrize("http2", RUNS)
@@ -47,10 +47,10 @@ async def test_the_legacy_api(http2: str, certs: Certificates) -> None:
 @pytest.mark.parametrize("http2", RUNS)
 async def test_a_proxy_that_refuses(http2: str, certs: Certificates) -> None:
     """Neither a token nor a connection is to be had, and the push says so in time."""
-    answer = b"HTTP/1.1 403 Forbidden\r\n\r\n"
+    response = b"HTTP/1.1 403 Forbidden\r\n\r\n"
     async with (
         FakeFcm(certs=certs) as fake,
-        ConnectProxy(answer=answer) as proxy,
+        ConnectProxy(answer=response) as proxy,
         using(fcm_of(fake, http2=http2, proxy=proxy.url(), timeout=1.0)) as client,
     ):
         results = await send_all(client, map(message, range(10)))

@@ -43,7 +43,7 @@ class Tokens:
 
 def sent(fake: FakeFcm) -> int:
     """Messages that reached the fake."""
-    return sum("messages:send" in each.path for each in fake.received)
+    return sum("messages:send" in request.path for request in fake.received)
 
 
 # --- one for all ----------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ async def test_the_first_pushes_wait_for_one_token_and_hold_no_stream(
             return await post(form)
 
         client._dispatcher._endpoint.post = gated
-        pushes = [asyncio.create_task(client.send(message(each))) for each in range(500)]
+        pushes = [asyncio.create_task(client.send(message(number))) for number in range(500)]
         await soon(lambda: client._dispatcher.pool.links)  # it connects while the token is fetched
         await asyncio.sleep(0.1)
         assert len(client._dispatcher.pool.waiting) == 500
@@ -121,7 +121,7 @@ async def test_a_token_refused_while_its_successor_is_fetched(http2: str, certs:
 
 
 @pytest.mark.parametrize("http2", RUNS)
-async def test_a_refusal_that_comes_after_its_successor(http2: str, certs: Certificates) -> None:
+async def test_a_rejection_of_a_token_that_was_replaced_already(http2: str, certs: Certificates) -> None:
     """Tokens come at once and answers late: what the old token was refused for says nothing about the new one."""
     account = FakeAccount.create()
     async with (
@@ -133,8 +133,8 @@ async def test_a_refusal_that_comes_after_its_successor(http2: str, certs: Certi
             assert (await client.send(message())).ok
             tokens.oauth.expire_all()
             pushes = []
-            for each in range(6):
-                pushes.append(asyncio.create_task(client.send(message(each))))
+            for number in range(6):
+                pushes.append(asyncio.create_task(client.send(message(number))))
                 await asyncio.sleep(0.04)
             results = await asyncio.gather(*pushes)
             assert verdicts(results) == {Verdict.ACCEPTED: 6}
@@ -145,7 +145,7 @@ async def test_a_refusal_that_comes_after_its_successor(http2: str, certs: Certi
 
 
 @pytest.mark.parametrize("http2", RUNS)
-async def test_twenty_hours_need_no_refusal(http2: str, certs: Certificates) -> None:
+async def test_twenty_hours_without_a_rejected_token(http2: str, certs: Certificates) -> None:
     clock = Clock()
     async with (
         FakeFcm(certs=certs, now=clock, keep=0) as fake,
@@ -170,8 +170,8 @@ async def test_the_old_token_serves_while_the_endpoint_is_slow(http2: str, certs
         assert (await client.send(message())).ok
         fake.oauth.delay = NEVER
         clock.now += 3599 - MARGIN - 1
-        for each in range(20):
-            assert (await client.send(message(each))).ok
+        for number in range(20):
+            assert (await client.send(message(number))).ok
         assert fake.token_requests == 2
 
 
@@ -322,7 +322,7 @@ async def test_pushes_that_wait_are_sent_when_the_endpoint_is_back(http2: str, c
         fake.oauth.down = True
         async with using(fcm_of(fake, http2=http2, timeout=20.0)) as client:
             pauses = Tokens(client)
-            pushes = [asyncio.create_task(client.send(message(each))) for each in range(50)]
+            pushes = [asyncio.create_task(client.send(message(number))) for number in range(50)]
             await soon(lambda: client._dispatcher._tokens.error is not None)
             fake.oauth.down = False
             pauses.now += 1.0  # at the next tick of the pool it is asked again, without another push
@@ -347,7 +347,7 @@ async def test_a_key_of_another_account(http2: str, certs: Certificates) -> None
 
 
 @pytest.mark.parametrize("http2", RUNS)
-async def test_a_second_refusal_is_misconfigured_and_no_loop(http2: str, certs: Certificates) -> None:
+async def test_a_second_rejection_is_misconfigured_and_not_retried(http2: str, certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake, http2=http2)) as client:
         bad = Message(token=fated_registration("AccessTokenExpired"), data=DATA)
         Tokens(client)
@@ -361,7 +361,7 @@ async def test_a_second_refusal_is_misconfigured_and_no_loop(http2: str, certs: 
 
 
 @pytest.mark.parametrize("http2", RUNS)
-async def test_refused_and_no_other_to_be_had(http2: str, certs: Certificates) -> None:
+async def test_a_rejected_token_without_a_replacement(http2: str, certs: Certificates) -> None:
     """The key was deleted: what is in flight is refused, and what follows learns why."""
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake, http2=http2)) as client:
         assert (await client.send(message())).ok
@@ -395,7 +395,7 @@ async def test_closing_while_a_token_is_minted(http2: str, certs: Certificates) 
     async with FakeFcm(certs=certs) as fake:
         fake.oauth.delay = NEVER
         async with using(fcm_of(fake, http2=http2), closes_within=2.0) as client:
-            pushes = [asyncio.create_task(client.send(message(each))) for each in range(20)]
+            pushes = [asyncio.create_task(client.send(message(number))) for number in range(20)]
             await soon(lambda: fake.token_requests == 1)
             await client.close()
             results = await asyncio.gather(*pushes)
@@ -412,21 +412,21 @@ async def test_closing_while_refused_pushes_wait_for_another_token(http2: str, c
         assert (await client.send(message())).ok
         fake.oauth.delay = NEVER
         fake.oauth.expire_all()
-        pushes = [asyncio.create_task(client.send(message(each))) for each in range(20)]
+        pushes = [asyncio.create_task(client.send(message(number))) for number in range(20)]
         await soon(lambda: fake.token_requests == 2)
         await client.close()
         assert verdicts(await asyncio.gather(*pushes)) == {Verdict.UNSENT: 20}
 
 
 @pytest.mark.parametrize("http2", RUNS)
-async def test_a_refusal_that_comes_while_the_client_closes(http2: str, certs: Certificates) -> None:
+async def test_a_rejection_while_the_client_closes(http2: str, certs: Certificates) -> None:
     async with (
         FakeFcm(certs=certs, delay=0.1) as fake,
         using(fcm_of(fake, http2=http2), closes_within=3.0) as client,
     ):
         assert (await client.send(message())).ok
         fake.oauth.expire_all()
-        pushes = [asyncio.create_task(client.send(message(each))) for each in range(5)]
+        pushes = [asyncio.create_task(client.send(message(number))) for number in range(5)]
         await soon(lambda: sent(fake) == 6)
         closing = asyncio.create_task(client.close())
         results: list[Result] = await asyncio.gather(*pushes)

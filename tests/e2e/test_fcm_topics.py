@@ -45,20 +45,20 @@ async def test_subscribe_list_unsubscribe(batches: bool, http2: str, certs: Cert
             assert verdicts(results) == {Verdict.ACCEPTED: len(ids)}
             assert sorted(result.push.token for result in results) == ids
             assert {(result.push.topic, result.push.subscribe) for result in results} == {("news", True)}
-            assert all("news" in fake.subscriptions.topics(each) for each in ids)
+            assert all("news" in fake.subscriptions.topics(token) for token in ids)
         await all_of(topics.subscribe("sports-~%._", ids[:1]))
-        found = await topics.list(ids[0])
-        assert [each.topic for each in found] == ["news", "sports-~%._"]
-        assert all(each.since is not None and each.since.endswith("Z") for each in found)
+        subscriptions = await topics.list(ids[0])
+        assert [row.topic for row in subscriptions] == ["news", "sports-~%._"]
+        assert all(row.since is not None and row.since.endswith("Z") for row in subscriptions)
         for _ in range(2):
             results = await all_of(topics.unsubscribe("news", ids))
             assert verdicts(results) == {Verdict.ACCEPTED: len(ids)}
             assert results[0].push == TopicChange(results[0].push.token, "news", False)
-        assert [each.topic for each in await topics.list(ids[0])] == ["sports-~%._"]
+        assert [subscription.topic for subscription in await topics.list(ids[0])] == ["sports-~%._"]
         assert await topics.list(ids[1]) == []
 
 
-async def test_what_is_sent(certs: Certificates) -> None:
+async def test_the_requests_of_topics(certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
         (device,) = devices(1)
         topics = topics_of(client, fake)
@@ -74,10 +74,10 @@ async def test_what_is_sent(certs: Certificates) -> None:
         assert (get.method, get.path) == ("GET", f"{base}?page_size=50")
         assert (info.method, info.path) == ("GET", f"/iid/info/{quote(device, safe='')}?details=true")
         assert (batch.method, batch.path) == ("POST", "/iid/v1:batchAdd")
-        for each in (info, batch):
-            assert each.headers["access_token_auth"] == "true"
-        for each in (post, delete, get, info, batch):
-            assert each.headers["authorization"].startswith("Bearer ya29.")
+        for request in (info, batch):
+            assert request.headers["access_token_auth"] == "true"
+        for request in (post, delete, get, info, batch):
+            assert request.headers["authorization"].startswith("Bearer ya29.")
 
 
 @pytest.mark.parametrize("http2", ENGINES)
@@ -132,9 +132,9 @@ async def test_errors_in_a_batch(http2: str, certs: Certificates) -> None:
         assert (results["ab" * 32].verdict, results["ab" * 32].attempts) == (Verdict.INVALID, 0)
         (full,) = await all_of(topics.subscribe("sports", [good]))
         assert (full.verdict, full.reason) == (Verdict.INVALID, "TOO_MANY_TOPICS")
-        whole = await all_of(topics.subscribe("news", [good, fated_registration("BadGateway")]))
-        assert verdicts(whole) == {Verdict.UNAVAILABLE: 2}
-        assert {result.retry_after for result in whole} == {30.0}
+        outcomes = await all_of(topics.subscribe("news", [good, fated_registration("BadGateway")]))
+        assert verdicts(outcomes) == {Verdict.UNAVAILABLE: 2}
+        assert {result.retry_after for result in outcomes} == {30.0}
 
 
 @pytest.mark.parametrize("http2", ENGINES)
@@ -151,7 +151,7 @@ async def test_an_expired_token_is_replaced_once(batches: bool, http2: str, cert
         assert fake.token_requests == 2
         client._dispatcher._tokens._renewed_until = 0.0
         fake.oauth.expire_all()
-        assert [each.topic for each in await topics.list(devices(1)[0])] == ["news"]
+        assert [subscription.topic for subscription in await topics.list(devices(1)[0])] == ["news"]
         client._dispatcher._tokens._renewed_until = 0.0
         fake.oauth.expire_all()
         assert (await topics.info(devices(1)[0])).topics
@@ -181,7 +181,7 @@ async def test_the_rate_is_that_of_all_runs_together(certs: Certificates) -> Non
     begin = loop.time()
     async with FakeFcm(certs=certs, keep=0) as fake, using(fcm_of(fake)) as client:
         topics = topics_of(client, fake, rate=200.0, clock=lambda: 10 * loop.time())
-        runs = [all_of(topics.subscribe(f"topic-{each}", devices(200))) for each in range(4)]
+        runs = [all_of(topics.subscribe(f"topic-{number}", devices(200))) for number in range(4)]
         for results in await asyncio.gather(*runs):
             assert verdicts(results) == {Verdict.ACCEPTED: 200}
     assert loop.time() - begin >= 800 / 200 / 10 - 0.05  # a machine may be slower, never faster
@@ -214,9 +214,9 @@ async def test_no_more_requests_at_a_time_than_allowed(certs: Certificates) -> N
 
     def source() -> Iterator[str]:
         nonlocal taken
-        for each in devices(200):
+        for token in devices(200):
             taken += 1
-            yield each
+            yield token
 
     async with FakeFcm(certs=certs, delay=0.02) as fake, using(fcm_of(fake)) as client:
         results = topics_of(client, fake, concurrency=10).subscribe("news", source())
@@ -231,35 +231,35 @@ async def test_no_more_requests_at_a_time_than_allowed(certs: Certificates) -> N
 
 async def test_an_asynchronous_source_and_its_error(certs: Certificates) -> None:
     async def source() -> AsyncIterator[str]:
-        for each in devices(20):
+        for token in devices(20):
             await asyncio.sleep(0)
-            yield each
+            yield token
         raise LookupError("the database is gone")
 
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
-        found = []
+        results = []
 
         async def run() -> None:
             async for result in topics_of(client, fake).subscribe("news", source()):
-                found.append(result)
+                results.append(result)
 
         with pytest.raises(LookupError, match="database"):
             await run()
-        assert verdicts(found) == {Verdict.ACCEPTED: 20}
+        assert verdicts(results) == {Verdict.ACCEPTED: 20}
 
 
 @pytest.mark.parametrize("batches", MODES)
 async def test_a_client_that_closes_meanwhile(batches: bool, certs: Certificates) -> None:
     async with FakeFcm(certs=certs, delay=0.05) as fake, using(fcm_of(fake)) as client:
-        found: list[Result] = []
+        results: list[Result] = []
 
         async def run() -> None:
             topics = topics_of(client, fake, concurrency=10, instance_id=batches)
             async for result in topics.subscribe("news", devices(100_000)):
-                found.append(result)
+                results.append(result)
 
         task = asyncio.create_task(run())
-        await soon(lambda: found)
+        await soon(lambda: results)
         await client.close()
         with pytest.raises(ClosedError):
             await task
@@ -277,12 +277,12 @@ async def test_a_long_list_comes_in_pages(http2: str, certs: Certificates) -> No
         for name in names:
             fake.subscriptions.add(device, name, 1_750_000_000.0)
         topics = topics_of(client, fake)
-        found = await topics.list(device)
-        assert [each.topic for each in found] == names
-        assert sum(each.method == "GET" for each in fake.received) == 4
+        subscriptions = await topics.list(device)
+        assert [row.topic for row in subscriptions] == names
+        assert sum(request.method == "GET" for request in fake.received) == 4
 
 
-async def test_what_is_known_of_an_app_instance(certs: Certificates) -> None:
+async def test_the_info_of_an_app_instance(certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
         (device,) = devices(1)
         topics = topics_of(client, fake)
@@ -302,9 +302,7 @@ async def test_what_is_known_of_an_app_instance(certs: Certificates) -> None:
         (fated_registration("BadGateway"), Verdict.UNAVAILABLE, "502"),
     ],
 )
-async def test_a_question_that_is_refused(
-    token: str, verdict: Verdict, words: str, certs: Certificates
-) -> None:
+async def test_a_rejected_query(token: str, verdict: Verdict, words: str, certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
         with pytest.raises(PushRejected) as caught:
             await topics_of(client, fake).info(token)

@@ -74,12 +74,12 @@ SCOPES = {
 """Whose rate limit it was."""
 
 
-def test_the_table_has_every_answer_of_the_fake() -> None:
+def test_the_table_has_every_response_of_the_fake() -> None:
     assert set(ANSWERS) == FATES - TRANSPORT - {"Canonical"}
 
 
 @pytest.mark.parametrize("http2", RUNS)
-async def test_every_answer(http2: str, certs: Certificates) -> None:
+async def test_every_response(http2: str, certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake, http2=http2)) as client:
         for fate in UNPROVEN:  # no message of this shape was accepted yet
             result = await client.send(Message(token=fated_registration(fate), data=DATA))
@@ -150,7 +150,7 @@ async def test_the_two_kinds_of_401(http2: str, certs: Certificates) -> None:
         ("GoAwayBefore", Verdict.UNSENT),
     ],
 )
-async def test_what_is_no_answer(fate: str, verdict: Verdict, http2: str, certs: Certificates) -> None:
+async def test_garbage_responses(fate: str, verdict: Verdict, http2: str, certs: Certificates) -> None:
     async with (
         FakeFcm(certs=certs) as fake,
         using(fcm_of(fake, http2=http2, timeout=1.0)) as client,
@@ -194,14 +194,12 @@ async def test_the_projects_number_will_do(certs: Certificates) -> None:
         (Message(token="ExponentPushToken[abc]"), "getDevicePushTokenAsync"),
     ],
 )
-async def test_what_cannot_be_sent_is_invalid_before_it_is(
-    push: Message, words: str, certs: Certificates
-) -> None:
+async def test_invalid_messages_are_not_sent(push: Message, words: str, certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
         result = await client.send(push)
         assert (result.verdict, result.status, result.attempts) == (INVALID, None, 0)
         assert words in str(result.detail)
-        assert not any("messages:send" in each.path for each in fake.received)
+        assert not any("messages:send" in request.path for request in fake.received)
 
 
 @pytest.mark.parametrize("http2", RUNS)

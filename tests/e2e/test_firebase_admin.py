@@ -161,7 +161,7 @@ async def test_each_error_has_its_exception(
         if fate in ("Unavailable", "QuotaExceeded"):
             assert admin.waits == [60] * RETRIES  # it obeys Retry-After
         elif fate == "UnavailableUntilDate":
-            assert all(55 < each <= 60 for each in admin.waits)
+            assert all(55 < wait <= 60 for wait in admin.waits)
             assert len(admin.waits) == RETRIES
 
 
@@ -173,11 +173,13 @@ async def test_each_error_has_its_exception_over_http2(
     expected, words, _ = UNDERSTOOD[fate]
     async with pointed(monkeypatch, certs) as admin:
         token = fated_registration(fate, ms=1 if fate == "InternalTimeout" else 0)
-        found = await asyncio.to_thread(asyncio.run, send_each_async(admin, [messaging.Message(token=token)]))
-        assert found.failure_count == 1
-        assert type(found.responses[0].exception) is expected
-        assert words in str(found.responses[0].exception)
-        versions = {each.path.partition("?")[0][:4]: each.version for each in admin.fake.received}
+        response = await asyncio.to_thread(
+            asyncio.run, send_each_async(admin, [messaging.Message(token=token)])
+        )
+        assert response.failure_count == 1
+        assert type(response.responses[0].exception) is expected
+        assert words in str(response.responses[0].exception)
+        versions = {request.path.partition("?")[0][:4]: request.version for request in admin.fake.received}
         assert versions == {"/tok": "1.1", "/v1/": "2"}
 
 
@@ -197,14 +199,14 @@ async def test_a_cut_connection(fate: str, monkeypatch: pytest.MonkeyPatch, cert
         assert admin.fake.counts[0, fate] == 2  # it tries a second time
 
 
-async def test_an_answer_that_never_comes(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> None:
+async def test_no_response(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> None:
     async with pointed(monkeypatch, certs, httpTimeout=0.5) as admin:
         with pytest.raises(exceptions.UnavailableError, match="Read timed out"):
             await admin.send(fated_registration("Stall"))
         assert admin.fake.counts[0, "Stall"] == 2
 
 
-async def test_slow_and_leaving_answers_are_answers(
+async def test_slow_responses_and_those_of_a_closing_connection_count(
     monkeypatch: pytest.MonkeyPatch, certs: Certificates
 ) -> None:
     async with pointed(monkeypatch, certs) as admin:
@@ -353,24 +355,24 @@ async def test_all_targets(monkeypatch: pytest.MonkeyPatch, certs: Certificates)
 async def test_many_at_once(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> None:
     tokens = [TOKEN, fated_registration("Unregistered"), fated_registration("QuotaExceeded"), TOKEN]
     async with pointed(monkeypatch, certs) as admin:
-        found = await admin.call(messaging.send_each, [messaging.Message(token=each) for each in tokens])
-        assert (found.success_count, found.failure_count) == (2, 2)
-        assert [type(each.exception) for each in found.responses] == [
+        response = await admin.call(messaging.send_each, [messaging.Message(token=token) for token in tokens])
+        assert (response.success_count, response.failure_count) == (2, 2)
+        assert [type(response.exception) for response in response.responses] == [
             type(None),
             messaging.UnregisteredError,
             messaging.QuotaExceededError,
             type(None),
         ]
-        del found  # its exceptions hold sockets
+        del response  # its exceptions hold sockets
 
 
 async def test_many_at_once_over_http2(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> None:
     async with pointed(monkeypatch, certs) as admin:
         messages = [messaging.Message(token=TOKEN, data={"n": str(number)}) for number in range(90)]
-        found = await asyncio.to_thread(asyncio.run, send_each_async(admin, messages))
-        assert found.success_count == 90
-        assert len({each.message_id for each in found.responses}) == 90
-        assert {each.version for each in admin.fake.received if each.path != "/token"} == {"2"}
+        response = await asyncio.to_thread(asyncio.run, send_each_async(admin, messages))
+        assert response.success_count == 90
+        assert len({response.message_id for response in response.responses}) == 90
+        assert {request.version for request in admin.fake.received if request.path != "/token"} == {"2"}
 
 
 # Topics
@@ -380,29 +382,29 @@ async def test_topics(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> N
     tokens = [TOKEN, fated_fid("Unregistered"), fated_fid("InvalidToken"), fated_fid("QuotaExceeded")]
     async with pointed(monkeypatch, certs) as admin:
         for _ in range(2):  # the second time there is a 409, which counts as success
-            found = await admin.call(messaging.subscribe_to_topic, tokens, "news")
-            assert (found.success_count, found.failure_count) == (1, 3)
-            assert [(each.index, each.reason) for each in found.errors] == [
+            response = await admin.call(messaging.subscribe_to_topic, tokens, "news")
+            assert (response.success_count, response.failure_count) == (1, 3)
+            assert [(error.index, error.reason) for error in response.errors] == [
                 (1, "UNREGISTERED"),
                 (2, "INVALID_ARGUMENT"),
                 (3, "QUOTA_EXCEEDED"),
             ]
         assert admin.fake.counts[409, "ALREADY_EXISTS"] == 1
         assert list(admin.fake.subscriptions.topics(TOKEN)) == ["news"]
-        found = await admin.call(messaging.unsubscribe_from_topic, TOKEN, "news")
-        assert found.success_count == 1
+        response = await admin.call(messaging.unsubscribe_from_topic, TOKEN, "news")
+        assert response.success_count == 1
         assert not admin.fake.subscriptions.topics(TOKEN)
 
 
 async def test_topics_by_the_instance_id_api(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> None:
     tokens = [TOKEN, fated_registration("Unregistered"), "nonsense"]
     async with pointed(monkeypatch, certs) as admin:
-        found = await admin.call(messaging.subscribe_to_topic_legacy, tokens, "news")
-        assert [(each.index, each.reason) for each in found.errors] == [
+        response = await admin.call(messaging.subscribe_to_topic_legacy, tokens, "news")
+        assert [(error.index, error.reason) for error in response.errors] == [
             (1, "NOT_FOUND"),
             (2, "INVALID_ARGUMENT"),
         ]
         assert list(admin.fake.subscriptions.topics(TOKEN)) == ["news"]
-        found = await admin.call(messaging.unsubscribe_from_topic_legacy, TOKEN, "news")
-        assert found.success_count == 1
+        response = await admin.call(messaging.unsubscribe_from_topic_legacy, TOKEN, "news")
+        assert response.success_count == 1
         assert not admin.fake.subscriptions.topics(TOKEN)

@@ -66,7 +66,7 @@ pytestmark = [
 async def ten_pushes(client: ApnsClient) -> list[Result]:
     """Ten results, none later than the timeout and some slack."""
     async with asyncio.timeout(client.timeout + SLACK):
-        return await send_all(client, [push(each) for each in range(10)])
+        return await send_all(client, [push(number) for number in range(10)])
 
 
 def check_unsent(results: list[Result], kind: type[TransportError], words: str = "") -> None:
@@ -83,7 +83,7 @@ def check_unsent(results: list[Result], kind: type[TransportError], words: str =
 # --- no connection ------------------------------------------------------------------------------------------------
 
 
-async def test_nobody_listens(http2: str, certs: Certificates) -> None:
+async def test_a_closed_port(http2: str, certs: Certificates) -> None:
     with socket.socket() as bound:  # takes the port and does not listen
         bound.bind(("127.0.0.1", 0))
         url = f"https://127.0.0.1:{bound.getsockname()[1]}"
@@ -115,8 +115,10 @@ async def test_one_of_several_addresses_works(
         pytest.skip("uvloop resolves by itself")
     async with FakeApns(certs=certs) as fake:
         port = int(fake.url.rpartition(":")[2])
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (7, 1, 8, 9)]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(found))
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (7, 1, 8, 9)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(addresses))
         async with using(client_of(fake, url=f"https://localhost:{port}", http2=http2)) as client:
             assert verdicts(await ten_pushes(client)) == {Verdict.ACCEPTED: 10}
 
@@ -353,9 +355,7 @@ def flooding(what: bytes, at_once: int) -> Talk:
 @pytest.mark.parametrize(
     "what", [frame(PING, bytes(8)), settings({MAX_CONCURRENT_STREAMS: 100})], ids=["PING", "SETTINGS"]
 )
-async def test_a_flood_that_asks_for_answers_and_takes_none(
-    what: bytes, http2: str, certs: Certificates
-) -> None:
+async def test_a_flood_of_requests_for_acknowledgements(what: bytes, http2: str, certs: Certificates) -> None:
     """The connection ends by name before our side has kept much for a peer that does not read."""
     if http2 == "reference":
         pytest.skip("python-hyper/h2 takes minutes to fill the sockets; tests/protocol has this for both")
@@ -395,7 +395,7 @@ async def test_a_server_that_stops_reading(http2: str, certs: Certificates) -> N
         RawServer(talk, certs.server_context()) as server,
         using(raw_client(certs, server.url, http2=http2, timeout=1.0, max_connections=2)) as client,
     ):
-        sending = [asyncio.create_task(client.send(push(each, payload))) for each in range(number)]
+        sending = [asyncio.create_task(client.send(push(index, payload))) for index in range(number)]
         async with asyncio.timeout(10 * SLACK):  # python-hyper/h2 takes three seconds with nothing beside it
             results = await asyncio.gather(*sending)
         count = verdicts(results)
@@ -419,7 +419,7 @@ async def test_a_server_whose_connection_window_is_full(http2: str, certs: Certi
         using(raw_client(certs, server.url, http2=http2, timeout=TIMEOUT, max_connections=1)) as client,
     ):
         async with asyncio.timeout(TIMEOUT + SLACK):
-            results = await send_all(client, [push(each, payload) for each in range(40)])
+            results = await send_all(client, [push(number, payload) for number in range(40)])
         written = 65_535 // 4020
         assert verdicts(results) == {Verdict.UNKNOWN: written, Verdict.UNSENT: 40 - written}
         assert server.accepted == 1
@@ -427,12 +427,12 @@ async def test_a_server_whose_connection_window_is_full(http2: str, certs: Certi
 
 async def test_silence_after_the_pushes_is_noticed_by_ping(http2: str, certs: Certificates) -> None:
     """No byte for half the timeout: a PING goes out, and without an ACK the connection is replaced."""
-    seen = bytearray()
+    received = bytearray()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OPEN)
         while data := await reader.read(65_536):
-            seen.extend(data)
+            received.extend(data)
 
     async with (
         RawServer(talk, certs.server_context()) as server,
@@ -440,7 +440,7 @@ async def test_silence_after_the_pushes_is_noticed_by_ping(http2: str, certs: Ce
     ):
         results = await ten_pushes(client)
         assert verdicts(results) == {Verdict.UNKNOWN: 10}
-        assert b"\x00\x00\x08\x06\x00\x00\x00\x00\x00pushcore" in seen
+        assert b"\x00\x00\x08\x06\x00\x00\x00\x00\x00pushcore" in received
         assert server.accepted == 1
 
 
@@ -486,8 +486,8 @@ async def test_death_in_the_middle_of_500(end: str, http2: str, certs: Certifica
         half_server(certs, half) as url,
         using(raw_client(certs, url, http2=http2, max_connections=1)) as client,
     ):
-        sending = [asyncio.create_task(client.send(push(each))) for each in range(500)]
-        await soon(lambda: len(half.seen) == 500 and sum(each.done() for each in sending) == 250)
+        sending = [asyncio.create_task(client.send(push(number))) for number in range(500)]
+        await soon(lambda: len(half.seen) == 500 and sum(task.done() for task in sending) == 250)
         (peer,) = half.peers
         half.expected = 1_000_000
         if end == "abort":

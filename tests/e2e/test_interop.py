@@ -108,19 +108,19 @@ async def nginx(certs: Certificates, place: Path, action: str, options: str = ""
         yield f"https://127.0.0.1:{port}"
 
 
-def answers(results: list[Result]) -> Counter[tuple[int | None, Verdict]]:
+def status_counts(results: list[Result]) -> Counter[tuple[int | None, Verdict]]:
     return Counter((result.status, result.verdict) for result in results)
 
 
 def pushes() -> list[Notification]:
-    return [push(each) for each in range(NUMBER)]
+    return [push(number) for number in range(NUMBER)]
 
 
 @needs_nghttpd
 async def test_nghttpd(http2: str, certs: Certificates) -> None:
     async with nghttpd(certs) as url, using(raw_client(certs, url, http2=http2)) as client:
         results = await send_all(client, pushes())
-        assert answers(results) == {(404, Verdict.INVALID): NUMBER}
+        assert status_counts(results) == {(404, Verdict.INVALID): NUMBER}
         assert all(result.attempts == 1 for result in results)
         assert all(result.reason is None for result in results)  # its body is HTML
         (link, *_) = client._dispatcher.pool.links
@@ -136,13 +136,13 @@ async def test_nghttpd_with_small_windows_and_frames_to_pad(http2: str, certs: C
         nghttpd(certs, *options) as url,
         using(raw_client(certs, url, http2=http2, max_connections=2)) as client,
     ):
-        results = await send_all(client, [push(each, large) for each in range(200)])
-        assert answers(results) == {(404, Verdict.INVALID): 200}
+        results = await send_all(client, [push(number, large) for number in range(200)])
+        assert status_counts(results) == {(404, Verdict.INVALID): 200}
         assert all(link.connection.peer_limit == 10 for link in client._dispatcher.pool.links)
 
 
 @needs_nginx
-async def test_nginx_that_answers_200(http2: str, certs: Certificates, tmp_path: Path) -> None:
+async def test_nginx_that_responds_200(http2: str, certs: Certificates, tmp_path: Path) -> None:
     async with (
         nginx(certs, tmp_path, "return 200;") as url,
         using(raw_client(certs, url, http2=http2)) as client,
@@ -156,8 +156,8 @@ async def test_nginx_that_answers_200(http2: str, certs: Certificates, tmp_path:
 async def test_nginx_with_static_files_allows_no_post(
     http2: str, certs: Certificates, tmp_path: Path
 ) -> None:
-    for each in (push(number) for number in range(NUMBER)):
-        file = tmp_path / "3" / "device" / each.token
+    for notification in (push(number) for number in range(NUMBER)):
+        file = tmp_path / "3" / "device" / notification.token
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     async with (
@@ -165,11 +165,11 @@ async def test_nginx_with_static_files_allows_no_post(
         using(raw_client(certs, url, http2=http2)) as client,
     ):
         results = await send_all(client, pushes())
-        assert answers(results) == {(405, Verdict.INVALID): NUMBER}
+        assert status_counts(results) == {(405, Verdict.INVALID): NUMBER}
 
 
 @needs_nginx
-async def test_nginx_with_a_body_in_each_answer(http2: str, certs: Certificates, tmp_path: Path) -> None:
+async def test_nginx_with_a_body_in_each_response(http2: str, certs: Certificates, tmp_path: Path) -> None:
     """20 KB each, 20 MB in all: more than our window, so what is consumed must be acknowledged."""
     (tmp_path / "large").write_bytes(b"x" * 20_000)
     options = f"root {tmp_path}; error_page 503 /large;"
@@ -178,7 +178,7 @@ async def test_nginx_with_a_body_in_each_answer(http2: str, certs: Certificates,
         using(raw_client(certs, url, http2=http2, max_connections=1)) as client,
     ):
         results = await send_all(client, pushes())
-        assert answers(results) == {(503, Verdict.UNAVAILABLE): NUMBER}
+        assert status_counts(results) == {(503, Verdict.UNAVAILABLE): NUMBER}
 
 
 @needs_nginx
@@ -221,6 +221,6 @@ async def test_nginx_through_the_engine(http2: str, certs: Certificates, tmp_pat
         PushEngine(client) as engine,
     ):
         results = [result async for result in engine.send_many(pushes())]
-        assert answers(results) == {(410, Verdict.UNREGISTERED): NUMBER}
+        assert status_counts(results) == {(410, Verdict.UNREGISTERED): NUMBER}
         assert {(result.reason, result.timestamp) for result in results} == {("Unregistered", 1.7e9)}
         assert all(result.drop_token for result in results)

@@ -85,36 +85,36 @@ def test_killed_again_and_again(tmp_path: Path, policy: str) -> None:
     assert status.complete
     assert status.cut_short == KILLS
     assert status.ended is not None
-    assert [each.row for each in outcomes] == list(range(1, ROWS + 1))
+    assert [outcome.row for outcome in outcomes] == list(range(1, ROWS + 1))
     assert status.done == ROWS
-    assert status.verdicts == Counter(each.verdict.name for each in outcomes)
+    assert status.verdicts == Counter(outcome.verdict.name for outcome in outcomes)
 
-    for each in outcomes:
-        if each.row % BAD == 0:
-            assert (each.verdict, each.attempts, sent[each.row]) == (Verdict.INVALID, 0, 0)
-            assert (each.token, each.reason, each.id) == ("no token", "the row is odd", None)
+    for outcome in outcomes:
+        if outcome.row % BAD == 0:
+            assert (outcome.verdict, outcome.attempts, sent[outcome.row]) == (Verdict.INVALID, 0, 0)
+            assert (outcome.token, outcome.reason, outcome.id) == ("no token", "the row is odd", None)
             continue
-        assert each.token == token_of(each.row)
-        assert each.id == push_id(CAMPAIGN, each.row)
-        assert each.attempts >= max(sent[each.row], 1)
-        if each.verdict is Verdict.UNKNOWN:
+        assert outcome.token == token_of(outcome.row)
+        assert outcome.id == push_id(CAMPAIGN, outcome.row)
+        assert outcome.attempts >= max(sent[outcome.row], 1)
+        if outcome.verdict is Verdict.UNKNOWN:
             in_doubt += 1
             continue
-        gone = each.row % GONE == 0
-        assert each.verdict is (Verdict.UNREGISTERED if gone else Verdict.ACCEPTED)
-        assert (each.status, each.timestamp) == ((410, 1e9) if gone else (200, None))
-        assert sent[each.row] >= 1
+        gone = outcome.row % GONE == 0
+        assert outcome.verdict is (Verdict.UNREGISTERED if gone else Verdict.ACCEPTED)
+        assert (outcome.status, outcome.timestamp) == ((410, 1e9) if gone else (200, None))
+        assert sent[outcome.row] >= 1
     if policy == "report":
         assert not [row for row, times in sent.items() if times > 1]
         assert 0 < in_doubt <= KILLS * BOUND
         assert status.repeats == 0
     else:
         assert in_doubt == 0
-        seen: set[int] = set()
+        earlier: set[int] = set()
         for run in sorted(runs):
-            again = seen.intersection(runs[run])
+            again = earlier.intersection(runs[run])
             assert len(runs[run]) == len(set(runs[run])), "at most once in each run"
             assert len(again) <= BOUND
-            seen.update(runs[run])
+            earlier.update(runs[run])
         repeats = sum(sent.values()) - len(sent)
         assert 0 < repeats <= status.repeats <= KILLS * BOUND

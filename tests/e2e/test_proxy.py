@@ -75,7 +75,7 @@ async def unsent(
     """Ten pushes that must all be surely unsent, in time, before the block begins."""
     async with using(raw_client(certs, url, http2=http2, timeout=timeout, proxy=proxy)) as client:
         async with asyncio.timeout(timeout + SLACK):
-            results = await send_all(client, [push(each) for each in range(10)])
+            results = await send_all(client, [push(number) for number in range(10)])
         assert verdicts(results) == {Verdict.UNSENT: 10}
         assert {result.attempts for result in results} == {0}
         yield results
@@ -97,7 +97,7 @@ async def test_pushes_are_accepted(
     async with FakeApns(certs=certs) as fake, proxy_of() as proxy:
         for engine in (http2, "reference"):
             async with using(client_of(fake, http2=engine, proxy=through(proxy, certs))) as client:
-                results = await send_all(client, [push(each) for each in range(500)])
+                results = await send_all(client, [push(number) for number in range(500)])
             assert verdicts(results) == {Verdict.ACCEPTED: 500}
         assert fake.counts == {(200, ""): 1000}
         assert set(proxy.targets) == {fake.url.removeprefix("https://")}
@@ -110,7 +110,7 @@ async def test_pushes_are_accepted_with_a_password(
 ) -> None:
     async with FakeApns(certs=certs) as fake, proxy_of(credentials=CREDENTIALS) as proxy:
         async with using(client_of(fake, http2=http2, proxy=through(proxy, certs, LOGIN))) as client:
-            results = await send_all(client, [push(each) for each in range(20)])
+            results = await send_all(client, [push(number) for number in range(20)])
         assert verdicts(results) == {Verdict.ACCEPTED: 20}
         assert "authorization" not in proxy.headers
 
@@ -120,10 +120,12 @@ async def test_fcm_and_its_access_tokens(http2: str, certs: Certificates) -> Non
         account = fcm_support.account_of(fake)
         options = {"auth": account, "http2": http2, "proxy": proxy.url(LOGIN)}
         async with fcm_support.fcm_of(fake, **options) as client:
-            results = await fcm_support.send_all(client, [fcm_support.message(each) for each in range(20)])
+            results = await fcm_support.send_all(
+                client, [fcm_support.message(number) for number in range(20)]
+            )
         assert verdicts(results) == {Verdict.ACCEPTED: 20}
-        asked = {urlsplit(each).netloc for each in (fake.url, account.token_uri)}
-        assert set(proxy.targets) == asked
+        expected = {urlsplit(url).netloc for url in (fake.url, account.token_uri)}
+        assert set(proxy.targets) == expected
         assert proxy.tunnels == proxy.accepted == 2  # one for the token, one for the pushes
 
 
@@ -131,9 +133,11 @@ async def test_fcm_and_a_wrong_password(http2: str, certs: Certificates) -> None
     async with FakeFcm(certs=certs) as fake, ConnectProxy(credentials=CREDENTIALS) as proxy:
         options = {"http2": http2, "proxy": proxy.url("campaigns:wr0ng"), "timeout": TIMEOUT}
         async with fcm_support.fcm_of(fake, **options) as client:
-            results = await fcm_support.send_all(client, [fcm_support.message(each) for each in range(10)])
+            results = await fcm_support.send_all(
+                client, [fcm_support.message(number) for number in range(10)]
+            )
         assert verdicts(results) == {Verdict.UNSENT: 10}
-        assert {"does not accept its name and password" in str(each.detail) for each in results} == {True}
+        assert {"does not accept its name and password" in str(result.detail) for result in results} == {True}
         assert proxy.tunnels == 0
 
 
@@ -141,7 +145,7 @@ async def test_large_bodies_pass_both_ways(http2: str, certs: Certificates) -> N
     payload = {"aps": {"alert": "x" * 3900}}
     async with FakeApns(certs=certs) as fake, ConnectProxy() as proxy:
         async with using(client_of(fake, http2=http2, proxy=proxy.url())) as client:
-            results = await send_all(client, [push(each, payload) for each in range(600)])
+            results = await send_all(client, [push(number, payload) for number in range(600)])
         assert verdicts(results) == {Verdict.ACCEPTED: 600}
 
 
@@ -219,7 +223,7 @@ async def test_wrong_password(
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "words"),
+    ("response", "status", "words"),
     [
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", 403, "403 Forbidden"),
         (b"HTTP/1.0 502 Whatever\r\nX: y\r\n\r\n<html>", 502, "502 Bad Gateway"),
@@ -236,10 +240,10 @@ async def test_wrong_password(
     ],
     ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,
 )
-async def test_proxy_says_something_else(
-    http2: str, certs: Certificates, answer: bytes, status: int | None, words: str
+async def test_proxy_with_an_unexpected_response(
+    http2: str, certs: Certificates, response: bytes, status: int | None, words: str
 ) -> None:
-    async with ConnectProxy(answer=answer) as proxy, unsent(http2, certs, proxy.url()) as results:
+    async with ConnectProxy(answer=response) as proxy, unsent(http2, certs, proxy.url()) as results:
         last = results[0].detail
         assert words in str(last), last
         if isinstance(last, ProxyError):
@@ -254,7 +258,7 @@ async def test_proxy_says_something_else_over_tls(http2: str, certs: Certificate
         assert reason_of(results).status == 403
 
 
-async def test_proxy_that_never_answers(
+async def test_proxy_that_never_responds(
     http2: str, certs: Certificates, proxy_of: Callable[..., ConnectProxy]
 ) -> None:
     async with proxy_of(talk=lambda reader, writer: hold(reader)) as proxy:
@@ -273,7 +277,7 @@ async def test_proxy_that_hangs_up_in_the_handshake(http2: str, certs: Certifica
         assert "the server closed the connection" in str(results[0].detail)
 
 
-async def test_server_behind_the_proxy_never_answers(http2: str, certs: Certificates) -> None:
+async def test_server_behind_the_proxy_never_responds(http2: str, certs: Certificates) -> None:
     async with RawServer(lambda reader, writer: hold(reader)) as server, ConnectProxy() as proxy:
         async with unsent(http2, certs, proxy.url(), server.url, LONGER) as results:
             assert "no connection with TLS" in str(results[0].detail)
@@ -290,7 +294,7 @@ async def test_server_behind_the_proxy_speaks_no_http2(http2: str, certs: Certif
         assert "HTTP/2" in str(reason_of(results, ConnectError))
 
 
-async def test_nobody_listens_where_the_proxy_should(http2: str, certs: Certificates) -> None:
+async def test_a_closed_port_instead_of_a_proxy(http2: str, certs: Certificates) -> None:
     with socket.socket() as bound:  # takes the port and does not listen
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -100,7 +100,7 @@ class Campaign:
         """Run it to its end, with these workers."""
         return await asyncio.gather(
             self.run("campaign", "run", *self.at),
-            *(self.run.spawn(*self.work, *each, **variables) for each in workers),
+            *(self.run.spawn(*self.work, *arguments, **variables) for arguments in workers),
         )
 
     async def results(self) -> dict[int, dict[str, str]]:
@@ -169,14 +169,14 @@ async def test_from_audience_to_results(campaign: Campaign, tmp_path: Path, cert
         ends = await campaign.send(worker, worker)
         assert [code for code, _ in ends] == [0, 0, 0], ends
         assert "1000 of 1000 rows have a result" in ends[0][1]
-        found = await campaign.results()
-        assert set(found) == set(range(1, 1001))
-        assert found[5]["verdict"] == "UNREGISTERED"
-        assert {found[row]["verdict"] for row in (6, 7)} == {"INVALID"}
-        assert found[7]["reason"]
-        assert sum(row["verdict"] == "ACCEPTED" for row in found.values()) == 997
-        assert found[1]["id"] == push_id("autumn", 1)
-        bodies = {each.token: json.loads(each.body)["aps"]["alert"] for each in fake.received}
+        rows = await campaign.results()
+        assert set(rows) == set(range(1, 1001))
+        assert rows[5]["verdict"] == "UNREGISTERED"
+        assert {rows[row]["verdict"] for row in (6, 7)} == {"INVALID"}
+        assert rows[7]["reason"]
+        assert sum(row["verdict"] == "ACCEPTED" for row in rows.values()) == 997
+        assert rows[1]["id"] == push_id("autumn", 1)
+        bodies = {request.token: json.loads(request.body)["aps"]["alert"] for request in fake.received}
         assert bodies[f"{9:064x}"] == "Hi Name 9"
         assert len(fake.received) == 998
         out = await campaign.status()
@@ -218,13 +218,13 @@ async def test_by_reference(campaign: Campaign, form: str, tmp_path: Path, certs
         worker = [*of_apns(fake), *payload(tmp_path)]
         ends = await campaign.send(worker, worker)
         assert [code for code, _ in ends] == [0, 0, 0], ends
-        found = await campaign.results()
-        assert {row["verdict"] for row in found.values()} == {"ACCEPTED"}
-        assert sorted(found) == list(range(1, 601))
-        bodies = {each.token: json.loads(each.body)["aps"]["alert"] for each in fake.received}
+        rows = await campaign.results()
+        assert {row["verdict"] for row in rows.values()} == {"ACCEPTED"}
+        assert sorted(rows) == list(range(1, 601))
+        bodies = {request.token: json.loads(request.body)["aps"]["alert"] for request in fake.received}
         assert len(bodies) == len(fake.received) == 600
         for row in (1, 50, 51, 600):
-            assert found[row]["token"] == f"{row:064x}"
+            assert rows[row]["token"] == f"{row:064x}"
             assert bodies[f"{row:064x}"].startswith(f"Hi Näme {row - 1}")
 
 
@@ -240,7 +240,9 @@ async def test_by_reference_on_s3(campaign: Campaign, tmp_path: Path, certs: Cer
             await campaign.create(url, "--chunk", "50", "--by-reference", **s3.variables)
             ends = await campaign.send([*of_apns(fake), *payload(tmp_path)], **s3.variables)
             assert [code for code, _ in ends] == [0, 0], ends
-            assert Counter(each.token for each in fake.received) == {f"{n:064x}": 1 for n in range(1, 501)}
+            assert Counter(request.token for request in fake.received) == {
+                f"{n:064x}": 1 for n in range(1, 501)
+            }
     finally:
         s3.stop()
 
@@ -267,7 +269,7 @@ async def test_an_audience_that_changed_is_set_aside_and_tried_again_on_request(
         assert (await campaign.run("campaign", "resume", *campaign.at, "--aside"))[0] == 0
         ends = await campaign.send(worker)
         assert [code for code, _ in ends] == [0, 0], ends
-        assert Counter(each.token for each in fake.received) == {f"{n:064x}": 1 for n in range(200)}
+        assert Counter(request.token for request in fake.received) == {f"{n:064x}": 1 for n in range(200)}
 
 
 @on_redis
@@ -317,17 +319,19 @@ async def test_a_campaign_for_both_providers(campaign: Campaign, tmp_path: Path,
         assert not apns.received
         ends = await campaign.send(worker, worker)
         assert [code for code, _ in ends] == [0, 0, 0], ends
-        found = await campaign.results()
-        assert Counter((row["platform"], row["verdict"]) for row in found.values()) == {
+        rows = await campaign.results()
+        assert Counter((row["platform"], row["verdict"]) for row in rows.values()) == {
             ("apns", "ACCEPTED"): 199,
             ("fcm", "ACCEPTED"): 199,
             ("fcm", "UNREGISTERED"): 1,
             ("", "INVALID"): 1,
         }
-        assert found[10]["drop_token"] == "yes"
+        assert rows[10]["drop_token"] == "yes"
         assert len(apns.received) == 199
-        sent = [json.loads(each.body)["message"] for each in fcm.received if "messages:send" in each.path]
-        assert {each["data"]["title"] for each in sent} == {"Hello Bob", "Hello Gone"}
+        sent = [
+            json.loads(request.body)["message"] for request in fcm.received if "messages:send" in request.path
+        ]
+        assert {message["data"]["title"] for message in sent} == {"Hello Bob", "Hello Gone"}
         assert len(sent) == 200
 
 
@@ -344,18 +348,18 @@ async def test_a_wrong_project_stops_the_whole_campaign(
         worker = [*of_fcm(fcm), *message, "--window", "200", "--rate", "none"]
         (code, out), *workers = await campaign.send(worker, worker)
         assert [code for code, _ in workers] == [3, 3], workers
-        for _, said in workers:
-            assert "the campaign is stopped" in said
-            assert "SENDER_ID_MISMATCH" in said
+        for _, stderr in workers:
+            assert "the campaign is stopped" in stderr
+            assert "SENDER_ID_MISMATCH" in stderr
         assert code == 1
-        sent = sum("messages:send" in each.path for each in fcm.received)
+        sent = sum("messages:send" in request.path for request in fcm.received)
         assert sent < 4000
         # What was answered has a result, and nothing else.
         assert f"{sent} of 6000 rows have a result" in out
         assert f"fcm        MISCONFIGURED SENDER_ID_MISMATCH {sent}" in await campaign.status()
         assert "stopped    " in await campaign.status()
         (code, out), *_ = await campaign.send(worker)  # a new worker learns of it before it sends
-        assert sum("messages:send" in each.path for each in fcm.received) == sent
+        assert sum("messages:send" in request.path for request in fcm.received) == sent
 
 
 # --- settings and metrics ---------------------------------------------------------------------------------------------
@@ -399,17 +403,17 @@ async def test_settings_come_from_a_file_and_the_environment_and_metrics_are_ser
             )
             collector = await pushcore.start("campaign", "run", *chosen, "--metrics-port", "0", **variables)
             try:
-                seen = [await metrics(each) for each in (worker, collector)]
-                ends = [await each.communicate() for each in (worker, collector)]
+                metrics_read = [await metrics(process) for process in (worker, collector)]
+                ends = [await process.communicate() for process in (worker, collector)]
             finally:
-                for each in (worker, collector):
-                    if each.returncode is None:
-                        each.kill()
-                        await each.wait()
+                for process in (worker, collector):
+                    if process.returncode is None:
+                        process.kill()
+                        await process.wait()
             assert (worker.returncode, collector.returncode) == (0, 0), ends
-            assert 'pushcore_sent_total{outcome="ACCEPTED",provider="apns"' in seen[0]
-            assert "pushcore_campaign_rows 300.0" in seen[1]
-            assert 'pushcore_campaign_chunks{state="waiting"}' in seen[1]
+            assert 'pushcore_sent_total{outcome="ACCEPTED",provider="apns"' in metrics_read[0]
+            assert "pushcore_campaign_rows 300.0" in metrics_read[1]
+            assert 'pushcore_campaign_chunks{state="waiting"}' in metrics_read[1]
             assert len(fake.received) == 300
     finally:
         server.stop()
@@ -419,12 +423,12 @@ async def metrics(process: asyncio.subprocess.Process) -> str:
     """What a command answers at the port that it names, as soon as something was sent."""
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
-    found = re.search(r"metrics at (http://\S+)", line)
-    assert found is not None, line
+    match = re.search(r"metrics at (http://\S+)", line)
+    assert match is not None, line
 
     def read() -> str:
-        with urllib.request.urlopen(found[1], timeout=5) as answer:
-            text: str = answer.read().decode()
+        with urllib.request.urlopen(match[1], timeout=5) as response:
+            text: str = response.read().decode()
             return text
 
     while True:
@@ -451,7 +455,7 @@ async def test_bad_input_is_one_sentence(campaign: Campaign, server: queues.Serv
         "--audience",
         str(audience),
     ]
-    other = [each if each != campaign.ledger else str(tmp_path / "other") for each in make]
+    changed = [argument if argument != campaign.ledger else str(tmp_path / "other") for argument in make]
     for arguments, words in (
         ([*make, "--queue", nowhere], "cannot be reached"),
         (
@@ -462,7 +466,7 @@ async def test_bad_input_is_one_sentence(campaign: Campaign, server: queues.Serv
         ([*make, "--queue", server.url, "--chunk", "7"], "made from something else"),
         ([*make, "--queue", server.url], ""),
         ([*make, "--queue", server.url, "--by-reference"], "made from something else"),
-        ([*other, "--queue", server.url, "--chunk", "3"], "another campaign of the name autumn"),
+        ([*changed, "--queue", server.url, "--chunk", "3"], "another campaign of the name autumn"),
     ):
         code, out = await campaign.run(*arguments)
         assert (code, len(out.splitlines())) == (2 if words else 0, 1), out
@@ -483,7 +487,7 @@ async def test_a_chunk_that_cannot_be_read_is_set_aside_and_the_rest_is_sent(
         assert [code for code, _ in ends] == [0, 0], (
             ends
         )  # the ledger has it in order, so that it was put back
-        assert Counter(each.token for each in fake.received) == {f"{n:064x}": 1 for n in range(1, 101)}
+        assert Counter(request.token for request in fake.received) == {f"{n:064x}": 1 for n in range(1, 101)}
         assert "100 of 100 rows have a result" in ends[0][1]
 
 

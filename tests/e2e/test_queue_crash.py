@@ -107,8 +107,8 @@ def rows() -> Iterator[dict[str, Any]]:
     return ({"token": f"{row:064x}"} for row in range(DEVICES))
 
 
-def seen_by(fake: FakeApns) -> Counter[str]:
-    return Counter(each.token for each in fake.received)
+def requests_per_token(fake: FakeApns) -> Counter[str]:
+    return Counter(request.token for request in fake.received)
 
 
 @pytest.mark.slow
@@ -160,20 +160,20 @@ async def kill_broker(server: Server, fake: FakeApns) -> None:
 def check(fake: FakeApns, ledger: Ledger, most: int) -> None:
     """Every device has one outcome and was sent to; `most`: pushes that may have been sent twice."""
     outcomes = list(ledger.outcomes())
-    assert [each.row for each in outcomes] == list(range(1, DEVICES + 1))
-    assert [each.token for each in outcomes] == [row["token"] for row in rows()]
-    assert {each.verdict.name for each in outcomes} == {"ACCEPTED"}
-    seen = seen_by(fake)
-    assert len(seen) == DEVICES
-    repeats = seen.total() - DEVICES
+    assert [outcome.row for outcome in outcomes] == list(range(1, DEVICES + 1))
+    assert [outcome.token for outcome in outcomes] == [row["token"] for row in rows()]
+    assert {outcome.verdict.name for outcome in outcomes} == {"ACCEPTED"}
+    counts = requests_per_token(fake)
+    assert len(counts) == DEVICES
+    repeats = counts.total() - DEVICES
     print(f"{repeats} repeats of {most} allowed, {ledger.status().repeats} of them with two outcomes")
     assert repeats <= most
     # A repeat has the same id, so that it can be told.
     ids: dict[str, set[str]] = {}
-    for each in fake.received:
-        if seen[each.token] > 1:
-            ids.setdefault(each.token, set()).add(each.headers["apns-id"])
-    assert all(found == {push_id("crash", int(token, 16) + 1)} for token, found in ids.items())
+    for request in fake.received:
+        if counts[request.token] > 1:
+            ids.setdefault(request.token, set()).add(request.headers["apns-id"])
+    assert all(apns_ids == {push_id("crash", int(token, 16) + 1)} for token, apns_ids in ids.items())
 
 
 async def test_entries_that_were_deleted_are_put_back(tmp_path: Path, certs: Certificates) -> None:
@@ -222,7 +222,7 @@ async def delete_and_reconcile(server: RedisServer, tmp_path: Path, certs: Certi
                 await workers.end()
             assert status.done == count
             assert status.over
-            assert len(seen_by(fake)) == count
+            assert len(requests_per_token(fake)) == count
             assert fake.counts.total() - count <= LEASED  # those that were leased when they were deleted
 
 

@@ -95,7 +95,7 @@ async def test_redis_without_room_takes_nothing_new_and_lets_go_of_nothing(
         assert await queue.present() == {0, 1}
         await client.config_set("maxmemory", "0")
         await queue.done(lease, b"r")
-        assert [each.data for each in await queue.results(5, 1.0)] == [b"r"]
+        assert [result.data for result in await queue.results(5, 1.0)] == [b"r"]
         assert await queue.put(chunks(5)) == 3
 
 
@@ -195,7 +195,7 @@ async def test_nats_that_lost_its_streams_goes_on(nats_server: nats.NatsServer) 
         assert (await queue.read("n")).revision == 0
         assert await queue.write("n", b"2", 0)
         await queue.done(lease, b"r")
-        assert [each.data for each in await queue.results(5, 1.0)] == [b"r"]
+        assert [result.data for result in await queue.results(5, 1.0)] == [b"r"]
 
 
 async def test_nats_takes_no_chunk_above_its_limit(tmp_path: Path) -> None:
@@ -267,10 +267,10 @@ async def test_nats_user_who_may_not(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pytest.skip(nats.MISSING)
     monkeypatch.setattr("pushcore.queue.brokers.nats.ANSWER", 1.0)
     reader = f"""{{ user: reader, password: "{PASSWORD}", permissions: {{ publish: {{ deny: ["pushcore.>"] }} }} }}"""
-    nobody = (
+    powerless = (
         f"""{{ user: nobody, password: "{PASSWORD}", permissions: {{ publish: {{ deny: ["$JS.>"] }} }} }}"""
     )
-    users = f'authorization {{ users: [{{ user: u, password: "{PASSWORD}" }}, {reader}, {nobody}] }}\n'
+    users = f'authorization {{ users: [{{ user: u, password: "{PASSWORD}" }}, {reader}, {powerless}] }}\n'
     server = nats.NatsServer(tmp_path, users).start()
 
     def url(user: str) -> str:

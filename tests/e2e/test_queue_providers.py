@@ -60,14 +60,14 @@ async def coordinator_of(server: queues.Server, path: Path, tokens: list[str]) -
     try:
         with Ledger.create(path / "ledger", info) as ledger:
             coordinator = Coordinator(queue, ledger)
-            await coordinator.publish(inline_chunks(({"token": each} for each in tokens), 20))
+            await coordinator.publish(inline_chunks(({"token": token} for token in tokens), 20))
             yield coordinator
     finally:
         await queue.close()
 
 
 def sends(fake: FakeFcm) -> list[float]:
-    return [each.time for each in fake.received if each.path.endswith("messages:send")]
+    return [request.time for request in fake.received if request.path.endswith("messages:send")]
 
 
 async def test_all_workers_together_keep_the_rate_of_a_project(server: queues.Server, tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ async def test_all_workers_together_keep_the_rate_of_a_project(server: queues.Se
     async with (
         FakeFcm(keep=2000) as fake,
         coordinator_of(server, tmp_path, [registration(row) for row in range(120)]) as coordinator,
-        worker_of(server, fake, **options) as one,
-        worker_of(server, fake, **options) as two,
+        worker_of(server, fake, **options) as first_worker,
+        worker_of(server, fake, **options) as second_worker,
     ):
-        *reports, status = await asyncio.gather(one.run(), two.run(), coordinator.run())
+        *reports, status = await asyncio.gather(first_worker.run(), second_worker.run(), coordinator.run())
         assert min(report.rows for report in reports) >= 20
         assert (status.done, status.repeats) == (120, 0)
         times = sends(fake)
@@ -96,10 +96,10 @@ async def test_a_429_closes_the_gate_for_all_workers(server: queues.Server, tmp_
     async with (
         FakeFcm(keep=2000, delay=0.1) as fake,
         coordinator_of(server, tmp_path, tokens) as coordinator,
-        worker_of(server, fake, **options) as one,
-        worker_of(server, fake, **options) as two,
+        worker_of(server, fake, **options) as first_worker,
+        worker_of(server, fake, **options) as second_worker,
     ):
-        await asyncio.gather(one.run(), two.run(), coordinator.run())
+        await asyncio.gather(first_worker.run(), second_worker.run(), coordinator.run())
         times = sorted(sends(fake))
         assert len(times) == 400
         assert max(after - before for before, after in pairwise(times)) > 1.0
@@ -113,10 +113,12 @@ async def test_a_wrong_project_stops_all_workers_and_the_coordinator(
     async with (
         FakeFcm(keep=7000, delay=0.01) as fake,
         coordinator_of(server, tmp_path, bad) as coordinator,
-        worker_of(server, fake, **options) as one,
-        worker_of(server, fake, **options) as two,
+        worker_of(server, fake, **options) as first_worker,
+        worker_of(server, fake, **options) as second_worker,
     ):
-        first, second, status = await asyncio.gather(one.run(), two.run(), coordinator.run())
+        first, second, status = await asyncio.gather(
+            first_worker.run(), second_worker.run(), coordinator.run()
+        )
         for report in (first, second):
             assert report.trip is not None
             assert report.trip.reason == "SENDER_ID_MISMATCH"

@@ -61,7 +61,7 @@ async def worker_of(
 
 
 def tokens_of(fake: FakeApns) -> Counter[str]:
-    return Counter(each.token for each in fake.received)
+    return Counter(request.token for request in fake.received)
 
 
 async def test_every_row_has_one_outcome(tmp_path: Path) -> None:
@@ -75,12 +75,12 @@ async def test_every_row_has_one_outcome(tmp_path: Path) -> None:
         assert (status.done, status.rows, status.repeats, status.over) == (1010, 1010, 0, True)
         assert (report.chunks, report.rows, report.aside) == (51, 1010, 0)
         outcomes = list(coordinator.ledger.outcomes())
-        assert [each.row for each in outcomes] == list(range(1, 1011))
-        assert [each.token for each in outcomes] == [row["token"] for row in source]
+        assert [outcome.row for outcome in outcomes] == list(range(1, 1011))
+        assert [outcome.token for outcome in outcomes] == [row["token"] for row in source]
         assert outcomes[0].id == push_id("camp", 1)
         assert outcomes[7].verdict is Verdict.UNREGISTERED
         assert outcomes[500].verdict is Verdict.INVALID
-        assert sum(each.verdict is Verdict.ACCEPTED for each in outcomes) == 1008
+        assert sum(outcome.verdict is Verdict.ACCEPTED for outcome in outcomes) == 1008
         assert status.tally["apns", "ACCEPTED", ""] == 1008
         assert set(tokens_of(fake).values()) == {1}
         assert coordinator.ledger.state is CampaignState.FINISHED
@@ -92,10 +92,12 @@ async def test_two_workers_share_the_work_and_a_late_one_sends_nothing(tmp_path:
     async with (
         FakeApns(keep=5000, delay=0.01) as fake,
         coordinator_of(tmp_path, queues[0], info_of(), rows(2000)) as coordinator,
-        worker_of(queues[0], fake) as one,
-        worker_of(queues[1], fake) as two,
+        worker_of(queues[0], fake) as first_worker,
+        worker_of(queues[1], fake) as second_worker,
     ):
-        first, second, status = await asyncio.gather(one.run(), two.run(), coordinator.run())
+        first, second, status = await asyncio.gather(
+            first_worker.run(), second_worker.run(), coordinator.run()
+        )
         assert first.rows + second.rows == status.done == 2000
         assert min(first.rows, second.rows) > 200
         async with worker_of(queues[2], fake) as late:
@@ -122,9 +124,9 @@ async def test_a_drained_worker_gives_back_what_waits_and_nothing_is_sent_twice(
         assert coordinator.ledger.status().done == 380
         async with worker_of(two, fake, retry=None) as worker:
             await asyncio.gather(worker.run(), coordinator.run())
-        seen = tokens_of(fake)
-        assert seen.pop(slow) == 40
-        assert set(seen.values()) == {1}
+        counts = tokens_of(fake)
+        assert counts.pop(slow) == 40
+        assert set(counts.values()) == {1}
         status = coordinator.ledger.status()
         assert (status.done, status.repeats) == (400, 0)
         assert status.tally["apns", "THROTTLED", "TooManyRequests"] == 20
@@ -340,7 +342,7 @@ async def test_all_workers_together_keep_the_rate(tmp_path: Path) -> None:
         worker_of(two, fake, rate=Rate(1000)) as second,
     ):
         await asyncio.gather(first.run(), second.run(), coordinator.run())
-        times = [each.time for each in fake.received]
+        times = [request.time for request in fake.received]
         # 100 may leave at once, and those that were lent come up to 0.2 s late.
         assert max(times) - min(times) >= (900 - 100) / 1000 - HOLD - 0.05
         assert len(times) == 900
@@ -441,7 +443,7 @@ async def test_chunks_that_cannot_be_read_now_are_given_back_and_sent_later(tmp_
         assert set(tokens_of(fake).values()) == {1}
 
 
-async def test_who_can_make_no_push_of_it_gives_the_chunk_back_and_ends(tmp_path: Path) -> None:
+async def test_a_worker_that_can_make_no_push_gives_the_chunk_back_and_ends(tmp_path: Path) -> None:
     queue = MemoryQueue("camp")
 
     async def pushes(chunk: Chunk, info: CampaignInfo) -> Any:

@@ -43,16 +43,16 @@ async def test_several_keys_at_once_have_connections_of_their_own(http2: str, ce
     watch, game = scoped(registry, "WATCHKEY01", [WATCH]), scoped(registry, "GAMEKEY001", [GAME])
     async with (
         FakeApns(certs=certs, registry=registry) as fake,
-        using(client_of(fake, http2=http2)) as whole,
+        using(client_of(fake, http2=http2)) as unscoped,
         using(client_of(fake, http2=http2, auth=watch, topic=WATCH)) as first,
         using(client_of(fake, http2=http2, auth=game, topic=None)) as second,
     ):
-        for client, topic in ((whole, None), (first, None), (second, GAME)):
+        for client, topic in ((unscoped, None), (first, None), (second, GAME)):
             pushes = [push(number, topic=topic) for number in range(30)]
             assert verdicts(await send_all(client, pushes)) == {Verdict.ACCEPTED: 30}
         assert fake.counts == {(200, ""): 90}
-        seen = {(each.connection, each.headers["authorization"]) for each in fake.received}
-        assert len(seen) == fake.accepted == len(fake.tokens_seen) == 3
+        connections = {(request.connection, request.headers["authorization"]) for request in fake.received}
+        assert len(connections) == fake.accepted == len(fake.tokens_seen) == 3
 
 
 async def test_an_engine_chooses_the_key_by_the_topic(http2: str, certs: Certificates) -> None:
@@ -72,10 +72,11 @@ async def test_an_engine_chooses_the_key_by_the_topic(http2: str, certs: Certifi
         async with PushEngine(*clients) as engine:
             results = [result async for result in engine.send_many(pushes)]
         assert verdicts(results) == {Verdict.ACCEPTED: 500}
-        assert {result.push.token for result in results} == {each.token for each in pushes}
+        assert {result.push.token for result in results} == {sent_push.token for sent_push in pushes}
         # A push without a topic goes to the first client with one, and takes that client's.
         assert {
-            (each.headers["apns-topic"], fake_key(each.headers["authorization"])) for each in fake.received
+            (request.headers["apns-topic"], fake_key(request.headers["authorization"]))
+            for request in fake.received
         } == {
             *((WATCH, "WATCHKEY01"), (GAME, "GAMEKEY001"), (APP, "FAKEKEY001")),
             (f"{WATCH}.voip", "WATCHKEY01"),
@@ -85,11 +86,11 @@ async def test_an_engine_chooses_the_key_by_the_topic(http2: str, certs: Certifi
 def fake_key(authorization: str) -> str:
     """The `kid` of a provider token."""
     head = authorization.removeprefix("bearer ").partition(".")[0]
-    found: str = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
-    return found
+    text: str = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
+    return text
 
 
-async def test_a_key_that_is_refused_stops_its_own_topics_alone(http2: str, certs: Certificates) -> None:
+async def test_a_rejected_key_stops_its_own_topics_alone(http2: str, certs: Certificates) -> None:
     registry = ApnsRegistry()
     watch = scoped(registry, "WATCHKEY01", [WATCH])
     registry.revoke_key("WATCHKEY01")
@@ -106,7 +107,7 @@ async def test_a_key_that_is_refused_stops_its_own_topics_alone(http2: str, cert
             with pytest.raises(BreakerOpen, match="InvalidProviderToken"):
                 await send(engine)
         assert len(results) == 2000
-        assert verdicts(each for each in results if each.push.topic == APP) == {Verdict.ACCEPTED: 1000}
+        assert verdicts(result for result in results if result.push.topic == APP) == {Verdict.ACCEPTED: 1000}
 
 
 def test_what_an_engine_cannot_choose_between(http2: Http2, certs: Certificates) -> None:
@@ -166,17 +167,17 @@ async def test_a_connection_of_another_key_is_left(http2: str, certs: Certificat
         assert refused >= 1
         assert sum(result.attempts - 1 for result in results) == refused
         assert fake.accepted == 2
-        assert {each.connection for each in fake.received if each.status == 403} == {1}
+        assert {request.connection for request in fake.received if request.status == 403} == {1}
 
 
-async def test_answers_of_a_fault_move_the_pushes_to_another_connection(
+async def test_responses_of_a_fault_move_the_pushes_to_another_connection(
     http2: str, certs: Certificates
 ) -> None:
     async with FakeApns(certs=certs) as fake, using(client_of(fake, http2=http2)) as client:
         fake.faults.add(Fault(what=UNRELATED, when=When(connection=(1,))))
         result = await client.send(push())
         assert (result.verdict, result.attempts) == (Verdict.ACCEPTED, 2)
-        assert [each.connection for each in fake.received] == [1, 2]
+        assert [request.connection for request in fake.received] == [1, 2]
 
 
 async def test_connections_are_not_left_for_ever(http2: str, certs: Certificates) -> None:
@@ -198,5 +199,5 @@ def test_what_cannot_be_a_scope(http2: str, certs: Certificates) -> None:
         ApnsKey.from_file(certs.key_file, environment="moon", **options)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="a list"):
         ApnsKey.from_file(certs.key_file, topics=APP, **options)
-    whole = ApnsKey.from_file(certs.key_file, **options)
-    assert (whole.topics, whole.environment) == (None, None)
+    unscoped = ApnsKey.from_file(certs.key_file, **options)
+    assert (unscoped.topics, unscoped.environment) == (None, None)

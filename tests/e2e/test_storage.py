@@ -79,8 +79,8 @@ async def rows_of(shelf: ReferenceReader, chunk: Chunk, about: Any) -> list[tupl
 
 
 def values(form: str, row: Any) -> tuple[str, str, int]:
-    found = tuple(row.values()) if form == "ndjson" else tuple(row)
-    return found[0], found[1], int(found[2])
+    fields = tuple(row.values()) if form == "ndjson" else tuple(row)
+    return fields[0], fields[1], int(fields[2])
 
 
 async def read_all(url: str, form: str) -> list[Chunk]:
@@ -89,12 +89,12 @@ async def read_all(url: str, form: str) -> list[Chunk]:
         assert source.form == form
         chunks, about = list(reference_chunks(source, url, CHUNK)), described(source)
     assert len(chunks) == -(-COUNT // CHUNK)
-    shelf, found = ReferenceReader(), dict[int, Any]()
+    shelf, rows = ReferenceReader(), dict[int, Any]()
     for chunk in [chunks[-1], *chunks]:
         assert len(chunk.encode()) < 300
-        found.update(await rows_of(shelf, chunk, about))
+        rows.update(await rows_of(shelf, chunk, about))
     shelf.close()
-    assert [(row, values(form, found[row])) for row in sorted(found)] == [
+    assert [(row, values(form, rows[row])) for row in sorted(rows)] == [
         (row + 1, (f"{row:064x}", f'Na"me, {row}', row)) for row in range(COUNT)
     ]
     return chunks

@@ -96,7 +96,7 @@ async def test_twenty_rotations_in_200_000_pushes(
             async for result in engine.send_many(campaign(clock, number, seconds)):
                 accepted += result.ok
                 if accepted % 2000 == 0:
-                    connections.update(each.connection for each in fake.received)
+                    connections.update(request.connection for request in fake.received)
             assert len(client._dispatcher.pool.links) == CONNECTIONS
             assert fake.connections == CONNECTIONS
         assert accepted == number
@@ -155,7 +155,7 @@ async def test_an_idle_night_ends_with_a_fresh_token(http2: str, certs: Certific
     ):
         assert (await client.send(push())).ok
         clock.now += 8 * 3600
-        assert verdicts(await send_all(client, [push(each) for each in range(100)])) == {
+        assert verdicts(await send_all(client, [push(number) for number in range(100)])) == {
             Verdict.ACCEPTED: 100
         }
         assert fake.accepted == 1
@@ -193,7 +193,7 @@ async def test_an_expired_token_moves_the_pushes_to_another_connection(
         async with using(client_of(fake, now=clock, http2=http2, max_connections=2)) as client:
             assert (await client.send(push())).ok
             clock.now += 100.0 + 61.0  # the slot has changed; the connection may not change yet
-            results = await send_all(client, [push(each) for each in range(50)])
+            results = await send_all(client, [push(number) for number in range(50)])
             assert verdicts(results) == {Verdict.ACCEPTED: 50}
             assert {result.attempts for result in results} == {2}
             assert fake.counts == {(200, ""): 51, (403, "ExpiredProviderToken"): 50}
@@ -212,7 +212,7 @@ async def test_a_wrong_clock_is_reported_at_once(http2: str, certs: Certificates
         FakeApns(certs=certs, now=clock) as fake,
         using(client_of(fake, now=clock.skewed(-7200.0), http2=http2)) as client,
     ):
-        results = [await client.send(push(each)) for each in range(3)]
+        results = [await client.send(push(number)) for number in range(3)]
         assert verdicts(results) == {Verdict.MISCONFIGURED: 3}
         assert {result.reason for result in results} == {"ExpiredProviderToken"}
         assert [result.attempts for result in results] == [2, 1, 1]
@@ -283,7 +283,7 @@ async def test_an_expired_token_while_the_client_closes(http2: str, certs: Certi
         async with using(client_of(fake, now=clock, http2=http2)) as client:
             assert (await client.send(push())).ok
             clock.now += 161.0
-            pushes = [asyncio.create_task(client.send(push(each))) for each in range(5)]
+            pushes = [asyncio.create_task(client.send(push(number))) for number in range(5)]
             await soon(lambda: len(fake.received) == 6)
             closing = asyncio.create_task(client.close())
             async with asyncio.timeout(2):

@@ -171,9 +171,9 @@ async def test_rules_broken_in_earnest(name: str, http2: str, certs: Certificate
         assert fake.counts == {(row.status, row.name): 1}
 
 
-async def test_what_is_found_before_sending_is_not_sent(http2: str, certs: Certificates) -> None:
+async def test_invalid_pushes_are_not_sent(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, using(client_of(fake, http2=http2)) as client:
-        found = {
+        invalid_pushes = {
             "PayloadTooLarge": push(payload={"aps": {"alert": "x" * 5000}}),
             "PayloadEmpty": push(payload=b""),
             "BadCollapseId": push(collapse_id="x" * 65),
@@ -182,8 +182,8 @@ async def test_what_is_found_before_sending_is_not_sent(http2: str, certs: Certi
             "InvalidPushType": push(push_type="telegram"),
             "BadExpirationDate": push(expiration=10**13),
         }
-        for reason, each in found.items():
-            result = await client.send(each)
+        for reason, invalid in invalid_pushes.items():
+            result = await client.send(invalid)
             row = REASONS[reason]
             assert (result.verdict, result.reason, result.status) == (row.verdict, reason, None)
             assert result.attempts == 0
@@ -197,16 +197,16 @@ async def test_the_id_is_ours_or_theirs(http2: str, certs: Certificates) -> None
             sent = await client.send(Notification(token, PAYLOAD, apns_id=own))
             assert sent.id == own
             assert fake.received[-1].headers["apns-id"] == own
-            answered = await client.send(Notification(token, PAYLOAD))
+            result = await client.send(Notification(token, PAYLOAD))
             assert "apns-id" not in fake.received[-1].headers
-            assert answered.id is not None
-            assert UUID.fullmatch(answered.id)
-            assert answered.id != own
+            assert result.id is not None
+            assert UUID.fullmatch(result.id)
+            assert result.id != own
 
 
 async def test_all_push_types_are_accepted(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, using(client_of(fake, http2=http2)) as client:
-        results = await send_all(client, [push(push_type=each) for each in PUSH_TYPES])
+        results = await send_all(client, [push(push_type=push_type) for push_type in PUSH_TYPES])
         assert verdicts(results) == {Verdict.ACCEPTED: 12}
         assert fake.counts == {(200, ""): 12}
 
@@ -247,15 +247,13 @@ class Once(ApnsRegistry):
     """A registry in which a device's fate happens once; then it is an ordinary one."""
 
     def device(self, token: bytes) -> DeviceState | None:
-        found = super().device(token)
+        device = super().device(token)
         self.remove_device(token.decode())
-        return found
+        return device
 
 
 @pytest.mark.parametrize("fate", ["RefusedStream", "GoAwayBefore"])
-async def test_what_was_refused_once_is_accepted_the_second_time(
-    fate: str, http2: str, certs: Certificates
-) -> None:
+async def test_a_stream_refused_once_is_accepted_on_retry(fate: str, http2: str, certs: Certificates) -> None:
     registry = Once()
     registry.add_device(DEVICE, fate=fate)
     async with (
@@ -305,9 +303,9 @@ async def test_goaway_before_each_push_ends_unsent_and_says_why(
 
 def _account(fake: FakeApns, results: list[Result]) -> None:
     """Every result agrees with what the fake saw of that push."""
-    seen = Counter(each.token for each in fake.received if each.status == 200)
+    accepted = Counter(request.token for request in fake.received if request.status == 200)
     for result in results:
-        times = seen[result.push.token]
+        times = accepted[result.push.token]
         assert times <= 1, f"{result!r} was delivered {times} times"
         if result.verdict is Verdict.ACCEPTED:
             assert times == 1, f"{result!r} was never seen by the fake"
@@ -315,7 +313,7 @@ def _account(fake: FakeApns, results: list[Result]) -> None:
             assert times == 0, f"{result!r} was delivered"
     # What was delivered and is not called so must be in doubt, never in a verdict that invites to send it again.
     for result in results:
-        if seen[result.push.token] and not result.ok:
+        if accepted[result.push.token] and not result.ok:
             assert result.verdict is Verdict.UNKNOWN
 
 
@@ -360,11 +358,13 @@ async def test_a_mixed_audience_through_the_engine(http2: str, certs: Certificat
         PushEngine(client, retry=None, breaker=False) as engine,
     ):
         results = [result async for result in engine.send_many(pushes)]
-        assert sorted(each.push.token for each in results) == sorted(each.token for each in pushes)
+        assert sorted(result.push.token for result in results) == sorted(
+            sent_push.token for sent_push in pushes
+        )
         expected = Counter({(200, ""): 2000})
         for row in REASONS.values():
             expected[row.status, row.name] += 5
-        assert Counter((each.status, each.reason or "") for each in results) == expected
+        assert Counter((result.status, result.reason or "") for result in results) == expected
         expected[403, "UnrelatedKeyIdInToken"] += 5  # another connection could have helped
         assert fake.counts == expected
         for result in results:

@@ -94,11 +94,11 @@ SETTINGS_ACK = frame(SETTINGS, ACK)
 def parse(raw: bytes) -> Iterator[Any]:
     """Whole frames, by hyperframe; anything else is an error of whoever wrote them."""
     while raw:
-        one, length = Frame.parse_frame_header(memoryview(raw[:9]))
+        parsed, length = Frame.parse_frame_header(memoryview(raw[:9]))
         assert len(raw) >= 9 + length, "the last frame is cut short"
-        one.parse_body(memoryview(raw[9 : 9 + length]))
-        one.body_len = length
-        yield one
+        parsed.parse_body(memoryview(raw[9 : 9 + length]))
+        parsed.body_len = length
+        yield parsed
         raw = raw[9 + length :]
 
 
@@ -225,8 +225,8 @@ class ClientHarness:
         error = self.connection.error
         assert isinstance(error, ProtocolError), error
         assert error.code == expected, error
-        goaways = [one for one in self.sent() if isinstance(one, GoAwayFrame)]
-        assert [one.error_code for one in goaways] == [expected]
+        goaways = [parsed for parsed in self.sent() if isinstance(parsed, GoAwayFrame)]
+        assert [parsed.error_code for parsed in goaways] == [expected]
         self.collect()
 
     def check_stream_error(self, exchange: Exchange, code: int, reference_closes: int | None = None) -> None:
@@ -242,8 +242,8 @@ class ClientHarness:
         assert isinstance(exchange.error, ProtocolError), exchange.error
         self.check_alive()
         assert exchange.error.code == code
-        resets = [one for one in self.sent() if isinstance(one, RstStreamFrame)]
-        assert [(one.stream_id, one.error_code) for one in resets] == [(exchange.stream_id, code)]
+        resets = [parsed for parsed in self.sent() if isinstance(parsed, RstStreamFrame)]
+        assert [(parsed.stream_id, parsed.error_code) for parsed in resets] == [(exchange.stream_id, code)]
 
 
 @dataclass
@@ -302,21 +302,21 @@ class UncheckedServer:
         """The requests in these frames, each with its fields and as much of its body as there is."""
         requests: dict[int, ServerRequest] = {}
         block = b""
-        for one in sent:
-            match type(one).__name__:
+        for parsed in sent:
+            match type(parsed).__name__:
                 case "HeadersFrame" | "ContinuationFrame":
-                    request = requests.setdefault(one.stream_id, ServerRequest())
-                    block += one.data
-                    request.ended |= "END_STREAM" in one.flags
-                    if "END_HEADERS" in one.flags:
+                    request = requests.setdefault(parsed.stream_id, ServerRequest())
+                    block += parsed.data
+                    request.ended |= "END_STREAM" in parsed.flags
+                    if "END_HEADERS" in parsed.flags:
                         request.fields = [
                             (name, value) for name, value in self.decoder.decode(block, raw=True)
                         ]
                         block = b""
                 case "DataFrame":
-                    request = requests.setdefault(one.stream_id, ServerRequest())
-                    request.pieces.append(one.data)
-                    request.ended |= "END_STREAM" in one.flags
+                    request = requests.setdefault(parsed.stream_id, ServerRequest())
+                    request.pieces.append(parsed.data)
+                    request.ended |= "END_STREAM" in parsed.flags
         return requests
 
 
@@ -393,15 +393,15 @@ def converse(client: ClientHarness, server: HonestServer) -> None:
 
 
 def settings_of(sent: Iterable[Any]) -> list[SettingsFrame]:
-    return [one for one in sent if isinstance(one, SettingsFrame)]
+    return [parsed for parsed in sent if isinstance(parsed, SettingsFrame)]
 
 
 def only(sent: Iterable[Any], name: str) -> list[Any]:
     """The frames of one kind, named as the RFC names it, e.g. "DATA"."""
-    wanted = {"DATA": "DataFrame", "HEADERS": "HeadersFrame", "RST_STREAM": "RstStreamFrame"}
-    wanted |= {"PING": "PingFrame", "GOAWAY": "GoAwayFrame", "WINDOW_UPDATE": "WindowUpdateFrame"}
-    wanted |= {"CONTINUATION": "ContinuationFrame", "SETTINGS": "SettingsFrame"}
-    return [one for one in sent if type(one).__name__ == wanted[name]]
+    class_names = {"DATA": "DataFrame", "HEADERS": "HeadersFrame", "RST_STREAM": "RstStreamFrame"}
+    class_names |= {"PING": "PingFrame", "GOAWAY": "GoAwayFrame", "WINDOW_UPDATE": "WindowUpdateFrame"}
+    class_names |= {"CONTINUATION": "ContinuationFrame", "SETTINGS": "SettingsFrame"}
+    return [parsed for parsed in sent if type(parsed).__name__ == class_names[name]]
 
 
 LOST = ConnectionLost("the connection was lost")

@@ -152,12 +152,12 @@ def leaks(text: str, output: str) -> str | None:
 def told(error: BaseException) -> str:
     """All that an exception and those before it say, as a log with a traceback would have it, hidden ones too."""
     texts = []
-    seen: list[BaseException] = []
+    visited: list[BaseException] = []
     queue: list[BaseException | None] = [error]
     while queue:
         current = queue.pop()
-        if current is not None and current not in seen:
-            seen.append(current)
+        if current is not None and current not in visited:
+            visited.append(current)
             texts += [str(current), repr(current), *traceback.format_exception_only(current)]
             queue += [current.__cause__, current.__context__]
     return "\n".join(texts)

@@ -41,8 +41,8 @@ class S3:
         self._request("PUT", "audiences")
 
     def _answers(self) -> bool:
-        with urlopen(f"{self.url}/moto-api/data.json", timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urlopen(f"{self.url}/moto-api/data.json", timeout=5) as response:
+            return bool(response.status == 200)
 
     def put(self, name: str, data: bytes) -> str:
         """The URL of an object that has these bytes."""
@@ -108,8 +108,8 @@ class Nginx:
         wait_for(self._process, self._answers)
 
     def _answers(self) -> bool:
-        with urlopen(f"{self.url}/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urlopen(f"{self.url}/ready", timeout=5) as response:
+            return bool(response.status == 200)
 
     def asked(self) -> list[tuple[str, int, int]]:
         """Method, status and bytes of each answer so far, but for whether it is there."""

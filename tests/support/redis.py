@@ -85,13 +85,13 @@ class RedisServer:
             self.kill()
 
 
-def wait_for(process: subprocess.Popen[bytes], answers: object, seconds: float = 15.0) -> None:
+def wait_for(process: subprocess.Popen[bytes], is_ready: object, seconds: float = 15.0) -> None:
     """Wait until a server answers; it is an error when it has ended or takes too long."""
-    assert callable(answers)
+    assert callable(is_ready)
     deadline = time.monotonic() + seconds
     while True:
         try:
-            if answers():
+            if is_ready():
                 return
         except OSError:
             pass

@@ -169,15 +169,15 @@ class ScriptedClient:
         return others
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
-        answer = self._answers.pop(exchange, None)
-        if answer is None:  # ended before it was sent
+        outcome = self._answers.pop(exchange, None)
+        if outcome is None:  # ended before it was sent
             return Result(push, Verdict.UNSENT, None, exchange.attempts, detail=exchange.error)
-        if answer["verdict"] is None:
+        if outcome["verdict"] is None:
             return None
-        if answer["row"] is None:
+        if outcome["row"] is None:
             provider = "fcm" if self.quota else self.scripted.name
-            answer["row"] = lookup(provider, exchange.status, answer["reason"])
-        return Result(push, status=exchange.status, attempts=exchange.attempts, **answer)
+            outcome["row"] = lookup(provider, exchange.status, outcome["reason"])
+        return Result(push, status=exchange.status, attempts=exchange.attempts, **outcome)
 
     # --- the test's side ------------------------------------------------------------------------------------------
 
