@@ -49,7 +49,7 @@ _SUFFIX: Final = PUSH_TYPES["liveactivity"].suffix
 
 @dataclass(frozen=True, slots=True)
 class BroadcastRequest:
-    """What is sent, but for its template."""
+    """A request without its template."""
 
     path: bytes
     body: bytes
@@ -71,7 +71,7 @@ def template_for(authority: str) -> HeaderTemplate:
 def bundle_id_of(topic: str | None, requests: ApnsRequestBuilder) -> str:
     """The app of a broadcast or channel: `topic`, or the client's, without the suffix of Live Activities.
 
-    Raises `InvalidPush` when there is none, it is no bundle id, or the client's key is for others.
+    Raises `InvalidPush` when there is none, it is no bundle id, or the client's key is for other topics.
     """
     topic = topic or requests.topic
     if topic is None:
@@ -126,15 +126,15 @@ def _build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest:
 
 def _event_of(body: bytes) -> object:
     try:
-        found = orjson.loads(body)
+        payload = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidPush("BadRequestPayload", f"the payload is not JSON: {error}") from None
-    aps = found.get("aps")
+    aps = payload.get("aps")
     return aps.get("event") if isinstance(aps, dict) else None
 
 
 def find_id(push: Broadcast, block: Any, name: str) -> str | None:
-    """For `Result`: the request's own id, or the one that was answered."""
+    """For `Result`: the request's own id, or that of the response."""
     if name == "id":
         return str(push.request_id) if push.request_id else header_of(block, b"apns-request-id")
     return header_of(block, b"apns-unique-id")

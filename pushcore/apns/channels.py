@@ -1,6 +1,6 @@
-"""Broadcast channels of an app: made, looked at, listed and deleted on a server of Apple's that does nothing else.
+"""Broadcast channels of an app: created, read, listed and deleted on a server of Apple's for channels alone.
 
-Source: "Sending channel management requests to APNs". What is sent to a channel goes by `ApnsClient.broadcast`.
+Source: "Sending channel management requests to APNs". `ApnsClient.broadcast` sends to a channel.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Channels:
     server than Apple's, such as "https://127.0.0.1:2196"; a client with a `url` needs one here, too.
 
     A channel belongs to one app and one environment, which may have 10 000 of them; its storage policy never changes,
-    and what was deleted does not come back.
+    and a deleted one does not come back.
 
-    A call that APNs surely did not process is repeated within the client's `timeout`, and nothing else is. Where no
-    answer came (`error.result.verdict` is UNKNOWN), or when a call is cancelled, a channel may have been made or deleted
-    all the same; `list` tells.
+    A call is retried within the client's `timeout` only when APNs certainly did not process it. Without a response
+    (`error.result.verdict` is UNKNOWN), or when a call is cancelled, a channel may have been created or deleted all the
+    same; `list` tells.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -89,14 +89,14 @@ class Channels:
         }
 
     async def create(self, *, stores: bool = False) -> Channel:
-        """Make a channel. With `stores` APNs keeps its newest message; without, it takes more messages an hour.
+        """Create a channel. With `stores` APNs keeps its newest message; without, it accepts more messages an hour.
 
         Raises:
-            PushRejected: APNs did not make one; `result` says why.
+            PushRejected: APNs did not create one; `result` says why.
             ClosedError: the client is not open.
         """
-        wanted = {"message-storage-policy": int(stores), "push-type": "LiveActivity"}
-        result, body = await self._request(b"POST", self._path, orjson.dumps(wanted))
+        attributes = {"message-storage-policy": int(stores), "push-type": "LiveActivity"}
+        result, body = await self._request(b"POST", self._path, orjson.dumps(attributes))
         channel_id = result.id
         if not channel_id:
             raise _unexpected(result, body)
@@ -148,7 +148,7 @@ class Channels:
             own_fields,
         )
         push, status = channel_id or self._bundle_id, exchange.status
-        if isinstance(exchange.error, ResponseTooLarge) and 200 <= status < 300:  # a list may be
+        if isinstance(exchange.error, ResponseTooLarge) and 200 <= status < 300:  # a list may be too long
             result = Result(push, Verdict.UNKNOWN, status, exchange.attempts, detail=exchange.error)
             raise PushRejected(result)
         if exchange.error is not None or not 200 <= status < 300:
@@ -158,7 +158,7 @@ class Channels:
 
 
 def _find(push: object, block: Any, name: str) -> str | None:
-    """For `Result`: the id of the channel that was made."""
+    """For `Result`: the id of the channel that was created."""
     return header_of(block, b"apns-channel-id") if name == "id" else None
 
 
@@ -171,7 +171,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _unexpected(result: Result, body: bytes) -> PushRejected:
-    """A status of 2xx without what Apple documents: nobody knows what became of the request."""
+    """The error of a 2xx without the body that Apple documents: the outcome of the request is unknown."""
     result.verdict = Verdict.UNKNOWN
     result.detail = describe_unexpected("APNs", result.status or 0, body)
     return PushRejected(result)

@@ -43,19 +43,19 @@ HOSTS: Final[Mapping[Environment, str]] = {
 """Apple's hosts ("Sending notification requests to APNs")."""
 
 NETWORK_SLACK: Final = 30.0
-"""Seconds that a connection keeps a token beyond Apple's 20 minutes: the first push with the old one may have been
-held up on its way, so that Apple saw it that much later than we sent it."""
+"""Seconds that a connection keeps a token beyond Apple's 20 minutes: the first push with the old one may have
+been delayed, so that Apple saw it that much later than we sent it."""
 
 
 DATED: Final = frozenset({"ExpiredProviderToken", "InvalidProviderToken"})
-"""Reasons for which a token is refused that was made by a wrong clock, among others."""
+"""Reasons of the rejection of a token that was made by a wrong clock, among other causes."""
 
-LEAVING: Final = 60.0
-"""Seconds in which at most `max_connections` are left because APNs has bound them to another key: our choice."""
+DRAIN_WINDOW: Final = 60.0
+"""Seconds in which at most `max_connections` are drained because APNs has bound them to another key: our choice."""
 
 
 def _find(push: Any, block: bytes | list[Field], name: str) -> str | None:
-    """For `Result`: the push's own id, or what was answered."""
+    """For `Result`: the push's own id, or that of the response."""
     if name == "id":
         return str(push.apns_id) if push.apns_id else header_of(block, b"apns-id")
     return header_of(block, b"apns-unique-id")
@@ -130,9 +130,9 @@ class ApnsClient(ProviderClient[Notification]):
         async def send(self, push: N) -> Result[N]: ...
 
     async def broadcast(self, push: B) -> Result[B]:
-        """Send one push to all devices that follow a channel, and wait for its result, as `send` does.
+        """Send one push to all devices that are subscribed to a channel, and wait for its result, as `send` does.
 
-        `result.id` is the `apns-request-id`. ACCEPTED says that APNs took it, and nothing about the devices.
+        `result.id` is the `apns-request-id`. ACCEPTED says that APNs accepted it, and nothing about the devices.
 
         Raises:
             ClosedError: the client is not open.
@@ -142,9 +142,9 @@ class ApnsClient(ProviderClient[Notification]):
 
 
 class ApnsDispatcher(Dispatcher[Notification]):
-    """What sends for an `ApnsClient`, and for its `Channels`.
+    """Sends for an `ApnsClient`, and for its `Channels`.
 
-    `broadcasts`: the server for broadcasts. The others are the client's arguments.
+    `broadcasts`: the server for broadcasts. The rest are the client's arguments.
     """
 
     handles: type[Notification] = Notification
@@ -195,9 +195,9 @@ class ApnsDispatcher(Dispatcher[Notification]):
         self._broadcasts = broadcasts
         self._broadcast = template_for(self._broadcasts.authority)
         self._leases: dict[Link, TokenLease] = {}
-        self._token = b""  # the newest that a connection was given
-        self._left = 0  # connections, since `_leaving`, that were bound to another key
-        self._leaving = -math.inf
+        self._token = b""  # the newest that a connection has got
+        self._drained = 0  # connections, since `_drained_since`, that were bound to another key
+        self._drained_since = -math.inf
 
     async def close(self) -> None:
         """See `ProviderClient.close`."""
@@ -207,7 +207,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
     # --- sending --------------------------------------------------------------------------------------------------
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
-        """What became of `push`, whose finished exchange this is; None when it was sent once more."""
+        """The result of `push`, whose finished exchange this is; None when it was sent again."""
         if self.resend(exchange, self._pool):
             return None
         return self.outcome(exchange, push, TABLE, _find)
@@ -240,14 +240,14 @@ class ApnsDispatcher(Dispatcher[Notification]):
 
     def takes(self, push: Notification) -> bool:
         """Whether its key is for the topic of this push."""
-        taken: bool = self.requests.takes(push.topic)
-        return taken
+        takes_topic: bool = self.requests.takes(push.topic)
+        return takes_topic
 
     def outcome(self, exchange: Exchange, push: Any, table: ReasonTable, find: Finder) -> Result:
-        """What a finished exchange that is no success says, by one of Apple's tables.
+        """The result of a finished exchange that is no success, by one of Apple's tables.
 
-        Apple's rejections have a JSON body with a reason. Whatever else there is, with a status below 400 too, is not
-        Apple's response, and a 410 without a reason drops no token.
+        Apple's rejections have a JSON body with a reason. Any other response, with a status below 400 too, is not
+        Apple's, and a 410 without a reason drops no token.
         """
         status, error = exchange.status, exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
@@ -276,23 +276,29 @@ class ApnsDispatcher(Dispatcher[Notification]):
         )
 
     def resend(self, exchange: Exchange, pool: Pool | None) -> bool:
-        """Whether this answer blamed its connection or the token, and the exchange was sent once more over another.
+        """Send an exchange again, over another connection, when its response blames the connection or the token.
 
-        APNs refused it, so nothing is doubled. `pool`: where it came from, None while the client closes: then the answer
-        stands.
+        APNs rejected it, so no push is delivered twice.
+
+        Args:
+            exchange: finished.
+            pool: its connections; None while the client closes: then the response stands.
+
+        Returns:
+            Whether it was sent again.
         """
         if exchange.status != 403 or exchange.error is not None or self._key is None:
             return False
         reason = read_error(exchange.data)[0]
-        once = getattr(exchange, "replayed", False)
+        replayed = getattr(exchange, "replayed", False)
         if reason == "ExpiredProviderToken":
-            helps = self._leave_expired(self._key, exchange.connection)
+            helps = self._drain_expired(self._key, exchange.connection)
         elif reason == "UnrelatedKeyIdInToken":
-            # A second connection that says so was bound by nobody else: then it is the answer.
-            helps = not once and pool is not None and self._leave(exchange.connection)
+            # A second connection with this response was not bound by another client: then the response stands.
+            helps = not replayed and pool is not None and self._drain_bound(exchange.connection)
         else:
             return False
-        if pool is None or self._pool is None or not helps or once:
+        if pool is None or self._pool is None or not helps or replayed:
             return False
         exchange.replayed = True
         exchange.restart()
@@ -302,37 +308,41 @@ class ApnsDispatcher(Dispatcher[Notification]):
     # --- provider tokens ------------------------------------------------------------------------------------------
 
     def _authorize(self, link: Link) -> None:
-        """Give a connection the token that it may use now; called before the first request of each tick."""
+        """Give a connection the current token; called before the first request of each tick."""
         if self._key is None:
             return
         lease = self._leases.get(link)
         if lease is None:
-            self._leases = {each: kept for each, kept in self._leases.items() if not each.gone.done()}
+            self._leases = {
+                other_link: other_lease
+                for other_link, other_lease in self._leases.items()
+                if not other_link.gone.done()
+            }
             lease = self._leases[link] = TokenLease(self._key, HOLD + NETWORK_SLACK)
         now = self._now()
         if not lease.since <= now < lease.due:
             value = lease.renew(now)
-            if lease.over:
+            if lease.must_drain:
                 link.connection.drain()
             elif value is not None:
                 link.connection.authorize(value)
-                self._tell_rotation(value)
+                self._emit_rotation(value)
 
-    def _tell_rotation(self, value: bytes) -> None:
+    def _emit_rotation(self, value: bytes) -> None:
         if value != self._token and self._pool is not None:
             if self._token:
                 log.info("the provider token was renewed")
             self._token = value
             self._pool.events.token_rotated("apns")
 
-    def _leave_expired(self, key: ApnsKey, connection: Streams) -> bool:
-        """After an ExpiredProviderToken: leave all connections that were ever given another token than the newest.
+    def _drain_expired(self, key: ApnsKey, connection: Streams) -> bool:
+        """After an ExpiredProviderToken: drain all connections that have ever used another token than the newest.
 
-        Apple refuses everything on a connection that has used an expired token, whatever token comes later.
+        Apple rejects every request on a connection that has used an expired token, whatever token comes later.
 
         Returns:
-            Whether a new connection may help; False when `connection` was given the newest token alone, and none that is
-            younger can be made. It then stays, for another would fare no better, until there is another token.
+            Whether a new connection may help; False when `connection` has used the newest token alone, and no younger
+            one can be made. It is kept until there is another token, for a new connection would get the same response.
         """
         now = self._now()
         newest = key.token(now)
@@ -346,43 +356,43 @@ class ApnsDispatcher(Dispatcher[Notification]):
             if lease.first is None or lease.first.iat != newest.iat:
                 link.connection.drain()
             elif link.connection is connection:
-                lease.refused = True
+                lease.rejected = True
                 helps = False
         return helps
 
-    def _leave(self, connection: Streams) -> bool:
-        """After an UnrelatedKeyIdInToken: give a connection nothing more, for its first push had another key.
+    def _drain_bound(self, connection: Streams) -> bool:
+        """After an UnrelatedKeyIdInToken: drain a connection, for its first push had another key.
 
-        Ours have only one key, so somebody on the way shares connections. False when that has cost as many within a
-        minute as the client may have: Apple takes rapid connects for an attack.
+        This client has one key, so a proxy on the path shares connections between clients. False when as many were drained within
+        `DRAIN_WINDOW` as the client may have: Apple takes rapid connects for an attack.
         """
         if connection.state is not ConnectionState.OPEN:
             return True
         now = self._loop.time()
-        if now - self._leaving >= LEAVING:
-            self._leaving, self._left = now, 0
-        if self._left >= self.max_connections:
+        if now - self._drained_since >= DRAIN_WINDOW:
+            self._drained_since, self._drained = now, 0
+        if self._drained >= self.max_connections:
             return False
-        self._left += 1
+        self._drained += 1
         log.warning("APNs has bound a connection to another key: it is left for a new one")
         connection.drain()
         return True
 
 
 def _error_result(exchange: Exchange, push: Any, error: TransportError, find: Finder) -> Result:
-    """The result of an exchange that ended without a complete answer."""
+    """The result of an exchange that ended with an error instead of a complete response."""
     reason = error.reason if isinstance(error, GoAway) else None
     row = REASONS.get(reason or "")
     if isinstance(error, HeaderListTooLarge):
         verdict = Verdict.INVALID
     elif error.unprocessed:
-        # GOAWAY can say why: {"reason": "BadCertificateEnvironment"} refuses every push there will be.
+        # GOAWAY can say why: {"reason": "BadCertificateEnvironment"} rejects every later push, too.
         configured = row is not None and row.verdict is Verdict.MISCONFIGURED
         verdict = Verdict.MISCONFIGURED if configured else Verdict.UNSENT
     else:
         verdict = Verdict.UNKNOWN
     if row is not None and row.verdict is not verdict:
-        # The server's word for the connection says nothing of the push, but one early retry over another may do.
+        # The reason of the connection's end is none of the push, but one early retry over another connection may do.
         row = replace(UNNAMED[verdict], early=row.early)
     status = exchange.status or None
     return Result(push, verdict, status, exchange.attempts, b"", find, reason, detail=error, row=row)

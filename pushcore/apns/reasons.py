@@ -1,4 +1,4 @@
-"""What APNs answers: every documented reason, the `Verdict` it means, and what to do about it.
+"""What APNs responds: every documented reason, the `Verdict` it means, and what to do about it.
 
 Sources: "Handling notification responses from APNs" at developer.apple.com/documentation, the table of `/3/device`;
 "Handling error responses from Apple Push Notification service" for channels and broadcasts.
@@ -267,7 +267,7 @@ _BODIES: Final[dict[bytes, tuple[str | None, float | None]]] = {
 
 
 def verdict_for(status: int, reason: str | None, table: Mapping[str, Reason] = REASONS) -> Verdict:
-    """What an answer means: by its reason, or by its status when the two are no row of the table.
+    """What a response means: by its reason, or by its status when the two are no row of the table.
 
     Never raises: a status that is neither success nor an error is UNKNOWN.
     """
@@ -279,18 +279,18 @@ def read_error(body: bytes) -> tuple[str | None, float | None]:
     """The reason and the timestamp (UNIX seconds; Apple sends milliseconds) in the body of an error.
 
     Either is None when it is absent or is not what Apple documents; never raises. A reason that is not in the table
-    is cut to `MAX_REASON` characters and loses those that do not print, for it ends in logs.
+    is cut to `MAX_REASON` characters and loses those that do not print, for it is logged.
     """
     known = _BODIES.get(body)
     if known is not None:
         return known
     try:
-        found = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None, None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return None, None
-    return _read_reason(found.get("reason")), _read_timestamp(found.get("timestamp"))
+    return _read_reason(document.get("reason")), _read_timestamp(document.get("timestamp"))
 
 
 def _read_reason(value: object) -> str | None:
@@ -298,7 +298,7 @@ def _read_reason(value: object) -> str | None:
         return None
     if value in REASONS:
         return value
-    return "".join(each for each in value[:MAX_REASON] if each.isprintable()).strip() or None
+    return "".join(character for character in value[:MAX_REASON] if character.isprintable()).strip() or None
 
 
 def _read_timestamp(value: object) -> float | None:

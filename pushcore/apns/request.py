@@ -1,6 +1,6 @@
-"""A `Notification` becomes an `Exchange`, or the `Result` that says why it cannot: every push takes this way.
+"""A `Notification` becomes an `Exchange`, or the `Result` that says why it cannot. Called for every push.
 
-What is checked here Apple would reject as well. Found before sending it takes no stream, and Apple throttles senders with many
+What is checked here Apple would reject as well. Checked before sending it takes no stream, and Apple throttles senders with many
 rejections ("Handling notification responses from APNs").
 """
 
@@ -99,8 +99,8 @@ class ApnsRequestBuilder:
         self.now = now
         self._kinds: dict[tuple[Any, Any, Any], tuple[HeaderTemplate, int]] = {}
         self._checked_payload: bytes | None = None  # the last in bytes, with valid times
-        # Topic, push type and priority of the last push, its template, and the bytes of a payload from which on it is looked at
-        # more closely: of a Live Activity every one is.
+        # Topic, push type and priority of the last push, its template, and the number of bytes above which a payload is
+        # checked: of a Live Activity every payload is.
         self._last: tuple[Any, Any, Any, HeaderTemplate, int] = (
             END,
             None,
@@ -133,7 +133,7 @@ class ApnsRequestBuilder:
                 ):
                     topic, push_type, priority, template, limit = self._last = self._look_up(push)
                 token = push.token
-                _unhexlify(token)  # four times faster than any other look at 64 characters
+                _unhexlify(token)  # four times faster than any other check of 64 characters
                 payload = push.payload
                 if type(payload) is dict:
                     body = _dumps(payload)
@@ -168,14 +168,14 @@ class ApnsRequestBuilder:
 
     def takes(self, topic: str | None) -> bool:
         """Whether the key is for this topic, with or without a suffix; None is the client's own."""
-        listed = self._key_topics
-        if listed is None:
+        key_topics = self._key_topics
+        if key_topics is None:
             return True
         topic = topic or self.topic
-        return topic is not None and any(topic.removesuffix(suffix) in listed for suffix in _SUFFIXES)
+        return topic is not None and any(topic.removesuffix(suffix) in key_topics for suffix in _SUFFIXES)
 
     def _look_up(self, push: Notification) -> tuple[Any, Any, Any, HeaderTemplate, int]:
-        """What is to be known about pushes like this one, as in `_last`."""
+        """The template and the limit of pushes like this one, as in `_last`."""
         priority: Any = push.priority
         if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
             raise InvalidPush("BadPriority", f"the priority must be 1, 5 or 10, not {kind(priority)}")
@@ -185,7 +185,7 @@ class ApnsRequestBuilder:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             template_and_limit = self._kinds[key] = self._new_kind(*key)
-            if type(push.payload) is dict:  # of the first of its kind: to look at each would cost every push
+            if type(push.payload) is dict:  # the first of its kind: a check of every push would cost too much
                 for text in idle_parts(push.payload, push.push_type):
                     warn_once(f"a payload for APNs: {text}")
                 problem = json_problem(push.payload, "payload")
@@ -195,12 +195,12 @@ class ApnsRequestBuilder:
 
     def _check_payload(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
         """Raises `InvalidPush` for a payload that is too large, or has times that are none."""
-        known = _push_type(push_type)
-        if len(body) > known.limit:
+        definition = _push_type(push_type)
+        if len(body) > definition.limit:
             raise InvalidPush(
-                "PayloadTooLarge", f"the payload has {len(body)} bytes, {known.limit} are allowed"
+                "PayloadTooLarge", f"the payload has {len(body)} bytes, {definition.limit} are allowed"
             )
-        if payload is self._checked_payload or known.name != "liveactivity":
+        if payload is self._checked_payload or definition.name != "liveactivity":
             return
         check_moments(payload)
         if type(payload) is bytes:
@@ -224,9 +224,9 @@ class ApnsRequestBuilder:
             (b":authority", self._authority),
             (b"apns-push-type", name.encode()),
         ]
-        full = self._topic_for(topic, push_type)
-        if full is not None:
-            fields.append((b"apns-topic", full.encode()))
+        full_topic = self._topic_for(topic, push_type)
+        if full_topic is not None:
+            fields.append((b"apns-topic", full_topic.encode()))
         if priority is not None:
             fields.append((b"apns-priority", b"%d" % priority))
         return HeaderTemplate(fields, _PATH), -1 if name == "liveactivity" else push_type.limit
@@ -278,14 +278,14 @@ class ApnsRequestBuilder:
 def rejection(push: Any, error: Exception, fields: Iterable[tuple[str, Any, str, str | None]]) -> Result:
     """The result of a push that cannot be sent for this reason; `fields` as in `_FIELDS`."""
     if not isinstance(error, InvalidPush):
-        error = _explained(push, error, fields)
+        error = _invalid_field(push, error, fields)
     return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
 
 
-def _explained(
+def _invalid_field(
     push: Any, error: Exception, fields: Iterable[tuple[str, Any, str, str | None]]
 ) -> InvalidPush:
-    """Which field of a push raised this error: it is looked for only now."""
+    """Which field of a push raised this error; searched for only then."""
     for name, classes, expected, reason in fields:
         value = getattr(push, name, _ABSENT)
         if value is _ABSENT:
@@ -331,7 +331,7 @@ def check_moments(payload: Any) -> None:
 
 
 def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
-    """The JSON of a payload, of a Live Activity unless said otherwise. Raises `InvalidPush` when it is none."""
+    """The JSON of a payload, of a Live Activity by default. Raises `InvalidPush` when it is none."""
     if isinstance(payload, Aps):
         typed = payload.to_dict()
         problems = [sentence for sentence in idle_parts(typed, push_type) if sentence != INVISIBLE]

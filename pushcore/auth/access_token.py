@@ -149,7 +149,7 @@ class AccessTokens:
         error = self.error
         return error is not None and error.permanent and self._task is None and self.missing
 
-    def refuse(self) -> bool:
+    def invalidate(self) -> bool:
         """Replaces the current token, which the server has rejected before its expiry.
 
         Returns:

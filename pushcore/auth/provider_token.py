@@ -12,15 +12,15 @@ Apple refuses a token older than an hour and a connection that changes its token
 Hence no token is older than 30 + 2 + 20 = 52 minutes when it is used.
 
 **When the wall clock steps.** A step back of less than `margin` changes nothing: the token in force is still in the past.
-A longer one leaves that token in the future, where Apple refuses it (InvalidProviderToken), so the key goes back to the slot
+A longer one leaves that token in the future, where Apple rejects it (InvalidProviderToken), so the key goes back to the slot
 of the clock at once, and a connection that used the later token is left for a new one. A lease counts the time that passes
 between its calls and not the step, so its 20 minutes end on time. A step forward cannot be told from a pause: it ends the
 20 minutes early, at the risk of one 429 TooManyProviderTokenUpdates.
 
-**A refused token.** After ExpiredProviderToken Apple refuses everything on that connection, whatever token comes later. So a
-connection that was given an older token is left (`TokenLease.first`). When the newest token was refused itself, our clock may be
+**A rejected token.** After ExpiredProviderToken Apple rejects everything on that connection, whatever token comes later. So a
+connection that was given an older token is left (`TokenLease.first`). When the newest token was rejected itself, our clock may be
 half an hour slow, and a key makes one that is as young as may be for new connections (`ApnsKey.renew`), once in a slot. A
-connection whose only token was that one is left as soon as there is another (`TokenLease.refused`): a new connection with the
+connection whose only token was that one is left as soon as there is another (`TokenLease.rejected`): a new connection with the
 same token would fare no better.
 """
 
@@ -256,36 +256,37 @@ class TokenLease:
             changed = lease.renew(now)
 
     `token`: the `ProviderToken` in use, None before the first call. `first`: the first that the connection used.
-    `refused`: set it when Apple has called `token` expired although it is the newest. `over`: the connection must be left
-    for a new one, because nothing that it could be given would be accepted. `due`: the wall time from which `renew` must
-    be called again, at most a minute ahead. `since`: the wall time of the last call; a `now` before it means that the
+    `rejected`: set it when Apple has called `token` expired although it is the newest. `must_drain`: a new connection must
+    replace this one, because no token would be accepted on it. `due`: the wall time from which `renew` must be called again, at most a minute ahead. `since`: the wall time of the last call; a `now` before it means that the
     clock has stepped back, which only `renew` can take into account.
     """
 
-    __slots__ = ("_first_use", "_key", "due", "first", "hold", "over", "refused", "since", "token")
+    __slots__ = ("_first_use", "_key", "due", "first", "hold", "must_drain", "rejected", "since", "token")
 
     def __init__(self, key: ApnsKey, hold: float = HOLD) -> None:
         self._key = key
         self.hold = hold
         self.token: ProviderToken | None = None
         self.first: ProviderToken | None = None
-        self.refused = False
-        self.over = False
+        self.rejected = False
+        self.must_drain = False
         self.due = -math.inf
         self.since = -math.inf
         self._first_use = -math.inf  # of `token`, by a clock that never stepped back
 
     def renew(self, now: float) -> bytes | None:
-        """The value of `authorization` when it changes with this request, None when it stays or the lease is `over`."""
+        """The value of `authorization` when it changes with this request; None otherwise, or when it `must_drain`."""
         if now < self.since:
             # The step's size is known but for the time since the last call: a minute at most on a busy connection.
             self._first_use -= self.since - now
         self.since = now
         token, newest = self.token, self._key.token(now)
-        self.over = token is not None and (token.iat > now or (self.refused and newest.iat != token.iat))
+        self.must_drain = token is not None and (
+            token.iat > now or (self.rejected and newest.iat != token.iat)
+        )
         changed = None
         # The same comparison as for `due`: two roundings of one sum would leave an instant in which neither is true.
-        if not self.over and now >= self._first_use + self.hold:
+        if not self.must_drain and now >= self._first_use + self.hold:
             if token is None or newest.value != token.value:
                 self._first_use = now
                 changed = newest.value

@@ -417,7 +417,7 @@ class FcmDispatcher(Dispatcher[Message]):
         replayed = getattr(exchange, "replayed", None)
         if pool is None or replayed or self._pool is None or pool not in self._pools.values():
             return False  # closing: the response stands
-        if replayed is None and not self._tokens.refuse():
+        if replayed is None and not self._tokens.invalidate():
             return False
         exchange.replayed = True
         exchange.restart()

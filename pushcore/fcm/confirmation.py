@@ -1,8 +1,9 @@
 """Asks FCM again about a suspect token, by a dry run: a message that delivers nothing.
 
-A 400 that blames the token may be the fault of the message (see `shapes`). A minimal message with `validate_only` has no part
-that Google could dislike. To a token that is invalid, or unregistered on Android, it is rejected as a send would be; where it is
-valid, the first message was at fault. It does not prove that an iOS device is reached: Google cannot ask Apple without sending.
+A 400 that blames the token may be the fault of the message (see `shapes`). A minimal message with `validate_only`
+has no part that Google could dislike. To a token that is invalid, or unregistered on Android, it is rejected as a send would
+be; where it is accepted, the first message was at fault. It does not prove that an iOS device is reached: Google cannot ask
+Apple without sending.
 """
 
 from __future__ import annotations

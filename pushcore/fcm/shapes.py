@@ -9,10 +9,11 @@ A shape is what Google looks at in the parts for the platforms, and not what dif
 `android`, `android_v2`, `apns` and `webpush` there are, the keys of each, of its headers, its notification and `aps`, the
 push type and the priority for APNs, and beside an `apns` part whether there is a `notification`, which becomes its alert.
 
-**Exact, and nearly free.** Each exchange has the shape of its message as one object, which the request builder knows:
-it compares the parts of consecutive messages anyway (`EncodedParts`), and computes a shape only where it checks a new part. Equal shapes are one object, so an accepted response costs one comparison of identities, and only the
-first after one of another shape costs an entry in a dict. Nothing is computed again from a push, which the caller may
-have changed since. Responses are counted by the batch; those that came together count as simultaneous.
+**Exact, and nearly free.** Each exchange has the shape of its message as one object, which the request builder knows: it
+compares the parts of consecutive messages anyway (`EncodedParts`), and computes a shape only where it checks a new part.
+Equal shapes are one object, so an accepted response costs one comparison of identities, and only the first after one of
+another shape costs an entry in a dict. Nothing is computed again from a push, which the caller may have changed since.
+Responses are counted by the batch; those that came together count as simultaneous.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ async def round_trip(
         path: what follows the template's own path.
         body: of the request.
         seconds: the timeout.
-        resend: called with a complete response; true when it has sent the exchange again, so that another response follows.
+        resend: called with a complete response; true when it has sent the exchange again.
         own_fields: fields of this request alone.
 
     Returns:

@@ -336,16 +336,16 @@ async def test_an_unexpected_error_ends_the_wait(caplog: pytest.LogCaptureFixtur
 async def test_a_refused_token_is_replaced_once() -> None:
     bench = await Bench().started()
     for _ in range(100):  # as many answers say so
-        assert bench.tokens.refuse()
+        assert bench.tokens.invalidate()
     assert bench.tokens.current() is None
     await turns()
     assert bench.issuer.requests == 2
     await bench.issuer.respond("two")
     assert bench.tokens.current() == b"Bearer two"
-    assert not bench.tokens.refuse()  # it is not the token's fault
+    assert not bench.tokens.invalidate()  # it is not the token's fault
     assert bench.tokens.current() == b"Bearer two"
     bench.pass_time(COOL_DOWN)
-    assert bench.tokens.refuse()
+    assert bench.tokens.invalidate()
     await turns()
     assert bench.issuer.requests == 3
     await bench.tokens.close()
@@ -353,12 +353,12 @@ async def test_a_refused_token_is_replaced_once() -> None:
 
 async def test_a_refused_token_is_not_used_while_its_successor_is_late() -> None:
     bench = await Bench().started()
-    assert bench.tokens.refuse()
+    assert bench.tokens.invalidate()
     await turns()
     await bench.issuer.fail(AccessTokenError("503"))
     assert bench.tokens.current() is None
     assert not bench.tokens.hopeless
-    assert bench.tokens.refuse()
+    assert bench.tokens.invalidate()
 
 
 # --- the end --------------------------------------------------------------------------------------------------------

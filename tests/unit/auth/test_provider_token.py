@@ -275,11 +275,11 @@ def test_no_future_token_is_used_once_a_fast_clock_was_set_right(step: float, se
         for index, lease in enumerate(leases):
             if rng.random() < 0.5:
                 token = send(lease, ours)
-                if lease.over:
+                if lease.must_drain:
                     left += 1
                     lease = leases[index] = TokenLease(key)
                     token = send(lease, ours)
-                    assert not lease.over
+                    assert not lease.must_drain
                 value, since = first_use.get(lease, (b"", -math.inf))
                 if token.value != value:
                     assert now - since >= 20 * MINUTE
@@ -296,11 +296,11 @@ def test_a_lease_of_a_refused_token_is_over_as_soon_as_there_is_another() -> Non
     edge = key.token(START).until
     token = send(lease, edge - 300)
     assert lease.first is token
-    lease.refused = True
+    lease.rejected = True
     assert send(lease, edge - 200) is token
-    assert not lease.over
+    assert not lease.must_drain
     send(lease, edge)
-    assert lease.over
+    assert lease.must_drain
     assert lease.token is token  # nothing else goes out here
 
 
