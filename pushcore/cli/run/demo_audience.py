@@ -68,7 +68,7 @@ def kinds() -> tuple[DemoDevice, ...]:
             "INVALID",
             "",
             "the device token is not hexadecimal",
-            lambda number, run: f"{_apns(number, run)[:-1]}/",
+            lambda number, run: f"{_apns(number, run)[:-1]}.",
             "iOS",
         ),
         DemoDevice("Android, registered", 0.25, FCM, "ACCEPTED", "200", "", _registration),
