@@ -365,7 +365,7 @@ class Dispatcher(ABC, Generic[P]):
                 accepted = Accepted()
                 accepted.push = exchange.context
                 accepted.attempts = exchange.attempts
-                accepted._id = exchange.block
+                accepted._id = exchange.header_block
                 accepted._find = find
                 results.append(accepted)
             else:

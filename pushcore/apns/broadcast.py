@@ -133,8 +133,8 @@ def _event_of(body: bytes) -> object:
     return aps.get("event") if isinstance(aps, dict) else None
 
 
-def find_id(push: Broadcast, block: Any, name: str) -> str | None:
+def find_id(push: Broadcast, header_block: Any, name: str) -> str | None:
     """For `Result`: the request's own id, or that of the response."""
     if name == "id":
-        return str(push.request_id) if push.request_id else header_of(block, b"apns-request-id")
-    return header_of(block, b"apns-unique-id")
+        return str(push.request_id) if push.request_id else header_of(header_block, b"apns-request-id")
+    return header_of(header_block, b"apns-unique-id")

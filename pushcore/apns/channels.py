@@ -153,13 +153,13 @@ class Channels:
             raise PushRejected(result)
         if exchange.error is not None or not 200 <= status < 300:
             dispatcher.outcome(exchange, push, CHANNEL_TABLE, _find).raise_for_verdict()
-        result = Result(push, Verdict.ACCEPTED, status, exchange.attempts, exchange.block, _find)
+        result = Result(push, Verdict.ACCEPTED, status, exchange.attempts, exchange.header_block, _find)
         return result, exchange.data
 
 
-def _find(push: object, block: Any, name: str) -> str | None:
+def _find(push: object, header_block: Any, name: str) -> str | None:
     """For `Result`: the id of the channel that was created."""
-    return header_of(block, b"apns-channel-id") if name == "id" else None
+    return header_of(header_block, b"apns-channel-id") if name == "id" else None
 
 
 def _object(body: bytes) -> dict[str, Any]:

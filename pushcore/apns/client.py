@@ -1,4 +1,4 @@
-"""`ApnsClient`: sends notifications to APNs and says what became of each."""
+"""`ApnsClient`: sends notifications to APNs, with a result for each."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ DRAIN_WINDOW: Final = 60.0
 """Seconds in which at most `max_connections` are drained because APNs has bound them to another key: our choice."""
 
 
-def _find(push: Any, block: bytes | list[Field], name: str) -> str | None:
+def _find(push: Any, header_block: bytes | list[Field], name: str) -> str | None:
     """For `Result`: the push's own id, or that of the response."""
     if name == "id":
-        return str(push.apns_id) if push.apns_id else header_of(block, b"apns-id")
-    return header_of(block, b"apns-unique-id")
+        return str(push.apns_id) if push.apns_id else header_of(header_block, b"apns-id")
+    return header_of(header_block, b"apns-unique-id")
 
 
 class ApnsClient(ProviderClient[Notification]):
@@ -230,7 +230,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             request.own_fields,
         )
         if exchange.status == 200 and exchange.error is None and not exchange.data:
-            return Result(push, Verdict.ACCEPTED, 200, exchange.attempts, exchange.block, find_id)
+            return Result(push, Verdict.ACCEPTED, 200, exchange.attempts, exchange.header_block, find_id)
         return self.outcome(exchange, push, CHANNEL_TABLE, find_id)
 
     @property
@@ -261,13 +261,13 @@ class ApnsDispatcher(Dispatcher[Notification]):
         else:
             row = table.lookup(status, reason)
             if reason in DATED and self._key is not None:
-                detail = clock_advice(header_of(exchange.block, b"date"), self._now())
+                detail = clock_advice(header_of(exchange.header_block, b"date"), self._now())
         return Result(
             push,
             row.verdict,
             status,
             exchange.attempts,
-            exchange.block,
+            exchange.header_block,
             find,
             reason,
             timestamp,

@@ -1,4 +1,4 @@
-"""`FcmClient`: sends messages to FCM and says what became of each."""
+"""`FcmClient`: sends messages to FCM, with a result for each."""
 
 from __future__ import annotations
 
@@ -329,7 +329,7 @@ class FcmDispatcher(Dispatcher[Message]):
             return read_unexpected(status, exchange.data)
         wait = None
         if status == 429 or status >= 500:
-            wait = header_of(exchange.block, b"retry-after")
+            wait = header_of(exchange.header_block, b"retry-after")
         return read(status, exchange.data, wait, self._now())
 
     def error_result(self, exchange: Exchange, push: Any, error: TransportError) -> Result:

@@ -156,7 +156,7 @@ class FcmFailure:
 
     @property
     def verdict(self) -> Verdict:
-        """What became of the push."""
+        """The verdict on the push."""
         return self.row.verdict
 
 
@@ -330,7 +330,10 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 
 def json_object(body: bytes, limit: int = MAX_BODY) -> dict[str, Any] | None:
-    """The JSON object in `body`, None when it is something else or longer than `limit` bytes. Some of Google's front ends put a list around it."""
+    """The JSON object in `body`, None when it is something else or longer than `limit` bytes.
+
+    Some of Google's front ends put a list around it.
+    """
     if len(body) > limit:
         return None
     try:

@@ -174,7 +174,9 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
             return _error_result(exchange, push, error)
         status, body = exchange.status, exchange.data
         # Headers are decoded where they can matter: each of a thousand devices may be told to wait.
-        wait = header_of(exchange.block, b"retry-after") if status != 200 or b'"error"' in body else None
+        wait = (
+            header_of(exchange.header_block, b"retry-after") if status != 200 or b'"error"' in body else None
+        )
         outcomes = read_legacy(status, body, wait, self._now(), None if ids is None else len(ids))
         if ids is None:
             return _result(push, outcomes[0], exchange)

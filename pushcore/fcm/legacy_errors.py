@@ -105,7 +105,7 @@ REASONS: Final = TABLE.rows
 
 @dataclass(frozen=True, slots=True)
 class LegacyOutcome:
-    """What became of the message for one device, topic or group.
+    """The outcome of the message for one device, topic or group.
 
     `id`: the message id in the response. `canonical`: the token that replaces the one it was sent to. `failed`: of a
     device group, the tokens that did not get it. The rest as in `FcmFailure`.
@@ -121,7 +121,7 @@ class LegacyOutcome:
 
     @property
     def verdict(self) -> Verdict:
-        """What became of the push."""
+        """The verdict on the push."""
         return self.row.verdict
 
 

@@ -1,4 +1,4 @@
-"""`LegacyResult`: what became of a message through the legacy API, of which one may be for a thousand devices."""
+"""`LegacyResult`: the result of a message through the legacy API, which may be for a thousand devices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..transport_errors import TransportError
 
 
 class LegacyResult(Result[P_co]):
-    """What became of a legacy message, or of one device that it was addressed to.
+    """The result of a legacy message, or of one of the devices that it was addressed to.
 
     Beyond `Result`: `canonical`, the token that replaces the one it was sent to; `failed`, of a device group, the
     tokens that did not get it; `devices`, of a message with `registration_ids`, one result for each of them in their

@@ -73,9 +73,9 @@ class TokenEndpoint:
         if exchange.status == 200:
             return TokenResponse(200, exchange.data)
         now = self._now()
-        wait = header_of(exchange.block, b"retry-after")
+        wait = header_of(exchange.header_block, b"retry-after")
         seconds = read_retry_after(wait, now) if wait is not None else None
-        advice = clock_advice(header_of(exchange.block, b"date"), now)
+        advice = clock_advice(header_of(exchange.header_block, b"date"), now)
         return TokenResponse(exchange.status, exchange.data, seconds, advice)
 
     async def close(self) -> None:

@@ -76,7 +76,7 @@ class Connection(SendBuffer):
                         if exchange is not None:
                             if not exchange.status:
                                 exchange.status = status
-                                exchange.block = data[start:position]
+                                exchange.header_block = data[start:position]
                                 finished.append(exchange)
                                 if runs.begins(word):
                                     position = self._read_run(data, position, flags)
@@ -86,7 +86,7 @@ class Connection(SendBuffer):
                         exchange = streams.get(stream_id)
                         if exchange is not None and not exchange.status:
                             exchange.status = status
-                            exchange.block = data[start:position]
+                            exchange.header_block = data[start:position]
                             if runs.begins(word):
                                 position = self._read_run(data, position, flags)
                             continue
@@ -241,7 +241,7 @@ class Connection(SendBuffer):
             self._stream_error(stream_id, frames.PROTOCOL_ERROR, "a response whose status cannot be read")
         else:
             exchange.status = status
-            exchange.block = block
+            exchange.header_block = block
             if end_stream:
                 self._complete(stream_id)
 

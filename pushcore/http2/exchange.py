@@ -38,14 +38,14 @@ def deliver(finished: list[Exchange]) -> None:
         sink(list(neighbours))
 
 
-def header_of(block: bytes | list[Field], name: bytes) -> str | None:
+def header_of(header_block: bytes | list[Field], name: bytes) -> str | None:
     """The first value of a field in a response's header block; None when it is absent or cannot be decoded."""
-    if isinstance(block, bytes):
+    if isinstance(header_block, bytes):
         try:
-            block = decode_block(block, MAX_HEADER_LIST)
+            header_block = decode_block(header_block, MAX_HEADER_LIST)
         except hpack.HPACKError:
             return None
-    return next((value.decode("utf-8", "replace") for key, value in block if key == name), None)
+    return next((value.decode("utf-8", "replace") for key, value in header_block if key == name), None)
 
 
 class Exchange:
@@ -57,8 +57,8 @@ class Exchange:
     `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
     sent on, `connection` is the last of them, and `refusals` how many refused it without progress (`Pool`).
 
-    The response: `status` (0 until there is one), `block` (its header block, undecoded: see `header_of`; a list of
-    fields where the connection had to decode it), `data` (its body). `error` is None when the response is complete.
+    The response: `status` (0 until there is one), `header_block` (undecoded: see `header_of`; a list of fields where the
+    connection had to decode it), `data` (its body). `error` is None when the response is complete.
 
     `request` makes one. The builders, which make one for every push, set the fields themselves: a call of `__init__`
     would cost as much as all of them.
@@ -66,13 +66,13 @@ class Exchange:
 
     __slots__ = (
         "attempts",
-        "block",
         "body",
         "connection",
         "context",
         "data",
         "deadline",
         "error",
+        "header_block",
         "own_fields",
         "path",
         "refusals",
@@ -101,7 +101,7 @@ class Exchange:
     stream_id: int
     connection: Any  # the last `Streams` that it was sent on; this module knows no connection
     replayed: bool
-    block: bytes | list[Field]
+    header_block: bytes | list[Field]
     shape: Any  # what FCM's requests are compared by; this module knows no provider
     waiter: Any  # the future of a caller of `ProviderClient.send`; this module knows no event loop
 

@@ -233,7 +233,7 @@ class ReferenceConnection(Streams):
             return
         if len(status) == 3 and status.isdigit() and 100 <= int(status) < 600:
             exchange.status = int(status)
-            exchange.block = fields
+            exchange.header_block = fields
         else:
             self._send_reset(stream_id, frames.PROTOCOL_ERROR)
             self._finish(

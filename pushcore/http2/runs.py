@@ -154,7 +154,7 @@ def _read_bodiless(data: bytes, position: int, block: int, streams: Streams, fin
                 streams[stream_id] = exchange
                 break
             exchange.status = status
-            exchange.block = fragment
+            exchange.header_block = fragment
             finished.append(exchange)
     return before - len(streams)
 
@@ -170,7 +170,7 @@ def _read_headers(data: bytes, position: int, block: int, streams: Streams) -> i
         if exchange is None or exchange.status:
             return count - length_hint(records) - 1
         exchange.status = status
-        exchange.block = fragment
+        exchange.header_block = fragment
     return count
 
 
@@ -222,7 +222,7 @@ def _read_pairs(
             streams[stream_id] = exchange
             break
         exchange.status = status
-        exchange.block = fragment
+        exchange.header_block = fragment
         exchange.data = piece
         finished.append(exchange)
     return before - len(streams)

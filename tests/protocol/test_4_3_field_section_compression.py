@@ -133,8 +133,8 @@ def test_a_peer_that_ignores_our_table_size_is_understood(dial: Dial) -> None:
         # the same unknown status again and again: an index into the dynamic table from the second time on
         client.feed(wire.answer(exchange.stream_id, 410, b"{}", (("apns-id", str(number)), ("x", "same"))))
         assert (exchange.status, exchange.data) == (410, b"{}")
-        assert header_of(exchange.block, b"apns-id") == str(number)
-        assert header_of(exchange.block, b"x") == "same"
+        assert header_of(exchange.header_block, b"apns-id") == str(number)
+        assert header_of(exchange.header_block, b"x") == "same"
 
 
 def test_a_table_is_kept_for_streams_that_we_have_cancelled(dial: Dial) -> None:
@@ -147,7 +147,7 @@ def test_a_table_is_kept_for_streams_that_we_have_cancelled(dial: Dial) -> None:
     last = client.request()
     client.feed(wire.answer(last.stream_id, 429, b"", (("a", "b"), ("c", "d"))))
     assert last.status == 429
-    assert header_of(last.block, b"c") == "d"
+    assert header_of(last.header_block, b"c") == "d"
 
 
 def test_a_size_update_above_what_we_allow(dial: Dial) -> None:
@@ -191,7 +191,7 @@ def test_fields_are_decoded_only_when_asked_for(dial: Dial, wire: UncheckedServe
     client = dial()
     exchange = client.request()
     client.feed(wire.answer(1, 200, b"", (("apns-id", "ABC"), ("apns-unique-id", "DEF"))))
-    assert isinstance(exchange.block, bytes) is client.fast
-    assert header_of(exchange.block, b"apns-unique-id") == "DEF"
-    assert header_of(exchange.block, b"retry-after") is None
+    assert isinstance(exchange.header_block, bytes) is client.fast
+    assert header_of(exchange.header_block, b"apns-unique-id") == "DEF"
+    assert header_of(exchange.header_block, b"retry-after") is None
     assert client.state is ConnectionState.OPEN

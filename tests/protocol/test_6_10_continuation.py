@@ -32,7 +32,7 @@ def test_a_block_in_several_frames(dial: Dial, cuts: list[int], table: int, end_
             assert client.finished.count(exchange) == 0
             client.feed(h.data(exchange.stream_id, b"{}"))
         assert (exchange.status, exchange.error) == (410, None)
-        assert header_of(exchange.block, b"apns-id") == "ABC"
+        assert header_of(exchange.header_block, b"apns-id") == "ABC"
 
 
 def test_a_padded_start_with_priority(dial: Dial, wire: UncheckedServer) -> None:

@@ -235,7 +235,7 @@ async def test_who_is_cancelled_takes_the_push_back_and_a_late_answer_is_nobodys
         await asyncio.gather(*sending[:2], return_exceptions=True)
         assert cancelled == taken[:2]
         for exchange, status in zip(taken, (200, 400, 200), strict=True):
-            exchange.status, exchange.block = status, b"\x88"
+            exchange.status, exchange.header_block = status, b"\x88"
         deliver(taken)
         assert (await sending[2]).push.row == 3
 

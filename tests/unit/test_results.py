@@ -41,7 +41,7 @@ def accepted() -> Result:
     key = ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG", team_id="TEAM123456")
     exchange = request(HeaderTemplate(()), b"", b"", NO_FIELDS, print, Notification("ab", {}))
     exchange.status, exchange.attempts = 200, 2
-    exchange.block = b"\x88\x00\x07apns-id\x24" + ID.encode()
+    exchange.header_block = b"\x88\x00\x07apns-id\x24" + ID.encode()
     results: list[Result] = []
     assert ApnsClient(key, topic="com.example.app")._dispatcher.accept([exchange], results) == []
     return results[0]

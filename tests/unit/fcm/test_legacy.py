@@ -33,7 +33,7 @@ def result_of(
 ) -> LegacyResult:
     """What the client makes of an answer with these results."""
     exchange = request(TEMPLATE, b"/", b"{}", (), lambda _: None, push)
-    exchange.status, exchange.error, exchange.block = 0 if error else status, error, list(block)
+    exchange.status, exchange.error, exchange.header_block = 0 if error else status, error, list(block)
     exchange.data = orjson.dumps({"multicast_id": 1, "results": results})
     return client_of()._dispatcher.result(exchange, push)
 

@@ -45,7 +45,7 @@ class Responses:
     def make(self, push: Message, status: int, body: bytes) -> Exchange:
         exchange = build(push, self.dispatcher.requests)
         assert isinstance(exchange, Exchange), exchange
-        exchange.status, exchange.data, exchange.block = status, body, b"\x88"
+        exchange.status, exchange.data, exchange.header_block = status, body, b"\x88"
         return exchange
 
     def take(self, *exchanges: Exchange) -> list[Result]:

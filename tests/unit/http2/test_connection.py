@@ -198,7 +198,7 @@ def test_fast_and_slow(delivery: str, body: bytes | None, head: bytes) -> None:
             client.feed(h.frame(h.HEADERS, 0x4, 1, block), h.data(1, body))
         assert client.finished == [exchange]
         seen.append(
-            (exchange.status, exchange.block, exchange.data, connection._credit, connection._consumed)
+            (exchange.status, exchange.header_block, exchange.data, connection._credit, connection._consumed)
         )
     assert seen[0] == seen[1]
 

@@ -64,7 +64,7 @@ def campaign(engine: str, seed: int) -> tuple[list[object], list[object]]:
         seen.append((sorted(request.fields), request.body))
     got: list[object] = []
     for exchange in client.opened:
-        retry = header_of(exchange.block, b"retry-after") if exchange.status else None
+        retry = header_of(exchange.header_block, b"retry-after") if exchange.status else None
         error = exchange.error and (type(exchange.error), str(exchange.error), exchange.error.unprocessed)
         got.append((exchange.status, exchange.data, retry, error, exchange in client.refused))
     return seen, got

@@ -47,7 +47,7 @@ def read(pieces: Sequence[bytes], limits: Limits | None = None) -> tuple[object,
     connection = client.connection
     assert isinstance(connection, Connection)
     ended = [
-        (each.stream_id, each.status, each.status and each.block, each.data, str(each.error))
+        (each.stream_id, each.status, each.status and each.header_block, each.data, str(each.error))
         for each in [*client.finished, *client.refused]
     ]
     return (
