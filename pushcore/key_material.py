@@ -22,6 +22,8 @@ _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _PKCS12_VERSION: Final = b"\x02\x01\x03"  # INTEGER 3, first in the outer SEQUENCE (RFC 7292, section 4)
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _LINE_BREAK: Final = re.compile(r"\\+[nr]|\\+|\r\n?")
+_NOT_BASE64: Final = re.compile(r"[^!-~]|[\"']")
+"""What editors and program texts leave between the digits of a PEM block: white space, invisible characters, quotes."""
 _OTHERS: Final = {
     "CERTIFICATE": "a certificate",
     "TRUSTED CERTIFICATE": "a certificate",
@@ -74,18 +76,20 @@ def read_material(
     except OSError as error:
         problem = error.strerror or type(error).__name__
     except ValueError:
-        problem = "it holds a NUL character"
+        problem = "it holds a character that no path has"
     # Not inside the handler: the context of the new error would repeat the path, which may be a secret after all.
     raise ConfigurationError(f"{name or path} cannot be read ({problem}); {expected}")
 
 
-def checked_path(path: str | os.PathLike[str], argument: str) -> str:
+def checked_path(path: str | bytes | os.PathLike[str], argument: str) -> str:
     """The path as text, unless it is the content of a key, a certificate or a credentials file, given by mistake.
 
     Raises:
-        ConfigurationError: it is; the message names `argument` and does not repeat the value.
+        ConfigurationError: it is, or it is of a wrong type; the message names `argument` and does not repeat the value.
     """
-    text = os.fspath(path)
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(f"{argument} must be a path, not {type(path).__name__}")
+    text = os.fsdecode(path)
     kind = describe_secret(text)
     if kind is not None:
         raise ConfigurationError(f"{argument} is {kind} and no path")
@@ -115,14 +119,14 @@ def pem_blocks(content: bytes) -> list[tuple[str, bytes]]:
     A block whose line breaks have become blanks, or the characters `\\n`, is read all the same.
     """
     blocks = []
-    for label, body in _BLOCK.findall(content.decode("latin-1")):
+    for label, body in _BLOCK.findall(content.decode("utf-8", "replace")):
         lines = [line.strip() for line in _LINE_BREAK.sub("\n", body).splitlines()]
         if ":" not in body:  # a header, of an encrypted key in OpenSSL's own format, has lines that matter
-            lines = textwrap.wrap("".join("".join(lines).split()), 64)
+            lines = textwrap.wrap(_NOT_BASE64.sub("", "".join(lines)), 64)
         elif not lines[0]:
             del lines[0]
         text = "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""))
-        blocks.append((label, text.encode("latin-1")))
+        blocks.append((label, text.encode()))
     return blocks
 
 

@@ -22,6 +22,15 @@ _WRAPPING: Final = re.compile(r"\s+|\\+[nrt]")
 """White space, and the line breaks that a shell or a JSON encoder has written as two characters."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _JSON: Final = re.compile(r'[{\[]\s*(?:\\+[nrt]\s*)*\\*["{]')
+_ASSIGNMENT: Final = re.compile(r"(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*(?=[^=\s])")
+"""A line of a shell's, a Dockerfile's or an .env file begins so."""
+_INVISIBLE: Final = "\ufeff\u200b\u2060"
+_HEXADECIMAL: Final = re.compile(
+    r"(?:2d2d2d2d2d|7b(?:0[9ad]|20)*22|308[1-4]|30[3-7][0-9a-f]0201)[0-9a-f]{200,}", re.IGNORECASE
+)
+"""Bytes of PEM, JSON or DER in hexadecimal; a device token is shorter."""
+_USER_INFO: Final = re.compile(r"(:/{1,2}[^\s/?#:@'\"]*:)[^\s'\"]+(?=@)")
+"""The password in a URL; a path made of one has lost a slash."""
 _QUOTING: Final = re.compile(r"""[\s"':,;=\\]+""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _LABEL: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -72,6 +81,8 @@ def describe_secret(value: str) -> str | None:
     if decoded is not None:
         inner = _kind_of(trimmed(decoded.decode("utf-8", "replace")))
         return f"{inner or 'a key or a certificate'} in base64"
+    if _HEXADECIMAL.fullmatch(_WRAPPING.sub("", text)):
+        return "a key or a certificate in hexadecimal"
     if _MEMBER.search(text) or any(decode_base64(word) is not None for word in _QUOTING.split(text)):
         return "a text with a key in it"
     if _CONTROL.search(text):
@@ -82,8 +93,11 @@ def describe_secret(value: str) -> str | None:
 
 
 def trimmed(text: str) -> str:
-    """A text without a byte order mark, white space and one pair of quotation marks around it."""
-    text = text.lstrip("\ufeff").strip()
+    """A text without a byte order mark, white space, a variable's name in front, and one pair of quotation marks around it."""
+    text = text.strip().strip(_INVISIBLE).strip()
+    assignment = _ASSIGNMENT.match(text)
+    if assignment is not None:
+        text = text[assignment.end() :].rstrip("; \t")
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1].strip()
     return text
@@ -125,13 +139,15 @@ def is_der(data: bytes) -> bool:
 
 
 def redact(text: str) -> str:
-    """The text without key material: PEM blocks, the secrets in a credentials file, and long base64.
+    """The text without key material: PEM blocks, the secrets in a credentials file, passwords in URLs, and long base64.
 
     Ordinary words, paths, UUIDs and device tokens in hexadecimal stay; registration tokens of FCM go.
     """
     if "-----" in text:
         text = _PEM.sub(REMOVED, text)
     text = _MEMBER.sub(rf"\1{REMOVED}", text)
+    if "@" in text:
+        text = _USER_INFO.sub(r"\1[password removed]", text)
     return _RUN.sub(_without_base64, text)
 
 
@@ -145,7 +161,7 @@ def _looks_random(run: str) -> bool:
     Of random base64 characters every second one is of another class than the one before it. In words and in names made
     of words it is less than every third, and a path has a separator every few characters.
     """
-    if _PREFIX.match(run):
+    if _PREFIX.match(run) or _HEXADECIMAL.match(run):
         return True
     run = run.split(maxsplit=1)[0]
     letters = "".join(character for character in run if character not in _PATH_SEPARATORS)

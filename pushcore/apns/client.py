@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..arguments import check_choice, check_type
@@ -22,7 +21,7 @@ from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.round_trip import round_trip
 from ..http2.streams import KEEPALIVE, ConnectionState, KeepAlive, Streams
-from ..http2.tls import ApnsCertificate, client_context
+from ..http2.tls import ApnsCertificate, PathOrContent, client_context
 from ..models.apns import Broadcast, Notification
 from ..provider_client import Dispatcher, ProviderClient
 from ..reasons import UNNAMED, ReasonTable, describe_unexpected
@@ -70,8 +69,8 @@ class ApnsClient(ProviderClient[Notification]):
     `auth`: an `ApnsKey` or an `ApnsCertificate`. `topic`: the bundle id of pushes that name none. `environment`:
     "production" or "sandbox"; `url`, such as "https://127.0.0.1:2197", takes its place. `broadcast_url`: the server for
     broadcasts, where it is another one: Apple's prose names the ordinary one, and its samples
-    "https://api-broadcast.push.apple.com". `ca_file`: PEM file of the
-    only authorities to trust, None for the system's. `max_connections`: how many to open at most. `timeout`: seconds
+    "https://api-broadcast.push.apple.com". `ca_file`: the only
+    authorities to trust, as the path of a PEM file or its content, None for the system's. `max_connections`: how many to open at most. `timeout`: seconds
     from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one on
     python-hyper/h2. `proxy`: an HTTP proxy or its address, such as "http://user:password@proxy.example:3128", that all
     connections go through; "environment" takes it from HTTPS_PROXY and NO_PROXY; None, the default, is none. `idle_ping`:
@@ -92,7 +91,7 @@ class ApnsClient(ProviderClient[Notification]):
         environment: Environment = "production",
         url: str | None = None,
         broadcast_url: str | None = None,
-        ca_file: str | Path | None = None,
+        ca_file: PathOrContent | None = None,
         max_connections: int = 8,
         timeout: float = 10.0,
         http2: Http2 = "fast",
@@ -161,7 +160,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         origin: Origin,
         broadcasts: Origin,
         topic: str | None,
-        ca_file: str | Path | None,
+        ca_file: PathOrContent | None,
         *,
         max_connections: int,
         timeout: float,

@@ -254,6 +254,11 @@ class ApnsRequestBuilder:
                     "BadCollapseId",
                     f"the collapse_id is not 1 to {MAX_COLLAPSE_ID} printable ASCII characters",
                 )
+            if text[0] == " " or text[-1] == " ":  # malformed, so the server would reset the stream
+                raise InvalidPush(
+                    "BadCollapseId",
+                    "the collapse_id begins or ends with a blank, which no header may (RFC 9113, section 8.2.1)",
+                )
             fields.append((b"apns-collapse-id", text.encode()))
         return tuple(fields)
 

@@ -16,7 +16,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from ..errors import AccessTokenError, ConfigurationError
@@ -81,7 +80,7 @@ def is_google(auth: object) -> bool:
 class GoogleCredentials:
     """Issues the tokens of a `google.auth.credentials.Credentials`.
 
-    `scopes` are added where the credentials have none yet. `ca_file`: PEM file of the only authorities to trust, None
+    `scopes` are added where the credentials have none yet. `ca_file`: path of a PEM file with the only authorities to trust, None
     for those that `requests` trusts. `timeout`: seconds for one refresh. `project_id`, `quota_project`: what the
     credentials know, or None.
 
@@ -93,7 +92,7 @@ class GoogleCredentials:
         credentials: Any,
         *,
         scopes: Sequence[str] = (SCOPE,),
-        ca_file: str | Path | None = None,
+        ca_file: str | bytes | os.PathLike[str] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         try:

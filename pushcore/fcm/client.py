@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..arguments import check_choice, kind
@@ -29,7 +28,7 @@ from ..http2.pool import Pool
 from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.streams import KEEPALIVE, KeepAlive
-from ..http2.tls import client_context
+from ..http2.tls import PathOrContent, client_context
 from ..models.fcm import Message
 from ..models.token_forms import mistaken_form
 from ..provider_client import Dispatcher, ProviderClient
@@ -74,8 +73,8 @@ class FcmClient(ProviderClient[Message]):
 
     `auth`: a `ServiceAccount`, or any credentials object of google-auth (with the extra `pushcore[google-auth]`).
     `project_id`: where the account's own is not meant, or is not known. `url`, such as "https://127.0.0.1:8443", takes
-    the place of Google's address; `ca_file`: PEM file of the only authorities to trust, also for tokens, None for the
-    system's. `max_connections`: how many to open at most; Google allows 100 requests at a time on each. `timeout`:
+    the place of Google's address; `ca_file`: the only authorities to trust, also for tokens, as the path of a
+    PEM file or its content (for google-auth a path alone), None for the system's. `max_connections`: how many to open at most; Google allows 100 requests at a time on each. `timeout`:
     seconds from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one
     on python-hyper/h2. `proxy`: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY
     whatever is given here. `confirm`: "validate_only" asks Google once more about a token that it blames while no message
@@ -99,7 +98,7 @@ class FcmClient(ProviderClient[Message]):
         *,
         project_id: str | None = None,
         url: str | None = None,
-        ca_file: str | Path | None = None,
+        ca_file: PathOrContent | None = None,
         max_connections: int = 10,
         timeout: float = 10.0,
         http2: Http2 = "fast",
@@ -174,7 +173,7 @@ class FcmDispatcher(Dispatcher[Message]):
         account: ServiceAccount | GoogleCredentials,
         origin: Origin,
         project_id: str,
-        ca_file: str | Path | None,
+        ca_file: PathOrContent | None,
         *,
         max_connections: int,
         timeout: float,

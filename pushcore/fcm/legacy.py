@@ -7,7 +7,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
@@ -16,7 +15,7 @@ from ..http2.origin import Origin, read_origin
 from ..http2.protocol import Http2, Link
 from ..http2.proxy import Proxy
 from ..http2.streams import KEEPALIVE, KeepAlive
-from ..http2.tls import client_context
+from ..http2.tls import PathOrContent, client_context
 from ..models.fcm import MAX_REGISTRATION_IDS, LegacyMessage
 from ..models.fcm_check import check_legacy_token
 from ..models.fcm_values import FieldError
@@ -50,7 +49,7 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         server_key: str,
         *,
         url: str,
-        ca_file: str | Path | None = None,
+        ca_file: PathOrContent | None = None,
         max_connections: int = 10,
         timeout: float = 10.0,
         http2: Http2 = "fast",
@@ -139,7 +138,7 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
         self,
         server_key: str,
         origin: Origin,
-        ca_file: str | Path | None,
+        ca_file: PathOrContent | None,
         *,
         max_connections: int,
         timeout: float,

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from ..arguments import check, check_whole
 from ..errors import CertificateError, ConfigurationError, ProxyError
 from .no_proxy import bypasses
-from .tls import client_context, name_tls_error
+from .tls import PathOrContent, client_context, name_tls_error
 
 MAX_HEADER: Final = 16_384
 """Bytes of the proxy's response at most; those of usual proxies have some hundred."""
@@ -49,7 +49,7 @@ class Proxy:
     """One HTTP proxy.
 
     `host`, `port`: where it listens. `username`, `password`: for Basic authentication (RFC 7617), sent with the first
-    request. `tls`: whether the proxy itself is spoken to over TLS; then `ca_file` is the PEM file of the only
+    request. `tls`: whether the proxy itself is spoken to over TLS; then `ca_file` has the only
     authorities to trust for it, None for the system's. Neither name nor password appears in `repr`, logs or errors.
 
     Raises `ConfigurationError` for what cannot work.
@@ -65,7 +65,7 @@ class Proxy:
         username: str | None = None,
         password: str | None = None,
         tls: bool = False,
-        ca_file: str | os.PathLike[str] | None = None,
+        ca_file: PathOrContent | None = None,
     ) -> None:
         check(isinstance(host, str) and host != "", "host", "the name or address of a proxy", host)
         check_whole("port", port, least=1, most=65_535)
@@ -92,7 +92,7 @@ class Proxy:
         *,
         username: str | None = None,
         password: str | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
+        ca_file: PathOrContent | None = None,
     ) -> Proxy:
         """The proxy at `http://host:port` or `https://host:port`; without a scheme it is http.
 

@@ -293,7 +293,9 @@ class LegacyMessage(PushModel):
     def __repr__(self) -> str:
         words = _described(self, ("to", "condition"))
         if self.registration_ids is not None:
-            words = f"{words} registration_ids={len(self.registration_ids)}".strip()
+            ids: object = self.registration_ids
+            number = len(ids) if isinstance(ids, Sequence) else type(ids).__name__
+            words = f"{words} registration_ids={number}".strip()
         return f"<LegacyMessage {words}>"
 
 

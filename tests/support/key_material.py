@@ -115,6 +115,10 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
     "base64 without padding": lambda text: _encoded(text).rstrip("="),
     "base64 for URLs": lambda text: _encoded(text).replace("+", "-").replace("/", "_"),
     "base64 in quotes": lambda text: f'"{_encoded(text)}"',
+    "a line of a shell": lambda text: f"export KEY='{text}';\n",
+    "a line of an .env file": lambda text: f"KEY={text}",
+    "base64 in a line of an .env file": lambda text: f'KEY="{_encoded(text)}"\n',
+    "invisible characters around it": lambda text: f"\u200b{text}\u2060\n",
 }
 """What editors, shells and environments make of a file's text, and what can still be loaded."""
 

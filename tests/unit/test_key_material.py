@@ -64,6 +64,20 @@ def given_as(text: str, way: str, directory: Path) -> Any:
 # --- loaded
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: text.replace("\n", "\u00a0\n"),
+        lambda text: text.replace("\n", "\u200b\n"),
+        lambda text: '"' + text.strip().replace("\n", '\\n"\n"') + '"',
+    ],
+    ids=["no-break spaces", "invisible characters", "lines of a program"],
+)
+def test_a_key_with_an_editors_characters_in_its_lines_is_loaded(form: Callable[[str], str]) -> None:
+    key = ApnsKey.from_file(form(materials()["p8"]), **IDS)
+    assert key.token(1.8e9).value == ApnsKey(ec_key(), **IDS).token(1.8e9).value
+
+
 @FORM
 @pytest.mark.parametrize("way", ["str", "bytes", "file"])
 @pytest.mark.parametrize("kind", ["p8", "sec1"])
@@ -457,5 +471,8 @@ def test_a_name_and_the_content(tmp_path: Path) -> None:
 
 def test_a_path_is_checked() -> None:
     assert checked_path(Path("journal.db"), "the path") == "journal.db"
+    for wrong in (None, b"journal.db", 7):
+        with pytest.raises(ConfigurationError, match=r"^the path must be a path, not (NoneType|bytes|int)$"):
+            checked_path(wrong, "the path")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"^the path is a private key in PEM and no path$"):
         checked_path(materials()["p8"], "the path")

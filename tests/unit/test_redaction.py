@@ -100,11 +100,35 @@ def test_words_around_it_stay() -> None:
         "--apns-key is missing (from the variable PUSHCORE_APNS_KEY_OF_THE_SECOND_TEAM_2)",
         "the token is 740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad",
         'expected the .p8 file from Apple, an unencrypted P-256 private key in PEM ("BEGIN PRIVATE KEY")',
+        "https://127.0.0.1:2197 and http://user@proxy.example:3128 cannot be reached by me@example.com",
         "campaign 5f2a9c0d1e4b5a6f of projects/my-project-1/messages/0:1700000000000000%31bd1c9631bd1c96",
     ],
 )
 def test_ordinary_messages_stay(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:{}@queue.example:6379/0",
+        "http://user:{}@proxy.example:port",
+        "nats://user:{}@[::1",
+        "https:/user:{}@host/path",
+        "http://user:pass/word#{}@host",
+    ],
+)
+def test_passwords_in_urls_are_removed(url: str) -> None:
+    said = redact(f"{url.format('correct-horse')!r} cannot be read (from the key ca-file)")
+    assert "horse" not in said
+    assert said.endswith(" cannot be read (from the key ca-file)")
+
+
+@pytest.mark.parametrize("kind", ["p8", "service account"])
+def test_key_material_in_hexadecimal(kind: str) -> None:
+    text = materials()[kind].encode().hex()
+    assert describe_secret(text) == "a key or a certificate in hexadecimal"
+    assert text[20:60] not in redact(f"{text} cannot be read")
 
 
 @pytest.mark.parametrize("error", [ConfigurationError, JournalError, QueueRefused])

@@ -42,6 +42,8 @@ def test_equality_and_repr() -> None:
     assert LegacyMessage(to="a") != "a"
     assert repr(LegacyMessage(to="secret-token-of-a-device")) == "<LegacyMessage to=secret-t…>"
     assert repr(LegacyMessage(registration_ids=["a", "b"])) == "<LegacyMessage registration_ids=2>"
+    wrong: Any = 7  # its result says so, and is printed
+    assert repr(LegacyMessage(registration_ids=wrong)) == "<LegacyMessage registration_ids=int>"
 
 
 def test_to_dict() -> None:
