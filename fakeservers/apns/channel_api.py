@@ -254,7 +254,7 @@ def _reply(
     if reason:
         content = orjson.dumps({"reason": reason})
     kind: Sequence[Header] = ((b"content-type", b"application/json"),) if content else ()
-    headers = ((b":status", b"%d" % status), *kind, *more, Literal(b"apns-request-id", given.upper()))
+    headers = ((b":status", b"%d" % status), *kind, *more, Literal(b"apns-request-id", given))
     return stream_id, headers, content
 
 

@@ -87,7 +87,7 @@ class StrictApns:
                 if reason in PROVIDER_TOKEN or reason == "MissingProviderToken":
                     self._allow_new_token(fields)
             given = fields.get(b"apns-id")
-            apns_id = given.upper() if given and is_canonical_id(given) else b"%s%012X" % (prefix, stream_id)
+            apns_id = given if given and is_canonical_id(given) else b"%s%012X" % (prefix, stream_id)
             if not reason:
                 answers.append((stream_id, self._ok(apns_id, stream_id), b""))
                 continue

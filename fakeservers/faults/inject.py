@@ -293,8 +293,12 @@ class Injector:
         if not given or not is_canonical_id(given):
             labels = (self.plan.seed, peer.number, request[0])
             digits = f"{chance.salt(*labels, 1):016x}{chance.salt(*labels, 2):016x}"
-            given = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])).encode()
-        return (*reply.headers, Literal(name, given.upper()))
+            given = (
+                "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+                .upper()
+                .encode()
+            )
+        return (*reply.headers, Literal(name, given))
 
     def reply(self, action: Answer, request: Request) -> Reply:
         """The answer of a fault, as this request's provider gives it."""

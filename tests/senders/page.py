@@ -20,6 +20,7 @@ Cells: TypeAlias = dict[tuple[str, str, str], str]
 _LONGEST: Final = 80
 _PORT: Final = re.compile(r"(localhost|127\.0\.0\.\d):\d+")
 _TOKEN: Final = re.compile(r"deadfa7e[0-9a-zA-Z:_-]+")
+_STREAM: Final = re.compile(r"\bstream \d+")
 _TITLES: Final = {"apns": "APNs", "fcm": "FCM"}
 _TABLE: Final = re.compile(r"(?<=<!-- senders -->\n).*(?=<!-- /senders -->)", re.DOTALL)
 _BEFORE: Final = """# What other people's senders make of each reason
@@ -44,6 +45,7 @@ each, and sent an ordinary push afterwards: *next* is its outcome where that was
 def cell(row: Mapping[str, Any]) -> str:
     """One row of a report, as the page has it."""
     text = _TOKEN.sub("TOKEN", _PORT.sub(r"\1:PORT", row["outcome"]))
+    text = _STREAM.sub("stream N", text)
     return _code(text) + _notes(row)
 
 

@@ -93,6 +93,7 @@ def test_cells() -> None:
     assert page.cell(row("GoAway", "Gone", 5, 5)) == "`Gone` (5 requests, 5 accepted)"
     assert page.cell(row("GoAway", "Gone", 1, 1)) == "`Gone` (1 accepted)"
     assert page.cell(row("Cut", "Cut", next="Cut, too")) == "`Cut` (next: `Cut, too`)"
+    assert page.cell(row("Cut", "HTTP/2 stream 35 was cut")) == "`HTTP/2 stream N was cut`"
     # Neither a port, nor a token, nor what would end the cell.
     text = f"Post https://localhost:34567/3/device/{apns.fated_token('Cut')} `|`"
     assert page.cell(row("Cut", text)) == "`Post https://localhost:PORT/3/device/TOKEN '/'`"

@@ -73,7 +73,7 @@ async def test_the_life_of_a_channel() -> None:
     async with FakeApns() as fake, manager(fake) as client:
         made = await client.push(asking(fake, "POST", apns_request_id=OWN_ID), CREATION)
         assert (made.status, made.body) == (201, b"")
-        assert made.headers["apns-request-id"] == OWN_ID.upper()
+        assert made.headers["apns-request-id"] == OWN_ID
         channel_id = made.headers["apns-channel-id"]
         assert len(b64decode(channel_id, validate=True)) == 16
 
@@ -258,7 +258,7 @@ async def test_faults_reach_the_port_by_its_paths_alone() -> None:
         fake.faults.add(Fault(what=Answer(reason="Shutdown")))
         reply = await client.push(asking(fake, "POST", apns_request_id=OWN_ID), CREATION)
         assert (reply.status, reply.reason) == (503, "ServiceUnavailable")
-        assert reply.headers["apns-request-id"] == OWN_ID.upper()
+        assert reply.headers["apns-request-id"] == OWN_ID
         assert (await client.push(asking(fake, "POST"), CREATION)).status == 201
         assert (await sender.push(headers_for(fake, token_of(fake)))).reason == "Shutdown"
         reply = await sender.push(sending(fake, "Zm9v"), UPDATE)
@@ -272,7 +272,7 @@ async def test_unique_ids_are_given_in_the_sandbox_alone() -> None:
             headers = headers_for(fake, token_of(fake), apns_id=OWN_ID)
             found = [(await client.push(headers)).headers for _ in range(2)]
             refused = (await client.push(headers, b"")).headers
-        assert [each["apns-id"] for each in found] == [OWN_ID.upper()] * 2
+        assert [each["apns-id"] for each in found] == [OWN_ID] * 2
         ids = {each.get("apns-unique-id") for each in found}
         if environment == "sandbox":
             assert len(ids) == 2

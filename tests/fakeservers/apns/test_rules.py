@@ -47,7 +47,7 @@ async def test_accepted(own: str) -> None:
     reply = await push(
         {"apns_id": own, "apns_priority": "5", "apns_expiration": "0", "apns_collapse_id": "x" * 64}
     )
-    assert (reply.status, reply.body, reply.headers["apns-id"]) == (200, b"", OWN_ID.upper())
+    assert (reply.status, reply.body, reply.headers["apns-id"]) == (200, b"", own)
 
 
 @pytest.mark.parametrize("priority", ["1", "7", "10"])
