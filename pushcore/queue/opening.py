@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..arguments import check_type
 from ..errors import ConfigurationError
 from .protocol import IDLE
 
@@ -20,9 +21,10 @@ async def open_queue(
     `tls://` for NATS. `options`: the adapter's and its client library's.
 
     Raises:
-        ConfigurationError: another scheme, or the client library is not installed.
+        ConfigurationError: another scheme, no string, or the client library is not installed.
         QueueError: it cannot be reached or used.
     """
+    check_type("url", url, str, "a string such as redis://HOST:PORT")
     try:
         scheme = urlsplit(url).scheme
         for server in url.split(","):

@@ -88,3 +88,9 @@ async def test_a_url_that_cannot_be_is_named_as_such_and_not_repeated(url: str) 
         await open_queue(url, "camp")
     assert "secret" not in str(raised.value)
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+@pytest.mark.parametrize("url", [None, b"redis://127.0.0.1", 6379])
+async def test_a_url_of_a_wrong_type_is_named(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^url must be a string such as redis://HOST:PORT, not"):
+        await open_queue(url, "autumn")
