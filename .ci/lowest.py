@@ -22,6 +22,7 @@ LEFT_OUT = (
     "ruff",
     "schemathesis",
     "selenium",
+    "twine",
     "types-psutil",
 )
 """Tools that ask for newer libraries than pushcore does (firebase-admin, memray, schemathesis), or that the tests chosen do not need."""
