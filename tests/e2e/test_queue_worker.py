@@ -109,9 +109,9 @@ async def test_a_drained_worker_gives_back_what_waits_and_nothing_is_sent_twice(
     memory = Memory()
     one, two = MemoryQueue("camp", memory), MemoryQueue("camp", memory)
     source = rows(400)
-    slow = fated_token("TooManyRequests")
-    for row in range(0, 400, 20):
-        source[row]["token"] = slow  # its second try is in an hour
+    slow = [fated_token("TooManyRequests", number) for number in range(20)]
+    for row, token in zip(range(0, 400, 20), slow, strict=True):
+        source[row]["token"] = token  # its second attempt is in an hour
     retry = RetryPolicy(apns_device_wait=2000.0)
     async with FakeApns(keep=2000) as fake, coordinator_of(tmp_path, one, info_of(), source) as coordinator:
         async with worker_of(one, fake, retry=retry, linger=0.05) as worker:
@@ -125,7 +125,7 @@ async def test_a_drained_worker_gives_back_what_waits_and_nothing_is_sent_twice(
         async with worker_of(two, fake, retry=None) as worker:
             await asyncio.gather(worker.run(), coordinator.run())
         counts = tokens_of(fake)
-        assert counts.pop(slow) == 40
+        assert [counts.pop(token) for token in slow] == [2] * 20
         assert set(counts.values()) == {1}
         status = coordinator.ledger.status()
         assert (status.done, status.repeats) == (400, 0)

@@ -27,6 +27,8 @@ MODULES = {
 """The modules that are not called as their library is."""
 NEVER_MISSED = {"hiredis", "hyperframe"}
 """Without hiredis nothing but speed is lost; h2, which is no extra, brings hyperframe."""
+CONTROL_PORT_ALONE = {"fastapi", "prometheus_client", "pydantic"}
+"""What the fakes load when the control port is opened, which the demo does not."""
 
 USES = {
     "fakeservers": (
@@ -86,6 +88,7 @@ def run(code: str, missing: list[str], place: Path) -> subprocess.CompletedProce
         if extra not in OF_DEVELOPERS
         for use in USES[extra]
         for module in modules(extra)
+        if not ("demo" in use and module in CONTROL_PORT_ALONE)
     ],
 )
 def test_what_to_install_is_one_sentence(extra: str, use: str, module: str, tmp_path: Path) -> None:

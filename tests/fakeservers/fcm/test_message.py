@@ -607,7 +607,13 @@ def test_sizes(message: dict[str, Any], size: int) -> None:
         assert json.loads(reply.body) == {
             "error": {
                 "code": 400,
-                "message": "Request contains an invalid argument.",
+                "message": "Android message is too big",
                 "status": "INVALID_ARGUMENT",
+                "details": [
+                    {
+                        "@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError",
+                        "errorCode": "INVALID_ARGUMENT",
+                    }
+                ],
             }
         }

@@ -203,7 +203,9 @@ async def test_floods_stop_nobody_and_leave_nothing(tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
         assert memory(fake) - before < FLOODED / 2
         counted = counters(fake)
-        assert counted["resets"] > 1000  # and then the rest of that connection is not read any more
+        assert (
+            counted["streams_reset_by_client"] > 1000
+        )  # and then the rest of that connection is not read any more
         assert counted["protocol_errors"] > 4  # SETTINGS and PING that nobody could acknowledge in time
 
 

@@ -70,7 +70,8 @@ def test_how_many_of_which_kind(
     assert re.fullmatch(r" FCM \d+ bytes of payload, the largest has \d+", lines[5])
     assert {line for line in lines[6:] if "neither" not in line} == {
         " INVALID 1 PayloadTooLarge (first: row 8, the payload has 5033 bytes, 4096 are allowed) (APNs)",
-        " INVALID 1 the device token is not hexadecimal (first: row 9) (APNs)",
+        " INVALID 1 the device token is not hexadecimal: it has an odd number of hexadecimal digits: one is missing"
+        " (first: row 9) (APNs)",
         f" INVALID 1 {EXPO_ADVICE} (first: row 5)",
         " INVALID 1 the row has 1 column, expected 3 (first: row 7)",
         " duplicate 2 the token of a row before; --unique sends to each device once",
