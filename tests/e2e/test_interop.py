@@ -120,9 +120,9 @@ def pushes() -> list[Notification]:
 async def test_nghttpd(http2: str, certs: Certificates) -> None:
     async with nghttpd(certs) as url, using(raw_client(certs, url, http2=http2)) as client:
         results = await send_all(client, pushes())
-        assert status_counts(results) == {(404, Verdict.INVALID): NUMBER}
+        assert status_counts(results) == {(404, Verdict.MISCONFIGURED): NUMBER}
         assert all(result.attempts == 1 for result in results)
-        assert all(result.reason is None for result in results)  # its body is HTML
+        assert {result.reason for result in results} == {"UnexpectedResponse"}  # its body is HTML
         (link, *_) = client._dispatcher.pool.links
         assert link.connection.state is ConnectionState.OPEN
 
@@ -137,7 +137,7 @@ async def test_nghttpd_with_small_windows_and_frames_to_pad(http2: str, certs: C
         using(raw_client(certs, url, http2=http2, max_connections=2)) as client,
     ):
         results = await send_all(client, [push(number, large) for number in range(200)])
-        assert status_counts(results) == {(404, Verdict.INVALID): 200}
+        assert status_counts(results) == {(404, Verdict.MISCONFIGURED): 200}
         assert all(link.connection.peer_limit == 10 for link in client._dispatcher.pool.links)
 
 
@@ -165,7 +165,7 @@ async def test_nginx_with_static_files_allows_no_post(
         using(raw_client(certs, url, http2=http2)) as client,
     ):
         results = await send_all(client, pushes())
-        assert status_counts(results) == {(405, Verdict.INVALID): NUMBER}
+        assert status_counts(results) == {(405, Verdict.MISCONFIGURED): NUMBER}
 
 
 @needs_nginx

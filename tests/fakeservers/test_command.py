@@ -208,7 +208,7 @@ async def test_curl() -> None:
         options += as_options(headers_for(fake, provider_token(fake)))
         url = fake.url.replace("127.0.0.1", "localhost")
         out = await output_of("curl", "-i", *options, f"{url}/3/device/{DEVICE}")
-        assert re.match(r"HTTP/2 200 \r\napns-id: [0-9a-f-]{36}\r\n", out)
+        assert re.match(r"HTTP/2 200 \r\napns-id: [0-9A-F-]{36}\r\n", out)
         out = await output_of(
             "curl", *options, "-w", " %{http_code} %{content_type}", f"{fake.url}/3/device/xyz"
         )
