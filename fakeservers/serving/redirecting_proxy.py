@@ -57,6 +57,7 @@ class RedirectingProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed in the loop's next pass, and the loop may end now
 
     @property
     def url(self) -> str:
