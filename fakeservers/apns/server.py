@@ -348,7 +348,7 @@ class FakeApns:
         *,
         unprocessed: bool = False,
     ) -> None:
-        """Note a request that a fault answered."""
+        """Record a request that a fault responded to."""
         if not path_of(request).startswith(NO_PUSHES):
             self._state.pushes.count(status, unprocessed=unprocessed)
         if not status and not reason:

@@ -92,7 +92,7 @@ class PlanAtWork(Protocol):
         *,
         unprocessed: bool = False,
     ) -> None:
-        """RequestRecorder a request that no handler has seen."""
+        """Record a request that no handler has seen."""
 
     def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:
         """Let the fake keep to what a response has said."""

@@ -276,7 +276,7 @@ class Injector:
         *,
         unprocessed: bool = False,
     ) -> None:
-        """RequestRecorder a request that no handler has seen."""
+        """Record a request that no handler has seen."""
         self._record(peer, request, status, reason, unprocessed=unprocessed)
 
     def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:

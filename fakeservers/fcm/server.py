@@ -359,7 +359,7 @@ class FakeFcm:
         *,
         unprocessed: bool = False,
     ) -> None:
-        """Note a request that a fault answered."""
+        """Record a request that a fault responded to."""
         state = self._state
         fields = dict(request[1])
         if is_push(fields.get(b":path", b"")):
