@@ -17,7 +17,7 @@ help:
 	@echo "make unit    the fast tests: what to run while typing"
 	@echo "make test    ruff, mypy --strict, and every test that needs Python alone"
 	@echo "make ci      the same, and the tests that need Debian packages and toolchains (.ci/run installs them)"
-	@echo "make senders every foreign sender against the fakes, whatever it needs to be built; writes docs/senders.md"
+	@echo "make senders every foreign sender against the fakes, whatever it needs to be built; writes docs/inside/senders.md"
 	@echo "make weekly  for hours: fuzzing, kills by the hundred, mutants"
 	@echo "make coverage    which lines the tests of make unit reach: a table, and pages in build/coverage"
 	@echo "make lowest  the tests of what stands on libraries, with the oldest that pyproject.toml allows"
@@ -52,7 +52,7 @@ types: $(STAMP)
 # Hundreds of tests start a Python of their own, which must not compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# docs/testing.md says what each tier is for. PYTEST_ARGS="-n 0 -k journal" runs some, and in one process.
+# docs/inside/testing.md says what each tier is for. PYTEST_ARGS="-n 0 -k journal" runs some, and in one process.
 PYTEST   := $(BIN)/python -m pytest -q
 PARALLEL := -n auto --dist loadgroup
 FAST     := $(wildcard tests/unit tests/protocol tests/golden) -m "not (slow or ci or weekly)" -n logical --dist worksteal

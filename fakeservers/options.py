@@ -92,7 +92,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
     add(
         "--faults",
         metavar="PLAN",
-        help=f"what goes wrong: a file (TOML or JSON), or one of {', '.join(PRESETS)}; see docs/fakeservers-faults.md",
+        help=f"what goes wrong: a file (TOML or JSON), or one of {', '.join(PRESETS)}; see docs/reference/fakeservers-faults.md",
     )
     add("--seed", type=_whole, metavar="N", help="of the faults' chances, instead of the plan's own")
     add(
@@ -177,7 +177,11 @@ def _apns(add: Callable[..., object]) -> None:
         metavar="S",
         help="seconds that a connection must keep one",
     )
-    add("--registry", metavar="FILE", help="JSON with keys, topics and devices, see docs/fakeservers.md")
+    add(
+        "--registry",
+        metavar="FILE",
+        help="JSON with keys, topics and devices, see docs/reference/fakeservers.md",
+    )
     add(
         "--topic",
         action="append",

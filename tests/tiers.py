@@ -1,4 +1,4 @@
-"""Which tier a test is of, what it shares with others, and how far the long ones look. docs/testing.md is about it.
+"""Which tier a test is of, what it shares with others, and how far the long ones look. docs/inside/testing.md is about it.
 
 A test without a mark is run by everybody. `slow`: not while typing. `needs("nginx")`: a program that pip does not
 install, so that it is of the tier `ci`. `weekly`: that tier alone. `grows`: every tier, and weekly with larger numbers.

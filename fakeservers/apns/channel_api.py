@@ -1,7 +1,7 @@
 """APNs' broadcasts: `/1/apps/…` manages channels, on a port of its own, and `/4/broadcasts/apps/…` sends to them.
 
 The rules are Apple's (P-CHAN, P-BSEND, P-CERR in reference/apns.md), and which of two broken ones is reported is ours,
-as in `rules`; docs/fakeservers.md shows the order.
+as in `rules`; docs/reference/fakeservers.md shows the order.
 """
 
 from __future__ import annotations

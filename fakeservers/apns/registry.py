@@ -157,7 +157,7 @@ class ApnsRegistry:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> ApnsRegistry:
-        """Read a registry from JSON; the form is in docs/fakeservers.md.
+        """Read a registry from JSON; the form is in docs/reference/fakeservers.md.
 
         Raises:
             WorldError: the file cannot be read, is not JSON, or says something that we do not know.

@@ -1,7 +1,7 @@
 """Apple's rules for `POST /3/device/<token>`, in the order in which this fake applies them.
 
 The rules are Apple's (the pages are named as in reference/apns.md); which of two broken ones is reported, Apple does
-not say, so the order is ours, and docs/fakeservers.md shows it. Each function answers with Apple's reason, or with an
+not say, so the order is ours, and docs/reference/fakeservers.md shows it. Each function answers with Apple's reason, or with an
 empty string when its rule holds.
 """
 

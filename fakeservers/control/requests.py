@@ -94,7 +94,7 @@ class ResetBody(Body):
 
 
 class NewFault(Body):
-    """A fault as in a fault plan, see docs/fakeservers-faults.md."""
+    """A fault as in a fault plan, see docs/reference/fakeservers-faults.md."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"maxProperties": MAX_KEYS})
 

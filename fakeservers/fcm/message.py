@@ -1,7 +1,7 @@
 """The request of `messages:send`: every field that Google documents, and the rules about what they say.
 
 Fields: discovery document of fcm v1, revision 20260306, and the reference of AndroidConfigV2 (reference/fcm.md, 1.2).
-Which of two broken rules is reported, Google does not say: the order is ours, and docs/fakeservers.md shows it.
+Which of two broken rules is reported, Google does not say: the order is ours, and docs/reference/fakeservers.md shows it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The examples in docs/embedding.md run."""
+"""The examples in docs/guides/embedding.md run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from fakeservers import FakeApns, fated_token
 from pushcore import Journal, PushEngine, Verdict
 
 BLOCKS = re.findall(
-    r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "embedding.md").read_text(), re.DOTALL
+    r"```python\n(.*?)```",
+    (Path(__file__).parents[2] / "docs" / "guides" / "embedding.md").read_text(),
+    re.DOTALL,
 )
 
 

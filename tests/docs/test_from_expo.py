@@ -1,4 +1,4 @@
-"""docs/from-expo.md does what it says it does."""
+"""docs/guides/from-expo.md does what it says it does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pushcore.models.expo import to_message, to_notification
 from pushcore.requests import build_one
 from tests.docs.commands import run
 
-PAGE = (Path(__file__).parents[2] / "docs" / "from-expo.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "from-expo.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

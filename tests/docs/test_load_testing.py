@@ -1,4 +1,4 @@
-"""docs/load-testing.md does what it says it does: its commands are run, with fewer pushes where that shows the same.
+"""docs/guides/load-testing.md does what it says it does: its commands are run, with fewer pushes where that shows the same.
 
 Set FAKESERVERS_SCREENSHOTS to a folder to have its pictures taken.
 """
@@ -25,7 +25,7 @@ from tests.fakeservers.browser import look, needs_browser, take_picture, text_of
 from tests.fakeservers.control_client import ask_now
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "load-testing.md").read_text()
+PAGE = (DOCS / "guides" / "load-testing.md").read_text()
 DEADLINE = 100.0
 CONTROL = "http://127.0.0.1:8025"
 PICTURES = [

@@ -1,4 +1,4 @@
-"""Campaigns over a queue as README and docs/queue.md show them."""
+"""Campaigns over a queue as README and docs/guides/queue.md show them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.support import client_of
 from tests.support import queues
 from tests.support.redis import free_port
 
-PAGE = (ROOT / "docs" / "queue.md").read_text()
+PAGE = (ROOT / "docs" / "guides" / "queue.md").read_text()
 
 
 @pytest.mark.needs("redis-server")
@@ -91,7 +91,7 @@ async def test_the_python_runs(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
 
             def run(code: str, **names: Any) -> Any:
                 code = code.replace("redis://127.0.0.1:6379", server.url)
-                compiled = compile(code, "docs/queue.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                compiled = compile(code, "docs/guides/queue.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
                 names["print"] = lambda *words: said.append(" ".join(map(str, words)))
                 return eval(compiled, names)
 

@@ -1,4 +1,4 @@
-"""`make senders`: every sender against the strict fakes, and docs/senders.md made of what was seen."""
+"""`make senders`: every sender against the strict fakes, and docs/inside/senders.md made of what was seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=500, help="pushes of a calm day (%(default)s)")
     parser.add_argument("--times", type=int, default=1, help="calm days, each from a new start (%(default)s)")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/senders.md as it is")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/inside/senders.md as it is")
     options = parser.parse_args()
     known = senders()
     unknown = set(options.names) - {sender.file.stem for sender in known}

@@ -1,4 +1,4 @@
-"""docs/senders.md, what each sender makes of each reason, whose cells are read back from it; and docs/load-testing.md's table."""
+"""docs/inside/senders.md, what each sender makes of each reason, whose cells are read back from it; and docs/guides/load-testing.md's table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.senders import fates
 from tests.senders.catalogue import Sender
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-PAGE: Final = DOCS / "senders.md"
-GUIDE: Final = DOCS / "load-testing.md"
+PAGE: Final = DOCS / "inside" / "senders.md"
+GUIDE: Final = DOCS / "guides" / "load-testing.md"
 """Has the table of senders between two comments."""
 Cells: TypeAlias = dict[tuple[str, str, str], str]
 """By provider, fate and sender."""

@@ -1,4 +1,4 @@
-"""The map in docs/architecture.md as a test: imports go one way and never in a circle, pure modules stay pure, and a room
+"""The map in docs/inside/architecture.md as a test: imports go one way and never in a circle, pure modules stay pure, and a room
 holds few enough files to be looked over."""
 
 from __future__ import annotations

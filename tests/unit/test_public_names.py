@@ -14,7 +14,7 @@ import pushcore.queue.errors
 from pushcore.errors import PushcoreError
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TREES = {f"pushcore.{module}" for module in ("errors", "transport_errors", "results", "queue.errors")}
 """Where exceptions are that leave pushcore."""
 SUBMODULES = {"telemetry"}

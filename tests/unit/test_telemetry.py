@@ -24,8 +24,8 @@ from pushcore.metrics import DURATION, FAMILIES, Metrics, merge
 from pushcore.results import Result, Verdict
 
 ROOT = Path(__file__).parents[2]
-OPERATORS = (ROOT / "docs" / "operators.md").read_text()
-DASHBOARD = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
+OPERATORS = (ROOT / "docs" / "operations" / "operators.md").read_text()
+DASHBOARD = json.loads((ROOT / "docs" / "operations" / "grafana-dashboard.json").read_text())
 
 
 def counted() -> Metrics:

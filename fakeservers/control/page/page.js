@@ -1,6 +1,6 @@
 "use strict";
 // Draws what /v1/events says. Every text is set as text, never as markup; what is changed goes through the same calls
-// that docs/fakeservers-control.md describes.
+// that docs/reference/fakeservers-control.md describes.
 
 const $ = (id) => document.getElementById(id);
 const copyOf = (id) => $(id).content.firstElementChild.cloneNode(true);

@@ -48,7 +48,7 @@ _OPTIONS = (
     _rows(
         "--json",
         is_flag=True,
-        help="The summary as one JSON object on the standard output; see docs/operators.md.",
+        help="The summary as one JSON object on the standard output; see docs/operations/operators.md.",
     ),
 )
 

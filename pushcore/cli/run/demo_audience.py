@@ -45,7 +45,7 @@ class DemoDevice:
 
 
 def kinds() -> tuple[DemoDevice, ...]:
-    """All of them. Those that a server has to know carry their fate in their token, as docs/fakeservers.md says."""
+    """All of them. Those that a server has to know carry their fate in their token, as docs/reference/fakeservers.md says."""
     from fakeservers.apns.fates import fated_token
     from fakeservers.fcm.fates import fated_fid, fated_registration
 

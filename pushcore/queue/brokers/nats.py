@@ -8,7 +8,7 @@
 chunk is acknowledged, and that confirmed as well. Killed in between, the chunk comes again. Messages have a
 `Nats-Msg-Id`, so that a repeated publication is one message within `DEDUPE` seconds.
 
-JetStream writes to the disk every two minutes unless its `sync_interval` says otherwise: see docs/queue.md.
+JetStream writes to the disk every two minutes unless its `sync_interval` says otherwise: see docs/guides/queue.md.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ All keys of a campaign have one hash tag: they lie on one node of a cluster, and
 transaction. An XDELed id cannot be added again, hence the epochs. Only commands that Redis 6.2, 7 and Valkey have in
 common are used, and no Lua. Replies are understood as RESP2 and RESP3 have them.
 
-What it can lose is what `appendfsync` and replication can lose: see docs/queue.md.
+What it can lose is what `appendfsync` and replication can lose: see docs/guides/queue.md.
 """
 
 from __future__ import annotations

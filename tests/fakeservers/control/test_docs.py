@@ -1,4 +1,4 @@
-"""The examples of docs/fakeservers-control.md do what the text says."""
+"""The examples of docs/reference/fakeservers-control.md do what the text says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.fakeservers.control_client import scene
 
 DOCS = Path(__file__).parents[3] / "docs"
-GUIDE = (DOCS / "fakeservers-control.md").read_text()
+GUIDE = (DOCS / "reference" / "fakeservers-control.md").read_text()
 DEADLINE = 20
 
 

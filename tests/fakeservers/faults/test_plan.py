@@ -398,7 +398,7 @@ def test_connect_is_on_connections_and_stall_on_requests() -> None:
 # The reference
 
 
-DOCS = Path(__file__).parents[3] / "docs" / "fakeservers-faults.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "fakeservers-faults.md"
 
 
 def examples() -> list[str]:

@@ -242,7 +242,7 @@ def test_every_fate_is_an_answer_or_none_of_googles() -> None:
 
 
 def test_the_page_lists_every_fate() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "fakeservers.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "fakeservers.md").read_text()
     part = page.partition("# The fake FCM")[2]
     assert dict(re.findall(r"^\| ([0-9a-f]{4}) \| (\w+) \|", part, re.MULTILINE)) == CODES
 

@@ -37,12 +37,12 @@ from tests.fakeservers.fcm_client import send_body, send_headers
 resource = pytest.importorskip("resource", reason="this system does not limit files as Unix does")
 
 IDLE = 10_000
-"""What docs/fakeservers.md promises."""
+"""What docs/reference/fakeservers.md promises."""
 FILES = IDLE + 500
 OPENING = 100.0
 """Seconds that 10 000 handshakes may take; some 10 on a machine that does nothing else."""
 A_CONNECTION = 300_000
-"""Bytes of memory that an idle connection may cost; docs/fakeservers.md has what it does cost."""
+"""Bytes of memory that an idle connection may cost; docs/reference/fakeservers.md has what it does cost."""
 FLOODED = 60_000_000
 """Bytes by which floods may make the process grow, all together: 20 of them with what each may keep waiting."""
 

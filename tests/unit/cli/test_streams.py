@@ -155,7 +155,7 @@ def test_a_command_ends_as_it_should_whatever_its_streams_are(shell: str, status
     [("bash", "_pushcore_completion"), ("zsh", "#compdef pushcore"), ("fish", "complete --no-files")],
 )
 def test_a_shell_is_told_how_to_complete(shell: str, words: str) -> None:
-    """As docs/operators.md says."""
+    """As docs/operations/operators.md says."""
     done = command(f"_PUSHCORE_COMPLETE={shell}_source $P")
     assert words in done.stdout
 

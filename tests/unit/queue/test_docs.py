@@ -1,4 +1,4 @@
-"""The Python of docs/queue.md: it is Python, what it imports exists, and so does what it calls."""
+"""The Python of docs/guides/queue.md: it is Python, what it imports exists, and so does what it calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pushcore.queue.ledger import Ledger
 from pushcore.queue.protocol import Broker
 from pushcore.queue.worker import Worker
 
-PAGE = (Path(__file__).parents[3] / "docs" / "queue.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "queue.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.S)
 OBJECTS = {"coordinator": Coordinator, "ledger": Ledger, "worker": Worker, "chunk": Chunk}
 
