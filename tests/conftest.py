@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import signal
+import warnings
 from typing import Any
 
 import pytest
@@ -62,4 +63,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     factory = uvloop.new_event_loop if pyfuncitem.get_closest_marker("uvloop") else asyncio.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_watched(pyfuncitem.obj, arguments, marker.args[0] if marker else DEADLINE))
+    if pyfuncitem.get_closest_marker("leaves_sockets"):
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            gc.collect()  # else a later test of this worker is told of them
     return True

@@ -49,6 +49,7 @@ MARKS: Final = (
     "weekly: only `make weekly` runs it",
     "grows: in every tier, and once more in `make weekly` with the larger numbers of `tests.tiers.budget`",
     "deadline(seconds): cancel this asynchronous test after so long",
+    "leaves_sockets: it runs foreign code that leaves sockets to the garbage collector, which is called after it",
     "uvloop: run this asynchronous test on uvloop instead of asyncio's loop",
 )
 

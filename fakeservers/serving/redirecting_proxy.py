@@ -71,17 +71,21 @@ class RedirectingProxy:
             return
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            writer.transport.abort()  # not in the task, which may be cancelled before its first line
+            self._tasks.discard(task)
+
+        task.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        # The client may go away, or never say what it wants.
+        with contextlib.suppress(
+            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+        ):
             target = await self._target(reader, writer)
             if target is not None:
                 await self._tunnel(reader, writer, target)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # the client went away, or never said what it wants
-        finally:
-            writer.transport.abort()
 
     async def _target(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Address | None:
         """The address that the request leads to; None when it was answered with an error."""

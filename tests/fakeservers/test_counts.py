@@ -118,7 +118,7 @@ def check(fake: Any, found: dict[str, int]) -> None:
     assert all(count >= 0 for count in found.values())
 
 
-# Foreign senders leave sockets to the garbage collector when their connection breaks.
+@pytest.mark.leaves_sockets  # httpx does, when its connection breaks
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("name", PRESETS)
