@@ -8,8 +8,9 @@ VENV   ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_in
 endif
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DEMO   := $(VENV)/.demo
 
-.PHONY: help demo unit test lint types tests ci interop senders weekly coverage lowest bench bench-full bench-readme bench-guard \
+.PHONY: help demo demo-starts unit test lint types tests ci interop senders weekly coverage lowest bench bench-full bench-readme bench-guard \
 	ab dist lock clean
 
 help:
@@ -30,15 +31,28 @@ help:
 	@echo "make lock    pin today's versions in requirements.lock"
 	@echo "make clean   remove the virtual environment and caches"
 
-$(STAMP): pyproject.toml requirements.lock
+$(BIN)/python:
 	@$(PYTHON) -c '' 2>/dev/null || { echo "there is no $(PYTHON) here that runs; try: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "pushcore needs Python 3.11 or later; try: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	@$(PYTHON) -m venv $(VENV)
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e
+
+$(STAMP): pyproject.toml requirements.lock | $(BIN)/python
+	@echo "Installing pushcore and what its tests and benchmarks need into $(VENV), 150 packages: this takes minutes the first time."
+	$(INSTALL) '.[dev]'
+	@touch $(DEMO) $@
+
+$(DEMO): pyproject.toml requirements.lock | $(BIN)/python
+	$(INSTALL) '.[fakeservers]'
 	@touch $@
 
-demo: $(STAMP)
-	$(BIN)/pushcore demo
+demo-starts:
+	@echo "This pushes to 100 000 fake devices and checks every result. It needs no account."
+	@[ -e $(DEMO) ] || echo "First it installs pushcore and its fake servers into $(VENV): this takes some seconds."
+
+demo: demo-starts $(DEMO)
+	@$(BIN)/pushcore demo
 
 test: lint types tests
 

@@ -27,6 +27,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_everything_comes_back_as_planted(tmp_path: Path) -> None:
     done = demo("--devices", "2000", "--keep", str(tmp_path / "kept"))
     assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("writing 2,000 fake devices, starting a fake APNs and a fake FCM\n")
     assert "pushcore: no limit on the rate (--rate none)" in done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[-2:] for line in lines[1:-1]] == [
@@ -81,6 +82,7 @@ def test_the_server_never_outlives_it(tmp_path: Path, number: signal.Signals, se
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
+            assert process.stderr.readline().startswith("writing 200,000 fake devices")
             assert process.stderr.readline().startswith("fake APNs at ")
             servers = children(process.pid)
             results = tmp_path / "results.csv"

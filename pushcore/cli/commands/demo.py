@@ -65,6 +65,7 @@ def demo(devices: int, keep: str | None) -> int:
 
 
 def _run(devices: int, place: Path, keep: bool) -> int:
+    click.echo(f"writing {devices:,} fake devices, starting a fake APNs and a fake FCM", err=True)
     started = time.monotonic()
     expected = write_demo_audience(devices, place)
     with FakeProcess(place, "all") as fake:
