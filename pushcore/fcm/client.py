@@ -30,7 +30,6 @@ from ..http2.proxy import Proxy
 from ..http2.streams import KEEPALIVE, KeepAlive
 from ..http2.tls import PathOrContent, client_context
 from ..models.fcm import Message
-from ..models.token_forms import mistaken_form
 from ..provider_client import Dispatcher, ProviderClient
 from ..reasons import UNEXPECTED, UNNAMED, Reason
 from ..results import ACCEPTED, Accepted, Result, Verdict
@@ -143,18 +142,6 @@ class FcmClient(ProviderClient[Message]):
     if TYPE_CHECKING:  # the same method, whose result knows a subclass
 
         async def send(self, push: M) -> Result[M]: ...
-
-
-def _token_mistake(push: Message) -> str:
-    """What is wrong with the token of a push, so that Google's word is about another token than the device's; empty if nothing.
-
-    Most such tokens are found before they are sent, see `FcmRequestBuilder`; a comma or a field's name is not.
-    """
-    for name in ("token", "fid"):
-        target = getattr(push, name)
-        if target is not None and (form := mistaken_form(target)):
-            return f"the {name} {form}"
-    return ""
 
 
 class FcmDispatcher(Dispatcher[Message]):
@@ -296,14 +283,12 @@ class FcmDispatcher(Dispatcher[Message]):
         failure = self.failure(exchange)
         if failure.refresh_token and self.replay(exchange, self._pool):
             return None
-        row, detail = failure.row, failure.detail
+        row = failure.row
         if row is SUSPECT_TOKEN:
             suspect_row = self._suspect_row(exchange)
             if suspect_row is None:
                 return None
             row = suspect_row
-        if row.verdict is Verdict.UNREGISTERED and (form := _token_mistake(push)):
-            row, detail = UNNAMED[Verdict.INVALID], form
         return Result(
             push,
             row.verdict,
@@ -311,7 +296,7 @@ class FcmDispatcher(Dispatcher[Message]):
             exchange.attempts,
             reason=failure.reason,
             retry_after=failure.retry_after,
-            detail=detail,
+            detail=failure.detail,
             row=row,
         )
 

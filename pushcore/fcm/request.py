@@ -32,6 +32,7 @@ from ..models.fcm_check import (
 from ..models.fcm_parts import plain, to_json
 from ..models.fcm_values import FieldError, check_data
 from ..models.json_values import json_problem
+from ..models.token_forms import FCM_CHARACTERS
 from ..requests import END
 from ..results import Result, Verdict
 from .legacy_result import LegacyResult
@@ -161,7 +162,7 @@ class FcmRequestBuilder:
                 elif token is None:
                     check_one_target(push)
                 else:
-                    if ":" not in token or " " in token or not token.isascii():
+                    if token.count(":") != 1 or token.encode().translate(None, FCM_CHARACTERS):
                         check_token(token)
                     message["token"] = token
                 data = push.data

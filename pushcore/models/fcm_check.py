@@ -38,7 +38,7 @@ from .fcm_values import (
     ttl,
 )
 from .times import expiration_problem
-from .token_forms import mistaken_form
+from .token_forms import may_be_registration, mistaken_form, mistaken_registration
 from .tokens import EXPO_ADVICE, MAX_TOKEN, TokenKind, recognise, unlike_fcm
 
 LIMIT: Final = 4096
@@ -334,15 +334,19 @@ def _registration_ids(value: Any, where: str) -> None:
 
 def check_legacy_token(value: Any, where: str) -> None:
     """A token for the legacy API, or the key of a device group."""
-    # A private server's tokens may have any shape; only Expo's brackets are surely not its own.
+    # A private server's tokens may have a shape of their own, that of APNs' too.
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN:
         raise FieldError(
             f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {shown(value)}", "token"
         )
     if not _PRINTABLE.fullmatch(value):
         raise FieldError(f"{where} {mistaken_form(value)}", "token")
+    if may_be_registration(value):
+        return
     if value.endswith("]") and recognise(value).kind is TokenKind.EXPO:
         raise FieldError(f"{EXPO_ADVICE} (it stands in {where})", "token")
+    if problem := mistaken_registration(value):
+        raise FieldError(f"{where} {problem}", "token")
 
 
 def _to(value: Any, where: str) -> None:

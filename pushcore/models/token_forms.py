@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import string
 from typing import Final
 
 APNS_BYTES: Final = 32
@@ -36,11 +37,17 @@ _BEFORE_SEPARATORS: Final = (
     ),
     (r"(?:[0-9a-f]{2,16}[\s:-]+){3,}[0-9a-f]{1,16}", "has separators between its hexadecimal digits"),
 )
+FCM_CHARACTERS: Final = (string.ascii_letters + string.digits + "_-:").encode()
+"""What FCM's registration tokens are made of: base64url, and one colon. A text of these alone needs no further look."""
+
 _FORMS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), form) for pattern, form in _BEFORE_SEPARATORS
 )
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{42,}={0,2}", re.ASCII)
 _BAD_CHARACTER: Final = re.compile(r"[^!-~]|[\"'`<>{},;%\\]")
+_NOT_FCM: Final = re.compile(r"[^A-Za-z0-9_:.~+/=-]|=(?!=*$)")
+"""A character of neither base64 nor a URL's path, or padding before the end: Google's tokens have travelled in paths."""
+_REGISTRATION: Final = re.compile(r"(?<![\w-])[\w-]{11,64}:APA91b[\w-]{64,}(?![\w-])", re.ASCII)
 
 
 def mistaken_form(text: str) -> str:
@@ -64,6 +71,30 @@ def mistaken_form(text: str) -> str:
             "has a control character in it" if unprintable.isascii() else "has an invisible character in it"
         )
     return "has a character in it that is not ASCII" if not text.isascii() else f"has {bad[0]!r} in it"
+
+
+def mistaken_registration(text: str) -> str:
+    """What a text is that can be no registration token of FCM, as the rest of a sentence; empty when it may be one.
+
+    Google promises no shape: only what no token has, and a whole token with something around it, is told.
+    """
+    form = mistaken_form(text)
+    if form:
+        return form
+    inside = _REGISTRATION.search(text)
+    if inside is not None and _REGISTRATION.search(text, inside.end()):
+        return "is more than one token"
+    if inside is not None and inside.start():
+        return f"has {text[inside.start() - 1]!r} in front of it"
+    if inside is not None and inside.end() < len(text):
+        return f"has {text[inside.end()]!r} behind it"
+    other = _NOT_FCM.search(text)
+    return f"has {other[0]!r} in it" if other is not None else ""
+
+
+def may_be_registration(text: str) -> bool:
+    """Whether a text has the characters of a registration token, and nothing else. It costs little."""
+    return text.count(":") == 1 and not text.encode().translate(None, FCM_CHARACTERS)
 
 
 def is_base64(text: str) -> bool:

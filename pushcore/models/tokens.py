@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from .token_forms import is_base64, mistaken_form
+from .token_forms import is_base64, mistaken_form, mistaken_registration
 
 MAX_TOKEN: Final = 4096
 """Characters of a token. None is documented to be so long; this bounds what we look at."""
@@ -146,7 +146,8 @@ def unlike_fcm(token: str) -> str:
     if device.kind is TokenKind.APNS:
         return "is a device token of APNs, which FCM cannot send to"
     if device.kind is TokenKind.UNKNOWN:
-        return mistaken_form(token) or (IN_BASE64 if _is_apns_in_base64(token) else "")
+        base64 = _is_apns_in_base64(token) and not mistaken_form(token)
+        return IN_BASE64 if base64 else mistaken_registration(token)
     return ""
 
 

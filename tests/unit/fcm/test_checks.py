@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from pushcore.models.fcm import AndroidConfig, AndroidConfigV2, ApnsConfig, FcmNotification, Message
+from pushcore.fcm.request import LegacyRequestBuilder
+from pushcore.models.fcm import (
+    AndroidConfig,
+    AndroidConfigV2,
+    ApnsConfig,
+    FcmNotification,
+    LegacyMessage,
+    Message,
+)
 
 from .building import APNS, FID, TOKEN, refused, requests, sent, to
 
@@ -47,6 +55,67 @@ def test_one_target_exactly() -> None:
 )
 def test_tokens_that_are_not_fcms(name: str, value: Any, words: str) -> None:
     assert words in refused(Message(**{name: value}))
+
+
+ODDITIES = {
+    "{},": "has a comma or semicolon at an end",
+    "{};": "has a comma or semicolon at an end",
+    ";{}": "has a comma or semicolon at an end",
+    "<{}>": "angle brackets",
+    "<{}": "has '<' in it",
+    '"{}"': "quotation mark",
+    "'{}'": "quotation mark",
+    "`{}`": "quotation mark",
+    '{}"': "quotation mark",
+    "token={}": "name of a field",
+    "registration_token={}": "name of a field",
+    "fcm_token:{}": "name of a field",
+    "token={}&platform=android": "name of a field",
+    "registration_id={}": "has '=' in front of it",
+    "fcm:{}": "has ':' in front of it",
+    "{}%20": "percent-encoded",
+    "%20{}": "percent-encoded",
+    "{}%0A": "percent-encoded",
+    "{}&quot;": "semicolon",
+    "https://fcm.googleapis.com/fcm/send/{}": "is a URL",
+    "/{}": "has '/' in front of it",
+    "{}/": "has '/' behind it",
+    "{}.": "has '.' behind it",
+    "{}:": "has ':' behind it",
+    "{}=": "has '=' behind it",
+    "({})": "has '(' in front of it",
+    "[{}]": "begins like JSON",
+    '["{}"]': "begins like JSON",
+    "{}|": "has '|' behind it",
+    "{}#1": "has '#' behind it",
+    "{}?a": "has '?' behind it",
+    "{}@x": "has '@' behind it",
+    "*{}*": "has '*' in front of it",
+    "{0}|{0}": "more than one token",
+    "{0},{0}": "has ',' in it",
+    "{}\\n": "has '\\\\' in it",
+    "b'{}'": "Python's bytes",
+    "{}...": "is cut short",
+    "projects/p/messages/0:1%2f{}": "percent-encoded",
+}
+
+
+@pytest.mark.parametrize("form", ODDITIES)
+def test_a_token_with_printable_characters_around_it_is_refused_and_its_form_named(form: str) -> None:
+    token = form.format(TOKEN)
+    for push in (Message(token=token), Message(token=token, validate_only=True), Message(fid=token)):
+        assert ODDITIES[form] in refused(push)
+    builder = LegacyRequestBuilder("fcm.example")
+    for legacy in (LegacyMessage(to=token), LegacyMessage(registration_ids=[TOKEN, token])):
+        assert ODDITIES[form] in refused(legacy, builder)
+
+
+@pytest.mark.parametrize("character", "!\"#$%&'()*,;<>?@[\\]^`{|}")
+def test_characters_of_no_token_are_refused_in_tokens_of_any_shape(character: str) -> None:
+    for token in (TOKEN[:9] + character + TOKEN[9:], FID[:9] + character + FID[9:], f"a:{character}b"):
+        assert refused(Message(token=token))
+        assert refused(Message(fid=token))
+        assert refused(LegacyMessage(to=token), LegacyRequestBuilder("fcm.example"))
 
 
 def test_a_registration_token_is_no_fid() -> None:

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.models.token_forms import is_base64, mistaken_form
+from pushcore.models.token_forms import (
+    is_base64,
+    may_be_registration,
+    mistaken_form,
+    mistaken_registration,
+)
 from pushcore.models.tokens import TokenKind, recognise, unlike_apns, unlike_fcm
 
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
@@ -49,6 +54,28 @@ def test_nothing_raises_and_every_bad_character_is_found(text: str) -> None:
     assert form or text.isascii()
     for tell in (unlike_fcm, unlike_apns):
         assert isinstance(tell(text), str)
+
+
+BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+@given(
+    st.text("cdef", min_size=1, max_size=1),
+    st.text(BASE64URL, min_size=10, max_size=63),
+    st.sampled_from(["APA91b", ""]),
+    st.text(BASE64URL, min_size=64, max_size=300),
+)
+def test_no_registration_token_is_refused(first: str, iid: str, mark: str, rest: str) -> None:
+    token = f"{first}{iid}:{mark}{rest}"
+    assert may_be_registration(token)
+    assert (mistaken_registration(token), unlike_fcm(token)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "token", ["odd", "of-a-new-shape", "a.b:c~d", "AbC+/9==", FID, "APA91b" + "x" * 134, f"v2:{'x' * 80}:y"]
+)
+def test_shapes_that_google_may_begin_to_use_pass(token: str) -> None:
+    assert (mistaken_registration(token), unlike_fcm(token)) == ("", "")
 
 
 @pytest.mark.parametrize(
