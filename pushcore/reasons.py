@@ -83,6 +83,8 @@ class Reason:
     """It speaks of the push's topic, so that a message should name that."""
     scope: LimitScope | None = None
     """Whose rate limit was exceeded; None: it is no rate limit."""
+    stored: str | None = None
+    """The word that is kept for it by journals and results, where another row has the same `name`; None: `name`."""
 
     @property
     def blame(self) -> Blame:

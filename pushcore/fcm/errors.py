@@ -117,8 +117,10 @@ SUSPECT_TOKEN: Final = Reason(
     suspect=True,
     if_all="Correct the apns, android or webpush part: Google blames the tokens for what it dislikes in them, too, and "
     "accepted no message of this shape",
+    stored="INVALID_ARGUMENT (token)",
 )
 """INVALID_ARGUMENT where the detail blames the token: no proof that the token is dead."""
+register("fcm", ReasonTable((replace(SUSPECT_TOKEN, name="INVALID_ARGUMENT (token)"),), {}, exact=False))
 _NARROW_QUOTAS: Final = (
     # By Google's words: "Device message rate exceeded"; "Topic quota exceeded", "Topic message rate exceeded", and a
     # violation whose subject is "device:…" or "topic:…".

@@ -110,15 +110,15 @@ def entry_of(result: Result) -> OutcomeEntry:
     """Any result, ready to be packed. Its push knows its row."""
     push = result.push
     platform, token = device_of(push)
-    kind = (platform, result.verdict.name, result.status, _reason(result, platform), result.attempts)
+    kind = (platform, result.verdict.name, result.status, stored_reason(result, platform), result.attempts)
     if result.timestamp is None and kind in PLAIN:
         return push.row, token, result.id or None, PLAIN.index(kind)
     return push.row, token, result.id or None, UncommonOutcome(kind, result.timestamp)
 
 
-def _reason(result: Result, platform: str) -> str | None:
-    """As the results file has it: the provider's word, else what we know."""
+def stored_reason(result: Result, platform: str) -> str | None:
+    """The reason of a rejected push as journals and results have it: the provider's word, else what we know."""
     detail = None if result.detail is None else str(result.detail)
     if detail and platform == "fcm" and not result.attempts and result.verdict is Verdict.INVALID:
         return detail  # found here: Google's word, INVALID_ARGUMENT, would say less
-    return result.reason or detail
+    return (result.reason and result.row.stored) or result.reason or detail

@@ -102,4 +102,6 @@ def test_the_command_line_ends_with_3_and_no_token_to_drop(tmp_path: Path, certs
         rows = list(csv.DictReader(file))
     assert {row["drop_token"] for row in rows} == {""}
     assert {row["verdict"] for row in rows} <= {"INVALID", "UNSENT"}
-    assert json.loads(done.stdout)["drop_tokens"] == 0
+    summary = json.loads(done.stdout)
+    assert summary["drop_tokens"] == 0
+    assert summary["suspect_tokens"] == sum(row["reason"] == "INVALID_ARGUMENT (token)" for row in rows) > 0

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...audience.problems import printable
+from ...journal.outcome import stored_reason
 from ...payloads.devices import APNS, FCM, NAMES
 from ...reasons import lookup
 from ...results import Result, Verdict
@@ -23,7 +24,8 @@ _LATER: Final = frozenset(
 _ORDER: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
 _CHECK_FIRST: Final = {
     APNS: "a wrong --environment or --topic gives the same answer, so check those",
-    FCM: "a service account of another project gives the same answer, so check that",
+    FCM: "a service account of another project, or an apns, android or webpush part that Google dislikes, gives the same "
+    "answer, so check those",
 }
 _AGAIN: Final = {
     APNS: ", unless the device registered again after the timestamp",
@@ -39,9 +41,7 @@ def drops(verdict: Verdict, reason: str | None) -> bool:
 def reason_of(result: Result, platform: str) -> tuple[str, str]:
     """What the results say of a push that was not accepted, and what else there is to say."""
     detail = "" if result.detail is None else str(result.detail)
-    reason = result.reason or detail
-    if detail and platform == FCM and not result.attempts and result.verdict is Verdict.INVALID:
-        reason = detail  # found here: Google's word, INVALID_ARGUMENT, would say less
+    reason = stored_reason(result, platform) or ""
     return reason, detail if detail != reason else ""
 
 

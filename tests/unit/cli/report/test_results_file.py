@@ -140,8 +140,8 @@ def test_rows_of_fcm(tmp_path: Path) -> None:
         "FCM: 6 rows",
         "neither APNs nor FCM: 1 row",
         "dead: 1 token of FCM; remove it from your audience (drop_token yes in the results)",
-        "suspect: 1 token of FCM (SENDER_ID_MISMATCH 1); a service account of another project gives the same "
-        "answer, so check that before you drop it",
+        "suspect: 1 token of FCM (SENDER_ID_MISMATCH 1); a service account of another project, or an apns, "
+        "android or webpush part that Google dislikes, gives the same answer, so check those before you drop it",
     ]
     assert "INVALID_ARGUMENT  (first: row 5, message.data)" in "\n".join(lines)
 

@@ -5,11 +5,23 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
+
 from pushcore.cli.report.tally import REGISTERED_SINCE, ResultCounts
+from pushcore.fcm.errors import DEAD_TOKEN, REASONS, SUSPECT_TOKEN
+from pushcore.journal.outcome import UncommonOutcome, entry_of
+from pushcore.models.fcm import Message
 from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.results import Result, Verdict
 
 FOREIGN = "SENDER_ID_MISMATCH"
+
+
+class FcmRow(Message):
+    row = 1
+
+
+PUSH = FcmRow(token="a:b")
 
 
 def counts(first: int) -> ResultCounts:
@@ -53,3 +65,34 @@ def test_a_journal_counts_the_same() -> None:
     assert found.advice() == one.advice()
     assert len(found.advice()) == 4
     assert [line.partition("  (first")[0] for line in one.lines()] == found.lines()
+
+
+@pytest.mark.parametrize(
+    ("result", "suspect"),
+    [
+        (Result(PUSH, Verdict.INVALID, 400, 1, reason="INVALID_ARGUMENT", row=SUSPECT_TOKEN), 1),
+        (
+            Result(PUSH, Verdict.INVALID, 400, 1, reason="INVALID_ARGUMENT", row=REASONS["INVALID_ARGUMENT"]),
+            0,
+        ),
+        (Result(PUSH, Verdict.UNREGISTERED, 400, 1, reason="INVALID_ARGUMENT", row=DEAD_TOKEN), 0),
+        (Result(PUSH, Verdict.INVALID, reason="INVALID_ARGUMENT", detail="the token is empty"), 0),
+        (Result(PUSH, Verdict.INVALID, 200, 1, reason="InvalidRegistration"), 1),
+    ],
+    ids=["suspect", "the push", "dead", "found here", "legacy"],
+)
+def test_fcms_suspects_are_counted_as_they_come_and_by_their_stored_words(
+    result: Result, suspect: int
+) -> None:
+    live = ResultCounts()
+    live.take(result, "fcm")
+    over_processes = ResultCounts()
+    over_processes.add(*json.loads(json.dumps(live.packed())))
+    kept = entry_of(result)[3]
+    assert isinstance(kept, UncommonOutcome)
+    platform, verdict, _, reason, _ = kept.kind
+    journal = ResultCounts.of_journal({(platform, verdict, reason or ""): 1})
+    for counted in (live, over_processes, journal):
+        assert counted.to_dict()["suspect_tokens"] == suspect
+        assert any(line.startswith("suspect: 1 token (") for line in counted.advice()) is bool(suspect)
+    assert str(reason).startswith(str(result.reason)) or result.attempts == 0
