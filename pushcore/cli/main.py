@@ -17,6 +17,7 @@ from .commands.campaign import campaign
 from .commands.channels import channels
 from .commands.check import check
 from .commands.demo import demo
+from .commands.gateway import gateway
 from .commands.results import results
 from .commands.resume import resume
 from .commands.send import send
@@ -52,6 +53,7 @@ cli.add_command(demo)
 cli.add_command(channels)
 cli.add_command(campaign)
 cli.add_command(worker)
+cli.add_command(gateway)
 
 
 def run() -> int:

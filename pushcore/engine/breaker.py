@@ -121,8 +121,9 @@ class Breaker:
     """Watches the answers of one provider, or of one topic where the caller keeps a breaker for each.
 
     `window`: how many answers are looked back on. `minimum`: from how many on the share of suspects is taken. `peers`:
-    of a campaign that several processes send; each looks back on a window of its own. `trip`: None until it is clear that
-    sending on is no use, and never changed afterwards.
+    of a campaign that several processes send; each looks back on a window of its own. `suspects`: whether the share of
+    suspects is a reason to stop; they count as answers all the same. `trip`: None until it is clear that sending on is no
+    use, and never changed afterwards.
 
     Raises `ConfigurationError` for a minimum below 1 or above the window.
     """
@@ -132,6 +133,7 @@ class Breaker:
         "_cause",
         "_counts",
         "_in_a_row",
+        "_judges_suspects",
         "_minimum",
         "_new",
         "_others",
@@ -146,7 +148,14 @@ class Breaker:
         "trip",
     )
 
-    def __init__(self, window: int = WINDOW, minimum: int = MINIMUM, peers: Peers | None = None) -> None:
+    def __init__(
+        self,
+        window: int = WINDOW,
+        minimum: int = MINIMUM,
+        peers: Peers | None = None,
+        *,
+        suspects: bool = True,
+    ) -> None:
         if not 1 <= minimum <= window:
             raise ConfigurationError(
                 f"a breaker's minimum is from 1 to its window of {window}, not {minimum}"
@@ -154,6 +163,7 @@ class Breaker:
         self.trip: Trip | None = None
         self._window = window
         self._minimum = minimum
+        self._judges_suspects = suspects
         self._peers = peers
         # The first, and then by a quarter of its share of what a judgement needs: telling costs some microseconds.
         self._tell_at = math.inf if peers is None else 1
@@ -258,7 +268,7 @@ class Breaker:
                 return _explain(self._cause, f"{in_a_row} in a row, none accepted")
             if size >= REFUSED_AT_LEAST and refused >= REFUSED_SHARE * size:
                 return _explain(self._cause, f"{refused} of the last {size} answers")
-        if size >= self._minimum and suspects + refused >= SUSPECT_SHARE * size:
+        if self._judges_suspects and size >= self._minimum and suspects + refused >= SUSPECT_SHARE * size:
             shown = self._suspect or self._cause
             assert shown is not None
             return _explain(shown, f"{suspects + refused} of the last {size} answers")

@@ -68,7 +68,8 @@ MAY_IMPORT = {
         "audience": {"redaction", "results"},
         "payloads": {"results", "requests", "fcm", "models", "audience"},
         "queue": CAMPAIGN,
-        "cli": CAMPAIGN | {"auth", "telemetry", "queue", "__init__"},
+        "gateway": CAMPAIGN | {"auth", "telemetry", "queue"},
+        "cli": CAMPAIGN | {"auth", "telemetry", "queue", "gateway", "__init__"},
         "__main__": {"cli"},
         "__init__": CAMPAIGN | {"auth", "provider_client", "queue"},
     },
@@ -233,6 +234,19 @@ def test_only_the_command_line_knows_the_fake_servers() -> None:
     for path in files("pushcore"):
         if "cli" not in path.parts:
             assert not any(name.split(".")[0] == "fakeservers" for name in imports(path)), name_of(path)
+
+
+def test_only_the_command_line_knows_the_gateway_and_loads_it_when_asked() -> None:
+    """Its libraries are an extra, and no command waits for them but its own."""
+    for path in files("pushcore"):
+        if "gateway" not in path.parts:
+            lazy = path.parts[-2:] == ("commands", "gateway.py")
+            tree = ast.parse(path.read_text())
+            nodes = tree.body if lazy else ast.walk(tree)
+            for node in nodes:
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    module = getattr(node, "module", None) or ""
+                    assert "gateway" not in module.split(".") or module.startswith("commands."), name_of(path)
 
 
 def test_fake_servers_share_no_code_with_pushcore() -> None:

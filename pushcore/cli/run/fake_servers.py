@@ -26,6 +26,7 @@ _EXTRA: Final = ("fakeservers", "ngh2", "h11", "starlette", "uvicorn")
 
 # What a service prints when it is ready, and the files that it writes for clients.
 _LAST_LINE: Final = {"apns": b"listening on ", "fcm": b"listening on ", "all": b"ready"}
+_CONTROL: Final = "control on "
 _FILES: Final = {"apns": ("apns",), "fcm": ("fcm",), "all": ("apns", "fcm")}
 
 
@@ -40,7 +41,7 @@ class FakeProcess:
     """`python -m fakeservers SERVICE` with its files in `place`, while its `with` block runs.
 
     `service`: "apns", "fcm" or "all". `arguments`: further options. `apns`, `fcm`: what it wrote to apns.json and
-    fcm.json, empty for what it does not run. It ends with the block, whatever happens in there.
+    fcm.json, empty for what it does not run. `control`: the URL of its live page, if `arguments` ask for one. It ends with the block, whatever happens in there.
 
     Raises:
         BadInput: it did not start.
@@ -77,6 +78,8 @@ class FakeProcess:
         self.apns = services.get("apns", {})
         self.fcm = services.get("fcm", {})
 
+    control = ""
+
     def _wait_until_ready(self, wanted: bytes) -> None:
         output = self._process.stdout
         assert output is not None
@@ -92,6 +95,10 @@ class FakeProcess:
                     break
                 said += data
             else:
+                lines = said.decode("utf-8", "replace").splitlines()
+                self.control = next(
+                    (line[len(_CONTROL) :] for line in lines if line.startswith(_CONTROL)), ""
+                )
                 return
         self._errors.seek(0)
         words = self._errors.read(2000).decode("utf-8", "replace").strip().rpartition("\n")[2]

@@ -17,6 +17,7 @@ COMMANDS = [
     "channels",
     "check",
     "demo",
+    "gateway",
     "results",
     "resume",
     "send",

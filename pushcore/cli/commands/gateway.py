@@ -1,0 +1,174 @@
+"""`pushcore gateway`: serves programs of any language over HTTP. The service itself is `pushcore.gateway`, loaded when needed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from ...audience.problems import BadInput, printable
+from ..report.notices import say
+from ..run.campaign import loop_factory
+from ..run.fake_servers import FakeProcess, needed_extra
+from ..sections import add, command, section
+from ..statuses import OK
+
+if TYPE_CHECKING:
+    from ...gateway.config import GatewayConfig
+
+HELP = """Serve push over HTTP to programs in any language.
+
+\b
+  pushcore gateway --demo                     # on fake servers, with a curl to try
+  pushcore gateway --new-token web            # a token, and what gateway.toml says of it
+  pushcore gateway --config gateway.toml
+
+The config names apps with their keys, and callers with their tokens. SIGTERM ends it when its requests have ended; SIGHUP
+loads the config again, with its keys. Needs the extra pushcore[gateway].
+
+Exit status: 0 after SIGTERM or Ctrl-C, 1 when it cannot listen, 2 for a mistake in the config, before anything listens.
+"""
+
+DEMO_PORT: Final = 8080
+_MODULES: Final = ("msgspec", "starlette", "uvicorn", "httptools", "prometheus_client")
+
+_gateway = section("Gateway")
+_OPTIONS = (
+    _gateway("--config", metavar="FILE", help="TOML file with apps and callers."),
+    _gateway("--check", is_flag=True, help="Read the config and its keys, and serve nothing."),
+    _gateway("--demo", is_flag=True, help="Start fake servers too, and serve an app on them."),
+    _gateway(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        metavar="N",
+        help="Instead of the config's; 0 is any free one.",
+    ),
+    _gateway("--new-token", metavar="NAME", help="Print a token for a caller, and its [[caller]]."),
+)
+
+
+@command(help=HELP, short_help="Serve push over HTTP to programs in any language.")
+@partial(add, options=_OPTIONS)
+def gateway(config: str | None, check: bool, demo: bool, port: int | None, new_token: str | None) -> int:
+    """Runs the command; the exit status."""
+    if not all(map(importlib.util.find_spec, _MODULES)):
+        raise BadInput('the gateway needs libraries that are not installed; pip install "pushcore[gateway]"')
+    if sum((config is not None, demo, new_token is not None)) != 1:
+        raise BadInput("expected one of --config FILE, --demo and --new-token NAME")
+    if new_token is not None:
+        return _new_token(new_token)
+    if demo:
+        return _demo(DEMO_PORT if port is None else port)
+    assert config is not None
+    return _serve(config, port, check)
+
+
+def _new_token(name: str) -> int:
+    from ...gateway.callers import digest_of, new_token
+    from ...gateway.config import is_name
+
+    if not is_name(name):
+        raise BadInput("a caller's name is of letters, digits, dots, dashes and underscores, 64 at most")
+    token = new_token()
+    click.echo(f"token of {name}, shown once: {token}", err=True)
+    click.echo(f'[[caller]]\nname = "{name}"\ntokens = ["{digest_of(token)}"]')
+    return OK
+
+
+def _serve(path: str, port: int | None, check: bool) -> int:
+    from ...gateway.config import read_config
+    from ...gateway.serving import make_server, serve
+
+    def read() -> GatewayConfig:
+        config = read_config(path)
+        return config if port is None else config.on_port(port)
+
+    config = read()
+    if check:
+        make_server(config)
+        say(f"{printable(path)}: {len(config.app)} apps, {len(config.caller)} callers")
+        return OK
+    _log_to_stderr()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve(config, read, partial(_announce, config.server.host)))
+    return OK
+
+
+def _announce(host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    say(f"the gateway listens on {shown}:{port}")
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+# --- the demo ---------------------------------------------------------------------------------------------------------
+
+
+def _demo(port: int) -> int:
+    from ...gateway.serving import serve
+
+    missing = needed_extra()
+    if missing is not None:
+        raise BadInput(missing)
+    with ExitStack() as cleanup:
+        place = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pushcore-gateway-")))
+        # From here on SIGTERM ends us as Ctrl-C does, so that the servers are not left behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        fake = cleanup.enter_context(FakeProcess(place, "all", "--control-port", "0"))
+        config: GatewayConfig = demo_config(fake.apns, fake.fcm, port)
+        _log_to_stderr()
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(serve(config, None, partial(_invite, fake.control)))
+    return OK
+
+
+def demo_config(apns: Mapping[str, str], fcm: Mapping[str, str], port: int = 0) -> GatewayConfig:
+    """The configuration of an app on fake servers, without callers: everybody on this machine may send.
+
+    Args:
+        apns, fcm: what the fakes wrote to apns.json and fcm.json.
+        port: to listen on, on the loopback address.
+    """
+    from ...gateway.config import ApnsSection, AppSection, FcmSection, GatewayConfig, ServerSection
+
+    app = AppSection(
+        id="demo",
+        apns=(
+            ApnsSection(
+                key=apns["key_file"],
+                key_id=apns["key_id"],
+                team_id=apns["team_id"],
+                topics=(apns["topic"],),
+                url=apns["url"],
+                ca_file=apns["ca_file"],
+            ),
+        ),
+        fcm=FcmSection(
+            service_account=fcm["service_account_file"], url=fcm["url"], ca_file=fcm["ca_file"], rate="none"
+        ),
+    )
+    return GatewayConfig(server=ServerSection(port=port), app=(app,), source="the demo")
+
+
+def _invite(control: str, port: int) -> None:
+    token = f"{7:064x}"
+    click.echo(
+        f"the gateway listens on 127.0.0.1:{port}, the fake servers' page is {control}\n\nTo push to a fake phone:\n"
+    )
+    click.echo(
+        f"  curl http://127.0.0.1:{port}/v1/push -d '"
+        f'{{"to": "{token}", "payload": {{"title": "Hi", "body": "From the gateway"}}}}\'\n'
+    )

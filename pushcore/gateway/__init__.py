@@ -1,0 +1,9 @@
+"""An HTTP service on the engine: pushes by a plain dialect of JSON, for programs in any language. Needs the extra `gateway`.
+
+`create_app` makes the ASGI application, `GatewayConfig` says what it serves. `pushcore gateway` runs it.
+"""
+
+from .app import create_app
+from .config import GatewayConfig, read_config
+
+__all__ = ["GatewayConfig", "create_app", "read_config"]

@@ -1,0 +1,192 @@
+"""`App`: an app of the configuration with its clients, and which of them a push goes through."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..apns.client import ApnsClient
+from ..audience.problems import read_small
+from ..auth.google_credentials import read_credentials
+from ..auth.provider_token import ApnsKey
+from ..engine.rules import Shared
+from ..fcm.client import FcmClient
+from ..http2.proxy import ENVIRONMENT
+from ..http2.tls import ApnsCertificate
+from ..models.apns import PUSH_TYPES
+from ..payloads.devices import APNS, FCM
+from ..redaction import describe_secret
+from .config import ApnsSection, AppSection, FcmSection
+from .problems import GatewayProblem
+from .senders import AppSender
+
+_MAX_FILE: Final = 1024 * 1024
+_SUFFIXES: Final = tuple(sorted({kind.suffix for kind in PUSH_TYPES.values() if kind.suffix}))
+
+SharedOf = Callable[[str], Shared | None]
+"""What instances share of an account of FCM, by its project."""
+
+
+class App:
+    """See the module.
+
+    Attributes:
+        section: its part of the configuration.
+        senders: one for each provider and environment, and for each key of Apple's.
+        fingerprint: of its configuration and of the files that it names: equal when nothing has changed.
+
+    Raises:
+        BadInput, ConfigurationError: a key or certificate cannot be used.
+    """
+
+    def __init__(self, section: AppSection, shared_of: SharedOf = lambda project: None) -> None:
+        self.section = section
+        self.id = section.id
+        self.fingerprint = fingerprint(section)
+        self.senders: list[AppSender] = []
+        self._apns: dict[str, dict[str, AppSender]] = {}
+        """By environment, by topic, the first is the default's."""
+        self.fcm: AppSender | None = None
+        self.default_topic = section.apns[0].topics[0] if section.apns else None
+        for apns in section.apns:
+            for environment in apns.environments:
+                client = make_apns(apns, environment)
+                sender = AppSender(section.id, APNS, environment, client, rate=apns.rate)
+                self.senders.append(sender)
+                topics = self._apns.setdefault(environment, {})
+                for topic in apns.topics:
+                    topics.setdefault(topic, sender)
+        if section.fcm is not None:
+            client_of_fcm = make_fcm(section.fcm)
+            self.fcm = AppSender(
+                section.id,
+                FCM,
+                "",
+                client_of_fcm,
+                rate=section.fcm.rate,
+                shared=shared_of(client_of_fcm.project_id),
+            )
+            self.senders.append(self.fcm)
+
+    def apns(self, environment: str | None = None, topic: str | None = None) -> AppSender:
+        """The sender to APNs.
+
+        Args:
+            environment: "production" or "sandbox"; None for the only or first one.
+            topic: of the push, perhaps with the suffix of a push type; None for the app's own.
+
+        Raises:
+            GatewayProblem: the app has no such environment or topic.
+        """
+        if not self._apns:
+            raise GatewayProblem(422, "no-provider", f"app {self.id} has no key for APNs")
+        topics = self._apns.get(environment) if environment else next(iter(self._apns.values()))
+        if topics is None:
+            known = " or ".join(self._apns)
+            raise GatewayProblem(422, "no-environment", f"app {self.id} sends to {known} of APNs alone")
+        if topic is None:
+            return next(iter(topics.values()))
+        sender = topics.get(topic) or topics.get(base_topic(topic))
+        if sender is None:
+            known = ", ".join(topics)
+            raise GatewayProblem(
+                422, "no-topic", f"app {self.id} has no key for that topic; its topics are {known}"
+            )
+        return sender
+
+    def to_fcm(self) -> AppSender:
+        """The sender to FCM. Raises `GatewayProblem` when the app has none."""
+        if self.fcm is None:
+            raise GatewayProblem(422, "no-provider", f"app {self.id} has no account of FCM")
+        return self.fcm
+
+    async def open(self) -> None:
+        """Get ready to send."""
+        for sender in self.senders:
+            await sender.open()
+
+    async def close(self) -> None:
+        """Finish and close."""
+        for sender in self.senders:
+            await sender.close()
+
+    async def close_when_idle(self) -> None:
+        """The same when no request uses it any more."""
+        for sender in self.senders:
+            await sender.close_when_idle()
+
+
+def base_topic(topic: str) -> str:
+    """The bundle id of a topic with a suffix, such as "com.example.app.voip"."""
+    for suffix in _SUFFIXES:
+        if topic.endswith(suffix):
+            return topic.removesuffix(suffix)
+    return topic
+
+
+def make_apns(section: ApnsSection, environment: str) -> ApnsClient:
+    """The client of a key or certificate. Raises `BadInput` or `ConfigurationError`."""
+    if section.key is not None:
+        assert section.key_id is not None
+        assert section.team_id is not None
+        auth: ApnsKey | ApnsCertificate = ApnsKey.from_file(
+            section.key, key_id=section.key_id, team_id=section.team_id
+        )
+    else:
+        auth = _certificate(section)
+    return ApnsClient(
+        auth,
+        topic=section.topics[0],
+        environment="sandbox" if environment == "sandbox" else "production",
+        url=section.url,
+        ca_file=section.ca_file,
+        max_connections=section.max_connections,
+        timeout=section.timeout,
+        proxy=ENVIRONMENT if section.url is None else None,
+    )
+
+
+def _certificate(section: ApnsSection) -> ApnsCertificate:
+    assert section.certificate is not None
+    password = None
+    if section.certificate_password_file is not None:
+        content = read_small(section.certificate_password_file, "a file with the passphrase", 4096)
+        password = content.removesuffix(b"\n").removesuffix(b"\r")
+    if section.certificate_key is not None:
+        return ApnsCertificate.from_pem(
+            section.certificate, key_file=section.certificate_key, password=password
+        )
+    return ApnsCertificate.from_file(section.certificate, password=password)
+
+
+def make_fcm(section: FcmSection) -> FcmClient:
+    """The client of an account. Raises `BadInput` or `ConfigurationError`."""
+    return FcmClient(
+        read_credentials(section.service_account),
+        project_id=section.project,
+        url=section.url,
+        ca_file=section.ca_file,
+        max_connections=section.max_connections,
+        timeout=section.timeout,
+        proxy=ENVIRONMENT if section.url is None else None,
+        confirm="validate_only" if section.confirm else None,
+    )
+
+
+def fingerprint(section: AppSection) -> bytes:
+    """A digest of an app's configuration and of the files that it names, so that a new key under an old name is seen."""
+    digest = hashlib.sha256(repr(section).encode())
+    for part in (*section.apns, *([section.fcm] if section.fcm else [])):
+        for name in (
+            "key",
+            "certificate",
+            "certificate_key",
+            "certificate_password_file",
+            "ca_file",
+            "service_account",
+        ):
+            path: Any = getattr(part, name, None)
+            if path is not None and describe_secret(path) is None:
+                digest.update(hashlib.sha256(read_small(path, "a file of credentials", _MAX_FILE)).digest())
+    return digest.digest()

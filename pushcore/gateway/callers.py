@@ -1,0 +1,150 @@
+"""Callers and their tokens. The gateway knows a token by its SHA-256 alone."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Final
+
+from .config import CallerSection
+from .problems import GatewayProblem
+
+PREFIX: Final = "pcg_"
+"""What a token begins with, so that scanners of source code find one that was committed."""
+_BYTES: Final = 24
+_MAX_TOKEN: Final = 256
+_ANONYMOUS: Final = "anonymous"
+
+
+def new_token() -> str:
+    """A token of 192 random bits."""
+    return PREFIX + secrets.token_urlsafe(_BYTES)
+
+
+def digest_of(token: str) -> str:
+    """What the configuration keeps of a token: its SHA-256 in hexadecimal. A random token needs no salt."""
+    return sha256(token.encode()).hexdigest()
+
+
+class Caller:
+    """Who sends. `active`: its requests in progress.
+
+    Args:
+        name: for logs and metrics.
+        apps: ids of the apps that it may use; empty for all.
+        concurrent: requests at a time.
+        rate: pushes a second, None for no limit; a second's worth may come at once.
+    """
+
+    __slots__ = ("_clock", "_credit", "_credit_at", "active", "apps", "concurrent", "name", "rate")
+
+    def __init__(
+        self,
+        name: str,
+        apps: Iterable[str] = (),
+        concurrent: int = 64,
+        rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.apps = frozenset(apps)
+        self.concurrent = concurrent
+        self.rate = rate
+        self.active = 0
+        self._clock = clock
+        self._credit = rate or 0.0
+        self._credit_at = clock()
+
+    @classmethod
+    def of(cls, section: CallerSection) -> Caller:
+        """The caller of a section of the configuration."""
+        return cls(section.name, section.apps, section.concurrent, section.rate)
+
+    def enter(self) -> None:
+        """Begin a request; `leave` ends it. Raises `GatewayProblem` 429 when it has too many already."""
+        if self.active >= self.concurrent:
+            raise GatewayProblem(
+                429,
+                "too-many-requests",
+                f"caller {self.name} has {self.concurrent} requests in progress, which is its limit",
+                retry_after=1,
+            )
+        self.active += 1
+
+    def leave(self) -> None:
+        """End a request."""
+        self.active -= 1
+
+    def spend(self, pushes: int) -> None:
+        """Pay for the pushes of a request, before the first of them. Raises `GatewayProblem` 429 when its rate does not permit it."""
+        wait = self.wait_for(pushes)
+        if wait > 0:
+            raise GatewayProblem(
+                429,
+                "rate-exceeded",
+                f"caller {self.name} sends at most {self.rate:g} pushes a second",
+                retry_after=wait,
+            )
+
+    def wait_for(self, pushes: int) -> float:
+        """Seconds until the rate permits so many pushes; when that is 0, they are paid for.
+
+        More than a second's worth is permitted when the credit is full, and is owed afterwards.
+        """
+        if self.rate is None:
+            return 0.0
+        now = self._clock()
+        self._credit = min(self._credit + (now - self._credit_at) * self.rate, max(self.rate, 1.0))
+        self._credit_at = now
+        needed = min(float(pushes), max(self.rate, 1.0))
+        if self._credit < needed:
+            return (needed - self._credit) / self.rate
+        self._credit -= pushes
+        return 0.0
+
+
+class Callers:
+    """All callers of a configuration; without any, everybody who reaches the gateway is the same one.
+
+    Args:
+        sections: of the configuration.
+        known: callers so far: one of the same name and limits keeps its state.
+    """
+
+    def __init__(self, sections: Iterable[CallerSection], known: Callers | None = None) -> None:
+        self._by_prefix: dict[bytes, tuple[bytes, Caller]] = {}
+        self.all: list[Caller] = []
+        before = {caller.name: caller for caller in known.all} if known is not None else {}
+        for section in sections:
+            caller = Caller.of(section)
+            old = before.get(section.name)
+            if old is not None:
+                caller = old
+                old.apps, old.concurrent, old.rate = frozenset(section.apps), section.concurrent, section.rate
+            self.all.append(caller)
+            for token in section.tokens:
+                digest = bytes.fromhex(token)
+                self._by_prefix[digest[:16]] = digest, caller
+        self._anonymous = None if self.all else before.get(_ANONYMOUS) or Caller(_ANONYMOUS, concurrent=1000)
+        if self._anonymous is not None:
+            self.all.append(self._anonymous)
+
+    def find(self, authorization: str | None) -> Caller:
+        """The caller of an `Authorization` header. Raises `GatewayProblem` 401.
+
+        The time that this takes says nothing of a token: it depends on its SHA-256, which nobody can choose, and that is
+        compared in constant time at the end.
+        """
+        if self._anonymous is not None:
+            return self._anonymous
+        scheme, _, token = (authorization or "").partition(" ")
+        token = token.strip()
+        if scheme.lower() == "bearer" and token and len(token) <= _MAX_TOKEN:
+            digest = sha256(token.encode("latin-1", "replace")).digest()
+            wanted, caller = self._by_prefix.get(digest[:16], (b"", None))
+            if hmac.compare_digest(digest, wanted) and caller is not None:
+                return caller
+        raise GatewayProblem(401, "unauthorized", "expected Authorization: Bearer with a caller's token")

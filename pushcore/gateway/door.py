@@ -1,0 +1,130 @@
+"""The door: who may come in, how much of a body is read, and what becomes of errors. Every endpoint stands behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from ..reasons import printable_word
+from .callers import Caller
+from .gateway import Gateway
+from .problems import GatewayProblem
+
+log = logging.getLogger("pushcore.gateway")
+
+BODY_SECONDS: Final = 30.0
+"""Seconds in which a body must have come, unless it is a stream."""
+MOST_RATIO: Final = 100
+"""Bytes that one byte of gzip may become: JSON becomes 5 to 20; beyond the first MiB, more is an attack."""
+_FREE: Final = 1024 * 1024
+
+Handler = Callable[[Gateway, Caller, Request], Awaitable[Response]]
+OnProblem = Callable[[GatewayProblem], Response]
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway that a request came to."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def guarded(
+    handler: Handler, on_problem: OnProblem = GatewayProblem.response
+) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint of Starlette: `handler` behind the door, with the caller of the token.
+
+    Args:
+        handler: makes the response; may raise `GatewayProblem`.
+        on_problem: the response to a `GatewayProblem`, and to a fault of ours, which is a `GatewayProblem` of status 500.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        gateway = gateway_of(request)
+        caller: Caller | None = None
+        try:
+            caller = gateway.callers.find(request.headers.get("authorization"))
+            request.scope["caller"] = caller.name
+            caller.enter()
+        except GatewayProblem as problem:
+            return on_problem(problem)
+        try:
+            return await handler(gateway, caller, request)
+        except GatewayProblem as problem:
+            return on_problem(problem)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody gets it
+        except Exception as error:
+            log.error(
+                "internal failure, please report it: %s", printable_word(repr(error), 300), exc_info=True
+            )
+            return on_problem(GatewayProblem(500, "internal", "internal failure of the gateway"))
+        finally:
+            caller.leave()
+
+    return endpoint
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body of a request, decompressed.
+
+    Args:
+        request: whose body has not been read.
+        limit: bytes, before and after decompression.
+
+    Raises:
+        GatewayProblem: it is too large, too slow, or encoded in a way that is not known.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise GatewayProblem(415, "content-encoding", "the body is encoded in a way other than gzip")
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > limit:
+        raise GatewayProblem(413, "too-large", f"the body is larger than {limit} bytes")
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise GatewayProblem(413, "too-large", f"the body is larger than {limit} bytes")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise GatewayProblem(408, "too-slow", f"the body did not come within {BODY_SECONDS:g} s") from None
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return body if encoding == "identity" else inflate(body, limit)
+
+
+def inflate(data: bytes, limit: int) -> bytes:
+    """What gzip made `data` of; at most `limit` bytes, and `MOST_RATIO` times as many.
+
+    Raises:
+        GatewayProblem: it is larger, or no gzip.
+    """
+    most = min(limit, max(_FREE, MOST_RATIO * len(data)))
+    inflater = zlib.decompressobj(31)
+    try:
+        content = inflater.decompress(data, most + 1)
+    except zlib.error:
+        raise GatewayProblem(400, "gzip", "the body is no gzip, which its Content-Encoding says") from None
+    if len(content) > most:
+        raise GatewayProblem(413, "too-large", f"the body becomes larger than {most} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise GatewayProblem(400, "gzip", "the body's gzip is cut off, or followed by something else")
+    return content
+
+
+def json_of(body: bytes) -> object:
+    """The JSON of a body. Raises `GatewayProblem` when it is none."""
+    try:
+        value: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise GatewayProblem(400, "json", "the body is no JSON") from None
+    return value

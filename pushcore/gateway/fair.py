@@ -1,0 +1,86 @@
+"""`FairQueue`: pushes of several callers, taken in turn, so that the queue of one delays nobody else."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+QUANTUM: Final = 16
+"""Pushes of one caller that are taken before the next caller has its turn."""
+
+
+class FairQueue(Generic[T]):
+    """First in, first out for each caller; among callers in turn, `QUANTUM` pushes each (round robin).
+
+    Args:
+        most: pushes of one caller that may be between `take` and `finished`; the rest of its queue waits.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._queues: dict[str, deque[T]] = {}
+        self._turns: deque[str] = deque()
+        self._taken: dict[str, int] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, caller: str, item: T) -> None:
+        """Queue an item."""
+        queue = self._queues.get(caller)
+        if queue is None:
+            queue = self._queues[caller] = deque()
+            self._turns.append(caller)
+        queue.append(item)
+        self._size += 1
+
+    def take(self, most: int) -> list[T]:
+        """The next items, at most so many; callers with too many taken are passed over."""
+        items: list[T] = []
+        turns, passed = self._turns, 0
+        while turns and len(items) < most and passed < len(turns):
+            caller = turns[0]
+            queue = self._queues[caller]
+            taken = self._taken.get(caller, 0)
+            count = min(len(queue), QUANTUM, self.most - taken, most - len(items))
+            if count <= 0:
+                turns.rotate(-1)
+                passed += 1
+                continue
+            passed = 0
+            items += [queue.popleft() for _ in range(count)]
+            self._taken[caller] = taken + count
+            turns.popleft()
+            if queue:
+                turns.append(caller)
+            else:
+                del self._queues[caller]
+        self._size -= len(items)
+        return items
+
+    def finished(self, caller: str) -> None:
+        """One of the caller's taken items has ended."""
+        left = self._taken[caller] - 1
+        if left:
+            self._taken[caller] = left
+        else:
+            del self._taken[caller]
+
+    def remove(self, caller: str, items: set[int]) -> list[T]:
+        """Take the items of these ids (`id(item)`) out of the queue; those that are not in it any more are left."""
+        queue = self._queues.get(caller)
+        if queue is None:
+            return []
+        removed = [item for item in queue if id(item) in items]
+        if removed:
+            kept = deque(item for item in queue if id(item) not in items)
+            self._size -= len(removed)
+            if kept:
+                self._queues[caller] = kept
+            else:
+                del self._queues[caller]
+                self._turns.remove(caller)
+        return removed

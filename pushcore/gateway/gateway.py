@@ -1,0 +1,94 @@
+"""`Gateway`: the apps and callers that are served now. A reload replaces them without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from .apps import App, fingerprint
+from .callers import Caller, Callers
+from .config import GatewayConfig
+from .problems import GatewayProblem
+
+log = logging.getLogger("pushcore.gateway")
+
+
+class Gateway:
+    """See the module.
+
+    Attributes:
+        config: the configuration.
+        apps: by id.
+        callers: by token.
+        ending: whether it is about to end, so that no new work should come.
+
+    Args:
+        config: checked.
+
+    Raises:
+        BadInput, ConfigurationError: a key or certificate cannot be used.
+    """
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self.config = config
+        self.apps: dict[str, App] = {section.id: App(section) for section in config.app}
+        self.callers = Callers(config.caller)
+        self.ending = False
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Get ready to send; connections are made when there is something to send."""
+        for app in self.apps.values():
+            await app.open()
+
+    async def close(self) -> None:
+        """Finish what has begun, and close."""
+        self.ending = True
+        await asyncio.gather(*(app.close() for app in self.apps.values()), *self._retiring)
+
+    def app_of(self, caller: Caller, name: str | None) -> App:
+        """The app of a request.
+
+        Args:
+            caller: whose request it is.
+            name: id of the app; None when the caller has one alone.
+
+        Raises:
+            GatewayProblem: there is no such app for this caller, or it has several.
+        """
+        if name is None:
+            allowed = caller.apps or self.apps.keys()
+            if len(allowed) != 1:
+                raise GatewayProblem(422, "no-app", "expected app: this caller may use several")
+            name = next(iter(allowed))
+        app = self.apps.get(name)
+        if app is None or (caller.apps and name not in caller.apps):
+            raise GatewayProblem(422, "no-app", "this caller has no such app")
+        return app
+
+    async def reload(self, config: GatewayConfig) -> None:
+        """Serve another configuration. Apps that have not changed keep their connections.
+
+        Raises:
+            BadInput, ConfigurationError: it cannot be used, and nothing has changed.
+        """
+        apps: dict[str, App] = {}
+        for section in config.app:
+            old = self.apps.get(section.id)
+            same = old is not None and old.fingerprint == fingerprint(section)
+            apps[section.id] = old if old is not None and same else App(section)
+        callers = Callers(config.caller, self.callers)
+        for name, app in apps.items():
+            if app is not self.apps.get(name):
+                await app.open()
+        replaced = [app for name, app in self.apps.items() if apps.get(name) is not app]
+        self.config, self.apps, self.callers = config, apps, callers
+        for app in replaced:
+            task = asyncio.create_task(app.close_when_idle(), name=f"pushcore gateway closes {app.id}")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        log.info(
+            "reloaded: %d apps, %d of them new or changed",
+            len(apps),
+            len(apps.keys()) - sum(apps[name] is not app for name, app in apps.items()),
+        )

@@ -1,0 +1,217 @@
+"""The plain dialect's messages: from JSON to a push and its sender, and from a `Result` to JSON."""
+
+from __future__ import annotations
+
+import time
+from binascii import unhexlify
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from ..audience.problems import BadRow
+from ..models.apns import PUSH_TYPES, ApnsPriority, ApnsPushType, Broadcast, Notification
+from ..models.expo import ExpoMessage, message_fields, to_notification
+from ..models.fcm import Message
+from ..models.tokens import APNS_LENGTH
+from ..payloads.devices import APNS, APNS_WORDS, FCM, Device, find_device
+from ..results import ACCEPTED, Result, Verdict
+from .apps import App
+from .config import Environment
+from .problems import GatewayProblem
+from .senders import AppSender
+
+Platform = Literal["ios", "android", "apns", "fcm"]
+Format = Literal["auto", "expo", "apns", "fcm"]
+Key = Annotated[str, Meta(max_length=200)]
+
+CHECKED: Final = "checked, and not sent"
+"""What the result of a push to APNs with `validate_only` says; FCM checks such messages itself."""
+_BOTH: Final = frozenset((APNS, FCM))
+_OF_FCM: Final = frozenset(
+    ("notification", "android", "webpush", "apns", "fcm_options", "fcmOptions", "android_v2", "androidV2")
+)
+_OF_EXPO: Final = frozenset(("title", "body", "subtitle", "richContent", "channelId", "_contentAvailable"))
+
+
+class PushRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One push: one target, and a payload in Expo's format, APNs', FCM's, or `{"apns": …, "fcm": …}`.
+
+    `to`: a token, or what getDevicePushTokenAsync returned. `fcm_topic`, `condition`: of FCM. `channel`: of APNs'
+    broadcasts, in base64. `app`: needed by callers of several. `platform`: whose token it is, where its shape does not
+    tell. `topic`: of APNs. `ref`: is given back with the result.
+    """
+
+    payload: dict[str, Any]
+    to: str | dict[str, Any] | None = None
+    fcm_topic: Key | None = None
+    condition: Annotated[str, Meta(max_length=1000)] | None = None
+    channel: Key | None = None
+    app: Annotated[str, Meta(max_length=64)] | None = None
+    platform: Platform | None = None
+    format: Format = "auto"
+    environment: Environment | None = None
+    topic: Key | None = None
+    push_type: Key | None = None
+    priority: int | None = None
+    expiration: int | None = None
+    collapse_id: Key | None = None
+    apns_id: Key | None = None
+    validate_only: bool = False
+    ref: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class BadPush(ValueError):
+    """Why one push cannot be sent; the others of its request can."""
+
+
+Addressed = tuple[AppSender, Any]
+"""A push with its sender."""
+
+
+def address(app: App, request: PushRequest) -> Addressed:
+    """The push of a request and the sender that it goes through.
+
+    Raises:
+        BadPush: it cannot be sent; one sentence.
+    """
+    targets = (request.to, request.fcm_topic, request.condition, request.channel)
+    if sum(target is not None for target in targets) != 1:
+        raise BadPush("expected exactly one of to, fcm_topic, condition and channel")
+    try:
+        if request.to is None:
+            if request.channel is not None:
+                return _broadcast(app, request, request.channel)
+            return _to_fcm(app, request, {"topic": request.fcm_topic, "condition": request.condition})
+        device = _device(request.to, request.platform)
+        if device.platform == APNS:
+            return _to_apns(app, request, device.token)
+        return _to_fcm(app, request, {"fid" if device.fid else "token": device.token})
+    except GatewayProblem as problem:
+        raise BadPush(problem.detail) from None
+    except (BadRow, ValueError, TypeError) as error:
+        raise BadPush(str(error)) from None
+
+
+def _device(token: str | dict[str, Any], platform: str | None) -> Device:
+    if platform in APNS_WORDS and type(token) is str and len(token) == APNS_LENGTH:
+        try:
+            unhexlify(token)
+            return Device(APNS, token)
+        except ValueError:
+            pass
+    return find_device(token, platform)
+
+
+def format_of(payload: dict[str, Any], platform: str) -> str:
+    """The format of a payload for one provider, from its keys. Raises `BadPush` where they do not tell."""
+    if "aps" in payload or "mdm" in payload:
+        return APNS
+    keys = payload.keys()
+    if "message" in keys or not keys.isdisjoint(_OF_FCM):
+        return FCM
+    if not keys.isdisjoint(_OF_EXPO):
+        return "expo"
+    raise BadPush(
+        "the payload may be of several formats; expected format beside it, one of expo, apns and fcm"
+    )
+
+
+def _payload(request: PushRequest, platform: str) -> tuple[dict[str, Any], str]:
+    """The payload for a provider, and its format."""
+    payload: Any = request.payload
+    format: str = request.format
+    if format == "auto":
+        if payload and payload.keys() <= _BOTH and (FCM in payload or "aps" in payload.get(APNS, ())):
+            payload = payload.get(platform)
+            if not isinstance(payload, dict):
+                raise BadPush(f"the payload has no {platform}, and the target is of {platform}")
+            return payload, platform
+        format = format_of(payload, platform)
+    if format not in ("expo", platform):
+        raise BadPush(f"the payload is in the format of {format}, and the target is of {platform}")
+    return payload, format
+
+
+def _to_apns(app: App, request: PushRequest, token: str) -> Addressed:
+    sender = app.apns(request.environment, request.topic)
+    payload, format = _payload(request, APNS)
+    if format == "expo":
+        push = to_notification(ExpoMessage.from_dict(payload), token, topic=request.topic, now=time.time())
+        push.push_type = push_type(request) or push.push_type
+    else:
+        push = Notification(token, payload, topic=request.topic, push_type=push_type(request))
+    if request.priority is not None:
+        push.priority = _priority(request)
+    if request.expiration is not None:
+        push.expiration = request.expiration
+    if request.collapse_id is not None:
+        push.collapse_id = request.collapse_id
+    if request.apns_id is not None:
+        push.apns_id = request.apns_id
+    return sender, push
+
+
+def push_type(request: PushRequest) -> ApnsPushType | None:
+    """The push type that was asked for. Raises `BadPush` for one that APNs does not have."""
+    name: Any = request.push_type
+    if name is not None and name not in PUSH_TYPES:
+        raise BadPush(f"push_type is one of {', '.join(PUSH_TYPES)}")
+    return name  # type: ignore[no-any-return]
+
+
+def _priority(request: PushRequest) -> ApnsPriority:
+    if request.priority not in (1, 5, 10):
+        raise BadPush("priority is 1, 5 or 10")
+    return request.priority  # type: ignore[return-value]
+
+
+def _to_fcm(app: App, request: PushRequest, target: dict[str, str | None]) -> Addressed:
+    sender = app.to_fcm()
+    payload, format = _payload(request, FCM)
+    if format == "expo":
+        message = Message(
+            **message_fields(ExpoMessage.from_dict(payload), android=app.section.android, now=time.time())
+        )
+    else:
+        message = Message.from_dict(payload)
+        if message.token or message.fid or message.topic or message.condition:
+            raise BadPush("the payload has a target; expected none beside that of the request")
+    for name, value in target.items():
+        if value is not None:
+            setattr(message, name, value)
+    if request.validate_only:
+        message.validate_only = True
+    return sender, message
+
+
+def _broadcast(app: App, request: PushRequest, channel: str) -> Addressed:
+    sender = app.apns(request.environment, request.topic)
+    payload, format = _payload(request, APNS)
+    if format != APNS:
+        raise BadPush("a broadcast's payload is in APNs' format")
+    return sender, Broadcast(
+        channel,
+        payload,
+        topic=request.topic,
+        priority=10 if request.priority is None else _priority(request),
+        expiration=request.expiration or 0,
+    )
+
+
+def invalid(detail: str, push: Any = None) -> Result:
+    """The result of a push that cannot be sent."""
+    return Result(push, Verdict.INVALID, detail=detail)
+
+
+def result_json(result: Result, ref: str | None = None) -> dict[str, Any]:
+    """The JSON of a result, without the push: the caller knows it, by its place or its `ref`."""
+    if result.verdict is ACCEPTED:
+        answer: dict[str, Any] = {"verdict": "ACCEPTED", "status": result.status, "id": result.id}
+    else:
+        answer = result.to_dict()
+        del answer["push"]
+        answer["drop_token"] = result.drop_token
+        answer = {name: value for name, value in answer.items() if value is not None}
+    if ref is not None:
+        answer["ref"] = ref
+    return answer

@@ -1,0 +1,326 @@
+"""`AppSender`: one provider of one app. All requests share its engine, and so its connections, its rate and its retries.
+
+    requests ──▶ FairQueue ──▶ one endless `send_many` ──▶ each result to the request that waits for it
+
+The engine is given no more than its connections carry, so that a push waits in the queue, where callers take turns, and
+not behind another caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Final, Protocol
+
+from ..engine.engine import LARGEST_WINDOW, PushEngine
+from ..engine.retry import RetryPolicy
+from ..engine.rules import PushClient, Shared
+from ..errors import ClosedError
+from ..metrics import Metrics
+from ..models.apns import Broadcast
+from ..reasons import printable_word
+from ..results import Result, Verdict
+from .breakers import CallerBreaker
+from .fair import FairQueue
+
+log = logging.getLogger("pushcore.gateway")
+
+BURST: Final = 256
+"""Pushes that are handed to the engine at a time."""
+REQUEST: Final = 25.0
+"""Seconds in which a request has its results: Expo's clients and most proxies wait for 30."""
+QUEUED: Final = 5.0
+"""Seconds of them that a push may wait for its turn."""
+RETRIED: Final = 9.0
+"""Seconds of them in which a push is retried; with its last attempt, of 10 s at most, it ends in time."""
+IDLE: Final = 1.0
+"""Seconds without a push after which a sender that is replaced is closed."""
+RESTART: Final = 0.1
+"""Seconds until the engine is started again after an error in it."""
+INTERNAL: Final = "may have been delivered: internal error"
+"""The detail of a result that nobody knows, for a mistake of ours."""
+
+
+class Waiter(Protocol):
+    """What takes results: a request."""
+
+    def finish(self, key: int, result: Result) -> None:
+        """The result of its push number `key`."""
+
+
+class Entry:
+    """A push on its way, and whom its result is for."""
+
+    __slots__ = ("breaker", "caller", "key", "push", "waiter")
+
+    def __init__(self, push: Any, waiter: Waiter, key: int, caller: str, breaker: CallerBreaker) -> None:
+        self.push = push
+        self.waiter = waiter
+        self.key = key
+        self.caller = caller
+        self.breaker = breaker
+
+
+class AppSender:
+    """See the module. Open it on the event loop that it is used on.
+
+    Args:
+        app: id of the app.
+        provider: "apns" or "fcm".
+        environment: of APNs; "" for FCM.
+        client: sends. The sender opens and closes it.
+        rate: of the project; None for the provider's.
+        shared: what instances have in common, see `queue.fleet.Fleet`.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        provider: str,
+        environment: str,
+        client: PushClient[Any],
+        *,
+        rate: str | None = None,
+        shared: Shared | None = None,
+    ) -> None:
+        self.app = app
+        self.provider = provider
+        self.environment = environment
+        self.client: Any = client
+        self.metrics = Metrics()
+        dispatcher = client._dispatcher
+        self.window = max(min(dispatcher.streams * dispatcher.max_connections, LARGEST_WINDOW), 2)
+        self._queue: FairQueue[Entry] = FairQueue(max(self.window // 2, 1))
+        self._sending: dict[int, Entry] = {}
+        self._breakers: dict[str, CallerBreaker] = {}
+        self._engine = PushEngine(
+            client,
+            retry=RetryPolicy(max_age=RETRIED),
+            window=2 * self.window,
+            rate=rate,
+            breaker=False,
+            listener=self.metrics,
+            shared=shared,
+        )
+        self._wake: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._used_at = 0.0
+        self._closed = False
+        self._broadcasts: set[asyncio.Task[None]] = set()
+
+    @property
+    def name(self) -> str:
+        """For logs: "shop/apns/production"."""
+        return "/".join(part for part in (self.app, self.provider, self.environment) if part)
+
+    async def open(self) -> None:
+        """Get ready to send."""
+        self._loop = asyncio.get_running_loop()
+        await self._engine.open()
+        self._used_at = self._loop.time()
+        self._task = self._loop.create_task(self._run(), name=f"pushcore gateway {self.name}")
+
+    async def close(self) -> None:
+        """Finish what was submitted, say goodbye to the provider, and take nothing more."""
+        self._closed = True
+        self._wake_up()
+        if self._task is not None:
+            await self._task
+        await asyncio.gather(*self._broadcasts)
+        await self._engine.close()
+
+    async def close_when_idle(self) -> None:
+        """Close it when no request uses it any more; it has been replaced."""
+        while self.busy or self._loop.time() - self._used_at < IDLE:  # noqa: ASYNC110  # time alone ends it
+            await asyncio.sleep(IDLE / 4)
+        await self.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any push has no result yet."""
+        return bool(self._sending or len(self._queue) or self._broadcasts)
+
+    @property
+    def queued(self) -> int:
+        """Pushes that wait for their turn."""
+        return len(self._queue)
+
+    def breaker(self, caller: str) -> CallerBreaker:
+        """The caller's breaker here."""
+        breaker = self._breakers.get(caller)
+        if breaker is None:
+            breaker = self._breakers[caller] = CallerBreaker(self._loop.time)
+        return breaker
+
+    @property
+    def open_breakers(self) -> dict[str, str]:
+        """Why each caller's breaker is open, where it is."""
+        return {
+            caller: breaker.trip.sentence
+            for caller, breaker in self._breakers.items()
+            if breaker.trip is not None
+        }
+
+    def submit(self, caller: str, push: Any, waiter: Waiter, key: int) -> Entry | None:
+        """Send a push. `waiter.finish(key, result)` is called once, perhaps before this returns.
+
+        Returns:
+            What `withdraw` takes; None when the result is known already.
+        """
+        breaker = self.breaker(caller)
+        if breaker.trip is not None or self._closed:
+            wait = breaker.refuses()
+            if self._closed or wait is not None:
+                detail = (
+                    f"not sent: {breaker.trip}" if breaker.trip is not None else "not sent: the gateway ends"
+                )
+                waiter.finish(key, Result(push, Verdict.UNSENT, retry_after=wait or 1.0, detail=detail))
+                return None
+        entry = Entry(push, waiter, key, caller, breaker)
+        if type(push) is Broadcast:  # rare, and no push of an engine
+            task = self._loop.create_task(self._broadcast(entry), name="pushcore gateway broadcast")
+            self._broadcasts.add(task)
+            task.add_done_callback(self._broadcasts.discard)
+            return None
+        self._queue.add(caller, entry)
+        if self._wake is not None:
+            self._wake_up()
+        return entry
+
+    async def _broadcast(self, entry: Entry) -> None:
+        try:
+            result = await self.client.broadcast(entry.push)
+        except Exception as error:
+            log.error("%s: a broadcast failed: %s", self.name, printable_word(repr(error), 300))
+            result = Result(entry.push, Verdict.UNKNOWN, detail=INTERNAL)
+        self._finish(entry, result)
+
+    def withdraw(self, caller: str, entries: list[Entry], detail: str) -> None:
+        """End as UNSENT those of these pushes that have not been handed to the engine."""
+        for entry in self._queue.remove(caller, {id(entry) for entry in entries}):
+            self._finish(entry, Result(entry.push, Verdict.UNSENT, detail=detail))
+
+    def _finish(self, entry: Entry, result: Result) -> None:
+        if entry.breaker.seen(result) and entry.breaker.trip is not None:
+            log.warning("%s: caller %s is stopped: %s", self.name, entry.caller, entry.breaker.trip.sentence)
+        entry.waiter.finish(entry.key, result)
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _source(self) -> AsyncIterator[list[Any]]:
+        sending, queue = self._sending, self._queue
+        while True:
+            entries = queue.take(min(self.window - len(sending), BURST))
+            if entries:
+                self._used_at = self._loop.time()
+                pushes = [entry.push for entry in entries]
+                sending.update(zip(map(id, pushes), entries, strict=True))
+                yield pushes
+            elif self._closed and not len(queue):
+                return
+            else:
+                self._wake = self._loop.create_future()
+                await self._wake
+                self._wake = None
+
+    async def _run(self) -> None:
+        sending, queue = self._sending, self._queue
+        while True:
+            try:
+                async with contextlib.aclosing(self._engine.send_many(self._source())) as results:
+                    async for result in results:
+                        entry = sending.pop(id(result.push))
+                        queue.finished(entry.caller)
+                        self._finish(entry, result)
+                        if self._wake is not None and len(queue):
+                            self._wake_up()
+                return
+            except ClosedError:
+                return
+            except Exception as error:
+                log.error(
+                    "%s: the engine is started again after %s", self.name, printable_word(repr(error), 300)
+                )
+                self._abandon()
+                await asyncio.sleep(RESTART)
+
+    def _abandon(self) -> None:
+        """After an error of ours: nobody knows what became of the pushes that the engine had."""
+        entries = list(self._sending.values())
+        self._sending.clear()
+        for entry in entries:
+            self._queue.finished(entry.caller)
+            self._finish(entry, Result(entry.push, Verdict.UNKNOWN, detail=INTERNAL))
+
+
+class PushBatch:
+    """The pushes of one request, until each has its result.
+
+    Args:
+        count: of its pushes.
+    """
+
+    __slots__ = ("_done", "missing", "results")
+
+    def __init__(self, count: int) -> None:
+        self.results: list[Any] = [None] * count
+        """In the order of the pushes; None while there is none."""
+        self.missing = count
+        self._done: asyncio.Future[None] | None = None
+
+    def finish(self, key: int, result: Result) -> None:
+        """See `Waiter`. What comes after the deadline is dropped."""
+        if self.results[key] is None:
+            self.results[key] = result
+            self.missing -= 1
+            if not self.missing and self._done is not None and not self._done.done():
+                self._done.set_result(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for the last result, at most so long."""
+        if self.missing:
+            self._done = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._done
+
+
+async def send_all(
+    caller: str, pushes: list[tuple[AppSender, Any]], deadline: float = REQUEST
+) -> list[Result]:
+    """Send pushes and wait for their results, which are in the order of the pushes.
+
+    A push that has no turn within `QUEUED` seconds, or half of a shorter deadline, is not sent: UNSENT. One that has no
+    response by the deadline is UNKNOWN: it may have been delivered.
+
+    Args:
+        caller: whose breaker and share count.
+        pushes: each with its sender; no object twice.
+        deadline: seconds, at most `REQUEST`.
+    """
+    batch = PushBatch(len(pushes))
+    entries: dict[AppSender, list[Entry]] = {}
+    for key, (sender, push) in enumerate(pushes):
+        entry = sender.submit(caller, push, batch, key)
+        if entry is not None:
+            entries.setdefault(sender, []).append(entry)
+    try:
+        await batch.wait(min(QUEUED, deadline / 2))
+        if batch.missing:
+            for sender, waiting in entries.items():
+                sender.withdraw(caller, waiting, f"not sent: no turn within {QUEUED:g} s")
+            await batch.wait(deadline - min(QUEUED, deadline / 2))
+    except asyncio.CancelledError:  # the client has gone: what has not begun need not begin
+        for sender, waiting in entries.items():
+            sender.withdraw(caller, waiting, "not sent: the client went away")
+        raise
+    for key, result in enumerate(batch.results):
+        if result is None:
+            detail = "may have been delivered: no response in time"
+            batch.results[key] = Result(pushes[key][1], Verdict.UNKNOWN, detail=detail)
+    return batch.results

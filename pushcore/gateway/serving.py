@@ -1,0 +1,119 @@
+"""Serves a gateway by uvicorn, with uvloop and httptools: the fastest of the ASGI servers, and none of it is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import uvicorn
+
+from ..audience.problems import BadInput
+from ..errors import ConfigurationError
+from .app import create_app
+from .config import GatewayConfig
+from .gateway import Gateway
+from .senders import REQUEST
+
+log = logging.getLogger("pushcore.gateway")
+
+GRACE: Final = REQUEST + 5.0
+"""Seconds after SIGTERM in which requests end."""
+
+
+class GatewayServer(uvicorn.Server):
+    """Uvicorn's server, which says when it listens."""
+
+    on_ready: Callable[[int], None] = staticmethod(lambda port: None)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See `uvicorn.Server`, which would end the process by the signal in the end: `serve` has the handlers."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`."""
+        await super().startup(sockets)
+        if self.started:
+            self.on_ready(self.servers[0].sockets[0].getsockname()[1])
+
+
+def make_server(config: GatewayConfig) -> GatewayServer:
+    """The server of a configuration; it listens when it is run. Raises as `create_app`."""
+    server, limits = config.server, config.limits
+    return GatewayServer(
+        uvicorn.Config(
+            create_app(config),
+            host=server.host,
+            port=server.port,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(server.trusted_proxies),
+            forwarded_allow_ips=list(server.trusted_proxies),
+            ssl_certfile=server.certificate,
+            ssl_keyfile=server.certificate_key,
+            limit_concurrency=limits.connections,
+            timeout_graceful_shutdown=round(GRACE),
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+    )
+
+
+async def serve(
+    config: GatewayConfig,
+    reread: Callable[[], GatewayConfig] | None = None,
+    on_ready: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT: then nothing new is accepted, requests end, and providers are told goodbye.
+
+    Args:
+        config: checked.
+        reread: gives the configuration that SIGHUP loads; None to ignore that signal.
+        on_ready: called with the port once it listens.
+
+    Raises:
+        BadInput, ConfigurationError: the configuration cannot work.
+    """
+    server = make_server(config)
+    gateway: Gateway = server.config.app.state.gateway  # type: ignore[union-attr]
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        assert reread is not None
+        try:
+            await gateway.reload(reread())
+        except (BadInput, ConfigurationError) as error:
+            log.error("not reloaded: %s", error)
+
+    def on_hangup() -> None:
+        task = loop.create_task(reload(), name="pushcore gateway reload")
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    def on_end() -> None:
+        server.force_exit = server.should_exit  # the second time
+        server.should_exit = True
+
+    handlers = {signal.SIGTERM: on_end, signal.SIGINT: on_end}
+    if reread is not None:
+        handlers[signal.SIGHUP] = on_hangup
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    server.on_ready = on_ready
+    try:
+        await server.serve()
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+    if not server.started:
+        raise OSError(f"nothing can listen on {config.server.host} port {config.server.port}")

@@ -1,0 +1,148 @@
+"""A mistake in gateway.toml is one sentence with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pushcore.audience.problems import BadInput
+from pushcore.gateway.callers import digest_of, new_token
+from pushcore.gateway.config import Locate, is_loopback, is_name, read_config
+
+GOOD = """
+[server]
+port = 9000
+
+[[app]]
+id = "shop"
+
+[[app.apns]]
+key = "AuthKey_ABC123DEFG.p8"
+key-id = "ABC123DEFG"
+team-id = "TEAM123456"
+topics = ["com.example.shop"]
+
+[app.fcm]
+service-account = "/keys/shop.json"
+
+[[caller]]
+name = "web"
+tokens = ["{digest}"]
+apps = ["shop"]
+""".replace("{digest}", "ab" * 32)
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def complaint(tmp_path: Path, text: str) -> str:
+    with pytest.raises(BadInput) as raised:
+        read_config(written(tmp_path, text))
+    sentence = str(raised.value)
+    assert "\n" not in sentence
+    return sentence.replace(str(tmp_path), "")
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    config = read_config(written(tmp_path, GOOD))
+    assert config.server.port == 9000
+    assert config.app[0].apns[0].key == str(tmp_path / "AuthKey_ABC123DEFG.p8")
+    assert config.app[0].fcm is not None
+    assert config.app[0].fcm.service_account == "/keys/shop.json"
+    assert config.caller[0].concurrent == 64
+    assert config.on_port(1).server.port == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("port = 9000", "prot = 9000", "/gateway.toml:3: unknown key 'prot' in [server]"),
+        ("port = 9000", 'port = "9"', "/gateway.toml:3: port: expected `int`, got `str`"),
+        ("key-id =", "keyid =", "/gateway.toml:10: unknown key 'keyid' in [app.apns]"),
+        ('id = "shop"', "", "/gateway.toml:5: [app] has no id"),
+        ('id = "shop"', 'id = "a b"', "/gateway.toml:6: id: expected `str` matching"),
+        ('team-id = "TEAM123456"', "", "/gateway.toml:8: key needs key-id and team-id"),
+        ('key = "AuthKey_ABC123DEFG.p8"', "", "/gateway.toml:8: expected either key or certificate"),
+        ('apps = ["shop"]', 'apps = ["shop", "x"]', "/gateway.toml:20: caller web: there is no app x"),
+        ("ab" * 32, "ab", "/gateway.toml:19: tokens: expected `str` matching"),
+        (
+            "[server]",
+            '[server]\nhost = "0.0.0.0"\ntrusted-proxies = ["x"]',
+            "/gateway.toml:4: 'x' is no address",
+        ),
+        ("[server]", "[server", "/gateway.toml:2: "),
+        ("[server]", 'source = "x"\n[server]', "/gateway.toml:2: there is no key source"),
+        (
+            "[server]",
+            '[server]\ncertificate = "c"',
+            "/gateway.toml:2: certificate and certificate-key belong",
+        ),
+        (
+            "[app.fcm]",
+            '[[app.apns]]\ncertificate = "c"\nurl = "https://h"\ntopics = ["x"]\nenvironments = ["sandbox", "production"]\n[app.fcm]',
+            "/gateway.toml:14: url is one server",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    assert complaint(tmp_path, GOOD.replace(old, new, 1)).startswith(expected)
+
+
+def test_two_apps_of_one_id(tmp_path: Path) -> None:
+    again = GOOD + '[[app]]\nid = "shop"\n[app.fcm]\nservice-account = "x"\n'
+    assert (
+        complaint(tmp_path, again) == "/gateway.toml:22: there are two of app shop; expected different names"
+    )
+
+
+def test_an_app_without_a_provider(tmp_path: Path) -> None:
+    assert complaint(tmp_path, '[[app]]\nid = "a"\n') == "/gateway.toml:1: app a has neither apns nor fcm"
+
+
+def test_one_token_of_two_callers(tmp_path: Path) -> None:
+    again = GOOD + f'[[caller]]\nname = "other"\ntokens = ["{"ab" * 32}"]\n'
+    assert complaint(tmp_path, again) == "/gateway.toml:23: this token is another caller's too"
+
+
+def test_a_public_address_needs_a_caller(tmp_path: Path) -> None:
+    public = GOOD.partition("[[caller]]")[0].replace("[server]", '[server]\nhost = "::"')
+    assert complaint(tmp_path, public).startswith("/gateway.toml:3: :: can be reached by others")
+    read_config(written(tmp_path, public.replace('"::"', '"::1"')))
+
+
+def test_no_apps(tmp_path: Path) -> None:
+    assert complaint(tmp_path, "app = []").startswith("/gateway.toml:1: app: expected `array` of length >= 1")
+    assert complaint(tmp_path, "") == "/gateway.toml: [] has no app"
+
+
+def test_names_and_addresses() -> None:
+    assert is_name("a.b-c_1")
+    assert not is_name("a\n")
+    assert not is_name("-a")
+    assert is_loopback("localhost")
+    assert is_loopback("127.0.0.2")
+    assert not is_loopback("10.0.0.1")
+    assert not is_loopback("example.com")
+
+
+def test_a_token_has_192_bits_and_is_kept_as_its_digest() -> None:
+    token = new_token()
+    assert token.startswith("pcg_")
+    assert len(token) == 4 + 32
+    assert token != new_token()
+    assert len(digest_of(token)) == 64
+
+
+def test_lines_of_nested_tables() -> None:
+    locate = Locate("f", "[[a]]\nx = 1\n[[a.b]]\ny = 2\n[[a]]\n[[a.b]]\n[[a.b]]\ny = 3\nz.k = 4\n")
+    assert locate("a", 0, "x") == "f:2"
+    assert locate("a", 0, "b", 0, "y") == "f:4"
+    assert locate("a", 1, "b", 1, "y") == "f:8"
+    assert locate("a", 1, "b", 1, "z", "k") == "f:9"
+    assert locate("a", 1, "b", 0, "nothing") == "f:6"
+    assert locate("nothing") == "f"
