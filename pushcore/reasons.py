@@ -131,6 +131,21 @@ UNEXPECTED_SUCCESS: Final = replace(
 """The same with a status of 2xx: the provider may have taken the push, and its response was lost on the way."""
 
 
+def temporary_rows(wait: float, setting: str) -> dict[int, Reason]:
+    """The rows of the statuses below 500 that speak of this attempt, and neither of the push nor of the key.
+
+    RFC 9110, sections 15.5.9, 15.5.10 and 15.5.20: the server waited too long for the request, it conflicts with another
+    one (Google's ABORTED), it came over the wrong connection; RFC 8470, section 5.2: it came too early in TLS.
+    """
+    advice = "Send again later."
+    return {
+        status: Reason(
+            status, "", UNAVAILABLE, advice, wait=wait, setting=setting, early=status in (408, 421)
+        )
+        for status in (408, 409, 421, 425)
+    }
+
+
 class ReasonTable:
     """The rows of one provider's interface: by its words, and for other words by the status.
 

@@ -24,6 +24,7 @@ from ..reasons import (
     ReasonTable,
     Verdict,
     register,
+    temporary_rows,
 )
 
 MAX_REASON: Final = 100
@@ -184,6 +185,7 @@ _BY_STATUS: Final = {
         UNREGISTERED,
         "Drop the device token, unless the device registered again after the timestamp.",
     ),
+    **temporary_rows(60.0, "apns_unavailable_wait"),
     # An Apple 429 is about one device. A 5xx without a reason of the table waits Apple's 15 minutes.
     429: Reason(
         429,

@@ -50,7 +50,7 @@ _EXPECTED: Final = (
     'expected the JSON key of a service account, "type": "service_account", from the Google Cloud console'
 )
 # Every other 4xx is permanent.
-_TEMPORARY_STATUS: Final = frozenset({408, 425, 429})
+_TEMPORARY_STATUS: Final = frozenset({408, 409, 421, 425, 429})
 _TEMPORARY_ERRORS: Final = frozenset(
     {"temporarily_unavailable", "server_error", "slow_down", "internal_failure"}
 )

@@ -29,6 +29,7 @@ from ..reasons import (
     describe_unexpected,
     printable_word,
     register,
+    temporary_rows,
 )
 
 MAX_BODY: Final = 65_536
@@ -85,7 +86,7 @@ _BY_STATUS: Final = {
     **{status: replace(UNNAMED[MISCONFIGURED], status=status) for status in (401, 403, 405)},
     # Without UNREGISTERED it is the path that was not found: a wrong project.
     404: Reason(404, "", MISCONFIGURED, "Correct the project id: there is no such path."),
-    408: Reason(408, "", UNAVAILABLE, _SLOWER, wait=10.0, setting="fcm_wait"),
+    **temporary_rows(10.0, "fcm_wait"),
     429: Reason(
         429,
         "",

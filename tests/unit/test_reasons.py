@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.apns.reasons import CHANNEL_REASONS
+from pushcore.apns.reasons import CHANNEL_REASONS, CHANNEL_TABLE
 from pushcore.apns.reasons import REASONS as APNS_REASONS
+from pushcore.apns.reasons import TABLE as APNS_TABLE
 from pushcore.cli.report.tally import PlatformTally
 from pushcore.engine.breaker import MINIMUM, RUN, Breaker
 from pushcore.engine.rate import Rate
 from pushcore.fcm.errors import REASONS as FCM_REASONS
+from pushcore.fcm.errors import TABLE as FCM_TABLE
 from pushcore.fcm.legacy_errors import REASONS as LEGACY_REASONS
-from pushcore.reasons import UNNAMED, Blame, LimitScope, Reason, lookup, printable_word, words
+from pushcore.reasons import UNNAMED, Blame, LimitScope, Reason, ReasonTable, lookup, printable_word, words
 from pushcore.results import Accepted, Result, Verdict
 from tests.support.scripted import STEADY, ScriptedClient, ScriptedPush
 from tests.unit.engine.stage import Stage
@@ -130,7 +132,8 @@ def test_the_legacy_api_names_its_scopes(reason: str, scope: str) -> None:
         ("apns", 500, "UNAVAILABLE", 900.0, None, "provider"),
         ("apns", 503, "UNAVAILABLE", 900.0, None, "provider"),
         ("fcm", 404, "MISCONFIGURED", None, None, "configuration"),
-        ("fcm", 408, "UNAVAILABLE", 10.0, None, "provider"),
+        *(("fcm", status, "UNAVAILABLE", 10.0, None, "provider") for status in (408, 409, 421, 425)),
+        *(("apns", status, "UNAVAILABLE", 60.0, None, "provider") for status in (408, 409, 421, 425)),
         ("fcm", 429, "THROTTLED", 60.0, "project", "provider"),
         ("fcm", 503, "UNAVAILABLE", 10.0, None, "provider"),
         ("apns", 700, "UNKNOWN", 10.0, None, "provider"),
@@ -151,6 +154,18 @@ def test_an_unknown_reason_means_what_its_status_does(
     assert (row.verdict.value, row.wait, row.scope, row.blame) == (verdict, wait, scope, blame)
     assert not row.suspect
     assert row.advice.endswith(".")
+
+
+@pytest.mark.parametrize("table", [APNS_TABLE, CHANNEL_TABLE, FCM_TABLE])
+@pytest.mark.parametrize("status", [*range(200, 600), 700])
+def test_a_response_that_is_not_the_providers_is_temporary_only_by_its_status(
+    table: ReasonTable, status: int
+) -> None:
+    row = table.of_unexpected(status)
+    temporary = status in (408, 409, 421, 425, 429) or 500 <= status < 600
+    assert (row.verdict in (Verdict.UNAVAILABLE, Verdict.THROTTLED)) is temporary
+    assert (row.wait is not None) is (temporary or row.verdict is Verdict.UNKNOWN)
+    assert (row.name == "UnexpectedResponse") is (not temporary and status < 600)
 
 
 def test_a_word_with_another_status_than_its_own_means_what_the_status_does() -> None:

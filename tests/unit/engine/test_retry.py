@@ -159,7 +159,9 @@ def test_each_setting_is_by_default_what_the_rows_that_name_it_say() -> None:
     tables = (APNS_REASONS, CHANNEL_REASONS, FCM_REASONS, LEGACY_REASONS)
     rows = [row for table in tables for row in table.values()]
     rows += [
-        lookup(provider, status, None) for provider in ("apns", "fcm") for status in (408, 429, 500, 503)
+        lookup(provider, status, None)
+        for provider in ("apns", "fcm")
+        for status in (408, 409, 421, 425, 429, 500, 503)
     ]
     rows += UNNAMED.values()
     named = {row.setting: row.wait for row in rows if row.setting is not None}
