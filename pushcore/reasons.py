@@ -81,6 +81,8 @@ class Reason:
     """What to fix where most pushes are rejected so; None: `advice` says it."""
     about_topic: bool = False
     """It speaks of the push's topic, so that a message should name that."""
+    too_large: bool = False
+    """The push is larger than the provider takes."""
     scope: LimitScope | None = None
     """Whose rate limit was exceeded; None: it is no rate limit."""
     stored: str | None = None

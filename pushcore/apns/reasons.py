@@ -131,7 +131,7 @@ _ROWS: Final = (
         UNREGISTERED,
         "Drop the device token, unless the device registered again after the timestamp.",
     ),
-    Reason(413, "PayloadTooLarge", INVALID, "Shorten the payload to the push type's limit."),
+    Reason(413, "PayloadTooLarge", INVALID, "Shorten the payload to the push type's limit.", too_large=True),
     Reason(
         429,
         "TooManyProviderTokenUpdates",

@@ -122,6 +122,10 @@ SUSPECT_TOKEN: Final = Reason(
 )
 """INVALID_ARGUMENT where the detail blames the token: no proof that the token is dead."""
 register("fcm", ReasonTable((replace(SUSPECT_TOKEN, name="INVALID_ARGUMENT (token)"),), {}, exact=False))
+TOO_LARGE: Final = Reason(
+    400, "INVALID_ARGUMENT", INVALID, "Shorten the message's keys and values.", too_large=True
+)
+"""INVALID_ARGUMENT for a message that is too large, by our own count or by Google's words."""
 _NARROW_QUOTAS: Final = (
     # By Google's words: "Device message rate exceeded"; "Topic quota exceeded", "Topic message rate exceeded", and a
     # violation whose subject is "device:…" or "topic:…".
@@ -135,6 +139,7 @@ _NARROW_QUOTAS: Final = (
     ),
 )
 _TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
+_TOO_LARGE_TEXT: Final = re.compile(r"message is too big", re.IGNORECASE)
 _DEAD_TEXT: Final = "The registration token is not a valid FCM registration token"
 _THIRD_PARTY_TEXT: Final = "Auth error from APNS or Web Push Service"
 _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?", re.ASCII)
@@ -248,6 +253,8 @@ def _row(status: int, message: str, details: _Details, text: str) -> Reason:
                 return DEAD_TOKEN
             if details.fields & _TOKEN_FIELDS or message.rstrip(". ") == _DEAD_TEXT:
                 return SUSPECT_TOKEN
+        if details.apns_reason == "PayloadTooLarge" or (status == 400 and _TOO_LARGE_TEXT.search(message)):
+            return TOO_LARGE
     row = TABLE.lookup(status, code)
     if row.scope == "project":
         for pattern, narrow in _NARROW_QUOTAS:

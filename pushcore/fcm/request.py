@@ -35,6 +35,7 @@ from ..models.json_values import json_problem
 from ..models.token_forms import FCM_CHARACTERS
 from ..requests import END
 from ..results import Result, Verdict
+from .errors import TOO_LARGE
 from .legacy_result import LegacyResult
 from .parts import MAX_KNOWN, OPTION, EncodedParts
 
@@ -239,6 +240,7 @@ class FcmRequestBuilder:
                         Verdict.INVALID,
                         reason="INVALID_ARGUMENT",
                         detail=_detail(error, push, _FIELDS, _check_field),
+                        row=TOO_LARGE if isinstance(error, FieldError) and error.kind == "size" else None,
                     )
                 )
         return END

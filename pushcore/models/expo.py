@@ -63,6 +63,29 @@ NO_IMAGE: Final = (
 
 Source = ExpoMessage | Mapping[str, Any]
 
+# Fields of a message that are the same under another name, in the order in which they are sent.
+_ALERT: Final = (
+    ("title", "title"),
+    ("subtitle", "subtitle"),
+    ("body", "body"),
+    ("launchImage", "launch-image"),
+)
+_APS: Final = (
+    ("categoryId", "category"),
+    ("badge", "badge"),
+    ("threadId", "thread-id"),
+    ("interruptionLevel", "interruption-level"),
+    ("targetContentId", "target-content-id"),
+    ("relevanceScore", "relevance-score"),
+    ("filterCriteria", "filter-criteria"),
+)
+_DATA: Final = (
+    ("title", "title"),
+    ("subtitle", "subtitle"),
+    ("body", "message"),
+    *((name, name) for name in ("channelId", "categoryId", "icon", "link", "tag", "color")),
+)
+
 
 @overload
 def to_push(
@@ -293,28 +316,22 @@ def apns_payload(
         ValueError: the message is wrong.
     """
     message = _message(source)
-    alert = _present(
-        title=message.title,
-        subtitle=message.subtitle,
-        body=message.body,
-        **{"launch-image": message.launchImage},
-    )
-    aps = _present(
-        alert=alert or None,
-        category=message.categoryId,
-        badge=message.badge,
-        sound=_apns_sound(message.sound),
-        **{
-            "thread-id": message.threadId,
-            "interruption-level": message.interruptionLevel,
-            "target-content-id": message.targetContentId,
-            "relevance-score": message.relevanceScore,
-            "filter-criteria": message.filterCriteria,
-            "mutable-content": 1 if message.mutableContent or message.richContent is not None else None,
-            "content-available": 1 if message.contentAvailable else None,
-        },
-    )
-    return {"aps": aps, **_present(body=_own(message), experienceId=experience_id, scopeKey=scope_key)}
+    given = vars(message)
+    alert = {key: given[name] for name, key in _ALERT if name in given}
+    aps: dict[str, Any] = {"alert": alert} if alert else {}
+    for name, key in _APS:
+        if name in given:
+            aps[key] = given[name]
+    sound = message.sound
+    if sound is not None:
+        aps["sound"] = sound if type(sound) is str else _apns_sound(sound)
+    if message.mutableContent or message.richContent is not None:
+        aps["mutable-content"] = 1
+    if message.contentAvailable:
+        aps["content-available"] = 1
+    payload: dict[str, Any] = {"aps": aps}
+    _add(payload, body=_own(message), experienceId=experience_id, scopeKey=scope_key)
+    return payload
 
 
 def fcm_data(
@@ -334,27 +351,27 @@ def fcm_data(
     own: Any = _own(message)
     if own is not None and not legacy:
         own = _json(own, "data")
-    vibrate = message.vibrate
+    given = vars(message)
+    data: dict[str, Any] = {}
+    if experience_id is not None or scope_key is not None:
+        _add(data, experienceId=experience_id, scopeKey=scope_key)
+    for name, key in _DATA:
+        if name in given:
+            data[key] = given[name]
     sound = _sound_name(message.sound)
-    return _present(
-        experienceId=experience_id,
-        scopeKey=scope_key,
-        title=message.title,
-        subtitle=message.subtitle,
-        message=message.body,
-        channelId=message.channelId,
-        categoryId=message.categoryId,
-        icon=message.icon,
-        link=message.link,
-        tag=message.tag,
-        sound=None if sound == "default" else sound,  # to the app, none is the default sound
-        badge=None if message.badge is None else str(message.badge),
-        color=message.color,
-        vibrate=_flag(vibrate) if vibrate is None or isinstance(vibrate, bool) else _json(vibrate, "vibrate"),
-        sticky=_flag(message.sticky),
-        autoDismiss=_flag(message.autoDismiss),
-        body=own,
-    )
+    if sound is not None and sound != "default":  # to the app, none is the default sound
+        data["sound"] = sound
+    if message.badge is not None:
+        data["badge"] = str(message.badge)
+    vibrate = message.vibrate
+    if vibrate is not None:
+        data["vibrate"] = _flag(vibrate) if isinstance(vibrate, bool) else _json(vibrate, "vibrate")
+    for name in ("sticky", "autoDismiss"):
+        if name in given:
+            data[name] = _flag(given[name])
+    if own is not None:
+        data["body"] = own
+    return data
 
 
 def _message(source: Source) -> ExpoMessage:
@@ -436,3 +453,9 @@ def _json(value: Any, name: str) -> str:
 
 def _present(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _add(target: dict[str, Any], **fields: Any) -> None:
+    for name, value in fields.items():
+        if value is not None:
+            target[name] = value

@@ -6,10 +6,12 @@ Source: "Message request format" of "Send notifications with the Expo Push Servi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, Literal, Self, cast, get_args
+
+import orjson
 
 from .apns import INTERRUPTION_LEVELS, InterruptionLevel
 from .json_values import json_problem
@@ -29,7 +31,7 @@ _OLD_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "cate
 _IGNORED: Final = frozenset({"_displayInForeground"})  # deprecated, of Expo Go
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExpoMessage(PushModel):
     """A message in Expo's format; the fields have Expo's names, and None leaves one out.
 
@@ -82,68 +84,12 @@ class ExpoMessage(PushModel):
     launchImage: str | None = None
 
     def __post_init__(self) -> None:
-        self._convert_times()
-        for name in TEXTS:
-            self._check(name, str, "a string")
-        for name in _FLAGS:
-            self._check(name, bool, "true or false")
-        for name in ("data", "richContent"):
-            self._check(name, Mapping, "an object")
-        if self.data is not None and (problem := json_problem(self.data, "data")):
-            raise ValueError(problem)
-        if self.richContent is not None and not isinstance(self.richContent.get("image"), str | None):
-            raise ValueError(f"richContent.image must be a URL, not {self.richContent['image']!r:.60}")
-        self._check("sound", (str, Mapping), "a string or an object")
-        self._check_sound_and_recipients()
-        for name in ("badge", "ttl", "expiration"):
-            value = getattr(self, name)
-            number = type(value) in (int, float) and math.isfinite(value) and value >= 0
-            if value is not None and (not number or (name == "badge" and type(value) is not int)):
-                raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
-        if self.expires and self.ttl is None and (problem := expiration_problem(self.expires)):
-            raise ValueError(f"expiration {problem}")
-        if self.priority is not None and self.priority not in PRIORITIES:
-            raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r:.60}")
-        if self.interruptionLevel is not None and self.interruptionLevel not in INTERRUPTION_LEVELS:
-            levels = ", ".join(INTERRUPTION_LEVELS)
-            raise ValueError(f"interruptionLevel must be one of {levels}, not {self.interruptionLevel!r:.60}")
-        score = self.relevanceScore
-        if score is not None and (type(score) not in (int, float) or not 0 <= score <= 1):
-            raise ValueError(f"relevanceScore must be a number from 0 to 1, not {score!r:.60}")
-        vibrate = self.vibrate
-        if isinstance(vibrate, list | tuple) and all(type(milliseconds) is int for milliseconds in vibrate):
-            return
-        self._check("vibrate", bool, "true, false or a list of milliseconds")
-
-    def _convert_times(self) -> None:
-        """A timedelta becomes seconds, a datetime UNIX seconds."""
-        if isinstance(self.ttl, timedelta):
-            object.__setattr__(self, "ttl", lifetime_seconds(self.ttl))
-        if isinstance(self.expiration, timedelta):
-            if self.ttl is None:
-                object.__setattr__(self, "ttl", lifetime_seconds(self.expiration))
-            object.__setattr__(self, "expiration", None)
-        elif isinstance(self.expiration, datetime):
-            try:
-                object.__setattr__(self, "expiration", unix_seconds(self.expiration))
-            except ValueError as error:
-                raise ValueError(f"expiration {error}") from None
-
-    def _check_sound_and_recipients(self) -> None:
-        if isinstance(self.sound, Mapping):
-            name, volume = self.sound.get("name"), self.sound.get("volume")
-            if name is not None and not isinstance(name, str):
-                raise ValueError(f"sound.name must be a string, not {name!r:.60}")
-            if volume is not None and (type(volume) not in (int, float) or not 0 <= volume <= 1):
-                raise ValueError(f"sound.volume must be from 0 to 1, not {volume!r:.60}")
-        if isinstance(self.to, list | tuple) and all(isinstance(token, str) for token in self.to):
-            return
-        self._check("to", str, "a token or a list of tokens")
-
-    def _check(self, name: str, kind: type | tuple[type, ...], what: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not isinstance(value, kind):
-            raise ValueError(f"{name} must be {what}, not {value!r:.60}")
+        # What is given alone, so that a message costs what it says: the rest is None in the class.
+        held = vars(self)
+        given = {name: value for name, value in held.items() if value is not None}
+        _check_given(given)
+        held.clear()
+        held.update(given)
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any], *, strict: bool = False) -> Self:
@@ -159,15 +105,26 @@ class ExpoMessage(PushModel):
         """
         if not isinstance(source, Mapping):
             raise ValueError(f"a message of Expo's is a JSON object, not {type(source).__name__}")
-        for key in unknown_keys(source):
-            if strict:
-                raise ValueError(f"unknown key {shown_key(key)} in the message of Expo's")
-            warn_once(f"a message in Expo's format has the unknown key {shown_key(key)}, which is left out")
-        fields = {key: value for key, value in source.items() if key in _FIELDS}
-        for old, name in _OLD_NAMES.items():
-            if fields.get(name) is None and old in source:
-                fields[name] = source[old]
-        return cls(**fields)
+        given: dict[str, Any] = {}
+        for key, value in source.items():
+            if key in _FIELDS:
+                if value is not None:
+                    given[key] = value
+            elif key in _OLD_NAMES:
+                if source.get(_OLD_NAMES[key]) is None and value is not None:
+                    given[_OLD_NAMES[key]] = value
+            elif key not in _IGNORED:
+                if strict:
+                    raise ValueError(f"unknown key {shown_key(key)} in the message of Expo's")
+                warn_once(
+                    f"a message in Expo's format has the unknown key {shown_key(key)}, which is left out"
+                )
+        if cls is not ExpoMessage:
+            return cls(**given)
+        _check_given(given)
+        message = object.__new__(cls)
+        vars(message).update(given)
+        return message
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -197,7 +154,7 @@ class ExpoMessage(PushModel):
         return None if self.richContent is None else self.richContent.get("image") or None
 
 
-_FIELDS: Final = frozenset(ExpoMessage.__slots__)
+_FIELDS: Final = frozenset(field.name for field in fields(ExpoMessage))
 _KEYS: Final = _FIELDS | _OLD_NAMES.keys() | _IGNORED
 
 
@@ -209,3 +166,121 @@ def unknown_keys(source: Mapping[str, Any]) -> list[str]:
 def shown_key(key: object) -> str:
     """A key for a sentence."""
     return repr(str(key)[:60])
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check_given(given: dict[str, Any]) -> None:
+    """Check the fields that are not None, and make seconds of a timedelta and a datetime.
+
+    Raises:
+        ValueError: a value that no platform could take.
+    """
+    if "ttl" in given or "expiration" in given:
+        _convert_times(given)
+    for name, value in given.items():
+        check = _CHECKS.get(name)
+        if check is not None and not (check is _check_text and type(value) is str):
+            check(name, value)
+    expires = given.get("expiration")
+    if expires and "ttl" not in given and (problem := expiration_problem(expires)):
+        raise ValueError(f"expiration {problem}")
+
+
+def _convert_times(given: dict[str, Any]) -> None:
+    if isinstance(given.get("ttl"), timedelta):
+        given["ttl"] = lifetime_seconds(given["ttl"])
+    expiration = given.get("expiration")
+    if isinstance(expiration, timedelta):
+        del given["expiration"]
+        given.setdefault("ttl", lifetime_seconds(expiration))
+    elif isinstance(expiration, datetime):
+        try:
+            given["expiration"] = unix_seconds(expiration)
+        except ValueError as error:
+            raise ValueError(f"expiration {error}") from None
+
+
+def _check_type(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {what}, not {value!r:.60}")
+
+
+def _check_text(name: str, value: Any) -> None:
+    _check_type(name, value, str, "a string")
+
+
+def _check_flag(name: str, value: Any) -> None:
+    _check_type(name, value, bool, "true or false")
+
+
+def _check_data(name: str, value: Any) -> None:
+    _check_type(name, value, Mapping, "an object")
+    try:
+        if b"null" not in orjson.dumps(value):  # which a NaN would become
+            return
+    except TypeError:
+        pass
+    if problem := json_problem(value, name):
+        raise ValueError(problem)
+
+
+def _check_rich_content(name: str, value: Any) -> None:
+    _check_type(name, value, Mapping, "an object")
+    if not isinstance(value.get("image"), str | None):
+        raise ValueError(f"richContent.image must be a URL, not {value['image']!r:.60}")
+
+
+def _check_sound(name: str, value: Any) -> None:
+    _check_type(name, value, (str, Mapping), "a string or an object")
+    if isinstance(value, Mapping):
+        file, volume = value.get("name"), value.get("volume")
+        if file is not None and not isinstance(file, str):
+            raise ValueError(f"sound.name must be a string, not {file!r:.60}")
+        if volume is not None and (type(volume) not in (int, float) or not 0 <= volume <= 1):
+            raise ValueError(f"sound.volume must be from 0 to 1, not {volume!r:.60}")
+
+
+def _check_recipients(name: str, value: Any) -> None:
+    if isinstance(value, list | tuple) and all(isinstance(token, str) for token in value):
+        return
+    _check_type(name, value, str, "a token or a list of tokens")
+
+
+def _check_number(name: str, value: Any) -> None:
+    number = type(value) in (int, float) and math.isfinite(value) and value >= 0
+    if not number or (name == "badge" and type(value) is not int):
+        raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
+
+
+def _check_choice(name: str, value: Any) -> None:
+    choices = _CHOICES[name]
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r:.60}")
+
+
+def _check_score(name: str, value: Any) -> None:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, not {value!r:.60}")
+
+
+def _check_vibrate(name: str, value: Any) -> None:
+    if isinstance(value, list | tuple) and all(type(milliseconds) is int for milliseconds in value):
+        return
+    _check_type(name, value, bool, "true, false or a list of milliseconds")
+
+
+_CHOICES: Final = {"priority": PRIORITIES, "interruptionLevel": INTERRUPTION_LEVELS}
+_CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
+    **dict.fromkeys(TEXTS, _check_text),
+    **dict.fromkeys(_FLAGS, _check_flag),
+    **dict.fromkeys(("badge", "ttl", "expiration"), _check_number),
+    **dict.fromkeys(_CHOICES, _check_choice),
+    "data": _check_data,
+    "richContent": _check_rich_content,
+    "sound": _check_sound,
+    "to": _check_recipients,
+    "relevanceScore": _check_score,
+    "vibrate": _check_vibrate,
+}

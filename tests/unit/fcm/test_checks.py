@@ -15,8 +15,9 @@ from pushcore.models.fcm import (
     LegacyMessage,
     Message,
 )
+from pushcore.results import Result
 
-from .building import APNS, FID, TOKEN, refused, requests, sent, to
+from .building import APNS, FID, TOKEN, build, refused, requests, sent, to
 
 
 @pytest.mark.parametrize(
@@ -317,6 +318,13 @@ def test_size_limits_to_the_byte(target: dict[str, Any], limit: int) -> None:
                 assert f"{limit + 1} bytes in keys and values, {limit} are allowed" in refused(push)
             else:
                 sent(push)
+
+
+def test_a_message_that_is_too_large_says_so_by_its_row() -> None:
+    large, wrong = build(to(data={"key": "x" * 4096})), build(to(data={"from": "x"}))
+    assert isinstance(large, Result)
+    assert isinstance(wrong, Result)
+    assert (large.row.too_large, wrong.row.too_large) == (True, False)
 
 
 def test_size_of_the_apns_payload() -> None:

@@ -151,6 +151,21 @@ def test_recorded_bodies_in_any_order_of_details(
         assert failure.retry_after is None
 
 
+@pytest.mark.parametrize(
+    ("message", "details", "too_large"),
+    [
+        ("Android message is too big", [fcm("INVALID_ARGUMENT")], True),
+        ("Message is too big", [], True),
+        (ARGUMENT, [fcm("INVALID_ARGUMENT"), apns(413, "PayloadTooLarge")], True),
+        ("the badge is too big", [fcm("INVALID_ARGUMENT")], False),
+        (ARGUMENT, [], False),
+    ],
+)
+def test_a_message_that_is_too_large(message: str, details: list[Any], too_large: bool) -> None:
+    row = read_error(400, body(400, "INVALID_ARGUMENT", message, *details)).row
+    assert (row.too_large, row.verdict) == (too_large, Verdict.INVALID)
+
+
 def test_the_detail_says_it_all() -> None:
     failure = read_error(
         400, body(400, "INVALID_ARGUMENT", "Wrong.", bad("message.token", "Bad"), apns(400, "BadDeviceToken"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def test_fields_of_apns(path: Path, expected: str) -> None:
     assert in_apns(path) == expected
 
 
-@pytest.mark.parametrize("field", ExpoMessage.__slots__)
+@pytest.mark.parametrize("field", [each.name for each in dataclasses.fields(ExpoMessage)])
 def test_every_field_of_expos_message(field: str) -> None:
     accepted = []
     values: tuple[Any, ...] = (1, 1_800_000_000, True, {}, [])
