@@ -8,6 +8,7 @@ is bounded: reasons that are in no table are counted as "other".
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -145,14 +146,14 @@ class Listeners(Listener):
 
 @dataclass(frozen=True, slots=True)
 class MetricFamily:
-    """A metric: its name, its labels, and what it says. A gauge goes up and down; of several processes it is added up,
-    or with `largest` the largest is taken."""
+    """A metric: its name, its labels, and what it says. A gauge goes up and down. `merged`: what is made of the values of
+    several processes."""
 
     name: str
     labels: tuple[str, ...]
     text: str
     gauge: bool = False
-    largest: bool = False
+    merged: Callable[[list[float]], float] = sum
 
 
 FAMILIES: Final[Mapping[str, MetricFamily]] = MappingProxyType(
@@ -167,7 +168,7 @@ FAMILIES: Final[Mapping[str, MetricFamily]] = MappingProxyType(
         "goaways": MetricFamily("pushcore_goaway", ("provider", "reason"), "Connections that the server ended by GOAWAY."),
         "tokens": MetricFamily("pushcore_token_rotations", ("provider",), "New provider or access tokens."),
         "breaker": MetricFamily(
-            "pushcore_breaker_open", ("provider",), "1 when the breaker has stopped the campaign.", True, True
+            "pushcore_breaker_open", ("provider",), "1 when the breaker has stopped the campaign.", True, max
         ),
         "in_flight": MetricFamily("pushcore_in_flight", ("provider",), "Requests written and not yet answered.", True),
         "connections": MetricFamily("pushcore_connections", ("provider",), "Open connections.", True),
@@ -178,14 +179,21 @@ FAMILIES: Final[Mapping[str, MetricFamily]] = MappingProxyType(
             True,
         ),
         "time_lag": MetricFamily(
-            "pushcore_time_lag_seconds", ("provider",), "Age of the oldest push that waits to be sent.", True, True
+            "pushcore_time_lag_seconds", ("provider",), "Age of the oldest push that waits to be sent.", True, max
         ),
         "allowed_rate": MetricFamily(
             "pushcore_allowed_rate",
             ("provider",),
             "Pushes a second that may leave now, by --rate or the quota and the 429s: 0 at a closed gate.",
             True,
+            max,
+        ),
+        "expiries": MetricFamily(
+            "pushcore_credential_expiry_timestamp_seconds",
+            ("provider", "credential"),
+            "When the certificate, or the newest provider or access token, expires, in UNIX seconds.",
             True,
+            min,
         ),
     }
 )  # fmt: skip
@@ -211,6 +219,10 @@ class WatchedPool(Protocol):
     def links(self) -> Sequence[Any]:
         """The open connections; each has a `connection.streams` with a length."""
 
+    @property
+    def expiries(self) -> Mapping[str, float]:
+        """When the credentials end, in UNIX seconds, by their kind."""
+
 
 class Metrics(Listener):
     """The numbers of one process. Feeding is for the event loop's thread, `snapshot` for any.
@@ -221,7 +233,7 @@ class Metrics(Listener):
     The attributes named in `FAMILIES` are dicts from labels to numbers: `metrics.retries["fcm", "QUOTA_EXCEEDED"] += 3`
     after `word` has made the reason a known one. `queue_depth`, `time_lag`, `allowed_rate` and `breaker` are set, not
     added to.
-    `in_flight` and `connections` are read from the pools that are watched. It is also a `Listener`: added to a pool's
+    `in_flight`, `connections` and the expiries of credentials are read from the pools that are watched. It is also a `Listener`: added to a pool's
     `events` it counts what happens there.
     """
 
@@ -302,16 +314,19 @@ class Metrics(Listener):
         """Everything as it is now; see `Snapshot`."""
         found: Snapshot = {}
         for name in FAMILIES:
-            if name not in ("in_flight", "connections", "queue_depth"):
+            if name not in ("in_flight", "connections", "queue_depth", "expiries"):
                 found[name] = _rows(getattr(self, name))
         in_flight, connections, depths = _Counts(), _Counts(), _Counts(self.queue_depth.copy())
+        expiries = _Counts()
         for provider, pool in self._watched.copy():
             links = list(pool.links)  # the event loop's thread may change it meanwhile
             connections[(provider,)] += len(links)
             in_flight[(provider,)] += sum(len(link.connection.streams) for link in links)
             depths[provider, "pool"] += len(pool.waiting)
+            for credential, expiry in dict(pool.expiries).items():
+                expiries[provider, credential] = min(expiry, expiries.get((provider, credential), math.inf))
         found["in_flight"], found["connections"] = _rows(in_flight), _rows(connections)
-        found["queue_depth"] = _rows(depths)
+        found["queue_depth"], found["expiries"] = _rows(depths), _rows(expiries)
         found["duration"] = {
             provider: {"counts": histogram.counts.copy(), "total": histogram.total}
             for provider, histogram in self.durations.copy().items()
@@ -327,21 +342,22 @@ class _Counts(dict[Any, float]):
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """One snapshot of several processes: counters and gauges added, of time lag and breaker the largest.
+    """One snapshot of several processes: each family's values as its `merged` has it.
 
     Raises `ValueError` when their latencies were counted in other buckets.
     """
-    tables = {name: _Counts() for name in FAMILIES}
+    tables: dict[str, dict[Labels, list[float]]] = {name: {} for name in FAMILIES}
     durations: dict[str, Histogram] = {}
     for snapshot in snapshots:
-        for name, family in FAMILIES.items():
-            table = tables[name]
+        for name, table in tables.items():
             for *labels, value in snapshot[name]:
-                key = tuple(labels)
-                table[key] = max(table[key], value) if family.largest else table[key] + value
+                table.setdefault(tuple(labels), []).append(value)
         for provider, each in snapshot["duration"].items():
             durations.setdefault(provider, Histogram()).merge(each["counts"], each["total"])
-    found: Snapshot = {name: _rows(table) for name, table in tables.items()}
+    found: Snapshot = {
+        name: [[*labels, FAMILIES[name].merged(values)] for labels, values in sorted(table.items())]
+        for name, table in tables.items()
+    }
     found["duration"] = {
         provider: {"counts": histogram.counts, "total": histogram.total}
         for provider, histogram in durations.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
@@ -131,6 +131,11 @@ class ProviderClient(Generic[P]):
         return self._dispatcher.opened
 
     @property
+    def expiries(self) -> Mapping[str, float]:
+        """When its credentials end, in UNIX seconds: "certificate", "provider_token", "access_token", as far as it has them."""
+        return self._dispatcher.expiries
+
+    @property
     def max_connections(self) -> int:
         """How many connections it opens at most to one server."""
         return self._dispatcher.max_connections
@@ -198,6 +203,8 @@ class Dispatcher(ABC, Generic[P]):
         self.timeout = timeout
         self.idle_ping = idle_ping
         self.keepalive = keepalive
+        self.expiries: dict[str, float] = {}
+        """When its certificate or newest token ends, in UNIX seconds, by kind."""
         self._context = context
         self._engine = http2
         self._proxy = proxy
@@ -291,8 +298,15 @@ class Dispatcher(ABC, Generic[P]):
             authorize=self._authorize,
             proxy=self._proxy_for(origin),
             name=self.provider,
+            expiries=self.expiries,
         )
         return pool
+
+    def _renew(self, context: SSLContext) -> None:
+        """Replace all connections by new ones with this context; see `Pool.renew`."""
+        self._context = context
+        for pool in self._pools.values():
+            pool.renew(context)
 
     def _limits(self, timeout: float, max_body: int = MAX_BODY) -> Limits:
         return Limits(timeout, self.idle_ping, self.keepalive, max_body=max_body)

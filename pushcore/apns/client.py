@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..arguments import check_choice, check_type
 from ..auth.clock import clock_advice
-from ..auth.provider_token import HOLD, ApnsKey, Environment, TokenLease
+from ..auth.expiry import DAY, expiry_warning
+from ..auth.provider_token import HOLD, MAX_AGE, ApnsKey, Environment, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
 from ..http2.exchange import Exchange, header_of
 from ..http2.headers import Field
@@ -105,9 +107,7 @@ class ApnsClient(ProviderClient[Notification]):
         self.environment: Environment | None = environment if url is None else None
         """Which of Apple's it sends to; None when that was given as a URL."""
         check_type("auth", auth, (ApnsKey, ApnsCertificate), "an ApnsKey or an ApnsCertificate")
-        restricted = auth.environment if isinstance(auth, ApnsKey) else None
-        if url is None and restricted not in (None, environment):
-            raise ConfigurationError(f"the key is for {restricted}, and the environment is {environment}")
+        self._check_environment(auth)
         dispatcher = ApnsDispatcher(
             auth,
             origin,
@@ -127,6 +127,27 @@ class ApnsClient(ProviderClient[Notification]):
     if TYPE_CHECKING:  # the same method, whose result knows a subclass
 
         async def send(self, push: N) -> Result[N]: ...
+
+    def use(self, auth: ApnsKey | ApnsCertificate) -> None:
+        """Go on with another key or certificate, of the kind that the client was made with. It may be open and sending.
+
+        From the next request on, connections are new ones with these credentials; the old connections take nothing more,
+        and end when their last push has its response. No push is lost or repeated by it. A push that Apple rejected with
+        403 on an old connection is sent again. `ca_file` is read again for a certificate.
+
+        Raises:
+            ConfigurationError: it cannot work; the client goes on as before.
+            EventLoopError: the client was opened on another event loop.
+        """
+        self._check_environment(auth)
+        self._dispatcher.use(auth)
+
+    def _check_environment(self, auth: object) -> None:
+        restricted = auth.environment if isinstance(auth, ApnsKey) else None
+        if restricted is not None and self.environment not in (None, restricted):
+            raise ConfigurationError(
+                f"the key is for {restricted}, and the environment is {self.environment}"
+            )
 
     async def broadcast(self, push: B) -> Result[B]:
         """Send one push to all devices that are subscribed to a channel, and wait for its result, as `send` does.
@@ -171,10 +192,11 @@ class ApnsDispatcher(Dispatcher[Notification]):
         now: Callable[[], float],
     ) -> None:
         self._key = auth if isinstance(auth, ApnsKey) else None
-        certificate = auth if isinstance(auth, ApnsCertificate) else None
+        self._certificate = auth if isinstance(auth, ApnsCertificate) else None
+        self._ca_file = ca_file
         super().__init__(
             origin,
-            client_context(ca_file=ca_file, certificate=certificate),
+            client_context(ca_file=ca_file, certificate=self._certificate),
             max_connections=max_connections,
             timeout=timeout,
             http2=http2,
@@ -193,15 +215,55 @@ class ApnsDispatcher(Dispatcher[Notification]):
         )
         self._broadcasts = broadcasts
         self._broadcast = template_for(self._broadcasts.authority)
+        self._expiry_timer: asyncio.TimerHandle | None = None
         self._leases: dict[Link, TokenLease] = {}
         self._token = b""  # the newest that a connection has got
         self._drained = 0  # connections, since `_drained_since`, that were bound to another key
         self._drained_since = -math.inf
 
+    async def open(self) -> None:
+        """See `Dispatcher.open`."""
+        await super().open()
+        self._watch_expiry()
+
     async def close(self) -> None:
         """See `ProviderClient.close`."""
         await super().close()
         self._leases.clear()
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
+
+    def use(self, auth: ApnsKey | ApnsCertificate) -> None:
+        """See `ApnsClient.use`."""
+        kind = ApnsKey if self._key is not None else ApnsCertificate
+        expected = (
+            f"{'an' if kind is ApnsKey else 'another'} {kind.__name__}, as this client was made with one"
+        )
+        check_type("auth", auth, kind, expected)
+        self.check_loop()
+        context = self._context
+        if isinstance(auth, ApnsKey):
+            self._key = auth
+            self.requests.use_topics(auth.topics)
+        else:
+            context = client_context(ca_file=self._ca_file, certificate=auth)
+            self._certificate = auth
+        log.info("the %s was replaced", "key" if self._key is not None else "certificate")
+        self._renew(context)
+        if self.opened:
+            self._watch_expiry()
+
+    def _watch_expiry(self) -> None:
+        """Note when the certificate ends, and warn of that every day of its last month."""
+        if self._certificate is None:
+            return
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+        self.expiries["certificate"] = expires = self._certificate.expires.timestamp()
+        self._expiry_timer = self._loop.call_later(DAY, self._watch_expiry)
+        if text := expiry_warning(f"the certificate {self._certificate.subject!r}", expires, self._now()):
+            log.warning("%s", text)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -286,11 +348,15 @@ class ApnsDispatcher(Dispatcher[Notification]):
         Returns:
             Whether it was sent again.
         """
-        if exchange.status != 403 or exchange.error is not None or self._key is None:
+        if exchange.status != 403 or exchange.error is not None:
             return False
         reason = read_error(exchange.data)[0]
         replayed = getattr(exchange, "replayed", False)
-        if reason == "ExpiredProviderToken":
+        if exchange.connection.retired:
+            helps = reason is not None  # it is about the credentials that were replaced
+        elif self._key is None:
+            return False
+        elif reason == "ExpiredProviderToken":
             helps = self._drain_expired(self._key, exchange.connection)
         elif reason == "UnrelatedKeyIdInToken":
             # A second connection with this response was not bound by another client: then the response stands.
@@ -325,6 +391,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
                 link.connection.drain()
             elif value is not None:
                 link.connection.authorize(value)
+                assert lease.token is not None
+                self.expiries["provider_token"] = float(lease.token.iat + MAX_AGE)
                 self._emit_rotation(value)
 
     def _emit_rotation(self, value: bytes) -> None:

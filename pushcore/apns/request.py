@@ -60,6 +60,9 @@ _FIELDS: Final[tuple[tuple[str, Any, str, str | None], ...]] = (
 """Of each field of a notification: its classes, what it must be, and Apple's word for one that is wrong."""
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
+NO_KIND: Final[tuple[Any, Any, Any, HeaderTemplate, int]] = (END, None, None, HeaderTemplate(()), 0)
+"""What the first push of a builder is compared with: no push has such a topic."""
+
 _dumps = orjson.dumps
 _unhexlify = binascii.unhexlify
 
@@ -101,13 +104,7 @@ class ApnsRequestBuilder:
         self._checked_payload: bytes | None = None  # the last in bytes, with valid times
         # Topic, push type and priority of the last push, its template, and the number of bytes above which a payload is
         # checked: of a Live Activity every payload is.
-        self._last: tuple[Any, Any, Any, HeaderTemplate, int] = (
-            END,
-            None,
-            None,
-            HeaderTemplate(()),
-            0,
-        )  # a topic without subscribers
+        self._last = NO_KIND
 
     def build(
         self,
@@ -165,6 +162,12 @@ class ApnsRequestBuilder:
             except (InvalidPush, AttributeError, ValueError, TypeError) as error:
                 rejected.append(rejection(push, error, _FIELDS))
         return END
+
+    def use_topics(self, key_topics: frozenset[str] | None) -> None:
+        """The key was replaced by one for these topics; None for any of its team's."""
+        self._key_topics = key_topics
+        self._kinds.clear()
+        self._last = NO_KIND
 
     def takes(self, topic: str | None) -> bool:
         """Whether the key is for this topic, with or without a suffix; None is the client's own."""

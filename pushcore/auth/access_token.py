@@ -95,6 +95,7 @@ class AccessTokens:
         "_rng",
         "_task",
         "_value",
+        "_version",
         "error",
         "minted",
     )
@@ -121,6 +122,7 @@ class AccessTokens:
         self._renewed_until = -math.inf  # by `clock`: until then a rejected token is not replaced again
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
+        self._version = 0  # of the issuer
         self.minted = 0
         self.error: AccessTokenError | None = None
 
@@ -137,6 +139,19 @@ class AccessTokens:
                     self._mint(), name="pushcore access token"
                 )
         return self._value if now < self._expires else None
+
+    def renew(self) -> None:
+        """The issuer was replaced: request a token of the new one. The old token serves until that has come."""
+        self._version += 1
+        self._renew_at = self._not_before = self._renewed_until = -math.inf
+        self._failures = 0
+        self.error = None
+        self.current()
+
+    @property
+    def expires(self) -> float:
+        """UNIX seconds until which the token is used; minus infinity without one."""
+        return self._expires
 
     @property
     def missing(self) -> bool:
@@ -183,18 +198,27 @@ class AccessTokens:
 
     async def _mint(self) -> None:
         try:
-            token = await self._issue()
-        except AccessTokenError as error:
-            self._failed(error)
-        except Exception as error:
-            # A bug of the issuer's; the waiting pushes must end all the same.
-            log.exception("the request for an access token failed unexpectedly")
-            self._failed(AccessTokenError(f"the request for an access token failed: {type(error).__name__}"))
-        else:
-            self._adopt(token)
+            version = None
+            while version != self._version:  # otherwise the issuer was replaced meanwhile
+                version = self._version
+                outcome = await self._outcome()
+            if isinstance(outcome, AccessToken):
+                self._adopt(outcome)
+            else:
+                self._failed(outcome)
         finally:
             self._task = None
         self._on_change()
+
+    async def _outcome(self) -> AccessToken | AccessTokenError:
+        try:
+            return await self._issue()
+        except AccessTokenError as error:
+            return error
+        except Exception as error:
+            # A bug of the issuer's; the waiting pushes must end all the same.
+            log.exception("the request for an access token failed unexpectedly")
+            return AccessTokenError(f"the request for an access token failed: {type(error).__name__}")
 
     def _adopt(self, token: AccessToken) -> None:
         now, life = self._now(), token.expires_in

@@ -18,6 +18,7 @@ ENVIRONMENT: Final = "PUSHCORE"
 """An option --apns-key has the variable PUSHCORE_APNS_KEY."""
 
 _OTHERS: Final = "Others"
+_ARGUMENTS: Final = "pushcore.cli.arguments"
 _PATHS: Final = ("FILE", "DIR", "AUDIENCE", "JOURNAL", "PAYLOAD")
 """Metavars of what is a path."""
 
@@ -75,6 +76,11 @@ def _refuse_secret(value: Any, parameter: click.Parameter, context: click.Contex
 class Command(click.Command):
     """A command whose help has a heading for each section, and whose errors name the variable or key that is wrong."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Called by click."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Called by click. An error says which variable or which key of a file the option that it names came from."""
         for text in unknown_variables(ctx):
@@ -100,6 +106,17 @@ class Command(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def parse_again(context: click.Context) -> dict[str, Any]:
+    """The values of a command's options, from its command line and a settings file as that is now.
+
+    Raises:
+        click.UsageError, BadInput: they cannot be read any more.
+    """
+    arguments = list(context.meta[_ARGUMENTS])
+    with context.command.make_context(context.info_name, arguments, context.parent) as again:
+        return dict(again.params)
 
 
 def section(title: str) -> Callable[..., Decorator]:

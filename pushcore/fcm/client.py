@@ -109,15 +109,8 @@ class FcmClient(ProviderClient[Message]):
     ) -> None:
         if confirm is not None:
             check_choice("confirm", confirm, ("validate_only",))
-        account: ServiceAccount | GoogleCredentials
-        if isinstance(auth, ServiceAccount):
-            account = auth
-        elif is_google(auth):
-            account = GoogleCredentials(auth, ca_file=ca_file)
-        else:
-            raise ConfigurationError(
-                f"auth must be a ServiceAccount or a credentials object of google-auth, not {kind(auth)}"
-            )
+        account = _account_of(auth, ca_file)
+        self._own_project = project_id is None  # the account says which
         project_id = project_id or account.project_id
         if project_id is None:
             raise ConfigurationError("project_id must be given: these credentials do not say which project")
@@ -142,6 +135,39 @@ class FcmClient(ProviderClient[Message]):
     if TYPE_CHECKING:  # the same method, whose result knows a subclass
 
         async def send(self, push: M) -> Result[M]: ...
+
+    def use(self, auth: ServiceAccount | Credentials) -> None:
+        """Go on with another account, or another key of the same. The client may be open and sending.
+
+        The access token that it has serves until one of the new account has come. No push is lost or repeated by it.
+
+        Raises:
+            ConfigurationError: it cannot work; the client goes on as before.
+            EventLoopError: the client was opened on another event loop.
+        """
+        account = _account_of(auth, self._dispatcher.ca_file)
+        if self._own_project and account.project_id not in (None, self.project_id):
+            raise ConfigurationError(
+                f"the account is of the project {account.project_id}, and this client sends to {self.project_id}"
+            )
+        self._dispatcher.use(account)
+
+
+def _account_of(
+    auth: ServiceAccount | Credentials, ca_file: PathOrContent | None
+) -> ServiceAccount | GoogleCredentials:
+    """What signs. Raises `ConfigurationError` for another object."""
+    if isinstance(auth, ServiceAccount):
+        return auth
+    if is_google(auth):
+        return GoogleCredentials(auth, ca_file=ca_file)
+    raise ConfigurationError(
+        f"auth must be a ServiceAccount or a credentials object of google-auth, not {kind(auth)}"
+    )
+
+
+def _quota_project(account: ServiceAccount | GoogleCredentials) -> str | None:
+    return account.quota_project if isinstance(account, GoogleCredentials) else None
 
 
 class FcmDispatcher(Dispatcher[Message]):
@@ -172,6 +198,7 @@ class FcmDispatcher(Dispatcher[Message]):
         now: Callable[[], float],
     ) -> None:
         self._account = account
+        self.ca_file = ca_file
         self._confirm = confirm
         self._confirmation: TokenConfirmation | None = None
         super().__init__(
@@ -186,15 +213,12 @@ class FcmDispatcher(Dispatcher[Message]):
             now=now,
         )
         self._name_range = NAME_RANGES[0]
-        quota_project = None
         if isinstance(account, ServiceAccount):
             self._proxy_for(split_uri(account.token_uri)[0])
-        else:
-            quota_project = account.quota_project
-        self.requests = FcmRequestBuilder(self.origin.authority, project_id, quota_project)
+        self.requests = FcmRequestBuilder(self.origin.authority, project_id, _quota_project(account))
         self._shapes = self.requests.accepted_shapes
         self._tokens: AccessTokens
-        self._endpoint: TokenEndpoint | None = None
+        self._endpoints: dict[str, TokenEndpoint] = {}
         self._fail_handle: asyncio.Handle | None = None
 
     # --- opening and closing --------------------------------------------------------------------------------------
@@ -204,18 +228,22 @@ class FcmDispatcher(Dispatcher[Message]):
         await super().open()
         if self._confirm is not None:
             self._confirmation = TokenConfirmation(self.pool, self.resend, self.timeout)
-        account = self._account
-        if isinstance(account, ServiceAccount):
-            self._endpoint = TokenEndpoint(
-                account.token_uri,
-                self._context,
-                engine=self._engine,
-                now=self._now,
-                proxy=self._proxy_for(split_uri(account.token_uri)[0]),
-                keepalive=self.keepalive,
-            )
+        self._endpoints.clear()
+        if isinstance(self._account, ServiceAccount):
+            self._endpoint_of(self._account)
         self._tokens = AccessTokens(self._issue, self._on_token, now=self._now, clock=self._loop.time)
         self._tokens.current()
+
+    def use(self, account: ServiceAccount | GoogleCredentials) -> None:
+        """See `FcmClient.use`."""
+        self.check_loop()
+        if _quota_project(account) != _quota_project(self._account):
+            raise ConfigurationError("the account bills another quota project, which needs another client")
+        if isinstance(account, ServiceAccount):
+            self._proxy_for(split_uri(account.token_uri)[0])
+        self._account = account
+        if self.opened:
+            self._tokens.renew()
 
     async def _close_pools(self) -> None:
         if self._confirmation is not None:
@@ -225,14 +253,14 @@ class FcmDispatcher(Dispatcher[Message]):
             self._fail_handle = None
         async with contextlib.AsyncExitStack() as stack:  # each is closed even if we are cancelled meanwhile
             stack.push_async_callback(super()._close_pools)
-            if self._endpoint is not None:
-                stack.push_async_callback(self._endpoint.close)
+            for endpoint in self._endpoints.values():
+                stack.push_async_callback(endpoint.close)
             await self._tokens.close()
 
     def _abandon_pools(self) -> None:
         self._fail_handle = None
-        if self._endpoint is not None:
-            self._endpoint.pool.abandon()
+        for endpoint in self._endpoints.values():
+            endpoint.pool.abandon()
         super()._abandon_pools()
 
     # --- sending --------------------------------------------------------------------------------------------------
@@ -332,12 +360,23 @@ class FcmDispatcher(Dispatcher[Message]):
     # --- access tokens --------------------------------------------------------------------------------------------
 
     async def _issue(self) -> AccessToken:
-        account, endpoint = self._account, self._endpoint
+        account = self._account
         if isinstance(account, GoogleCredentials):
             return await account.issue()
+        return await account.issue(self._endpoint_of(account).post, self._now())
+
+    def _endpoint_of(self, account: ServiceAccount) -> TokenEndpoint:
+        endpoint = self._endpoints.get(account.token_uri)
         if endpoint is None:
-            raise AccessTokenError("the client was closed")
-        return await account.issue(endpoint.post, self._now())
+            endpoint = self._endpoints[account.token_uri] = TokenEndpoint(
+                account.token_uri,
+                self._context,
+                engine=self._engine,
+                now=self._now,
+                proxy=self._proxy_for(split_uri(account.token_uri)[0]),
+                keepalive=self.keepalive,
+            )
+        return endpoint
 
     def _authorize(self, link: Link) -> bool:
         """Give a connection the current token before requests are sent on it; False while there is none."""
@@ -357,6 +396,7 @@ class FcmDispatcher(Dispatcher[Message]):
                 self._fail_waiting()
             return  # the pool calls `_authorize` again, a few times a second, as long as requests are queued
         log.info("there is a new access token")
+        self.expiries["access_token"] = self._tokens.expires
         if self._pool is not None:
             self._pool.events.token_rotated("fcm")
         for pool in self._pools.values():
@@ -381,7 +421,8 @@ class FcmDispatcher(Dispatcher[Message]):
         error = self._tokens.error
         if error is not None:
             return error
-        connect_error = self._endpoint.pool.last_error if self._endpoint is not None else None
+        endpoints = list(self._endpoints.values())
+        connect_error = endpoints[-1].pool.last_error if endpoints else None
         return AccessTokenError(
             f"no access token has come in time{f': {connect_error}' if connect_error else ''}"
         )

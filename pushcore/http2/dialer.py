@@ -294,6 +294,12 @@ class Dialer:
         """A connection was of use: the next failure is the first."""
         self._failures = 0
 
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Dial with this context from now on, and without the pause that failures with another one had earned."""
+        self._context = context
+        self.last_error = None
+        self._failures, self._not_before = 0, 0.0
+
     async def pause(self) -> None:
         """Wait until the next dial is allowed."""
         seconds = self._not_before - self._loop.time()

@@ -17,7 +17,7 @@ import logging
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 from ..errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout, TransportError
@@ -41,7 +41,8 @@ class Pool:
     """A few HTTP/2 connections to one origin. Not thread-safe: it belongs to the loop that it was opened on.
 
     `authorize(link)` is called before requests are handed to a connection; False keeps them waiting. `proxy`: what all
-    connections go through. `events`: what is told of connections, under `name` (the host unless given).
+    connections go through. `events`: what is told of connections, under `name` (the host unless given). `expiries`: see the
+    attribute.
     """
 
     def __init__(
@@ -57,9 +58,12 @@ class Pool:
         proxy: Proxy | None = None,
         events: Listeners | None = None,
         name: str | None = None,
+        expiries: Mapping[str, float] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.limits = limits
+        self.expiries = {} if expiries is None else expiries
+        """When what the connections are authorized with ends, in UNIX seconds, by its kind."""
         self.waiting: deque[Exchange] = deque()
         """Requests that no connection can take at the moment."""
         self.links: list[Link] = []
@@ -285,6 +289,7 @@ class Pool:
                     return
         if open_links < self._max_connections and len(self.links) < 2 * self._max_connections:
             self._dial = self._loop.create_task(self._connect(), name="pushcore dial")
+            self._dial.add_done_callback(self._on_dialled)
 
     def _new_link(self) -> Link:
         return Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
@@ -311,10 +316,26 @@ class Pool:
             log.info("connected to %s port %d", dialer.host, dialer.port)
             self.events.connection_opened(self.name, self._host)
             self._current = link
-        finally:
-            self._dial = None
-            if self.waiting:
-                self.pump()
+
+    def _on_dialled(self, task: asyncio.Task[None]) -> None:
+        self._dial = None
+        if self.waiting and not self._closed:
+            self.pump()
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Replace all connections by new ones that are made with this context.
+
+        Nothing new is sent on the old ones: each is closed when its last request has its response.
+        """
+        self.dialer.renew(context)
+        if self._dial is not None:
+            self._dial.cancel()  # `_on_dialled` dials again if requests wait
+        links = list(self.links)
+        for link in links:  # all before the first of them is told, so that none takes what waits
+            link.connection.retired = True
+            link.connection.drain()
+        for link in links:
+            link.dispatch()
 
     def fail_waiting(self, error: TransportError) -> None:
         """End all requests that no connection has taken with this error."""

@@ -103,6 +103,8 @@ class Streams:
         """Whether any request has been answered here."""
         self.progressed = False
         """Whether any has been answered since requests were last refused here."""
+        self.retired = False
+        """Its credentials have been replaced: what the server says against them is no reason to give a request up."""
         self.probing = False
         """After a long silence the peer has yet to show that it is there, see `probe`."""
         self.opened_at = now

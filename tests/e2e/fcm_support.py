@@ -73,9 +73,7 @@ async def using(client: Any, closes_within: float = CLOSING) -> AsyncIterator[An
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     await client.open()
     pools = [client._dispatcher.pool]
-    endpoint = getattr(client, "_endpoint", None)
-    if endpoint is not None:
-        pools.append(endpoint.pool)
+    pools += [endpoint.pool for endpoint in getattr(client._dispatcher, "_endpoints", {}).values()]
     try:
         yield client
     finally:

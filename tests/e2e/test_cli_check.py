@@ -63,7 +63,9 @@ async def test_all_is_right(certs: Certificates) -> None:
     ):
         status, out, errors = await run("check", *options_of(apns, fcm))
         assert (status, errors) == (0, "")
-        assert out.splitlines() == [
+        lines = [line.rsplit("; ", 1) for line in out.splitlines()]
+        assert [ends.split(" until ")[0] for _, ends in lines] == ["provider token", "access token"]
+        assert [text for text, _ in lines] == [
             "APNs  ok      network, key or certificate, team and topic are accepted (a push to a token of no device was "
             "answered BadDeviceToken)",
             "FCM   ok      network, service account, permission and project are accepted (a message with validate_only "

@@ -52,7 +52,7 @@ async def test_idle_connections_are_not_pinged(http2: str, certs: Certificates) 
         using(fcm_of(fake, http2=http2)) as client,
     ):
         assert (await client.send(message())).ok
-        for pool in (client._dispatcher.pool, client._dispatcher._endpoint.pool):
+        for pool in (client._dispatcher.pool, next(iter(client._dispatcher._endpoints.values())).pool):
             for link in pool.links:
                 link.tick(loop.time() + 100_000.0)
                 assert not link.connection.probing

@@ -55,13 +55,13 @@ async def test_the_first_pushes_wait_for_one_token_and_hold_no_stream(
 ) -> None:
     gate = asyncio.Event()
     async with FakeFcm(certs=certs) as fake, using(fcm_of(fake, http2=http2)) as client:
-        post = client._dispatcher._endpoint.post
+        post = next(iter(client._dispatcher._endpoints.values())).post
 
         async def gated(form: bytes) -> Any:
             await gate.wait()
             return await post(form)
 
-        client._dispatcher._endpoint.post = gated
+        next(iter(client._dispatcher._endpoints.values())).post = gated
         pushes = [asyncio.create_task(client.send(message(number))) for number in range(500)]
         await soon(lambda: client._dispatcher.pool.links)  # it connects while the token is fetched
         await asyncio.sleep(0.1)

@@ -9,21 +9,26 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from fakeservers import Certificates, FakeApns, FakeFcm, fated_token
+from fakeservers import ApnsRegistry, Certificates, FakeApns, FakeFcm, fated_token
 from fakeservers.fcm.fates import fated_registration
 from pushcore.cli.main import main
 from pushcore.journal.journal import push_id
 from pushcore.queue.opening import open_queue
 from tests.e2e.fcm_support import registration
+from tests.e2e.support import soon
 from tests.support import objects, queues
 from tests.support.redis import free_port
 
@@ -507,3 +512,56 @@ async def spoil(server: queues.Server) -> None:
         await queue.put([Nonsense(number, number * 50 + 1, 50)], 1)
     finally:
         await queue.close()
+
+
+@on_redis
+async def test_a_worker_reads_its_key_again_on_sighup(
+    campaign: Campaign, pushcore: CommandLine, certs: Certificates, tmp_path: Path
+) -> None:
+    registry = ApnsRegistry()
+    (tmp_path / "devices.csv").write_text("token\n" + "".join(f"{row:064x}\n" for row in range(1, 3001)))
+    settings = tmp_path / "pushcore.toml"
+
+    def renew(number: int) -> None:
+        pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        registry.add_key(f"RENEWED{number:03}", certs.team_id, pem)
+        (tmp_path / f"{number}.p8").write_bytes(pem)
+        settings.write_text(f'[send]\napns-key = "{number}.p8"\nkey-id = "RENEWED{number:03}"\n')
+
+    renew(0)
+    async with FakeApns(certs=certs, registry=registry, keep=4000) as fake:
+        await campaign.create(str(tmp_path / "devices.csv"), "--chunk", "100")
+        options = [
+            *("--config", str(settings), "--team-id", fake.team_id, "--topic", fake.topic),
+            *("--apns-url", fake.url, "--ca-file", fake.ca_file, "--rate", "2000/s", "--quiet"),
+            *payload(tmp_path, {"aps": {"alert": "Hi"}}),
+        ]
+
+        def accepted(least: int) -> bool:
+            return fake.counts[200, ""] >= least
+
+        worker = await pushcore.start(*campaign.work, *options)
+        running = asyncio.create_task(pushcore("campaign", "run", *campaign.at))
+        try:
+            for number in (1, 2):
+                await soon(partial(accepted, 500 * number))
+                renew(number)
+                worker.send_signal(signal.SIGHUP)
+            await soon(partial(accepted, 1500))
+            (tmp_path / "2.p8").write_text("no key")
+            worker.send_signal(signal.SIGHUP)
+            code, out = await running
+            assert code == 0, out
+            said, _ = await asyncio.wait_for(worker.communicate(), 20)
+        finally:
+            if worker.returncode is None:
+                worker.kill()
+                await worker.communicate()
+        assert worker.returncode == 0
+        assert said.decode().count("pushcore: APNs: new credentials are in use\n") == 2
+        assert "pushcore: APNs: the new credentials cannot be used, so the old ones stay: " in said.decode()
+        assert fake.counts == {(200, ""): 3000}
+        used = {request.headers["authorization"] for request in fake.received}
+        assert len(used) == 3

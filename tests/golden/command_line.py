@@ -25,6 +25,7 @@ _VARYING: Final = (
     (r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", "<time>"),
     (r"\b[\d,.]+ s\b(?: \([\d,.]+/s\))?", "<seconds>"),
     (r"[\d,.]+ a second", "<rate> a second"),
+    (r"\buntil 20\d\d-\d\d-\d\d \d\d:\d\d UTC \(\d+ h \d\d min\)", "until <time> (<time left>)"),
     (r'"rate": [\d.]+', '"rate": <rate>'),
 )
 """Patterns of what differs from run to run, and what stands for them."""

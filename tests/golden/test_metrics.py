@@ -6,7 +6,7 @@ import asyncio
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -30,6 +30,7 @@ class _Pool:
 
     waiting = (None,)
     links = ()
+    expiries: ClassVar = {"provider_token": 1.0}
 
 
 def counted() -> Metrics:

@@ -82,9 +82,9 @@ def test_events_are_counted() -> None:
     assert metrics.breaker == {("apns",): 1}
 
 
-def pool(streams: list[int], waiting: int) -> Any:
+def pool(streams: list[int], waiting: int, expiries: dict[str, float] | None = None) -> Any:
     links = [SimpleNamespace(connection=SimpleNamespace(streams=[None] * each)) for each in streams]
-    return SimpleNamespace(links=links, waiting=[None] * waiting)
+    return SimpleNamespace(links=links, waiting=[None] * waiting, expiries=expiries or {})
 
 
 def test_pools_are_read_when_somebody_looks() -> None:
@@ -196,3 +196,18 @@ def test_listener_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCaptur
     listeners.remove(last)
     listeners.connection_opened("apns", "host")
     assert len(last.events) == 1
+
+
+def test_the_earliest_expiry_of_all_pools_and_processes() -> None:
+    shards = [Metrics(), Metrics()]
+    shards[0].watch("apns", pool([], 0, {"certificate": 30.0}))
+    shards[0].watch("apns", pool([], 0, {"certificate": 20.0, "provider_token": 5.0}))
+    shards[1].watch("apns", pool([], 0, {"certificate": 10.0}))
+    assert shards[0].snapshot()["expiries"] == [
+        ["apns", "certificate", 20.0],
+        ["apns", "provider_token", 5.0],
+    ]
+    assert merge([shard.snapshot() for shard in shards])["expiries"] == [
+        ["apns", "certificate", 10.0],
+        ["apns", "provider_token", 5.0],
+    ]

@@ -293,7 +293,7 @@ async def test_a_push_of_another_class_is_a_mistake_of_the_caller() -> None:
 
 CLIENTS: list[tuple[ProviderClient[Any], set[str]]] = [
     (PlainClient(), set()),
-    (ApnsClient(APNS_KEY), {"broadcast", "environment"}),
+    (ApnsClient(APNS_KEY), {"broadcast", "environment", "use"}),
     (LegacyFcmClient("key", url="https://push.example"), {"send_multicast"}),
 ]
 
@@ -303,6 +303,7 @@ def test_a_client_shows_what_its_user_needs(client: ProviderClient[Any], own: se
     shown = {name for name in dir(client) if not name.startswith("_")}
     common = {
         "close",
+        "expiries",
         "idle_ping",
         "keepalive",
         "max_connections",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import click
@@ -10,6 +12,7 @@ import orjson
 
 from ...apns.client import ApnsClient
 from ...audience.problems import printable
+from ...auth.expiry import expiry_text, expiry_warning
 from ...errors import TransportError
 from ...fcm.client import FcmClient
 from ...models.apns import Notification
@@ -39,8 +42,10 @@ BadDeviceToken says that network, certificate or key, key id, team id and topic 
 with other words. It cannot say whether the environment is that of your tokens, and Apple may look at the token before
 it looks at the topic: only a push to a real device proves these two.
 
-There is one attempt each, of --timeout seconds, and a line for each provider on the standard output; with --json one
-object: ok, and providers, each with platform, ok, message, verdict, status and reason.
+There is one attempt each, of --timeout seconds, and a line for each provider on the standard output, with until when its
+certificate or token is valid (a certificate's last 30 days are a warning); with --json one
+object: ok, and providers, each with platform, ok, message, verdict, status, reason and expires: when certificate, provider
+token or access token end, in UNIX seconds.
 
 Options can be given as variables of the environment, PUSHCORE_APNS_KEY for --apns-key and so on, or in a file, as for
 `pushcore send`.
@@ -74,6 +79,7 @@ def check(json: bool, **options: Any) -> int:
     results = asyncio.run(_try_all(clients))
     checks = {platform: judge(platform, result) for platform, result in results.items()}
     status = OK if all(good for good, _ in checks.values()) else STOPPED
+    now = time.time()
     if json:
         providers = [
             {
@@ -83,6 +89,7 @@ def check(json: bool, **options: Any) -> int:
                 "verdict": results[platform].verdict.value,
                 "status": results[platform].status,
                 "reason": printable(results[platform].reason or "", 200) or None,
+                "expires": dict(clients[platform].expiries),
             }
             for platform, (good, text) in checks.items()
         ]
@@ -90,8 +97,17 @@ def check(json: bool, **options: Any) -> int:
         click.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2).decode())
         return status
     for platform, (good, text) in checks.items():
-        click.echo(f"{NAMES[platform]:<5} {'ok    ' if good else 'failed'}  {printable(text, 600)}")
+        text = "; ".join([printable(text, 600), *_until(clients[platform], now)])
+        click.echo(f"{NAMES[platform]:<5} {'ok    ' if good else 'failed'}  {text}")
     return status
+
+
+def _until(client: CampaignClient, now: float) -> Iterator[str]:
+    """When the client's credentials end."""
+    for credential, expires in client.expiries.items():
+        name = credential.replace("_", " ")
+        warning = expiry_warning(f"the {name}", expires, now) if credential == "certificate" else None
+        yield warning or f"{name} {expiry_text(expires, now)}"
 
 
 async def _try_all(clients: dict[str, CampaignClient]) -> dict[str, Result]:

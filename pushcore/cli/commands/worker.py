@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+import click
 
 from ...audience.problems import BadInput, printable
 from ...engine.collector import relax_collector
@@ -26,10 +28,11 @@ from ...queue.worker import Worker
 from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
 from ..report.notices import Notices, listening, say, showing_warnings
-from ..run.campaign import loop_factory, warn
+from ..run.campaign import HANGUP, loop_factory, warn
 from ..run.client_options import CampaignClient, ClientOptions
+from ..run.renewal import Renewal
 from ..run.sending import SendingOptions
-from ..sections import Seconds, add, command, section
+from ..sections import Seconds, add, command, parse_again, section
 from ..statuses import INCOMPLETE, OK, STOPPED
 
 HELP = """Send for a campaign on a queue, until it is finished.
@@ -42,7 +45,9 @@ HELP = """Send for a campaign on a queue, until it is finished.
 Start as many as you like, on any machines, with the same payload; stop and start them at any time. SIGTERM and Ctrl-C
 drain: what was taken from the queue is sent and delivered to it, and what waits for another try is given back. A second
 one stops at once; then, and after a SIGKILL, others send again what this one had taken and not delivered, with the same
-apns-id. All workers together keep --rate and FCM's quota. `pushcore campaign` makes the campaign and collects the results.
+apns-id. SIGHUP has it read
+--config, keys, certificates and service account again, and use them from then on; nothing is lost or repeated by that.
+All workers together keep --rate and FCM's quota. `pushcore campaign` makes the campaign and collects the results.
 
 Every option can also be a variable of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
 --config, see `pushcore send --help`. A campaign that was made with --by-reference needs its audience at the same path or
@@ -87,6 +92,16 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
     apns, fcm = sender.makers(clients, id_prefix(campaign))
     maker = ChunkRows(apns, fcm)
     offers = offers_of(sender, clients)
+    renewal, context = Renewal(sender, clients), click.get_current_context()
+
+    def reload() -> None:
+        try:
+            for sentence in renewal.renew(ClientOptions.of(parse_again(context))):
+                say(sentence)
+        except (click.UsageError, BadInput) as error:
+            text = error.format_message() if isinstance(error, click.UsageError) else str(error)
+            say(f"the options cannot be read again, so the credentials stay: {printable(text)}")
+
     if not quiet:
         for notice in notices_of(apns, fcm):
             say(notice)
@@ -99,7 +114,9 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
         asyncio.Runner(loop_factory=loop_factory()) as runner,
     ):
         try:
-            report = runner.run(_work(queue, campaign, clients, maker, sending, listener, offers, grace))
+            report = runner.run(
+                _work(queue, campaign, clients, maker, sending, listener, offers, grace, reload)
+            )
         except CampaignConflict as error:
             raise BadInput(str(error)) from None
         except QueueError as error:
@@ -121,6 +138,7 @@ async def _work(
     listener: Listener,
     offers: dict[str, Any],
     grace: float,
+    reload: Callable[[], None],
 ) -> WorkerReport:
     try:
         queue = await open_queue(url, campaign)
@@ -142,6 +160,9 @@ async def _work(
             for number in (signal.SIGTERM, signal.SIGINT):
                 with contextlib.suppress(NotImplementedError):  # Windows
                     loop.add_signal_handler(number, _drain, worker, grace, number)
+            if HANGUP is not None:
+                with contextlib.suppress(NotImplementedError):
+                    loop.add_signal_handler(HANGUP, reload)
             return await worker.run()
     finally:
         await queue.close()

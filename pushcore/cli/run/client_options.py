@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from ...apns.client import ApnsClient
 from ...audience.problems import BadInput, read_small
 from ...auth.google_credentials import read_credentials
 from ...auth.provider_token import ApnsKey, Environment
+from ...auth.service_account import ServiceAccount
 from ...errors import ConfigurationError
 from ...fcm.client import FcmClient
 from ...fcm.confirmation import Confirm
@@ -28,6 +29,9 @@ from ...payloads.payload import ApnsPayload, FcmPayload, Payload
 from ...redaction import describe_secret
 from ...requests import build_one
 from ...results import Result
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
 
 CampaignClient = ApnsClient | FcmClient
 
@@ -112,7 +116,7 @@ class ClientOptions:
         else:
             self._refuse_without(_OF_APNS, "either --apns-key FILE or --apns-cert FILE")
         if self.fcm_service_account is not None:
-            clients[FCM] = self._fcm(self.fcm_service_account)
+            clients[FCM] = self._fcm()
         else:
             self._refuse_without(_OF_FCM, "--fcm-service-account FILE")
         if not clients:
@@ -181,13 +185,24 @@ class ClientOptions:
 
     # --- FCM ----------------------------------------------------------------------------------------------------------
 
-    def _fcm(self, source: str) -> FcmClient:
+    def fcm_account(self) -> ServiceAccount | Credentials:
+        """The account for FCM, read from its file.
+
+        Raises:
+            BadInput, ConfigurationError: there is none that could be used.
+        """
+        source = self.fcm_service_account
+        if source is None:
+            raise BadInput("--fcm-service-account is missing")
         name = _name_of("--fcm-service-account", source)
         credentials = read_credentials(source, name=name)
         if self.fcm_project is None and getattr(credentials, "project_id", None) is None:
             raise BadInput(f"{name or source} names no project; expected --fcm-project ID")
+        return credentials
+
+    def _fcm(self) -> FcmClient:
         return FcmClient(
-            credentials,
+            self.fcm_account(),
             project_id=self.fcm_project,
             url=self.fcm_url,
             ca_file=self.ca_file,
@@ -205,7 +220,7 @@ class ClientOptions:
         if self.environment is not None and self.apns_url is not None:
             raise BadInput("--environment and --apns-url exclude each other; expected one of them")
         client = ApnsClient(
-            self._auth(),
+            self.apns_auth(),
             topic=self.topic,
             environment=self.environment or "production",
             url=self.apns_url,
@@ -231,11 +246,18 @@ class ClientOptions:
             raise BadInput(f"the options cannot work: {exchange.detail}")
         return client
 
-    def _auth(self) -> ApnsKey | ApnsCertificate:
+    def apns_auth(self) -> ApnsKey | ApnsCertificate:
+        """The key or certificate for APNs, read from its files.
+
+        Raises:
+            BadInput, ConfigurationError: there is none that could be used.
+        """
         if self.apns_key is not None and self.apns_cert is not None:
             raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
         if self.apns_key is None:
-            return self._certificate()
+            if self.apns_cert is None:
+                raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
+            return self._certificate(self.apns_cert)
         for option, value in (
             ("--key-id", self.key_id),
             ("--team-id", self.team_id),
@@ -254,8 +276,7 @@ class ClientOptions:
             name=_name_of("--apns-key", self.apns_key),
         )
 
-    def _certificate(self) -> ApnsCertificate:
-        assert self.apns_cert is not None
+    def _certificate(self, source: str) -> ApnsCertificate:
         if self.key_id is not None or self.team_id is not None:
             raise BadInput("--key-id and --team-id belong to --apns-key")
         password = None
@@ -263,17 +284,17 @@ class ClientOptions:
             password = read_password(
                 self.apns_cert_password_file, "--apns-cert-password-file", "the passphrase"
             )
-        name = _name_of("--apns-cert", self.apns_cert)
+        name = _name_of("--apns-cert", source)
         if self.apns_cert_key is not None:
             return ApnsCertificate.from_pem(
-                self.apns_cert,
+                source,
                 key_file=self.apns_cert_key,
                 password=password,
                 name=name,
                 key_name=_name_of("--apns-cert-key", self.apns_cert_key),
             )
         try:
-            return ApnsCertificate.from_file(self.apns_cert, password=password, name=name)
+            return ApnsCertificate.from_file(source, password=password, name=name)
         except ConfigurationError as error:
             # The library's words name its own argument.
             text = str(error).replace("as key_file", "as --apns-cert-key")

@@ -261,6 +261,7 @@ def test_a_token_that_two_connections_use_is_announced_once(monkeypatch: pytest.
 def test_a_response_that_blames_neither_connection_nor_age_of_the_token_is_final() -> None:
     client = client_of()
     exchange = request(TEMPLATE, b"/", b"", (), lambda _: None)
+    exchange.connection = Connection(Limits(1.0), 0.0)
     for status, reason in ((403, "InvalidProviderToken"), (410, "ExpiredProviderToken")):
         exchange.status, exchange.data = status, orjson.dumps({"reason": reason})
         assert not client._dispatcher.resend(exchange, None)

@@ -414,3 +414,38 @@ def test_secrets_are_not_shown(show: Callable[[object], str]) -> None:
     bench = Bench()
     bench.tokens._adopt(AccessToken("ya29.secret", 3600))
     assert "ya29" not in show(bench.tokens)
+
+
+async def test_another_issuer_is_asked_at_once_and_the_old_token_serves() -> None:
+    bench = await Bench().started()
+    bench.tokens.renew()
+    await turns()
+    assert bench.issuer.requests == 2
+    assert bench.tokens.current() == b"Bearer one"
+    await bench.issuer.respond("two")
+    assert bench.tokens.current() == b"Bearer two"
+    assert bench.tokens.expires == pytest.approx(bench.wall + 3599, abs=60)
+
+
+async def test_what_another_issuer_responded_before_is_no_token() -> None:
+    bench = await Bench().started()
+    bench.tokens.renew()
+    await turns()
+    bench.tokens.renew()  # once more, while the first is asked
+    await bench.issuer.respond("first")
+    assert (bench.issuer.requests, bench.tokens.current()) == (3, b"Bearer one")
+    await bench.issuer.respond("second")
+    assert (bench.issuer.requests, bench.tokens.current()) == (3, b"Bearer second")
+
+
+async def test_another_issuer_ends_the_pause_after_a_rejection() -> None:
+    bench = Bench()
+    assert bench.tokens.current() is None
+    await turns()
+    await bench.issuer.fail(AccessTokenError("rejected", permanent=True))
+    assert bench.tokens.hopeless
+    bench.tokens.renew()
+    assert not bench.tokens.hopeless
+    await turns()
+    await bench.issuer.respond("two")
+    assert bench.tokens.current() == b"Bearer two"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pushcore.errors import AlpnError, ConnectError, ResponseTimeout
+from pushcore.errors import AlpnError, ConnectError, ConnectionLost, ResponseTimeout
 from pushcore.http2 import dialer, frames, pool
 from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
@@ -496,4 +496,38 @@ async def test_cancelling_resets_the_stream_and_frees_the_slot(monkeypatch: pyte
     assert list(stage.wires[0].link.connection.streams.values()) == [second, third]
     stage.wires[0].answer(3, 5)
     assert stage.finished == [second, third]
+    await stage.pool.close()
+
+
+async def test_renewed_connections_drain_and_new_ones_take_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_connections=2)
+    stage.submit(6)
+    await until(lambda: stage.open_streams() == [2, 2])
+    old = stage.wires[:2]
+    context = ssl.create_default_context()
+    stage.pool.renew(context)
+    assert stage.pool.dialer._context is context
+    await until(lambda: stage.open_streams() == [2, 2, 2])
+    assert [wire.closed for wire in old] == [False, False]
+    for wire in stage.wires:
+        wire.answer(1, 3)
+    await until(lambda: len(stage.finished) == 6)
+    assert [exchange.error for exchange in stage.finished] == [None] * 6
+    assert [exchange.attempts for exchange in stage.finished] == [1] * 6
+    assert [wire.closed for wire in old] == [True, True]
+    assert stage.pool.links == [stage.wires[2].link]
+    await stage.pool.close()
+
+
+async def test_a_dial_with_what_was_replaced_is_given_up_and_so_is_its_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch)
+    monkeypatch.setattr(dialer, "FIRST_PAUSE", 1000.0)
+    stage.failures.append(ConnectionLost("the server closed the connection"))
+    stage.submit(1)
+    await until(lambda: stage.pool.last_error is not None and stage.pool._dial is not None)
+    assert not stage.wires
+    stage.pool.renew(ssl.create_default_context())
+    await until(lambda: stage.open_streams() == [1])
     await stage.pool.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,7 +96,11 @@ def test_as_json(
         }
 
     monkeypatch.setattr(command, "_try_all", answers)
-    monkeypatch.setattr(ClientOptions, "clients", lambda self: {})
+    clients = {
+        "apns": SimpleNamespace(expiries={"provider_token": 1.0}),
+        "fcm": SimpleNamespace(expiries={}),
+    }
+    monkeypatch.setattr(ClientOptions, "clients", lambda self: clients)
     assert main(["check", "--json"]) == status
     values = json.loads(capsys.readouterr().out)
     assert values["ok"] is not bool(status)
@@ -108,3 +114,20 @@ def test_as_json(
     )
     assert (fcm["ok"], fcm["reason"]) == (True, None)
     assert reason in apns["message"]
+    assert (apns["expires"], fcm["expires"]) == ({"provider_token": 1.0}, {})
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answers(clients: object) -> dict[str, Result]:
+        return {"apns": Result(None, Verdict.INVALID, 400, 1, reason="BadDeviceToken")}
+
+    ends = {"certificate": time.time() + 12.5 * 86_400}
+    monkeypatch.setattr(command, "_try_all", answers)
+    monkeypatch.setattr(ClientOptions, "clients", lambda self: {"apns": SimpleNamespace(expiries=ends)})
+    assert main(["check"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("APNs  ok ")
+    assert "; the certificate is valid until 20" in line
+    assert line.endswith("(12 days): renew it")

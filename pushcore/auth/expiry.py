@@ -1,0 +1,41 @@
+"""When credentials end, and whether that is soon."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+DAY: Final = 86_400.0
+"""Seconds; an expiry is looked at once a day."""
+WARN_BEFORE: Final = 30 * DAY
+"""Seconds before the expiry of a certificate from which on it is warned of."""
+
+
+def expiry_text(expires: float, now: float) -> str:
+    """When something ends, for people, such as "until 2027-01-31 (12 days)".
+
+    Args:
+        expires, now: UNIX seconds.
+    """
+    date = datetime.fromtimestamp(expires, UTC)
+    left = expires - now
+    if left < 0:
+        return f"expired since {date:%Y-%m-%d}"
+    if left < 2 * DAY:
+        hours, minutes = divmod(int(left // 60), 60)
+        return f"until {date:%Y-%m-%d %H:%M} UTC ({hours} h {minutes:02} min)"
+    return f"until {date:%Y-%m-%d} ({int(left // DAY)} days)"
+
+
+def expiry_warning(what: str, expires: float, now: float) -> str | None:
+    """A sentence about something that ends within 30 days or has ended; None otherwise.
+
+    Args:
+        what: its name.
+        expires, now: UNIX seconds.
+    """
+    if expires - now >= WARN_BEFORE:
+        return None
+    if expires <= now:
+        return f"{what} has {expiry_text(expires, now).replace(' since', ' on')}: renew it"
+    return f"{what} is valid {expiry_text(expires, now)}: renew it"

@@ -1,0 +1,79 @@
+"""Credentials that are read again while a command runs: on SIGHUP, by `pushcore worker`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from ...apns.client import ApnsClient
+from ...audience.problems import BadInput, printable
+from ...errors import ConfigurationError
+from ...payloads.devices import APNS, FCM, NAMES
+from ...redaction import describe_secret
+from .client_options import CampaignClient, ClientOptions
+
+_CREDENTIALS: Final = {
+    APNS: (
+        "apns_key",
+        "key_id",
+        "team_id",
+        "apns_cert",
+        "apns_cert_key",
+        "apns_cert_password_file",
+        "ca_file",
+    ),
+    FCM: ("fcm_service_account", "ca_file"),
+}
+"""The options that a platform's credentials are made of."""
+
+
+class Renewal:
+    """The credentials of running clients. `options`: those that the clients were made of."""
+
+    def __init__(self, options: ClientOptions, clients: Mapping[str, CampaignClient]) -> None:
+        self._clients = clients
+        self._team = options.team_id
+        self._digests = {platform: _digest(options, platform) for platform in clients}
+
+    def renew(self, options: ClientOptions) -> list[str]:
+        """Have the clients use what these options name, where that has changed.
+
+        A key, certificate or account that cannot be used changes nothing for its client.
+
+        Returns:
+            A sentence for each client.
+        """
+        return [f"{NAMES[platform]}: {self._renew(platform, options)}" for platform in self._clients]
+
+    def _renew(self, platform: str, options: ClientOptions) -> str:
+        digest = _digest(options, platform)
+        if digest == self._digests[platform]:
+            return "the credentials have not changed"
+        client = self._clients[platform]
+        try:
+            if isinstance(client, ApnsClient):
+                if options.team_id != self._team:
+                    raise BadInput("--team-id cannot change while the command runs")
+                client.use(options.apns_auth())
+            else:
+                client.use(options.fcm_account())
+        except (BadInput, ConfigurationError) as error:
+            return f"the new credentials cannot be used, so the old ones stay: {printable(str(error))}"
+        self._digests[platform] = digest
+        return "new credentials are in use"
+
+
+def _digest(options: ClientOptions, platform: str) -> bytes:
+    """Tells whether the options of a platform's credentials, or the files that they name, have changed."""
+    digest = hashlib.sha256()
+    for name in _CREDENTIALS[platform]:
+        value = getattr(options, name)
+        content = b""
+        if isinstance(value, str) and describe_secret(value) is None and name not in ("key_id", "team_id"):
+            with contextlib.suppress(OSError, ValueError), open(value, "rb") as file:
+                content = file.read()
+        for part in (repr(value).encode(), content):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
