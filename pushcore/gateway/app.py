@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import plain
 from .config import GatewayConfig
 from .door import guarded
 from .gateway import Gateway
-from .operating import healthz
+from .operations.access import AccessLog
+from .operations.health import healthz, metrics, readyz
+from .plain import pushes
+from .plain.stream import StreamEndpoint
 from .problems import GatewayProblem
 
 
@@ -42,12 +45,18 @@ def create_app(config: GatewayConfig) -> Starlette:
         finally:
             await gateway.close()
 
+    routes = [
+        Route("/v1/push", guarded(pushes.push), methods=["POST"]),
+        Route("/v1/push/batch", guarded(pushes.batch), methods=["POST"]),
+        Route("/v1/push/stream", StreamEndpoint(), methods=["POST"]),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+    ]
+    paths = frozenset(route.path for route in routes)
     app = Starlette(
-        routes=[
-            Route("/v1/push", guarded(plain.push), methods=["POST"]),
-            Route("/v1/push/batch", guarded(plain.batch), methods=["POST"]),
-            Route("/healthz", healthz),
-        ],
+        routes=routes,
+        middleware=[Middleware(AccessLog, gateway.numbers, paths, enabled=config.server.access_log)],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem},
     )

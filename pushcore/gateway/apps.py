@@ -51,8 +51,15 @@ class App:
         self.default_topic = section.apns[0].topics[0] if section.apns else None
         for apns in section.apns:
             for environment in apns.environments:
-                client = make_apns(apns, environment)
-                sender = AppSender(section.id, APNS, environment, client, rate=apns.rate)
+                auth = apns_auth(apns)
+                sender = AppSender(
+                    section.id,
+                    APNS,
+                    environment,
+                    make_apns(apns, auth, environment),
+                    rate=apns.rate,
+                    certificate_expires=auth.expires if isinstance(auth, ApnsCertificate) else None,
+                )
                 self.senders.append(sender)
                 topics = self._apns.setdefault(environment, {})
                 for topic in apns.topics:
@@ -125,16 +132,17 @@ def base_topic(topic: str) -> str:
     return topic
 
 
-def make_apns(section: ApnsSection, environment: str) -> ApnsClient:
-    """The client of a key or certificate. Raises `BadInput` or `ConfigurationError`."""
-    if section.key is not None:
-        assert section.key_id is not None
-        assert section.team_id is not None
-        auth: ApnsKey | ApnsCertificate = ApnsKey.from_file(
-            section.key, key_id=section.key_id, team_id=section.team_id
-        )
-    else:
-        auth = _certificate(section)
+def apns_auth(section: ApnsSection) -> ApnsKey | ApnsCertificate:
+    """The key or certificate of a section. Raises `BadInput` or `ConfigurationError`."""
+    if section.key is None:
+        return _certificate(section)
+    assert section.key_id is not None
+    assert section.team_id is not None
+    return ApnsKey.from_file(section.key, key_id=section.key_id, team_id=section.team_id)
+
+
+def make_apns(section: ApnsSection, auth: ApnsKey | ApnsCertificate, environment: str) -> ApnsClient:
+    """The client of a section. Raises `ConfigurationError`."""
     return ApnsClient(
         auth,
         topic=section.topics[0],

@@ -16,7 +16,10 @@ PREFIX: Final = "pcg_"
 """What a token begins with, so that scanners of source code find one that was committed."""
 _BYTES: Final = 24
 _MAX_TOKEN: Final = 256
-_ANONYMOUS: Final = "anonymous"
+_ANONYMOUS: Final = "-"
+"""No caller can be called so."""
+_MOST_ANONYMOUS: Final = 256
+"""Requests at a time without a token."""
 
 
 def new_token() -> str:
@@ -128,9 +131,11 @@ class Callers:
             for token in section.tokens:
                 digest = bytes.fromhex(token)
                 self._by_prefix[digest[:16]] = digest, caller
-        self._anonymous = None if self.all else before.get(_ANONYMOUS) or Caller(_ANONYMOUS, concurrent=1000)
-        if self._anonymous is not None:
-            self.all.append(self._anonymous)
+        self.nobody: Caller = (
+            known.nobody if known is not None else Caller(_ANONYMOUS, concurrent=_MOST_ANONYMOUS)
+        )
+        """The caller of endpoints that ask for no token."""
+        self._anonymous = None if self.all else self.nobody
 
     def find(self, authorization: str | None) -> Caller:
         """The caller of an `Authorization` header. Raises `GatewayProblem` 401.

@@ -36,12 +36,13 @@ def gateway_of(request: Request) -> Gateway:
 
 
 def guarded(
-    handler: Handler, on_problem: OnProblem = GatewayProblem.response
+    handler: Handler, on_problem: OnProblem = GatewayProblem.response, *, anonymous: bool = False
 ) -> Callable[[Request], Awaitable[Response]]:
     """An endpoint of Starlette: `handler` behind the door, with the caller of the token.
 
     Args:
         handler: makes the response; may raise `GatewayProblem`.
+        anonymous: whether no token is asked for: the caller is `Callers.nobody`.
         on_problem: the response to a `GatewayProblem`, and to a fault of ours, which is a `GatewayProblem` of status 500.
     """
 
@@ -49,7 +50,8 @@ def guarded(
         gateway = gateway_of(request)
         caller: Caller | None = None
         try:
-            caller = gateway.callers.find(request.headers.get("authorization"))
+            header = request.headers.get("authorization")
+            caller = gateway.callers.nobody if anonymous else gateway.callers.find(header)
             request.scope["caller"] = caller.name
             caller.enter()
         except GatewayProblem as problem:

@@ -8,6 +8,8 @@ import logging
 from .apps import App, fingerprint
 from .callers import Caller, Callers
 from .config import GatewayConfig
+from .idempotency import Idempotency, MemoryRecords
+from .operations.numbers import GatewayNumbers
 from .problems import GatewayProblem
 
 log = logging.getLogger("pushcore.gateway")
@@ -20,6 +22,8 @@ class Gateway:
         config: the configuration.
         apps: by id.
         callers: by token.
+        idempotency: repeats of requests.
+        numbers: for Prometheus.
         ending: whether it is about to end, so that no new work should come.
 
     Args:
@@ -34,6 +38,10 @@ class Gateway:
         self.apps: dict[str, App] = {section.id: App(section) for section in config.app}
         self.callers = Callers(config.caller)
         self.ending = False
+        self.numbers = GatewayNumbers(
+            lambda: [sender for app in self.apps.values() for sender in app.senders]
+        )
+        self.idempotency = Idempotency(MemoryRecords())
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -45,6 +53,7 @@ class Gateway:
         """Finish what has begun, and close."""
         self.ending = True
         await asyncio.gather(*(app.close() for app in self.apps.values()), *self._retiring)
+        await self.idempotency.close()
 
     def app_of(self, caller: Caller, name: str | None) -> App:
         """The app of a request.

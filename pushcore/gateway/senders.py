@@ -12,12 +12,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any, Final, Protocol
 
+from ..apns.reasons import REASONS as APNS_REASONS
 from ..engine.engine import LARGEST_WINDOW, PushEngine
 from ..engine.retry import RetryPolicy
 from ..engine.rules import PushClient, Shared
-from ..errors import ClosedError
+from ..errors import ClosedError, TransportError
+from ..fcm.errors import REASONS as FCM_REASONS
 from ..metrics import Metrics
 from ..models.apns import Broadcast
 from ..reasons import printable_word
@@ -39,6 +42,8 @@ IDLE: Final = 1.0
 """Seconds without a push after which a sender that is replaced is closed."""
 RESTART: Final = 0.1
 """Seconds until the engine is started again after an error in it."""
+REASON_NAMES: Final = (*APNS_REASONS, *FCM_REASONS)
+"""The reasons that metrics show by name."""
 INTERNAL: Final = "may have been delivered: internal error"
 """The detail of a result that nobody knows, for a mistake of ours."""
 
@@ -63,6 +68,35 @@ class Entry:
         self.breaker = breaker
 
 
+class SenderMetrics(Metrics):
+    """The numbers of a sender, and what its readiness needs.
+
+    Attributes:
+        token_at: when there was a new provider or access token, by the event loop's clock; None before the first.
+        problem: why the last attempt to connect failed; "" when it did not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(REASON_NAMES)
+        self.token_at: float | None = None
+        self.problem = ""
+
+    def token_rotated(self, provider: str) -> None:
+        """See `Listener`."""
+        super().token_rotated(provider)
+        self.token_at = asyncio.get_running_loop().time()
+
+    def connection_opened(self, provider: str, host: str) -> None:
+        """See `Listener`."""
+        super().connection_opened(provider, host)
+        self.problem = ""
+
+    def connection_failed(self, provider: str, host: str, error: TransportError) -> None:
+        """See `Listener`."""
+        super().connection_failed(provider, host, error)
+        self.problem = printable_word(str(error), 200) or type(error).__name__
+
+
 class AppSender:
     """See the module. Open it on the event loop that it is used on.
 
@@ -73,6 +107,7 @@ class AppSender:
         client: sends. The sender opens and closes it.
         rate: of the project; None for the provider's.
         shared: what instances have in common, see `queue.fleet.Fleet`.
+        certificate_expires: the end of the client's certificate, for operators.
     """
 
     def __init__(
@@ -84,12 +119,14 @@ class AppSender:
         *,
         rate: str | None = None,
         shared: Shared | None = None,
+        certificate_expires: datetime | None = None,
     ) -> None:
         self.app = app
         self.provider = provider
         self.environment = environment
         self.client: Any = client
-        self.metrics = Metrics()
+        self.certificate_expires = certificate_expires
+        self.metrics = SenderMetrics()
         dispatcher = client._dispatcher
         self.window = max(min(dispatcher.streams * dispatcher.max_connections, LARGEST_WINDOW), 2)
         self._queue: FairQueue[Entry] = FairQueue(max(self.window // 2, 1))
@@ -154,6 +191,27 @@ class AppSender:
         if breaker is None:
             breaker = self._breakers[caller] = CallerBreaker(self._loop.time)
         return breaker
+
+    @property
+    def connections(self) -> int:
+        """Open connections to the provider."""
+        return len(self.client._dispatcher.pool.links) if self.client.opened else 0
+
+    @property
+    def problem(self) -> str:
+        """Why the last attempt to connect failed; "" when it did not."""
+        return self.metrics.problem
+
+    @property
+    def ready(self) -> bool:
+        """Whether pushes have a chance: it is open, and the last attempt to connect did not fail."""
+        return bool(self.client.opened and (self.connections or not self.problem))
+
+    @property
+    def token_age(self) -> float | None:
+        """Seconds since there was a new provider or access token; None before the first, or without tokens."""
+        at = self.metrics.token_at
+        return None if at is None else self._loop.time() - at
 
     @property
     def open_breakers(self) -> dict[str, str]:

@@ -102,7 +102,7 @@ async def serve(
 
     def on_end() -> None:
         server.force_exit = server.should_exit  # the second time
-        server.should_exit = True
+        server.should_exit = gateway.ending = True
 
     handlers = {signal.SIGTERM: on_end, signal.SIGINT: on_end}
     if reread is not None:

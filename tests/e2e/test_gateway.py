@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from typing import Any
 
+import msgspec
+import orjson
 import pytest
 
 from fakeservers import FakeApns, fated_token
 from pushcore.gateway.callers import digest_of
 from pushcore.gateway.config import CallerSection, LimitsSection
 from tests.e2e.fcm_support import registration
-from tests.support.gateway import OTHER_TOKEN, app_section, config_of, fakes_and_gateway, gateway_of
+from tests.support.gateway import OTHER_TOKEN, TOKEN, app_section, config_of, fakes_and_gateway, gateway_of
+from tests.support.redis import free_port
 
 IPHONE = f"{1:064x}"
 EXPO = {"title": "Hi", "body": "there"}
@@ -190,3 +194,149 @@ async def test_unknown_paths_and_methods_are_problems() -> None:
         ):
             assert response.status_code == status
             assert response.headers["content-type"] == "application/problem+json"
+
+
+# --- the stream -------------------------------------------------------------------------------------------------------
+
+
+def lines_of(text: str) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
+    """The results by line, and the last line."""
+    *results, last = [orjson.loads(line) for line in text.splitlines()]
+    return {result["line"]: result for result in results}, last
+
+
+async def test_a_stream_answers_every_line() -> None:
+    async with fakes_and_gateway() as (_, fcm, client):
+        lines: list[Any] = [
+            orjson.dumps({"to": f"{number:064x}", "payload": ALERT}) for number in range(3000)
+        ]
+        lines[5] = b"{"
+        lines[6] = orjson.dumps({"to": registration(6), "payload": EXPO, "ref": "six"})
+        lines[7] = orjson.dumps({"to": fated_token("Unregistered"), "payload": ALERT})
+        lines[8] = b'{"payload": {"x": "' + b"y" * 70_000 + b'"}}'
+        lines[9] = orjson.dumps({"to": IPHONE, "payload": ALERT, "validate_only": True})
+        lines[10] = orjson.dumps({"to": IPHONE, "payload": ALERT, "app": "nobody"})
+        for body, options in (
+            (b"\n".join(lines), {}),
+            (gzip.compress(b"\n".join(lines)), {"content_encoding": "gzip"}),
+        ):
+            response = await client.post("/v1/push/stream", body, **options)
+            assert response.status_code == 200
+            results, last = lines_of(response.text)
+            assert last == {"done": True, "lines": 3000}
+            assert sorted(results) == list(range(1, 3001))
+            verdicts = [results[line]["verdict"] for line in (6, 7, 8, 9, 10, 11)]
+            assert verdicts == ["INVALID", "ACCEPTED", "UNREGISTERED", "INVALID", "UNSENT", "INVALID"]
+            assert results[7]["ref"] == "six"
+            assert {results[line]["verdict"] for line in (1, 2, 3, 4, 5, *range(12, 3001))} == {"ACCEPTED"}
+        assert sum(b"there" in record.body for record in fcm.received) == 2
+
+
+async def test_a_stream_whose_body_is_wrong_says_so_in_its_last_line() -> None:
+    async with fakes_and_gateway() as (_, _, client):
+        line = orjson.dumps({"to": IPHONE, "payload": ALERT}) + b"\n"
+        for body, options, words in (
+            (line, {"content_encoding": "gzip"}, "no gzip"),
+            (gzip.compress(line * 9)[:-9], {"content_encoding": "gzip"}, "cut off"),
+            (gzip.compress(b"\n" * 4_000_000), {"content_encoding": "gzip"}, "too large"),
+        ):
+            response = await client.post("/v1/push/stream", body, **options)
+            _, last = lines_of(response.text)
+            assert last["done"] is False
+            assert words in last["detail"]
+        assert (await client.post("/v1/push/stream", line, idempotency_key="a")).status_code == 400
+        assert (await client.post("/v1/push/stream", line, content_encoding="br")).status_code == 415
+        assert (await client.post("/v1/push/stream?app=nobody", line)).status_code == 422
+        assert (await client.post("/v1/push/stream", b"")).text == '{"done":true,"lines":0}\n'
+
+
+# --- idempotency ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_repeat_gets_the_first_response_and_sends_nothing() -> None:
+    async with fakes_and_gateway() as (apns, _, client):
+        request = {"to": IPHONE, "payload": ALERT}
+        first, same = await asyncio.gather(
+            *(client.post("/v1/push", request, idempotency_key="k") for _ in range(2))
+        )
+        again = await client.post("/v1/push", request, idempotency_key="k")
+        assert first.json() == same.json() == again.json()
+        assert again.headers["idempotent-replayed"] == "true"
+        assert len(apns.received) == 1
+        other = await client.post("/v1/push", {**request, "ref": "x"}, idempotency_key="k")
+        assert other.status_code == 422
+        for options in ({"token": OTHER_TOKEN, "idempotency_key": "k"}, {"idempotency_key": "l"}, {}):
+            assert (await client.post("/v1/push", request, **options)).json()["verdict"] == "ACCEPTED"
+        assert len(apns.received) == 4
+        batch = {"pushes": [request]}
+        for _ in range(2):
+            response = await client.post("/v1/push/batch", batch, idempotency_key="k")  # another route
+            assert response.json()["results"][0]["verdict"] == "ACCEPTED"
+        assert len(apns.received) == 5
+        assert (await client.post("/v1/push", request, idempotency_key="x y")).status_code == 400
+
+
+# --- operating --------------------------------------------------------------------------------------------------------
+
+
+async def test_operators_see_apps_providers_and_numbers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "pushcore.gateway.access")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with fakes_and_gateway() as (_, _, client):
+        await client.post(
+            "/v1/push",
+            {"to": IPHONE, "payload": {"aps": {"alert": "secret words"}}},
+            traceparent=f"00-{trace}-00f067aa0ba902b7-01",
+            x_request_id="abc",
+        )
+        await client.push(to=registration(), payload=EXPO)
+        ready = (await client.http.get("/readyz")).json()
+        assert ready["status"] == "ready"
+        states = ready["apps"]["shop"]
+        assert [state["provider"] for state in states] == ["apns", "fcm"]
+        assert all(state["ready"] and state["connections"] == 1 for state in states)
+        assert states[1]["token_age"] >= 0
+        text = (await client.http.get("/metrics", headers={"accept": "application/openmetrics-text"})).text
+        assert (
+            'pushcore_sent_total{app="shop",environment="production",outcome="ACCEPTED",provider="apns",reason=""} 1'
+            in text
+        )
+        assert 'pushcore_gateway_requests_total{route="/v1/push",status="200"} 2' in text
+        assert f'trace_id="{trace}"' in text
+        client.gateway.ending = True
+        assert (await client.http.get("/readyz")).status_code == 503
+        await client.http.get("/secret-path")
+    lines = [orjson.loads(record.message) for record in caplog.records]
+    assert lines[0]["trace_id"] == trace
+    assert lines[0]["request_id"] == "abc"
+    assert lines[0]["caller"] == "web"
+    assert lines[0]["pushes"] == 1
+    assert lines[-1]["route"] == "other"
+    assert not any(word in caplog.text for word in (IPHONE, "secret", TOKEN))
+
+
+async def test_a_provider_that_cannot_be_reached_is_not_ready() -> None:
+    async with FakeApns() as apns:
+        section = app_section(apns)
+        gone = msgspec.structs.replace(section.apns[0], url=f"https://127.0.0.1:{free_port()}", timeout=0.2)
+        async with gateway_of(config_of(msgspec.structs.replace(section, apns=(gone,)))) as client:
+            result = await client.push(to=IPHONE, payload=ALERT)
+            assert result["verdict"] == "UNSENT"
+            response = await client.http.get("/readyz")
+            assert response.status_code == 503
+            (state,) = response.json()["apps"]["shop"]
+            assert state["problem"]
+            assert (await client.http.get("/healthz")).status_code == 200
+
+
+async def test_a_reload_takes_a_new_app_and_keeps_the_connections_of_the_old_one() -> None:
+    async with FakeApns() as apns, gateway_of(config_of(app_section(apns))) as client:
+        await client.push(to=IPHONE, payload=ALERT)
+        old = client.gateway.apps["shop"]
+        await client.gateway.reload(config_of(app_section(apns), app_section(apns, id="news")))
+        assert client.gateway.apps["shop"] is old
+        assert (await client.push(to=IPHONE, payload=ALERT, app="news"))["verdict"] == "ACCEPTED"
+        changed = config_of(app_section(apns, id="news"))
+        await client.gateway.reload(changed)
+        response = await client.post("/v1/push", {"to": IPHONE, "payload": ALERT, "app": "shop"})
+        assert response.status_code == 422

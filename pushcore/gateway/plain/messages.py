@@ -8,17 +8,17 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-from ..audience.problems import BadRow
-from ..models.apns import PUSH_TYPES, ApnsPriority, ApnsPushType, Broadcast, Notification
-from ..models.expo import ExpoMessage, message_fields, to_notification
-from ..models.fcm import Message
-from ..models.tokens import APNS_LENGTH
-from ..payloads.devices import APNS, APNS_WORDS, FCM, Device, find_device
-from ..results import ACCEPTED, Result, Verdict
-from .apps import App
-from .config import Environment
-from .problems import GatewayProblem
-from .senders import AppSender
+from ...audience.problems import BadRow
+from ...models.apns import PUSH_TYPES, ApnsPriority, ApnsPushType, Broadcast, Notification
+from ...models.expo import ExpoMessage, message_fields, to_notification
+from ...models.fcm import Message
+from ...models.tokens import APNS_LENGTH
+from ...payloads.devices import APNS, APNS_WORDS, FCM, Device, find_device
+from ...results import ACCEPTED, Result, Verdict
+from ..apps import App
+from ..config import Environment
+from ..problems import GatewayProblem
+from ..senders import AppSender
 
 Platform = Literal["ios", "android", "apns", "fcm"]
 Format = Literal["auto", "expo", "apns", "fcm"]

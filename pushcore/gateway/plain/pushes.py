@@ -10,18 +10,20 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..models.apns import Notification
-from ..requests import build_one
-from ..results import Result, Verdict
-from .callers import Caller
-from .door import read_body
-from .gateway import Gateway
+from ...models.apns import Notification
+from ...requests import build_one
+from ...results import Result, Verdict
+from ..callers import Caller
+from ..door import read_body
+from ..gateway import Gateway
+from ..problems import GatewayProblem
+from ..senders import send_all
 from .messages import CHECKED, Addressed, BadPush, PushRequest, address, invalid, result_json
-from .problems import GatewayProblem
-from .senders import send_all
 
 MOST_PUSHES: Final = 1000
 """Pushes of one batch."""
+
+INTERRUPTED: Final = "may have been delivered: an earlier request with this Idempotency-Key was interrupted"
 
 T = TypeVar("T")
 
@@ -50,22 +52,34 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 async def push(gateway: Gateway, caller: Caller, request: Request) -> Response:
     """`POST /v1/push`: one push, whose result is the response."""
-    wanted = decode(_push_decoder, await read_body(request, gateway.config.limits.body))
+    body = await read_body(request, gateway.config.limits.body)
+    wanted = decode(_push_decoder, body)
     app = gateway.app_of(caller, wanted.app)
     try:
         addressed = address(app, wanted)
     except BadPush as error:
         return json_response(result_json(invalid(str(error)), wanted.ref))
-    if wanted.validate_only and (result := check(addressed)) is not None:
+    if wanted.validate_only and (checked := check(addressed)) is not None:
+        return json_response(result_json(checked, wanted.ref))
+
+    async def produce() -> Response:
+        caller.spend(1)
+        request.scope["pushes"] = 1
+        (result,) = await send_all(caller.name, [addressed])
         return json_response(result_json(result, wanted.ref))
-    caller.spend(1)
-    (result,) = await send_all(caller.name, [addressed])
-    return json_response(result_json(result, wanted.ref))
+
+    def lost() -> Response:
+        return json_response(
+            result_json(Result(addressed[1], Verdict.UNKNOWN, detail=INTERRUPTED), wanted.ref)
+        )
+
+    return await gateway.idempotency.respond(caller, request, body, produce, lost)
 
 
 async def batch(gateway: Gateway, caller: Caller, request: Request) -> Response:
     """`POST /v1/push/batch`: up to 1000 pushes; their results in their order, once all of them are known."""
-    wanted = decode(_batch_decoder, await read_body(request, gateway.config.limits.body))
+    body = await read_body(request, gateway.config.limits.body)
+    wanted = decode(_batch_decoder, body)
     results: list[Result | None] = [None] * len(wanted.pushes)
     refs: list[str | None] = [None] * len(wanted.pushes)
     sent: list[Addressed] = []
@@ -85,13 +99,30 @@ async def batch(gateway: Gateway, caller: Caller, request: Request) -> Response:
                 continue
             sent.append(addressed)
             places.append(place)
-    if sent:
-        caller.spend(len(sent))
-        for place, result in zip(places, await send_all(caller.name, sent), strict=True):
-            results[place] = result
-    return json_response(
-        {"results": [result_json(result, ref) for result, ref in zip(results, refs, strict=True) if result]}
-    )
+
+    def response() -> Response:
+        return json_response(
+            {
+                "results": [
+                    result_json(result, ref) for result, ref in zip(results, refs, strict=True) if result
+                ]
+            }
+        )
+
+    async def produce() -> Response:
+        if sent:
+            caller.spend(len(sent))
+            request.scope["pushes"] = len(sent)
+            for place, result in zip(places, await send_all(caller.name, sent), strict=True):
+                results[place] = result
+        return response()
+
+    def lost() -> Response:
+        for place, (_, one) in zip(places, sent, strict=True):
+            results[place] = Result(one, Verdict.UNKNOWN, detail=INTERRUPTED)
+        return response()
+
+    return await gateway.idempotency.respond(caller, request, body, produce, lost)
 
 
 def check(addressed: Addressed) -> Result | None:

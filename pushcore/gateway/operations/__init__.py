@@ -1,0 +1,1 @@
+"""What operators see of the gateway: health, numbers, the access log."""

@@ -1,0 +1,1 @@
+"""The plain dialect: pushes as JSON, one at a time, in batches, and in streams."""
