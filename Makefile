@@ -9,9 +9,10 @@ endif
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   := $(VENV)/.demo
+SITE   := $(VENV)/.docs
 
 .PHONY: help demo demo-starts unit test lint types tests ci interop senders weekly coverage lowest bench bench-full bench-readme bench-guard \
-	ab dist lock clean
+	ab docs dist lock clean
 
 help:
 	@echo "make demo    push to 100 000 fake devices and check every answer"
@@ -27,6 +28,7 @@ help:
 	@echo "make bench-readme  what README's figures need, at length, and put into README and docs/images"
 	@echo "make bench-guard   fail if the ratios to h2load have fallen, or allocations have grown"
 	@echo "make ab REV=main    compare HEAD with a commit: fail if a push takes more CPU or allocates more"
+	@echo "make docs    the documentation's site, into build/docs/site; a warning or a dead link is an error"
 	@echo "make dist    build wheel and sdist into dist/, and check what an index would make of them"
 	@echo "make lock    pin today's versions in requirements.lock"
 	@echo "make clean   remove the virtual environment and caches"
@@ -41,10 +43,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c r
 $(STAMP): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing pushcore and what its tests and benchmarks need into $(VENV), 150 packages: this takes minutes the first time."
 	$(INSTALL) '.[dev]'
-	@touch $(DEMO) $@
+	@touch $(DEMO) $(SITE) $@
 
 $(DEMO): pyproject.toml requirements.lock | $(BIN)/python
 	$(INSTALL) '.[fakeservers]'
+	@touch $@
+
+$(SITE): pyproject.toml requirements.lock | $(BIN)/python
+	$(INSTALL) '.[docs]'
 	@touch $@
 
 demo-starts:
@@ -126,6 +132,9 @@ bench-guard: $(STAMP)
 ab: $(STAMP)
 	$(if $(REV),,$(error the old commit is missing: make ab REV=main))
 	$(BIN)/python -m bench ab $(BENCH_ARGS) -- $(REV) HEAD
+
+docs: $(SITE)
+	$(BIN)/python -m docsite
 
 dist: $(STAMP)
 	rm -rf dist

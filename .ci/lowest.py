@@ -42,7 +42,7 @@ def main() -> None:
     """Print a line for each library."""
     extras = PROJECT["optional-dependencies"]
     pinned = [lowest(each) for each in PROJECT["dependencies"]]
-    pinned += [lowest(each) for extra in extras if extra not in TOOLS for each in extras[extra]]
+    pinned += [lowest(each) for extra in extras if extra not in (*TOOLS, "docs") for each in extras[extra]]
     versions = {name_of(each): each.partition(";")[0].partition("==")[2].strip() for each in pinned}
     tools = {name_of(each): each for extra in TOOLS for each in extras[extra]}
     for name in ("pushcore", *LEFT_OUT):

@@ -137,8 +137,8 @@ class Result(Generic[P_co]):
             Always these keys, None where there is nothing to say:
 
             * "push": what identifies it, a dict of those of its `identifiers` that it has: "token" and "apns_id" of a
-              `Notification`; one of "token", "fid", "topic" and "condition" of a `Message`. A push that is text is
-              that text; one without identifiers is {}.
+                `Notification`; one of "token", "fid", "topic" and "condition" of a `Message`. A push that is text is
+                that text; one without identifiers is {}.
             * "verdict": the name of the `Verdict`, such as "ACCEPTED".
             * "status", "reason", "id", "timestamp", "retry_after", "attempts": as the attributes of those names.
             * "detail": the sentence, or what the `TransportError` says.

@@ -164,8 +164,13 @@ class ApnsKey:
 
         Args:
             path: of the file; or its content, PEM or base64 of it, as it may stand in a variable of the environment.
-            key_id, team_id, topics, environment, slot, margin: see the class.
+            key_id: see the class, as for all that follow but `name`.
+            team_id: your team's, 10 characters.
+            topics: the only ones that the key may push to; None for any.
+            environment: the only one that the key is for; None for both.
             name: stands for the key in errors; None: the path, or "the key".
+            slot: seconds that a token is used before the next one is made.
+            margin: seconds that the clocks of a fleet may differ.
 
         Raises:
             ConfigurationError: the file cannot be read or holds no such key, or an argument is wrong. The message never

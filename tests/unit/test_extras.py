@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow  # each starts a Python of its own
 EXTRAS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
     "optional-dependencies"
 ]
-OF_DEVELOPERS = {"bench", "dev"}
+OF_DEVELOPERS = {"bench", "dev", "docs", "examples"}
 
 MODULES = {
     "google-auth": "google.auth",

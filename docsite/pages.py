@@ -1,0 +1,22 @@
+"""The pages that nobody writes: each is made of the table, docstring or command that it documents."""
+
+from __future__ import annotations
+
+from docsite.commands import commands, fake_commands
+from docsite.control import control_port
+from docsite.reference import api_pages
+from docsite.tables import fates
+from docsite.troubleshooting import errors_page, reason_pages
+
+
+def generated() -> dict[str, str]:
+    """Each page's path under docs/ without `.md`, and its Markdown."""
+    return {
+        **api_pages(),
+        **reason_pages(),
+        "troubleshooting/errors": errors_page(),
+        "reference/commands": commands(),
+        "reference/fakeservers-command": fake_commands(),
+        "reference/fates": fates(),
+        "reference/control-port": control_port(),
+    }

@@ -1,0 +1,137 @@
+"""What is printed, and what to do about it: the providers' reasons out of their tables, errors out of the code that raises them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pushcore
+from docsite.markdown import table
+from pushcore.apns.reasons import REASONS as APNS
+from pushcore.fcm.errors import REASONS as FCM
+from pushcore.fcm.legacy_errors import REASONS as LEGACY
+from pushcore.reasons import Reason, Verdict
+
+PACKAGE: Final = Path(pushcore.__file__).parent
+
+
+def reason_pages() -> dict[str, str]:
+    """A page for each interface of a provider, and one heading for each reason, so that each has an address."""
+    return {
+        "troubleshooting/apns": _page("APNs", "APNs", APNS.values()),
+        "troubleshooting/fcm": _page("FCM", "FCM's HTTP v1 API and Google's token endpoint", FCM.values()),
+        "troubleshooting/legacy": _page("FCM's legacy API", "servers of FCM's legacy API", LEGACY.values()),
+    }
+
+
+def _page(title: str, whose: str, rows: Iterable[Reason]) -> str:
+    parts = [
+        f"# Reasons of {title}\n",
+        f"Each reason that {whose} can respond with, what it means, and what to do. It is `Result.reason`, and the column",
+        "`reason` of the results. [Verdicts](#verdicts) are below.\n",
+    ]
+    for row in rows:
+        parts.append(f"## {row.name}\n")
+        parts.append(f"{row.advice}\n")
+        parts.append(_facts(row))
+        if row.if_all:
+            parts.append(
+                f"If most pushes are rejected so: {row.if_all[0].lower()}{row.if_all[1:].rstrip('.')}.\n"
+            )
+        if row.suspect:
+            parts.append(
+                "It is counted as *suspect*: as often it means a wrong environment, topic or project.\n"
+            )
+        if row.scope:
+            parts.append(f"The rate limit is that of a {row.scope}.\n")
+    parts.append("## Verdicts\n")
+    parts.append(table(("verdict", "meaning"), verdicts()))
+    return "\n".join(parts)
+
+
+def _facts(row: Reason) -> str:
+    status = f"Status {row.status}" if row.status else "Any status"
+    retry = "not retried" if row.wait is None else f"retried after {row.wait:g} s, or when the provider says"
+    return f"{status} · `{row.verdict.name}` · the {row.blame} is to blame · {retry}\n"
+
+
+def verdicts() -> list[tuple[str, ...]]:
+    """Each verdict with the sentence that stands below it in the code."""
+    body = ast.parse(inspect.getsource(Verdict)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    said: dict[str, str] = {}
+    for name, text in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(name, ast.Assign)
+            and isinstance(name.targets[0], ast.Name)
+            and isinstance(text, ast.Expr)
+        ):
+            assert isinstance(text.value, ast.Constant)
+            said[name.targets[0].id] = str(text.value.value)
+    return [(f"`{verdict.name}`", said[verdict.name]) for verdict in Verdict]
+
+
+def errors_page() -> str:
+    """Every public exception with the sentences that it is raised with in this code."""
+    sentences: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for name, sentence in raised(file):
+            sentences[name].append((sentence, file.relative_to(PACKAGE.parent).as_posix()))
+    parts = [
+        "# Errors\n",
+        "The sentences that pushcore prints or raises, by exception; `…` stands for what varies. A command prints",
+        "`pushcore: ` and the sentence. [Exceptions](../reference/errors.md) has the attributes.\n",
+    ]
+    for name in sorted(sentences):
+        error = getattr(pushcore, name, None)
+        about = (inspect.getdoc(error) or "").split("\n\n")[0] if error is not None else _ABOUT[name]
+        parts += [f"## {name}\n", f"{about}\n"]
+        parts += [f"- {_literal(sentence)} (`{where}`)" for sentence, where in sorted(set(sentences[name]))]
+        parts.append("")
+    return "\n".join(parts)
+
+
+_ABOUT: Final = {
+    "BadInput": "A file, an option or an argument of a command is wrong. Exit status 2; nothing was sent.",
+    "BadParameter": "The value of an option is wrong. Exit status 2; nothing was sent.",
+    "UsageError": "A command was given options that do not go together. Exit status 2; nothing was sent.",
+    "TypeError": "The caller passed an object of a wrong type: a bug of the program. Nothing was queued.",
+}
+
+
+def raised(file: Path) -> Iterator[tuple[str, str]]:
+    """Each exception of this file that is made with a sentence for people, and the sentence."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and node.args:
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in _ABOUT or (name in pushcore.__all__ and _is_error(name)):
+                sentence = text_of(node.args[0])
+                if sentence is not None and len(sentence.split()) > 2:
+                    yield name, sentence
+
+
+def _is_error(name: str) -> bool:
+    value = getattr(pushcore, name)
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def text_of(node: ast.expr) -> str | None:
+    """A sentence as it is printed, with … for what varies; None for what is no text in the source."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = text_of(node.left), text_of(node.right)
+        return None if left is None and right is None else f"{left or '…'}{right or '…'}"
+    return None
+
+
+def _literal(sentence: str) -> str:
+    text = " ".join(sentence.split())
+    fence = "``" if "`" in text else "`"
+    return f"{fence} {text} {fence}" if fence == "``" else f"`{text}`"
