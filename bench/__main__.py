@@ -14,6 +14,7 @@ from . import (
     distance,
     errors,
     flat,
+    gateway,
     latency,
     memory,
     micro_run,
@@ -325,6 +326,7 @@ def _micro(only: str, seconds: float, file: Path | None) -> None:
 
 
 for command in (
+    gateway.gateway_command,
     programs.campaign_command,
     programs.queue_command,
     programs.fakes_command,

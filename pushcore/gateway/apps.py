@@ -58,7 +58,6 @@ class App:
                     environment,
                     make_apns(apns, auth, environment),
                     rate=apns.rate,
-                    certificate_expires=auth.expires if isinstance(auth, ApnsCertificate) else None,
                 )
                 self.senders.append(sender)
                 topics = self._apns.setdefault(environment, {})

@@ -137,7 +137,7 @@ class Callers:
         """The caller of endpoints that ask for no token."""
         self._anonymous = None if self.all else self.nobody
 
-    def find(self, authorization: str | None) -> Caller:
+    def find(self, authorization: bytes | None) -> Caller:
         """The caller of an `Authorization` header. Raises `GatewayProblem` 401.
 
         The time that this takes says nothing of a token: it depends on its SHA-256, which nobody can choose, and that is
@@ -145,10 +145,10 @@ class Callers:
         """
         if self._anonymous is not None:
             return self._anonymous
-        scheme, _, token = (authorization or "").partition(" ")
+        scheme, _, token = (authorization or b"").partition(b" ")
         token = token.strip()
-        if scheme.lower() == "bearer" and token and len(token) <= _MAX_TOKEN:
-            digest = sha256(token.encode("latin-1", "replace")).digest()
+        if scheme.lower() == b"bearer" and token and len(token) <= _MAX_TOKEN:
+            digest = sha256(token).digest()
             wanted, caller = self._by_prefix.get(digest[:16], (b"", None))
             if hmac.compare_digest(digest, wanted) and caller is not None:
                 return caller

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from ..reasons import printable_word
 from .callers import Caller
+from .fields import field_of
 from .gateway import Gateway
 from .problems import GatewayProblem
 
@@ -50,7 +51,7 @@ def guarded(
         gateway = gateway_of(request)
         caller: Caller | None = None
         try:
-            header = request.headers.get("authorization")
+            header = field_of(request, b"authorization")
             caller = gateway.callers.nobody if anonymous else gateway.callers.find(header)
             request.scope["caller"] = caller.name
             caller.enter()
@@ -73,6 +74,29 @@ def guarded(
     return endpoint
 
 
+def is_gzip(request: Request) -> bool:
+    """Whether the body is compressed. Raises `GatewayProblem` when it is in another way than by gzip."""
+    encoding = field_of(request, b"content-encoding")
+    if encoding is None or (encoding := encoding.strip().lower()) == b"identity":
+        return False
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise GatewayProblem(415, "content-encoding", "the body is encoded in a way other than gzip")
+    return True
+
+
+class JsonResponse(Response):
+    """A response of JSON that is encoded already. Starlette's own reads and checks its headers anew each time."""
+
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        self.status_code = status
+        self.body = body
+        self.background = None
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+        ]
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """The body of a request, decompressed.
 
@@ -83,25 +107,28 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         GatewayProblem: it is too large, too slow, or encoded in a way that is not known.
     """
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
-        raise GatewayProblem(415, "content-encoding", "the body is encoded in a way other than gzip")
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > limit:
+    compressed = is_gzip(request)
+    length = field_of(request, b"content-length") or b"0"
+    if length.isdigit() and int(length[:20]) > limit:
         raise GatewayProblem(413, "too-large", f"the body is larger than {limit} bytes")
     chunks: list[bytes] = []
-    size = 0
+    size, more = 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk = message.get("body", b"")
                 size += len(chunk)
                 if size > limit:
                     raise GatewayProblem(413, "too-large", f"the body is larger than {limit} bytes")
                 chunks.append(chunk)
+                more = message.get("more_body", False)
     except TimeoutError:
         raise GatewayProblem(408, "too-slow", f"the body did not come within {BODY_SECONDS:g} s") from None
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    return body if encoding == "identity" else inflate(body, limit)
+    return inflate(body, limit) if compressed else body
 
 
 def inflate(data: bytes, limit: int) -> bytes:

@@ -19,10 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .callers import Caller
+from .fields import field_of
 from .problems import GatewayProblem
 from .senders import REQUEST
 
-HEADER: Final = "idempotency-key"
+HEADER: Final = b"idempotency-key"
 KEPT: Final = 600.0
 """Seconds for which a response is kept."""
 LOST: Final = REQUEST + 5.0
@@ -32,7 +33,7 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 """Records and bytes that are kept in memory; the oldest completed ones are forgotten first."""
 POLL: Final = 0.1
 """Seconds between two looks at what another instance has begun."""
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _STARTED, _COMPLETED = b"S", b"R"
 _DIGEST: Final = 32
 _TYPES: Final = (b"application/json", b"application/problem+json")
@@ -222,14 +223,14 @@ class Idempotency:
         Raises:
             GatewayProblem: the key is malformed, of another body, or the store cannot be asked.
         """
-        name = request.headers.get(HEADER)
+        name = field_of(request, HEADER)
         if name is None:
             return await produce()
         if not _KEY.fullmatch(name):
             raise GatewayProblem(
                 400, "idempotency-key", "an Idempotency-Key is of 1 to 255 visible ASCII characters"
             )
-        key = sha256(b"\0".join((caller.name.encode(), request.url.path.encode(), name.encode()))).digest()
+        key = sha256(b"\0".join((caller.name.encode(), request.url.path.encode(), name))).digest()
         digest = sha256(body).digest()
         while True:
             while (other := self._waiting.get(key)) is not None:

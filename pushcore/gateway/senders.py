@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any, Final, Protocol
 
 from ..apns.reasons import REASONS as APNS_REASONS
@@ -107,7 +106,6 @@ class AppSender:
         client: sends. The sender opens and closes it.
         rate: of the project; None for the provider's.
         shared: what instances have in common, see `queue.fleet.Fleet`.
-        certificate_expires: the end of the client's certificate, for operators.
     """
 
     def __init__(
@@ -119,13 +117,11 @@ class AppSender:
         *,
         rate: str | None = None,
         shared: Shared | None = None,
-        certificate_expires: datetime | None = None,
     ) -> None:
         self.app = app
         self.provider = provider
         self.environment = environment
         self.client: Any = client
-        self.certificate_expires = certificate_expires
         self.metrics = SenderMetrics()
         dispatcher = client._dispatcher
         self.window = max(min(dispatcher.streams * dispatcher.max_connections, LARGEST_WINDOW), 2)
@@ -336,16 +332,24 @@ class PushBatch:
         if self.results[key] is None:
             self.results[key] = result
             self.missing -= 1
-            if not self.missing and self._done is not None and not self._done.done():
-                self._done.set_result(None)
+            if not self.missing and self._done is not None:
+                _set(self._done)
 
     async def wait(self, seconds: float) -> None:
         """Wait for the last result, at most so long."""
         if self.missing:
-            self._done = asyncio.get_running_loop().create_future()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._done
+            loop = asyncio.get_running_loop()
+            done = self._done = loop.create_future()
+            timer = loop.call_later(seconds, _set, done)
+            try:
+                await done
+            finally:
+                timer.cancel()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def send_all(

@@ -172,6 +172,13 @@ def test_startup(tmp_path: Path) -> None:
     assert all(row["ms"] > 0 for row in rows)
 
 
+@needs_h2load
+def test_gateway(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "gateway", "--count", "100", "--runs", "1")
+    assert [row["case"] for row in rows] == ["single", "batch of 100", "stream"]
+    assert [row["pushes"] for row in rows] == [100, 100, 20_000]
+
+
 def test_micro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # In a process of pytest-xdist, pytest-benchmark measures nothing; the command starts a pytest of its own.
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)

@@ -20,6 +20,7 @@ TESTED_IN = {
     "fcm/parts.py": "what it keeps is seen in the requests alone | tests/unit/fcm/test_request.py",
     "gateway/app.py": "routes alone | tests/e2e/test_gateway.py",
     "gateway/apps.py": "clients, by what they send | tests/e2e/test_gateway.py",
+    "gateway/fields.py": "by every request | tests/e2e/test_gateway.py",
     "gateway/gateway.py": "apps and callers, by what they serve | tests/e2e/test_gateway.py",
     "gateway/operations/health.py": "by its endpoints | tests/e2e/test_gateway.py",
     "gateway/operations/numbers.py": "by its exposition | tests/e2e/test_gateway.py",

@@ -13,6 +13,7 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
+from ..fields import fields_of
 from .numbers import GatewayNumbers
 
 access_log = logging.getLogger("pushcore.gateway.access")
@@ -24,13 +25,10 @@ _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9
 _NO_TRACE: Final = b"0" * 32
 
 
-def trace_of(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The trace id of a `traceparent` (W3C Trace Context), None without a valid one."""
-    for name, value in headers:
-        if name == b"traceparent":
-            match = _TRACEPARENT.fullmatch(value)
-            return match[1].decode() if match and match[1] != _NO_TRACE and value[:2] != b"ff" else None
-    return None
+def trace_of(traceparent: bytes) -> str | None:
+    """The trace id of a `traceparent` (W3C Trace Context), None when that is not valid."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    return match[1].decode() if match and match[1] != _NO_TRACE and traceparent[:2] != b"ff" else None
 
 
 class AccessLog:
@@ -57,9 +55,11 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = next((value for name, value in scope["headers"] if name == REQUEST_ID), b"")
+        fields = fields_of(scope)
+        given = fields.get(REQUEST_ID, b"")
         id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
-        trace = trace_of(scope["headers"])
+        traceparent = fields.get(b"traceparent")
+        trace = None if traceparent is None else trace_of(traceparent)
         status = 500
 
         async def answer(message: AsgiMessage) -> None:

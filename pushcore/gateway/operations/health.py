@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -47,8 +48,11 @@ def _state(sender: AppSender) -> dict[str, Any]:
         state["problem"] = sender.problem
     if sender.token_age is not None:
         state["token_age"] = round(sender.token_age)
-    if sender.certificate_expires is not None:
-        state["certificate_expires"] = f"{sender.certificate_expires:%Y-%m-%dT%H:%M:%SZ}"
+    if sender.client.expiries:
+        state["expires"] = {
+            credential: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            for credential, at in sender.client.expiries.items()
+        }
     return state
 
 

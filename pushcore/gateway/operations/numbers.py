@@ -102,11 +102,6 @@ class GatewayNumbers:
         age = GaugeMetricFamily(
             "pushcore_gateway_token_age_seconds", "Age of the provider or access token.", labels=labels
         )
-        expiry = GaugeMetricFamily(
-            "pushcore_gateway_certificate_expiry_timestamp_seconds",
-            "When the certificate for APNs ends, UNIX seconds.",
-            labels=labels,
-        )
         for sender in senders:
             own = sender.app, sender.environment, sender.provider
             queued.add_metric(own, sender.queued)
@@ -114,9 +109,7 @@ class GatewayNumbers:
                 breakers.add_metric((*own, caller), 1)
             if sender.token_age is not None:
                 age.add_metric(own, sender.token_age)
-            if sender.certificate_expires is not None:
-                expiry.add_metric(own, sender.certificate_expires.timestamp())
         active = GaugeMetricFamily(
             "pushcore_gateway_active_requests", "Requests in progress.", value=self.active
         )
-        yield from (queued, breakers, age, expiry, active)
+        yield from (queued, breakers, age, active)

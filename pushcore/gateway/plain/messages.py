@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from binascii import unhexlify
 from typing import Annotated, Any, Final, Literal
@@ -13,7 +14,8 @@ from ...models.apns import PUSH_TYPES, ApnsPriority, ApnsPushType, Broadcast, No
 from ...models.expo import ExpoMessage, message_fields, to_notification
 from ...models.fcm import Message
 from ...models.tokens import APNS_LENGTH
-from ...payloads.devices import APNS, APNS_WORDS, FCM, Device, find_device
+from ...payloads.apns_rows import id_prefix
+from ...payloads.devices import APNS, APNS_WORDS, FCM, find_device
 from ...results import ACCEPTED, Result, Verdict
 from ..apps import App
 from ..config import Environment
@@ -31,6 +33,10 @@ _OF_FCM: Final = frozenset(
     ("notification", "android", "webpush", "apns", "fcm_options", "fcmOptions", "android_v2", "androidV2")
 )
 _OF_EXPO: Final = frozenset(("title", "body", "subtitle", "richContent", "channelId", "_contentAvailable"))
+
+
+_ID_PREFIX: Final = id_prefix()
+_numbers: Final = itertools.count(1)
 
 
 class PushRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -74,15 +80,23 @@ def address(app: App, request: PushRequest) -> Addressed:
     Raises:
         BadPush: it cannot be sent; one sentence.
     """
-    targets = (request.to, request.fcm_topic, request.condition, request.channel)
-    if sum(target is not None for target in targets) != 1:
+    if (request.to is None) + (request.fcm_topic is None) + (request.condition is None) + (
+        request.channel is None
+    ) != 3:
         raise BadPush("expected exactly one of to, fcm_topic, condition and channel")
     try:
         if request.to is None:
             if request.channel is not None:
                 return _broadcast(app, request, request.channel)
             return _to_fcm(app, request, {"topic": request.fcm_topic, "condition": request.condition})
-        device = _device(request.to, request.platform)
+        if type(request.to) is str and len(request.to) == APNS_LENGTH and request.platform in APNS_WORDS:
+            try:
+                unhexlify(request.to)  # the cheapest check of the usual token
+            except ValueError:
+                pass
+            else:
+                return _to_apns(app, request, request.to)
+        device = find_device(request.to, request.platform)
         if device.platform == APNS:
             return _to_apns(app, request, device.token)
         return _to_fcm(app, request, {"fid" if device.fid else "token": device.token})
@@ -90,16 +104,6 @@ def address(app: App, request: PushRequest) -> Addressed:
         raise BadPush(problem.detail) from None
     except (BadRow, ValueError, TypeError) as error:
         raise BadPush(str(error)) from None
-
-
-def _device(token: str | dict[str, Any], platform: str | None) -> Device:
-    if platform in APNS_WORDS and type(token) is str and len(token) == APNS_LENGTH:
-        try:
-            unhexlify(token)
-            return Device(APNS, token)
-        except ValueError:
-            pass
-    return find_device(token, platform)
 
 
 def format_of(payload: dict[str, Any], platform: str) -> str:
@@ -134,20 +138,24 @@ def _payload(request: PushRequest, platform: str) -> tuple[dict[str, Any], str]:
 
 def _to_apns(app: App, request: PushRequest, token: str) -> Addressed:
     sender = app.apns(request.environment, request.topic)
-    payload, format = _payload(request, APNS)
-    if format == "expo":
+    payload: Any = request.payload
+    if request.format == APNS or (request.format == "auto" and "aps" in payload):
+        format = APNS
+    else:
+        payload, format = _payload(request, APNS)
+    if format == APNS:
+        push = Notification(token, payload, topic=request.topic, push_type=push_type(request))
+    else:
         push = to_notification(ExpoMessage.from_dict(payload), token, topic=request.topic, now=time.time())
         push.push_type = push_type(request) or push.push_type
-    else:
-        push = Notification(token, payload, topic=request.topic, push_type=push_type(request))
     if request.priority is not None:
         push.priority = _priority(request)
     if request.expiration is not None:
         push.expiration = request.expiration
     if request.collapse_id is not None:
         push.collapse_id = request.collapse_id
-    if request.apns_id is not None:
-        push.apns_id = request.apns_id
+    # Ours unless given: to find APNs' in its response would cost more than all the rest.
+    push.apns_id = f"{_ID_PREFIX}{next(_numbers):012x}" if request.apns_id is None else request.apns_id
     return sender, push
 
 
@@ -206,7 +214,7 @@ def invalid(detail: str, push: Any = None) -> Result:
 def result_json(result: Result, ref: str | None = None) -> dict[str, Any]:
     """The JSON of a result, without the push: the caller knows it, by its place or its `ref`."""
     if result.verdict is ACCEPTED:
-        answer: dict[str, Any] = {"verdict": "ACCEPTED", "status": result.status, "id": result.id}
+        answer: dict[str, Any] = {"verdict": "ACCEPTED", "status": 200, "id": result.id}
     else:
         answer = result.to_dict()
         del answer["push"]

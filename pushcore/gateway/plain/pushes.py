@@ -14,7 +14,7 @@ from ...models.apns import Notification
 from ...requests import build_one
 from ...results import Result, Verdict
 from ..callers import Caller
-from ..door import read_body
+from ..door import JsonResponse, read_body
 from ..gateway import Gateway
 from ..problems import GatewayProblem
 from ..senders import send_all
@@ -139,4 +139,4 @@ def check(addressed: Addressed) -> Result | None:
 
 def json_response(value: Any) -> Response:
     """A response of JSON."""
-    return Response(orjson.dumps(value), media_type="application/json")
+    return JsonResponse(orjson.dumps(value))

@@ -22,7 +22,8 @@ from starlette.types import Receive, Scope, Send
 from ...reasons import printable_word
 from ...results import ACCEPTED, Result
 from ..callers import Caller
-from ..door import MOST_RATIO, gateway_of
+from ..door import MOST_RATIO, gateway_of, is_gzip
+from ..fields import field_of
 from ..gateway import Gateway
 from ..idempotency import HEADER
 from ..problems import GatewayProblem
@@ -51,13 +52,11 @@ async def serve_stream(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
     gateway = gateway_of(request)
     try:
-        caller = gateway.callers.find(request.headers.get("authorization"))
+        caller = gateway.callers.find(field_of(request, b"authorization"))
         scope["caller"] = caller.name
-        if request.headers.get(HEADER) is not None:
+        if field_of(request, HEADER) is not None:
             raise GatewayProblem(400, "idempotency-key", "a stream takes no Idempotency-Key; a batch does")
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("identity", "gzip", "x-gzip"):
-            raise GatewayProblem(415, "content-encoding", "the body is encoded in a way other than gzip")
+        gzip = is_gzip(request)
         app = request.query_params.get("app")
         if app is not None:
             gateway.app_of(caller, app)
@@ -66,7 +65,7 @@ async def serve_stream(scope: Scope, receive: Receive, send: Send) -> None:
         await problem.response()(scope, receive, send)
         return
     try:
-        await PushStream(gateway, caller, app, receive, send, gzip=encoding != "identity").run()
+        await PushStream(gateway, caller, app, receive, send, gzip=gzip).run()
     finally:
         caller.leave()
 

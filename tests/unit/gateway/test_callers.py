@@ -16,14 +16,14 @@ def section(name: str, *tokens: str, **options: object) -> CallerSection:
 def test_a_caller_is_found_by_any_of_its_tokens() -> None:
     first, second, third = new_token(), new_token(), new_token()
     callers = Callers([section("a", first, second), section("b", third)])
-    assert callers.find(f"Bearer {second}").name == "a"
-    assert callers.find(f"bearer  {third} ").name == "b"
+    assert callers.find(f"Bearer {second}".encode()).name == "a"
+    assert callers.find(f"bearer  {third} ".encode()).name == "b"
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer abc", "Bearer " + "x" * 300]
+    "header", [None, b"", b"Bearer", b"Bearer ", b"Basic abc", b"Bearer abc", b"Bearer " + b"x" * 300]
 )
-def test_without_a_token_nobody_comes_in(header: str | None) -> None:
+def test_without_a_token_nobody_comes_in(header: bytes | None) -> None:
     with pytest.raises(GatewayProblem) as raised:
         Callers([section("a", new_token())]).find(header)
     assert raised.value.status == 401
@@ -32,20 +32,20 @@ def test_without_a_token_nobody_comes_in(header: str | None) -> None:
 
 def test_without_callers_everybody_is_the_same_one() -> None:
     callers = Callers([])
-    assert callers.find(None) is callers.find("Bearer x")
+    assert callers.find(None) is callers.find(b"Bearer x")
 
 
 def test_a_reload_keeps_what_a_caller_has_in_progress_and_takes_its_new_limits() -> None:
     token = new_token()
     before = Callers([section("a", token)])
-    before.find(f"Bearer {token}").enter()
+    before.find(f"Bearer {token}".encode()).enter()
     other = new_token()
     after = Callers([section("a", other, concurrent=1)], before)
-    caller = after.find(f"Bearer {other}")
+    caller = after.find(f"Bearer {other}".encode())
     with pytest.raises(GatewayProblem, match="1 requests in progress"):
         caller.enter()
     with pytest.raises(GatewayProblem):
-        after.find(f"Bearer {token}")
+        after.find(f"Bearer {token}".encode())
 
 
 def test_the_rate_is_a_seconds_worth_at_once_and_then_by_time() -> None:
