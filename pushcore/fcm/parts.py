@@ -14,14 +14,13 @@ from ..models.fcm_check import check_part
 from ..models.fcm_parts import PARTS, lasting, plain, to_json
 from ..models.fcm_values import FieldError
 from ..models.json_values import json_problem
-from .shapes import AcceptedShapes, ShapePair, shape_of_part
+from .shapes import SHAPED, AcceptedShapes, ShapePair, shape_of_part
 
 MAX_KNOWN: Final = 1024
 """Valid parts that are kept; when there are more, all are forgotten."""
 NAMES: Final = ("android", "android_v2", "apns", "webpush", "fcm_options")
 """The parts, in the order of `PartValues`."""
 OPTION: Final = orjson.OPT_PASSTHROUGH_DATACLASS
-_SHAPED: Final = frozenset(("android", "android_v2", "apns", "webpush"))
 
 _MAX_KEPT: Final = 1024  # bytes of a part that is kept
 
@@ -109,7 +108,7 @@ class EncodedParts:
         if encoded is None:
             document = orjson.loads(raw)
             check_part(name, document)
-            shape = shape_of_part(name, document) if name in _SHAPED else None
+            shape = shape_of_part(name, document) if name in SHAPED else None
             encoded = EncodedPart(orjson.Fragment(raw), shape)
             if b"null" in raw:
                 # That is what orjson makes of NaN, so another part with the same JSON may be wrong.

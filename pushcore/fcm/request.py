@@ -32,12 +32,14 @@ from ..models.fcm_check import (
 from ..models.fcm_parts import plain, to_json
 from ..models.fcm_values import FieldError, check_data
 from ..models.json_values import json_problem
+from ..models.rendered import RenderedMessage
 from ..models.token_forms import FCM_CHARACTERS
-from ..requests import END
+from ..requests import END, build_one
 from ..results import Result, Verdict
 from .errors import TOO_LARGE
 from .legacy_result import LegacyResult
 from .parts import MAX_KNOWN, OPTION, EncodedParts
+from .rendered_request import build_rendered
 
 LEGACY_PATH: Final = b"/fcm/send"
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # no other token looks like it
@@ -113,6 +115,13 @@ class FcmRequestBuilder:
         rejected: list[Result],
     ) -> Any:
         """See `Requests.build`."""
+        if issubclass(kind, RenderedMessage):
+            return build_rendered(
+                self._template,
+                self.accepted_shapes,
+                lambda message: build_one(self, message, sink, deadline),
+                *(pushes, kind, sink, deadline, exchanges, rejected),
+            )
         template, keys, parts = self._template, self._keys, self._parts
         (android, android_v2, apns, webpush, options) = seen = parts.seen
         # Scratch dict, reused by consecutive messages with identical parts.

@@ -26,6 +26,8 @@ WINDOW: Final = 10_000
 MAX_SHAPES: Final = 1024
 """Shapes that are known at a time; when there are more, all are forgotten, and prove nothing any more."""
 
+SHAPED: Final = ("android", "android_v2", "apns", "webpush")
+"""The parts that have a shape."""
 _PUSH_TYPE, _PRIORITY = "apns-push-type", "apns-priority"
 
 
@@ -85,6 +87,11 @@ class AcceptedShapes:
         """Whether one of this shape was accepted among the last `WINDOW` responses."""
         at = self.current_at if shape is self.current else self.accepted_at.get(shape)
         return at is not None and self.responses - at < WINDOW
+
+
+def shapes_of(message: Mapping[str, Any]) -> tuple[tuple[object, ...], ...]:
+    """The shapes of a message's parts, as `AcceptedShapes.pair` takes them. `message`: its JSON, in snake_case."""
+    return tuple(shape_of_part(name, message[name]) for name in SHAPED if name in message)
 
 
 def shape_of_part(name: str, part: Mapping[str, Any]) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from ..audience.audience import Audience
 from ..audience.problems import BadRow, shown
 from ..models.apns import ApnsPriority, ApnsPushType, Notification, PushType
 from .payload import ApnsPayload, ExpoPayload
+from .values import VALUE_ERRORS
 
 OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
 """Columns that override the command's option in an APNs row where they are not empty."""
@@ -76,7 +77,13 @@ Make = Callable[[int, str, Any], ApnsRow]
 
 
 class ApnsRows:
-    """Makes the pushes to APNs of one campaign. `prefix`: of their apns-ids, see `id_prefix`; random by default."""
+    """Makes the pushes to APNs of one campaign. `invisible`: those so far that display nothing.
+
+    Args:
+        payload: Of all rows.
+        defaults: The options for rows without columns of their own.
+        prefix: Of their apns-ids, see `id_prefix`; random by default.
+    """
 
     def __init__(
         self, payload: ApnsPayload | ExpoPayload, defaults: RowDefaults, prefix: str | None = None
@@ -85,76 +92,96 @@ class ApnsRows:
         self._defaults = defaults
         self._prefix = prefix or id_prefix()
         self._known: dict[str, str] = {}
+        self.invisible = 0
 
     def bind(self, audience: Audience) -> Make:
         """The function from a row's number, token and values to its push. It raises `BadRow` when the row has no push."""
         columns = audience.columns
         override = self._override(audience, columns)
-        payload = self.payload
+        payload, options = self.payload, self._defaults
         if isinstance(payload, ApnsPayload):
-            template, options = payload.template, self._defaults
             defaults = options if options.push_type else replace(options, push_type=payload.push_type)
-            return self._bind(template.constant, template.bind(columns), defaults, override)
-        message = payload.constant
-        if message is None or message.ttl:
-            return self._bind_expo(payload, columns, override)
-        # Every row has the same message, so it is encoded once.
-        push = payload.to_notification(message, "", 0.0)
-        return self._bind(orjson.dumps(push.payload), None, self._merged(push), override)
+            return self._bind(payload.template.constant, payload.template.bind(columns), defaults, override)
+        forms = payload.apns_forms
+        make = self._bind_forms(payload, columns, override)
+        sole = None if payload.timed else forms.sole(0.0)
+        if sole is None or sole.invisible or sole.payload is None or sole.collapse_id is not None:
+            return make
+        fill = forms.bind(sole.payload, columns)
+        return self._bind(sole.payload.constant, fill, self._merged(sole.push), override, make)
 
     def _bind(
         self,
         constant: bytes | None,
-        fill: Callable[[Any], bytes] | None,
+        fill: Callable[[Any], bytes],
         defaults: RowDefaults,
         override: Callable[[ApnsRow, Any], None] | None,
+        otherwise: Make | None = None,
     ) -> Make:
+        """Rows that have their payload and perhaps columns of their own. `otherwise`: makes those that `fill` cannot."""
         prefix, push_type = self._prefix, defaults.push_type or "alert"
         priority, expiration, collapse_id = defaults.priority, defaults.expiration, defaults.collapse_id
 
         def make(number: int, token: str, values: Any) -> ApnsRow:
-            push = ApnsRow(
-                number,
-                token,
-                fill(values) if constant is None else constant,  # type: ignore[misc]  # one of them is set
-                None,
-                push_type,
-                priority,
-                expiration,
-                collapse_id,
-                f"{prefix}{number:012x}",
-            )
+            try:
+                push = ApnsRow(
+                    number,
+                    token,
+                    fill(values) if constant is None else constant,
+                    None,
+                    push_type,
+                    priority,
+                    expiration,
+                    collapse_id,
+                    f"{prefix}{number:012x}",
+                )
+            except VALUE_ERRORS:
+                if otherwise is None:
+                    raise
+                return otherwise(number, token, values)
             if override is not None:
                 override(push, values)
             return push
 
         return make
 
-    def _bind_expo(
+    def _bind_forms(
         self,
         payload: ExpoPayload,
         columns: Sequence[str] | None,
         override: Callable[[ApnsRow, Any], None] | None,
     ) -> Make:
-        message_of, prefix = payload.bind(columns), self._prefix
+        """Rows whose values decide more than their payload."""
+        forms, timed, prefix = payload.apns_forms, payload.timed, self._prefix
+        values_of, merged = forms.template.values(columns), self._merged
 
-        def make(number: int, token: str, values: Any) -> ApnsRow:
-            notification = payload.to_notification(message_of(values), token, time.time())
-            merged = self._merged(notification)
-            push = ApnsRow(
+        def make(number: int, token: str, row: Any) -> ApnsRow:
+            now = time.time() if timed else 0.0
+            values = values_of(row)
+            form = forms.form(values, now)
+            if form is None:
+                form = forms.alone(values, now)
+            self.invisible += form.invisible
+            push = form.push
+            if form.lifetime is not None:
+                push.expiration = int(now + form.lifetime)
+            if form.collapse_id is not None:
+                push.collapse_id = orjson.loads(form.collapse_id.fill(values))
+            options = merged(push)
+            made = ApnsRow(
                 number,
                 token,
-                notification.payload,  # type: ignore[arg-type]  # a dict
+                push.payload if form.payload is None else form.payload.fill(values),  # type: ignore[arg-type]  # no Aps
                 None,
-                merged.push_type or "alert",
-                merged.priority,
-                merged.expiration,
-                merged.collapse_id,
+                options.push_type or "alert",
+                options.priority,
+                options.expiration,
+                options.collapse_id,
                 f"{prefix}{number:012x}",
             )
             if override is not None:
-                override(push, values)
-            return push
+                override(made, row)
+            return made
 
         return make
 

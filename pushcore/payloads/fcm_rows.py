@@ -7,18 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 from ..audience.audience import Audience
-from ..models.fcm import Message
+from ..models.rendered import RenderedMessage
 from .payload import ExpoPayload, FcmPayload
+from .values import VALUE_ERRORS
 
 
-class FcmRow(Message):
+class FcmRow(RenderedMessage):
     """The push of one row. `row`: its number in the audience, from 1."""
 
     __slots__ = ("row",)
 
     def __init__(self, row: int, token: str, *, fid: bool, **fields: Any) -> None:
-        super().__init__(token=None if fid else token, fid=token if fid else None, **fields)
         self.row = row
+        self.token = None if fid else token
+        self.fid = token if fid else None
+        self.form = None
+        self.plain = fields
 
     @property
     def device(self) -> str:
@@ -27,32 +31,64 @@ class FcmRow(Message):
 
 
 Make = Callable[[int, str, bool, Any], FcmRow]
+_new = FcmRow.__new__
 
 
 class FcmRows:
-    """Makes the pushes to FCM of one campaign."""
+    """Makes the pushes to FCM of one campaign. `invisible`: those so far that display nothing."""
 
     def __init__(self, payload: FcmPayload | ExpoPayload) -> None:
         self.payload = payload
+        self.invisible = 0
 
     def bind(self, audience: Audience) -> Make:
         """The function from a row's number, token, whether that is an installation id, and values to its push.
 
         It raises `BadRow` when the row has no push.
         """
-        payload = self.payload
-        if isinstance(payload, FcmPayload):
-            fields_of, validate_only = payload.bind(audience.columns), payload.validate_only
-            return lambda number, token, fid, values: FcmRow(
-                number, token, fid=fid, validate_only=validate_only, **fields_of(values)
-            )
-        message_of, expo = payload.bind(audience.columns), payload
-        message = payload.constant
-        if message is not None and message.expiration is None:
-            fields = expo.to_fcm(message, 0.0)
-            return lambda number, token, fid, values: FcmRow(number, token, fid=fid, **fields)
+        forms, timed = self.payload.fcm_forms, self.payload.timed
+        columns = audience.columns
+        values_of = forms.template.values(columns)
 
-        def make(number: int, token: str, fid: bool, values: Any) -> FcmRow:
-            return FcmRow(number, token, fid=fid, **expo.to_fcm(message_of(values), time.time()))
+        def make(number: int, token: str, fid: bool, row: Any) -> FcmRow:
+            now = time.time() if timed else 0.0
+            values = values_of(row)
+            form = forms.form(values, now)
+            if form is None:
+                form = forms.alone(values, now)
+            self.invisible += form.invisible
+            if form.form is None:
+                return FcmRow(number, token, fid=fid, **form.fields)
+            push = _new(FcmRow)
+            push.row = number
+            push.form = form.form
+            if fid:
+                push.token, push.fid = None, token
+                push.json = form.fid.fill(values)
+            else:
+                push.token, push.fid = token, None
+                push.json = form.token.fill(values)
+            return push
 
-        return make
+        sole = None if timed else forms.sole(0.0)
+        if sole is None or sole.invisible:
+            return make
+        form = sole.form
+        of_token, of_fid = forms.bind(sole.token, columns), forms.bind(sole.fid, columns)
+
+        def make_fast(number: int, token: str, fid: bool, row: Any) -> FcmRow:
+            try:
+                json = of_fid(row) if fid else of_token(row)
+            except VALUE_ERRORS:  # said by values_of, or it is a value for which there is no form
+                return make(number, token, fid, row)
+            push = _new(FcmRow)
+            push.row = number
+            push.form = form
+            push.json = json
+            if fid:
+                push.token, push.fid = None, token
+            else:
+                push.token, push.fid = token, None
+            return push
+
+        return make_fast

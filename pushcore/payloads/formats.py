@@ -11,9 +11,9 @@ from ..models.apns import ApnsPushType, PushType
 from ..models.expo import AndroidForm, ExpoMessage
 from ..models.fcm import Message
 from .devices import APNS, FCM, NAMES
+from .json_template import read_object
 from .legacy import from_listing, is_legacy, is_listing, refuse_legacy
 from .payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
-from .template import read_object
 
 AUTO, EXPO = "auto", "expo"
 FORMATS: Final = (AUTO, EXPO, APNS, FCM)

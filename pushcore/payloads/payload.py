@@ -7,26 +7,24 @@ the operator before anything is sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
 
 from ..audience.problems import BadInput, BadRow, shown
-from ..fcm.request import FcmRequestBuilder
-from ..models.apns import ApnsPushType, Notification, PushType, push_type_of
+from ..models.apns import ApnsPushType, PushType, push_type_of
 from ..models.apns_check import moments_problem
 from ..models.expo import AndroidForm, ExpoMessage, message_fields, to_notification
 from ..models.expo_message import unknown_keys
 from ..models.fcm import TARGETS, Message
-from ..requests import build_one
-from ..results import Result
+from .compiled import Compiled, Marks
+from .compiled_pushes import CompiledMessage, CompiledNotification, checked
 from .devices import APNS
+from .json_template import JsonTemplate
 from .notices import apns_notices, expo_notices, fcm_notices, object_at, unknown_key, without_placeholders
-from .template import Template
-from .text_fields import in_apns, in_expo, in_fcm
+from .text_fields import expo_role, fcm_role, in_apns, in_expo, in_fcm
+from .values import ANY
 
-_ANY_TOKEN: Final = "cFakeInstallation-0000:APA91b" + "0" * 134  # for messages that are only checked
 _NUMBER: Final = re.compile(r"\{\{[^{}]*:\s*(?:int|float)\s*\}\}")
 _NO_STRING: Final = "FCM takes nothing but strings in data"
 
@@ -40,7 +38,7 @@ class ApnsPayload:
         """Raises `BadInput` when a placeholder is malformed, or a time is invalid."""
         self.name = name
         self.push_type = push_type or push_type_of(content)
-        self.template = Template.from_object(content, name, in_apns)
+        self.template = JsonTemplate.from_object(content, name, in_apns)
         self.columns = self.template.columns
         problem = moments_problem(without_placeholders(content))
         if problem:
@@ -51,8 +49,10 @@ class ApnsPayload:
 class FcmPayload:
     """FCM's own format: a v1 message without a target, in a request or by itself.
 
-    `validate_only`: Google checks the messages and delivers nothing.
+    `validate_only`: Google checks the messages and delivers nothing. `fcm_forms`: what it becomes.
     """
+
+    timed = False
 
     def __init__(self, content: dict[str, Any], name: str, body: dict[str, Any] | None = None) -> None:
         """`body`: an object that becomes the JSON text `data.body`; it may hold placeholders.
@@ -78,40 +78,30 @@ class FcmPayload:
         problem = moments_problem(without_placeholders(object_at(fields, "apns", "payload")))
         if problem:
             raise BadInput(f"{name}: apns.payload.aps.{problem}")
-        self._constant, templated = _split(fields, name)
-        self._template = Template.from_object(templated, name, in_fcm) if templated else None
-        self._body = None if body is None else Template.from_object(body, name)
-        self.columns = tuple(dict.fromkeys(_columns(self._template) + _columns(self._body)))
-        if self._body is not None and not self.columns:
-            self._constant = _with_body(self._constant, self._body.bind(None)(()))
-        _check(Message(token=_ANY_TOKEN, validate_only=self.validate_only, **self._constant), name)
+        self._has_body = body is not None
+        constant, _ = _split(fields, name)
+        if body is not None:
+            fields["data"] = {**fields["data"], "body": body}
+        template = JsonTemplate.from_object(
+            fields,
+            name,
+            lambda path: ANY if body is not None and path[:2] == ("data", "body") else in_fcm(path),
+        )
+        self.columns = template.columns
+        _check({**constant, "validate_only": self.validate_only}, name)
+        self.fcm_forms = Compiled(template, [fcm_role(each) for each in template.placeholders], self._form)
 
-    def bind(self, columns: Sequence[str] | None) -> Callable[[Any], dict[str, Any]]:
-        """The function from a row to the fields of its `Message`. It raises `BadRow` when the row has no message."""
-        constant = self._constant
-        if not self.columns:
-            return lambda row: constant
-        loads = orjson.loads
-        fill = self._template.bind(columns) if self._template else lambda row: b"{}"
-        if self._body is None:
-            return lambda row: {**constant, **loads(fill(row))}
-        fill_body = self._body.bind(columns)
-        return lambda row: _with_body({**constant, **loads(fill(row))}, fill_body(row))
-
-
-def _columns(template: Template | None) -> tuple[str, ...]:
-    return () if template is None else template.columns
-
-
-def _with_body(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
-    return {**fields, "data": {**fields["data"], "body": body.decode()}}
+    def _form(self, fields: dict[str, Any], now: float, marks: Marks | None) -> CompiledMessage:
+        if self._has_body:
+            fields["data"]["body"] = orjson.dumps(fields["data"]["body"]).decode()
+        return CompiledMessage({**fields, "validate_only": self.validate_only}, marks)
 
 
 class ExpoPayload:
     """Expo's format, for both providers. `android`: the form for Android. `experience_id`, `scope_key`: Expo Go's.
 
-    `constant`: the message of every row when there is no placeholder. Keys that are unknown in Expo's format are left
-    out, with a warning in `notices`. `invisible`: the number of messages so far that display nothing.
+    Keys that are unknown in Expo's format are left out, with a warning in `notices`. `timed`: whether what becomes of it
+    depends on the time. `apns_forms`, `fcm_forms`: what it becomes.
     """
 
     def __init__(
@@ -132,46 +122,49 @@ class ExpoPayload:
             raise BadInput(f'{name}: the message has a "to"; expected none, the rows are the recipients')
         unknown = unknown_keys(content)
         content = {key: value for key, value in content.items() if key not in unknown}
-        fixed, templated = _split(content, name)
+        fixed, _ = _split(content, name)
         try:
-            fixed_message = ExpoMessage.from_dict(fixed)
+            ExpoMessage.from_dict(fixed)
         except ValueError as error:
             raise BadInput(f"{name}: {error}; expected a message in Expo's format") from None
-        self._template = Template.from_object(content, name, in_expo)
-        self.columns = self._template.columns
-        self.constant = None if templated else fixed_message
+        template = JsonTemplate.from_object(content, name, in_expo)
+        self.columns = template.columns
         self.notices = [unknown_key(name, key) for key in unknown]
-        self.invisible = 0
+        self.timed = content.get("ttl") is not None or content.get("expiration") is not None
+        roles = [expo_role(placeholder) for placeholder in template.placeholders]
+        self.apns_forms = Compiled(template, roles, self._apns_form)
+        self.fcm_forms = Compiled(template, roles, self._fcm_form)
         self._source = content
-        self._platform = ""
 
     def check(self, platform: str) -> None:
         """Add the warnings for this provider to `notices`. Raises `BadInput` when it would reject every message."""
-        self._platform = platform
         self.notices += expo_notices(self.name, self._source, platform, self._android)
-        if self.constant is None:
+        if self.columns:
             return
         try:
             if platform == APNS:
-                self.to_notification(self.constant, "", 0.0)
+                self.apns_forms.alone((), 0.0)
             else:
-                _check(Message(token=_ANY_TOKEN, **self.to_fcm(self.constant, 0.0)), self.name)
+                _check(self.fcm_forms.alone((), 0.0).fields, self.name)
         except BadRow as error:
             raise BadInput(f"{self.name}: {error}") from None
 
-    def to_notification(self, message: ExpoMessage, token: str, now: float) -> Notification:
-        """The push to APNs at `now`, UNIX seconds. Raises `BadRow` when it cannot be sent."""
+    def _apns_form(self, content: dict[str, Any], now: float, marks: Marks | None) -> CompiledNotification:
         try:
-            return to_notification(
-                message, token, experience_id=self._experience_id, scope_key=self._scope_key, now=now
+            message = ExpoMessage.from_dict(content)
+            push = to_notification(
+                message, "", experience_id=self._experience_id, scope_key=self._scope_key, now=now
             )
         except ValueError as error:
             raise BadRow(str(error)) from None
+        noticed = message.subtitle or message.sound or message.badge is not None or message.contentAvailable
+        invisible = not message.visible and not noticed
+        return CompiledNotification(push, message.lifetime or None, marks, invisible=invisible)
 
-    def to_fcm(self, message: ExpoMessage, now: float) -> dict[str, Any]:
-        """The fields of the push to FCM at `now`. Raises `BadRow` when it cannot be sent."""
+    def _fcm_form(self, content: dict[str, Any], now: float, marks: Marks | None) -> CompiledMessage:
         try:
-            return message_fields(
+            message = ExpoMessage.from_dict(content)
+            fields = message_fields(
                 message,
                 android=self._android,
                 experience_id=self._experience_id,
@@ -180,30 +173,13 @@ class ExpoPayload:
             )
         except ValueError as error:
             raise BadRow(str(error)) from None
-
-    def bind(self, columns: Sequence[str] | None) -> Callable[[Any], ExpoMessage]:
-        """The function from a row to its message. It raises `BadRow` when the row has no message."""
-        constant = self.constant
-        if constant is not None:
-            return lambda row: constant
-        fill = self._template.bind(columns)
-
-        def make(row: Any) -> ExpoMessage:
-            filled = orjson.loads(fill(row))
-            try:
-                parsed = ExpoMessage.from_dict(filled)
-            except ValueError as error:
-                raise BadRow(str(error)) from None
-            if not parsed.visible and not self._noticed(parsed):
-                self.invisible += 1
-            return parsed
-
-        return make
-
-    def _noticed(self, message: ExpoMessage) -> bool:
-        """Whether a message without title and body still has an effect on the device, or is a silent push."""
-        on_ios = message.subtitle or message.sound or message.badge is not None
-        return bool(message.contentAvailable or (self._platform == APNS and on_ios))
+        return CompiledMessage(
+            fields,
+            marks,
+            invisible=not message.visible and not message.contentAvailable,
+            expires=message.expires if message.lifetime is None else None,
+            now=now,
+        )
 
 
 Payload = ApnsPayload | FcmPayload | ExpoPayload
@@ -213,7 +189,7 @@ def _split(fields: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str,
     """The fields without placeholders, ready for use, and the fields with placeholders."""
     fixed, templated = {}, {}
     for field, value in fields.items():
-        constant = Template.from_object({field: value}, name).constant
+        constant = JsonTemplate.from_object({field: value}, name).constant
         if constant is None:
             templated[field] = value
         else:
@@ -240,9 +216,9 @@ def _refuse_numbers(fields: dict[str, Any], name: str) -> None:
                 )
 
 
-def _check(message: Message, name: str) -> None:
-    """Raises `BadInput` when Google would reject this message for every target."""
-    requests = FcmRequestBuilder("fcm.googleapis.com", "project")
-    built = build_one(requests, message, lambda exchange: None, 0.0)
-    if isinstance(built, Result):
-        raise BadInput(f"{name}: {built.detail}; expected a message of FCM's v1 API")
+def _check(fields: dict[str, Any], name: str) -> None:
+    """Raises `BadInput` when Google would reject a message with these fields for every target."""
+    try:
+        checked(fields)
+    except ValueError as error:
+        raise BadInput(f"{name}: {error}; expected a message of FCM's v1 API") from None

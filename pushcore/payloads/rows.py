@@ -18,7 +18,6 @@ from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
 from .duplicates import DUPLICATE, ID_LENGTH, Duplicates, TokenSample
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
-from .payload import ExpoPayload
 
 _BATCH: Final = 256
 _BATCHES_AHEAD: Final = 8
@@ -169,9 +168,9 @@ def notices_of(*makers: ApnsRows | FcmRows | None) -> list[str]:
 def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:
     """The summary's lines about rows whose values make the message display nothing."""
     counts = {
-        NAMES[platform]: maker.payload.invisible
+        NAMES[platform]: maker.invisible
         for platform, maker in zip((APNS, FCM), makers, strict=True)
-        if maker and isinstance(maker.payload, ExpoPayload) and maker.payload.invisible
+        if maker and maker.invisible
     }
     return [
         f"  {'invisible':<13} {count:>12,}  the row's message has nothing to show ({name})"

@@ -1,6 +1,7 @@
-"""The fields of a payload that accept only text: there a number of the audience is converted to text.
+"""The fields of a payload: which accept only text, where a number of the audience is converted, and what a value changes.
 
-Each function takes the path of a field, such as `("data", "order")`, and returns `TEXT`, `TEXT_OR_OBJECT` or `ANY`.
+`in_expo`, `in_apns` and `in_fcm` take the path of a field, such as `("data", "order")`, and return `TEXT`, `TEXT_OR_OBJECT`
+or `ANY`. `expo_role` and `fcm_role` say whether a placeholder's value changes more than itself.
 Sources: "REST Resource: projects.messages", "Generating a remote notification", and `ExpoMessage`.
 """
 
@@ -10,7 +11,9 @@ from typing import Final
 
 from ..models.expo_message import TEXTS
 from ..models.fcm import camel
-from .template import ANY, TEXT, TEXT_OR_OBJECT, Path
+from .compiled import Role
+from .json_template import Path, Placeholder
+from .values import ANY, TEXT, TEXT_OR_OBJECT
 
 _APS: Final = frozenset(
     ("thread-id", "category", "target-content-id", "interruption-level", "filter-criteria", "event")
@@ -68,3 +71,56 @@ def in_fcm(path: Path) -> str:
         return TEXT if len(subpath) > 1 else ANY
     leaf = next(key for key in reversed(path) if isinstance(key, str))
     return ANY if leaf in _NOT_TEXT else TEXT
+
+
+# --- what a value changes ---------------------------------------------------------------------------------------------
+
+_EXPO_FREE: Final = frozenset((*TEXTS, "_category")) - {"color"}
+"""Texts of a message in Expo's format that are passed on as they are. FCM checks a colour."""
+_EXPO_SHOWN: Final = (("title",), ("subtitle",), ("body",), ("richContent", "image"))
+_FCM_FREE: Final = frozenset(
+    spelling
+    for name in (
+        *("title", "body", "icon", "sound", "tag", "click_action", "channel_id", "ticker", "body_loc_key"),
+        *("title_loc_key", "image", "body_loc_args", "title_loc_args"),
+    )
+    for spelling in (name, camel(name))
+)
+"""Texts of FCM's notifications that may be anything, and lists of such."""
+_FCM_NOTIFICATIONS: Final = (
+    ("notification",),
+    ("android", "notification"),
+    *(("android_v2", remote, "notification") for remote in ("remote_notification", "remoteNotification")),
+)
+_APS_CHECKED: Final = ("badge", "timestamp", "stale-date", "dismissal-date")
+
+
+def expo_role(placeholder: Placeholder) -> Role:
+    """For a message in Expo's format."""
+    path = placeholder.path
+    if path in _EXPO_SHOWN:
+        return Role.FREE if placeholder.padded else Role.TEXT
+    if path == ("badge",) and placeholder.whole:
+        return Role.COUNT
+    free = path[0] in _EXPO_FREE if len(path) == 1 else path[0] in ("data", "richContent")
+    return Role.FREE if free else Role.FIXED
+
+
+def fcm_role(placeholder: Placeholder) -> Role:
+    """For a message of FCM's v1 API."""
+    return Role.FREE if _free_in_fcm(placeholder.path) else Role.FIXED
+
+
+def _free_in_fcm(path: Path) -> bool:
+    if path[0] == "data" or path[:2] in (("android", "data"), ("android_v2", "data"), ("webpush", "data")):
+        return len(path) > 1 + (path[0] != "data")
+    if path[:2] == ("webpush", "notification"):
+        return len(path) > 2
+    if path[:2] == ("apns", "payload"):
+        return len(path) > 2 and (path[2] != "aps" or (len(path) > 3 and path[3] not in _APS_CHECKED))
+    return any(
+        path[: len(notification)] == notification
+        and len(path) > len(notification)
+        and path[len(notification)] in _FCM_FREE
+        for notification in _FCM_NOTIFICATIONS
+    )

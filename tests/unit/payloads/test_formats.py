@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pushcore.audience.problems import BadInput, BadRow
-from pushcore.models.fcm import Message
 from pushcore.payloads.formats import PayloadFiles
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
+
+from .rendering import fcm_message
 
 EXPO = {"title": "Hi {{name}}", "data": {"n": 1}}
 APNS = {"aps": {"alert": "Hi"}, "data": {"n": 1}}
@@ -165,7 +167,7 @@ def test_an_unknown_key_is_left_out_with_a_warning(tmp_path: Path) -> None:
     payload = load(tmp_path, content)["fcm"]
     assert payload.columns == ("name",)
     assert isinstance(payload, ExpoPayload)
-    assert payload.bind(["name"])(["Ada"]).title == "Ada"
+    assert fcm_message(payload, ["name"], ["Ada"])["data"] == {"title": "Ada"}
 
 
 @pytest.mark.parametrize(
@@ -179,10 +181,8 @@ def test_the_form_for_android(tmp_path: Path, content: Any, android: dict[str, A
     for form in ("notification", "data"):
         payload = load(tmp_path, content, "fcm", android=form)["fcm"]
         assert isinstance(payload, ExpoPayload)
-        fields = Message(token="x", **payload.to_fcm(payload.bind(["name"])(["Ada"]), 0.0)).to_dict()[
-            "message"
-        ]
-        assert fields == {"token": "x", **{key: android[key] for key in android if key in ("data", form)}}
+        message = fcm_message(payload, ["name"], ["Ada"])
+        assert message == {key: android[key] for key in android if key in ("data", form)}
 
 
 NOW = 1_790_000_000
@@ -251,7 +251,7 @@ NASTY = 'Eve "E" \\ {{n}}\n\x01 李雷 "},"token":"x'
 
 
 def fcm(content: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    return FcmPayload(content, "payload.json").bind(None)(row)
+    return fcm_message(FcmPayload(content, "payload.json"), None, row)
 
 
 def test_placeholders_in_a_message_of_fcm() -> None:
@@ -269,22 +269,18 @@ def test_placeholders_in_a_message_of_fcm() -> None:
     }
 
 
-def test_constant_fields_are_the_same_object_for_every_row() -> None:
-    fields_of = FcmPayload({"android": {"priority": "high"}, "data": {"name": "{{name}}"}}, "p").bind(None)
-    first, second = fields_of({"name": "a"}), fields_of({"name": "b"})
-    assert first["android"] is second["android"]
-    assert (first["data"], second["data"]) == ({"name": "a"}, {"name": "b"})
-
-
 def test_placeholders_in_a_message_of_expos() -> None:
     payload = ExpoPayload(
         {"title": "Hi {{name}}", "badge": "{{badge:int}}", "data": {"deep": ["{{name}}"]}}, "payload.json"
     )
     assert payload.columns == ("name", "badge")
-    message_of = payload.bind(["badge", "name"])
-    message = message_of(["3", NASTY])
-    assert (message.title, message.badge, message.data) == (f"Hi {NASTY}", 3, {"deep": [NASTY]})
+    columns = ["badge", "name"]
+    message = fcm_message(payload, columns, ["3", NASTY])
+    assert message["notification"] == {"title": f"Hi {NASTY}"}
+    assert message["android"] == {"notification": {"notification_count": 3}}
+    assert orjson.loads(message["data"].pop("body")) == {"deep": [NASTY]}
+    assert message["data"] == {"title": f"Hi {NASTY}", "badge": "3"}
     with pytest.raises(BadRow, match="badge must be a number from 0 on, not -1"):
-        message_of(["-1", "x"])
+        fcm_message(payload, columns, ["-1", "x"])
     with pytest.raises(BadRow, match="'badge': 'x' is not a whole number"):
-        message_of(["x", "x"])
+        fcm_message(payload, columns, ["x", "x"])

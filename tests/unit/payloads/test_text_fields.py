@@ -11,8 +11,9 @@ from pushcore.models.expo_message import ExpoMessage
 from pushcore.models.fcm import AndroidConfig, AndroidNotification, AndroidNotificationV2, camel
 from pushcore.models.fcm_check import check_part
 from pushcore.models.fcm_values import FieldError
-from pushcore.payloads.template import ANY, TEXT, TEXT_OR_OBJECT, Path
+from pushcore.payloads.json_template import Path
 from pushcore.payloads.text_fields import in_apns, in_expo, in_fcm
+from pushcore.payloads.values import ANY, TEXT, TEXT_OR_OBJECT
 
 
 def takes_number(part: str, value: Any) -> bool:

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.audience.problems import BadInput, BadRow
-from pushcore.payloads.template import ANY, TEXT, TEXT_OR_OBJECT, Template
+from pushcore.payloads.json_template import JsonTemplate
+from pushcore.payloads.values import ANY, TEXT, TEXT_OR_OBJECT
 
 NASTY = 'Eve "E" \\ {{token}}\n\t\x01 </script> 李雷 🎉 "},"aps":{"badge":99'
 
 
 def filled(payload: Any, row: dict[str, Any], *, csv: bool = False, takes: str = ANY) -> Any:
     """The payload of a row, decoded; as a row of a CSV when `csv`. `takes`: what all its fields take."""
-    template = Template.from_object(payload, "payload.json", lambda path: takes)
+    template = JsonTemplate.from_object(payload, "payload.json", lambda path: takes)
     if csv:
         return json.loads(template.bind(list(row))(list(row.values())))
     return json.loads(template.bind(None)(row))
@@ -138,7 +139,7 @@ def test_an_object_for_a_field_that_takes_text_or_an_object() -> None:
 
 
 def test_a_payload_without_placeholders_is_encoded_once() -> None:
-    template = Template.from_json(b'\xef\xbb\xbf { "aps": {"alert": "Hi"} }', "payload.json")
+    template = JsonTemplate.from_json(b'\xef\xbb\xbf { "aps": {"alert": "Hi"} }', "payload.json")
     assert template.columns == ()
     fill = template.bind(["token"])
     assert fill(["a"]) is fill(["b"]) is template.constant
@@ -146,7 +147,7 @@ def test_a_payload_without_placeholders_is_encoded_once() -> None:
 
 
 def test_the_columns_that_it_needs() -> None:
-    template = Template.from_json(b'{"a": "{{x}} {{ y y }}", "b": "{{x:int}}", "c": "\\\\{{z}}"}', "p")
+    template = JsonTemplate.from_json(b'{"a": "{{x}} {{ y y }}", "b": "{{x:int}}", "c": "\\\\{{z}}"}', "p")
     assert template.columns == ("x", "y y")
 
 
@@ -171,6 +172,6 @@ def test_the_columns_that_it_needs() -> None:
 )
 def test_invalid_payloads(payload: bytes, complaint: str) -> None:
     with pytest.raises(BadInput) as caught:
-        Template.from_json(payload, "payload.json")
+        JsonTemplate.from_json(payload, "payload.json")
     assert str(caught.value).startswith("payload.json")
     assert complaint in str(caught.value)

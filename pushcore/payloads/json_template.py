@@ -6,7 +6,6 @@ payload's structure, and a push costs one `orjson.dumps` of a short string per p
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -16,73 +15,138 @@ import orjson
 
 from ..audience.dialects import NOT_UTF8, is_utf8
 from ..audience.problems import BadInput, BadRow, printable, read_small, shown
+from .values import ANY, CONVERSIONS, TEXT, VALUE_ERRORS, Render, nested, nesting, render_of
+from .values import flat as only_flat
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a payload file, at most; a payload of APNs has at most 5 120."""
 
 _EXPECTED: Final = 'a JSON object such as {"aps": {"alert": "Hi"}}'
 _PLACEHOLDER: Final = re.compile(r"\\?\{\{(.*?)\}\}", re.DOTALL)
-_WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
 _BOM: Final = b"\xef\xbb\xbf"
 
 _dumps = orjson.dumps
-
-ANY, TEXT, TEXT_OR_OBJECT = "", "text", "text or object"
-"""The values that a field accepts."""
 
 Path = tuple[str | int, ...]
 """The path of a field: keys of objects, and indices of lists."""
 Takes = Callable[[Path], str]
 """Returns the values that the field at a path accepts."""
-Render = Callable[[Any], bytes]
 
 
 class Placeholder:
     """One `{{column}}` or `{{column:kind}}`.
 
-    `whole`: it is the entire string, so the value keeps its type, unless `takes` says that the field needs text.
+    `path`: of its field. `whole`: it is the entire string, so the value keeps its type, unless `takes` says that the
+    field needs text. `padded`: the string is never empty, for there is text beside the placeholders.
     """
 
-    __slots__ = ("column", "kind", "takes", "whole")
+    __slots__ = ("column", "kind", "padded", "path", "takes", "whole")
 
-    def __init__(self, column: str, kind: str, *, whole: bool, takes: str = ANY) -> None:
+    def __init__(
+        self,
+        column: str,
+        kind: str,
+        path: Path = (),
+        *,
+        whole: bool,
+        padded: bool = False,
+        takes: str = ANY,
+    ) -> None:
         self.column = column
         self.kind = kind
+        self.path = path
         self.whole = whole
+        self.padded = padded
         self.takes = takes
 
     def render(self) -> Render:
         """The function from a row's value to the bytes that fill the hole."""
-        if self.whole and self.takes == TEXT and self.kind in ("", "text"):
-            return _whole_text
-        if self.whole and self.takes != ANY:
-            convert, suit = _CONVERSIONS.get(self.kind, _same), _SUITING[self.takes]
-            return lambda value: _dumps(suit(convert(value)))
-        if self.kind == "int":
-            return _int
-        if self.whole:
-            return _value if not self.kind else _value_after(_CONVERSIONS[self.kind])
-        if not self.kind:
-            return _text
-        convert = _CONVERSIONS[self.kind]
-        return lambda value: _text(convert(value))
+        return render_of(self.kind, self.takes, whole=self.whole)
+
+    @property
+    def quotes(self) -> int:
+        """How many characters are cut off at each end of a text's JSON: -1 where a text is not simply inserted."""
+        if self.kind not in ("", "text"):
+            return -1
+        return 0 if self.whole else 1
 
 
-class Template:
-    """A compiled payload. `columns`: the columns of its placeholders, in order of appearance."""
+class Hole(NamedTuple):
+    """A place for a placeholder's value. `nested`: within JSON that is the text of a string in JSON."""
+
+    placeholder: int
+    nested: bool = False
+
+
+class Pieces:
+    """JSON that is cut where values stand. `constant`: all of it, where none does."""
+
+    __slots__ = ("_buffer", "constant", "holes")
+
+    def __init__(self, segments: Sequence[bytes], holes: Sequence[Hole]) -> None:
+        """`segments`: the bytes around the holes, one more than there are holes."""
+        self.holes = tuple(holes)
+        self.constant = segments[0] if not holes else None
+        # Segments and holes alternate. Every row overwrites all holes, so one list is enough.
+        self._buffer = [b""] * (2 * len(segments) - 1)
+        self._buffer[::2] = segments
+
+    def fill(self, values: Sequence[bytes]) -> bytes:
+        """The JSON with the values of a row, see `JsonTemplate.values`."""
+        buffer, index = self._buffer, 1
+        for placeholder, is_nested in self.holes:
+            buffer[index] = nested(values[placeholder]) if is_nested else values[placeholder]
+            index += 2
+        return b"".join(buffer)
+
+    def bind(
+        self, placeholders: Sequence[Placeholder], keys: Sequence[Any], *, flat: bool = False
+    ) -> Callable[[Any], bytes]:
+        """The function from a row to the JSON; it raises one of `VALUE_ERRORS` for a value that cannot be inserted.
+
+        Args:
+            placeholders: All of the template.
+            keys: Where a row has the value of each.
+            flat: Whether values that may be nested too deeply cannot be inserted.
+        """
+        fills: list[tuple[int, Any, int, Render]] = []
+        for index, (number, is_nested) in enumerate(self.holes):
+            placeholder = placeholders[number]
+            render = placeholder.render()
+            if flat and placeholder.whole and placeholder.takes != TEXT:
+                render = only_flat(render)
+            quotes = -1 if is_nested else placeholder.quotes
+            fills.append((2 * index + 1, keys[number], quotes, nesting(render) if is_nested else render))
+        buffer, constant = self._buffer, self.constant
+        if constant is not None:
+            return lambda row: constant
+
+        def fill(row: Any) -> bytes:
+            for index, key, quotes, render in fills:
+                value = row[key]
+                if quotes >= 0 and type(value) is str:
+                    data = _dumps(value)
+                    buffer[index] = data[1:-1] if quotes else data
+                else:
+                    buffer[index] = render(value)
+            return b"".join(buffer)
+
+        return fill
+
+
+class JsonTemplate:
+    """A payload with placeholders. `columns`: those of its placeholders, in order of appearance."""
 
     def __init__(self, segments: list[bytes], placeholders: list[Placeholder]) -> None:
         """`segments`: the bytes around the holes, one more than there are placeholders."""
-        self.constant = segments[0] if not placeholders else None
+        self.pieces = Pieces(segments, [Hole(number) for number in range(len(placeholders))])
+        self.constant = self.pieces.constant
         """The payload of every row when there is no placeholder."""
         self.columns = tuple(dict.fromkeys(placeholder.column for placeholder in placeholders))
-        self._placeholders = placeholders
-        # Segments and holes alternate; even indices are segments.
-        self._pieces = [b""] * (2 * len(segments) - 1)
-        self._pieces[::2] = segments
+        self.placeholders = tuple(placeholders)
 
     @classmethod
-    def from_json(cls, data: bytes, name: str) -> Template:
+    def from_json(cls, data: bytes, name: str) -> JsonTemplate:
         """The template in `data`, which errors call `name`.
 
         Raises:
@@ -91,7 +155,7 @@ class Template:
         return cls.from_object(json_object(data, name), name)
 
     @classmethod
-    def from_object(cls, content: dict[str, Any], name: str, takes: Takes = lambda path: ANY) -> Template:
+    def from_object(cls, content: dict[str, Any], name: str, takes: Takes = lambda path: ANY) -> JsonTemplate:
         """The template in a JSON object. `takes`: the values that its fields accept.
 
         Raises:
@@ -106,31 +170,50 @@ class Template:
             raise BadInput(f"{name} is nested too deeply; expected {_EXPECTED}") from None
         return cls(_cut(encoded, marker.encode()), placeholders)
 
+    def keys(self, columns: Sequence[str] | None) -> list[Any]:
+        """Where a row has the value of each placeholder. It is a list in the order of `columns`, a dict if that is None."""
+        names = [placeholder.column for placeholder in self.placeholders]
+        return list(names) if columns is None else [columns.index(name) for name in names]
+
+    def values(self, columns: Sequence[str] | None) -> Callable[[Any], list[bytes]]:
+        """The function from a row to the values of its placeholders, as they are inserted.
+
+        The function raises `BadRow` when a value cannot be inserted.
+        """
+        keys = self.keys(columns)
+        renders = [placeholder.render() for placeholder in self.placeholders]
+        pairs = list(zip(keys, renders, strict=True))
+
+        def values(row: Any) -> list[bytes]:
+            found: list[bytes] = []
+            try:
+                for key, render in pairs:
+                    found.append(render(row[key]))  # their number says which is wrong
+            except VALUE_ERRORS as error:
+                number = len(found)
+                raise _bad_row(self.placeholders[number].column, row, keys[number], error) from None
+            return found
+
+        return values
+
     def bind(self, columns: Sequence[str] | None) -> Callable[[Any], bytes]:
         """The function from a row to its payload. A row is a list in the order of `columns`, or a dict if that is None.
 
         The function raises `BadRow` when a value cannot fill its hole.
         """
+        fill, values = self.pieces.bind(self.placeholders, self.keys(columns)), self.values(columns)
         constant = self.constant
         if constant is not None:
             return lambda row: constant
-        names = [placeholder.column for placeholder in self._placeholders]
-        keys = names if columns is None else [columns.index(name) for name in names]
-        renders = [placeholder.render() for placeholder in self._placeholders]
-        holes = list(zip(range(1, len(self._pieces), 2), keys, renders, strict=True))
-        pieces = self._pieces
 
-        def fill(row: Any) -> bytes:
-            index = 1
+        def fill_or_say(row: Any) -> bytes:
             try:
-                # Every row overwrites all holes, so one list is enough.
-                for index, key, render in holes:
-                    pieces[index] = render(row[key])
-            except (BadRow, KeyError, TypeError) as error:
-                raise _bad_row(names[index // 2], row, keys[index // 2], error) from None
-            return b"".join(pieces)
+                return fill(row)
+            except VALUE_ERRORS:
+                values(row)
+                raise
 
-        return fill
+        return fill_or_say
 
 
 def read_object(path: str) -> dict[str, Any]:
@@ -190,17 +273,24 @@ def _mark(node: Any, path: Path, marking: _Marking) -> Any:
 
 def _mark_text(text: str, path: Path, marking: _Marking) -> Iterator[str]:
     marker, placeholders, name, takes = marking
-    position = 0
+    position, first, padded = 0, len(placeholders), False
     for match in _PLACEHOLDER.finditer(text):
-        yield _literal(text[position : match.start()], name)
+        literal = _literal(text[position : match.start()], name)
         position = match.end()
         if match[0].startswith("\\"):
-            yield match[0][1:]
+            padded = True
+            yield literal + match[0][1:]
             continue
         whole = match[0] == text
-        placeholders.append(_placeholder(match[1].strip(), whole, takes(path) if whole else ANY, name))
-        yield f"<{marker}{'w' if whole else 'p'}>"
-    yield _literal(text[position:], name)
+        placeholder = _placeholder(match[1].strip(), whole, takes(path) if whole else ANY, name)
+        placeholder.path = path
+        placeholders.append(placeholder)
+        padded = padded or literal != ""
+        yield f"{literal}<{marker}{'w' if whole else 'p'}>"
+    literal = _literal(text[position:], name)
+    for placeholder in placeholders[first:]:
+        placeholder.padded = padded or literal != ""
+    yield literal
 
 
 def _literal(text: str, name: str) -> str:
@@ -214,8 +304,8 @@ def _placeholder(content: str, whole: bool, takes: str, name: str) -> Placeholde
     if not colon:
         column, kind = content, ""
     column, kind = column.strip(), kind.strip()
-    if not column or (colon and kind not in _CONVERSIONS):
-        known = ", ".join(f":{conversion}" for conversion in _CONVERSIONS)
+    if not column or (colon and kind not in CONVERSIONS):
+        known = ", ".join(f":{conversion}" for conversion in CONVERSIONS)
         raise BadInput(
             f"{name}: the placeholder {shown('{{' + content + '}}')} is malformed; "
             f"expected {{{{column}}}}, or after the column one of {known}"
@@ -235,94 +325,3 @@ def _cut(encoded: bytes, marker: bytes) -> list[bytes]:
         drop_quote = index + 1 < len(pieces) and pieces[index + 1] == b"w"
         segments.append(segment[:-1] if drop_quote else segment)
     return segments
-
-
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
-def _value(value: Any) -> bytes:
-    """A value as JSON, with its own type."""
-    data = _dumps(value)
-    if data == b"null" and value is not None:  # orjson encodes NaN and infinity as null
-        raise BadRow(f"{value} is not a number that JSON has")
-    return data
-
-
-def _value_after(convert: Callable[[Any], Any]) -> Render:
-    return lambda value: _value(convert(value))
-
-
-def _text(value: Any) -> bytes:
-    """A value within a text: the inside of a JSON string."""
-    if type(value) is str:
-        return _dumps(value)[1:-1]
-    if value is None or isinstance(value, dict | list):
-        raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand within a text")
-    return _value(value)  # a number, true or false, as JSON writes it
-
-
-def _whole_text(value: Any) -> bytes:
-    return _dumps(value if type(value) is str else _to_text(value))
-
-
-def _to_text(value: Any) -> str:
-    """A value as the text of a whole field."""
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, dict | list):
-        raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand for a text")
-    return _value(value).decode()
-
-
-def _to_text_or_object(value: Any) -> Any:
-    return value if isinstance(value, dict) else _to_text(value)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _int(value: Any) -> bytes:
-    """A whole number, which looks the same as a value and within a text."""
-    if type(value) is str and value.isdecimal() and value.isascii() and len(value) < 19:
-        return b"%d" % int(value)
-    return _dumps(_to_int(value))
-
-
-def _to_int(value: Any) -> int:
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise BadRow(f"{shown(value)} is not a whole number")
-
-
-def _to_float(value: Any) -> float | int:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    try:
-        number = float(value)
-    except (ValueError, TypeError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise BadRow(f"{shown(value)} is not a number")
-    return number
-
-
-def _to_json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value)
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
-        raise BadRow(f"{shown(value)} is not JSON") from None
-
-
-_CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
-    "int": _to_int,
-    "float": _to_float,
-    "json": _to_json,
-    "text": _to_text,
-}
-_SUITING: Final = {TEXT: _to_text, TEXT_OR_OBJECT: _to_text_or_object}
-"""Converts a value to what a field accepts."""

@@ -1,0 +1,95 @@
+"""A `RenderedMessage` becomes an `Exchange`: its JSON is complete but for the target, and all else in it has been checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import orjson
+
+from ..http2.exchange import NO_FIELDS, Exchange, Sink
+from ..http2.headers import HeaderTemplate
+from ..models.fcm import Message
+from ..models.fcm_check import LIMIT, check_one_target, check_size, check_token
+from ..models.fcm_values import FieldError
+from ..models.rendered import TAIL, MessageForm
+from ..models.token_forms import FCM_CHARACTERS
+from ..requests import END
+from ..results import Result
+from .shapes import AcceptedShapes, MessageShape
+
+_QUOTES: Final = b'""'
+_WRONG: Final = (FieldError, AttributeError, TypeError, ValueError)
+
+_dumps = orjson.dumps
+
+
+def build_rendered(
+    template: HeaderTemplate,
+    accepted: AcceptedShapes,
+    build_plain: Callable[[Message], Exchange | Result],
+    pushes: Iterable[Any],
+    kind: type[Any],
+    sink: Sink,
+    deadline: float,
+    exchanges: list[Exchange],
+    rejected: list[Result],
+) -> Any:
+    """As `RequestBuilder.build`.
+
+    Args:
+        template: The header fields of every request.
+        accepted: The shapes of the client's messages.
+        build_plain: Makes the request of a plain message, which it checks.
+    """
+    form: MessageForm | None = None
+    shape: MessageShape | None = None
+    for push in pushes:
+        if type(push) is not kind:
+            return push
+        try:
+            if push.form is None:
+                raise FieldError("it has not been checked")
+            if push.form is not form:
+                form = push.form
+                pair = accepted.pair(form.shapes, apns=form.apns)
+                shape = pair.alerting if form.alerting else pair.silent
+            token = push.token
+            if push.fid is None and type(token) is str:
+                target = _dumps(token)
+                if token.count(":") != 1 or target.translate(None, FCM_CHARACTERS) != _QUOTES:
+                    check_token(token)
+            else:
+                name = check_one_target(push, ("token", "fid"))
+                check_token(getattr(push, name), name)
+                target = _dumps(getattr(push, name))
+            body = push.json + target + TAIL
+            if len(body) > LIMIT:  # with it all keys and values that count
+                check_size(orjson.loads(body)["message"], LIMIT)
+        except (
+            _WRONG
+        ):  # as a plain message, for it has not been checked, or what is wrong with it must be said
+            built = build_plain(push.message())
+            if isinstance(built, Exchange):
+                built.context = push
+                exchanges.append(built)
+            else:
+                built.push = push
+                rejected.append(built)
+            continue
+        exchange = Exchange()
+        exchange.shape = shape
+        exchange.template = template
+        exchange.path = b""
+        exchange.body = body
+        exchange.own_fields = NO_FIELDS
+        exchange.sink = sink
+        exchange.context = push
+        exchange.deadline = deadline
+        exchange.attempts = 1
+        exchange.refusals = 0
+        exchange.status = 0
+        exchange.data = b""
+        exchange.error = None
+        exchanges.append(exchange)
+    return END

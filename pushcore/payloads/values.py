@@ -1,0 +1,158 @@
+"""What becomes of a row's value: JSON that is inserted into a payload."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from ..audience.problems import BadRow, shown
+
+ANY, TEXT, TEXT_OR_OBJECT = "", "text", "text or object"
+"""The values that a field accepts."""
+
+Render = Callable[[Any], bytes]
+"""From a row's value to the bytes that are inserted. It raises `BadRow`, or a TypeError of orjson."""
+
+VALUE_ERRORS: Final = (BadRow, KeyError, TypeError, ValueError)
+"""What a value that cannot be inserted raises."""
+MAX_NESTED: Final = 64
+
+_WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
+
+_dumps = orjson.dumps
+
+
+def render_of(kind: str, takes: str, *, whole: bool) -> Render:
+    """The function for one placeholder: see `json_template.Placeholder`."""
+    if whole and takes == TEXT and kind in ("", "text"):
+        return _whole_text
+    if whole and takes != ANY:
+        convert, suit = CONVERSIONS.get(kind, _same), _SUITING[takes]
+        return lambda value: _dumps(suit(convert(value)))
+    if kind == "int":
+        return _int
+    if whole:
+        return _value if not kind else _value_after(CONVERSIONS[kind])
+    if not kind:
+        return _text
+    convert = CONVERSIONS[kind]
+    return lambda value: _text(convert(value))
+
+
+def nested(value: bytes) -> bytes:
+    """A value for JSON, for JSON that is the text of a string."""
+    return _dumps(value.decode())[1:-1]
+
+
+def is_deep(value: bytes) -> bool:
+    """Whether a value may be nested too deeply: it has more objects and lists than a payload has levels."""
+    return value[:1] in (b"{", b"[") and value.count(b"{") + value.count(b"[") > MAX_NESTED
+
+
+def flat(render: Render) -> Render:
+    """The same for a function that raises `ValueError` for a value that may be nested too deeply."""
+
+    def checked(value: Any) -> bytes:
+        data = render(value)
+        if is_deep(data):
+            raise ValueError("nested too deeply")
+        return data
+
+    return checked
+
+
+def nesting(render: Render) -> Render:
+    """The same for a function."""
+    return lambda value: nested(render(value))
+
+
+def _value(value: Any) -> bytes:
+    """A value as JSON, with its own type."""
+    data = _dumps(value)
+    if data == b"null" and value is not None:  # orjson encodes NaN and infinity as null
+        raise BadRow(f"{value} is not a number that JSON has")
+    return data
+
+
+def _value_after(convert: Callable[[Any], Any]) -> Render:
+    return lambda value: _value(convert(value))
+
+
+def _text(value: Any) -> bytes:
+    """A value within a text: the inside of a JSON string."""
+    if type(value) is str:
+        return _dumps(value)[1:-1]
+    if value is None or isinstance(value, dict | list):
+        raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand within a text")
+    return _value(value)  # a number, true or false, as JSON writes it
+
+
+def _whole_text(value: Any) -> bytes:
+    return _dumps(value if type(value) is str else _to_text(value))
+
+
+def _to_text(value: Any) -> str:
+    """A value as the text of a whole field."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, dict | list):
+        raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand for a text")
+    return _value(value).decode()
+
+
+def _to_text_or_object(value: Any) -> Any:
+    return value if isinstance(value, dict) else _to_text(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _int(value: Any) -> bytes:
+    """A whole number, which looks the same as a value and within a text."""
+    if type(value) is str and value.isdecimal() and value.isascii() and len(value) < 19:
+        return b"%d" % int(value)
+    return _dumps(_to_int(value))
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise BadRow(f"{shown(value)} is not a whole number")
+
+
+def _to_float(value: Any) -> float | int:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    try:
+        number = float(value)
+    except (ValueError, TypeError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadRow(f"{shown(value)} is not a number")
+    return number
+
+
+def _to_json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        raise BadRow(f"{shown(value)} is not JSON") from None
+
+
+CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
+    "int": _to_int,
+    "float": _to_float,
+    "json": _to_json,
+    "text": _to_text,
+}
+_SUITING: Final = {TEXT: _to_text, TEXT_OR_OBJECT: _to_text_or_object}
+"""Converts a value to what a field accepts."""
