@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from .config import GatewayConfig
 from .door import guarded
+from .expo.routes import routes as expo_routes
 from .gateway import Gateway
 from .operations.access import AccessLog
 from .operations.health import healthz, metrics, readyz
@@ -49,6 +50,7 @@ def create_app(config: GatewayConfig) -> Starlette:
         Route("/v1/push", guarded(pushes.push), methods=["POST"]),
         Route("/v1/push/batch", guarded(pushes.batch), methods=["POST"]),
         Route("/v1/push/stream", StreamEndpoint(), methods=["POST"]),
+        *expo_routes(),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", metrics),

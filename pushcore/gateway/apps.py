@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..apns.client import ApnsClient
-from ..audience.problems import read_small
+from ..audience.problems import BadInput, read_small
 from ..auth.google_credentials import read_credentials
 from ..auth.provider_token import ApnsKey
 from ..engine.rules import Shared
@@ -17,7 +17,9 @@ from ..http2.tls import ApnsCertificate
 from ..models.apns import PUSH_TYPES
 from ..payloads.devices import APNS, FCM
 from ..redaction import describe_secret
-from .config import ApnsSection, AppSection, FcmSection
+from .config import ApnsSection, AppSection, ExpoSection, FcmSection
+from .expo.forward import URL as EXPO_URL
+from .expo.forward import ExpoService
 from .problems import GatewayProblem
 from .senders import AppSender
 
@@ -34,6 +36,7 @@ class App:
     Attributes:
         section: its part of the configuration.
         senders: one for each provider and environment, and for each key of Apple's.
+        expo: where tokens that Expo has issued are forwarded to; None where they are not.
         fingerprint: of its configuration and of the files that it names: equal when nothing has changed.
 
     Raises:
@@ -74,6 +77,7 @@ class App:
                 shared=shared_of(client_of_fcm.project_id),
             )
             self.senders.append(self.fcm)
+        self.expo = make_expo(section.expo) if section.expo is not None and section.expo.forward else None
 
     def apns(self, environment: str | None = None, topic: str | None = None) -> AppSender:
         """The sender to APNs.
@@ -111,16 +115,22 @@ class App:
         """Get ready to send."""
         for sender in self.senders:
             await sender.open()
+        if self.expo is not None:
+            await self.expo.open()
 
     async def close(self) -> None:
         """Finish and close."""
         for sender in self.senders:
             await sender.close()
+        if self.expo is not None:
+            await self.expo.close()
 
     async def close_when_idle(self) -> None:
         """The same when no request uses it any more."""
         for sender in self.senders:
             await sender.close_when_idle()
+        if self.expo is not None:
+            await self.expo.close_when_idle()
 
 
 def base_topic(topic: str) -> str:
@@ -181,10 +191,32 @@ def make_fcm(section: FcmSection) -> FcmClient:
     )
 
 
+def make_expo(section: ExpoSection) -> ExpoService:
+    """Expo's service. Raises `BadInput` or `ConfigurationError`."""
+    token = None
+    if section.access_token_file is not None:
+        token = read_line(section.access_token_file, "a file with an access token of Expo's")
+    return ExpoService(
+        token,
+        url=section.url or EXPO_URL,
+        ca_file=section.ca_file,
+        proxy=ENVIRONMENT if section.url is None else None,
+        timeout=section.timeout,
+    )
+
+
+def read_line(path: str, what: str) -> str:
+    """The one line of a file. Raises `BadInput` when it is more, less or not of printable ASCII."""
+    text = read_small(path, what, 4096).decode("ascii", "replace").strip()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise BadInput(f"{path} is not {what}; expected one line of printable ASCII")
+    return text
+
+
 def fingerprint(section: AppSection) -> bytes:
     """A digest of an app's configuration and of the files that it names, so that a new key under an old name is seen."""
     digest = hashlib.sha256(repr(section).encode())
-    for part in (*section.apns, *([section.fcm] if section.fcm else [])):
+    for part in (*section.apns, section.fcm, section.expo):
         for name in (
             "key",
             "certificate",
@@ -192,6 +224,7 @@ def fingerprint(section: AppSection) -> bytes:
             "certificate_password_file",
             "ca_file",
             "service_account",
+            "access_token_file",
         ):
             path: Any = getattr(part, name, None)
             if path is not None and describe_secret(path) is None:

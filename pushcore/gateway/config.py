@@ -30,6 +30,7 @@ Name = Annotated[str, Meta(pattern=NAME)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=10)]
+ProjectId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 Place = Callable[..., str]
@@ -86,12 +87,36 @@ class FcmSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     confirm: bool = False
 
 
+class ExpoSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
+    """`[app.expo]`: who may ask for sealed tokens of the app, and where tokens that Expo has issued go.
+
+    `project-ids`: the app's ids at Expo. `packages`: its application ids on Android; on iOS they are the topics of APNs.
+    `forward`: "expo" forwards pushes to tokens that Expo has issued to Expo's service. `access-token-file`: of the Expo account.
+    """
+
+    project_ids: tuple[ProjectId, ...] = ()
+    packages: tuple[Text, ...] = ()
+    forward: Literal["expo"] | None = None
+    access_token_file: Text | None = None
+    url: Text | None = None
+    ca_file: Text | None = None
+    timeout: Seconds = 10.0
+
+
+class SealingSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
+    """`[sealing]`: files with the keys of sealed tokens and of receipts, one key in a line, the newest first."""
+
+    token_keys: Text | None = None
+    receipt_keys: Text | None = None
+
+
 class AppSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
     """`[[app]]`: an app with its providers. `android`: the form in which Android gets a message of Expo's."""
 
     id: Name
     apns: tuple[ApnsSection, ...] = ()
     fcm: FcmSection | None = None
+    expo: ExpoSection | None = None
     android: AndroidForm = "notification"
 
 
@@ -113,6 +138,7 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     server: ServerSection = ServerSection()
     limits: LimitsSection = LimitsSection()
+    sealing: SealingSection = SealingSection()
     app: Annotated[tuple[AppSection, ...], Meta(min_length=1)]
     caller: tuple[CallerSection, ...] = ()
     source: str = "the configuration"
@@ -151,6 +177,7 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 raise BadInput(f"{at('app', number)}: app {app_section.id} has neither apns nor fcm")
             for index, apns in enumerate(app_section.apns):
                 _check_apns(apns, at("app", number, "apns", index))
+        self._check_expo(at)
         for network in self.server.trusted_proxies:
             if not _is(ip_network, network):
                 raise BadInput(
@@ -163,6 +190,30 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 f"{at('server', 'host')}: {self.server.host} can be reached by others, and there is no [[caller]]; "
                 "expected one, or a host of this machine alone (pushcore gateway --new-token NAME makes a token)"
             )
+
+    def _check_expo(self, at: Place) -> None:
+        sealing = self.sealing
+        if sealing.token_keys is not None and sealing.token_keys == sealing.receipt_keys:
+            raise BadInput(
+                f"{at('sealing', 'receipt-keys')}: tokens and receipts need keys of their own; expected another file"
+            )
+        projects: set[str] = set()
+        for number, app in enumerate(self.app):
+            expo = app.expo
+            if expo is None:
+                continue
+            place = at("app", number, "expo", "project-ids")
+            if projects & set(expo.project_ids):
+                raise BadInput(f"{place}: this project is another app's too")
+            projects |= set(expo.project_ids)
+            if expo.project_ids and sealing.token_keys is None:
+                raise BadInput(f"{place}: sealed tokens need keys; expected token-keys in [sealing]")
+            if expo.project_ids and app.fcm is not None and not expo.packages:
+                raise BadInput(f"{place}: expected packages beside it, the app's application ids on Android")
+            if expo.forward is None and (expo.access_token_file or expo.url or expo.ca_file):
+                raise BadInput(
+                    f"{at('app', number, 'expo')}: access-token-file, url and ca-file need forward"
+                )
 
 
 def _check_apns(apns: ApnsSection, place: str) -> None:
@@ -206,7 +257,10 @@ def _is(kind: Any, text: str) -> bool:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 PATHS: Final = frozenset(
-    ("key", "certificate", "certificate-key", "certificate-password-file", "ca-file", "service-account")
+    (
+        *("key", "certificate", "certificate-key", "certificate-password-file", "ca-file", "service-account"),
+        *("token-keys", "receipt-keys", "access-token-file"),
+    )
 )
 """Keys whose values are paths, from the file's directory on."""
 

@@ -8,6 +8,7 @@ import logging
 from .apps import App, fingerprint
 from .callers import Caller, Callers
 from .config import GatewayConfig
+from .expo.sealed import Sealing
 from .idempotency import Idempotency, MemoryRecords
 from .operations.numbers import GatewayNumbers
 from .problems import GatewayProblem
@@ -20,6 +21,7 @@ class Gateway:
 
     Attributes:
         config: the configuration.
+        sealing: seals and opens Expo's tokens and receipts.
         apps: by id.
         callers: by token.
         idempotency: repeats of requests.
@@ -35,6 +37,7 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self.config = config
+        self.sealing = Sealing.of(config)
         self.apps: dict[str, App] = {section.id: App(section) for section in config.app}
         self.callers = Callers(config.caller)
         self.ending = False
@@ -81,6 +84,7 @@ class Gateway:
         Raises:
             BadInput, ConfigurationError: it cannot be used, and nothing has changed.
         """
+        sealing = Sealing.of(config, self.sealing)
         apps: dict[str, App] = {}
         for section in config.app:
             old = self.apps.get(section.id)
@@ -91,7 +95,7 @@ class Gateway:
             if app is not self.apps.get(name):
                 await app.open()
         replaced = [app for name, app in self.apps.items() if apps.get(name) is not app]
-        self.config, self.apps, self.callers = config, apps, callers
+        self.config, self.sealing, self.apps, self.callers = config, sealing, apps, callers
         for app in replaced:
             task = asyncio.create_task(app.close_when_idle(), name=f"pushcore gateway closes {app.id}")
             self._retiring.add(task)

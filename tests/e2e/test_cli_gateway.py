@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from pushcore.cli.main import main
+from pushcore.gateway.expo.sealed import read_key
 
 
 @contextlib.contextmanager
@@ -45,8 +46,19 @@ def test_the_demo_takes_one_command_and_one_curl() -> None:
         assert curl[2] == "-d"
         answer: dict[str, Any] = httpx.post(curl[1], content=curl[3]).json()
         assert answer["verdict"] == "ACCEPTED"
+        found = read_until(process, r"(ExponentPushToken\S+)\n  EXPO_BASE_URL=(\S+)")
+        ticket = httpx.post(f"{found[2]}/--/api/v2/push/send", json={"to": found[1], "title": "Hi"}).json()
+        assert ticket["data"]["status"] == "ok"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_a_new_sealing_key_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(["gateway", "--new-sealing-key"]) == 0
+    first, second = capsys.readouterr().out.split()
+    assert first != second
+    assert len(read_key(first)) == 64
 
 
 def test_a_new_token_is_shown_with_its_caller(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ TESTED_IN = {
     "fcm/rendered_request.py": "what templates make, against plain messages | tests/unit/payloads/test_compiled.py",
     "gateway/app.py": "routes alone | tests/e2e/test_gateway.py",
     "gateway/apps.py": "clients, by what they send | tests/e2e/test_gateway.py",
+    "gateway/expo/routes.py": "by its endpoints | tests/e2e/test_gateway_expo.py",
     "gateway/fields.py": "by every request | tests/e2e/test_gateway.py",
     "gateway/gateway.py": "apps and callers, by what they serve | tests/e2e/test_gateway.py",
     "gateway/operations/health.py": "by its endpoints | tests/e2e/test_gateway.py",

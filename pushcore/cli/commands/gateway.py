@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -40,6 +41,7 @@ Exit status: 0 after SIGTERM or Ctrl-C, 1 when it cannot listen, 2 for a mistake
 """
 
 DEMO_PORT: Final = 8080
+DEMO_PROJECT: Final = "00000000-0000-4000-8000-000000000000"
 _MODULES: Final = ("msgspec", "starlette", "uvicorn", "httptools", "prometheus_client")
 
 _gateway = section("Gateway")
@@ -54,17 +56,27 @@ _OPTIONS = (
         help="Instead of the config's; 0 is any free one.",
     ),
     _gateway("--new-token", metavar="NAME", help="Print a token for a caller, and its [[caller]]."),
+    _gateway("--new-sealing-key", is_flag=True, help="Print a key for a file that [sealing] names."),
 )
 
 
 @command(help=HELP, short_help="Serve push over HTTP to programs in any language.")
 @partial(add, options=_OPTIONS)
-def gateway(config: str | None, check: bool, demo: bool, port: int | None, new_token: str | None) -> int:
+def gateway(
+    config: str | None,
+    check: bool,
+    demo: bool,
+    port: int | None,
+    new_token: str | None,
+    new_sealing_key: bool,
+) -> int:
     """Runs the command; the exit status."""
     if not all(map(importlib.util.find_spec, _MODULES)):
         raise BadInput('the gateway needs libraries that are not installed; pip install "pushcore[gateway]"')
-    if sum((config is not None, demo, new_token is not None)) != 1:
-        raise BadInput("expected one of --config FILE, --demo and --new-token NAME")
+    if sum((config is not None, demo, new_token is not None, new_sealing_key)) != 1:
+        raise BadInput("expected one of --config FILE, --demo, --new-token NAME and --new-sealing-key")
+    if new_sealing_key:
+        return _new_sealing_key()
     if new_token is not None:
         return _new_token(new_token)
     if demo:
@@ -82,6 +94,13 @@ def _new_token(name: str) -> int:
     token = new_token()
     click.echo(f"token of {name}, shown once: {token}", err=True)
     click.echo(f'[[caller]]\nname = "{name}"\ntokens = ["{digest_of(token)}"]')
+    return OK
+
+
+def _new_sealing_key() -> int:
+    from ...gateway.expo.sealed import new_key
+
+    click.echo(new_key(os.urandom))
     return OK
 
 
@@ -128,22 +147,35 @@ def _demo(port: int) -> int:
         # From here on SIGTERM ends us as Ctrl-C does, so that the servers are not left behind.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         fake = cleanup.enter_context(FakeProcess(place, "all", "--control-port", "0"))
-        config: GatewayConfig = demo_config(fake.apns, fake.fcm, port)
+        config: GatewayConfig = demo_config(fake.apns, fake.fcm, place, port)
         _log_to_stderr()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(serve(config, None, partial(_invite, fake.control)))
+            runner.run(serve(config, None, partial(_invite, config, fake.control)))
     return OK
 
 
-def demo_config(apns: Mapping[str, str], fcm: Mapping[str, str], port: int = 0) -> GatewayConfig:
+def demo_config(apns: Mapping[str, str], fcm: Mapping[str, str], place: Path, port: int = 0) -> GatewayConfig:
     """The configuration of an app on fake servers, without callers: everybody on this machine may send.
 
     Args:
         apns, fcm: what the fakes wrote to apns.json and fcm.json.
+        place: a directory for sealing keys.
         port: to listen on, on the loopback address.
     """
-    from ...gateway.config import ApnsSection, AppSection, FcmSection, GatewayConfig, ServerSection
+    from ...gateway.config import (
+        ApnsSection,
+        AppSection,
+        ExpoSection,
+        FcmSection,
+        GatewayConfig,
+        SealingSection,
+        ServerSection,
+    )
+    from ...gateway.expo.sealed import new_key
 
+    names = ("token_keys", "receipt_keys")
+    for name in names:
+        (place / name).write_text(new_key(os.urandom))
     app = AppSection(
         id="demo",
         apns=(
@@ -159,16 +191,33 @@ def demo_config(apns: Mapping[str, str], fcm: Mapping[str, str], port: int = 0) 
         fcm=FcmSection(
             service_account=fcm["service_account_file"], url=fcm["url"], ca_file=fcm["ca_file"], rate="none"
         ),
+        expo=ExpoSection(project_ids=(DEMO_PROJECT,), packages=(apns["topic"],)),
     )
-    return GatewayConfig(server=ServerSection(port=port), app=(app,), source="the demo")
+    return GatewayConfig(
+        server=ServerSection(port=port),
+        sealing=SealingSection(**{name: str(place / name) for name in names}),
+        app=(app,),
+        source="the demo",
+    )
 
 
-def _invite(control: str, port: int) -> None:
+def _invite(config: GatewayConfig, control: str, port: int) -> None:
+    from ...gateway.expo.sealed import AppDevice, Sealing
+    from ...models.tokens import TokenKind
+
     token = f"{7:064x}"
+    sealed = Sealing.of(config).tokens
+    assert sealed is not None
+    topic = config.app[0].apns[0].topics[0]
+    expo = sealed.seal(AppDevice("demo", TokenKind.APNS, token, topic, "production"))
     click.echo(
         f"the gateway listens on 127.0.0.1:{port}, the fake servers' page is {control}\n\nTo push to a fake phone:\n"
     )
     click.echo(
         f"  curl http://127.0.0.1:{port}/v1/push -d '"
         f'{{"to": "{token}", "payload": {{"title": "Hi", "body": "From the gateway"}}}}\'\n'
+    )
+    click.echo(
+        f"The same phone for a program with Expo's SDK, and what the SDK for Node is redirected by:\n\n"
+        f"  {expo}\n  EXPO_BASE_URL=http://127.0.0.1:{port}\n"
     )

@@ -32,6 +32,9 @@ tokens = ["{digest}"]
 apps = ["shop"]
 """.replace("{digest}", "ab" * 32)
 
+EXPO = '[app.expo]\nproject-ids = ["f47ac10b-58cc-4372-a567-0e02b2c3d479"]\npackages = ["a.b"]\n'
+SEALING = "[sealing]\ntoken-keys = 't'\n"
+
 
 def written(tmp_path: Path, text: str) -> str:
     path = tmp_path / "gateway.toml"
@@ -86,6 +89,33 @@ def test_a_good_file(tmp_path: Path) -> None:
             '[[app.apns]]\ncertificate = "c"\nurl = "https://h"\ntopics = ["x"]\nenvironments = ["sandbox", "production"]\n[app.fcm]',
             "/gateway.toml:14: url is one server",
         ),
+        ("[[caller]]", EXPO + "[[caller]]", "/gateway.toml:18: sealed tokens need keys"),
+        (
+            "[[caller]]",
+            SEALING + EXPO.replace('packages = ["a.b"]\n', "") + "[[caller]]",
+            "/gateway.toml:20: expected packages",
+        ),
+        (
+            "[[caller]]",
+            SEALING + "receipt-keys = 't'\n[[caller]]",
+            "/gateway.toml:19: tokens and receipts need",
+        ),
+        (
+            "[[caller]]",
+            '[app.expo]\nurl = "https://x"\n[[caller]]',
+            "/gateway.toml:17: access-token-file, url",
+        ),
+        (
+            "[[caller]]",
+            f'{SEALING}{EXPO}[[app]]\nid = "b"\n[app.fcm]\nservice-account = "x"\n{EXPO}[[caller]]',
+            "/gateway.toml:27: this project is another",
+        ),
+        (
+            "[[caller]]",
+            '[app.expo]\nproject-ids = ["x"]\n[[caller]]',
+            "/gateway.toml:18: project-ids: expected",
+        ),
+        ("[[caller]]", '[app.expo]\nforward = "me"\n[[caller]]', "/gateway.toml:18: forward: invalid enum"),
     ],
 )
 def test_a_mistake_is_one_sentence_with_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:

@@ -1,0 +1,1 @@
+"""The dialect of Expo's push service: sealed tokens and receipts, tickets, and forwarding to Expo."""

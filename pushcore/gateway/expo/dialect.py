@@ -1,0 +1,469 @@
+"""Expo's push API without HTTP: from a request's JSON to pushes, and from their results to tickets and receipts.
+
+    body ──read_send──▶ Recipients ──plan──▶ Plan ──Contents──▶ pushes … results ──ticket──▶ response
+
+The errors of a request are `ExpoError`s. What is wrong with one message, or with one recipient, is its ticket, and the others are sent.
+
+Sources: "Send notifications with the Expo Push Service" at docs.expo.dev; expo-server-sdk-node; expo-server-sdk-python.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from ...models.apns import Notification
+from ...models.expo import AndroidForm, message_fields, to_notification
+from ...models.expo_message import ExpoMessage
+from ...models.fcm import Message
+from ...models.tokens import TokenKind, recognise
+from ...results import Result, Verdict
+from .sealed import PREFIX, AppDevice, Receipts, SealedTokens
+
+MAX_RECIPIENTS: Final = 100
+"""Recipients of one request."""
+MAX_RECEIPTS: Final = 1000
+"""Ids in one request for receipts."""
+MAX_RECEIPT_ID: Final = 200
+"""Characters of an id that is looked at. Expo's own have 36."""
+
+Json = dict[str, Any]
+
+NOT_FORWARDED: Final = (
+    "this token was issued by Expo, and this gateway does not forward to Expo: the app must ask the gateway for its token "
+    "(getExpoPushTokenAsync with baseUrl), or register with getDevicePushTokenAsync"
+)
+NOT_SEALED: Final = (
+    "this token was not issued by this gateway, or its key, app or topic is no longer configured"
+)
+FOREIGN_APP: Final = "this caller may not send to the app that the token is for"
+NO_APP: Final = (
+    "this caller has several apps, and nothing says which one the token is for: use a token of the gateway's own, or add "
+    "?app= to the URL"
+)
+
+_EXPO: Final = re.compile(
+    r"Expo(?:nent)?PushToken\[[^\]]*\]|[0-9a-z]{8}(?:-[0-9a-z]{4}){3}-[0-9a-z]{12}", re.ASCII | re.IGNORECASE
+)
+"""What `isExpoPushToken` of expo-server-sdk-node accepts."""
+_APNS_TOKEN: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+"""The usual form, which needs no second look."""
+_MAX_SHOWN: Final = 400
+
+
+class ExpoError(Exception):
+    """Why a whole request is rejected; nothing of it was sent.
+
+    Args:
+        status: of the response.
+        code: Expo's name.
+        message: one sentence.
+        details: JSON.
+        retry_after: seconds, for the header of that name.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: Json | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.details = status, code, message, details
+        self.retry_after = retry_after
+
+    def body(self) -> bytes:
+        """The response's body."""
+        error: Json = {"code": self.code, "message": self.message}
+        if self.details is not None:
+            error["details"] = self.details
+        return orjson.dumps({"errors": [error]})
+
+
+def invalid(message: str) -> ExpoError:
+    """The error of a request that is not in Expo's form."""
+    return ExpoError(400, "VALIDATION_ERROR", message)
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+class Recipient(NamedTuple):
+    """A recipient of a message: `content` is the message's number, `token` what stands in `to`: text, or anything at all."""
+
+    content: int
+    token: Any
+
+
+class SendRequest(NamedTuple):
+    """What a request asks for.
+
+    `single`: one message to one recipient, not in a list: its ticket is no list either. `contents`: the messages, without `to`; a
+    sentence in the place of one that is no object. `recipients`: in the order of the tickets.
+    """
+
+    single: bool
+    contents: list[Json | str]
+    recipients: list[Recipient]
+
+
+def read_json(body: bytes | bytearray | memoryview) -> Any:
+    """The JSON of a body. Raises `ExpoError`."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"the body is no JSON: {error}") from None
+
+
+def read_send(document: Any) -> SendRequest:
+    """The messages of a request and their recipients.
+
+    Raises:
+        ExpoError: it is neither an object nor a list, or has more than `MAX_RECIPIENTS`.
+    """
+    if type(document) is dict:
+        single = not isinstance(document.get("to"), list)
+        document = [document]
+    elif type(document) is list:
+        single = False
+    else:
+        raise invalid("the body must be a message or a list of messages")
+    contents: list[Json | str] = []
+    recipients: list[Recipient] = []
+    for number, message in enumerate(document):
+        if type(message) is not dict:
+            contents.append("a message must be an object")
+            recipients.append(Recipient(number, None))
+        else:
+            to = message.pop("to", None)
+            contents.append(message)
+            if type(to) is list:
+                recipients += [Recipient(number, token) for token in to]
+            else:
+                recipients.append(Recipient(number, to))
+        if len(recipients) > MAX_RECIPIENTS:
+            count = len(recipients) + len(document) - number - 1
+            raise ExpoError(
+                400,
+                "PUSH_TOO_MANY_NOTIFICATIONS",
+                f"a request may have {MAX_RECIPIENTS} notifications, and this one has {count} or more",
+            )
+    return SendRequest(single, contents, recipients)
+
+
+class Plan:
+    """What becomes of each recipient of a request.
+
+    `app`: the id of the request's app, None where nothing says which. `tickets`: in order; None for those that are not known yet.
+    `devices`: number of the ticket, number of the content, and where it goes. `forwards`: number of the ticket, and of the content, and a
+    token that Expo has issued. `copies`: number of a ticket, and of the one whose outcome is its own as well: the same content to the same
+    device.
+    """
+
+    __slots__ = ("app", "copies", "devices", "forwards", "tickets")
+
+    def __init__(self, count: int) -> None:
+        self.app: str | None = None
+        self.tickets: list[Json | None] = [None] * count
+        self.devices: list[tuple[int, int, AppDevice]] = []
+        self.forwards: list[tuple[int, int, str]] = []
+        self.copies: list[tuple[int, int]] = []
+
+
+def plan(
+    request: SendRequest,
+    sealed: SealedTokens | None,
+    apps: Collection[str],
+    app: str | None,
+    forwards: Callable[[str], bool],
+) -> Plan:
+    """Finds out where each recipient's push goes.
+
+    Args:
+        request: what is asked for.
+        sealed: opens the gateway's own tokens; None where it issues none.
+        apps: ids of the apps that the caller may use.
+        app: the one of tokens that do not say it, where it is known: the caller has no other, or has named it.
+        forwards: whether Expo's tokens of an app are forwarded.
+
+    Raises:
+        ExpoError: the request is for more than one app, as Expo rejects it.
+    """
+    planned = Plan(len(request.recipients))
+    tickets, contents = planned.tickets, request.contents
+    natives: list[tuple[int, int, TokenKind, str]] = []
+    opened: list[tuple[int, int, AppDevice]] = []
+    issued: list[tuple[int, int, str]] = []
+    for number, (content, token) in enumerate(request.recipients):
+        problem = contents[content]
+        if type(problem) is str:
+            tickets[number] = error_ticket("DeveloperError", problem, token)
+        elif type(token) is not str:
+            _native(planned, natives, number, content, token)
+        elif token.startswith(PREFIX) and sealed is not None and (device := sealed.open(token)) is not None:
+            if device.app in apps:
+                opened.append((number, content, device))
+            else:
+                tickets[number] = error_ticket("DeveloperError", FOREIGN_APP, token)
+        elif _APNS_TOKEN.fullmatch(token):
+            natives.append((number, content, TokenKind.APNS, token))
+        elif _EXPO.fullmatch(token):
+            issued.append((number, content, token))
+        else:
+            _native(planned, natives, number, content, token)
+    found = {device.app for _, _, device in opened}
+    if len(found | ({app} if app is not None else set())) > 1:
+        raise _too_many_apps(request, opened)
+    planned.app = app = app if app is not None else next(iter(found), None)
+    for number, content, token in issued:
+        if app is not None and forwards(app):
+            planned.forwards.append((number, content, token))
+        else:
+            text = NOT_FORWARDED if len(token) < 60 else NOT_SEALED
+            tickets[number] = error_ticket("DeveloperError", text, token)
+    if natives:
+        if app is None:
+            for number, _, _, token in natives:
+                tickets[number] = error_ticket("DeveloperError", NO_APP, token)
+        else:
+            opened += [
+                (number, content, AppDevice(app, kind, token)) for number, content, kind, token in natives
+            ]
+    _unique(planned, opened, contents)
+    return planned
+
+
+def _native(
+    planned: Plan, natives: list[tuple[int, int, TokenKind, str]], number: int, content: int, token: Any
+) -> None:
+    """A recipient that is a native token, or nothing that a push can be sent to."""
+    device = recognise(token)
+    if device.usable:
+        text = device.token.lower() if device.kind is TokenKind.APNS else device.token
+        natives.append((number, content, device.kind, text))
+    else:
+        reason = device.reason if token is not None else 'the message has no "to"'
+        planned.tickets[number] = error_ticket("DeveloperError", reason, token)
+
+
+def _unique(planned: Plan, devices: list[tuple[int, int, AppDevice]], contents: list[Json | str]) -> None:
+    """Leaves out what a device would get twice. Two different messages to one device are two."""
+    seen: dict[str, list[tuple[int, int]]] = {}
+    for number, content, device in devices:
+        earlier = seen.setdefault(device.token, [])
+        for first, its_content in earlier:
+            if content == its_content or contents[content] == contents[its_content]:
+                planned.copies.append((number, first))
+                break
+        else:
+            earlier.append((number, content))
+            planned.devices.append((number, content, device))
+
+
+def _too_many_apps(request: SendRequest, opened: list[tuple[int, int, AppDevice]]) -> ExpoError:
+    details: dict[str, list[str]] = {}
+    for number, _, device in opened:
+        details.setdefault(device.app, []).append(request.recipients[number].token)
+    return ExpoError(
+        400,
+        "PUSH_TOO_MANY_EXPERIENCE_IDS",
+        "all push notification messages of a request must be for one project; details has the tokens of each",
+        details,
+    )
+
+
+class Contents:
+    """Makes pushes of the contents of one request. A content that equals the one before is read once.
+
+    Args:
+        contents: as in `SendRequest`.
+        android: what Android gets.
+        now: UNIX seconds, from which a `ttl` counts.
+    """
+
+    __slots__ = ("_android", "_contents", "_last", "_made", "_now")
+
+    def __init__(self, contents: list[Json | str], android: AndroidForm, now: float) -> None:
+        self._contents = contents
+        self._android: AndroidForm = android
+        self._now = now
+        self._last: Any = None
+        self._made: _Content
+
+    def push(self, content: int, device: AppDevice) -> Notification | Message:
+        """The push of a content to a device.
+
+        Raises:
+            ValueError: no such message can be sent; one sentence.
+        """
+        source = self._contents[content]
+        if source is not self._last and source != self._last:
+            self._made = _Content(source, self._android, self._now)
+        self._last = source
+        return self._made.push(device)
+
+
+class _Content:
+    """One content, and what it is for each provider once that is needed."""
+
+    __slots__ = ("_android", "_fields", "_first", "_message", "_now", "_problem")
+
+    def __init__(self, source: Json | str, android: AndroidForm, now: float) -> None:
+        self._problem: str | None = None
+        try:
+            self._message = ExpoMessage.from_dict(source)  # type: ignore[arg-type]
+        except ValueError as error:
+            self._problem = str(error)
+        self._android, self._now = android, now
+        self._first: Notification | None = None
+        self._fields: Json | None = None
+
+    def push(self, device: AppDevice) -> Notification | Message:
+        if self._problem is not None:
+            raise ValueError(self._problem)
+        if device.kind is TokenKind.APNS:
+            first = self._first
+            if first is None:
+                self._first = to_notification(
+                    self._message, device.token, topic=device.topic or None, now=self._now
+                )
+                return self._first
+            return Notification(
+                device.token,
+                first.payload,
+                topic=device.topic or None,
+                push_type=first.push_type,
+                priority=first.priority,
+                expiration=first.expiration,
+                collapse_id=first.collapse_id,
+            )
+        if self._fields is None:
+            self._fields = message_fields(self._message, android=self._android, now=self._now)
+        if device.kind is TokenKind.FID:
+            return Message(fid=device.token, **self._fields)
+        return Message(token=device.token, **self._fields)
+
+
+# --- tickets --------------------------------------------------------------------------------------------------------
+
+_NAMES: Final[Mapping[Verdict, str]] = {
+    Verdict.UNREGISTERED: "DeviceNotRegistered",
+    Verdict.THROTTLED: "MessageRateExceeded",
+    Verdict.MISCONFIGURED: "InvalidCredentials",
+    Verdict.INVALID: "DeveloperError",
+    Verdict.UNAVAILABLE: "ProviderError",
+    Verdict.UNSENT: "ProviderError",
+    Verdict.UNKNOWN: "ProviderError",
+}
+ERRORS: Final = frozenset(_NAMES.values()) | {"MessageTooBig", "MismatchSenderId", "ExpoError"}
+"""Every name that an error in a ticket has. ExpoError is a failure of Expo's service, to which a push was forwarded."""
+
+
+def error_name(result: Result) -> str:
+    """Expo's name for the outcome of a push that was not accepted.
+
+    DeviceNotRegistered is for dead tokens alone: users delete the token then. A suspect one is not dead.
+    """
+    row = result.row
+    if row.too_large:
+        return "MessageTooBig"
+    if row.suspect and result.verdict is Verdict.MISCONFIGURED:
+        return "MismatchSenderId"
+    return _NAMES[result.verdict]
+
+
+def ok_ticket(receipt: str) -> Json:
+    """The ticket of a push that was accepted."""
+    return {"status": "ok", "id": receipt}
+
+
+def error_ticket(name: str, message: str, token: Any, **details: Any) -> Json:
+    """The ticket of a push that was not.
+
+    Args:
+        name: one of `ERRORS`.
+        message: one sentence.
+        token: the recipient as the caller gave it.
+        details: more of them.
+    """
+    shown = token.get("data") if isinstance(token, dict) else token
+    if isinstance(shown, str):
+        details["expoPushToken"] = shown
+    return {"status": "error", "message": message, "details": {"error": name, **details}}
+
+
+def ticket(result: Result, token: Any) -> Json:
+    """The ticket of a push that was not accepted: why, and what the provider said."""
+    name = error_name(result)
+    said: dict[str, Any] = {}
+    if result.status is not None:
+        provider = "apns" if isinstance(result.push, Notification) else "fcm"
+        status = "statusCode" if provider == "apns" else "httpStatusCode"
+        said[provider] = {status: result.status, "reason": result.reason}
+    if result.retry_after is not None:
+        said["retryAfter"] = result.retry_after
+    return error_ticket(name, _sentence(result, name, token), token, **said)
+
+
+def _sentence(result: Result, name: str, token: Any) -> str:
+    if name == "DeviceNotRegistered":
+        shown = token.get("data") if isinstance(token, dict) else token
+        return f'"{shown}" is not a registered push notification recipient'
+    detail = str(result.detail)[:_MAX_SHOWN] if result.detail is not None else ""
+    if result.verdict is Verdict.UNKNOWN:
+        return f"may have been delivered: {detail.removeprefix('may have been delivered: ') or 'no response'}"
+    words = [result.reason or result.verdict.value, detail or result.row.advice]
+    if result.retry_after is not None:
+        words.append(f"send it again after {result.retry_after:.0f} s")
+    return ": ".join(words)
+
+
+def send_response(request: SendRequest, tickets: list[Json | None]) -> bytes:
+    """The body of the response: one ticket for each recipient, in order."""
+    return orjson.dumps({"data": tickets[0] if request.single else tickets})
+
+
+# --- receipts -------------------------------------------------------------------------------------------------------
+
+
+def read_receipt_ids(document: Any) -> list[str]:
+    """The ids of a request for receipts; what can be no id is left out, and each is there once.
+
+    Raises:
+        ExpoError: it has no list of ids, or more than `MAX_RECEIPTS`.
+    """
+    ids = document.get("ids") if type(document) is dict else None
+    if type(ids) is not list:
+        raise invalid('the body must be an object with "ids", a list')
+    if len(ids) > MAX_RECEIPTS:
+        raise ExpoError(
+            400, "PUSH_TOO_MANY_RECEIPTS", f"a request may ask for {MAX_RECEIPTS} receipts, not {len(ids)}"
+        )
+    return list(dict.fromkeys(one for one in ids if isinstance(one, str) and 0 < len(one) <= MAX_RECEIPT_ID))
+
+
+def receipts(
+    ids: list[str], ours: Receipts, caller: str, apps: Collection[str], now: float
+) -> tuple[Json, list[str]]:
+    """The receipts that are known, and the ids that this gateway has not made.
+
+    Args:
+        ids: that were asked for.
+        ours: knows the gateway's own.
+        caller: who asks.
+        apps: that the caller may use.
+        now: UNIX seconds.
+    """
+    known: Json = {}
+    foreign: list[str] = []
+    for receipt in ids:
+        if ours.ok(receipt, caller, apps, now):
+            known[receipt] = {"status": "ok"}
+        elif not ours.made(receipt):
+            foreign.append(receipt)
+    return known, foreign
