@@ -25,7 +25,7 @@ help:
 	@echo "make lowest  the tests of what stands on libraries, with the oldest that pyproject.toml allows"
 	@echo "make bench   every measurement, briefly: tables, and a report with pictures in build/bench"
 	@echo "make bench-full    the same at length, for hours, in build/bench-full"
-	@echo "make bench-readme  what README's figures need, at length, and put into README and docs/images"
+	@echo "make bench-readme  what the figures of README and docs/inside/benchmarks.md need, at length, and put there"
 	@echo "make bench-guard   fail if the ratios to h2load have fallen, or allocations have grown"
 	@echo "make ab REV=main    compare HEAD with a commit: fail if a push takes more CPU or allocates more"
 	@echo "make docs    the documentation's site, into build/docs/site; a warning or a dead link is an error"

@@ -1,9 +1,13 @@
-"""README's figures and pictures from a report: everything between its two marks is written here and nowhere else."""
+"""The figures of README and of the page of benchmarks, and their pictures, from a report.
+
+Everything between two marks of these pages is written here and nowhere else.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +20,9 @@ Row = dict[str, Any]
 
 BEGIN: Final = "<!-- figures: written by `make bench-readme` -->"
 END: Final = "<!-- end of figures -->"
+PAGE: Final = Path("docs", "inside", "benchmarks.md")
 NEEDED: Final = ("throughput", "rivals", "wan", "delay", "memory", "flat")
-"""The measurements that README tells of."""
+"""The measurements that these pages tell of."""
 PICTURES: Final = {
     "rivals-apns": ("bench-rivals", "Notifications for each second of CPU and for each second, by client"),
     "wan-apns": ("bench-wan", "Notifications a second over the round trip, by number of connections"),
@@ -53,11 +58,56 @@ RIVALS: Final = TableLayout(
 )
 
 
-def figures(machine: Row, rows: list[Row]) -> str:
-    """What stands between the marks. Measurements without rows are left out."""
+def summary(machine: Row, rows: list[Row], measured: date) -> str:
+    """What stands between README's marks: a line for each of three measurements that has its rows."""
+    lines = [*_speed(rows), *_full(rows), *_bounded(rows)]
+    return "".join(f"- {line}\n" for line in lines) + f"\nMeasured {measured} on {describe(machine)}.\n"
+
+
+def _speed(rows: list[Row]) -> Iterable[str]:
+    by_client = {
+        (row["rival"], row["provider"]): row
+        for row in rows
+        if row["measurement"] == "rivals" and row.get("times")
+    }
+    ours = by_client.get(("pushcore engine", "apns"))
+    if ours is not None:
+        others = [
+            f"{rival} takes {round(by_client[rival, provider]['times'])} times as much"
+            for rival, provider in (("aioapns", "apns"), ("firebase-admin", "fcm"))
+            if (rival, provider) in by_client
+        ]
+        yield (
+            f"**{whole(ours['rate'])} pushes/s to APNs from one core**, {two(ours['cpu_us'])} µs of CPU each; "
+            f"{', '.join(others)} ({_command([ours])})."
+        )
+
+
+def _full(rows: list[Row]) -> Iterable[str]:
+    for row in rows:
+        if (row["measurement"], row.get("provider"), row.get("case")) == ("delay", "apns", "engine"):
+            yield (
+                f"**{share(row['of_ideal'])} of what one connection can carry**, with APNs answering after {row['delay_ms']} ms "
+                f"({_command([row])})."
+            )
+
+
+def _bounded(rows: list[Row]) -> Iterable[str]:
+    for row in rows:
+        if (row["measurement"], row.get("provider")) == ("memory", "apns"):
+            yield (
+                f"**{whole(row['peak_mb'])} MB of memory for {whole(row['count'])} pushes**, {two(row['slope_mb'])} MB more "
+                f"for each further million ({_command([row])})."
+            )
+
+
+def figures(machine: Row, rows: list[Row], measured: date) -> str:
+    """What stands between the page's marks. Measurements without rows are left out."""
     rows = [row | {"to": NAMES.get(row.get("provider", ""))} for row in rows]
     by_name = {name: [row for row in rows if row["measurement"] == name] for name in NEEDED}
-    parts = [f"Measured on {describe(machine)}; each command with `--provider apns` and `--provider fcm`.\n"]
+    parts = [
+        f"Measured {measured} on {describe(machine)}; each command with `--provider apns` and `--provider fcm`.\n"
+    ]
     if by_name["throughput"]:
         parts.append(_command(by_name["throughput"]) + " against h2load, which is C:\n")
         parts.append(markdown(THROUGHPUT, _free_rates(by_name["throughput"])))
@@ -65,7 +115,7 @@ def figures(machine: Row, rows: list[Row]) -> str:
         parts.append(_command(by_name["rivals"]) + " against other libraries, from one core to one server:\n")
         there = RIVALS.columns if any(row.get("absent") for row in by_name["rivals"]) else RIVALS.columns[:-1]
         parts.append(markdown(TableLayout("", there), by_name["rivals"]))
-    parts += [f"![{text}](docs/images/{name}.svg)\n" for name, text in PICTURES.values()]
+    parts += [f"![{text}](../images/{name}.svg)\n" for name, text in PICTURES.values()]
     lines = [*_delay(by_name["delay"]), *_memory(by_name["memory"]), *_flat(by_name["flat"])]
     parts.append("".join(f"- {line}\n" for line in lines))
     return "\n".join(parts)
@@ -110,14 +160,14 @@ def _flat(rows: list[Row]) -> Iterable[str]:
 
 
 def replace(text: str, block: str) -> str:
-    """README with `block` between its marks.
+    """A page with `block` between its marks.
 
     Raises `CannotMeasure` when one of the marks is missing.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise CannotMeasure(f"README.md lacks the line {END if begin else BEGIN}")
+        raise CannotMeasure(f"the page lacks the line {END if begin else BEGIN}")
     return f"{before}{BEGIN}\n\n{block}\n{END}{after}"
 
 
@@ -138,6 +188,8 @@ def update(report: Path, root: Path = ROOT) -> list[Path]:
             raise CannotMeasure(f"{report} has no {name}.svg")
         written.append(images / f"{new_name}.svg")
         shutil.copyfile(source, written[-1])
-    readme = root / "README.md"
-    readme.write_text(replace(readme.read_text(), figures(machine, rows)))
-    return [*written, readme]
+    measured = datetime.fromtimestamp((report / "report.json").stat().st_mtime, UTC).date()
+    for page, block in ((root / "README.md", summary), (root / PAGE, figures)):
+        page.write_text(replace(page.read_text(), block(machine, rows, measured)))
+        written.append(page)
+    return written

@@ -75,7 +75,7 @@ def report_command(
 @click.command("readme")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def readme_command(directory: Path) -> None:
-    """Puts the figures and pictures of the report in DIRECTORY into README.md and docs/images."""
+    """Puts the figures and pictures of the report in DIRECTORY into README.md, docs/inside/benchmarks.md and docs/images."""
     for path in readme.update(directory):
         options.console.print(f"wrote {path}")
 

@@ -1,8 +1,10 @@
-"""README's figures come from a report, and from nowhere else."""
+"""The figures of README and of the benchmarks' page come from a report, and from nowhere else."""
 
 from __future__ import annotations
 
+import os
 import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from bench.constant import ROOT
 from bench.stage import CannotMeasure
 from bench.suite import MEASUREMENTS
 
+DAY = date(2026, 11, 25)
 MACHINE = {"cpu": "AMD EPYC", "cores": 2, "commit": "abc1234"}
 THROUGHPUT: dict[str, Any] = {
     "measurement": "throughput",
@@ -43,9 +46,9 @@ ROWS = [
 
 
 def test_each_measurement_is_told_with_its_command_and_the_machine() -> None:
-    text = readme.figures(MACHINE, ROWS)
+    text = readme.figures(MACHINE, ROWS, DAY)
     assert text.startswith(
-        "Measured on AMD EPYC, 2 cores, commit abc1234; each command with `--provider apns`"
+        "Measured 2026-11-25 on AMD EPYC, 2 cores, commit abc1234; each command with `--provider apns`"
     )
     assert (
         f"| engine | APNs | bare | 386 507 | 2.57 | {look.MISSING} | 0.68 |" in text
@@ -68,18 +71,40 @@ def test_each_measurement_is_told_with_its_command_and_the_machine() -> None:
 
 def test_who_was_absent_is_told() -> None:
     gone = {"measurement": "rivals", "command": "x", "rival": "Pushy", "language": "Java", "provider": "apns"}
-    text = readme.figures(MACHINE, [RIVAL, gone | {"absent": "mvn is not installed"}])
+    text = readme.figures(MACHINE, [RIVAL, gone | {"absent": "mvn is not installed"}], DAY)
     none = look.MISSING
     assert f"| Pushy | Java | {none} | APNs | {none} | {none} | {none} | mvn is not installed |" in text
 
 
+def test_readme_has_three_figures_with_their_commands() -> None:
+    ours = RIVAL | {"rival": "pushcore engine", "rate": 461_705, "cpu_us": 2.162, "times": 1.0}
+    google = RIVAL | {"rival": "firebase-admin", "provider": "fcm", "times": 251.4}
+    memory = {
+        "measurement": "memory",
+        "command": "python -m bench memory --provider apns",
+        "provider": "apns",
+    }
+    rows = [*ROWS, ours, google, memory | {"count": 500_000, "peak_mb": 54.0, "slope_mb": 0.0}]
+    assert readme.summary(MACHINE, rows, DAY) == (
+        "- **461 705 pushes/s to APNs from one core**, 2.16 µs of CPU each; aioapns takes 87 times as much, firebase-admin "
+        "takes 251 times as much (`python -m bench rivals`).\n"
+        "- **94% of what one connection can carry**, with APNs answering after 50 ms (`python -m bench delay`).\n"
+        "- **54 MB of memory for 500 000 pushes**, 0.00 MB more for each further million (`python -m bench memory`).\n"
+        "\nMeasured 2026-11-25 on AMD EPYC, 2 cores, commit abc1234.\n"
+    )
+
+
 def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
-    (tmp_path / "docs" / "images").mkdir(parents=True)
-    place = tmp_path / "README.md"
-    place.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    for place in ("images", "inside"):
+        (tmp_path / "docs" / place).mkdir(parents=True)
+    pages = {tmp_path / "README.md": readme.summary, tmp_path / readme.PAGE: readme.figures}
+    for page in pages:
+        page.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     report = tmp_path / "report"
     report.mkdir()
     look.write(report / "report.json", MACHINE, ROWS)
+    noon = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
+    os.utime(report / "report.json", (noon, noon))
     with pytest.raises(CannotMeasure, match=r"has no rivals-apns\.svg"):
         readme.update(report, tmp_path)
     for name in readme.PICTURES:
@@ -87,9 +112,15 @@ def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
     for _ in range(2):
         written = readme.update(report, tmp_path)
     assert (tmp_path / "docs" / "images" / "bench-wan.svg").read_text() == "wan-apns"
-    assert {path.name for path in written} == {"bench-rivals.svg", "bench-wan.svg", "README.md"}
-    text = place.read_text()
-    assert text == f"before\n{readme.BEGIN}\n\n{readme.figures(MACHINE, ROWS)}\n{readme.END}\nafter\n"
+    assert {path.name for path in written} == {
+        "bench-rivals.svg",
+        "bench-wan.svg",
+        "README.md",
+        "benchmarks.md",
+    }
+    for page, block in pages.items():
+        text = page.read_text()
+        assert text == f"before\n{readme.BEGIN}\n\n{block(MACHINE, ROWS, DAY)}\n{readme.END}\nafter\n"
 
 
 def test_without_the_marks_nothing_is_written() -> None:
@@ -97,13 +128,15 @@ def test_without_the_marks_nothing_is_written() -> None:
         readme.replace("# pushcore\n", "figures")
 
 
-def test_readme_has_the_marks_and_its_pictures_and_commands_are_there() -> None:
-    text = (ROOT / "README.md").read_text()
-    figures = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
-    assert figures
-    pictures = re.findall(r"\]\((docs/images/bench-[^)]+)\)", figures)
+def test_the_pages_have_the_marks_and_their_pictures_and_commands_are_there() -> None:
+    summary, figures = (
+        page.read_text().partition(readme.BEGIN)[2].partition(readme.END)[0]
+        for page in (ROOT / "README.md", ROOT / readme.PAGE)
+    )
+    assert summary.count("python -m bench ") == 3
+    pictures = re.findall(r"\]\(\.\./(images/bench-[^)]+)\)", figures)
     assert len(pictures) == len(readme.PICTURES)
-    assert all((ROOT / picture).exists() for picture in pictures)
+    assert all((ROOT / "docs" / picture).exists() for picture in pictures)
     names = re.findall(r"`python -m bench (\w+)", figures)
     assert {*names} <= MEASUREMENTS.keys()
     assert "rivals" in names

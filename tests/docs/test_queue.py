@@ -1,4 +1,4 @@
-"""Campaigns over a queue as README and docs/guides/queue.md show them."""
+"""Campaigns over a queue as docs/guides/sending.md and docs/guides/queue.md show them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from fakeservers import FakeApns
 from fakeservers.fcm.server import FakeFcm
 from pushcore.cli.main import main
-from tests.docs.test_readme import ROOT, blocks, files_of, outcomes, write_files
+from tests.docs.test_sending import ROOT, blocks, files_of, outcomes, write_files
 from tests.e2e.support import client_of
 from tests.support import queues
 from tests.support.redis import free_port
@@ -27,7 +27,7 @@ PAGE = (ROOT / "docs" / "guides" / "queue.md").read_text()
 
 
 @pytest.mark.needs("redis-server")
-async def test_readmes_campaign_runs(tmp_path: Path) -> None:
+async def test_the_campaign_on_many_machines_runs(tmp_path: Path) -> None:
     (block,) = [block for block in blocks("sh") if "pushcore campaign" in block]
     write_files(tmp_path)
     async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:

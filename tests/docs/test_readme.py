@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import csv
+import json
 import os
 import re
 import signal
@@ -17,14 +16,20 @@ import pytest
 import pushcore
 from fakeservers import FakeApns, fated_token
 from fakeservers.fcm.server import FakeFcm
-from tests.docs.commands import run, run_line, start_line
+from tests.docs import test_sending as sending
+from tests.docs.commands import run_line
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_two_screens_are_enough() -> None:
+    assert len(README.splitlines()) <= 100
+    assert len(blocks("python")[0].splitlines()) <= 16
 
 
 async def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,122 +48,54 @@ async def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         monkeypatch.setattr(pushcore, "ApnsClient", local_client)
         monkeypatch.setattr(pushcore, "ApnsKey", LocalKey)
         names: dict[str, Any] = {}
-        exec(example, names)
-        await names["main"](["ab" * 32, fated_token("Unregistered")])
+        program, _, last = example.rstrip().rpartition("\n")
+        assert last.startswith("asyncio.run(main(")
+        exec(program, names)
+        await names["main"]("ab" * 32)
+        await names["main"](fated_token("Unregistered"))
         assert fake.counts == {(200, ""): 1, (410, "Unregistered"): 1}
-    assert "UNREGISTERED 410 Unregistered" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ACCEPTED" in said
+    assert said.count("delete this token") == 1
 
 
-@pytest.mark.parametrize(
-    "command", ["pushcore send", "pushcore check", "pushcore tokens", "pushcore demo", "fakeservers all"]
-)
-def test_the_commands_exist_with_the_options_shown(command: str) -> None:
-    words = command.split()
-    output = subprocess.run(
-        [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=True, timeout=30
-    ).stdout
-    for block in blocks("sh"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if command in line:
-                assert set(re.findall(r"(--[a-z-]+)", line)) <= set(re.findall(r"(--[a-z-]+)", output))
-
-
-async def test_the_command_for_both_providers_runs(tmp_path: Path) -> None:
-    (command,) = [block for block in blocks("sh") if block.startswith("pushcore send --apns-key")]
-    write_files(tmp_path)
+async def test_the_command_runs(tmp_path: Path) -> None:
+    (command,) = [block for block in blocks("sh") if block.startswith("pushcore send")]
+    sending.write_files(tmp_path)
     async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
-        found = await run(command, tmp_path, apns, fcm)
-    assert outcomes(found) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED"), ("fcm", "ACCEPTED")]
+        await run_line(command.strip(), tmp_path, sending.files_of(tmp_path, apns, fcm))
+        assert len(apns.received) == 1
 
 
-async def test_the_commands_with_a_settings_file_run(tmp_path: Path) -> None:
-    (block,) = [block for block in blocks("sh") if block.startswith("pushcore tokens")]
-    write_files(tmp_path)
-    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
-        variables = files_of(tmp_path, apns, fcm)
-        said = [await run_line(line, tmp_path, variables) for line in block.splitlines()]
-        assert len(apns.received) == 2  # of check and of the last send
-    assert len(said) == 4
-    assert re.search(r"^apns +1 .*\nfcm +1 .*\nfid +1 ", said[0], re.MULTILINE)
-    assert [line.split()[:2] for line in said[1].splitlines()] == [["APNs", "ok"], ["FCM", "ok"]]
-    assert "nothing was sent" in said[2]
-    with (tmp_path / "results.csv").open(newline="") as file:
-        found = {int(row["row"]): row for row in csv.DictReader(file)}
-    assert outcomes(found) == [("apns", "ACCEPTED"), ("fcm", "ACCEPTED"), ("fcm", "ACCEPTED")]
-
-
-async def test_the_commands_for_a_channel_run(tmp_path: Path) -> None:
-    (block,) = [block for block in blocks("sh") if "pushcore channels" in block]
-    write_files(tmp_path)
-    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
-        variables = {**files_of(tmp_path, apns, fcm), "CHANNELS_URL": apns.channels_url}
-        command = f'pushcore() {{ "{sys.executable}" -m pushcore "$@"; }}\n{block}'
-        process = await asyncio.create_subprocess_exec(
-            *("sh", "-euc", command),
-            cwd=tmp_path,
-            env={**os.environ, **{f"PUSHCORE_{name}": value for name, value in variables.items()}},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(60.0):
-            out, _ = await process.communicate()
-        assert process.returncode == 0
-        assert out.decode().splitlines()[0] == "stores its newest message"
-        assert apns.counts == {(201, ""): 1, (200, ""): 2, (204, ""): 1}
-        assert b'"score": "1:0"' in apns.received[-2].body
-
-
-async def test_a_campaign_is_killed_and_goes_on(tmp_path: Path) -> None:
-    (begin,) = [block for block in blocks("sh") if block.startswith("pushcore send") and "--journal" in block]
-    (rest,) = [block for block in blocks("sh") if block.startswith("pushcore status")]
-    write_files(tmp_path)
-    tokens = [f"{number:064x}" for number in range(19_999)] + [fated_token("Unregistered")]
-    (tmp_path / "devices.csv").write_text(
-        "\n".join(["token,platform,name", *(f"{each},ios,Ada" for each in tokens)])
-    )
-    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
-        variables = files_of(tmp_path, apns, fcm)
-        process = await start_line(begin, tmp_path, {**variables, "RATE": "2500/s"})
-        while sum(apns.counts.values()) < 1000:
-            assert process.returncode is None
-            await asyncio.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.communicate()
-        said = [await run_line(line, tmp_path, variables) for line in rest.splitlines()]
-    assert len(said) == 4
-    assert re.search(r"^state +cut short$", said[0], re.MULTILINE)
-    with (tmp_path / "results.csv").open(newline="") as file:
-        found = list(csv.DictReader(file))
-    assert [each["token"] for each in found] == tokens
-    assert {each["verdict"] for each in found} == {"ACCEPTED", "UNKNOWN", "UNREGISTERED"}
-    with (tmp_path / "dead.csv").open(newline="") as file:
-        assert [each["token"] for each in csv.DictReader(file)] == tokens[-1:]
-
-
-def files_of(place: Path, apns: FakeApns, fcm: FakeFcm) -> dict[str, str]:
-    """The fakes' keys under README's names; what else is needed to reach them, as variables."""
-    (place / "AuthKey_ABC123DEFG.p8").write_bytes(Path(apns.key_file).read_bytes())
-    (place / "service-account.json").write_bytes(Path(fcm.service_account_file).read_bytes())
-    return {
-        **{"KEY_ID": apns.key_id, "TEAM_ID": apns.team_id, "TOPIC": apns.topic, "APNS_URL": apns.url},
-        **{"FCM_URL": fcm.url, "CA_FILE": str(apns.ca_file), "PROXY": "none"},
-    }
-
-
-def write_files(place: Path) -> None:
-    """The files that README shows."""
-    (audience,), (payload,), (settings,) = blocks("csv"), blocks("json"), blocks("toml")
-    (place / "devices.csv").write_text(audience)
-    (place / "payload.json").write_text(payload)
-    (place / "pushcore.toml").write_text(settings)
-
-
-def outcomes(found: dict[int, dict[str, str]]) -> list[tuple[str, str]]:
-    return [(found[row]["platform"], found[row]["verdict"]) for row in sorted(found)]
+@pytest.mark.needs("curl")
+def test_the_gateway_takes_the_curl(tmp_path: Path) -> None:
+    (block,) = [block for block in blocks("sh") if "curl" in block]
+    start, _, curl = block.partition(" &\n")
+    assert start == "pushcore gateway --demo --port 8030"
+    words = [sys.executable, "-m", *start.replace("8030", "0").split()]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as gateway:
+        try:
+            assert gateway.stdout is not None
+            port = next(
+                filter(None, (re.search(r"listens on 127\.0\.0\.1:(\d+)", line) for line in gateway.stdout))
+            )[1]
+            sent = subprocess.run(
+                ["sh", "-c", curl.replace("8030", port)],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+        finally:
+            os.kill(gateway.pid, signal.SIGTERM)
+            gateway.communicate()
+    assert json.loads(sent.stdout)["verdict"] == "ACCEPTED"
 
 
 def test_make_has_the_targets_shown() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE)) <= targets
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
+    assert {"demo", "test", "docs"} <= named <= targets
 
 
 def test_the_public_names_are_these() -> None:

@@ -32,23 +32,9 @@ HELP = """Try whether key, team, topic, service account, project and network are
       --team-id TEAM123456 --topic com.example.app \\
       --fcm-service-account service-account.json
 
-It takes the options of `pushcore send`, and does this:
-
-FCM: it fetches an access token and sends one message to a topic of FCM, "pushcore-check", with validate_only, so that
-Google checks the account, its permission, the project and the message, and delivers nothing.
-
-APNs: it sends one push of type background to a device token that is 64 zeros, for Apple offers no trial. The answer
-BadDeviceToken says that network, certificate or key, key id, team id and topic were accepted, for Apple refuses those
-with other words. It cannot say whether the environment is that of your tokens, and Apple may look at the token before
-it looks at the topic: only a push to a real device proves these two.
-
-There is one attempt each, of --timeout seconds, and a line for each provider on the standard output, with until when its
-certificate or token is valid (a certificate's last 30 days are a warning); with --json one
-object: ok, and providers, each with platform, ok, message, verdict, status, reason and expires: when certificate, provider
-token or access token end, in UNIX seconds.
-
-Options can be given as variables of the environment, PUSHCORE_APNS_KEY for --apns-key and so on, or in a file, as for
-`pushcore send`.
+It takes the options of `pushcore send`. FCM gets one message with validate_only, which Google checks and does not
+deliver. APNs gets one push to a token of 64 zeros: the reason BadDeviceToken says that network, key, team and topic are
+accepted. Only a push to a real device shows that the environment is right. It also prints until when certificate or token is valid; with --json it writes one object.
 
 \b
 Exit status:

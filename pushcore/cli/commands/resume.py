@@ -20,16 +20,9 @@ HELP = """Go on with a campaign that `pushcore send --journal` began, after a si
   pushcore resume campaign.db --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
       --team-id TEAM123456 --topic com.example.app --payload payload.json
 
-Keys, payload and all other options are given again as they were, or stand in --config: the journal holds none of them.
-It knows the audience, where the results go, and how many processes there were.
-
-Rows with an outcome are not touched again, and rows that were surely not sent are sent. Rows that may have been sent
-before a kill and have no outcome, at most those in flight and one chunk of 1000 for each kill and process, are recorded UNKNOWN
-and not sent (--retry report or none), or sent again with the same apns-id, so that a device may show a push twice (--retry
-resend).
-
-A campaign whose audience has been changed is refused: rows would be sent twice or never. --force says that its rows
-are the same, in the same order.
+The journal holds neither keys nor payload: give these options again as they were, or in --config. Rows with an outcome are
+not sent again. Rows that may have been sent before a kill are recorded as UNKNOWN, or sent again with --retry resend. A
+campaign whose audience has changed is not resumed. docs/guides/sending.md has the details.
 
 Exit status: as of `pushcore send`; 0 when every row of the campaign has its outcome.
 """

@@ -25,20 +25,16 @@ HELP = """Say what kind each token of an audience is.
 \b
   pushcore tokens devices.csv --output kinds.csv
 
-AUDIENCE is what `pushcore send` takes: CSV, NDJSON or Parquet with a column token, and platform if there is one. No
-account is needed and nothing is sent. The counts go to the standard output:
+AUDIENCE is CSV, NDJSON or Parquet, as for `pushcore send`. Nothing is sent, and no account is needed. It counts:
 
 \b
-  apns     a device token of APNs
-  fcm      a registration token of FCM
-  fid      a Firebase installation id, which is sent to through FCM
-  expo     an ExponentPushToken, which only Expo's own service can send to
+  apns     device tokens of APNs
+  fcm      registration tokens of FCM
+  fid      Firebase installation ids, which are sent through FCM
+  expo     ExponentPushTokens, which only Expo's service can send to
   unknown  none of these, or not what the column platform says
 
---json writes one object: rows, kinds (rows of each kind), and reasons (reason and rows of those that are unknown).
-
-Apple and Google promise no shape, so this is what tokens look like and not whether they work; `pushcore send` sends to
-an unknown one where the column platform or the only provider says whose it is.
+This is what tokens look like, not whether they work. With --json it writes one object.
 
 \b
 Exit status:

@@ -42,16 +42,10 @@ HELP = """Send for a campaign on a queue, until it is finished.
       --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
       --team-id TEAM123456 --topic com.example.app --payload payload.json
 
-Start as many as you like, on any machines, with the same payload; stop and start them at any time. SIGTERM and Ctrl-C
-drain: what was taken from the queue is sent and delivered to it, and what waits for another try is given back. A second
-one stops at once; then, and after a SIGKILL, others send again what this one had taken and not delivered, with the same
-apns-id. SIGHUP has it read
---config, keys, certificates and service account again, and use them from then on; nothing is lost or repeated by that.
-All workers together keep --rate and FCM's quota. `pushcore campaign` makes the campaign and collects the results.
-
-Every option can also be a variable of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
---config, see `pushcore send --help`. A campaign that was made with --by-reference needs its audience at the same path or
-URL here, too.
+Start any number, on any machines, with the same payload. SIGTERM and Ctrl-C drain: what was taken from the queue is sent
+and delivered. A second one stops at once; then another worker sends again what this one had not delivered. SIGHUP reads
+--config, keys, certificates and service account again. Options can also be variables of the environment, or stand in the
+TOML file of --config. docs/guides/queue.md has the details.
 
 \b
 Exit status:

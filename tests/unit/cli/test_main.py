@@ -118,6 +118,13 @@ def test_every_command_is_there_with_a_help_of_its_own(capsys: pytest.CaptureFix
         assert capsys.readouterr().out.startswith(f"Usage: pushcore {name} ")
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_text_before_the_options_fits_a_screen_and_has_an_example(name: str) -> None:
+    text = cli.commands[name].help or ""
+    assert len(text.splitlines()) <= 24
+    assert f"  pushcore {name} " in text or isinstance(cli.commands[name], click.Group)
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.split()[-1] == pushcore.__version__

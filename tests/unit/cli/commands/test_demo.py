@@ -92,6 +92,7 @@ def test_when_every_row_came_back_as_planted_it_says_so_and_leaves_nothing(
     assert lines[-1].startswith("all 200 rows came back as planted (")
     assert lines[-1].endswith("), 100 a second")
     assert error.startswith(
+        "writing 200 fake devices, starting a fake APNs and a fake FCM\n"
         "fake APNs at https://127.0.0.1:1, fake FCM at https://127.0.0.1:2, 200 devices written"
     )
     (fakes,) = Fakes.made
