@@ -22,6 +22,7 @@ from .expo.forward import URL as EXPO_URL
 from .expo.forward import ExpoService
 from .problems import GatewayProblem
 from .senders import AppSender
+from .webhooks import Webhook
 
 _MAX_FILE: Final = 1024 * 1024
 _SUFFIXES: Final = tuple(sorted({kind.suffix for kind in PUSH_TYPES.values() if kind.suffix}))
@@ -43,7 +44,12 @@ class App:
         BadInput, ConfigurationError: a key or certificate cannot be used.
     """
 
-    def __init__(self, section: AppSection, shared_of: SharedOf = lambda project: None) -> None:
+    def __init__(
+        self,
+        section: AppSection,
+        count_webhook: Callable[[str, int], None] = lambda outcome, results: None,
+        shared_of: SharedOf = lambda project: None,
+    ) -> None:
         self.section = section
         self.id = section.id
         self.fingerprint = fingerprint(section)
@@ -78,6 +84,9 @@ class App:
             )
             self.senders.append(self.fcm)
         self.expo = make_expo(section.expo) if section.expo is not None and section.expo.forward else None
+        self._webhooks = [Webhook(section.id, hook, count_webhook) for hook in section.webhook]
+        for sender in self.senders:
+            sender.webhooks = self._webhooks
 
     def apns(self, environment: str | None = None, topic: str | None = None) -> AppSender:
         """The sender to APNs.
@@ -113,6 +122,8 @@ class App:
 
     async def open(self) -> None:
         """Get ready to send."""
+        for webhook in self._webhooks:
+            webhook.open()
         for sender in self.senders:
             await sender.open()
         if self.expo is not None:
@@ -124,6 +135,8 @@ class App:
             await sender.close()
         if self.expo is not None:
             await self.expo.close()
+        for webhook in self._webhooks:
+            await webhook.close()
 
     async def close_when_idle(self) -> None:
         """The same when no request uses it any more."""
@@ -131,6 +144,8 @@ class App:
             await sender.close_when_idle()
         if self.expo is not None:
             await self.expo.close_when_idle()
+        for webhook in self._webhooks:
+            await webhook.close()
 
 
 def base_topic(topic: str) -> str:
@@ -216,7 +231,7 @@ def read_line(path: str, what: str) -> str:
 def fingerprint(section: AppSection) -> bytes:
     """A digest of an app's configuration and of the files that it names, so that a new key under an old name is seen."""
     digest = hashlib.sha256(repr(section).encode())
-    for part in (*section.apns, section.fcm, section.expo):
+    for part in (*section.apns, section.fcm, section.expo, *section.webhook):
         for name in (
             "key",
             "certificate",
@@ -225,6 +240,7 @@ def fingerprint(section: AppSection) -> bytes:
             "ca_file",
             "service_account",
             "access_token_file",
+            "secret_file",
         ):
             path: Any = getattr(part, name, None)
             if path is not None and describe_secret(path) is None:

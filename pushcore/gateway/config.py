@@ -110,6 +110,19 @@ class SealingSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     receipt_keys: Text | None = None
 
 
+class WebhookSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
+    """`[[app.webhook]]`: who gets results. `results`: "all", or "dead" for those that say to drop the token.
+
+    `secret-file`: with "whsec_…". `private`: whether the URL may be of this machine or a private network.
+    """
+
+    url: Text
+    secret_file: Text
+    results: Literal["all", "dead"] = "all"
+    private: bool = False
+    ca_file: Text | None = None
+
+
 class AppSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
     """`[[app]]`: an app with its providers. `android`: the form in which Android gets a message of Expo's."""
 
@@ -118,6 +131,7 @@ class AppSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     fcm: FcmSection | None = None
     expo: ExpoSection | None = None
     android: AndroidForm = "notification"
+    webhook: tuple[WebhookSection, ...] = ()
 
 
 class CallerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
@@ -259,7 +273,7 @@ def _is(kind: Any, text: str) -> bool:
 PATHS: Final = frozenset(
     (
         *("key", "certificate", "certificate-key", "certificate-password-file", "ca-file", "service-account"),
-        *("token-keys", "receipt-keys", "access-token-file"),
+        *("token-keys", "receipt-keys", "access-token-file", "secret-file"),
     )
 )
 """Keys whose values are paths, from the file's directory on."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from .apps import App, fingerprint
 from .callers import Caller, Callers
-from .config import GatewayConfig
+from .config import AppSection, GatewayConfig
 from .expo.sealed import Sealing
 from .idempotency import Idempotency, MemoryRecords
 from .operations.numbers import GatewayNumbers
@@ -38,14 +39,17 @@ class Gateway:
     def __init__(self, config: GatewayConfig) -> None:
         self.config = config
         self.sealing = Sealing.of(config)
-        self.apps: dict[str, App] = {section.id: App(section) for section in config.app}
-        self.callers = Callers(config.caller)
-        self.ending = False
         self.numbers = GatewayNumbers(
             lambda: [sender for app in self.apps.values() for sender in app.senders]
         )
+        self.apps: dict[str, App] = {section.id: self._make(section) for section in config.app}
+        self.callers = Callers(config.caller)
+        self.ending = False
         self.idempotency = Idempotency(MemoryRecords())
         self._retiring: set[asyncio.Task[None]] = set()
+
+    def _make(self, section: AppSection) -> App:
+        return App(section, partial(self.numbers.webhook, section.id))
 
     async def open(self) -> None:
         """Get ready to send; connections are made when there is something to send."""
@@ -89,7 +93,7 @@ class Gateway:
         for section in config.app:
             old = self.apps.get(section.id)
             same = old is not None and old.fingerprint == fingerprint(section)
-            apps[section.id] = old if old is not None and same else App(section)
+            apps[section.id] = old if old is not None and same else self._make(section)
         callers = Callers(config.caller, self.callers)
         for name, app in apps.items():
             if app is not self.apps.get(name):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Protocol
 
 from ..apns.reasons import REASONS as APNS_REASONS
@@ -26,6 +26,7 @@ from ..reasons import printable_word
 from ..results import Result, Verdict
 from .breakers import CallerBreaker
 from .fair import FairQueue
+from .webhooks import Webhook
 
 log = logging.getLogger("pushcore.gateway")
 
@@ -141,6 +142,8 @@ class AppSender:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._used_at = 0.0
+        self.webhooks: Sequence[Webhook] = ()
+        """Who gets the results, beside whom they are for."""
         self._closed = False
         self._broadcasts: set[asyncio.Task[None]] = set()
 
@@ -260,6 +263,8 @@ class AppSender:
     def _finish(self, entry: Entry, result: Result) -> None:
         if entry.breaker.seen(result) and entry.breaker.trip is not None:
             log.warning("%s: caller %s is stopped: %s", self.name, entry.caller, entry.breaker.trip.sentence)
+        for webhook in self.webhooks:
+            webhook.add(self.provider, self.environment, entry.caller, result)
         entry.waiter.finish(entry.key, result)
 
     def _wake_up(self) -> None:

@@ -42,7 +42,7 @@ Exit status: 0 after SIGTERM or Ctrl-C, 1 when it cannot listen, 2 for a mistake
 
 DEMO_PORT: Final = 8080
 DEMO_PROJECT: Final = "00000000-0000-4000-8000-000000000000"
-_MODULES: Final = ("msgspec", "starlette", "uvicorn", "httptools", "prometheus_client")
+_MODULES: Final = ("msgspec", "starlette", "uvicorn", "httptools", "prometheus_client", "httpcore", "anyio")
 
 _gateway = section("Gateway")
 _OPTIONS = (

@@ -42,7 +42,7 @@ class GatewayNumbers:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self.webhooks = Counter(
+        self._webhooks = Counter(
             "pushcore_gateway_webhook_results",
             "Results for webhooks: delivered, or lost for the reason.",
             ("app", "outcome"),
@@ -61,6 +61,10 @@ class GatewayNumbers:
             )
         children[0].inc()
         children[1].observe(seconds, None if trace is None else {"trace_id": trace})
+
+    def webhook(self, app: str, outcome: str, results: int) -> None:
+        """Count results for a webhook by what became of them."""
+        self._webhooks.labels(app, outcome).inc(results)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The text for Prometheus and its media type, in OpenMetrics, with exemplars, where `accept` asks for it."""
