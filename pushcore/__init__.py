@@ -1,7 +1,7 @@
 """A low-level asyncio HTTP/2 push engine: sends notifications straight to APNs and FCM. See README.md.
 
-Everything that a user gives, gets or catches is imported from here. The names of the queue are imported when they are
-first used: a program that only sends does not wait for them.
+Everything that a user gives, gets or catches is imported from here. Templates and the names of the queue are imported when
+they are first used: a program that only sends does not wait for them.
 """
 
 from importlib import import_module
@@ -89,6 +89,7 @@ from .provider_client import ProviderClient
 from .results import Result, Verdict
 
 if TYPE_CHECKING:
+    from .payloads.template import Template
     from .queue.brokers.conformance import CHECKS as QUEUE_CHECKS
     from .queue.campaign import CampaignInfo, CampaignState
     from .queue.chunk import Chunk, Reference, inline_chunks
@@ -110,31 +111,32 @@ if TYPE_CHECKING:
     from .queue.pushes import notifications
     from .queue.worker import Worker
 
-_QUEUE = {
-    "Broker": "protocol",
-    "CampaignConflict": "errors",
-    "CampaignInfo": "campaign",
-    "CampaignState": "campaign",
-    "CampaignStatus": "coordinator",
-    "Chunk": "chunk",
-    "ChunkError": "errors",
-    "Coordinator": "coordinator",
-    "Fleet": "fleet",
-    "Ledger": "ledger",
-    "QUEUE_CHECKS": "brokers.conformance:CHECKS",
-    "QueueError": "errors",
-    "QueueFull": "errors",
-    "QueueReadOnly": "errors",
-    "QueueRefused": "errors",
-    "QueueUnavailable": "errors",
-    "Reference": "chunk",
-    "SourceUnavailable": "errors",
-    "Worker": "worker",
-    "inline_chunks": "chunk",
-    "notifications": "pushes",
-    "open_queue": "opening",
+_LATER = {
+    "Broker": "queue.protocol",
+    "CampaignConflict": "queue.errors",
+    "CampaignInfo": "queue.campaign",
+    "CampaignState": "queue.campaign",
+    "CampaignStatus": "queue.coordinator",
+    "Chunk": "queue.chunk",
+    "ChunkError": "queue.errors",
+    "Coordinator": "queue.coordinator",
+    "Fleet": "queue.fleet",
+    "Ledger": "queue.ledger",
+    "QUEUE_CHECKS": "queue.brokers.conformance:CHECKS",
+    "QueueError": "queue.errors",
+    "QueueFull": "queue.errors",
+    "QueueReadOnly": "queue.errors",
+    "QueueRefused": "queue.errors",
+    "QueueUnavailable": "queue.errors",
+    "Reference": "queue.chunk",
+    "SourceUnavailable": "queue.errors",
+    "Template": "payloads.template",
+    "Worker": "queue.worker",
+    "inline_chunks": "queue.chunk",
+    "notifications": "queue.pushes",
+    "open_queue": "queue.opening",
 }
-"""Where each name of the queue is, and its name there if it has another."""
+"""Where each such name is, and its name there if it has another."""
 
 __all__ = [
     "APNS_REASONS",
@@ -235,6 +237,7 @@ __all__ = [
     "Status",
     "StreamReset",
     "Subscription",
+    "Template",
     "TokenKind",
     "TopicChange",
     "Topics",
@@ -259,11 +262,11 @@ __version__ = "0.1.0"
 if not TYPE_CHECKING:  # to a type checker every name would be one of ours
 
     def __getattr__(name: str) -> object:
-        if name not in _QUEUE:
+        if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module, _, original = _QUEUE[name].partition(":")
-        found = globals()[name] = getattr(import_module(f".queue.{module}", __name__), original or name)
+        module, _, original = _LATER[name].partition(":")
+        found = globals()[name] = getattr(import_module(f".{module}", __name__), original or name)
         return found
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_QUEUE})
+        return sorted({*globals(), *_LATER})

@@ -112,6 +112,7 @@ class Compiled(Generic[F]):
         self._convert = convert
         # None: a row has had this key. False: there is no such form.
         self._forms: dict[tuple[object, ...], F | Literal[False] | None] = {}
+        self._fixed = Role.FIXED in roles
         self._deciding = [(number, role) for number, role in enumerate(roles) if role is not Role.FREE]
         # Those whose value may be an object or a list.
         self._any = [
@@ -145,11 +146,12 @@ class Compiled(Generic[F]):
         return self._convert(orjson.loads(self.template.pieces.fill(values)), now, None)
 
     def _make(self, key: tuple[object, ...], values: Sequence[bytes], now: float) -> F | None:
-        if key not in self._forms and key:  # a value that no other row has is not worth a form
+        if key not in self._forms:
             if len(self._forms) >= MAX_FORMS:
                 self._forms.clear()
-            self._forms[key] = None
-            return None
+            if self._fixed:  # a value that no other row has is not worth a form
+                self._forms[key] = None
+                return None
         marks = Marks(self.template.pieces.fill(values))
         marked = [
             self._marked(marks, number, role, values[number]) for number, role in enumerate(self._roles)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..audience.problems import BadInput, printable
+from ..audience.problems import BadInput, printable, shown
 from ..models.apns import ApnsPushType, PushType
 from ..models.expo import AndroidForm, ExpoMessage
 from ..models.fcm import Message
@@ -29,7 +29,7 @@ class PayloadFiles:
     """The options that name payload files. `common`: --payload; `apns`, `fcm`: for that provider alone.
 
     `form`: one of `FORMATS`. `push_type`: the value of --push-type, if set. `android`: the form in which Android gets a
-    message of Expo's format.
+    message of Expo's format. `format_option`: what errors call the option that says the format.
     """
 
     common: str | None = None
@@ -40,6 +40,7 @@ class PayloadFiles:
     android: AndroidForm = "notification"
     experience_id: str | None = None
     scope_key: str | None = None
+    format_option: str = "--payload-format"
 
     def load(self, platforms: Collection[str]) -> dict[str, Payload]:
         """The payload for each of `platforms`.
@@ -60,16 +61,29 @@ class PayloadFiles:
                 options = " or ".join(["--payload", *(f"--{platform}-payload" for platform in sharing)])
                 raise BadInput(f"{options} is missing: a payload for {NAMES[sharing[0]]}")
             content = read_object(self.common)  # read once: it may be a pipe
-            payloads = {platform: self._shared(content, platform, sharing) for platform in sharing}
+            name = printable(self.common)
+            payloads = {platform: self._shared(content, name, platform, sharing) for platform in sharing}
         for platform in platforms:
             path = own_paths[platform]
             if path is not None:
                 payloads[platform] = self._make(read_object(path), printable(path), platform, [platform])
         return payloads
 
-    def _shared(self, content: dict[str, Any], platform: str, sharing: Collection[str]) -> Payload:
-        assert self.common is not None
-        name = printable(self.common)
+    def of_object(self, content: dict[str, Any], name: str) -> dict[str, Payload]:
+        """The payload for each provider that a JSON object has one for. Raises `BadInput` when it has none for any."""
+        if self.form not in FORMATS:
+            raise BadInput(
+                f"{self.format_option} must be one of {', '.join(FORMATS)}, not {shown(self.form)}"
+            )
+        both = [APNS, FCM]
+        if self.form == AUTO and _holds_both(content):
+            platforms = [platform for platform in both if platform in content]
+        else:
+            form = self.form if self.form != AUTO else self._guess(content, name, both)
+            platforms = both if form == EXPO else [form]
+        return {platform: self._shared(content, name, platform, platforms) for platform in platforms}
+
+    def _shared(self, content: dict[str, Any], name: str, platform: str, sharing: Collection[str]) -> Payload:
         if self.form != AUTO or not _holds_both(content):
             return self._make(content, name, platform, sharing)
         part = content.get(platform)
@@ -121,10 +135,10 @@ class PayloadFiles:
         if expo:
             raise BadInput(
                 f'{name} is no payload of APNs (there is no "aps"), no message of FCM ({fcm}) and none of '
-                f"Expo's ({expo}); --payload-format can say which of them it is"
+                f"Expo's ({expo}); {self.format_option} can say which of them it is"
             )
         raise BadInput(
-            f"{name} may be a message of Expo's as well as one of another format; expected --payload-format"
+            f"{name} may be a message of Expo's as well as one of another format; expected {self.format_option}"
         )
 
 

@@ -42,6 +42,7 @@ class Rows:
         shard: The part of the rows to read.
         sample: Counts duplicate tokens.
         duplicates: Rows to skip: an earlier row has their device.
+        missing: Why there is no maker for a provider; by default it has no credentials.
 
     Raises:
         BadInput: A payload needs a column that the audience does not have.
@@ -57,7 +58,9 @@ class Rows:
         *,
         sample: TokenSample | None = None,
         duplicates: Duplicates | None = None,
+        missing: str | None = None,
     ) -> None:
+        self._missing = missing
         self.makers = apns, fcm
         self.sample = sample
         self.duplicates = duplicates
@@ -145,7 +148,8 @@ class Rows:
         self.stopped = True
 
     def _refuser(self, platform: str) -> Callable[..., NoReturn]:
-        reason = f"this is a device of {NAMES[platform]}, and {CREDENTIALS[platform]} was not given"
+        missing = self._missing or f"{CREDENTIALS[platform]} was not given"
+        reason = f"this is a device of {NAMES[platform]}, and {missing}"
 
         def refuse(*_: Any) -> NoReturn:
             self.unserved += 1
@@ -158,11 +162,6 @@ class Rows:
         shard = self.shard
         if (number - 1) // shard.chunk % shard.parts == shard.number:
             self.on_bad(number, token, reason, self._only, Verdict.INVALID)
-
-
-def notices_of(*makers: ApnsRows | FcmRows | None) -> list[str]:
-    """The warnings about the payloads, without repetitions."""
-    return list(dict.fromkeys(notice for maker in makers if maker for notice in maker.payload.notices))
 
 
 def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:

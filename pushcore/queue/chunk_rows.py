@@ -10,9 +10,8 @@ from ..audience.problems import BadInput
 from ..audience.records import OnBad
 from ..audience.shards import WHOLE, Shard
 from ..journal.outcome import RowDevice
-from ..payloads.apns_rows import ApnsRows
-from ..payloads.fcm_rows import FcmRows
 from ..payloads.rows import Rows
+from ..payloads.template import Template
 from ..results import Result, Verdict
 from .campaign import CampaignInfo
 from .chunk import Chunk
@@ -28,11 +27,11 @@ ABSENT: Final = "_absent"
 class ChunkRows:
     """Makes the pushes of a campaign's chunks, see `queue.pushes.Pushes`. Close it after the worker.
 
-    `apns`, `fcm`: what makes the pushes for each provider, None for one that is not sent to.
+    `template`: what makes the pushes.
     """
 
-    def __init__(self, apns: ApnsRows | None, fcm: FcmRows | None) -> None:
-        self._apns, self._fcm = apns, fcm
+    def __init__(self, template: Template) -> None:
+        self._template = template
         self._shelf = ReferenceReader()
 
     def __call__(self, chunk: Chunk, info: CampaignInfo) -> list[Any] | Awaitable[list[Any]]:
@@ -64,7 +63,7 @@ class ChunkRows:
             pushes.append(Result(RowDevice(row, token, platform), verdict, reason=reason))
 
         try:
-            return Rows(cast(Audience, source), self._apns, self._fcm, on_bad)
+            return self._template.rows(cast(Audience, source), on_bad)
         except BadInput as error:
             raise CampaignConflict(str(error)) from None
 

@@ -35,6 +35,27 @@ async def test_the_web_service_sends_and_the_engine_is_watched() -> None:
         assert [result.verdict for result in results] == [Verdict.ACCEPTED]
 
 
+async def test_a_template_and_its_rows() -> None:
+    names: dict[str, Any] = {}
+    for block in BLOCKS:
+        exec(block, names)
+    rows = [{"token": "ab" * 32, "name": "Ada", "unread": 2, "order": 7}, {"token": "ab" * 32, "name": "Bob"}]
+    push = names["one"](rows[0])
+    assert json.loads(push.payload) == {
+        "aps": {"alert": {"title": "Hello Ada"}, "badge": 2},
+        "body": {"order": 7},
+    }
+    async with FakeApns() as fake:
+        fake.registry.add_key("ABC123DEFG", "TEAM123456", Path(fake.key_file).read_bytes())
+        fake.registry.allow("TEAM123456", "com.example.app")
+        async with (
+            names["lifespan"](fake.key_file, url=fake.url, ca_file=fake.ca_file) as apns,
+            PushEngine(apns) as engine,
+        ):
+            assert await names["many"](engine, rows) == {2: "there is no key 'unread'"}
+        assert [request.body for request in fake.received] == [push.payload]
+
+
 async def test_two_keys_and_a_channel() -> None:
     names: dict[str, Any] = {}
     for block in BLOCKS:

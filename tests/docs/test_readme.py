@@ -198,6 +198,7 @@ def test_the_public_names_are_these() -> None:
         "Status",
         "StreamReset",
         "Subscription",
+        "Template",
         "TokenKind",
         "TopicChange",
         "Topics",

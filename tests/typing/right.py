@@ -43,6 +43,7 @@ from pushcore import (
     RetryPolicy,
     ServiceAccount,
     Source,
+    Template,
     TransportError,
     Verdict,
     push_id,
@@ -144,6 +145,17 @@ async def campaign(engine: PushEngine[Notification]) -> None:
         journal.finish()
     with Journal.open("a.journal", source, unknown="resend") as journal:
         print(journal.status().rows)
+
+
+async def template(engine: PushEngine[Notification | Message], rows: list[dict[str, str]]) -> None:
+    hello = Template({"title": "Hello {{name}}"}, format="expo", priority=5, android="data")
+    assert_type(hello.render({"token": "ab", "name": 7}), Notification | Message)
+    assert_type(Template.from_file("payload.json", priority=10), Template)
+    print(hello.columns, hello.notices, "apns" in hello.platforms)
+    async for result in engine.send_many(
+        hello.render_many(rows, lambda number, reason: print(number, reason))
+    ):
+        assert_type(result, Result[Notification | Message])
 
 
 async def pages() -> AsyncIterator[list[Row]]:

@@ -31,6 +31,7 @@ from pushcore import (
     RetryPolicy,
     ServiceAccount,
     Source,
+    Template,
     Topics,
     Verdict,
 )
@@ -183,3 +184,15 @@ def others(apns: ApnsClient, fcm: FcmClient) -> None:
     Topics(apns)  # wrong
     Metrics(7)  # wrong
     apns.watch(print)  # wrong
+
+
+def templates(rows: list[dict[str, str]]) -> None:
+    template = Template(PAYLOAD, format="sms")  # wrong
+    Template("payload.json")  # wrong
+    Template(PAYLOAD, priority=7)  # wrong
+    template.render("ab" * 32)  # wrong
+    template.render({"token": "ab"}).payload  # wrong
+    template.render_many(rows, rows)  # wrong
+    Template.from_file("payload.json", priority="high")  # wrong
+    Template.from_file("payload.json", topic="com.example.app")  # wrong
+    template.render_many(rows[0])  # wrong

@@ -66,7 +66,7 @@ MAY_IMPORT = {
         "engine": ENGINE,
         "journal": {"errors", "key_material", "results", "models"},
         "audience": {"redaction", "results"},
-        "payloads": {"results", "requests", "fcm", "models", "audience"},
+        "payloads": {"errors", "results", "requests", "fcm", "models", "audience"},
         "queue": CAMPAIGN,
         "gateway": CAMPAIGN | {"auth", "telemetry", "queue"},
         "cli": CAMPAIGN | {"auth", "telemetry", "queue", "gateway", "__init__"},

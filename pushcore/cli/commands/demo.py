@@ -16,7 +16,6 @@ import click
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, explain
 from ...payloads.devices import NAMES
-from ...payloads.rows import Rows
 from ..report.results_file import ResultsFile
 from ..run.campaign import CampaignRun
 from ..run.client_options import NO_PROXY, ClientOptions
@@ -110,10 +109,10 @@ def _send(place: Path, fake: FakeProcess, abort: Callable[[], None]) -> tuple[in
         proxy=NO_PROXY,
     )
     clients = sender.clients()
-    apns, fcm = sender.makers(clients)
+    template = sender.template(clients)
     with Audience(str(place / "audience.csv")) as audience:
         results = ResultsFile.to_file(str(place / "results.csv"))
-        rows = Rows(audience, apns, fcm, results.bad_row)
+        rows = template.rows(audience, results.bad_row)
         campaign = CampaignRun(clients, audience, rows, results, SendingOptions(rate="none"), on_abort=abort)
         report = campaign.send()
     status = conclude(report, results.counts, clients, name=results.name, summary=False)

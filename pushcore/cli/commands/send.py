@@ -12,7 +12,6 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput
 from ...audience.shards import MAX_PROCESSES
 from ...payloads.duplicates import TokenSample
-from ...payloads.rows import Rows, notices_of
 from ..options import credential_options, push_options, results_raw_option, sending_options
 from ..profiles import settings_options
 from ..report.notices import say
@@ -135,7 +134,7 @@ def send(
 
 def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: bool, unique: bool) -> int:
     clients = sender.clients()
-    apns, fcm = sender.makers(clients)
+    template = sender.template(clients)
     with Audience(audience) as source:
         if results is not None:
             if source.same_file(results):
@@ -143,8 +142,8 @@ def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: 
             refuse_same_file(results, *sender.files)
         duplicates = duplicates_of(source, audience, list(clients)) if unique else None
         sample = None if unique else TokenSample()
-        rows = Rows(source, apns, fcm, nowhere, sample=sample, duplicates=duplicates)
-        for notice in notices_of(apns, fcm):
+        rows = template.rows(source, nowhere, sample=sample, duplicates=duplicates)
+        for notice in template.notices:
             say(notice)
         report = ResultsFile.to_file(results if results is not None else os.devnull, raw=raw)
         rows.on_bad = report.bad_row

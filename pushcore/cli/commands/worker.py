@@ -17,7 +17,6 @@ from ...engine.engine import PushEngine
 from ...fcm.client import FcmClient
 from ...journal.journal import id_prefix
 from ...metrics import Listener
-from ...payloads.rows import notices_of
 from ...queue.chunk_rows import ChunkRows
 from ...queue.errors import CampaignConflict, QueueError
 from ...queue.fleet import Fleet
@@ -83,8 +82,8 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
     campaign_name(campaign)
     sender, sending = ClientOptions.of(options), SendingOptions.of(options)
     clients = sender.clients()
-    apns, fcm = sender.makers(clients, id_prefix(campaign))
-    maker = ChunkRows(apns, fcm)
+    template = sender.template(clients, id_prefix(campaign))
+    maker = ChunkRows(template)
     offers = offers_of(sender, clients)
     renewal, context = Renewal(sender, clients), click.get_current_context()
 
@@ -97,7 +96,7 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
             say(f"the options cannot be read again, so the credentials stay: {printable(text)}")
 
     if not quiet:
-        for notice in notices_of(apns, fcm):
+        for notice in template.notices:
             say(notice)
     warn(sending, clients, quiet=quiet)
     relax_collector()

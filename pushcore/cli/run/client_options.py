@@ -21,11 +21,10 @@ from ...http2.streams import KEEPALIVE, KeepAlive
 from ...http2.tls import ApnsCertificate
 from ...models.apns import ApnsPriority, ApnsPushType, Notification, PushType
 from ...models.expo import AndroidForm
-from ...payloads.apns_rows import ApnsRows, RowDefaults
+from ...payloads.apns_rows import RowDefaults
 from ...payloads.devices import APNS, FCM
-from ...payloads.fcm_rows import FcmRows
 from ...payloads.formats import AUTO, PayloadFiles
-from ...payloads.payload import ApnsPayload, FcmPayload, Payload
+from ...payloads.template import Template
 from ...redaction import describe_secret
 from ...requests import build_one
 from ...results import Result
@@ -126,17 +125,15 @@ class ClientOptions:
             )
         return clients
 
-    def makers(
-        self, clients: Collection[str], id_prefix: str | None = None
-    ) -> tuple[ApnsRows | None, FcmRows | None]:
-        """What makes the pushes for each of `clients`, None for the others.
+    def template(self, clients: Collection[str], id_prefix: str | None = None) -> Template:
+        """What makes the pushes for `clients`.
 
         `id_prefix`: what the apns-ids of the rows begin with, random unless given.
 
         Raises:
             BadInput: a payload cannot be used, or there is none for one of them.
         """
-        payloads: dict[str, Payload] = PayloadFiles(
+        payloads = PayloadFiles(
             common=self.payload,
             apns=self.apns_payload,
             fcm=self.fcm_payload,
@@ -146,11 +143,8 @@ class ClientOptions:
             experience_id=self.experience_id,
             scope_key=self.scope_key,
         ).load(list(clients))
-        apns, fcm = payloads.get(APNS), payloads.get(FCM)
-        assert not isinstance(apns, FcmPayload)
-        assert not isinstance(fcm, ApnsPayload)
         defaults = RowDefaults(self.push_type, self.priority, self.expiration, self.collapse_id)
-        return ApnsRows(apns, defaults, id_prefix) if apns else None, FcmRows(fcm) if fcm else None
+        return Template.of_payloads(payloads, defaults, id_prefix)
 
     def _refuse_without(self, names: tuple[str, ...], needed: str) -> None:
         for name in names:

@@ -16,7 +16,7 @@ from ...audience.storage import is_url
 from ...engine.collector import relax_collector
 from ...errors import JournalError
 from ...payloads.duplicates import Duplicates, TokenSample, duplicate_lines, find_duplicates
-from ...payloads.rows import invisible_lines, notices_of
+from ...payloads.rows import invisible_lines
 from ..report.notices import say
 from ..report.outcomes import CSV, outcomes_of, write
 from ..report.output import open_output, open_unchanged, refuse_same_file
@@ -53,12 +53,11 @@ class Job:
         """
         clients = self.sender.clients()
         prefix = None if self.plan is None else self.plan.id_prefix
-        apns, fcm = self.sender.makers(clients, prefix)
+        template = self.sender.template(clients, prefix)
         with Audience(self.audience) as source:
             run_plan = RunPlan(
                 clients=clients,
-                apns=apns,
-                fcm=fcm,
+                template=template,
                 sending=self.sending,
                 audience=self.audience,
                 audience_state=source.state,
@@ -83,7 +82,7 @@ class Job:
                 )
             run_plan.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
             if not self.quiet:
-                for notice in notices_of(apns, fcm):
+                for notice in template.notices:
                     say(notice)
             if self.unique:
                 run_plan = replace(run_plan, duplicates=duplicates_of(source, self.audience, list(clients)))
@@ -96,7 +95,7 @@ class Job:
         if not self.quiet:
             found = run_plan.duplicates or run_plan.sample
             lines = [] if found is None else duplicate_lines(found, left_out=self.unique)
-            for line in lines + invisible_lines(apns, fcm):
+            for line in lines + invisible_lines(template.apns, template.fcm):
                 say_plain(line)
         return status
 

@@ -11,10 +11,9 @@ from ...audience.problems import BadInput
 from ...audience.shards import Shard
 from ...engine.rules import Shared
 from ...errors import JournalError
-from ...payloads.apns_rows import ApnsRows
 from ...payloads.duplicates import Duplicates, TokenSample
-from ...payloads.fcm_rows import FcmRows
 from ...payloads.rows import Rows
+from ...payloads.template import Template
 from ..report.results_file import ResultSink
 from .campaign import CampaignRun, Supervisor
 from .client_options import CampaignClient
@@ -27,14 +26,13 @@ from .sending import SendingOptions
 class RunPlan:
     """How the rows of an audience are sent, by one process or by each of several.
 
-    `apns`, `fcm`: what makes the pushes of that provider, None where it has no client. `audience`: a path or a URL.
+    `template`: what makes the pushes. `audience`: a path or a URL.
     `audience_state`: see `Audience`. `journals`: None for a run that keeps none. `results_raw`:
     see `csv_row`. `sample`, `duplicates`: as in `Rows`.
     """
 
     clients: dict[str, CampaignClient]
-    apns: ApnsRows | None
-    fcm: FcmRows | None
+    template: Template
     sending: SendingOptions
     audience: str
     audience_state: object = None
@@ -47,15 +45,7 @@ class RunPlan:
 
     def rows(self, source: Audience, shard: Shard) -> Rows:
         """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
-        return Rows(
-            source,
-            self.apns,
-            self.fcm,
-            nowhere,
-            shard,
-            sample=self.sample,
-            duplicates=self.duplicates,
-        )
+        return self.template.rows(*(source, nowhere, shard), sample=self.sample, duplicates=self.duplicates)
 
     def send(
         self,

@@ -316,7 +316,9 @@ def test_a_number_becomes_text_where_only_text_is_accepted(
     }
     message = expo(title="{{order}}", channelId="{{order}}", data={"n": "{{order}}"})
     to_apns, to_fcm = read(tmp_path, content, message, message, name=name)[0]
-    assert apns_row(to_apns).payload == {"aps": {"alert": {"title": text}}, "body": {"n": value}}
+    payload = apns_row(to_apns).payload
+    assert isinstance(payload, bytes)
+    assert orjson.loads(payload) == {"aps": {"alert": {"title": text}}, "body": {"n": value}}
     data = fcm_row(to_fcm).data
     assert data is not None
     assert (data["title"], data["channelId"], orjson.loads(data["body"])) == (text, text, {"n": value})

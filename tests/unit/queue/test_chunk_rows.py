@@ -12,9 +12,10 @@ import pytest
 
 from pushcore.audience.audience import Audience
 from pushcore.journal.outcome import RowDevice
-from pushcore.payloads.apns_rows import ApnsRow, ApnsRows, RowDefaults
-from pushcore.payloads.fcm_rows import FcmRow, FcmRows
-from pushcore.payloads.payload import ApnsPayload, FcmPayload
+from pushcore.payloads.apns_rows import ApnsRow, RowDefaults
+from pushcore.payloads.fcm_rows import FcmRow
+from pushcore.payloads.payload import ApnsPayload, FcmPayload, Payload
+from pushcore.payloads.template import Template
 from pushcore.queue.campaign import CampaignInfo
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.chunk_rows import ABSENT, BAD, ChunkRows
@@ -31,10 +32,11 @@ INFO = CampaignInfo("autumn", "f")
 @pytest.fixture
 def make() -> Iterator[ChunkRows]:
     """For both providers, with a placeholder for a name."""
-    rows = ChunkRows(
-        ApnsRows(ApnsPayload({"aps": {"alert": "Hi {{name}}"}}, "apns.json"), RowDefaults(), PREFIX),
-        FcmRows(FcmPayload({"data": {"name": "{{name}}"}}, "fcm.json")),
-    )
+    payloads: dict[str, Payload] = {
+        "apns": ApnsPayload({"aps": {"alert": "Hi {{name}}"}}, "apns.json"),
+        "fcm": FcmPayload({"data": {"name": "{{name}}"}}, "fcm.json"),
+    }
+    rows = ChunkRows(Template.of_payloads(payloads, RowDefaults(), PREFIX))
     yield rows
     rows.close()
 
@@ -90,7 +92,7 @@ def test_a_row_without_a_column_that_others_have_is_not_sent_with_null_for_it(ma
 
 
 def test_a_device_of_a_provider_that_is_not_sent_to_is_invalid() -> None:
-    rows = ChunkRows(ApnsRows(ApnsPayload({"aps": {}}, "p"), RowDefaults()), None)
+    rows = ChunkRows(Template({"aps": {}}))
     bad, good = made(rows, inline({"token": FCM}, {"token": APNS}))
     assert (bad.push.platform, bad.verdict, bad.status) == ("fcm", Verdict.INVALID, None)
     assert bad.reason == "this is a device of FCM, and --fcm-service-account was not given"

@@ -109,7 +109,7 @@ def test_the_apns_ids_follow_from_the_campaigns_name(
     scripted: Scripted, run: Run, arguments: list[str]
 ) -> None:
     run(*arguments)
-    assert scripted.pushes._apns._prefix == id_prefix("autumn")
+    assert scripted.pushes._template.apns._prefix == id_prefix("autumn")
 
 
 def test_a_campaign_that_its_breaker_stopped_is_status_3(

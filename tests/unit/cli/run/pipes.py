@@ -10,7 +10,7 @@ from pushcore.cli.run.processes import SupervisorPipe
 from pushcore.cli.run.run_plan import RunPlan
 from pushcore.cli.run.sending import SendingOptions
 
-from .scripted import APNS, apns_rows
+from .scripted import APNS, template
 
 
 class Pipes:
@@ -50,8 +50,7 @@ class Pipes:
 def plan_of(audience: str, processes: int = 1) -> RunPlan:
     return RunPlan(
         clients=APNS,
-        apns=apns_rows(),
-        fcm=None,
+        template=template(),
         sending=SendingOptions(),
         audience=audience,
         journals=None,

@@ -11,9 +11,8 @@ from pushcore.audience.shards import WHOLE, Shard
 from pushcore.cli.report.results_file import ResultsFile
 from pushcore.cli.run.client_options import CampaignClient
 from pushcore.errors import ClosedError
-from pushcore.payloads.apns_rows import ApnsRows, RowDefaults
-from pushcore.payloads.payload import ApnsPayload
 from pushcore.payloads.rows import Rows
+from pushcore.payloads.template import Template
 from pushcore.results import Result, Verdict
 
 APNS: dict[str, CampaignClient] = {"apns": cast(CampaignClient, object())}
@@ -67,12 +66,12 @@ def audience_of(place: Path, rows: int, *odd: str) -> str:
 
 def rows_of(source: Audience, shard: Shard = WHOLE) -> Rows:
     """Pushes to APNs of an audience."""
-    return Rows(source, apns_rows(), None, lambda *bad: None, shard)
+    return template().rows(source, lambda *bad: None, shard)
 
 
-def apns_rows() -> ApnsRows:
+def template() -> Template:
     """What makes them."""
-    return ApnsRows(ApnsPayload({"aps": {"alert": "Hi"}}, "payload.json"), RowDefaults())
+    return Template({"aps": {"alert": "Hi"}})
 
 
 def report_at(place: Path) -> ResultsFile:

@@ -17,10 +17,9 @@ from pushcore.cli.run.exit_report import ExitReport
 from pushcore.cli.run.journals import CampaignProgress, JournalPlan
 from pushcore.cli.run.run_plan import RunPlan, nowhere
 from pushcore.cli.run.sending import SendingOptions
-from pushcore.payloads.apns_rows import ApnsRows, RowDefaults
-from pushcore.payloads.payload import ApnsPayload
+from pushcore.payloads.template import Template
 
-from .scripted import APNS, ScriptedEngine, apns_rows, audience_of, report_at
+from .scripted import APNS, ScriptedEngine, audience_of, report_at, template
 
 Engine = type[ScriptedEngine]
 
@@ -28,7 +27,7 @@ Engine = type[ScriptedEngine]
 def plan_of(
     audience: str, journals: JournalPlan | None = None, processes: int = 1, **changes: Any
 ) -> RunPlan:
-    values: dict[str, Any] = {"clients": APNS, "apns": apns_rows(), "fcm": None, "sending": SendingOptions()}
+    values: dict[str, Any] = {"clients": APNS, "template": template(), "sending": SendingOptions()}
     return RunPlan(
         audience=audience, journals=journals, processes=processes, quiet=True, **{**values, **changes}
     )
@@ -112,9 +111,9 @@ def test_the_journal_of_a_campaign_that_goes_on_stays_when_nothing_was_sent(
 
 
 def test_columns_that_cannot_be_used_are_told_before_there_is_a_journal(tmp_path: Path) -> None:
-    named = ApnsRows(ApnsPayload({"aps": {"alert": "{{name}}"}}, "p.json"), RowDefaults())
+    named = Template({"aps": {"alert": "{{name}}"}}, name="p.json")
     journals = JournalPlan.begin(str(tmp_path / "c.db"), 1, "devices.csv", None)
-    plan = plan_of(audience_of(tmp_path, 1), journals, apns=named)
+    plan = plan_of(audience_of(tmp_path, 1), journals, template=named)
     with pytest.raises(BadInput, match=r"p\.json: the placeholder"):
         send(plan, ResultCounter("j"))
     assert not os.path.exists(journals.path)

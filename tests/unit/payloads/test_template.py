@@ -1,0 +1,182 @@
+"""`Template`: the pushes of rows that a program has, and what is wrong with a payload or a row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pushcore
+from pushcore import ConfigurationError, Message, Notification, Template
+
+APNS = "ab" * 32
+FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
+FCM = f"{FID}:APA91b" + "x" * 134
+EXPO = {"title": "Hi {{name}}", "data": {"order": "{{order}}"}}
+
+
+def payload_of(push: Notification | Message) -> Any:
+    assert isinstance(push, Notification)
+    assert isinstance(push.payload, bytes)
+    return json.loads(push.payload)
+
+
+def test_a_row_becomes_the_push_of_its_device() -> None:
+    template = Template(EXPO)
+    assert (template.columns, template.notices) == (("name", "order"), [])
+    assert template.platforms == {"apns", "fcm"}
+    push = template.render({"token": APNS, "name": 'Ada "A"', "order": 7})
+    assert isinstance(push, Notification)
+    assert payload_of(push) == {"aps": {"alert": {"title": 'Hi Ada "A"'}}, "body": {"order": 7}}
+    message = template.render({"token": FCM, "name": "Bob", "order": "8"})
+    assert isinstance(message, Message)
+    assert message.to_dict() == {
+        "message": {
+            "token": FCM,
+            "notification": {"title": "Hi Bob"},
+            "data": {"title": "Hi Bob", "body": '{"order":"8"}'},
+        }
+    }
+    app_sent = template.render({"type": "android", "data": FID, "name": "", "order": None})
+    assert isinstance(app_sent, Message)
+    assert (app_sent.fid, app_sent.data) == (FID, {"title": "Hi ", "body": '{"order":null}'})
+
+
+def test_no_two_pushes_have_the_same_apns_id() -> None:
+    template = Template({"aps": {"alert": "Hi"}})
+    rows = [{"token": APNS}] * 3
+    pushes = [*map(template.render, rows), *template.render_many(rows), *template.render_many(rows)]
+    ids = [push.apns_id for push in pushes if isinstance(push, Notification)]
+    assert len(set(ids)) == 9
+
+
+@pytest.mark.parametrize(
+    ("payload", "options", "platforms"),
+    [
+        ({"aps": {"alert": "Hi"}}, {}, {"apns"}),
+        ({"mine": "{{name}}"}, {"format": "apns", "push_type": "voip"}, {"apns"}),
+        ({"message": {"data": {"a": "{{name}}"}}}, {}, {"fcm"}),
+        ({"notification": {"title": "{{name}}"}}, {}, {"fcm"}),
+        ({"data": {"a": "{{name}}"}}, {"format": "fcm"}, {"fcm"}),
+        ({"title": "{{name}}"}, {"format": "expo"}, {"apns", "fcm"}),
+        (
+            {"apns": {"aps": {"alert": "{{a}}"}}, "fcm": {"message": {"data": {"a": "{{b}}"}}}},
+            {},
+            {"apns", "fcm"},
+        ),
+        ({"fcm": {"message": {"data": {"a": "{{b}}"}}}}, {}, {"fcm"}),
+    ],
+)
+def test_each_format_serves_its_providers(payload: Any, options: Any, platforms: set[str]) -> None:
+    template = Template(payload, **options)
+    assert template.platforms == platforms
+    row = {"name": "Ada", "a": "A", "b": "B"}
+    for platform, token in (("apns", APNS), ("fcm", FCM)):
+        if platform in platforms:
+            assert template.render({"token": token, **row}).token == token
+        else:
+            with pytest.raises(ValueError, match="and the template has no payload for it"):
+                template.render({"token": token, **row})
+
+
+def test_options_and_the_rows_own_columns() -> None:
+    template = Template(EXPO, priority=5, collapse_id="c", expiration=1_800_000_000, push_type="alert")
+    row = {"token": APNS, "name": "Ada", "order": 1}
+    push = template.render(row)
+    assert isinstance(push, Notification)
+    assert (push.priority, push.collapse_id, push.expiration) == (5, "c", 1_800_000_000)
+    push = template.render({**row, "priority": 10, "topic": "com.example.other"})
+    assert isinstance(push, Notification)
+    assert (push.priority, push.topic) == (10, "com.example.other")
+    data = Template(EXPO, android="data").render({**row, "token": FCM})
+    assert isinstance(data, Message)
+    assert data.notification is None
+
+
+def test_many_rows_have_their_numbers_and_a_bad_one_is_bad_alone() -> None:
+    template = Template({"title": "{{name}}", "badge": "{{n:int}}"}, name="hello.json")
+    rows: list[dict[str, Any]] = [
+        {"token": APNS, "name": "Ada", "n": 1},
+        {"token": "ExponentPushToken[x]", "name": "Eve", "n": 1},
+        {"token": FCM, "name": None, "n": 1},
+        {"token": FCM, "n": 1},
+        {"token": APNS, "name": "Cy", "n": "many"},
+        {"token": APNS, "name": "Cy", "n": -1},
+        {"token": FCM, "name": "Dan", "n": 2},
+    ]
+    bad: dict[int, str] = {}
+    pushes = list(template.render_many(rows, bad.__setitem__))
+    assert [(push.row, push.token) for push in pushes] == [(1, APNS), (7, FCM)]  # type: ignore[union-attr]
+    assert bad.keys() == {2, 3, 4, 5, 6}
+    assert "must register with getDevicePushTokenAsync" in bad[2]
+    assert bad[3] == "'name': null cannot stand for a text"
+    assert bad[4] == "there is no key 'name'"
+    assert bad[5] == "'n': 'many' is not a whole number"
+    assert bad[6] == "badge must be a number from 0 on, not -1"
+    for row, reason in zip(rows[1:6], bad.values(), strict=True):
+        with pytest.raises(ValueError) as caught:
+            template.render(row)
+        assert str(caught.value) == reason
+    with pytest.raises(ValueError, match="row 2: this is a token of Expo's"):
+        list(template.render_many(rows))
+
+
+def test_one_row_is_read_at_a_time() -> None:
+    read: list[int] = []
+
+    def rows() -> Any:
+        for number in range(5):
+            read.append(number)
+            yield {"token": APNS, "name": "x", "order": number}
+
+    pushes = Template(EXPO).render_many(rows())
+    next(pushes)
+    assert read == [0]
+
+
+@pytest.mark.parametrize(
+    ("payload", "options", "complaint"),
+    [
+        ([], {}, "the template must be a JSON object, not list"),
+        (
+            {"aps": {"alert": "{{name"}},
+            {},
+            "the template: '{{name' opens a placeholder and does not close it",
+        ),
+        (
+            {"title": "x", "priority": "max"},
+            {},
+            "the template: priority must be one of default, normal, high",
+        ),
+        ({"message": {"token": "x"}}, {}, "the template: the message has a token; expected none"),
+        ({"data": {"a": "b"}}, {}, "as well as one of another format; expected format"),
+        ({"titel": "x"}, {}, "format can say which of them it is"),
+        ({"title": "x"}, {"format": "sms"}, "format must be one of auto, expo, apns, fcm, not 'sms'"),
+        (
+            {"apns": {"aps": {}}, "fcm": {"message": {"data": {"google.x": "a"}}}},
+            {},
+            'the template, "fcm": data must not have',
+        ),
+    ],
+)
+def test_unusable_templates(payload: Any, options: Any, complaint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Template(payload, **options)
+    assert complaint in str(caught.value)
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "payload.json"
+    path.write_text(json.dumps(EXPO))
+    assert Template.from_file(path, priority=5).columns == ("name", "order")
+    path.write_text("{")
+    with pytest.raises(ConfigurationError, match=r"payload\.json is not JSON"):
+        Template.from_file(path)
+    with pytest.raises(ConfigurationError, match=r"nothing\.json cannot be read"):
+        Template.from_file(str(tmp_path / "nothing.json"))
+
+
+def test_it_is_imported_when_it_is_used() -> None:
+    assert pushcore.Template is Template
