@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Iterable
 
 from .errors import ConfigurationError
 from .redaction import redact
@@ -60,6 +61,35 @@ def check_choice(
     check(valid, name, f"one of {', '.join(choices)}", value, error)
 
 
+def check_flag(name: str, value: object, error: type[ValueError] = ConfigurationError) -> None:
+    """The argument is a bool."""
+    check(isinstance(value, bool), name, "true or false", value, error)
+
+
+def check_function(name: str, value: object, example: str = "time.time") -> None:
+    """The argument can be called."""
+    check(callable(value), name, f"a function such as {example}", value)
+
+
+def check_offers(name: str, value: object, protocol: type, expected: str) -> None:
+    """The argument has the methods of a protocol."""
+    methods = (name for name in dir(protocol) if name[0] != "_" and callable(getattr(protocol, name)))
+    valid = not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods)
+    check(valid, name, expected, value)
+
+
+def check_texts(name: str, value: object, expected: str) -> list[str]:
+    """The argument is an iterable of strings, and none itself; as a list."""
+    check(
+        isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray), name, expected, value
+    )
+    assert isinstance(value, Iterable)
+    texts = list(value)
+    for text in texts:
+        check_type(f"each of {name}", text, str, expected)
+    return texts
+
+
 def check_number(
     name: str,
     value: object,
@@ -72,7 +102,7 @@ def check_number(
     valid = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and (-math.inf < value < math.inf or (infinite and value == math.inf))
+        and (abs(value) <= sys.float_info.max or (infinite and value == math.inf))
         and (above is None or value > above)
     )
     expected = "a finite number" if above is None else f"a number above {above:g}"

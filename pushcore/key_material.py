@@ -93,6 +93,12 @@ def checked_path(path: str | bytes | os.PathLike[str], argument: str) -> str:
     kind = describe_secret(text)
     if kind is not None:
         raise ConfigurationError(f"{argument} is {kind} and no path")
+    if not text:
+        raise ConfigurationError(f"{argument} is empty")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise ConfigurationError(f"{argument} holds a character that no path has") from None
     return text
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from .arguments import check_texts
 from .errors import TransportError
 from .latency import Histogram
 from .results import ACCEPTED, Result, Verdict
@@ -238,7 +239,8 @@ class Metrics(Listener):
     """
 
     def __init__(self, reasons: Iterable[str] = ()) -> None:
-        self._known = {"", OTHER, *_error_names(TransportError), *reasons}
+        known = check_texts("reasons", reasons, 'a list of words such as ["BadDeviceToken"]')
+        self._known = {"", OTHER, *_error_names(TransportError), *known}
         self._watched: list[tuple[str, WatchedPool]] = []
         self.sent = _Counts()
         self.retries = _Counts()

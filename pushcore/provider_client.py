@@ -15,7 +15,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
-from .arguments import check, check_choice, check_number, check_whole
+from .arguments import check, check_choice, check_number, check_offers, check_whole
 from .errors import ClosedError, EventLoopError
 from .http2.dialer import check_idle
 from .http2.exchange import Exchange
@@ -112,8 +112,10 @@ class ProviderClient(Generic[P]):
 
         Raises:
             ClosedError: the client is not open.
+            ConfigurationError: it is no listener.
         """
         pool = self._dispatcher.pool
+        check_offers("listener", listener, Listener, "a Listener")
         pool.events.add(listener)
         forget = listener.watch(pool.name, pool) if isinstance(listener, Metrics) else None
 

@@ -227,7 +227,9 @@ def lookup(provider: str | None, status: int | None, word: str | None) -> Reason
     Returns:
         The word's row; where it does not go with the status, the row of the status; without a status, UNKNOWN's.
     """
-    tables = _TABLES.get(provider) if provider is not None else None
+    tables = _TABLES.get(provider) if isinstance(provider, str) else None
+    word = word if isinstance(word, str) else None
+    status = status if isinstance(status, int) else None
     if tables is None:
         tables = [table for those in _TABLES.values() for table in those]
         return _choose(tables, _ANY.of_status(status), status, word)

@@ -73,7 +73,8 @@ def bundle_id_of(topic: str | None, requests: ApnsRequestBuilder) -> str:
 
     Raises `InvalidPush` when there is none, it is no bundle id, or the client's key is for other topics.
     """
-    topic = topic or requests.topic
+    if topic is None:
+        topic = requests.topic
     if topic is None:
         raise InvalidPush(
             "MissingTopic", "neither the call nor the client has a topic", Verdict.MISCONFIGURED

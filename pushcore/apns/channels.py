@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..arguments import check_type
+from ..arguments import check_flag, check_type
 from ..errors import ConfigurationError, PushRejected, ResponseTooLarge
 from ..http2.exchange import NO_FIELDS, header_of
 from ..http2.headers import Field, HeaderTemplate
@@ -95,6 +95,7 @@ class Channels:
             PushRejected: APNs did not create one; `result` says why.
             ClosedError: the client is not open.
         """
+        check_flag("stores", stores, ValueError)
         attributes = {"message-storage-policy": int(stores), "push-type": "LiveActivity"}
         result, body = await self._request(b"POST", self._path, orjson.dumps(attributes))
         channel_id = result.id

@@ -37,7 +37,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ..arguments import check, check_choice, check_type, check_whole
+from ..arguments import check_choice, check_texts, check_type, check_whole
 from ..errors import ConfigurationError
 from ..key_material import Wrong, find_private_key, is_pkcs12, key_algorithm, plain, read_material
 from ..redaction import is_der
@@ -120,8 +120,8 @@ class ApnsKey:
         team_id = _checked_identifier("team_id", team_id)
         check_type("key", key, ec.EllipticCurvePrivateKey, "a key on P-256; from_file and from_pem read one")
         _check_key(key, _wrong("key"))
-        check_whole("slot", slot, least=1)
-        check_whole("margin", margin, least=0)
+        check_whole("slot", slot, least=1, most=MAX_AGE)
+        check_whole("margin", margin, least=0, most=MAX_AGE)
         if slot + margin + HOLD > MAX_AGE:
             raise ConfigurationError(
                 f"slot and margin must be together at most {MAX_AGE - HOLD:.0f} s "
@@ -130,11 +130,7 @@ class ApnsKey:
         if environment is not None:
             check_choice("environment", environment, get_args(Environment))
         if topics is not None:
-            listed = isinstance(topics, Iterable) and not isinstance(topics, str | bytes)
-            check(listed, "topics", 'a list such as ["com.example.app"]', topics)
-            topics = list(topics)
-            for topic in topics:
-                check_type("each of topics", topic, str, "a bundle id such as com.example.app")
+            topics = check_texts("topics", topics, 'a list of bundle ids such as ["com.example.app"]')
         self.topics = None if topics is None else frozenset(topics)
         self.environment = environment
         self.key_id = key_id
@@ -323,7 +319,7 @@ def _checked_identifier(name: str, value: str) -> str:
 def _load_key(pem: str | bytes, wrong: Wrong) -> ec.EllipticCurvePrivateKey:
     if not isinstance(pem, str | bytes):
         raise wrong(f"must be str or bytes, not {type(pem).__name__}")
-    content = plain(pem.encode("utf-8", "surrogateescape") if isinstance(pem, str) else pem)
+    content = plain(pem.encode("utf-8", "replace") if isinstance(pem, str) else pem)
     if is_der(content) and not is_pkcs12(content):
         load, data = serialization.load_der_private_key, content
     else:

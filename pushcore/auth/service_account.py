@@ -142,7 +142,9 @@ class ServiceAccount:
 
         content = info
         if isinstance(content, str | bytes):
-            content = _parse(plain(content.encode() if isinstance(content, str) else content))
+            content = _parse(
+                plain(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+            )
         if not isinstance(content, Mapping):
             raise wrong(f"is not a JSON object but {type(info).__name__}")
         if content.get("type") != "service_account":

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import AsyncGeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, cast, overload
 
-from ..arguments import check, check_type, check_whole
+from ..arguments import check, check_offers, check_type, check_whole, kind
 from ..errors import ClosedError, ConfigurationError, EventLoopError
 from ..metrics import Listener, Listeners, Metrics
 from ..models.apns import Notification
@@ -38,7 +38,6 @@ M = TypeVar("M", bound=Message)
 L = TypeVar("L", bound=LegacyMessage)
 
 LARGEST_WINDOW: Final = 16_384
-_EVENTS: Final = [name for name in vars(Listener) if not name.startswith("_")]
 TAKEN_TOGETHER: Final = 64
 """Results that the caller takes before they are counted as taken: to count each costs more than a result."""
 
@@ -126,8 +125,8 @@ class PushEngine(Generic[P_contra]):
         check_type("rate", rate, (Rate, type(None)), 'a Rate or its text, such as "5000/s"')
         check_type("retry", retry, (RetryPolicy, type(None)), "a RetryPolicy or None")
         check_type("breaker", breaker, bool, "true or false")
-        for name in _EVENTS if listener is not None else ():
-            check(callable(getattr(listener, name, None)), "listener", "a Listener", listener)
+        if listener is not None:
+            check_offers("listener", listener, Listener, "a Listener")
         check(
             shared is None or isinstance(shared, Mapping) or hasattr(shared, "limiter"),
             "shared",
@@ -282,12 +281,17 @@ class PushEngine(Generic[P_contra]):
             ClosedError: the engine is not open.
             EventLoopError: the engine was opened on another event loop.
             JournalError: the journal could not be written; all results so far have been yielded.
-            TypeError: the source gave something that no client of this engine sends.
+            ConfigurationError: `journal` is none.
+            TypeError: the source is none, or gave something that no client of this engine sends.
             BreakerOpen: the answers said that every push to a provider would fail, or to several, which it then names;
                 all results so far have been yielded.
         """
         if not self._open:
             raise ClosedError("the engine is not open: use it in `async with`")
+        if not isinstance(source, Iterable | AsyncIterable):
+            raise TypeError(f"source must be an iterable or async iterable of pushes, not {kind(source)}")
+        if journal is not None:
+            check_offers("journal", journal, CampaignJournal, "a Journal")
         generator = self._send_many(source, journal)
         self._generators.add(generator)
         return generator

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
+from ..arguments import check_choice, shown
 from ..errors import AccessTokenError, ConfigurationError
 from ..results import Result, Verdict
 from .breaker import blames_configuration
@@ -84,8 +86,7 @@ class RetryPolicy:
     """Repeats a second that are allowed in any case, see `RetryBudget`."""
 
     def __post_init__(self) -> None:
-        if self.unknown not in ("report", "resend"):
-            raise ConfigurationError(f'unknown is "report" or "resend", not {self.unknown!r}')
+        check_choice("unknown", self.unknown, ("report", "resend"))
         for setting in fields(self):
             value = getattr(self, setting.name)
             if setting.name == "unknown" or (value is None and setting.name == "apns_early_wait"):
@@ -93,9 +94,10 @@ class RetryPolicy:
             whole = setting.name in ("max_attempts", "max_delayed")
             least, words = _MINIMUMS.get(setting.name, (0.0, "0 or more"))
             if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-                raise ConfigurationError(f"{setting.name} is a {'whole ' * whole}number, not {value!r}")
-            if not (least <= value < math.inf) or (setting.name == "budget_rate" and value == 0):
-                raise ConfigurationError(f"{setting.name} must be {words}, not {value!r}")
+                raise ConfigurationError(f"{setting.name} is a {'whole ' * whole}number, not {shown(value)}")
+            most = MAX_GROWTH if setting.name == "growth" else sys.float_info.max
+            if not least <= value <= most or (setting.name == "budget_rate" and value == 0):
+                raise ConfigurationError(f"{setting.name} must be {words}, not {shown(value)}")
 
     def delay(self, result: Result, attempt: int, rng: Random, age: float = 0.0) -> float | None:
         """Seconds until this push may be sent again; None when its result is to be reported as it is.
@@ -144,10 +146,12 @@ class RetryPolicy:
         return wait
 
 
+MAX_GROWTH: Final = 1000.0
+"""Its sixtieth power, which is taken at most, is still a number."""
 _MINIMUMS: Final = {
     "max_attempts": (1, "1 or more"),
     "max_delayed": (1, "1 or more"),
-    "growth": (1.0, "1 or more"),
+    "growth": (1.0, "from 1 to 1000"),
     "budget_rate": (0.0, "above 0"),
 }
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..arguments import check_choice, kind
+from ..arguments import check_choice, check_type, kind
 from ..auth.access_token import AccessToken, AccessTokens
 from ..auth.google_credentials import GoogleCredentials, is_google
 from ..auth.service_account import ServiceAccount
@@ -111,6 +111,7 @@ class FcmClient(ProviderClient[Message]):
             check_choice("confirm", confirm, ("validate_only",))
         account = _account_of(auth, ca_file)
         self._own_project = project_id is None  # the account says which
+        check_type("project_id", project_id, (str, type(None)), "the id of a project or None")
         project_id = project_id or account.project_id
         if project_id is None:
             raise ConfigurationError("project_id must be given: these credentials do not say which project")

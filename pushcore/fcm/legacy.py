@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..arguments import kind
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
 from ..http2.exchange import Exchange, header_of
 from ..http2.origin import Origin, read_origin
@@ -86,8 +87,11 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
 
         Raises:
             ClosedError: the client is not open.
+            TypeError: it is no `LegacyMessage`.
             ValueError: the message has no `registration_ids`.
         """
+        if not isinstance(push, LegacyMessage):
+            raise TypeError(f"this client sends LegacyMessage, not {kind(push)}")
         ids = list(push.registration_ids or ())
         if not ids:
             raise ValueError("the message has no registration_ids")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from ..arguments import check_number, check_type, check_whole
+from ..arguments import check_flag, check_function, check_number, check_type, check_whole, kind
 from ..errors import PushRejected, ResponseTooLarge
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import LONGEST_PATH, HeaderTemplate
@@ -100,6 +100,9 @@ class Topics:
         check_type("client", client, FcmClient, "an FcmClient")
         check_number("rate", rate, above=0, infinite=True)
         check_whole("concurrency", concurrency, least=1)
+        check_flag("instance_id", instance_id)
+        if clock is not None:
+            check_function("clock", clock, "time.monotonic")
         self._dispatcher = dispatcher = client._dispatcher
         self._rate = rate
         self._clock = clock
@@ -147,6 +150,9 @@ class Topics:
             check_topic(topic)
         except FieldError as error:
             raise ValueError(error.detail) from None
+        listed = isinstance(registrations, Iterable | AsyncIterable)
+        if not listed or isinstance(registrations, str | bytes | bytearray):
+            raise ValueError(f"registrations must be an iterable of tokens, not {kind(registrations)}")
         if self._limiter is None:  # one for all runs: the rate is the project's
             self._limiter = ChangeRateLimiter(self._rate, self._clock or self._dispatcher.loop.time)
         change = self._in_batches if self._instance_id else self._one_by_one

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
-from ..arguments import check, check_whole
+from ..arguments import check, check_flag, check_type, check_whole
 from ..errors import CertificateError, ConfigurationError, ProxyError
 from .no_proxy import bypasses
 from .tls import PathOrContent, client_context, name_tls_error
@@ -67,11 +67,14 @@ class Proxy:
         tls: bool = False,
         ca_file: PathOrContent | None = None,
     ) -> None:
-        check(isinstance(host, str) and host != "", "host", "the name or address of a proxy", host)
+        valid = isinstance(host, str) and host != "" and host.isprintable() and " " not in host
+        check(valid, "host", "the name or address of a proxy", host)
         check_whole("port", port, least=1, most=65_535)
         for name, value in (("username", username), ("password", password)):
             if not isinstance(value, str | None):  # a secret: it is not shown
                 raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+        check_flag("tls", tls)
+        check_type("ca_file", ca_file, (str, bytes, os.PathLike, type(None)), "a path, PEM, or None")
         self.host = host
         self.port = port
         self._authorization = _basic(username, password)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from ..arguments import check_type
 from ..errors import JournalError
 from .format import BLOCK, OutcomeTally, bitmap, rows_of
 from .outcome import EarlierAttempts
@@ -37,6 +38,12 @@ class Source:
     """Of the last change, nanoseconds since 1970."""
     digest: str | None = None
     """A hash of the first and the last 64 KB."""
+
+    def __post_init__(self) -> None:
+        check_type("path", self.path, str, "a string")
+        check_type("size", self.size, (int, type(None)), "a number of bytes or None")
+        check_type("mtime", self.mtime, (int, type(None)), "nanoseconds since 1970 or None")
+        check_type("digest", self.digest, (str, type(None)), "a string or None")
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> Source:

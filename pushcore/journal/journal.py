@@ -19,12 +19,22 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol, Self, TypeVar, get_args
 
-from ..errors import ConfigurationError, JournalError, PushcoreError
+from ..arguments import check_choice, check_flag, check_function, check_type, check_whole
+from ..errors import JournalError, PushcoreError
 from ..key_material import checked_path
 from ..models.apns import Notification
 from ..results import ACCEPTED, Result, Verdict
 from .campaign import CampaignRecord, RunRecord, Source, UnfinishedRows, survey
-from .outcome import PLAIN_APNS, Outcome, OutcomeEntry, RowDevice, entry_of, id_prefix, push_id
+from .outcome import (
+    PLAIN_APNS,
+    Outcome,
+    OutcomeEntry,
+    RowDevice,
+    checked_campaign_id,
+    entry_of,
+    id_prefix,
+    push_id,
+)
 from .rows import LARGEST_CHUNK
 from .store import JournalStore
 from .view import JournalView, Status
@@ -39,7 +49,7 @@ CHUNK_SIZE: Final = 1000
 """Rows that may be given out beyond the last one taken, at most: more cost less CPU and more repeats after a kill."""
 TURN: Final = 10_000
 """Rows that `steps` passes over before an event loop gets its turn."""
-MAX_ID: Final = 64  # bytes of a campaign's id: what a key of blake2b may have
+LARGEST_ROW: Final = (1 << 48) - 1  # twelve hexadecimal digits: what the apns-id of a row has for it
 MAX_PROBLEM: Final = 1000
 _KILLED: Final = "the sender was stopped before the answer came"
 
@@ -106,16 +116,15 @@ class Journal:
             JournalError: the file exists, or cannot be written.
             ConfigurationError: a number or the id is out of bounds.
         """
-        if not 1 <= chunk_size <= LARGEST_CHUNK:
-            raise ConfigurationError(f"a chunk has 1 to {LARGEST_CHUNK} rows, not {chunk_size}")
-        if not 0 <= shard < shards:
-            raise ConfigurationError(
-                f"shards are numbered from 0 to {shards - 1}, and {shard} is none of them"
-            )
-        if campaign_id is None:
-            campaign_id = secrets.token_hex(8)
-        if not 1 <= len(campaign_id.encode()) <= MAX_ID:
-            raise ConfigurationError(f"a campaign's id has 1 to {MAX_ID} bytes, not {campaign_id!r}")
+        check_type("source", source, Source, "a Source; Source.of_file makes one")
+        if rows is not None:
+            check_whole("rows", rows, least=0, most=LARGEST_ROW)
+        check_whole("chunk_size", chunk_size, least=1, most=LARGEST_CHUNK)
+        check_whole("shards", shards, least=1, most=LARGEST_ROW)
+        check_whole("shard", shard, least=0, most=shards - 1)
+        check_type("options", options, (Mapping, type(None)), "a mapping or None")
+        check_function("clock", clock)
+        campaign_id = secrets.token_hex(8) if campaign_id is None else checked_campaign_id(campaign_id)
         now = clock()
         campaign = CampaignRecord(
             campaign_id, now, chunk_size, shard, shards, source, dict(options or {}), rows
@@ -146,8 +155,11 @@ class Journal:
             JournalError: there is no such file, it is damaged, of another version or campaign, or in use; or the source
                 has changed.
         """
-        if unknown not in get_args(OnUnknown):
-            raise ConfigurationError(f'unknown is "report" or "resend", not {unknown!r}')
+        check_choice("unknown", unknown, get_args(OnUnknown))
+        check_type("source", source, (Source, type(None)), "a Source or None")
+        check_type("campaign_id", campaign_id, (str, type(None)), "a string or None")
+        check_flag("force", force)
+        check_function("clock", clock)
         store = JournalStore.open(checked_path(path, "the path of the journal"))
         try:
             campaign = store.campaign()

@@ -6,6 +6,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from ..arguments import check, check_type
 from ..models.apns import Notification
 from ..models.fcm import LegacyMessage, Message
 from ..results import Result, Verdict
@@ -16,6 +17,10 @@ PLAIN: Final[list[OutcomeKind]] = [(platform, "ACCEPTED", 200, None, 1) for plat
 """What nearly all rows are: accepted the first time they were sent."""
 PLAIN_APNS: Final = 0
 """Where that of APNs stands."""
+
+
+MAX_ID: Final = 64
+"""Bytes of a campaign's id: what a key of blake2b may have."""
 
 
 class Outcome(NamedTuple):
@@ -82,8 +87,25 @@ def push_id(campaign_id: str, row: int) -> str:
 
     A hash of the row as well would cost 1 µs and say less: so, an id in Apple's or anybody's log names its row.
     `campaign_id`: at most 64 bytes in UTF-8.
+
+    Raises:
+        ConfigurationError: it has more, or an argument is of a wrong type.
     """
-    return f"{id_prefix(campaign_id)}{row:012x}"
+    try:
+        return f"{id_prefix(campaign_id)}{row:012x}"
+    except (TypeError, ValueError, AttributeError):  # only then it is asked what was wrong
+        checked_campaign_id(campaign_id)
+        check_type("row", row, int, "a whole number")
+        raise
+
+
+def checked_campaign_id(campaign_id: str) -> str:
+    """The id, if a key of blake2b can be made of it. Raises `ConfigurationError`."""
+    check_type("campaign_id", campaign_id, str, "a string")
+    size = len(campaign_id.encode("utf-8", "surrogatepass"))
+    valid = 1 <= size <= MAX_ID and campaign_id.isprintable()
+    check(valid, "campaign_id", f"1 to {MAX_ID} bytes that print", campaign_id)
+    return campaign_id
 
 
 # --- out of results ---------------------------------------------------------------------------------------------------

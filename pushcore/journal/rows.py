@@ -38,11 +38,8 @@ def campaign(row: Any) -> CampaignRecord:
     )
     try:
         described = Source(**source)
-    except TypeError:
+    except (TypeError, ValueError):
         raise DamagedError("the description of its source") from None
-    optional = (int, type(None))
-    values = (described.path, described.size, described.mtime, described.digest)
-    _check("campaign", values, str, optional, optional, (str, type(None)))
     return CampaignRecord(name, began, chunk_size, shard, shards, described, given, _count(rows))
 
 

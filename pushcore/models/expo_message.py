@@ -249,7 +249,7 @@ def _check_recipients(name: str, value: Any) -> None:
 
 
 def _check_number(name: str, value: Any) -> None:
-    number = type(value) in (int, float) and math.isfinite(value) and value >= 0
+    number = (type(value) is int or (type(value) is float and math.isfinite(value))) and value >= 0
     if not number or (name == "badge" and type(value) is not int):
         raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
 

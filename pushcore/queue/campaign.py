@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import ConfigurationError
+from ..arguments import check_type, check_whole
 from .chunk import CHUNK_ROWS, MAX_ROWS
 from .errors import CampaignConflict, ChunkError
 from .protocol import Store, campaign_name, overwrite
@@ -53,8 +53,12 @@ class CampaignInfo:
 
     def __post_init__(self) -> None:
         campaign_name(self.name)
-        if not 1 <= self.chunk_rows <= MAX_ROWS:
-            raise ConfigurationError(f"a chunk has 1 to {MAX_ROWS} rows, not {self.chunk_rows}")
+        check_type("fingerprint", self.fingerprint, str, "a string")
+        check_whole("chunk_rows", self.chunk_rows, least=1, most=MAX_ROWS)
+        check_type("options", self.options, Mapping, "a mapping")
+        check_type("needs", self.needs, Mapping, "a mapping")
+        for provider, needed in self.needs.items():
+            check_type(f"needs[{provider!r:.40}]", needed, Mapping, "a mapping")
 
     def encode(self) -> bytes:
         """For the store."""
@@ -64,22 +68,9 @@ class CampaignInfo:
     def decode(cls, data: bytes) -> CampaignInfo:
         """What `encode` made. Raises `ChunkError`."""
         try:
-            info = cls(**orjson.loads(data))
-        except (ValueError, TypeError, ConfigurationError):
-            info = None
-        if info is None or not info._is_typed():
-            raise ChunkError("the campaign's description in the queue cannot be read")
-        return info
-
-    def _is_typed(self) -> bool:
-        """Whether every field is of its type: what comes from a queue or a file may be anything."""
-        return (
-            type(self.fingerprint) is str
-            and type(self.chunk_rows) is int
-            and isinstance(self.options, dict)
-            and isinstance(self.needs, dict)
-            and all(isinstance(needed, dict) for needed in self.needs.values())
-        )
+            return cls(**orjson.loads(data))
+        except (ValueError, TypeError):  # a ConfigurationError is a ValueError
+            raise ChunkError("the campaign's description in the queue cannot be read") from None
 
     def check(self, offers: Mapping[str, Any]) -> None:
         """Whether a worker that has this can send for it. Raises `CampaignConflict`, which names what differs."""

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import orjson
 
+from ..arguments import check, check_type, check_whole
 from ..errors import ConfigurationError
 from .errors import ChunkError
 
@@ -49,6 +50,13 @@ class Reference:
     unit: str = "bytes"
     fingerprint: str = ""
 
+    def __post_init__(self) -> None:
+        check_type("uri", self.uri, str, "a string")
+        for name in ("start", "end"):
+            check_type(name, getattr(self, name), int, "a whole number")
+        check_type("unit", self.unit, str, '"bytes" or "rows"')
+        check_type("fingerprint", self.fingerprint, str, "a string")
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -67,6 +75,13 @@ class Chunk:
     """Columns at the beginning of the payload that are kept as bytes, and how many digits each value has."""
     done: bytes = b""
 
+    def __post_init__(self) -> None:
+        for name in ("number", "first", "rows"):  # their bounds are `decode`'s
+            check_type(name, getattr(self, name), int, "a whole number")
+        check_type("reference", self.reference, (Reference, type(None)), "a Reference or None")
+        check_type("payload", self.payload, bytes, "bytes; Chunk.inline makes them of rows")
+        check_type("done", self.done, bytes, "bytes, a bit for each row")
+
     @classmethod
     def inline(cls, number: int, first: int, rows: Sequence[Mapping[str, Any]]) -> Chunk:
         """A chunk that carries its rows: mappings of column to what JSON can hold. A missing column is None.
@@ -74,6 +89,8 @@ class Chunk:
         Raises:
             ConfigurationError: no row, too many, or a value that JSON cannot hold.
         """
+        listed = isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows)
+        check(listed, "rows", "a list of mappings", rows)
         if not 1 <= len(rows) <= MAX_ROWS:
             raise ConfigurationError(f"a chunk has 1 to {MAX_ROWS} rows, not {len(rows)}")
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -193,8 +210,18 @@ def inline_chunks(
 
     Raises `ConfigurationError` for a size that cannot be.
     """
-    if not 1 <= chunk_rows <= MAX_ROWS:
-        raise ConfigurationError(f"a chunk has 1 to {MAX_ROWS} rows, not {chunk_rows}")
+    check(
+        isinstance(rows, Iterable) and not isinstance(rows, str | bytes),
+        "rows",
+        "an iterable of mappings",
+        rows,
+    )
+    check_whole("chunk_rows", chunk_rows, least=1, most=MAX_ROWS)
+    check_whole("start", start, least=0)
+    return _inline_chunks(rows, chunk_rows, start)
+
+
+def _inline_chunks(rows: Iterable[Mapping[str, Any]], chunk_rows: int, start: int) -> Iterator[Chunk]:
     number = 0
     batch: list[Mapping[str, Any]] = []
     for row in rows:

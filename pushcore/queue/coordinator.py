@@ -7,13 +7,15 @@ interrupted and done again.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from ..arguments import check, check_number, check_offers, check_type
 from ..engine.breaker import Trip
 from .campaign import TRIP, CampaignState, announce, set_state
 from .chunk import Chunk
@@ -51,6 +53,8 @@ class Coordinator:
     """The one end of a campaign: `queue` and `ledger` are the caller's to close."""
 
     def __init__(self, queue: Broker, ledger: Ledger) -> None:
+        check_offers("queue", queue, Broker, "a queue; open_queue opens one")
+        check_type("ledger", ledger, Ledger, "a Ledger")
         self.queue = queue
         self.ledger = ledger
         self._turn = asyncio.Lock()
@@ -66,6 +70,8 @@ class Coordinator:
             CampaignConflict: the queue has another campaign of this name.
             QueueError: the queue took not all. Call it again.
         """
+        valid = isinstance(chunks, Iterable) and not isinstance(chunks, str | bytes | Mapping)
+        check(valid, "chunks", "an iterable of chunks; inline_chunks makes them of rows", chunks)
         await announce(self.queue, self.ledger.info)
         known = self.ledger.known
         if known:
@@ -81,6 +87,7 @@ class Coordinator:
 
     async def collect(self, wait: float = 0.0) -> int:
         """Take all results that are there into the ledger; returns how many. Waits up to `wait` for the first one."""
+        check_number("wait", wait, above=-math.inf)
         count = 0
         while delivered := await self.queue.results(PAGE, wait if not count else 0.0):
             results: list[ChunkResult] = []

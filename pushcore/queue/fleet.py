@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from ..arguments import check_function, check_offers
 from ..engine.breaker import Peers, Trip
 from ..engine.rate import BURST, FRESH, RateLimiter, State
 from .campaign import TRIP, read_state
@@ -44,6 +45,8 @@ class Fleet:
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
+        check_offers("store", store, Store, "a queue; open_queue opens one")
+        check_function("clock", clock)
         self.state = CampaignState.RUNNING
         self.problem: QueueError | None = None
         self._store = store

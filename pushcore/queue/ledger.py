@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import orjson
 
+from ..arguments import check_type
 from ..errors import JournalError
 from ..journal.format import OutcomeTally
 from ..journal.journal import id_prefix
@@ -81,6 +82,7 @@ class Ledger:
             CampaignConflict: there is another campaign in the file.
         """
         path = checked_path(path, "the path of the ledger")
+        check_type("info", info, CampaignInfo, "a CampaignInfo")
         sql = connect(path)
         try:
             with explain(path):

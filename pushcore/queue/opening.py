@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..arguments import check_type
+from ..arguments import check_number, check_type
 from ..errors import ConfigurationError
-from .protocol import IDLE
+from .protocol import IDLE, campaign_name
 
 if TYPE_CHECKING:
     from .brokers.nats import NatsQueue
@@ -25,6 +25,8 @@ async def open_queue(
         QueueError: it cannot be reached or used.
     """
     check_type("url", url, str, "a string such as redis://HOST:PORT")
+    campaign_name(campaign)
+    check_number("idle", idle, above=0)
     try:
         scheme = urlsplit(url).scheme
         for server in url.split(","):

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+from ..arguments import shown
 from ..errors import ConfigurationError
 from .chunk import Chunk
 
@@ -28,9 +29,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 def campaign_name(name: str) -> str:
     """The name, if it can be one on every queue. Raises `ConfigurationError`."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"a campaign's name has 1 to 64 letters, digits, hyphens and underscores, not {name[:80]!r}"
+            f"a campaign's name has 1 to 64 letters, digits, hyphens and underscores, not {shown(name)}"
         )
     return name
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
+from ..arguments import check, check_type
 from ..journal.journal import id_prefix
 from ..models.apns import Aps, Notification
 from .campaign import CampaignInfo
 from .chunk import Chunk
 from .errors import ChunkError
+
+_OPTIONS: Final = ("topic", "push_type", "priority", "expiration", "collapse_id")
+"""What every push of a campaign may have in common."""
 
 Pushes = Callable[[Chunk, CampaignInfo], Iterable[Any] | Awaitable[Iterable[Any]]]
 """What a worker asks for the pushes of a chunk: one for each of `chunk.missing()`, with its number in `row`. A row that
@@ -35,7 +39,15 @@ def notifications(payload: Payload, *, column: str = "token", **options: Any) ->
 
     `payload`: one for all, or a function of a row's columns. `options`: what else `Notification` takes, the same for
     all. The apns-id follows from campaign and row, so that a repeat can be told in any log.
+
+    Raises:
+        ConfigurationError: an argument is of a wrong type.
     """
+    valid = isinstance(payload, dict | bytes | Aps) or callable(payload)
+    check(valid, "payload", "a dict, JSON in bytes, an Aps, or a function of a row's columns", payload)
+    check_type("column", column, str, "the name of a column")
+    for name in options:
+        check(name in _OPTIONS, name, f"one of {', '.join(_OPTIONS)}", options[name])
 
     def make(chunk: Chunk, info: CampaignInfo) -> list[NumberedNotification]:
         columns = chunk.columns()

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
+from ..arguments import check, check_function, check_number, check_offers, check_type, check_whole
 from ..engine.breaker import Trip
 from ..engine.engine import PushEngine
 from ..errors import BreakerOpen, ClosedError
@@ -74,6 +75,15 @@ class Worker:
         name: str | None = None,
         linger: float = LINGER,
     ) -> None:
+        check_offers("queue", queue, Broker, "a queue; open_queue opens one")
+        check(callable(getattr(engine, "send_many", None)), "engine", "a PushEngine", engine)
+        check(callable(getattr(fleet, "stop", None)), "fleet", "a Fleet", fleet)
+        check_function("pushes", pushes, "that of notifications(payload)")
+        if window is not None:
+            check_whole("window", window, least=1)
+        check_type("offers", offers, (Mapping, type(None)), "a mapping or None")
+        check_type("name", name, (str, type(None)), "a string or None")
+        check_number("linger", linger, above=-1)
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._queue = queue
         self._engine = engine

@@ -119,7 +119,7 @@ def test_each_check_accepts_what_it_names() -> None:
     check_type("a", "", (str, type(None)), "a string or None")
     check_choice("a", "b", ("b", "c"))
     check_number("a", -0.5)
-    check_number("a", 10**400, above=0)
+    check_number("a", 10**300, above=0)
     check_number("a", math.inf, above=0, infinite=True)
     check_whole("a", 3, least=1, most=3)
 

@@ -38,7 +38,12 @@ def test_equal_descriptions_have_equal_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("name", "rows", "words"),
-    [("", 1, "1 to 64"), ("a b", 1, "1 to 64"), ("c", 0, "1 to 10000 rows"), ("c", MAX_ROWS + 1, "10001")],
+    [
+        ("", 1, "1 to 64"),
+        ("a b", 1, "1 to 64"),
+        ("c", 0, "chunk_rows must be a whole number from 1 to 10000"),
+        ("c", MAX_ROWS + 1, "10001"),
+    ],
 )
 def test_a_description_that_cannot_be(name: str, rows: int, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):

@@ -163,7 +163,7 @@ def test_what_cannot_be_is_said() -> None:
         Chunk.inline(0, 1, [])
     with pytest.raises(ConfigurationError, match="row 1"):
         Chunk.inline(0, 1, [{"token": {1, 2}}])
-    with pytest.raises(ConfigurationError, match="1 to 10000 rows"):
+    with pytest.raises(ConfigurationError, match="from 1 to 10000"):
         next(inline_chunks([{}], 0))
 
 
