@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,9 +17,11 @@ from .config import GatewayConfig
 from .door import guarded
 from .expo.routes import routes as expo_routes
 from .gateway import Gateway
+from .openapi import OpenApi
 from .operations.access import AccessLog
 from .operations.health import healthz, metrics, readyz
-from .plain import pushes
+from .plain.batch import batch
+from .plain.pushes import push
 from .plain.stream import StreamEndpoint
 from .problems import GatewayProblem
 
@@ -47,13 +50,14 @@ def create_app(config: GatewayConfig) -> Starlette:
             await gateway.close()
 
     routes = [
-        Route("/v1/push", guarded(pushes.push), methods=["POST"]),
-        Route("/v1/push/batch", guarded(pushes.batch), methods=["POST"]),
+        Route("/v1/push", guarded(push), methods=["POST"]),
+        Route("/v1/push/batch", guarded(batch), methods=["POST"]),
         Route("/v1/push/stream", StreamEndpoint(), methods=["POST"]),
         *expo_routes(),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", metrics),
+        Route("/openapi.json", OpenApi(version("pushcore")).respond),
     ]
     paths = frozenset(route.path for route in routes)
     app = Starlette(

@@ -103,6 +103,51 @@ async def test_a_batch_has_its_results_in_order_whatever_is_wrong_with_one() -> 
             assert results[number]["ref"] == str(number)
 
 
+async def test_a_template_with_rows() -> None:
+    async with fakes_and_gateway() as (apns, fcm, client):
+        request: dict[str, Any] = {
+            "template": {"title": "Hi {{name}}", "body": "You have {{count}}"},
+            "rows": [
+                {"token": IPHONE, "name": 'Ada "', "count": 1, "ref": "ada"},
+                {"token": registration(), "name": "Bo", "count": 2},
+                {"type": "ios", "data": IPHONE, "name": "Cy", "count": 3},
+                {"token": IPHONE, "name": "Di"},
+                {"token": "?", "name": "Ed", "count": 5},
+                {"token": IPHONE, "name": "Flo", "count": 6, "topic": "com.other"},
+            ],
+        }
+        response = await client.post("/v1/push/batch", request)
+        results = response.json()["results"]
+        assert [result["verdict"] for result in results] == [*["ACCEPTED"] * 3, *["INVALID"] * 3]
+        assert results[0]["ref"] == "ada"
+        assert "count" in results[3]["detail"]
+        bodies = sorted(orjson.loads(record.body)["aps"]["alert"]["title"] for record in apns.received)
+        assert bodies == ['Hi Ada "', "Hi Cy"]
+        assert b"You have 2" in fcm.received[-1].body
+        checked = await client.post("/v1/push/batch", {**request, "validate_only": True})
+        assert [result["verdict"] for result in checked.json()["results"][:2]] == ["UNSENT", "ACCEPTED"]
+        assert b'"validate_only":true' in fcm.received[-1].body.replace(b" ", b"")
+        for wrong, words in (
+            ({**request, "template": {"aps": {"alert": "{{na:me}}"}}}, "malformed"),
+            ({**request, "template": {}}, "format"),
+            ({**request, "pushes": [{}]}, "either pushes"),
+            ({"template": request["template"]}, "either pushes"),
+            ({**request, "priority": 3}, "priority"),
+            ({**request, "format": "fcm"}, "FCM"),
+        ):
+            response = await client.post("/v1/push/batch", wrong)
+            assert response.status_code == 422, (wrong, response.text)
+            assert words in response.json()["detail"], (wrong, response.text)
+
+
+async def test_a_broadcast_goes_to_its_channel() -> None:
+    update = {"aps": {"event": "update", "content-state": {}, "timestamp": 1, "alert": "Goal"}}
+    async with fakes_and_gateway() as (_, _, client):
+        result = await client.push(channel="dHN0LXNyY2gtY2hubA==", payload=update)
+        assert (result["verdict"], result["reason"]) == ("INVALID", "ChannelNotRegistered")
+        assert "APNs' format" in (await client.push(channel="x", payload=EXPO))["detail"]
+
+
 async def test_validate_only_sends_nothing_to_a_device() -> None:
     async with fakes_and_gateway() as (apns, fcm, client):
         result = await client.push(to=IPHONE, payload=ALERT, validate_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import orjson
+from starlette.applications import Starlette
 
 from fakeservers import FakeApns, FakeFcm
 from pushcore.gateway.app import create_app
@@ -64,8 +65,9 @@ def config_of(
 class GatewayClient:
     """Requests to a gateway in this process. `gateway`: itself. `http`: for whatever the methods do not do."""
 
-    def __init__(self, gateway: Gateway, http: httpx.AsyncClient) -> None:
-        self.gateway = gateway
+    def __init__(self, app: Starlette, http: httpx.AsyncClient) -> None:
+        self.gateway: Gateway = app.state.gateway
+        self.gateway_routes: list[Any] = app.routes
         self.http = http
 
     async def post(
@@ -97,7 +99,7 @@ async def gateway_of(config: GatewayConfig) -> AsyncIterator[GatewayClient]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http,
     ):
-        yield GatewayClient(app.state.gateway, http)
+        yield GatewayClient(app, http)
 
 
 @contextlib.asynccontextmanager

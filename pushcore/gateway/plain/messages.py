@@ -149,7 +149,7 @@ def _to_apns(app: App, request: PushRequest, token: str) -> Addressed:
         push = to_notification(ExpoMessage.from_dict(payload), token, topic=request.topic, now=time.time())
         push.push_type = push_type(request) or push.push_type
     if request.priority is not None:
-        push.priority = _priority(request)
+        push.priority = priority_of(request)
     if request.expiration is not None:
         push.expiration = request.expiration
     if request.collapse_id is not None:
@@ -167,8 +167,9 @@ def push_type(request: PushRequest) -> ApnsPushType | None:
     return name  # type: ignore[no-any-return]
 
 
-def _priority(request: PushRequest) -> ApnsPriority:
-    if request.priority not in (1, 5, 10):
+def priority_of(request: PushRequest) -> ApnsPriority | None:
+    """The priority that was asked for. Raises `BadPush` for one that APNs does not have."""
+    if request.priority not in (None, 1, 5, 10):
         raise BadPush("priority is 1, 5 or 10")
     return request.priority  # type: ignore[return-value]
 
@@ -201,7 +202,7 @@ def _broadcast(app: App, request: PushRequest, channel: str) -> Addressed:
         channel,
         payload,
         topic=request.topic,
-        priority=10 if request.priority is None else _priority(request),
+        priority=priority_of(request) or 10,
         expiration=request.expiration or 0,
     )
 

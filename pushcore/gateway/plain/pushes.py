@@ -1,16 +1,17 @@
-"""The plain dialect: `/v1/push` and `/v1/push/batch`."""
+"""`POST /v1/push`: one push."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
-from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...models.apns import Notification
+from ...models.fcm import Message
+from ...models.rendered import RenderedMessage
 from ...requests import build_one
 from ...results import Result, Verdict
 from ..callers import Caller
@@ -20,24 +21,12 @@ from ..problems import GatewayProblem
 from ..senders import send_all
 from .messages import CHECKED, Addressed, BadPush, PushRequest, address, invalid, result_json
 
-MOST_PUSHES: Final = 1000
-"""Pushes of one batch."""
-
 INTERRUPTED: Final = "may have been delivered: an earlier request with this Idempotency-Key was interrupted"
 
 T = TypeVar("T")
 
 
-class BatchRequest(Struct, forbid_unknown_fields=True):
-    """Up to `MOST_PUSHES` pushes, each of which has its result in its place. `app`: of those that name none."""
-
-    pushes: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST_PUSHES)]
-    app: Annotated[str, Meta(max_length=64)] | None = None
-    validate_only: bool = False
-
-
-_push_decoder: Final = msgspec.json.Decoder(PushRequest)
-_batch_decoder: Final = msgspec.json.Decoder(BatchRequest)
+push_decoder: Final = msgspec.json.Decoder(PushRequest)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -53,14 +42,17 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 async def push(gateway: Gateway, caller: Caller, request: Request) -> Response:
     """`POST /v1/push`: one push, whose result is the response."""
     body = await read_body(request, gateway.config.limits.body)
-    wanted = decode(_push_decoder, body)
+    wanted = decode(push_decoder, body)
     app = gateway.app_of(caller, wanted.app)
     try:
         addressed = address(app, wanted)
     except BadPush as error:
         return json_response(result_json(invalid(str(error)), wanted.ref))
-    if wanted.validate_only and (checked := check(addressed)) is not None:
-        return json_response(result_json(checked, wanted.ref))
+    if wanted.validate_only:
+        checked = check(addressed)
+        if isinstance(checked, Result):
+            return json_response(result_json(checked, wanted.ref))
+        addressed = checked
 
     async def produce() -> Response:
         caller.spend(1)
@@ -76,61 +68,14 @@ async def push(gateway: Gateway, caller: Caller, request: Request) -> Response:
     return await gateway.idempotency.respond(caller, request, body, produce, lost)
 
 
-async def batch(gateway: Gateway, caller: Caller, request: Request) -> Response:
-    """`POST /v1/push/batch`: up to 1000 pushes; their results in their order, once all of them are known."""
-    body = await read_body(request, gateway.config.limits.body)
-    wanted = decode(_batch_decoder, body)
-    results: list[Result | None] = [None] * len(wanted.pushes)
-    refs: list[str | None] = [None] * len(wanted.pushes)
-    sent: list[Addressed] = []
-    places: list[int] = []
-    for place, raw in enumerate(wanted.pushes):
-        try:
-            one = _push_decoder.decode(raw)
-            refs[place] = one.ref
-            addressed = address(gateway.app_of(caller, one.app or wanted.app), one)
-        except GatewayProblem as problem:
-            results[place] = invalid(problem.detail)
-        except (BadPush, msgspec.DecodeError, RecursionError) as error:
-            results[place] = invalid(str(error))
-        else:
-            if (one.validate_only or wanted.validate_only) and (checked := check(addressed)) is not None:
-                results[place] = checked
-                continue
-            sent.append(addressed)
-            places.append(place)
-
-    def response() -> Response:
-        return json_response(
-            {
-                "results": [
-                    result_json(result, ref) for result, ref in zip(results, refs, strict=True) if result
-                ]
-            }
-        )
-
-    async def produce() -> Response:
-        if sent:
-            caller.spend(len(sent))
-            request.scope["pushes"] = len(sent)
-            for place, result in zip(places, await send_all(caller.name, sent), strict=True):
-                results[place] = result
-        return response()
-
-    def lost() -> Response:
-        for place, (_, one) in zip(places, sent, strict=True):
-            results[place] = Result(one, Verdict.UNKNOWN, detail=INTERRUPTED)
-        return response()
-
-    return await gateway.idempotency.respond(caller, request, body, produce, lost)
-
-
-def check(addressed: Addressed) -> Result | None:
-    """The result of a push that is checked and not sent; None when its provider checks it (FCM's `validate_only`)."""
+def check(addressed: Addressed) -> Addressed | Result:
+    """What is left of a push that is only checked: its result, or what its provider checks (FCM's `validate_only`)."""
     sender, one = addressed
-    if sender.provider == "fcm":
+    if isinstance(one, Message):
+        if isinstance(one, RenderedMessage):
+            one = one.message()
         one.validate_only = True
-        return None
+        return sender, one
     if not isinstance(one, Notification):
         return Result(one, Verdict.UNSENT, detail=CHECKED)
     built = build_one(sender.client._dispatcher.requests, one, lambda exchange: None, 0.0)

@@ -288,9 +288,12 @@ class PushStream:
         except (BadPush, msgspec.DecodeError, RecursionError) as error:
             self.finish(number, invalid(printable_word(str(error), _MOST_LINE_TEXT) or "the line is no JSON"))
         else:
-            if request.validate_only and (checked := check(addressed)) is not None:
-                self.finish(number, checked)
-                return
+            if request.validate_only:
+                checked = check(addressed)
+                if isinstance(checked, Result):
+                    self.finish(number, checked)
+                    return
+                addressed = checked
             addressed[0].submit(caller.name, addressed[1], self, number)
 
 
