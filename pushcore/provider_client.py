@@ -178,6 +178,8 @@ class Dispatcher(ABC, Generic[P]):
     """Whether the provider limits the rate of a whole project."""
     provider: ClassVar[str]
     """Its name in metrics and events."""
+    environment: str | None = None
+    """Where the provider has several: the one whose tokens the server knows; None where that is not known."""
 
     requests: RequestBuilder
 

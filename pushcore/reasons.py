@@ -89,6 +89,11 @@ class Reason:
     """The word that is kept for it by journals and results, where another row has the same `name`; None: `name`."""
 
     @property
+    def unknown_token(self) -> bool:
+        """The server does not know the token, which another environment or project may."""
+        return self.suspect and self.blame == "token" and not self.about_topic
+
+    @property
     def blame(self) -> Blame:
         """What the reason blames: "token", "push", "configuration" or "provider"."""
         return self.blames or _BLAMED.get(self.verdict, "provider")

@@ -21,7 +21,7 @@ else:
 
 
 Finder = Callable[[Any, Any, str], str | None]
-"""`find(push, answer, name)`: what an answer says of a `Result`'s "id" or "unique_id", if it does."""
+"""`find(push, answer, name)`: what an answer says of a `Result`'s "id", "unique_id" or "environment", if it does."""
 
 ACCEPTED = Verdict.ACCEPTED
 _RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT})
@@ -93,6 +93,12 @@ class Result(Generic[P_co]):
     def unique_id(self) -> str | None:
         """The `apns-unique-id`, by which Apple's Push Notifications Console finds a push; in the sandbox alone."""
         return None if self._find is None else self._find(self.push, self._id, "unique_id")
+
+    @property
+    def environment(self) -> str | None:
+        """Which of Apple's environments knows the token, "production" or "sandbox"; None where none has said so, or where it
+        was sent to a URL. It is what the app's table should have."""
+        return None if self._find is None else self._find(self.push, self._id, "environment")
 
     @property
     def ok(self) -> bool:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..arguments import check_choice, check_type
@@ -55,8 +56,12 @@ DRAIN_WINDOW: Final = 60.0
 """Seconds in which at most `max_connections` are drained because APNs has bound them to another key: our choice."""
 
 
-def _find(push: Any, header_block: bytes | list[Field], name: str) -> str | None:
+def _find(
+    push: Any, header_block: bytes | list[Field], name: str, environment: str | None = None
+) -> str | None:
     """For `Result`: the push's own id, or that of the response."""
+    if name == "environment":
+        return environment
     if name == "id":
         return str(push.apns_id) if push.apns_id else header_of(header_block, b"apns-id")
     return header_of(header_block, b"apns-unique-id")
@@ -69,7 +74,8 @@ class ApnsClient(ProviderClient[Notification]):
     push: for several keys make several clients.
 
     `auth`: an `ApnsKey` or an `ApnsCertificate`. `topic`: the bundle id of pushes that name none. `environment`:
-    "production" or "sandbox"; `url`, such as "https://127.0.0.1:2197", takes its place. `broadcast_url`: the server for
+    "production", the default, or "sandbox". `url`, such as "https://127.0.0.1:2197", takes the place of its server; without an
+    `environment` beside it the client takes pushes of either. `broadcast_url`: the server for
     broadcasts, where it is another one: Apple's prose names the ordinary one, and its samples
     "https://api-broadcast.push.apple.com". `ca_file`: the only
     authorities to trust, as the path of a PEM file or its content, None for the system's. `max_connections`: how many to open at most. `timeout`: seconds
@@ -90,7 +96,7 @@ class ApnsClient(ProviderClient[Notification]):
         auth: ApnsKey | ApnsCertificate,
         *,
         topic: str | None = None,
-        environment: Environment = "production",
+        environment: Environment | None = None,
         url: str | None = None,
         broadcast_url: str | None = None,
         ca_file: PathOrContent | None = None,
@@ -102,10 +108,15 @@ class ApnsClient(ProviderClient[Notification]):
         keepalive: KeepAlive | None = KEEPALIVE,
         now: Callable[[], float] = time.time,
     ) -> None:
-        check_choice("environment", environment, HOSTS)
-        origin = Origin(HOSTS[environment]) if url is None else read_origin(url)
-        self.environment: Environment | None = environment if url is None else None
-        """Which of Apple's it sends to; None when that was given as a URL."""
+        if environment is not None:
+            check_choice("environment", environment, HOSTS)
+        if url is None:
+            environment = environment or "production"
+            origin = Origin(HOSTS[environment])
+        else:
+            origin = read_origin(url)
+        self.environment: Environment | None = environment
+        """Which of Apple's it sends to; None when it was given a URL alone."""
         check_type("auth", auth, (ApnsKey, ApnsCertificate), "an ApnsKey or an ApnsCertificate")
         self._check_environment(auth)
         dispatcher = ApnsDispatcher(
@@ -121,6 +132,7 @@ class ApnsClient(ProviderClient[Notification]):
             idle_ping=idle_ping,
             keepalive=keepalive,
             now=now,
+            environment=environment,
         )
         super().__init__(dispatcher)
 
@@ -190,7 +202,9 @@ class ApnsDispatcher(Dispatcher[Notification]):
         idle_ping: float | None,
         keepalive: KeepAlive | None,
         now: Callable[[], float],
+        environment: Environment | None,
     ) -> None:
+        self.environment = environment
         self._key = auth if isinstance(auth, ApnsKey) else None
         self._certificate = auth if isinstance(auth, ApnsCertificate) else None
         self._ca_file = ca_file
@@ -204,7 +218,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             idle_ping=idle_ping,
             keepalive=keepalive,
             now=now,
-            find=_find,
+            find=partial(_find, environment=environment) if environment is not None else _find,
         )
         self.requests = ApnsRequestBuilder(
             origin.authority,
@@ -212,6 +226,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             token_auth=self._key is not None,
             key_topics=self._key.topics if self._key is not None else None,
             now=now,
+            environment=environment,
         )
         self._broadcasts = broadcasts
         self._broadcast = template_for(self._broadcasts.authority)
@@ -271,7 +286,10 @@ class ApnsDispatcher(Dispatcher[Notification]):
         """The result of `push`, whose finished exchange this is; None when it was sent again."""
         if self.resend(exchange, self._pool):
             return None
-        return self.outcome(exchange, push, TABLE, _find)
+        result = self.outcome(exchange, push, TABLE, _find)
+        if result.row.blame == "token" and not result.row.unknown_token:
+            result._find = self._find  # which knows the environment
+        return result
 
     async def broadcast(self, push: B) -> Result[B]:
         """See `ApnsClient.broadcast`."""
@@ -300,9 +318,9 @@ class ApnsDispatcher(Dispatcher[Notification]):
         return self._key is None or self._key.topics is None
 
     def takes(self, push: Notification) -> bool:
-        """Whether its key is for the topic of this push."""
-        takes_topic: bool = self.requests.takes(push.topic)
-        return takes_topic
+        """Whether its key is for the topic of this push, and the push not for another environment."""
+        requests = self.requests
+        return requests.takes_environment(push.environment) and requests.takes(push.topic)
 
     def outcome(self, exchange: Exchange, push: Any, table: ReasonTable, find: Finder) -> Result:
         """The result of a finished exchange that is no success, by one of Apple's tables.

@@ -19,7 +19,7 @@ import orjson
 from ..arguments import check, kind, shown
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, HeaderTemplate
-from ..models.apns import PUSH_TYPES, Aps, Notification, PushType
+from ..models.apns import ENVIRONMENTS, PUSH_TYPES, Aps, Notification, PushType
 from ..models.apns_check import INVISIBLE, idle_parts, moments_problem
 from ..models.json_values import json_problem
 from ..models.times import expiration_problem, lifetime_seconds, unix_seconds
@@ -56,11 +56,19 @@ _FIELDS: Final[tuple[tuple[str, Any, str, str | None], ...]] = (
     ),
     ("collapse_id", _TEXT, "a string", "BadCollapseId"),
     ("apns_id", (str, uuid.UUID, type(None)), "a string or a uuid.UUID", "BadMessageId"),
+    ("environment", _TEXT, "production or sandbox", None),
 )
 """Of each field of a notification: its classes, what it must be, and Apple's word for one that is wrong."""
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
-NO_KIND: Final[tuple[Any, Any, Any, HeaderTemplate, int]] = (END, None, None, HeaderTemplate(()), 0)
+NO_KIND: Final[tuple[Any, Any, Any, Any, HeaderTemplate, int]] = (
+    END,
+    None,
+    None,
+    None,
+    HeaderTemplate(()),
+    0,
+)
 """What the first push of a builder is compared with: no push has such a topic."""
 
 _dumps = orjson.dumps
@@ -75,11 +83,15 @@ class InvalidPush(Exception):
         self.reason, self.detail, self.verdict = reason, detail, verdict
 
 
+class WrongEnvironment(InvalidPush):
+    """The push is for another environment than the client's."""
+
+
 class ApnsRequestBuilder:
     """Turns notifications into requests to one authority. `topic` is for those that name none.
 
     `key_topics`: the bundle ids that the key is for; None for any of its team's. `now`: the wall clock, UNIX seconds, from
-    which an expiration given as a timedelta counts.
+    which an expiration given as a timedelta counts. `environment`: whose tokens the authority knows; None where that is not known.
 
     Raises `ConfigurationError` when `topic` is not a bundle id.
     """
@@ -92,6 +104,7 @@ class ApnsRequestBuilder:
         token_auth: bool,
         key_topics: frozenset[str] | None = None,
         now: Callable[[], float] = time.time,
+        environment: str | None = None,
     ) -> None:
         valid = topic is None or (isinstance(topic, str) and TOPIC.fullmatch(topic) is not None)
         check(valid, "topic", "a bundle id such as com.example.app", topic)
@@ -100,9 +113,10 @@ class ApnsRequestBuilder:
         self._key_topics = key_topics
         self._token_auth = token_auth
         self.now = now
+        self._environment = environment
         self._kinds: dict[tuple[Any, Any, Any], tuple[HeaderTemplate, int]] = {}
         self._checked_payload: bytes | None = None  # the last in bytes, with valid times
-        # Topic, push type and priority of the last push, its template, and the number of bytes above which a payload is
+        # Topic, push type, priority and environment of the last push, its template, and the number of bytes above which a payload is
         # checked: of a Live Activity every payload is.
         self._last = NO_KIND
 
@@ -115,9 +129,10 @@ class ApnsRequestBuilder:
         exchanges: list[Exchange],
         rejected: list[Result],
     ) -> Any:
-        """See `Requests.build`."""
-        # Consecutive pushes of one kind have their template by three identity checks.
-        topic, push_type, priority, template, limit = self._last
+        """See `Requests.build`. A push for another environment is returned, too, unless it is the first of these."""
+        # Consecutive pushes of one kind have their template by four identity checks.
+        topic, push_type, priority, environment, template, limit = self._last
+        before = len(exchanges) + len(rejected)
         length = -1  # of the last token
         for push in pushes:
             if type(push) is not kind:
@@ -127,8 +142,11 @@ class ApnsRequestBuilder:
                     push.topic is not topic
                     or push.push_type is not push_type
                     or push.priority is not priority
+                    or push.environment is not environment
                 ):
-                    topic, push_type, priority, template, limit = self._last = self._look_up(push)
+                    topic, push_type, priority, environment, template, limit = self._last = self._look_up(
+                        push
+                    )
                 token = push.token
                 _unhexlify(token)  # four times faster than any other check of 64 characters
                 payload = push.payload
@@ -160,6 +178,8 @@ class ApnsRequestBuilder:
                 exchange.error = None
                 exchanges.append(exchange)
             except (InvalidPush, AttributeError, ValueError, TypeError) as error:
+                if isinstance(error, WrongEnvironment) and len(exchanges) + len(rejected) > before:
+                    return push
                 rejected.append(rejection(push, error, _FIELDS))
         return END
 
@@ -169,6 +189,10 @@ class ApnsRequestBuilder:
         self._kinds.clear()
         self._last = NO_KIND
 
+    def takes_environment(self, environment: str | None) -> bool:
+        """Whether the authority may know tokens of this environment; None stands for one that is not known."""
+        return environment is None or self._environment is None or environment == self._environment
+
     def takes(self, topic: str | None) -> bool:
         """Whether the key is for this topic, with or without a suffix; None is the client's own."""
         key_topics = self._key_topics
@@ -177,8 +201,17 @@ class ApnsRequestBuilder:
         topic = topic or self.topic
         return topic is not None and any(topic.removesuffix(suffix) in key_topics for suffix in _SUFFIXES)
 
-    def _look_up(self, push: Notification) -> tuple[Any, Any, Any, HeaderTemplate, int]:
+    def _look_up(self, push: Notification) -> tuple[Any, Any, Any, Any, HeaderTemplate, int]:
         """The template and the limit of pushes like this one, as in `_last`."""
+        environment = push.environment
+        if environment is not None and environment not in ENVIRONMENTS:
+            raise InvalidPush(
+                None, f"the environment must be {' or '.join(ENVIRONMENTS)}, not {shown(environment)}"
+            )
+        if not self.takes_environment(environment):
+            raise WrongEnvironment(
+                None, f"the token is of {environment}, and this client sends to {self._environment}"
+            )
         priority: Any = push.priority
         if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
             raise InvalidPush("BadPriority", f"the priority must be 1, 5 or 10, not {kind(priority)}")
@@ -194,7 +227,7 @@ class ApnsRequestBuilder:
                 problem = json_problem(push.payload, "payload")
                 if problem:
                     warn_once(f"a payload for APNs: {problem}")
-        return (*key, *template_and_limit)
+        return (*key, environment, *template_and_limit)
 
     def _check_payload(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
         """Raises `InvalidPush` for a payload that is too large, or has times that are none."""

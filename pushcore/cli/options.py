@@ -96,10 +96,19 @@ _APNS: Final = (
     _apns("--topic", metavar="BUNDLE", help="Bundle id of the app; suffixes of push types are added."),
     _apns(
         "--environment",
-        type=click.Choice(["production", "sandbox"]),
-        help="Which of Apple's: production unless said otherwise.",
+        type=click.Choice(["production", "sandbox", "auto"]),
+        help="Which of Apple's: production unless said otherwise. auto sends each row to that of its column environment; "
+        "without one to production, and after BadDeviceToken once to the sandbox.",
     ),
     _apns("--apns-url", metavar="URL", help="Another server, such as https://127.0.0.1:2197."),
+    _apns("--apns-sandbox-url", metavar="URL", help="Another server for the sandbox of --environment auto."),
+    _apns(
+        "--apns-sandbox-key",
+        metavar="FILE",
+        content=True,
+        help="Key for the sandbox of --environment auto, where --apns-key is for production alone.",
+    ),
+    _apns("--sandbox-key-id", metavar="ID", help="Its key id."),
     _apns(
         "--idle-ping",
         type=IdlePingParameter(),

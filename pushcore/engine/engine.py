@@ -55,7 +55,9 @@ class EngineOptions(TypedDict, total=False):
 
 class PushEngine(Generic[P_contra]):
     """Sends streams of pushes through the clients it is given, each kind of push through its client. Of several
-    `ApnsClient`s a push takes the first whose key is for its topic. To a type checker an engine of an `ApnsClient` and
+    `ApnsClient`s a push takes the first whose key is for its topic and whose environment is the push's. A push that names no
+    environment goes to the first; where Apple does not know its token there (BadDeviceToken), once to the next client of another
+    environment, and `Result.environment` says which knew it. To a type checker an engine of an `ApnsClient` and
     an `FcmClient` is a `PushEngine[Notification | Message]`, which also is one of `Notification` alone; of more than
     three clients say it yourself.
 
@@ -110,10 +112,14 @@ class PushEngine(Generic[P_contra]):
             check(hasattr(given, "_dispatcher"), f"client {number}", expected, given)
         self._clients = dispatchers = tuple(client._dispatcher for client in clients)
         for index, client in enumerate(dispatchers):
-            if client.takes_all and client.handles in {later.handles for later in dispatchers[index + 1 :]}:
+            kind = (client.handles, client.environment)
+            later = {(other.handles, other.environment) for other in dispatchers[index + 1 :]}
+            if client.takes_all and (
+                kind in later or (client.environment is None and _any_of(later, kind[0]))
+            ):
                 raise ConfigurationError(
-                    "an engine needs one client only for each kind of push, or before the last one of a kind such "
-                    "whose key is for some topics alone"
+                    "an engine needs one client only for each kind of push and each environment of Apple's, or before the "
+                    "last one of a kind such whose key is for some topics alone"
                 )
         if window is None:
             window = min(
@@ -386,6 +392,10 @@ class PushEngine(Generic[P_contra]):
                         client.pool.listeners.remove(run.on_batch)
                 self._active.discard(run)
                 run.ended.set_result(None)
+
+
+def _any_of(kinds: Iterable[tuple[type, str | None]], handles: type) -> bool:
+    return any(kind[0] is handles for kind in kinds)
 
 
 async def _end(generator: AsyncGenerator[Result, None]) -> None:

@@ -27,7 +27,7 @@ class Gate:
 
     A rate limit is what was configured, or the project's quota of the provider. Where there is no quota, a window follows
     what the provider can bear. The breaker keeps both narrow until it has responses enough, and stops the lane when they
-    say that every push would fail.
+    say that every push would fail. `second`: of a lane for another environment of the same provider.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Gate:
         "stopped",
     )
 
-    def __init__(self, client: EngineClient, rules: Rules) -> None:
+    def __init__(self, client: EngineClient, rules: Rules, *, second: bool = False) -> None:
         self.limiter = rules.limiter(client)
         """Limits the rate; None where nothing does."""
         self.stopped: Trip | None = None
@@ -54,7 +54,8 @@ class Gate:
         self._name = client.pool.name
         self._quota = client.quota
         self._events = rules.events
-        self._shared = rules.shared_by(self._name)
+        # What processes share is by provider: of two environments the first has it.
+        self._shared = None if second else rules.shared_by(self._name)
         peers = self._shared.peers() if self._shared is not None and rules.breaker else None
         self._breaker = Breaker(peers=peers) if rules.breaker else None
         # How many may be in flight until the breaker has responses enough; infinity from then on.

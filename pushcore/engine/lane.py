@@ -21,8 +21,9 @@ from ..errors import ConnectError
 from ..http2.exchange import Exchange, Sink
 from ..latency import Histogram
 from ..metrics import Metrics
-from ..requests import END
+from ..requests import END, build_one
 from ..results import ACCEPTED, Result, Verdict
+from . import elsewhere
 from .breaker import Trip
 from .gate import WARN_EVERY, Gate
 from .journaling import CampaignJournal
@@ -48,6 +49,7 @@ class Owner(Protocol):
     def stop(self, error: BaseException | None = None) -> None: ...
     def stopped_by(self, lane: Lane, trip: Trip) -> None: ...
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+    def flow(self, lane: Lane) -> None: ...
 
 
 class Lane:
@@ -61,10 +63,18 @@ class Lane:
         ready: list[Result],
         clock: Callable[[], float],
         journal: CampaignJournal | None,
+        *,
+        second: bool = False,
     ) -> None:
         self.client = client
+        self.second = second
+        """Whether another lane of the same provider has another environment, and comes before it."""
+        self.fallback: Lane | None = None
+        """The lane of the next environment, for pushes that name none and whose token this one does not know."""
+        self.refuses = False
+        """Whether the server has said that its key or certificate is not for that environment."""
         self.name = client.pool.name
-        self.gate = Gate(client, rules)
+        self.gate = Gate(client, rules, second=second)
         self.retries = Retries(rules.retry, rules.rng)
         self.record = Record(self.name, ready, rules, journal, run.stop)
         self.accepted = 0
@@ -117,6 +127,8 @@ class Lane:
         """A push that was sent again has been accepted."""
         self.retries.accepted()
         self.gate.accepted(1)
+        if self.second and result.push.environment is None:
+            result = elsewhere.known_here(result)
         self.record.emit(result)
 
     def on_rejected(self, exchange: Exchange, result: Result, delayed: DelayedPush | None = None) -> None:
@@ -127,7 +139,13 @@ class Lane:
         """
         now = self._clock()
         self._count_accepted()
+        if self.second and delayed is not None and elsewhere.is_no_judgement(result, delayed):
+            self.record.emit(elsewhere.outcome(result, delayed, self))
+            return
         self._stop_for(self.gate.rejected(result, now))
+        if self.fallback is not None and not self._ended and elsewhere.may_know(self.fallback, result):
+            self.fallback.take_over(exchange, result, now)
+            return
         if delayed is None:
             self.retries.sent(1)
             attempts, first_sent = 1, exchange.deadline - self._timeout
@@ -148,6 +166,17 @@ class Lane:
         self._warn_of_topic(delayed, now)
         self._run.outstanding -= 1
         self._events.retried(self.name, result.reason, 1, delay)
+
+    def take_over(self, exchange: Exchange, result: Result, now: float) -> None:
+        """Send a push whose token the lane before does not know: `result` is what that has brought."""
+        built = build_one(self._requests, exchange.context, self._sink, now + self._timeout)
+        if not isinstance(built, Exchange):  # its topic is not of this key
+            self.record.emit(result)
+            return
+        built.attempts = exchange.attempts + 1
+        DelayedPush(self, built, now, result)
+        self._dispatch([built], now)
+        self._run.flow(self)
 
     def _warn_of_topic(self, delayed: DelayedPush, now: float) -> None:
         hold = delayed.hold
@@ -178,6 +207,11 @@ class Lane:
         if accepted:
             self.retries.sent(accepted)
             self.gate.accepted(accepted)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the breaker has stopped this lane."""
+        return self.gate.stopped is not None
 
     @property
     def _ended(self) -> bool:

@@ -24,7 +24,8 @@ class EngineClient(Protocol[P_co]):
 
     `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
     `quota`: whether its provider limits the rate of a whole project, see `reasons.Reason.scope`.
-    `takes_all`: whether it takes every push of that class; else `takes` says it of one.
+    `environment`: where its provider has several, the one that it sends to; None where that is not known.
+    `takes_all`: whether it takes every push of that class and environment; else `takes` says it of one.
     """
 
     @property
@@ -33,6 +34,8 @@ class EngineClient(Protocol[P_co]):
     def streams(self) -> int: ...
     @property
     def quota(self) -> bool: ...
+    @property
+    def environment(self) -> str | None: ...
     @property
     def takes_all(self) -> bool: ...
     @property

@@ -58,11 +58,21 @@ class Run:
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.events = rules.events
-        self.lanes = [Lane(self, client, rules, self.ready, self.loop.time, journal) for client in clients]
+        self.lanes: list[Lane] = []
         self._kinds: dict[type, list[Lane]] = {}
-        for lane in self.lanes:
-            self._kinds.setdefault(lane.client.handles, []).append(lane)
-        self._ask_clients = len(self._kinds) < len(self.lanes)  # a push's class alone does not say its lane
+        for client in clients:
+            alike = self._kinds.setdefault(client.handles, [])
+            first = next((lane for lane in alike if lane.client.environment != client.environment), None)
+            lane = Lane(self, client, rules, self.ready, self.loop.time, journal, second=first is not None)
+            if first is not None and first.fallback is None and not first.second:
+                first.fallback = lane
+            alike.append(lane)
+            self.lanes.append(lane)
+        # Whether each push's client must be asked. Environments need no question: a client stops at a push of another one.
+        self._ask_clients = any(
+            len(alike) > 1 and not all(lane.client.takes_all for lane in alike)
+            for alike in self._kinds.values()
+        )
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
         # What stands for rows that a journal passes over; without a journal nothing does.
@@ -81,7 +91,7 @@ class Run:
         for lane in self.lanes:
             lane.record.flush()
             if lane.pending or lane.retries.delayed:
-                self._flow(lane)
+                self.flow(lane)
         self.wake_feeder()
         if self.ready or self.done:
             self.wake_reader()
@@ -129,7 +139,8 @@ class Run:
 
     # --- time -------------------------------------------------------------------------------------------------
 
-    def _flow(self, lane: Lane) -> None:
+    def flow(self, lane: Lane) -> None:
+        """Have a lane send what it may, and again when it may send more."""
         due = lane.flow(self.loop.time())
         if due < self._timer_at:
             if self._timer is not None:
@@ -140,7 +151,7 @@ class Run:
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, math.inf
         for lane in self.lanes:
-            self._flow(lane)
+            self.flow(lane)
             lane.record.flush()
         self.wake_feeder()
         if self.ready or self.done:
@@ -277,7 +288,7 @@ class Run:
             push = next(burst, END)
             while push is not END and push is not self._passed_over:
                 lane = self._lane_of(push)
-                if self._ask_clients:
+                if self._ask_clients or lane.second:  # which would take pushes that name no environment, too
                     lane.build((push,), type(push), now)
                     push = next(burst, END)
                 else:
@@ -289,11 +300,13 @@ class Run:
             for lane in self.lanes:
                 lane.report_not_built()
                 lane.record.flush()
-                self._flow(lane)
+                self.flow(lane)
         return push is not END or taken == most
 
     def _lane_of(self, push: object) -> Lane:
-        """The lane of the push's class; of several, the first whose client takes it, or the last, to say why not."""
+        """The lane of the push's class; of several, the first whose client takes it, or the last, to say why not.
+
+        A push whose environment is not known reaches a second lane by `Lane.fallback` alone."""
         lanes = self._kinds.get(type(push)) or self._lanes_of_kind(push)
         if len(lanes) == 1:
             return lanes[0]

@@ -41,6 +41,11 @@ class Outcome(NamedTuple):
     timestamp: float | None
     attempts: int
 
+    @property
+    def environment(self) -> str | None:
+        """The environment whose token it turned out to be, where the row named none and the first one did not know it."""
+        return self.reason if self.verdict is Verdict.ACCEPTED and self.platform == "apns" else None
+
 
 class RowDevice:
     """Stands in for the push of a row that has none. `platform`: "apns", "fcm" or ""."""
@@ -139,8 +144,13 @@ def entry_of(result: Result) -> OutcomeEntry:
 
 
 def stored_reason(result: Result, platform: str) -> str | None:
-    """The reason of a rejected push as journals and results have it: the provider's word, else what we know."""
+    """The reason of a rejected push as journals and results have it: the provider's word, else what we know.
+
+    An accepted push has the environment whose token it turned out to be, where it named none; see `Outcome.environment`.
+    """
     detail = None if result.detail is None else str(result.detail)
+    if detail and platform == "apns" and result.verdict is Verdict.ACCEPTED:
+        return result.environment
     if detail and platform == "fcm" and not result.attempts and result.verdict is Verdict.INVALID:
         return detail  # found here: Google's word, INVALID_ARGUMENT, would say less
     return (result.reason and result.row.stored) or result.reason or detail

@@ -41,6 +41,9 @@ ApnsPushType = Literal[
 """What `apns-push-type` may be; `PUSH_TYPES` says what each asks of the other fields."""
 ApnsPriority = Literal[1, 5, 10]
 """What `apns-priority` may be."""
+ApnsEnvironment = Literal["production", "sandbox"]
+"""One of Apple's two environments, which have tokens and servers of their own."""
+ENVIRONMENTS: Final[tuple[str, ...]] = get_args(ApnsEnvironment)
 InterruptionLevel = Literal["passive", "active", "time-sensitive", "critical"]
 LiveActivityEvent = Literal["start", "update", "end"]
 
@@ -130,13 +133,24 @@ class Notification(PushModel):
     that is not there yet; None for the one that the payload is for as far as it tells, see `push_type_of`, else "alert".
     `priority`: 1, 5 or 10; None for the push type's default. `expiration`: until when APNs may store it, in UNIX seconds or as
     an aware datetime, 0 for a single attempt; a timedelta counts from the moment that the client takes the push; None leaves
-    it to APNs. `collapse_id`: at most 64 bytes. `apns_id`: a `uuid.UUID`, or its text in lower case; APNs makes one up when
+    it to APNs. `environment`: "production" or "sandbox", where the token is known to be of that one; None where that is not
+    known: then it goes to the first client of an engine, see `PushEngine`. `collapse_id`: at most 64 bytes. `apns_id`: a `uuid.UUID`, or its text in lower case; APNs makes one up when
     there is none.
 
     Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
     """
 
-    __slots__ = ("apns_id", "collapse_id", "expiration", "payload", "priority", "push_type", "token", "topic")
+    __slots__ = (
+        "apns_id",
+        "collapse_id",
+        "environment",
+        "expiration",
+        "payload",
+        "priority",
+        "push_type",
+        "token",
+        "topic",
+    )
 
     identifiers: ClassVar[tuple[str, ...]] = ("token", "apns_id")
 
@@ -151,6 +165,7 @@ class Notification(PushModel):
         expiration: int | datetime | timedelta | None = None,
         collapse_id: str | None = None,
         apns_id: str | uuid.UUID | None = None,
+        environment: ApnsEnvironment | None = None,
     ) -> None:
         if push_type is None:
             push_type = "alert"
@@ -169,11 +184,12 @@ class Notification(PushModel):
         self.expiration = expiration
         self.collapse_id = collapse_id
         self.apns_id = apns_id
+        self.environment = environment
 
     def __repr__(self) -> str:
         token = str(self.token)
         words = [token if len(token) <= 8 else token[:8] + "…", f"push_type={self.push_type!r}"]
-        for name in ("topic", "priority", "expiration", "collapse_id", "apns_id"):
+        for name in ("topic", "priority", "expiration", "collapse_id", "apns_id", "environment"):
             value = getattr(self, name)
             if value is not None:
                 words.append(f"{name}={value!r}")

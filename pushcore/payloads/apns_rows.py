@@ -13,11 +13,11 @@ import orjson
 
 from ..audience.audience import Audience
 from ..audience.problems import BadRow, shown
-from ..models.apns import ApnsPriority, ApnsPushType, Notification, PushType
+from ..models.apns import ENVIRONMENTS, ApnsPriority, ApnsPushType, Notification, PushType
 from .payload import ApnsPayload, ExpoPayload
 from .values import VALUE_ERRORS
 
-OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id")
+OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id", "environment")
 """Columns that override the command's option in an APNs row where they are not empty."""
 
 REGISTERED_AT: Final = "registered_at"
@@ -61,6 +61,7 @@ class ApnsRow(Notification):
         self.expiration = expiration
         self.collapse_id = collapse_id
         self.apns_id = apns_id
+        self.environment = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,9 @@ class ApnsRows:
             return
         if type(value) is not str:
             raise BadRow(f"{name}: {shown(value)} is not a text")
-        if name in ("topic", "push_type"):
+        if name == "environment" and value not in ENVIRONMENTS:
+            raise BadRow(f"environment: {shown(value)} is not {' or '.join(ENVIRONMENTS)}")
+        if name in ("topic", "push_type", "environment"):
             value = self._known_text(value)
         setattr(push, name, value)
 

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fakeservers import FakeApns, fated_token
-from pushcore import Journal, PushEngine, Verdict
+from fakeservers import ApnsRegistry, FakeApns, fated_token
+from pushcore import ApnsClient, ApnsKey, Journal, PushEngine, Verdict
+from pushcore.auth.provider_token import Environment
 
 BLOCKS = re.findall(
     r"```python\n(.*?)```",
@@ -95,3 +96,33 @@ async def test_a_campaign_with_a_journal(tmp_path: Path) -> None:
         assert fake.counts == {(200, ""): 100}
     assert Journal.read(path).status().complete  # without `with`, as the page has it
     assert [each.row for each in Journal.read(path).results(Verdict.ACCEPTED)] == list(range(1, 101))
+
+
+async def test_both_environments_and_a_key_that_is_renewed() -> None:
+    names: dict[str, Any] = {}
+    for block in BLOCKS:
+        exec(block, names)
+    fakes = [FakeApns(registry=ApnsRegistry(known_only=True)) for _ in range(2)]
+    async with fakes[0] as first, fakes[1] as second:
+        clients = []
+        environments: tuple[Environment, ...] = ("production", "sandbox")
+        for fake, environment in zip(fakes, environments, strict=True):
+            for key_id in ("ABC123DEFG", "RENEWED001"):
+                fake.registry.add_key(key_id, "TEAM123456", Path(fake.key_file).read_bytes())
+            fake.registry.allow("TEAM123456", "com.example.app")
+            key = ApnsKey.from_file(fake.key_file, key_id="ABC123DEFG", team_id="TEAM123456")
+            clients.append(
+                ApnsClient(
+                    key, topic="com.example.app", environment=environment, url=fake.url, ca_file=fake.ca_file
+                )
+            )
+        first.registry.add_device("aa" * 32)
+        second.registry.add_device("bb" * 32)
+        devices = [("aa" * 32, None), ("bb" * 32, None), ("cc" * 32, "sandbox")]
+        found = await names["environments"](*clients, devices)
+        assert found == {"aa" * 32: "production", "bb" * 32: "sandbox", "cc" * 32: None}
+        async with clients[0] as apns:
+            assert (await apns.send(names["Notification"]("aa" * 32, {"aps": {}}))).ok
+            names["renew"](apns, first.key_file, "RENEWED001")
+            assert (await apns.send(names["Notification"]("aa" * 32, {"aps": {}}))).ok
+        assert len(first.tokens_seen) == 2

@@ -28,7 +28,7 @@ from pushcore.cli.run.fake_servers import FakeProcess
 DEADLINE = 90.0
 COLUMNS = [
     *("row", "token", "platform", "verdict", "status", "reason", "id", "timestamp", "attempts"),
-    "drop_token",
+    *("drop_token", "environment"),
 ]
 ONCE = ("--retry", "none")
 PAYLOAD = '{"aps":{"alert":"Hi {{name}}"}}'

@@ -54,6 +54,7 @@ class ScriptedPool:
         self.waiting: deque[Exchange] = deque()
         self.listeners: list[Callable[[], None]] = []
         self.events = Listeners()
+        self.expiries: dict[str, float] = {}
         self.connected = True
         self.connection = SimpleNamespace(streams={}, capacity=capacity)
         self.links = [SimpleNamespace(connection=self.connection)]
@@ -119,6 +120,7 @@ class ScriptedClient:
         self.max_connections = max_connections
         self.quota = quota
         self.topics = topics
+        self.environment: str | None = None
         self.timeout = 10.0
         self.requests = ScriptedRequests()
         self.scripted = ScriptedPool(name, capacity)

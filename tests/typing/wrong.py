@@ -55,7 +55,7 @@ def keys() -> None:
 
 def clients(key: ApnsKey, account: ServiceAccount) -> None:
     ApnsClient(key, environment="prodution")  # wrong
-    ApnsClient(key, environment=None)  # wrong
+    ApnsClient(key, environment="auto")  # wrong
     ApnsClient(key, http2="quick")  # wrong
     ApnsClient(key, timeout="10")  # wrong
     ApnsClient(key, max_connections="8")  # wrong

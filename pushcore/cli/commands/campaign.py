@@ -96,8 +96,8 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
 @_option("--team-id", metavar="ID", help="Workers must have this --team-id.")
 @_option(
     "--environment",
-    type=click.Choice(["production", "sandbox"]),
-    help="Workers must send to this one of Apple's.",
+    type=click.Choice(["production", "sandbox", "auto"]),
+    help="Workers must send to this one of Apple's, or to both by --environment auto.",
 )
 @_option("--fcm-project", metavar="ID", help="Workers must send to this project of FCM.")
 @settings_options

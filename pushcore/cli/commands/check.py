@@ -112,7 +112,7 @@ async def _try(client: CampaignClient) -> Result:
 def judge(platform: str, result: Result) -> tuple[bool, str]:
     """Whether all is right, and a sentence."""
     reason, row = result.reason or "", result.row
-    if platform == APNS and row.blame == "token" and row.suspect and not row.about_topic:
+    if platform == APNS and row.unknown_token:
         return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered {row.name})"
     if platform == APNS and result.verdict in (Verdict.ACCEPTED, Verdict.UNREGISTERED):
         answer = reason or "200"

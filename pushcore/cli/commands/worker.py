@@ -28,7 +28,7 @@ from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
 from ..report.notices import Notices, listening, say, showing_warnings
 from ..run.campaign import HANGUP, loop_factory, warn
-from ..run.client_options import CampaignClient, ClientOptions
+from ..run.client_options import CampaignClient, ClientOptions, Clients
 from ..run.renewal import Renewal
 from ..run.sending import SendingOptions
 from ..sections import Seconds, add, command, parse_again, section
@@ -125,7 +125,7 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
 async def _work(
     url: str,
     campaign: str,
-    clients: dict[str, CampaignClient],
+    clients: Clients,
     maker: ChunkRows,
     sending: SendingOptions,
     listener: Listener,
@@ -140,7 +140,7 @@ async def _work(
     try:
         fleet = Fleet(queue)
         engine = PushEngine(
-            *clients.values(),
+            *clients.all,
             retry=sending.policy(),
             window=sending.window,
             rate=sending.limit(),
@@ -179,6 +179,6 @@ def offers_of(sender: ClientOptions, clients: Mapping[str, CampaignClient]) -> d
             offers[platform] = {
                 "topic": sender.topic,
                 "team": sender.team_id,
-                "environment": client.environment,
+                "environment": sender.environment if sender.environment == "auto" else client.environment,
             }
     return offers

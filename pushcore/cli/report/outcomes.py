@@ -79,7 +79,8 @@ def _csv_lines(batch: UniformOutcomes | list[Outcome], *, raw: bool) -> bytes:
     if type(batch) is UniformOutcomes and batch.kind == PLAIN[PLAIN_APNS]:
         # Neither token nor id needs quotes: both were checked before they were sent.
         lines = [
-            f"{row},{token},apns,ACCEPTED,200,,{sent_id or ''},,1,\n" for row, token, sent_id in batch.entries
+            f"{row},{token},apns,ACCEPTED,200,,{sent_id or ''},,1,,\n"
+            for row, token, sent_id in batch.entries
         ]
     else:
         lines = [csv_row(*outcome, raw) for outcome in singly(batch)]
@@ -101,11 +102,12 @@ def _values(outcome: Outcome) -> dict[str, Any]:
         "platform": platform,
         "verdict": verdict.value,
         "status": status,
-        "reason": None if reason is None else _clean(reason),
+        "reason": None if reason is None or outcome.environment else _clean(reason),
         "id": sent_id,
         "timestamp": None if timestamp is None else iso(timestamp),
         "attempts": attempts,
         "drop_token": drops(verdict, reason),
+        "environment": outcome.environment,
     }
 
 
@@ -127,6 +129,7 @@ def _write_parquet(batches: Iterable[UniformOutcomes | list[Outcome]], file: IO[
             *(("status", arrow.int32()), ("reason", text), ("id", text)),
             ("timestamp", arrow.timestamp("ms", "UTC")),
             *(("attempts", arrow.int32()), ("drop_token", arrow.bool_())),
+            ("environment", text),
         ]
     )
     count = 0

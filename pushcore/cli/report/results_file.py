@@ -8,13 +8,13 @@ from ...engine.breaker import may_drop
 from ...payloads.apns_rows import ApnsRow
 from ...payloads.devices import APNS, FCM
 from ...payloads.rows import Row
-from ...results import ACCEPTED, Result, Verdict
+from ...results import ACCEPTED, Accepted, Result, Verdict
 from .output import harmless, harmless_token, iso, open_output, quoted
 from .tally import REGISTERED_SINCE, ResultCounts, drops, how_many
 
 COLUMNS: Final = (
     *("row", "token", "platform", "verdict", "status", "reason", "id", "timestamp", "attempts"),
-    "drop_token",
+    *("drop_token", "environment"),
 )
 HEADER: Final = ",".join(COLUMNS) + "\n"
 
@@ -66,16 +66,16 @@ class ResultsFile:
         push: Row = result.push
         if type(push) is not ApnsRow:
             return self._take_fcm(result)
-        if result.verdict is ACCEPTED:
+        if type(result) is Accepted:
             # Neither token nor id needs quotes: both were checked before they were sent.
             self._write(
-                f"{push.row},{push.token},apns,ACCEPTED,{result.status},,{push.apns_id},,{result.attempts},\n"
+                f"{push.row},{push.token},apns,ACCEPTED,{result.status},,{push.apns_id},,{result.attempts},,\n"
             )
             self._apns.accepted += 1
             return True
         keep_registered(result)
         self._put(push.row, push.token, APNS, result.verdict, self.counts.take(result, APNS), result)
-        return False
+        return result.verdict is ACCEPTED
 
     def _take_fcm(self, result: Result) -> bool:
         push = result.push
@@ -131,12 +131,12 @@ class ResultCounter:
     def take(self, result: Result) -> bool:
         """True when it was accepted."""
         apns = type(result.push) is ApnsRow
-        if result.verdict is ACCEPTED:
+        if type(result) is Accepted:
             tally = self._apns if apns else self._fcm
             tally.accepted += 1
             return True
         self.counts.take(result, APNS if apns else FCM)
-        return False
+        return result.verdict is ACCEPTED
 
     def bad_row(self, row: int, token: str, reason: str, platform: str, verdict: Verdict) -> None:
         """A row that never became a push."""
@@ -166,6 +166,9 @@ def csv_row(
     Unless `raw`, the provider's words and what is no token can do nothing in a spreadsheet or a terminal, see `harmless`.
     A token that was accepted is one, and an apns-id is the user's own.
     """
+    environment = ""
+    if verdict is ACCEPTED and platform == APNS:
+        environment, reason = reason or "", None
     if not raw:
         if verdict is not ACCEPTED:
             token, reason = harmless_token(token), harmless(reason or "")
@@ -174,5 +177,5 @@ def csv_row(
     return (
         f"{row},{quoted(token)},{platform},{verdict.value},{'' if status is None else status},"
         f"{quoted(reason or '')},{quoted(sent_id or '')},{'' if timestamp is None else iso(timestamp)},"
-        f"{attempts},{'yes' if drops(verdict, reason) else ''}\n"
+        f"{attempts},{'yes' if drops(verdict, reason) else ''},{environment}\n"
     )

@@ -48,12 +48,13 @@ def reason_of(result: Result, platform: str) -> tuple[str, str]:
 class PlatformTally:
     """The counts of one platform.
 
-    `accepted`: how many rows were. `counts`: the others, by verdict and reason. `first`: of each kind, the first row
+    `accepted`: how many rows were, but for `found`. `counts`: the others, by verdict and reason. `first`: of each kind, the first row
     and what there is to say about it. `suspects`: by reason, tokens that the provider blames although the
-    configuration may be to blame. `dead`: tokens to drop. `kept`: those that were dead and registered since.
+    configuration may be to blame. `found`: by environment, rows that named none and turned out to be of
+    that one. `dead`: tokens to drop. `kept`: those that were dead and registered since.
     """
 
-    __slots__ = ("accepted", "counts", "dead", "first", "kept", "platform", "suspects")
+    __slots__ = ("accepted", "counts", "dead", "first", "found", "kept", "platform", "suspects")
 
     def __init__(self, platform: str) -> None:
         self.platform = platform
@@ -61,6 +62,7 @@ class PlatformTally:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.first: dict[tuple[str, str], tuple[int, str]] = {}
         self.suspects: Counter[str] = Counter()
+        self.found: Counter[str] = Counter()
         self.dead = 0
         self.kept = 0
 
@@ -70,7 +72,11 @@ class PlatformTally:
         return self.accepted + self.counts.total()
 
     def count(self, verdict: Verdict, reason: str, row: int = 0, detail: str = "", times: int = 1) -> None:
-        """So many rows that were not accepted. `row`: the first of them, where that is known."""
+        """So many rows that are not plainly accepted. `row`: the first of them, where that is known. `reason`: of accepted
+        ones, the environment that they turned out to be of."""
+        if verdict is Verdict.ACCEPTED and not (reason and self.platform == APNS):
+            self.accepted += times
+            return
         kind = verdict.value, reason
         if kind not in self.counts and len(self.counts) >= MAX_KINDS:
             kind = verdict.value, OTHER
@@ -82,6 +88,8 @@ class PlatformTally:
                 self.dead += times
             else:
                 self.kept += times
+        elif verdict is Verdict.ACCEPTED:
+            self.found[reason] += times
         elif self.platform and lookup(self.platform, None, reason).suspect:
             self.suspects[reason] += times
 
@@ -105,8 +113,13 @@ class PlatformTally:
         return lines
 
     def advice(self, whose: str) -> list[str]:
-        """What to do about dead and suspect tokens."""
+        """What to do about dead and suspect tokens, and those of another environment."""
         lines = []
+        for environment, count in self.found.items():
+            lines.append(
+                f"{environment}: {count:,} {_tokens(count)}{whose} of the {environment} environment; write that into your audience "
+                "(environment in the results, and a column of that name)"
+            )
         if self.dead:
             lines.append(
                 f"dead: {self.dead:,} {_tokens(self.dead)}{whose}; remove {_them(self.dead)} from your "
@@ -138,7 +151,7 @@ class ResultCounts:
     @property
     def accepted(self) -> int:
         """Rows that were accepted."""
-        return sum(tally.accepted for tally in self.tallies.values())
+        return sum(tally.accepted + tally.found.total() for tally in self.tallies.values())
 
     @property
     def total(self) -> int:
@@ -226,10 +239,7 @@ class ResultCounts:
         counts = cls()
         for (platform, name, reason), count in counted.items():
             verdict, tally = Verdict[name], counts.tallies.get(platform, counts.tallies[""])
-            if verdict is Verdict.ACCEPTED:
-                tally.accepted += count
-            else:
-                tally.count(verdict, reason, times=count)
+            tally.count(verdict, reason, times=count)
         return counts
 
 

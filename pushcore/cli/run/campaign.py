@@ -23,7 +23,7 @@ from ..report.notices import MeteredNotices, Notices, Say, listening, say, showi
 from ..report.progress import ProgressLine, RunProgress
 from ..report.results_file import ResultSink
 from ..statuses import INCOMPLETE
-from .client_options import CampaignClient
+from .client_options import CampaignClient, Clients
 from .exit_report import ExitReport
 from .journals import RowJournal
 from .sending import UNLIMITED, SendingOptions
@@ -58,7 +58,7 @@ class CampaignRun:
 
     def __init__(
         self,
-        clients: dict[str, CampaignClient],
+        clients: Clients,
         audience: Audience,
         rows: Rows,
         sink: ResultSink,
@@ -193,7 +193,7 @@ class CampaignRun:
     async def _send(self, listener: Listener) -> None:
         loop = asyncio.get_running_loop()
         self._engine = engine = PushEngine(
-            *self._clients.values(),
+            *self._clients.all,
             retry=self._sending.policy(),
             window=self._sending.window,
             rate=self._sending.limit(),

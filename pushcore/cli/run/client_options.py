@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from ...apns.client import ApnsClient
@@ -41,6 +41,17 @@ _MAX_PASSWORD_FILE: Final = 4096
 _CONNECTIONS: Final = {APNS: 8, FCM: 10}
 
 
+class Clients(dict[str, CampaignClient]):
+    """The clients of a command by platform, that of production before that of the `sandbox`, which --environment auto has."""
+
+    sandbox: ApnsClient | None = None
+
+    @property
+    def all(self) -> tuple[CampaignClient, ...]:
+        """All of them, for an engine."""
+        return (*self.values(), *((self.sandbox,) if self.sandbox is not None else ()))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
     """The values of the options that say who sends what where.
@@ -55,8 +66,11 @@ class ClientOptions:
     apns_cert_key: str | None = None
     apns_cert_password_file: str | None = None
     topic: str | None = None
-    environment: Environment | None = None
+    environment: Environment | Literal["auto"] | None = None
     apns_url: str | None = None
+    apns_sandbox_url: str | None = None
+    apns_sandbox_key: str | None = None
+    sandbox_key_id: str | None = None
     push_type: ApnsPushType | PushType | None = None
     priority: ApnsPriority | None = None
     expiration: int | None = None
@@ -97,21 +111,33 @@ class ClientOptions:
     def files(self) -> tuple[str, ...]:
         """The paths of what is read besides the audience."""
         sources = (
-            *(self.apns_key, self.apns_cert, self.apns_cert_key, self.apns_cert_password_file),
+            *(
+                self.apns_key,
+                self.apns_sandbox_key,
+                self.apns_cert,
+                self.apns_cert_key,
+                self.apns_cert_password_file,
+            ),
             *(self.fcm_service_account, self.ca_file, self.payload, self.apns_payload, self.fcm_payload),
             self.proxy_password_file,
         )
         return tuple(source for source in sources if source is not None and describe_secret(source) is None)
 
-    def clients(self) -> dict[str, CampaignClient]:
-        """The clients that these options describe, by platform, checked as far as can be without a connection.
+    def clients(self) -> Clients:
+        """The clients that these options describe, checked as far as can be without a connection.
 
         Raises:
             BadInput, ConfigurationError: they cannot work.
         """
-        clients: dict[str, CampaignClient] = {}
+        clients = Clients()
+        if self.environment != "auto":
+            for name in ("apns_sandbox_url", "apns_sandbox_key", "sandbox_key_id"):
+                if getattr(self, name) is not None:
+                    raise BadInput(f"--{name.replace('_', '-')} is of no use without --environment auto")
         if self.apns_key is not None or self.apns_cert is not None:
             clients[APNS] = self._apns()
+            if self.environment == "auto":
+                clients.sandbox = self._apns_sandbox()
         else:
             self._refuse_without(_OF_APNS, "either --apns-key FILE or --apns-cert FILE")
         if self.fcm_service_account is not None:
@@ -211,13 +237,25 @@ class ClientOptions:
     # --- APNs ---------------------------------------------------------------------------------------------------------
 
     def _apns(self) -> ApnsClient:
+        if self.environment == "auto":
+            if (self.apns_url is None) != (self.apns_sandbox_url is None):
+                raise BadInput("--apns-url and --apns-sandbox-url go together; expected both or neither")
+            return self._apns_client(self.apns_auth(), "production", self.apns_url)
         if self.environment is not None and self.apns_url is not None:
             raise BadInput("--environment and --apns-url exclude each other; expected one of them")
+        return self._apns_client(self.apns_auth(), self.environment, self.apns_url)
+
+    def _apns_sandbox(self) -> ApnsClient:
+        return self._apns_client(self.sandbox_auth(), "sandbox", self.apns_sandbox_url)
+
+    def _apns_client(
+        self, auth: ApnsKey | ApnsCertificate, environment: Environment | None, url: str | None
+    ) -> ApnsClient:
         client = ApnsClient(
-            self.apns_auth(),
+            auth,
             topic=self.topic,
-            environment=self.environment or "production",
-            url=self.apns_url,
+            environment=environment,
+            url=url,
             ca_file=self.ca_file,
             max_connections=self.max_connections or _CONNECTIONS[APNS],
             timeout=self.timeout,
@@ -270,6 +308,25 @@ class ClientOptions:
             name=_name_of("--apns-key", self.apns_key),
         )
 
+    def sandbox_auth(self) -> ApnsKey | ApnsCertificate:
+        """The key or certificate for the sandbox of --environment auto, read from its files.
+
+        Raises:
+            BadInput, ConfigurationError: there is none that could be used.
+        """
+        if (self.apns_sandbox_key is None) != (self.sandbox_key_id is None):
+            raise BadInput("--apns-sandbox-key and --sandbox-key-id go together; expected both or neither")
+        if self.apns_sandbox_key is None or self.sandbox_key_id is None:
+            return self.apns_auth()
+        if self.team_id is None:
+            raise BadInput("--team-id is missing; --apns-sandbox-key needs it")
+        return ApnsKey.from_file(
+            self.apns_sandbox_key,
+            key_id=self.sandbox_key_id,
+            team_id=self.team_id,
+            name=_name_of("--apns-sandbox-key", self.apns_sandbox_key),
+        )
+
     def _certificate(self, source: str) -> ApnsCertificate:
         if self.key_id is not None or self.team_id is not None:
             raise BadInput("--key-id and --team-id belong to --apns-key")
@@ -298,6 +355,7 @@ class ClientOptions:
 _OF_APNS: Final = (
     *("key_id", "team_id", "apns_cert_key", "apns_cert_password_file", "topic", "environment", "apns_url"),
     *("push_type", "priority", "expiration", "collapse_id"),
+    *("apns_sandbox_url", "apns_sandbox_key", "sandbox_key_id"),
 )
 _OF_FCM: Final = ("fcm_project", "fcm_url", "fcm_confirm")
 

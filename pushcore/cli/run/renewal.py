@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
 from typing import Final
 
 from ...apns.client import ApnsClient
@@ -12,10 +11,12 @@ from ...audience.problems import BadInput, printable
 from ...errors import ConfigurationError
 from ...payloads.devices import APNS, FCM, NAMES
 from ...redaction import describe_secret
-from .client_options import CampaignClient, ClientOptions
+from .client_options import ClientOptions, Clients
 
 _CREDENTIALS: Final = {
     APNS: (
+        "apns_sandbox_key",
+        "sandbox_key_id",
         "apns_key",
         "key_id",
         "team_id",
@@ -32,7 +33,7 @@ _CREDENTIALS: Final = {
 class Renewal:
     """The credentials of running clients. `options`: those that the clients were made of."""
 
-    def __init__(self, options: ClientOptions, clients: Mapping[str, CampaignClient]) -> None:
+    def __init__(self, options: ClientOptions, clients: Clients) -> None:
         self._clients = clients
         self._team = options.team_id
         self._digests = {platform: _digest(options, platform) for platform in clients}
@@ -56,7 +57,11 @@ class Renewal:
             if isinstance(client, ApnsClient):
                 if options.team_id != self._team:
                     raise BadInput("--team-id cannot change while the command runs")
-                client.use(options.apns_auth())
+                auth, sandbox = options.apns_auth(), self._clients.sandbox
+                sandbox_auth = options.sandbox_auth() if sandbox is not None else None
+                client.use(auth)
+                if sandbox is not None and sandbox_auth is not None:
+                    sandbox.use(sandbox_auth)
             else:
                 client.use(options.fcm_account())
         except (BadInput, ConfigurationError) as error:
@@ -71,7 +76,7 @@ def _digest(options: ClientOptions, platform: str) -> bytes:
     for name in _CREDENTIALS[platform]:
         value = getattr(options, name)
         content = b""
-        if isinstance(value, str) and describe_secret(value) is None and name not in ("key_id", "team_id"):
+        if isinstance(value, str) and describe_secret(value) is None and not name.endswith("_id"):
             with contextlib.suppress(OSError, ValueError), open(value, "rb") as file:
                 content = file.read()
         for part in (repr(value).encode(), content):

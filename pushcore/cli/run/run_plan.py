@@ -16,7 +16,7 @@ from ...payloads.rows import Rows
 from ...payloads.template import Template
 from ..report.results_file import ResultSink
 from .campaign import CampaignRun, Supervisor
-from .client_options import CampaignClient
+from .client_options import Clients
 from .exit_report import ExitReport
 from .journals import JournalPlan
 from .sending import SendingOptions
@@ -31,7 +31,7 @@ class RunPlan:
     see `csv_row`. `sample`, `duplicates`: as in `Rows`.
     """
 
-    clients: dict[str, CampaignClient]
+    clients: Clients
     template: Template
     sending: SendingOptions
     audience: str

@@ -76,7 +76,14 @@ def test_what_names_a_file_says_so() -> None:
     options = all_of(credential_options, push_options, sending_options)
     files = {name for name, each in options.items() if each.metavar == "FILE"}
     assert files == {
-        *("apns_key", "apns_cert", "apns_cert_key", "apns_cert_password_file", "fcm_service_account"),
+        *(
+            "apns_key",
+            "apns_sandbox_key",
+            "apns_cert",
+            "apns_cert_key",
+            "apns_cert_password_file",
+            "fcm_service_account",
+        ),
         *("ca_file", "proxy_password_file", "payload", "apns_payload", "fcm_payload"),
     }
     values: dict[str, Any] = {name: name for name in files}
@@ -95,7 +102,7 @@ def test_choices_are_what_the_engine_knows() -> None:
         name: each.type.choices for name, each in options.items() if isinstance(each.type, click.Choice)
     }
     assert tuple(choices["payload_format"]) == FORMATS
-    assert tuple(choices["environment"]) == ("production", "sandbox")
+    assert tuple(choices["environment"]) == ("production", "sandbox", "auto")
     assert tuple(choices["http2"]) == ("fast", "reference")
     assert tuple(choices["retry"]) == ("none", "report", "resend")
 

@@ -39,7 +39,7 @@ PARAMETERS = [
     if not (isinstance(parameter, click.Option) and (parameter.is_flag or parameter.name == "help"))
 ]
 SOURCES = ("command line", "environment", "settings file")
-CREDENTIALS = {"apns_key", "apns_cert", "apns_cert_key", "fcm_service_account", "ca_file"}
+CREDENTIALS = {"apns_key", "apns_sandbox_key", "apns_cert", "apns_cert_key", "fcm_service_account", "ca_file"}
 
 
 @pytest.fixture(scope="module")

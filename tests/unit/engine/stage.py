@@ -31,6 +31,9 @@ class Owner:
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.spawned.append(work)
 
+    def flow(self, lane: Lane) -> None:
+        lane.flow(0.0)
+
 
 class Stage:
     """Drives a lane as a run does. `rows()`: the rows of the results that the caller has got so far."""

@@ -50,7 +50,9 @@ def test_a_payload_with_placeholders_is_made_for_each_row() -> None:
 def test_an_empty_value_leaves_the_option_as_it_is(empty: object) -> None:
     rows = ApnsRows(CONSTANT, RowDefaults("voip", 10, 0, "id"))
     expected = (None, "voip", 10, 0, "id")
-    assert options_of(bound(["token", *OVERRIDES], rows)(1, "aa", ["aa", *[empty] * 6])) == expected
+    assert (
+        options_of(bound(["token", *OVERRIDES], rows)(1, "aa", ["aa", *[empty] * len(OVERRIDES)])) == expected
+    )
     assert options_of(bound(None, rows)(1, "aa", dict.fromkeys(OVERRIDES, empty))) == expected
 
 
@@ -63,6 +65,7 @@ def test_an_empty_value_leaves_the_option_as_it_is(empty: object) -> None:
         ("expiration", " 9 ", 9),
         ("collapse_id", "score", "score"),
         ("apns_id", "mine", "mine"),
+        ("environment", "sandbox", "sandbox"),
     ],
 )
 def test_a_value_takes_the_place_of_the_option(name: str, value: object, expected: object) -> None:
@@ -78,6 +81,7 @@ def test_a_value_takes_the_place_of_the_option(name: str, value: object, expecte
         ("expiration", True, "expiration: 'True' is not a whole number"),
         ("expiration", [1], "is not a whole number"),
         ("topic", 5, "topic: '5' is not a text"),
+        ("environment", "prod", "environment: 'prod' is not production or sandbox"),
         ("collapse_id", {"a": 1}, "is not a text"),
     ],
 )

@@ -53,8 +53,8 @@ def test_csv_has_every_column_and_keeps_odd_bytes() -> None:
     data = written([ODD[:2], ODD[2:]], "csv")
     assert data.splitlines()[0].decode() == ",".join(COLUMNS)
     assert [tuple(row.values()) for row in rows_of(data)] == [
-        ("1", "aa", "apns", "ACCEPTED", "200", "", "id-1", "", "1", ""),
-        ("2", 'b,"\udcff', "", "INVALID", "", "the row is, odd", "", "", "0", ""),
+        ("1", "aa", "apns", "ACCEPTED", "200", "", "id-1", "", "1", "", ""),
+        ("2", 'b,"\udcff', "", "INVALID", "", "the row is, odd", "", "", "0", "", ""),
         (
             "3",
             "cc",
@@ -66,17 +66,38 @@ def test_csv_has_every_column_and_keeps_odd_bytes() -> None:
             "2023-11-14T22:13:20.250Z",
             "2",
             "yes",
+            "",
         ),
-        ("4", "dd", "apns", "UNREGISTERED", "410", REGISTERED_SINCE, "", "2023-11-14T22:13:20.000Z", "1", ""),
-        ("5", "f:APA91b", "fcm", "UNKNOWN", "", "", "", "", "3", ""),
+        (
+            "4",
+            "dd",
+            "apns",
+            "UNREGISTERED",
+            "410",
+            REGISTERED_SINCE,
+            "",
+            "2023-11-14T22:13:20.000Z",
+            "1",
+            "",
+            "",
+        ),
+        ("5", "f:APA91b", "fcm", "UNKNOWN", "", "", "", "", "3", "", ""),
     ]
+
+
+def test_an_environment_that_was_found_is_no_reason() -> None:
+    found = Outcome(1, "aa", "apns", Verdict.ACCEPTED, 200, "sandbox", "id-1", None, 2)
+    (row,) = rows_of(written([[found]], "csv"))
+    assert (row["reason"], row["environment"], row["attempts"]) == ("", "sandbox", "2")
+    line = orjson.loads(written([[found]], "ndjson"))
+    assert (line["reason"], line["environment"]) == (None, "sandbox")
 
 
 def test_ndjson_has_numbers_and_nulls() -> None:
     lines = [orjson.loads(line) for line in written([ODD], "ndjson").splitlines()]
     assert [list(line) for line in lines] == [list(COLUMNS)] * 5
     assert lines[0] == dict(
-        zip(COLUMNS, (1, "aa", "apns", "ACCEPTED", 200, None, "id-1", None, 1, False), strict=True)
+        zip(COLUMNS, (1, "aa", "apns", "ACCEPTED", 200, None, "id-1", None, 1, False, None), strict=True)
     )
     assert lines[1]["token"] == 'b,"?'  # JSON can hold no half surrogate pair
     assert [line["drop_token"] for line in lines] == [False, False, True, False, False]

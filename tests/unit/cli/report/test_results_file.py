@@ -46,7 +46,7 @@ def test_every_column(tmp_path: Path, raw: bool) -> None:
     assert path.read_text(errors="surrogateescape").splitlines()[0] == ",".join(COLUMNS)
     found = read(path)
     assert found[0] == dict(
-        zip(COLUMNS, ("2", "aa", "apns", "ACCEPTED", "200", "", ID, "", "1", ""), strict=True)
+        zip(COLUMNS, ("2", "aa", "apns", "ACCEPTED", "200", "", ID, "", "1", "", ""), strict=True)
     )
     assert found[1] == dict(
         zip(
@@ -62,6 +62,7 @@ def test_every_column(tmp_path: Path, raw: bool) -> None:
                 "2023-11-14T22:13:20.250Z",
                 "2",
                 "yes",
+                "",
             ),
             strict=True,
         )

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, cast
 from pushcore.audience.audience import Audience
 from pushcore.audience.shards import WHOLE, Shard
 from pushcore.cli.report.results_file import ResultsFile
-from pushcore.cli.run.client_options import CampaignClient
+from pushcore.cli.run.client_options import CampaignClient, Clients
 from pushcore.errors import ClosedError
 from pushcore.payloads.rows import Rows
 from pushcore.payloads.template import Template
 from pushcore.results import Result, Verdict
 
-APNS: dict[str, CampaignClient] = {"apns": cast(CampaignClient, object())}
+APNS = Clients({"apns": cast(CampaignClient, object())})
 """Clients that nothing asks for anything."""
 
 
