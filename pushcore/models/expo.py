@@ -15,6 +15,7 @@ NotificationSerializer.java of expo-notifications.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal, get_args, overload
 
 import orjson
@@ -56,6 +57,10 @@ _ANDROID_PRIORITY: Final[Mapping[LegacyPriority, AndroidPriority]] = {"normal": 
 
 AndroidForm = Literal["notification", "data"]
 """What Android gets: a notification with data, or data alone."""
+
+_FORMS: Final = get_args(AndroidForm)
+MAX_PARTS: Final = 1024
+"""Android's parts that are kept. To make one costs as much as all the rest of a message, and most messages have the same."""
 
 NO_IMAGE: Final = (
     "Android does not show the richContent.image of a message that is sent in the form of data alone"
@@ -139,11 +144,15 @@ def to_push(
         return to_notification(
             message, device.token, topic=topic, experience_id=experience_id, scope_key=scope_key, now=now
         )
-    make = to_legacy if legacy else to_message
-    form = android or ("data" if legacy else "notification")
-    return make(
-        message, device.token, android=form, experience_id=experience_id, scope_key=scope_key, now=now
-    )
+    form: AndroidForm = android or ("data" if legacy else "notification")
+    if legacy:
+        return to_legacy(
+            message, device.token, android=form, experience_id=experience_id, scope_key=scope_key, now=now
+        )
+    fields = message_fields(message, android=form, experience_id=experience_id, scope_key=scope_key, now=now)
+    if form == "data" and message.image is not None:
+        warn_once(NO_IMAGE)
+    return _to(device.token, device.kind, fields)
 
 
 def to_notification(
@@ -205,7 +214,11 @@ def to_message(
     )
     if android == "data" and message.image is not None:
         warn_once(NO_IMAGE)
-    if recognise(target).kind is TokenKind.FID:
+    return _to(target, recognise(target).kind, fields)
+
+
+def _to(target: str, kind: TokenKind, fields: dict[str, Any]) -> Message:
+    if kind is TokenKind.FID:
         return Message(fid=target, **fields)
     return Message(token=target, **fields)
 
@@ -227,38 +240,63 @@ def message_fields(
     shown = _checked(android) == "notification" and message.visible
     lifetime = _lifetime(message, now)
     priority = _priority(message)
-    config = AndroidConfig(
-        collapse_key=_collapse_key(message),
-        priority=None if priority is None else _ANDROID_PRIORITY[priority],
-        ttl=None if lifetime is None else seconds(lifetime),
-        notification=_android_notification(message) if shown else None,
+    fields: dict[str, Any] = {}
+    if shown:
+        fields["notification"] = FcmNotification(message.title, message.body, message.image)
+    # Of a notification, too: the app reads it there when the user taps (NotificationSerializer.java).
+    fields["data"] = fcm_data(message, experience_id=experience_id, scope_key=scope_key)
+    config = (
+        _collapse_key(message),
+        None if priority is None else _ANDROID_PRIORITY[priority],
+        None if lifetime is None else seconds(lifetime),
+        _shown_on_android(message) if shown else None,
     )
-    return _present(
-        notification=FcmNotification(message.title, message.body, message.image) if shown else None,
-        # Of a notification, too: the app reads it there when the user taps (NotificationSerializer.java).
-        data=fcm_data(message, experience_id=experience_id, scope_key=scope_key),
-        android=None if config == AndroidConfig() else config,
-    )
+    if config != _NO_CONFIG:
+        fields["android"] = _android_config(*config)
+    return fields
 
 
-def _android_notification(message: ExpoMessage) -> AndroidNotification | None:
+_NO_CONFIG: Final = (None,) * 4
+_NOTHING_SHOWN: Final = (None,) * 9
+
+
+def _shown_on_android(message: ExpoMessage) -> tuple[Any, ...] | None:
     """What Android shows besides title, body and picture."""
     vibrate = message.vibrate
-    notification = AndroidNotification(
-        icon=message.icon,
-        color=message.color,
-        sound=_sound_name(message.sound),
-        tag=message.tag,
-        channel_id=message.channelId,
+    shown = (
+        message.icon,
+        message.color,
+        _sound_name(message.sound),
+        message.tag,
+        message.channelId,
         # Expo's own `sticky` is about swiping, for which FCM has no word; FCM's is about what a tap leaves.
-        sticky=True if message.autoDismiss is False else None,
-        default_vibrate_timings=True if vibrate is True else None,
-        vibrate_timings=None
-        if vibrate is None or isinstance(vibrate, bool)
-        else [milliseconds / 1000 for milliseconds in vibrate],
-        notification_count=message.badge or None,  # 0 has Android count by itself
+        True if message.autoDismiss is False else None,
+        True if vibrate is True else None,
+        None if vibrate is None or isinstance(vibrate, bool) else tuple(vibrate),
+        message.badge or None,  # 0 has Android count by itself
     )
-    return None if notification == AndroidNotification() else notification
+    return None if shown == _NOTHING_SHOWN else shown
+
+
+@lru_cache(MAX_PARTS)
+def _android_config(
+    collapse_key: str | None, priority: AndroidPriority | None, ttl: str | None, shown: tuple[Any, ...] | None
+) -> AndroidConfig:
+    notification = None
+    if shown is not None:
+        icon, color, sound, tag, channel_id, sticky, default_vibrate_timings, vibrate, count = shown
+        notification = AndroidNotification(
+            icon=icon,
+            color=color,
+            sound=sound,
+            tag=tag,
+            channel_id=channel_id,
+            sticky=sticky,
+            default_vibrate_timings=default_vibrate_timings,
+            vibrate_timings=None if vibrate is None else tuple(each / 1000 for each in vibrate),
+            notification_count=count,
+        )
+    return AndroidConfig(collapse_key=collapse_key, priority=priority, ttl=ttl, notification=notification)
 
 
 def to_legacy(
@@ -379,8 +417,8 @@ def _message(source: Source) -> ExpoMessage:
 
 
 def _checked(android: str) -> str:
-    if android not in get_args(AndroidForm):
-        raise ValueError(f"android must be one of {', '.join(get_args(AndroidForm))}, not {android!r:.60}")
+    if android not in _FORMS:
+        raise ValueError(f"android must be one of {', '.join(_FORMS)}, not {android!r:.60}")
     return android
 
 
