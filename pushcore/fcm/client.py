@@ -30,6 +30,7 @@ from ..http2.proxy import Proxy
 from ..http2.streams import KEEPALIVE, KeepAlive
 from ..http2.tls import PathOrContent, client_context
 from ..models.fcm import Message
+from ..models.tokens import unlike_fcm
 from ..provider_client import Dispatcher, ProviderClient
 from ..reasons import UNEXPECTED, UNNAMED, Reason
 from ..results import ACCEPTED, Accepted, Result, Verdict
@@ -169,6 +170,15 @@ def _account_of(
 
 def _quota_project(account: ServiceAccount | GoogleCredentials) -> str | None:
     return account.quota_project if isinstance(account, GoogleCredentials) else None
+
+
+def _token_mistake(push: Message) -> str:
+    """What is wrong with the token of a push, so that Google's word is about another token than the device's; empty if nothing.
+
+    Nearly all such tokens are found before they are sent. One that has a second colon is not, among others (`burst_tokens`).
+    """
+    problem = unlike_fcm(push.token) if push.token is not None else ""
+    return f"the token {problem}" if problem else ""
 
 
 class FcmDispatcher(Dispatcher[Message]):
@@ -312,12 +322,14 @@ class FcmDispatcher(Dispatcher[Message]):
         failure = self.failure(exchange)
         if failure.refresh_token and self.replay(exchange, self._pool):
             return None
-        row = failure.row
+        row, detail = failure.row, failure.detail
         if row is SUSPECT_TOKEN:
             suspect_row = self._suspect_row(exchange)
             if suspect_row is None:
                 return None
             row = suspect_row
+        if row.verdict is Verdict.UNREGISTERED and (mistake := _token_mistake(push)):
+            row, detail = UNNAMED[Verdict.INVALID], mistake
         return Result(
             push,
             row.verdict,
@@ -325,7 +337,7 @@ class FcmDispatcher(Dispatcher[Message]):
             exchange.attempts,
             reason=failure.reason,
             retry_after=failure.retry_after,
-            detail=failure.detail,
+            detail=detail,
             row=row,
         )
 

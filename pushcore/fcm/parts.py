@@ -40,7 +40,6 @@ class EncodedParts:
 
     `seen`: parts of two messages in a row, as they were when they were checked. A message with equal parts may use `ready`,
     their JSON by name, and `ready_shapes`; for any other call `learn`, after which `shapes` are those of its parts.
-    `token_at`: where the token begins in the JSON of a request whose message is `ready` followed by a token.
     `accepted`: the shapes of all these messages.
     """
 
@@ -54,14 +53,12 @@ class EncodedParts:
         "ready_shapes",
         "seen",
         "shapes",
-        "token_at",
     )
 
     def __init__(self) -> None:
         self.accepted = AcceptedShapes()
         self.seen: PartValues = (None,) * len(NAMES)
         self.ready: dict[str, Any] = {}
-        self.token_at = _token_at(self.ready)
         self.shapes: ShapePair = self.accepted.pair((), apns=False)
         self.ready_shapes = self.shapes
         # Valid parts by their JSON, and for each name the last part that can never change.
@@ -91,7 +88,6 @@ class EncodedParts:
         if self._repeats == 2:  # only then: without effect the third time, it never has one
             self.seen, self.ready = tuple(map(_snapshot, values)), fragments
             self.ready_shapes = self.shapes
-            self.token_at = _token_at(fragments)
         return fragments
 
     def json(self, name: str, part: Any) -> orjson.Fragment:
@@ -122,10 +118,6 @@ class EncodedParts:
         if type(part) is not dict and lasting(part):  # to see that a dict can change takes 0.4 µs
             self._last[name] = (part, encoded)
         return encoded
-
-
-def _token_at(ready: dict[str, Any]) -> int:
-    return len(orjson.dumps({"message": {**ready, "token": ""}})) - len('"}}')
 
 
 class _TypedNumber:

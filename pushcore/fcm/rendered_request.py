@@ -13,12 +13,11 @@ from ..models.fcm import Message
 from ..models.fcm_check import LIMIT, check_one_target, check_size, check_token
 from ..models.fcm_values import FieldError
 from ..models.rendered import TAIL, MessageForm
-from ..models.token_forms import FCM_CHARACTERS
 from ..requests import END
 from ..results import Result
+from .burst_tokens import may_all_be_registrations, take_out_mistaken
 from .shapes import AcceptedShapes, MessageShape
 
-_QUOTES: Final = b'""'
 _WRONG: Final = (FieldError, AttributeError, TypeError, ValueError)
 
 _dumps = orjson.dumps
@@ -44,52 +43,67 @@ def build_rendered(
     """
     form: MessageForm | None = None
     shape: MessageShape | None = None
-    for push in pushes:
-        if type(push) is not kind:
-            return push
-        try:
-            if push.form is None:
-                raise FieldError("it has not been checked")
-            if push.form is not form:
-                form = push.form
-                pair = accepted.pair(form.shapes, apns=form.apns)
-                shape = pair.alerting if form.alerting else pair.silent
-            token = push.token
-            if push.fid is None and type(token) is str:
-                target = _dumps(token)
-                if token.count(":") != 1 or target.translate(None, FCM_CHARACTERS) != _QUOTES:
-                    check_token(token)
-            else:
-                name = check_one_target(push, ("token", "fid"))
-                check_token(getattr(push, name), name)
-                target = _dumps(getattr(push, name))
-            body = push.json + target + TAIL
-            if len(body) > LIMIT:  # with it all keys and values that count
-                check_size(orjson.loads(body)["message"], LIMIT)
-        except (
-            _WRONG
-        ):  # as a plain message, for it has not been checked, or what is wrong with it must be said
-            built = build_plain(push.message())
-            if isinstance(built, Exchange):
-                built.context = push
-                exchanges.append(built)
-            else:
-                built.push = push
-                rejected.append(built)
-            continue
-        exchange = Exchange()
-        exchange.shape = shape
-        exchange.template = template
-        exchange.path = b""
-        exchange.body = body
-        exchange.own_fields = NO_FIELDS
-        exchange.sink = sink
-        exchange.context = push
-        exchange.deadline = deadline
-        exchange.attempts = 1
-        exchange.refusals = 0
-        exchange.status = 0
-        exchange.data = b""
-        exchange.error = None
-        exchanges.append(exchange)
+    built_before = len(exchanges)
+    tokens: list[Any] = []  # of the exchanges from there on
+
+    def build_checked(push: Any) -> None:
+        """As a plain message, for it has not been checked, or what is wrong with it must be said."""
+        built = build_plain(push.message())
+        if isinstance(built, Exchange):
+            built.context = push
+            exchanges.append(built)
+            tokens.append(None)
+        else:
+            built.push = push
+            rejected.append(built)
+
+    try:
+        for push in pushes:
+            if type(push) is not kind:
+                return push
+            try:
+                if push.form is None:
+                    raise FieldError("it has not been checked")
+                if push.form is not form:
+                    form = push.form
+                    pair = accepted.pair(form.shapes, apns=form.apns)
+                    shape = pair.alerting if form.alerting else pair.silent
+                token = push.token
+                if push.fid is None and type(token) is str:
+                    if ":" not in token:
+                        check_token(token)
+                    target = _dumps(token)
+                else:
+                    name = check_one_target(push, ("token", "fid"))
+                    check_token(getattr(push, name), name)
+                    target = _dumps(getattr(push, name))
+                body = push.json + target + TAIL
+                if len(body) > LIMIT:  # with it all keys and values that count
+                    check_size(orjson.loads(body)["message"], LIMIT)
+            except (
+                _WRONG
+            ):  # as a plain message, for it has not been checked, or what is wrong with it must be said
+                build_checked(push)
+                continue
+            exchange = Exchange()
+            exchange.shape = shape
+            exchange.template = template
+            exchange.path = b""
+            exchange.body = body
+            exchange.own_fields = NO_FIELDS
+            exchange.sink = sink
+            exchange.context = push
+            exchange.deadline = deadline
+            exchange.attempts = 1
+            exchange.refusals = 0
+            exchange.status = 0
+            exchange.data = b""
+            exchange.error = None
+            exchanges.append(exchange)
+            tokens.append(token)
+    finally:  # the source may have raised
+        if not may_all_be_registrations(tokens):
+            take_out_mistaken(
+                exchanges, built_before, tokens, lambda exchange, _: build_checked(exchange.context)
+            )
     return END

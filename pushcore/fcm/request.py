@@ -33,9 +33,9 @@ from ..models.fcm_parts import plain, to_json
 from ..models.fcm_values import FieldError, check_data
 from ..models.json_values import json_problem
 from ..models.rendered import RenderedMessage
-from ..models.token_forms import FCM_CHARACTERS
 from ..requests import END, build_one
 from ..results import Result, Verdict
+from .burst_tokens import may_all_be_registrations, take_out_mistaken
 from .errors import TOO_LARGE
 from .legacy_result import LegacyResult
 from .parts import MAX_KNOWN, OPTION, EncodedParts
@@ -58,7 +58,6 @@ _WRONG: Final = (FieldError, AttributeError, TypeError, ValueError, RecursionErr
 """What checks and orjson raise for a push that cannot be sent."""
 
 _FIELDS: Final = (*TARGETS, *(name for name in Message.__slots__ if name not in TARGETS))
-_BACKSLASH: Final = 0x5C
 _ABSENT: Final = object()
 
 _dumps = orjson.dumps
@@ -127,130 +126,120 @@ class FcmRequestBuilder:
         # Scratch dict, reused by consecutive messages with identical parts.
         common = parts.ready.copy()
         envelope = {"message": common}
-        silent, alerting = silent_ready, alerting_ready = parts.ready_shapes
-        token_at = parts.token_at
+        shapes = ready_shapes = parts.ready_shapes
         # The first notification of these pushes as it was, what is sent for it, and that as JSON once a second one is
         # the same: most often all are.
         first_notification: Any = None
         first_plain: Any = None
         first_fragment: Any = None
-        for push in pushes:
-            if type(push) is not kind:
-                return push
-            try:
-                if (  # for most messages all are the same object or None: then nothing is called
-                    (push.android is not android and push.android != android)
-                    or (push.android_v2 is not android_v2 and push.android_v2 != android_v2)
-                    or (push.apns is not apns and push.apns != apns)
-                    or (push.webpush is not webpush and push.webpush != webpush)
-                    or (push.fcm_options is not options and push.fcm_options != options)
-                ):
-                    values = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
-                    message = parts.learn(values).copy()
-                    silent, alerting = parts.shapes
-                    if parts.seen is not seen:
-                        (android, android_v2, apns, webpush, options) = seen = parts.seen
-                        common = parts.ready.copy()
-                        envelope = {"message": common}
-                        silent_ready, alerting_ready = silent, alerting
-                        token_at = parts.token_at
-                else:
-                    message = common
-                    silent, alerting = silent_ready, alerting_ready
-                token = push.token
-                limit = LIMIT
-                if push.topic is not None or push.condition is not None:
-                    message = _without_token(message)
-                    limit = _topic_or_condition(push, message)
-                elif push.fid is not None:
-                    if token is not None:
-                        check_one_target(push)
-                    message = _without_token(message)
-                    message["fid"] = fid = push.fid
-                    if type(fid) is not str or not _fid(fid):
-                        check_token(fid, "fid")
-                elif token is None:
-                    check_one_target(push)
-                else:
-                    if token.count(":") != 1 or token.encode().translate(None, FCM_CHARACTERS):
-                        check_token(token)
-                    message["token"] = token
-                data = push.data
-                if data is not None:
-                    if type(data) is not dict:
-                        data = self._checked_data(data)
-                    for key, value in data.items():
-                        if type(value) is not str or key not in keys:
-                            data = self._checked_data(data)
-                            break
-                    message["data"] = data
-                elif "data" in message:
-                    del message["data"]
-                notification: Any = push.notification
-                shape = alerting
-                if notification is None:
-                    shape = silent
-                    if "notification" in message:
-                        del message["notification"]
-                elif first_notification is not None and (
-                    notification is first_notification or notification == first_notification
-                ):
-                    if first_fragment is None:
-                        first_fragment = orjson.Fragment(_dumps(first_plain))
-                    message["notification"] = first_fragment
-                else:
-                    message["notification"] = checked = self._checked_notification(notification)
-                    if first_notification is None and checked is notification:
-                        first_notification = first_plain = checked.copy()
-                    elif first_notification is None and type(notification) is FcmNotification:
-                        first_notification, first_plain = notification, checked
-                if push.validate_only is False:
-                    if message is common:  # to a token
-                        body = _dumps(envelope)
-                        # JSON escapes control characters and quotes. To look for them among the 160 characters of the
-                        # token itself would take a seventh of all that is done here.
-                        if _BACKSLASH in body and body[token_at : token_at + len(token)] != token.encode():
-                            check_token(token)
+        built_before = len(exchanges)
+        tokens: list[Any] = []  # of the exchanges from there on
+        try:
+            for push in pushes:
+                if type(push) is not kind:
+                    return push
+                try:
+                    if (  # for most messages all are the same object or None: then nothing is called
+                        (push.android is not android and push.android != android)
+                        or (push.android_v2 is not android_v2 and push.android_v2 != android_v2)
+                        or (push.apns is not apns and push.apns != apns)
+                        or (push.webpush is not webpush and push.webpush != webpush)
+                        or (push.fcm_options is not options and push.fcm_options != options)
+                    ):
+                        values = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
+                        message = parts.learn(values).copy()
+                        shapes = parts.shapes
+                        if parts.seen is not seen:
+                            (android, android_v2, apns, webpush, options) = seen = parts.seen
+                            common = parts.ready.copy()
+                            envelope = {"message": common}
+                            ready_shapes = shapes
                     else:
-                        body = _dumps({"message": message})
+                        message = common
+                        shapes = ready_shapes
+                    token = push.token
+                    limit = LIMIT
+                    if push.topic is not None or push.condition is not None:
+                        message = _without_token(message)
+                        limit = _topic_or_condition(push, message)
+                    elif push.fid is not None:
                         if token is not None:
+                            check_one_target(push)
+                        message = _without_token(message)
+                        message["fid"] = fid = push.fid
+                        if type(fid) is not str or not _fid(fid):
+                            check_token(fid, "fid")
+                    elif token is None:
+                        check_one_target(push)
+                    else:
+                        if ":" not in token:
                             check_token(token)
-                else:
-                    if push.validate_only is not True:
+                        message["token"] = token
+                    data = push.data
+                    if data is not None:
+                        if type(data) is not dict:
+                            data = self._checked_data(data)
+                        for key in data:
+                            if key not in keys or type(data[key]) is not str:
+                                data = self._checked_data(data)
+                                break
+                        message["data"] = data
+                    elif "data" in message:
+                        del message["data"]
+                    notification: Any = push.notification
+                    shape = shapes[notification is not None]
+                    if notification is None:
+                        if "notification" in message:
+                            del message["notification"]
+                    elif first_notification is not None and (
+                        notification is first_notification or notification == first_notification
+                    ):
+                        if first_fragment is None:
+                            first_fragment = orjson.Fragment(_dumps(first_plain))
+                        message["notification"] = first_fragment
+                    else:
+                        message["notification"] = checked = self._checked_notification(notification)
+                        if first_notification is None and checked is notification:
+                            first_notification = first_plain = checked.copy()
+                        elif first_notification is None and type(notification) is FcmNotification:
+                            first_notification, first_plain = notification, checked
+                    if push.validate_only is False:
+                        body = _dumps(envelope if message is common else {"message": message})
+                    elif push.validate_only is True:
+                        body = _dumps({"validate_only": True, "message": message})
+                    else:
                         raise FieldError(
                             f"validate_only must be true or false, not {kind_of(push.validate_only)}"
                         )
-                    if token is not None:
-                        check_token(token)
-                    body = _dumps({"validate_only": True, "message": message})
-                if len(body) > limit:  # with it all keys and values that count
-                    if token is not None:
-                        check_token(token)
-                    check_size(orjson.loads(body)["message"], limit)
-                exchange = Exchange()
-                exchange.shape = shape
-                exchange.template = template
-                exchange.path = b""
-                exchange.body = body
-                exchange.own_fields = NO_FIELDS
-                exchange.sink = sink
-                exchange.context = push
-                exchange.deadline = deadline
-                exchange.attempts = 1
-                exchange.refusals = 0
-                exchange.status = 0
-                exchange.data = b""
-                exchange.error = None
-                exchanges.append(exchange)
-            except _WRONG as error:
-                rejected.append(
-                    Result(
-                        push,
-                        Verdict.INVALID,
-                        reason="INVALID_ARGUMENT",
-                        detail=_detail(error, push, _FIELDS, _check_field),
-                        row=TOO_LARGE if isinstance(error, FieldError) and error.kind == "size" else None,
-                    )
+                    if len(body) > limit:  # with it all keys and values that count
+                        if token is not None:
+                            check_token(token)
+                        check_size(orjson.loads(body)["message"], limit)
+                    exchange = Exchange()
+                    exchange.shape = shape
+                    exchange.template = template
+                    exchange.path = b""
+                    exchange.body = body
+                    exchange.own_fields = NO_FIELDS
+                    exchange.sink = sink
+                    exchange.context = push
+                    exchange.deadline = deadline
+                    exchange.attempts = 1
+                    exchange.refusals = 0
+                    exchange.status = 0
+                    exchange.data = b""
+                    exchange.error = None
+                    exchanges.append(exchange)
+                    tokens.append(token)
+                except _WRONG as error:
+                    rejected.append(_invalid(push, error))
+        finally:  # the source may have raised
+            if not may_all_be_registrations(tokens):
+                take_out_mistaken(
+                    exchanges,
+                    built_before,
+                    tokens,
+                    lambda exchange, error: rejected.append(_invalid(exchange.context, error)),
                 )
         return END
 
@@ -276,6 +265,16 @@ class FcmRequestBuilder:
         if len(data) <= 64:
             self._keys.update(key for key in data if type(key) is str and len(key) <= 64)
         return data
+
+
+def _invalid(push: Any, error: Exception) -> Result:
+    return Result(
+        push,
+        Verdict.INVALID,
+        reason="INVALID_ARGUMENT",
+        detail=_detail(error, push, _FIELDS, _check_field),
+        row=TOO_LARGE if isinstance(error, FieldError) and error.kind == "size" else None,
+    )
 
 
 def _detail(

@@ -47,6 +47,7 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{42,}={0,2}", re.ASCII)
 _BAD_CHARACTER: Final = re.compile(r"[^!-~]|[\"'`<>{},;%\\]")
 _NOT_FCM: Final = re.compile(r"[^A-Za-z0-9_:.~+/=-]|=(?!=*$)")
 """A character of neither base64 nor a URL's path, or padding before the end: Google's tokens have travelled in paths."""
+_USUAL: Final = re.compile(r"[\w-]{11,64}:[\w-]{64,}", re.ASCII)
 _REGISTRATION: Final = re.compile(r"(?<![\w-])[\w-]{11,64}:APA91b[\w-]{64,}(?![\w-])", re.ASCII)
 
 
@@ -78,6 +79,8 @@ def mistaken_registration(text: str) -> str:
 
     Google promises no shape: only what no token has, and a whole token with something around it, is told.
     """
+    if _USUAL.fullmatch(text):  # its first part is random, and may end in "token"
+        return ""
     form = mistaken_form(text)
     if form:
         return form

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pushcore.auth.service_account import ServiceAccount
+from pushcore.fcm.client import FcmClient
 from pushcore.fcm.request import LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import Aps
@@ -30,9 +31,10 @@ from pushcore.models.fcm import (
     WebpushConfig,
     WebpushFcmOptions,
 )
+from pushcore.requests import END
 from pushcore.results import Result
 
-from .building import FID, TOKEN, refused, requests, sent, to
+from .building import FID, TOKEN, build, refused, requests, sent, to
 
 NOW = 1_790_000_000
 WRONG: list[Any] = [b"x", 7j, {"x"}, object()]
@@ -323,3 +325,54 @@ def test_mistyped_tokens_of_the_legacy_api(form: str, words: str) -> None:
     wrong = form.format(TOKEN)
     assert words in legacy_refused(to=wrong)
     assert f"registration_ids[1] {words}" in legacy_refused(registration_ids=[TOKEN, wrong])
+
+
+@pytest.mark.parametrize("form", ["fcm:{}", "{}:", "fcm_token:{}"])
+def test_a_token_with_a_second_colon_is_refused_alone_and_never_dropped(form: str) -> None:
+    """Among others it is sent, since the accepted path does not count colons; then Google's answer is not believed."""
+    wrong = Message(token=form.format(TOKEN))
+    assert "colon" in refused(wrong) or "':'" in refused(wrong) or "name of a field" in refused(wrong)
+    exchange = build(to())
+    assert isinstance(exchange, Exchange)
+    exchange.status = 404
+    exchange.data = (
+        b'{"error": {"code": 404, "status": "NOT_FOUND", "details": [{"@type": '
+        b'"type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "UNREGISTERED"}]}}'
+    )
+    for sent_push, drop in ((wrong, False), (Message(token=TOKEN), True)):
+        result = FcmClient(ACCOUNT)._dispatcher.result(exchange, sent_push)
+        assert isinstance(result, Result)
+        assert (result.drop_token, result.reason) == (drop, "UNREGISTERED")
+
+
+MISTAKEN = [f"{TOKEN} ", f"{TOKEN}\n", f"\t{TOKEN}", f"{TOKEN}\x7f", f"{TOKEN}\u200b", f"{TOKEN},", f"<{TOKEN}>", "no colon", f'"{TOKEN}"', "", 7, TOKEN.encode(), [":"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", MISTAKEN, ids=repr)
+@pytest.mark.parametrize("count", [1, 3, 5, 50])
+def test_a_mistaken_token_is_found_wherever_it_stands_in_a_burst(wrong: Any, count: int) -> None:
+    for position in {0, count // 2, count}:
+        pushes = [Message(token=TOKEN, data={"number": str(number)}) for number in range(count)]
+        bad = Message(token=wrong)
+        pushes.insert(position, bad)
+        pushes.append(Message(topic="news"))
+        pushes.append(Message(fid=FID))
+        exchanges: list[Exchange] = []
+        rejected: list[Result] = []
+        assert requests().build(pushes, Message, lambda _: None, 1.0, exchanges, rejected) is END
+        assert [each.push for each in rejected] == [bad]
+        assert "token" in str(rejected[0].detail)
+        assert [each.context for each in exchanges] == [push for push in pushes if push is not bad]
+
+
+def test_mistaken_tokens_are_found_when_the_source_fails() -> None:
+    def source() -> Iterator[Message]:
+        yield from [Message(token=TOKEN)] * 10
+        yield Message(token=f"{TOKEN} ")
+        raise OSError("the disk")
+
+    exchanges: list[Exchange] = []
+    rejected: list[Result] = []
+    with pytest.raises(OSError, match="the disk"):
+        requests().build(source(), Message, lambda _: None, 1.0, exchanges, rejected)
+    assert (len(exchanges), len(rejected)) == (10, 1)

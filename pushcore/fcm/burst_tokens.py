@@ -1,0 +1,64 @@
+"""The registration tokens of a burst of messages are checked together.
+
+To look at the 160 characters of each by itself costs a tenth of what it takes to make the request; to search for a
+character in the tokens of 500 messages costs each of them a few nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from ..http2.exchange import Exchange
+from ..models.fcm_check import check_token
+from ..models.fcm_values import FieldError
+from ..models.token_forms import FCM_CHARACTERS, may_be_registration
+
+FEW: Final = 4
+"""Tokens up to which it costs less to look at each."""
+
+# Those that JSON escapes are found by the length of their JSON.
+_NOT_IN_TOKENS: Final = [chr(code) for code in range(0x20, 0x80) if code not in b'"\\' + FCM_CHARACTERS]
+
+
+def may_all_be_registrations(tokens: list[Any]) -> bool:
+    """Whether all have the characters of registration tokens, and no others.
+
+    Args:
+        tokens: what the pushes have as `token`: None, or what has a colon.
+    """
+    try:
+        if len(tokens) <= FEW:
+            return all(token is None or may_be_registration(token) for token in tokens)
+        text = "".join(filter(None, tokens))
+    except (AttributeError, TypeError):  # a token that is no text
+        return False
+    return (
+        text.isascii()
+        and len(orjson.dumps(text)) == len(text) + 2
+        and not any(map(text.__contains__, _NOT_IN_TOKENS))
+    )
+
+
+def take_out_mistaken(
+    exchanges: list[Exchange], start: int, tokens: list[Any], reject: Callable[[Exchange, Exception], None]
+) -> None:
+    """Reject those exchanges whose token can be nobody's.
+
+    Args:
+        exchanges: what was built; those from `start` on are checked, and the wrong ones leave the list.
+        start: index of the first exchange of the burst.
+        tokens: theirs, as they were sent: the pushes may have changed since.
+        reject: is called with a wrong one, and the reason.
+    """
+    built = exchanges[start:]
+    del exchanges[start:]
+    for exchange, token in zip(built, tokens, strict=True):
+        try:
+            if token is not None:
+                check_token(token)
+            exchanges.append(exchange)
+        except FieldError as error:
+            reject(exchange, error)
