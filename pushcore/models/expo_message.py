@@ -6,10 +6,10 @@ Source: "Message request format" of "Send notifications with the Expo Push Servi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Literal, Self, cast, get_args
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import orjson
 
@@ -26,6 +26,8 @@ TEXTS: Final = (
     "color", "threadId", "launchImage", "targetContentId", "filterCriteria",
 )  # fmt: skip
 """The fields that are texts, or absent."""
+_TEXTS: Final = frozenset(TEXTS)
+_TIMES: Final = ("ttl", "expiration")
 _FLAGS: Final = ("mutableContent", "contentAvailable", "sticky", "autoDismiss")
 _OLD_NAMES: Final = {"_contentAvailable": "contentAvailable", "_category": "categoryId"}
 _IGNORED: Final = frozenset({"_displayInForeground"})  # deprecated, of Expo Go
@@ -87,7 +89,7 @@ class ExpoMessage(PushModel):
         # What is given alone, so that a message costs what it says: the rest is None in the class.
         held = vars(self)
         given = {name: value for name, value in held.items() if value is not None}
-        _check_given(given)
+        _check_given(given, list(given))
         held.clear()
         held.update(given)
 
@@ -103,16 +105,21 @@ class ExpoMessage(PushModel):
         Raises:
             ValueError: it is no object, has a value that no platform could take, or with `strict` an unknown key.
         """
-        if not isinstance(source, Mapping):
+        if type(source) is not dict and not isinstance(source, Mapping):
             raise ValueError(f"a message of Expo's is a JSON object, not {type(source).__name__}")
         given: dict[str, Any] = {}
+        to_check: list[str] = []
         for key, value in source.items():
-            if key in _FIELDS:
+            if key in _TEXTS and type(value) is str:  # most are
+                given[key] = value
+            elif key in _FIELDS:
                 if value is not None:
                     given[key] = value
+                    to_check.append(key)
             elif key in _OLD_NAMES:
                 if source.get(_OLD_NAMES[key]) is None and value is not None:
                     given[_OLD_NAMES[key]] = value
+                    to_check.append(_OLD_NAMES[key])
             elif key not in _IGNORED:
                 if strict:
                     raise ValueError(f"unknown key {shown_key(key)} in the message of Expo's")
@@ -121,7 +128,7 @@ class ExpoMessage(PushModel):
                 )
         if cls is not ExpoMessage:
             return cls(**given)
-        _check_given(given)
+        _check_given(given, to_check)
         message = object.__new__(cls)
         vars(message).update(given)
         return message
@@ -136,12 +143,12 @@ class ExpoMessage(PushModel):
     @property
     def lifetime(self) -> int | float | None:
         """Seconds for which it may be kept, where `ttl` says so."""
-        return cast("int | float | None", self.ttl)
+        return self.ttl  # type: ignore[return-value]  # seconds by now
 
     @property
     def expires(self) -> int | float | None:
         """UNIX seconds until which it may be kept, where `expiration` says so."""
-        return cast("int | float | None", self.expiration)
+        return self.expiration  # type: ignore[return-value]  # seconds by now
 
     @property
     def visible(self) -> bool:
@@ -171,18 +178,25 @@ def shown_key(key: object) -> str:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _check_given(given: dict[str, Any]) -> None:
-    """Check the fields that are not None, and make seconds of a timedelta and a datetime.
+def _check_given(given: dict[str, Any], names: Iterable[str]) -> None:
+    """Check fields that are not None, and make seconds of a timedelta and a datetime.
 
     Raises:
         ValueError: a value that no platform could take.
     """
+    for name in names:
+        check = _CHECKS.get(name)  # a subclass may have fields of its own
+        if check is not None:
+            check(name, given[name])
     if "ttl" in given or "expiration" in given:
-        _convert_times(given)
-    for name, value in given.items():
-        check = _CHECKS.get(name)
-        if check is not None and not (check is _check_text and type(value) is str):
-            check(name, value)
+        _check_times(given)
+
+
+def _check_times(given: dict[str, Any]) -> None:
+    _convert_times(given)
+    for name in _TIMES:
+        if name in given:
+            _check_number(name, given[name])
     expires = given.get("expiration")
     if expires and "ttl" not in given and (problem := expiration_problem(expires)):
         raise ValueError(f"expiration {problem}")
@@ -216,7 +230,8 @@ def _check_flag(name: str, value: Any) -> None:
 
 
 def _check_data(name: str, value: Any) -> None:
-    _check_type(name, value, Mapping, "an object")
+    if type(value) is not dict:  # asking for a Mapping takes longer than all the rest
+        _check_type(name, value, Mapping, "an object")
     try:
         if b"null" not in orjson.dumps(value):  # which a NaN would become
             return
@@ -233,6 +248,8 @@ def _check_rich_content(name: str, value: Any) -> None:
 
 
 def _check_sound(name: str, value: Any) -> None:
+    if type(value) is str:
+        return
     _check_type(name, value, (str, Mapping), "a string or an object")
     if isinstance(value, Mapping):
         file, volume = value.get("name"), value.get("volume")
@@ -275,7 +292,7 @@ _CHOICES: Final = {"priority": PRIORITIES, "interruptionLevel": INTERRUPTION_LEV
 _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     **dict.fromkeys(TEXTS, _check_text),
     **dict.fromkeys(_FLAGS, _check_flag),
-    **dict.fromkeys(("badge", "ttl", "expiration"), _check_number),
+    "badge": _check_number,
     **dict.fromkeys(_CHOICES, _check_choice),
     "data": _check_data,
     "richContent": _check_rich_content,

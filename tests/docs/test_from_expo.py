@@ -18,6 +18,10 @@ from pushcore import Verdict
 from pushcore.apns.reasons import REASONS as APNS_REASONS
 from pushcore.fcm.errors import REASONS as FCM_REASONS
 from pushcore.fcm.request import FcmRequestBuilder
+from pushcore.gateway.config import read_config
+from pushcore.gateway.expo import registrations
+from pushcore.gateway.expo.dialect import ERRORS
+from pushcore.gateway.expo.forward import RATE
 from pushcore.http2.exchange import Exchange
 from pushcore.models.expo import to_message, to_notification
 from pushcore.requests import build_one
@@ -28,6 +32,33 @@ PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "from-expo.md").read_tex
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_the_gateways_configuration_can_be_read(tmp_path: Path) -> None:
+    (content,) = blocks("toml")
+    file = tmp_path / "gateway.toml"
+    file.write_text(content)
+    config = read_config(file)
+    (app,) = config.app
+    assert app.expo is not None
+    assert app.expo.forward == "expo"
+    assert config.sealing.token_keys == str(tmp_path / "token.keys")
+
+
+def test_the_php_is_the_script_that_is_tested() -> None:
+    (script,) = blocks("php")
+    assert script == (Path(__file__).parents[1] / "expo" / "programs" / "push.php").read_text()
+
+
+def test_every_error_of_a_ticket_is_explained() -> None:
+    named = re.findall(r"^\| ([A-Z]\w+) \| ", PAGE[PAGE.index("| error in a ticket |") :], re.MULTILINE)
+    assert sorted(named) == sorted(ERRORS)
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    assert f"{registrations.NETWORK_RATE:g} a second for\nan IPv4 address" in PAGE
+    assert f"{registrations.APP_RATE:g} a second for an app" in PAGE
+    assert f"at most {RATE:g} a second" in PAGE
 
 
 def test_the_payloads_are_what_the_message_becomes() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from ...models.apns import Notification
-from ...models.expo import AndroidForm, message_fields, to_notification
+from ...models.expo import AndroidForm, message_fields, quick_notification, to_notification
 from ...models.expo_message import ExpoMessage
 from ...models.fcm import Message
 from ...models.tokens import TokenKind, recognise
@@ -93,11 +93,8 @@ def invalid(message: str) -> ExpoError:
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-class Recipient(NamedTuple):
-    """A recipient of a message: `content` is the message's number, `token` what stands in `to`: text, or anything at all."""
-
-    content: int
-    token: Any
+Recipient = tuple[int, Any]
+"""A recipient: the number of its message, and what stands in `to`: text, or anything at all."""
 
 
 class SendRequest(NamedTuple):
@@ -138,14 +135,14 @@ def read_send(document: Any) -> SendRequest:
     for number, message in enumerate(document):
         if type(message) is not dict:
             contents.append("a message must be an object")
-            recipients.append(Recipient(number, None))
+            recipients.append((number, None))
         else:
             to = message.pop("to", None)
             contents.append(message)
             if type(to) is list:
-                recipients += [Recipient(number, token) for token in to]
+                recipients += [(number, token) for token in to]
             else:
-                recipients.append(Recipient(number, to))
+                recipients.append((number, to))
         if len(recipients) > MAX_RECIPIENTS:
             count = len(recipients) + len(document) - number - 1
             raise ExpoError(
@@ -212,7 +209,7 @@ def plan(
                 tickets[number] = error_ticket("DeveloperError", FOREIGN_APP, token)
         elif _APNS_TOKEN.fullmatch(token):
             natives.append((number, content, TokenKind.APNS, token))
-        elif _EXPO.fullmatch(token):
+        elif ":" not in token and _EXPO.fullmatch(token):
             issued.append((number, content, token))
         else:
             _native(planned, natives, number, content, token)
@@ -268,7 +265,7 @@ def _unique(planned: Plan, devices: list[tuple[int, int, AppDevice]], contents: 
 def _too_many_apps(request: SendRequest, opened: list[tuple[int, int, AppDevice]]) -> ExpoError:
     details: dict[str, list[str]] = {}
     for number, _, device in opened:
-        details.setdefault(device.app, []).append(request.recipients[number].token)
+        details.setdefault(device.app, []).append(request.recipients[number][1])
     return ExpoError(
         400,
         "PUSH_TOO_MANY_EXPERIENCE_IDS",
@@ -286,14 +283,17 @@ class Contents:
         now: UNIX seconds, from which a `ttl` counts.
     """
 
-    __slots__ = ("_android", "_contents", "_last", "_made", "_now")
+    __slots__ = ("_android", "_contents", "_fields", "_first", "_last", "_message", "_now")
 
     def __init__(self, contents: list[Json | str], android: AndroidForm, now: float) -> None:
         self._contents = contents
         self._android: AndroidForm = android
         self._now = now
         self._last: Any = None
-        self._made: _Content
+        # What the last content was made, once that is needed.
+        self._message: ExpoMessage | None = None
+        self._first: Notification | None = None
+        self._fields: Json | None = None
 
     def push(self, content: int, device: AppDevice) -> Notification | Message:
         """The push of a content to a device.
@@ -301,52 +301,40 @@ class Contents:
         Raises:
             ValueError: no such message can be sent; one sentence.
         """
-        source = self._contents[content]
+        source: Any = self._contents[content]
         if source is not self._last and source != self._last:
-            self._made = _Content(source, self._android, self._now)
+            self._message = self._first = self._fields = None
         self._last = source
-        return self._made.push(device)
-
-
-class _Content:
-    """One content, and what it is for each provider once that is needed."""
-
-    __slots__ = ("_android", "_fields", "_first", "_message", "_now", "_problem")
-
-    def __init__(self, source: Json | str, android: AndroidForm, now: float) -> None:
-        self._problem: str | None = None
-        try:
-            self._message = ExpoMessage.from_dict(source)  # type: ignore[arg-type]
-        except ValueError as error:
-            self._problem = str(error)
-        self._android, self._now = android, now
-        self._first: Notification | None = None
-        self._fields: Json | None = None
-
-    def push(self, device: AppDevice) -> Notification | Message:
-        if self._problem is not None:
-            raise ValueError(self._problem)
         if device.kind is TokenKind.APNS:
-            first = self._first
-            if first is None:
-                self._first = to_notification(
-                    self._message, device.token, topic=device.topic or None, now=self._now
-                )
-                return self._first
-            return Notification(
-                device.token,
-                first.payload,
-                topic=device.topic or None,
-                push_type=first.push_type,
-                priority=first.priority,
-                expiration=first.expiration,
-                collapse_id=first.collapse_id,
-            )
+            return self._notification(source, device.token, device.topic or None)
         if self._fields is None:
-            self._fields = message_fields(self._message, android=self._android, now=self._now)
+            self._fields = message_fields(self._read(source), android=self._android, now=self._now)
         if device.kind is TokenKind.FID:
             return Message(fid=device.token, **self._fields)
         return Message(token=device.token, **self._fields)
+
+    def _notification(self, source: Any, token: str, topic: str | None) -> Notification:
+        first = self._first
+        if first is None:
+            push = quick_notification(source, token, topic)
+            if push is None:
+                push = to_notification(self._read(source), token, topic=topic, now=self._now)
+            self._first = push
+            return push
+        return Notification(
+            token,
+            first.payload,
+            topic=topic,
+            push_type=first.push_type,
+            priority=first.priority,
+            expiration=first.expiration,
+            collapse_id=first.collapse_id,
+        )
+
+    def _read(self, source: Any) -> ExpoMessage:
+        if self._message is None:
+            self._message = ExpoMessage.from_dict(source)
+        return self._message
 
 
 # --- tickets --------------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ async def send(gateway: Gateway, caller: Caller, request: Request) -> Response:
     def lost() -> Response:
         for number, ticket in enumerate(plan.tickets):
             if ticket is None:
-                token = wanted.recipients[number].token
+                token = wanted.recipients[number][1]
                 plan.tickets[number] = error_ticket("ProviderError", INTERRUPTED, token)
         return _tickets(wanted, plan)
 
@@ -105,7 +105,7 @@ async def send(gateway: Gateway, caller: Caller, request: Request) -> Response:
 def _tickets(wanted: SendRequest, plan: Plan) -> Response:
     tickets = plan.tickets
     for number, first in plan.copies:
-        tickets[number] = _copied(tickets[first], wanted.recipients[number].token)
+        tickets[number] = _copied(tickets[first], wanted.recipients[number][1])
     return _json(dialect.send_response(wanted, tickets))
 
 
@@ -141,9 +141,9 @@ async def _deliver(
             if sender is None:
                 sender = senders[way] = _sender(app, device)
         except ValueError as error:
-            tickets[number] = error_ticket("DeveloperError", str(error), recipients[number].token)
+            tickets[number] = error_ticket("DeveloperError", str(error), recipients[number][1])
         except GatewayProblem as problem:
-            tickets[number] = error_ticket("InvalidCredentials", problem.detail, recipients[number].token)
+            tickets[number] = error_ticket("InvalidCredentials", problem.detail, recipients[number][1])
         else:
             places.append(number)
             pushes.append((sender, push))
@@ -179,7 +179,7 @@ def _fill(
         if result.verdict is ACCEPTED:
             tickets[number] = {"status": "ok", "id": next(receipts)}
         else:
-            tickets[number] = dialect.ticket(result, recipients[number].token)
+            tickets[number] = dialect.ticket(result, recipients[number][1])
 
 
 async def _forward(wanted: SendRequest, plan: Plan, app: App) -> None:

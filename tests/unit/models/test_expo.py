@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
@@ -18,6 +20,7 @@ from pushcore.models.expo import (
     apns_payload,
     fcm_data,
     message_fields,
+    quick_notification,
     to_legacy,
     to_message,
     to_notification,
@@ -528,3 +531,52 @@ def test_a_mistyped_token_is_found_before_sending(form: str) -> None:
     result = build_one(requests, push, lambda exchange: None, 0.0)
     assert isinstance(result, Result)
     assert result.verdict is Verdict.INVALID
+
+
+COMMON: dict[str, st.SearchStrategy[Any]] = {
+    "title": st.text() | st.none(),
+    "body": st.text(),
+    "data": st.dictionaries(st.text(), st.text() | st.integers(0, 9) | st.none()) | st.just([]),
+    "sound": st.just("default") | st.just({"name": "x"}) | st.just(5),
+    "badge": st.integers(-1, 9) | st.booleans() | st.none(),
+    "priority": st.sampled_from(["default", "normal", "high", "urgent", None, []]),
+    "channelId": st.text() | st.integers(0, 1),
+}
+RARE: dict[str, st.SearchStrategy[Any]] = {
+    "ttl": st.just(60),
+    "subtitle": st.text(),
+    "contentAvailable": st.booleans(),
+    "future": st.none(),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=COMMON) | st.fixed_dictionaries({}, optional=COMMON | RARE))
+@example(
+    {
+        "title": "T",
+        "body": "B",
+        "data": {"a": 1},
+        "sound": "x",
+        "badge": 0,
+        "priority": "high",
+        "channelId": "c",
+    }
+)
+def test_the_quick_way_makes_the_same_or_nothing(source: dict[str, Any]) -> None:
+    quick = quick_notification(source, "aa", "topic")
+    common = (
+        COMMON.keys() >= source.keys()
+        and None not in source.values()
+        and type(source.get("sound")) is not dict
+    )
+    try:
+        usual = to_notification(source, "aa", topic="topic", now=1_800_000_000)
+    except ValueError:
+        assert quick is None
+    else:
+        assert quick == (usual if common else None)
+
+
+@pytest.mark.parametrize("source", [None, 5, "text", [], ()])
+def test_the_quick_way_takes_objects_alone(source: object) -> None:
+    assert quick_notification(source, "aa", None) is None
