@@ -36,11 +36,12 @@ ANDROID_WORDS: Final = ("android", "fcm")
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+", re.ASCII)
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
-_REGISTRATION: Final = re.compile(
+REGISTRATION: Final = re.compile(
     r"[A-Za-z0-9_-]{1,64}:(?:APA91b[A-Za-z0-9_-]+|[A-Za-z0-9_-]{64,})"  # today's, with an installation id in front
     r"|APA91b[A-Za-z0-9_-]{64,}",  # the oldest ones, without
     re.ASCII,
 )
+"""A registration token, which has the shape of no other token."""
 _EXPO: Final = re.compile(r"Expo(?:nent)?PushToken\[[^\]]*\]", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _HEX_DIGITS: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
@@ -125,13 +126,13 @@ def _by_shape(token: str) -> DeviceToken:
             unhexlify(token)  # four times faster than a regular expression
             return DeviceToken(TokenKind.APNS, token)
         except ValueError:
-            if _REGISTRATION.fullmatch(token):
+            if REGISTRATION.fullmatch(token):
                 return DeviceToken(TokenKind.FCM, token)
     if _EXPO.fullmatch(token) or _UUID.fullmatch(token):
         return DeviceToken(TokenKind.EXPO, token, EXPO_ADVICE)
     if _FID.fullmatch(token):
         return DeviceToken(TokenKind.FID, token)
-    if _REGISTRATION.fullmatch(token):
+    if REGISTRATION.fullmatch(token):
         return DeviceToken(TokenKind.FCM, token)
     form = mistaken_form(token) or (IN_BASE64 if _is_apns_in_base64(token) else "")
     if form:

@@ -15,7 +15,7 @@ from ..audience.audience import Audience
 from ..audience.problems import BadRow, shown
 from ..models.apns import ENVIRONMENTS, ApnsPriority, ApnsPushType, Notification, PushType
 from .payload import ApnsPayload, ExpoPayload
-from .values import VALUE_ERRORS
+from .values import NoForm, no_form
 
 OVERRIDES: Final = ("topic", "push_type", "priority", "expiration", "collapse_id", "apns_id", "environment")
 """Columns that override the command's option in an APNs row where they are not empty."""
@@ -108,7 +108,7 @@ class ApnsRows:
         sole = None if payload.timed else forms.sole(0.0)
         if sole is None or sole.invisible or sole.payload is None or sole.collapse_id is not None:
             return make
-        fill = forms.bind(sole.payload, columns)
+        fill = forms.bind(sole.payload, columns, no_form)
         return self._bind(sole.payload.constant, fill, self._merged(sole.push), override, make)
 
     def _bind(
@@ -136,9 +136,8 @@ class ApnsRows:
                     collapse_id,
                     f"{prefix}{number:012x}",
                 )
-            except VALUE_ERRORS:
-                if otherwise is None:
-                    raise
+            except NoForm:
+                assert otherwise is not None
                 return otherwise(number, token, values)
             if override is not None:
                 override(push, values)

@@ -137,9 +137,11 @@ class Compiled(Generic[F]):
         """The form of all rows, whatever their values are; None where those decide."""
         return None if self._deciding else self._make((), [b"0"] * len(self._roles), now)
 
-    def bind(self, pieces: Pieces, columns: Sequence[str] | None) -> Callable[[Any], bytes]:
-        """The function from a row to some JSON of its form; it raises one of `VALUE_ERRORS` where `alone` must be asked."""
-        return pieces.bind(self.template.placeholders, self.template.keys(columns), flat=True)
+    def bind(
+        self, pieces: Pieces, columns: Sequence[str] | None, otherwise: Callable[[Any], bytes]
+    ) -> Callable[[Any], bytes]:
+        """The function from a row to some JSON of its form. `otherwise`: called for a row that has another form, or none."""
+        return pieces.bind(self.template.placeholders, self.template.keys(columns), otherwise, flat=True)
 
     def alone(self, values: Sequence[bytes], now: float) -> F:
         """The form of one row, without holes. Raises `BadRow`."""

@@ -17,7 +17,8 @@ APNS, FCM = "apns", "fcm"
 """The providers' names in the results."""
 NAMES: Final[Mapping[str, str]] = {APNS: "APNs", FCM: "FCM"}
 APNS_WORDS: Final = frozenset({None, "", "ios", "iOS", "IOS", "apns", "APNs", "APNS"})
-"""The usual values of the column `platform` in rows of APNs; other spellings take the slower path."""
+FCM_WORDS: Final = frozenset({None, "", "android", "Android", "ANDROID", "fcm", "FCM"})
+"""The usual values of the column `platform` in rows of either; other spellings take the slower path."""
 
 _PLATFORMS: Final = {**dict.fromkeys(IOS_WORDS, APNS), **dict.fromkeys(ANDROID_WORDS, FCM)}
 _KINDS: Final = {

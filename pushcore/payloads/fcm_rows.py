@@ -9,7 +9,7 @@ from typing import Any
 from ..audience.audience import Audience
 from ..models.rendered import RenderedMessage
 from .payload import ExpoPayload, FcmPayload
-from .values import VALUE_ERRORS
+from .values import NoForm, no_form
 
 
 class FcmRow(RenderedMessage):
@@ -74,12 +74,12 @@ class FcmRows:
         if sole is None or sole.invisible:
             return make
         form = sole.form
-        of_token, of_fid = forms.bind(sole.token, columns), forms.bind(sole.fid, columns)
+        of_token, of_fid = (forms.bind(pieces, columns, no_form) for pieces in (sole.token, sole.fid))
 
         def make_fast(number: int, token: str, fid: bool, row: Any) -> FcmRow:
             try:
                 json = of_fid(row) if fid else of_token(row)
-            except VALUE_ERRORS:  # said by values_of, or it is a value for which there is no form
+            except NoForm:
                 return make(number, token, fid, row)
             push = _new(FcmRow)
             push.row = number

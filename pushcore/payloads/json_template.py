@@ -27,6 +27,9 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 _dumps = orjson.dumps
 
+WHOLE, WITHIN, NESTED, OTHERWISE = 0, 1, 2, 4
+"""How a text is inserted: as a string of JSON, within one, within JSON that is the text of one, or not simply."""
+
 Path = tuple[str | int, ...]
 """The path of a field: keys of objects, and indices of lists."""
 Takes = Callable[[Path], str]
@@ -64,11 +67,11 @@ class Placeholder:
         return render_of(self.kind, self.takes, whole=self.whole)
 
     @property
-    def quotes(self) -> int:
-        """How many characters are cut off at each end of a text's JSON: -1 where a text is not simply inserted."""
+    def inserts(self) -> int:
+        """How a text is inserted: `WHOLE`, `WITHIN` a string, or `OTHERWISE`, by `render`."""
         if self.kind not in ("", "text"):
-            return -1
-        return 0 if self.whole else 1
+            return OTHERWISE
+        return WHOLE if self.whole else WITHIN
 
 
 class Hole(NamedTuple):
@@ -100,35 +103,51 @@ class Pieces:
         return b"".join(buffer)
 
     def bind(
-        self, placeholders: Sequence[Placeholder], keys: Sequence[Any], *, flat: bool = False
+        self,
+        placeholders: Sequence[Placeholder],
+        keys: Sequence[Any],
+        otherwise: Callable[[Any], bytes],
+        *,
+        flat: bool = False,
     ) -> Callable[[Any], bytes]:
-        """The function from a row to the JSON; it raises one of `VALUE_ERRORS` for a value that cannot be inserted.
+        """The function from a row to the JSON.
 
         Args:
             placeholders: All of the template.
             keys: Where a row has the value of each.
+            otherwise: Called for a row with a value that cannot be inserted.
             flat: Whether values that may be nested too deeply cannot be inserted.
         """
+        constant = self.constant
+        if constant is not None:
+            return lambda row: constant
         fills: list[tuple[int, Any, int, Render]] = []
         for index, (number, is_nested) in enumerate(self.holes):
             placeholder = placeholders[number]
-            render = placeholder.render()
+            render, inserts = placeholder.render(), placeholder.inserts
             if flat and placeholder.whole and placeholder.takes != TEXT:
                 render = only_flat(render)
-            quotes = -1 if is_nested else placeholder.quotes
-            fills.append((2 * index + 1, keys[number], quotes, nesting(render) if is_nested else render))
-        buffer, constant = self._buffer, self.constant
-        if constant is not None:
-            return lambda row: constant
+            if is_nested:
+                render, inserts = nesting(render), inserts | NESTED
+            fills.append((2 * index + 1, keys[number], inserts, render))
+        buffer = self._buffer
 
         def fill(row: Any) -> bytes:
-            for index, key, quotes, render in fills:
-                value = row[key]
-                if quotes >= 0 and type(value) is str:
-                    data = _dumps(value)
-                    buffer[index] = data[1:-1] if quotes else data
-                else:
-                    buffer[index] = render(value)
+            try:
+                for index, key, inserts, render in fills:
+                    value = row[key]
+                    if type(value) is str and inserts < OTHERWISE:
+                        data = _dumps(value)
+                        if inserts:
+                            if inserts & WITHIN:
+                                data = data[1:-1]
+                            if inserts & NESTED:
+                                data = _dumps(data.decode())[1:-1]
+                        buffer[index] = data
+                    else:
+                        buffer[index] = render(value)
+            except VALUE_ERRORS:
+                return otherwise(row)
             return b"".join(buffer)
 
         return fill
@@ -201,19 +220,12 @@ class JsonTemplate:
 
         The function raises `BadRow` when a value cannot fill its hole.
         """
-        fill, values = self.pieces.bind(self.placeholders, self.keys(columns)), self.values(columns)
-        constant = self.constant
-        if constant is not None:
-            return lambda row: constant
+        values = self.values(columns)
 
-        def fill_or_say(row: Any) -> bytes:
-            try:
-                return fill(row)
-            except VALUE_ERRORS:
-                values(row)
-                raise
+        def say(row: Any) -> bytes:
+            return self.pieces.fill(values(row))  # raises
 
-        return fill_or_say
+        return self.pieces.bind(self.placeholders, self.keys(columns), say)
 
 
 def read_object(path: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any, Final, NoReturn
 from ..audience.audience import Audience
 from ..audience.problems import BadInput, BadRow, shown
 from ..audience.shards import WHOLE, Shard
-from ..models.tokens import APNS_LENGTH
+from ..models.tokens import APNS_LENGTH, REGISTRATION
 from ..results import Verdict
 from .apns_rows import OVERRIDES, REGISTERED_AT, ApnsRow, ApnsRows
-from .devices import APNS, APNS_WORDS, FCM, NAMES, find_device, text_of
+from .devices import APNS, APNS_WORDS, FCM, FCM_WORDS, NAMES, find_device, text_of
 from .duplicates import DUPLICATE, ID_LENGTH, Duplicates, TokenSample
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
@@ -95,6 +95,7 @@ class Rows:
         by_name = self.audience.columns is None
         # When FCM is used too, a shorter hexadecimal token may be a Firebase installation id.
         min_length = 1 if only == APNS else APNS_LENGTH
+        registration = REGISTRATION.fullmatch
         platform_value: Any = None
         push: Row
         for number, values in self.audience.records(self._bad, self.shard):
@@ -112,18 +113,23 @@ class Rows:
                     platform_value = values[platform_at]
             platform = ""
             try:
+                # The usual tokens by the cheapest check of their characters.
+                fid = False
                 try:
-                    unhexlify(token)  # the cheapest check of 64 characters
-                    is_apns = len(token) >= min_length and (
-                        platform_value is None or platform_value in APNS_WORDS
-                    )
+                    if ":" in token:
+                        if registration(token) and (platform_value is None or platform_value in FCM_WORDS):
+                            platform = FCM
+                    else:
+                        unhexlify(token)
+                        if len(token) >= min_length and (
+                            platform_value is None or platform_value in APNS_WORDS
+                        ):
+                            platform = APNS
                 except (ValueError, TypeError):
-                    is_apns = False
-                if is_apns:
-                    platform = APNS
-                else:
+                    pass
+                if not platform:
                     device = find_device(token, platform_value, only)
-                    platform, token = device.platform, device.token
+                    platform, token, fid = device.platform, device.token, device.fid
                 if duplicates is not None and number in duplicates:
                     raise BadRow(DUPLICATE)
                 if platform == APNS:
@@ -134,7 +140,7 @@ class Rows:
                     # The sample may hold the token or the installation id that it begins with.
                     if sample is not None and not (hash(token) & mask and hash(token[:ID_LENGTH]) & mask):
                         mask = sample.add_of_fcm(token)
-                    push = self._fcm(number, token, device.fid, values)
+                    push = self._fcm(number, token, fid, values)
             except BadRow as error:
                 platform = platform or error.platform or only
                 self.on_bad(number, text_of(token), str(error), platform, error.verdict)

@@ -17,6 +17,16 @@ ANY, TEXT, TEXT_OR_OBJECT = "", "text", "text or object"
 Render = Callable[[Any], bytes]
 """From a row's value to the bytes that are inserted. It raises `BadRow`, or a TypeError of orjson."""
 
+
+class NoForm(Exception):
+    """A row cannot be filled into the form of most rows: `Compiled` has to be asked for its own."""
+
+
+def no_form(row: object) -> bytes:
+    """Raises `NoForm`."""
+    raise NoForm
+
+
 VALUE_ERRORS: Final = (BadRow, KeyError, TypeError, ValueError)
 """What a value that cannot be inserted raises."""
 MAX_NESTED: Final = 64
