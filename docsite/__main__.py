@@ -40,7 +40,7 @@ def build(target: Path) -> list[str]:
     place = ROOT / "build" / "docs"
     pages = place / "pages"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(DOCS, pages)
+    shutil.copytree(DOCS, pages, ignore=shutil.ignore_patterns("examples"))
     for name, text in generated().items():
         file = pages / f"{name}.md"
         file.parent.mkdir(exist_ok=True)

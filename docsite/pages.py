@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docsite.commands import commands, fake_commands
 from docsite.control import control_port
+from docsite.examples import examples
 from docsite.reference import api_pages
 from docsite.tables import fates
 from docsite.troubleshooting import errors_page, reason_pages
@@ -15,6 +16,7 @@ def generated() -> dict[str, str]:
         **api_pages(),
         **reason_pages(),
         "troubleshooting/errors": errors_page(),
+        "guides/examples": examples(),
         "reference/commands": commands(),
         "reference/fakeservers-command": fake_commands(),
         "reference/fates": fates(),

@@ -10,6 +10,7 @@ import ast
 import builtins
 import functools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,12 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RIGHT, WRONG = HERE / "right.py", HERE / "wrong.py"
+PROGRAMS: Final = [
+    file
+    for file in sorted((ROOT / "docs" / "examples").rglob("*.py"))
+    if file.name != "arq_worker.py"  # arq is not installed: see the extra `examples`
+]
+"""For pyright; `make types` has mypy look at them."""
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("typing")]
@@ -53,7 +60,8 @@ def mypy(files: list[Path], scratch: Path) -> Found:
     """The errors of `mypy --strict`."""
     strict = ["--strict", "--no-error-summary", "--config-file", "", "--python-version", "3.11"]
     command = [sys.executable, "-m", "mypy", *strict, "--cache-dir", str(scratch / "mypy"), *map(str, files)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    places = {**os.environ, "MYPYPATH": str(ROOT / "docs" / "examples")}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=places)
     assert run.returncode in (0, 1), run.stdout + run.stderr
     found: Found = defaultdict(dict)
     for path, line, message in re.findall(r"^(.*?):(\d+): error: (.*)$", run.stdout, re.MULTILINE):
@@ -62,7 +70,8 @@ def mypy(files: list[Path], scratch: Path) -> Found:
 
 
 def pyright(files: list[Path], scratch: Path) -> Found:
-    """The errors of pyright."""
+    """The errors of pyright, in PROGRAMS too."""
+    files = [*files, *PROGRAMS]
     program = shutil.which("basedpyright", path=str(Path(sys.executable).parent)) or shutil.which(
         "basedpyright"
     )
@@ -73,7 +82,9 @@ def pyright(files: list[Path], scratch: Path) -> Found:
         json.dumps(
             {
                 "include": list(map(str, files)),
-                "extraPaths": [str(ROOT)],
+                "extraPaths": [
+                    str(ROOT / path) for path in ("", "docs/examples", "docs/examples/django_site")
+                ],
                 "typeCheckingMode": "standard",
                 "pythonVersion": "3.11",
             }
@@ -170,3 +181,9 @@ def test_nothing_is_found_in_the_examples(checker: str, check: Callable[[str], F
     found = check(checker)
     lines = [f"{name}:{line}: {found[name][line]}" for name in sorted(names) for line in found.get(name, ())]
     assert lines == [], "\n".join(lines)
+
+
+def test_nothing_is_found_in_the_programs(check: Callable[[str], Found]) -> None:
+    assert len(PROGRAMS) > 8
+    found = check("pyright")
+    assert {file.name: found[file.name] for file in PROGRAMS if found.get(file.name)} == {}

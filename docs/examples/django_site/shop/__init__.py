@@ -1,0 +1,1 @@
+"""An app that pushes from a view and from a management command."""

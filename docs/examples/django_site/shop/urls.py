@@ -1,0 +1,9 @@
+"""Where the view is."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from shop.views import push
+
+urlpatterns = [path("push", push)]
