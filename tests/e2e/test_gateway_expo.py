@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from tests.support.expo import (
 )
 from tests.support.gateway import OTHER_TOKEN, TOKEN, app_section, config_of, gateway_of
 from tests.support.http2_service import Http2Service, asgi
+from tests.tiers import budget
 
 IPHONE = f"{1:064x}"
 ISSUED = "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]"
@@ -188,6 +192,67 @@ async def test_a_repeat_by_idempotency_key_sends_nothing_again(tmp_path: Path) -
         other = await client.post(SEND, {"to": IPHONE}, idempotency_key="k")
         assert other.status_code == 422
         assert other.json()["errors"][0]["code"] == "VALIDATION_ERROR"
+
+
+async def test_a_repeat_of_what_an_instance_died_with_says_that_it_may_have_been_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with expo_gateway(tmp_path) as (apns, _, client):
+        idempotency = client.gateway.idempotency
+        messages = [{"to": [IPHONE, "nonsense", IPHONE.upper()], **HI}]
+
+        async def die(*arguments: Any) -> None:
+            raise asyncio.CancelledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(idempotency._store, "complete", die)
+            with contextlib.suppress(asyncio.CancelledError):
+                await client.post(SEND, messages, idempotency_key="k")
+        monkeypatch.setattr(idempotency, "_clock", lambda: time.time() + 100)
+        found = tickets(await client.post(SEND, messages, idempotency_key="k"))
+        assert errors(found) == ["ProviderError", "DeveloperError", "ProviderError"]
+        assert found[0]["message"].startswith("may have been delivered")
+        assert found[2]["details"]["expoPushToken"] == IPHONE.upper()
+        assert len(apns.received) == 1
+
+
+def anything(rng: random.Random, depth: int = 0) -> Any:
+    """Some JSON, with Expo's words in it."""
+    kind = rng.randrange(9 if depth < 4 else 6)
+    if kind < 6:
+        return rng.choice(
+            [None, True, -1, 0, 1e300, 2**63, "", "x", "\u0000", "default", IPHONE, ISSUED, registration()]
+        )
+    if kind == 6:
+        return [anything(rng, depth + 1) for _ in range(rng.randrange(4))]
+    words = "to title body data sound badge ttl expiration priority richContent type ids deviceToken projectId appId"
+    words += " development vibrate future channelId relevanceScore"
+    found = {rng.choice(words.split()): anything(rng, depth + 1) for _ in range(rng.randrange(6))}
+    return found | rng.choice(
+        [{}, {"to": IPHONE}, {"projectId": PROJECT}, {"to": registration(), "title": "T"}]
+    )
+
+
+@pytest.mark.grows
+async def test_whatever_comes_is_answered(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    async with expo_gateway(tmp_path) as (_, _, client):
+        for path in (SEND, RECEIPTS, GET_TOKEN):
+            for _ in range(budget(150, 20_000)):
+                body = orjson.dumps(anything(rng))
+                response = await client.post(path, body)
+                assert response.status_code in (200, 400, 429), (path, body, response.text)
+                assert response.json().keys() <= {"data", "errors"}
+
+
+async def test_json_that_is_nested_deeply_is_a_ticket(tmp_path: Path) -> None:
+    deep = b'{"a":' * 1010 + b"1" + b"}" * 1010
+    async with expo_gateway(tmp_path, forward="expo", url="https://127.0.0.1:1") as (apns, _, client):
+        for token in (IPHONE, registration(), ISSUED):
+            message = b'{"to":"%b","title":"T","data":%b}' % (token.encode(), deep)
+            found = tickets(await client.post(SEND, b"[%b,%b]" % (message, message)))
+            assert errors(found) == ["DeveloperError", "DeveloperError"], token
+        assert not apns.received
 
 
 async def test_apps_of_callers(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def _unique(planned: Plan, devices: list[tuple[int, int, AppDevice]], contents: 
     for number, content, device in devices:
         earlier = seen.setdefault(device.token, [])
         for first, its_content in earlier:
-            if content == its_content or contents[content] == contents[its_content]:
+            if content == its_content or equal(contents[content], contents[its_content]):
                 planned.copies.append((number, first))
                 break
         else:
@@ -272,6 +272,14 @@ def _too_many_apps(request: SendRequest, opened: list[tuple[int, int, AppDevice]
         "all push notification messages of a request must be for one project; details has the tokens of each",
         details,
     )
+
+
+def equal(one: object, other: object) -> bool:
+    """Whether two values of JSON are equal. Those that are nested too deeply for Python are not."""
+    try:
+        return one == other
+    except RecursionError:
+        return False
 
 
 class Contents:
@@ -302,7 +310,7 @@ class Contents:
             ValueError: no such message can be sent; one sentence.
         """
         source: Any = self._contents[content]
-        if source is not self._last and source != self._last:
+        if source is not self._last and not equal(source, self._last):
             self._message = self._first = self._fields = None
         self._last = source
         if device.kind is TokenKind.APNS:

@@ -131,6 +131,8 @@ class ExpoService:
         Returns:
             Expo's tickets in the order of the messages, or errors in their places.
         """
+        if not messages:
+            return []
         deadline = asyncio.get_running_loop().time() + min(seconds, self._timeout)
         with self._in_use():
             return await self._send(messages, deadline)

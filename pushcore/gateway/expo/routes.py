@@ -185,13 +185,22 @@ def _fill(
 async def _forward(wanted: SendRequest, plan: Plan, app: App) -> None:
     """Sends what Expo has issued the tokens of to Expo, and fills in its tickets."""
     assert app.expo is not None
+    places: list[int] = []
     messages: list[Json] = []
-    for _, content, token in plan.forwards:
+    for number, content, token in plan.forwards:
         source = wanted.contents[content]
         assert isinstance(source, dict)
-        messages.append({**source, "to": token})
-    found = await app.expo.send(messages, REQUEST)
-    for (number, *_), ticket in zip(plan.forwards, found, strict=True):
+        message = {**source, "to": token}
+        try:
+            orjson.dumps(message)
+        except TypeError as error:  # nested more deeply than what can be written
+            plan.tickets[number] = error_ticket(
+                "DeveloperError", f"the message cannot be JSON: {error}", token
+            )
+        else:
+            places.append(number)
+            messages.append(message)
+    for number, ticket in zip(places, await app.expo.send(messages, REQUEST), strict=True):
         plan.tickets[number] = ticket
 
 

@@ -224,6 +224,16 @@ def test_android_gets_the_form_that_the_app_is_configured_for() -> None:
     assert message.notification is None
 
 
+def test_contents_that_are_nested_deeply_are_not_compared() -> None:
+    def deep() -> Any:
+        return orjson.loads(b"[" * 1020 + b"]" * 1020)
+
+    assert dialect.equal([deep()[0]], [[]]) is False
+    assert dialect.equal(deep(), deep()) is False
+    plan = planned([{"to": IOS, "data": {"a": deep()[0]}}, {"to": IOS, "data": {"a": deep()[0]}}])
+    assert len(plan.devices) == 2
+
+
 @pytest.mark.parametrize(
     "wrong", [{"badge": "x"}, {"priority": "urgent"}, {"title": 1}, {"sound": []}, "no message"]
 )
