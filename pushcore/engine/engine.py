@@ -152,6 +152,14 @@ class PushEngine(Generic[P_contra]):
         self._loop: asyncio.AbstractEventLoop | None = None  # that it was opened on
         self._open = False
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait for a connection or for a response now."""
+        pools = [client.pool for client in self._clients if client.opened]
+        return sum(
+            len(pool.waiting) + sum(len(link.connection.streams) for link in pool.links) for pool in pools
+        )
+
     async def open(self) -> None:
         """Get ready to send, and open the clients that are not open. `async with` does this and `close`.
 

@@ -17,6 +17,8 @@ UNPROVEN: Final = 1000
 """Pushes that all processes may have in flight until their breakers have responses enough to judge by."""
 WARN_EVERY: Final = 10.0
 """Seconds between two warnings that the provider slows us down."""
+PAUSE: Final = 0.1
+"""Seconds after which a paused lane looks whether it may go on."""
 RECHECK: Final = 0.01
 """Seconds after which a limited rate is asked again at the earliest: what a slow rate permits leaves together."""
 _PUSHED_BACK: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN})
@@ -34,6 +36,7 @@ class Gate:
         "_breaker",
         "_events",
         "_name",
+        "_orders",
         "_pool",
         "_quota",
         "_shared",
@@ -55,7 +58,8 @@ class Gate:
         self._quota = client.quota
         self._events = rules.events
         # What processes share is by provider: of two environments the first has it.
-        self._shared = None if second else rules.shared_by(self._name)
+        self._orders = rules.shared_by(self._name)
+        self._shared = None if second else self._orders
         peers = self._shared.peers() if self._shared is not None and rules.breaker else None
         self._breaker = Breaker(peers=peers) if rules.breaker else None
         # How many may be in flight until the breaker has responses enough; infinity from then on.
@@ -107,6 +111,11 @@ class Gate:
     # --- stopping -------------------------------------------------------------------------------------------------
 
     @property
+    def paused(self) -> bool:
+        """Whether nothing is to be sent for now."""
+        return self._orders is not None and self._orders.paused
+
+    @property
     def shared_trip(self) -> Trip | None:
         """Why another process has stopped, for us to stop as well."""
         return self._shared.trip if self._shared is not None else None
@@ -128,6 +137,8 @@ class Gate:
 
     def capacity(self, now: float) -> float:
         """How many more may be in flight: infinity once the breaker has responses enough and the provider keeps up."""
+        if self._orders is not None and self._orders.paused:
+            return 0
         window, limit = self._window, self._unproven_limit
         if window is None and limit == math.inf:
             return math.inf
@@ -157,6 +168,8 @@ class Gate:
 
     def opens_at(self, now: float) -> float:
         """When the rate limit is to be asked again; infinity where there is none."""
+        if self.paused:
+            return now + PAUSE
         if self.limiter is None:
             return math.inf
         return now + max(self.limiter.wait(now), RECHECK)

@@ -289,8 +289,9 @@ class Lane:
         self._stop_for(self.gate.shared_trip)
         next_release = math.inf
         if self.retries.delayed:
-            self._release_retries(now)
-            next_release = self.retries.next_release(now)
+            if not self.gate.paused:
+                self._release_retries(now)
+            next_release = self.retries.next_release(now) if not self.gate.paused else self.gate.opens_at(now)
         if self.pending:
             self._release_pending(now)
         self._pool.pump()

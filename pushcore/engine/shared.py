@@ -58,6 +58,9 @@ class SharedState:
     it cannot be opened.
     """
 
+    paused = False
+    """Processes of one machine are stopped, never paused."""
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = checked_path(path, "the path of the shared state")
         self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)

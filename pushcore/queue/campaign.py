@@ -29,9 +29,9 @@ class CampaignState(enum.Enum):
 
     RUNNING = "running"
     PAUSED = "paused"
-    """Finish what is leased, and wait."""
+    """Begin nothing more, and wait; what is leased stays so."""
     CANCELLED = "cancelled"
-    """Finish what is leased, and end; nothing more of it is sent, not by any worker."""
+    """Begin nothing more, give back what was not sent, and end."""
     FINISHED = "finished"
     """Every row has an outcome: end."""
 

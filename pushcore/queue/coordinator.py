@@ -23,6 +23,7 @@ from .errors import LATER, ChunkError, QueueReadOnly
 from .ledger import Ledger, LedgerStatus
 from .outcomes import ChunkResult
 from .protocol import Broker, QueueStats, overwrite
+from .signs import WorkerSign, read_signs
 
 BATCH: Final = 50
 """Chunks that are put at a time."""
@@ -32,6 +33,10 @@ WAIT: Final = 0.5
 """Seconds to wait for results before the queue is looked at."""
 BACK_OFF: Final = 0.5
 """Seconds after the queue could not be reached."""
+OBEYED: Final = 5.0
+"""Seconds in which all workers must have done what they were told."""
+LOOK: Final = 0.1
+"""Seconds between two looks at what workers say of themselves."""
 SPAN: Final = 60.0
 """Seconds over which the rate is taken."""
 
@@ -163,7 +168,7 @@ class Coordinator:
     # --- orders -------------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """Workers finish what they have leased, and wait."""
+        """Workers begin nothing more, and wait for responses to what is in flight: within two seconds, as a rule."""
         await self._order(CampaignState.PAUSED)
 
     async def resume(self) -> None:
@@ -172,12 +177,41 @@ class Coordinator:
         await self._order(CampaignState.RUNNING)
 
     async def cancel(self) -> None:
-        """Workers finish what they have leased, and end."""
+        """Workers begin nothing more, give back what they have not sent, and end."""
         await self._order(CampaignState.CANCELLED)
 
     async def _order(self, state: CampaignState) -> None:
         self.ledger.state = state  # so that it survives the queue
         await set_state(self.queue, state)
+
+    async def obeyed(self, seconds: float = OBEYED) -> tuple[list[WorkerSign], list[WorkerSign]]:
+        """Wait until all workers that are alive do what the state says.
+
+        Args:
+            seconds: to wait at most.
+
+        Returns:
+            The last signs of those that do, and of those that do not or have given no sign since the order.
+        """
+        deadline = time.monotonic() + seconds
+        ordered = time.time()
+        while True:
+            signs = [sign for sign in await self.workers() if sign.alive(ordered)]
+            good = [sign for sign in signs if self._obeys(sign)]
+            if len(good) == len(signs) or time.monotonic() >= deadline:
+                return good, [sign for sign in signs if sign not in good]
+            await asyncio.sleep(LOOK)
+
+    def _obeys(self, sign: WorkerSign) -> bool:
+        if sign.state == "draining":
+            return not sign.busy or self.ledger.state is not CampaignState.PAUSED
+        return sign.state == self.ledger.state.value and not (
+            self.ledger.state is CampaignState.PAUSED and sign.busy
+        )
+
+    async def workers(self) -> list[WorkerSign]:
+        """The last sign of each worker."""
+        return await read_signs(self.queue)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

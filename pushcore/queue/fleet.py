@@ -56,6 +56,8 @@ class Fleet:
         """Whether the others know our verdict."""
         self._limiters: dict[str, FleetLimiter] = {}
         self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        """Set after each look at the state."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Fleet:
@@ -73,6 +75,22 @@ class Fleet:
                 self.problem = error
 
     # --- what the engine asks -------------------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether no worker is to send for now."""
+        return self.state is CampaignState.PAUSED
+
+    async def changed(self, known: CampaignState, seconds: float) -> CampaignState:
+        """Wait until the state is another than `known`, or so many seconds; the state then."""
+        if self.state is known:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+        return self.state
 
     @property
     def trip(self) -> Trip | None:
@@ -126,6 +144,7 @@ class Fleet:
 
     async def _look(self) -> None:
         self.state = await read_state(self._store)
+        self._changed.set()
         if self._trip is None:
             self._trip = Trip.decode((await self._store.read(TRIP)).value)
 

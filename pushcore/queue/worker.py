@@ -16,7 +16,8 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from ..arguments import check, check_function, check_number, check_offers, check_type, check_whole
@@ -33,6 +34,7 @@ from .leases import HeldChunk, Leases, WorkerReport
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
+from .signs import WorkerSign, sign_in
 from .tasks import end
 
 WAIT: Final = 0.5
@@ -47,6 +49,10 @@ DELIVERERS: Final = 4
 """Chunks that are delivered at a time, so that a distant queue does not hold the sending up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between two tries of something that the queue could not do."""
+SIGN: Final = 1.0
+"""Seconds between two signs of life for those who watch the campaign."""
+CANCEL: Final = 0.5
+"""Seconds that what was taken from the queue still has when the campaign is cancelled; the rest is given back."""
 GIVE_UP: Final = 30.0
 """Seconds after a drain's grace in which a queue must come back that is away."""
 
@@ -60,7 +66,7 @@ class Worker:
 
     `engine`: open, and made with `shared=fleet`, so that rate and breaker hold for all. `pushes`: see `pushes.Pushes`. `window`: rows that are sent ahead of
     the delivery of their outcomes, the engine's unless given. `offers`: what the campaign's `needs` are compared with. `name`: for
-    results and logs.
+    results and logs. `on_state`: told of the campaign's state when it changes.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class Worker:
         offers: Mapping[str, Any] | None = None,
         name: str | None = None,
         linger: float = LINGER,
+        on_state: Callable[[CampaignState], object] = lambda state: None,
     ) -> None:
         check_offers("queue", queue, Broker, "a queue; open_queue opens one")
         check(callable(getattr(engine, "send_many", None)), "engine", "a PushEngine", engine)
@@ -92,6 +99,7 @@ class Worker:
         self._window = window or engine.window
         self._offers = dict(offers or {})
         self._linger = linger
+        self._on_state = on_state
         self._leases = Leases(queue)
         self._held = self._leases.held
         self._owed = 0
@@ -140,6 +148,7 @@ class Worker:
             info.check(self._offers)
             self._info, self._prefix = info, id_prefix(info.name)
             tasks.append(asyncio.create_task(self._guarded(self._beat()), name="pushcore heartbeat"))
+            tasks.append(asyncio.create_task(self._guarded(self._follow()), name="pushcore orders"))
             for _ in range(DELIVERERS):
                 tasks.append(asyncio.create_task(self._guarded(self._deliver()), name="pushcore delivery"))
             try:
@@ -379,6 +388,32 @@ class Worker:
                 await self._finish(held)
         if self._error is not None:
             raise self._error
+
+    async def _follow(self) -> None:
+        """Obey the campaign's state, and tell all who look that this worker is there and does."""
+        state, told, sign = CampaignState.RUNNING, "", await self._signed()
+        while True:
+            state = await self._fleet.changed(state, SIGN)
+            if state is CampaignState.CANCELLED and not self._draining:
+                self.drain(CANCEL)
+            words = "draining" if self._draining else state.value
+            if words != told:
+                told = words
+                log.info("the campaign is %s", state.value)
+                self._on_state(state)
+            sign = replace(
+                sign,
+                state=words,
+                at=time.time(),
+                rows=self._rows,
+                busy=self._engine.in_flight,
+                held=len(self._held),
+            )
+            with suppress(*LATER, QueueReadOnly):
+                await sign.write(self._queue)
+
+    async def _signed(self) -> WorkerSign:
+        return await self._patiently(lambda: sign_in(self._queue, self.name))
 
     async def _beat(self) -> None:
         """Signs of life, three in the time that a lease lasts; and outcomes of chunks that take long."""

@@ -297,6 +297,7 @@ class SharedTrip:
 
     def __init__(self) -> None:
         self.trip: Trip | None = None
+        self.paused = False
 
     def stop(self, trip: Trip) -> Trip:
         self.trip = self.trip or trip

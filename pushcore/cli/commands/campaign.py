@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +17,7 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput, printable
 from ...audience.storage import StoredFile
 from ...errors import JournalError
-from ...queue.campaign import CampaignInfo
+from ...queue.campaign import CampaignInfo, CampaignState
 from ...queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
 from ...queue.chunk_rows import ABSENT, BAD
 from ...queue.coordinator import CampaignStatus, Coordinator
@@ -22,13 +25,14 @@ from ...queue.errors import QueueError
 from ...queue.ledger import Ledger
 from ...queue.opening import open_queue
 from ...queue.references import described, reference_chunks
+from ...queue.signs import WorkerSign
 from ..options import results_raw_option
 from ..profiles import settings_options
 from ..report.campaign_metrics import serving_gauges
 from ..report.notices import say
 from ..report.outcomes import CSV, FORMATS, batched, write
 from ..report.output import open_bytes
-from ..sections import command, section
+from ..sections import Seconds, command, section
 
 T = TypeVar("T")
 
@@ -208,11 +212,25 @@ def _order(name: str, words: str, give: Callable[[Coordinator], Awaitable[None]]
     @settings_options
     def order(queue: str, ledger: str) -> int:
         with _opened(lambda: Ledger.open(ledger)) as book:
-            _with_queue(queue, book, give)
-        return 0
+            return _with_queue(queue, book, lambda coordinator: _give(coordinator, give))
 
 
-_order("pause", "Workers finish what they have, and wait.", lambda each: each.pause())
+async def _give(coordinator: Coordinator, give: Callable[[Coordinator], Awaitable[None]]) -> int:
+    """Give an order, and say which workers obey it."""
+    await give(coordinator)
+    good, others = await coordinator.obeyed()
+    state = coordinator.ledger.state.value
+    say(f"{coordinator.ledger.info.name} is {state}; {len(good)} of {len(good) + len(others)} workers obey")
+    for sign in others:
+        say(f"{printable(sign.name)} says that it is {printable(sign.state)}, {sign.busy} requests in flight")
+    return 1 if others else 0
+
+
+_order(
+    "pause",
+    "Workers begin nothing more and wait, within two seconds; says which do.",
+    lambda each: each.pause(),
+)
 
 
 @_command()
@@ -221,7 +239,7 @@ _order("pause", "Workers finish what they have, and wait.", lambda each: each.pa
 @_option("--aside", is_flag=True, help="Also try the chunks again that were set aside.")
 @settings_options
 def resume(queue: str, ledger: str, aside: bool) -> int:
-    """Go on after a pause, a cancellation, or a stop whose cause was mended."""
+    """Go on after a pause, a cancellation, or a stop whose cause was mended; says which workers do."""
 
     async def go_on(coordinator: Coordinator) -> None:
         await coordinator.resume()
@@ -230,11 +248,68 @@ def resume(queue: str, ledger: str, aside: bool) -> int:
             await coordinator.reconcile()
 
     with _opened(lambda: Ledger.open(ledger)) as book:
-        _with_queue(queue, book, go_on)
-    return 0
+        return _with_queue(queue, book, lambda coordinator: _give(coordinator, go_on))
 
 
-_order("cancel", "Workers finish what they have, and end.", lambda each: each.cancel())
+_order(
+    "cancel",
+    "Workers give back what they have not sent, and end, within two seconds; says which do.",
+    lambda each: each.cancel(),
+)
+
+
+@_command()
+@_queue
+@_ledger
+@_option(
+    "--every",
+    type=Seconds(min=0.1),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between two looks.",
+)
+@_option("--once", is_flag=True, help="Look once.")
+@settings_options
+def watch(queue: str, ledger: str, every: float, once: bool) -> int:
+    """Show how far it is, and what each worker does, until it is over.
+
+    On a terminal one screen, which is drawn anew; otherwise a block of lines for each look.
+    """
+    redraw = sys.stdout.isatty()
+
+    async def look(coordinator: Coordinator) -> int:
+        while True:
+            status, signs = await coordinator.status(), await coordinator.workers()
+            lines = [*_lines(status), *worker_lines(signs, time.time())]
+            if status.left:
+                lines.insert(
+                    7, f"end        about {datetime.now() + timedelta(seconds=status.left):%H:%M:%S}"
+                )
+            click.echo(
+                ("\x1b[H\x1b[2J" if redraw else "") + "\n".join(lines) + ("" if redraw or once else "\n")
+            )
+            over = status.ledger.over or status.ledger.state in (
+                CampaignState.CANCELLED,
+                CampaignState.FINISHED,
+            )
+            if once or (over and not any(sign.held for sign in signs if sign.alive(time.time()))):
+                return 0
+            await asyncio.sleep(every)
+
+    with _opened(lambda: Ledger.open(ledger)) as book:
+        return _with_queue(queue, book, look)
+
+
+def worker_lines(signs: Sequence[WorkerSign], now: float) -> Iterator[str]:
+    """A line for each worker, those that are alive first."""
+    for sign in sorted(signs, key=lambda sign: not sign.alive(now)):
+        ago = max(now - sign.at, 0.0)
+        state = sign.state if sign.alive(now) else "gone"
+        yield (
+            f"worker     {printable(sign.name)}: {printable(state)}, {sign.rows} rows finished, {sign.held} chunks, "
+            f"{sign.busy} in flight, last sign {ago:.0f} s ago"
+        )
 
 
 def _lines(status: CampaignStatus) -> Iterator[str]:

@@ -7,7 +7,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,6 +17,7 @@ from ...engine.engine import PushEngine
 from ...fcm.client import FcmClient
 from ...journal.journal import id_prefix
 from ...metrics import Listener
+from ...queue.campaign import CampaignState
 from ...queue.chunk_rows import ChunkRows
 from ...queue.errors import CampaignConflict, QueueError
 from ...queue.fleet import Fleet
@@ -148,7 +149,7 @@ async def _work(
             shared=fleet,
         )
         async with fleet, engine:
-            worker = Worker(queue, engine, fleet, maker, offers=offers)
+            worker = Worker(queue, engine, fleet, maker, offers=offers, on_state=_said_state())
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 with contextlib.suppress(NotImplementedError):  # Windows
@@ -159,6 +160,26 @@ async def _work(
             return await worker.run()
     finally:
         await queue.close()
+
+
+def _said_state() -> Callable[[CampaignState], None]:
+    """Says what has become of the campaign; that it runs only after a pause."""
+    before = CampaignState.RUNNING
+
+    def say_state(state: CampaignState) -> None:
+        nonlocal before
+        if state is not before and state in _STATES:
+            say(_STATES[state])
+        before = state
+
+    return say_state
+
+
+_STATES: Final = {
+    CampaignState.RUNNING: "the campaign goes on",
+    CampaignState.PAUSED: "the campaign is paused; waiting",
+    CampaignState.CANCELLED: "the campaign is cancelled; what was not sent is given back",
+}
 
 
 def _drain(worker: Worker, grace: float, number: int) -> None:

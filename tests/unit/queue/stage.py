@@ -113,6 +113,10 @@ class ScriptedEngine:
         finally:
             self._changed.set()
 
+    @property
+    def in_flight(self) -> int:
+        return len(self.held)
+
     def release(self, *rows: int) -> None:
         """These are accepted after all."""
         self._results.extend(accepted(self.held.pop(row)) for row in rows)
@@ -138,6 +142,10 @@ class Fellows:
     def stop(self, trip: Trip) -> Trip:
         self.trip = self.trip or trip
         return self.trip
+
+    async def changed(self, known: CampaignState, seconds: float) -> CampaignState:
+        await asyncio.sleep(min(seconds, 0.5))
+        return self.state
 
 
 class Queue(MemoryQueue):

@@ -18,6 +18,7 @@ from tests.unit.queue.stage import (
     Stage,
     accepted,
     in_virtual_time,
+    now,
 )
 
 TRIP = Trip("BadTopic", "BadTopic: correct the topic")
@@ -269,12 +270,27 @@ def test_a_verdict_of_another_worker_and_the_campaigns_state_end_it(
             stage.fellows.trip = TRIP
         else:
             stage.fellows.state = how
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.25)  # before what is left is given back
         stage.engine.release(*sent)
         report = await stage.task
         assert report.trip == (TRIP if how == "trip" else None)
         assert stage.engine.sent == sent
         assert report.rows == len(sent)
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_cancelled_it_gives_back_what_has_no_result_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        queue = Queue()
+        await queue.put_all(50)
+        stage = Stage(queue, ScriptedEngine(lambda push: None), window=5)
+        await asyncio.sleep(1.0)
+        stage.fellows.state = CampaignState.CANCELLED
+        ordered = now()
+        report = await stage.task
+        assert now() - ordered < 2.0
+        assert (report.rows, report.released) == (0, len(stage.engine.sent) // ROWS)
 
     in_virtual_time(monkeypatch, work())
 

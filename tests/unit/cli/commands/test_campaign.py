@@ -263,9 +263,10 @@ def test_a_chunk_that_was_set_aside_is_named_and_tried_again_on_request(place: P
         r"pushcore: chunk 1 was set aside: it is odd\x1b",
         "pushcore: 3 of 5 rows have a result",
     ]
-    assert run(*place.on("resume")) == (0, "", "")
+    running = "pushcore: autumn is running; 0 of 0 workers obey\n"
+    assert run(*place.on("resume")) == (0, "", running)
     assert place.chunks() == []
-    assert run(*place.on("resume", "--aside")) == (0, "", "")
+    assert run(*place.on("resume", "--aside")) == (0, "", running)
     assert [chunk.number for chunk in place.chunks()] == [1]
 
 
@@ -279,7 +280,7 @@ def test_results_never_replace_the_ledger(place: Place, run: Run, tmp_path: Path
         assert ledger.status().rows == 5
 
 
-@pytest.mark.parametrize("name", ["run", "status", "pause", "resume", "cancel"])
+@pytest.mark.parametrize("name", ["run", "status", "pause", "resume", "cancel", "watch"])
 def test_without_a_ledger_nothing_is_asked_of_the_queue(place: Place, run: Run, name: str) -> None:
     status, out, error = run(*place.on(name))
     assert (status, out) == (2, "")
@@ -299,7 +300,8 @@ def test_an_order_is_on_the_queue_and_in_the_ledger(
 ) -> None:
     run(*place.create())
     run(*place.on("pause"))
-    assert run(*place.on(name)) == (0, "", "")
+    said = f"pushcore: autumn is {state.value}; 0 of 0 workers obey\n"
+    assert run(*place.on(name)) == (0, "", said)
     assert asyncio.run(read_state(place.queue())) is state
     with Ledger.open(place.ledger) as ledger:
         assert ledger.state is state
