@@ -1,39 +1,21 @@
-"""`pushcore send` as it is used: what a journal costs, how much memory two million rows need, what a second process brings."""
+"""`pushcore send` as it is used: what journal and columns cost, the memory of two million rows, what a second process brings."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import json
-import os
-import re
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import psutil
 from rich.console import Console
 
-from . import inprocess
+from . import personalised
+from .command import FEW, PAYLOADS, send, write_csv, write_parquet
 from .look import Column, TableLayout, plain, show, two, whole
-from .providers import registration
-from .stage import CLIENT_CORE, CannotMeasure, Target, fake, on_core
+from .stage import CannotMeasure, Target, fake
 
-EVERY: Final = 0.25  # seconds between two looks at the memory
-LONGEST: Final = 900.0  # seconds for one run
 DELAY_MS: Final = 100
-FEW: Final = 100  # rows of a run that shows what starting costs
-PAYLOADS: Final = {
-    "apns": '{"aps":{"alert":"Hello {{name}}"},"order":"{{order}}"}',
-    "fcm": '{"notification":{"title":"Hello {{name}}"},"data":{"order":"{{order}}"}}',
-}
-
 JOURNAL: Final = TableLayout(
     "CPU of a push through `pushcore send` with results, without and with a journal",
     (
@@ -77,22 +59,14 @@ PROCESSES: Final = TableLayout(
     "inside: answered in the process; wire: the bare fake on core 0, one connection a process, each answer after 100 ms. "
     "What others used meanwhile, two processes could not: with two cores it must be near 0 for `inside` to say anything",
 )
-FORMS: Final = {"journal": JOURNAL, "memory": MEMORY, "processes": PROCESSES}
+FORMS: Final = {
+    "journal": JOURNAL,
+    "personalised": personalised.FORM,
+    "memory": MEMORY,
+    "processes": PROCESSES,
+}
 """By part."""
 PARTS: Final = tuple(FORMS)
-
-
-@dataclass
-class Sent:
-    """One run: seconds of CPU, its children's included, rows a second by its own account, and samples of its memory.
-
-    `others`: cores that the rest of the machine kept busy meanwhile.
-    """
-
-    cpu: float
-    others: float
-    rate: float
-    samples: list[float]
 
 
 def measure(
@@ -114,44 +88,19 @@ def measure(
         with fake(provider, "bare") as target:
             if "journal" in parts:
                 results += _journal(console, place, target, rows, runs)
+            if "personalised" in parts:
+                results += personalised.measure(console, [target], rows=rows, runs=runs)
             if "memory" in parts:
                 results += _memory(console, place, target, memory_rows)
             if "processes" in parts:
                 results += _inside(console, place, target, rows, runs)
+        if "personalised" in parts and provider == "fcm":  # once, after the provider's own
+            with fake("apns", "bare") as apns, fake("fcm", "bare") as fcm:
+                results += personalised.measure(console, [apns, fcm], rows=rows, runs=runs)
         if "processes" in parts:
             with fake(provider, "bare", "--delay-ms", str(DELAY_MS)) as target:
                 results += _wire(console, place, target, rows, runs)
     return results
-
-
-def _device(number: int, provider: str) -> str:
-    return f"{number:064x}" if provider == "apns" else registration(number)
-
-
-def write_csv(path: Path, rows: int, provider: str) -> None:
-    """An audience of so many devices."""
-    with path.open("w") as file:
-        file.write("token,name,order\n")
-        for number in range(rows):
-            file.write(f"{_device(number, provider)},Ada {number % 1000},{1_000_000 + number}\n")
-
-
-def write_parquet(path: Path, rows: int, provider: str) -> None:
-    """The same as Parquet."""
-    try:
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise CannotMeasure('Parquet needs pip install "pushcore[parquet]"') from None
-    schema = arrow.schema([("token", arrow.string()), ("name", arrow.string()), ("order", arrow.int64())])
-    with parquet.ParquetWriter(path, schema) as writer:
-        for first in range(0, rows, 100_000):
-            numbers = range(first, min(first + 100_000, rows))
-            columns = [
-                [_device(number, provider) for number in numbers],
-                [f"Ada {number % 1000}" for number in numbers],
-                [1_000_000 + number for number in numbers],
-            ]
-            writer.write_table(arrow.table(columns, schema=schema))
 
 
 # --- what a journal costs ---------------------------------------------------------------------------------------------
@@ -168,8 +117,8 @@ def _journal(console: Console, place: Path, target: Target, rows: int, runs: int
     for number in range(1, runs + 1):
         with console.status(f"journal, run {number} of {runs}"):
             for name, words in ways.items():
-                start = _send(place, target, "few.csv", *words)
-                sent = _send(place, target, "devices.csv", *words)
+                start = send(place, target, "few.csv", *words)
+                sent = send(place, target, "devices.csv", *words)
                 costs[name].append((sent.cpu - start.cpu) / (rows - FEW) * 1e6)
                 rates[name].append(sent.rate)
     plain_us, kept_us, journal_us = (median(each) for each in costs.values())
@@ -192,7 +141,7 @@ def _memory(console: Console, place: Path, target: Target, rows: int) -> list[di
         path = place / f"many.{form}"
         with console.status(f"{rows:,} rows of {form}"):
             make(path, rows, target.provider)
-            sent = _send(place, target, path.name, "--journal", "campaign.db", "--results", "results.csv")
+            sent = send(place, target, path.name, "--journal", "campaign.db", "--results", "results.csv")
             path.unlink()
         # The last one may have been taken while it ended.
         samples = sent.samples[:-1]
@@ -251,7 +200,7 @@ def _compare(
         with console.status(f"processes, {transport}, run {number} of {runs}"):
             for processes, seen in rates.items():
                 more = (*words, "--processes", str(processes))
-                sent = _send(place, target, audience, *more, module=module, core=None)
+                sent = send(place, target, audience, *more, module=module, core=None)
                 seen.append(sent.rate)
             others.append(sent.others)
     one, both = median(rates[1]), median(rates[2])
@@ -266,97 +215,3 @@ def _compare(
     row |= {"one_rate": round(one), "two_rate": round(both), "others": round(median(others), 2)}
     row["ratio"] = round(median(two / one for one, two in zip(rates[1], rates[2], strict=True)), 2)
     return row
-
-
-# --- one run ----------------------------------------------------------------------------------------------------------
-
-
-def _send(
-    place: Path,
-    target: Target,
-    audience: str,
-    *words: str,
-    module: str = "pushcore",
-    core: int | None = CLIENT_CORE,
-) -> Sent:
-    """One `pushcore send` in `place`, on one core or, with None, on any."""
-    for old in (*place.glob("campaign.db*"), *place.glob("results.csv")):
-        old.unlink()
-    command = [
-        sys.executable,
-        "-m",
-        module,
-        "send",
-        "--audience",
-        audience,
-        "--payload",
-        "payload.json",
-        *words,
-    ]
-    command += credentials(place, target, inside=module != "pushcore")
-    root = str(Path(__file__).parents[1])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-    }
-    with tempfile.TemporaryFile("w+") as said:
-        with on_core(core) if core is not None else contextlib.nullcontext():
-            process = subprocess.Popen(command, cwd=place, stderr=said, env=environment)
-        began, busy = time.monotonic(), _busy()
-        samples, usage = _watch(process)
-        others = max(_busy() - busy - usage, 0.0) / (time.monotonic() - began)
-        said.seek(0)
-        text = said.read()
-    if process.returncode:
-        raise CannotMeasure(f"pushcore send failed: {text.strip()[-500:]}")
-    match = re.search(r"^([\d,]+) rows in ([\d.]+) s(?:, ([\d,]+) a second)?", text, re.MULTILINE)
-    if match is None:
-        raise CannotMeasure(f"pushcore send said something unexpected: {text[:500]}")
-    return Sent(usage, others, float((match[3] or "0").replace(",", "")), samples)
-
-
-def credentials(place: Path, target: Target, *, inside: bool) -> list[str]:
-    """The options that say where to and as whom; `inside`: to `bench.inprocess`."""
-    settings = target.settings
-    common = ["--ca-file", target.ca_file, "--proxy", "none"]
-    if target.provider == "apns":
-        common += ["--apns-url", inprocess.APNS_URL if inside else target.url, "--topic", settings["topic"]]
-        common += ["--apns-key", settings["key_file"], "--key-id", settings["key_id"]]
-        return [*common, "--team-id", settings["team_id"]]
-    account = json.loads(Path(settings["service_account_file"]).read_text())
-    if inside:
-        account["token_uri"] = inprocess.OAUTH_URL
-    (place / "account.json").write_text(json.dumps(account))
-    common += ["--fcm-url", inprocess.FCM_URL if inside else target.url]
-    return [*common, "--fcm-service-account", "account.json", "--rate", "none"]
-
-
-def _busy() -> float:
-    """CPU seconds that all of the machine has used so far."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
-
-
-def _watch(process: subprocess.Popen[Any]) -> tuple[list[float], float]:
-    """Wait for its end: what its memory was meanwhile, and the CPU of it and its children."""
-    samples: list[float] = []
-    deadline = time.monotonic() + LONGEST
-    watched = psutil.Process(process.pid)
-    next_look = time.monotonic()
-    try:
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return samples, usage.ru_utime + usage.ru_stime
-            if time.monotonic() > deadline:
-                raise CannotMeasure(f"pushcore send took longer than {LONGEST:.0f} s")
-            if time.monotonic() >= next_look:
-                next_look += EVERY
-                resident = watched.memory_info().rss / 2**20
-                samples += [resident] if resident else []  # it has just ended
-            time.sleep(0.01)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            process.wait()

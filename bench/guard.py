@@ -1,11 +1,12 @@
 """Whether a change has made us slower or fatter than `thresholds.toml` allows: `python -m bench guard`.
 
-The ratios are CPU to h2load's CPU in the same round, with limits well below what is usual, and the best of a few tries
+The ratios are CPU to h2load's CPU in the same round, or of `pushcore send` with columns in the payload to it without them, with limits well below what is usual, and the best of a few tries
 counts: a busy machine makes a try worse, and hardly ever better. So what fails here has really become slower.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +14,16 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from . import allocations, constant
+from . import allocations, constant, personalised
 from .look import show
-from .stage import CannotMeasure, h2load_version
+from .stage import CannotMeasure, fake, h2load_version
 from .throughput import CASES, FORM, compare
 
 THRESHOLDS: Final = Path(__file__).with_name("thresholds.toml")
 TRIES: Final = 3
 COUNT, RUNS = 40_000, 3
+ROWS: Final = 60_000
+"""Of each run of `pushcore send`."""
 
 
 def thresholds() -> dict[str, Any]:
@@ -34,6 +37,11 @@ def guard(console: Console, *, providers: Sequence[str], tries: int = TRIES, cou
     crossed = []
     for provider in providers:
         crossed += allocations.crossed(allocations.measure(console, provider=provider), limits["allocations"])
+    audiences = [[provider] for provider in providers]
+    if len(providers) > 1:
+        audiences.append(list(providers))
+    for served in audiences:
+        crossed += columns_too_dear(console, served, limits["personalised"], tries)
     try:
         h2load_version()
     except CannotMeasure as error:
@@ -42,6 +50,23 @@ def guard(console: Console, *, providers: Sequence[str], tries: int = TRIES, cou
     for provider in providers:
         wanted = limits["ratios"][provider]
         crossed += too_slow(provider, best_ratios(console, provider, wanted, tries, count), wanted)
+    return crossed
+
+
+def columns_too_dear(
+    console: Console, providers: Sequence[str], limits: Mapping[str, Any], tries: int, rows: int = ROWS
+) -> list[str]:
+    """In sentences, what columns in a payload cost above the limits, in the best try. `providers`: one, or both at once."""
+    crossed: list[str] = []
+    with contextlib.ExitStack() as running:
+        targets = [running.enter_context(fake(provider, "bare")) for provider in providers]
+        for _ in range(tries):
+            measured = personalised.measure(
+                console, targets, rows=rows, runs=RUNS, forms=("csv",), journals=("no",)
+            )
+            crossed = personalised.too_dear(measured, limits[measured[0]["provider"]])
+            if not crossed:
+                break
     return crossed
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from . import campaign
+from . import command as sending
 from .checkouts import Checkout
 from .providers import PROVIDERS
 from .stage import TIMEOUT, CannotMeasure, Target, client_core, run_on
@@ -24,6 +24,7 @@ CLIENTS: Final = ("frames", "engine", "send")
 COMMANDS: Final = {
     "cli-static": ("static.json", "--results", "results.csv"),
     "cli-personalised": ("personalised.json", "--results", "results.csv"),
+    "cli-expo": ("expo.json", "--results", "results.csv"),
     "cli-journal": ("static.json", "--journal", "campaign.db"),
 }
 """Cases of `pushcore send`: the payload's file, and more words."""
@@ -31,12 +32,13 @@ COMMANDS: Final = {
 
 def prepare(place: Path, provider: str, count: int) -> None:
     """The files that `pushcore send` needs, in a folder that both sides use."""
-    campaign.write_csv(place / "devices.csv", count + FEW, provider)
-    campaign.write_csv(place / "few.csv", FEW, provider)
-    personalised = campaign.PAYLOADS[provider]
+    sending.write_csv(place / "devices.csv", count + FEW, provider)
+    sending.write_csv(place / "few.csv", FEW, provider)
+    personalised = sending.PAYLOADS[provider]
     (place / "personalised.json").write_text(personalised)
     static = personalised.replace("{{name}}", "Ada 1").replace("{{order}}", "1000001")
     (place / "static.json").write_text(static)
+    (place / "expo.json").write_text(sending.EXPO)
 
 
 def cpu_us(side: Checkout, case: str, target: Target, place: Path, count: int, seed: int) -> float:
@@ -63,11 +65,11 @@ def cpu_us(side: Checkout, case: str, target: Target, place: Path, count: int, s
 
 def command_cpu(side: Checkout, case: str, target: Target, place: Path, audience: str, seed: int) -> float:
     """Seconds of CPU of a whole `pushcore send` of one of `COMMANDS`, its start included."""
-    for old in (*place.glob("campaign.db*"), *place.glob("results.csv")):
+    for old in (*place.glob("command.db*"), *place.glob("results.csv")):
         old.unlink()
     payload, *more = COMMANDS[case]
     command = [*side.pushcore, "send", "--audience", audience, "--payload", payload, *more]
-    command += ["--max-connections", "1", *campaign.credentials(place, target, inside=False)]
+    command += ["--max-connections", "1", *sending.credentials(place, target, inside=False)]
     return _run(side, command, place, seed, case)[1]
 
 

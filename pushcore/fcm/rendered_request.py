@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
 
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import HeaderTemplate
-from ..models.fcm import Message
 from ..models.fcm_check import LIMIT, check_one_target, check_size, check_token
 from ..models.fcm_values import FieldError
 from ..models.rendered import TAIL, MessageForm
-from ..requests import END
+from ..requests import END, RequestBuilder, build_one
 from ..results import Result
 from .burst_tokens import may_all_be_registrations, take_out_mistaken
 from .shapes import AcceptedShapes, MessageShape
@@ -24,9 +23,9 @@ _dumps = orjson.dumps
 
 
 def build_rendered(
+    plain: RequestBuilder,
     template: HeaderTemplate,
     accepted: AcceptedShapes,
-    build_plain: Callable[[Message], Exchange | Result],
     pushes: Iterable[Any],
     kind: type[Any],
     sink: Sink,
@@ -37,9 +36,9 @@ def build_rendered(
     """As `RequestBuilder.build`.
 
     Args:
+        plain: Makes the requests of plain messages, which it checks.
         template: The header fields of every request.
         accepted: The shapes of the client's messages.
-        build_plain: Makes the request of a plain message, which it checks.
     """
     form: MessageForm | None = None
     shape: MessageShape | None = None
@@ -48,7 +47,7 @@ def build_rendered(
 
     def build_checked(push: Any) -> None:
         """As a plain message, for it has not been checked, or what is wrong with it must be said."""
-        built = build_plain(push.message())
+        built = build_one(plain, push.message(), sink, deadline)
         if isinstance(built, Exchange):
             built.context = push
             exchanges.append(built)

@@ -33,7 +33,7 @@ from ..models.fcm_parts import plain, to_json
 from ..models.fcm_values import FieldError, check_data
 from ..models.json_values import json_problem
 from ..models.rendered import RenderedMessage
-from ..requests import END, build_one
+from ..requests import END
 from ..results import Result, Verdict
 from .burst_tokens import may_all_be_registrations, take_out_mistaken
 from .errors import TOO_LARGE
@@ -115,12 +115,8 @@ class FcmRequestBuilder:
     ) -> Any:
         """See `Requests.build`."""
         if issubclass(kind, RenderedMessage):
-            return build_rendered(
-                self._template,
-                self.accepted_shapes,
-                lambda message: build_one(self, message, sink, deadline),
-                *(pushes, kind, sink, deadline, exchanges, rejected),
-            )
+            template, accepted = self._template, self.accepted_shapes
+            return build_rendered(self, template, accepted, pushes, kind, sink, deadline, exchanges, rejected)
         template, keys, parts = self._template, self._keys, self._parts
         (android, android_v2, apns, webpush, options) = seen = parts.seen
         # Scratch dict, reused by consecutive messages with identical parts.

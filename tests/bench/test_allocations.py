@@ -75,7 +75,8 @@ def test_the_guard_tries_again_only_what_was_too_slow(monkeypatch: pytest.Monkey
 
 def test_without_h2load_only_what_is_counted_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda tool: None)
-    monkeypatch.setattr("bench.guard.thresholds", lambda: {"allocations": LIMITS})
+    monkeypatch.setattr("bench.guard.thresholds", lambda: {"allocations": LIMITS, "personalised": {}})
+    monkeypatch.setattr("bench.guard.columns_too_dear", lambda *given: [])
     monkeypatch.setattr("bench.allocations.measure", lambda console, provider: [{**ROW, "blocks": 6.0}])
     said = io.StringIO()
     found = guard(Console(file=said, width=200), providers=("apns",))
