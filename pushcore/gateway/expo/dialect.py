@@ -21,7 +21,7 @@ from ...models.expo_message import ExpoMessage
 from ...models.fcm import Message
 from ...models.tokens import TokenKind, recognise
 from ...results import Result, Verdict
-from .sealed import PREFIX, AppDevice, Receipts, SealedTokens
+from .sealed import PREFIX, AppDevice, Receipts, SealedTokens, new_device
 
 MAX_RECIPIENTS: Final = 100
 """Recipients of one request."""
@@ -153,6 +153,10 @@ def read_send(document: Any) -> SendRequest:
     return SendRequest(single, contents, recipients)
 
 
+Planned = tuple[int, int, AppDevice]
+"""Number of the ticket, number of the content, and where it goes."""
+
+
 class Plan:
     """What becomes of each recipient of a request.
 
@@ -167,7 +171,7 @@ class Plan:
     def __init__(self, count: int) -> None:
         self.app: str | None = None
         self.tickets: list[Json | None] = [None] * count
-        self.devices: list[tuple[int, int, AppDevice]] = []
+        self.devices: list[Planned] = []
         self.forwards: list[tuple[int, int, str]] = []
         self.copies: list[tuple[int, int]] = []
 
@@ -193,76 +197,87 @@ def plan(
     """
     planned = Plan(len(request.recipients))
     tickets, contents = planned.tickets, request.contents
-    natives: list[tuple[int, int, TokenKind, str]] = []
-    opened: list[tuple[int, int, AppDevice]] = []
+    natives: list[Planned] = []
+    opened: list[Planned] = []
     issued: list[tuple[int, int, str]] = []
     for number, (content, token) in enumerate(request.recipients):
         problem = contents[content]
         if type(problem) is str:
             tickets[number] = error_ticket("DeveloperError", problem, token)
         elif type(token) is not str:
-            _native(planned, natives, number, content, token)
+            _native(planned, natives, app, number, content, token)
         elif token.startswith(PREFIX) and sealed is not None and (device := sealed.open(token)) is not None:
             if device.app in apps:
                 opened.append((number, content, device))
             else:
                 tickets[number] = error_ticket("DeveloperError", FOREIGN_APP, token)
         elif _APNS_TOKEN.fullmatch(token):
-            natives.append((number, content, TokenKind.APNS, token))
+            natives.append((number, content, new_device((app or "", TokenKind.APNS, token, "", None))))
         elif ":" not in token and _EXPO.fullmatch(token):
             issued.append((number, content, token))
         else:
-            _native(planned, natives, number, content, token)
+            _native(planned, natives, app, number, content, token)
     found = {device.app for _, _, device in opened}
     if len(found | ({app} if app is not None else set())) > 1:
         raise _too_many_apps(request, opened)
-    planned.app = app = app if app is not None else next(iter(found), None)
+    if app is None:
+        app = next(iter(found), None)
+        natives = [_placed(planned, entry, app) for entry in natives]
+    planned.app = app
     for number, content, token in issued:
         if app is not None and forwards(app):
             planned.forwards.append((number, content, token))
         else:
             text = NOT_FORWARDED if len(token) < 60 else NOT_SEALED
             tickets[number] = error_ticket("DeveloperError", text, token)
-    if natives:
-        if app is None:
-            for number, _, _, token in natives:
-                tickets[number] = error_ticket("DeveloperError", NO_APP, token)
-        else:
-            opened += [
-                (number, content, AppDevice(app, kind, token)) for number, content, kind, token in natives
-            ]
-    _unique(planned, opened, contents)
+    _unique(planned, opened + natives if app is not None else opened, contents)
     return planned
 
 
 def _native(
-    planned: Plan, natives: list[tuple[int, int, TokenKind, str]], number: int, content: int, token: Any
+    planned: Plan, natives: list[Planned], app: str | None, number: int, content: int, token: Any
 ) -> None:
     """A recipient that is a native token, or nothing that a push can be sent to."""
     device = recognise(token)
     if device.usable:
         text = device.token.lower() if device.kind is TokenKind.APNS else device.token
-        natives.append((number, content, device.kind, text))
+        natives.append((number, content, AppDevice(app or "", device.kind, text)))
     else:
         reason = device.reason if token is not None else 'the message has no "to"'
         planned.tickets[number] = error_ticket("DeveloperError", reason, token)
 
 
-def _unique(planned: Plan, devices: list[tuple[int, int, AppDevice]], contents: list[Json | str]) -> None:
+def _placed(planned: Plan, entry: Planned, app: str | None) -> Planned:
+    """A native token with the app that the request turned out to be for; without one, its ticket says so."""
+    number, content, device = entry
+    if app is None:
+        planned.tickets[number] = error_ticket("DeveloperError", NO_APP, device.token)
+        return entry
+    return number, content, device._replace(app=app)
+
+
+def _unique(planned: Plan, entries: list[Planned], contents: list[Json | str]) -> None:
     """Leaves out what a device would get twice. Two different messages to one device are two."""
-    seen: dict[str, list[tuple[int, int]]] = {}
-    for number, content, device in devices:
-        earlier = seen.setdefault(device.token, [])
-        for first, its_content in earlier:
-            if content == its_content or equal(contents[content], contents[its_content]):
-                planned.copies.append((number, first))
-                break
+    seen: dict[str, Planned] = {}
+    several: dict[str, list[Planned]] = {}
+    for entry in entries:
+        token = entry[2].token
+        earliest = seen.setdefault(token, entry)
+        if earliest is not entry:
+            number, content, _ = entry
+            earlier = several.setdefault(token, [earliest])
+            for first, its_content, _ in earlier:
+                if content == its_content or equal(contents[content], contents[its_content]):
+                    planned.copies.append((number, first))
+                    break
+            else:
+                earlier.append(entry)
+                planned.devices.append(entry)
         else:
-            earlier.append((number, content))
-            planned.devices.append((number, content, device))
+            planned.devices.append(entry)
 
 
-def _too_many_apps(request: SendRequest, opened: list[tuple[int, int, AppDevice]]) -> ExpoError:
+def _too_many_apps(request: SendRequest, opened: list[Planned]) -> ExpoError:
     details: dict[str, list[str]] = {}
     for number, _, device in opened:
         details.setdefault(device.app, []).append(request.recipients[number][1])

@@ -174,7 +174,9 @@ def _fill(
     results: list[Result],
     recipients: list[dialect.Recipient],
 ) -> None:
-    receipts = gateway.sealing.receipts.new(app.id, caller.name, time.time(), os.urandom)
+    accepted = sum(result.verdict is ACCEPTED for result in results)
+    ids = gateway.sealing.receipts.new(accepted, app.id, caller.name, time.time(), os.urandom)
+    receipts = iter(ids)
     for number, result in zip(places, results, strict=True):
         if result.verdict is ACCEPTED:
             tickets[number] = {"status": "ok", "id": next(receipts)}

@@ -34,8 +34,6 @@ MAX_NATIVE: Final = 512
 """Characters of a native token that is sealed. One of FCM has 163 today, one of APNs 64."""
 RECEIPT_LIFE: Final = 86_400.0
 """Seconds for which a receipt id is known, as at Expo."""
-RECEIPTS: Final = 1 << 16
-"""Receipt ids that one call makes at most."""
 
 PREFIX, SUFFIX = "ExponentPushToken[", "]"
 """What is around a sealed token: Expo's SDK for Python takes no other form."""
@@ -107,7 +105,12 @@ class Seal:
 
     def seal(self, content: bytes) -> str:
         """The text; `content` must have 2 bytes more than a multiple of 3, so that base64 has no rest."""
-        return _encode(self._id + self._first.encrypt(content, None)).decode()
+        return self.seal_all((content,))[0]
+
+    def seal_all(self, contents: Iterable[bytes]) -> list[str]:
+        """The texts of several, in one loop."""
+        key_id, encrypt = self._id, self._first.encrypt
+        return [_encode(key_id + encrypt(content, None)).decode() for content in contents]
 
     def open(self, text: str) -> bytes | None:
         """The content; None when it was not sealed so with one of these keys."""
@@ -202,7 +205,13 @@ class SealedTokens:
             native = body.hex() if form == _HEX else body.decode("ascii")
         kind = _KINDS[flags & 3]
         environment = _ENVIRONMENTS[(flags & _SANDBOX) >> 2] if kind is TokenKind.APNS else None
-        return AppDevice(app[0], kind, native, app[1], environment)
+        return new_device((app[0], kind, native, app[1], environment))
+
+
+new_device: Final[Callable[[tuple[str, TokenKind, str, str, Environment | None]], AppDevice]] = (
+    functools.partial(tuple.__new__, AppDevice)
+)
+"""An `AppDevice` of all its fields, in half the time."""
 
 
 def _app_digest(app: str, topic: str) -> bytes:
@@ -234,19 +243,20 @@ class Receipts:
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
 
-    def new(self, app: str, caller: str, now: float, randomness: Callable[[int], bytes]) -> Iterator[str]:
+    def new(
+        self, count: int, app: str, caller: str, now: float, randomness: Callable[[int], bytes]
+    ) -> list[str]:
         """Ids, each another one, for the pushes of one request.
 
         Args:
+            count: how many, at most 65 536.
             app: whose pushes they are.
             caller: who may ask for them.
             now: UNIX seconds.
             randomness: such as `os.urandom`: what makes the ids of two requests differ.
         """
         common = int(now).to_bytes(5, "big") + digest(app) + digest(caller) + randomness(6)
-        seal = self._seal.seal
-        for number in range(RECEIPTS):
-            yield seal(common + number.to_bytes(2, "big"))
+        return self._seal.seal_all([common + number.to_bytes(2, "big") for number in range(count)])
 
     def made(self, receipt: str) -> bool:
         """Whether this gateway made the id, for whomever and whenever."""
