@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import AsyncGeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, cast, overload
 
-from ..arguments import check, check_offers, check_type, check_whole, kind
+from ..arguments import check, check_number, check_offers, check_type, check_whole, kind
 from ..errors import ClosedError, ConfigurationError, EventLoopError
 from ..metrics import Listener, Listeners, Metrics
 from ..models.apns import Notification
@@ -51,6 +51,7 @@ class EngineOptions(TypedDict, total=False):
     breaker: bool
     listener: Listener | None
     shared: Shared | Mapping[str, Shared] | None
+    pending_timeout: float | None
 
 
 class PushEngine(Generic[P_contra]):
@@ -67,7 +68,8 @@ class PushEngine(Generic[P_contra]):
     after a ramp of a minute; APNs: none), "none" no limit at all. `breaker`: whether a run stops when
     the answers say that key, topic, project or environment is wrong; with two clients the other one goes on. `listener`: whom to tell of what happens, a
     `Metrics` to count it. `shared`: what all processes of a campaign have in common, for all clients or by
-    their name ("apns", "fcm"), so that rate and breaker hold for all together. Clients that are not open are opened by the engine, and closed with it.
+    their name ("apns", "fcm"), so that rate and breaker hold for all together. `pending_timeout`: seconds that a
+    push may wait for the rate; then it ends as UNSENT, or as its last attempt did; None for as long as it takes. Clients that are not open are opened by the engine, and closed with it.
 
     Raises `ConfigurationError` for no client, a client that no push could reach, a window below 1, or a rate that is none.
     """
@@ -104,6 +106,7 @@ class PushEngine(Generic[P_contra]):
         breaker: bool = True,
         listener: Listener | None = None,
         shared: Shared | Mapping[str, Shared] | None = None,
+        pending_timeout: float | None = None,
     ) -> None:
         if not clients:
             raise ConfigurationError("an engine needs at least one client")
@@ -144,6 +147,9 @@ class PushEngine(Generic[P_contra]):
         metrics = listener if isinstance(listener, Metrics) else None
         events = Listeners(listener) if listener is not None else Listeners()
         self._rules = Rules(retry, rate, breaker, events, listener is not None, metrics, shared)
+        if pending_timeout is not None:
+            check_number("pending_timeout", pending_timeout, above=0)
+            self._rules.pending_timeout = pending_timeout
         self._opened: list[EngineClient] = []
         self._unwatch: list[Any] = []
         self._generators: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()

@@ -89,6 +89,7 @@ class Lane:
         self._clock = clock
         self._events = rules.events
         self._timeout = client.timeout
+        self._longest_wait = rules.pending_timeout
         self._pool = client.pool
         self._waiting = client.pool.waiting
         self._warn_topic_at = -math.inf
@@ -294,10 +295,16 @@ class Lane:
             next_release = self.retries.next_release(now) if not self.gate.paused else self.gate.opens_at(now)
         if self.pending:
             self._release_pending(now)
+        if self.pending and self._longest_wait is not None:
+            self._end_pending(now, self._longest_wait)
         self._pool.pump()
         if self._metrics is not None:
             self._measure(self._metrics, now)
-        return min(next_release, self.gate.opens_at(now)) if self.pending else next_release
+        if not self.pending:
+            return next_release
+        if self._longest_wait is not None:
+            next_release = min(next_release, self._waits_since(self.pending[0]) + self._longest_wait)
+        return min(next_release, self.gate.opens_at(now))
 
     def _measure(self, metrics: Metrics, now: float) -> None:
         metrics.queue_depth[self.name, "retry"] = len(self.retries.delayed)
@@ -322,6 +329,19 @@ class Lane:
             self._waiting.append(exchange)
             permitted -= 1
         self.gate.give_back(permitted, now)
+
+    def _waits_since(self, exchange: Exchange) -> float:
+        return exchange.deadline - self._timeout
+
+    def _end_pending(self, now: float, longest: float) -> None:
+        """End what the gate has kept waiting too long; a retry with the result that it has."""
+        while self.pending and now - self._waits_since(self.pending[0]) >= longest:
+            exchange = self.pending.popleft()
+            delayed = getattr(exchange.sink, "__self__", None)
+            result = delayed.result if isinstance(delayed, DelayedPush) else None
+            self.record.emit(
+                result or self._unsent(exchange, f"the rate limit did not permit it within {longest:g} s")
+            )
 
     def _release_retries(self, now: float) -> None:
         retries, too_old = self.retries.release(now)

@@ -90,6 +90,8 @@ class Rules:
     metrics: Metrics | None
     shared: Shared | Mapping[str, Shared] | None
     rng: Random = field(default_factory=Random)
+    pending_timeout: float | None = None
+    """Seconds that a push may wait for the rate limit; None for as long as it takes."""
 
     def limiter(self, client: EngineClient) -> Limiter | None:
         """The client's: the rate that was set, else its provider's quota, else none."""

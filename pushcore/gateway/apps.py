@@ -10,25 +10,22 @@ from ..apns.client import ApnsClient
 from ..audience.problems import BadInput, read_small
 from ..auth.google_credentials import read_credentials
 from ..auth.provider_token import ApnsKey
-from ..engine.rules import Shared
 from ..fcm.client import FcmClient
 from ..http2.proxy import ENVIRONMENT
 from ..http2.tls import ApnsCertificate
 from ..models.apns import PUSH_TYPES
 from ..payloads.devices import APNS, FCM
 from ..redaction import describe_secret
-from .config import ApnsSection, AppSection, ExpoSection, FcmSection
+from .config import ApnsSection, AppSection, ExpoSection, FcmSection, FleetSection
 from .expo.forward import URL as EXPO_URL
 from .expo.forward import ExpoService
+from .fleets import Instances
 from .problems import GatewayProblem
 from .senders import AppSender
 from .webhooks import Webhook
 
 _MAX_FILE: Final = 1024 * 1024
 _SUFFIXES: Final = tuple(sorted({kind.suffix for kind in PUSH_TYPES.values() if kind.suffix}))
-
-SharedOf = Callable[[str], Shared | None]
-"""What instances share of an account of FCM, by its project."""
 
 
 class App:
@@ -48,10 +45,11 @@ class App:
         self,
         section: AppSection,
         count_webhook: Callable[[str, int], None] = lambda outcome, results: None,
-        shared_of: SharedOf = lambda project: None,
+        instances: Instances | None = None,
     ) -> None:
         self.section = section
         self.id = section.id
+        instances = instances or Instances(FleetSection())
         self.fingerprint = fingerprint(section)
         self.senders: list[AppSender] = []
         self._apns: dict[str, dict[str, AppSender]] = {}
@@ -66,7 +64,8 @@ class App:
                     APNS,
                     environment,
                     make_apns(apns, auth, environment),
-                    rate=apns.rate,
+                    rate=instances.rate(apns.rate, quota=False),
+                    fleet=None if apns.rate is None else instances.fleet(f"apns {section.id} {environment}"),
                 )
                 self.senders.append(sender)
                 topics = self._apns.setdefault(environment, {})
@@ -79,8 +78,8 @@ class App:
                 FCM,
                 "",
                 client_of_fcm,
-                rate=section.fcm.rate,
-                shared=shared_of(client_of_fcm.project_id),
+                rate=instances.rate(section.fcm.rate, quota=True),
+                fleet=instances.fleet(f"fcm {client_of_fcm.project_id}"),
             )
             self.senders.append(self.fcm)
         self.expo = make_expo(section.expo) if section.expo is not None and section.expo.forward else None

@@ -147,11 +147,22 @@ class CallerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     rate: Annotated[float, Meta(gt=0, le=1e9)] | None = None
 
 
+class FleetSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
+    """`[fleet]`: several instances of one config. `redis`: where they share rates and idempotency keys.
+
+    `instances`: without Redis, how many there are: each keeps its share of every rate.
+    """
+
+    redis: Annotated[str, Meta(pattern=r"^(redis|rediss|unix|valkey|valkeys)://")] | None = None
+    instances: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
 class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
     """The whole file, with paths as they are opened; the keys are the attributes' names with dashes. `source`: its path."""
 
     server: ServerSection = ServerSection()
     limits: LimitsSection = LimitsSection()
+    fleet: FleetSection = FleetSection()
     sealing: SealingSection = SealingSection()
     app: Annotated[tuple[AppSection, ...], Meta(min_length=1)]
     caller: tuple[CallerSection, ...] = ()

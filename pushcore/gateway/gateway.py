@@ -10,7 +10,7 @@ from .apps import App, fingerprint
 from .callers import Caller, Callers
 from .config import AppSection, GatewayConfig
 from .expo.sealed import Sealing
-from .idempotency import Idempotency, MemoryRecords
+from .fleets import Instances
 from .operations.numbers import GatewayNumbers
 from .problems import GatewayProblem
 
@@ -42,14 +42,15 @@ class Gateway:
         self.numbers = GatewayNumbers(
             lambda: [sender for app in self.apps.values() for sender in app.senders]
         )
+        self._instances = Instances(config.fleet)
         self.apps: dict[str, App] = {section.id: self._make(section) for section in config.app}
         self.callers = Callers(config.caller)
         self.ending = False
-        self.idempotency = Idempotency(MemoryRecords())
+        self.idempotency = self._instances.idempotency()
         self._retiring: set[asyncio.Task[None]] = set()
 
     def _make(self, section: AppSection) -> App:
-        return App(section, partial(self.numbers.webhook, section.id))
+        return App(section, partial(self.numbers.webhook, section.id), self._instances)
 
     async def open(self) -> None:
         """Get ready to send; connections are made when there is something to send."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final, Protocol
 
 from ..apns.reasons import REASONS as APNS_REASONS
 from ..engine.engine import LARGEST_WINDOW, PushEngine
+from ..engine.rate import Rate
 from ..engine.retry import RetryPolicy
 from ..engine.rules import PushClient, Shared
 from ..errors import ClosedError, TransportError
@@ -34,10 +36,12 @@ BURST: Final = 256
 """Pushes that are handed to the engine at a time."""
 REQUEST: Final = 25.0
 """Seconds in which a request has its results: Expo's clients and most proxies wait for 30."""
-QUEUED: Final = 5.0
+QUEUED: Final = 4.0
 """Seconds of them that a push may wait for its turn."""
-RETRIED: Final = 9.0
-"""Seconds of them in which a push is retried; with its last attempt, of 10 s at most, it ends in time."""
+PENDING: Final = 3.0
+"""Seconds of them that each attempt may wait for the rate limit."""
+RETRIED: Final = 5.0
+"""Seconds of them after which no retry begins. With two waits for the rate and 10 s for the last attempt, all are used."""
 IDLE: Final = 1.0
 """Seconds without a push after which a sender that is replaced is closed."""
 RESTART: Final = 0.1
@@ -105,8 +109,8 @@ class AppSender:
         provider: "apns" or "fcm".
         environment: of APNs; "" for FCM.
         client: sends. The sender opens and closes it.
-        rate: of the project; None for the provider's.
-        shared: what instances have in common, see `queue.fleet.Fleet`.
+        rate: of all instances; None for the provider's.
+        fleet: gives what instances have in common, see `queue.fleet.Fleet`; None for nothing.
     """
 
     def __init__(
@@ -116,8 +120,8 @@ class AppSender:
         environment: str,
         client: PushClient[Any],
         *,
-        rate: str | None = None,
-        shared: Shared | None = None,
+        rate: Rate | None = None,
+        fleet: Callable[[], AbstractAsyncContextManager[Shared]] | None = None,
     ) -> None:
         self.app = app
         self.provider = provider
@@ -129,15 +133,10 @@ class AppSender:
         self._queue: FairQueue[Entry] = FairQueue(max(self.window // 2, 1))
         self._sending: dict[int, Entry] = {}
         self._breakers: dict[str, CallerBreaker] = {}
-        self._engine = PushEngine(
-            client,
-            retry=RetryPolicy(max_age=RETRIED),
-            window=2 * self.window,
-            rate=rate,
-            breaker=False,
-            listener=self.metrics,
-            shared=shared,
-        )
+        self._rate = rate
+        self._fleet = fleet
+        self._engine: PushEngine[Any]
+        self._opened = AsyncExitStack()
         self._wake: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -155,7 +154,19 @@ class AppSender:
     async def open(self) -> None:
         """Get ready to send."""
         self._loop = asyncio.get_running_loop()
-        await self._engine.open()
+        shared = await self._opened.enter_async_context(self._fleet()) if self._fleet is not None else None
+        self._engine = await self._opened.enter_async_context(
+            PushEngine(
+                self.client,
+                retry=RetryPolicy(max_age=RETRIED),
+                window=2 * self.window,
+                rate=self._rate,
+                breaker=False,
+                listener=self.metrics,
+                shared=shared,
+                pending_timeout=PENDING,
+            )
+        )
         self._used_at = self._loop.time()
         self._task = self._loop.create_task(self._run(), name=f"pushcore gateway {self.name}")
 
@@ -166,7 +177,7 @@ class AppSender:
         if self._task is not None:
             await self._task
         await asyncio.gather(*self._broadcasts)
-        await self._engine.close()
+        await self._opened.aclose()
 
     async def close_when_idle(self) -> None:
         """Close it when no request uses it any more; it has been replaced."""

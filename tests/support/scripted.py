@@ -317,11 +317,14 @@ def rules(
     breaker: bool = False,
     listener: Listener | None = None,
     shared: Shared | None = None,
+    pending_timeout: float | None = None,
 ) -> Rules:
     """An engine's rules: nothing is retried, limited or stopped unless it is said."""
     metrics = listener if isinstance(listener, Metrics) else None
     events = Listeners(listener) if listener is not None else Listeners()
-    return Rules(retry, rate, breaker, events, listener is not None, metrics, shared, Random(3))
+    return Rules(
+        retry, rate, breaker, events, listener is not None, metrics, shared, Random(3), pending_timeout
+    )
 
 
 STEADY = RetryPolicy(jitter=0.0, apns_early_wait=None)

@@ -24,6 +24,7 @@ TESTED_IN = {
     "gateway/apps.py": "clients, by what they send | tests/e2e/test_gateway.py",
     "gateway/expo/routes.py": "by its endpoints | tests/e2e/test_gateway_expo.py",
     "gateway/fields.py": "by every request | tests/e2e/test_gateway.py",
+    "gateway/fleets.py": "by instances with one Redis | tests/e2e/test_gateway_fleet.py",
     "gateway/gateway.py": "apps and callers, by what they serve | tests/e2e/test_gateway.py",
     "gateway/openapi.py": "its document, against the service | tests/e2e/test_gateway_openapi.py",
     "gateway/operations/health.py": "by its endpoints | tests/e2e/test_gateway.py",

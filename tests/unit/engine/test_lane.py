@@ -13,6 +13,7 @@ from pushcore.metrics import Metrics
 from pushcore.requests import END
 from pushcore.results import Verdict
 from tests.support.scripted import (
+    STEADY,
     EventLog,
     OtherScriptedPush,
     ScriptedClient,
@@ -183,6 +184,31 @@ def test_the_source_is_read_no_further_when_too_much_waits(
     stage = Stage(client, rate=Rate(rate) if rate else None)
     stage.send(pushes(count))
     assert stage.lane.full is full
+
+
+def test_what_the_rate_keeps_waiting_too_long_ends_as_unsent() -> None:
+    stage = Stage(rate=Rate(1.0), pending_timeout=3.0)
+    stage.send(pushes(8))
+    stage.wait(2.9)
+    assert stage.rows() == []
+    sent = len(stage.client.sent)
+    assert 0 < sent < 6
+    assert stage.due <= 1003.0
+    stage.wait(0.1)
+    assert stage.rows() == list(range(len(stage.client.sent) + 1, 9))
+    assert set(stage.verdicts()) == {Verdict.UNSENT}
+    assert "rate limit" in str(stage.ready[0].detail)
+
+
+def test_a_retry_that_the_rate_keeps_waiting_has_the_result_of_its_last_attempt() -> None:
+    stage = Stage(rate=Rate(1.0), retry=STEADY, pending_timeout=3.0)
+    stage.send(pushes(1))
+    stage.client.answer(1, verdict=Verdict.UNAVAILABLE)
+    stage.client.quota = True
+    stage.lane.gate.limiter.close(stage.now + 600, stage.now)  # type: ignore[union-attr]
+    for _ in range(40):
+        stage.wait(1.0)
+    assert stage.verdicts() == [Verdict.UNAVAILABLE]
 
 
 # --- the breaker --------------------------------------------------------------------------------------------------

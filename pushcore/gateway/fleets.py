@@ -1,0 +1,81 @@
+"""What several instances of one gateway have in common: the rates of their projects, and the keys of requests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from ..engine.rate import FCM_RATE, Rate
+from ..engine.rules import Shared
+from ..errors import ConfigurationError
+from ..queue.fleet import Fleet
+from ..queue.opening import open_queue
+from .config import FleetSection
+from .idempotency import Idempotency, MemoryRecords, RedisRecords
+
+
+class Instances:
+    """The instances of one gateway, of which this is one.
+
+    Args:
+        section: of the configuration.
+
+    Raises:
+        ConfigurationError: redis-py is not installed, or the URL is none.
+    """
+
+    def __init__(self, section: FleetSection) -> None:
+        self._section = section
+
+    def rate(self, text: str | None, *, quota: bool) -> Rate | None:
+        """The rate that this instance keeps.
+
+        Args:
+            text: of the configuration; None for the provider's.
+            quota: whether the provider has one for a project.
+
+        Raises:
+            ConfigurationError: the text is no rate.
+        """
+        rate = Rate.parse(text) if text is not None else FCM_RATE if quota else None
+        if rate is None or rate.unlimited or self._section.redis is not None or self._section.instances == 1:
+            return rate
+        return Rate(rate.pushes / self._section.instances, rate.seconds)
+
+    def fleet(self, account: str) -> Callable[[], AbstractAsyncContextManager[Shared]] | None:
+        """Gives what the instances share of one account of a provider, by its name; None when they share nothing."""
+        url = self._section.redis
+        if url is None:
+            return None
+        name = "gateway-" + hashlib.sha256(account.encode()).hexdigest()[:32]
+
+        @contextlib.asynccontextmanager
+        async def share() -> AsyncIterator[Shared]:
+            async with await open_queue(url, name) as queue, Fleet(queue) as fleet:
+                yield fleet
+
+        return share
+
+    def idempotency(self) -> Idempotency:
+        """The service of idempotency keys."""
+        return Idempotency(
+            MemoryRecords() if self._section.redis is None else RedisRecords(_redis(self._section.redis))
+        )
+
+
+def _redis(url: str) -> Any:
+    try:
+        from redis import asyncio as redis
+    except ImportError:
+        raise ConfigurationError(
+            'several instances share a Redis with redis-py, which is not installed; pip install "pushcore[redis]"'
+        ) from None
+    if url.startswith("valkey"):
+        url = "redis" + url.removeprefix("valkey")
+    try:
+        return redis.from_url(url, socket_connect_timeout=2.0, socket_timeout=2.0)
+    except ValueError:
+        raise ConfigurationError("redis is no URL of a Redis server; expected redis://HOST:PORT") from None
