@@ -154,6 +154,7 @@ def _expo(name: str) -> dict[str, Any]:
         "post": {
             "operationId": name,
             "description": f"Expo's `{name}`: see docs.expo.dev, Sending notifications.",
+            **({"security": []} if name == "getExpoPushToken" else {}),
             "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
             "responses": {
                 status: {"description": text, "content": {"application/json": {"schema": {"type": "object"}}}}

@@ -78,7 +78,7 @@ async def test_one_message_to_one_recipient_has_a_bare_ticket(tmp_path: Path) ->
         for to in (IPHONE, {"type": "ios", "data": IPHONE}, {"type": "android", "data": registration()}):
             ticket = tickets(await client.post(SEND, {"to": to, **HI}))
             assert ticket["status"] == "ok"
-        assert len(tickets(await client.post(SEND, {"to": [IPHONE], **HI}))) == 1
+        assert len(tickets(await client.post(SEND + "?useFcmV1=true", {"to": [IPHONE], **HI}))) == 1
         assert tickets(await client.post(SEND, [])) == []
 
 
@@ -417,6 +417,9 @@ async def test_a_second_gateway_in_the_place_of_expo(tmp_path: Path) -> None:
                     one: {"status": "ok"} for one in ids
                 }
                 assert tickets(await expo.post(RECEIPTS, {"ids": ids})) == {ids[0]: {"status": "ok"}}
+                numbers = (await client.http.get("/metrics")).text
+                for ticket in ("ok", "DeviceNotRegistered", "DeveloperError"):
+                    assert f'pushcore_gateway_forwarded_total{{app="shop",ticket="{ticket}"}} 1.0' in numbers
 
 
 async def test_expo_out_of_reach_fails_its_tokens_alone(tmp_path: Path) -> None:

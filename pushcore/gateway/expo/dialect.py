@@ -434,6 +434,15 @@ def _sentence(result: Result, name: str, token: Any) -> str:
     return ": ".join(words)
 
 
+def outcome_of(ticket: Json) -> str:
+    """ "ok", or the error of a ticket, be it Expo's; "other" for a word that is none of `ERRORS`."""
+    if ticket.get("status") == "ok":
+        return "ok"
+    details = ticket.get("details")
+    name = details.get("error") if isinstance(details, dict) else None
+    return name if isinstance(name, str) and name in ERRORS else "other"
+
+
 def send_response(request: SendRequest, tickets: list[Json | None]) -> bytes:
     """The body of the response: one ticket for each recipient, in order."""
     return orjson.dumps({"data": tickets[0] if request.single else tickets})

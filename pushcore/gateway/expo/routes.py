@@ -152,7 +152,7 @@ async def _deliver(
         caller.spend(count)
         request.scope["pushes"] = count
     if plan.forwards:
-        _, results = await asyncio.gather(_forward(wanted, plan, app), send_all(caller.name, pushes))
+        _, results = await asyncio.gather(_forward(gateway, wanted, plan, app), send_all(caller.name, pushes))
     else:
         results = await send_all(caller.name, pushes)
     _fill(gateway, caller, app, tickets, places, results, recipients)
@@ -184,7 +184,7 @@ def _fill(
             tickets[number] = dialect.ticket(result, recipients[number][1])
 
 
-async def _forward(wanted: SendRequest, plan: Plan, app: App) -> None:
+async def _forward(gateway: Gateway, wanted: SendRequest, plan: Plan, app: App) -> None:
     """Sends what Expo has issued the tokens of to Expo, and fills in its tickets."""
     assert app.expo is not None
     places: list[int] = []
@@ -204,6 +204,7 @@ async def _forward(wanted: SendRequest, plan: Plan, app: App) -> None:
             messages.append(message)
     for number, ticket in zip(places, await app.expo.send(messages, REQUEST), strict=True):
         plan.tickets[number] = ticket
+        gateway.numbers.forwarded(app.id, dialect.outcome_of(ticket))
 
 
 # --- receipts -------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def read_key(text: str, name: str = "a sealing key") -> bytes:
     """
     if not isinstance(text, str) or not _KEY_TEXT.fullmatch(text):
         raise ConfigurationError(
-            f"{name} must be {KEY_BYTES} random bytes in base64url: 86 characters without '='"
+            f"{name} must be {KEY_BYTES} random bytes in base64url, 86 characters; pushcore gateway --new-sealing-key makes it"
         )
     return _a2b(text.encode().translate(_FROM_URL_SAFE) + b"==")
 

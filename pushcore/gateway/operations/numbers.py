@@ -48,6 +48,12 @@ class GatewayNumbers:
             ("app", "outcome"),
             registry=self._registry,
         )
+        self._forwarded = Counter(
+            "pushcore_gateway_forwarded",
+            "Pushes that were forwarded to Expo, by the ticket: ok, or its error.",
+            ("app", "ticket"),
+            registry=self._registry,
+        )
         self._children: dict[tuple[str, int], tuple[Any, Any]] = {}
         self._registry.register(self)
 
@@ -65,6 +71,10 @@ class GatewayNumbers:
     def webhook(self, app: str, outcome: str, results: int) -> None:
         """Count results for a webhook by what became of them."""
         self._webhooks.labels(app, outcome).inc(results)
+
+    def forwarded(self, app: str, ticket: str) -> None:
+        """Count a push that was forwarded to Expo by its ticket."""
+        self._forwarded.labels(app, ticket).inc()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The text for Prometheus and its media type, in OpenMetrics, with exemplars, where `accept` asks for it."""

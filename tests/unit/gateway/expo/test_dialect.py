@@ -319,6 +319,21 @@ def test_how_long_to_wait_is_said() -> None:
     assert "after 900 s" in ticket["message"]
 
 
+@pytest.mark.parametrize(
+    ("ticket", "outcome"),
+    [
+        ({"status": "ok", "id": "x"}, "ok"),
+        ({"status": "error", "details": {"error": "DeviceNotRegistered"}}, "DeviceNotRegistered"),
+        ({"status": "error", "details": {"error": "Future"}}, "other"),
+        ({"status": "error", "details": {"error": []}}, "other"),
+        ({"status": "error", "details": []}, "other"),
+        ({}, "other"),
+    ],
+)
+def test_tickets_are_counted_by_words_that_are_known(ticket: Any, outcome: str) -> None:
+    assert dialect.outcome_of(ticket) == outcome
+
+
 # --- receipts -------------------------------------------------------------------------------------------------------
 
 
