@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from docsite.commands import commands, fake_commands
-from docsite.control import control_port
 from docsite.examples import examples
+from docsite.http import control_port, gateway
 from docsite.reference import api_pages
 from docsite.tables import fates
 from docsite.troubleshooting import errors_page, reason_pages
@@ -20,5 +20,6 @@ def generated() -> dict[str, str]:
         "reference/commands": commands(),
         "reference/fakeservers-command": fake_commands(),
         "reference/fates": fates(),
+        "reference/gateway": gateway(),
         "reference/control-port": control_port(),
     }

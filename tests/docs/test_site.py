@@ -72,6 +72,7 @@ def test_every_command_and_error_is_there(pages: dict[str, str]) -> None:
     errors = pages["troubleshooting/errors"]
     assert "- `--key-id and --team-id belong to --apns-key` (`pushcore/cli/run/client_options.py`)" in errors
     assert "GET /v1/counters" in pages["reference/control-port"]
+    assert "POST /v1/push/batch" in pages["reference/gateway"]
 
 
 def test_a_page_outside_of_the_sections_is_an_error(tmp_path: Path) -> None:

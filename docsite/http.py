@@ -1,19 +1,26 @@
-"""The control port's HTTP, out of its OpenAPI document."""
+"""The HTTP of the control port and of the gateway, out of their OpenAPI documents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import pushcore
 from docsite.markdown import table
 from fakeservers.control.app import make_app
 from fakeservers.control.calls import Fakes
+from pushcore.gateway.openapi import document
 
 
 def control_port() -> str:
     """The page of the control port. No call is made, so that there need be no fakes behind it."""
     app = make_app(cast(Fakes, None), with_token=True)
     return http_page("HTTP of the control port", app.openapi())
+
+
+def gateway() -> str:
+    """The page of the gateway."""
+    return http_page("HTTP of the gateway", document(pushcore.__version__))
 
 
 def http_page(title: str, document: Mapping[str, Any]) -> str:
