@@ -1,0 +1,173 @@
+"""SIGTERM, SIGHUP and SIGKILL while requests come: no push is sent twice by us, and none is lost that was said to be accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fakeservers import FakeApns
+from pushcore.gateway.callers import digest_of
+from tests.e2e.support import soon
+from tests.support.gateway import TOKEN
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+ROUNDS = [1, pytest.param(10, marks=pytest.mark.weekly)]
+CLIENTS = 20
+ALERT = {"aps": {"alert": "Hi"}}
+
+
+def write_config(place: Path, fake: FakeApns, *, name: str = "web") -> Path:
+    file = place / "gateway.toml"
+    file.write_text(
+        f"""
+[[app]]
+id = "shop"
+[[app.apns]]
+key = {json.dumps(str(fake.key_file))}
+key-id = {json.dumps(fake.key_id)}
+team-id = {json.dumps(fake.team_id)}
+topics = [{json.dumps(fake.topic)}]
+url = {json.dumps(fake.url)}
+ca-file = {json.dumps(str(fake.ca_file))}
+[[caller]]
+name = "{name}"
+tokens = ["{digest_of(TOKEN)}"]
+"""
+    )
+    return file
+
+
+class Instance:
+    """A gateway as a process, and its URL."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+
+
+@contextlib.asynccontextmanager
+async def instance(config: Path) -> AsyncIterator[Instance]:
+    """A running one; killed at the end if it has not ended."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pushcore", "gateway", "--config", str(config), "--port", "0"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    reading = asyncio.create_task(process.stderr.read())
+    try:
+        yield Instance(process, "http://" + line.rpartition(" ")[2].strip())
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await reading
+
+
+class Load:
+    """Clients that push without a pause, each push to a device of its own. `accepted`: devices whose push was."""
+
+    def __init__(self, instances: list[Instance]) -> None:
+        self.instances = instances
+        self.accepted: list[str] = []
+        self.others: Counter[str] = Counter()
+        self.ended = False
+        self._number = 0
+
+    async def __aenter__(self) -> Load:
+        self._http = httpx.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, timeout=30)
+        self._tasks = [asyncio.create_task(self._client(number)) for number in range(CLIENTS)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.ended = True
+        await asyncio.gather(*self._tasks)
+        await self._http.aclose()
+
+    async def _client(self, number: int) -> None:
+        while not self.ended and self.instances:
+            target = self.instances[number % len(self.instances)]
+            self._number += 1
+            device = f"{self._number:064x}"
+            try:
+                body: dict[str, Any] = {"to": device, "payload": ALERT}
+                response = await self._http.post(f"{target.url}/v1/push", json=body)
+            except httpx.TransportError:
+                self.others["no response"] += 1
+                if target in self.instances and target.process.returncode is not None:
+                    self.instances.remove(target)
+                await asyncio.sleep(0.01)
+                continue
+            verdict = response.json()["verdict"] if response.status_code == 200 else str(response.status_code)
+            if verdict == "ACCEPTED":
+                self.accepted.append(device)
+            else:
+                self.others[verdict] += 1
+
+
+def check(load: Load, fake: FakeApns) -> Counter[str]:
+    """What reached the fake, each device once, all that were accepted among them."""
+    received = Counter(record.token for record in fake.received)
+    assert set(received.values()) == {1}
+    assert set(load.accepted) <= set(received)
+    return received
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_sigterm_loses_no_request(tmp_path: Path, rounds: int) -> None:
+    for _ in range(rounds):
+        async with FakeApns(keep=100_000) as fake, instance(write_config(tmp_path, fake)) as one:
+            async with Load([one]) as load:
+                await soon(lambda: len(load.accepted) > 100)
+                one.process.send_signal(signal.SIGTERM)
+                assert await asyncio.wait_for(one.process.wait(), 20) == 0
+            received = check(load, fake)
+            assert set(received) == set(load.accepted)  # what was sent has been told
+            assert set(load.others) <= {"no response"}
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_sighup_takes_a_new_key_and_loses_no_request(tmp_path: Path, rounds: int) -> None:
+    async with FakeApns(keep=100_000) as fake, instance(write_config(tmp_path, fake)) as one:
+        async with Load([one]) as load:
+            for _ in range(rounds):
+                before = len(load.accepted)
+                await soon(lambda: len(load.accepted) > before + 50)  # noqa: B023
+                key = Path(tmp_path / "again.p8")
+                key.write_bytes(Path(fake.key_file).read_bytes() + b"\n" * (before % 97 + 1))
+                file = write_config(tmp_path, fake, name="web")
+                file.write_text(file.read_text().replace(str(fake.key_file), str(key)))
+                one.process.send_signal(signal.SIGHUP)
+                await soon(lambda: len(load.accepted) > before + 200)  # noqa: B023
+        received = check(load, fake)
+        assert set(received) == set(load.accepted)
+        assert not load.others
+        assert (
+            len({record.connection for record in fake.received}) > rounds
+        )  # the app with the new key has its own
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_sigkill_of_one_of_two_loses_nothing_that_was_accepted(tmp_path: Path, rounds: int) -> None:
+    for _ in range(rounds):
+        async with FakeApns(keep=100_000) as fake:
+            config = write_config(tmp_path, fake)
+            async with instance(config) as one, instance(config) as two, Load([one, two]) as load:
+                await soon(lambda: len(load.accepted) > 100)
+                one.process.kill()
+                await one.process.wait()
+                before = len(load.accepted)
+                await soon(lambda: len(load.accepted) > before + 100)  # noqa: B023
+            check(load, fake)
+            assert load.others["no response"] <= 3 * CLIENTS
+            assert set(load.others) <= {"no response"}
