@@ -38,6 +38,7 @@ _QUAD: Final = "-[0-9a-f]{4}"  # written out three times below: a repeated group
 UUID: Final = re.compile(f"[0-9a-f]{{8}}{_QUAD}{_QUAD}{_QUAD}-[0-9a-f]{{12}}", re.ASCII)
 _PATH: Final = b"/3/device/"
 _SUFFIXES: Final = frozenset(push_type.suffix for push_type in PUSH_TYPES.values())
+_BRACE: Final = 0x7B
 _BOM: Final = b"\xef\xbb\xbf"
 _WHITE_SPACE: Final = b" \t\r\n"  # of JSON (RFC 8259, section 2)
 _ABSENT: Final = object()
@@ -150,7 +151,9 @@ class ApnsRequestBuilder:
                 token = push.token
                 _unhexlify(token)  # four times faster than any other check of 64 characters
                 payload = push.payload
-                if type(payload) is dict:
+                if type(payload) is bytes and payload and payload[0] == _BRACE:
+                    body = payload
+                elif type(payload) is dict:
                     body = _dumps(payload)
                 else:
                     body = body_of(payload, push_type)
@@ -386,7 +389,7 @@ def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
         return _dumps(payload)
     if not isinstance(payload, bytes):
         raise InvalidPush(None, f"the payload must be a dict, JSON in bytes, or an Aps, not {kind(payload)}")
-    if payload and payload[0] == 0x7B:
+    if payload and payload[0] == _BRACE:
         return payload
     content = payload.removeprefix(_BOM).lstrip(_WHITE_SPACE)
     if not content:

@@ -35,31 +35,52 @@ class CsvRows:
         return len(self._lines) - self._at - int(taken)
 
     def __iter__(self) -> Iterator[list[str]]:
-        while True:
-            if self._at >= len(self._lines):
-                self._lines, self._at = self._read_lines(), 0
-                if not self._lines:
-                    return
+        while self._lines or self._read():
             good = 0
             try:
                 self._reader = csv.reader(islice(self._lines, self._at, None), strict=True)
                 for row in self._reader:
                     good += 1
                     yield row
-                self._reader, self._at = None, len(self._lines)
-                continue
+                problem = ""
             except csv.Error as error:
                 problem = str(error)
-            self._reader = None
-            self._at += _lines_of(good, self._lines, self._at)
-            if problem == _UNCLOSED:
-                more = self._read_lines()
-                if more:
-                    self._lines, self._at = self._lines[self._at :] + more, 0
-                    continue
-            unclosed = problem == _UNCLOSED or problem.startswith(_TOO_LARGE)
-            self._at += 1
-            self._on_bad("a quote opens and does not close, or only far away" if unclosed else problem)
+            self._go_on(good, problem)
+
+    def batches(self) -> Iterator[list[list[str]]]:
+        """The same, as many rows at a time as have been read. `unread` is not known meanwhile."""
+        while self._lines or self._read():
+            rows: list[list[str]] = []
+            try:
+                # What came before an error is in the list.
+                rows.extend(csv.reader(islice(self._lines, self._at, None), strict=True))
+                problem = ""
+            except csv.Error as error:
+                problem = str(error)
+            if rows:
+                yield rows
+            self._go_on(len(rows), problem)
+
+    def _read(self) -> bool:
+        self._lines, self._at = self._read_lines(), 0
+        return bool(self._lines)
+
+    def _go_on(self, good: int, problem: str) -> None:
+        """Behind so many good rows from `_at` on, and perhaps a bad one."""
+        self._reader = None
+        if not problem:
+            self._lines, self._at = [], 0
+            return
+        self._at += _lines_of(good, self._lines, self._at)
+        more = self._read_lines() if problem == _UNCLOSED else []
+        if more:
+            self._lines, self._at = self._lines[self._at :] + more, 0
+            return
+        unclosed = problem == _UNCLOSED or problem.startswith(_TOO_LARGE)
+        self._at += 1
+        self._on_bad("a quote opens and does not close, or only far away" if unclosed else problem)
+        if self._at >= len(self._lines):
+            self._lines, self._at = [], 0
 
 
 def _lines_of(rows: int, lines: list[str], at: int) -> int:

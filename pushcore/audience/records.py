@@ -62,19 +62,20 @@ def csv_records(
                 return block
             number += len(block)
 
-    for values in CsvRows(read_lines if shard.parts == 1 else read_own, on_bad_line):
-        if len(values) != width or content.has_nul:
-            if not values:
+    for batch in CsvRows(read_lines if shard.parts == 1 else read_own, on_bad_line).batches():
+        for values in batch:
+            if len(values) != width or content.has_nul:
+                if not values:
+                    continue
+                reason = _complaint(values, width)
+                if reason:
+                    number += 1
+                    on_bad(number, values[token_at] if token_at < len(values) else "", reason)
+                    continue
+            number += 1
+            if mixed and not shard.own(number):
                 continue
-            reason = _complaint(values, width)
-            if reason:
-                number += 1
-                on_bad(number, values[token_at] if token_at < len(values) else "", reason)
-                continue
-        number += 1
-        if mixed and not shard.own(number):
-            continue
-        yield number, values
+            yield number, values
 
 
 def json_records(

@@ -18,8 +18,13 @@ def feed(*blocks: list[str]) -> Callable[[], list[str]]:
 
 
 def read(*blocks: list[str]) -> tuple[list[list[str]], list[str]]:
+    """All rows and complaints, which are the same in batches."""
     bad: list[str] = []
-    return list(CsvRows(feed(*blocks), bad.append)), bad
+    rows = list(CsvRows(feed(*blocks), bad.append))
+    bad_of_batches: list[str] = []
+    batches = CsvRows(feed(*blocks), bad_of_batches.append).batches()
+    assert ([row for batch in batches for row in batch], bad_of_batches) == (rows, bad)
+    return rows, bad
 
 
 def test_rows_come_in_order_and_an_empty_line_is_an_empty_row() -> None:
