@@ -26,6 +26,7 @@ REGISTERED_AT: Final = "registered_at"
 A token that APNs reports as inactive since an earlier time is still valid.
 """
 
+_OWN_COLUMNS: Final = frozenset((*OVERRIDES, REGISTERED_AT))
 _NUMBERS: Final = frozenset({"priority", "expiration"})
 _MAX_KNOWN: Final = 4096
 
@@ -224,6 +225,8 @@ class ApnsRows:
         return override
 
     def _override_by_key(self, push: ApnsRow, values: dict[str, Any]) -> None:
+        if _OWN_COLUMNS.isdisjoint(values):  # as in most rows
+            return
         for name in OVERRIDES:
             value = values.get(name)
             if value is not None and value != "":
