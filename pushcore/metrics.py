@@ -42,23 +42,52 @@ class Listener(Protocol):
     # Each body has a `return`: to a type checker, a protocol's method without a body is one that must be written.
 
     def results(self, provider: str, batch: Sequence[Result]) -> None:
-        """Pushes have got their results. `batch` is the caller's again when this returns."""
+        """Pushes have got their results. `batch` is the caller's again when this returns.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            batch: the caller's again when this returns.
+        """
         return
 
     def connection_opened(self, provider: str, host: str) -> None:
-        """A connection can take requests."""
+        """A connection can take requests.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            host: the server's name.
+        """
         return
 
     def connection_failed(self, provider: str, host: str, error: TransportError) -> None:
-        """An attempt to connect failed; there will be another, later, while requests wait."""
+        """An attempt to connect failed; there will be another, later, while requests wait.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            host: the server's name.
+            error: why.
+        """
         return
 
     def connection_closed(self, provider: str, host: str, error: TransportError | None) -> None:
-        """A connection has ended, for this reason; None when we closed it."""
+        """A connection has ended, for this reason; None when we closed it.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            host: the server's name.
+            error: why; None when we closed it.
+        """
         return
 
     def goaway(self, provider: str, host: str, code: int, reason: str | None) -> None:
-        """The server ended a connection by GOAWAY: `code` of RFC 9113, section 7, and the provider's own word."""
+        """The server ended a connection by GOAWAY: `code` of RFC 9113, section 7, and the provider's own word.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            host: the server's name.
+            code: of RFC 9113, section 7.
+            reason: the provider's own word, if there is one.
+        """
         return
 
     def token_rotated(self, provider: str) -> None:
@@ -66,19 +95,41 @@ class Listener(Protocol):
         return
 
     def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
-        """So many pushes were put off for so many seconds, for the provider's reason."""
+        """So many pushes were put off for so many seconds, for the provider's reason.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            reason: the provider's.
+            count: how many pushes.
+            delay: seconds.
+        """
         return
 
     def rate_limited(self, provider: str, seconds: float) -> None:
-        """The provider wants nothing for so long."""
+        """The provider wants nothing for so long.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            seconds: for which it asked for no push.
+        """
         return
 
     def slowed(self, provider: str, rate: float) -> None:
-        """The provider refuses some pushes for their rate (429): no more than so many a second leave now. Told now and then."""
+        """The provider refuses some pushes for their rate (429): no more than so many a second leave now. Told now and then.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            rate: pushes per second from now on.
+        """
         return
 
     def breaker_opened(self, provider: str, sentence: str) -> None:
-        """The campaign stops, for what the sentence says."""
+        """The campaign stops, for what the sentence says.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            sentence: what to correct.
+        """
         return
 
 
@@ -228,14 +279,16 @@ class WatchedPool(Protocol):
 class Metrics(Listener):
     """The numbers of one process. Feeding is for the event loop's thread, `snapshot` for any.
 
-    `reasons`: the words that are kept apart in `sent`, `retries` and `goaways`: those of `apns.reasons.REASONS`,
-    `fcm.errors.REASONS`. The names of our own errors are always among them, everything else is "other".
+    The attributes named in `FAMILIES` are dicts from labels to numbers: `metrics.retries["fcm",
+    "QUOTA_EXCEEDED"] += 3` after `word` has made the reason a known one. `queue_depth`, `time_lag`,
+    `allowed_rate` and `breaker` are set, not added to. `in_flight`, `connections` and the expiries of
+    credentials are read from the pools that are watched. It is also a `Listener`: added to a pool's `events` it
+    counts what happens there.
 
-    The attributes named in `FAMILIES` are dicts from labels to numbers: `metrics.retries["fcm", "QUOTA_EXCEEDED"] += 3`
-    after `word` has made the reason a known one. `queue_depth`, `time_lag`, `allowed_rate` and `breaker` are set, not
-    added to.
-    `in_flight`, `connections` and the expiries of credentials are read from the pools that are watched. It is also a `Listener`: added to a pool's
-    `events` it counts what happens there.
+    Args:
+        reasons: the words that are kept apart in `sent`, `retries` and `goaways`: those of
+            `apns.reasons.REASONS`, `fcm.errors.REASONS`. The names of our own errors are always among them,
+            everything else is "other".
     """
 
     def __init__(self, reasons: Iterable[str] = ()) -> None:
@@ -267,7 +320,15 @@ class Metrics(Listener):
         return found
 
     def watch(self, provider: str, pool: WatchedPool) -> Callable[[], None]:
-        """Read connections, requests in flight and waiting from a pool whenever somebody looks; returns how to end it."""
+        """Read connections, requests in flight and waiting from a pool whenever somebody looks; returns how to end it.
+
+        Args:
+            provider: "apns", "fcm", or "oauth" for access tokens.
+            pool: the client's.
+
+        Returns:
+            A function that ends it.
+        """
         entry = (provider, pool)
         self._watched.append(entry)
         return lambda: self._watched.remove(entry) if entry in self._watched else None

@@ -30,14 +30,22 @@ _RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT})
 class Result(Generic[P_co]):
     """The one outcome of one push, of whose class it is generic: `Result[Notification]`.
 
-    `push`: the object that went in. `verdict`: a `Verdict`. `status`: the HTTP status, None when there was no answer.
-    `reason`: the provider's word, e.g. "BadDeviceToken". `timestamp`: UNIX seconds (float) at which APNs confirmed
-    that the token was dead, with 410 only. `retry_after`: seconds that the provider asks to wait, if it said so.
-    `attempts`: how many times the push was handed to a connection; 0 when it was found invalid before.
-    `detail`: a sentence or a `TransportError` for whoever reads the log.
-
     `id` is what the property of that name gives; with `find`, it is the answer in which that is looked up when
-    the property is read. `row`: the reason's row of the provider's table; without it, the property looks it up.
+    the property is read.
+
+    Args:
+        push: the object that went in.
+        verdict: a `Verdict`.
+        status: the HTTP status, None when there was no answer.
+        attempts: how many times the push was handed to a connection; 0 when it was found invalid before.
+        id: the apns-id or message name; with `find`, the response in which it is looked up when the property
+            `id` is read.
+        find: looks the id up.
+        reason: the provider's word, e.g. "BadDeviceToken".
+        timestamp: UNIX seconds (float) at which APNs confirmed that the token was dead, with 410 only.
+        retry_after: seconds that the provider asks to wait, if it said so.
+        detail: a sentence or a `TransportError` for whoever reads the log.
+        row: the reason's row of the provider's table; without it, the property looks it up.
     """
 
     __slots__ = (
@@ -164,7 +172,11 @@ class Result(Generic[P_co]):
         }
 
     def raise_for_verdict(self) -> None:
-        """Raises `PushRejected` unless the push was accepted."""
+        """Raise an exception unless the push was accepted.
+
+        Raises:
+            PushRejected: it was not; the exception carries this result.
+        """
         if self.verdict is not ACCEPTED:
             raise PushRejected(self)
 

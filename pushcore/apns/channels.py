@@ -44,17 +44,21 @@ class Channel:
 class Channels:
     """Manages the broadcast channels of an app with the key or certificate of a client.
 
-    `client`: it must be open while this is used. `topic`: the app's bundle id, unless it is the client's. `url`: another
-    server than Apple's, such as "https://127.0.0.1:2196"; a client with a `url` needs one here, too.
+    A channel belongs to one app and one environment, which may have 10 000 of them; its storage policy never
+    changes, and a deleted one does not come back.
 
-    A channel belongs to one app and one environment, which may have 10 000 of them; its storage policy never changes,
-    and a deleted one does not come back.
+    A call is retried within the client's `timeout` only when APNs certainly did not process it. Without a
+    response (`error.result.verdict` is UNKNOWN), or when a call is cancelled, a channel may have been created
+    or deleted all the same; `list` tells.
 
-    A call is retried within the client's `timeout` only when APNs certainly did not process it. Without a response
-    (`error.result.verdict` is UNKNOWN), or when a call is cancelled, a channel may have been created or deleted all the
-    same; `list` tells.
+    Args:
+        client: it must be open while this is used.
+        topic: the app's bundle id, unless it is the client's.
+        url: another server than Apple's, such as "https://127.0.0.1:2196"; a client with a `url` needs one
+            here, too.
 
-    Raises `ConfigurationError` for what cannot work.
+    Raises:
+        ConfigurationError: what cannot work.
     """
 
     def __init__(self, client: ApnsClient, *, topic: str | None = None, url: str | None = None) -> None:

@@ -70,23 +70,34 @@ def _find(
 class ApnsClient(ProviderClient[Notification]):
     """Sends to one environment of APNs with one key or certificate, over a few HTTP/2 connections.
 
-    Its connections are its own, for APNs binds each to one team, one environment and one family of keys at its first
-    push: for several keys make several clients.
+    Its connections are its own, for APNs binds each to one team, one environment and one family of keys at its
+    first push: for several keys make several clients.
 
-    `auth`: an `ApnsKey` or an `ApnsCertificate`. `topic`: the bundle id of pushes that name none. `environment`:
-    "production", the default, or "sandbox". `url`, such as "https://127.0.0.1:2197", takes the place of its server; without an
-    `environment` beside it the client takes pushes of either. `broadcast_url`: the server for
-    broadcasts, where it is another one: Apple's prose names the ordinary one, and its samples
-    "https://api-broadcast.push.apple.com". `ca_file`: the only
-    authorities to trust, as the path of a PEM file or its content, None for the system's. `max_connections`: how many to open at most. `timeout`: seconds
-    from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one on
-    python-hyper/h2. `proxy`: an HTTP proxy or its address, such as "http://user:password@proxy.example:3128", that all
-    connections go through; "environment" takes it from HTTPS_PROXY and NO_PROXY; None, the default, is none. `idle_ping`:
-    seconds of silence after which an idle connection is pinged, an hour by Apple's advice; None for never. `keepalive`: the
-    system's probes of silent TCP connections, as seconds of silence before the first, seconds between them, and how many
-    unanswered ones end the connection; None for none. `now`: the wall clock, UNIX seconds.
+    Use it as an async context manager, on one event loop.
 
-    Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
+    Args:
+        auth: an `ApnsKey` or an `ApnsCertificate`.
+        topic: the bundle id of pushes that name none.
+        environment: "production", the default, or "sandbox".
+        url: such as "https://127.0.0.1:2197": takes the place of Apple's server; without an
+            `environment` beside it the client takes pushes of either.
+        broadcast_url: the server for broadcasts, where it is another one: Apple's prose names the ordinary one,
+            and its samples "https://api-broadcast.push.apple.com".
+        ca_file: the only authorities to trust, as the path of a PEM file or its content, None for the system's.
+        max_connections: how many to open at most.
+        timeout: seconds from the moment that the client takes a push until its result.
+        http2: "fast", or "reference" for the one on python-hyper/h2.
+        proxy: an HTTP proxy or its address, such as "http://user:password@proxy.example:3128", that all
+            connections go through; "environment" takes it from HTTPS_PROXY and NO_PROXY; None, the default, is
+            none.
+        idle_ping: seconds of silence after which an idle connection is pinged, an hour by Apple's advice; None
+            for never.
+        keepalive: the system's probes of silent TCP connections, as seconds of silence before the first,
+            seconds between them, and how many unanswered ones end the connection; None for none.
+        now: the wall clock, UNIX seconds.
+
+    Raises:
+        ConfigurationError: what cannot work.
     """
 
     _dispatcher: ApnsDispatcher

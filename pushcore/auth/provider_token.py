@@ -81,9 +81,16 @@ class ProviderToken:
 class ApnsKey:
     """A signing key for APNs, and the token that it has in force.
 
-    `key_id` and `team_id`: as Apple shows them. `topics`: the bundle ids of a topic-specific key; None for one of the whole
-    team. `environment`: "sandbox" or "production" for a key that is restricted to it; None for a key that is not. `slot` and
-    `margin`: seconds, see the module; every process of a fleet must have the same. `signatures`: how many tokens this process has signed.
+    `signatures`: how many tokens this process has signed.
+
+    Args:
+        key: the private key, on P-256; `from_file` and `from_pem` read one.
+        key_id: as Apple shows it, 10 characters.
+        team_id: as Apple shows it, 10 characters.
+        topics: the bundle ids of a topic-specific key; None for one of the whole team.
+        environment: "sandbox" or "production" for a key that is restricted to it; None for a key that is not.
+        slot: seconds, see the module; every process of a fleet must have the same.
+        margin: seconds, see the module; every process of a fleet must have the same.
     """
 
     __slots__ = (
@@ -159,7 +166,8 @@ class ApnsKey:
         """The key in a `.p8` file.
 
         Args:
-            path: of the file; or its content, PEM or base64 of it, as it may stand in a variable of the environment.
+            path: of the file; or its content, PEM or base64 of it, as it may stand in a variable of the
+                environment.
             key_id: see the class, as for all that follow but `name`.
             team_id: your team's, 10 characters.
             topics: the only ones that the key may push to; None for any.
@@ -167,6 +175,9 @@ class ApnsKey:
             name: stands for the key in errors; None: the path, or "the key".
             slot: seconds that a token is used before the next one is made.
             margin: seconds that the clocks of a fleet may differ.
+
+        Returns:
+            The key.
 
         Raises:
             ConfigurationError: the file cannot be read or holds no such key, or an argument is wrong. The message never
@@ -198,6 +209,19 @@ class ApnsKey:
         margin: int = 120,
     ) -> ApnsKey:
         """The key in the content of a `.p8` file; `name` stands for it in errors.
+
+        Args:
+            pem: the content of the file.
+            key_id: see the class, as for all that follow but `name`.
+            team_id: your team's, 10 characters.
+            topics: the only ones that the key may push to; None for any.
+            environment: the only one that the key is for; None for both.
+            name: stands for the key in errors.
+            slot: seconds that a token is used before the next one is made.
+            margin: seconds that the clocks of a fleet may differ.
+
+        Returns:
+            The key.
 
         Raises:
             ConfigurationError: it is no such key, or an argument is wrong.

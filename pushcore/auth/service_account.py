@@ -80,8 +80,12 @@ Post = Callable[[bytes], Awaitable[TokenResponse]]
 class ServiceAccount:
     """A service account with one of its keys.
 
-    `client_email`: whose it is. `project_id`: its own project, None when the file does not say. `key_id`: which key.
-    `token_uri`: where tokens are to be had.
+    Args:
+        key: the private key, RSA; `from_file` and `from_info` read one.
+        client_email: the account's name.
+        token_uri: the token endpoint.
+        key_id: which key.
+        project_id: its own project, None when the file does not say.
     """
 
     __slots__ = ("_sign", "client_email", "key_id", "project_id", "token_uri")
@@ -117,8 +121,12 @@ class ServiceAccount:
         """The account in a JSON key file.
 
         Args:
-            path: of the file; or its content, JSON or base64 of it, as it may stand in a variable of the environment.
+            path: of the file; or its content, JSON or base64 of it, as it may stand in a variable of the
+                environment.
             name: stands for the account in errors; None: the path, or "the service account".
+
+        Returns:
+            The account.
 
         Raises:
             ConfigurationError: the file cannot be read, is of another kind, lacks a field, or its key cannot be used. The
@@ -132,6 +140,13 @@ class ServiceAccount:
         cls, info: Mapping[str, Any] | str | bytes, *, name: str = "the service account"
     ) -> ServiceAccount:
         """The account in the content of a key file, parsed or not; `name` stands for it in errors.
+
+        Args:
+            info: the content.
+            name: stands for it in errors.
+
+        Returns:
+            The account.
 
         Raises:
             ConfigurationError: as for `from_file`.
@@ -178,7 +193,15 @@ class ServiceAccount:
         )
 
     def assertion(self, now: float, scope: str = SCOPE) -> bytes:
-        """The JWT that identifies the account, signed at `now` (UNIX seconds) and good for an hour."""
+        """The JWT that identifies the account, signed at `now` (UNIX seconds) and good for an hour.
+
+        Args:
+            now: UNIX seconds.
+            scope: of the token that it is for.
+
+        Returns:
+            The JWT: a secret for an hour.
+        """
         header = {"alg": "RS256", "typ": "JWT"}
         if self.key_id is not None:
             header["kid"] = self.key_id
@@ -193,11 +216,27 @@ class ServiceAccount:
         return compact(header, claims, self._sign)
 
     def form(self, now: float, scope: str = SCOPE) -> bytes:
-        """The body of the request for a token: "application/x-www-form-urlencoded"."""
+        """The body of the request for a token: "application/x-www-form-urlencoded".
+
+        Args:
+            now: UNIX seconds.
+            scope: of the token.
+
+        Returns:
+            The body.
+        """
         return urlencode({"grant_type": GRANT, "assertion": self.assertion(now, scope)}).encode()
 
     async def issue(self, post: Post, now: float, scope: str = SCOPE) -> AccessToken:
         """Ask for a token.
+
+        Args:
+            post: sends the request.
+            now: UNIX seconds.
+            scope: of the token.
+
+        Returns:
+            The token.
 
         Raises:
             AccessTokenError: there is none; `permanent` when asking again cannot help.

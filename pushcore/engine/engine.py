@@ -56,22 +56,32 @@ class EngineOptions(TypedDict, total=False):
 
 class PushEngine(Generic[P_contra]):
     """Sends streams of pushes through the clients it is given, each kind of push through its client. Of several
-    `ApnsClient`s a push takes the first whose key is for its topic and whose environment is the push's. A push that names no
-    environment goes to the first; where Apple does not know its token there (BadDeviceToken), once to the next client of another
-    environment, and `Result.environment` says which knew it. To a type checker an engine of an `ApnsClient` and
-    an `FcmClient` is a `PushEngine[Notification | Message]`, which also is one of `Notification` alone; of more than
-    three clients say it yourself.
+    `ApnsClient`s a push takes the first whose key is for its topic and whose environment is the push's. A push
+    that names no environment goes to the first; where Apple does not know its token there (BadDeviceToken),
+    once to the next client of another environment, and `Result.environment` says which knew it. To a type
+    checker an engine of an `ApnsClient` and an `FcmClient` is a `PushEngine[Notification | Message]`, which
+    also is one of `Notification` alone; of more than three clients say it yourself.
 
-    `retry`: which results are repeated, and when; None reports every result as it comes. `window`: how many pushes may
-    be between the source and the caller, None for twice what the connections of the clients can carry, 16 384 at
-    most. `rate`: the most that each client sends, a `Rate` or its text, such as "5000/s" or "600000/min"; None is what the providers ask for (FCM: 600 000 a minute
-    after a ramp of a minute; APNs: none), "none" no limit at all. `breaker`: whether a run stops when
-    the answers say that key, topic, project or environment is wrong; with two clients the other one goes on. `listener`: whom to tell of what happens, a
-    `Metrics` to count it. `shared`: what all processes of a campaign have in common, for all clients or by
-    their name ("apns", "fcm"), so that rate and breaker hold for all together. `pending_timeout`: seconds that a
-    push may wait for the rate; then it ends as UNSENT, or as its last attempt did; None for as long as it takes. Clients that are not open are opened by the engine, and closed with it.
+    Clients that are not open are opened by the engine, and closed with it.
 
-    Raises `ConfigurationError` for no client, a client that no push could reach, a window below 1, or a rate that is none.
+    Args:
+        retry: which results are repeated, and when; None reports every result as it comes.
+        window: how many pushes may be between the source and the caller, None for twice what the connections of
+            the clients can carry, 16 384 at most.
+        rate: the most that each client sends, a `Rate` or its text, such as "5000/s" or "600000/min"; None is
+            what the providers ask for (FCM: 600 000 a minute after a ramp of a minute; APNs: none), "none" no
+            limit at all.
+        breaker: whether a run stops when the answers say that key, topic, project or environment is wrong; with
+            two clients the other one goes on.
+        listener: whom to tell of what happens, a `Metrics` to count it.
+        shared: what all processes of a campaign have in common, for all clients or by their name ("apns",
+            "fcm"), so that rate and breaker hold for all together.
+        pending_timeout: seconds that a push may wait for the rate; then it ends as UNSENT, or as its last
+            attempt did; None for as long as it takes.
+
+    Raises:
+        ConfigurationError: no client, a client that no push could reach, a window below 1, or a rate that
+            is none.
     """
 
     @overload
@@ -297,6 +307,13 @@ class PushEngine(Generic[P_contra]):
         it is yielded; the pushes need a `row` (see `Journal`). What waits for another try when the run ends is yielded
         as it is, and left in the journal to be sent when it is opened again.
 
+        Args:
+            source: pushes: an iterable, or an async iterable of pushes or of lists of them.
+            journal: records each push before it is sent and its outcome afterwards; None for none.
+
+        Returns:
+            An async generator of one `Result` per push.
+
         Raises:
             ClosedError: the engine is not open.
             EventLoopError: the engine was opened on another event loop.
@@ -355,6 +372,10 @@ class PushEngine(Generic[P_contra]):
                     break
 
         Args and errors are those of `send_many`; the errors are raised inside the block.
+
+        Args:
+            source: as in `send_many`.
+            journal: as in `send_many`.
 
         Returns:
             A context manager, whose value are the results.

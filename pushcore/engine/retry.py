@@ -102,8 +102,15 @@ class RetryPolicy:
     def delay(self, result: Result, attempt: int, rng: Random, age: float = 0.0) -> float | None:
         """Seconds until this push may be sent again; None when its result is to be reported as it is.
 
-        `attempt`: how often it has been sent by now, 1 after the first time; what the transport repeats by itself
-        counts as one. `age`: seconds since the first time.
+        Args:
+            result: of the last attempt.
+            attempt: how often it has been sent by now, 1 after the first time; what the transport repeats by
+                itself counts as one.
+            rng: for the jitter.
+            age: seconds since the first time.
+
+        Returns:
+            Seconds to wait; None to report the result.
         """
         if attempt >= self.max_attempts:
             return None

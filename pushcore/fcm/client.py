@@ -71,23 +71,34 @@ Reader = Callable[[int, bytes, str | None, float], FcmFailure]
 class FcmClient(ProviderClient[Message]):
     """Sends to one project of FCM with one account, over a few HTTP/2 connections.
 
-    `auth`: a `ServiceAccount`, or any credentials object of google-auth (with the extra `pushcore[google-auth]`).
-    `project_id`: where the account's own is not meant, or is not known. `url`, such as "https://127.0.0.1:8443", takes
-    the place of Google's address; `ca_file`: the only authorities to trust, also for tokens, as the path of a
-    PEM file or its content (for google-auth a path alone), None for the system's. `max_connections`: how many to open at most; Google allows 100 requests at a time on each. `timeout`:
-    seconds from the moment that the client takes a push until its result. `http2`: "fast", or "reference" for the one
-    on python-hyper/h2. `proxy`: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY
-    whatever is given here. `confirm`: "validate_only" asks Google once more about a token that it blames while no message
-    of the same shape has been accepted lately, by a minimal message that delivers nothing, at most 100 times a second; the
-    result comes with the response to it. None leaves such a token INVALID and suspect. `idle_ping`,
-    `keepalive`: as for `ApnsClient`; Google responds to pings of idle connections with GOAWAY "too_many_pings", so `idle_ping`
-    is for other servers. `now`: the wall clock, UNIX seconds.
+    The access token is requested when the client is opened and shortly before it expires, once for all pushes;
+    until the first has come they are queued, without a stream, and no longer than their timeout. When Google
+    rejects the account, they end as MISCONFIGURED at once.
 
-    The access token is requested when the client is opened and shortly before it expires, once for all pushes; until
-    the first has come they are queued, without a stream, and no longer than their timeout. When Google rejects the
-    account, they end as MISCONFIGURED at once.
+    Use it as an async context manager, on one event loop.
 
-    Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
+    Args:
+        auth: a `ServiceAccount`, or any credentials object of google-auth (with the extra
+            `pushcore[google-auth]`).
+        project_id: where the account's own is not meant, or is not known.
+        url: such as "https://127.0.0.1:8443": takes the place of Google's server.
+        ca_file: the only authorities to trust, also for tokens, as the path of a PEM file or its content (for
+            google-auth a path alone), None for the system's.
+        max_connections: how many to open at most; Google allows 100 requests at a time on each.
+        timeout: seconds from the moment that the client takes a push until its result.
+        http2: "fast", or "reference" for the one on python-hyper/h2.
+        proxy: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY whatever
+            is given here.
+        confirm: "validate_only" asks Google once more about a token that it blames while no message of the same
+            shape has been accepted lately, by a minimal message that delivers nothing, at most 100 times a
+            second; the result comes with the response to it. None leaves such a token INVALID and suspect.
+        idle_ping: seconds of silence after which an idle connection is pinged; None for never. Google responds
+            to such pings with GOAWAY "too_many_pings", so it is for other servers.
+        keepalive: as for `ApnsClient`.
+        now: the wall clock, UNIX seconds.
+
+    Raises:
+        ConfigurationError: what cannot work.
     """
 
     _dispatcher: FcmDispatcher

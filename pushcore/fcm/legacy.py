@@ -34,13 +34,26 @@ _KEY: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 class LegacyFcmClient(ProviderClient[LegacyMessage]):
     """Sends through FCM's legacy API. Google shut it down in 2024: it lives on in gateways and private servers.
 
-    `server_key`: what stands behind "key=" in the `authorization` header. `url`: the server, "https://host:port"; there
-    is no default, for Google's own no longer responds. The other arguments are those of `FcmClient`.
+    Results are of the class `LegacyResult`. That of a message to several `registration_ids` is a summary:
+    ACCEPTED when at least one device was accepted, never UNREGISTERED; look at its `devices`.
 
-    Results are of the class `LegacyResult`. That of a message to several `registration_ids` is a summary: ACCEPTED when
-    at least one device was accepted, never UNREGISTERED; look at its `devices`.
+    Use it as an async context manager, on one event loop.
 
-    Use it as an async context manager, on one event loop. Raises `ConfigurationError` for what cannot work.
+    Args:
+        server_key: what stands behind "key=" in the `authorization` header.
+        url: the server, "https://host:port"; there is no default, for Google's own no longer responds.
+        ca_file: the only authorities to trust, as the path of a PEM file or its content; None for the system's.
+        max_connections: how many to open at most.
+        timeout: seconds from the moment that the client takes a push until its result.
+        http2: "fast", or "reference" for the one on python-hyper/h2.
+        proxy: an HTTP proxy or its address; None for none.
+        idle_ping: seconds of silence after which an idle connection is pinged; None for never.
+        keepalive: the system's probes of silent connections: seconds before the first, seconds between them,
+            how many; None for none.
+        now: the wall clock, UNIX seconds.
+
+    Raises:
+        ConfigurationError: what cannot work.
     """
 
     _dispatcher: LegacyDispatcher

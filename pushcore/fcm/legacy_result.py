@@ -14,6 +14,20 @@ class LegacyResult(Result[P_co]):
     Beyond `Result`: `canonical`, the token that replaces the one it was sent to; `failed`, of a device group, the
     tokens that did not get it; `devices`, of a message with `registration_ids`, one result for each of them in their
     order, whose `push` is the message to that device alone.
+
+    Args:
+        push: see `Result`, as for all that follow but the last three.
+        verdict: what became of it.
+        status: of HTTP.
+        attempts: how often it was sent.
+        id: the message's.
+        reason: the provider's word.
+        retry_after: seconds.
+        detail: a sentence or an error.
+        canonical: the token that replaces the one it was sent to.
+        failed: of a device group: the tokens that did not get it.
+        devices: of a message with `registration_ids`: one result for each, in their order.
+        row: the reason's row.
     """
 
     __slots__ = ("canonical", "devices", "failed")

@@ -80,11 +80,17 @@ class Subscription:
 class Topics:
     """Subscribes app instances to topics with the project and the account of a client.
 
-    `client`: it must be open while this is used. `rate`: changes a second, for all calls of this object.
-    `concurrency`: requests at a time. `instance_id`: use the deprecated API, 1 000 registrations a request, until it is
-    shut down; `instance_id_url` is its server. `clock`: seconds that never step back, the event loop's unless given.
+    Args:
+        client: it must be open while this is used.
+        rate: changes a second, for all calls of this object.
+        concurrency: requests at a time.
+        instance_id: use the deprecated API, 1 000 registrations a request, until it is shut down;
+            `instance_id_url` is its server.
+        instance_id_url: the server of that API.
+        clock: seconds that never step back, the event loop's unless given.
 
-    Raises `ConfigurationError` for what cannot work.
+    Raises:
+        ConfigurationError: what cannot work.
     """
 
     def __init__(
@@ -132,6 +138,13 @@ class Topics:
         read as fast as the rate allows and never further ahead than `concurrency`. An exception of the source is raised
         when all results of its items have been yielded; leaving early cancels the requests in flight.
 
+        Args:
+            topic: its name without "/topics/".
+            registrations: registration tokens or installation ids, not a single text.
+
+        Returns:
+            An async generator of one `Result` per registration.
+
         Raises:
             ValueError: it is no name of a topic.
         """
@@ -140,7 +153,15 @@ class Topics:
     def unsubscribe(
         self, topic: str, registrations: Iterable[str] | AsyncIterable[str]
     ) -> AsyncGenerator[Result, None]:
-        """The reverse of `subscribe`; a registration that was not subscribed is ACCEPTED, too."""
+        """The reverse of `subscribe`; a registration that was not subscribed is ACCEPTED, too.
+
+        Args:
+            topic: as in `subscribe`.
+            registrations: as in `subscribe`.
+
+        Returns:
+            As `subscribe`.
+        """
         return self._change(topic, registrations, False)
 
     def _change(

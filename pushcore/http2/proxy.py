@@ -48,11 +48,17 @@ Inner = TypeVar("Inner", bound=asyncio.Protocol)
 class Proxy:
     """One HTTP proxy.
 
-    `host`, `port`: where it listens. `username`, `password`: for Basic authentication (RFC 7617), sent with the first
-    request. `tls`: whether the proxy itself is spoken to over TLS; then `ca_file` has the only
-    authorities to trust for it, None for the system's. Neither name nor password appears in `repr`, logs or errors.
+    Args:
+        host: where it listens.
+        port: where it listens.
+        username: for Basic authentication (RFC 7617), sent with the first request.
+        password: for Basic authentication (RFC 7617), sent with the first request.
+        tls: whether the proxy itself is spoken to over TLS; then `ca_file` has the only authorities to trust
+            for it, None for the system's. Neither name nor password appears in `repr`, logs or errors.
+        ca_file: the only authorities to trust for a proxy on TLS; None for the system's.
 
-    Raises `ConfigurationError` for what cannot work.
+    Raises:
+        ConfigurationError: what cannot work.
     """
 
     __slots__ = ("_authorization", "_context", "host", "port")
@@ -102,6 +108,15 @@ class Proxy:
         The port is 80 or 443 unless given. Name and password stand before an "@", percent-encoded, or are given
         separately.
 
+        Args:
+            url: its address.
+            username: in place of the one in `url`.
+            password: in place of the one in `url`.
+            ca_file: the only authorities to trust for a proxy on TLS; None for the system's.
+
+        Returns:
+            The proxy.
+
         Raises:
             ConfigurationError: it is no such address. The message does not repeat it, for it may hold a password.
         """
@@ -137,6 +152,14 @@ class Proxy:
         HTTPS_PROXY says which, else ALL_PROXY; NO_PROXY says for which hosts none is used, see `no_proxy.bypasses`. Names in
         lower case go before those in upper case, and an empty variable counts as none.
 
+        Args:
+            host: the server's name.
+            environ: the variables; None for this process's.
+            port: the server's.
+
+        Returns:
+            The proxy; None for none.
+
         Raises:
             ConfigurationError: a variable holds no proxy's address.
         """
@@ -167,6 +190,9 @@ class Proxy:
             port: the server's port.
             context: TLS for the server.
             seconds: for all of it; the caller watches over them, except over the proxy's part.
+
+        Returns:
+            The protocol, connected.
 
         Raises:
             ProxyError: the proxy refuses, or does not speak as it should.

@@ -45,6 +45,11 @@ class ApnsCertificate:
     """A certificate with its key, for certificate authentication.
 
     `subject`: the common name, as Apple writes it. `expires`: the end of its validity, in UTC.
+
+    Args:
+        key: the private key.
+        certificates: the key's own among them.
+        name: stands for both in errors.
     """
 
     __slots__ = ("_certificates", "_key", "expires", "subject")
@@ -89,6 +94,9 @@ class ApnsCertificate:
             password: the passphrase of the private key, None for none.
             name: stands for the certificate in errors; None: the path, or "the certificate".
 
+        Returns:
+            The certificate, checked against its key.
+
         Raises:
             ConfigurationError: as `from_pem` and `from_pkcs12`, or the file is neither.
         """
@@ -113,10 +121,14 @@ class ApnsCertificate:
 
         Args:
             path: of the file with the certificates; or its content.
-            key_file: path of the file with the private key, or its content; None: it stands with the certificates.
+            key_file: path of the file with the private key, or its content; None: it stands with the
+                certificates.
             password: the passphrase of the private key, None for none.
             name: stands for the certificates in errors; None: the path, or "the certificate".
             key_name: stands for `key_file` in errors; None: its path, or "key_file".
+
+        Returns:
+            The certificate, checked against its key.
 
         Raises:
             ConfigurationError: a file cannot be read or is not PEM, there is no certificate or no key, they do not
@@ -136,6 +148,9 @@ class ApnsCertificate:
             path: of the file; or its content, as bytes or in base64.
             password: the passphrase of the file, None for none.
             name: stands for the certificate in errors; None: the path, or "the certificate".
+
+        Returns:
+            The certificate, checked against its key.
 
         Raises:
             ConfigurationError: the file cannot be read or is not PKCS#12, there is no certificate or no key, the

@@ -108,9 +108,20 @@ class Journal:
     ) -> Self:
         """Begin a campaign in a new file.
 
-        `rows`: how many the source has, if that is known. `campaign_id`: random unless given. `shard` of `shards`: this
-        journal is one of several under one campaign, and has every `shards`-th chunk. `options`: anything that JSON
-        can hold and no secret, for whoever resumes.
+        Args:
+            path: of the new file.
+            source: what the rows come from, see `Source`.
+            rows: how many the source has, if that is known.
+            chunk_size: rows that are recorded as begun at once.
+            campaign_id: random unless given. `shard` of `shards`: this journal is one of several under one
+                campaign, and has every `shards`-th chunk.
+            shard: this journal's number among `shards`, from 0.
+            shards: how many journals the campaign has.
+            options: anything that JSON can hold and no secret, for whoever resumes.
+            clock: the wall clock, UNIX seconds.
+
+        Returns:
+            The journal.
 
         Raises:
             JournalError: the file exists, or cannot be written.
@@ -146,10 +157,17 @@ class Journal:
     ) -> Self:
         """Go on with a campaign.
 
-        `source`: what it is read from now; a changed one is refused unless `force` says that its rows are the same, in
-        the same order. `unknown`: rows that may have been sent and have no outcome are recorded UNKNOWN ("report"),
-        or sent again with the same apns-id ("resend"), which may show a push twice. `campaign_id`: which campaign it
-        must be.
+        Args:
+            path: of its file.
+            source: as in `create`; None where it is not checked.
+            unknown: rows that may have been sent and have no outcome are recorded UNKNOWN ("report"), or sent
+                again with the same apns-id ("resend"), which may show a push twice.
+            force: the rows are the same although the source has changed.
+            campaign_id: which campaign it must be.
+            clock: the wall clock, UNIX seconds.
+
+        Returns:
+            The journal.
 
         Raises:
             JournalError: there is no such file, it is damaged, of another version or campaign, or in use; or the source
@@ -382,7 +400,15 @@ class Journal:
     ) -> bool:
         """Keep the outcome of a row that is no push, in its turn. False if it has one, or is another shard's.
 
-        `platform`: "apns", "fcm", or "" where that is not known.
+        Args:
+            row: its number.
+            token: its device.
+            platform: "apns", "fcm", or "" where that is not known.
+            reason: why it is no push.
+            verdict: what became of it.
+
+        Returns:
+            Whether it was kept.
         """
         self._in_order(row)
         if not self.campaign.owns(row) or (row <= self._zone and row not in self._left):
@@ -394,8 +420,10 @@ class Journal:
     def put_back(self, push: NumberedPush, attempts: int) -> None:
         """A push was refused for now and waits: should it never come to a repeat, it was surely not delivered.
 
-        `attempts`: made in this run so far. Whoever sends it again calls `take_back`, and `committed` before it is
-        written; a push that is given up is recorded as any other.
+        Args:
+            push: with its row.
+            attempts: made in this run so far. Whoever sends it again calls `take_back`, and `committed` before
+                it is written; a push that is given up is recorded as any other.
         """
         earlier = self._left.get(push.row) if push.row <= self._zone else None
         if earlier is None:
@@ -405,7 +433,12 @@ class Journal:
         # Else a killed run may have delivered it, and it stays in doubt.
 
     def take_back(self, push: NumberedPush, attempts: int) -> None:
-        """A push that was put back is to be sent again once this is `committed`."""
+        """A push that was put back is to be sent again once this is `committed`.
+
+        Args:
+            push: with its row.
+            attempts: made in this run so far.
+        """
         earlier = self._left.get(push.row) if push.row <= self._zone else None
         if earlier is None or not earlier.unsure:
             before = 0 if earlier is None else earlier.attempts

@@ -91,7 +91,13 @@ def push_id(campaign_id: str, row: int) -> str:
     """The apns-id of a row, the same in every run: 74 bits of a keyed hash of the campaign, then the row's number.
 
     A hash of the row as well would cost 1 µs and say less: so, an id in Apple's or anybody's log names its row.
-    `campaign_id`: at most 64 bytes in UTF-8.
+
+    Args:
+        campaign_id: at most 64 bytes in UTF-8.
+        row: its number, from 1.
+
+    Returns:
+        The apns-id, a UUID.
 
     Raises:
         ConfigurationError: it has more, or an argument is of a wrong type.

@@ -128,16 +128,21 @@ def push_type_of(payload: Mapping[str, Any]) -> ApnsPushType:
 class Notification(PushModel):
     """One push to one device.
 
-    `token`: the device token, hexadecimal, of any length. `payload`: the root object as a dict, as JSON in bytes, or
-    an `Aps`. `topic`: overrides the client's, in full, with its suffix. `push_type`: a key of `PUSH_TYPES`, or a `PushType`
-    that is not there yet; None for the one that the payload is for as far as it tells, see `push_type_of`, else "alert".
-    `priority`: 1, 5 or 10; None for the push type's default. `expiration`: until when APNs may store it, in UNIX seconds or as
-    an aware datetime, 0 for a single attempt; a timedelta counts from the moment that the client takes the push; None leaves
-    it to APNs. `environment`: "production" or "sandbox", where the token is known to be of that one; None where that is not
-    known: then it goes to the first client of an engine, see `PushEngine`. `collapse_id`: at most 64 bytes. `apns_id`: a `uuid.UUID`, or its text in lower case; APNs makes one up when
-    there is none.
-
     Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
+
+    Args:
+        token: the device token, hexadecimal, of any length.
+        payload: the root object as a dict, as JSON in bytes, or an `Aps`.
+        topic: overrides the client's, in full, with its suffix.
+        push_type: a key of `PUSH_TYPES`, or a `PushType` that is not there yet; None for the one that the
+            payload is for as far as it tells, see `push_type_of`, else "alert".
+        priority: 1, 5 or 10; None for the push type's default.
+        expiration: until when APNs may store it, in UNIX seconds or as an aware datetime, 0 for a single
+            attempt; a timedelta counts from the moment that the client takes the push; None leaves it to APNs.
+        collapse_id: at most 64 bytes.
+        apns_id: a `uuid.UUID`, or its text in lower case; APNs makes one up when there is none.
+        environment: "production" or "sandbox", where the token is known to be of that one; None where that is
+            not known: then it goes to the first client of an engine, see `PushEngine`.
     """
 
     __slots__ = (

@@ -129,8 +129,20 @@ def to_push(
 ) -> Notification | Message | LegacyMessage:
     """What to send to one device, by the kind of its token: that of `token`, or the only one in `to`.
 
-    `token` may be what `getDevicePushTokenAsync` returned. `legacy`: for FCM's old API. `android`: what Android gets;
-    None is "notification", and "data" for the old API. The others as below.
+    `token` may be what `getDevicePushTokenAsync` returned.
+
+    Args:
+        source: the message in Expo's format, a mapping.
+        token: in place of the only one in `to`.
+        topic: as in `Notification`.
+        legacy: for FCM's old API.
+        android: what Android gets; None is "notification", and "data" for the old API.
+        experience_id: Expo Go's, and needed by it alone.
+        scope_key: Expo Go's, and needed by it alone.
+        now: UNIX seconds, needed with a `ttl`.
+
+    Returns:
+        The push; its class depends on the token.
 
     Raises:
         ValueError: the message is wrong, or the token is none of APNs or FCM. A token of Expo's own gets the answer
@@ -164,9 +176,18 @@ def to_notification(
     scope_key: str | None = None,
     now: float | None = None,
 ) -> Notification:
-    """The push to APNs. `token`: in the place of the only one in `to`; `topic`: as in `Notification`.
+    """The push to APNs.
 
-    `experience_id`, `scope_key`: Expo Go's, and needed by it alone. `now`: UNIX seconds, needed with a `ttl`.
+    Args:
+        source: the message in Expo's format, a mapping.
+        token: in place of the only one in `to`.
+        topic: as in `Notification`.
+        experience_id: Expo Go's, and needed by it alone.
+        scope_key: Expo Go's, and needed by it alone.
+        now: UNIX seconds, needed with a `ttl`.
+
+    Returns:
+        The notification.
 
     Raises:
         ValueError: the message is wrong, has not exactly one recipient, or has a `ttl` and there is no `now`.
@@ -244,9 +265,18 @@ def to_message(
     scope_key: str | None = None,
     now: float | None = None,
 ) -> Message:
-    """The push to FCM v1. A token that is a Firebase installation id becomes `fid`. The others as `to_notification`.
+    """The push to FCM v1. A token that is a Firebase installation id becomes `fid`.
 
-    `android`: "notification", as Expo's service sends it, or "data", Expo's listing for direct sending.
+    Args:
+        source: the message in Expo's format, a mapping.
+        token: in place of the only one in `to`.
+        android: "notification", as Expo's service sends it, or "data", Expo's listing for direct sending.
+        experience_id: Expo Go's, and needed by it alone.
+        scope_key: Expo Go's, and needed by it alone.
+        now: UNIX seconds, needed with a `ttl`.
+
+    Returns:
+        The message.
 
     Raises:
         ValueError: as `to_notification`; `now` is needed with an `expiration`.
@@ -352,9 +382,18 @@ def to_legacy(
     scope_key: str | None = None,
     now: float | None = None,
 ) -> LegacyMessage:
-    """The push to FCM's legacy API. Several recipients in `to` become `registration_ids`. The others as `to_message`.
+    """The push to FCM's legacy API. Several recipients in `to` become `registration_ids`.
 
-    `android`: "data" here, for that is Expo's listing in the legacy form.
+    Args:
+        source: the message in Expo's format, a mapping.
+        token: in place of the only one in `to`.
+        android: "data" here, for that is Expo's listing in the legacy form.
+        experience_id: Expo Go's, and needed by it alone.
+        scope_key: Expo Go's, and needed by it alone.
+        now: UNIX seconds, needed with a `ttl`.
+
+    Returns:
+        The message.
 
     Raises:
         ValueError: the message is wrong, has no recipient, or has an `expiration` and there is no `now`.

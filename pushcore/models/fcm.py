@@ -74,13 +74,22 @@ def camel(name: str) -> str:
 class Message(PushModel):
     """One push through FCM's HTTP v1 API. Exactly one target: `token`, `fid`, `topic` or `condition`.
 
-    `token`: a registration token, or a Firebase installation id, which Google accepts here too for now. `fid`: a
-    Firebase installation id. `topic`: its name without "/topics/". `condition`: up to five topics, as in
-    "'news' in topics && !('de' in topics)". `data`: strings only, to the app. `validate_only`: Google checks the
-    message and delivers nothing. The others: the typed part of that name, or a dict in Google's JSON, whose keys may
-    be in snake_case or in lowerCamelCase. Give `android` or `android_v2`, not both.
-
     Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
+
+    Args:
+        token: a registration token, or a Firebase installation id, which Google accepts here too for now.
+        fid: a Firebase installation id.
+        topic: its name without "/topics/".
+        condition: up to five topics, as in "'news' in topics && !('de' in topics)".
+        notification: an `FcmNotification`, or a dict in Google's JSON, whose keys may be in snake_case or in
+            lowerCamelCase.
+        data: strings only, to the app.
+        android: an `AndroidConfig`, or a dict.
+        android_v2: an `AndroidConfigV2`, or a dict, in place of `android`.
+        webpush: a `WebpushConfig`, or a dict.
+        apns: an `ApnsConfig`, or a dict.
+        fcm_options: an `FcmOptions`, or a dict.
+        validate_only: Google checks the message and delivers nothing.
     """
 
     __slots__ = (
@@ -201,14 +210,27 @@ class LegacyNotification:
 
 
 class LegacyMessage(PushModel):
-    """One push through the legacy API, `/fcm/send`. Google has shut it down; it lives on in gateways and private servers.
+    """One push through the legacy API, `/fcm/send`. Google has shut it down; it lives on in gateways and private
+    servers.
 
-    Exactly one target: `to` (a registration token, "/topics/name" or the key of a device group), `registration_ids`
-    (1 to 1000 tokens) or `condition`. `data` may be nested, unlike in v1. `priority`: "normal" or "high".
-    `time_to_live`: seconds or a timedelta, at most 2 419 200 seconds. `dry_run`: nothing is delivered. `notification`: a
-    `LegacyNotification` or a dict in the API's JSON.
+    Exactly one target: `to` (a registration token, "/topics/name" or the key of a device group),
+    `registration_ids` or `condition`.
 
     Nothing is checked here: a push that is wrong comes back as a `Result`.
+
+    Args:
+        to: one target: a registration token, "/topics/name" or the key of a device group.
+        registration_ids: 1 to 1000 tokens, in place of `to`.
+        condition: of topics, in place of `to`.
+        notification: a `LegacyNotification` or a dict in the API's JSON.
+        data: to the app; may be nested, unlike in v1.
+        priority: "normal" or "high".
+        time_to_live: seconds or a timedelta, at most 2 419 200 seconds.
+        collapse_key: a later message with the same key replaces this one.
+        content_available: wakes an app on iOS.
+        mutable_content: starts the service extension of an app on iOS.
+        restricted_package_name: only to the app of this name.
+        dry_run: nothing is delivered.
     """
 
     __slots__ = (

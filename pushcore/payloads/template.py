@@ -125,7 +125,13 @@ class Template:
     def of_payloads(
         cls, payloads: Mapping[str, Payload], defaults: RowDefaults, id_prefix: str | None = None
     ) -> Self:
-        """A template of compiled payloads by platform. `id_prefix`: of the apns-ids of the rows, random by default."""
+        """A template of compiled payloads by platform.
+
+        Args:
+            payloads: by platform.
+            defaults: of columns that a row does not have.
+            id_prefix: of the apns-ids of the rows, random by default.
+        """
         template = cls.__new__(cls)
         template._set(payloads, defaults, id_prefix)
         return template
@@ -180,6 +186,9 @@ class Template:
             rows: As of `render`. One at a time is read.
             on_bad: Called with the number of a row that cannot become a push, and why.
 
+        Returns:
+            The pushes, made as they are taken.
+
         Raises:
             ValueError: A row cannot become a push, and there is no `on_bad`.
         """
@@ -203,7 +212,19 @@ class Template:
         duplicates: Duplicates | None = None,
         missing: str | None = None,
     ) -> Rows:
-        """The pushes of an audience, see `Rows`."""
+        """The pushes of an audience, see `Rows`.
+
+        Args:
+            audience: where the rows come from.
+            on_bad: called for a row that cannot become a push.
+            shard: the rows of one process; None for all.
+            sample: counts duplicates; None for none.
+            duplicates: rows to leave out; None for none.
+            missing: columns that the audience does not have.
+
+        Returns:
+            The rows, to be read once.
+        """
         return Rows(
             *(audience, self.apns, self.fcm, on_bad, shard),
             sample=sample,

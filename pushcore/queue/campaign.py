@@ -66,14 +66,22 @@ class CampaignInfo:
 
     @classmethod
     def decode(cls, data: bytes) -> CampaignInfo:
-        """What `encode` made. Raises `ChunkError`."""
+        """What `encode` made.
+
+        Raises:
+            ChunkError: the data is none of `encode`'s.
+        """
         try:
             return cls(**orjson.loads(data))
         except (ValueError, TypeError):  # a ConfigurationError is a ValueError
             raise ChunkError("the campaign's description in the queue cannot be read") from None
 
     def check(self, offers: Mapping[str, Any]) -> None:
-        """Whether a worker that has this can send for it. Raises `CampaignConflict`, which names what differs."""
+        """Check that a worker that has this can send for it.
+
+        Raises:
+            CampaignConflict: it cannot; the message names what differs.
+        """
         for provider, needed in self.needs.items():
             has = offers.get(provider)
             if has is None:

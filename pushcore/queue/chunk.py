@@ -86,6 +86,14 @@ class Chunk:
     def inline(cls, number: int, first: int, rows: Sequence[Mapping[str, Any]]) -> Chunk:
         """A chunk that carries its rows: mappings of column to what JSON can hold. A missing column is None.
 
+        Args:
+            number: of the chunk, from 0.
+            first: the number of its first row, from 1.
+            rows: what it carries, at least one.
+
+        Returns:
+            The chunk.
+
         Raises:
             ConfigurationError: no row, too many, or a value that JSON cannot hold.
         """
@@ -206,9 +214,18 @@ class Chunk:
 def inline_chunks(
     rows: Iterable[Mapping[str, Any]], chunk_rows: int = CHUNK_ROWS, *, start: int = 0
 ) -> Iterator[Chunk]:
-    """Cut a source into inline chunks. `start`: chunks at its beginning that are left out, for they were made before.
+    """Cut a source into inline chunks.
 
-    Raises `ConfigurationError` for a size that cannot be.
+    Args:
+        rows: mappings of column to value.
+        chunk_rows: rows of a chunk.
+        start: chunks at its beginning that are left out, for they were made before.
+
+    Returns:
+        The chunks, made as they are taken.
+
+    Raises:
+        ConfigurationError: a size that cannot be.
     """
     check(
         isinstance(rows, Iterable) and not isinstance(rows, str | bytes),

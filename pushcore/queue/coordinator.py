@@ -55,7 +55,12 @@ class CampaignStatus:
 
 
 class Coordinator:
-    """The one end of a campaign: `queue` and `ledger` are the caller's to close."""
+    """The one end of a campaign: `queue` and `ledger` are the caller's to close.
+
+    Args:
+        queue: see `open_queue`.
+        ledger: of the same campaign.
+    """
 
     def __init__(self, queue: Broker, ledger: Ledger) -> None:
         check_offers("queue", queue, Broker, "a queue; open_queue opens one")

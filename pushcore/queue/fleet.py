@@ -42,6 +42,10 @@ class Fleet:
     """One worker's end of what they have in common. Use it in `async with`, and as `shared` of the worker's engine.
 
     `problem`: why the store could not be asked the last time, None when it could.
+
+    Args:
+        store: the campaign's queue.
+        clock: the wall clock, UNIX seconds.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
@@ -82,7 +86,15 @@ class Fleet:
         return self.state is CampaignState.PAUSED
 
     async def changed(self, known: CampaignState, seconds: float) -> CampaignState:
-        """Wait until the state is another than `known`, or so many seconds; the state then."""
+        """Wait until the state is another than `known`, or so many seconds; the state then.
+
+        Args:
+            known: the state that the caller knows.
+            seconds: to wait at most.
+
+        Returns:
+            The state then.
+        """
         if self.state is known:
             self._changed.clear()
             try:
@@ -106,7 +118,15 @@ class Fleet:
         return self._trip
 
     def limiter(self, name: str, limiter: RateLimiter) -> FleetLimiter:
-        """The limiter of a provider: all workers together send no faster than `limiter` says."""
+        """The limiter of a provider: all workers together send no faster than `limiter` says.
+
+        Args:
+            name: of the client, such as "fcm".
+            limiter: says the rate.
+
+        Returns:
+            The limiter to use.
+        """
         shared = self._limiters.get(name)
         if shared is None:
             shared = self._limiters[name] = FleetLimiter(name, limiter, self._wake.set, self._clock)

@@ -78,6 +78,13 @@ class Ledger:
     def create(cls, path: str | os.PathLike[str], info: CampaignInfo) -> Ledger:
         """Begin a campaign, or go on with the one that is there, if it is the same.
 
+        Args:
+            path: of its file.
+            info: of the campaign.
+
+        Returns:
+            The ledger.
+
         Raises:
             CampaignConflict: there is another campaign in the file.
         """
@@ -116,7 +123,11 @@ class Ledger:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Ledger:
-        """Go on with a campaign, or look at it."""
+        """Go on with a campaign, or look at it.
+
+        Raises:
+            JournalError: there is no such file, or it is no ledger.
+        """
         path = checked_path(path, "the path of the ledger")
         if not os.path.exists(path):
             raise JournalError(f"there is no ledger {path}")
@@ -154,7 +165,11 @@ class Ledger:
             return bool(self._sql.execute("select complete from campaign").fetchone()[0])
 
     def add(self, chunks: Sequence[Chunk]) -> None:
-        """These exist. Numbers follow each other, and every chunk but the last has the campaign's size."""
+        """These exist. Numbers follow each other, and every chunk but the last has the campaign's size.
+
+        Raises:
+            JournalError: a chunk is not the next one.
+        """
         size = self.info.chunk_rows
         number = self.known
         for chunk in chunks:
@@ -225,7 +240,12 @@ class Ledger:
     # --- outcomes -----------------------------------------------------------------------------------------------------
 
     def record(self, results: Sequence[ChunkResult], strays: int = 0) -> None:
-        """Take these, in one transaction. `strays`: how many more could not be read."""
+        """Take these, in one transaction.
+
+        Args:
+            results: as the queue gave them.
+            strays: how many more could not be read.
+        """
         with self._transaction() as sql:
             text, repeats, before = sql.execute("select tally, repeats, strays from campaign").fetchone()
             tally: OutcomeTally = Counter({tuple(kind): count for *kind, count in orjson.loads(text)})

@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 async def open_queue(
     url: str, campaign: str, *, idle: float = IDLE, **options: Any
 ) -> RedisQueue | NatsQueue:
-    """The queue of a campaign, to be closed or used in `async with`: `redis://`, `rediss://`, `unix://` and `valkey://` for Redis and Valkey, `nats://` and
-    `tls://` for NATS. `options`: the adapter's and its client library's.
+    """The queue of a campaign, to be closed or used in `async with`: `redis://`, `rediss://`, `unix://` and
+    `valkey://` for Redis and Valkey, `nats://` and `tls://` for NATS.
+
+    Args:
+        url: of the server.
+        campaign: its name.
+        idle: seconds without a heartbeat after which a worker's chunks go to another.
+        options: the adapter's and its client library's.
+
+    Returns:
+        The queue, connected.
 
     Raises:
         ConfigurationError: another scheme, no string, or the client library is not installed.

@@ -37,8 +37,14 @@ Payload = dict[str, Any] | bytes | Aps | Callable[[dict[str, Any]], dict[str, An
 def notifications(payload: Payload, *, column: str = "token", **options: Any) -> Pushes:
     """For inline chunks with a `column` of APNs tokens.
 
-    `payload`: one for all, or a function of a row's columns. `options`: what else `Notification` takes, the same for
-    all. The apns-id follows from campaign and row, so that a repeat can be told in any log.
+    Args:
+        payload: one for all, or a function of a row's columns.
+        column: the one with the token.
+        options: what else `Notification` takes, the same for all. The apns-id follows from campaign and row, so
+            that a repeat can be told in any log.
+
+    Returns:
+        What a `Worker` takes as `pushes`.
 
     Raises:
         ConfigurationError: an argument is of a wrong type.

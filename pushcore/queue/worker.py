@@ -62,11 +62,19 @@ T = TypeVar("T")
 
 
 class Worker:
-    """One worker of one campaign. `run` it; `drain` it from a signal handler, and do not close its engine before it ends.
+    """One worker of one campaign. `run` it; `drain` it from a signal handler, and do not close its engine before
+    it ends.
 
-    `engine`: open, and made with `shared=fleet`, so that rate and breaker hold for all. `pushes`: see `pushes.Pushes`. `window`: rows that are sent ahead of
-    the delivery of their outcomes, the engine's unless given. `offers`: what the campaign's `needs` are compared with. `name`: for
-    results and logs. `on_state`: told of the campaign's state when it changes.
+    Args:
+        queue: of the campaign, open.
+        engine: open, and made with `shared=fleet`, so that rate and breaker hold for all.
+        fleet: what the workers have in common.
+        pushes: see `pushes.Pushes`.
+        window: rows that are sent ahead of the delivery of their outcomes, the engine's unless given.
+        offers: what the campaign's `needs` are compared with.
+        name: for results and logs.
+        linger: seconds that outcomes wait to be delivered together.
+        on_state: told of the campaign's state when it changes.
     """
 
     def __init__(
