@@ -23,6 +23,9 @@ log = logging.getLogger("pushcore.gateway")
 
 GRACE: Final = REQUEST + 5.0
 """Seconds after SIGTERM in which requests end."""
+KEEP_ALIVE: Final = 75
+"""Seconds for which an idle connection is kept: more than the 60 of nginx and of most clients, so that it is they who close
+it, and no request meets a connection that is about to be closed."""
 
 
 class GatewayServer(uvicorn.Server):
@@ -62,6 +65,7 @@ def make_server(config: GatewayConfig) -> GatewayServer:
             ssl_certfile=server.certificate,
             ssl_keyfile=server.certificate_key,
             limit_concurrency=limits.connections,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=round(GRACE),
             h11_max_incomplete_event_size=64 * 1024,
         )

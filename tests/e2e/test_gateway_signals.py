@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,62 +12,14 @@ import httpx
 import pytest
 
 from fakeservers import FakeApns
-from pushcore.gateway.callers import digest_of
 from tests.e2e.support import soon
 from tests.support.gateway import TOKEN
+from tests.support.gateway_process import Instance, instance, write_config
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
 ROUNDS = [1, pytest.param(10, marks=pytest.mark.weekly)]
 CLIENTS = 20
 ALERT = {"aps": {"alert": "Hi"}}
-
-
-def write_config(place: Path, fake: FakeApns, *, name: str = "web") -> Path:
-    file = place / "gateway.toml"
-    file.write_text(
-        f"""
-[[app]]
-id = "shop"
-[[app.apns]]
-key = {json.dumps(str(fake.key_file))}
-key-id = {json.dumps(fake.key_id)}
-team-id = {json.dumps(fake.team_id)}
-topics = [{json.dumps(fake.topic)}]
-url = {json.dumps(fake.url)}
-ca-file = {json.dumps(str(fake.ca_file))}
-[[caller]]
-name = "{name}"
-tokens = ["{digest_of(TOKEN)}"]
-"""
-    )
-    return file
-
-
-class Instance:
-    """A gateway as a process, and its URL."""
-
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
-        self.process = process
-        self.url = url
-
-
-@contextlib.asynccontextmanager
-async def instance(config: Path) -> AsyncIterator[Instance]:
-    """A running one; killed at the end if it has not ended."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pushcore", "gateway", "--config", str(config), "--port", "0"),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    line = (await process.stderr.readline()).decode()
-    reading = asyncio.create_task(process.stderr.read())
-    try:
-        yield Instance(process, "http://" + line.rpartition(" ")[2].strip())
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        await reading
 
 
 class Load:
