@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterable
 from functools import partial
 
+from ..errors import ConfigurationError
+from ..queue.errors import QueueError
 from .apps import App, fingerprint
 from .callers import Caller, Callers
 from .config import AppSection, GatewayConfig
@@ -47,15 +51,21 @@ class Gateway:
         self.callers = Callers(config.caller)
         self.ending = False
         self.idempotency = self._instances.idempotency()
+        self.failure: BaseException | None = None
+        """Why `open` failed."""
+        self._reloading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
 
     def _make(self, section: AppSection) -> App:
         return App(section, partial(self.numbers.webhook, section.id), self._instances)
 
     async def open(self) -> None:
-        """Get ready to send; connections are made when there is something to send."""
-        for app in self.apps.values():
-            await app.open()
+        """Get ready to send; connections are made when there is something to send. Raises as `_open_all`."""
+        try:
+            await _open_all(self.apps.values())
+        except BaseException as error:
+            self.failure = error
+            raise
 
     async def close(self) -> None:
         """Finish what has begun, and close."""
@@ -89,24 +99,36 @@ class Gateway:
         Raises:
             BadInput, ConfigurationError: it cannot be used, and nothing has changed.
         """
-        sealing = Sealing.of(config, self.sealing)
-        apps: dict[str, App] = {}
-        for section in config.app:
-            old = self.apps.get(section.id)
-            same = old is not None and old.fingerprint == fingerprint(section)
-            apps[section.id] = old if old is not None and same else self._make(section)
-        callers = Callers(config.caller, self.callers)
-        for name, app in apps.items():
-            if app is not self.apps.get(name):
+        async with self._reloading:
+            sealing = Sealing.of(config, self.sealing)
+            apps: dict[str, App] = {}
+            for section in config.app:
+                old = self.apps.get(section.id)
+                same = old is not None and old.fingerprint == fingerprint(section)
+                apps[section.id] = old if old is not None and same else self._make(section)
+            callers = Callers(config.caller, self.callers)
+            new = [app for name, app in apps.items() if app is not self.apps.get(name)]
+            await _open_all(new)
+            replaced = [app for name, app in self.apps.items() if apps.get(name) is not app]
+            self.config, self.sealing, self.apps, self.callers = config, sealing, apps, callers
+            for app in replaced:
+                task = asyncio.create_task(app.close_when_idle(), name=f"pushcore gateway closes {app.id}")
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+            log.info("reloaded: %d apps, %d of them new or changed", len(apps), len(new))
+
+
+async def _open_all(apps: Iterable[App]) -> None:
+    """Open all of them or none.
+
+    Raises:
+        ConfigurationError: the Redis of `[fleet]` cannot be used.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for app in apps:
+            stack.push_async_callback(app.close)
+            try:
                 await app.open()
-        replaced = [app for name, app in self.apps.items() if apps.get(name) is not app]
-        self.config, self.sealing, self.apps, self.callers = config, sealing, apps, callers
-        for app in replaced:
-            task = asyncio.create_task(app.close_when_idle(), name=f"pushcore gateway closes {app.id}")
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
-        log.info(
-            "reloaded: %d apps, %d of them new or changed",
-            len(apps),
-            len(apps.keys()) - sum(apps[name] is not app for name, app in apps.items()),
-        )
+            except QueueError as error:
+                raise ConfigurationError(f"[fleet] redis: {error}") from None
+        stack.pop_all()

@@ -173,9 +173,11 @@ class AppSender:
     async def close(self) -> None:
         """Finish what was submitted, say goodbye to the provider, and take nothing more."""
         self._closed = True
+        if self._task is None:  # it was never opened, or not to its end
+            await self._opened.aclose()
+            return
         self._wake_up()
-        if self._task is not None:
-            await self._task
+        await self._task
         await asyncio.gather(*self._broadcasts)
         await self._opened.aclose()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -14,6 +15,7 @@ import uvicorn
 
 from ..audience.problems import BadInput
 from ..errors import ConfigurationError
+from ..reasons import printable_word
 from .app import create_app
 from .config import GatewayConfig
 from .gateway import Gateway
@@ -40,7 +42,10 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server`."""
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # by uvicorn, when it cannot listen
+            self.should_exit = True
         if self.started:
             self.on_ready(self.servers[0].sockets[0].getsockname()[1])
 
@@ -86,6 +91,7 @@ async def serve(
 
     Raises:
         BadInput, ConfigurationError: the configuration cannot work.
+        OSError: it cannot listen.
     """
     server = make_server(config)
     gateway: Gateway = server.config.app.state.gateway  # type: ignore[union-attr]
@@ -98,6 +104,8 @@ async def serve(
             await gateway.reload(reread())
         except (BadInput, ConfigurationError) as error:
             log.error("not reloaded: %s", error)
+        except Exception as error:
+            log.error("not reloaded, please report it: %s", printable_word(repr(error), 300))
 
     def on_hangup() -> None:
         task = loop.create_task(reload(), name="pushcore gateway reload")
@@ -119,5 +127,8 @@ async def serve(
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+    if gateway.failure is not None:
+        raise gateway.failure
     if not server.started:
-        raise OSError(f"nothing can listen on {config.server.host} port {config.server.port}")
+        sentence = f"nothing can listen on {config.server.host} port {config.server.port}"
+        raise OSError(errno.EADDRINUSE, sentence)

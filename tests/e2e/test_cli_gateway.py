@@ -6,6 +6,7 @@ import contextlib
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fakeservers import FakeServiceAccount
 from pushcore.cli.main import main
 from pushcore.gateway.expo.sealed import read_key
 
@@ -83,3 +85,28 @@ def test_what_is_wrong_is_one_sentence_before_anything_listens(
     assert line == f"pushcore: {config}:3: unknown key 'colour' in [app]"
     assert main(["gateway"]) == 2
     assert "expected one of" in capsys.readouterr().err
+
+
+def test_a_port_in_use_and_a_redis_that_is_not_there_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], account_file: Path
+) -> None:
+    config = tmp_path / "gateway.toml"
+    app = f'[[app]]\nid = "a"\n[app.fcm]\nservice-account = "{account_file}"\nurl = "https://127.0.0.1:1"\n'
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config.write_text(app)
+        assert main(["gateway", "--config", str(config), "--port", str(port)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"nothing can listen on 127.0.0.1 port {port}" in line
+    config.write_text(f'[fleet]\nredis = "redis://:secret@127.0.0.1:{port}"\n{app}')
+    assert main(["gateway", "--config", str(config), "--port", "0"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pushcore: [fleet] redis: ")
+    assert "secret" not in line
+
+
+@pytest.fixture
+def account_file(tmp_path: Path) -> Path:
+    path = tmp_path / "account.json"
+    FakeServiceAccount.create().write(path, "https://127.0.0.1:1/token")
+    return path

@@ -130,7 +130,9 @@ def _announce(host: str, port: int) -> None:
 
 def _log_to_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(
+        logging.CRITICAL
+    )  # what hostile clients send, and what is said here in a sentence
 
 
 # --- the demo ---------------------------------------------------------------------------------------------------------
