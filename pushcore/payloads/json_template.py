@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from ..audience.dialects import NOT_UTF8, is_utf8
-from ..audience.problems import BadInput, BadRow, printable, read_small, shown
+from ..audience.problems import MAX_SHOWN, BadInput, BadRow, printable, read_small, shown
 from .values import ANY, CONVERSIONS, TEXT, VALUE_ERRORS, Render, nested, nesting, render_of
 from .values import flat as only_flat
 
@@ -154,10 +154,11 @@ class Pieces:
 
 
 class JsonTemplate:
-    """A payload with placeholders. `columns`: those of its placeholders, in order of appearance."""
+    """A payload with placeholders. `columns`: those of its placeholders, in order of appearance. `name`: what errors call it."""
 
-    def __init__(self, segments: list[bytes], placeholders: list[Placeholder]) -> None:
+    def __init__(self, segments: list[bytes], placeholders: list[Placeholder], name: str) -> None:
         """`segments`: the bytes around the holes, one more than there are placeholders."""
+        self.name = name
         self.pieces = Pieces(segments, [Hole(number) for number in range(len(placeholders))])
         self.constant = self.pieces.constant
         """The payload of every row when there is no placeholder."""
@@ -187,7 +188,7 @@ class JsonTemplate:
             encoded = _dumps(marked)
         except (RecursionError, TypeError):
             raise BadInput(f"{name} is nested too deeply; expected {_EXPECTED}") from None
-        return cls(_cut(encoded, marker.encode()), placeholders)
+        return cls(_cut(encoded, marker.encode()), placeholders, name)
 
     def keys(self, columns: Sequence[str] | None) -> list[Any]:
         """Where a row has the value of each placeholder. It is a list in the order of `columns`, a dict if that is None."""
@@ -210,7 +211,7 @@ class JsonTemplate:
                     found.append(render(row[key]))  # their number says which is wrong
             except VALUE_ERRORS as error:
                 number = len(found)
-                raise _bad_row(self.placeholders[number].column, row, keys[number], error) from None
+                raise _bad_row(self.placeholders[number], self.name, row, keys[number], error) from None
             return found
 
         return values
@@ -246,14 +247,22 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
     return content
 
 
-def _bad_row(column: str, row: Any, key: Any, error: Exception) -> BadRow:
+def _bad_row(placeholder: Placeholder, name: str, row: Any, key: Any, error: Exception) -> BadRow:
+    file = name.rpartition("/")[2]  # for it stands in the results of each such row
+    column, where = shown(placeholder.column), f"({place(placeholder.path)} of {file})"
     if isinstance(error, KeyError):
-        return BadRow(f"there is no key {shown(column)}")
+        return BadRow(f"there is no key {column} {where}")
     if isinstance(row[key], str) and not is_utf8(row[key]):
-        return BadRow(f"the value of {shown(column)} cannot be JSON: it is {NOT_UTF8}")
+        return BadRow(f"the value of {column} cannot be JSON: it is {NOT_UTF8} {where}")
     if isinstance(error, TypeError):  # orjson's, for half a surrogate pair or a number of more than 64 bits
-        return BadRow(f"the value of {shown(column)} cannot be JSON: {error}")
-    return BadRow(f"{shown(column)}: {error}")
+        return BadRow(f"the value of {column} cannot be JSON: {error} {where}")
+    return BadRow(f"{column}: {error} {where}")
+
+
+def place(path: Path) -> str:
+    """The path of a field for a sentence, such as aps.alert.loc-args[0]."""
+    words = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return printable("".join(words).removeprefix("."), MAX_SHOWN)
 
 
 class _Marking(NamedTuple):
@@ -272,7 +281,8 @@ def _mark(node: Any, path: Path, marking: _Marking) -> Any:
         for key, value in node.items():
             if _PLACEHOLDER.search(key):
                 raise BadInput(
-                    f"{marking.name}: the key {shown(key)} holds a placeholder; expected them in values only"
+                    f"{marking.name}: the key {shown(key)}{' in ' + place(path) if path else ''} holds a placeholder; "
+                    "expected them in values only"
                 )
             marked[key] = _mark(value, (*path, key), marking)
         return marked
@@ -287,31 +297,32 @@ def _mark_text(text: str, path: Path, marking: _Marking) -> Iterator[str]:
     marker, placeholders, name, takes = marking
     position, first, padded = 0, len(placeholders), False
     for match in _PLACEHOLDER.finditer(text):
-        literal = _literal(text[position : match.start()], name)
+        literal = _literal(text[position : match.start()], path, name)
         position = match.end()
         if match[0].startswith("\\"):
             padded = True
             yield literal + match[0][1:]
             continue
         whole = match[0] == text
-        placeholder = _placeholder(match[1].strip(), whole, takes(path) if whole else ANY, name)
-        placeholder.path = path
+        placeholder = _placeholder(match[1].strip(), path, whole, takes(path) if whole else ANY, name)
         placeholders.append(placeholder)
         padded = padded or literal != ""
         yield f"{literal}<{marker}{'w' if whole else 'p'}>"
-    literal = _literal(text[position:], name)
+    literal = _literal(text[position:], path, name)
     for placeholder in placeholders[first:]:
         placeholder.padded = padded or literal != ""
     yield literal
 
 
-def _literal(text: str, name: str) -> str:
+def _literal(text: str, path: Path, name: str) -> str:
     if "{{" in text:
-        raise BadInput(f"{name}: {shown(text)} opens a placeholder and does not close it; expected }}}}")
+        raise BadInput(
+            f"{name}: {shown(text)} in {place(path)} opens a placeholder and does not close it; expected }}}}"
+        )
     return text
 
 
-def _placeholder(content: str, whole: bool, takes: str, name: str) -> Placeholder:
+def _placeholder(content: str, path: Path, whole: bool, takes: str, name: str) -> Placeholder:
     column, colon, kind = content.rpartition(":")
     if not colon:
         column, kind = content, ""
@@ -319,10 +330,10 @@ def _placeholder(content: str, whole: bool, takes: str, name: str) -> Placeholde
     if not column or (colon and kind not in CONVERSIONS):
         known = ", ".join(f":{conversion}" for conversion in CONVERSIONS)
         raise BadInput(
-            f"{name}: the placeholder {shown('{{' + content + '}}')} is malformed; "
+            f"{name}: the placeholder {shown('{{' + content + '}}')} in {place(path)} is malformed; "
             f"expected {{{{column}}}}, or after the column one of {known}"
         )
-    return Placeholder(column, kind, whole=whole, takes=takes)
+    return Placeholder(column, kind, path, whole=whole, takes=takes)
 
 
 def _cut(encoded: bytes, marker: bytes) -> list[bytes]:

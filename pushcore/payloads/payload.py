@@ -82,7 +82,7 @@ class FcmPayload:
         constant, _ = _split(fields, name)
         if body is not None:
             fields["data"] = {**fields["data"], "body": body}
-        template = JsonTemplate.from_object(
+        self.template = template = JsonTemplate.from_object(
             fields,
             name,
             lambda path: ANY if body is not None and path[:2] == ("data", "body") else in_fcm(path),
@@ -127,7 +127,7 @@ class ExpoPayload:
             ExpoMessage.from_dict(fixed)
         except ValueError as error:
             raise BadInput(f"{name}: {error}; expected a message in Expo's format") from None
-        template = JsonTemplate.from_object(content, name, in_expo)
+        self.template = template = JsonTemplate.from_object(content, name, in_expo)
         self.columns = template.columns
         self.notices = [unknown_key(name, key) for key in unknown]
         self.timed = content.get("ttl") is not None or content.get("expiration") is not None

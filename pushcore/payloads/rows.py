@@ -18,6 +18,7 @@ from .devices import APNS, APNS_WORDS, FCM, FCM_WORDS, NAMES, find_device, text_
 from .duplicates import DUPLICATE, ID_LENGTH, Duplicates, TokenSample
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
+from .json_template import JsonTemplate, place
 
 _BATCH: Final = 256
 _BATCHES_AHEAD: Final = 8
@@ -76,7 +77,7 @@ class Rows:
         selected = {"token", "platform", REGISTERED_AT, *OVERRIDES}
         for maker in (apns, fcm):
             if maker is not None:
-                _check_columns(maker.payload.name, maker.payload.columns, audience)
+                _check_columns(maker.payload.template, audience)
                 selected |= set(maker.payload.columns)
         audience.select(selected)
         columns = audience.columns
@@ -183,17 +184,17 @@ def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:
     ]
 
 
-def _check_columns(name: str, required: tuple[str, ...], audience: Audience) -> None:
+def _check_columns(template: JsonTemplate, audience: Audience) -> None:
     columns = audience.columns
     if columns is None:
         return
-    for column in required:
-        if column not in columns:
+    for placeholder in template.placeholders:
+        if placeholder.column not in columns:
             raise BadInput(
-                f"{name}: the placeholder {shown('{{' + column + '}}')} names no column of "
-                f"{audience.name}; expected one of {shown(', '.join(columns))}"
+                f"{template.name}: the placeholder {shown('{{' + placeholder.column + '}}')} in {place(placeholder.path)} "
+                f"names no column of {audience.name}; expected one of {shown(', '.join(columns))}"
             )
-        audience.index(column)
+        audience.index(placeholder.column)
 
 
 class PipedRows:

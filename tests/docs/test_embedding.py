@@ -53,7 +53,9 @@ async def test_a_template_and_its_rows() -> None:
             names["lifespan"](fake.key_file, url=fake.url, ca_file=fake.ca_file) as apns,
             PushEngine(apns) as engine,
         ):
-            assert await names["many"](engine, rows) == {2: "there is no key 'unread'"}
+            assert await names["many"](engine, rows) == {
+                2: "there is no key 'unread' (badge of the template)"
+            }
         assert [request.body for request in fake.received] == [push.payload]
 
 

@@ -250,7 +250,7 @@ def test_a_mixed_audience_out_of_a_pipe(fake: FakeProcess, tmp_path: Path) -> No
         ("apns", "ACCEPTED", ""): 1000,
         ("fcm", "ACCEPTED", ""): 1000,
         ("", "INVALID", EXPO_ADVICE): 1000,
-        ("fcm", "INVALID", "there is no key 'name'"): 1000,
+        ("fcm", "INVALID", "there is no key 'name' (title of payload.json)"): 1000,
     }
 
 

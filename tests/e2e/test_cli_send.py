@@ -172,7 +172,7 @@ def test_ndjson_and_what_a_row_may_say_for_itself(fake: FakeProcess, tmp_path: P
     assert [(outcome_rows[row]["verdict"], outcome_rows[row]["reason"]) for row in range(1, 5)] == [
         ("ACCEPTED", ""),
         ("ACCEPTED", ""),
-        ("INVALID", "there is no key 'name'"),
+        ("INVALID", "there is no key 'name' (aps.alert of payload.json)"),
         ("MISCONFIGURED", "TopicDisallowed"),
     ]
     assert outcome_rows[1]["id"] == own

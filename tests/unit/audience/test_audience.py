@@ -250,7 +250,7 @@ def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path) -> N
     payload = ApnsPayload({"a": "{{nmae}}"}, "payload.json")
     with pytest.raises(BadInput) as caught:
         pushes(written(tmp_path, "token,name\naa,x\n"), payload)
-    assert "the placeholder '{{nmae}}' names no column of" in str(caught.value)
+    assert "the placeholder '{{nmae}}' in a names no column of" in str(caught.value)
     assert "expected one of 'token, name'" in str(caught.value)
 
 
@@ -258,7 +258,7 @@ def test_a_missing_key_makes_that_row_bad(tmp_path: Path) -> None:
     payload = ApnsPayload({"a": "{{name}}"}, "payload.json")
     found, bad = pushes(written(tmp_path, '{"token":"aa"}\n{"token":"bb","name":"x"}\n', "d.ndjson"), payload)
     assert [row.row for row in found] == [2]
-    assert bad == [(1, "aa", "there is no key 'name'")]
+    assert bad == [(1, "aa", "there is no key 'name' (a of payload.json)")]
 
 
 def test_it_ends_when_it_is_stopped(tmp_path: Path) -> None:

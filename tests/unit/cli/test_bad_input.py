@@ -228,7 +228,7 @@ def test_options_of_fcm(
         ('{"message":{"nonsense":1}}', "payload.json: unknown key 'nonsense' in the message"),
         (
             '{"message":{"data":{"a":"{{nmae}}"}}}',
-            "payload.json: the placeholder '{{nmae}}' names no column of",
+            "payload.json: the placeholder '{{nmae}}' in data.a names no column of",
         ),
         ('{"title":"x","badge":"3"}', "payload.json: badge must be a number from 0 on, not '3'"),
         ('{"aps":{"alert":"Hi"}}', "payload.json is a payload of APNs, which FCM cannot take"),

@@ -160,7 +160,10 @@ def test_an_unknown_column_is_found_before_anything_is_read(tmp_path: Path, whic
         "apns": ApnsPayload({"aps": {"alert": "{{nmae}}"}}, "mine.json"),
         "fcm": FcmPayload({"data": {"a": "{{nmae}}"}}, "mine.json"),
     }
-    with pytest.raises(BadInput, match=r"mine\.json: the placeholder '\{\{nmae\}\}' names no column of"):
+    with pytest.raises(
+        BadInput,
+        match=r"mine\.json: the placeholder '\{\{nmae\}\}' in (aps\.alert|data\.a) names no column of",
+    ):
         read(tmp_path, "token,name\n", **{which: payloads[which]})
 
 
@@ -264,7 +267,7 @@ def test_a_row_that_makes_no_message(tmp_path: Path) -> None:
     assert [(number, reason, platform) for number, _, reason, platform, _ in bad] == [
         (1, "badge must be a number from 0 on, not -1", "apns"),
         (2, "badge must be a number from 0 on, not -1", "fcm"),
-        (3, "'badge': 'many' is not a whole number", "fcm"),
+        (3, "'badge': 'many' is not a whole number (badge of payload.json)", "fcm"),
     ]
 
 
@@ -329,7 +332,13 @@ def test_null_where_only_text_is_accepted_names_its_column(tmp_path: Path, form:
     name, content = typed_audience(tmp_path, [5, None], form)
     message = expo(title="{{order}}")
     payload = FcmPayload({"data": {"n": "{{order}}"}}, "p")
-    for of_apns, of_fcm in ((message, message), (ApnsPayload({"aps": {"alert": "{{order}}"}}, "p"), payload)):
+    own = ApnsPayload({"aps": {"alert": "{{order}}"}}, "p")
+    for of_apns, of_fcm, where in (
+        (message, message, ["title of payload.json"] * 2),
+        (own, payload, ["aps.alert of p", "data.n of p"]),
+    ):
         rows, bad = read(tmp_path, content, of_apns, of_fcm, name=name)
         assert len(rows) == 2
-        assert [reason for _, _, reason, *_ in bad] == ["'order': null cannot stand for a text"] * 2
+        assert [reason for _, _, reason, *_ in bad] == [
+            f"'order': null cannot stand for a text ({place})" for place in where
+        ]

@@ -111,9 +111,9 @@ def test_many_rows_have_their_numbers_and_a_bad_one_is_bad_alone() -> None:
     assert [(push.row, push.token) for push in pushes] == [(1, APNS), (7, FCM)]  # type: ignore[union-attr]
     assert bad.keys() == {2, 3, 4, 5, 6}
     assert "must register with getDevicePushTokenAsync" in bad[2]
-    assert bad[3] == "'name': null cannot stand for a text"
-    assert bad[4] == "there is no key 'name'"
-    assert bad[5] == "'n': 'many' is not a whole number"
+    assert bad[3] == "'name': null cannot stand for a text (title of hello.json)"
+    assert bad[4] == "there is no key 'name' (title of hello.json)"
+    assert bad[5] == "'n': 'many' is not a whole number (badge of hello.json)"
     assert bad[6] == "badge must be a number from 0 on, not -1"
     for row, reason in zip(rows[1:6], bad.values(), strict=True):
         with pytest.raises(ValueError) as caught:
@@ -143,7 +143,7 @@ def test_one_row_is_read_at_a_time() -> None:
         (
             {"aps": {"alert": "{{name"}},
             {},
-            "the template: '{{name' opens a placeholder and does not close it",
+            "the template: '{{name' in aps.alert opens a placeholder and does not close it",
         ),
         (
             {"title": "x", "priority": "max"},

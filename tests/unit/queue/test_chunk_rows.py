@@ -127,7 +127,9 @@ def test_a_payload_whose_column_is_missing_is_this_workers_conflict(make: ChunkR
     with Audience(str(path)) as source:
         (chunk,) = reference_chunks(source, str(path), 2)
         info = CampaignInfo("autumn", "f", options={"audience": described(source)})
-    with pytest.raises(CampaignConflict, match=r"apns\.json: the placeholder '\{\{name\}\}' names no column"):
+    with pytest.raises(
+        CampaignConflict, match=r"apns\.json: the placeholder '\{\{name\}\}' in aps.alert names no column"
+    ):
         made(make, chunk, info)
 
 
