@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Iterable
 
 from .errors import ConfigurationError
-from .redaction import redact
+from .redaction import redact_value
 
 LONGEST = 60
 """Characters of a value in an error message."""
@@ -16,7 +16,7 @@ LONGEST = 60
 def shown(value: object) -> str:
     """A value for an error message: plain values as Python writes them, cut to `LONGEST` characters, of all others the class."""
     if isinstance(value, str):
-        value = redact(value)[:LONGEST]  # in this order: a part of a key is harder to recognise
+        value = redact_value(value)[:LONGEST]  # in this order: a part of a key is harder to recognise
     elif isinstance(value, bytes):
         value = value[:LONGEST]
     elif value is not None and not isinstance(value, bool | int | float):

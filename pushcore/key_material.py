@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import ConfigurationError
-from .redaction import decode_base64, describe_secret, is_der, trimmed
+from .redaction import decode_base64, describe_address, describe_secret, is_der, trimmed
 
 PEM_MARK: Final = b"-----BEGIN "
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -69,6 +69,9 @@ def read_material(
             f"{name or argument} must be a path or the content itself, not {type(source).__name__}; {expected}"
         )
     path = os.fsdecode(source)
+    kind = describe_address(path)
+    if kind is not None:
+        raise ConfigurationError(f"{name or argument} is {kind} and no path; {expected}")
     if not path.strip():
         raise ConfigurationError(f"{name or argument} is empty; {expected}")
     try:
@@ -90,7 +93,7 @@ def checked_path(path: str | bytes | os.PathLike[str], argument: str) -> str:
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(f"{argument} must be a path, not {type(path).__name__}")
     text = os.fsdecode(path)
-    kind = describe_secret(text)
+    kind = describe_secret(text) or describe_address(text)
     if kind is not None:
         raise ConfigurationError(f"{argument} is {kind} and no path")
     if not text:

@@ -29,8 +29,19 @@ _HEXADECIMAL: Final = re.compile(
     r"(?:2d2d2d2d2d|7b(?:0[9ad]|20)*22|308[1-4]|30[3-7][0-9a-f]0201)[0-9a-f]{200,}", re.IGNORECASE
 )
 """Bytes of PEM, JSON or DER in hexadecimal; a device token is shorter."""
-_USER_INFO: Final = re.compile(r"(:/{1,2}[^\s/?#:@'\"]*:)[^\s'\"]+(?=@)")
-"""The password in a URL; a path made of one has lost a slash."""
+_SCHEME: Final = r"(?:(?!mailto)[A-Za-z][A-Za-z0-9+.-]*:/{1,2}|https?[:=])?"
+_USER_INFO: Final = re.compile(
+    # Between quotation marks it may have blanks, and behind slashes quotation marks.
+    rf"('(?!mailto:){_SCHEME}/{{0,2}}[^\s/?#:@'\"]*:)(?!//)[^'\n]+(?=@)"
+    rf"|(\"(?!mailto:){_SCHEME}/{{0,2}}[^\s/?#:@'\"]*:)(?!//)[^\"\n]+(?=@)"
+    r"|((?:(?<!\S)/|:)/{1,2}[^\s/?#:@'\"]*:)\S+(?=@)"
+    rf"|((?<![\w+./-])(?!mailto:){_SCHEME}/{{0,2}}[^\s/?#:@'\"]*:)(?!//)[^\s'\"]+(?=@)"
+)
+"""The password in a URL, with its scheme or without, as proxies are written; a path made of one has lost a slash."""
+_VALUE_USER_INFO: Final = re.compile(rf"\A([^\w./]*(?!mailto:){_SCHEME}/{{0,2}}[^:@]*:).+(?=@)", re.DOTALL)
+_NO_PORT: Final = re.compile(r"(://[^/@:\[\s]*:)(?![0-9]*(?:[/?#]|$)|\[)[^/]+")
+"""What stands in a URL where a port should."""
+_CUT: Final = "[password removed]"
 _QUOTING: Final = re.compile(r"""[\s"':,;=\\]+""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _LABEL: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -92,6 +103,18 @@ def describe_secret(value: str) -> str | None:
     return None
 
 
+def describe_address(value: str) -> str | None:
+    """The same for an address with a password in the place of a path: `user:password@host`, or one with a blank in it.
+
+    Other URLs may be the path of an object, with the name and password of its storage. A file of such a name can be given
+    as `./user:password@host`.
+    """
+    match = _VALUE_USER_INFO.match(value)
+    if match is None or ("/" in match[1] and not any(map(str.isspace, value))):
+        return None
+    return "an address with a password"
+
+
 def trimmed(text: str) -> str:
     """A text without a byte order mark, white space, a variable's name in front, and one pair of quotation marks around it."""
     text = text.strip().strip(_INVISIBLE).strip()
@@ -147,8 +170,16 @@ def redact(text: str) -> str:
         text = _PEM.sub(REMOVED, text)
     text = _MEMBER.sub(rf"\1{REMOVED}", text)
     if "@" in text:
-        text = _USER_INFO.sub(r"\1[password removed]", text)
+        text = _USER_INFO.sub(lambda match: f"{match[match.lastindex or 0]}{_CUT}", text)
     return _RUN.sub(_without_base64, text)
+
+
+def redact_value(value: str) -> str:
+    """The same for a value alone, which may be a URL that cannot be read, with anything in its password."""
+    value = _VALUE_USER_INFO.sub(rf"\1{_CUT}", value, count=1)
+    if _CUT not in value:
+        value = _NO_PORT.sub(rf"\1{_CUT}", value)
+    return redact(value)
 
 
 def _without_base64(match: re.Match[str]) -> str:

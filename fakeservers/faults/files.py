@@ -50,10 +50,10 @@ def read_file(path: str | os.PathLike[str]) -> PlanFile:
     try:
         table = json.loads(text) if is_json else tomllib.loads(text)
     except json.JSONDecodeError as error:
-        raise FaultError(f"{name}, line {error.lineno}: no JSON: {error.msg}") from None
+        raise FaultError(f"{name}, line {error.lineno}, column {error.colno}: no JSON: {error.msg}") from None
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"(.*) \(at line (\d+), column \d+\)", str(error))
-        where, words = (f", line {found[2]}", found[1]) if found else ("", str(error))
+        found = re.search(r"(.*) \(at (line \d+, column \d+)\)", str(error))
+        where, words = (f", {found[2]}", found[1]) if found else ("", str(error))
         raise FaultError(f"{name}{where}: no TOML: {words}") from None
     except RecursionError:
         raise FaultError(f"{name} is nested too deeply") from None

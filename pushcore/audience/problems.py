@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ..redaction import RedactedError, redact
+from ..redaction import RedactedError, redact_value
 from ..results import Verdict
 
 MAX_SHOWN: Final = 160
@@ -39,7 +39,7 @@ def printable(text: str, limit: int | None = None) -> str:
 
 def shown(value: object) -> str:
     """A value out of a file, between quotes and short."""
-    return f"'{printable(redact(str(value)), 40)}'"
+    return f"'{printable(redact_value(str(value)), 40)}'"
 
 
 def explain(error: OSError) -> str:

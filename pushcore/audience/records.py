@@ -112,7 +112,7 @@ def _json_problem(line: bytes, error: orjson.JSONDecodeError) -> str:
         line.decode()
     except UnicodeDecodeError:
         return f"the line is {NOT_UTF8}"
-    return f"the line is not JSON: {error.msg}"
+    return f"the line is not JSON: {error.msg} (column {error.colno})"
 
 
 def encoded(text: str) -> bytes:

@@ -21,11 +21,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ..arguments import check_type
+from ..arguments import check, check_type
 from ..errors import AccessTokenError, ConfigurationError, TransportError
 from ..key_material import Wrong, find_private_key, key_algorithm, plain, read_material
 from ..reasons import UNEXPECTED, describe_unexpected, printable_word
-from ..redaction import describe_secret, redact
+from ..redaction import describe_secret, redact, redact_value
 from .access_token import AccessToken
 from .jws import compact, rs256
 
@@ -107,6 +107,8 @@ class ServiceAccount:
         check_type("key", key, rsa.RSAPrivateKey, "an RSA key; from_file and from_info read one")
         check_type("client_email", client_email, str, "a string")
         check_type("token_uri", token_uri, str, "a string")
+        check(_is_https(token_uri), "token_uri", "an https address", token_uri)
+        check(_EMAIL.fullmatch(client_email) is not None, "client_email", "an email address", client_email)
         check_type("key_id", key_id, (str, type(None)), "a string or None")
         check_type("project_id", project_id, (str, type(None)), "a string or None")
         _check_key(key, lambda predicate: ConfigurationError(f"key {predicate}; {_EXPECTED}"))
@@ -181,7 +183,7 @@ class ServiceAccount:
             raise wrong('has a "client_email" that is no email address')
         uri = fields["token_uri"]
         if not _is_https(uri):
-            raise wrong(f'has a "token_uri" that must be an https address, not {redact(uri)[:80]!r}')
+            raise wrong(f'has a "token_uri" that must be an https address, not {redact_value(uri)[:80]!r}')
         return cls(
             _load_key(
                 fields["private_key"], lambda predicate: wrong(f'has a "private_key" that {predicate}')
@@ -273,7 +275,9 @@ def read_info(
     info = _parse(content)
     if info is None:
         kind = describe_secret(content.decode("utf-8", "replace"))
-        raise wrong(f"is {kind} and not JSON" if kind not in (None, "JSON") else "is not JSON")
+        raise wrong(
+            f"is {kind} and not JSON" if kind not in (None, "JSON") else f"is not JSON{_where(content)}"
+        )
     if not isinstance(info, Mapping):
         raise wrong(f"is not a JSON object but {type(info).__name__}")
     return name, info
@@ -291,6 +295,17 @@ def _parse(content: bytes) -> Any:
         with contextlib.suppress(ValueError, RecursionError):
             return json.loads(attempt, strict=False)
     return None
+
+
+def _where(content: bytes) -> str:
+    """Where a text stops being JSON, in parentheses; the words are the parser's own, and repeat nothing of the text."""
+    try:
+        json.loads(content.decode(), strict=False)
+    except json.JSONDecodeError as error:
+        return f" ({error.msg}: line {error.lineno} column {error.colno})"
+    except (UnicodeDecodeError, RecursionError):
+        pass
+    return ""
 
 
 def read_token(response: TokenResponse) -> AccessToken:

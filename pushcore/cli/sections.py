@@ -11,7 +11,7 @@ import click
 
 from ..audience.problems import BadInput
 from ..errors import ConfigurationError
-from ..redaction import describe_secret
+from ..redaction import describe_address, describe_secret
 from .origins import unknown_variables, with_origins
 
 ENVIRONMENT: Final = "PUSHCORE"
@@ -67,9 +67,12 @@ class Argument(click.Argument):
 
 def _refuse_secret(value: Any, parameter: click.Parameter, context: click.Context) -> None:
     for text in value if isinstance(value, tuple | list) else (value,):
+        is_path = parameter.metavar in _PATHS
         kind = describe_secret(text) if isinstance(text, str) else None
+        if kind is None and is_path and isinstance(text, str):
+            kind = describe_address(text)
         if kind is not None:
-            wanted = "the path of a file" if parameter.metavar in _PATHS else "another value"
+            wanted = "the path of a file" if is_path else "another value"
             raise click.BadParameter(f"it is {kind}, expected {wanted}", context, parameter)
 
 

@@ -40,6 +40,7 @@ _END_OF_HEADER: Final = re.compile(rb"\r?\n\r?\n")
 _SCHEMES: Final = re.compile(rb"^proxy-authenticate:[ \t]*([A-Za-z0-9-]{1,30})", re.IGNORECASE | re.MULTILINE)
 _PERMANENT: Final = frozenset({401, 403, 405, 407, 451, 501, 505})
 # ^ credentials, rules, and a proxy that knows no CONNECT: asking again gives the same (RFC 9110, section 15)
+_HOST: Final = re.compile(r"[\w.-]{1,255}|[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,30})?")
 _PORTS: Final = {"http": 80, "https": 443}
 
 Inner = TypeVar("Inner", bound=asyncio.Protocol)
@@ -73,7 +74,7 @@ class Proxy:
         tls: bool = False,
         ca_file: PathOrContent | None = None,
     ) -> None:
-        valid = isinstance(host, str) and host != "" and host.isprintable() and " " not in host
+        valid = isinstance(host, str) and _HOST.fullmatch(host) is not None
         check(valid, "host", "the name or address of a proxy", host)
         check_whole("port", port, least=1, most=65_535)
         for name, value in (("username", username), ("password", password)):

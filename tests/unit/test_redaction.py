@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushcore.arguments import shown
+from pushcore.audience.problems import shown as shown_of_a_file
+from pushcore.auth.service_account import ServiceAccount
 from pushcore.errors import ConfigurationError, JournalError, PushcoreError
+from pushcore.fcm.client import FcmClient
+from pushcore.http2.proxy import Proxy
+from pushcore.journal.journal import JournalView
 from pushcore.queue.errors import QueueRefused
-from pushcore.redaction import REMOVED, describe_secret, redact
+from pushcore.redaction import REMOVED, describe_address, describe_secret, redact, redact_value
 from tests.support.key_material import BROKEN, FORMS, given_materials, leaks, materials
+from tests.unit.test_arguments import ACCOUNT
 
 PATHS = (
     "AuthKey_ABC123DEFG.p8",
@@ -122,6 +130,88 @@ def test_passwords_in_urls_are_removed(url: str) -> None:
     said = redact(f"{url.format('correct-horse')!r} cannot be read (from the key ca-file)")
     assert "horse" not in said
     assert said.endswith(" cannot be read (from the key ca-file)")
+
+
+PROXIES = (
+    *(
+        "user:{}@h:3128",
+        "http://user:{}@h:3128",
+        "http:/user:{}@h:3128",
+        "//user:{}@h:3128",
+        "https:user:{}@h",
+    ),
+    *(
+        "https://user:{}@h:99999",
+        "ftp://user:{}@h",
+        "http://:{}@h:1",
+        "http://user:{}@[::1",
+        "user:{}@[::1]:3128",
+    ),
+    *("https://a:{}@h?x=1", "user:{}@", "http=user:{}@h:1", "user:{0}@h:1,user:{0}@g:1"),
+)
+PASSWORDS = (
+    *(
+        "s3cret",
+        "s3cret with blanks",
+        "s3'cret",
+        's3"cret',
+        "p@s3cret",
+        "s3/cret",
+        "s3#cret",
+        "s3?cret",
+        "s3:cret",
+    ),
+    *(
+        "s3%20cret",
+        "s3\\cret",
+        "[s3cret]",
+        "s3,cret",
+        "üs3cret",
+        "{s3cret}",
+        "$s3cret",
+        "s3\tcret",
+        "@s3cret@",
+    ),
+)
+
+
+@pytest.mark.parametrize("form", PROXIES)
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_passwords_of_proxies_are_removed_in_every_form(form: str, password: str) -> None:
+    value = form.format(password)
+    for text in (redact_value(value), shown(value), shown_of_a_file(value)):
+        assert "cret" not in text
+    if password.isprintable() and not {"'", '"'} <= set(value):
+        assert "cret" not in redact(f"Invalid value for '--x': {value!r} is no number.")
+    calls: list[Callable[[], object]] = [
+        lambda: FcmClient(ACCOUNT, url=value),
+        lambda: FcmClient(ACCOUNT, proxy=value),
+        lambda: Proxy(value, 1),
+        lambda: ServiceAccount.from_file(value),
+        lambda: JournalView(value),
+    ]
+    for call in calls:
+        try:
+            said = repr(call())
+        except PushcoreError as error:
+            said = f"{error} {error.__cause__}"
+        assert "cret" not in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["10:30", "mailto:me@example.com", "a@b.example", "https://h:8443", "https://[::1]:1", "x: y"],
+)
+def test_ordinary_values_stay(value: str) -> None:
+    assert redact_value(value) == value
+    assert describe_address(value) is None
+
+
+def test_an_address_with_a_password_is_no_path() -> None:
+    for value in ("user:pw@h:3128", "user:p w@h", "http://user:p w@h"):
+        assert describe_address(value) == "an address with a password"
+    for value in ("s3://key:secret@bucket/devices.csv", "./a:b@c", "/data/a:b@c", "devices.csv"):
+        assert describe_address(value) is None
 
 
 @pytest.mark.parametrize("kind", ["p8", "service account"])

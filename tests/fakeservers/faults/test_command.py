@@ -62,7 +62,7 @@ def test_a_preset_and_its_scale(tmp_path: Path) -> None:
             PLAN.replace("status = 503, ", ""),
             'line 4: fault "x": what.reason is "Busy", expected a status with it, or',
         ),
-        ("[[faults]", "line 1: no TOML"),
+        ("[[faults]", "line 1, column 9: no TOML"),
     ],
 )
 def test_a_bad_plan_is_one_sentence_before_anything_listens(

@@ -183,7 +183,7 @@ BAD: list[tuple[str, str, str]] = [
     ('kind = "delay", seconds = 1', 'kind = "stall"', "line 22: a fault: what ends the request twice"),
     ('kind = "delay", seconds = 1', 'kind = "slow"', "line 22: a fault: what mixes actions on connections"),
     ('"REFUSED_STREAM"', '"REFUSED"', 'line 24: a fault: what.code is "REFUSED", expected one of NO_ERROR'),
-    ("seed = 7", "seed =", "line 2: no TOML: Invalid value"),
+    ("seed = 7", "seed =", "line 2, column 7: no TOML: Invalid value"),
 ]
 
 

@@ -165,6 +165,22 @@ def test_files_that_hold_nothing(content: bytes, words: str, tmp_path: Path) -> 
         ServiceAccount.from_file(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{\n "type": "service_account",\n}', r"line 3 column 1"),
+        ('{"type": "service_account"', r"line 1 column 27"),
+        ('{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQ",,}', r"line 1 column 55"),
+    ],
+)
+def test_a_mistake_in_the_json_is_named_by_line_and_column(text: str, where: str, tmp_path: Path) -> None:
+    path = tmp_path / "account.json"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"account\.json is not JSON \(.*: {where}\); ") as caught:
+        ServiceAccount.from_file(path)
+    assert "MIIE" not in str(caught.value)
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         ServiceAccount.from_file(tmp_path / "missing.json")
