@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ..arguments import check_number, check_type
 from ..errors import ConfigurationError
+from .access import Access
 from .protocol import IDLE, campaign_name
 
 if TYPE_CHECKING:
@@ -14,16 +15,28 @@ if TYPE_CHECKING:
     from .brokers.redis import RedisQueue
 
 
+_REDIS: Final = frozenset(
+    {
+        "unix",
+        *(f"{scheme}{kind}" for scheme in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")),
+    }
+)
+
+
 async def open_queue(
-    url: str, campaign: str, *, idle: float = IDLE, **options: Any
+    url: str, campaign: str, *, idle: float = IDLE, access: Access | None = None, **options: Any
 ) -> RedisQueue | NatsQueue:
-    """The queue of a campaign, to be closed or used in `async with`: `redis://`, `rediss://`, `unix://` and
-    `valkey://` for Redis and Valkey, `nats://` and `tls://` for NATS.
+    """The queue of a campaign, to be closed or used in `async with`.
+
+    `redis://`, `rediss://`, `unix://` and `valkey://` are Redis and Valkey; `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` is the
+    master that sentinels know, `redis+cluster://HOST:PORT,HOST:PORT` a cluster. `nats://` and `tls://` are NATS: several URLs
+    separated by commas, `?replicas=3` at their end for streams on three servers.
 
     Args:
-        url: of the server.
+        url: of the server or servers.
         campaign: its name.
         idle: seconds without a heartbeat after which a worker's chunks go to another.
+        access: passwords and certificates that do not stand in the URL.
         options: the adapter's and its client library's.
 
     Returns:
@@ -38,21 +51,21 @@ async def open_queue(
     check_number("idle", idle, above=0)
     try:
         scheme = urlsplit(url).scheme
-        for server in url.split(","):
-            _ = urlsplit(server).port
+        for server in url.partition("?")[0].split(","):
+            _ = urlsplit(server if "://" in server else f"//{server.partition('/')[0]}").port
     except ValueError:  # whose text may hold a part of the password
         raise ConfigurationError(
             "the queue's URL cannot be read: its host or its port is none; expected redis://HOST:PORT or nats://HOST:PORT"
         ) from None
-    if scheme in ("valkey", "valkeys"):
+    if scheme.startswith("valkey"):
         scheme = "redis" + scheme.removeprefix("valkey")
         url = scheme + url[url.index(":") :]
-    if scheme in ("redis", "rediss", "unix"):
+    if scheme in _REDIS:
         from .brokers.redis import RedisQueue  # each adapter needs a library that the other does not
 
-        return await RedisQueue.open(url, campaign, idle=idle, **options)
+        return await RedisQueue.open(url, campaign, idle=idle, access=access, **options)
     if scheme in ("nats", "tls"):
         from .brokers.nats import NatsQueue
 
-        return await NatsQueue.open(url, campaign, idle=idle, **options)
+        return await NatsQueue.open(url, campaign, idle=idle, access=access, **options)
     raise ConfigurationError(f"a queue's URL begins with redis:// or nats://, not {scheme[:20]!r}")

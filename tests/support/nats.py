@@ -55,3 +55,36 @@ class NatsServer:
         """It is gone when this returns."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
+
+
+class NatsCluster:
+    """Three servers with JetStream on loopback."""
+
+    def __init__(self, directory: Path) -> None:
+        routes = [free_port() for _ in range(3)]
+        peers = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+        self.servers = [
+            NatsServer(
+                directory / f"n{number}",
+                f"server_name: n{number}\n"
+                f"cluster {{ name: c, host: 127.0.0.1, port: {port}, routes: [{peers}] }}\n"
+                f"http: 127.0.0.1:{free_port()}\n",
+            )
+            for number, port in enumerate(routes)
+        ]
+
+    @property
+    def url(self) -> str:
+        """Names all of them, and has everything on three."""
+        return ",".join(server.url for server in self.servers) + "?replicas=3"
+
+    def start(self) -> NatsCluster:
+        """Returns when all answer; JetStream chooses its leader meanwhile."""
+        for server in self.servers:
+            server.start()
+        return self
+
+    def stop(self) -> None:
+        """All of them are gone when this returns."""
+        for server in self.servers:
+            server.stop()

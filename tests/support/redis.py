@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -102,3 +103,101 @@ def wait_for(process: subprocess.Popen[bytes], is_ready: object, seconds: float 
             process.wait()
             raise TimeoutError("the server does not answer")
         time.sleep(0.01)
+
+
+class RedisReplicas:
+    """A master and a replica with three sentinels, which make another one master within a second or so of its death."""
+
+    SERVICE = "campaigns"
+
+    def __init__(self, directory: Path) -> None:
+        self.master = RedisServer(directory / "first", "--repl-diskless-sync-delay", "0")
+        self.replica = RedisServer(
+            directory / "second",
+            *("--replicaof", f"127.0.0.1 {self.master.port}", "--repl-diskless-sync-delay", "0"),
+        )
+        self._directory = directory
+        self._sentinels: list[subprocess.Popen[bytes]] = []
+        self._ports: list[int] = []
+
+    @property
+    def url(self) -> str:
+        """Names the sentinels alone."""
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports)
+        return f"redis+sentinel://{hosts}/{self.SERVICE}"
+
+    def start(self) -> RedisReplicas:
+        """Returns when the replica is in step and each sentinel knows all others."""
+        self.master.start()
+        self.replica.start()
+        self.wait_until_in_step()
+        assert BINARY is not None
+        for number in range(3):
+            port = free_port()
+            config = self._directory / f"sentinel{number}.conf"
+            config.write_text(
+                f"bind 127.0.0.1\nport {port}\ndir {self._directory}\n"
+                f"sentinel monitor {self.SERVICE} 127.0.0.1 {self.master.port} 2\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} 500\n"
+                f"sentinel failover-timeout {self.SERVICE} 2000\n"
+            )
+            process = subprocess.Popen(
+                [BINARY, str(config), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            self._sentinels.append(process)
+            self._ports.append(port)
+            wait_for(process, lambda port=port: ask(port, "PING").startswith(b"+PONG"))
+        _until(lambda: all(self._knows(port) for port in self._ports))
+        return self
+
+    def _knows(self, port: int) -> bool:
+        told = ask(port, f"SENTINEL MASTER {self.SERVICE}").split(b"\r\n")
+        seen = dict(zip(told[2::4], told[4::4], strict=False))
+        return seen.get(b"num-other-sentinels") == b"2" and seen.get(b"num-slaves") == b"1"
+
+    def wait_until_in_step(self) -> None:
+        """Wait until the replica has what the master has."""
+        _until(lambda: b"master_link_status:up" in ask(self.replica.port, "INFO replication"))
+
+    def fail_over(self) -> None:
+        """Kill the master, and return when the sentinels have another; the dead one comes back as its replica."""
+        port = self.master.port
+        self.master.kill()
+        _until(
+            lambda: (
+                str(port).encode()
+                not in ask(self._ports[0], f"SENTINEL GET-MASTER-ADDR-BY-NAME {self.SERVICE}")
+            )
+        )
+        self.master, self.replica = self.replica, self.master
+        self.replica.start()
+        self.wait_until_in_step()
+
+    def stop(self) -> None:
+        """All of them are gone when this returns."""
+        for process in self._sentinels:
+            process.kill()
+            process.wait()
+        self.master.stop()
+        self.replica.stop()
+
+
+def ask(port: int, command: str) -> bytes:
+    """What a server on loopback says to one command, as it comes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(command.encode() + b"\r\n")
+        time.sleep(0.002)
+        return connection.recv(65_536)
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise TimeoutError("the servers do not come together")
+        time.sleep(0.02)

@@ -74,8 +74,9 @@ MAY_IMPORT = {
         "__init__": CAMPAIGN | {"auth", "provider_client", "queue"},
     },
     "pushcore/queue": {
-        "brokers": {"campaign", "chunk", "errors", "protocol", "tasks"},
-        "opening": {"brokers", "protocol"},
+        "access": set(),
+        "brokers": {"access", "campaign", "chunk", "errors", "protocol", "tasks"},
+        "opening": {"access", "brokers", "protocol"},
     },
     "pushcore/cli": {
         "statuses": set(),
@@ -86,7 +87,8 @@ MAY_IMPORT = {
         "profiles": {"sections", "origins"},
         "report": {"statuses", "streams"},
         "run": {"statuses", "report"},
-        "commands": {"statuses", "sections", "options", "profiles", "report", "run"},
+        "queue_access": {"sections", "report", "run"},
+        "commands": {"statuses", "sections", "options", "profiles", "queue_access", "report", "run"},
         "main": {"statuses", "streams", "origins", "commands"},
     },
     "fakeservers": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 import time
@@ -28,6 +29,7 @@ from ...queue.references import described, reference_chunks
 from ...queue.signs import WorkerSign
 from ..options import results_raw_option
 from ..profiles import settings_options
+from ..queue_access import QUEUE_HELP, QueueTarget, access_of, queue_access_options
 from ..report.campaign_metrics import serving_gauges
 from ..report.notices import say
 from ..report.outcomes import CSV, FORMATS, batched, write
@@ -37,7 +39,21 @@ from ..sections import Seconds, command, section
 T = TypeVar("T")
 
 _option = section("Campaign")
-_queue = _option("--queue", required=True, metavar="URL", help="redis:// or nats://.")
+_url = _option("--queue", required=True, metavar="URL", help=QUEUE_HELP)
+
+
+def _queue(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds --queue and how to get in; the command gets both as `queue`."""
+
+    @functools.wraps(function)
+    def with_target(*, queue: str, **options: Any) -> int:
+        access = access_of(options, queue)
+        return function(queue=QueueTarget(queue, access), **options)
+
+    decorated: Callable[..., int] = _url(queue_access_options(with_target))
+    return decorated
+
+
 _ledger = _option("--ledger", required=True, metavar="FILE", help="The campaign's ledger.")
 
 
@@ -106,7 +122,7 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
 @_option("--fcm-project", metavar="ID", help="Workers must send to this project of FCM.")
 @settings_options
 def create(
-    queue: str,
+    queue: QueueTarget,
     ledger: str,
     name: str,
     audience: str,
@@ -150,7 +166,7 @@ def create(
     "is any free port. Needs the extra pushcore[prometheus].",
 )
 @settings_options
-def run(queue: str, ledger: str, metrics_port: int | None) -> int:
+def run(queue: QueueTarget, ledger: str, metrics_port: int | None) -> int:
     """Collect results until every row has one; put back what the queue has lost."""
     with _opened(lambda: Ledger.open(ledger)) as book:
         if metrics_port is None:
@@ -169,7 +185,7 @@ def run(queue: str, ledger: str, metrics_port: int | None) -> int:
 @_ledger
 @_option("--json", is_flag=True, help="One JSON object instead of lines.")
 @settings_options
-def status(queue: str, ledger: str, json: bool) -> int:
+def status(queue: QueueTarget, ledger: str, json: bool) -> int:
     """Say how far it is.
 
     --json writes one object: campaign, state, complete (whether all rows are known), rows, done, chunks (waiting, leased,
@@ -210,7 +226,7 @@ def _order(name: str, words: str, give: Callable[[Coordinator], Awaitable[None]]
     @_queue
     @_ledger
     @settings_options
-    def order(queue: str, ledger: str) -> int:
+    def order(queue: QueueTarget, ledger: str) -> int:
         with _opened(lambda: Ledger.open(ledger)) as book:
             return _with_queue(queue, book, lambda coordinator: _give(coordinator, give))
 
@@ -238,7 +254,7 @@ _order(
 @_ledger
 @_option("--aside", is_flag=True, help="Also try the chunks again that were set aside.")
 @settings_options
-def resume(queue: str, ledger: str, aside: bool) -> int:
+def resume(queue: QueueTarget, ledger: str, aside: bool) -> int:
     """Go on after a pause, a cancellation, or a stop whose cause was mended; says which workers do."""
 
     async def go_on(coordinator: Coordinator) -> None:
@@ -271,7 +287,7 @@ _order(
 )
 @_option("--once", is_flag=True, help="Look once.")
 @settings_options
-def watch(queue: str, ledger: str, every: float, once: bool) -> int:
+def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
     """Show how far it is, and what each worker does, until it is over.
 
     On a terminal one screen, which is drawn anew; otherwise a block of lines for each look.
@@ -369,9 +385,9 @@ def _opened(open_one: Callable[[], Ledger]) -> Ledger:
         raise BadInput(str(error)) from None
 
 
-def _with_queue(url: str, ledger: Ledger, do: Callable[[Coordinator], Awaitable[T]]) -> T:
+def _with_queue(target: QueueTarget, ledger: Ledger, do: Callable[[Coordinator], Awaitable[T]]) -> T:
     async def run() -> T:
-        queue = await open_queue(url, ledger.info.name)
+        queue = await open_queue(target.url, ledger.info.name, access=target.access)
         try:
             return await do(Coordinator(queue, ledger))
         finally:

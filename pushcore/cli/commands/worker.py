@@ -17,6 +17,7 @@ from ...engine.engine import PushEngine
 from ...fcm.client import FcmClient
 from ...journal.journal import id_prefix
 from ...metrics import Listener
+from ...queue.access import Access
 from ...queue.campaign import CampaignState
 from ...queue.chunk_rows import ChunkRows
 from ...queue.errors import CampaignConflict, QueueError
@@ -27,6 +28,7 @@ from ...queue.protocol import campaign_name
 from ...queue.worker import Worker
 from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
+from ..queue_access import QUEUE_HELP, access_of, queue_access_options
 from ..report.notices import Notices, listening, say, showing_warnings
 from ..run.campaign import HANGUP, loop_factory, warn
 from ..run.client_options import CampaignClient, ClientOptions, Clients
@@ -58,7 +60,7 @@ Exit status:
 
 _queue = section("Queue")
 _OPTIONS = (
-    _queue("--queue", required=True, metavar="URL", help="redis://HOST:PORT or nats://HOST:PORT."),
+    _queue("--queue", required=True, metavar="URL", help=QUEUE_HELP),
     _queue("--campaign", required=True, metavar="NAME", help="Its name, as at `pushcore campaign create`."),
     _queue(
         "--grace",
@@ -74,6 +76,7 @@ _OPTIONS = (
 
 @command(help=HELP, short_help="Send for a campaign on a queue.")
 @partial(add, options=_OPTIONS)
+@queue_access_options
 @push_options
 @credential_options
 @sending_options
@@ -81,6 +84,7 @@ _OPTIONS = (
 def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any) -> int:
     """Runs the command; the exit status."""
     campaign_name(campaign)
+    access = access_of(options, queue)
     sender, sending = ClientOptions.of(options), SendingOptions.of(options)
     clients = sender.clients()
     template = sender.template(clients, id_prefix(campaign))
@@ -109,7 +113,7 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
     ):
         try:
             report = runner.run(
-                _work(queue, campaign, clients, maker, sending, listener, offers, grace, reload)
+                _work(queue, access, campaign, clients, maker, sending, listener, offers, grace, reload)
             )
         except CampaignConflict as error:
             raise BadInput(str(error)) from None
@@ -125,6 +129,7 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
 
 async def _work(
     url: str,
+    access: Access,
     campaign: str,
     clients: Clients,
     maker: ChunkRows,
@@ -135,7 +140,7 @@ async def _work(
     reload: Callable[[], None],
 ) -> WorkerReport:
     try:
-        queue = await open_queue(url, campaign)
+        queue = await open_queue(url, campaign, access=access)
     except QueueError as error:
         raise BadInput(str(error)) from None
     try:

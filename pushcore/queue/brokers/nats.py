@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ...errors import ConfigurationError
+from ..access import Access
 from ..chunk import Chunk
 from ..errors import ChunkError, QueueRefused, QueueUnavailable
 from ..protocol import IDLE, NOTHING, DeliveredResult, Lease, QueueStats, StoredValue, campaign_name
@@ -89,9 +91,17 @@ class NatsQueue:
 
     @classmethod
     async def open(
-        cls, url: str, campaign: str, *, idle: float = IDLE, replicas: int = 1, **options: Any
+        cls,
+        url: str,
+        campaign: str,
+        *,
+        idle: float = IDLE,
+        replicas: int = 1,
+        access: Access | None = None,
+        **options: Any,
     ) -> NatsQueue:
-        """Connect to `nats://` or `tls://`, several separated by commas. `options`: more of nats-py's.
+        """Connect to `nats://` or `tls://`, several separated by commas, `?replicas=3` at the end for copies of everything
+        on three servers of a cluster. `access`: password and certificates. `options`: more of nats-py's.
 
         Raises:
             ConfigurationError: nats-py is missing, or the URL or the name cannot be.
@@ -101,6 +111,7 @@ class NatsQueue:
             raise ConfigurationError(
                 'the queue on NATS needs nats-py, which is not installed; pip install "pushcore[nats]"'
             )
+        url, replicas = _replicas(url, replicas)
         servers = [server if "://" in server else f"nats://{server}" for server in url.split(",")]
         try:
             parts = [urlsplit(server) for server in servers]
@@ -109,6 +120,8 @@ class NatsQueue:
             raise ConfigurationError(f"this is no URL of a NATS server: {error}") from None
         if not all(part.hostname for part in parts):
             raise ConfigurationError("this is no URL of a NATS server: it names no host")
+        if access is not None:
+            servers, options = _with_access(servers, access, options)
         connection = await connect(servers, shown, options)
         queue = cls(connection, campaign, idle=idle, replicas=replicas, name=f"NATS at {shown}")
         queue._owned = True
@@ -404,3 +417,33 @@ class NatsQueue:
             ):  # which is never an answer to what was asked
                 raise QueueRefused(f"{self._name} does not let us do this ({str(why)[:200]})") from None
             raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None
+
+
+def _replicas(url: str, replicas: int) -> tuple[str, int]:
+    """The URL without its question mark, and how many copies it wants."""
+    url, mark, query = url.partition("?")
+    if not mark:
+        return url, replicas
+    name, _, value = query.partition("=")
+    if name != "replicas" or value not in ("1", "2", "3", "4", "5"):
+        raise ConfigurationError("behind the question mark of a NATS URL expected replicas=3, from 1 to 5")
+    return url, int(value)
+
+
+def _with_access(
+    servers: list[str], access: Access, options: Mapping[str, Any]
+) -> tuple[list[str], dict[str, Any]]:
+    """The servers and nats-py's options with what lets us in."""
+    settings = dict(options)
+    parts = [urlsplit(server) for server in servers]
+    if access.tls(any(part.scheme == "tls" for part in parts)):
+        settings["tls"] = context = ssl.create_default_context(cafile=access.ca_file)
+        if access.cert_file is not None:
+            context.load_cert_chain(access.cert_file, access.key_file)
+    if access.password is not None:
+        user = parts[0].username
+        settings |= (
+            {"token": access.password} if user is None else {"user": user, "password": access.password}
+        )
+        servers = [part._replace(netloc=part.netloc.rpartition("@")[2]).geturl() for part in parts]
+    return servers, settings

@@ -22,28 +22,23 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from ...errors import ConfigurationError
+from ..access import Access
 from ..chunk import Chunk
 from ..errors import QueueError, QueueRefused, QueueUnavailable
 from ..protocol import IDLE, DeliveredResult, Lease, QueueStats, StoredValue, campaign_name
 from .redis_replies import REVISION, code, entries, named, note, text
+from .redis_urls import CONNECT, client_of
 
 try:
     import redis.asyncio as client_library
     from redis import exceptions as redis_errors
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
 except ImportError:  # pragma: no cover  # the extra is not installed
     if not TYPE_CHECKING:
         client_library = None
 
 GROUP: Final = "workers"
-CONNECT: Final = 5.0
-"""Seconds for a connection."""
-ANSWER: Final = 10.0
-"""Seconds for an answer, more than any command waits."""
 SLICE: Final = 2.0
 """Seconds that one command waits at most; in between, leases that ran out are looked for."""
 PAGE: Final = 100
@@ -77,6 +72,7 @@ class RedisQueue:
         self.worker = worker or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._client = client
         self._owned = False
+        self._others: list[Any] = []  # clients that are closed with ours
         self._name = name
         tag = f"{{pushcore:{self.campaign}}}"
         self._chunks, self._results, self._notes = f"{tag}:chunks", f"{tag}:results", f"{tag}:note:"
@@ -84,10 +80,17 @@ class RedisQueue:
 
     @classmethod
     async def open(
-        cls, url: str, campaign: str, *, worker: str | None = None, idle: float = IDLE, **options: Any
+        cls,
+        url: str,
+        campaign: str,
+        *,
+        worker: str | None = None,
+        idle: float = IDLE,
+        access: Access | None = None,
+        **options: Any,
     ) -> RedisQueue:
-        """Connect to `redis://`, `rediss://` or `unix://`. `worker`: a name that no other process uses, made up unless
-        given. `options`: more of redis-py's.
+        """Connect to a URL of `redis_urls`. `worker`: a name that no other process uses, made up unless given. `access`:
+        passwords and certificates. `options`: more of redis-py's.
 
         Raises:
             ConfigurationError: redis-py is missing, or the URL or the name cannot be.
@@ -97,19 +100,14 @@ class RedisQueue:
             raise ConfigurationError(
                 'the queue on Redis needs redis-py, which is not installed; pip install "pushcore[redis]"'
             )
-        settings: dict[str, Any] = {
-            "socket_connect_timeout": CONNECT,
-            "socket_timeout": ANSWER,
-            "retry": Retry(NoBackoff(), 0),  # whoever calls knows better what may be done twice
-            **options,
-        }
         try:
-            where = urlsplit(url)
-            client = client_library.from_url(url, **settings)
+            client, others, shown = client_of(url, access or Access(), options)
+        except ConfigurationError:
+            raise
         except ValueError as error:
             raise ConfigurationError(f"this is no URL of a Redis server: {error}") from None
-        shown = where.path if where.scheme == "unix" else f"{where.hostname or ''}:{where.port or 6379}"
         queue = cls(client, campaign, worker=worker, idle=idle, name=f"Redis at {shown}")
+        queue._others = others
         queue._owned = True
         try:
             async with queue._errors():
@@ -343,7 +341,8 @@ class RedisQueue:
             pass  # it is only tidiness
         if self._owned:
             # redis-py 5.0 calls it so, and the later ones as well
-            await self._client.aclose()
+            for client in (self._client, *self._others):
+                await client.aclose()
 
     async def destroy(self) -> None:
         """See `Broker.destroy`."""

@@ -19,7 +19,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
 
     def opener(kind: str) -> Any:
-        async def open(url: str, campaign: str, *, idle: float, **options: Any) -> Any:
+        async def open(url: str, campaign: str, *, idle: float, access: object, **options: Any) -> Any:
+            assert access is None
             calls.append((kind, url, campaign, idle, options))
 
         return open
@@ -38,7 +39,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("valkey://h:1", "redis", "redis://h:1"),
         ("valkeys://h:1", "redis", "rediss://h:1"),
         ("VALKEY://h:1", "redis", "redis://h:1"),
+        ("redis+sentinel://h:1,i:2/name", "redis", "redis+sentinel://h:1,i:2/name"),
+        ("valkeys+cluster://h:1", "redis", "rediss+cluster://h:1"),
         ("nats://h:4222", "nats", "nats://h:4222"),
+        ("nats://h:4222,i:4223?replicas=3", "nats", "nats://h:4222,i:4223?replicas=3"),
         ("tls://h:4222", "nats", "tls://h:4222"),
     ],
 )
@@ -75,6 +79,12 @@ async def test_any_other_scheme_is_one_sentence_without_the_url(
         "redis://h:99999",
         "nats://h:secret",
         "nats://h,nats://h:secret",
+        "nats://h?secret=3",
+        "redis+sentinel://h:1,i:secret/name",
+        "redis+sentinel://u:secret@h:1",
+        "redis+sentinel://u:secret@/name",
+        "redis+cluster://u:secret@h:1/3",
+        "redis+cluster://u:p@h:1?secret=1",
         "nats://",
         "tls://u:secret@",
         "redis://127.0.0.1:1/?secret=1",

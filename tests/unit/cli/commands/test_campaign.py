@@ -19,6 +19,7 @@ from pushcore.errors import ConfigurationError
 from pushcore.journal.journal import id_prefix
 from pushcore.journal.outcome import RowDevice
 from pushcore.queue import coordinator
+from pushcore.queue.access import Access
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import CampaignState, read_info, read_state
 from pushcore.queue.chunk import Chunk
@@ -46,7 +47,7 @@ class Place:
         self.audience = directory / "devices.csv"
         self.audience.write_text(ROWS)
 
-    async def open(self, url: str, campaign: str) -> MemoryQueue:
+    async def open(self, url: str, campaign: str, access: Access) -> MemoryQueue:
         if not url.startswith("memory:"):
             raise ConfigurationError("a queue's URL begins with memory:")
         self.opened.append(campaign)
@@ -230,7 +231,7 @@ def test_options_that_cannot_be_are_one_sentence(
 def test_a_queue_that_cannot_be_reached_is_one_sentence(
     place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(url: str, campaign: str) -> MemoryQueue:
+    async def away(url: str, campaign: str, access: Access) -> MemoryQueue:
         raise QueueUnavailable("redis://10.0.0.1 cannot be reached")
 
     monkeypatch.setattr(command, "open_queue", away)

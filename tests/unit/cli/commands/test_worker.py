@@ -15,6 +15,7 @@ from pushcore.cli.run.client_options import CampaignClient, ClientOptions
 from pushcore.engine.breaker import Trip
 from pushcore.fcm.client import FcmClient
 from pushcore.journal.journal import id_prefix
+from pushcore.queue.access import Access
 from pushcore.queue.errors import CampaignConflict, QueueRefused, QueueUnavailable
 from pushcore.queue.leases import WorkerReport
 
@@ -35,7 +36,7 @@ class Scripted:
         self.waits = False
         self.drained = asyncio.Event()
 
-    async def open_queue(self, url: str, campaign: str) -> Scripted:
+    async def open_queue(self, url: str, campaign: str, access: Access) -> Scripted:
         self.events.append(f"open {url} {campaign}")
         return self
 
@@ -144,7 +145,7 @@ def test_what_goes_wrong_later_is_one_sentence_and_the_queue_is_closed(
 def test_a_queue_that_does_not_open_is_bad_input(
     scripted: Scripted, run: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(url: str, campaign: str) -> Scripted:
+    async def refuse(url: str, campaign: str, access: Access) -> Scripted:
         raise QueueRefused("redis://q wants a password")
 
     monkeypatch.setattr(command, "open_queue", refuse)

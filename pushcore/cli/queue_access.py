@@ -1,0 +1,88 @@
+"""How a command gets in to its queue: the options beside --queue, and what they mean."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import click
+from click.core import ParameterSource
+
+from ..audience.problems import BadInput
+from ..queue.access import Access
+from .report.notices import say
+from .run.client_options import read_password
+from .sections import Function, add, section
+
+QUEUE_HELP: Final = (
+    "redis://HOST:PORT or nats://HOST:PORT, with TLS rediss:// or tls://; redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, "
+    "redis+cluster://HOST:PORT,HOST:PORT, nats://HOST:PORT,nats://HOST:PORT?replicas=3."
+)
+"""Of the option --queue."""
+
+_queue = section("Queue")
+_OPTIONS: Final = (
+    _queue(
+        "--queue-password-file",
+        metavar="FILE",
+        help="File with the queue's password, for the user in --queue.",
+    ),
+    _queue("--queue-sentinel-password-file", metavar="FILE", help="File with the password of the sentinels."),
+    _queue(
+        "--queue-ca-file", metavar="FILE", help="PEM with the only authorities to trust for the queue's TLS."
+    ),
+    _queue("--queue-cert", metavar="FILE", help="PEM with our certificate for the queue."),
+    _queue("--queue-key", metavar="FILE", help="PEM with its private key, unless that stands with it."),
+)
+
+
+class QueueTarget(NamedTuple):
+    """Where a queue is, and what lets us in."""
+
+    url: str
+    access: Access
+
+
+def queue_access_options(function: Function) -> Function:
+    """Adds the options; `access_of` takes them out of a command's."""
+    return add(function, _OPTIONS)
+
+
+def access_of(options: dict[str, Any], url: str) -> Access:
+    """What the options say, taken out of them; warns of a password that everybody on this machine can read.
+
+    Raises:
+        BadInput: a file cannot be read.
+    """
+    passwords = {}
+    for name, what in (
+        ("queue_password_file", "the queue's password"),
+        ("queue_sentinel_password_file", "the sentinels' password"),
+    ):
+        path = options.pop(name)
+        if path is not None:
+            try:
+                passwords[name] = read_password(path, f"--{name.replace('_', '-')}", what).decode()
+            except UnicodeDecodeError:
+                raise BadInput(f"the file of --{name.replace('_', '-')} is not UTF-8") from None
+    context = click.get_current_context(silent=True)
+    if (
+        context is not None
+        and context.get_parameter_source("queue") is ParameterSource.COMMANDLINE
+        and _has_password(url)
+    ):
+        say(
+            "the password in --queue can be read in `ps`; use --queue-password-file or the variable PUSHCORE_QUEUE"
+        )
+    return Access(
+        password=passwords.get("queue_password_file"),
+        sentinel_password=passwords.get("queue_sentinel_password_file"),
+        ca_file=options.pop("queue_ca_file"),
+        cert_file=options.pop("queue_cert"),
+        key_file=options.pop("queue_key"),
+    )
+
+
+def _has_password(url: str) -> bool:
+    credentials = urlsplit(url.split(",")[0].partition("?")[0]).netloc.rpartition("@")[0]
+    return ":" in credentials or (bool(credentials) and url.startswith(("nats:", "tls:")))
