@@ -6,7 +6,6 @@ character in the tokens of 500 messages costs each of them a few nanoseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -31,7 +30,10 @@ def may_all_be_registrations(tokens: list[Any]) -> bool:
     """
     try:
         if len(tokens) <= FEW:
-            return all(token is None or may_be_registration(token) for token in tokens)
+            for token in tokens:  # noqa: SIM110  # a generator would be more for a push that is sent alone
+                if token is not None and not may_be_registration(token):
+                    return False
+            return True
         text = "".join(filter(None, tokens))
     except (AttributeError, TypeError):  # a token that is no text
         return False
@@ -43,16 +45,16 @@ def may_all_be_registrations(tokens: list[Any]) -> bool:
 
 
 def take_out_mistaken(
-    exchanges: list[Exchange], start: int, tokens: list[Any], reject: Callable[[Exchange, Exception], None]
-) -> None:
-    """Reject those exchanges whose token can be nobody's.
+    exchanges: list[Exchange], start: int, tokens: list[Any]
+) -> list[tuple[Exchange, FieldError]]:
+    """The exchanges whose token can be nobody's, with the reasons.
 
     Args:
         exchanges: what was built; those from `start` on are checked, and the wrong ones leave the list.
         start: index of the first exchange of the burst.
         tokens: theirs, as they were sent: the pushes may have changed since.
-        reject: is called with a wrong one, and the reason.
     """
+    mistaken: list[tuple[Exchange, FieldError]] = []
     built = exchanges[start:]
     del exchanges[start:]
     for exchange, token in zip(built, tokens, strict=True):
@@ -61,4 +63,5 @@ def take_out_mistaken(
                 check_token(token)
             exchanges.append(exchange)
         except FieldError as error:
-            reject(exchange, error)
+            mistaken.append((exchange, error))
+    return mistaken

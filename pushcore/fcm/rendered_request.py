@@ -102,7 +102,6 @@ def build_rendered(
             tokens.append(token)
     finally:  # the source may have raised
         if not may_all_be_registrations(tokens):
-            take_out_mistaken(
-                exchanges, built_before, tokens, lambda exchange, _: build_checked(exchange.context)
-            )
+            for exchange, _ in take_out_mistaken(exchanges, built_before, tokens):
+                build_checked(exchange.context)
     return END

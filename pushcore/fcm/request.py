@@ -231,12 +231,8 @@ class FcmRequestBuilder:
                     rejected.append(_invalid(push, error))
         finally:  # the source may have raised
             if not may_all_be_registrations(tokens):
-                take_out_mistaken(
-                    exchanges,
-                    built_before,
-                    tokens,
-                    lambda exchange, error: rejected.append(_invalid(exchange.context, error)),
-                )
+                for exchange, problem in take_out_mistaken(exchanges, built_before, tokens):
+                    rejected.append(_invalid(exchange.context, problem))
         return END
 
     def _checked_notification(self, source: Any) -> Any:
