@@ -20,12 +20,18 @@ _NO_EVIDENCE: Final = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict
 
 
 class CallerBreaker:
-    """See the module. `trip`: why it is open; None while it is closed."""
+    """See the module.
 
-    __slots__ = ("_breaker", "_clock", "_probe_at", "_probing", "trip")
+    Attributes:
+        trip: why it is open; None while it is closed.
+        accepted: pushes that were accepted while it was closed, and not told to `seen`: who has many adds them here.
+    """
+
+    __slots__ = ("_breaker", "_clock", "_probe_at", "_probing", "accepted", "trip")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.trip: Trip | None = None
+        self.accepted = 0
         self._clock = clock
         self._breaker = Breaker(suspects=False)
         self._probe_at = -math.inf
@@ -45,8 +51,11 @@ class CallerBreaker:
         """Look at a result. Returns whether the breaker has opened by it."""
         if self.trip is None:
             if result.verdict is ACCEPTED:
-                self._breaker.accepted()
+                self.accepted += 1
                 return False
+            if self.accepted:
+                self._breaker.accepted(self.accepted)
+                self.accepted = 0
             self.trip = self._breaker.take(result)
             if self.trip is not None:
                 self._probe_at, self._probing = self._clock() + HALF_OPEN, False

@@ -25,7 +25,7 @@ from ..fcm.errors import REASONS as FCM_REASONS
 from ..metrics import Metrics
 from ..models.apns import Broadcast
 from ..reasons import printable_word
-from ..results import Result, Verdict
+from ..results import ACCEPTED, Result, Verdict
 from .breakers import CallerBreaker
 from .fair import FairQueue
 from .webhooks import Webhook
@@ -274,7 +274,10 @@ class AppSender:
             self._finish(entry, Result(entry.push, Verdict.UNSENT, detail=detail))
 
     def _finish(self, entry: Entry, result: Result) -> None:
-        if entry.breaker.seen(result) and entry.breaker.trip is not None:
+        breaker = entry.breaker
+        if breaker.trip is None and result.verdict is ACCEPTED:
+            breaker.accepted += 1
+        elif entry.breaker.seen(result) and entry.breaker.trip is not None:
             log.warning("%s: caller %s is stopped: %s", self.name, entry.caller, entry.breaker.trip.sentence)
         for webhook in self.webhooks:
             webhook.add(self.provider, self.environment, entry.caller, result)

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import httpx
 import orjson
 import psutil
 import pytest
@@ -73,6 +74,45 @@ async def test_a_single_push_waits_for_no_million_of_another() -> None:
         assert not stream.done()  # singles had their turns while it went on
         response = await stream
         assert response.text.count('"ACCEPTED"') == 20_000
+
+
+async def test_a_stream_reads_no_further_than_its_client_reads(tmp_path: Path) -> None:
+    """A client that writes and does not read stops being read, and costs no memory; once it reads, nothing is missing."""
+    line = orjson.dumps({"to": IPHONE, "payload": ALERT, "ref": "r" * 200}) + b"\n"
+    count = 60_000
+    head = f"POST /v1/push/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {count * len(line)}\r\n\r\n"
+    async with FakeApns() as fake, instance(write_config(tmp_path, fake)) as gateway:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", int(gateway.url.rpartition(":")[2]), limit=1 << 16
+        )
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(head.encode())
+
+        async def write() -> None:
+            for _ in range(count // 100):
+                writer.write(line * 100)
+                await writer.drain()
+
+        writing = asyncio.create_task(write())
+        sent = -1
+        while sent != (sent := fake.counts[200, ""]):
+            await asyncio.sleep(0.3)
+        assert 0 < sent < count
+        assert not writing.done()
+        async with httpx.AsyncClient(
+            headers={"authorization": f"Bearer {TOKEN}"}
+        ) as http:  # others are served
+            response = await http.post(f"{gateway.url}/v1/push", json={"to": IPHONE, "payload": ALERT})
+            assert response.json()["verdict"] == "ACCEPTED"
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        text = b""
+        while b'"done":true' not in text[-100:]:
+            data = await reader.read(1 << 16)
+            assert data
+            text += data
+        await writing
+        assert text.count(b'"ACCEPTED"') == count
+        await closed(writer)
 
 
 # --- open loop --------------------------------------------------------------------------------------------------------

@@ -137,11 +137,15 @@ async def batch(gateway: Gateway, caller: Caller, request: Request) -> Response:
 def _of_pushes(gateway: Gateway, caller: Caller, wanted: BatchRequest) -> PlainBatch:
     pushes = wanted.pushes or []
     made = PlainBatch(len(pushes))
+    apps: dict[str | None, App] = {}
     for place, raw in enumerate(pushes):
         try:
             one = push_decoder.decode(raw)
             made.refs[place] = one.ref
-            addressed = address(gateway.app_of(caller, one.app or wanted.app), one)
+            app = apps.get(one.app)
+            if app is None:
+                app = apps[one.app] = gateway.app_of(caller, one.app or wanted.app)
+            addressed = address(app, one)
             made.add(place, addressed, validate_only=one.validate_only or wanted.validate_only)
         except GatewayProblem as problem:
             made.results[place] = invalid(problem.detail)

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from ...reasons import printable_word
 from ...results import ACCEPTED, Result
+from ..apps import App
 from ..callers import Caller
 from ..door import MOST_RATIO, gateway_of, is_gzip
 from ..fields import field_of
@@ -36,7 +37,7 @@ WINDOW: Final = 2048
 """Pushes of one stream between its body and its response."""
 STALLED: Final = 60.0
 """Seconds without a byte of the body while nothing is in progress, or without the client reading, after which it ends."""
-BURST: Final = 64
+BURST: Final = 256
 """Lines that are read before other requests have their turn."""
 _MOST_LINE_TEXT: Final = 200
 _decoder: Final = msgspec.json.Decoder(PushRequest)
@@ -101,6 +102,8 @@ class PushStream:
         self._compressed = self._inflated = 0
         self._longest = gateway.config.limits.stream_line
         self._out: list[bytes] = []
+        self._apps: dict[str | None, App] = {}
+        """Of the lines of one burst, by their names for them."""
         self._refs: dict[int, str] = {}
         self._in_progress = 0
         """Pushes without a result."""
@@ -252,6 +255,7 @@ class PushStream:
             while wait > 0:
                 await asyncio.sleep(wait)
                 wait = self._caller.wait_for(len(burst))
+            self._apps.clear()  # a reload may have replaced them
             for line in burst:
                 if line and not line.isspace():
                     self._line(line)
@@ -281,7 +285,9 @@ class PushStream:
             request = _decoder.decode(line)
             if request.ref is not None:
                 self._refs[number] = request.ref
-            app = self._gateway.app_of(caller, request.app or self._app)
+            app = self._apps.get(request.app)
+            if app is None:
+                app = self._apps[request.app] = self._gateway.app_of(caller, request.app or self._app)
             addressed = address(app, request)
         except GatewayProblem as problem:
             self.finish(number, invalid(problem.detail))
