@@ -57,12 +57,16 @@ class LimitsSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ApnsSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[[app.apns]]`: a key or a certificate of Apple's. `topics`: the bundle ids; the first is that of pushes that name none."""
+    """`[[app.apns]]`: a key or a certificate of Apple's. `topics`: the bundle ids; the first is that of pushes that name none.
+
+    `key-environment`: of a key that Apple has made for one environment alone.
+    """
 
     topics: Annotated[tuple[Text, ...], Meta(min_length=1)]
     key: Text | None = None
     key_id: Text | None = None
     team_id: Text | None = None
+    key_environment: Environment | None = None
     certificate: Text | None = None
     certificate_key: Text | None = None
     certificate_password_file: Text | None = None
@@ -246,6 +250,9 @@ def _check_apns(apns: ApnsSection, place: str) -> None:
         raise BadInput(f"{place}: expected either key or certificate")
     if apns.key is not None and (apns.key_id is None or apns.team_id is None):
         raise BadInput(f"{place}: key needs key-id and team-id")
+    if apns.key_environment is not None and set(apns.environments) != {apns.key_environment}:
+        wanted = ", ".join(apns.environments)
+        raise BadInput(f"{place}: the key is for {apns.key_environment}, and environments are {wanted}")
     if apns.url is not None and len(apns.environments) > 1:
         raise BadInput(f"{place}: url is one server; expected one environment beside it")
 

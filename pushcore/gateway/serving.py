@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..audience.problems import BadInput
 from ..errors import ConfigurationError
@@ -25,9 +26,44 @@ log = logging.getLogger("pushcore.gateway")
 
 GRACE: Final = REQUEST + 5.0
 """Seconds after SIGTERM in which requests end."""
+HEADERS: Final = 10.0
+"""Seconds in which a request's headers must have come."""
 KEEP_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: more than the 60 of nginx and of most clients, so that it is they who close
 it, and no request meets a connection that is about to be closed."""
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP/1.1 by httptools, with `HEADERS` seconds from a connection, or a request's first byte, to the end of its
+    headers: a client that sends nothing must not hold its connection for ever."""
+
+    _slow: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self._slow = self.loop.call_later(HEADERS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Called at a request's first byte."""
+        if self._slow is None:
+            self._slow = self.loop.call_later(HEADERS, self.transport.close)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Called when a request's headers have come."""
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _stop_timer(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
 
 
 class GatewayServer(uvicorn.Server):
@@ -59,7 +95,7 @@ def make_server(config: GatewayConfig) -> GatewayServer:
             host=server.host,
             port=server.port,
             loop="none",
-            http="httptools",
+            http=TimedProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

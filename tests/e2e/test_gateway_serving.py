@@ -94,3 +94,17 @@ async def test_it_can_be_mounted_in_another_service(caplog: pytest.LogCaptureFix
             assert (await http.get("/push/readyz")).json()["status"] == "ready"
     routes = [orjson.loads(record.message)["route"] for record in caplog.records]
     assert routes == ["/v1/push", "/v1/push/stream", "/readyz"]
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/push HT", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /"])
+async def test_a_client_that_sends_no_headers_loses_its_connection(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pushcore.gateway.serving.HEADERS", 0.1)
+    async with FakeApns() as fake, serving(config_of(app_section(fake))) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 5)  # to the end of the connection
+        assert answer.startswith(b"HTTP/1.1 200") == (b"healthz" in sent)
+        writer.close()
+        await writer.wait_closed()

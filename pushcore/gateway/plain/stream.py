@@ -66,7 +66,9 @@ async def serve_stream(scope: Scope, receive: Receive, send: Send) -> None:
         await problem.response()(scope, receive, send)
         return
     try:
-        await PushStream(gateway, caller, app, receive, send, gzip=gzip).run()
+        pushes = PushStream(gateway, caller, app, receive, send, gzip=gzip)
+        await pushes.run()
+        scope["pushes"] = pushes.lines
     finally:
         caller.leave()
 
@@ -107,7 +109,8 @@ class PushStream:
         self._refs: dict[int, str] = {}
         self._in_progress = 0
         """Pushes without a result."""
-        self._lines = 0
+        self.lines = 0
+        """Those that were read."""
         self._rest = b""
         self._skipping = False
         self._ended = ""
@@ -153,7 +156,7 @@ class PushStream:
             lines, self._out = self._out, []
             done = self._read_all and not self._in_progress and not self._out
             if done:
-                last: dict[str, Any] = {"done": not self._ended, "lines": self._lines}
+                last: dict[str, Any] = {"done": not self._ended, "lines": self.lines}
                 if self._ended:
                     last["detail"] = self._ended
                 lines.append(orjson.dumps(last) + b"\n")
@@ -270,15 +273,15 @@ class PushStream:
                 self._read_wake = None
 
     def _too_long(self) -> None:
-        self._lines += 1
+        self.lines += 1
         self._in_progress += 1
-        self.finish(self._lines, invalid(f"the line is longer than {self._longest} bytes"))
+        self.finish(self.lines, invalid(f"the line is longer than {self._longest} bytes"))
 
     def _line(self, line: bytes) -> None:
         if len(line) > self._longest:
             self._too_long()
             return
-        self._lines = number = self._lines + 1
+        self.lines = number = self.lines + 1
         self._in_progress += 1
         caller = self._caller
         try:

@@ -85,6 +85,11 @@ def test_a_good_file(tmp_path: Path) -> None:
             "/gateway.toml:2: certificate and certificate-key belong",
         ),
         (
+            'key-id = "ABC123DEFG"',
+            'key-id = "ABC123DEFG"\nkey-environment = "sandbox"',
+            "/gateway.toml:8: the key is for sandbox, and environments are production",
+        ),
+        (
             "[app.fcm]",
             '[[app.apns]]\ncertificate = "c"\nurl = "https://h"\ntopics = ["x"]\nenvironments = ["sandbox", "production"]\n[app.fcm]',
             "/gateway.toml:14: url is one server",
