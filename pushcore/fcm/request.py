@@ -114,7 +114,7 @@ class FcmRequestBuilder:
         rejected: list[Result],
     ) -> Any:
         """See `Requests.build`."""
-        if issubclass(kind, RenderedMessage):
+        if kind is not Message and issubclass(kind, RenderedMessage):
             template, accepted = self._template, self.accepted_shapes
             return build_rendered(self, template, accepted, pushes, kind, sink, deadline, exchanges, rejected)
         template, keys, parts = self._template, self._keys, self._parts
