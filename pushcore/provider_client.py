@@ -368,6 +368,13 @@ class Dispatcher(ABC, Generic[P]):
             self._events.durations(self.provider, [start - exchange.deadline for exchange in finished])
             self._events.results(self.provider, results)
 
+    def tell(self, result: Result, started: float) -> None:
+        """Tell the listeners of a result that came another way than through `_settle`. `started`: by the loop's clock."""
+        if self._events.listening:
+            if result.attempts:
+                self._events.durations(self.provider, [self.loop.time() - started])
+            self._events.results(self.provider, [result])
+
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """Append the result of each accepted exchange, in order; returns those that were not accepted, for `result`.
 

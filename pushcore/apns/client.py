@@ -306,7 +306,12 @@ class ApnsDispatcher(Dispatcher[Notification]):
         """See `ApnsClient.broadcast`."""
         if not isinstance(push, Broadcast):
             raise TypeError(f"a broadcast is a Broadcast, not {type(push).__name__}")
-        pool = self.pool_to(self._broadcasts)
+        pool, started = self.pool_to(self._broadcasts), self.loop.time()
+        result = await self._broadcast_to(pool, push)
+        self.tell(result, started)
+        return result
+
+    async def _broadcast_to(self, pool: Pool, push: B) -> Result[B]:
         request = build(push, self.requests)
         if isinstance(request, Result):
             return request

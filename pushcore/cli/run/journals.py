@@ -142,7 +142,6 @@ class JournalPlan:
             return RowJournal.create(
                 name,
                 source,
-                rows=audience.rows,
                 chunk_size=self.chunk,
                 campaign_id=self.campaign_id,
                 shard=number,

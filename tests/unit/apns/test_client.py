@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +33,7 @@ from pushcore.http2 import frames
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import request
 from pushcore.http2.streams import ConnectionState, Limits
-from pushcore.metrics import Listener
+from pushcore.metrics import Listener, Metrics
 from pushcore.models.apns import Broadcast, Notification
 from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS
 from pushcore.results import Result, Verdict
@@ -141,6 +141,33 @@ def test_a_rejection_has_the_verdict_of_apples_table(reason: str, monkeypatch: p
     result = run(send())
     assert (result.verdict, result.reason, result.status) == (row.verdict, reason, row.status)
     assert (result.id, result.timestamp, result.attempts) == ("x", 1_700_000_000.123, 1)
+
+
+def test_listeners_and_metrics_hear_of_broadcasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    responses: Iterator[Any] = iter([(200, {}, b""), (400, {}, b'{"reason":"ChannelNotRegistered"}')])
+    Server(monkeypatch, lambda n: next(responses))
+    heard: list[tuple[str, Result]] = []
+
+    class Hears(Listener):
+        def results(self, provider: str, batch: Sequence[Result]) -> None:
+            heard.extend((provider, result) for result in batch)
+
+    metrics = Metrics(["ChannelNotRegistered"])
+
+    async def send() -> list[Result]:
+        async with client_of() as client:
+            client.watch(Hears())
+            client.watch(metrics)
+            good = Broadcast("dHN0LWFwcC1jaGFubmVs", {"aps": {"event": "update"}}, expiration=0)
+            invalid = Broadcast("", {"aps": {"event": "update"}}, expiration=0)
+            return [await client.broadcast(push) for push in (good, good, invalid)]
+
+    results = run(send())
+    assert [result.verdict for result in results] == [Verdict.ACCEPTED, Verdict.INVALID, Verdict.INVALID]
+    assert heard == [("apns", result) for result in results]
+    assert metrics.sent["apns", "ACCEPTED", ""] == 1
+    assert metrics.sent["apns", "INVALID", "ChannelNotRegistered"] == 1
+    assert sum(metrics.duration("apns").counts) == 2  # what was found before sending took no time
 
 
 # --- responses of other servers -------------------------------------------------------------------------------------

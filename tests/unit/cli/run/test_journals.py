@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import shutil
 import time
@@ -117,6 +119,30 @@ def test_only_a_new_journal_is_discarded(tmp_path: Path) -> None:
         again = JournalPlan.resume(plan.path, "report", force=False)
         again.discard(0)
     assert os.path.exists(plan.path)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_parquet_is_complete_only_when_it_was_read_to_its_end_unchanged(
+    tmp_path: Path, changed: bool
+) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = importlib.import_module("pyarrow.parquet")
+    audience = tmp_path / "d.parquet"
+    parquet.write_table(arrow.table({"token": [f"{row:064x}" for row in range(3)]}), audience)
+    plan = begin(tmp_path, 1, str(audience))
+    with (
+        Audience(str(audience)) as source,
+        plan.open(0, source, str(audience)) as journal,
+        contextlib.suppress(OSError),
+    ):
+        for row, _ in source.records(lambda *bad: None):
+            journal.note(row, f"t{row}", "apns", "odd")
+            if changed:
+                os.utime(audience, ns=(row, row))
+        journal.finish()
+    with views(plan.path) as found:
+        status = found[0].status()
+    assert (status.done, status.complete, status.rows) == (3, not changed, None if changed else 3)
 
 
 # --- one that goes on -------------------------------------------------------------------------------------------------
