@@ -21,7 +21,7 @@ help:
 	@echo "make ci      the same, and the tests that need Debian packages and toolchains (.ci/run installs them)"
 	@echo "make senders every foreign sender against the fakes, whatever it needs to be built; writes docs/inside/senders.md"
 	@echo "make weekly  for hours: fuzzing, kills by the hundred, mutants"
-	@echo "make coverage    which lines the tests of make unit reach: a table, and pages in build/coverage"
+	@echo "make coverage    which branches the tests of make unit reach, and whether each room has its floor; pages in build/coverage"
 	@echo "make lowest  the tests of what stands on libraries, with the oldest that pyproject.toml allows"
 	@echo "make bench   every measurement, briefly: tables, and a report with pictures in build/bench"
 	@echo "make bench-full    the same at length, for hours, in build/bench-full"
@@ -96,9 +96,10 @@ weekly: $(STAMP)
 	PUSHCORE_TESTS=weekly $(PYTEST) -m "weekly or grows or hypothesis" $(PARALLEL) --timeout 7200 $(PYTEST_ARGS)
 	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
+# RAISE=1 raises the floors to what is reached.
 coverage: $(STAMP)
 	$(PYTEST) $(FAST) --cov --cov-report=html --cov-report=json:build/coverage/lines.json $(PYTEST_ARGS)
-	$(BIN)/python -m tests.rooms build/coverage/lines.json
+	$(BIN)/python -m tests.rooms build/coverage/lines.json $(if $(RAISE),--raise)
 
 # The fakes too: their command, control port and token endpoint. The environment is made anew when a bound changes.
 LOWEST_TESTS := tests/unit tests/protocol $(addprefix tests/e2e/test_,storage.py queue_conformance.py queue_worker.py \

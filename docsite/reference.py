@@ -26,6 +26,7 @@ PLACES: Final = {
     "apns": "clients",
     "fcm": "clients",
     "http2": "clients",
+    "provider_client": "clients",
     "journal": "journal",
     "queue": "journal",
     "errors": "errors",

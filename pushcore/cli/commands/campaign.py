@@ -68,8 +68,8 @@ def campaign() -> None:
       pushcore campaign run --queue redis://127.0.0.1:6379 --ledger autumn.ledger
       pushcore campaign results --ledger autumn.ledger --results results.csv
 
-    The ledger knows which rows exist and what became of each; the queue may lose anything, and `run` puts it back. A
-    `create` or `run` that was killed is simply run again. Keep `run` running: it collects the results.
+    The ledger has every row and its outcome. What the queue loses, `run` puts back. Start `create` or `run` again after a
+    kill. Keep `run` running: it collects the results.
 
     Options can also be variables of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
     --config, see `pushcore send --help`.

@@ -28,11 +28,9 @@ from ..statuses import INCOMPLETE, OK
 
 HELP = """Push to fake devices of both kinds and check every answer.
 
-Starts a fake APNs and a fake FCM, which enforce Apple's and Google's rules, in a process of their own, and writes an
-audience of iOS and Android devices in which known shares are unregistered, malformed, of the other environment, of
-another app or sender, or have a token of Expo's. Sends to it as `pushcore send` does, with one payload in Expo's
-format, without a limit on the rate, and compares the results with what was planted, row by row. Needs no account and
-no network.
+Starts a fake APNs and a fake FCM, which enforce Apple's and Google's rules, and writes an audience of iOS and Android
+devices. Known shares of it are unregistered, malformed, or of another environment, app or sender. Sends to it as
+`pushcore send` does, and compares each result with what was planted. Needs no account and no network.
 
 \b
   pushcore demo --devices 20000 --keep demo/

@@ -17,12 +17,12 @@ from ..run.journals import CampaignProgress, files, views
 from ..sections import argument, command, option
 from ..statuses import OK
 
-HELP = """Write what became of the rows of a campaign with a journal, in the order of the audience; also while it runs.
+HELP = """Write the results of a campaign with a journal, in the order of the audience; also during the run.
 
 \b
   pushcore results campaign.db --verdict UNREGISTERED --output dead.csv
 
-The columns are those of `pushcore send --results`. Rows without an outcome are left out, and their number is said. In
+The columns are those of `pushcore send --results`. Rows without an outcome are left out; their number is printed. In
 NDJSON and Parquet, numbers and drop_token have their type, and what is empty in CSV is null. Needs no key. Exit
 status: 0, or 2 when the journal cannot be read.
 """

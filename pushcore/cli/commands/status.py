@@ -15,16 +15,15 @@ from ..run.journals import CampaignProgress
 from ..sections import argument, command, option
 from ..statuses import OK
 
-HELP = """Say how far a campaign with a journal is, also while it runs, from another terminal.
+HELP = """Show the progress of a campaign with a journal, also during the run, from another terminal.
 
 \b
   pushcore status campaign.db
 
-`started` rows may have been sent, `done` rows have an outcome. `repeats` are rows that were sent again after a kill
-(--retry resend). `state` is running, complete, stopped, or cut short, which says that the last run did not write down
-how it ended: it was killed, the power failed, or the disk had no room even for that. `why` is what a run said that was
-stopped. What is not complete goes on with `pushcore resume`. Needs no key. Exit status: 0, or 2 when the journal cannot
-be read.
+`started` rows may have been sent, `done` rows have an outcome, and `repeats` were sent again after a kill (--retry
+resend). `state` is running, complete, stopped (`why` has the reason) or cut short: the last run was killed, or could not
+record its end. `pushcore resume` continues a campaign that is not complete. Needs no key. Exit status: 0, or 2 when the
+journal cannot be read.
 
 --json writes one object: campaign, audience, state, why (texts, null where there is nothing to say), rows (null before all have been read),
 started, done, repeats, verdicts (rows by verdict), reasons (platform, verdict, reason and rows of each kind), runs,
@@ -33,7 +32,7 @@ cut_short (how many of them), processes, rate (rows a second in the last run, or
 _WIDTH = 10
 
 
-@command(help=HELP, short_help="Say how far a campaign is.")
+@command(help=HELP, short_help="Show the progress of a campaign.")
 @argument("journal", metavar="JOURNAL")
 @option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def status(journal: str, as_json: bool) -> int:
