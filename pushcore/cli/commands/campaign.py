@@ -18,6 +18,7 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput, printable
 from ...audience.storage import StoredFile
 from ...errors import JournalError
+from ...payloads.duplicates import DUPLICATE, Duplicates, duplicate_lines
 from ...queue.campaign import CampaignInfo, CampaignState
 from ...queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
 from ...queue.chunk_rows import ABSENT, BAD
@@ -34,6 +35,7 @@ from ..report.campaign_metrics import serving_gauges
 from ..report.notices import say
 from ..report.outcomes import CSV, FORMATS, batched, write
 from ..report.output import open_bytes
+from ..run.job import duplicates_of
 from ..sections import Seconds, command, section
 
 T = TypeVar("T")
@@ -112,6 +114,12 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
     metavar="N",
     help="Rows that a worker takes at a time.",
 )
+@_option(
+    "--unique",
+    is_flag=True,
+    help="Send to each device once: later rows with the same one are left out, as INVALID. The audience is read twice; "
+    "not with --by-reference.",
+)
 @_option("--topic", metavar="BUNDLE", help="Workers must have this --topic.")
 @_option("--team-id", metavar="ID", help="Workers must have this --team-id.")
 @_option(
@@ -128,9 +136,12 @@ def create(
     audience: str,
     by_reference: bool,
     chunk: int,
+    unique: bool,
     **needed: str | None,
 ) -> int:
     """Make a campaign of an audience, and put it on the queue."""
+    if unique and by_reference:
+        raise BadInput("--unique and --by-reference exclude each other: a place of rows holds all of them")
     if audience == "-":
         raise BadInput("--audience is the standard input, which cannot be read again; expected a file")
     with Audience(audience) as source:
@@ -140,18 +151,22 @@ def create(
             )
         info = CampaignInfo(
             name,
-            f"{StoredFile(audience).fingerprint()}-{chunk}{'-ref' if by_reference else ''}",
+            f"{StoredFile(audience).fingerprint()}-{chunk}{'-ref' * by_reference}{'-unique' * unique}",
             chunk,
             _needs(**needed),
             {"audience": described(source)} if by_reference else {},
         )
+        platforms = list(info.needs)
+        duplicates = duplicates_of(source, audience, platforms) if unique else None
         with _opened(lambda: Ledger.create(ledger, info)) as book:
             if by_reference:
                 chunks = reference_chunks(source, audience, chunk, start=book.known)
             else:
-                chunks = inline_chunks(_rows(source, chunk), chunk, start=book.known)
+                chunks = inline_chunks(_rows(source, chunk, duplicates), chunk, start=book.known)
             count = _with_queue(queue, book, lambda coordinator: coordinator.publish(chunks))
             say(f"{book.status().rows} rows in {count} chunks are on the queue")
+            for line in () if duplicates is None else duplicate_lines(duplicates, left_out=True):
+                say(line)
     return 0
 
 
@@ -411,16 +426,19 @@ def _needs(
     return {provider: settings for provider, settings in given.items() if settings}
 
 
-def _rows(source: Audience, chunk: int) -> Iterator[dict[str, Any]]:
-    """Every row by its number, those that cannot be read as well: chunks have no gaps."""
+def _rows(source: Audience, chunk: int, duplicates: Duplicates | None = None) -> Iterator[dict[str, Any]]:
+    """Every row by its number, those that cannot be read and duplicates as well: chunks have no gaps."""
     batch: list[dict[str, Any]] = []  # begins where a chunk does
     columns = source.columns
 
     def on_bad(number: int, token: str, reason: str) -> None:
         batch.append({"token": token, BAD: reason})
 
-    for _, values in source.records(on_bad):
-        batch.append(dict(values) if columns is None else dict(zip(columns, values, strict=True)))
+    for number, values in source.records(on_bad):
+        row = dict(values) if columns is None else dict(zip(columns, values, strict=True))
+        if duplicates is not None and number in duplicates:
+            row = {"token": row.get("token"), BAD: DUPLICATE}
+        batch.append(row)
         if len(batch) >= chunk:
             whole = len(batch) - len(batch) % chunk
             yield from _even(batch[:whole], chunk)

@@ -18,6 +18,7 @@ from pushcore.engine.breaker import Trip
 from pushcore.errors import ConfigurationError
 from pushcore.journal.journal import id_prefix
 from pushcore.journal.outcome import RowDevice
+from pushcore.payloads.duplicates import DUPLICATE
 from pushcore.queue import coordinator
 from pushcore.queue.access import Access
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
@@ -125,6 +126,22 @@ def test_a_bad_row_has_its_place_wherever_it_is(place: Place, run: Run, at: int)
     assert run(*place.create()) == (0, "", "pushcore: 6 rows in 3 chunks are on the queue\n")
     tokens = [token for chunk in place.chunks() for token in chunk.columns()["token"]]
     assert tokens == [line.partition(",")[0] for line in lines]
+
+
+def test_with_unique_a_device_is_on_the_queue_once(place: Place, run: Run) -> None:
+    first, second = "aa" * 32, "bb" * 32
+    rows = (f"{first},Ada", f"{second},Bo", f"{first.upper()},Ada again", f"{second},Bo", "bad", "cc,Carl")
+    place.audience.write_text("\n".join(["token,name", *rows]))
+    status, out, said = run(*place.create("--unique", "--topic", "com.example.app"))
+    assert (status, out) == (0, "")
+    assert said.startswith("pushcore: 6 rows in 3 chunks are on the queue\n")
+    assert "2  the token of a row before; left out" in said
+    reasons = [reason for chunk in place.chunks() for reason in chunk.columns().get(BAD, [None] * chunk.rows)]
+    assert reasons[:4] == [None, None, DUPLICATE, DUPLICATE]
+    assert reasons[5] is None
+    assert run(*place.create("--topic", "com.example.app"))[0] == 2  # another campaign than with --unique
+    status, out, said = run(*place.create("--unique", "--by-reference"))
+    assert (status, "exclude each other" in said) == (2, True)
 
 
 def test_a_key_that_a_row_of_ndjson_lacks_is_named_as_absent(place: Place, run: Run) -> None:
