@@ -58,6 +58,7 @@ RUN: Final = {
     "docs/guides/embedding.md": ("tests/docs/test_embedding.py", "python"),
     "docs/guides/from-expo.md": ("tests/docs/test_from_expo.py", "php python sh"),
     "docs/guides/load-testing.md": ("tests/docs/test_load_testing.py", "js python sh"),
+    "docs/guides/postgresql.md": ("tests/docs/test_postgresql.py", "sql"),
     "docs/guides/queue.md": ("tests/docs/test_queue.py", "python"),
     "docs/guides/sending.md": ("tests/docs/test_sending.py", "sh"),
     "docs/guides/synchronous.md": ("tests/docs/test_guides.py", "python"),
