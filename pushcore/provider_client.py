@@ -215,7 +215,7 @@ class Dispatcher(ABC, Generic[P]):
         self._proxy_for(origin)  # now, so that a wrong one raises at once
         self._now = now
         self._find = find
-        self._loop: asyncio.AbstractEventLoop  # on which it was opened
+        self._loop: asyncio.AbstractEventLoop  # on which it was opened; whether it was, `_pool` says
         self._pool: Pool | None = None  # None unless it is open
         self._pools: dict[Origin, Pool] = {}  # `_pool` and those to other servers, until each is closed
         self._events = Listeners()  # of the pool

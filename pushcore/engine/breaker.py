@@ -1,22 +1,22 @@
 """Finds out that it is not the tokens: environment, topic, project or key is wrong, and sending on would only do harm.
 
 A campaign against the wrong environment is answered BadDeviceToken ten million times. Whoever believes that deletes
-every good token, and Apple cuts off nobody sooner than a sender of bad ones. So the last answers are watched, and a
+every good token, and Apple cuts off nobody sooner than a sender of bad ones. So the last responses are watched, and a
 `Trip` says in one sentence what to fix. Three rules, each with its reason:
 
 * **A run.** `RUN` results in a row blame the configuration, and no push was accepted before. Hardly anything that a
-  token can do causes such an answer, so few are enough.
-* **Refusals.** Half of the last answers, `REFUSED_AT_LEAST` at least, blame key, certificate, topic or account. Half
+  token can do causes such a response, so few are enough.
+* **Refusals.** Half of the last responses, `REFUSED_AT_LEAST` at least, blame key, certificate, topic or account. Half
   and not nearly all, because a wrong APNs key in Firebase refuses the iOS devices alone, and a wrong topic its rows.
-* **Suspects.** Four fifths of the last answers, `minimum` at least, blame the token as a wrong environment, topic or
-  project does, or are refusals. A wrong environment gives nothing else, so that 500 answers decide. A dirty audience
+* **Suspects.** Four fifths of the last responses, `minimum` at least, blame the token as a wrong environment, topic or
+  project does, or are refusals. A wrong environment gives nothing else, so that 500 responses decide. A dirty audience
   does not get there: that 400 of 500 are bad when 30 % are, each by itself, has a probability of 1e-117; with 60 % it
   is 1e-21, and a full window makes it less. Even when the 300 bad ones of 1 000 were sorted to the front, they are
   60 % when it is first decided. What does trip it is 800 bad tokens among 1 000 neighbours: a stop loses nothing, and
   somebody should look.
 
-Answers that judge neither token nor configuration (too many requests, unavailable, none at all) do not count, and
-neither does what was moment invalid before it was sent. Of several processes each judges by the answers of all (`Peers`),
+Responses that judge neither token nor configuration (too many requests, unavailable, none at all) do not count, and
+neither does what was found invalid before it was sent. Of several processes each judges by the responses of all (`Peers`),
 so that together they need no more of them than one.
 """
 
@@ -37,11 +37,11 @@ from ..results import Result, Verdict
 RUN: Final = 20
 """Results in a row that blame the configuration, none accepted before."""
 WINDOW: Final = 1000
-"""Answers that are looked back on."""
+"""Responses that are looked back on."""
 MINIMUM: Final = 500
-"""Answers before the share of suspects says anything."""
+"""Responses before the share of suspects says anything."""
 REFUSED_AT_LEAST: Final = 100
-"""Answers before the share of refusals says anything."""
+"""Responses before the share of refusals says anything."""
 SUSPECT_SHARE: Final = 0.8
 REFUSED_SHARE: Final = 0.5
 
@@ -84,7 +84,7 @@ class Trip:
 
 
 class Seen(NamedTuple):
-    """What one process has seen: its last answers by kind, those `in_a_row` that blame the configuration, how many were
+    """What one process has seen: its last responses by kind, those `in_a_row` that blame the configuration, how many were
     ever `accepted`, and whether any speaks against its being the configuration (`others`, 0 or 1)."""
 
     good: int
@@ -108,7 +108,7 @@ class Peers(Protocol):
 
 
 class _Streak:
-    """So many answers of one kind, one after the other."""
+    """So many responses of one kind, one after the other."""
 
     __slots__ = ("count", "kind")
 
@@ -118,11 +118,11 @@ class _Streak:
 
 
 class Breaker:
-    """Watches the answers of one provider, or of one topic where the caller keeps a breaker for each.
+    """Watches the responses of one provider, or of one topic where the caller keeps a breaker for each.
 
-    `window`: how many answers are looked back on. `minimum`: from how many on the share of suspects is taken. `peers`:
+    `window`: how many responses are looked back on. `minimum`: from how many on the share of suspects is taken. `peers`:
     of a campaign that several processes send; each looks back on a window of its own. `suspects`: whether the share of
-    suspects is a reason to stop; they count as answers all the same. `trip`: None until it is clear that sending on is no
+    suspects is a reason to stop; they count as responses all the same. `trip`: None until it is clear that sending on is no
     use, and never changed afterwards.
 
     Raises `ConfigurationError` for a minimum below 1 or above the window.
@@ -169,7 +169,7 @@ class Breaker:
         self._tell_at = math.inf if peers is None else 1
         self._tell_every = minimum if peers is None else max(minimum // (4 * peers.parts), 1)
         self._peers_seen = NOTHING_SEEN
-        self._streaks: deque[_Streak] = deque()  # the last `window` answers, exactly
+        self._streaks: deque[_Streak] = deque()  # the last `window` responses, exactly
         self._size = 0
         self._counts = [0, 0, 0]  # in the window, by kind
         self._new = 0  # accepted, not in the window yet
@@ -283,7 +283,7 @@ def blames_configuration(detail: object) -> bool:
 
 
 def _kind(result: Result) -> int | None:
-    """What an answer speaks for; None when it judges neither token nor configuration."""
+    """What a response speaks for; None when it judges neither token nor configuration."""
     verdict = result.verdict
     if result.suspect:
         return _SUSPECT
@@ -297,7 +297,7 @@ def _kind(result: Result) -> int | None:
 
 
 def _explain(result: Result, evidence: str) -> Trip:
-    """The sentence: the provider's word, its detail, what to fix, and how many answers say so."""
+    """The sentence: the provider's word, its detail, what to fix, and how many responses say so."""
     reason = printable_word(result.reason, _MAX_WORD) or result.verdict.value
     row = result.row
     advice = (row.if_all or row.advice) if row.name else _advice(result)

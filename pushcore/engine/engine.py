@@ -71,7 +71,7 @@ class PushEngine(Generic[P_contra]):
         rate: the most that each client sends, a `Rate` or its text, such as "5000/s" or "600000/min"; None is
             what the providers ask for (FCM: 600 000 a minute after a ramp of a minute; APNs: none), "none" no
             limit at all.
-        breaker: whether a run stops when the answers say that key, topic, project or environment is wrong; with
+        breaker: whether a run stops when the responses say that key, topic, project or environment is wrong; with
             two clients the other one goes on.
         listener: whom to tell of what happens, a `Metrics` to count it.
         shared: what all processes of a campaign have in common, for all clients or by their name ("apns",
@@ -320,7 +320,7 @@ class PushEngine(Generic[P_contra]):
             JournalError: the journal could not be written; all results so far have been yielded.
             ConfigurationError: `journal` is none.
             TypeError: the source is none, or gave something that no client of this engine sends.
-            BreakerOpen: the answers said that every push to a provider would fail, or to several, which it then names;
+            BreakerOpen: the responses said that every push to a provider would fail, or to several, which it then names;
                 all results so far have been yielded.
         """
         if not self._open:

@@ -1,4 +1,4 @@
-"""How fast pushes may leave: a rate that somebody set, a project's quota at FCM, a window that follows APNs' answers.
+"""How fast pushes may leave: a rate that somebody set, a project's quota at FCM, a window that follows APNs' responses.
 
 Whoever sends asks once for each burst (`permits`), never for each push. All times are seconds of one clock that never
 steps back, given as `now`; `shared.py` has the same interface for all processes of a campaign.
@@ -280,21 +280,21 @@ def ramp_for(rate: Rate) -> float:
 
 
 TOLERATED: Final = 0.1
-"""Share of answers that may push back without anybody slowing down: a 429 of APNs is about one device."""
+"""Share of responses that may push back without anybody slowing down: a 429 of APNs is about one device."""
 GROWTH: Final = 0.05
 """Share of the limit by which the window grows in an epoch: from the floor to all of it in 20 of them."""
 EPOCH: Final = 1.0
-"""Seconds between two decisions: longer than an answer takes, so that each sees what the last one did."""
+"""Seconds between two decisions: longer than a response takes, so that each sees what the last one did."""
 ENOUGH: Final = 10
-"""Answers without which an epoch goes on."""
+"""Responses without which an epoch goes on."""
 FLOOR: Final = 10
 
 
 class AdaptiveWindow:
-    """How many pushes may be under way to APNs, from its answers: additive increase, multiplicative decrease.
+    """How many pushes may be under way to APNs, from its responses: additive increase, multiplicative decrease.
 
     `limit`: the most, by the connections' stream limits; it starts there, for Apple asks for no ramp. `floor`: the
-    least. Once an `EPOCH` the share of answers that pushed back (THROTTLED, UNAVAILABLE, or none in time) is looked at:
+    least. Once an `EPOCH` the share of responses that pushed back (THROTTLED, UNAVAILABLE, or none in time) is looked at:
     above `TOLERATED` the window shrinks by that share, to half at most, else it grows by `GROWTH` of the limit.
     """
 
@@ -315,7 +315,7 @@ class AdaptiveWindow:
         self._answered += count
 
     def pushed_back(self, count: int = 1) -> None:
-        """So many were THROTTLED, UNAVAILABLE or got no answer in time."""
+        """So many were THROTTLED, UNAVAILABLE or got no response in time."""
         self._pushed_back += count
 
     def follow(self, limit: int) -> None:

@@ -65,7 +65,7 @@ class PushClient(Protocol[P_co]):
 
 class Shared(Protocol):
     """What several processes have in common: `shared.SharedState` on one machine, one for each provider, and
-    `queue.fleet.Fleet` on many, one for all. `peers`: None where each judges by its own answers alone. `paused`: nothing is to
+    `queue.fleet.Fleet` on many, one for all. `peers`: None where each judges by its own responses alone. `paused`: nothing is to
     be sent for now."""
 
     @property

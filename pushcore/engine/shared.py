@@ -6,7 +6,7 @@ releases it when its process dies, however it dies, and a child does not inherit
 open file, which forked processes have in common: they would not exclude each other, and one that dies holding it would leave
 it to the rest.)
 
-What each process has seen of answers stands in a seat of its own, with a checksum, so that all judge by the same.
+What each process has seen of responses stands in a seat of its own, with a checksum, so that all judge by the same.
 
 What is changed is written beside the old state, in the other of two slots, and then one byte says which of them holds:
 a process killed in between leaves the old state. Each slot has a checksum, and what cannot be is forgotten
@@ -53,7 +53,7 @@ _SEAT_SIZE: Final = 64
 class SharedState:
     """The file of one campaign and provider. `create` makes it; every process that takes part attaches to `path`.
 
-    `parts`: how many these are, as `create` was told; only the first `SEATS` that send know of each other's answers.
+    `parts`: how many these are, as `create` was told; only the first `SEATS` that send know of each other's responses.
     Belongs to one thread of each process. Raises `ConfigurationError` when `path` is no such file, and `OSError` when
     it cannot be opened.
     """

@@ -83,7 +83,13 @@ _ROWS: Final = (
     ),
 )
 _BY_STATUS: Final = {
-    **{status: replace(UNNAMED[MISCONFIGURED], status=status) for status in (401, 403, 405)},
+    401: Reason(
+        401, "", MISCONFIGURED, "Correct the service account or its key: Google does not know its token."
+    ),
+    403: Reason(
+        403, "", MISCONFIGURED, "Check what the service account may do in this project: it may not do this."
+    ),
+    405: replace(UNNAMED[MISCONFIGURED], status=405),
     # Without UNREGISTERED it is the path that was not found: a wrong project.
     404: Reason(404, "", MISCONFIGURED, "Correct the project id: there is no such path."),
     **temporary_rows(10.0, "fcm_wait"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pushcore.engine.breaker import Breaker
 from pushcore.fcm.errors import (
     MAX_BODY,
     MAX_DETAIL,
@@ -24,7 +25,7 @@ from pushcore.fcm.errors import (
     verdict_for,
 )
 from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED
-from pushcore.results import Verdict
+from pushcore.results import Result, Verdict
 
 GOOGLE = "type.googleapis.com/google."
 NOW = 784_111_700.0  # 77 seconds before RFC 9110's example, Sun, 06 Nov 1994 08:49:37 GMT
@@ -210,6 +211,20 @@ def test_the_two_kinds_of_401(content: bytes, reason: str | None, refresh: bool)
     failure = read_error(401, content)
     assert (failure.verdict, failure.reason) == (Verdict.MISCONFIGURED, reason)
     assert failure.refresh_token is refresh
+
+
+@pytest.mark.parametrize(
+    "detail", [{}, {"details": [{"@type": "google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}]}]
+)
+def test_a_send_that_is_not_permitted_has_the_advice_of_sends(detail: dict[str, Any]) -> None:
+    error = {"code": 403, "status": "PERMISSION_DENIED", "message": "denied", **detail}
+    failure = read_error(403, orjson.dumps({"error": error}))
+    result = Result("push", failure.verdict, 403, 1, reason=failure.reason, row=failure.row)
+    breaker = Breaker()
+    while breaker.trip is None:
+        breaker.take(result)
+    assert "Check what the service account may do in this project" in breaker.trip.sentence
+    assert "certificate" not in breaker.trip.sentence
 
 
 @pytest.mark.parametrize(
