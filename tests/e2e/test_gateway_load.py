@@ -76,6 +76,7 @@ async def test_a_single_push_waits_for_no_million_of_another() -> None:
         assert response.text.count('"ACCEPTED"') == 20_000
 
 
+@pytest.mark.slow
 async def test_a_stream_reads_no_further_than_its_client_reads(tmp_path: Path) -> None:
     """A client that writes and does not read stops being read, and costs no memory; once it reads, nothing is missing."""
     line = orjson.dumps({"to": IPHONE, "payload": ALERT, "ref": "r" * 200}) + b"\n"
