@@ -47,6 +47,15 @@ class RenderedMessage(Message):
         message.token, message.fid = self.token, self.fid
         return message
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: what is set, which the read-only fields are not."""
+        names = [name for owner in type(self).__mro__ for name in owner.__dict__.get("__slots__", ())]
+        return {name: getattr(self, name) for name in names if name not in FIELDS and hasattr(self, name)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
 
 def _read_only(name: str) -> property:
     return property(lambda push: getattr(push.message(), name))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from pushcore.models.fcm import Message
@@ -43,6 +46,25 @@ def test_equal_ones_have_equal_fields() -> None:
     assert one != rendered(b'{"message":{"data":{"a":"c"},"token":')
     assert one != rendered(b'{"message":{"data":{"a":"b"},"token":', "other:" + TOKEN)
     assert hash(one) == hash(rendered(b'{"message":{"data":{"a":"b"},"token":'))
+
+
+class Row(RenderedMessage):
+    __slots__ = ("row",)
+    row: int
+
+
+def test_copies_are_equal() -> None:
+    message = Row.__new__(Row)
+    message.token, message.fid, message.row = TOKEN, None, 7
+    message.form, message.json = (
+        MessageForm((("android",),), apns=False, alerting=True),
+        b'{"message":{"token":',
+    )
+    for made in (copy.copy(message), copy.deepcopy(message), pickle.loads(pickle.dumps(message))):
+        assert made == message
+        assert (made.row, made.json, made.form) == (7, message.json, message.form)
+        made.token = "other:" + TOKEN
+        assert message.token == TOKEN
 
 
 def test_a_message_that_is_not_json_yet() -> None:
