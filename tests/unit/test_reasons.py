@@ -233,3 +233,9 @@ def test_words_that_end_in_logs_are_short_and_print() -> None:
     assert printable_word("x" * 200, 100) == "x" * 100
     assert printable_word("\n", 100) is None
     assert printable_word(7, 100) is None
+
+
+def test_a_token_is_unknown_where_another_environment_or_project_may_know_it() -> None:
+    rows = {**APNS_REASONS, **FCM_REASONS}
+    # Not of another topic, and not where the configuration is to blame; FCM's invalid tokens are read with their details.
+    assert {name for name, row in rows.items() if row.unknown_token} == {"BadDeviceToken"}
