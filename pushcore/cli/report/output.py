@@ -16,7 +16,7 @@ BUFFER: Final = 256 * 1024
 """Characters that are kept before they are written to the file."""
 _FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001  # Excel takes the wide ones, too
 _CELL: Final = re.compile(r"(?:^|(?<=;))(?=\s*[=+\-@＝＋－＠])")  # noqa: RUF001
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 _TO_QUOTE: Final = frozenset(',"\r\n')
 
 
@@ -82,7 +82,7 @@ def harmless(text: str) -> str:
     """A text from outside, so that neither a spreadsheet takes it for a formula nor a terminal for an order.
 
     An apostrophe goes before `=`, `+`, `-` and `@` where a cell begins, which in many countries is also behind a semicolon.
-    Control characters, and those that change the direction of writing, are escaped as in Python.
+    Control characters, invisible ones, and those that change the direction of writing, are escaped as in Python.
     """
     if text.isprintable() and text.lstrip()[:1] not in _FORMULA and ";" not in text:
         return text

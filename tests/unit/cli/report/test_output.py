@@ -140,6 +140,8 @@ def test_a_time_is_utc_with_milliseconds(timestamp: float, expected: str) -> Non
         ("\t=1", r"\t=1"),
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
         ("a\nb", r"a\nb"),
+        ("\u200b=1", r"\u200b=1"),
+        ("\ufeff\u2060@x", r"\ufeff\u2060@x"),
         ("\u202egnp.exe", r"\u202egnp.exe"),
         ("Дима 李雷 \udcff", "Дима 李雷 \udcff"),
     ],
