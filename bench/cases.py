@@ -13,7 +13,8 @@ import ssl
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -167,17 +168,18 @@ async def _headers(provider: Provider, target: Target) -> dict[str, str]:
     return await asyncio.to_thread(provider.headers, target)
 
 
-async def connect(client: ApnsClient | FcmClient, provider: Provider, connections: int) -> None:
-    """Open all connections, so that this is not measured: the pool dials one at a time, as long as pushes wait.
-
-    With one connection that is one push.
-    """
-    (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
-    async with asyncio.timeout(TIMEOUT):
-        while len(client._dispatcher.pool.links) < connections:
-            pushes = provider.pushes(len(client._dispatcher.pool.links) * provider.streams + 1, USUAL)
-            for result in await asyncio.gather(*map(client.send, pushes)):
-                result.raise_for_verdict()
+@asynccontextmanager
+async def connected(
+    provider: Provider, target: Target, connections: int
+) -> AsyncIterator[ApnsClient | FcmClient]:
+    """A client whose connections are all open, and whose token the server has accepted, so that neither is measured."""
+    client = provider.client(target, connections)
+    await client.open(connections=connections)
+    try:
+        (await client.send(next(provider.pushes(1, USUAL)))).raise_for_verdict()
+        yield client
+    finally:
+        await client.close()
 
 
 async def engine(
@@ -189,10 +191,9 @@ async def engine(
     # Fewer streams than the provider allows are had by a smaller window.
     window = streams * connections if streams < provider.streams else None
     async with (
-        provider.client(target, connections) as client,
+        connected(provider, target, connections) as client,
         PushEngine(client, rate=NO_RATE, window=window) as push_engine,
     ):
-        await connect(client, provider, connections)
         meter = Stopwatch()
         meter.start()
         async for result in push_engine.send_many(provider.pushes(count, work)):
@@ -218,8 +219,7 @@ async def send(target: Target, count: int, streams: int, connections: int, work:
             elif result.status is not None:
                 answered += 1
 
-    async with provider.client(target, connections) as client:
-        await connect(client, provider, connections)
+    async with connected(provider, target, connections) as client:
         meter = Stopwatch()
         meter.start()
         await asyncio.gather(*(worker(client) for _ in range(streams * connections)))

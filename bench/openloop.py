@@ -20,7 +20,7 @@ import uvloop
 from pushcore import ApnsClient, FcmClient, PushEngine
 from pushcore.engine.collector import relax_collector
 
-from .cases import NO_RATE, Stopwatch, connect
+from .cases import NO_RATE, Stopwatch, connected
 from .providers import PROVIDERS, USUAL
 from .schedule import TICK, due_by, summary
 from .stage import Target
@@ -89,10 +89,9 @@ async def engine(target: Target, load: Load, connections: int) -> dict[str, Any]
 
     provider = PROVIDERS[target.provider]
     async with (
-        provider.client(target, connections) as client,
+        connected(provider, target, connections) as client,
         PushEngine(client, rate=NO_RATE) as push_engine,
     ):
-        await connect(client, provider, connections)
         meter = Stopwatch()
         meter.start()
         async for result in push_engine.send_many(source()):
@@ -111,8 +110,7 @@ async def send(target: Target, load: Load, connections: int) -> dict[str, Any]:
         if room is not None:
             room.release()
 
-    async with provider.client(target, connections) as client:
-        await connect(client, provider, connections)
+    async with connected(provider, target, connections) as client:
         meter = Stopwatch()
         meter.start()
         async with asyncio.TaskGroup() as tasks:

@@ -40,13 +40,26 @@ class ProviderClient(Generic[P]):
     def __init__(self, dispatcher: Dispatcher[P]) -> None:
         self._dispatcher = dispatcher
 
-    async def open(self) -> None:
-        """Get ready to send; the first connection is made when there is something to send.
+    async def open(self, *, connections: int = 0) -> None:
+        """Get ready to send.
+
+        Args:
+            connections: how many to open now, before there is anything to send; at most `max_connections`. The others are
+                opened when there is something to send.
 
         Raises:
             ClosedError: it is open already.
+            ConfigurationError: `connections` is more than `max_connections`.
+            TransportError: why one of the connections cannot be opened; the client is closed then.
         """
+        check_whole("connections", connections, least=0, most=self.max_connections)
         await self._dispatcher.open()
+        if connections:
+            try:
+                await self._dispatcher.pool.open_ahead(connections)
+            except BaseException:
+                await self._dispatcher.close()
+                raise
 
     async def close(self) -> None:
         """Wait up to `timeout` for the open streams, then close all connections. Does nothing when it is not open.

@@ -280,6 +280,7 @@ class Dialer:
         self._proxy = proxy
         self._rng = rng or random.Random()
         self._failures = 0
+        self._trusted = False
         self._not_before = 0.0
         self._loop = asyncio.get_running_loop()
 
@@ -288,11 +289,22 @@ class Dialer:
         self.last_error = error
         pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
         self._failures += 1
+        self._trusted = False
         self._not_before = self._loop.time() + pause * self._rng.uniform(0.5, 1.0)
 
-    def reset(self) -> None:
-        """A connection was of use: the next failure is the first."""
+    def reset(self, *, trusted: bool) -> None:
+        """A connection was of use: the next failure is the first.
+
+        Args:
+            trusted: whether the server has accepted our credentials on it.
+        """
         self._failures = 0
+        self._trusted = trusted
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the server knows us and no dial has failed lately: then several at a time look like no attack."""
+        return self._trusted and self._loop.time() >= self._not_before
 
     def renew(self, context: ssl.SSLContext) -> None:
         """Dial with this context from now on, and without the pause that failures with another one had earned."""

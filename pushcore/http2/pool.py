@@ -33,6 +33,8 @@ log = logging.getLogger("pushcore.http2")
 
 MAX_REFUSALS = 5
 """How often one request may be refused without progress before it is reported as UNSENT."""
+DIALS = 4
+"""Connections that are dialled at a time once the server has accepted our credentials, while a batch of requests waits."""
 BATCH = 256
 """Requests of one tick that are written before its end, so that the server works while we make the others."""
 
@@ -90,7 +92,7 @@ class Pool:
         self._current: Link | None = None
         self._carried = 0  # requests that the last connection with a GOAWAY took before it refused the rest
         self._request_limit: int | None = None  # how many each takes, as learnt from them
-        self._dial: asyncio.Task[None] | None = None
+        self._dials: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._interval = min(max(limits.timeout / 20, 0.01), 0.5)
         self._due = False  # `_turn` will be called
@@ -206,7 +208,8 @@ class Pool:
         elif self._request_limit is not None and self._exceeds(connection, self._request_limit):
             self._request_limit = None
         if connection.answered:
-            self.dialer.reset()  # and not before: a server may greet us only to send us away
+            # Not before: a server may greet us only to send us away.
+            self.dialer.reset(trusted=connection.authenticated)
         state = connection.state
         if state is ConnectionState.DRAINING and connection.idle:
             connection.close()
@@ -278,7 +281,7 @@ class Pool:
     # --- dialling -------------------------------------------------------------------------------------------------
 
     def _dial_if_useful(self) -> None:
-        if self._closed or self._dial is not None:
+        if self._closed or len(self._dials) >= (DIALS if self.dialer.trusted else 1):
             return
         open_links = 0
         for link in self.links:
@@ -287,18 +290,37 @@ class Pool:
                 open_links += 1
                 if connection.probing or (connection.throttled and not connection.unresponsive):
                     return
-        if open_links < self._max_connections and len(self.links) < 2 * self._max_connections:
-            self._dial = self._loop.create_task(self._connect(), name="pushcore dial")
-            self._dial.add_done_callback(self._on_dialled)
+        room = min(self._max_connections - open_links, 2 * self._max_connections - len(self.links))
+        # With a batch that waits the source is read no further, so there may be any number behind it.
+        wanted = DIALS if self.dialer.trusted and len(self.waiting) >= BATCH else 1
+        while len(self._dials) < min(room, wanted):
+            self._start_dial()
+
+    def _start_dial(self, *, ahead: bool = False) -> asyncio.Task[None]:
+        dial = self._loop.create_task(self._connect(ahead=ahead), name="pushcore dial")
+        self._dials.add(dial)
+        dial.add_done_callback(self._on_dialled)
+        return dial
+
+    async def open_ahead(self, connections: int) -> None:
+        """Open so many connections before there is a request, one after another: the server does not know us yet.
+
+        Raises:
+            TransportError: why one of them cannot be opened.
+        """
+        while len(self.links) < connections:
+            await self._start_dial(ahead=True)
+            if self.last_error is not None:
+                raise self.last_error
 
     def _new_link(self) -> Link:
         return Link(self._new_connection(self.limits, self._loop.time()), self._on_progress)
 
-    async def _connect(self) -> None:
+    async def _connect(self, *, ahead: bool) -> None:
         dialer = self.dialer
         try:
             await dialer.pause()
-            if not self.waiting:
+            if not self.waiting and not ahead:
                 return  # the callers that waited have gone
             self.dialled += 1
             link = await dialer.dial()
@@ -318,7 +340,7 @@ class Pool:
             self._current = link
 
     def _on_dialled(self, task: asyncio.Task[None]) -> None:
-        self._dial = None
+        self._dials.discard(task)
         if self.waiting and not self._closed:
             self.pump()
 
@@ -328,8 +350,8 @@ class Pool:
         Nothing new is sent on the old ones: each is closed when its last request has its response.
         """
         self.dialer.renew(context)
-        if self._dial is not None:
-            self._dial.cancel()  # `_on_dialled` dials again if requests wait
+        for dial in self._dials:
+            dial.cancel()  # `_on_dialled` dials again if requests wait
         links = list(self.links)
         for link in links:  # all before the first of them is told, so that none takes what waits
             link.connection.retired = True
@@ -385,9 +407,9 @@ class Pool:
         self._closed = True
         deadline = self._loop.time() + self.limits.timeout
         try:
-            if self._dial is not None:
-                self._dial.cancel()
-                await asyncio.gather(self._dial, return_exceptions=True)
+            for dial in self._dials:
+                dial.cancel()
+            await asyncio.gather(*self._dials, return_exceptions=True)
             self.fail_waiting(ConnectError("the client was closed before this request was sent"))
             for link in list(self.links):
                 link.connection.drain()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 WRITE_BUFFER = 512 * 1024
 """Bytes that may wait in a transport before the pool passes it over: one tick's worth for 1000 streams."""
 
+_UNKNOWN = frozenset((0, 401, 403))
+"""Statuses that do not say that the server accepts our credentials."""
+
 Http2 = Literal["fast", "reference"]
 """Which HTTP/2 a client speaks: its own, or the one on python-hyper/h2."""
 
@@ -124,6 +127,8 @@ class Link(asyncio.Protocol):
             connection.finished = []
             if not connection.progressed and any(exchange.status for exchange in finished):
                 connection.progressed = connection.answered = True
+            if not connection.authenticated:
+                connection.authenticated = any(exchange.status not in _UNKNOWN for exchange in finished)
             deliver(finished)
         if not self.ready.done() and connection.state is not ConnectionState.WAITING:
             if connection.state is ConnectionState.CLOSED:

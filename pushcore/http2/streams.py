@@ -101,6 +101,8 @@ class Streams:
         """Why the connection ended or is ending."""
         self.answered = False
         """Whether any request has been answered here."""
+        self.authenticated = False
+        """Whether any response was of a server that accepts our credentials."""
         self.progressed = False
         """Whether any has been answered since requests were last refused here."""
         self.retired = False

@@ -14,7 +14,7 @@ import pytest
 
 from fakeservers import Certificates, FakeApns
 from pushcore import Verdict
-from pushcore.errors import ConnectError, ProxyError, ResponseTimeout
+from pushcore.errors import ConfigurationError, ConnectError, ProxyError, ResponseTimeout
 from pushcore.http2 import dialer as dialer_module
 from pushcore.http2.dialer import Address
 from tests.e2e.support import RawServer, client_of, hold, push, raw_client, send_all, soon, using, verdicts
@@ -160,3 +160,24 @@ async def test_closing_in_the_middle_of_a_race(
             assert (await sending).verdict is Verdict.UNSENT
             await soon(lambda: not silent._tasks)
             await soon(lambda: open_sockets() <= before + 1)  # silent's own end of the connection
+
+
+async def test_connections_are_there_before_the_first_push(http2: Any) -> None:
+    async with FakeApns() as fake:
+        client = client_of(fake, http2=http2, max_connections=3)
+        await client.open(connections=3)
+        try:
+            await soon(lambda: fake.connections == 3)
+            assert verdicts(await send_all(client, map(push, range(20)))) == {Verdict.ACCEPTED: 20}
+        finally:
+            await client.close()
+
+
+async def test_a_client_that_cannot_open_connections_is_closed(http2: Any) -> None:
+    async with FakeApns() as fake:
+        client = client_of(fake, http2=http2, url=f"https://127.0.0.1:{refusing().sockaddr[1]}")
+        with pytest.raises(ConnectError):
+            await client.open(connections=1)
+        assert not client.opened
+        with pytest.raises(ConfigurationError, match="connections"):
+            await client.open(connections=99)

@@ -33,7 +33,7 @@ def port_of(url: str) -> int:
 async def fall_silent(client: Any) -> None:
     """Let the client believe that its connections have been silent for nearly an hour, when an idle PING is due."""
     pool = client._dispatcher.pool
-    await soon(lambda: pool._dial is None)  # a connection that is new is not silent
+    await soon(lambda: not pool._dials)  # a connection that is new is not silent
     for link in pool.links:
         link.connection.last_received -= HOUR - 60.0
 

@@ -136,7 +136,7 @@ async def test_pauses_double_up_to_a_minute_and_begin_again_after_use(
         longest = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
         assert longest * 0.5 - 0.1 <= slept[-1] <= longest
     assert str(dialer.last_error) == "11"
-    dialer.reset()
+    dialer.reset(trusted=True)
     dialer.back_off(ConnectError("again"))
     await dialer.pause()
     assert slept[-1] <= FIRST_PAUSE

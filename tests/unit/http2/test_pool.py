@@ -15,7 +15,7 @@ from pushcore.http2 import dialer, frames, pool
 from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
-from pushcore.http2.pool import MAX_REFUSALS, Pool
+from pushcore.http2.pool import BATCH, DIALS, MAX_REFUSALS, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 
@@ -194,6 +194,94 @@ async def test_connection_at_its_unauthenticated_limit_is_no_reason_to_dial(
         stage.pool.cancel(exchange)
     stage.wires[0].answer(1, 3, 5, 7)
     stage.wires[1].answer(1)
+    await stage.pool.close()
+
+
+def gated(monkeypatch: pytest.MonkeyPatch) -> asyncio.Semaphore:
+    """From now on each dial but the next waits for a permit."""
+    permits = asyncio.Semaphore(1)
+    open_address = Dialer._open_address
+
+    async def wait_and_open(self: Dialer, attempt: Attempt, seconds: float) -> Link:
+        await permits.acquire()
+        return await open_address(self, attempt, seconds)
+
+    monkeypatch.setattr(Dialer, "_open_address", wait_and_open)
+    return permits
+
+
+async def test_four_are_dialled_at_a_time_once_the_server_knows_us_and_a_batch_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, max_connections=7)
+    permits = gated(monkeypatch)
+    stage.submit(2 * BATCH)
+    await until(lambda: len(stage.wires) == 1)
+    await until(lambda: len(stage.pool._dials) == 1)  # nothing has been accepted yet
+    stage.wires[0].answer(1)
+    await until(lambda: len(stage.pool._dials) == DIALS)
+    for _ in range(DIALS):
+        permits.release()
+    await until(lambda: len(stage.wires) == 1 + DIALS)
+    await until(lambda: len(stage.pool._dials) == 2)  # seven in all
+    for exchange in list(stage.pool.waiting)[5:]:
+        stage.pool.cancel(exchange)
+    for _ in range(2):
+        permits.release()
+    await until(lambda: not stage.pool._dials)
+    assert len(stage.wires) <= 7
+    await stage.pool.close()
+
+
+async def test_one_is_dialled_while_fewer_wait_or_what_we_are_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for count, refused in ((10, False), (BATCH + 10, True)):
+        with monkeypatch.context() as patch:
+            stage = Stage(patch, max_connections=7)
+            gated(patch)
+            stage.submit(count)
+            await until(lambda: len(stage.wires) == 1)  # noqa: B023
+            block = b"\x20\x08\x03403" if refused else ANSWER
+            stage.wires[0].send(frames.encode_frame(frames.HEADERS, 0x5, 1, block))
+            await until(lambda: len(stage.finished) == 1)  # noqa: B023
+            assert stage.finished[0].status == (403 if refused else 200)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(stage.pool._dials) == 1
+            await stage.pool.close()
+
+
+async def test_after_a_failure_one_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_connections=7)
+    monkeypatch.setattr(dialer, "FIRST_PAUSE", 100.0)
+    permits = gated(monkeypatch)
+    stage.submit(BATCH + 10)
+    await until(lambda: len(stage.wires) == 1)
+    stage.wires[0].answer(1)
+    await until(lambda: len(stage.pool._dials) == DIALS)
+    stage.failures = [ConnectError("refused")] * DIALS
+    for _ in range(DIALS):
+        permits.release()
+    await until(lambda: not stage.failures)
+    await until(lambda: len(stage.pool._dials) == 1)
+    stage.wires[0].answer(3)
+    await asyncio.sleep(0)
+    assert len(stage.pool._dials) == 1
+    await stage.pool.close()
+
+
+async def test_connections_are_opened_ahead_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_connections=5)
+    await stage.pool.open_ahead(4)
+    assert stage.open_streams() == [0, 0, 0, 0]
+    assert stage.pool.dialled == 4
+    stage.submit(8)
+    await until(lambda: sum(stage.open_streams()) == 8)
+    assert stage.pool.dialled == 4
+    stage.failures = [ConnectError("refused")]
+    with pytest.raises(ConnectError, match="refused"):
+        await stage.pool.open_ahead(5)
     await stage.pool.close()
 
 
@@ -526,7 +614,7 @@ async def test_a_dial_with_what_was_replaced_is_given_up_and_so_is_its_pause(
     monkeypatch.setattr(dialer, "FIRST_PAUSE", 1000.0)
     stage.failures.append(ConnectionLost("the server closed the connection"))
     stage.submit(1)
-    await until(lambda: stage.pool.last_error is not None and stage.pool._dial is not None)
+    await until(lambda: stage.pool.last_error is not None and len(stage.pool._dials) > 0)
     assert not stage.wires
     stage.pool.renew(ssl.create_default_context())
     await until(lambda: stage.open_streams() == [1])
