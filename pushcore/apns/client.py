@@ -275,7 +275,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         else:
             context = client_context(ca_file=self._ca_file, certificate=auth)
             self._certificate = auth
-        log.info("the %s was replaced", "key" if self._key is not None else "certificate")
+        log.info("the key was replaced" if self._key is not None else "the certificate was replaced")
         self._renew(context)
         if self.opened:
             self._watch_expiry()

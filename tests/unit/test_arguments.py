@@ -173,7 +173,6 @@ def test_other_arguments_of_clients(make: Callable[..., object], name: str, valu
         ("topic", ["com.example.app"]),
         ("topic", 7),
         ("environment", ["production"]),
-        ("environment", None),
         ("environment", "prod"),
         ("broadcast_url", 7),
     ],
