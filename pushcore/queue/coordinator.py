@@ -23,7 +23,7 @@ from .errors import LATER, ChunkError, QueueReadOnly
 from .ledger import Ledger, LedgerStatus
 from .outcomes import ChunkResult
 from .protocol import Broker, QueueStats, overwrite
-from .signs import WorkerSign, read_signs
+from .signs import GONE, WorkerSign, read_signs
 
 BATCH: Final = 50
 """Chunks that are put at a time."""
@@ -201,13 +201,15 @@ class Coordinator:
         deadline = time.monotonic() + seconds
         ordered = time.time()
         while True:
-            signs = [sign for sign in await self.workers() if sign.alive(ordered)]
+            signs = [sign for sign in await self.workers() if sign.alive(ordered) or sign.at >= ordered]
             good = [sign for sign in signs if self._obeys(sign)]
             if len(good) == len(signs) or time.monotonic() >= deadline:
                 return good, [sign for sign in signs if sign not in good]
             await asyncio.sleep(LOOK)
 
     def _obeys(self, sign: WorkerSign) -> bool:
+        if sign.state == GONE:
+            return True
         if sign.state == "draining":
             return not sign.busy or self.ledger.state is not CampaignState.PAUSED
         return sign.state == self.ledger.state.value and not (

@@ -19,13 +19,15 @@ WORKERS: Final = "workers"
 WORKER: Final = "worker-"
 MOST: Final = 1000
 """Workers that are kept; then the places begin anew."""
+GONE: Final = "gone"
+"""The state of a worker that has ended."""
 ALIVE: Final = 10.0
 """Seconds since the last sign after which a worker is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSign:
-    """A worker's last sign. `place`: its number in the list. `state`: what it does, as `CampaignState` has it, or "draining".
+    """A worker's last sign. `place`: its number in the list. `state`: what it does, as `CampaignState` has it, "draining" or `GONE`.
     `at`: UNIX seconds by its clock. `rows`: those that it finished. `held`: chunks that it has. `busy`: requests in flight."""
 
     name: str
@@ -41,8 +43,8 @@ class WorkerSign:
         await overwrite(store, f"{WORKER}{self.place}", orjson.dumps(asdict(self)))
 
     def alive(self, now: float) -> bool:
-        """Whether the sign is young at `now`, UNIX seconds."""
-        return now - self.at < ALIVE
+        """Whether the worker has not said that it ends, and the sign is young at `now`, UNIX seconds."""
+        return self.state != GONE and now - self.at < ALIVE
 
 
 async def sign_in(store: Store, name: str) -> WorkerSign:

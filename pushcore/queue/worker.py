@@ -34,7 +34,7 @@ from .leases import HeldChunk, Leases, WorkerReport
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
-from .signs import WorkerSign, sign_in
+from .signs import GONE, WorkerSign, sign_in
 from .tasks import end
 
 WAIT: Final = 0.5
@@ -400,25 +400,29 @@ class Worker:
     async def _follow(self) -> None:
         """Obey the campaign's state, and tell all who look that this worker is there and does."""
         state, told, sign = CampaignState.RUNNING, "", await self._signed()
-        while True:
-            state = await self._fleet.changed(state, SIGN)
-            if state is CampaignState.CANCELLED and not self._draining:
-                self.drain(CANCEL)
-            words = "draining" if self._draining else state.value
-            if words != told:
-                told = words
-                log.info("the campaign is %s", state.value)
-                self._on_state(state)
-            sign = replace(
-                sign,
-                state=words,
-                at=time.time(),
-                rows=self._rows,
-                busy=self._engine.in_flight,
-                held=len(self._held),
-            )
+        try:
+            while True:
+                with suppress(*LATER, QueueReadOnly):
+                    await sign.write(self._queue)
+                state = await self._fleet.changed(state, SIGN)
+                if state is CampaignState.CANCELLED and not self._draining:
+                    self.drain(CANCEL)
+                words = "draining" if self._draining else state.value
+                if words != told:
+                    told = words
+                    log.info("the campaign is %s", state.value)
+                    self._on_state(state)
+                sign = replace(
+                    sign,
+                    state=words,
+                    at=time.time(),
+                    rows=self._rows,
+                    busy=self._engine.in_flight,
+                    held=len(self._held),
+                )
+        finally:
             with suppress(*LATER, QueueReadOnly):
-                await sign.write(self._queue)
+                await replace(sign, state=GONE, at=time.time(), held=0, busy=0).write(self._queue)
 
     async def _signed(self) -> WorkerSign:
         return await self._patiently(lambda: sign_in(self._queue, self.name))

@@ -275,7 +275,7 @@ def test_a_changed_audience_is_refused(both: FakeProcess, tmp_path: Path, proces
     assert list(results(tmp_path)) == list(range(1, 3002))
 
 
-def test_parquet_knows_how_many_rows_there_are(fake: InThread[FakeApns], tmp_path: Path) -> None:
+def test_the_rows_of_parquet_count_when_they_have_been_read(fake: InThread[FakeApns], tmp_path: Path) -> None:
     arrow = pytest.importorskip("pyarrow")
     write_inputs(tmp_path, 5000)
     with (tmp_path / "devices.csv").open(newline="") as file:
@@ -285,10 +285,11 @@ def test_parquet_knows_how_many_rows_there_are(fake: InThread[FakeApns], tmp_pat
     importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "devices.csv")
     with sending(tmp_path, fake, "--processes", "2") as process:
         try:
-            assert number(status(tmp_path)["rows"]) == 5000
+            assert status(tmp_path)["rows"].startswith("not known")  # the file may change until then
         finally:
             kill(process)
     resume(tmp_path, config_of(fake), "--retry", "resend")
+    assert number(status(tmp_path)["rows"]) == 5000
     assert received(fake).keys() == {token(row) for row in range(1, 5001)}
     assert len(results(tmp_path)) == 5000
 

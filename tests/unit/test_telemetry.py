@@ -143,7 +143,11 @@ def test_opentelemetry_sees_every_number() -> None:
     metrics = counted()
     found = observed(metrics)
     # An instrument without observations is not reported: no pool is watched here.
-    names = {family.name for name, family in FAMILIES.items() if name not in ("in_flight", "connections", "expiries")}
+    names = {
+        family.name
+        for name, family in FAMILIES.items()
+        if name not in ("in_flight", "connections", "expiries")
+    }
     names |= {f"messaging.client.operation.duration.{each}" for each in ("bucket", "count", "sum")}
     assert set(found) == names | {"messaging.client.sent.messages"}
     system = {

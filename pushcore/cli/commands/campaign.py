@@ -27,7 +27,7 @@ from ...queue.errors import QueueError
 from ...queue.ledger import Ledger
 from ...queue.opening import open_queue
 from ...queue.references import described, reference_chunks
-from ...queue.signs import WorkerSign
+from ...queue.signs import GONE, WorkerSign
 from ..options import results_raw_option
 from ..profiles import settings_options
 from ..queue_access import QUEUE_HELP, QueueTarget, access_of, queue_access_options
@@ -336,7 +336,7 @@ def worker_lines(signs: Sequence[WorkerSign], now: float) -> Iterator[str]:
     """A line for each worker, those that are alive first."""
     for sign in sorted(signs, key=lambda sign: not sign.alive(now)):
         ago = max(now - sign.at, 0.0)
-        state = sign.state if sign.alive(now) else "gone"
+        state = sign.state if sign.alive(now) else GONE
         yield (
             f"worker     {printable(sign.name)}: {printable(state)}, {sign.rows} rows finished, {sign.held} chunks, "
             f"{sign.busy} in flight, last sign {ago:.0f} s ago"

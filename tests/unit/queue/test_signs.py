@@ -10,7 +10,7 @@ import pytest
 from pushcore.queue import signs
 from pushcore.queue.brokers.memory import MemoryQueue
 from pushcore.queue.protocol import overwrite
-from pushcore.queue.signs import ALIVE, WORKER, WORKERS, read_signs, sign_in
+from pushcore.queue.signs import ALIVE, GONE, WORKER, WORKERS, read_signs, sign_in
 
 
 async def test_each_worker_has_a_place_and_keeps_it() -> None:
@@ -22,6 +22,7 @@ async def test_each_worker_has_a_place_and_keeps_it() -> None:
     assert (found.name, found.state, found.rows, found.held, found.busy) == ("b.example-2", "paused", 7, 2, 1)
     assert found.alive(100.0 + ALIVE - 1)
     assert not found.alive(100.0 + ALIVE)
+    assert not replace(found, state=GONE).alive(100.0)
 
 
 async def test_places_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
