@@ -1,7 +1,6 @@
 """`gateway.toml`: what the gateway serves, to whom, and how. A mistake in it is one sentence with file and line.
 
-Read by msgspec, as all JSON of the gateway is: a request's body becomes a checked object in a microsecond, which is
-ten times faster than with pydantic, and one library checks both.
+Read by msgspec, as all JSON of the gateway is: one library checks both, in a third of the time that pydantic takes for a push.
 """
 
 from __future__ import annotations
