@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import Any, Final, get_args
 
 import click
@@ -68,6 +70,24 @@ class KeepAliveParameter(click.ParamType):  # type: ignore[type-arg]
                 ctx,
             )
         return idle, interval, count
+
+
+class StartTime(click.ParamType):  # type: ignore[type-arg]
+    """A moment to come, in ISO 8601 with its zone."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """See `click.ParamType`."""
+        try:
+            moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no time; expected one such as 2026-12-24T18:00:00+01:00", param, ctx)
+        if moment.utcoffset() is None:
+            self.fail(f"{value} has no time zone; expected one such as {value}+01:00", param, ctx)
+        if moment.timestamp() < time.time():
+            self.fail(f"{value} is in the past; expected a time to come", param, ctx)
+        return moment
 
 
 _apns = section("APNs")
@@ -247,6 +267,12 @@ _PACE: Final = (
         type=click.IntRange(min=1),
         metavar="N",
         help="Pushes between audience and results at most; else twice what the connections carry, 16384 at most.",
+    ),
+    _sending(
+        "--start-at",
+        type=StartTime(),
+        metavar="TIME",
+        help="Have connections and the first requests ready, and send from then on: 2026-12-24T18:00:00+01:00.",
     ),
     _sending(
         "--max-connections",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from datetime import datetime
 from types import AsyncGeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, cast, overload
 
@@ -51,6 +53,7 @@ class EngineOptions(TypedDict, total=False):
     breaker: bool
     listener: Listener | None
     shared: Shared | Mapping[str, Shared] | None
+    start_at: datetime | None
     pending_timeout: float | None
 
 
@@ -76,6 +79,8 @@ class PushEngine(Generic[P_contra]):
         listener: whom to tell of what happens, a `Metrics` to count it.
         shared: what all processes of a campaign have in common, for all clients or by their name ("apns",
             "fcm"), so that rate and breaker hold for all together.
+        start_at: when the first push may be sent, with a time zone. Until then requests are made of some pushes, so
+            that the first leave at that moment; None for at once.
         pending_timeout: seconds that a push may wait for the rate; then it ends as UNSENT, or as its last
             attempt did; None for as long as it takes.
 
@@ -116,6 +121,7 @@ class PushEngine(Generic[P_contra]):
         breaker: bool = True,
         listener: Listener | None = None,
         shared: Shared | Mapping[str, Shared] | None = None,
+        start_at: datetime | None = None,
         pending_timeout: float | None = None,
     ) -> None:
         if not clients:
@@ -157,6 +163,10 @@ class PushEngine(Generic[P_contra]):
         metrics = listener if isinstance(listener, Metrics) else None
         events = Listeners(listener) if listener is not None else Listeners()
         self._rules = Rules(retry, rate, breaker, events, listener is not None, metrics, shared)
+        if start_at is not None:
+            aware = isinstance(start_at, datetime) and start_at.utcoffset() is not None
+            check(aware, "start_at", "a datetime with a time zone", start_at)
+        self._start_at = start_at
         if pending_timeout is not None:
             check_number("pending_timeout", pending_timeout, above=0)
             self._rules.pending_timeout = pending_timeout
@@ -188,6 +198,8 @@ class PushEngine(Generic[P_contra]):
         for client in self._clients:
             client.check_loop()
         self._loop = asyncio.get_running_loop()
+        if self._start_at is not None:
+            self._rules.start = self._loop.time() + self._start_at.timestamp() - time.time()
         self._open = True
         try:
             for client in self._clients:

@@ -40,6 +40,7 @@ class Gate:
         "_pool",
         "_quota",
         "_shared",
+        "_start",
         "_unproven_limit",
         "_warn_closed_at",
         "_warn_slow_at",
@@ -56,6 +57,7 @@ class Gate:
         self._pool = client.pool
         self._name = client.pool.name
         self._quota = client.quota
+        self._start = rules.start
         self._events = rules.events
         # What processes share is by provider: of two environments the first has it.
         self._orders = rules.shared_by(self._name)
@@ -137,7 +139,7 @@ class Gate:
 
     def capacity(self, now: float) -> float:
         """How many more may be in flight: infinity once the breaker has responses enough and the provider keeps up."""
-        if self._orders is not None and self._orders.paused:
+        if now < self._start or (self._orders is not None and self._orders.paused):
             return 0
         window, limit = self._window, self._unproven_limit
         if window is None and limit == math.inf:
@@ -168,6 +170,8 @@ class Gate:
 
     def opens_at(self, now: float) -> float:
         """When the rate limit is to be asked again; infinity where there is none."""
+        if now < self._start:
+            return self._start
         if self.paused:
             return now + PAUSE
         if self.limiter is None:

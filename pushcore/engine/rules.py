@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -92,6 +93,8 @@ class Rules:
     rng: Random = field(default_factory=Random)
     pending_timeout: float | None = None
     """Seconds that a push may wait for the rate limit; None for as long as it takes."""
+    start: float = -math.inf
+    """When the first push may be sent, in seconds of the event loop's clock."""
 
     def limiter(self, client: EngineClient) -> Limiter | None:
         """The client's: the rate that was set, else its provider's quota, else none."""

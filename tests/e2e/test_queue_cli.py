@@ -14,6 +14,7 @@ import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,22 @@ async def test_an_audience_that_changed_is_set_aside_and_tried_again_on_request(
         ends = await campaign.send(worker)
         assert [code for code, _ in ends] == [0, 0], ends
         assert Counter(request.token for request in fake.received) == {f"{n:064x}": 1 for n in range(200)}
+
+
+@on_redis
+async def test_workers_begin_at_the_time_that_they_are_told(
+    campaign: Campaign, tmp_path: Path, certs: Certificates
+) -> None:
+    audience = tmp_path / "a.csv"
+    write_audience(audience, 200)
+    await campaign.create(str(audience), "--chunk", "20")
+    async with FakeApns(keep=400, certs=certs) as fake:
+        start = datetime.now(UTC) + timedelta(seconds=3)
+        worker = [*of_apns(fake), *payload(tmp_path), "--start-at", start.isoformat()]
+        ends = await campaign.send(worker)
+        assert [code for code, _ in ends] == [0, 0], ends
+        assert len(fake.received) == 200
+        assert min(request.time for request in fake.received) >= start.timestamp()
 
 
 @on_redis

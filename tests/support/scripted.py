@@ -318,12 +318,13 @@ def rules(
     listener: Listener | None = None,
     shared: Shared | None = None,
     pending_timeout: float | None = None,
+    start: float = -math.inf,
 ) -> Rules:
     """An engine's rules: nothing is retried, limited or stopped unless it is said."""
     metrics = listener if isinstance(listener, Metrics) else None
     events = Listeners(listener) if listener is not None else Listeners()
     return Rules(
-        retry, rate, breaker, events, listener is not None, metrics, shared, Random(3), pending_timeout
+        retry, rate, breaker, events, listener is not None, metrics, shared, Random(3), pending_timeout, start
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -30,7 +32,7 @@ from ..options import credential_options, push_options, sending_options
 from ..profiles import settings_options
 from ..queue_access import QUEUE_HELP, access_of, queue_access_options
 from ..report.notices import Notices, listening, say, showing_warnings
-from ..run.campaign import HANGUP, loop_factory, warn
+from ..run.campaign import HANGUP, OPEN_BEFORE, loop_factory, open_connections, warn
 from ..run.client_options import CampaignClient, ClientOptions, Clients
 from ..run.renewal import Renewal
 from ..run.sending import SendingOptions
@@ -152,8 +154,9 @@ async def _work(
             rate=sending.limit(),
             listener=listener,
             shared=fleet,
+            start_at=sending.start_at,
         )
-        async with fleet, engine:
+        async with fleet, engine, _opening(clients, sending.start_at):
             worker = Worker(queue, engine, fleet, maker, offers=offers, on_state=_said_state())
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -165,6 +168,23 @@ async def _work(
             return await worker.run()
     finally:
         await queue.close()
+
+
+@contextlib.asynccontextmanager
+async def _opening(clients: Clients, start: datetime | None) -> AsyncIterator[None]:
+    """Opens all connections shortly before the start."""
+
+    async def open_them(start: datetime) -> None:
+        await asyncio.sleep(start.timestamp() - OPEN_BEFORE - time.time())
+        await open_connections(clients)
+
+    opening = None if start is None else asyncio.create_task(open_them(start))
+    try:
+        yield
+    finally:
+        if opening is not None:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
 
 
 def _said_state() -> Callable[[CampaignState], None]:

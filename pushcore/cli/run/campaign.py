@@ -15,7 +15,7 @@ from ...audience.problems import BadInput, explain, printable
 from ...engine.collector import relax_collector
 from ...engine.engine import PushEngine
 from ...engine.rules import Shared
-from ...errors import BreakerOpen, ClosedError, ConfigurationError, JournalError
+from ...errors import BreakerOpen, ClosedError, ConfigurationError, JournalError, TransportError
 from ...metrics import Listener
 from ...payloads.devices import FCM, NAMES
 from ...payloads.rows import PipedRows, Rows
@@ -32,6 +32,10 @@ HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 SIGNALS: Final = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None)
 """The signals that drain a run."""
 STOPPING: Final = "stopping; waiting for the answers to what has been sent (once more to stop at once)"
+OPEN_BEFORE: Final = 10.0
+"""Seconds before `--start-at` at which connections are opened: earlier they might not live until then."""
+READ_BEFORE: Final = 2.0
+"""Seconds before it at which the first rows are made requests: those are in doubt if the process is killed until then."""
 FLUSH_EVERY: Final = 0.5
 """Seconds between two writes of results, unless there are many."""
 _BAD_ROWS: Final = 4096
@@ -88,6 +92,8 @@ class CampaignRun:
         self._source: Rows | PipedRows = rows
         self._engine: PushEngine
         self._closing: asyncio.Task[None] | None = None
+        self._told_to_stop = asyncio.Event()
+        self._first_response = self._last_response = 0.0  # seconds after the start
         self._bad_rows = 0
         self._undelivered = 0
         """Rows that were not delivered when the signal came."""
@@ -173,6 +179,8 @@ class CampaignRun:
                 if platform in self._notices.trips
             },
             problem=problem,
+            first_response=self._first_response,
+            last_response=self._last_response,
         )
 
     def _ended_anyway(self) -> bool:
@@ -199,6 +207,7 @@ class CampaignRun:
             rate=self._sending.limit(),
             listener=listener,
             shared=self._shared,
+            start_at=self._sending.start_at,
         )
         for number in drain_signals():
             try:
@@ -215,9 +224,16 @@ class CampaignRun:
         if self._audience.size is None:
             self._source = PipedRows(self._rows)
         try:
+            start = self._sending.start_at
+            if start is not None and self._parent is None and not self._quiet:
+                self._say(f"everything is ready; waits until {start.isoformat()}")
+            await self._wait_until(OPEN_BEFORE)
             async with engine:
                 if self._early is not None:
                     self._on_signal(self._early)
+                if start is not None and self._closing is None:
+                    await open_connections(self._clients)
+                await self._wait_until(READ_BEFORE)
                 await self._take_all(engine)
         finally:
             for task in tasks:
@@ -225,12 +241,29 @@ class CampaignRun:
             closing = [self._closing] if self._closing is not None else []
             await asyncio.gather(*tasks, *closing, return_exceptions=True)
 
+    async def _wait_until(self, before: float) -> None:
+        """Wait until so many seconds before the start, or for a signal."""
+        start = self._sending.start_at
+        if start is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(start.timestamp() - before - time.time()):
+                await self._told_to_stop.wait()
+
     async def _take_all(self, engine: PushEngine) -> None:
         take = self._sink.take
+        start = self._sending.start_at
         try:
             async with contextlib.aclosing(engine.send_many(self._source, journal=self._journal)) as results:
                 async for result in results:
                     take(result)
+                    if start is not None:
+                        self._first_response = time.time() - start.timestamp()
+                    break
+                async for result in results:
+                    take(result)
+            if start is not None:
+                self._last_response = time.time() - start.timestamp()
         except BreakerOpen:
             pass  # the notices know
         except ClosedError:
@@ -253,6 +286,7 @@ class CampaignRun:
     def _end(self) -> None:
         """Begin nothing more: what is in flight gets its answers, what waits for its turn the result that it has."""
         self._source.stop()
+        self._told_to_stop.set()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._engine.close())
 
@@ -286,6 +320,13 @@ class CampaignRun:
         self._on_abort()
         say(ABORTED if self._journal is None else ABORTED_JOURNAL)
         os._exit(INCOMPLETE)
+
+
+async def open_connections(clients: Clients) -> None:
+    """Open all connections of open clients before there is anything to send."""
+    for client in clients.all:
+        with contextlib.suppress(TransportError):  # the pushes will say why
+            await client._dispatcher.pool.open_ahead(client.max_connections)
 
 
 ABORTED: Final = "stopped; what was not answered has no result"

@@ -23,7 +23,8 @@ class ExitReport:
 
     `seconds` that it took. `rows`: how many were taken. `upto`: the last one that was read. `ended`: there are no more.
     `unserved`: how many are of a provider that was not given. `signalled`: it was told to stop. `trips`: by provider, why
-    nothing more was sent to it. `problem`: what broke, in words.
+    nothing more was sent to it. `problem`: what broke, in words. `first_response`, `last_response`: seconds from `--start-at` to the
+    first and the last result, 0 without one.
     """
 
     seconds: float = 0.0
@@ -34,6 +35,25 @@ class ExitReport:
     signalled: bool = False
     trips: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
+    first_response: float = 0.0
+    last_response: float = 0.0
+
+    def lines(self) -> list[str]:
+        """What a summary says of a run with `--start-at`."""
+        if not self.first_response:
+            return []
+        return [
+            f"first result {self.first_response:.3f} s after the time set, last after {self.last_response:.3f} s"
+        ]
+
+    def times(self) -> dict[str, float]:
+        """The same for `--json`."""
+        if not self.first_response:
+            return {}
+        return {
+            "first_result": round(self.first_response, 3),
+            "last_result": round(self.last_response, 3),
+        }
 
     def add(self, other: ExitReport) -> None:
         """Of another process of the same run."""
@@ -44,6 +64,9 @@ class ExitReport:
         self.signalled = self.signalled or other.signalled
         self.trips = {**other.trips, **self.trips}
         self.problem = self.problem or other.problem
+        firsts = [first for first in (self.first_response, other.first_response) if first]
+        self.first_response = min(firsts, default=0.0)
+        self.last_response = max(self.last_response, other.last_response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +76,9 @@ class Conclusion:
     status: int
     sentences: tuple[str, ...] = ()
 
-    def tell(self, seconds: float, counts: ResultCounts, *, as_json: bool) -> int:
+    def tell(
+        self, seconds: float, counts: ResultCounts, *, as_json: bool, report: ExitReport | None = None
+    ) -> int:
         """Say it, and with `as_json` write the summary to the standard output as one object; the exit status.
 
         Raises:
@@ -66,6 +91,7 @@ class Conclusion:
                 "exit_status": self.status,
                 "message": "; ".join(self.sentences) or None,
                 "seconds": round(seconds, 3),
+                **({} if report is None else report.times()),
                 **counts.to_dict(),
             }
             click.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
@@ -84,9 +110,11 @@ def conclude(
 ) -> int:
     """Say how a run without a journal ended, whose results are in `name`; the exit status."""
     if summary and not as_json:
-        for text in (how_many(counts.total, report.seconds), *counts.lines()):
+        for text in (how_many(counts.total, report.seconds), *report.lines(), *counts.lines()):
             say_plain(text)
-    return _concluded(report, counts, platforms, name, parts).tell(report.seconds, counts, as_json=as_json)
+    return _concluded(report, counts, platforms, name, parts).tell(
+        report.seconds, counts, as_json=as_json, report=report
+    )
 
 
 def _concluded(
@@ -125,12 +153,12 @@ def conclude_journal(
         say_plain(how_many(progress.done - before, report.seconds))
         if before:
             say_plain(f"with those of earlier runs: {count_rows(progress.done)}")
-        for text in counts.lines():
+        for text in (*report.lines(), *counts.lines()):
             say_plain(text)
     conclusion = _concluded_journal(report, progress, platforms)
     if conclusion.status == OK:
         conclusion = replace(conclusion, status=written)
-    return conclusion.tell(report.seconds, counts, as_json=as_json)
+    return conclusion.tell(report.seconds, counts, as_json=as_json, report=report)
 
 
 def _concluded_journal(

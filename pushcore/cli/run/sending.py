@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any, Literal
 
 from ...audience.problems import BadInput
@@ -19,6 +20,7 @@ class SendingOptions:
     max_age: float | None = None
     rate: str | None = None
     window: int | None = None
+    start_at: datetime | None = None
     metrics_port: int | None = None
 
     @classmethod

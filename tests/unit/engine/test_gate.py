@@ -51,6 +51,12 @@ def test_without_a_rate_everything_is_permitted_at_once() -> None:
     assert free.allowed_rate(NOW) == math.inf
 
 
+def test_before_the_start_nothing_is_permitted() -> None:
+    waiting = gate(start=NOW + 5.0)
+    assert (waiting.capacity(NOW), waiting.opens_at(NOW)) == (0, NOW + 5.0)
+    assert (waiting.capacity(NOW + 5.0) > 0, waiting.opens_at(NOW + 5.0)) == (True, math.inf)
+
+
 def test_a_rate_permits_a_part_and_says_when_to_ask_again() -> None:
     limited = gate(rate=Rate(100.0))
     assert limited.permits(25, NOW) == 10
