@@ -310,11 +310,11 @@ class _ConnectRequest(asyncio.Protocol):
             self._fail(error)
 
     def eof_received(self) -> bool:
-        self._fail(ProxyError("the proxy closed the connection without an answer"))
+        self._fail(ProxyError("the proxy closed the connection without a response"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(ProxyError("the proxy closed the connection without an answer"))
+        self._fail(ProxyError("the proxy closed the connection without a response"))
 
     def _accepted(self) -> bool:
         """Whether the whole response is here and says yes. Raises `ProxyError` when it says anything else."""
@@ -322,12 +322,12 @@ class _ConnectRequest(asyncio.Protocol):
         while True:
             end = _END_OF_HEADER.search(received, 0, MAX_HEADER)
             if end is None and len(received) >= MAX_HEADER:
-                raise ProxyError(f"the proxy's answer has more than {MAX_HEADER} bytes of header")
+                raise ProxyError(f"the proxy's response has more than {MAX_HEADER} bytes of header")
             if end is None and b"\n" not in received and not _may_be_http(received):
-                raise ProxyError("the proxy did not answer in HTTP")
+                raise ProxyError("the proxy did not respond in HTTP")
             line = _STATUS_LINE.match(received)
             if line is None and b"\n" in received:
-                raise ProxyError("the proxy did not answer in HTTP")
+                raise ProxyError("the proxy did not respond in HTTP")
             if end is None or line is None:
                 return False
             status = int(line[1])
@@ -338,7 +338,7 @@ class _ConnectRequest(asyncio.Protocol):
             raise self._refusal(status, bytes(received[: end.end()]))
         if len(received) > end.end():
             # The server inside does not speak before we do, so these bytes belong to no one.
-            raise ProxyError("the proxy sent more than its answer")
+            raise ProxyError("the proxy sent more than its response")
         return True
 
     def _refusal(self, status: int, header: bytes) -> ProxyError:

@@ -244,7 +244,7 @@ async def test_answer_that_does_not(answer: bytes, status: int | None, permanent
 async def test_more_than_the_answer() -> None:
     asking, _ = asked()
     asking.data_received(b"HTTP/1.1 200 OK\r\n\r\n\x16")
-    with pytest.raises(ProxyError, match="more than its answer"):
+    with pytest.raises(ProxyError, match="more than its response"):
         await asking.answered
 
 
@@ -273,7 +273,7 @@ async def test_end_before_the_answer() -> None:
         asking, _ = asked()
         asking.data_received(b"HTTP/1.1 200 O")
         end(asking)
-        with pytest.raises(ProxyError, match="without an answer"):
+        with pytest.raises(ProxyError, match="without a response"):
             await asking.answered
 
 
