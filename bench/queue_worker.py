@@ -11,7 +11,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,18 +73,19 @@ def working(loops: int) -> None:
     inprocess.AnsweringTransport._answer = work  # type: ignore[method-assign]  # in the place of the wire, in this process alone
 
 
-async def connect(engine: PushEngine) -> None:
-    """Send one push, so that connecting is not measured."""
-    async for result in engine.send_many([Notification("00" * 32, PAYLOAD)]):
-        result.raise_for_verdict()
+@asynccontextmanager
+async def connected() -> AsyncIterator[ApnsClient]:
+    """A client that has sent a push, so that connecting is not measured. Its engine may be paused meanwhile."""
+    async with client() as made:
+        (await made.send(Notification("00" * 32, PAYLOAD))).raise_for_verdict()
+        yield made
 
 
 async def work(url: str, campaign: str, loops: int) -> dict[str, Any]:
     """As a worker of a campaign."""
     queue = await open_queue(url, campaign)
     try:
-        async with Fleet(queue) as fleet, PushEngine(client(), shared=fleet) as engine:
-            await connect(engine)
+        async with Fleet(queue) as fleet, connected() as made, PushEngine(made, shared=fleet) as engine:
             if loops:
                 working(loops)
             print("ready", flush=True)
@@ -96,8 +98,7 @@ async def work(url: str, campaign: str, loops: int) -> dict[str, Any]:
 
 async def alone(rows: int) -> dict[str, Any]:
     """The same pushes without a queue."""
-    async with PushEngine(client()) as engine:
-        await connect(engine)
+    async with connected() as made, PushEngine(made) as engine:
         began, ok = time.process_time(), 0
         async for result in engine.send_many(pushes(rows)):
             ok += result.ok

@@ -65,7 +65,7 @@ def cpu_us(side: Checkout, case: str, target: Target, place: Path, count: int, s
 
 def command_cpu(side: Checkout, case: str, target: Target, place: Path, audience: str, seed: int) -> float:
     """Seconds of CPU of a whole `pushcore send` of one of `COMMANDS`, its start included."""
-    for old in (*place.glob("command.db*"), *place.glob("results.csv")):
+    for old in (*place.glob("campaign.db*"), *place.glob("results.csv")):
         old.unlink()
     payload, *more = COMMANDS[case]
     command = [*side.pushcore, "send", "--audience", audience, "--payload", payload, *more]

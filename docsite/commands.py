@@ -22,7 +22,9 @@ def commands() -> str:
         "table names none, it cannot. The command line goes before the environment, the environment before",
         "`[profile.NAME]`, and that before the section of the command.\n",
     ]
-    for path, command, context in _walk(cli, click.Context(cli, info_name="pushcore")):
+    for path, command, context in _walk(
+        cli, click.Context(cli, info_name="pushcore", **cli.context_settings)
+    ):
         parts += [f"## {path}\n", _help(command, context), _options(command, context)]
     return "\n".join(parts)
 

@@ -6,8 +6,8 @@
     parked     rows that were sent and refused for now, and how often, so that they are known not to be delivered
 
 WAL and `synchronous=FULL`: a commit is on the disk when it returns, and others read meanwhile. The writer keeps a write
-transaction open between its commits; that is how nobody else can resume the campaign, and the system ends it with the
-process, however that ends.
+transaction open between its commits, and a lock on the reserve for the instant between two of them; that is how nobody else
+can resume the campaign, and the system ends both with the process, however that ends.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class JournalStore:
             self._sql = sqlite3.connect(
                 uri, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=True
             )
+        self._reserve: int | None = None  # open as long as this writes
         self._file = _identity(path)
         if not writes:  # nothing is lost with a reader that is only let go; a writer must be closed
             weakref.finalize(self, self._sql.close)
@@ -152,10 +153,10 @@ class JournalStore:
                 (answer,) = store._sql.execute("pragma quick_check(1)").fetchone()
                 if answer != "ok":
                     raise JournalError(f"{path} is damaged ({' '.join(answer.split())})")
+            store._keep_reserve()
         except BaseException:
             store._sql.close()
             raise
-        store._keep_reserve()
         return store
 
     @classmethod
@@ -193,13 +194,25 @@ class JournalStore:
 
     def _keep_reserve(self) -> None:
         try:
-            with open(reserve_of(self.path), "wb") as file:
+            self._reserve = reserve = os.open(reserve_of(self.path), os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return  # then it has to do without
+        if not _lock(reserve):
+            os.close(reserve)
+            self._reserve = None
+            raise JournalError(f"{self.path} is in use by another process")
+        try:
+            os.ftruncate(reserve, 0)
+            with open(reserve, "wb", closefd=False) as file:
                 file.write(bytes(RESERVE))
         except OSError:
-            self.give_up_reserve()  # then it has to do without
+            self.give_up_reserve()
 
     def give_up_reserve(self) -> None:
         """Something could not be written: let it be the disk, and the next try may have room."""
+        if self._reserve is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._reserve, 0)  # it stays open, and its lock ours
         with contextlib.suppress(OSError):
             os.unlink(reserve_of(self.path))
 
@@ -378,6 +391,22 @@ class JournalStore:
         self._sql.close()
         if self._writes:
             self.give_up_reserve()
+            if self._reserve is not None:
+                os.close(self._reserve)
+                self._reserve = None
+
+
+def _lock(file: int) -> bool:
+    """Take the lock of an open file; False when another process has it. Where there are no such locks, it is taken."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
 
 
 def _identity(path: str) -> tuple[int, int] | None:

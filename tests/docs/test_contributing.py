@@ -35,7 +35,7 @@ def test_the_make_targets_that_a_page_names_exist(file: Path) -> None:
 
 
 def test_the_demo_says_what_it_does_and_installs_what_it_needs(tmp_path: Path) -> None:
-    dry = ["make", "--dry-run", "demo", f"VENV={tmp_path / 'venv'}"]
+    dry = ["make", "--no-print-directory", "--dry-run", "demo", f"VENV={tmp_path / 'venv'}"]
     planned = subprocess.run(dry, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT).stdout
     steps = planned.splitlines()
     assert steps[0].startswith('echo "This pushes to 100 000 fake devices')

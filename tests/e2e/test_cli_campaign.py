@@ -264,7 +264,7 @@ def test_metrics_while_it_runs(fake: FakeProcess, tmp_path: Path) -> None:
             line = process.stderr.readline().decode()
             url = re.fullmatch(r"pushcore: metrics at (http://127\.0\.0\.1:\d+/metrics)\n", line)
             assert url is not None, line
-            while process.stdout.readline().count(b",") == 9:  # until all that came is out
+            while process.stdout.readline().count(b",") == 10:  # until all that came is out
                 shown = scraped(url[1])
                 if 'outcome="INVALID"' in shown:
                     break

@@ -25,7 +25,7 @@ _TITLES: Final = {"apns": "APNs", "fcm": "FCM"}
 _TABLE: Final = re.compile(r"(?<=<!-- senders -->\n).*(?=<!-- /senders -->)", re.DOTALL)
 _BEFORE: Final = """# What other people's senders make of each reason
 
-[load-testing.md](load-testing.md#senders-that-were-tried) lists the senders, and how each is pointed at the fakes. Here is what each
+[load-testing.md](../guides/load-testing.md#senders-that-were-tried) lists the senders, and how each is pointed at the fakes. Here is what each
 gives its caller for each fate. `make senders` runs them all and writes this page.
 """
 _MATRIX: Final = """
@@ -36,7 +36,7 @@ A cell is the class of the error and its text, as the sender's caller gets them,
 
 """
 _CONNECTION: Final = """
-What happens to the connection; [fakeservers.md](fakeservers.md#fated-tokens) says what each of these is. The sender was started anew for
+What happens to the connection; [fakeservers.md](../reference/fakeservers.md#fated-tokens) says what each of these is. The sender was started anew for
 each, and sent an ordinary push afterwards: *next* is its outcome where that was not ok.
 
 """

@@ -213,10 +213,10 @@ def gated(monkeypatch: pytest.MonkeyPatch) -> asyncio.Semaphore:
 async def test_four_are_dialled_at_a_time_once_the_server_knows_us_and_a_batch_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stage = Stage(monkeypatch, max_connections=7)
+    stage = Stage(monkeypatch, max_connections=7, timeout=0.5)
     permits = gated(monkeypatch)
     stage.submit(2 * BATCH)
-    await until(lambda: len(stage.wires) == 1)
+    await until(lambda: stage.open_streams() == [2])
     await until(lambda: len(stage.pool._dials) == 1)  # nothing has been accepted yet
     stage.wires[0].answer(1)
     await until(lambda: len(stage.pool._dials) == DIALS)
@@ -238,10 +238,10 @@ async def test_one_is_dialled_while_fewer_wait_or_what_we_are_is_refused(
 ) -> None:
     for count, refused in ((10, False), (BATCH + 10, True)):
         with monkeypatch.context() as patch:
-            stage = Stage(patch, max_connections=7)
+            stage = Stage(patch, max_connections=7, timeout=0.5)
             gated(patch)
             stage.submit(count)
-            await until(lambda: len(stage.wires) == 1)  # noqa: B023
+            await until(lambda: stage.open_streams() == [2])  # noqa: B023
             block = b"\x20\x08\x03403" if refused else ANSWER
             stage.wires[0].send(frames.encode_frame(frames.HEADERS, 0x5, 1, block))
             await until(lambda: len(stage.finished) == 1)  # noqa: B023
@@ -253,11 +253,11 @@ async def test_one_is_dialled_while_fewer_wait_or_what_we_are_is_refused(
 
 
 async def test_after_a_failure_one_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage(monkeypatch, max_connections=7)
+    stage = Stage(monkeypatch, max_connections=7, timeout=0.5)
     monkeypatch.setattr(dialer, "FIRST_PAUSE", 100.0)
     permits = gated(monkeypatch)
     stage.submit(BATCH + 10)
-    await until(lambda: len(stage.wires) == 1)
+    await until(lambda: stage.open_streams() == [2])
     stage.wires[0].answer(1)
     await until(lambda: len(stage.pool._dials) == DIALS)
     stage.failures = [ConnectError("refused")] * DIALS
@@ -272,7 +272,7 @@ async def test_after_a_failure_one_is_dialled(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_connections_are_opened_ahead_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage(monkeypatch, max_connections=5)
+    stage = Stage(monkeypatch, max_connections=5, timeout=0.5)
     await stage.pool.open_ahead(4)
     assert stage.open_streams() == [0, 0, 0, 0]
     assert stage.pool.dialled == 4

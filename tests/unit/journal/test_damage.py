@@ -197,7 +197,8 @@ def test_a_writer_stops_when_another_process_has_gone_on_with_its_campaign(tmp_p
     journal = create(path)
     push = next(journal.pending(pushes(1)))
     journal.flush()
-    journal._writer._store._sql.execute("rollback")  # which gives up what keeps others out
+    journal._writer._store._sql.execute("rollback")  # which gives up what keeps others out,
+    journal._writer._store.give_up_reserve()  # and so does this
     Journal.open(path).close()
     journal.record(accepted(push))
     with pytest.raises(JournalError, match="another process has resumed"):

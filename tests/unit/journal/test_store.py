@@ -125,6 +125,15 @@ def test_another_writer_is_refused_while_one_has_it_open(
     JournalStore.open(store.path).close()
 
 
+def test_nobody_else_can_write_in_the_instant_between_two_transactions(store: JournalStore) -> None:
+    store._sql.execute("commit")
+    with pytest.raises(JournalError, match="is in use by another process"):
+        JournalStore.open(store.path)
+    assert Path(reserve_of(store.path)).stat().st_size == RESERVE
+    store.close()
+    JournalStore.open(store.path).close()
+
+
 def test_the_reserve_is_on_the_disk_while_it_is_written_and_can_be_given_up(store: JournalStore) -> None:
     reserve = Path(reserve_of(store.path))
     assert reserve.stat().st_size == RESERVE
