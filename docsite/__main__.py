@@ -31,6 +31,11 @@ WARNED: Final = re.compile(r"^(?:griffe|mkdocstrings|autorefs|markdown)\b.*:", r
 """A warning of what reads the docstrings, which is none to the generator itself."""
 
 
+PANIC = "panicked at"
+TRIES = 3
+"""Zensical 0.0.73 runs into its own threads now and then: a file of its cache is not there yet when it is read."""
+
+
 def build(target: Path) -> list[str]:
     """Make the site anew in `target`, which is replaced.
 
@@ -60,8 +65,11 @@ def build(target: Path) -> list[str]:
         "--config-file",
         str(place / "mkdocs.yml"),
     ]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
+    for _ in range(TRIES):
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+        said = done.stdout + done.stderr
+        if PANIC not in said:
+            break
     if done.returncode or WARNED.search(said):
         return [said]
     wrong = [
