@@ -8,6 +8,7 @@ name this server (against DNS rebinding), `Origin` and `Sec-Fetch-Site` must not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,9 @@ from fakeservers.control.problem import Problem, shown
 
 MAX_BODY = 2_097_152
 """Bytes of a request's body: ten thousand devices need less."""
+MOST_DISCARDED = 16 * MAX_BODY
+"""Bytes of a body that is too large and is read all the same, for so many seconds."""
+DISCARD_SECONDS = 1.0
 BODY_SECONDS = 10.0
 """For which a body is waited for."""
 COOKIE = "fakeservers"
@@ -140,6 +144,8 @@ async def _body(headers: Headers, receive: Receive) -> bytes:
     """All of a request's body."""
     length = headers.get("content-length", "0")
     if not length.isdigit() or int(length) > MAX_BODY:
+        if length.isdigit() and int(length) <= MOST_DISCARDED:
+            await _discard(receive)
         raise Problem(413, f"a body has at most {MAX_BODY} bytes")
     if length == "0" and "transfer-encoding" not in headers:
         return b""
@@ -157,6 +163,16 @@ async def _body(headers: Headers, receive: Receive) -> bytes:
                     return bytes(parts)
     except TimeoutError:
         raise Problem(408, f"the body did not come within {BODY_SECONDS:.0f} seconds") from None
+
+
+async def _discard(receive: Receive) -> None:
+    """Read a body that is too large: a client that still sends when the connection closes may never see the response."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            more = True
+            while more:
+                message = await receive()
+                more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def problem_response(problem: Problem) -> Response:
