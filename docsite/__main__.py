@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,9 +43,12 @@ def build(target: Path) -> list[str]:
     Returns:
         What is wrong with it, a sentence each; empty when nothing is.
     """
-    place = ROOT / "build" / "docs"
+    with tempfile.TemporaryDirectory(prefix="docs-") as directory:  # two builds at a time do not meet
+        return _build(Path(directory), target)
+
+
+def _build(place: Path, target: Path) -> list[str]:
     pages = place / "pages"
-    shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(DOCS, pages, ignore=shutil.ignore_patterns("examples"))
     for name, text in generated().items():
         file = pages / f"{name}.md"
@@ -79,9 +83,8 @@ def build(target: Path) -> list[str]:
     ]
     for file in sorted([*site.rglob("*.html"), *site.rglob("*.css")]):
         wrong += [f"{file}: it loads {found}" for found in LOADED.findall(file.read_text(encoding="utf-8"))]
-    if site != target:
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(site, target)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(site, target)
     return wrong
 
 
