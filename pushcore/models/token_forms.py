@@ -40,8 +40,8 @@ _BEFORE_SEPARATORS: Final = (
 FCM_CHARACTERS: Final = (string.ascii_letters + string.digits + "_-:").encode()
 """What FCM's registration tokens are made of: base64url, and one colon. A text of these alone needs no further look."""
 
-# Changes every byte that no token has. What is not changed by it, `bytes.translate` returns as the same object.
-_OTHERS: Final = bytes(code if code in FCM_CHARACTERS else (code + 1) % 256 for code in range(256))
+OTHER_CHARACTERS: Final = bytes(code if code in FCM_CHARACTERS else (code + 1) % 256 for code in range(256))
+"""A table for `bytes.translate` that changes every byte that no token has; what it does not change is returned as it is."""
 
 _FORMS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), form) for pattern, form in _BEFORE_SEPARATORS
@@ -100,10 +100,8 @@ def mistaken_registration(text: str) -> str:
 
 def may_be_registration(text: str) -> bool:
     """Whether a text has the characters of a registration token, and nothing else. It costs little."""
-    raw = (
-        text.encode()
-    )  # `count` looks at each character, and `translate` with characters to delete makes a table first
-    return text.find(":") == text.rfind(":") >= 0 and raw.translate(_OTHERS) is raw
+    raw = text.encode()
+    return raw.translate(OTHER_CHARACTERS) is raw and text.count(":") == 1
 
 
 def is_base64(text: str) -> bool:
