@@ -65,6 +65,31 @@ def test_a_signal_while_it_waits_ends_it(tmp_path: Path) -> None:
         assert not running.fake.received
 
 
+def test_a_signal_before_the_loop_takes_signals_is_not_waited_over(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from pushcore.cli.main import main
+from pushcore.cli.run import campaign
+
+relax = campaign.relax_collector
+
+def signalled():
+    relax()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+campaign.relax_collector = signalled
+sys.exit(main(sys.argv[1:]))
+"""
+    with InThread(FakeApns) as running:
+        start = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        command = words(running.fake, tmp_path, start, "--results", str(tmp_path / "out.csv"))
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command], capture_output=True, text=True, timeout=DEADLINE
+        )
+        assert done.returncode == 1, done.stderr
+        assert not running.fake.received
+
+
 @pytest.mark.parametrize(
     ("start", "words_said"),
     [

@@ -93,7 +93,7 @@ class CampaignRun:
         self._engine: PushEngine
         self._closing: asyncio.Task[None] | None = None
         self._told_to_stop = asyncio.Event()
-        self._first_response = self._last_response = 0.0  # seconds after the start
+        self._first_result = self._last_result = 0.0  # seconds after the start
         self._bad_rows = 0
         self._undelivered = 0
         """Rows that were not delivered when the signal came."""
@@ -179,8 +179,8 @@ class CampaignRun:
                 if platform in self._notices.trips
             },
             problem=problem,
-            first_response=self._first_response,
-            last_response=self._last_response,
+            first_result=self._first_result,
+            last_result=self._last_result,
         )
 
     def _ended_anyway(self) -> bool:
@@ -244,7 +244,7 @@ class CampaignRun:
     async def _wait_until(self, before: float) -> None:
         """Wait until so many seconds before the start, or for a signal."""
         start = self._sending.start_at
-        if start is None:
+        if start is None or self._early is not None:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(start.timestamp() - before - time.time()):
@@ -258,12 +258,12 @@ class CampaignRun:
                 async for result in results:
                     take(result)
                     if start is not None:
-                        self._first_response = time.time() - start.timestamp()
+                        self._first_result = time.time() - start.timestamp()
                     break
                 async for result in results:
                     take(result)
             if start is not None:
-                self._last_response = time.time() - start.timestamp()
+                self._last_result = time.time() - start.timestamp()
         except BreakerOpen:
             pass  # the notices know
         except ClosedError:

@@ -23,7 +23,7 @@ class ExitReport:
 
     `seconds` that it took. `rows`: how many were taken. `upto`: the last one that was read. `ended`: there are no more.
     `unserved`: how many are of a provider that was not given. `signalled`: it was told to stop. `trips`: by provider, why
-    nothing more was sent to it. `problem`: what broke, in words. `first_response`, `last_response`: seconds from `--start-at` to the
+    nothing more was sent to it. `problem`: what broke, in words. `first_result`, `last_result`: seconds from `--start-at` to the
     first and the last result, 0 without one.
     """
 
@@ -35,24 +35,24 @@ class ExitReport:
     signalled: bool = False
     trips: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
-    first_response: float = 0.0
-    last_response: float = 0.0
+    first_result: float = 0.0
+    last_result: float = 0.0
 
     def lines(self) -> list[str]:
         """What a summary says of a run with `--start-at`."""
-        if not self.first_response:
+        if not self.first_result:
             return []
         return [
-            f"first result {self.first_response:.3f} s after the time set, last after {self.last_response:.3f} s"
+            f"first result {self.first_result:.3f} s after the time set, last after {self.last_result:.3f} s"
         ]
 
     def times(self) -> dict[str, float]:
         """The same for `--json`."""
-        if not self.first_response:
+        if not self.first_result:
             return {}
         return {
-            "first_result": round(self.first_response, 3),
-            "last_result": round(self.last_response, 3),
+            "first_result": round(self.first_result, 3),
+            "last_result": round(self.last_result, 3),
         }
 
     def add(self, other: ExitReport) -> None:
@@ -64,9 +64,9 @@ class ExitReport:
         self.signalled = self.signalled or other.signalled
         self.trips = {**other.trips, **self.trips}
         self.problem = self.problem or other.problem
-        firsts = [first for first in (self.first_response, other.first_response) if first]
-        self.first_response = min(firsts, default=0.0)
-        self.last_response = max(self.last_response, other.last_response)
+        firsts = [first for first in (self.first_result, other.first_result) if first]
+        self.first_result = min(firsts, default=0.0)
+        self.last_result = max(self.last_result, other.last_result)
 
 
 @dataclass(frozen=True, slots=True)
