@@ -51,12 +51,12 @@ def may_all_be_registrations(tokens: list[Any]) -> bool:
 def take_out_mistaken(
     exchanges: list[Exchange], start: int, tokens: list[Any]
 ) -> list[tuple[Exchange, FieldError]]:
-    """The exchanges whose token can be nobody's, with the reasons.
+    """The exchanges whose token cannot be a registration token, with the reasons.
 
     Args:
         exchanges: what was built; those from `start` on are checked, and the wrong ones leave the list.
         start: index of the first exchange of the burst.
-        tokens: theirs, as they were sent: the pushes may have changed since.
+        tokens: those of the exchanges as they were sent, for the pushes may have changed since.
     """
     mistaken: list[tuple[Exchange, FieldError]] = []
     built = exchanges[start:]

@@ -131,11 +131,11 @@ class Callers:
             for token in section.tokens:
                 digest = bytes.fromhex(token)
                 self._by_prefix[digest[:16]] = digest, caller
-        self.nobody: Caller = (
-            known.nobody if known is not None else Caller(_ANONYMOUS, concurrent=_MOST_ANONYMOUS)
+        self.anonymous_caller: Caller = (
+            known.anonymous_caller if known is not None else Caller(_ANONYMOUS, concurrent=_MOST_ANONYMOUS)
         )
         """The caller of endpoints that ask for no token."""
-        self._anonymous = None if self.all else self.nobody
+        self._anonymous = None if self.all else self.anonymous_caller
 
     def find(self, authorization: bytes | None) -> Caller:
         """The caller of an `Authorization` header. Raises `GatewayProblem` 401.

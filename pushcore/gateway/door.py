@@ -43,7 +43,7 @@ def guarded(
 
     Args:
         handler: makes the response; may raise `GatewayProblem`.
-        anonymous: whether no token is asked for: the caller is `Callers.nobody`.
+        anonymous: whether no token is asked for: the caller is `Callers.anonymous_caller`.
         on_problem: the response to a `GatewayProblem`, and to a fault of ours, which is a `GatewayProblem` of status 500.
     """
 
@@ -52,7 +52,7 @@ def guarded(
         caller: Caller | None = None
         try:
             header = field_of(request, b"authorization")
-            caller = gateway.callers.nobody if anonymous else gateway.callers.find(header)
+            caller = gateway.callers.anonymous_caller if anonymous else gateway.callers.find(header)
             request.scope["caller"] = caller.name
             caller.enter()
         except GatewayProblem as problem:

@@ -55,7 +55,7 @@ _REGISTRATION: Final = re.compile(r"(?<![\w-])[\w-]{11,64}:APA91b[\w-]{64,}(?![\
 
 
 def mistaken_form(text: str) -> str:
-    """What a text is that can be nobody's token, as the rest of a sentence; empty when it may be one."""
+    """What a text is that cannot be a token, as the rest of a sentence; empty when it may be one."""
     if not text:
         return "is empty"
     bad = _BAD_CHARACTER.search(text)

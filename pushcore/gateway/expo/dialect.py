@@ -468,13 +468,13 @@ def read_receipt_ids(document: Any) -> list[str]:
 
 
 def receipts(
-    ids: list[str], ours: Receipts, caller: str, apps: Collection[str], now: float
+    ids: list[str], receipts: Receipts, caller: str, apps: Collection[str], now: float
 ) -> tuple[Json, list[str]]:
     """The receipts that are known, and the ids that this gateway has not made.
 
     Args:
         ids: that were asked for.
-        ours: knows the gateway's own.
+        receipts: opens those of this gateway.
         caller: who asks.
         apps: that the caller may use.
         now: UNIX seconds.
@@ -482,8 +482,8 @@ def receipts(
     known: Json = {}
     foreign: list[str] = []
     for receipt in ids:
-        if ours.ok(receipt, caller, apps, now):
+        if receipts.ok(receipt, caller, apps, now):
             known[receipt] = {"status": "ok"}
-        elif not ours.made(receipt):
+        elif not receipts.made(receipt):
             foreign.append(receipt)
     return known, foreign
