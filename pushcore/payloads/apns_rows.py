@@ -109,6 +109,8 @@ class ApnsRows:
         sole = None if payload.timed else forms.sole(0.0)
         if sole is None or sole.invisible or sole.payload is None or sole.collapse_id is not None:
             return make
+        if not forms.uses_all(sole.payload):
+            return make
         fill = forms.bind(sole.payload, columns, no_form)
         return self._bind(sole.payload.constant, fill, self._merged(sole.push), override, make)
 

@@ -137,6 +137,10 @@ class Compiled(Generic[F]):
         """The form of all rows, whatever their values are; None where those decide."""
         return None if self._deciding else self._make((), [b"0"] * len(self._roles), now)
 
+    def uses_all(self, pieces: Pieces) -> bool:
+        """Whether every placeholder stands in these pieces. One that the provider does not get must be there in each row, too."""
+        return len({hole.placeholder for hole in pieces.holes}) == len(self._roles)
+
     def bind(
         self, pieces: Pieces, columns: Sequence[str] | None, otherwise: Callable[[Any], bytes]
     ) -> Callable[[Any], bytes]:

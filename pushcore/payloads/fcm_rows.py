@@ -71,7 +71,7 @@ class FcmRows:
             return push
 
         sole = None if timed else forms.sole(0.0)
-        if sole is None or sole.invisible:
+        if sole is None or sole.invisible or not forms.uses_all(sole.token):
             return make
         form = sole.form
         of_token, of_fid = (forms.bind(pieces, columns, no_form) for pieces in (sole.token, sole.fid))

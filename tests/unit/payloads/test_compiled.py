@@ -119,6 +119,9 @@ def twice(rows: list[Any]) -> list[Any]:
 @example({"title": "{{a}}", "data": {"k": "{{a}}"}}, [["x", "", ""], ["", "", ""]])
 @example({"title": "{{a}}{{b}}", "badge": "{{n:int}}"}, [["", "", "0"], ["x", "", "5"], ["x", "y", "6"]])
 @example({"title": "x", "badge": "{{n:int}}"}, [["", "", "5"], ["", "", "0"], ["", "", "12"]])
+@example(
+    {"title": "x", "threadId": "{{a}}", "channelId": "{{b}}"}, [{"a": "1"}, {"b": "1"}, {"a": "1", "b": "2"}]
+)
 @example({"body": "{{a}}", "sound": "{{b}}"}, [{"a": "x", "b": "default"}, {"a": "", "b": {"name": "s"}}])
 @example({"title": "x", "data": {"k": "{{a}}"}}, [{"a": orjson.loads("[" * 220 + "]" * 220)}, {"a": [[1]]}])
 @example({"title": "x", "collapseId": "{{a}}", "ttl": "{{n:int}}"}, [["one", "", "60"], ["two", "", "0"]])
