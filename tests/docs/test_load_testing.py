@@ -128,7 +128,7 @@ def test_the_foreign_client_does_not(tmp_path: Path) -> None:
 
 
 def test_the_plans_are_those_that_there_are() -> None:
-    table = PAGE[PAGE.index("## Other days") :]
+    table = PAGE[PAGE.index("## Other plans") :]
     assert {*re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE), "goaway-storm"} == {*PRESETS} - {
         "realistic"
     }
