@@ -1,14 +1,18 @@
-"""What a fake has received: the last requests and their answers, kept so that keeping costs the fast path next to nothing."""
+"""What a fake has received and counted: the last requests and their answers, and what became of pushes.
+
+Keeping a request costs the fast path next to nothing: its record is made when somebody reads it.
+"""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Generic, TypeAlias, TypeVar, overload
+from typing import Generic, Protocol, TypeAlias, TypeVar, overload
 
-from fakeservers.serving.types import Request
+from fakeservers.serving.h2server import H2Server
+from fakeservers.serving.types import Request, Settings
 
 R = TypeVar("R")
 K = TypeVar("K")
@@ -173,3 +177,69 @@ class PushCounts:
             self.unprocessed += number
         else:
             self.cut += number
+
+
+class FakeState(Protocol[R, From]):
+    """What the connections of one fake share, as far as both fakes have it."""
+
+    received: Records[R, From]
+    counts: Counter[tuple[int, str]]
+    pushes: PushCounts
+
+
+class FakeServer(Generic[R, From]):
+    """What can be asked of both fakes; a base class of them."""
+
+    _state: FakeState[R, From]
+    _server: H2Server
+
+    @property
+    def received(self) -> Records[R, From]:
+        """The last requests and their responses, oldest first (strict profile only)."""
+        return self._state.received
+
+    @property
+    def counts(self) -> Counter[tuple[int, str]]:
+        """Responses by (status, reason), `(200, "")` for accepted requests; (0, fate) for what got no response."""
+        return self._state.counts
+
+    @property
+    def pushes(self) -> PushCounts:
+        """What became of the pushes to devices; other requests are not counted here."""
+        return self._state.pushes
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        return self._server.connections
+
+    @property
+    def accepted(self) -> int:
+        """Connections accepted since the start, or since connections were numbered anew."""
+        return self._server.accepted
+
+    def counters(self) -> dict[str, int]:
+        """What became of pushes (`PushCounts`), and what connections and streams have seen (`ServerCounters`)."""
+        return {**asdict(self._state.pushes), **asdict(self._server.counters)}
+
+    def _servers(self) -> Sequence[H2Server]:
+        """All its listeners."""
+        return (self._server,)
+
+    def reset_counters(self) -> None:
+        """Set all counters to zero."""
+        self._state.counts.clear()
+        self._state.pushes.reset()
+        for server in self._servers():
+            server.reset_counters()
+
+    def reset_connections(self) -> None:
+        """Number connections from 1 again, with the SETTINGS of the start; those that are open get GOAWAY."""
+        for server in self._servers():
+            server.begin_anew()
+
+    def update_settings(self, settings: Settings) -> None:
+        """Announce these SETTINGS on every open HTTP/2 connection, and on those to come unless a rule sets them anew."""
+        self._server.settings = {**self._server.settings, **settings}
+        for peer in list(self._server.peers):
+            peer.update_settings(settings)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeAlias
 
 MAX_CHANNELS = 10_000
 """Channels that one app may have in an environment (P-CHAN)."""
@@ -28,6 +29,10 @@ def is_channel_id(text: str) -> bool:
     return 0 < len(text) <= MAX_CHANNEL_ID and CHANNEL_ID.fullmatch(text) is not None
 
 
+Channels: TypeAlias = tuple[dict[str, dict[str, int]], set[str]]
+"""Channels and their policies by bundle id, and the bundle ids for which broadcasts are not enabled."""
+
+
 class ChannelRegistry:
     """The channels of all apps, by bundle id. May be changed while servers run.
 
@@ -43,10 +48,28 @@ class ChannelRegistry:
 
     def share(self, place: Path) -> None:
         """Keep them in this empty directory from now on, for processes that serve one port."""
-        self._place, former = place, self._apps
-        for bundle_id, channels in former.items():
+        self._place = place
+        for bundle_id, channels in self._apps.items():
             self._of(bundle_id).update(channels)
-        self._apps = {}
+
+    def snapshot(self) -> Channels:
+        """What `restore` puts back; of shared ones, those that there were when sharing began."""
+        return {bundle_id: dict(channels) for bundle_id, channels in self._apps.items()}, set(self.disabled)
+
+    def restore(self, snapshot: Channels) -> None:
+        """Put back the channels and the disabled apps of a snapshot."""
+        apps, disabled = snapshot
+        self.disabled.clear()
+        self.disabled.update(disabled)
+        if self._place is None:
+            self._apps = {bundle_id: dict(channels) for bundle_id, channels in apps.items()}
+            return
+        wanted = {_folder(self._place, bundle_id): channels for bundle_id, channels in apps.items()}
+        for folder in {*self._place.iterdir(), *wanted}:
+            channels, kept = _Folder(folder), wanted.get(folder, {})
+            for channel_id in channels.keys() - kept.keys():
+                channels.pop(channel_id, None)  # None: another process was quicker
+            channels.update(kept)
 
     def create(self, bundle_id: str, policy: int, random: bytes | None = None) -> str:
         """A new channel's id, made of 16 random bytes.
@@ -103,15 +126,21 @@ class ChannelRegistry:
         return len(self._apps) if self._place is None else len(os.listdir(self._place))
 
     def _of(self, bundle_id: str) -> MutableMapping[str, int]:
-        return self._apps.get(bundle_id, {}) if self._place is None else _Folder(self._place, bundle_id)
+        return (
+            self._apps.get(bundle_id, {}) if self._place is None else _Folder(_folder(self._place, bundle_id))
+        )
+
+
+def _folder(place: Path, bundle_id: str) -> Path:
+    """Where the channels of an app are kept. By hash: a bundle id may be longer than a file's name, or be ".."."""
+    return place / blake2b(bundle_id.encode(), digest_size=16).hexdigest()
 
 
 class _Folder(MutableMapping[str, int]):
     """The channels of one app as files, so that what one process changes all others see at once."""
 
-    def __init__(self, place: Path, bundle_id: str) -> None:
-        # By hash: a bundle id may be longer than a file's name, or be "..".
-        self._folder = place / blake2b(bundle_id.encode(), digest_size=16).hexdigest()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def _file(self, channel_id: str) -> Path:
         return self._folder / channel_id.translate(_TO_NAME)

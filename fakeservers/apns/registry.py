@@ -7,7 +7,7 @@ from binascii import unhexlify
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -60,6 +60,12 @@ class DeviceState:
     """With `Unregistered` and `ExpiredToken`: the `timestamp` of the answer, in milliseconds."""
 
 
+Topics: TypeAlias = dict[str, dict[str, None]]
+"""Bundle ids by team, in the order given."""
+Registered: TypeAlias = tuple[dict[str, SigningKey], Topics, dict[bytes, DeviceState]]
+"""Keys by id, topics, and devices by token."""
+
+
 class ApnsRegistry:
     """Keys, topics, devices and channels. May be changed while servers run; they see it with the next request.
 
@@ -75,7 +81,7 @@ class ApnsRegistry:
         self.channels = ChannelRegistry()
         """Broadcast channels by app."""
         self._keys: dict[str, SigningKey] = {}
-        self._topics: dict[str, dict[str, None]] = {}  # in the order given
+        self._topics: Topics = {}
         self._devices: dict[bytes, DeviceState] = {}
 
     def add_key(
@@ -155,12 +161,22 @@ class ApnsRegistry:
         """All devices by their tokens (lower case), in the order in which they were added."""
         return {token.decode(): device for token, device in self._devices.items()}
 
+    def snapshot(self) -> Registered:
+        """Keys, topics and devices, for `restore`."""
+        return dict(self._keys), _copied(self._topics), dict(self._devices)
+
+    def restore(self, snapshot: Registered) -> None:
+        """Put back the keys, topics and devices of a snapshot; channels have their own."""
+        keys, topics, devices = snapshot
+        self._keys, self._topics, self._devices = dict(keys), _copied(topics), dict(devices)
+        self.changes += 1
+
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> ApnsRegistry:
         """Read a registry from JSON; the form is in docs/reference/fakeservers.md.
 
         Raises:
-            WorldError: the file cannot be read, is not JSON, or says something that we do not know.
+            RegistryError: the file cannot be read, is not JSON, or says something that we do not know.
         """
         file = Path(path)
         try:
@@ -205,6 +221,10 @@ class ApnsRegistry:
             for channel_id, policy in _fields(channels, f"channels of {bundle_id}").items():
                 registry.channels.add(bundle_id, channel_id, policy)
         return registry
+
+
+def _copied(topics: Topics) -> Topics:
+    return {team_id: dict(bundle_ids) for team_id, bundle_ids in topics.items()}
 
 
 _TOP = ("known_only", "environment", "keys", "teams", "devices", "channels")

@@ -7,10 +7,8 @@ import os
 import re
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,7 +26,7 @@ from fakeservers.apns.strict import StrictApns
 from fakeservers.certs import Certificates, write_private
 from fakeservers.faults import FaultPlan
 from fakeservers.faults.inject import MANAGEMENT, Injector, path_of
-from fakeservers.records import PushCounts, Records, remember
+from fakeservers.records import FakeServer, Records, remember
 from fakeservers.responses.fcm import Reply
 from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.h2server import H2Server
@@ -44,7 +42,6 @@ from fakeservers.serving.types import (
     Request,
     ServerConnection,
     ServerLimits,
-    Settings,
 )
 
 TOPIC = "com.example.app"
@@ -69,7 +66,7 @@ NO_PUSHES = (MANAGEMENT.encode(), BROADCASTS)
 _TIMESTAMP = re.compile(rb'"timestamp":(\d{1,15})')
 
 
-class FakeApns:
+class FakeApns(FakeServer[ApnsRecord, int]):
     """A fake APNs, listening while its `async with` block runs.
 
     Args:
@@ -94,6 +91,8 @@ class FakeApns:
         ValueError: there is no such profile; or a `FaultError` for the faults.
         OSError: on entering, when the address cannot be listened on.
     """
+
+    _state: ApnsState
 
     def __init__(
         self,
@@ -152,6 +151,8 @@ class FakeApns:
                 self.registry.add_key(certs.key_id, certs.team_id, certs.key_file.read_bytes())
             if not self.registry.topics(certs.team_id):
                 self.registry.allow(certs.team_id, TOPIC)
+            self._first_registry = self.registry.snapshot()
+            self._first_channels = self.registry.channels.snapshot()
             strict = self.profile == "strict"
             self._server = H2Server(
                 self._open_strict if strict else self._open_bare,
@@ -254,65 +255,30 @@ class FakeApns:
         return self.registry.topics(self.team_id)[0]
 
     @property
-    def received(self) -> Records[ApnsRecord, int]:
-        """The last requests and their answers, oldest first (strict profile only)."""
-        return self._state.received
-
-    @property
-    def counts(self) -> Counter[tuple[int, str]]:
-        """Answers by (status, reason), `(200, "")` for the good ones; (0, fate) for what was never answered."""
-        return self._state.counts
-
-    @property
-    def pushes(self) -> PushCounts:
-        """What became of the pushes to devices; broadcasts and channels are none."""
-        return self._state.pushes
-
-    @property
     def tokens_seen(self) -> dict[str, float]:
         """Distinct provider tokens with a good signature, the newest 1024, and their `iat`."""
         return self._state.tokens.seen
-
-    @property
-    def connections(self) -> int:
-        """Connections open now."""
-        return self._server.connections
-
-    @property
-    def accepted(self) -> int:
-        """Connections accepted so far."""
-        return self._server.accepted
 
     @property
     def server(self) -> H2Server:
         """The listener, for its counters and its `peers`."""
         return self._server
 
-    def counters(self) -> dict[str, int]:
-        """What became of pushes (`PushCounts`), and what connections and streams have seen (`ServerCounters`)."""
-        server = self._server
-        return {
-            **asdict(self._state.pushes),
-            "connections_accepted": server.accepted,
-            **asdict(server.counters),
-        }
-
-    def reset_counters(self) -> None:
-        """Set all counters to zero."""
-        self._state.counts.clear()
-        self._state.pushes.reset()
-        self._server.reset_counters()
+    def _servers(self) -> Sequence[H2Server]:
+        return self._server, self._channels_server
 
     def reset_fates(self) -> None:
-        """Forget what injected responses have said, and the provider tokens that were seen; registered devices stay."""
+        """Forget what injected responses have said, and the provider tokens that were seen."""
         self._state.asserted.clear()
         self._state.tokens.seen.clear()
 
-    def update_settings(self, settings: Settings) -> None:
-        """Announce these SETTINGS on every open connection, and on those to come unless a rule sets them anew."""
-        self._server.settings = {**self._server.settings, **settings}
-        for peer in list(self._server.peers):
-            peer.update_settings(settings)
+    def reset_registry(self) -> None:
+        """Put back the keys, topics and devices of the start."""
+        self.registry.restore(self._first_registry)
+
+    def reset_channels(self) -> None:
+        """Put back the channels of the start."""
+        self.registry.channels.restore(self._first_channels)
 
     def write_config(self, directory: str | os.PathLike[str]) -> None:
         """Write `ca.pem`, the `.p8` and `apns.json`, which says all that a client needs, into a directory.

@@ -185,8 +185,8 @@ async def clear_received(fakes: TheFakes, query: FilterQuery) -> Answered:
 
 @looking.post("/reset", response_model=responses.WasReset)
 async def reset(fakes: TheFakes, body: requests.ResetBody) -> Answered:
-    """Begin anew: forget what was received, set counters to zero, put back the fault plan of the start (`--faults`) with its
-    time at zero; or only some of these. `PUT /v1/faults` with an empty `plan` takes all faults out.
+    """Begin anew: the same seed and the same requests make the same day. Everything is as it was at the start, or the parts
+    of `what` that are not in `keep`. `PUT /v1/faults` with an empty `plan` takes all faults out.
     """
     return await fakes.change("reset", body)
 

@@ -88,9 +88,10 @@ class ChannelQuery(Query):
 
 
 class ResetBody(Body):
-    """What begins anew."""
+    """What begins anew: the parts of `what` that are not in `keep`."""
 
     what: list[Part] = Field(list(PARTS), min_length=1, max_length=len(PARTS))
+    keep: list[Part] = Field([], max_length=len(PARTS))
 
 
 class NewFault(Body):

@@ -24,7 +24,9 @@ from fakeservers.fcm.server import FakeFcm
 
 Answered: TypeAlias = dict[str, Any]
 
-Part: TypeAlias = Literal["received", "counters", "faults", "connections", "fates", "oauth"]
+Part: TypeAlias = Literal[
+    "received", "counters", "faults", "connections", "fates", "oauth", "registry", "channels", "subscriptions"
+]
 """What a reset sets back."""
 PARTS: tuple[Part, ...] = get_args(Part)
 MAX_REGISTERED = 100_000
@@ -123,22 +125,36 @@ class ControlService:
             fake.received.extend(kept)  # type: ignore[arg-type]  # each deque gets its own records back
         return {"cleared": len(matching)}
 
-    def reset(self, *, what: Iterable[str] = PARTS) -> Answered:
-        """Set these parts back to how they were at the start, so that the same seed and requests make the same day."""
+    def reset(self, *, what: Iterable[str] = PARTS, keep: Iterable[str] = ()) -> Answered:
+        """Set these parts back to how they were at the start, so that the same seed and requests make the same day.
+
+        Args:
+            what: parts of `PARTS`.
+            keep: parts that are not reset, although they are in `what`.
+        """
+        parts = set(what) - set(keep)
         for fake in self._fakes.values():
-            if "connections" in what:  # first: its GOAWAYs are no part of the new day
-                fake.server.begin_anew()
-            if "received" in what:
+            if "connections" in parts:  # first: its GOAWAYs are no part of the new day
+                fake.reset_connections()
+            if "received" in parts:
                 fake.received.clear()
-            if "counters" in what:
+            if "counters" in parts:
                 fake.reset_counters()
-            if "fates" in what:
+            if "fates" in parts:
                 fake.reset_fates()
-        if "oauth" in what and self._fcm is not None:
-            self._fcm.reset_oauth()
-        if "faults" in what:
+        if self._apns is not None:
+            if "registry" in parts:
+                self._apns.reset_registry()
+            if "channels" in parts:
+                self._apns.reset_channels()
+        if self._fcm is not None:
+            if "oauth" in parts:
+                self._fcm.reset_oauth()
+            if "subscriptions" in parts:
+                self._fcm.reset_subscriptions()
+        if "faults" in parts:
             self._faults.restore()
-        return {"reset": list(what)}
+        return {"reset": [part for part in PARTS if part in parts]}
 
     def _matching(
         self, service: str, token: str, topic: str, since: float, until: float | None

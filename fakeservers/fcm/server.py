@@ -7,10 +7,10 @@ import secrets
 import ssl
 import tempfile
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from copy import deepcopy
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,7 +28,7 @@ from fakeservers.fcm.oauth import LIFETIME, OAuthServer
 from fakeservers.fcm.service_account import FILE_NAME, PROJECT_NUMBER, SERVER_KEY, FakeServiceAccount
 from fakeservers.fcm.strict import FcmRecord, FcmState, StrictFcm, is_push
 from fakeservers.fcm.topics import Subscriptions, TopicApi
-from fakeservers.records import PushCounts, Records, remember
+from fakeservers.records import FakeServer, Records, remember
 from fakeservers.responses.fcm import JSON, Reply, status_header
 from fakeservers.serving.google_front import (
     BARE_POLICY,
@@ -44,7 +44,6 @@ from fakeservers.serving.types import (
     Request,
     ServerConnection,
     ServerLimits,
-    Settings,
 )
 
 PROFILES = ("strict", "bare")
@@ -57,7 +56,7 @@ MAX_BODY = 1_048_576
 _TOKEN_REQUEST = b"grant_type="
 
 
-class FakeFcm:
+class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
     """A fake FCM with its OAuth token endpoint, listening while its `async with` block runs.
 
     Args:
@@ -82,6 +81,9 @@ class FakeFcm:
         ValueError: there is no such profile; or a `FaultError` for the faults.
         OSError: on entering, when the address cannot be listened on.
     """
+
+    _state: FcmState
+    _server: GoogleFront
 
     def __init__(
         self,
@@ -134,14 +136,14 @@ class FakeFcm:
         legacy = LegacyApi(self._state)
         self.groups = legacy.groups
         """The legacy API's device groups: notification key to registration tokens."""
-        self._apis = (legacy, TopicApi(self._state, self.subscriptions, topic_rate))
+        self._topic_api = TopicApi(self._state, self.subscriptions, topic_rate)
+        self._apis = (legacy, self._topic_api)
         self.faults = FaultPlan.of(faults)
         """What goes wrong; may be changed at any time."""
         if faults is not None:
             self._state.seed = self.faults.seed
             self.oauth.repeat(self.faults.seed)
         self._cleanup = ExitStack()
-        self._server: GoogleFront
         self._account_file: Path
 
     async def __aenter__(self) -> Self:
@@ -175,8 +177,9 @@ class FakeFcm:
             cleanup.callback(self.faults.watch(self._state.asserted.clear))
             cleanup.callback(injector.stop)
             injector.start()
-            self._first_fates = dict(self._state.fates)
-            self._first_next_fates = tuple(self._state.next_fates)
+            self._first_fates = dict(self.fates), tuple(self.next_fates), set(self.ios_tokens)
+            self._first_subscriptions = self.subscriptions.snapshot()
+            self._first_groups = deepcopy(self.groups)
             oauth = self.oauth
             self._first_oauth = oauth.lifetime, oauth.says, oauth.delay, oauth.down, oauth.error
             await self._server.start(self._host, self._wanted_port, reuse_port=self._reuse_port)
@@ -232,24 +235,6 @@ class FakeFcm:
         return self._state.server_key
 
     @property
-    def received(self) -> Records[FcmRecord, tuple[int, str]]:
-        """The last requests and their answers, token requests too, oldest first (strict profile only)."""
-        return self._state.received
-
-    @property
-    def counts(self) -> Counter[tuple[int, str]]:
-        """Answers by (status, reason), `(200, "")` for the good ones; (0, fate) for what was never answered.
-
-        Token requests are in `oauth.counts` as well.
-        """
-        return self._state.counts
-
-    @property
-    def pushes(self) -> PushCounts:
-        """What became of the sends; token requests, topics and instance ids are none."""
-        return self._state.pushes
-
-    @property
     def token_requests(self) -> int:
         """How often the token endpoint was asked."""
         return self.oauth.requests
@@ -271,43 +256,25 @@ class FakeFcm:
         return self._state.ios_tokens
 
     @property
-    def connections(self) -> int:
-        """Connections open now, of both protocols."""
-        return self._server.connections
-
-    @property
-    def accepted(self) -> int:
-        """Connections accepted so far."""
-        return self._server.accepted
-
-    @property
     def server(self) -> GoogleFront:
         """The listener, for its counters and its `peers`."""
         return self._server
 
-    def counters(self) -> dict[str, int]:
-        """What became of pushes (`PushCounts`), and what connections and streams have seen (`ServerCounters`)."""
-        server = self._server
-        return {
-            **asdict(self._state.pushes),
-            "connections_accepted": server.accepted,
-            **asdict(server.counters),
-        }
-
-    def reset_counters(self) -> None:
-        """Set all counters to zero."""
-        self._state.counts.clear()
-        self._state.pushes.reset()
-        self._server.reset_counters()
-
     def reset_fates(self) -> None:
-        """Put back the fates of the start, and forget what injected responses have said."""
-        state = self._state
-        state.asserted.clear()
-        state.fates.clear()
-        state.fates.update(self._first_fates)
-        state.next_fates.clear()
-        state.next_fates.extend(self._first_next_fates)
+        """Put back the fates and the iOS tokens of the start, and forget what injected responses have said."""
+        for collection in (self._state.asserted, self.fates, self.next_fates, self.ios_tokens):
+            collection.clear()
+        fates, next_fates, ios_tokens = self._first_fates
+        self.fates.update(fates)
+        self.next_fates.extend(next_fates)
+        self.ios_tokens.update(ios_tokens)
+
+    def reset_subscriptions(self) -> None:
+        """Put back the topic subscriptions and device groups of the start; the project has its whole allowance of changes."""
+        self.subscriptions.restore(self._first_subscriptions)
+        self.groups.clear()
+        self.groups.update(deepcopy(self._first_groups))
+        self._topic_api.refill()
 
     def reset_oauth(self) -> None:
         """Put back the token endpoint's settings of the start; tokens that were issued stay good."""
@@ -317,12 +284,6 @@ class FakeFcm:
         oauth.counts.clear()
         if self._state.seed is not None:
             oauth.repeat(self._state.seed)
-
-    def update_settings(self, settings: Settings) -> None:
-        """Announce these SETTINGS on every open HTTP/2 connection, and on those to come."""
-        self._server.settings = {**self._server.settings, **settings}
-        for peer in list(self._server.peers):
-            peer.update_settings(settings)
 
     def write_config(self, directory: str | os.PathLike[str]) -> None:
         """Write `ca.pem`, the service account's file and `fcm.json`, which says all that a client needs.

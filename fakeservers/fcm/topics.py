@@ -80,6 +80,14 @@ class Subscriptions:
         """The topics of a token or installation id and when each was subscribed to, UNIX seconds, oldest first."""
         return dict(self._topics.get(_instance(registration), {}))
 
+    def snapshot(self) -> dict[str, dict[str, float]]:
+        """What `restore` puts back."""
+        return {instance: dict(topics) for instance, topics in self._topics.items()}
+
+    def restore(self, snapshot: dict[str, dict[str, float]]) -> None:
+        """Put back the subscriptions of a snapshot."""
+        self._topics = {instance: dict(topics) for instance, topics in snapshot.items()}
+
     def has_room(self, registration: str) -> bool:
         """Whether one topic more may be subscribed to."""
         return len(self._topics.get(_instance(registration), {})) < self.max_topics
@@ -116,7 +124,11 @@ class TopicApi:
         self._state = state
         self._subscriptions = subscriptions
         self._rate = rate
-        self._credit, self._credit_at = rate, -math.inf
+        self.refill()
+
+    def refill(self) -> None:
+        """Let the project make a second's worth of changes at once again."""
+        self._credit, self._credit_at = self._rate, -math.inf
 
     def __call__(self, call: Call) -> Reply | None:
         """The answer, or None for another path."""

@@ -278,6 +278,7 @@ class GoogleFront(H2Server):
         if not self._has_room():
             return False
         self.accepted += 1
+        self.counters.connections_accepted += 1
         peer.id = self.accepted
         self.http1_peers.add(peer)
         self._no_http1.clear()

@@ -54,13 +54,13 @@ class H2Server:
         self._listener: ServerListener | None = None
         self._empty = asyncio.Event()
         self._empty.set()
-        self.settings = settings
+        self.settings = self._first_settings = settings
         self.window = window
         self.delay = delay
         self.limits = limits or ServerLimits()
         self.peers: set[Nghttp2Connection | WireConnection] = set()
         self.accepted = 0
-        """Connections that were admitted."""
+        """Connections that were admitted since they were numbered from 1."""
         self.counters = ServerCounters()
         self.latency = Latency()
         self.faults: FaultSource | None = None
@@ -106,7 +106,8 @@ class H2Server:
         self.latency.clear()
 
     def begin_anew(self) -> None:
-        """Number connections from 1 again. Those that are open get GOAWAY, and the number 0."""
+        """Number connections from 1 again, with the SETTINGS of the start. Those that are open get GOAWAY, and the number 0."""
+        self.settings = self._first_settings
         for peer in self._open_peers():
             self.forget(peer.number)
             peer.number = 0
@@ -176,6 +177,7 @@ class H2Server:
             self.counters.connections_refused += 1
             return False
         self.accepted += 1
+        self.counters.connections_accepted += 1
         peer.id = self.accepted
         self.peers.add(peer)
         self._empty.clear()

@@ -215,6 +215,8 @@ class FaultSource(Protocol):
 class ServerCounters:
     """What one listener has seen and done since its start or its last reset."""
 
+    connections_accepted: int = 0
+    """Connections that were admitted."""
     requests: int = 0
     """Requests that came whole."""
     connections_refused: int = 0

@@ -334,6 +334,27 @@ def test_channels_of_apps(shared: bool, tmp_path: Path) -> None:
             channels.add(APP, channel_id, policy)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_channels_are_put_back_as_they_were(shared: bool, tmp_path: Path) -> None:
+    channels = ChannelRegistry()
+    channels.add(APP, "Zm9v", 1)
+    channels.add(APP, "YmFy", 0)
+    channels.disabled.add("com.example.off")
+    if shared:
+        channels.share(tmp_path)
+    first = channels.snapshot()
+    for _ in range(2):
+        channels.remove(APP, "Zm9v")
+        channels.add(APP, "YmFy", 1)
+        channels.add("..", "Zm9v", 0)
+        channels.disabled.clear()
+        channels.disabled.add(APP)
+        channels.restore(first)
+        assert channels.of(APP) == {"Zm9v": 1, "YmFy": 0}
+        assert channels.of("..") == {}
+        assert channels.disabled == {"com.example.off"}
+
+
 @pytest.mark.needs("curl")
 async def test_curl() -> None:
     async with FakeApns() as fake:

@@ -369,7 +369,7 @@ async def test_a_ready_made_plan_takes_the_place_of_another() -> None:
             "POST",
             "/v1/reset",
             {"what": ["all"]},
-            "the body.what[0] is 'all': Input should be 'received', 'counters', 'faults', 'connections', 'fates' or 'oauth'",
+            "the body.what[0] is 'all': Input should be 'received', 'counters', 'faults', 'connections', 'fates', 'oauth', 'registry', 'channels' or 'subscriptions'",
         ),
         (
             "PATCH",

@@ -28,7 +28,7 @@ def commands() -> list[str]:
 
 @pytest.mark.needs("curl")
 async def test_the_curls_work_one_after_the_other() -> None:
-    assert len(commands()) == 22
+    assert len(commands()) == 23
     async with scene() as each:
         await each.push()
         said: list[Any] = []
