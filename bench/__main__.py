@@ -15,6 +15,7 @@ from . import (
     errors,
     flat,
     gateway,
+    gateway_load,
     latency,
     memory,
     micro_run,
@@ -327,6 +328,7 @@ def _micro(only: str, seconds: float, file: Path | None) -> None:
 
 for command in (
     gateway.gateway_command,
+    gateway_load.gateway_load_command,
     programs.campaign_command,
     programs.queue_command,
     programs.fakes_command,

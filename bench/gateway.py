@@ -18,6 +18,7 @@ import click
 import psutil
 from rich.console import Console
 
+from pushcore.gateway.callers import digest_of
 from pushcore.gateway.expo.sealed import AppDevice, Seal, SealedTokens, new_key, read_key
 from pushcore.models.tokens import TokenKind
 
@@ -33,6 +34,7 @@ BATCH: Final = 100
 STREAM_LINES: Final = 20_000
 CLIENTS: Final = 32
 """Connections that post at the same time."""
+_CALLER: Final = '[[caller]]\nname = "{0}"\ntokens = ["{1}"]\nconcurrent = 100_000\n'
 _READY: Final = "the gateway listens on "
 
 FORM: Final = look.TableLayout(
@@ -93,8 +95,11 @@ def _post(url: str, body: Path, requests: int) -> float:
 
 
 @contextlib.contextmanager
-def gateway(place: Path, target: Target) -> Iterator[tuple[str, psutil.Process]]:
-    """The gateway as a process on the client's core: its URL, and the process."""
+def gateway(place: Path, target: Target, token: str | None = None) -> Iterator[tuple[str, psutil.Process]]:
+    """The gateway as a process on the client's core: its URL, and the process.
+
+    `token`: of its caller, who may have any number of requests at a time; None for a gateway without callers.
+    """
     settings = target.settings
     config = place / "gateway.toml"
     (place / KEY_FILE).write_text(KEY)
@@ -114,7 +119,7 @@ team-id = {json.dumps(settings["team_id"])}
 topics = [{json.dumps(settings["topic"])}]
 url = {json.dumps(target.url)}
 ca-file = {json.dumps(target.ca_file)}
-"""
+{"" if token is None else _CALLER.format(APP, digest_of(token))}"""
     )
     command = [sys.executable, "-m", "pushcore", "gateway", "--config", str(config)]
     process = start_on(CLIENT_CORE, command, stderr=subprocess.PIPE)

@@ -184,6 +184,14 @@ def test_gateway(tmp_path: Path) -> None:
     }
 
 
+def test_gateway_load(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "gateway-load", "--rate", "100", "--seconds", "1", "--delay-ms", "5")
+    assert [row["case"] for row in rows] == ["alone", "hostile"]
+    for row in rows:
+        assert row["accepted"] == 1.0
+        assert 5.0 <= row["p50"] <= row["max"]
+
+
 def test_micro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # In a process of pytest-xdist, pytest-benchmark measures nothing; the command starts a pytest of its own.
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)

@@ -1,0 +1,90 @@
+"""How long single pushes take in the gateway at an offered load, alone and beside slow and hostile clients."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from pushcore.gateway.callers import new_token
+
+from . import constant, look, options
+from .gateway import gateway
+from .stage import SERVER_CORE, CannotMeasure, run_on
+
+CASES: Final = ("alone", "hostile")
+"""`hostile`: with one slow and one hostile client for each hundred pushes."""
+
+FORM: Final = look.TableLayout(
+    "The gateway under an offered load",
+    (
+        look.Column("case", "case", look.plain),
+        look.Column("rate", "pushes/s", look.whole),
+        look.Column("offered", "offered", look.whole),
+        look.Column("delay_ms", "provider ms", look.whole),
+        look.Column("p50", "p50 ms", look.two),
+        look.Column("p99", "p99 ms", look.two),
+        look.Column("p99_9", "p99.9 ms", look.two),
+        look.Column("max", "max ms", look.two),
+        look.Column("cpu_us", "CPU µs a push", look.two),
+        look.Column("accepted", "accepted", look.share),
+        look.Column("target", "server", look.plain),
+    ),
+    "one process of the gateway on one core, the load and the provider on the other; latencies from the moment when a push was due; "
+    "where `offered` is less than pushes/s, the load itself was too slow",
+)
+
+
+def measure(
+    console: Console, *, rate: int, seconds: float, delay_ms: float, cases: tuple[str, ...] = CASES
+) -> list[dict[str, Any]]:
+    """A row for each case."""
+    rows = []
+    token = new_token()
+    for case in cases:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            constant.target("auto", "apns", delay_ms=delay_ms) as target,
+            gateway(Path(folder), target, token) as (url, process),
+            console.status(case),
+        ):
+            command = [sys.executable, "-m", "bench.service_load", url, token, str(rate), str(seconds)]
+            if case == "hostile":
+                command.append("--hostile")
+            before = sum(process.cpu_times()[:2])
+            ran = run_on(SERVER_CORE, command, stdout=subprocess.PIPE)
+            used = sum(process.cpu_times()[:2]) - before
+            if ran.returncode:
+                raise CannotMeasure("the load did not end as it should; what it said is above")
+            counted = json.loads(ran.stdout.splitlines()[-1])
+            row = {"case": case, "rate": rate, "offered": counted["offered"], "delay_ms": delay_ms}
+            row |= counted["latencies"]
+            row["cpu_us"] = used / counted["planned"] * 1e6
+            row["accepted"] = counted["verdicts"].get("ACCEPTED", 0) / counted["planned"]
+            rows.append(row | {"target": target.name})
+    look.show(console, FORM, rows)
+    return rows
+
+
+@click.command("gateway-load")
+@click.option(
+    "--rate", default=2000, type=click.IntRange(50, 20_000), show_default=True, help="Pushes a second."
+)
+@options.seconds(20.0, "How long pushes are due.")
+@click.option(
+    "--delay-ms", default=200.0, type=click.FloatRange(0, 400), show_default=True, help="The provider's time."
+)
+@options.several("--case", "cases", click.Choice(CASES), "Only these.")
+@options.json_file
+def gateway_load_command(
+    rate: int, seconds: float, delay_ms: float, cases: tuple[str, ...], file: Path | None
+) -> None:
+    """Latency of single pushes to the gateway at an offered load, alone and beside slow and hostile clients."""
+    rows = measure(options.console, rate=rate, seconds=seconds, delay_ms=delay_ms, cases=cases or CASES)
+    options.keep("gateway-load", rows, file)
