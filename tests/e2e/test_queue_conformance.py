@@ -1,4 +1,4 @@
-"""Every adapter against the same checks: in memory, on Redis, on Valkey, on a cluster of Redis, on NATS."""
+"""Every adapter against the same checks: on Redis, on Valkey, on a cluster of Redis, on NATS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 
 from pushcore.queue.brokers import conformance
 from pushcore.queue.brokers.conformance import CHECKS, Check
-from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.brokers.nats import NatsQueue
 from pushcore.queue.brokers.redis import RedisQueue
 from pushcore.queue.protocol import Broker
@@ -35,16 +34,6 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = queues.start("nats", tmp_path_factory.mktemp("nats"))
     yield server.url
     server.stop()
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-async def test_memory(check: Check) -> None:
-    memories: dict[str, Memory] = {}
-
-    async def open_one(campaign: str, idle: float) -> Broker:
-        return MemoryQueue(campaign, memories.setdefault(campaign, Memory()), idle=idle)
-
-    await check(open_one)
 
 
 WAITING = (

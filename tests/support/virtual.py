@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import hpack
@@ -61,10 +61,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.virtual
 
 
-def run(work: Coroutine[Any, Any, Any]) -> Any:
+def run(work: Awaitable[Any]) -> Any:
     """Run to its end in virtual time."""
+
+    async def ended() -> Any:
+        return await work
+
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(work)
+        return runner.run(ended())
 
 
 class VirtualTransport(asyncio.Transport):

@@ -47,10 +47,6 @@ TESTED_IN = {
     "payloads/fcm_rows.py": "makes the pushes of rows | tests/unit/payloads/test_rows.py",
     "payloads/payload.py": "read by the formats | tests/unit/payloads/test_formats.py, tests/unit/payloads/test_compiled.py",
     "payloads/values.py": "what stands in a payload | tests/unit/payloads/test_json_template.py",
-    "queue/brokers/conformance.py": "the suite itself, run against every queue | tests/e2e/test_queue_conformance.py",
-    "queue/brokers/memory.py": "by the conformance suite | tests/e2e/test_queue_conformance.py",
-    "queue/brokers/nats.py": "by the conformance suite with a real server | tests/e2e/test_queue_conformance.py, tests/e2e/test_queue_errors.py",
-    "queue/brokers/redis.py": "by the conformance suite with a real server | tests/e2e/test_queue_conformance.py, tests/e2e/test_queue_errors.py",
 }
 
 

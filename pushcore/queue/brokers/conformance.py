@@ -31,6 +31,8 @@ SHORT: Final = 0.3
 PATIENCE: Final = 10.0
 """Seconds until something that must happen has not."""
 ROWS: Final = 3
+FEW: Final = 100
+"""More chunks than a check leases all of."""
 
 
 def chunks(count: int, start: int = 0) -> list[Chunk]:
@@ -302,6 +304,7 @@ async def _lease_all(queue: Broker) -> list[Lease]:
     actual: list[Lease] = []
     while more := await queue.lease(100, 0.0):
         actual += more
+        _must(len(actual) <= FEW, "what is leased already is leased again and again")
     return actual
 
 

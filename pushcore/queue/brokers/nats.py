@@ -161,17 +161,16 @@ class NatsQueue:
     async def _publish(self, subject: str, data: bytes, message_id: str) -> bool:
         """Publish and wait until the server has kept it. False if it had that id already."""
         async with self._errors():
-            for last in (False, True):
-                try:
-                    kept = await self._js.publish(
-                        subject, data, timeout=ANSWER, headers={"Nats-Msg-Id": message_id}
-                    )
-                    return not kept.duplicate
-                except js_errors.NoStreamResponseError:
-                    if last:
-                        raise
-                    await self._make()  # the server has forgotten everything
-        raise AssertionError("the loop ends by itself")
+            try:
+                kept = await self._keep(subject, data, message_id)
+            except js_errors.NoStreamResponseError:
+                await self._make()  # the server has forgotten everything
+                kept = await self._keep(subject, data, message_id)
+            return not kept.duplicate
+
+    async def _keep(self, subject: str, data: bytes, message_id: str) -> Any:
+        headers = {"Nats-Msg-Id": message_id}
+        return await self._js.publish(subject, data, timeout=ANSWER, headers=headers)
 
     async def epoch(self) -> int:
         """See `WorkQueue.epoch`. Whether a chunk is there is known by its subject, so any epoch will do."""
@@ -279,25 +278,26 @@ class NatsQueue:
     async def write(self, name: str, value: bytes, revision: int) -> bool:
         """See `Store.write`."""
         async with self._errors():
-            for last in (False, True):
-                bucket = await self._store()
-                try:
-                    if revision:
-                        await bucket.update(name, value, last=revision)
-                    else:
-                        await bucket.create(name, value)
-                    return True
-                except js_errors.KeyWrongLastSequenceError:
-                    return False
-                except js_errors.APIError as error:
-                    if error.err_code in _WRONG_REVISION:
-                        return False
-                    raise
-                except js_errors.NoStreamResponseError:
-                    self._bucket = None
-                    if last:
-                        raise
-        return False
+            try:
+                return await self._set(name, value, revision)
+            except js_errors.NoStreamResponseError:
+                self._bucket = None  # the server has forgotten it
+                return await self._set(name, value, revision)
+
+    async def _set(self, name: str, value: bytes, revision: int) -> bool:
+        bucket = await self._store()
+        try:
+            if revision:
+                await bucket.update(name, value, last=revision)
+            else:
+                await bucket.create(name, value)
+        except js_errors.KeyWrongLastSequenceError:
+            return False
+        except js_errors.APIError as error:
+            if error.err_code in _WRONG_REVISION:
+                return False
+            raise
+        return True
 
     async def _store(self) -> Any:
         if self._bucket is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +13,18 @@ from typing import Any
 import pytest
 from nats.js import errors as js_errors
 
-from pushcore.queue.brokers.nats_wire import NatsHandle, SubjectFull, age, let_go, named, pull, stream_info
+from pushcore.queue.brokers.nats_wire import (
+    NatsHandle,
+    SubjectFull,
+    age,
+    connect,
+    let_go,
+    named,
+    pull,
+    stream_info,
+)
 from pushcore.queue.errors import QueueError, QueueFull, QueueRefused, QueueUnavailable
+from tests.support import virtual
 
 
 class Connection:
@@ -145,3 +157,92 @@ def test_the_age_of_a_time_with_any_number_of_digits(digits: int) -> None:
 @pytest.mark.parametrize("written", ["", "now", "0001-01-01T00:00:00", "2999-01-01T00:00:00Z"])
 def test_a_time_that_cannot_be_has_no_age_below_zero(written: str) -> None:
     assert age(written) >= 0.0
+
+
+class Dialled:
+    """A client of nats-py whose `connect` does what a test says."""
+
+    def __init__(self, dial: Callable[[Dialled], Awaitable[None]]) -> None:
+        self.dial = dial
+        self.settings: dict[str, Any] = {}
+        self.servers: list[str] = []
+        self.closed = False
+
+    async def connect(self, servers: list[str], **settings: Any) -> None:
+        self.servers, self.settings = servers, settings
+        await self.dial(self)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def dial(
+    monkeypatch: pytest.MonkeyPatch, behaviour: Callable[[Dialled], Awaitable[None]], servers: int = 1
+) -> tuple[Dialled, Any]:
+    """The client, and what `connect` returned or raised."""
+    client = Dialled(behaviour)
+    monkeypatch.setattr("nats.aio.client.Client", lambda: client)
+
+    async def work() -> Any:
+        try:
+            return await connect([f"nats://h:{number}" for number in range(servers)], "h:1", {"name": "mine"})
+        except QueueError as error:
+            return error
+
+    return client, virtual.run(work())
+
+
+def test_a_connection_that_is_made_goes_on_trying_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(client: Dialled) -> None:
+        await client.settings["error_cb"](OSError("the first try"))
+
+    client, made = dial(monkeypatch, answer)
+    assert made is client
+    assert not client.closed
+    assert client.servers == ["nats://h:0"]
+    assert (client.settings["max_reconnect_attempts"], client.settings["name"]) == (-1, "mine")
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_each_server_is_tried_three_times_at_first(monkeypatch: pytest.MonkeyPatch, servers: int) -> None:
+    tries: list[int] = []
+
+    async def refuse(client: Dialled) -> None:
+        while True:
+            tries.append(1)
+            await client.settings["error_cb"](ConnectionRefusedError("s3cret"))
+            await asyncio.sleep(0.1)
+
+    client, error = dial(monkeypatch, refuse, servers)
+    assert (type(error), str(error)) == (
+        QueueUnavailable,
+        "NATS at h:1 cannot be reached (ConnectionRefusedError)",
+    )
+    assert len(tries) == 3 * servers
+    assert client.closed
+
+
+def test_a_server_that_says_nothing_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait(client: Dialled) -> None:
+        await asyncio.Event().wait()
+
+    client, error = dial(monkeypatch, wait)
+    assert (type(error), str(error)) == (QueueUnavailable, "NATS at h:1 cannot be reached (CancelledError)")
+    assert client.closed
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_a_server_that_does_not_let_us_in_is_another_thing(
+    monkeypatch: pytest.MonkeyPatch, aside: bool
+) -> None:
+    """Whether it says so aside before it cuts the connection, or in what is raised."""
+
+    async def refuse(client: Dialled) -> None:
+        if not aside:
+            raise RuntimeError("nats: 'Authorization Violation' s3cret")
+        await client.settings["error_cb"](RuntimeError("nats: authorization violation"))
+        raise ConnectionResetError
+
+    client, error = dial(monkeypatch, refuse)
+    assert (type(error), str(error)) == (QueueRefused, "NATS at h:1 does not let us in")
+    assert client.closed

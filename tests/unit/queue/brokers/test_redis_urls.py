@@ -54,8 +54,41 @@ async def test_a_cluster() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis+sentinel://h:1", "redis+sentinel://h:1/name/x", "redis+cluster://h:1/3", "redis+cluster://,"],
+    [
+        "redis+sentinel://h:1",
+        "redis+sentinel://h:1/name/x",
+        "redis+cluster://h:1/3",
+        "redis+cluster://,",
+        "redis+cluster://h:1?db=1",
+    ],
 )
 def test_what_cannot_be(url: str) -> None:
     with pytest.raises(ConfigurationError):
         client_of(url, Access(), {})
+
+
+async def test_a_socket_of_this_machine() -> None:
+    client, others, shown = client_of("unix:///run/redis.sock", Access(), {})
+    assert settings_of(client.connection_pool)["path"] == "/run/redis.sock"
+    assert (others, shown) == ([], "/run/redis.sock")
+    await client.aclose()
+
+
+async def test_sentinels_without_passwords() -> None:
+    client, sentinels, _ = client_of("redis+sentinel://h/mine", Access(), {"socket_timeout": 3.0})
+    for one in (client, *sentinels):
+        settings = settings_of(one.connection_pool)
+        assert (settings.get("username"), settings.get("password")) == (None, None)
+        assert "ssl_ca_certs" not in settings
+        await one.aclose()
+    assert settings_of(client.connection_pool)["socket_timeout"] == 3.0
+
+
+async def test_a_cluster_over_tls_follows_its_slots_by_the_librarys_own_retries() -> None:
+    client, _, _ = client_of("rediss+cluster://h:1", Access(password="secret"), {})
+    assert (client.connection_kwargs["password"], client.connection_kwargs.get("username")) == (
+        "secret",
+        None,
+    )
+    assert client.connection_kwargs["connection_class"].__name__ == "SSLConnection"
+    await client.aclose()
