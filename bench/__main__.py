@@ -329,6 +329,7 @@ def _micro(only: str, seconds: float, file: Path | None) -> None:
 for command in (
     gateway.gateway_command,
     gateway_load.gateway_load_command,
+    programs.badday_command,
     programs.campaign_command,
     programs.queue_command,
     programs.fakes_command,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import brokers, campaign, fakes, options, queues
+from . import badday, brokers, campaign, fakes, options, queues
 
 
 @click.command("campaign")
@@ -52,6 +52,24 @@ def queue_command(
         options.console, rows=rows, chunk=chunk, runs=runs, names=names, parts=parts or queues.PARTS
     )
     options.keep("queue", measured, file)
+
+
+@click.command("badday")
+@options.provider
+@options.several("--day", "days", click.Choice(badday.DAYS), "Only these.")
+@click.option(
+    "--rate", default=20_000, type=click.IntRange(10), show_default=True, help="Pushes offered a second."
+)
+@options.seconds(5.0, "How long each day lasts.")
+@options.json_file
+def badday_command(
+    provider: str, days: tuple[str, ...], rate: int, seconds: float, file: Path | None
+) -> None:
+    """Servers that send each connection away after 100 to 200 requests: what is delivered of an offered load."""
+    measured = badday.measure(
+        options.console, provider=provider, rate=rate, seconds=seconds, days=days or badday.DAYS
+    )
+    options.keep("badday", measured, file)
 
 
 @click.command("fakes")

@@ -25,6 +25,10 @@ REFUSALS: Final = 2.0
 ADDED_BY_WORKER: Final = 3.0
 """Microseconds of CPU for a push, at chunks of 500."""
 TWO_WORKERS: Final = 1.7
+FULL_CORE: Final = 0.9
+"""Of a core: a process that uses so much was the bound."""
+DELIVERED: Final = 0.95
+"""Of an offered load on a bad day."""
 
 FORM: Final = TableLayout(
     "What must hold",
@@ -149,6 +153,19 @@ def _queue(rows: list[Row]) -> Iterator[Promise]:
             )
 
 
+def _badday(rows: list[Row]) -> Iterator[Promise]:
+    for row in rows:
+        what = f"{row['day']}: delivered of {row['offered']:,} offered a second".replace(",", " ")
+        uses = {"client": row["client_use"], "server": row["server_use"]}
+        full = [name for name, used in uses.items() if used >= FULL_CORE]
+        measured = None if full and row["delivered"] < DELIVERED else row["delivered"]
+        yield Promise(what, measured, DELIVERED, why=f"cannot be told: a core was full ({', '.join(full)})")
+        yield Promise(f"{row['day']}: UNSENT", row["unsent"], 0, at_least=False)
+        yield Promise(
+            f"{row['day']}: UNKNOWN, and not cut", max(row["unknown"] - row["cut"], 0), 0, at_least=False
+        )
+
+
 _PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
     "throughput": _throughput,
     "rivals": _rivals,
@@ -156,4 +173,5 @@ _PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
     "wan": _wan,
     "errors": _errors,
     "queue": _queue,
+    "badday": _badday,
 }

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from . import (
     allocations,
+    badday,
     campaign,
     delay,
     errors,
@@ -126,6 +127,10 @@ def _queue(console: Console, provider: str, short: bool) -> Rows:
     return queues.measure(console, rows=50_000 if short else 200_000, chunk=500, runs=1 if short else 5)
 
 
+def _badday(console: Console, provider: str, short: bool) -> Rows:
+    return badday.measure(console, provider=provider, rate=20_000, seconds=2.0 if short else 10.0)
+
+
 def _startup(console: Console, provider: str, short: bool) -> Rows:
     return startup.measure(console, provider=provider, runs=3 if short else 11)
 
@@ -181,6 +186,7 @@ MEASUREMENTS: Final = {
             ("", "--rows 20000 --memory-rows 400000 --runs 1"),
         ),
         Measurement("queue", queues.FORMS, _queue, ("", "--rows 50000 --runs 1"), of_provider=False),
+        Measurement("badday", badday.FORM, _badday, ("--seconds 10", "--seconds 2")),
         Measurement("startup", startup.FORM, _startup, ("--runs 11", "--runs 3")),
         Measurement("fakes", fakes.FORM, _fakes, ("", "--count 50000 --runs 1"), of_provider=False),
         Measurement("micro", micro_run.FORM, _micro, ("--seconds 1", "--seconds 0.1"), of_provider=False),

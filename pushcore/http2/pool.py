@@ -291,10 +291,17 @@ class Pool:
                 if connection.probing or (connection.throttled and not connection.unresponsive):
                     return
         room = min(self._max_connections - open_links, 2 * self._max_connections - len(self.links))
-        # With a batch that waits the source is read no further, so there may be any number behind it.
-        wanted = DIALS if self.dialer.trusted and len(self.waiting) >= BATCH else 1
-        while len(self._dials) < min(room, wanted):
+        while len(self._dials) < min(room, self._wanted_dials()):
             self._start_dial()
+
+    def _wanted_dials(self) -> int:
+        """How many connections to dial at a time for what waits."""
+        if not self.dialer.trusted:
+            return 1
+        waiting = len(self.waiting)
+        if waiting >= BATCH:  # then the source is read no further, so there may be any number behind it
+            return DIALS
+        return 1 if self._request_limit is None else min(1 + waiting // self._request_limit, DIALS)
 
     def _start_dial(self, *, ahead: bool = False) -> asyncio.Task[None]:
         dial = self._loop.create_task(self._connect(ahead=ahead), name="pushcore dial")

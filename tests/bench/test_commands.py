@@ -67,6 +67,17 @@ def test_latency(tmp_path: Path) -> None:
         assert row["max"] >= row["p50"]
 
 
+@pytest.mark.parametrize("provider", ["apns", "fcm"])
+def test_badday(provider: str, tmp_path: Path) -> None:
+    options = ("--rate", "1000", "--seconds", "0.4", "--provider", provider)
+    rows = rows_of(tmp_path, "badday", *options)
+    assert [row["day"] for row in rows] == ["calm", "goaway-storm", "hundred"]
+    for row in rows:
+        assert (row["unsent"], row["unknown"]) == (0, 0)
+        assert row["delivered"] > 0
+    assert rows[2]["dials"] >= 4
+
+
 @needs_h2load
 def test_wan_through_the_relay(tmp_path: Path) -> None:
     options = (

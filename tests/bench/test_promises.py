@@ -81,3 +81,17 @@ def test_half_refused_costs_at_most_twice_the_cpu() -> None:
     assert said("errors", [row | {"of_none": 2.01}, row | {"refused": 0.1, "of_none": 9.0}]) == [
         (2.01, "at most 2", "NO")
     ]
+
+
+def test_a_bad_day_is_judged_by_what_was_delivered_and_by_what_nobody_cut_off() -> None:
+    row: dict[str, Any] = {"provider": "apns", "day": "hundred", "offered": 20_000, "delivered": 0.94}
+    row |= {"unsent": 0, "unknown": 5, "cut": 3, "client_use": 0.5, "server_use": 0.5}
+    assert said("badday", [row]) == [
+        (0.94, "at least 0.95", "NO"),
+        (0, "at most 0", "yes"),
+        (2, "at most 0", "NO"),
+    ]
+    (delivered, *_) = said("badday", [row | {"server_use": 0.97}])
+    assert delivered == (None, "at least 0.95", "cannot be told: a core was full (server)")
+    (delivered, *_) = said("badday", [row | {"server_use": 0.97, "delivered": 0.96}])
+    assert delivered == (0.96, "at least 0.95", "yes")

@@ -427,6 +427,24 @@ async def test_a_server_that_leaves_after_some_requests_gets_no_more_on_each_con
     await stage.pool.close()
 
 
+async def test_as_many_are_dialled_as_what_waits_needs_where_each_takes_a_known_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, max_connections=7, timeout=0.5)
+    stage.streams = 20
+    permits = gated(monkeypatch)
+    permits.release()
+    stage.submit(2 * 3 + 7)
+    for number in range(2):
+        await leave_after(stage, number, 3)
+    await until(lambda: len(stage.pool._dials) == 1 + 7 // 3)
+    for _ in range(1 + 7 // 3):
+        permits.release()
+    await until(lambda: sum(stage.open_streams()) == 7)
+    assert sorted(stage.open_streams()[2:]) == [1, 3, 3]
+    await stage.pool.close()
+
+
 async def test_connections_that_leave_after_other_numbers_teach_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
