@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -109,13 +110,20 @@ def h2load(
     streams: int | None = None,
     connections: int = 1,
     work: Workload = USUAL,
+    headers: Mapping[str, str] | None = None,
 ) -> ClientRun:
-    """The same requests by h2load on the client's core, its start-up CPU taken off."""
+    """The same requests by h2load on the client's core, its start-up CPU taken off. `headers`: instead of the provider's."""
     h2load_version()
     provider = PROVIDERS[target.provider]
     streams = streams or provider.streams
     with tempfile.TemporaryDirectory() as directory:
-        command = [*h2load_command(target, Path(directory), work), "-c", str(connections), "-m", str(streams)]
+        command = [
+            *h2load_command(target, Path(directory), work, headers),
+            "-c",
+            str(connections),
+            "-m",
+            str(streams),
+        ]
         start_up = min(run_h2load([*command, "-n", str(connections)])[1] for _ in range(3))
         used = target.cpu()
         text, cpu = run_h2load([*command, "-n", str(count)])
@@ -127,7 +135,9 @@ def h2load(
     return measured
 
 
-def h2load_command(target: Target, directory: Path, work: Workload = USUAL) -> list[str]:
+def h2load_command(
+    target: Target, directory: Path, work: Workload = USUAL, headers: Mapping[str, str] | None = None
+) -> list[str]:
     """h2load with the provider's requests; its body and paths are files in `directory`."""
     provider = PROVIDERS[target.provider]
     body, paths = directory / "body.json", directory / "paths"
@@ -135,7 +145,7 @@ def h2load_command(target: Target, directory: Path, work: Workload = USUAL) -> l
     lines = (f"{target.url}{provider.path(target, number, work)}\n" for number in range(PATHS))
     paths.write_text("".join(lines))
     command = [*target.inside, "h2load", "-t", "1", "-i", str(paths), "-d", str(body)]
-    for name, value in provider.headers(target).items():
+    for name, value in (headers or provider.headers(target)).items():
         command += ["-H", f"{name}: {value}"]
     return command
 

@@ -1,4 +1,4 @@
-"""How long until there is something: the import, and the first push of a new process."""
+"""How long until there is something: the import, the first push of a new process, and a fake in a fixture."""
 
 from __future__ import annotations
 
@@ -44,10 +44,23 @@ async def main():
         print(json.dumps([(connected - begun) * 1e3, (time.perf_counter() - connected) * 1e3]))
 asyncio.run(main())
 """
+FIXTURE: Final = """
+import json, sys, time
+begun = time.perf_counter()
+import fakeservers
+took = []
+for _ in range(2):
+    with fakeservers.InThread(getattr(fakeservers, sys.argv[1])):
+        took.append((time.perf_counter() - begun) * 1e3)
+    begun = time.perf_counter()
+print(json.dumps(took))
+"""
+"""What the pytest fixtures do; the process is not a part of it, the import is."""
+FAKES: Final = {"apns": "FakeApns", "fcm": "FakeFcm"}
 
 
 def measure(console: Console, *, provider: str, runs: int, kind: str = "auto") -> list[dict[str, Any]]:
-    """Rows for imports, for the first push of a new client (connecting included), and for the second."""
+    """Rows for imports, for the first push of a new client (connecting included), for the second, and for a fake in a fixture."""
     nothing = _elapsed("pass", runs)
     rows = []
     for name in IMPORTS:
@@ -66,6 +79,12 @@ def measure(console: Console, *, provider: str, runs: int, kind: str = "auto") -
     rows.append(_row("process that sends two pushes", provider, median(whole), nothing))
     rows.append(_row("first push: connect, TLS, token, answer", provider, median(first), None))
     rows.append(_row("second push", provider, median(second), None))
+    with console.status("a fake in a fixture"):
+        starts = [json.loads(_run(FIXTURE, None, FAKES[provider])) for _ in range(runs)]
+    rows.append(
+        _row("fake in a fixture: import and start", provider, median(first for first, _ in starts), None)
+    )
+    rows.append(_row("fake in a fixture: the next one", provider, median(later for _, later in starts), None))
     show(console, FORM, rows)
     return rows
 
@@ -85,8 +104,8 @@ def _elapsed(code: str, runs: int) -> float:
     return median(seen[1:])
 
 
-def _run(code: str, target: Target | None) -> str:
-    command = [sys.executable, "-c", code]
+def _run(code: str, target: Target | None, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
     if target is not None:
         command = [*target.inside, *command, json.dumps(asdict(target))]
     done = run_on(

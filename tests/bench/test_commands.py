@@ -14,6 +14,9 @@ from rich.console import Console
 
 from bench import constant, errors, look
 from bench.__main__ import main
+from bench.fakes import FORMS
+from fakeservers import FakeApns
+from tests.fakeservers.client import Client, headers_for, provider_token
 
 pytestmark = [
     pytest.mark.ci,  # with h2load and a compiler they measure what they are for; without, what is left of it
@@ -146,6 +149,7 @@ def test_delay_and_fakes(tmp_path: Path) -> None:
     assert {(row["provider"], row["profile"]) for row in rows} == {
         (provider, profile) for provider in ("apns", "fcm") for profile in ("strict", "bare")
     }
+    assert [row["token"] for row in rows if row["token"]] == ["JOSE", "DER", "padded"]
     rows = rows_of(tmp_path, "watched", "--count", "300", "--runs", "2")
     assert [row["provider"] for row in rows] == ["apns", "fcm"]
     assert all(row["watched_rate"] and row["server_cpu_us"] is not None for row in rows)
@@ -180,6 +184,7 @@ def test_flat(tmp_path: Path) -> None:
 def test_startup(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "startup", "--runs", "1", "--target", "bare")
     assert [row["what"] for row in rows][:2] == ["import pushcore", "import pushcore.cli.main"]
+    assert rows[-2]["what"] == "fake in a fixture: import and start"
     assert all(row["ms"] > 0 for row in rows)
 
 
@@ -226,3 +231,12 @@ def test_the_c_target_accepts_and_refuses_as_it_is_told(provider: str) -> None:
         Console(quiet=True), provider=provider, count=500, runs=1, percents=(10,), kind="c", cases=("engine",)
     )
     assert [(row["case"], row["target"]) for row in rows] == [("h2load", "c"), ("engine", "c")]
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_each_form_of_a_token_is_accepted_by_the_strict_fake(form: str) -> None:
+    async with FakeApns() as fake, await Client.connect(fake) as client:
+        plain = provider_token(fake)
+        token = FORMS[form](plain)
+        assert (token == plain) == (form == "JOSE")
+        assert (await client.push(headers_for(fake, token))).status == 200
