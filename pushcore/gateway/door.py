@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -148,12 +147,3 @@ def inflate(data: bytes, limit: int) -> bytes:
     if not inflater.eof or inflater.unused_data:
         raise GatewayProblem(400, "gzip", "the body's gzip is cut off, or followed by something else")
     return content
-
-
-def json_of(body: bytes) -> object:
-    """The JSON of a body. Raises `GatewayProblem` when it is none."""
-    try:
-        value: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise GatewayProblem(400, "json", "the body is no JSON") from None
-    return value

@@ -20,7 +20,7 @@ from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
 from ...reasons import printable_word
-from ...results import ACCEPTED, Result
+from ...results import ACCEPTED, Result, Verdict
 from ..apps import App
 from ..callers import Caller
 from ..door import MOST_RATIO, gateway_of, is_gzip
@@ -28,7 +28,7 @@ from ..fields import field_of
 from ..gateway import Gateway
 from ..idempotency import HEADER
 from ..problems import GatewayProblem
-from .messages import BadPush, PushRequest, address, invalid, result_json
+from .messages import Addressed, BadPush, PushRequest, address, invalid, result_json
 from .pushes import check
 
 log = logging.getLogger("pushcore.gateway")
@@ -40,6 +40,7 @@ STALLED: Final = 60.0
 BURST: Final = 256
 """Lines that are read before other requests have their turn."""
 _MOST_LINE_TEXT: Final = 200
+_INTERNAL: Final = "internal failure of the gateway"
 _decoder: Final = msgspec.json.Decoder(PushRequest)
 _START: Final[AsgiMessage] = {
     "type": "http.response.start",
@@ -188,7 +189,7 @@ class PushStream:
             log.error(
                 "internal failure, please report it: %s", printable_word(repr(error), 300), exc_info=True
             )
-            self._ended = "internal failure of the gateway"
+            self._ended = _INTERNAL
         finally:
             self._read_all = True
             if self._write_wake is not None:
@@ -283,27 +284,31 @@ class PushStream:
             return
         self.lines = number = self.lines + 1
         self._in_progress += 1
-        caller = self._caller
         try:
-            request = _decoder.decode(line)
-            if request.ref is not None:
-                self._refs[number] = request.ref
-            app = self._apps.get(request.app)
-            if app is None:
-                app = self._apps[request.app] = self._gateway.app_of(caller, request.app or self._app)
-            addressed = address(app, request)
+            addressed = self._addressed(number, line)
         except GatewayProblem as problem:
             self.finish(number, invalid(problem.detail))
         except (BadPush, msgspec.DecodeError, RecursionError) as error:
             self.finish(number, invalid(printable_word(str(error), _MOST_LINE_TEXT) or "the line is no JSON"))
+        except Exception:
+            self.finish(number, Result(None, Verdict.UNSENT, detail=_INTERNAL))  # so that the stream can end
+            raise
         else:
-            if request.validate_only:
-                checked = check(addressed)
-                if isinstance(checked, Result):
-                    self.finish(number, checked)
-                    return
-                addressed = checked
-            addressed[0].submit(caller.name, addressed[1], self, number)
+            if isinstance(addressed, Result):
+                self.finish(number, addressed)
+            else:
+                addressed[0].submit(self._caller.name, addressed[1], self, number)
+
+    def _addressed(self, number: int, line: bytes) -> Addressed | Result:
+        """The push of a line with its sender, or its result where it is only checked."""
+        request = _decoder.decode(line)
+        if request.ref is not None:
+            self._refs[number] = request.ref
+        app = self._apps.get(request.app)
+        if app is None:
+            app = self._apps[request.app] = self._gateway.app_of(self._caller, request.app or self._app)
+        addressed = address(app, request)
+        return check(addressed) if request.validate_only else addressed
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

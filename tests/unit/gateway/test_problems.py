@@ -1,0 +1,32 @@
+"""Problems as responses."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from pushcore.gateway.problems import GatewayProblem
+
+
+def test_a_problem_is_a_response_as_rfc_9457_has_it() -> None:
+    response = GatewayProblem(413, "too-large", "it is too large", limit=5, status_of="x").response()
+    assert response.status_code == 413
+    assert response.headers["content-type"] == "application/problem+json"
+    assert orjson.loads(bytes(response.body)) == {
+        "type": "urn:pushcore:problem:too-large",
+        "title": "Request Entity Too Large",
+        "status": 413,
+        "detail": "it is too large",
+        "limit": 5,
+        "status_of": "x",
+    }
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.1, "2"), (30, "30")])
+def test_retry_after_is_whole_seconds_and_never_zero(seconds: float, header: str) -> None:
+    assert GatewayProblem(429, "x", "later", retry_after=seconds).headers() == {"retry-after": header}
+
+
+def test_unauthorized_says_what_is_expected() -> None:
+    assert GatewayProblem(401, "x", "y").headers() == {"www-authenticate": 'Bearer realm="pushcore"'}
+    assert GatewayProblem(400, "x", "y").headers() == {}
