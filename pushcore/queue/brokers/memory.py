@@ -94,11 +94,12 @@ class MemoryQueue:
         return Lease(entry.data, entry.attempts, (key, entry.owner))
 
     async def _wait(self, seconds: float) -> None:
+        """Wait for a change, so long at most."""
+        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self.memory.change)
         try:
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self.memory.changed.wait()
-        except TimeoutError:
-            pass
+            await self.memory.changed.wait()
+        finally:
+            timer.cancel()
 
     def _own(self, lease: Lease) -> _Entry | None:
         key, owner = lease.handle

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.errors import ConfigurationError
+from pushcore.queue import chunk as module
 from pushcore.queue.chunk import MAX_ROWS, Chunk, Reference, inline_chunks
 from pushcore.queue.errors import ChunkError
 
@@ -172,3 +173,17 @@ def test_a_raw_column_of_no_digits_is_damage(digits: int) -> None:
     chunk = Chunk.inline(0, 1, [{"token": "ab" * 32}, {"token": "cd" * 32}])
     with pytest.raises(ChunkError, match="a chunk is damaged"):
         Chunk.decode(replace(chunk, raw=(("token", digits),)).encode())
+
+
+def test_raw_columns_that_end_too_early_are_damage() -> None:
+    chunk = Chunk.inline(0, 1, [{"token": "ab" * 32}, {"token": "cd" * 32}])
+    with pytest.raises(ChunkError, match="chunk 0 is damaged: it ends too early"):
+        replace(chunk, payload=chunk.payload[:63]).columns()
+
+
+@pytest.mark.parametrize("number", [b'"0"', b"true", b"0.0", b"null"])
+def test_a_number_that_is_none_is_damage_even_with_a_right_checksum(number: bytes) -> None:
+    text = b'{"n": %b, "f": 1, "r": 1}' % number
+    checksum = zlib.crc32(text, zlib.crc32(len(text).to_bytes(4, "little")))
+    with pytest.raises(ChunkError, match="a chunk is damaged: it cannot be read"):
+        Chunk.decode(module._HEAD.pack(module._MAGIC, checksum, len(text)) + text)

@@ -15,6 +15,7 @@ from pushcore.queue.coordinator import BATCH, PAGE, Coordinator
 from pushcore.queue.errors import CampaignConflict, QueueUnavailable
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.protocol import DeliveredResult, overwrite
+from pushcore.queue.signs import WorkerSign, sign_in
 from tests.unit.queue.stage import INFO, ROWS, Broker, chunks, in_virtual_time, now, work_off
 
 VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
@@ -230,5 +231,56 @@ def test_status_has_the_rate_of_the_last_minute_and_what_is_left_at_that_rate(
             quiet = await coordinator.status()
         assert (quiet.rate, quiet.left) == (0.0, None)
         ledger.close()
+
+    in_virtual_time(monkeypatch, work())
+
+
+# --- workers that obey --------------------------------------------------------------------------------------------
+
+
+def sign(state: str, *, busy: int = 0, at: float | None = None) -> WorkerSign:
+    return WorkerSign("w", 0, state, now() if at is None else at, 0, 0, busy)
+
+
+@pytest.mark.parametrize(
+    ("order", "state", "busy", "obeys"),
+    [
+        ("pause", "paused", 0, True),
+        ("pause", "paused", 3, False),
+        ("pause", "running", 0, False),
+        ("pause", "draining", 3, False),
+        ("pause", "draining", 0, True),
+        ("cancel", "draining", 3, True),
+        ("cancel", "cancelled", 3, True),
+        ("cancel", "gone", 0, True),
+        ("resume", "running", 3, True),
+    ],
+)
+def test_a_worker_obeys_when_it_does_what_the_state_says(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, order: str, state: str, busy: int, obeys: bool
+) -> None:
+    async def work() -> None:
+        coordinator = Coordinator(Broker(), ledger)
+        await sign_in(coordinator.queue, "w")
+        await getattr(coordinator, order)()
+        last = sign(state, busy=busy)
+        await last.write(coordinator.queue)
+        began = now()
+        expected: tuple[list[WorkerSign], list[WorkerSign]] = ([last], []) if obeys else ([], [last])
+        assert await coordinator.obeyed(3.0) == expected
+        assert (now() - began >= 3.0) is not obeys
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_a_worker_that_died_before_the_order_is_not_waited_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        coordinator = Coordinator(Broker(), ledger)
+        await sign_in(coordinator.queue, "w")
+        await sign("running", at=now() - 60.0).write(coordinator.queue)
+        await coordinator.pause()
+        assert await coordinator.obeyed() == ([], [])
 
     in_virtual_time(monkeypatch, work())

@@ -12,7 +12,7 @@ from pushcore.queue.campaign import TRIP, CampaignState, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.ledger import Ledger
-from pushcore.queue.protocol import overwrite
+from pushcore.queue.protocol import QueueStats, overwrite
 from tests.unit.queue.stage import INFO, ROWS, Broker, chunks, in_virtual_time, now, work_off
 
 VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
@@ -117,5 +117,30 @@ def test_a_stopped_campaign_does_not_wait_for_a_worker_that_has_died(
         start = now()
         await coordinator.run()
         assert queue.idle < now() - start < queue.idle + 2.0
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_results_that_came_meanwhile_are_collected_before_it_ends(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker delivers its last chunk just after the coordinator has found nothing."""
+
+    class Late(Broker):
+        late = False
+
+        async def stats(self) -> QueueStats:
+            if not self.late:
+                self.late = True
+                await work_off(self)
+            return await super().stats()
+
+    async def work() -> None:
+        queue = Late()
+        coordinator = Coordinator(queue, ledger)
+        await coordinator.publish(chunks(1))
+        await coordinator.cancel()
+        status = await coordinator.run()
+        assert (status.done, queue.late) == (ROWS, True)
 
     in_virtual_time(monkeypatch, work())

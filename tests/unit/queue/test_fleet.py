@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 
 from pushcore.engine.breaker import Trip
-from pushcore.engine.rate import Rate, RateLimiter, project_limiter
+from pushcore.engine.rate import LOOKED_BACK, Rate, RateLimiter, project_limiter
+from pushcore.errors import ConfigurationError
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import CampaignState, set_state
 from pushcore.queue.errors import QueueUnavailable
-from pushcore.queue.fleet import HOLD, Fleet, FleetLimiter
+from pushcore.queue.fleet import HOLD, POLL, Fleet, FleetLimiter
 from pushcore.queue.protocol import StoredValue
 from tests.e2e.support import soon
+
+from .stage import in_virtual_time, now
 
 TRIP = Trip("BadTopic", "BadTopic: correct the topic")
 
@@ -124,16 +129,40 @@ async def test_without_a_limit_there_is_the_gate_alone() -> None:
     assert limiter.permits(5, 0.0) == 5
 
 
-@pytest.mark.slow
-async def test_a_verdict_is_everybodys_and_the_first_stays() -> None:
-    memory = Memory()
-    async with Fleet(queue_of(memory)) as one, Fleet(queue_of(memory)) as two:
-        assert one.trip is None
-        assert one.stop(TRIP) == TRIP
-        assert one.stop(Trip("Other", "Other: x")) == TRIP
-        await soon(lambda: two.trip == TRIP)
-    async with Fleet(queue_of(memory)) as three:
-        assert three.trip == TRIP
+# --- a worker's fleet, in virtual time --------------------------------------------------------------------------------
+
+
+def at_once(memory: Memory) -> Fleet:
+    return Fleet(queue_of(memory), clock=now)
+
+
+def test_a_verdict_is_everybodys_and_the_first_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        memory = Memory(clock=now)
+        async with at_once(memory) as one, at_once(memory) as two:
+            assert one.trip is None
+            assert one.stop(TRIP) == TRIP
+            assert one.stop(Trip("Other", "Other: x")) == TRIP
+            await soon(lambda: two.trip == TRIP)
+            assert two.stop(Trip("Other", "Other: x")) == TRIP
+        async with at_once(memory) as three:
+            assert three.trip == TRIP
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_two_workers_that_stop_at_the_same_time_agree_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        memory = Memory(clock=now)
+        other = Trip("Other", "Other: x")
+        async with at_once(memory) as one, at_once(memory) as two:
+            one.stop(TRIP)
+            two.stop(other)
+            await asyncio.sleep(5 * POLL)
+        kept = Trip.decode((await queue_of(memory).read("trip")).value)
+        assert kept in (TRIP, other)
+
+    in_virtual_time(monkeypatch, work())
 
 
 async def test_a_verdict_found_at_the_end_is_told_as_well() -> None:
@@ -144,13 +173,29 @@ async def test_a_verdict_found_at_the_end_is_told_as_well() -> None:
         assert two.trip == TRIP
 
 
-@pytest.mark.slow
-async def test_the_state_is_followed() -> None:
-    memory = Memory()
-    async with Fleet(queue_of(memory)) as fleet:
-        assert fleet.state is CampaignState.RUNNING
-        await set_state(queue_of(memory), CampaignState.PAUSED)
-        await soon(lambda: fleet.state is CampaignState.PAUSED)
+async def test_a_verdict_that_cannot_be_told_at_the_end_is_a_problem_and_no_error() -> None:
+    queue = Away("camp")
+    async with Fleet(queue) as fleet:
+        queue.away = True
+        fleet.stop(TRIP)
+    assert str(fleet.problem) == "away"
+
+
+def test_the_state_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        memory = Memory(clock=now)
+        async with at_once(memory) as fleet:
+            assert (fleet.state, fleet.paused, fleet.peers()) == (CampaignState.RUNNING, False, None)
+            began = now()
+            assert await fleet.changed(CampaignState.RUNNING, POLL / 4) is CampaignState.RUNNING
+            assert now() - began <= POLL / 4 + 0.01
+            assert await fleet.changed(CampaignState.PAUSED, 100.0) is CampaignState.RUNNING
+            await set_state(queue_of(memory), CampaignState.PAUSED)
+            await soon(lambda: fleet.paused)
+            assert await fleet.changed(CampaignState.RUNNING, 100.0) is CampaignState.PAUSED
+            assert now() - began < 3 * POLL
+
+    in_virtual_time(monkeypatch, work())
 
 
 class Away(MemoryQueue):
@@ -162,17 +207,88 @@ class Away(MemoryQueue):
         return await super().read(name)
 
 
-@pytest.mark.slow
-async def test_without_the_store_nobody_sends_and_then_it_goes_on() -> None:
-    queue = Away("camp")
-    async with Fleet(queue) as fleet:
-        limiter = fleet.limiter("apns", RateLimiter(Rate(10_000)))
-        assert fleet.limiter("apns", RateLimiter(Rate(10_000))) is limiter
-        await soon(lambda: limiter.permits(1, 0.0))
-        queue.away = True
-        await soon(lambda: fleet.problem is not None and not limiter.permits(10_000, 0.0))
-        await asyncio.sleep(HOLD)
-        assert limiter.permits(10_000, 0.0) == 0
-        queue.away = False
-        await soon(lambda: limiter.permits(1, 0.0))
-        await soon(lambda: fleet.problem is None)
+def test_without_the_store_nobody_sends_and_then_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        queue = Away("camp", Memory(clock=now))
+        async with Fleet(queue, clock=now) as fleet:
+            limiter = fleet.limiter("apns", RateLimiter(Rate(10_000)))
+            assert fleet.limiter("apns", RateLimiter(Rate(10_000))) is limiter
+            await soon(lambda: limiter.permits(1, 0.0))
+            queue.away = True
+            await soon(lambda: fleet.problem is not None and not limiter.permits(10_000, 0.0))
+            await asyncio.sleep(HOLD)
+            assert limiter.permits(10_000, 0.0) == 0
+            queue.away = False
+            await soon(lambda: limiter.permits(1, 0.0))
+            await soon(lambda: fleet.problem is None)
+
+    in_virtual_time(monkeypatch, work())
+
+
+# --- what providers say -----------------------------------------------------------------------------------------------
+
+
+async def test_many_429s_without_retry_after_stop_every_worker() -> None:
+    clock, memory = Clock(), Memory()
+    woken: list[str] = []
+    one, two = (
+        FleetLimiter("fcm", project_limiter(Rate(600, 60.0)), lambda: woken.append("x"), clock)
+        for _ in range(2)
+    )
+    await one.exchange(queue_of(memory))
+    one.refused(None, 5.0)
+    assert (one.patience(), woken) == (0.0, ["x"])
+    await one.exchange(queue_of(memory))
+    assert one.closed(5.0) == 0.0  # one of many says nothing
+    for _ in range(int(LOOKED_BACK)):
+        one.refused(None, 5.0)
+    await one.exchange(queue_of(memory))
+    assert one.closed(5.0) > 0
+    assert one.allowed_rate(5.0) == 0.0
+    clock.now += 1.0
+    await two.exchange(queue_of(memory))
+    assert two.closed(5.0) == pytest.approx(one.closed(5.0))
+
+
+async def test_permits_that_were_given_back_while_the_gate_is_closed_are_lost() -> None:
+    clock = Clock()
+    limiter = FleetLimiter("apns", RateLimiter(Rate(1000)), lambda: None, clock)
+    limiter.permits(10, 0.0)
+    await limiter.exchange(MemoryQueue("camp"))
+    assert limiter.permits(10, 0.0) == 10
+    limiter.close(5.0, 0.0)
+    limiter.close(2.0, 0.0)
+    limiter.give_back(10, 0.0)
+    assert limiter.closed(0.0) == pytest.approx(5.0)
+    clock.now += 5.01
+    assert limiter.permits(1, 0.0) == 0
+
+
+async def test_a_worker_that_was_overtaken_in_the_store_asks_again() -> None:
+    class Overtaken(MemoryQueue):
+        tries = 0
+
+        async def write(self, name: str, value: bytes, revision: int) -> bool:
+            self.tries += 1
+            return self.tries > 1 and await super().write(name, value, revision)
+
+    queue = Overtaken("camp")
+    limiter = FleetLimiter("apns", RateLimiter(Rate(1000)), lambda: None, Clock())
+    limiter.permits(10, 0.0)
+    await limiter.exchange(queue)
+    assert (queue.tries, limiter.permits(10, 0.0)) == (2, 10)
+
+
+async def test_a_state_that_cannot_be_read_begins_anew() -> None:
+    queue = MemoryQueue("camp")
+    await queue.write("rate-apns", b"nonsense", 0)
+    limiter = FleetLimiter("apns", RateLimiter(Rate(1000)), lambda: None, Clock())
+    limiter.permits(10, 0.0)
+    await limiter.exchange(queue)
+    assert limiter.permits(10, 0.0) == 10
+
+
+@pytest.mark.parametrize(("store", "clock"), [(object(), time.time), (MemoryQueue("camp"), 5.0)])
+def test_a_fleet_of_something_else_is_refused(store: Any, clock: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        Fleet(store, clock=clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -256,3 +257,11 @@ def test_a_number_of_doubled_pushes_that_cannot_be_is_damage(doubled: int) -> No
     made = replace(result_of(0, [sent(1)]), doubled=doubled)
     with pytest.raises(ChunkError):
         ChunkResult.decode(made.encode())
+
+
+def test_a_result_without_parts_changes_nothing(ledger: Ledger) -> None:
+    """All rows of its chunk were delivered before."""
+    before = ledger.status()
+    ledger.record([ChunkResult(0, "n", "worker", 1.0, (), Counter())])
+    after = ledger.status()
+    assert (after.done, after.repeats, after.strays) == (before.done, before.repeats, before.strays)

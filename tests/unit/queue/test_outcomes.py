@@ -15,7 +15,7 @@ from pushcore.journal.format import BLOCK
 from pushcore.journal.journal import id_prefix, push_id
 from pushcore.models.fcm import Message
 from pushcore.queue.errors import ChunkError
-from pushcore.queue.outcomes import MAX_SENTENCE, ChunkResult, OutcomeBlock
+from pushcore.queue.outcomes import MAX_PARTS, MAX_SENTENCE, ChunkResult, OutcomeBlock
 from pushcore.queue.pushes import NumberedNotification
 from pushcore.results import Result, Verdict
 
@@ -128,6 +128,11 @@ def sealed(header: bytes, body: bytes = b"") -> bytes:
         (b'{"n": 1, "x": "n", "w": "w", "t": 1, "p": [[0, 1, 0]], "c": []}', b"1"),
         (b'{"n": 1, "x": "n", "w": "w", "t": 1, "p": [[0, 2, -1]], "c": []}', b"12"),
         (b'{"n": 1, "x": "n", "w": "w", "t": 1, "p": 5, "c": []}', b""),
+        (
+            b'{"n": 1, "x": "n", "w": "w", "t": 1, "p": [%b], "c": []}'
+            % b", ".join([b"[0, 2, 0]"] * (MAX_PARTS + 1)),
+            b"12" * (MAX_PARTS + 1),
+        ),
     ],
 )
 def test_what_has_a_right_checksum_and_cannot_be_is_not_read(header: bytes, body: bytes) -> None:

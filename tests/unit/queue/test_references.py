@@ -302,3 +302,31 @@ def test_urls_in_messages_hold_no_secret() -> None:
         Audience("nosuch://name:word@bucket/a.csv?signature=word")
     assert "word" not in str(caught.value)
     assert "nosuch://bucket/a.csv" in str(caught.value)
+
+
+def test_a_chunk_with_too_many_bytes_is_no_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pushcore.queue.references.MAX_BYTES", 100)
+    path = tmp_path / "a.csv"
+    path.write_text("token\n" + f"{'a' * 64}\n" * 3)
+    with pytest.raises(BadInput, match=r"rows from 1 on have more than 100 bytes .* a smaller --chunk"):
+        chunks_of(path, 2)
+    assert len(chunks_of(path, 1)[0]) == 3
+
+
+def test_chunks_that_are_known_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("token\na\nb\nc\n")
+    with Audience(str(path)) as source:
+        assert [chunk.number for chunk in reference_chunks(source, str(path), 1, start=2)] == [2]
+
+
+async def test_a_column_of_which_there_are_two_is_not_chosen_between(
+    tmp_path: Path, shelf: ReferenceReader
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("token,name,name\na,b,c\n")
+    (chunk,), about = chunks_of(path, 1)
+    source = shelf.source(chunk, about)
+    assert source.index("token") == 0
+    with pytest.raises(BadInput, match="has two columns 'name'; expected one"):
+        source.index("name")

@@ -40,3 +40,18 @@ async def test_what_is_no_sign_is_passed_over(value: bytes) -> None:
     assert await read_signs(store) == []
     await overwrite(store, WORKERS, value)
     assert await read_signs(store) == []
+
+
+async def test_two_workers_that_come_at_the_same_time_have_a_place_each() -> None:
+    class Overtaken(MemoryQueue):
+        other = "first"
+
+        async def write(self, name: str, value: bytes, revision: int) -> bool:
+            if self.other:
+                other, self.other = self.other, ""
+                await sign_in(self, other)
+            return await super().write(name, value, revision)
+
+    store = Overtaken("camp")
+    assert (await sign_in(store, "second")).place == 1
+    assert orjson.loads((await store.read(WORKERS)).value) == ["first", "second"]

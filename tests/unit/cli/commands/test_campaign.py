@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import json
 import os
+import re
+import sys
+import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -30,6 +35,7 @@ from pushcore.queue.errors import QueueUnavailable
 from pushcore.queue.ledger import Ledger, LedgerStatus
 from pushcore.queue.outcomes import ChunkResult
 from pushcore.queue.protocol import Lease, QueueStats
+from pushcore.queue.signs import WorkerSign
 from pushcore.results import Result, Verdict
 
 from .conftest import Run
@@ -382,3 +388,114 @@ def test_every_value_of_a_status() -> None:
         {"platform": None, "verdict": "INVALID", "reason": "odd\\udcff", "rows": 1},
         {"platform": "fcm", "verdict": "ACCEPTED", "reason": None, "rows": 7},
     ]
+
+
+# --- workers, and watching --------------------------------------------------------------------------------------------
+
+
+def a_sign(name: str, state: str, *, held: int = 0, ago: float = 0.0) -> WorkerSign:
+    return WorkerSign(name, 0, state, time.time() - ago, 12, held, 3)
+
+
+@pytest.fixture
+def signs(monkeypatch: pytest.MonkeyPatch) -> list[list[WorkerSign]]:
+    """The signs of the workers at each look; the last ones stay."""
+    looks: list[list[WorkerSign]] = []
+
+    async def read(store: object) -> list[WorkerSign]:
+        return looks.pop(0) if len(looks) > 1 else looks[0]
+
+    monkeypatch.setattr(coordinator, "read_signs", read)
+    return looks
+
+
+def test_a_worker_that_does_not_obey_is_named(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def obeyed(self: object) -> tuple[list[WorkerSign], list[WorkerSign]]:
+        return [a_sign("good", "paused")], [a_sign("odd\x1b", "running")]
+
+    run(*place.create())
+    monkeypatch.setattr(coordinator.Coordinator, "obeyed", obeyed)
+    status, out, error = run(*place.on("pause"))
+    assert (status, out) == (1, "")
+    assert error.splitlines() == [
+        "pushcore: autumn is paused; 1 of 2 workers obey",
+        r"pushcore: odd\x1b says that it is running, 3 requests in flight",
+    ]
+
+
+def test_watching_ends_when_nobody_has_anything_of_a_cancelled_campaign(
+    place: Place, run: Run, signs: list[list[WorkerSign]]
+) -> None:
+    run(*place.create())
+    signs.append([])
+    assert run(*place.on("cancel"))[0] == 0
+    signs[:] = [
+        [a_sign("one", "cancelled", held=1), a_sign("dead", "running", held=9, ago=99)],
+        [a_sign("one", "gone")],
+    ]
+    status, out, error = run(*place.on("watch", "--every", "0.1"))
+    assert (status, error) == (0, "")
+    first, second, rest = out.split("\n\n")
+    assert first.splitlines()[0] == "campaign   autumn, cancelled"
+    assert first.splitlines()[-2:] == [
+        "worker     one: cancelled, 12 rows finished, 1 chunks, 3 in flight, last sign 0 s ago",
+        "worker     dead: gone, 12 rows finished, 9 chunks, 3 in flight, last sign 99 s ago",
+    ]
+    assert second.splitlines()[-1].startswith("worker     one: gone, 12 rows finished, 0 chunks")
+    assert rest == ""
+
+
+def test_one_look_says_when_it_will_end(place: Place, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    values: tuple[Any, ...] = (True, 0.0, CampaignState.RUNNING, 9, 2, 0, 4500, 8, 3, 0, Counter())
+    found = CampaignStatus("autumn", LedgerStatus(*values), QueueStats(4, 2, 5, 12.6), None, 99.5, 30.2)
+
+    async def status(self: object) -> CampaignStatus:
+        return found
+
+    run(*place.create())
+    monkeypatch.setattr(coordinator.Coordinator, "status", status)
+    code, out, _ = run(*place.on("watch", "--once"))
+    lines = out.splitlines()
+    assert (code, lines[6]) == (0, "left       30 s")
+    assert re.fullmatch(r"end        about \d\d:\d\d:\d\d", lines[7])
+    assert lines[8] == "repeats    3"
+
+
+def test_on_a_terminal_each_look_is_drawn_over_the_last(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(*place.create())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    status, out, _ = run(*place.on("watch", "--once"))
+    assert status == 0
+    assert out.startswith("\x1b[H\x1b[2Jcampaign   autumn, running\n")
+
+
+def test_figures_are_served_while_it_collects(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports: list[int] = []
+
+    @contextlib.contextmanager
+    def serving(port: int) -> Any:
+        ports.append(port)
+        yield SimpleNamespace(run=lambda coordinator: coordinator.run())
+
+    monkeypatch.setattr(command, "serving_gauges", serving)
+    run(*place.create())
+    place.work()
+    assert run(*place.on("run", "--metrics-port", "9123")) == (0, "", "pushcore: 5 of 5 rows have a result\n")
+    assert ports == [9123]
+
+
+def test_a_queue_that_goes_away_is_one_sentence(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(self: object) -> QueueStats:
+        raise QueueUnavailable("redis://q went away")
+
+    run(*place.create())
+    monkeypatch.setattr(MemoryQueue, "stats", away)
+    assert run(*place.on("status")) == (2, "", "pushcore: redis://q went away\n")

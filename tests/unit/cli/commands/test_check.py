@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pushcore.apns.client import ApnsClient
 from pushcore.cli.commands import check as command
 from pushcore.cli.commands.check import judge
 from pushcore.cli.main import main
-from pushcore.cli.run.client_options import ClientOptions
+from pushcore.cli.run.client_options import CampaignClient, ClientOptions
 from pushcore.errors import AccessTokenError, CertificateError, ConnectError, ResponseTimeout
+from pushcore.fcm.client import FcmClient
 from pushcore.results import Result, Verdict
 
 
@@ -131,3 +134,37 @@ def test_a_certificate_that_ends_soon_is_a_warning(
     assert line.startswith("APNs  ok ")
     assert "; the certificate is valid until 20" in line
     assert line.endswith("(12 days): renew it")
+
+
+async def test_each_provider_is_asked_about_what_reaches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    events: list[str] = []
+
+    async def send(self: Any, push: Any) -> Result:
+        sent.append(push)
+        return Result(push, Verdict.ACCEPTED, 200, 1)
+
+    async def enter(self: Any) -> Any:
+        events.append("open")
+        return self
+
+    async def leave(self: Any, *_: object) -> None:
+        events.append("closed")
+
+    for kind in (ApnsClient, FcmClient):
+        monkeypatch.setattr(kind, "send", send)
+        monkeypatch.setattr(kind, "__aenter__", enter)
+        monkeypatch.setattr(kind, "__aexit__", leave)
+    clients: dict[str, CampaignClient] = {
+        "apns": ApnsClient.__new__(ApnsClient),
+        "fcm": FcmClient.__new__(FcmClient),
+    }
+    results = await command._try_all(clients)
+    assert {platform: result.verdict.value for platform, result in results.items()} == {
+        "apns": "ACCEPTED",
+        "fcm": "ACCEPTED",
+    }
+    notification, message = sent
+    assert (notification.token, notification.push_type, notification.priority) == ("00" * 32, "background", 5)
+    assert (message.topic, message.validate_only) == ("pushcore-check", True)
+    assert sorted(events) == ["closed", "closed", "open", "open"]

@@ -101,3 +101,12 @@ def test_what_is_no_journal_is_one_sentence(jobs: list[Job], run: Run, tmp_path:
     status, _, error = run("resume")
     assert (status, "Missing argument 'JOURNAL'" in error) == (2, True)
     assert jobs == []
+
+
+def test_a_summary_as_json_needs_the_standard_output(jobs: list[Job], run: Run, tmp_path: Path) -> None:
+    path = begin(tmp_path, {"audience": "/a/devices.csv", "results": "-"})
+    words = "--json writes to the standard output; expected no --results - with it"
+    assert run("resume", path, "--json") == (2, "", f"pushcore: {words}\n")
+    assert jobs == []
+    assert run("resume", path, "--json", "--results", "/b/r.csv")[0] == 0
+    assert [job.as_json for job in jobs] == [True]

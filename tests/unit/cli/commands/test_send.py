@@ -143,3 +143,25 @@ def test_a_summary_as_json_needs_the_standard_output(
     assert "--json writes to the standard output" in error
     status, _, error = run(*arguments, "--results", str(tmp_path / "r.csv"), "--json")
     assert (status, [job.as_json for job in jobs]) == (3, [True]), error
+
+
+@pytest.mark.parametrize("more", [["--quiet"], ["--results", "-"]])
+def test_what_a_dry_run_says_is_all_that_it_does(
+    jobs: list[Job], run: Run, arguments: list[str], more: list[str]
+) -> None:
+    words = "--dry-run writes to the standard output; expected neither --quiet nor --results - with it"
+    assert run(*arguments, "--dry-run", *more) == (2, "", f"pushcore: {words}\n")
+    assert jobs == []
+
+
+def test_a_dry_run_says_what_is_odd_about_the_payload(
+    run: Run, arguments: list[str], payload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(clients: Any, rows: Any, report: Any) -> int:
+        report.close()
+        return 0
+
+    monkeypatch.setattr(command, "try_all", nothing)
+    Path(payload).write_text('{"aps":{}}')
+    status, _, error = run(*arguments, "--dry-run")
+    assert (status, error.count(payload)) == (0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from pushcore.cli.run.journals import CampaignProgress, RowJournal
 from pushcore.errors import JournalError
 from pushcore.journal.journal import Journal, Source
 from pushcore.results import Verdict
+
+from .conftest import Run
 
 
 def test_two_journals_are_one_campaign(tmp_path: Path) -> None:
@@ -103,3 +106,49 @@ def test_it_says_why_a_run_ended_and_nothing_that_nobody_knows(tmp_path: Path) -
     with Journal.open(killed):
         assert look(killed) == ("running", None, 1)
     assert look(killed) == ("stopped", None, 1)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """The journal of a campaign that goes on: one of three rows has an outcome."""
+    name = tmp_path / "c.db"
+    with RowJournal.create(name, Source("a"), rows=3, campaign_id="mine") as journal:
+        journal.note(1, "aa", "apns", "odd \udcff", Verdict.INVALID)
+    return str(name)
+
+
+def test_the_command_writes_lines(path: str, run: Run) -> None:
+    status, out, error = run("status", path)
+    assert (status, error) == (0, "")
+    assert out.splitlines()[:4] == [
+        "campaign  mine",
+        "audience  unknown",
+        "state     stopped",
+        "rows      3",
+    ]
+
+
+def test_the_command_writes_one_object_of_json_on_request(path: str, run: Run) -> None:
+    status, out, error = run("status", path, "--json")
+    assert (status, error) == (0, "")
+    values = json.loads(out)
+    assert (values["campaign"], values["rows"], values["done"]) == ("mine", 3, 1)
+    assert values["reasons"] == [{"platform": "apns", "verdict": "INVALID", "reason": "odd ?", "rows": 1}]
+
+
+def test_a_campaign_is_running_while_its_journal_is_open_and_complete_when_all_is_done(
+    tmp_path: Path,
+) -> None:
+    name = tmp_path / "c.db"
+    with RowJournal.create(name, Source("a"), rows=1) as journal:
+        assert look(name)[0] == "running"
+        journal.note(1, "aa", "apns", "odd", Verdict.INVALID)
+    assert look(name)[0] == "complete"
+
+
+def test_what_is_no_journal_is_one_sentence(tmp_path: Path, run: Run) -> None:
+    assert run("status", str(tmp_path / "none")) == (
+        2,
+        "",
+        f"pushcore: there is no journal {tmp_path}/none\n",
+    )

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import click
 import pytest
 
+from pushcore.audience.problems import BadInput
 from pushcore.cli.commands import worker as command
+from pushcore.cli.run.campaign import OPEN_BEFORE
 from pushcore.cli.run.client_options import CampaignClient, ClientOptions
+from pushcore.cli.run.renewal import Renewal
 from pushcore.engine.breaker import Trip
 from pushcore.fcm.client import FcmClient
 from pushcore.journal.journal import id_prefix
 from pushcore.queue.access import Access
+from pushcore.queue.campaign import CampaignState
 from pushcore.queue.errors import CampaignConflict, QueueRefused, QueueUnavailable
 from pushcore.queue.leases import WorkerReport
 
@@ -34,6 +41,7 @@ class Scripted:
         self.pushes: Any = None
         self.result: WorkerReport | Exception = REPORT
         self.waits = False
+        self.hangup: asyncio.Event | None = None
         self.drained = asyncio.Event()
 
     async def open_queue(self, url: str, campaign: str, access: Access) -> Scripted:
@@ -61,6 +69,9 @@ class Scripted:
         if self.waits:
             os.kill(os.getpid(), signal.SIGTERM)
             await self.drained.wait()
+        if self.hangup is not None:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await self.hangup.wait()
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
@@ -182,6 +193,93 @@ def test_a_signal_drains_with_the_grace_that_was_given(
     assert error.startswith("pushcore: draining; once more to stop at once\n")
     assert scripted.events == ["open redis://q autumn", "drain 7.0", "close"]
     assert signal.signal(signal.SIGTERM, left) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (["the key was renewed"], "the key was renewed"),
+        (
+            BadInput("key.p8 is no key\x1b"),
+            r"the options cannot be read again, so the credentials stay: key.p8 is no key\x1b",
+        ),
+        (
+            click.UsageError("No such option --odd"),
+            "the options cannot be read again, so the credentials stay: No such option --odd",
+        ),
+    ],
+)
+def test_a_hangup_reads_the_credentials_again(
+    scripted: Scripted,
+    run: Run,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Any,
+    words: str,
+) -> None:
+    read: list[ClientOptions] = []
+    scripted.hangup = asyncio.Event()
+
+    def renew(self: Any, options: ClientOptions) -> list[str]:
+        assert scripted.hangup is not None
+        read.append(options)
+        scripted.hangup.set()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return list(outcome)
+
+    monkeypatch.setattr(Renewal, "renew", renew)
+    status, _, error = run(*arguments)
+    assert (status, error.splitlines()[0]) == (0, f"pushcore: {words}")
+    assert [options.topic for options in read] == ["com.example.app"]
+
+
+def test_a_system_without_hangups_needs_none(
+    scripted: Scripted, run: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "HANGUP", None)
+    assert run(*arguments, "--quiet") == (0, "", "")
+
+
+def test_what_is_odd_about_the_payload_is_said_once(
+    scripted: Scripted, run: Run, arguments: list[str], payload: str
+) -> None:
+    Path(payload).write_text('{"aps":{}}')
+    status, _, error = run(*arguments)
+    assert (status, error.count(payload)) == (0, 1)
+    assert payload not in run(*arguments, "--quiet")[2]
+
+
+async def test_connections_are_open_shortly_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    done = asyncio.Event()
+
+    async def open_connections(clients: Any) -> None:
+        opened.append(clients)
+        done.set()
+
+    monkeypatch.setattr(command, "open_connections", open_connections)
+    clients: Any = object()
+    soon = datetime.now() + timedelta(seconds=OPEN_BEFORE)
+    async with command._opening(clients, soon):
+        await done.wait()
+    assert opened == [clients]
+    async with command._opening(clients, soon + timedelta(hours=1)):
+        pass
+    async with command._opening(clients, None):
+        pass
+    assert opened == [clients]
+
+
+def test_what_becomes_of_the_campaign_is_said_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    say_state = command._said_state()
+    for state in ("RUNNING", "PAUSED", "PAUSED", "RUNNING", "CANCELLED", "FINISHED"):
+        say_state(CampaignState[state])
+    assert capsys.readouterr().err.splitlines() == [
+        "pushcore: the campaign is paused; waiting",
+        "pushcore: the campaign goes on",
+        "pushcore: the campaign is cancelled; what was not sent is given back",
+    ]
 
 
 async def test_after_the_first_signal_the_next_one_does_what_it_does_elsewhere(
