@@ -1,11 +1,12 @@
 """Do the tests notice when the code is wrong? `python -m tests.mutants` changes one place at a time and runs them.
 
 A mutant is one module with one change: `<` for `<=`, `and` for `or`, a number that is one more, a condition turned round,
-a call left out, None for what is returned. Its tests must fail; a mutant that lives is a line of the report, for people to
-read. Which are tried is drawn by `--seed`, the number of the week if none is given, until the time is over.
+a call left out, None for what is returned. Its tests must fail. A mutant that survives is a line of the report, for people
+to read. All are tried, in an order drawn by `--seed`, until the time is over; `tests/mutant_trials.py` tries them.
 
-No library does it here: mutmut and cosmic-ray want the whole of the tests to be importable in their own runner, or a
-database and workers, and either mutates a checkout in place; what is needed of them is this file.
+No library does it here: mutmut 3 rewrites every function into a trampoline with all its mutants, which slots, inlined hot
+paths and module-level tables do not survive, and tries no module-level code; cosmic-ray starts pytest anew for each mutant,
+seven seconds here. What is needed of them is these two files.
 """
 
 from __future__ import annotations
@@ -15,44 +16,46 @@ import ast
 import copy
 import datetime
 import json
-import os
 import random
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
-COPIED: Final = ("pushcore", "fakeservers", "tests", "pyproject.toml")
-HTTP2: Final = ("tests/unit/http2/test_connection.py", "tests/protocol")
-"""What tests the parts of a connection: each rule of the RFC by its section, over whole connections."""
+HTTP2: Final = (
+    "blocks", "connection", "exchange", "flow_control", "frames", "headers", "outgoing", "response_headers", "runs", "streams",
+)  # fmt: skip
+REASONS: Final = (
+    "pushcore/reasons.py",
+    "pushcore/apns/reasons.py",
+    "pushcore/fcm/errors.py",
+    "pushcore/fcm/legacy_errors.py",
+)
 MODULES: Final = {
-    **{f"pushcore/http2/{name}.py": HTTP2 for name in ("blocks", "connection", "flow_control")},
-    **{
-        f"pushcore/http2/{name}.py": (f"tests/unit/http2/test_{name}.py", *HTTP2)
-        for name in ("exchange", "frames", "headers", "outgoing", "response_headers", "runs", "streams")
-    },
-    "pushcore/reasons.py": (
-        "tests/unit/test_reasons.py",
-        "tests/unit/apns/test_reasons.py",
-        "tests/unit/fcm/test_errors.py",
+    **dict.fromkeys(
+        (f"pushcore/http2/{name}.py" for name in HTTP2),
+        (
+            *(f"tests/unit/http2/test_{name}.py" for name in HTTP2[1:] if name != "flow_control"),
+            "tests/protocol",
+        ),
     ),
-    "pushcore/apns/reasons.py": ("tests/unit/apns/test_reasons.py", "tests/unit/test_reasons.py"),
-    "pushcore/fcm/errors.py": ("tests/unit/fcm/test_errors.py", "tests/unit/test_reasons.py"),
-    "pushcore/fcm/legacy_errors.py": ("tests/unit/fcm/test_legacy_errors.py", "tests/unit/test_reasons.py"),
+    **dict.fromkeys(
+        REASONS,
+        (
+            "tests/unit/test_reasons.py",
+            "tests/unit/apns/test_reasons.py",
+            "tests/unit/fcm/test_errors.py",
+            "tests/unit/fcm/test_legacy_errors.py",
+        ),
+    ),
     "pushcore/journal/format.py": ("tests/unit/journal/test_format.py", "tests/unit/journal/test_journal.py"),
     "pushcore/engine/retry.py": ("tests/unit/engine/test_retry.py",),
     "pushcore/engine/rate.py": ("tests/unit/engine/test_rate.py",),
     "pushcore/engine/breaker.py": ("tests/unit/engine/test_breaker.py",),
     "pushcore/latency.py": ("tests/unit/test_latency.py",),
 }
-"""Modules without I/O, and the tests that alone must notice."""
+"""The modules that are changed, and the tests that alone must notice. Modules with the same tests are tried together."""
 SWAPPED: Final[dict[type[ast.AST], type[ast.AST]]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -73,9 +76,19 @@ SWAPPED: Final[dict[type[ast.AST], type[ast.AST]]] = {
     ast.BitOr: ast.BitAnd,
 }
 EXPLAINED: Final[dict[str, str]] = json.loads(Path(__file__).with_name("mutants.json").read_text())
-"""Changes that no test can notice or need notice, as `shown` has them, and why: they do not count."""
-SLOWEST: Final = 120.0
-"""Seconds after which the tests of a mutant hang, which is to notice it."""
+"""Changes that no test can notice or need notice, as `Change.shown` has them, and why: they do not count."""
+LONGEST: Final = 90
+"""Characters of the code that is shown around a change."""
+_SIMPLE: Final = (
+    ast.expr,
+    ast.keyword,
+    ast.Assign,
+    ast.AnnAssign,
+    ast.AugAssign,
+    ast.Return,
+    ast.Raise,
+    ast.Expr,
+)
 
 
 class Mutant(NamedTuple):
@@ -86,39 +99,88 @@ class Mutant(NamedTuple):
 
 
 class Change(NamedTuple):
+    """What a mutant is."""
+
     line: int
+    scope: str  # the class and function around it, with dots
     before: str
     after: str
-    source: str
+    lines: frozenset[int]  # of the statement that is changed, without the statements inside it
+
+    def shown(self, module: str) -> str:
+        """The change without its line, which changes too often."""
+        return f"{module}::{self.scope}: `{self.after}` for `{self.before}`"
 
 
 def mutants(module: str) -> Iterator[Mutant]:
-    """Every place where `module` can be changed. Annotations are never evaluated, and so nobody would notice."""
+    """Every place where `module` can be changed.
+
+    Left out is what cannot be noticed by design: annotations are never evaluated, nor is what is under `TYPE_CHECKING`;
+    `slots` make an object smaller and do nothing else (`bench` counts what is allocated).
+    """
     tree = ast.parse((ROOT / module).read_text())
     unused: set[ast.AST] = set()
     for node in ast.walk(tree):
         for field in ("annotation", "returns"):
-            if isinstance(found := getattr(node, field, None), ast.AST):
-                unused.update(ast.walk(found))
+            if isinstance(annotation := getattr(node, field, None), ast.AST):
+                unused.update(ast.walk(annotation))
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.keyword("slots"):
+                unused.update(ast.walk(node))
     for index, node in enumerate(ast.walk(tree)):
         if node not in unused and change_node(copy.copy(node)):
             yield Mutant(module, index)
 
 
 def change(mutant: Mutant) -> Change:
-    """What it is, as people see it, and the whole module with it."""
-    tree = ast.parse((ROOT / mutant.module).read_text())
-    node = list(ast.walk(tree))[mutant.place]
-    before, line = ast.unparse(node), getattr(node, "lineno", 0)
+    """How a mutant is shown, and the lines that tests must get to."""
+    nodes = list(ast.walk(ast.parse((ROOT / mutant.module).read_text())))
+    node = nodes[mutant.place]
+    above = {child: parent for parent in nodes for child in ast.iter_child_nodes(parent)}
+    shown, scope = node, []
+    while isinstance(parent := above.get(shown), _SIMPLE) and len(ast.unparse(parent)) <= LONGEST:
+        shown = parent
+    before, line, statement = _text(shown), getattr(node, "lineno", 0), node
+    while not isinstance(statement, ast.stmt):
+        statement = above[statement]
+    lines = (
+        {*range(line, (getattr(node, "end_lineno", None) or line) + 1)} if node is not statement else set()
+    )
+    parent = statement
+    while parent in above:
+        if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            scope.append(parent.name)
+        parent = above[parent]
     change_node(node)
-    after = ast.unparse(node)
-    return Change(line, before, after, ast.unparse(ast.fix_missing_locations(tree)))
+    after = _text(shown)
+    return Change(line, ".".join(scope[::-1]), before, after, frozenset(lines | _own_lines(statement)))
 
 
-def shown(mutant: Mutant) -> str:
-    """The change in one line, without its place."""
-    found = change(mutant)
-    return f"{mutant.module}: `{found.after}` for `{found.before}`"
+def _text(node: ast.AST) -> str:
+    return ast.unparse(node).split(":\n")[0] if isinstance(node, (ast.If, ast.While)) else ast.unparse(node)
+
+
+def tree_of(mutant: Mutant) -> ast.Module:
+    """The whole module with the change."""
+    tree = ast.parse((ROOT / mutant.module).read_text())
+    for index, node in enumerate(ast.walk(tree)):
+        if index == mutant.place:
+            change_node(node)
+            break
+    return ast.fix_missing_locations(tree)
+
+
+def _own_lines(statement: ast.stmt) -> set[int]:
+    """The lines of a statement, those of a compound one without its body."""
+    match statement:
+        case ast.Match(cases=[ast.match_case(body=[first, *_]), *_]):
+            end = max(statement.lineno, first.lineno - 1)
+        case ast.stmt(body=[ast.stmt() as first, *_]):  # type: ignore[misc]
+            end = max(statement.lineno, first.lineno - 1)
+        case _:
+            end = statement.end_lineno or statement.lineno
+    decorators = [decorator.lineno for decorator in getattr(statement, "decorator_list", [])]
+    return {*range(min([statement.lineno, *decorators]), end + 1)}
 
 
 def change_node(node: ast.AST) -> bool:
@@ -136,92 +198,75 @@ def change_node(node: ast.AST) -> bool:
             node.value = value + 1
         case ast.Expr(value=ast.Call()):
             node.value = ast.Constant(None)
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             node.value = ast.Constant(None)
         case _:
             return False
     return True
 
 
-def passes(place: Path, module: str, source: str) -> bool:
-    """Whether the module's tests pass with this source of it, in a copy of the project."""
-    file = place / module
-    kept = file.read_text()
-    file.write_text(source)
-    quick = ("-m", "not (slow or ci or weekly)")
-    words = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", *quick, *MODULES[module])
-    try:
-        done = subprocess.run(
-            [sys.executable, "-B", "-m", "pytest", *words], cwd=place, capture_output=True, timeout=SLOWEST
-        )
-        return done.returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        file.write_text(kept)
+class Score(NamedTuple):
+    """How the mutants of a module ended."""
+
+    module: str
+    tried: int
+    survivors: int
+    explained: int
+
+    @property
+    def share(self) -> float:
+        """The share of the mutants that were noticed, without those that are explained."""
+        counted = self.tried - self.explained
+        return 1 - self.survivors / counted if counted else 1.0
+
+    def __str__(self) -> str:
+        noticed = self.tried - self.explained - self.survivors
+        return f"{self.module:34}{self.tried:7}{noticed:9}{self.explained:11}{self.survivors:11}{self.share:9.1%}"
 
 
-def hunt(chosen: list[Mutant], seconds: float, workers: int) -> tuple[int, list[Mutant]]:
-    """How many were tried in that time, and which of them nobody noticed."""
-    until = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as directory:
-        places: SimpleQueue[Path] = SimpleQueue()
-        for number in range(workers):
-            place = _copy(Path(directory) / str(number))
-            places.put(place)
-        for module in {each.module for each in chosen}:
-            if not passes(place, module, ast.unparse(ast.parse((ROOT / module).read_text()))):
-                raise SystemExit(f"the tests of {module} fail without any change")
-
-        def one(mutant: Mutant) -> bool | None:
-            if time.monotonic() > until:
-                return None
-            place = places.get()
-            try:
-                return passes(place, mutant.module, change(mutant).source)
-            finally:
-                places.put(place)
-
-        with ThreadPoolExecutor(workers) as pool:
-            passed = list(pool.map(one, chosen))
-    lives = [mutant for mutant, alive in zip(chosen, passed, strict=True) if alive]
-    return sum(each is not None for each in passed), lives
-
-
-def _copy(place: Path) -> Path:
-    place.mkdir()
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, place / name)
-    return place
+def _tell(mutant: Mutant, noticed: bool) -> None:
+    """Print a survivor as soon as it is known."""
+    if not noticed and (shown := change(mutant).shown(mutant.module)) not in EXPLAINED:
+        print(f"survives: {shown}, line {change(mutant).line}", flush=True)
 
 
 def main() -> int:
+    from tests import mutant_trials
+
     week = datetime.datetime.now(datetime.UTC).isocalendar()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no other mutant is begun after so long")
     parser.add_argument("--seed", type=int, default=week.year * 100 + week.week)
     parser.add_argument("--least", type=float, default=0.85, help="the share of mutants that must be noticed")
+    parser.add_argument("--workers", type=int, default=1, help="how many mutants are tried at a time")
     parser.add_argument("modules", nargs="*", default=list(MODULES), metavar="MODULE")
     options = parser.parse_args()
-    chosen = [mutant for module in options.modules for mutant in mutants(module)]
-    random.Random(options.seed).shuffle(chosen)
-    tried, lives = hunt(chosen, options.minutes * 60, os.cpu_count() or 1)
-    explained = [mutant for mutant in lives if shown(mutant) in EXPLAINED]
-    lives = [mutant for mutant in lives if mutant not in explained]
-    counted = tried - len(explained)
-    for mutant in sorted(lives):
-        print(f"nobody notices {shown(mutant)}, line {change(mutant).line}")
-    share = 1 - len(lives) / counted if counted else 0.0
-    print(
-        f"{tried} of {len(chosen)} mutants tried (seed {options.seed}), {len(explained)} explained, {share:.1%} of the others noticed"
+    groups: dict[tuple[str, ...], list[Mutant]] = {}
+    for module in options.modules:
+        groups.setdefault(MODULES[module], []).extend(mutants(module))
+    trials = mutant_trials.Trials(options.minutes * 60, options.workers, _tell)
+    noticed: dict[Mutant, bool] = {}
+    for tests, chosen in groups.items():
+        random.Random(options.seed).shuffle(chosen)
+        noticed |= trials.run(tests, chosen)
+    planned = sum(map(len, groups.values()))
+    scores: list[Score] = []
+    for module in options.modules:
+        ends = {mutant: seen for mutant, seen in noticed.items() if mutant.module == module}
+        explained = [change(mutant).shown(module) in EXPLAINED for mutant, seen in ends.items() if not seen]
+        scores.append(Score(module, len(ends), explained.count(False), explained.count(True)))
+    whole = Score(
+        "all",
+        sum(score.tried for score in scores),
+        sum(score.survivors for score in scores),
+        sum(score.explained for score in scores),
     )
-    return 0 if share >= options.least else 1
+    print(f"\n{'module':34}{'mutants':>7}{'noticed':>9}{'explained':>11}{'survivors':>11}{'score':>9}")
+    print(*scores, whole, sep="\n")
+    print(f"{whole.tried} of {planned} mutants tried (seed {options.seed})")
+    return 0 if min(score.share for score in (*scores, whole)) >= options.least else 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import shutil
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 WEEKLY: Final = os.environ.get("PUSHCORE_TESTS") == "weekly"
 """Whether `make weekly` runs."""
@@ -59,6 +59,15 @@ for _name, _examples in {"unit": 20, "usual": 100, "ci": 1000, "weekly": 20_000}
     settings.register_profile(
         _name, max_examples=_examples, deadline=None, suppress_health_check=_CALM, print_blob=_examples > 100
     )
+settings.register_profile(  # for `tests.mutants`: the same examples for each mutant, and the first failure is enough
+    "mutants",
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=_CALM,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "weekly" if WEEKLY else "usual"))
 
 

@@ -39,7 +39,7 @@ def test_floors_are_of_rooms_that_are_there() -> None:
 
 def test_what_is_explained_of_a_mutant_is_still_in_the_code() -> None:
     for change, reason in mutants.EXPLAINED.items():
-        module, _, before = re.fullmatch(r"(\S+): `(.*)` for `(.*)`", change, re.DOTALL).groups()  # type: ignore[union-attr]
+        module, _, before = re.fullmatch(r"(\S+)::\S*: `(.*)` for `(.*)`", change, re.DOTALL).groups()  # type: ignore[union-attr]
         assert module in mutants.MODULES
         assert before in ast.unparse(ast.parse((mutants.ROOT / module).read_text())), change
         assert len(reason.split()) > 3

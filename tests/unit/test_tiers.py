@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,12 +88,106 @@ def test_what_cannot_be_changed_is_left(before: str) -> None:
     assert not any(mutants.change_node(node) for node in ast.walk(tree))
 
 
-def test_annotations_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> list[mutants.Mutant]:
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
-    (tmp_path / "module.py").write_text("def f(a: int | None = 1) -> str | None:\n    return a\n")
-    found = sorted(mutants.change(each) for each in mutants.mutants("module.py"))
-    assert [(each.line, each.before, each.after) for each in found] == [
-        (1, "1", "2"),
-        (2, "return a", "return None"),
-    ]
-    assert found[0].source == "def f(a: int | None=2) -> str | None:\n    return a"
+    (tmp_path / "module.py").write_text(source)
+    return list(mutants.mutants("module.py"))
+
+
+def test_annotations_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = write(tmp_path, monkeypatch, "def f(a: int | None = 1) -> str | None:\n    return a\n")
+    changes = {(change.line, change.before, change.after) for change in map(mutants.change, chosen)}
+    assert changes == {(1, "1", "2"), (2, "return a", "return None")}
+    sources = {ast.unparse(mutants.tree_of(mutant)) for mutant in chosen}
+    assert "def f(a: int | None=2) -> str | None:\n    return a" in sources
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    return None\n",
+        "if TYPE_CHECKING:\n    a = 1\n",
+        "@dataclass(slots=True)\nclass A: ...\n",
+    ],
+)
+def test_a_change_without_effect_is_left(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert write(tmp_path, monkeypatch, source) == []
+
+
+def test_a_change_is_shown_with_its_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "class A:\n    def f(self):\n        if (\n            self.a\n            < 1\n        ):\n            self.b = 2\n"
+    chosen = write(tmp_path, monkeypatch, source)
+    changes = {change.shown("module.py"): change.lines for change in map(mutants.change, chosen)}
+    assert changes == {
+        "module.py::A.f: `self.a <= 1` for `self.a < 1`": {3, 4, 5, 6},
+        "module.py::A.f: `self.a < 2` for `self.a < 1`": {3, 4, 5, 6},
+        "module.py::A.f: `if not self.a < 1` for `if self.a < 1`": {3, 4, 5, 6},
+        "module.py::A.f: `self.b = 3` for `self.b = 2`": {7},
+    }
+
+
+MODULE = """
+LIMIT = 10
+SPARE = 5
+
+def full(count):
+    if count < 0:
+        raise ValueError
+    return count >= LIMIT
+
+def unused():
+    return 1
+
+def loop(count):
+    while count:
+        count -= 1
+"""
+TESTS = """
+import module
+
+def test_full():
+    assert module.full(10)
+    assert not module.full(9)
+
+def test_loop():
+    module.loop(1)
+"""
+
+
+@pytest.mark.slow
+def test_mutants_are_noticed_or_survive(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(MODULE)
+    (tmp_path / "test_module.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    ci\n    weekly\n")
+    program = """
+import sys
+from pathlib import Path
+from tests import mutant_trials, mutants
+
+mutants.ROOT = mutant_trials.ROOT = Path(sys.argv[1])
+sys.path.insert(0, sys.argv[1])
+chosen = list(mutants.mutants("module.py"))
+trials = mutant_trials.Trials(600.0, 2, lambda mutant, noticed: None)
+for mutant, noticed in trials.run(["test_module.py"], chosen).items():
+    print("noticed" if noticed else "survives", mutants.change(mutant).shown("module.py"))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(set(lines)) == 12, done.stdout + done.stderr
+    assert {line for line in lines if line.startswith("survives")} == {
+        "survives module.py::: `SPARE = 6` for `SPARE = 5`",
+        "survives module.py::full: `count <= 0` for `count < 0`",
+        "survives module.py::full: `count < 1` for `count < 0`",
+        "survives module.py::loop: `while not count` for `while count`",
+        "survives module.py::unused: `return None` for `return 1`",
+        "survives module.py::unused: `return 2` for `return 1`",
+    }
