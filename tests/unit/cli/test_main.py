@@ -73,6 +73,17 @@ def test_an_error_is_one_sentence_and_a_status(
     assert said.err.lstrip("\n") == f"pushcore: {words}\n"  # click ends the line that has a ^C
 
 
+def test_a_usage_error_of_no_command_names_the_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise click.UsageError("which of them?")
+
+    monkeypatch.setattr(cli, "main", fail)
+    assert main([]) == 2
+    assert capsys.readouterr().err == "pushcore: which of them? (see pushcore --help)\n"
+
+
 @pytest.mark.parametrize(("returned", "status"), [(0, 0), (3, 3), (None, 0)])
 def test_what_a_command_returns_is_the_status(
     failing: list[BaseException | int | None], returned: int | None, status: int

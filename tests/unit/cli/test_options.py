@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from pushcore.cli.main import cli
-from pushcore.cli.options import apns_options, credential_options, push_options, sending_options
+from pushcore.cli.options import StartTime, apns_options, credential_options, push_options, sending_options
 from pushcore.cli.profiles import settings_options
 from pushcore.cli.run.client_options import ClientOptions
 from pushcore.cli.run.sending import SendingOptions
@@ -166,3 +167,23 @@ def test_what_cannot_be_said_of_idle_connections_is_named(arguments: list[str]) 
     assert f"Invalid value for '{arguments[0]}'" in done.output
     if arguments[0] == "--keepalive":
         assert "such as 60:15:4" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tomorrow", "'tomorrow' is no time; expected one such as 2026-12-24T18:00:00+01:00"),
+        ("2999-01-01T00:00:00", "has no time zone; expected one such as 2999-01-01T00:00:00+01:00"),
+        ("2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z is in the past; expected a time to come"),
+    ],
+)
+def test_a_start_that_cannot_be_says_why(text: str, words: str) -> None:
+    with pytest.raises(click.BadParameter) as raised:
+        StartTime().convert(text, None, None)
+    assert words in raised.value.message
+
+
+def test_a_start_may_be_a_date_of_toml() -> None:
+    moment = datetime(2999, 1, 1, tzinfo=UTC)
+    assert StartTime().convert(moment, None, None) == moment
+    assert StartTime().convert("2999-01-01T00:00:00Z", None, None) == moment

@@ -98,3 +98,14 @@ def test_seconds_are_a_finite_number(value: str) -> None:
     assert found.exit_code == 2
     assert "Invalid value for '--seconds'" in found.output
     assert CliRunner().invoke(made, ["--seconds", "0.5"]).output == "0.5\n"
+
+
+def test_help_without_any_other_option_has_no_heading_for_them() -> None:
+    @command(add_help_option=False)
+    @section("First")("--seconds")
+    def made(seconds: str) -> None:
+        """Something."""
+
+    help_text = made.get_help(click.Context(made))
+    assert "First:" in help_text
+    assert "Others" not in help_text

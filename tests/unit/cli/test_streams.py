@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pushcore.cli.streams import MAX_PENDING, NamedFile, StandardError, is_blocked
+from pushcore.cli import streams
+from pushcore.cli.streams import MAX_PENDING, NamedFile, StandardError, is_blocked, standard_streams
 
 FULL = b"x" * 4096
 
@@ -114,6 +116,129 @@ def test_an_error_of_a_file_has_its_name() -> None:
     with NamedFile("/dev/full", "r.csv") as file, pytest.raises(OSError) as raised:
         file.write(b"x")
     assert (raised.value.filename, raised.value.errno) == ("r.csv", errno.ENOSPC)
+
+
+# --- the streams of a command, with pipes in the place of the process's own ones --------------------------------------
+
+
+@pytest.fixture
+def standard(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
+    """What can be read of the standard output and error of a command in `standard_streams`."""
+    reads, writes = zip(os.pipe(), os.pipe(), strict=True)
+    name_file, stand_in = streams.NamedFile, streams.StandardError
+    monkeypatch.setattr(
+        streams,
+        "NamedFile",
+        lambda number, shown, closefd: name_file(writes[number - 1], shown, closefd=False),
+    )
+    monkeypatch.setattr(streams, "StandardError", lambda number: stand_in(writes[number - 1]))
+    monkeypatch.setattr(streams, "_CLOSED", ())
+    yield reads
+    for number in (*reads, *writes):
+        with contextlib.suppress(OSError):
+            os.close(number)
+
+
+def test_what_a_command_writes_goes_to_both_streams(
+    standard: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, error = standard
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    with standard_streams():
+        print("one")
+        print("two\udcff", file=sys.stderr)
+    assert os.read(out, 100) == b"one\n"
+    assert os.read(error, 100) == b"two\\udcff\n"
+
+
+def test_an_output_that_fails_is_named_and_not_tried_again(
+    standard: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced: list[tuple[int, int]] = []
+
+    def fail() -> None:
+        with standard_streams():
+            monkeypatch.setattr(os, "dup2", lambda new, old: replaced.append((new, old)))
+            os.close(standard[0])
+            print("lost")
+
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    with pytest.raises(BrokenPipeError) as raised:
+        fail()
+    assert raised.value.filename == "the standard output"
+    ((null, replaced_one),) = replaced
+    assert replaced_one == 1
+    os.close(null)
+
+
+def test_an_output_that_is_somebody_elses_stays(
+    standard: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", other)
+    with standard_streams():
+        assert sys.stdout is other
+
+
+def test_without_streams_there_are_some_nevertheless(
+    standard: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a program without a console."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with standard_streams():
+        print("one\udcff")
+        print("two", file=sys.stderr)
+    assert os.read(standard[0], 100) == b"one\\udcff\n"
+    assert os.read(standard[1], 100) == b"two\n"
+
+
+def test_a_system_that_cannot_poll_keeps_its_standard_error(
+    standard: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("select.poll")
+    before = sys.stderr
+    with standard_streams():
+        assert sys.stderr is before
+
+
+def test_a_number_of_a_stream_that_was_closed_is_occupied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is the next one that the system gives out, or another."""
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    far = lowest + 50
+    monkeypatch.setattr(streams, "_CLOSED", ((lowest, os.O_WRONLY), (far, os.O_RDONLY)))
+    streams._occupy_closed()
+    assert os.get_inheritable(lowest)
+    assert os.get_inheritable(far)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.read(lowest, 1)
+    assert os.read(far, 1) == b""
+    streams._occupy_closed()  # what is open stays
+    assert os.read(far, 1) == b""
+    os.close(lowest)
+    os.close(far)
+
+
+def test_flushing_after_it_was_closed_does_nothing(pipe: tuple[int, int]) -> None:
+    stream = StandardError(pipe[1])
+    fill(pipe[1])
+    stream.write(b"x")
+    stream.close()
+    stream.flush()
+    assert stream.pending == b"x"
+
+
+def test_a_pipe_that_takes_less_than_its_poll_says_is_tried_later(pipe: tuple[int, int]) -> None:
+    stream = StandardError(pipe[1])
+    os.set_blocking(pipe[1], False)
+    fill(pipe[1])
+    os.set_blocking(pipe[1], False)
+    stream._poll = type("Poll", (), {"poll": lambda self, wait: [1]})()
+    stream.write(b"x")
+    assert stream.pending == b"x"
 
 
 PROGRAM = "import sys; from pushcore.cli.main import run; sys.exit(run())"

@@ -6,11 +6,20 @@ import logging
 import math
 import sys
 import urllib.request
+from typing import Any
 
 import pytest
 
 from pushcore.audience.problems import BadInput
-from pushcore.cli.report.notices import MAX_COMPLAINTS, MeteredNotices, Notices, WarningHandler, served
+from pushcore.cli.report.notices import (
+    MAX_COMPLAINTS,
+    MeteredNotices,
+    Notices,
+    WarningHandler,
+    listening,
+    served,
+    showing_warnings,
+)
 
 
 def test_a_closed_gate_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +98,43 @@ def test_each_warning_once(capsys: pytest.CaptureFixture[str]) -> None:
             handler.emit(logging.LogRecord("x", logging.WARNING, "", 0, "no \x1b way %d", (number,), None))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [rf"pushcore: no \x1b way {number}" for number in range(MAX_COMPLAINTS)]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_with_a_port_the_listener_counts_as_well_and_says_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    asked: list[Any] = []
+
+    class Endpoint:
+        def __init__(self, read: Any, port: int) -> None:
+            asked.append(port)
+            self.port, self.read = 4321, read
+
+        def __enter__(self) -> Endpoint:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            asked.append("closed")
+
+    monkeypatch.setattr("pushcore.telemetry.serve", Endpoint)
+    notices = Notices(quiet=True)
+    with listening(notices, 9, quiet=quiet) as listener:
+        assert isinstance(listener, MeteredNotices)
+        listener.breaker_opened("apns", "a key")
+    assert asked == [9, "closed"]
+    assert notices.trips == {"apns": "a key"}
+    said = "" if quiet else "pushcore: metrics at http://127.0.0.1:4321/metrics\n"
+    assert capsys.readouterr().err == said
+    with listening(notices, None, quiet=quiet) as listener:
+        assert listener is notices
+
+
+def test_the_librarys_warnings_are_shown_while_it_runs_but_not_the_engines() -> None:
+    said: list[str] = []
+    with showing_warnings(said.append):
+        logging.getLogger("pushcore.http2").warning("cannot be reached")
+        logging.getLogger("pushcore.http2").info("opened")
+        logging.getLogger("pushcore.engine").warning("stopped")
+    logging.getLogger("pushcore.http2").warning("too late")
+    assert said == ["cannot be reached"]

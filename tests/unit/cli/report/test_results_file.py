@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from pushcore.audience.problems import BadInput
-from pushcore.cli.report.results_file import COLUMNS, ResultsFile, csv_row
+from pushcore.cli.report.results_file import COLUMNS, ResultCounter, ResultsFile, csv_row
 from pushcore.cli.report.tally import MAX_KINDS, OTHER, REGISTERED_SINCE
 from pushcore.errors import ConnectError
 from pushcore.fcm.errors import find_name
 from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.payloads.fcm_rows import FcmRow
-from pushcore.results import Result, Verdict
+from pushcore.results import Accepted, Result, Verdict
 
 FOREIGN = "SENDER_ID_MISMATCH"
 
@@ -220,3 +220,24 @@ def test_texts_of_others_do_nothing_in_a_spreadsheet_and_ids_stay(raw: bool) -> 
     assert (apns["id"], apns["token"]) == ("-user-id", "ab" * 32)
     taken = cells(4, fcm, "fcm", Verdict.ACCEPTED, 200, None, "projects/p/messages/1", None, 1)
     assert (taken["token"], taken["id"]) == (fcm, "projects/p/messages/1")
+
+
+def accepted(push: Any) -> Accepted[Any]:
+    """As the engine makes those of nearly all pushes."""
+    result: Accepted[Any] = Accepted.__new__(Accepted)
+    result.push, result.attempts, result._id, result._find = push, 1, None, None
+    return result
+
+
+def test_what_nearly_all_become_is_a_row_without_quotes_or_just_counted(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    with path.open("w") as file:
+        report = ResultsFile(file, "part", header=False)
+        assert report.take(accepted(row(7, "bb")))
+    assert path.read_text() == f"7,bb,apns,ACCEPTED,200,,{ID},,1,,\n"
+    counter = ResultCounter("counts")
+    assert counter.take(accepted(row(7, "bb")))
+    assert counter.take(accepted(FcmRow.__new__(FcmRow)))
+    assert not counter.take(Result(row(8), Verdict.INVALID, 400, 1, reason="BadDeviceToken"))
+    assert (counter.counts.total, counter.counts.accepted) == (3, 2)
+    assert [counter.counts.tallies[name].accepted for name in ("apns", "fcm")] == [1, 1]

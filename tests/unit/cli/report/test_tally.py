@@ -96,3 +96,10 @@ def test_fcms_suspects_are_counted_as_they_come_and_by_their_stored_words(
         assert counted.to_dict()["suspect_tokens"] == suspect
         assert any(line.startswith("suspect: 1 token (") for line in counted.advice()) is bool(suspect)
     assert str(reason).startswith(str(result.reason)) or result.attempts == 0
+
+
+def test_tokens_that_were_accepted_elsewhere_are_named_with_their_environment() -> None:
+    found = ResultCounts()
+    found.tallies["apns"].count(Verdict.ACCEPTED, "sandbox", 3, times=2)
+    (advice,) = found.advice()
+    assert advice.startswith("sandbox: 2 tokens of the sandbox environment; write that into your audience")

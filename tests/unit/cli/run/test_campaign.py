@@ -6,22 +6,27 @@ import asyncio
 import csv
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pushcore.audience.audience import Audience
 from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import Shard
+from pushcore.cli.report.notices import MeteredNotices
 from pushcore.cli.report.results_file import ResultCounter, ResultsFile
 from pushcore.cli.run import campaign
 from pushcore.cli.run.campaign import ABORTED, ABORTED_JOURNAL, STOPPING, CampaignRun, warn
+from pushcore.cli.run.client_options import Clients
 from pushcore.cli.run.exit_report import ExitReport
 from pushcore.cli.run.journals import RowJournal
 from pushcore.cli.run.sending import UNLIMITED, SendingOptions
-from pushcore.errors import BreakerOpen, ClosedError, ConfigurationError, JournalError
+from pushcore.errors import BreakerOpen, ClosedError, ConfigurationError, ConnectError, JournalError
 from pushcore.journal.journal import Journal, Source
 from pushcore.results import Result, Verdict
 
@@ -402,6 +407,13 @@ def test_what_a_child_has_to_say_goes_to_its_parent(
     assert capsys.readouterr().err == ""
 
 
+def test_a_child_with_a_metrics_port_counts_for_its_parent_and_listens_nowhere(
+    engine: Engine, tmp_path: Path
+) -> None:
+    send(tmp_path, audience_of(tmp_path, 1), parent=Parent(), sending=SendingOptions(metrics_port=1))
+    assert isinstance(engine.made[0].options["listener"], MeteredNotices)
+
+
 # --- what is said before ----------------------------------------------------------------------------------------------
 
 
@@ -488,3 +500,95 @@ def test_how_many_rows_there_are_is_in_the_journal_as_soon_as_the_last_was_read(
     journal = journal_at(tmp_path)
     send(tmp_path, audience_of(tmp_path, 5, '"bad"row'), journal=journal, report=ResultCounter("j"))
     assert seen == [6]
+
+
+# --- a start at a time ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_starts_at_a_time_opens_its_connections_before_and_measures_from_then_on(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    async def open_connections(clients: Any) -> None:
+        opened.append(clients)
+
+    monkeypatch.setattr(campaign, "open_connections", open_connections)
+    start = datetime.now(UTC) - timedelta(seconds=10)
+    ending, _ = send(tmp_path, audience_of(tmp_path, 3), sending=SendingOptions(start_at=start), quiet=False)
+    assert (ending.rows, ending.ended) == (3, True)
+    assert 10 <= ending.first_result <= ending.last_result < 60
+    assert opened == [APNS]
+    assert f"everything is ready; waits until {start.isoformat()}" in capsys.readouterr().err
+
+
+def test_a_signal_ends_the_waiting_for_the_start(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(CampaignRun):
+        async def _wait_until(self, before: float) -> None:
+            if before == campaign.OPEN_BEFORE:  # the first of two times
+                asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+            await super()._wait_until(before)
+
+    monkeypatch.setattr("tests.unit.cli.run.test_campaign.CampaignRun", Interrupted)
+    start = datetime.now(UTC) + timedelta(days=1)
+    ending, _ = send(tmp_path, audience_of(tmp_path, 3), sending=SendingOptions(start_at=start))
+    assert (ending.signalled, ending.ended, ending.rows, ending.first_result) == (True, False, 0, 0.0)
+
+
+class Transports:
+    """In place of a client: how many of its connections are to be open, and why they cannot be."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.max_connections = 3
+        self.opened: list[int] = []
+        self._error = error
+        self._dispatcher = SimpleNamespace(pool=self)
+
+    async def open_ahead(self, count: int) -> None:
+        self.opened.append(count)
+        if self._error is not None:
+            raise self._error
+
+
+async def test_connections_that_cannot_be_opened_ahead_are_the_pushes_matter() -> None:
+    one, two = Transports(ConnectError("nobody listens")), Transports()
+    await campaign.open_connections(Clients({"apns": cast(Any, one), "fcm": cast(Any, two)}))
+    assert (one.opened, two.opened) == ([3], [3])
+
+
+# --- where systems differ ---------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_takes_no_signals_leaves_ctrl_c_as_it_is(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio's is on Windows."""
+
+    def refuse(self: object, *_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+    monkeypatch.setattr(campaign, "loop_factory", lambda: asyncio.SelectorEventLoop)
+    ending, _ = send(tmp_path, audience_of(tmp_path, 3))
+    assert (ending.rows, ending.ended) == (3, True)
+
+
+def test_without_uvloop_asyncios_own_loop_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert campaign.loop_factory() is asyncio.new_event_loop
+    monkeypatch.undo()
+    assert campaign.loop_factory().__module__ == "uvloop"
+
+
+def test_an_engine_that_nobody_here_closed_is_an_error(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(push: Any) -> Result:
+        raise ClosedError("the engine was closed")
+
+    monkeypatch.setattr(engine, "answer", staticmethod(answer))
+    ending, _ = send(tmp_path, audience_of(tmp_path, 3))
+    assert not ending.ended
+    assert "the engine was closed" in str(ending.problem)

@@ -241,3 +241,12 @@ def test_the_summary_of_a_journal_as_json_has_the_status_of_the_command(
     found = conclude_journal(ending, 0, progress(3, 3), BOTH, summary=False, written=written, as_json=True)
     values = json.loads(capsys.readouterr().out)
     assert (found, values["exit_status"], values["rows"], values["message"]) == (status, status, 3, None)
+
+
+def test_how_punctual_a_run_with_a_start_was(capsys: Capture) -> None:
+    assert (ExitReport().lines(), ExitReport().times()) == ([], {})
+    report = ExitReport(seconds=2.0, rows=3, ended=True, first_result=0.00149, last_result=1.99951)
+    assert report.lines() == ["first result 0.001 s after the time set, last after 2.000 s"]
+    assert report.times() == {"first_result": 0.001, "last_result": 2.0}
+    assert of(report, counts(3), summary=True) == 0
+    assert report.lines()[0] in capsys.readouterr().err

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pushcore.audience.problems import BadInput
 from pushcore.cli.report.notices import Notices
 from pushcore.cli.report.progress import RunProgress
-from pushcore.cli.report.results_file import ResultCounter
+from pushcore.cli.report.results_file import ResultCounter, ResultsFile, ResultSink
 from pushcore.cli.report.tally import ResultCounts
 from pushcore.cli.run import processes
+from pushcore.cli.run.campaign import drain_signals
 from pushcore.cli.run.exit_report import ExitReport
-from pushcore.cli.run.processes import ChildProcess, StartRefusedError, SupervisorPipe, _serve
+from pushcore.cli.run.processes import ChildProcess, ChildProcesses, StartRefusedError, SupervisorPipe, _serve
 from pushcore.cli.run.run_plan import RunPlan
 from pushcore.metrics import Listener, Metrics
 
@@ -215,3 +218,96 @@ def test_how_a_process_ended_is_a_problem_unless_it_has_said_its_last(
     child.wait()
     pipes.told = pipes.orders = -1
     assert child.problem == problem
+
+
+# --- what a process does when it is forked ----------------------------------------------------------------------------
+
+
+class Ended(BaseException):
+    """In place of the end of a process."""
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ChildProcesses]:
+    """The parent of a process that is about to start; `fork` returns as in the child, and `_exit` raises."""
+
+    def leave(status: int) -> None:
+        raise Ended(status)
+
+    monkeypatch.setattr(os, "fork", lambda: 0)
+    monkeypatch.setattr(os, "_exit", leave)
+    handlers = {number: signal.getsignal(number) for number in drain_signals()}
+    yield ChildProcesses(plan_of(audience_of(tmp_path, 4), 2))
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("output", [True, False])
+def test_a_child_serves_its_part_without_the_ends_of_others_and_ignores_signals_before_it_can_drain(
+    forked: ChildProcesses, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: bool
+) -> None:
+    served: list[Any] = []
+    other = Pipes()
+    forked._children.append(ChildProcess(0, 100, other.told, other.orders))
+    if output:
+        forked._output = os.open(tmp_path / "results.csv", os.O_WRONLY | os.O_CREAT)
+
+    def serve(plan: RunPlan, number: int, parent: SupervisorPipe, shared: Any, sink: ResultSink) -> None:
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        for closed in (other.told, other.orders):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(closed)
+        os.close(parent._messages)
+        os.close(parent._orders)
+        served.append((number, shared, type(sink)))
+        if isinstance(sink, ResultsFile):
+            sink.close()
+
+    monkeypatch.setattr(processes, "_serve", serve)
+    with (tmp_path / "lock").open("w") as lock, pytest.raises(Ended) as ended:
+        forked._start(1, {"apns": cast(Any, "state")}, lock.fileno())
+    assert ended.value.args == (0,)
+    assert served == [(1, {"apns": "state"}, ResultsFile if output else ResultCounter)]
+    other.told = other.orders = -1
+    other.close()
+
+
+def test_a_child_that_fails_ends_with_a_status_and_nothing_else(
+    forked: ChildProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serve(plan: RunPlan, number: int, parent: SupervisorPipe, *_: Any) -> None:
+        os.close(parent._messages)
+        os.close(parent._orders)
+        raise KeyError("odd")
+
+    monkeypatch.setattr(processes, "_serve", serve)
+    with pytest.raises(Ended) as ended:
+        forked._start(0, {}, 0)
+    assert ended.value.args == (1,)
+
+
+def test_the_parent_keeps_its_ends_of_the_pipes(
+    forked: ChildProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fork", lambda: 4321)
+    forked._start(0, {}, 0)
+    (child,) = forked._children
+    assert (child.number, child.pid, forked._running) == (0, 4321, {child})
+    assert child.read_messages() is None  # nobody has the other end
+    monkeypatch.setattr(os, "waitpid", lambda pid, flags: (pid, 0))
+    child.wait()
+
+
+def test_what_the_parent_does_not_take_at_once_is_told_in_the_end(pipes: Pipes) -> None:
+    """A parent that was stopped and goes on again."""
+    line = pipes.line
+    os.set_blocking(pipes.tells, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipes.tells, b"\n" * 65536)
+    line._write(b'{"seen": 1}\n')
+    assert line._unwritten == b'{"seen": 1}\n'
+    assert set(os.read(pipes.told, 1 << 20)) == {ord("\n")}
+    line.send_final({"ready": True})
+    told = os.read(pipes.told, 1 << 20).split(b"\n")
+    assert [json.loads(text) for text in told if text] == [{"seen": 1}, {"said": [], "ready": True}]

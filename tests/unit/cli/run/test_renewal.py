@@ -71,3 +71,11 @@ def test_what_cannot_be_used_changes_nothing(
     assert words in said
     assert clients["apns"]._dispatcher._key is before  # type: ignore[union-attr]
     assert renewal.renew(options)[0] == f"APNs: {SAME}"
+
+
+def test_the_key_of_the_sandbox_is_renewed_with_that_of_production(options: ClientOptions) -> None:
+    options = replace(options, environment="auto", fcm_service_account=None)
+    clients = options.clients()
+    assert Renewal(options, clients).renew(replace(options, key_id="ABC123DEFH")) == [f"APNs: {NEW}"]
+    keys = [client._dispatcher._key.key_id for client in clients.all]  # type: ignore[union-attr]
+    assert keys == ["ABC123DEFH", "ABC123DEFH"]
