@@ -12,6 +12,7 @@ from . import (
     constant,
     delay,
     distance,
+    environments,
     errors,
     flat,
     gateway,
@@ -276,6 +277,13 @@ def _memory(provider: str, count: int, file: Path | None) -> None:
 def _allocations(provider: str, file: Path | None) -> None:
     """What a push allocates, and what it holds while it is in flight: counts, the same on every machine."""
     options.keep("allocations", allocations.measure(options.console, provider=provider), file)
+
+
+@main.command("environments")
+@options.json_file
+def _environments(file: Path | None) -> None:
+    """What --environment auto costs devices of the first environment: instructions and allocations, the same on every machine."""
+    options.keep("environments", environments.measure(options.console), file)
 
 
 @main.command("startup")

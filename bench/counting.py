@@ -170,7 +170,7 @@ async def count(case: str, provider: str) -> dict[str, Any]:
         blocks = objects = left = 0
         for _ in range(2):  # the first time opens connections and grows lists that stay
             blocks, objects, left = await _hold(sender, held)
-        allocations = await _allocations(sender)
+        allocations = await allocations_of(sender)
         gc.enable()
     row: dict[str, Any] = {"provider": provider, "case": case}
     row |= {"allocations": None if allocations is None else round(allocations / MANY, 2)}
@@ -197,13 +197,13 @@ async def _hold(sender: CountedCase, pushes: list[Any]) -> tuple[int, int, int]:
     return blocks_held, objects_held, sys.getallocatedblocks() - blocks
 
 
-async def _allocations(sender: CountedCase) -> int | None:
-    """What `MANY` pushes allocate, that which is gone again included. None without memray."""
+async def allocations_of(sender: CountedCase, many: int = MANY) -> int | None:
+    """What so many pushes allocate, that which is gone again included. None without memray."""
     try:
         memray = importlib.import_module("memray")
     except ImportError:
         return None
-    pushes = sender.make(MANY)
+    pushes = sender.make(many)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "allocations"
         with memray.Tracker(file, trace_python_allocators=True):

@@ -12,6 +12,7 @@ import asyncio
 import gc
 import os
 import sys
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from bench import counting, inprocess
@@ -25,9 +26,9 @@ MARK: Final = "getppid"
 PHASES: Final = 2 * PAIRS
 
 
-async def run(case: str, provider: str) -> None:
+async def in_phases(case: AbstractAsyncContextManager[counting.CountedCase]) -> None:
     """All phases of a case, the collector off: when it runs would depend on everything before."""
-    async with counting.CASES[case](provider) as sender:
+    async with case as sender:
         await sender.send(sender.make(WARM))
         phases = [sender.make(many) for many in (SHORT, LONG) * PAIRS]
         gc.collect()
@@ -43,7 +44,7 @@ async def run_all(providers: list[str]) -> None:
     """Each case of each provider."""
     for provider in providers:
         for case in counting.CASES:
-            await run(case, provider)
+            await in_phases(counting.CASES[case](provider))
             print(provider, case)
 
 

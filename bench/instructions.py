@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,23 +25,45 @@ def why_not() -> str | None:
     return None if shutil.which("valgrind") else "valgrind is missing: Debian's package valgrind"
 
 
+@dataclass(frozen=True, slots=True)
+class CountedProgram:
+    """What callgrind runs: a program that marks its phases as `instructed` does. `words`: its command line."""
+
+    name: str
+    words: Sequence[str]
+    root: Path
+    environment: Mapping[str, str]
+
+
 def count(sides: Sequence[Checkout], providers: Sequence[str]) -> list[Counts]:
     """Instructions per push of each side. Both run at the same time, as counts do not depend on the time.
 
     Raises:
         CannotMeasure: a side failed or took too long, or its phases cannot be told apart.
     """
+    # Without -P the files beside the program could be imported by their names.
+    words = ("-P", str(Path(instructed.__file__)), *providers)
+    return count_programs(
+        [CountedProgram(side.name, (side.python, *words), side.root, side.environment(0)) for side in sides]
+    )
+
+
+def count_programs(programs: Sequence[CountedProgram]) -> list[Counts]:
+    """Instructions per push of each program, all at the same time.
+
+    Raises:
+        CannotMeasure: as `count`.
+    """
     with tempfile.TemporaryDirectory() as directory:
-        places = [Path(directory) / str(number) for number in range(len(sides))]
+        places = [Path(directory) / str(number) for number in range(len(programs))]
         processes: list[subprocess.Popen[str]] = []
         try:
-            for number, (side, place) in enumerate(zip(sides, places, strict=True)):
+            for number, (program, place) in enumerate(zip(programs, places, strict=True)):
                 place.mkdir()
-                core = SERVER_CORE if number % 2 else CLIENT_CORE
-                processes.append(_start(side, core, place, providers))
+                processes.append(_start(program, SERVER_CORE if number % 2 else CLIENT_CORE, place))
             return [
-                _finish(side, process, place)
-                for side, process, place in zip(sides, processes, places, strict=True)
+                _finish(program, process, place)
+                for program, process, place in zip(programs, processes, places, strict=True)
             ]
         finally:
             for process in processes:
@@ -49,25 +72,22 @@ def count(sides: Sequence[Checkout], providers: Sequence[str]) -> list[Counts]:
                     process.communicate()
 
 
-def _start(side: Checkout, core: int, place: Path, providers: Sequence[str]) -> subprocess.Popen[str]:
+def _start(program: CountedProgram, core: int, place: Path) -> subprocess.Popen[str]:
     command = ["valgrind", "--quiet", "--tool=callgrind", f"--dump-before={instructed.MARK}"]
-    command += [f"--callgrind-out-file={place / 'out'}", side.python]
-    # Without -P the files beside the program could be imported by their names.
-    command += ["-P", str(Path(instructed.__file__)), *providers]
-    environment = side.environment(0)
+    command += [f"--callgrind-out-file={place / 'out'}", *program.words]
     pipe = subprocess.PIPE
-    return start_on(core, command, cwd=side.root, env=environment, stdout=pipe, stderr=pipe)
+    return start_on(core, command, cwd=program.root, env=dict(program.environment), stdout=pipe, stderr=pipe)
 
 
-def _finish(side: Checkout, process: subprocess.Popen[str], place: Path) -> Counts:
+def _finish(program: CountedProgram, process: subprocess.Popen[str], place: Path) -> Counts:
     try:
         text, errors = process.communicate(timeout=LONGEST)
     except subprocess.TimeoutExpired:
         raise CannotMeasure(
-            f"counting instructions of {side.name} took longer than {LONGEST:.0f} s"
+            f"counting instructions of {program.name} took longer than {LONGEST:.0f} s"
         ) from None
     if process.returncode:
-        raise CannotMeasure(f"counting instructions of {side.name} failed: {errors.strip()[-500:]}")
+        raise CannotMeasure(f"counting instructions of {program.name} failed: {errors.strip()[-500:]}")
     dumps = sorted(place.glob("out.*"), key=lambda path: int(path.suffix[1:]))
     return per_push(text, [_total(dump) for dump in dumps])
 

@@ -29,6 +29,8 @@ FULL_CORE: Final = 0.9
 """Of a core: a process that uses so much was the bound."""
 DELIVERED: Final = 0.95
 """Of an offered load on a bad day."""
+SECOND_ENVIRONMENT: Final = 1.01
+"""Times the instructions and allocations of a push without the second client, at most."""
 
 FORM: Final = TableLayout(
     "What must hold",
@@ -166,6 +168,12 @@ def _badday(rows: list[Row]) -> Iterator[Promise]:
         )
 
 
+def _environments(rows: list[Row]) -> Iterator[Promise]:
+    for row in rows:
+        what = f"{row['what']} of a push with a client for the sandbox, times those without (window {row['window']})"
+        yield Promise(what, row["ratio"], SECOND_ENVIRONMENT, at_least=False)
+
+
 _PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
     "throughput": _throughput,
     "rivals": _rivals,
@@ -174,4 +182,5 @@ _PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
     "errors": _errors,
     "queue": _queue,
     "badday": _badday,
+    "environments": _environments,
 }

@@ -173,6 +173,7 @@ class Lane:
         built = build_one(self._requests, exchange.context, self._sink, now + self._timeout)
         if not isinstance(built, Exchange):  # its topic is not of this key
             self.record.emit(result)
+            self._run.flow(self)
             return
         built.attempts = exchange.attempts + 1
         DelayedPush(self, built, now, result)

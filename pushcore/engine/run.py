@@ -59,6 +59,8 @@ class Run:
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.events = rules.events
         self.lanes: list[Lane] = []
+        # Those that have pushes. A second environment's has none until a push names it or the first does not know a token.
+        self._active: list[Lane] = []
         self._kinds: dict[type, list[Lane]] = {}
         for client in clients:
             alike = self._kinds.setdefault(client.handles, [])
@@ -68,6 +70,8 @@ class Run:
                 first.fallback = lane
             alike.append(lane)
             self.lanes.append(lane)
+            if not lane.second:
+                self._active.append(lane)
         # Whether each push's client must be asked. Environments need no question: a client stops at a push of another one.
         self._ask_clients = any(
             len(alike) > 1 and not all(lane.client.takes_all for lane in alike)
@@ -88,7 +92,7 @@ class Run:
 
     def on_batch(self) -> None:
         """The pools' listener: something was finished or taken. The feeder first, so that the wire does not idle."""
-        for lane in self.lanes:
+        for lane in self._active:
             lane.record.flush()
             if lane.pending or lane.retries.delayed:
                 self.flow(lane)
@@ -135,12 +139,19 @@ class Run:
                 self._feeder_waits = None
 
     def _full(self) -> bool:
-        return self.outstanding >= self.window or any(lane.full for lane in self.lanes)
+        if self.outstanding >= self.window:
+            return True
+        for lane in self._active:  # noqa: SIM110  # a generator for each burst costs more than the question
+            if lane.full:
+                return True
+        return False
 
     # --- time -------------------------------------------------------------------------------------------------
 
     def flow(self, lane: Lane) -> None:
         """Have a lane send what it may, and again when it may send more."""
+        if lane.second and lane not in self._active:
+            self._active.append(lane)
         due = lane.flow(self.loop.time())
         if due < self._timer_at:
             if self._timer is not None:
@@ -150,7 +161,7 @@ class Run:
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, math.inf
-        for lane in self.lanes:
+        for lane in self._active:
             self.flow(lane)
             lane.record.flush()
         self.wake_feeder()
@@ -294,10 +305,13 @@ class Run:
                 else:
                     push = lane.build(chain((push,), burst), type(push), now)
         finally:
-            taken = sum([lane.begin(now) for lane in self.lanes])
+            taken = 0
+            for lane in self._active:
+                if lane.built or lane.not_built:
+                    taken += lane.begin(now)
             self.outstanding += taken
             self.read += taken
-            for lane in self.lanes:
+            for lane in self._active:
                 lane.report_not_built()
                 lane.record.flush()
                 self.flow(lane)
@@ -310,7 +324,12 @@ class Run:
         lanes = self._kinds.get(type(push)) or self._lanes_of_kind(push)
         if len(lanes) == 1:
             return lanes[0]
-        return next((lane for lane in lanes if lane.client.takes(push)), lanes[-1])
+        for lane in lanes:
+            if lane.client.takes(push):
+                break
+        if lane.second and lane not in self._active:
+            self._active.append(lane)
+        return lane
 
     def _lanes_of_kind(self, push: object) -> list[Lane]:
         for push_class, lanes in self._kinds.items():

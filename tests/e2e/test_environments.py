@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakeservers import ApnsRegistry, Certificates, FakeApns
-from pushcore import ApnsKey, BreakerOpen, Journal, Notification, PushEngine, Result, Verdict
+from pushcore import ApnsKey, BreakerOpen, Journal, Metrics, Notification, PushEngine, Result, Verdict
 from pushcore.journal.campaign import Source
 from tests.e2e.support import PAYLOAD, client_of, push, verdicts
 
@@ -128,6 +128,24 @@ async def test_a_key_of_one_environment_is_tried_in_the_other_a_few_times_at_mos
         assert sum(second.counts.values()) <= 200
     (warning,) = [record for record in caplog.records if "unknown environment" in record.getMessage()]
     assert "BadEnvironmentKeyInToken" in warning.getMessage()
+
+
+async def test_a_second_key_that_is_for_other_topics_leaves_the_first_result(certs: Certificates) -> None:
+    """With a listener, too, which hears of a result before the caller has it: nothing else was sent to the second."""
+    async with both(certs, {1}, {2}) as (first, second):
+        scoped = ApnsKey.from_file(
+            second.key_file, key_id=second.key_id, team_id=second.team_id, topics=["com.example.other"]
+        )
+        metrics = Metrics()
+        engine = PushEngine(
+            client_of(first, environment="production"),
+            client_of(second, auth=scoped, environment="sandbox"),
+            listener=metrics,
+        )
+        async with asyncio.timeout(10):
+            results = await sent(engine, [push(1), push(2)])
+        assert [results[number].reason for number in (1, 2)] == [None, "BadDeviceToken"]
+        assert second.counts == {}
 
 
 async def test_a_client_alone_refuses_tokens_of_the_other(certs: Certificates) -> None:
