@@ -152,14 +152,16 @@ class ApnsClient(ProviderClient[Notification]):
         async def send(self, push: N) -> Result[N]: ...
 
     def use(self, auth: ApnsKey | ApnsCertificate) -> None:
-        """Go on with another key or certificate, of the kind that the client was made with. It may be open and sending.
+        """Go on with another key or certificate, whichever the client had before. It may be open and sending.
 
         From the next request on, connections are new ones with these credentials; the old connections take nothing more,
         and end when their last push has its response. No push is lost or repeated by it. A push that Apple rejected with
-        403 on an old connection is sent again. `ca_file` is read again for a certificate.
+        403 on an old connection is sent again. `ca_file` is read again for a certificate, and for a key in its place.
+        With a certificate in the place of a key, Apple rejects pushes of the type location, and those of other topics.
 
         Raises:
-            ConfigurationError: it cannot work; the client goes on as before.
+            ConfigurationError: it cannot work, or it is a key for a client of a certificate that was made without a
+                topic; the client goes on as before.
             EventLoopError: the client was opened on another event loop.
         """
         self._check_environment(auth)
@@ -262,30 +264,36 @@ class ApnsDispatcher(Dispatcher[Notification]):
 
     def use(self, auth: ApnsKey | ApnsCertificate) -> None:
         """See `ApnsClient.use`."""
-        kind = ApnsKey if self._key is not None else ApnsCertificate
-        expected = (
-            f"{'an' if kind is ApnsKey else 'another'} {kind.__name__}, as this client was made with one"
-        )
-        check_type("auth", auth, kind, expected)
+        check_type("auth", auth, (ApnsKey, ApnsCertificate), "an ApnsKey or an ApnsCertificate")
         self.check_loop()
+        key, certificate = (auth, None) if isinstance(auth, ApnsKey) else (None, auth)
         context = self._context
-        if isinstance(auth, ApnsKey):
-            self._key = auth
-            self.requests.use_topics(auth.topics)
-        else:
-            context = client_context(ca_file=self._ca_file, certificate=auth)
-            self._certificate = auth
-        log.info("the key was replaced" if self._key is not None else "the certificate was replaced")
+        if certificate is not None or self._certificate is not None:
+            if key is not None and self.requests.topic is None:
+                # What waits may have none, as a certificate implies it.
+                raise ConfigurationError(
+                    "a key cannot take the place of the certificate: it needs a topic, and the client was made without one"
+                )
+            context = client_context(ca_file=self._ca_file, certificate=certificate)
+        if certificate is not None and self._key is not None:
+            self._leases.clear()
+            self._token = b""
+        was, now = ("certificate" if one is None else "key" for one in (self._key, key))
+        self._key, self._certificate = key, certificate
+        self.expiries.pop("provider_token" if key is None else "certificate", None)
+        self.requests.use(token_auth=key is not None, key_topics=key.topics if key is not None else None)
+        log.info("the %s was replaced%s", was, "" if now == was else f" by a {now}")
         self._renew(context)
         if self.opened:
             self._watch_expiry()
 
     def _watch_expiry(self) -> None:
         """Note when the certificate ends, and warn of that every day of its last month."""
-        if self._certificate is None:
-            return
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
+            self._expiry_timer = None
+        if self._certificate is None:
+            return
         self.expiries["certificate"] = expires = self._certificate.expires.timestamp()
         self._expiry_timer = self._loop.call_later(DAY, self._watch_expiry)
         if text := expiry_warning(f"the certificate {self._certificate.subject!r}", expires, self._now()):

@@ -186,8 +186,9 @@ class ApnsRequestBuilder:
                 rejected.append(rejection(push, error, _FIELDS))
         return END
 
-    def use_topics(self, key_topics: frozenset[str] | None) -> None:
-        """The key was replaced by one for these topics; None for any of its team's."""
+    def use(self, *, token_auth: bool, key_topics: frozenset[str] | None) -> None:
+        """The credentials were replaced: whether they are a key, and its topics, None for any of its team's."""
+        self._token_auth = token_auth
         self._key_topics = key_topics
         self._kinds.clear()
         self._last = NO_KIND

@@ -100,6 +100,69 @@ async def test_another_certificate(http2: str, certs: Certificates, tmp_path: Pa
         assert (provider, credential, expires) == ("apns", "certificate", loaded[1].expires.timestamp())
 
 
+async def test_a_key_and_a_certificate_take_turns_under_load(
+    http2: str, certs: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pushcore.apns")
+    (tmp_path / "certificate.pem").write_bytes(certs.client_certificate(APP).pem())
+    certificate = ApnsCertificate.from_file(tmp_path / "certificate.pem")
+    registry = ApnsRegistry()
+    first, second = new_key(registry, "RENEWED001"), new_key(registry, "RENEWED002")
+    auths: list[ApnsKey | ApnsCertificate] = [first, certificate, second, certificate]
+    devices = 1000
+    async with FakeApns(certs=certs, registry=registry, keep=2 * devices, delay=0.005) as fake:
+        client = client_of(fake, http2=http2, auth=auths[0], max_connections=4)
+        results = []
+        async with PushEngine(client, window=100) as engine:
+            async for result in engine.send_many(push(number) for number in range(devices)):
+                results.append(result)
+                renewals, rest = divmod(len(results), 250)
+                if not rest and renewals < 4:
+                    client.use(auths[renewals])
+                    assert list(client.expiries) == (["certificate"] if renewals % 2 else [])
+        assert verdicts(results) == {Verdict.ACCEPTED: devices}
+        assert fake.counts == {(200, ""): devices}
+        used = Counter(request.headers.get("authorization", "certificate") for request in fake.received)
+        assert len(used) == 3
+        assert used["certificate"] > 200
+        by_connection = {
+            (request.connection, "authorization" in request.headers) for request in fake.received
+        }
+        assert len(by_connection) == len({connection for connection, _ in by_connection})
+    told = [record.getMessage() for record in caplog.records if "replaced" in record.getMessage()]
+    key, other = "the key was replaced by a certificate", "the certificate was replaced by a key"
+    assert told == [key, other, key]
+
+
+async def test_a_key_for_a_client_without_a_topic_is_refused(
+    http2: str, certs: Certificates, tmp_path: Path
+) -> None:
+    """A push that waits may have no topic: its certificate implied it."""
+    (tmp_path / "certificate.pem").write_bytes(certs.client_certificate(APP).pem())
+    certificate = ApnsCertificate.from_file(tmp_path / "certificate.pem")
+    registry = ApnsRegistry()
+    async with (
+        FakeApns(certs=certs, registry=registry) as fake,
+        using(client_of(fake, http2=http2, auth=certificate, topic=None)) as client,
+    ):
+        with pytest.raises(ConfigurationError, match="needs a topic, and the client was made without"):
+            client.use(new_key(registry, "RENEWED001"))
+        assert (await client.send(push())).ok
+
+
+async def test_a_certificate_in_a_keys_place_sends_no_location_pushes(
+    http2: str, certs: Certificates, tmp_path: Path
+) -> None:
+    (tmp_path / "certificate.pem").write_bytes(certs.client_certificate(APP).pem())
+    async with FakeApns(certs=certs) as fake, using(client_of(fake, http2=http2)) as client:
+        location = push(1, {}, push_type="location")
+        assert (await client.send(location)).ok
+        client.use(ApnsCertificate.from_file(tmp_path / "certificate.pem"))
+        result = await client.send(location)
+        assert (result.verdict, result.attempts) == (Verdict.INVALID, 0)
+        assert result.detail == "location needs a key; a certificate cannot send it"
+
+
 async def test_what_cannot_work_changes_nothing(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, using(client_of(fake, http2=http2)) as client:
         with pytest.raises(ConfigurationError, match="auth must be an ApnsKey"):

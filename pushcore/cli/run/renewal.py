@@ -55,13 +55,15 @@ class Renewal:
         client = self._clients[platform]
         try:
             if isinstance(client, ApnsClient):
-                if options.team_id != self._team:
+                team = options.team_id or self._team  # a certificate has none
+                if self._team is not None and team != self._team:
                     raise BadInput("--team-id cannot change while the command runs")
                 auth, sandbox = options.apns_auth(), self._clients.sandbox
                 sandbox_auth = options.sandbox_auth() if sandbox is not None else None
                 client.use(auth)
                 if sandbox is not None and sandbox_auth is not None:
                     sandbox.use(sandbox_auth)
+                self._team = team
             else:
                 client.use(options.fcm_account())
         except (BadInput, ConfigurationError) as error:

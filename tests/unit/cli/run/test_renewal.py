@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fakeservers import FakeServiceAccount
+from fakeservers import Certificates, FakeServiceAccount
 from pushcore.apns.client import ApnsClient
 from pushcore.cli.run.client_options import ClientOptions
 from pushcore.cli.run.renewal import Renewal
@@ -49,6 +49,22 @@ def test_only_what_has_changed_is_used(options: ClientOptions, tmp_path: Path) -
     assert apns._dispatcher._key.key_id == "ABC123DEFH"
     account(tmp_path, "second")
     assert renewal.renew(replace(options, key_id="ABC123DEFH")) == [f"APNs: {SAME}", f"FCM: {NEW}"]
+
+
+def test_a_certificate_in_the_place_of_the_key(options: ClientOptions, tmp_path: Path) -> None:
+    certs = Certificates.create(tmp_path)
+    (tmp_path / "certificate.pem").write_bytes(certs.client_certificate("com.example.app").pem())
+    certificate = ClientOptions(
+        apns_cert=str(tmp_path / "certificate.pem"), topic=options.topic, ca_file=options.ca_file
+    )
+    options = replace(options, fcm_service_account=None)
+    clients = options.clients()
+    renewal = Renewal(options, clients)
+    assert renewal.renew(certificate) == [f"APNs: {NEW}"]
+    assert list(clients["apns"].expiries) == []  # it is not open
+    other_team = replace(options, team_id="TEAM654321")
+    assert "--team-id cannot change" in renewal.renew(other_team)[0]
+    assert renewal.renew(options) == [f"APNs: {NEW}"]
 
 
 @pytest.mark.parametrize(
