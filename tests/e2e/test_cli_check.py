@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakeservers import Certificates, FakeApns
 from fakeservers.apns.registry import ApnsRegistry
@@ -100,6 +102,44 @@ async def test_one_is_wrong(certs: Certificates, changes: dict[str, str], wrong:
     assert [name for name, found in lines.items() if found[0] == "ok"] == [
         name for name in ("APNs", "FCM") if name != wrong
     ]
+
+
+async def test_both_environments_are_tried(certs: Certificates, tmp_path: Path) -> None:
+    """The key is for production alone, and the line of the sandbox says so."""
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (tmp_path / "key.p8").write_bytes(pem)
+    registries = [ApnsRegistry(known_only=True, environment=name) for name in ("production", "sandbox")]
+    async with (
+        FakeApns(certs=certs, registry=registries[0]) as first,
+        FakeApns(certs=certs, registry=registries[1]) as second,
+    ):
+        changes = {"environment": "auto", "apns_sandbox_url": second.url}
+        words = options_of(first, None, **changes)
+        status, out, errors = await run("check", *words)
+        assert (status, errors) == (0, "")
+        assert [line.split(" network")[0] for line in out.splitlines()] == [
+            "APNs  ok      production:",
+            "APNs  ok      sandbox:",
+        ]
+        assert len(first.received) == len(second.received) == 1
+
+        for registry in registries:
+            registry.add_key("PRODUCT001", first.team_id, pem, environment="production")
+        changes |= {"apns_key": str(tmp_path / "key.p8"), "key_id": "PRODUCT001"}
+        words = options_of(first, None, **changes)
+        status, out, errors = await run("check", *words)
+        assert (status, errors) == (3, "")
+        production, sandbox = out.splitlines()
+        assert production.startswith("APNs  ok      production: network, ")
+        assert sandbox.startswith("APNs  failed  sandbox: BadEnvironmentKeyInToken: ")
+        status, out, _ = await run("check", "--json", *words)
+        providers = json.loads(out)["providers"]
+        assert [(each["platform"], each["environment"], each["ok"]) for each in providers] == [
+            ("apns", "production", True),
+            ("apns", "sandbox", False),
+        ]
 
 
 async def test_an_account_that_google_does_not_know(certs: Certificates, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -21,7 +22,7 @@ from ...payloads.devices import APNS, NAMES
 from ...results import Result, Verdict
 from ..options import credential_options
 from ..profiles import settings_options
-from ..run.client_options import CampaignClient, ClientOptions
+from ..run.client_options import CampaignClient, ClientOptions, Clients
 from ..sections import command, option
 from ..statuses import OK, STOPPED
 
@@ -34,7 +35,8 @@ HELP = """Try whether key, team, topic, service account, project and network are
 
 It takes the options of `pushcore send`. FCM gets one message with validate_only, which Google checks and does not
 deliver. APNs gets one push to a token of 64 zeros: the reason BadDeviceToken says that network, key, team and topic are
-accepted. Only a push to a real device shows that the environment is right. It also prints until when certificate or token is valid; with --json it writes one object.
+accepted; with --environment auto, each environment gets one. Only a push to a real device shows that the environment is right.
+It also prints until when certificate or token is valid; with --json it writes one object.
 
 \b
 Exit status:
@@ -61,31 +63,60 @@ _RIGHT: Final = {
 @option("--json", is_flag=True, help="One JSON object instead of lines.")
 def check(json: bool, **options: Any) -> int:
     """Runs the command; the exit status."""
-    clients = ClientOptions.of(options).clients()
-    results = asyncio.run(_try_all(clients))
-    checks = {platform: judge(platform, result) for platform, result in results.items()}
-    status = OK if all(good for good, _ in checks.values()) else STOPPED
+    targets = _targets(ClientOptions.of(options).clients())
+    results = asyncio.run(_try_all(targets))
+    checks = [
+        (target, result, *judge(target.platform, result))
+        for target, result in zip(targets, results, strict=True)
+    ]
+    status = OK if all(good for _, _, good, _ in checks) else STOPPED
     now = time.time()
     if json:
         providers = [
             {
-                "platform": platform,
+                "platform": target.platform,
+                "environment": target.environment,
                 "ok": good,
                 "message": printable(text, 600),
-                "verdict": results[platform].verdict.value,
-                "status": results[platform].status,
-                "reason": printable(results[platform].reason or "", 200) or None,
-                "expires": dict(clients[platform].expiries),
+                "verdict": result.verdict.value,
+                "status": result.status,
+                "reason": printable(result.reason or "", 200) or None,
+                "expires": dict(target.client.expiries),
             }
-            for platform, (good, text) in checks.items()
+            for target, result, good, text in checks
         ]
         values = {"ok": status == OK, "providers": providers}
         click.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2).decode())
         return status
-    for platform, (good, text) in checks.items():
-        text = "; ".join([printable(text, 600), *_until(clients[platform], now)])
-        click.echo(f"{NAMES[platform]:<5} {'ok    ' if good else 'failed'}  {text}")
+    for target, _, good, text in checks:
+        where = f"{target.environment}: " if target.one_of_two else ""
+        text = "; ".join([printable(text, 600), *_until(target.client, now)])
+        click.echo(f"{NAMES[target.platform]:<5} {'ok    ' if good else 'failed'}  {where}{text}")
     return status
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A client to try. `one_of_two`: whether there is another for the other environment of the platform."""
+
+    platform: str
+    client: CampaignClient
+    one_of_two: bool = False
+
+    @property
+    def environment(self) -> str | None:
+        """Apple's, where it is known."""
+        return getattr(self.client, "environment", None)
+
+
+def _targets(clients: Clients) -> list[_Target]:
+    targets = []
+    for platform, client in clients.items():
+        other = clients.sandbox if platform == APNS else None
+        targets.append(_Target(platform, client, other is not None))
+        if other is not None:
+            targets.append(_Target(platform, other, True))
+    return targets
 
 
 def _until(client: CampaignClient, now: float) -> Iterator[str]:
@@ -96,9 +127,8 @@ def _until(client: CampaignClient, now: float) -> Iterator[str]:
         yield warning or f"{name} {expiry_text(expires, now)}"
 
 
-async def _try_all(clients: dict[str, CampaignClient]) -> dict[str, Result]:
-    results = await asyncio.gather(*(_try(client) for client in clients.values()))
-    return dict(zip(clients, results, strict=True))
+async def _try_all(targets: list[_Target]) -> list[Result]:
+    return await asyncio.gather(*(_try(target.client) for target in targets))
 
 
 async def _try(client: CampaignClient) -> Result:

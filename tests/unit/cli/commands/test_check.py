@@ -13,7 +13,7 @@ from pushcore.apns.client import ApnsClient
 from pushcore.cli.commands import check as command
 from pushcore.cli.commands.check import judge
 from pushcore.cli.main import main
-from pushcore.cli.run.client_options import CampaignClient, ClientOptions
+from pushcore.cli.run.client_options import ClientOptions, Clients
 from pushcore.errors import AccessTokenError, CertificateError, ConnectError, ResponseTimeout
 from pushcore.fcm.client import FcmClient
 from pushcore.results import Result, Verdict
@@ -92,17 +92,16 @@ def test_as_json(
 ) -> None:
     verdict = Verdict.MISCONFIGURED if status else Verdict.INVALID
 
-    async def answers(clients: object) -> dict[str, Result]:
-        return {
-            "apns": Result(None, verdict, 403, 1, reason=reason),
-            "fcm": Result(None, Verdict.ACCEPTED, 200, 1),
-        }
+    async def answers(targets: object) -> list[Result]:
+        return [
+            Result(None, verdict, 403, 1, reason=reason),
+            Result(None, Verdict.ACCEPTED, 200, 1),
+        ]
 
     monkeypatch.setattr(command, "_try_all", answers)
-    clients = {
-        "apns": SimpleNamespace(expiries={"provider_token": 1.0}),
-        "fcm": SimpleNamespace(expiries={}),
-    }
+    apns_client: Any = SimpleNamespace(expiries={"provider_token": 1.0}, environment="production")
+    fcm_client: Any = SimpleNamespace(expiries={})
+    clients = Clients(apns=apns_client, fcm=fcm_client)
     monkeypatch.setattr(ClientOptions, "clients", lambda self: clients)
     assert main(["check", "--json"]) == status
     values = json.loads(capsys.readouterr().out)
@@ -116,6 +115,7 @@ def test_as_json(
         reason,
     )
     assert (fcm["ok"], fcm["reason"]) == (True, None)
+    assert (apns["environment"], fcm["environment"]) == ("production", None)
     assert reason in apns["message"]
     assert (apns["expires"], fcm["expires"]) == ({"provider_token": 1.0}, {})
 
@@ -123,12 +123,14 @@ def test_as_json(
 def test_a_certificate_that_ends_soon_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def answers(clients: object) -> dict[str, Result]:
-        return {"apns": Result(None, Verdict.INVALID, 400, 1, reason="BadDeviceToken")}
+    async def answers(targets: object) -> list[Result]:
+        return [Result(None, Verdict.INVALID, 400, 1, reason="BadDeviceToken")]
 
     ends = {"certificate": time.time() + 12.5 * 86_400}
     monkeypatch.setattr(command, "_try_all", answers)
-    monkeypatch.setattr(ClientOptions, "clients", lambda self: {"apns": SimpleNamespace(expiries=ends)})
+    client: Any = SimpleNamespace(expiries=ends)
+    clients = Clients(apns=client)
+    monkeypatch.setattr(ClientOptions, "clients", lambda self: clients)
     assert main(["check"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("APNs  ok ")
@@ -155,15 +157,9 @@ async def test_each_provider_is_asked_about_what_reaches_nobody(monkeypatch: pyt
         monkeypatch.setattr(kind, "send", send)
         monkeypatch.setattr(kind, "__aenter__", enter)
         monkeypatch.setattr(kind, "__aexit__", leave)
-    clients: dict[str, CampaignClient] = {
-        "apns": ApnsClient.__new__(ApnsClient),
-        "fcm": FcmClient.__new__(FcmClient),
-    }
-    results = await command._try_all(clients)
-    assert {platform: result.verdict.value for platform, result in results.items()} == {
-        "apns": "ACCEPTED",
-        "fcm": "ACCEPTED",
-    }
+    clients = Clients(apns=ApnsClient.__new__(ApnsClient), fcm=FcmClient.__new__(FcmClient))
+    results = await command._try_all(command._targets(clients))
+    assert [result.verdict for result in results] == [Verdict.ACCEPTED, Verdict.ACCEPTED]
     notification, message = sent
     assert (notification.token, notification.push_type, notification.priority) == ("00" * 32, "background", 5)
     assert (message.topic, message.validate_only) == ("pushcore-check", True)
