@@ -15,6 +15,7 @@ import argparse
 import ast
 import copy
 import datetime
+import functools
 import json
 import random
 import sys
@@ -134,9 +135,8 @@ def mutants(module: str) -> Iterator[Mutant]:
 
 def change(mutant: Mutant) -> Change:
     """How a mutant is shown, and the lines that tests must get to."""
-    nodes = list(ast.walk(ast.parse((ROOT / mutant.module).read_text())))
+    nodes, above = _parsed((ROOT / mutant.module).read_text())
     node = nodes[mutant.place]
-    above = {child: parent for parent in nodes for child in ast.iter_child_nodes(parent)}
     shown, scope = node, []
     while isinstance(parent := above.get(shown), _SIMPLE) and len(ast.unparse(parent)) <= LONGEST:
         shown = parent
@@ -151,8 +151,10 @@ def change(mutant: Mutant) -> Change:
         if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             scope.append(parent.name)
         parent = above[parent]
+    same = dict(vars(node))
     change_node(node)
     after = _text(shown)
+    vars(node).update(same)
     return Change(line, ".".join(scope[::-1]), before, after, frozenset(lines | _own_lines(statement)))
 
 
@@ -168,6 +170,13 @@ def tree_of(mutant: Mutant) -> ast.Module:
             change_node(node)
             break
     return ast.fix_missing_locations(tree)
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(source: str) -> tuple[list[ast.AST], dict[ast.AST, ast.AST]]:
+    """The nodes of a module in the order of `ast.walk`, and the parent of each."""
+    nodes = list(ast.walk(ast.parse(source)))
+    return nodes, {child: parent for parent in nodes for child in ast.iter_child_nodes(parent)}
 
 
 def _own_lines(statement: ast.stmt) -> set[int]:

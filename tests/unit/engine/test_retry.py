@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -276,6 +277,70 @@ def test_every_number_of_the_policy_is_checked() -> None:
             RetryPolicy(**{each.name: -1})  # type: ignore[arg-type]  # a field's name that only the loop knows
 
 
+def test_the_defaults_of_the_policy() -> None:
+    values = {setting.name: getattr(POLICY, setting.name) for setting in fields(RetryPolicy)}
+    assert values == {
+        "unknown": "report",
+        "max_attempts": 10,
+        "max_age": 3600,
+        "max_delay": 3600,
+        "growth": 2,
+        "jitter": 0.5,
+        "apns_device_wait": 30,
+        "apns_token_wait": 1200,
+        "apns_error_wait": 900,
+        "apns_unavailable_wait": 60,
+        "apns_early_wait": 5,
+        "fcm_wait": 10,
+        "fcm_quota_wait": 60,
+        "transport_wait": 10,
+        "max_delayed": 50_000,
+        "budget_share": 0.2,
+        "budget_rate": 10,
+    }
+    with pytest.raises(AttributeError):
+        POLICY.growth = 3.0  # type: ignore[misc]  # it is frozen
+
+
+@pytest.mark.parametrize(
+    ("setting", "least"),
+    [
+        ("max_attempts", 1),
+        ("max_delayed", 1),
+        ("growth", 1),
+        ("jitter", 0),
+        ("max_age", 0),
+        ("fcm_wait", 0.5),
+    ],
+)
+def test_the_smallest_setting_is_accepted(setting: str, least: float) -> None:
+    assert getattr(RetryPolicy(**{setting: least}), setting) == least  # type: ignore[arg-type]
+
+
+def test_the_largest_growth_is_accepted_and_its_power_is_a_number() -> None:
+    policy = RetryPolicy(
+        growth=1000, max_attempts=10_000, max_delay=sys.float_info.max, max_age=sys.float_info.max
+    )
+    assert policy.delay(result(UNAVAILABLE, "UNAVAILABLE"), 9999, LOW) == pytest.approx(10 * 1e180)
+    with pytest.raises(ConfigurationError, match="growth"):
+        RetryPolicy(growth=1000.5)
+
+
+def test_the_wait_grows_for_sixty_repeats() -> None:
+    policy = RetryPolicy(growth=1.01, max_attempts=100)
+    one = result(UNAVAILABLE, "UNAVAILABLE")
+    assert policy.delay(one, 61, LOW) == policy.delay(one, 62, LOW) == pytest.approx(10 * 1.01**60)
+
+
+def test_a_push_has_no_age_unless_told() -> None:
+    assert RetryPolicy(max_age=10).delay(result(UNAVAILABLE, "UNAVAILABLE"), 1, LOW) == 10
+
+
+def test_a_retry_after_of_the_longest_delay_is_kept() -> None:
+    asked = result(UNAVAILABLE, "UNAVAILABLE", retry_after=3600.0)
+    assert POLICY.delay(asked, 1, LOW) == POLICY.delay(asked, 1, HIGH) == 3600
+
+
 # --- the heap -------------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +392,22 @@ def test_items_are_never_compared(entries: list[tuple[int, float]]) -> None:
     assert heap.due(math.inf) == [item for _, item in sorted(items, key=lambda each: each[0])]
 
 
+def test_an_item_keeps_its_number() -> None:
+    heap: DelayHeap[str] = DelayHeap(1)
+    first, second = heap.add(1, "first"), heap.add(1, "second")
+    assert first < second
+    assert heap.due(1, 1) == ["first"]
+    assert heap.add(1, "first again", first) == first
+    assert heap.due(1) == ["first again", "second"]
+
+
+def test_a_heap_for_one_is_full_with_one() -> None:
+    heap: DelayHeap[str] = DelayHeap(1)
+    assert not heap.full
+    heap.add(1, "only")
+    assert heap.full
+
+
 def test_a_heap_that_holds_nothing_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="limit"):
         DelayHeap(0)
@@ -348,6 +429,30 @@ def test_credit_comes_from_first_attempts_time_and_accepted_repeats() -> None:
     budget.give_back(3)
     assert budget.take(100, 0.5) == 3
     assert budget.take(-5, 0.5) == 0
+
+
+def test_the_defaults_of_the_budget() -> None:
+    budget = RetryBudget()
+    assert budget.take(10**6, 0) == 10
+    budget.earn(10)
+    assert budget.take(10**6, 0) == 2
+    assert budget.take(10**6, 1e9) == 10_000
+
+
+def test_a_slow_budget_begins_with_one() -> None:
+    budget = RetryBudget(share=0, rate=0.5, most=1)
+    assert budget.wait(0) == 0
+    assert budget.take(10, 0) == 1
+    assert budget.wait(0) == pytest.approx(2, abs=1e-5)
+    assert budget.wait(0) > 2
+    assert budget.take(10, 2) == 1
+
+
+def test_credit_grows_with_the_time_that_has_passed() -> None:
+    budget = RetryBudget(share=0, rate=10)
+    assert budget.take(100, 5) == 10
+    assert budget.take(100, 5.25) == 2
+    assert budget.take(100, 5.5) == 3  # half a repeat was left over
 
 
 def test_no_more_than_most_is_saved() -> None:

@@ -11,7 +11,7 @@ from types import FrameType
 
 import pytest
 
-from pushcore.errors import ProtocolError, StreamReset
+from pushcore.errors import ProtocolError, ResponseTooLarge, StreamReset
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
 from pushcore.http2.streams import ConnectionState, Limits
@@ -301,3 +301,96 @@ def test_nothing_is_kept_of_what_is_over() -> None:
     assert not connection._cancelled
     assert not connection._out
     assert not connection._rest
+
+
+# --- limits, to the byte ------------------------------------------------------------------------------------------
+
+
+def fast(limits: Limits | None = None) -> ClientHarness:
+    """A connection that has read a response, and so reads the next ones inside the scan."""
+    client = ClientHarness(limits=limits)
+    client.sent()
+    client.feed(h.settings((h.MAX_STREAMS, 1000)))
+    client.feed(h.frame(h.HEADERS, 0x5, client.request(b"").stream_id, b"\x20\x88"))
+    client.sent()
+    assert codec(client)._fast
+    return client
+
+
+def test_credit_is_given_back_at_half_of_the_window() -> None:
+    client = fast(Limits(receive_window=131_068))
+    exchange = client.request()
+    client.sent()
+    client.feed(h.frame(h.HEADERS, 0x4, exchange.stream_id, b"\x88"))
+    for size in (16_384, 16_384, 16_384, 16_381):
+        client.feed(h.data(exchange.stream_id, b"x" * size, 0))
+        assert client.sent() == []
+    client.feed(h.data(exchange.stream_id, b"x", 0))
+    (update,) = client.sent()
+    assert (update.stream_id, update.window_increment) == (0, 65_534)
+    assert (codec(client)._credit, codec(client)._consumed) == (131_068, 0)
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+@pytest.mark.parametrize("end", [0, h.END_STREAM])
+def test_the_peer_may_use_the_whole_window_and_no_byte_more(excess: int, end: int) -> None:
+    client = fast(Limits(receive_window=65_535))
+    exchange = client.request()
+    client.sent()
+    sizes = (16_384, 16_384, 16_384)
+    last = 65_535 - sum(sizes) + excess
+    head = h.frame(h.HEADERS, 0x4, exchange.stream_id, b"\x88")
+    bodies = [h.data(exchange.stream_id, b"x" * size, 0) for size in sizes]
+    client.feed(head, *bodies, h.data(exchange.stream_id, b"x" * last, end))
+    if excess:
+        client.check_broken(h.FLOW_CONTROL_ERROR)
+    else:
+        client.check_alive()
+        assert len(exchange.data) == 65_535
+
+
+@pytest.mark.parametrize("kind", [h.HEADERS, 0xBB, 0xFF])
+def test_a_frame_may_have_16384_bytes(kind: int) -> None:
+    client = fast()
+    exchange = client.request()
+    block = b"\x88" + b"\x0f\x2f\x7f" + b"\x80\x7f" + b"v" * (16_384 - 6)  # a value of 16 378 bytes or more
+    client.feed(h.frame(kind, 0x5, exchange.stream_id, block[:16_384]))
+    client.check_alive()
+    assert client.finished[1:] == ([exchange] if kind == h.HEADERS else [])
+    client.feed(h.frame(kind, 0x5, exchange.stream_id, bytes(16_385)))
+    client.check_broken(h.FRAME_SIZE_ERROR)
+
+
+def test_responses_are_read_in_the_scan_again_when_a_body_has_left() -> None:
+    client = fast()
+    client.feed(h.settings((h.INITIAL_WINDOW, 3)))
+    exchange = client.request(b"12345")
+    assert not codec(client)._fast
+    client.feed(h.window_update(exchange.stream_id, 2))
+    assert codec(client)._fast
+
+
+@pytest.mark.parametrize(("max_body", "expected"), [(16_384, True), (16_383, False)])
+def test_bodies_that_may_be_too_large_are_not_read_in_the_scan(max_body: int, expected: bool) -> None:
+    client = ClientHarness(limits=Limits(max_body=max_body))
+    client.feed(h.settings())
+    client.feed(h.frame(h.HEADERS, 0x5, client.request().stream_id, b"\x20\x88"))
+    assert codec(client)._fast is expected
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_body_may_have_as_many_bytes_as_the_limit(excess: int) -> None:
+    client = ClientHarness(limits=Limits(max_body=100))
+    client.feed(h.settings())
+    exchange = client.request()
+    client.sent()
+    client.feed(h.frame(h.HEADERS, 0x4, exchange.stream_id, b"\x20\x88"))
+    client.feed(h.data(exchange.stream_id, b"x" * (100 + excess)))
+    assert client.finished == [exchange]
+    if excess:
+        assert isinstance(exchange.error, ResponseTooLarge)
+        assert "100 bytes" in str(exchange.error)
+        resets = h.only(client.sent(), "RST_STREAM")
+        assert [reset.error_code for reset in resets] == [h.FLOW_CONTROL_ERROR]
+    else:
+        assert exchange.error is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hyperframe import frame as theirs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +107,26 @@ def test_headers_and_continuation(size: int, end_stream: bool) -> None:
     assert all(piece.stream_id == 7 and len(piece.data) <= 10 for piece in found)
     assert ("END_STREAM" in found[0].flags) is end_stream
     assert ["END_HEADERS" in piece.flags for piece in found] == [False] * (len(found) - 1) + [True]
+
+
+def test_the_codes_are_those_of_the_rfc() -> None:
+    for code in ErrorCodes:
+        assert getattr(frames, code.name) == code.value
+    for setting in SettingCodes:
+        if hasattr(frames, setting.name):
+            assert getattr(frames, setting.name) == setting.value
+    assert (frames.END_STREAM, frames.ACK, frames.END_HEADERS, frames.PADDED, frames.PRIORITY_FLAG) == (
+        1,
+        1,
+        4,
+        8,
+        32,
+    )
+    assert (frames.HEADER_TABLE_SIZE, frames.MAX_HEADER_LIST_SIZE) == (1, 6)
+    assert frames.HEAD_SIZE == frames.HEAD.size == 9
+    assert frames.STREAM_MASK == frames.LARGEST_WINDOW == frames.LAST_STREAM_ID == 2**31 - 1
+    assert (frames.DEFAULT_WINDOW, frames.DEFAULT_FRAME_SIZE, frames.LARGEST_FRAME_SIZE) == (
+        65_535,
+        2**14,
+        2**24 - 1,
+    )

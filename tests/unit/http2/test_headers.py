@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.http2.headers import (
+    LARGEST_BLOCK,
     LONGEST_PATH,
+    MAX_LAYOUTS,
     OWN_FIELDS,
+    EncodedTemplate,
     Field,
     HeaderEncoder,
     HeaderTemplate,
@@ -226,3 +229,53 @@ def test_blocks_near_a_limit_are_never_ready_made() -> None:
     encoder.list_limit -= 1
     encoder.build(small)
     assert small not in encoder.blocks
+
+
+# --- to the byte --------------------------------------------------------------------------------------------------
+
+
+def test_a_path_is_a_literal_with_the_fourth_name() -> None:
+    assert path_literal(b"/x") == b"\x04\x02/x"
+
+
+def test_a_block_uses_the_static_table_and_then_the_dynamic_one() -> None:
+    encoder = HeaderEncoder()
+    template = HeaderTemplate(
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"https"),
+            (b":authority", b"a.example"),
+            (b"content-type", b"json"),
+            (b"apns-topic", b"t"),
+            (b"apns-topic", b"u"),
+        ]
+    )
+    block = encoder.build(template)
+    assert block.prefix == b"\x83\x87\x41\x09a.example"
+    assert block.suffix == b"\x5f\x04json\x40\x0aapns-topic\x01t\x7e\x01u"
+    assert template not in encoder.blocks
+    block = encoder.build(template)
+    assert (block.prefix, block.suffix) == (b"\x83\x87\xc1", b"\xc0\xbf\xbe")
+    assert block.list_size == list_size(template.fields)
+    assert encoder.blocks == {template: block}
+
+
+@pytest.mark.parametrize(("length", "kept"), [(LARGEST_BLOCK, True), (LARGEST_BLOCK + 1, False)])
+def test_the_largest_block_is_kept_ready(length: int, kept: bool) -> None:
+    encoder = HeaderEncoder()
+    encoder.resize(0)
+    encoder.build(HeaderTemplate([]))  # the next one does not have to say the table's size
+    value = b"v" * (length - 6)  # a literal: 0, one byte and the name, three bytes of length
+    template = HeaderTemplate([(b"x", value)])
+    block = encoder.build(template)
+    assert len(block.prefix + block.suffix) == length
+    assert (template in encoder.blocks) is kept
+
+
+def test_layouts_of_many_lengths_do_not_pile_up() -> None:
+    block = EncodedTemplate(b"p", b"s", 0)
+    layouts = [block.layout(b"/3/", length) for length in range(MAX_LAYOUTS)]
+    assert [block.layout(b"/3/", length) for length in range(MAX_LAYOUTS)] == layouts
+    assert len(block.layouts) == MAX_LAYOUTS == 64
+    block.layout(b"/3/", MAX_LAYOUTS)
+    assert list(block.layouts) == [MAX_LAYOUTS]

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pushcore.errors import HeaderListTooLarge
+from pushcore.errors import ConnectionLost, HeaderListTooLarge
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
 from pushcore.http2.flow_control import QUICK
-from pushcore.http2.headers import Field, HeaderTemplate
+from pushcore.http2.headers import Field, HeaderTemplate, list_size
+from pushcore.http2.outgoing import MAX_CANCELLED
+from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import http2 as h
 from tests.support.http2 import TEMPLATE, ClientHarness, HonestServer, UncheckedServer, converse
 
@@ -357,3 +359,134 @@ def test_a_header_list_above_the_peers_limit_ends_its_push_and_no_other() -> Non
     converse(client, server)
     assert server.requests[small.stream_id].ended
     assert not server.requests[large.stream_id].ended
+
+
+# --- to the byte --------------------------------------------------------------------------------------------------
+
+
+def test_a_header_list_above_the_peers_limit_is_reset_on_its_stream() -> None:
+    client = opened((h.MAX_LIST, 300))
+    large = exchange_of(own_fields=((b"apns-collapse-id", b"x" * 300),))
+    assert take(client, large) == []
+    sent = client.sent()
+    assert [(type(one).__name__, one.stream_id) for one in sent] == [
+        ("HeadersFrame", 5),
+        ("RstStreamFrame", 5),
+    ]
+    assert sent[-1].error_code == h.CANCEL
+    assert "300" in str(large.error)
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_header_list_of_the_peers_limit_is_sent(excess: int) -> None:
+    client = opened()
+    fields = [*TEMPLATE.fields, (b":path", b"/3/device/abc")]
+    client.feed(h.settings((h.MAX_LIST, list_size(fields) - excess)))
+    client.sent()
+    exchange = client.request()
+    assert isinstance(exchange.error, HeaderListTooLarge) is bool(excess)
+
+
+def test_stream_ids_are_used_up_some_early() -> None:
+    client = opened()
+    client.connection.next_id = 0x7FFF_FFFF - 100_000 - 2
+    states = []
+    for _ in range(2):
+        client.request()
+        client.sent()
+        states.append(client.state)
+    assert states == [ConnectionState.OPEN, ConnectionState.DRAINING]
+
+
+def test_an_expired_request_whose_block_is_as_long_as_its_body_leaves_its_headers() -> None:
+    client = opened()
+    own_fields = ((b"apns-id", b"1"),)
+    for _ in range(2):
+        exchange = client.request(own_fields=own_fields)
+        (headers,) = h.only(client.sent(), "HEADERS")
+    exchange = client.request(b"x" * headers.body_len, own_fields, deadline=1.0)
+    window = client.connection.window
+    client.tick(1.0)
+    assert exchange.error is not None
+    assert exchange.error.unprocessed
+    sent = client.sent()
+    assert [type(one).__name__ for one in sent] == ["HeadersFrame", "RstStreamFrame"]
+    assert client.connection.window == window + headers.body_len
+
+
+def test_what_was_not_written_is_discarded_but_for_the_preface() -> None:
+    client = ClientHarness()
+    client.feed(h.settings())
+    client.request()
+    client.connection.lost(ConnectionLost("gone"))
+    client.collect()
+    settings, update = client.sent()
+    assert settings.settings == {
+        h.TABLE_SIZE: 0,
+        h.ENABLE_PUSH: 0,
+        h.INITIAL_WINDOW: 131_072,
+        h.MAX_LIST: 16_384,
+    }
+    assert (update.stream_id, update.window_increment) == (0, 16_777_216 - 65_535)
+    client = opened()
+    client.request()
+    client.connection.lost(ConnectionLost("gone"))
+    client.collect()
+    assert client.sent() == []
+
+
+@pytest.mark.parametrize(("window", "updates"), [(65_535, 0), (65_536, 1)])
+def test_the_window_is_widened_only_if_it_is_larger_than_the_default(window: int, updates: int) -> None:
+    client = ClientHarness(limits=Limits(receive_window=window))
+    increments = [one.window_increment for one in h.only(client.sent(), "WINDOW_UPDATE")]
+    assert increments == [1] * updates
+
+
+def test_an_initial_window_may_be_as_large_as_the_largest() -> None:
+    client = opened((h.INITIAL_WINDOW, 0))
+    exchange = client.request(b"x" * 100)
+    client.sent()
+    client.feed(h.settings((h.INITIAL_WINDOW, 0x7FFF_FFFF)))
+    client.check_alive()
+    assert data_of(client) == [(exchange.stream_id, 100)]
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_window_may_grow_to_the_largest_and_no_further(excess: int) -> None:
+    client = opened((h.INITIAL_WINDOW, 0))
+    upload = client.request(b"x" * 100)
+    set_window(client, 1)
+    client.sent()
+    client.feed(h.window_update(0, 0x7FFF_FFFF - 1 + excess))
+    if excess:
+        client.check_broken(h.FLOW_CONTROL_ERROR)
+        return
+    client.check_alive()
+    assert client.connection.window == 0x7FFF_FFFF
+    client.feed(h.window_update(upload.stream_id, 0x7FFF_FFFF))
+    client.check_alive()
+    assert data_of(client) == [(upload.stream_id, 100)]
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_stream_whose_body_has_left_judges_one_update(excess: int) -> None:
+    client = opened()
+    exchange = client.request(b"x" * 100)
+    client.sent()
+    client.feed(h.window_update(exchange.stream_id, 0x7FFF_FFFF - 65_535 + 100 + excess))
+    if excess:
+        client.check_stream_error(exchange, h.FLOW_CONTROL_ERROR)
+    else:
+        client.check_alive()
+        assert client.sent() == []
+
+
+def test_the_streams_that_were_reset_are_forgotten_by_the_older_half() -> None:
+    client = opened()
+    connection = client.connection
+    assert isinstance(connection, Connection)
+    connection._cancelled = set(range(1, 2 * MAX_CANCELLED - 1, 2))
+    connection._reset(19_999, h.CANCEL)
+    assert len(connection._cancelled) == MAX_CANCELLED == 10_000
+    connection._reset(20_001, h.CANCEL)
+    assert connection._cancelled == {*range(10_001, 20_002, 2)}

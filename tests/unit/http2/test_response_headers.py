@@ -8,6 +8,7 @@ from hpack import huffman, huffman_constants
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushcore.http2.blocks import MAX_CONTINUATIONS, HeaderBlockReader
 from pushcore.http2.response_headers import LITERAL, STATUS_BY_BYTE, decode_block, plain_fields, read_status
 
 HUFFMAN = huffman.HuffmanEncoder(huffman_constants.REQUEST_CODES, huffman_constants.REQUEST_CODES_LENGTH)
@@ -98,3 +99,53 @@ def test_decode_block_keeps_to_its_limit() -> None:
 
 def test_fields_are_bytes_whichever_way_hpack_gives_them() -> None:
     assert plain_fields([(":status", b"200"), (b"x", "é")]) == [(b":status", b"200"), (b"x", "é".encode())]
+
+
+# --- the reader ---------------------------------------------------------------------------------------------------
+
+
+def test_a_block_may_have_eight_continuations() -> None:
+    reader = HeaderBlockReader()
+    assert (reader.pending, reader.stateless) == (False, False)
+    for stream_id in (1, 3):
+        reader.begin(stream_id, b"\x20\x88", end_stream=stream_id == 3)
+        assert [reader.extend(b"") for _ in range(MAX_CONTINUATIONS)] == [True] * MAX_CONTINUATIONS
+        assert (reader.stream_id, reader.end_stream, reader.pending) == (stream_id, stream_id == 3, True)
+        assert reader.read() == (200, b"\x20\x88")
+        assert (reader.pending, reader.stateless) == (False, True)
+    reader.begin(5, b"\x88", end_stream=True)
+    assert [reader.extend(b"") for _ in range(MAX_CONTINUATIONS + 1)][-1] is False
+    assert MAX_CONTINUATIONS == 8
+
+
+def test_a_block_may_have_64_kib() -> None:
+    reader = HeaderBlockReader()
+    reader.begin(1, b"x" * 65_535, end_stream=True)
+    assert reader.extend(b"x")
+    assert not reader.extend(b"x")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([(":status", "200"), ("x", "1")], 200),
+        ([(":status", "100")], 100),
+        ([(":status", "599")], 599),
+        ([(":status", "600")], 0),
+        ([(":status", "099")], 0),
+        ([(":status", "20")], 0),
+        ([(":status", "2000")], 0),
+        ([(":status", "2x0")], 0),
+        ([("status", "200")], 0),
+        ([("x", "1"), (":status", "200")], 0),
+        ([], 0),
+    ],
+)
+def test_a_block_that_uses_the_table_is_decoded_at_once(fields: list[tuple[str, str]], status: int) -> None:
+    reader = HeaderBlockReader()
+    reader.begin(1, hpack.Encoder().encode(fields), end_stream=True)
+    decoded = [(name.encode(), value.encode()) for name, value in fields]
+    assert reader.read() == (status, decoded)
+    assert not reader.stateless
+    reader.begin(3, hpack.Encoder().encode([(":status", "404")]), end_stream=True)
+    assert reader.read() == (404, [(b":status", b"404")])

@@ -239,3 +239,47 @@ def test_the_credit_ends_a_run_of_bodies() -> None:
     together.check_broken(h.FLOW_CONTROL_ERROR)
     alone.check_broken(h.FLOW_CONTROL_ERROR)
     assert [each.stream_id for each in together.finished] == [each.stream_id for each in alone.finished]
+
+
+BODILESS = [h.frame(h.HEADERS, 0x5, 2 * number + 3, BLOCKS[0]) for number in range(20)]
+PAIRS = [piece for number in range(20) for piece in frames_of(2 * number + 3, BLOCKS[0], b"{}", 0x4)]
+HEADERS_FIRST = sorted(PAIRS, key=lambda frame: frame[3], reverse=True)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        BODILESS,
+        PAIRS,
+        HEADERS_FIRST,
+        [*BODILESS[:10], BODILESS[2], *BODILESS[10:]],  # a stream that has ended
+        [*HEADERS_FIRST[:10], HEADERS_FIRST[2], *HEADERS_FIRST[10:]],  # a stream whose response has begun
+        [*HEADERS_FIRST[:35], HEADERS_FIRST[22], *HEADERS_FIRST[35:]],
+        [*HEADERS_FIRST[:7], *HEADERS_FIRST[10:]],  # three bodies without headers
+        [*PAIRS[:20], *PAIRS[2:4], *PAIRS[20:]],
+        [*PAIRS[:22], PAIRS[22], PAIRS[25], PAIRS[24], PAIRS[23], *PAIRS[26:]],  # two bodies change places
+        [h.data(3, b"x", 0), *BODILESS],
+    ],
+    ids=[
+        "bodiless",
+        "pairs",
+        "headers first",
+        "ended",
+        "begun",
+        "whole",
+        "no headers",
+        "pair twice",
+        "crossed",
+        "data",
+    ],
+)
+def test_a_run_is_read_like_its_frames(frames: list[bytes]) -> None:
+    assert read([b"".join(frames)]) == read(frames)
+
+
+def test_a_run_that_was_not_there_resets_the_repetitions() -> None:
+    runs = ResponseRuns()
+    for after in (WORTH, 2 * WORTH, 4 * WORTH):
+        assert not any(runs.begins(HEAD) for _ in range(after - (after > WORTH)))
+        assert runs.begins(HEAD)
+        assert runs.read(b"", 0, h.END_STREAM | h.END_HEADERS, {}, [], 1) == (0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pushcore.errors import ConnectionLost, GoAway, ProtocolError, ResponseTimeout
+from pushcore.http2.connection import Connection
 from pushcore.http2.streams import GHOST, ConnectionState, Limits, read_reason
 from tests.support import http2 as h
 from tests.support.http2 import ENGINES, ClientHarness, Dial, UncheckedServer
@@ -348,3 +349,99 @@ def test_reasons_are_words() -> None:
     assert read_reason(b"\n\t\0") is None
     assert read_reason(b'"text"') == '"text"'
     assert read_reason(b"\xe2\x80\xae evil") == " evil"
+
+
+# --- the beginning ------------------------------------------------------------------------------------------------
+
+
+def test_a_new_connection_has_shown_nothing(dial: Dial) -> None:
+    connection = dial(started=False).connection
+    assert connection.state is ConnectionState.WAITING
+    assert (connection.answered, connection.authenticated, connection.progressed) == (False, False, False)
+    assert (connection.retired, connection.probing, connection.throttled) == (False, False, False)
+    assert (connection.capacity, connection.opened, connection.carried, connection.error) == (
+        0,
+        0,
+        None,
+        None,
+    )
+    assert connection.idle
+    assert not connection.unresponsive
+
+
+def test_settings_are_awaited_from_the_moment_of_opening() -> None:
+    connection = Connection(Limits(timeout=10.0), 100.0)
+    connection.tick(109.9)
+    assert connection.error is None
+    connection.tick(110.0)
+    assert isinstance(connection.error, ProtocolError)
+
+
+def test_a_silence_is_counted_from_the_moment_of_opening() -> None:
+    connection = Connection(Limits(timeout=10.0, idle_ping=50.0), 100.0)
+    connection.receive(h.settings(), 100.0)
+    connection.data_to_send()
+    connection.tick(149.9)
+    assert connection.data_to_send() == b""
+    connection.tick(150.0)
+    assert connection.data_to_send() == h.ping(b"pushcore")
+    assert connection.probing
+
+
+def test_the_first_request_is_unprocessed_while_nothing_was_written(dial: Dial) -> None:
+    client = dial(started=False)
+    client.feed(h.settings())
+    exchange = client.request()
+    client.connection.lost(ConnectionLost("gone"))
+    client.collect()
+    assert client.refused == [exchange]
+    assert "had not been written" in str(exchange.error)
+
+
+def test_the_error_says_whether_an_expired_request_was_written() -> None:
+    client = ClientHarness()
+    client.feed(h.settings())
+    written = client.request(deadline=1.0)
+    client.sent()
+    unwritten = client.request(deadline=1.0)
+    client.tick(1.0)
+    assert str(written.error) == "no answer in time"
+    assert str(unwritten.error) == "the request was not written in time"
+
+
+def test_the_defaults_of_the_limits() -> None:
+    assert Limits() == Limits(
+        timeout=10.0,
+        idle_ping=3600.0,
+        keepalive=(60, 15, 4),
+        receive_window=16_777_216,
+        max_body=131_072,
+        resets_per_second=100,
+    )
+
+
+def test_goaway_says_how_many_requests_the_peer_has_taken(dial: Dial) -> None:
+    client = dial()
+    for _ in range(4):
+        client.request()
+    client.sent()
+    assert (client.connection.opened, client.connection.carried) == (4, None)
+    client.feed(h.goaway(0x7FFF_FFFF))
+    assert client.connection.carried is None
+    client.feed(h.goaway(7))
+    assert client.connection.carried == 4
+    client.feed(h.goaway(5))
+    assert client.connection.carried == 3
+    assert len(client.refused) == 1
+    client.feed(h.goaway(0))
+    assert client.connection.carried == 0
+
+
+@pytest.mark.parametrize(("length", "kept"), [(99, 99), (100, 100), (101, 100)])
+def test_a_reason_is_cut(length: int, kept: int) -> None:
+    assert read_reason(b"x" * length) == "x" * kept
+
+
+@pytest.mark.parametrize("document", [b'{"reason":1}', b"[1]", b'{"other":"x"}'])
+def test_another_document_is_the_reason_itself(document: bytes) -> None:
+    assert read_reason(document) == document.decode()
