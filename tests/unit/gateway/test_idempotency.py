@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pushcore.gateway import idempotency
 from pushcore.gateway.callers import Caller
-from pushcore.gateway.idempotency import KEPT, LOST, Idempotency, MemoryRecords
+from pushcore.gateway.idempotency import KEPT, LOST, Idempotency, MemoryRecords, RedisRecords
 from pushcore.gateway.problems import GatewayProblem
 
 WEB = Caller("web")
@@ -149,3 +151,116 @@ async def test_memory_is_bounded_in_records_and_bytes(monkeypatch: pytest.Monkey
     work = Work()
     assert (await service.respond(WEB, request("last"), b"body", work, lost)).body == b"1"
     assert not work.count
+
+
+async def test_a_problem_of_the_store_is_replayed_as_a_problem() -> None:
+    service = Idempotency(MemoryRecords())
+    problem = GatewayProblem(422, "x", "y").response()
+
+    async def work() -> Response:
+        return problem
+
+    await service.respond(WEB, request(), b"body", work, lost)
+    again = await service.respond(WEB, request(), b"body", work, lost)
+    assert (again.status_code, again.body) == (422, problem.body)
+    assert again.headers["content-type"] == "application/problem+json"
+
+
+async def test_in_memory_a_response_larger_than_all_is_kept_until_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idempotency, "MOST_BYTES", 10)
+    store = MemoryRecords(Clock())
+    for key in (b"a", b"b"):
+        assert await store.begin(key, b"S" + b"x" * 20) is None
+        await store.complete(key, b"R" + b"x" * 20)
+    assert list(store._records) == [b"b"]
+    await store.begin(b"c", b"S" + b"x" * 20)
+    assert list(store._records) == [b"c"], "what is in progress is never forgotten"
+    await store.forget(b"missing")
+    await store.close()
+
+
+# --- Redis ------------------------------------------------------------------------------------------------------------
+
+
+class ScriptedRedis:
+    """The commands of redis-py that are used, on a dict; `error`: what every command raises."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.error: Exception | None = None
+        self.expiries: set[int] = set()
+        self.vanishes = False
+        """Whether records are gone when they are looked at."""
+        self.closed = False
+
+    async def set(self, name: str, value: bytes, *, ex: int, nx: bool = False) -> bool | None:
+        self._fail()
+        self.expiries.add(ex)
+        if nx and name in self.kept:
+            return None
+        self.kept[name] = value
+        return True
+
+    async def get(self, name: str) -> bytes | None:
+        self._fail()
+        return None if self.vanishes else self.kept.get(name)
+
+    async def delete(self, name: str) -> None:
+        self._fail()
+        self.kept.pop(name, None)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+async def test_instances_share_responses_in_redis() -> None:
+    redis, work = ScriptedRedis(), Work()
+    one, two = Idempotency(RedisRecords(redis)), Idempotency(RedisRecords(redis))
+    first = await one.respond(WEB, request(), b"body", work, lost)
+    again = await two.respond(WEB, request(), b"body", work, lost)
+    assert (first.body, again.body, work.count) == (b"1", b"1", 1)
+    assert redis.expiries == {round(KEPT)}
+    assert all(name.startswith("pushcore:gateway:request:") and "body" not in name for name in redis.kept)
+    work.error = GatewayProblem(429, "x", "y")
+    with pytest.raises(GatewayProblem):
+        await one.respond(WEB, request("other"), b"body", work, lost)
+    assert len(redis.kept) == 1, "the key is free again"
+    await one.close()
+    assert redis.closed
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError("secret"), OSError("secret"), TimeoutError("secret")])
+async def test_without_redis_nothing_is_sent(error: Exception) -> None:
+    redis, work = ScriptedRedis(), Work()
+    redis.error = error
+    with pytest.raises(GatewayProblem) as raised:
+        await Idempotency(RedisRecords(redis)).respond(WEB, request(), b"body", work, lost)
+    assert (raised.value.status, raised.value.name) == (503, "store")
+    assert "secret" not in raised.value.detail
+    assert work.count == 0
+
+
+async def test_a_redis_that_fails_after_the_push_does_not_hide_its_result() -> None:
+    redis = ScriptedRedis()
+
+    async def work() -> Response:
+        redis.error = OSError()
+        return Response(b"sent")
+
+    response = await Idempotency(RedisRecords(redis)).respond(WEB, request(), b"body", work, lost)
+    assert response.body == b"sent"
+
+
+async def test_a_record_that_always_vanishes_is_given_up() -> None:
+    redis: Any = ScriptedRedis()
+    await redis.set("pushcore:gateway:request:6b", b"S", ex=1)
+    redis.vanishes = True
+    with pytest.raises(GatewayProblem) as raised:
+        await RedisRecords(redis).begin(b"k", b"S")
+    assert raised.value.status == 503

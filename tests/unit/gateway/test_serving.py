@@ -1,0 +1,236 @@
+"""How the gateway is served: the time that a client has for its headers, signals, and what is told when it cannot listen."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+
+from pushcore.audience.problems import BadInput
+from pushcore.errors import ConfigurationError
+from pushcore.gateway import serving
+from pushcore.gateway.config import GatewayConfig, LimitsSection, ServerSection
+from pushcore.gateway.serving import HEADERS, KEEP_ALIVE, GatewayServer, TimedProtocol, make_server, serve
+from tests.support.gateway import config_of
+from tests.support.virtual import run
+from tests.support.virtual_gateway import app
+
+WHOLE = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+class ClientTransport(asyncio.Transport):
+    """A client's connection: `written` to it, and whether it is `closed`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+async def respond(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def connected(work: Callable[[TimedProtocol, ClientTransport], Coroutine[Any, Any, None]]) -> ClientTransport:
+    """Run `work` with a connection to a server."""
+    transport = ClientTransport()
+
+    async def whole() -> None:
+        config = uvicorn.Config(respond, loop="none", http=TimedProtocol, ws="none", log_config=None)
+        config.timeout_keep_alive = KEEP_ALIVE
+        config.load()
+        state = uvicorn.server.ServerState()
+        protocol = TimedProtocol(config, state, {}, _loop=asyncio.get_running_loop())
+        protocol.connection_made(transport)
+        await work(protocol, transport)
+        protocol.connection_lost(None)
+
+    run(whole())
+    return transport
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /", WHOLE[:-2], WHOLE + b"GET /"])
+def test_headers_must_come_in_time(sent: bytes) -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        if sent:
+            protocol.data_received(sent)
+        await asyncio.sleep(HEADERS - 0.1)
+        assert not transport.closed
+        await asyncio.sleep(0.2)
+        assert transport.closed
+
+    transport = connected(work)
+    assert transport.written.startswith(b"HTTP/1.1 200") == sent.startswith(WHOLE)
+
+
+def test_a_connection_that_is_idle_after_a_request_is_kept() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        for _ in range(3):
+            protocol.data_received(WHOLE)
+            await asyncio.sleep(KEEP_ALIVE - 1)
+        assert not transport.closed
+        assert transport.written.count(b"200 OK") == 3
+        await asyncio.sleep(2)
+        assert transport.closed
+
+    connected(work)
+
+
+def test_a_connection_that_is_lost_leaves_no_timer() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.connection_lost(None)
+        transport.closed = False
+        await asyncio.sleep(2 * HEADERS)
+        assert not transport.closed
+
+    connected(work)
+
+
+def test_the_server_is_what_the_configuration_says() -> None:
+    section = ServerSection(host="::1", port=9000, trusted_proxies=("10.0.0.0/8",))
+    config = make_server(config_of(app(), server=section, limits=LimitsSection(connections=7))).config
+    assert (config.host, config.port, config.limit_concurrency) == ("::1", 9000, 7)
+    assert (config.proxy_headers, config.forwarded_allow_ips) == (True, ["10.0.0.0/8"])
+    assert not config.server_header
+    assert not make_server(config_of(app())).config.proxy_headers
+
+
+# --- a server that does not listen ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_it_says_that_it_listens(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, ports = GatewayServer(uvicorn.Config(respond)), list[int]()
+    server.on_ready = ports.append
+
+    async def startup(self: Any, sockets: Any = None) -> None:
+        if not listens:
+            raise SystemExit(1)
+        socket = SimpleNamespace(getsockname=lambda: ("127.0.0.1", 1234))
+        self.started, self.servers = True, [SimpleNamespace(sockets=[socket])]
+
+    monkeypatch.setattr(uvicorn.Server, "startup", startup)
+    run(server.startup())
+    assert ports == ([1234] if listens else [])
+    assert server.should_exit is not listens
+    with server.capture_signals():  # of uvicorn's own, which would end the process
+        pass
+
+
+class ScriptedServer:
+    """In the place of `GatewayServer`: serves until `should_exit`, and does `work` meanwhile."""
+
+    def __init__(
+        self, work: Callable[[ScriptedServer], Coroutine[Any, Any, None]], *, listens: bool = True
+    ) -> None:
+        self.gateway: Any = SimpleNamespace(ending=False, failure=None, reload=self._reload)
+        self.config = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(gateway=self.gateway)))
+        self.started = self.should_exit = self.force_exit = False
+        self.on_ready: Callable[[int], None] = lambda port: None
+        self.reloaded: list[Any] = []
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self._work, self._listens = work, listens
+
+    async def _reload(self, config: Any) -> None:
+        self.reloaded.append(config)
+
+    async def serve(self) -> None:
+        self.started = self._listens
+        if self.started:
+            self.on_ready(1234)
+            await self._work(self)
+
+    async def signal(self, number: int) -> None:
+        """What the loop does when the signal comes."""
+        self.handlers[number]()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+def served(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer, reread: Any = None) -> list[int]:
+    """Serve to the end; the ports that were told."""
+    monkeypatch.setattr(serving, "make_server", lambda config: server)
+    ports: list[int] = []
+
+    async def whole() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop.add_signal_handler = server.handlers.__setitem__
+        loop.remove_signal_handler = server.handlers.pop
+        await serve(config_of(app()), reread, ports.append)
+
+    try:
+        run(whole())
+    finally:
+        assert not server.handlers
+    return ports
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_the_second_one_at_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(server: ScriptedServer) -> None:
+        assert set(server.handlers) == {signal.SIGTERM, signal.SIGINT}
+        await server.signal(number)
+        assert (server.should_exit, server.force_exit, server.gateway.ending) == (True, False, True)
+        await server.signal(number)
+        assert server.force_exit
+
+    assert served(monkeypatch, ScriptedServer(work)) == [1234]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_sighup_reads_the_configuration_again_whatever_comes_of_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[Exception] = [
+        BadInput("gateway.toml:3: wrong"),
+        ConfigurationError("no key"),
+        LookupError("a fault"),
+    ]
+    config = config_of(app())
+
+    def reread() -> GatewayConfig:
+        if errors:
+            raise errors.pop(0)
+        return config
+
+    async def work(server: ScriptedServer) -> None:
+        for _ in range(4):
+            await server.signal(signal.SIGHUP)
+        assert server.reloaded == [config]
+
+    served(monkeypatch, ScriptedServer(work), reread)
+    assert "not reloaded: gateway.toml:3: wrong" in caplog.text
+    assert "not reloaded: no key" in caplog.text
+    assert "not reloaded, please report it: LookupError('a fault')" in caplog.text
+
+
+def test_why_it_could_not_start_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(server: ScriptedServer) -> None: ...
+
+    deaf = ScriptedServer(nothing, listens=False)
+    with pytest.raises(OSError, match="nothing can listen on"):
+        served(monkeypatch, deaf)
+    deaf.gateway.failure = ConfigurationError("[fleet] redis: refused")
+    with pytest.raises(ConfigurationError, match="redis: refused"):
+        served(monkeypatch, deaf)
