@@ -377,3 +377,64 @@ def test_a_push_type_that_apple_has_added_since() -> None:
     wrong_name: Any = "future"
     detail = refused(Notification(TOKEN, PAYLOAD, push_type=wrong_name)).detail
     assert "accessory, or a PushType that Apple has added since" in str(detail)
+
+
+# --- keys for some topics, and environments ---------------------------------------------------------------------------
+
+
+def builder_of(**options: Any) -> ApnsRequestBuilder:
+    return ApnsRequestBuilder("api.push.apple.com", "com.example.app", token_auth=True, **options)
+
+
+def test_a_topic_that_the_key_is_not_for_is_refused_until_it_is_replaced() -> None:
+    builder = builder_of(key_topics=frozenset({"com.example.app"}))
+    built(Notification(TOKEN, PAYLOAD, topic="com.example.app.voip", push_type="voip"), builder)
+    other = Notification(TOKEN, PAYLOAD, topic="com.other")
+    result = refused(other, builder)
+    assert (result.reason, result.verdict) == ("TopicDisallowed", Verdict.MISCONFIGURED)
+    assert "the key is for other topics than com.other" in str(result.detail)
+    builder.use_topics(None)
+    built(other, builder)
+    assert builder.takes("com.other")
+
+
+def test_a_client_without_a_topic_takes_no_push_without_one_where_the_key_names_some() -> None:
+    builder = ApnsRequestBuilder("h", None, token_auth=True, key_topics=frozenset({"a.b"}))
+    assert (builder.takes(None), builder.takes("a.b"), builder.takes("a.c")) == (False, True, False)
+
+
+def test_a_token_of_the_other_environment_is_refused_and_one_of_none_is_not() -> None:
+    builder = builder_of(environment="production")
+    built(Notification(TOKEN, PAYLOAD), builder)
+    built(Notification(TOKEN, PAYLOAD, environment="production"), builder)
+    result = refused(Notification(TOKEN, PAYLOAD, environment="sandbox"), builder)
+    assert "the token is of sandbox, and this client sends to production" in str(result.detail)
+    result = refused(Notification(TOKEN, PAYLOAD, environment="test"), builder)  # type: ignore[arg-type]
+    assert "the environment must be production or sandbox, not 'test'" in str(result.detail)
+    assert [builder.takes_environment(name) for name in (None, "production", "sandbox")] == [
+        True,
+        True,
+        False,
+    ]
+    assert builder_of().takes_environment("sandbox")
+
+
+def test_a_push_for_another_client_ends_a_burst_that_has_begun() -> None:
+    """So that what comes before it is sent first; at the beginning of one it is this client's to refuse."""
+    own, others = (
+        Notification(TOKEN, PAYLOAD, environment=environment) for environment in ("production", "sandbox")
+    )
+    exchanges: list[Exchange] = []
+    rejected: list[Result] = []
+    builder = builder_of(environment="production")
+    source = iter([own, others, own])
+    assert builder.build(source, Notification, lambda _: None, 10.0, exchanges, rejected) is others
+    assert ([each.context for each in exchanges], rejected, list(source)) == ([own], [], [own])
+    exchanges.clear()
+    assert builder.build(iter([others]), Notification, lambda _: None, 10.0, exchanges, rejected) is END
+    assert [each.push for each in rejected] == [others]
+
+
+def test_a_field_that_was_never_set_is_named() -> None:
+    push = Notification.__new__(Notification)
+    assert "Notification never set it" in str(refused(push).detail)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pushcore.auth.service_account import ServiceAccount
 from pushcore.errors import ClosedError, ConfigurationError, PushRejected
 from pushcore.fcm.client import FcmClient
-from pushcore.fcm.topics import PAUSE, Subscription, TopicChange, Topics
+from pushcore.fcm.topics import MAX_PAGES, PAUSE, Subscription, TopicChange, Topics
 from pushcore.results import Result, Verdict
 from tests.support.virtual import Answer, connect_to, run
 from tests.unit.fcm.building import FID, TOKEN
@@ -311,3 +311,78 @@ async def test_an_invalid_topic_is_an_error_of_the_caller() -> None:
             topics.subscribe(name, [])
     with pytest.raises(ClosedError, match="async with"):
         topics.subscribe("news", [])
+
+
+# --- what is sent again, and what is not sent -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("instance_id", [False, True])
+def test_a_change_whose_access_token_has_expired_is_sent_again(
+    instance_id: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = failure(401, "UNAUTHENTICATED")
+    done = (200, {}, b'{"results": [{}]}' if instance_id else b"{}")
+    google = Google(monkeypatch, lambda path, body: first if len(google.requests) == 1 else done)
+    (result,) = change([TOKEN], instance_id=instance_id)
+    assert (result.ok, result.attempts, len(google.requests)) == (True, 2, 2)
+
+
+def test_a_batch_of_what_cannot_be_sent_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
+    results = change(["", "two words"], instance_id=True)
+    assert {result.verdict for result in results} == {Verdict.INVALID}
+    assert google.requests == []
+    assert change([], instance_id=True) == []
+
+
+def test_batches_wait_after_one_that_was_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def respond(path: str, body: bytes) -> Answer:
+        count = len(orjson.loads(body)["registration_tokens"])
+        return 200, {}, orjson.dumps({"results": [{"error": "RESOURCE_EXHAUSTED"}] * count})
+
+    google = Google(monkeypatch, respond)
+    results = change((f"token-{number}" for number in range(1001)), instance_id=True, rate=1e9, concurrency=1)
+    assert {result.verdict for result in results} == {Verdict.THROTTLED}
+    assert google.times[1] - google.times[0] >= PAUSE
+
+
+def test_a_list_without_end_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = {"topic_subscriptions": [{"topic_name": "a"}], "next_page_token": "more"}
+    google = Google(monkeypatch, lambda path, body: (200, {}, orjson.dumps(page)))
+    subscriptions = with_topics(lambda topics: topics.list(FID))
+    assert (len(subscriptions), len(google.requests)) == (MAX_PAGES, MAX_PAGES)
+
+
+@pytest.mark.parametrize("registration", ["", "two words", "x" * 5000])
+def test_a_query_about_what_is_no_registration_is_not_sent(
+    registration: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    google = Google(monkeypatch, lambda path, body: (200, {}, b"{}"))
+    with pytest.raises(PushRejected) as caught:
+        with_topics(lambda topics: topics.list(registration))
+    assert caught.value.result.verdict is Verdict.INVALID
+    assert google.requests == []
+
+
+def test_a_change_without_a_response_may_have_been_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(Google):
+        def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
+            answer = super().__call__(fields, body)
+            if fields[":path"] != "/token":
+                asyncio.get_running_loop().call_soon(self.drop)
+            return answer
+
+        def drop(self) -> None:
+            pool = self.client._dispatcher.pool
+            pool.links[0].connection_lost(ConnectionResetError())
+
+        client: FcmClient
+
+    google = Silent(monkeypatch, lambda path, body: (200, {}, b"{}"))
+
+    async def work() -> list[Result]:
+        async with client_of() as google.client:
+            return [result async for result in Topics(google.client).subscribe("news", [TOKEN])]
+
+    (result,) = run(work())
+    assert (result.verdict, result.status) == (Verdict.UNKNOWN, None)
