@@ -47,8 +47,8 @@ class TokenIssuer:
     def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
         if fields[":path"] == "/token":
             self.issued += 1
-            token = {"access_token": f"ya29.{self.issued}", "expires_in": 3599, "token_type": "Bearer"}
-            return self.issue or (200, {}, orjson.dumps(token))
+            answer = {"access_token": f"ya29.{self.issued}", "expires_in": 3599, "token_type": "Bearer"}
+            return self.issue or (200, {}, orjson.dumps(answer))
         token = fields["authorization"].removeprefix("Bearer ")
         self.used.append(token)
         return (401, {}, UNAUTHENTICATED) if token in self.expired else (200, {}, ACCEPTED)

@@ -321,7 +321,7 @@ def test_a_change_whose_access_token_has_expired_is_sent_again(
     instance_id: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = failure(401, "UNAUTHENTICATED")
-    done = (200, {}, b'{"results": [{}]}' if instance_id else b"{}")
+    done: Answer = (200, {}, b'{"results": [{}]}' if instance_id else b"{}")
     google = Google(monkeypatch, lambda path, body: first if len(google.requests) == 1 else done)
     (result,) = change([TOKEN], instance_id=instance_id)
     assert (result.ok, result.attempts, len(google.requests)) == (True, 2, 2)
