@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pushcore import PushEngine
 from pushcore.apns.client import HOSTS, ApnsClient
 from pushcore.apns.reasons import REASONS
-from pushcore.auth.expiry import DAY
 from pushcore.auth.provider_token import ApnsKey, Environment
 from pushcore.errors import (
     BreakerOpen,
@@ -34,13 +33,11 @@ from pushcore.http2 import frames
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import request
 from pushcore.http2.streams import ConnectionState, Limits
-from pushcore.http2.tls import ApnsCertificate
 from pushcore.metrics import Listener, Metrics
 from pushcore.models.apns import Broadcast, Notification
 from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS
 from pushcore.results import Result, Verdict
 from tests.support.http2 import TEMPLATE
-from tests.support.key_material import materials
 from tests.support.virtual import Answer, connect_each_to, connect_to, run
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
@@ -541,90 +538,3 @@ def test_a_push_without_a_response_has_the_verdict_of_its_error(
     assert result is not None
     assert (result.verdict, result.reason, result.detail) == (verdict, reason, error)
     assert (result.status, result.id, result.attempts) == (None, None, 1)
-
-
-# --- credentials that end, or are replaced ----------------------------------------------------------------------------
-
-
-def certificate() -> ApnsCertificate:
-    """For a day yet."""
-    return ApnsCertificate.from_file(materials()["certificate with key"])
-
-
-def test_a_certificate_that_ends_soon_is_warned_of_every_day_until_the_client_is_closed(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = Server(monkeypatch, lambda n: (200, {}, b""))
-
-    def warnings() -> int:
-        return sum("Apple Push Services: com.example.app" in text for text in caplog.messages)
-
-    async def send() -> None:
-        async with client_of(certificate()) as client:
-            assert client.expiries["certificate"] == certificate().expires.timestamp()
-            assert (await client.send(push())).ok
-            assert warnings() == 1
-            await asyncio.sleep(2 * DAY + 1)
-            assert warnings() == 3
-            client.use(certificate())
-            assert warnings() == 4
-            await asyncio.sleep(DAY + 1)
-            assert warnings() == 5
-        await asyncio.sleep(2 * DAY)
-        assert warnings() == 5
-
-    run(send())
-    assert "authorization" not in server.requests[0]
-
-
-def test_a_certificate_is_replaced_by_one_and_a_key_by_a_key() -> None:
-    for auth, other, words in (
-        (certificate(), key(), "auth must be another ApnsCertificate, as this client was made with one"),
-        (key(), certificate(), "auth must be an ApnsKey, as this client was made with one"),
-    ):
-        with pytest.raises(ConfigurationError, match=words):
-            client_of(auth).use(other)
-
-
-def test_what_a_certificates_client_is_refused_is_not_about_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(monkeypatch, lambda n: refused(403, "ExpiredProviderToken"))
-
-    async def send() -> Result:
-        async with client_of(certificate()) as client:
-            return await client.send(push())
-
-    result = run(send())
-    assert (result.verdict, result.attempts, len(server.requests)) == (Verdict.MISCONFIGURED, 1, 1)
-
-
-def test_a_push_that_was_refused_for_the_key_before_is_sent_again_with_the_new_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its response comes after the key was replaced, so it says nothing about the new one."""
-    server = Server(monkeypatch, lambda n: refused(403, "InvalidProviderToken") if n == 2 else (200, {}, b""))
-
-    async def send() -> Result:
-        async with client_of() as client:
-            await client.send(push())
-            sending = asyncio.create_task(client.send(push()))
-            while len(server.requests) < 2:
-                await asyncio.sleep(0.001)
-            client.use(key())
-            return await sending
-
-    result = run(send())
-    assert (result.ok, result.attempts, len(server.requests)) == (True, 2, 3)
-
-
-def test_no_push_is_sent_again_once_the_client_is_closed() -> None:
-    client = client_of()
-    exchange = request(TEMPLATE, b"/", b"", (), lambda _: None)
-    exchange.connection = Connection(Limits(1.0), 0.0)
-    exchange.connection.drain()
-    exchange.status, exchange.data = 403, orjson.dumps({"reason": "UnrelatedKeyIdInToken"})
-    assert not client._dispatcher.resend(exchange, None)
-
-
-async def test_only_a_broadcast_is_broadcast() -> None:
-    with pytest.raises(TypeError, match="a broadcast is a Broadcast, not Notification"):
-        await client_of().broadcast(push())  # type: ignore[type-var]

@@ -393,7 +393,7 @@ def test_a_topic_that_the_key_is_not_for_is_refused_until_it_is_replaced() -> No
     result = refused(other, builder)
     assert (result.reason, result.verdict) == ("TopicDisallowed", Verdict.MISCONFIGURED)
     assert "the key is for other topics than com.other" in str(result.detail)
-    builder.use_topics(None)
+    builder.use(token_auth=True, key_topics=None)
     built(other, builder)
     assert builder.takes("com.other")
 
