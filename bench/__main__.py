@@ -338,6 +338,7 @@ for command in (
     gateway.gateway_command,
     gateway_load.gateway_load_command,
     programs.badday_command,
+    programs.burst_command,
     programs.campaign_command,
     programs.queue_command,
     programs.fakes_command,

@@ -6,7 +6,39 @@ from pathlib import Path
 
 import click
 
-from . import badday, brokers, campaign, fakes, options, queues
+from . import badday, brokers, burst, campaign, fakes, options, queues
+
+
+@click.command("burst")
+@options.provider
+@options.target
+@click.option(
+    "--rows", default=1_000_000, type=click.IntRange(1000), show_default=True, help="For one process."
+)
+@options.several("--part", "parts", click.Choice(burst.PARTS), "Only one process, or only two.")
+@click.option(
+    "--lead",
+    default=6.0,
+    type=click.FloatRange(1, 60),
+    show_default=True,
+    help="Seconds that a sender has until the time that it is set to.",
+)
+@options.runs(3)
+@options.json_file
+def burst_command(
+    provider: str, kind: str, rows: int, parts: tuple[str, ...], lead: float, runs: int, file: Path | None
+) -> None:
+    """`pushcore send --start-at`: how long from the time that was set to the first and the last response."""
+    measured = burst.measure(
+        options.console,
+        provider=provider,
+        rows=rows,
+        runs=runs,
+        lead=lead,
+        kind=kind,
+        parts=parts or burst.PARTS,
+    )
+    options.keep("burst", measured, file)
 
 
 @click.command("campaign")

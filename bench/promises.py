@@ -27,6 +27,8 @@ ADDED_BY_WORKER: Final = 3.0
 TWO_WORKERS: Final = 1.7
 FULL_CORE: Final = 0.9
 """Of a core: a process that uses so much was the bound."""
+FIRST_MS, OF_RATE, GAP_MS = 20.0, 1.2, 50.0
+"""After the time that was set: the first; all, times what the rate alone needs; and between two processes."""
 DELIVERED: Final = 0.95
 """Of an offered load on a bad day."""
 SECOND_ENVIRONMENT: Final = 1.01
@@ -174,6 +176,18 @@ def _environments(rows: list[Row]) -> Iterator[Promise]:
         yield Promise(what, row["ratio"], SECOND_ENVIRONMENT, at_least=False)
 
 
+def _burst(rows: list[Row]) -> Iterator[Promise]:
+    for row in rows:
+        name = f"{row['rows']:,} rows set to a time".replace(",", " ")
+        if row["part"] == "one":
+            yield Promise(f"{name}: ms to the first result", row["first_ms"], FIRST_MS, at_least=False)
+            what = f"{name}: time to the last, times what the rate alone needs"
+            yield Promise(what, row["ratio"], OF_RATE, at_least=False)
+        else:
+            what = f"{name}: ms between the beginnings of two processes"
+            yield Promise(what, row["gap_ms"], GAP_MS, at_least=False)
+
+
 _PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
     "throughput": _throughput,
     "rivals": _rivals,
@@ -183,4 +197,5 @@ _PROMISES: Final[dict[str, Callable[[list[Row]], Iterator[Promise]]]] = {
     "queue": _queue,
     "badday": _badday,
     "environments": _environments,
+    "burst": _burst,
 }

@@ -11,6 +11,7 @@ from rich.console import Console
 from . import (
     allocations,
     badday,
+    burst,
     campaign,
     delay,
     errors,
@@ -131,6 +132,11 @@ def _badday(console: Console, provider: str, short: bool) -> Rows:
     return badday.measure(console, provider=provider, rate=20_000, seconds=2.0 if short else 10.0)
 
 
+def _burst(console: Console, provider: str, short: bool) -> Rows:
+    rows, runs = (200_000, 1) if short else (1_000_000, 3)
+    return burst.measure(console, provider=provider, rows=rows, runs=runs, lead=6.0)
+
+
 def _startup(console: Console, provider: str, short: bool) -> Rows:
     return startup.measure(console, provider=provider, runs=3 if short else 11)
 
@@ -187,6 +193,7 @@ MEASUREMENTS: Final = {
         ),
         Measurement("queue", queues.FORMS, _queue, ("", "--rows 50000 --runs 1"), of_provider=False),
         Measurement("badday", badday.FORM, _badday, ("--seconds 10", "--seconds 2")),
+        Measurement("burst", burst.FORMS, _burst, ("", "--rows 200000 --runs 1")),
         Measurement("startup", startup.FORM, _startup, ("--runs 11", "--runs 3")),
         Measurement("fakes", fakes.FORM, _fakes, ("", "--count 50000 --runs 1"), of_provider=False),
         Measurement("micro", micro_run.FORM, _micro, ("--seconds 1", "--seconds 0.1"), of_provider=False),

@@ -25,7 +25,7 @@ from ..requests import END, build_one
 from ..results import ACCEPTED, Result, Verdict
 from . import elsewhere
 from .breaker import Trip
-from .gate import WARN_EVERY, Gate
+from .gate import UNPROVEN, WARN_EVERY, Gate
 from .journaling import CampaignJournal
 from .record import Record
 from .retries import DelayedPush, Retries
@@ -93,6 +93,9 @@ class Lane:
         self._pool = client.pool
         self._waiting = client.pool.waiting
         self._warn_topic_at = -math.inf
+        self._start = rules.start
+        # Before the start a whole window is read, so that all of it is made into requests by then.
+        self._most_pending: float = math.inf if clock() < rules.start else MOST_PENDING
         self._counted = 0  # accepted, as gate and retries know it
         self._metrics = rules.metrics
         self._durations: Histogram | None = rules.metrics.duration(self.name) if rules.metrics else None
@@ -294,6 +297,8 @@ class Lane:
             if not self.gate.paused:
                 self._release_retries(now)
             next_release = self.retries.next_release(now) if not self.gate.paused else self.gate.opens_at(now)
+        if self._most_pending != MOST_PENDING and now >= self._start:
+            self._begin_on_time(now)
         if self.pending:
             self._release_pending(now)
         if self.pending and self._longest_wait is not None:
@@ -306,6 +311,12 @@ class Lane:
         if self._longest_wait is not None:
             next_release = min(next_release, self._waits_since(self.pending[0]) + self._longest_wait)
         return min(next_release, self.gate.opens_at(now))
+
+    def _begin_on_time(self, now: float) -> None:
+        """The start has come: send as many as the breaker lets out unproven, for no response will bring the next ones soon."""
+        self._most_pending = MOST_PENDING
+        for _ in range(UNPROVEN // BATCH):
+            self._release_pending(now)
 
     def _measure(self, metrics: Metrics, now: float) -> None:
         metrics.queue_depth[self.name, "retry"] = len(self.retries.delayed)
@@ -409,4 +420,4 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether the source should be read no further for this lane's sake."""
-        return len(self._waiting) >= BATCH or self.retries.delayed.full or len(self.pending) >= MOST_PENDING
+        return len(self._waiting) >= BATCH or self.retries.delayed.full or len(self.pending) >= self._most_pending

@@ -95,3 +95,14 @@ def test_a_bad_day_is_judged_by_what_was_delivered_and_by_what_nobody_cut_off() 
     assert delivered == (None, "at least 0.95", "cannot be told: a core was full (server)")
     (delivered, *_) = said("badday", [row | {"server_use": 0.97, "delivered": 0.96}])
     assert delivered == (0.96, "at least 0.95", "yes")
+
+
+def test_a_burst_is_judged_by_its_first_and_last_result_and_by_how_far_two_processes_are_apart() -> None:
+    row: dict[str, Any] = {"provider": "apns", "rows": 1_000_000}
+    one = row | {"part": "one", "first_ms": 21.0, "last_s": 5.0, "alone_s": 4.5, "ratio": 1.11}
+    two = row | {"part": "two", "rows": 4000, "first_ms": 3.0, "gap_ms": 12.0}
+    assert said("burst", [one, two]) == [
+        (21.0, "at most 20", "NO"),
+        (1.11, "at most 1.2", "yes"),
+        (12.0, "at most 50", "yes"),
+    ]

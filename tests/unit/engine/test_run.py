@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pushcore.arguments import kind
+from pushcore.engine.gate import UNPROVEN
 from pushcore.engine.rate import Rate
 from pushcore.engine.retry import RetryPolicy
 from pushcore.engine.run import BURST, Run
@@ -100,6 +101,30 @@ async def test_the_source_is_read_no_further_than_the_window_ahead_of_the_caller
     assert source.read == 25
     client.answer()
     await end(run)
+
+
+def test_before_the_start_a_whole_window_is_read_and_at_the_start_a_thousand_leave_at_once() -> None:
+    async def work() -> None:
+        client, source = ScriptedClient(), Source(20_000)
+        begun = asyncio.get_running_loop().time()
+        run = begin(source, client, window=5000, start=begun + 5.0, breaker=True)
+        await asyncio.sleep(4.9)
+        assert (source.read, client.sent) == (5000, [])
+        await asyncio.sleep(0.1)
+        assert client.sent == list(range(1, UNPROVEN + 1))
+        client.answer()
+        take(run)
+        await turn()
+        # From now on no more wait for their turn than before there was a start.
+        assert len(run.lanes[0].pending) <= 5000 - UNPROVEN
+        while not run.done:
+            client.answer()
+            take(run)
+            await turn()
+        assert sorted(client.sent) == list(range(1, 20_001))
+        await end(run)
+
+    virtual.run(work())
 
 
 async def test_a_burst_is_bounded_and_half_as_long_with_a_journal() -> None:

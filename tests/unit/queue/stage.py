@@ -212,9 +212,7 @@ class Queue(MemoryQueue):
 class Stage:
     """One worker, what it works with, and its task."""
 
-    def __init__(
-        self, queue: Queue, engine: ScriptedEngine | None = None, pushes: Any = None, **options: Any
-    ) -> None:
+    def __init__(self, queue: Queue, engine: Any = None, pushes: Any = None, **options: Any) -> None:
         self.queue = queue
         self.engine = engine or ScriptedEngine()
         self.fellows = Fellows()

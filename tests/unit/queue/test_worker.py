@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from pushcore import ApnsClient, ApnsKey, PushEngine
 from pushcore.engine.breaker import Trip
 from pushcore.errors import BreakerOpen, ClosedError
 from pushcore.queue.campaign import CampaignState
 from pushcore.results import Result, Verdict
+from tests.support import virtual
 from tests.unit.queue.stage import (
     ROWS,
     Queue,
@@ -73,6 +77,41 @@ def test_a_lease_is_extended_three_times_in_its_life_for_as_long_as_it_takes(
         stage.engine.release(*range(1, ROWS + 1))
         report = await stage.finish()
         assert (report.lost, report.chunks) == (0, 1)
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_while_its_engine_waits_for_a_start_it_keeps_the_leases_of_a_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[float] = []
+
+    def answer(fields: dict[str, str], body: bytes) -> virtual.Answer:
+        sent.append(now())
+        return 200, {}, b""
+
+    async def work() -> None:
+        queue = Queue(idle=6.0)
+        await queue.put_all(10)
+        virtual.connect_to(monkeypatch, answer)
+        key = ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG", team_id="TEAM123456")
+        client = ApnsClient(key, topic="com.example.app", url="https://apns.test")
+        begun = now()
+        start = datetime.now(UTC) + timedelta(seconds=60)
+        async with PushEngine(client, start_at=start, window=3 * ROWS) as engine:
+            stage = Stage(queue, engine)
+            await asyncio.sleep(59.0)
+            assert not sent
+            extended = queue.times("extend")
+            assert extended == [2.0 * beat for beat in range(1, len(extended) + 1)]
+            assert extended[-1] > 56.0
+            assert len(stage.worker._held) == 4  # of a window and one chunk
+            await asyncio.sleep(5.0)
+            assert len(sent) == 10 * ROWS
+            assert min(sent) - begun >= 59.5
+            report = await stage.finish()
+            assert (report.lost, report.rows) == (0, 10 * ROWS)
+        assert set(queue.outcomes().values()) == {1}
 
     in_virtual_time(monkeypatch, work())
 
