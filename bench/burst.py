@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,16 +19,23 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from pushcore import PushEngine
+
 from . import constant
+from .cases import NO_RATE
 from .command import FEW, LONGEST, PAYLOADS, credentials, write_csv
+from .distance import relay
 from .look import Column, TableLayout, plain, show, two, whole
+from .providers import PROVIDERS, USUAL
 from .stage import CLIENT_CORE, CannotMeasure, Target, fake, on_core
 
-PARTS: Final = ("one", "two")
+PARTS: Final = ("one", "two", "far")
 TOGETHER: Final = 4000
 """Rows for two processes: two cores have no room for two senders and a server at full speed."""
 READY: Final = 3.0
 """Times what a whole run over few rows takes, that a sender has at least until the time that it is set to."""
+MOST: Final = 2_000_000
+"""Pushes that are there for the connections at most."""
 PAGE: Final = 1000
 """Requests of one answer of the control port."""
 ONE: Final = TableLayout(
@@ -53,7 +61,19 @@ TWO: Final = TableLayout(
     ),
     "when the strict fake received the first request of each process",
 )
-FORMS: Final = {"one": ONE, "two": TWO}
+FAR: Final = TableLayout(
+    "Connections to a server that is far away",
+    (
+        Column("provider", "provider"),
+        Column("rtt_ms", "round trip ms", whole),
+        Column("connections", "connections", whole),
+        Column("seconds", "open after s", two),
+    ),
+    "from the first push until so many connections have had a response, while more waits; the strict fake behind a relay",
+)
+CONNECTIONS: Final = (8, 16)
+RTT_MS: Final = 100.0
+FORMS: Final = {"one": ONE, "two": TWO, "far": FAR}
 """By part."""
 
 
@@ -67,7 +87,7 @@ def measure(
     kind: str = "auto",
     parts: Sequence[str] = PARTS,
 ) -> list[dict[str, Any]]:
-    """A row for each part; medians of the runs. `lead`: seconds from the start of a run to the time that it is set to, more where
+    """A row for each part, for `far` one for each number of connections; medians of the runs. `lead`: seconds from the start of a run to the time that it is set to, more where
     the machine is slow."""
     results = []
     with tempfile.TemporaryDirectory() as directory:
@@ -77,8 +97,11 @@ def measure(
             results.append(_one(console, place, provider, rows, runs, lead, kind))
         if "two" in parts:
             results.append(_two(console, place, provider, runs, lead))
-    for row in results:
-        show(console, FORMS[row["part"]], [row])
+        if "far" in parts:
+            results += [_far(console, provider, connections, runs) for connections in CONNECTIONS]
+    for part in PARTS:
+        if some := [row for row in results if row["part"] == part]:
+            show(console, FORMS[part], some)
     return results
 
 
@@ -137,6 +160,35 @@ def _first_by_connection(target: Target, after: float) -> list[float]:
                 )
         page = told.get("next", "")
     return list(begun.values())
+
+
+def _far(console: Console, provider: str, connections: int, runs: int) -> dict[str, Any]:
+    seconds = []
+    with fake(provider, "strict") as near, relay(near, RTT_MS) as target, on_core(CLIENT_CORE):
+        for run in range(1, runs + 1):
+            with console.status(f"{connections} connections at {RTT_MS:g} ms, run {run} of {runs}"):
+                seconds.append(asyncio.run(_until_open(target, connections)))
+    row = {"part": "far", "provider": provider, "rtt_ms": RTT_MS, "connections": connections, "runs": runs}
+    return row | {"seconds": round(median(seconds), 2)}
+
+
+async def _until_open(target: Target, connections: int) -> float:
+    """Seconds from the first push until all connections of a client have had a response."""
+    provider = PROVIDERS[target.provider]
+    loop = asyncio.get_running_loop()
+    async with (
+        asyncio.timeout(LONGEST),
+        provider.client(target, connections) as client,
+        PushEngine(client, rate=NO_RATE, window=connections * provider.streams) as engine,
+    ):
+        links = client._dispatcher.pool.links
+        begun = loop.time()
+        # Its results come at least once a round trip.
+        async with engine.stream(provider.pushes(MOST, USUAL)) as results:
+            async for _ in results:
+                if sum(link.connection.answered for link in links) == connections:
+                    return loop.time() - begun
+    raise CannotMeasure(f"there were never {connections} connections")
 
 
 def _send(

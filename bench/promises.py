@@ -29,6 +29,8 @@ FULL_CORE: Final = 0.9
 """Of a core: a process that uses so much was the bound."""
 FIRST_MS, OF_RATE, GAP_MS = 20.0, 1.2, 50.0
 """After the time that was set: the first; all, times what the rate alone needs; and between two processes."""
+FAR_SECONDS: Final = {8: 2.0, 16: 5.0}
+"""By the number of connections, at 100 ms round trip."""
 DELIVERED: Final = 0.95
 """Of an offered load on a bad day."""
 SECOND_ENVIRONMENT: Final = 1.01
@@ -178,12 +180,16 @@ def _environments(rows: list[Row]) -> Iterator[Promise]:
 
 def _burst(rows: list[Row]) -> Iterator[Promise]:
     for row in rows:
+        if row["part"] == "far":
+            what = f"seconds to {row['connections']} connections at {row['rtt_ms']:g} ms"
+            yield Promise(what, row["seconds"], FAR_SECONDS[row["connections"]], at_least=False)
+            continue
         name = f"{row['rows']:,} rows set to a time".replace(",", " ")
         if row["part"] == "one":
             yield Promise(f"{name}: ms to the first result", row["first_ms"], FIRST_MS, at_least=False)
             what = f"{name}: time to the last, times what the rate alone needs"
             yield Promise(what, row["ratio"], OF_RATE, at_least=False)
-        else:
+        elif row["part"] == "two":
             what = f"{name}: ms between the beginnings of two processes"
             yield Promise(what, row["gap_ms"], GAP_MS, at_least=False)
 

@@ -35,6 +35,8 @@ from .stage import CLIENT_CORE, CannotMeasure, end, first_line, on_core, start_o
 CAMPAIGN: Final = "bench"
 WORK_US: Final = 25.0
 """Microseconds of CPU for each push in place of the wire, where workers are compared."""
+LEAST_RUNS: Final = 3
+"""Runs of one and of two workers in turns, however few are asked for: a single pair says nothing."""
 LONGEST: Final = 300.0  # seconds for one run
 FIRST, LAST = 0.1, 0.9  # shares of the rows between which a rate is taken
 
@@ -59,6 +61,8 @@ WORKERS: Final = TableLayout(
         Column("one_rate", "rows/s, one", whole),
         Column("two_rate", "rows/s, two", whole),
         Column("ratio", "ratio", two),
+        Column("least", "least", two),
+        Column("most", "most", two),
         Column("others", "cores others used", two),
     ),
     "from a tenth to nine tenths of the rows; what others used meanwhile, broker and coordinator among them, two workers "
@@ -110,24 +114,28 @@ def _cost(console: Console, name: str, rows: int, chunk: int, runs: int) -> dict
 
 
 def _workers(console: Console, name: str, rows: int, chunk: int, runs: int) -> dict[str, Any]:
-    # A push takes ten times as long here, so that a tenth of the rows takes as long.
-    rows = max(rows // 4, 20 * chunk)
+    rows, runs = max(rows, 20 * chunk), max(runs, LEAST_RUNS)
     loops = calibrate(WORK_US)
     rates: dict[int, list[float]] = {1: [], 2: []}
     others = []
     for number in range(1, runs + 1):
         with console.status(f"workers on {name}, run {number} of {runs}"):
-            for workers, seen in rates.items():
+            for workers in (
+                (1, 2) if number % 2 else (2, 1)
+            ):  # so that what gets slower meanwhile favours neither
                 told = _campaign(name, rows, chunk, workers, loops)
-                seen.append(told["rate"])
-            others.append(told["others"])
+                rates[workers].append(told["rate"])
+                if workers == 2:
+                    others.append(told["others"])
     row = {"part": "workers", "provider": "apns", "broker": name, "rows": rows, "chunk": chunk, "runs": runs}
-    ratio = median(both / one for one, both in zip(rates[1], rates[2], strict=True))
+    ratios = [both / one for one, both in zip(rates[1], rates[2], strict=True)]
     return row | {
         "work_us": WORK_US,
         "one_rate": round(median(rates[1])),
         "two_rate": round(median(rates[2])),
-        "ratio": round(ratio, 3),
+        "ratio": round(median(ratios), 3),
+        "least": round(min(ratios), 3),
+        "most": round(max(ratios), 3),
         "others": round(median(others), 2),
     }
 

@@ -73,11 +73,13 @@ def test_latency(tmp_path: Path) -> None:
 @pytest.mark.parametrize("provider", ["apns", "fcm"])
 def test_burst(provider: str, tmp_path: Path) -> None:
     options = ("--rows", "2000", "--runs", "1", "--lead", "4", "--target", "bare", "--provider", provider)
-    one, two = rows_of(tmp_path, "burst", *options)
+    one, two, *far = rows_of(tmp_path, "burst", *options)
     assert (one["part"], two["part"]) == ("one", "two")
     assert 0 < one["first_ms"] / 1000 <= one["last_s"]
     assert two["first_ms"] >= 0
     assert two["gap_ms"] >= 0
+    assert [row["connections"] for row in far] == [8, 16]
+    assert all(row["seconds"] > 0.5 for row in far)  # five round trips at least
 
 
 @pytest.mark.parametrize("provider", ["apns", "fcm"])

@@ -101,8 +101,10 @@ def test_a_burst_is_judged_by_its_first_and_last_result_and_by_how_far_two_proce
     row: dict[str, Any] = {"provider": "apns", "rows": 1_000_000}
     one = row | {"part": "one", "first_ms": 21.0, "last_s": 5.0, "alone_s": 4.5, "ratio": 1.11}
     two = row | {"part": "two", "rows": 4000, "first_ms": 3.0, "gap_ms": 12.0}
-    assert said("burst", [one, two]) == [
+    far = {"provider": "apns", "part": "far", "rtt_ms": 100.0, "connections": 8, "seconds": 2.1}
+    assert said("burst", [one, two, far]) == [
         (21.0, "at most 20", "NO"),
         (1.11, "at most 1.2", "yes"),
         (12.0, "at most 50", "yes"),
+        (2.1, "at most 2", "NO"),
     ]

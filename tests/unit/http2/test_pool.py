@@ -18,8 +18,10 @@ from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import BATCH, DIALS, MAX_REFUSALS, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
+from tests.support import virtual
 
 TEMPLATE = HeaderTemplate([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"example.com")])
+ROUND_TRIP = 0.1
 ANSWER = b"\x20\x88"  # a table size update to 0, then status 200
 
 
@@ -269,6 +271,59 @@ async def test_after_a_failure_one_is_dialled(monkeypatch: pytest.MonkeyPatch) -
     await asyncio.sleep(0)
     assert len(stage.pool._dials) == 1
     await stage.pool.close()
+
+
+class FarWire(Wire):
+    """Answers the first request of a connection a round trip later, and allows more only then, as APNs does."""
+
+    accepted = False
+
+    def write(self, data: Any) -> None:
+        super().write(data)
+        streams = self.link.connection.streams
+        if streams and not self.accepted:
+            self.accepted = True
+            asyncio.get_running_loop().call_later(ROUND_TRIP, self.respond, *streams)
+
+    def respond(self, *stream_ids: int) -> None:
+        self.answer(*stream_ids)
+        self.settings(1000)
+
+
+@pytest.mark.parametrize(("connections", "seconds"), [(8, 2.0), (16, 5.0)])
+def test_many_connections_to_a_far_server_are_soon_there(
+    monkeypatch: pytest.MonkeyPatch, connections: int, seconds: float
+) -> None:
+    """In virtual time: three round trips for TCP, TLS and SETTINGS, and one until the server accepts the credentials."""
+
+    async def open_address(self: Dialer, attempt: Attempt, seconds: float) -> Link:
+        await asyncio.sleep(3 * ROUND_TRIP)
+        link = self.new_link()
+        wire = FarWire(link)
+        link.connection_made(wire)
+        wire.settings(1)
+        await link.ready
+        return link
+
+    async def addresses(*_: Any, **__: Any) -> Any:
+        return [(0, 0, 0, "", ("192.0.2.1", 443))]
+
+    async def work() -> None:
+        stage = Stage(monkeypatch, max_connections=connections, timeout=60.0)
+        monkeypatch.setattr(Dialer, "_open_address", open_address)
+        monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", addresses)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        stage.submit(connections * 1000, seconds=60.0)
+        while sum(link.connection.capacity > 1 for link in stage.pool.links) < connections:
+            await asyncio.sleep(ROUND_TRIP / 10)
+        assert loop.time() - begun <= seconds
+        assert stage.pool.dialled == connections
+        for link in list(stage.pool.links):
+            link.abort()
+        await stage.pool.close()
+
+    virtual.run(work())
 
 
 async def test_connections_are_opened_ahead_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
