@@ -12,7 +12,7 @@ from rich.console import Console
 
 from . import look, promises
 from .providers import PROVIDERS
-from .stage import machine
+from .stage import interpreter, machine
 
 Decorator = Callable[[Any], Any]
 
@@ -24,12 +24,18 @@ def keep(name: str, rows: list[dict[str, Any]], file: Path | None) -> None:
     told = promises.judge(name, rows)
     if told:
         look.show(console, promises.FORM, told)
+    say_interpreter()
     if file is not None:
         words = iter(sys.argv[1:])
         # Where the rows went is of no use to others.
         typed = [word for word in words if not (word == "--json" and next(words, None) is not None)]
         command = " ".join(["python -m bench", *(word for word in typed if not word.startswith("--json="))])
         look.write(file, machine(), [{"measurement": name, "command": command} | row for row in rows])
+
+
+def say_interpreter() -> None:
+    """Say what ran our side: an optimised build needs a fifth less for the same push."""
+    console.print(f"Python {interpreter()}", markup=False)
 
 
 def count(default: int, help: str = "Notifications in each run.") -> Decorator:

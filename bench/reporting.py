@@ -85,6 +85,7 @@ def readme_command(directory: Path) -> None:
 def guard_command(providers: tuple[str, ...]) -> None:
     """Exit status 1 when a limit of bench/thresholds.toml is crossed: CPU against h2load, allocations, live objects."""
     crossed = guarding.guard(options.console, providers=providers or tuple(PROVIDERS))
+    options.say_interpreter()
     for line in crossed:
         options.console.print(f"crossed: {line}", markup=False)
     sys.exit(1 if crossed else 0)

@@ -90,13 +90,18 @@ def machine() -> dict[str, Any]:
         "cpu": model,
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_version()} ({interpreter_build()})",
+        "python": interpreter(),
         "openssl": ssl.OPENSSL_VERSION,
         "uvloop": version("uvloop"),
         "pushcore": version("pushcore"),
         "commit": commit.stdout.strip() or "unknown",
         "h2load": h2load_version() if shutil.which("h2load") else None,
     }
+
+
+def interpreter() -> str:
+    """The version of this interpreter, and how it was built."""
+    return f"{platform.python_version()} ({interpreter_build()})"
 
 
 def interpreter_build(configured: Mapping[str, Any] | None = None) -> str:

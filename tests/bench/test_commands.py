@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from bench import constant, errors, look
+from bench import constant, errors, look, stage
 from bench.__main__ import main
 from bench.fakes import FORMS
 from fakeservers import FakeApns
@@ -32,6 +32,7 @@ def rows_of(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
     file = tmp_path / "rows.json"
     result = CliRunner().invoke(main, [*arguments, "--json", str(file)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
+    assert f"Python {stage.interpreter()}" in result.output
     machine, rows = look.read(file)
     assert {"cpu", "cores", "system", "python", "openssl", "commit", "h2load"} <= machine.keys()
     assert all(row["measurement"] == arguments[0] for row in rows)

@@ -61,7 +61,7 @@ def test_every_rival_of_the_list_has_a_driver() -> None:
     python = {"aioapns", "PyAPNs2 (fork apns2-up)", "mopyapns", "httpx", "kalyke", "ngh2 (libnghttp2)"}
     python |= {"python-hyper/h2", "pycurl multi"}
     assert named["apns"] >= python | {"@parse/node-apn", "apns2 (npm)", "Node http2"}
-    assert named["apns"] >= {"sideshow/apns2", "Pushy", "a2"}
+    assert named["apns"] >= {"sideshow/apns2", "Pushy", "a2", "apns-h2"}
     assert named["fcm"] >= {"firebase-admin", "firebase-admin for Node", "httpx"}
 
 
