@@ -420,4 +420,8 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether the source should be read no further for this lane's sake."""
-        return len(self._waiting) >= BATCH or self.retries.delayed.full or len(self.pending) >= self._most_pending
+        return (
+            len(self._waiting) >= BATCH
+            or self.retries.delayed.full
+            or len(self.pending) >= self._most_pending
+        )
