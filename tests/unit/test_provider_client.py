@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pushcore import ApnsClient, ApnsKey, LegacyFcmClient, Notification, PushEngine
-from pushcore.errors import ClosedError, ConfigurationError, EventLoopError
+from pushcore.errors import ClosedError, ConfigurationError, ConnectError, EventLoopError
 from pushcore.http2.exchange import Exchange, deliver
 from pushcore.http2.origin import Origin
 from pushcore.http2.pool import Pool
@@ -421,3 +421,48 @@ def test_an_engines_listener_hears_of_what_is_sent_beside_it(monkeypatch: pytest
     virtual.run(send())
     assert metrics.sent == {("test", "ACCEPTED", ""): 3}
     assert metrics.durations["test"].count == 3
+
+
+# --- connections that are opened ahead, and left behind ---------------------------------------------------------------
+
+
+def test_connections_may_be_opened_before_there_is_anything_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    virtual.connect_to(monkeypatch, answers(200))
+
+    async def open_ahead() -> int:
+        client = PlainClient(max_connections=3)
+        await client.open(connections=2)
+        count = len(client._dispatcher.pool.links)
+        await client.close()
+        return count
+
+    assert virtual.run(open_ahead()) == 2
+
+
+async def test_a_client_whose_first_connections_fail_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: Pool, count: int) -> None:
+        raise ConnectError("nobody listens")
+
+    monkeypatch.setattr(Pool, "open_ahead", fail)
+    client = PlainClient()
+    with pytest.raises(ConnectError, match="nobody listens"):
+        await client.open(connections=1)
+    assert not client.opened
+    with pytest.raises(ConfigurationError, match="connections must be a whole number"):
+        await client.open(connections=2)  # of one at most
+
+
+def test_a_client_whose_loop_has_ended_is_closed_on_another_and_opened_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    virtual.connect_to(monkeypatch, answers(200))
+    client = PlainClient()
+
+    async def send() -> bool:
+        await client.close()
+        await client.open()
+        return (await client.send(ScriptedPush(1))).ok
+
+    assert [virtual.run(send()) for _ in range(2)] == [True, True]
+    virtual.run(client.close())
+    assert not client.opened

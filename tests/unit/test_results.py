@@ -24,7 +24,7 @@ from pushcore import (
     Verdict,
 )
 from pushcore.apns.reasons import REASONS
-from pushcore.errors import ConnectionLost
+from pushcore.errors import ConnectionLost, PushRejected
 from pushcore.http2.exchange import NO_FIELDS, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.reasons import UNNAMED
@@ -151,3 +151,11 @@ def test_the_dict_of_any_other_result() -> None:
 def test_numbers_that_json_does_not_have_are_null() -> None:
     found = Result("a", Verdict.THROTTLED, retry_after=math.inf, timestamp=math.nan).to_dict()
     assert (found["retry_after"], found["timestamp"]) == (None, None)
+
+
+def test_only_what_was_not_accepted_is_raised() -> None:
+    Result(None, Verdict.ACCEPTED, 200, 1).raise_for_verdict()
+    result: Result[None] = Result(None, Verdict.INVALID, 400, 1, reason="BadTopic", detail="odd")
+    with pytest.raises(PushRejected, match=r"INVALID 400 BadTopic \(odd\)") as raised:
+        result.raise_for_verdict()
+    assert raised.value.result is result
