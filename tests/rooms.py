@@ -1,8 +1,8 @@
 """How much of each room the tests of `make coverage` reach: `python -m tests.rooms build/coverage/lines.json [--raise]`.
 
 A room's share of branches that are taken has a floor, in tests/floors.json: below it the exit status is 1. `--raise` writes the shares of
-today in whole per cents, where they are higher: a floor only rises. "pushcore" is the whole package. These are the unit and protocol tests
-alone; commands, brokers and the gateway are tested as processes, by tests/e2e, which nobody counts here.
+today in whole per cents, where they are higher: a floor only rises. "pushcore" is the whole package. These are the tests of `make unit`
+alone; what tests/e2e reaches with processes and real servers is not counted.
 """
 
 from __future__ import annotations

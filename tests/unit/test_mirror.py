@@ -18,7 +18,6 @@ TESTED_IN = {
     "fcm/burst_tokens.py": "the tokens of a burst, through the requests | tests/unit/fcm/test_field_types.py",
     "fcm/legacy_result.py": "a result with more fields, made by the client | tests/unit/fcm/test_legacy.py",
     "fcm/parts.py": "what it keeps is seen in the requests alone | tests/unit/fcm/test_request.py",
-    "fcm/rendered_request.py": "what templates make, against plain messages | tests/unit/payloads/test_compiled.py",
     "http2/blocks.py": "the rules of the RFC, for both engines | tests/protocol/test_4_3_field_section_compression.py, tests/protocol/test_6_10_continuation.py",
     "http2/flow_control.py": "windows are seen in the frames that they let out | tests/unit/http2/test_outgoing.py, tests/protocol/test_6_9_1_flow_control_window.py, tests/protocol/test_6_9_2_initial_window_size.py",
     "journal/outcome.py": "written and read by a journal | tests/unit/journal/test_journal.py, tests/unit/journal/test_format.py",
