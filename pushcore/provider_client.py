@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from .arguments import check, check_choice, check_number, check_offers, check_whole
 from .errors import ClosedError, EventLoopError
@@ -25,7 +25,7 @@ from .http2.protocol import ENGINES, Http2, Link
 from .http2.proxy import Proxy, find_proxy
 from .http2.streams import KeepAlive, Limits
 from .metrics import Listener, Listeners, Metrics
-from .requests import RequestBuilder, build_one
+from .requests import RequestBuilder
 from .results import Accepted, Finder, Result
 
 P = TypeVar("P")
@@ -101,12 +101,15 @@ class ProviderClient(Generic[P]):
         if loop is not dispatcher._loop:
             raise dispatcher.other_loop()
         future: asyncio.Future[Result[P]] = loop.create_future()
-        exchange = build_one(dispatcher.requests, push, dispatcher._sink, loop.time() + dispatcher.timeout)
-        if type(exchange) is not Exchange:
-            result = cast("Result[P]", exchange)
+        exchanges: list[Exchange] = []
+        rejected: list[Result[P]] = []
+        deadline = loop.time() + dispatcher.timeout
+        dispatcher.requests.build((push,), type(push), dispatcher._sink, deadline, exchanges, rejected)
+        if rejected:
             if dispatcher._events.listening:
-                dispatcher._events.results(dispatcher.provider, [result])
-            return result
+                dispatcher._events.results(dispatcher.provider, rejected)
+            return rejected[0]
+        (exchange,) = exchanges
         exchange.waiter = future
         pool.submit(exchange)
         try:
@@ -374,8 +377,10 @@ class Dispatcher(ABC, Generic[P]):
                     finished.append(exchange)
                     results.append(result)
         for exchange, result in zip(finished, results, strict=True):
-            if not exchange.waiter.done():
+            try:  # noqa: SIM105  # for each push: cheaper than to ask first
                 exchange.waiter.set_result(result)
+            except asyncio.InvalidStateError:
+                pass  # its caller was cancelled
         if self._events.listening and results:
             start = self._loop.time() + self.timeout
             self._events.durations(self.provider, [start - exchange.deadline for exchange in finished])

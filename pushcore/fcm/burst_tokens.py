@@ -35,10 +35,11 @@ def may_all_be_registrations(tokens: list[Any]) -> bool:
             ) in tokens:  # without a call for each: most often it is one, of a push that is sent alone
                 if token is not None:
                     raw = token.encode()
-                    if raw.translate(OTHER_CHARACTERS) is not raw or token.count(":") != 1:
+                    # To count the colons would cost as much as to look at all characters.
+                    if raw.translate(OTHER_CHARACTERS) is not raw or ":" in token.partition(":")[2]:
                         return False
             return True
-        text = "".join(filter(None, tokens))
+        text = "".join(tokens if None not in tokens else filter(None, tokens))
     except (AttributeError, TypeError):  # a token that is no text
         return False
     return (

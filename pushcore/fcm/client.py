@@ -298,7 +298,8 @@ class FcmDispatcher(Dispatcher[Message]):
         current = shapes.current
         not_accepted = []
         for exchange in finished:
-            if exchange.status == 200 and exchange.error is None and start <= exchange.data < end:
+            body = exchange.data
+            if exchange.status == 200 and exchange.error is None and start <= body < end:
                 if exchange.shape is not current:
                     # The accepted push before it, if this batch has one, was of the current shape.
                     shapes.accepted_at[current] = (
@@ -308,7 +309,7 @@ class FcmDispatcher(Dispatcher[Message]):
                 accepted = Accepted()
                 accepted.push = exchange.context
                 accepted.attempts = exchange.attempts
-                accepted._id = exchange.data
+                accepted._id = body
                 accepted._find = find_name
                 results.append(accepted)
             else:

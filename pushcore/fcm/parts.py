@@ -38,9 +38,9 @@ class EncodedPart(NamedTuple):
 class EncodedParts:
     """The valid parts of messages to one project.
 
-    `seen`: parts of two messages in a row, as they were when they were checked. A message with equal parts may use `ready`,
-    their JSON by name, and `ready_shapes`; for any other call `learn`, after which `shapes` are those of its parts.
-    `accepted`: the shapes of all these messages.
+    `seen`: parts of two messages in a row, as they were when they were checked. A message with equal parts has its JSON made
+    in `scratch`, which has the JSON of these parts by name, and stands in `envelope`; its shapes are `ready_shapes`. For any
+    other message call `learn`, after which `shapes` are those of its parts. `accepted`: the shapes of all these messages.
     """
 
     __slots__ = (
@@ -49,8 +49,9 @@ class EncodedParts:
         "_last_learned",
         "_repeats",
         "accepted",
-        "ready",
+        "envelope",
         "ready_shapes",
+        "scratch",
         "seen",
         "shapes",
     )
@@ -58,9 +59,10 @@ class EncodedParts:
     def __init__(self) -> None:
         self.accepted = AcceptedShapes()
         self.seen: PartValues = (None,) * len(NAMES)
-        self.ready: dict[str, Any] = {}
+        self.scratch: dict[str, Any] = {}
+        self.envelope = {"message": self.scratch}
         self.shapes: ShapePair = self.accepted.pair((), apns=False)
-        self.ready_shapes = self.shapes
+        self.ready_shapes = tuple(self.shapes)
         # Valid parts by their JSON, and for each name the last part that can never change.
         self._known: dict[tuple[str, bytes], EncodedPart] = {}
         self._last: dict[str, tuple[Any, EncodedPart]] = {}
@@ -86,8 +88,9 @@ class EncodedParts:
         self._repeats = self._repeats + 1 if fragments == self._last_learned else 1
         self._last_learned = fragments
         if self._repeats == 2:  # only then: without effect the third time, it never has one
-            self.seen, self.ready = tuple(map(_snapshot, values)), fragments
-            self.ready_shapes = self.shapes
+            self.seen, self.ready_shapes = tuple(map(_snapshot, values)), tuple(self.shapes)
+            self.scratch = fragments.copy()
+            self.envelope = {"message": self.scratch}
         return fragments
 
     def json(self, name: str, part: Any) -> orjson.Fragment:

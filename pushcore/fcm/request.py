@@ -101,6 +101,9 @@ class FcmRequestBuilder:
         self._template = _template(authority, path, *self.extra_fields)
         self._keys: set[str] = set()  # valid keys of `data`
         self._parts = EncodedParts()
+        # A notification that many messages have: as it was, what is sent for it, and that as JSON once a second one is the
+        # same. It is kept from one burst to the next, for a message that is sent alone is a burst, too.
+        self._repeated: tuple[Any, Any, orjson.Fragment | None] = (_ABSENT, None, None)
         self.accepted_shapes = self._parts.accepted
         """The shapes of its messages, for the `FcmDispatcher`, which knows the responses."""
 
@@ -119,15 +122,12 @@ class FcmRequestBuilder:
             return build_rendered(self, template, accepted, pushes, kind, sink, deadline, exchanges, rejected)
         template, keys, parts = self._template, self._keys, self._parts
         (android, android_v2, apns, webpush, options) = seen = parts.seen
-        # Scratch dict, reused by consecutive messages with identical parts.
-        common = parts.ready.copy()
-        envelope = {"message": common}
-        shapes = ready_shapes = parts.ready_shapes
-        # The first notification of these pushes as it was, what is sent for it, and that as JSON once a second one is
-        # the same: most often all are.
-        first_notification: Any = None
-        first_plain: Any = None
-        first_fragment: Any = None
+        # Reused by consecutive messages with identical parts: each sets or deletes all that is its own.
+        common, envelope = parts.scratch, parts.envelope
+        silent, alerting = parts.ready_shapes
+        ready_silent, ready_alerting = silent, alerting
+        repeated, plain, fragment = self._repeated
+        replaced = False  # at most once in a burst: most often all of it have the same
         built_before = len(exchanges)
         tokens: list[Any] = []  # of the exchanges from there on
         try:
@@ -144,15 +144,14 @@ class FcmRequestBuilder:
                     ):
                         values = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
                         message = parts.learn(values).copy()
-                        shapes = parts.shapes
+                        silent, alerting = parts.shapes
                         if parts.seen is not seen:
                             (android, android_v2, apns, webpush, options) = seen = parts.seen
-                            common = parts.ready.copy()
-                            envelope = {"message": common}
-                            ready_shapes = shapes
+                            common, envelope = parts.scratch, parts.envelope
+                            ready_silent, ready_alerting = silent, alerting
                     else:
                         message = common
-                        shapes = ready_shapes
+                        silent, alerting = ready_silent, ready_alerting
                     token = push.token
                     limit = LIMIT
                     if push.topic is not None or push.condition is not None:
@@ -183,22 +182,22 @@ class FcmRequestBuilder:
                     elif "data" in message:
                         del message["data"]
                     notification: Any = push.notification
-                    shape = shapes[notification is not None]
+                    shape = alerting
                     if notification is None:
+                        shape = silent
                         if "notification" in message:
                             del message["notification"]
-                    elif first_notification is not None and (
-                        notification is first_notification or notification == first_notification
-                    ):
-                        if first_fragment is None:
-                            first_fragment = orjson.Fragment(_dumps(first_plain))
-                        message["notification"] = first_fragment
+                    elif notification is repeated or notification == repeated:
+                        if fragment is None:
+                            fragment = orjson.Fragment(_dumps(plain))
+                            self._repeated = repeated, plain, fragment
+                        message["notification"] = fragment
                     else:
                         message["notification"] = checked = self._checked_notification(notification)
-                        if first_notification is None and checked is notification:
-                            first_notification = first_plain = checked.copy()
-                        elif first_notification is None and type(notification) is FcmNotification:
-                            first_notification, first_plain = notification, checked
+                        if not replaced and type(checked) is dict:
+                            replaced, plain, fragment = True, checked.copy(), None
+                            repeated = plain if checked is notification else notification
+                            self._repeated = repeated, plain, fragment
                     if push.validate_only is False:
                         body = _dumps(envelope if message is common else {"message": message})
                     elif push.validate_only is True:

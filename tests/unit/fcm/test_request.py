@@ -278,6 +278,28 @@ def test_a_notification_of_another_mapping_may_change_in_place(kind: Any) -> Non
     assert [message["notification"]["title"] for message in bodies(source())] == ["a", "b", "a"]
 
 
+def test_messages_sent_alone_one_after_another_have_nothing_of_those_before() -> None:
+    """A builder keeps a scratch dict and a notification from one call to the next."""
+    builder = requests()
+    notification = {"title": "a"}
+    pushes = [
+        to(notification=notification, data={"k": "v"}, android={"priority": "HIGH"}),
+        to(notification=notification, data={"k": "v"}, android={"priority": "HIGH"}),
+        to(notification=notification, android={"priority": "HIGH"}),
+        Message(topic="news", notification=notification, android={"priority": "HIGH"}),
+        Message(fid=FID, data={"k": "w"}, android={"priority": "HIGH"}),
+        to(android={"priority": "HIGH"}),
+        to(notification=FcmNotification(title="a")),
+        to(notification=FcmNotification(title="a")),
+        to(notification={"title": "a", "body": "b"}),
+    ]
+    for push in pushes:
+        assert sent(push, builder) == push.to_dict()
+    for title in ("b", "b", "a"):
+        notification["title"] = title
+        assert sent(to(notification=notification), builder)["message"]["notification"] == {"title": title}
+
+
 def test_numbers_that_are_equal_to_python_are_not_the_same() -> None:
     """1, 1.0 and True are equal, and different JSON."""
     values = [1, True, 1.0, 1, 1, False, 0, None]
