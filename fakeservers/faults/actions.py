@@ -352,7 +352,9 @@ def _check(action: Action) -> None:
             raise FaultError("a delay needs one of seconds, between, percentiles, table", key="what")
         if action.between and action.between[0] > action.between[1]:
             raise FaultError("what.between falls, expected it to rise", key="between")
-        if any(one[0] >= two[0] or one[1] > two[1] for one, two in pairwise(action.percentiles)):
+        if any(
+            lower[0] >= higher[0] or lower[1] > higher[1] for lower, higher in pairwise(action.percentiles)
+        ):
             raise FaultError("what.percentiles fall, expected them to rise", key="percentiles")
         if action.table and not sum(weight for weight, _ in action.table):
             raise FaultError("what.table has no weight above 0", key="table")

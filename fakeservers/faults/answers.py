@@ -71,7 +71,7 @@ def refusal_of(action: Answer, providers: Iterable[str]) -> str:
     able = providers_of(action)
     for name in providers or PROVIDERS:
         if name not in able and (providers or not able):
-            known = REASONS[name] if providers else [each for names in REASONS.values() for each in names]
+            known = REASONS[name] if providers else [reason for names in REASONS.values() for reason in names]
             return f"what.reason is {show(action.reason)}, expected a status with it, or one of {', '.join(known)}"
     return ""
 
@@ -130,16 +130,16 @@ def _changed(reply: Reply, action: Answer) -> Reply:
     body = reply.body if action.body is None else action.body.encode()
     if action.body is None and body[:1] == b"{":
         content = orjson.loads(body)
-        found = content.get("error")
-        if isinstance(found, dict):
-            found["code"] = status
+        google_error = content.get("error")
+        if isinstance(google_error, dict):
+            google_error["code"] = status
             if not action.details:
-                found.pop("details", None)
+                google_error.pop("details", None)
             body = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     gone = {b":status", b"content-type"}
     if action.retry_after is not None:
         gone.add(b"retry-after")
-    kept = [each for each in reply.headers if each[0] not in gone]
+    kept = [header for header in reply.headers if header[0] not in gone]
     old_type = dict(reply.headers).get(b"content-type", JSON[1])
     kind = _content_type(action, body) or old_type
     headers = [status_header(status), *([(b"content-type", kind)] if body else ()), *kept]

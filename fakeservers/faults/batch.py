@@ -130,8 +130,8 @@ class Batch:
                     continue  # another one was first
                 ender = ender or bound
             injector.plan.hits[rule.fault.id] += 1
-            for each in rule.delays:
-                delay += chance.delay_of(each, chance.draw(bound.delay_salt, stream_id))
+            for distribution in rule.delays:
+                delay += chance.delay_of(distribution, chance.draw(bound.delay_salt, stream_id))
             for side in rule.sides:
                 self._aside(bound, side, stream_id)
         if line.last_stream is not None and stream_id > line.last_stream:
@@ -146,21 +146,21 @@ class Batch:
 
     def finish(self) -> Sequence[Answered]:
         """The answers that are to go out now; the others are on their way."""
-        found = self._handler(self.plain) if self.plain else ()
+        answers = self._handler(self.plain) if self.plain else ()
         self.plain = []
         if self._line.watches_errors:
-            for _, headers, _ in found:
+            for _, headers, _ in answers:
                 self._watch(int(headers[0][1]))
         if self._delays:
             kept = []
-            for answer in found:
+            for answer in answers:
                 delay = self._delays.get(answer[0])
                 if delay is None:
                     kept.append(answer)
                 else:
                     self._later(delay, answer)
-            found = kept
-        return [*self._answers, *found] if self._answers else found
+            answers = kept
+        return [*self._answers, *answers] if self._answers else answers
 
     def _end(self, request: Request, ender: Bound, delay: float) -> bool:
         peer, stream_id = self._peer, request[0]

@@ -18,7 +18,7 @@ SCALE = float(1 << 64)
 
 def salt(seed: int, *labels: object) -> int:
     """64 bits that belong to these labels."""
-    text = "/".join(str(each) for each in (seed, *labels))
+    text = "/".join(str(part) for part in (seed, *labels))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 

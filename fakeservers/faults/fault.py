@@ -47,7 +47,7 @@ class Fault:
     @property
     def on_connection(self) -> bool:
         """Whether it happens to a connection from its beginning, and not to requests."""
-        return any(isinstance(each, ON_CONNECTION) for each in self.actions)
+        return any(isinstance(action, ON_CONNECTION) for action in self.actions)
 
     @classmethod
     def from_dict(cls, table: Any) -> Fault:
@@ -75,8 +75,8 @@ class Fault:
         when = write(self.when)
         if when:
             table["when"] = when
-        what = [write_action(each) for each in self.actions]
-        table["what"] = what[0] if len(what) == 1 else what
+        actions = [write_action(action) for action in self.actions]
+        table["what"] = actions[0] if len(actions) == 1 else actions
         return table
 
 
@@ -107,7 +107,7 @@ def _read_fault(table: Mapping[str, Any]) -> Fault:
     listing = body.what if isinstance(body.what, list | tuple) else [body.what]
     if not 1 <= len(listing) <= MAX_ACTIONS:
         raise FaultError(f"what has {len(listing)} actions, expected 1 to {MAX_ACTIONS}", key="what")
-    actions = tuple(read_action(each) for each in listing)
+    actions = tuple(read_action(table) for table in listing)
     _check_together(when, actions)
     return Fault(
         id=body.id,
@@ -121,9 +121,9 @@ def _read_fault(table: Mapping[str, Any]) -> Fault:
 
 def _check_together(when: When, actions: tuple[Action, ...]) -> None:
     """That conditions and actions go together."""
-    if sum(isinstance(each, ENDING) for each in actions) > 1:
+    if sum(isinstance(action, ENDING) for action in actions) > 1:
         raise FaultError("what ends the request twice, expected one of its actions to do so", key="what")
-    on_connection = {isinstance(each, ON_CONNECTION) for each in actions}
+    on_connection = {isinstance(action, ON_CONNECTION) for action in actions}
     if len(on_connection) > 1:
         raise FaultError("what mixes actions on connections with actions on requests", key="what")
     if on_connection == {True}:
@@ -139,15 +139,15 @@ def _check_together(when: When, actions: tuple[Action, ...]) -> None:
                 "when.provider is oauth, expected fcm: the token endpoint shares its connections",
                 key="provider",
             )
-    if any(isinstance(each, Connect) and each.how == "refuse" for each in actions):
+    if any(isinstance(action, Connect) and action.how == "refuse" for action in actions):
         _check_refusal(when, actions)
     _check_times(when)
-    for each in actions:
-        if isinstance(each, Answer):
-            problem = refusal_of(each, when.provider)
+    for action in actions:
+        if isinstance(action, Answer):
+            problem = refusal_of(action, when.provider)
             if problem:
                 raise FaultError(problem, key="reason")
-        if isinstance(each, ChangeAccessTokens) and "apns" in when.provider:
+        if isinstance(action, ChangeAccessTokens) and "apns" in when.provider:
             raise FaultError(
                 "when.provider has apns, which has no access tokens, expected fcm or oauth", key="provider"
             )

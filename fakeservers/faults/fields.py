@@ -20,10 +20,10 @@ def header_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     expected = "a table of header names (lower case, no pseudo-headers) with text, 100 at most"
     if not isinstance(pairs, list | tuple) or len(pairs) > 100:
         raise ValueError(expected)
-    for each in pairs:
-        if not isinstance(each, list | tuple) or len(each) != 2:
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise ValueError(expected)
-        name, content = each
+        name, content = pair
         if not isinstance(name, str) or not name or name != name.lower() or name.startswith(":"):
             raise ValueError(expected)
         if not isinstance(content, str) or len(name) + len(content) > 16_384:
@@ -33,18 +33,18 @@ def header_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple((name, content) for name, content in pairs)
 
 
-def points(low: float, high: float, what: str) -> Any:
+def points(low: float, high: float, unit: str) -> Any:
     """Pairs of a number (a share or a percentile) and seconds."""
 
     def check(value: Any) -> tuple[tuple[float, float], ...]:
         pairs = list(value.items()) if isinstance(value, Mapping) else value
-        expected = f"pairs of {what} from {low:g} to {high:g} and seconds"
+        expected = f"pairs of {unit} from {low:g} to {high:g} and seconds"
         if not isinstance(pairs, list | tuple) or not 1 <= len(pairs) <= 1000:
             raise ValueError(expected)
         points = []
-        for each in pairs:
+        for pair in pairs:
             try:
-                point, delay = each
+                point, delay = pair
                 points.append((number(low, high)(float(point)), duration(delay)))
             except (TypeError, ValueError):
                 raise ValueError(expected) from None

@@ -52,8 +52,8 @@ def read_file(path: str | os.PathLike[str]) -> PlanFile:
     except json.JSONDecodeError as error:
         raise FaultError(f"{name}, line {error.lineno}, column {error.colno}: no JSON: {error.msg}") from None
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"(.*) \(at (line \d+, column \d+)\)", str(error))
-        where, words = (f", {found[2]}", found[1]) if found else ("", str(error))
+        position = re.search(r"(.*) \(at (line \d+, column \d+)\)", str(error))
+        where, words = (f", {position[2]}", position[1]) if position else ("", str(error))
         raise FaultError(f"{name}{where}: no TOML: {words}") from None
     except RecursionError:
         raise FaultError(f"{name} is nested too deeply") from None
@@ -77,9 +77,9 @@ def _line_in_json(text: str, index: int | None, key: str) -> int:
     """The same for JSON: within the fault's object."""
     lines = text.splitlines()
     first, last = 0, len(lines)
-    found = re.search(r'"faults"\s*:\s*\[\s*', text)
-    if index is not None and found is not None:
-        decoder, at = json.JSONDecoder(), found.end()
+    opening = re.search(r'"faults"\s*:\s*\[\s*', text)
+    if index is not None and opening is not None:
+        decoder, at = json.JSONDecoder(), opening.end()
         for _ in range(index):
             _, at = decoder.raw_decode(text, at)
             at = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr]  # it matches everywhere, if only nothing

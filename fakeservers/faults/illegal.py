@@ -36,7 +36,7 @@ IGNORED = "legal, to be ignored"
 class Illegal:
     """One kind of nonsense."""
 
-    what: str
+    description: str
     build: Callable[[int], bytes]
     """The bytes, at a request on this stream."""
     effect: str = CONNECTION
@@ -210,5 +210,5 @@ ILLEGAL: dict[str, Illegal] = {
     "http1": Illegal(
         "an answer of HTTP/1.1", lambda _: b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
     ),
-    "garbage": Illegal("256 bytes without sense", lambda _: bytes(255 - each for each in range(256))),
+    "garbage": Illegal("256 bytes without sense", lambda _: bytes(255 - octet for octet in range(256))),
 }

@@ -109,15 +109,17 @@ class Injector:
             self._counts.clear()
             for line in self._lines.values():
                 line.counts.clear()
-        mine = [Rule(each) for each in self.plan.enabled]
-        here = {"apns"} if self._provider == "apns" else {"fcm", "oauth"}
-        mine = [each for each in mine if each.providers & here and each.when.path.startswith(self._only)]
-        self._rules = [each for each in mine if not each.fault.on_connection]
-        self._refusals = [each.fault for each in mine if is_refusal(each.fault)]
-        self._entries = [each for each in mine if each.fault.on_connection and not is_refusal(each.fault)]
+        rules = [Rule(fault) for fault in self.plan.enabled]
+        services = {"apns"} if self._provider == "apns" else {"fcm", "oauth"}
+        rules = [
+            rule for rule in rules if rule.providers & services and rule.when.path.startswith(self._only)
+        ]
+        self._rules = [rule for rule in rules if not rule.fault.on_connection]
+        self._refusals = [rule.fault for rule in rules if is_refusal(rule.fault)]
+        self._entries = [rule for rule in rules if rule.fault.on_connection and not is_refusal(rule.fault)]
         if not self._refusals:
             self._refused = False
-        self.server.faults_changed(self if mine else None)
+        self.server.faults_changed(self if rules else None)
 
     # Connections
 
@@ -129,7 +131,7 @@ class Injector:
     def refuses(self) -> bool:
         """Whether nobody is to listen now."""
         elapsed = self.plan.elapsed
-        refusing = [each.id for each in self._refusals if each.when.in_time(elapsed)]
+        refusing = [fault.id for fault in self._refusals if fault.when.in_time(elapsed)]
         if refusing and not self._refused:
             self.plan.hits.update(refusing)
         self._refused = bool(refusing)
@@ -175,14 +177,14 @@ class Injector:
         """What the handler answers, and what the faults make of it."""
         line = self._line(peer)
         elapsed = self.plan.elapsed
-        live = [each for each in line.bound if each.rule.when.in_time(elapsed)]
+        live = [bound for bound in line.bound if bound.rule.when.in_time(elapsed)]
         batch = Batch(self, peer, line, handler)
         last = line.last_stream
         for number, request in enumerate(requests, 1):
             if last is not None and request[0] > last:
                 self.note(peer, request, 0, "", unprocessed=True)  # behind our own GOAWAY
                 continue
-            met = [each for each in live if self._meets(each, line, request)] if live else ()
+            met = [bound for bound in live if self._meets(bound, line, request)] if live else ()
             if not met:
                 batch.plain.append(request)
                 continue
@@ -199,21 +201,21 @@ class Injector:
             line = self._lines[peer.number] = FaultState()
         if line.version != self.plan.version:
             line.version = self.plan.version
-            former = {each.rule.fault.id: each for each in line.bound}
+            former = {bound.rule.fault.id: bound for bound in line.bound}
             line.bound = []
             for rule in self._rules:
                 if not self._on_connection(rule, peer.number):
                     continue
-                salts = (self._salt(rule, peer.number, each) for each in ("share", "delay"))
+                salts = (self._salt(rule, peer.number, purpose) for purpose in ("share", "delay"))
                 bound = Bound(rule, *salts)
                 if rule.fault.id in former:
                     bound.turns, bound.errors = former[rule.fault.id].turns, former[rule.fault.id].errors
                 line.bound.append(bound)
-            line.watches_errors = any(each.rule.when.errors for each in line.bound)
+            line.watches_errors = any(bound.rule.when.errors for bound in line.bound)
         return line
 
-    def _salt(self, rule: Rule, number: int, what: str) -> int:
-        return chance.salt(self.plan.seed, self._provider, rule.fault.id, number, what)
+    def _salt(self, rule: Rule, number: int, purpose: str) -> int:
+        return chance.salt(self.plan.seed, self._provider, rule.fault.id, number, purpose)
 
     def _on_connection(self, rule: Rule, number: int) -> bool:
         when = rule.when

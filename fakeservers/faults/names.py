@@ -65,16 +65,16 @@ def setting_values(value: Any) -> tuple[tuple[str, int], ...]:
     """A check for `given`: a table of SETTINGS with legal values."""
     if not isinstance(value, Mapping):
         pairs = value if isinstance(value, list | tuple) else None
-        if not pairs or not all(isinstance(each, list | tuple) and len(each) == 2 for each in pairs):
+        if not pairs or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
             raise ValueError("a table of " + listed(SETTINGS).removeprefix("one of "))
         value = dict(pairs)
     if not value:
         raise ValueError("a table of " + listed(SETTINGS).removeprefix("one of "))
-    for name, each in value.items():
+    for name, number in value.items():
         if name not in SETTINGS:
             raise ValueError(f"keys of {listed(SETTINGS).removeprefix('one of ')}")
         low, high = _BOUNDS.get(name, (0, MAX_32))
-        if isinstance(each, bool) or not isinstance(each, int) or not low <= each <= high:
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
             raise ValueError(f"{name} from {low} to {high}")
     return tuple(value.items())
 

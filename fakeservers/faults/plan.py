@@ -44,9 +44,9 @@ class FaultPlan:
         self._faults: dict[str, Fault] = {}
         self._watchers: list[Callable[[], None]] = []
         self._began: float | None = None
-        for index, each in enumerate(faults):
+        for index, fault in enumerate(faults):
             try:
-                self.add(each)
+                self.add(fault)
             except FaultError as error:
                 error.index = index
                 raise
@@ -77,9 +77,9 @@ class FaultPlan:
         if len(head.faults) > MAX_FAULTS:
             raise FaultError(f"the plan has {len(head.faults)} faults, expected {MAX_FAULTS} at most")
         plan = cls(head.seed, name=head.name)
-        for index, each in enumerate(head.faults):
+        for index, table in enumerate(head.faults):
             try:
-                plan.add(Fault.from_dict(each))
+                plan.add(Fault.from_dict(table))
             except FaultError as error:
                 error.index = index
                 raise
@@ -117,30 +117,30 @@ class FaultPlan:
         return plan
 
     @classmethod
-    def of(cls, what: FaultPlan | str | os.PathLike[str] | None) -> FaultPlan:
+    def of(cls, source: FaultPlan | str | os.PathLike[str] | None) -> FaultPlan:
         """A plan as it is, the preset or file of a name, or an empty one.
 
         Raises:
             FaultError: there is no such preset or file, or something in it is wrong.
         """
-        if isinstance(what, FaultPlan):
-            return what
-        return cls() if what is None else cls.load(os.fspath(what))
+        if isinstance(source, FaultPlan):
+            return source
+        return cls() if source is None else cls.load(os.fspath(source))
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` takes, and JSON and TOML can hold."""
         table: dict[str, Any] = {"seed": self.seed}
         if self.name:
             table["name"] = self.name
-        return {**table, "faults": [each.to_dict() for each in self]}
+        return {**table, "faults": [fault.to_dict() for fault in self]}
 
     def scaled(self, factor: float) -> FaultPlan:
         """Another plan, with every time in it multiplied: 0.1 lets an hour pass in six minutes."""
-        other = FaultPlan(self.seed, name=self.name)
-        for each in self:
-            actions = tuple(scaled(action, factor) for action in each.actions)
-            other.add(replace(each, when=scaled(each.when, factor), what=actions))
-        return other
+        plan = FaultPlan(self.seed, name=self.name)
+        for fault in self:
+            actions = tuple(scaled(action, factor) for action in fault.actions)
+            plan.add(replace(fault, when=scaled(fault.when, factor), what=actions))
+        return plan
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(list(self._faults.values()))
@@ -167,13 +167,13 @@ class FaultPlan:
     @property
     def enabled(self) -> tuple[Fault, ...]:
         """Those that are switched on, in order, whether or not it is their time."""
-        return tuple(each for each in self._faults.values() if each.enabled)
+        return tuple(fault for fault in self._faults.values() if fault.enabled)
 
     @property
     def in_force(self) -> tuple[Fault, ...]:
         """Those that are switched on and could happen now, by the time since the start."""
         now = self.elapsed
-        return tuple(each for each in self.enabled if each.when.in_time(now))
+        return tuple(fault for fault in self.enabled if fault.when.in_time(now))
 
     # Changes
 
@@ -267,8 +267,8 @@ class FaultPlan:
 
     def _changed(self) -> None:
         self.version += 1
-        for each in list(self._watchers):
-            each()
+        for watcher in list(self._watchers):
+            watcher()
 
     def _named(self, fault: Fault) -> Fault:
         """The fault, checked by its table and with an id."""

@@ -37,8 +37,8 @@ _APNS_DELAYS = Delay(percentiles=((0, 0.004), (50, 0.02), (90, 0.06), (99, 0.25)
 _FCM_DELAYS = Delay(percentiles=((0, 0.02), (50, 0.06), (90, 0.15), (99, 0.6), (100, 3.0)))
 
 
-def _fault(fault_id: str, name: str, when: When, what: Action) -> Fault:
-    return Fault(id=fault_id, name=name, when=when, what=what)
+def _fault(fault_id: str, name: str, when: When, action: Action) -> Fault:
+    return Fault(id=fault_id, name=name, when=when, what=action)
 
 
 _REALISTIC = (

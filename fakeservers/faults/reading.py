@@ -39,32 +39,32 @@ def given(check: Check, default: Any = MISSING, *, seconds: bool = False) -> Any
     return field(default=default, metadata={"check": check, "seconds": seconds})
 
 
-def read(kind: type[T], table: Any, place: str, prefix: str | None = None) -> T:
-    """The dataclass that a table describes; `place` is how messages call the table, `prefix` what they put before keys.
+def read(kind: type[T], table: Any, where: str, prefix: str | None = None) -> T:
+    """The dataclass that a table describes; `where` is how messages call the table, `prefix` what they put before keys.
 
     Raises:
         FaultError: an unknown or missing key, or a value that its check refuses.
     """
     if not isinstance(table, Mapping):
-        raise FaultError(f"{place} is {show(table)}, expected a table", key=place)
+        raise FaultError(f"{where} is {show(table)}, expected a table", key=where)
     known = _checked(kind)
-    prefix = f"{place}." if prefix is None else prefix
+    prefix = f"{where}." if prefix is None else prefix
     for name in table:
         if name not in known:
             raise FaultError(
-                f"{place} has an unknown key {show(name)}, expected {listed(known)}", key=str(name)
+                f"{where} has an unknown key {show(name)}, expected {listed(known)}", key=str(name)
             )
     values = {}
-    for name, each in known.items():
+    for name, declared in known.items():
         if name in table:
             try:
-                values[name] = each.metadata["check"](table[name])
+                values[name] = declared.metadata["check"](table[name])
             except ValueError as error:
                 raise FaultError(
                     f"{prefix}{name} is {show(table[name])}, expected {error}", key=name
                 ) from None
-        elif each.default is MISSING:
-            raise FaultError(f"{place} has no {name}", key=place)
+        elif declared.default is MISSING:
+            raise FaultError(f"{where} has no {name}", key=where)
     return kind(**values)
 
 
@@ -72,8 +72,8 @@ def write(item: Any) -> dict[str, Any]:
     """What `read` takes: the fields that are not at their defaults, as JSON and TOML can say them."""
     return {
         name: plain(getattr(item, name))
-        for name, each in _checked(type(item)).items()
-        if each.default is MISSING or getattr(item, name) != each.default
+        for name, declared in _checked(type(item)).items()
+        if declared.default is MISSING or getattr(item, name) != declared.default
     }
 
 
@@ -81,22 +81,22 @@ def scaled(item: T, factor: float) -> T:
     """The same with every time multiplied."""
     changes = {
         name: _times(getattr(item, name), factor)
-        for name, each in _checked(type(item)).items()
-        if each.metadata["seconds"]
+        for name, declared in _checked(type(item)).items()
+        if declared.metadata["seconds"]
     }
     return replace(item, **changes)  # type: ignore[type-var]  # what is replaced is one of our dataclasses
 
 
 def _checked(kind: type[Any]) -> dict[str, Field[Any]]:
-    return {each.name: each for each in fields(kind) if "check" in each.metadata}
+    return {declared.name: declared for declared in fields(kind) if "check" in declared.metadata}
 
 
 def _times(value: Any, factor: float) -> Any:
     if isinstance(value, tuple):
         return tuple(
             # of a pair the second is time
-            (each[0], _times(each[1], factor)) if isinstance(each, tuple) else _times(each, factor)
-            for each in value
+            (item[0], _times(item[1], factor)) if isinstance(item, tuple) else _times(item, factor)
+            for item in value
         )
     if isinstance(value, int):  # whole seconds stay so, and do not become none
         return math.ceil(value * factor)
@@ -108,12 +108,12 @@ def plain(value: Any) -> Any:
     if not isinstance(value, tuple):
         return value
     if value and all(
-        isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str) for each in value
+        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value
     ):
         table = dict(value)
         if len(table) == len(value):
             return table
-    return [plain(each) for each in value]
+    return [plain(item) for item in value]
 
 
 def show(value: Any) -> str:
@@ -138,13 +138,13 @@ def flag(value: Any) -> bool:
     return value
 
 
-def number(low: float, high: float, *, what: str = "a number") -> Check:
+def number(low: float, high: float, *, unit: str = "a number") -> Check:
     """A finite number within bounds."""
 
     def check(value: Any) -> float:
         good = isinstance(value, int | float) and not isinstance(value, bool)
         if not good or not math.isfinite(value) or not low <= value <= high:
-            raise ValueError(f"{what} from {low:g} to {high:g}")
+            raise ValueError(f"{unit} from {low:g} to {high:g}")
         return float(value)
 
     return check
@@ -161,7 +161,7 @@ def whole(low: int, high: int) -> Check:
     return check
 
 
-duration = number(0, MAX_SECONDS, what="seconds")
+duration = number(0, MAX_SECONDS, unit="seconds")
 
 
 def text(longest: int = MAX_TEXT, *, empty: bool = True) -> Check:
@@ -193,7 +193,7 @@ def some(check: Check, most: int = 1000, least: int = 1) -> Check:
         values = value if isinstance(value, list | tuple) else [value]
         if not least <= len(values) <= most:
             raise ValueError(f"a list of {least} to {most}")
-        return tuple(check(each) for each in values)
+        return tuple(check(item) for item in values)
 
     return check_all
 

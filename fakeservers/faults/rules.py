@@ -37,14 +37,14 @@ class Rule:
         self.fault = fault
         self.when = fault.when
         self.actions = fault.actions
-        self.ending = next((each for each in self.actions if isinstance(each, ENDING)), None)
-        self.delays = [each for each in self.actions if isinstance(each, Delay)]
-        self.sides = [each for each in self.actions if not isinstance(each, (*ENDING, Delay))]
+        self.ending = next((action for action in self.actions if isinstance(action, ENDING)), None)
+        self.delays = [action for action in self.actions if isinstance(action, Delay)]
+        self.sides = [action for action in self.actions if not isinstance(action, (*ENDING, Delay))]
         self.limit = chance.threshold(self.when.share)
         providers = set(self.when.provider or ("apns", "fcm", "oauth"))
         if isinstance(self.ending, Answer):
             providers &= providers_of(self.ending)
-        if any(isinstance(each, ChangeAccessTokens) for each in self.sides):
+        if any(isinstance(action, ChangeAccessTokens) for action in self.sides):
             providers -= {"apns"}
         self.providers = frozenset(providers)
 
@@ -80,12 +80,12 @@ class FaultState:
 
 def is_refusal(fault: Fault) -> bool:
     """Whether nobody listens while it is in force."""
-    return any(isinstance(each, Connect) and each.how == "refuse" for each in fault.actions)
+    return any(isinstance(action, Connect) and action.how == "refuse" for action in fault.actions)
 
 
 def needs_wire(fault: Fault) -> bool:
     """Whether libnghttp2 would refuse to send what it needs."""
-    return any(isinstance(each, ON_WIRE) for each in fault.actions)
+    return any(isinstance(action, ON_WIRE) for action in fault.actions)
 
 
 def add_to(entry: ConnectionFaults, action: Action) -> None:

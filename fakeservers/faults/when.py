@@ -21,8 +21,8 @@ def _numbers(value: Any) -> int | str:
     expected = 'a number from 1, or a span of them as "5-9" or "20-"'
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_COUNT:
         return value
-    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
-    if found is None or (found[2] and int(found[2]) < int(found[1])):
+    match = _SPAN.fullmatch(value) if isinstance(value, str) else None
+    if match is None or (match[2] and int(match[2]) < int(match[1])):
         raise ValueError(expected)
     return str(value)
 
@@ -79,12 +79,12 @@ class When:
 
 def within(spans: Spans, number: int) -> bool:
     """Whether the number is one of these, or in one of these spans."""
-    for each in spans:
-        if isinstance(each, int):
-            if each == number:
+    for span in spans:
+        if isinstance(span, int):
+            if span == number:
                 return True
             continue
-        low, _, high = each.partition("-")
+        low, _, high = span.partition("-")
         if int(low) <= number and (not high or number <= int(high)):
             return True
     return False

@@ -421,7 +421,10 @@ def test_the_reference_has_all_there_is() -> None:
         section = text.split(f"### `{kind}`")[1].split("\n## ")[0].split("\n### ")[0]
         missing = [name for name in made.__slots__ if not re.search(rf"\b{name}\b", section)]
         assert not missing, (kind, missing)
-    assert all(f"| `{name}` | {each.what} | {each.effect} |" in text for name, each in ILLEGAL.items())
+    assert all(
+        f"| `{name}` | {illegal.description} | {illegal.effect} |" in text
+        for name, illegal in ILLEGAL.items()
+    )
     for name, summary in PRESETS.items():
         ids = ", ".join(f"`{each.id}`" for each in FaultPlan.preset(name)) or "-"
         assert f"| `{name}` | {summary} | {ids} |" in text
