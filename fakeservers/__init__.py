@@ -68,10 +68,10 @@ if not TYPE_CHECKING:  # to a type checker every name would be one of ours
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+            exported = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         except ModuleNotFoundError as error:
             from fakeservers.extra import explained
 
             raise explained(error) from None
-        globals()[name] = found
-        return found
+        globals()[name] = exported
+        return exported

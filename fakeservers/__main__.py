@@ -102,8 +102,8 @@ def _run_many(options: argparse.Namespace) -> int:
             setattr(options, f"{name}_port", holder.getsockname()[1])
         fakes = _fakes(options)
         if "apns" in fakes:
-            place = held.enter_context(tempfile.TemporaryDirectory(prefix="fakeapns-channels-"))
-            fakes["apns"].registry.channels.share(Path(place))
+            directory = held.enter_context(tempfile.TemporaryDirectory(prefix="fakeapns-channels-"))
+            fakes["apns"].registry.channels.share(Path(directory))
         children = fork(options.processes, partial(_serve_in_child, options, fakes))
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_oversee(options, children))
@@ -138,10 +138,10 @@ async def _oversee(options: argparse.Namespace, children: Sequence[Child]) -> in
         control = await _control(running, options, workers)
         proxy = await _proxy(running, options, messages[0]["urls"])
         _announce(options, messages[0]["urls"], control, proxy)
-        ends = [asyncio.create_task(each.wait()) for each in (stop, workers.ended)]
+        ends = [asyncio.create_task(event.wait()) for event in (stop, workers.ended)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for each in ends:
-            each.cancel()
+        for task in ends:
+            task.cancel()
         if stop.is_set():
             return 0
     print("fakeservers: one of the processes has ended", file=sys.stderr)
@@ -241,17 +241,17 @@ def _token(file: str) -> str:
     return token
 
 
-def _allow_files(wanted: int) -> None:
+def _allow_files(number: int) -> None:
     """Let this process open so many files, if the system does: 1024 is what most begin with."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    most = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < wanted:
+    if most < number:
         print(f"fakeservers: no more than {most} files may be open, connections included", file=sys.stderr)
 
 
@@ -286,17 +286,17 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UsageError:
 
 
 def _registry(options: argparse.Namespace) -> ApnsRegistry:
-    found: ApnsRegistry = _attempt(
+    registry: ApnsRegistry = _attempt(
         "", lambda: ApnsRegistry.from_file(options.registry) if options.registry else ApnsRegistry()
     )
-    found.known_only = found.known_only or options.known_only
-    if options.environment not in (None, found.environment):
-        if found.environment is not None:
+    registry.known_only = registry.known_only or options.known_only
+    if options.environment not in (None, registry.environment):
+        if registry.environment is not None:
             raise UsageError(
-                f"--environment is {options.environment}, and the registry's is {found.environment}"
+                f"--environment is {options.environment}, and the registry's is {registry.environment}"
             )
-        found.environment = options.environment
-    return found
+        registry.environment = options.environment
+    return registry
 
 
 def _faults(options: argparse.Namespace) -> FaultPlan | None:

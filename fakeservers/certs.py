@@ -90,17 +90,17 @@ class Certificates:
             OSError: the directory cannot be written.
             ValueError: a file in it is not what its name says.
         """
-        place = Path(directory)
-        place.mkdir(parents=True, exist_ok=True)
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
         if not key_id:
-            there = sorted(place.glob("AuthKey_*.p8"))
-            key_id = there[0].stem.removeprefix("AuthKey_") if there else KEY_ID
-        self = cls(place, key_id, team_id)
+            key_files = sorted(folder.glob("AuthKey_*.p8"))
+            key_id = key_files[0].stem.removeprefix("AuthKey_") if key_files else KEY_ID
+        self = cls(folder, key_id, team_id)
         if not self._complete():
             key = ec.generate_private_key(ec.SECP256R1())
             authority = _sign(_name("pushcore fake CA"), key, None, key, _authority_extensions())
             self.ca_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-            write_private(place / "ca-key.pem", _key_pem(key))
+            write_private(folder / "ca-key.pem", _key_pem(key))
             write_private(self.key_file, _key_pem(ec.generate_private_key(ec.SECP256R1())))
         server_key = ec.generate_private_key(ec.SECP256R1())
         server = self._issue(_name("localhost"), server_key, _server_extensions(more=hosts))
@@ -244,7 +244,7 @@ def certificate_topics(certificate: x509.Certificate) -> frozenset[str]:
 def certificate_environments(certificate: x509.Certificate) -> frozenset[str]:
     """Which of `sandbox` and `production` a client certificate is for, by Apple's extensions .6.3.1 and .6.3.2."""
     names = {SANDBOX_OID: "sandbox", PRODUCTION_OID: "production"}
-    return frozenset(names[each.oid] for each in certificate.extensions if each.oid in names)
+    return frozenset(names[extension.oid] for extension in certificate.extensions if extension.oid in names)
 
 
 def _sign(
@@ -295,7 +295,7 @@ def _server_extensions(host: str = "", more: Sequence[str] = ()) -> list[tuple[x
     """For this host, by default this machine, and for more."""
     names: list[x509.GeneralName] = [x509.DNSName(host or "localhost")]
     if not host:
-        names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
     names += map(x509.DNSName, more)
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),

@@ -55,16 +55,16 @@ def wanted_certificate(text: str) -> WantedCertificate:
     return WantedCertificate(name, topics)
 
 
-def write_certificates(certs: Certificates, wanted: Iterable[WantedCertificate]) -> None:
+def write_certificates(certs: Certificates, requested: Iterable[WantedCertificate]) -> None:
     """Write `NAME.pem` (certificate and key) and `NAME.p12` (passphrase `fake`) for each.
 
     Raises:
         OSError: a file cannot be written.
     """
-    for each in wanted:
-        made = certs.client_certificate(each.topics[0], topics=each.topics[1:])
-        write_private(certs.directory / f"{each.name}.pem", made.pem())
-        write_private(certs.directory / f"{each.name}.p12", made.pkcs12(PASSPHRASE))
+    for certificate in requested:
+        issued = certs.client_certificate(certificate.topics[0], topics=certificate.topics[1:])
+        write_private(certs.directory / f"{certificate.name}.pem", issued.pem())
+        write_private(certs.directory / f"{certificate.name}.p12", issued.pkcs12(PASSPHRASE))
 
 
 def write_fates(directory: Path, services: Sequence[str]) -> None:

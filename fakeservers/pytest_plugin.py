@@ -43,8 +43,8 @@ class FaultControl:
         """Add a fault, or what a table as in a plan's file describes."""
         from fakeservers.faults import Fault
 
-        wanted = Fault.from_dict(fault) if isinstance(fault, dict) else fault
-        added: Fault = self._call(lambda: self._plan.add(wanted))
+        new = Fault.from_dict(fault) if isinstance(fault, dict) else fault
+        added: Fault = self._call(lambda: self._plan.add(new))
         return added
 
     def use(self, plan: FaultPlan | str) -> None:
@@ -69,8 +69,8 @@ class FaultControl:
     @property
     def hits(self) -> dict[str, int]:
         """How often each fault has happened, by id."""
-        found: dict[str, int] = self._call(lambda: dict(self._plan.hits))
-        return found
+        hits: dict[str, int] = self._call(lambda: dict(self._plan.hits))
+        return hits
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._call(lambda: list(self._plan)))

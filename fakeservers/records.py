@@ -54,8 +54,8 @@ class Records(Sequence[R], Generic[R, From]):
 
     def extend(self, records: Iterable[R]) -> None:
         """Keep these."""
-        for each in records:
-            self.append(each)
+        for record in records:
+            self.append(record)
 
     def clear(self) -> None:
         """Forget all."""
@@ -111,7 +111,7 @@ class _Read(Generic[R, From]):
         self._origin = origin
         self._now = now
         self._made = made
-        unnoted = sum(each is None for each in outcomes.values()) if outcomes else 0
+        unnoted = sum(outcome is None for outcome in outcomes.values()) if outcomes else 0
         self.size = len(requests) - unnoted if made is None else len(made)
 
     def records(self, make: Callable[[Request, int, str, From, float], R]) -> list[R]:

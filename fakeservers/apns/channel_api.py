@@ -100,8 +100,8 @@ class ChannelApi:
         return _reply(self._peer, self._state, stream_id, fields, body, STATUSES[reason], reason)
 
     def _list(self, stream_id: int, fields: Fields, body: bytes, bundle_id: str) -> Answer:
-        found = orjson.dumps({"channels": list(self._state.registry.channels.of(bundle_id))})
-        return _reply(self._peer, self._state, stream_id, fields, body, 200, content=found)
+        content = orjson.dumps({"channels": list(self._state.registry.channels.of(bundle_id))})
+        return _reply(self._peer, self._state, stream_id, fields, body, 200, content=content)
 
     def _create(self, stream_id: int, fields: Fields, body: bytes, bundle_id: str) -> Answer:
         state, number = self._state, self._peer.number
@@ -124,11 +124,11 @@ class ChannelApi:
         if fields[b":method"] == b"DELETE":
             channels.remove(bundle_id, channel_id)
             return _reply(self._peer, self._state, stream_id, fields, body, 204)
-        found = {
+        channel = {
             "message-storage-policy": channels.policy(bundle_id, channel_id),
             "push-type": "LiveActivity",
         }
-        return _reply(self._peer, self._state, stream_id, fields, body, 200, content=orjson.dumps(found))
+        return _reply(self._peer, self._state, stream_id, fields, body, 200, content=orjson.dumps(channel))
 
 
 class BroadcastApi:
@@ -164,7 +164,7 @@ class BroadcastApi:
 def check_bundle_id(bundle_id: str, sender: Sender) -> str:
     """Whether the app in the path is the sender's; it takes no suffix of a push type."""
     if bundle_id.endswith(_SUFFIXES):
-        plain = next(bundle_id.removesuffix(each) for each in _SUFFIXES if bundle_id.endswith(each))
+        plain = next(bundle_id.removesuffix(suffix) for suffix in _SUFFIXES if bundle_id.endswith(suffix))
         if plain in sender.topics:
             return "TopicDisallowed"
     return "" if bundle_id in sender.topics else "TopicMismatch"
@@ -176,16 +176,16 @@ def check_creation(body: bytes) -> str:
         return "PayloadEmpty"
     if len(body) > MAX_PAYLOAD:
         return "PayloadTooLarge"
-    wanted = _object(body)
-    if wanted is None:
+    parameters = _object(body)
+    if parameters is None:
         return "BadRequestPayload"
-    if not wanted.keys() <= _PARAMETERS:
+    if not parameters.keys() <= _PARAMETERS:
         return "BadRequestParams"
-    if "push-type" not in wanted:
+    if "push-type" not in parameters:
         return "MissingPushType"
-    if wanted["push-type"] != "LiveActivity":
+    if parameters["push-type"] != "LiveActivity":
         return "InvalidPushType"
-    policy = wanted.get("message-storage-policy")
+    policy = parameters.get("message-storage-policy")
     return "" if type(policy) is int and policy in POLICIES else "MissingChannelQueueSize"
 
 
@@ -225,10 +225,10 @@ def _check_sender(authentication: Authentication, state: ApnsState, fields: Fiel
 
 
 def _check_channel(state: ApnsState, fields: Fields, bundle_id: str) -> str:
-    found = fields.get(b"apns-channel-id")
-    if found is None:
+    header = fields.get(b"apns-channel-id")
+    if header is None:
         return "MissingChannelId"
-    channel_id = found.decode("latin-1")
+    channel_id = header.decode("latin-1")
     if not is_channel_id(channel_id):
         return "BadChannelId"
     return "" if state.registry.channels.policy(bundle_id, channel_id) is not None else "ChannelNotRegistered"
@@ -260,7 +260,7 @@ def _reply(
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        found = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

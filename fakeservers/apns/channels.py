@@ -46,9 +46,9 @@ class ChannelRegistry:
         self._place: Path | None = None
         self._apps: dict[str, dict[str, int]] = {}
 
-    def share(self, place: Path) -> None:
+    def share(self, directory: Path) -> None:
         """Keep them in this empty directory from now on, for processes that serve one port."""
-        self._place = place
+        self._place = directory
         for bundle_id, channels in self._apps.items():
             self._of(bundle_id).update(channels)
 
@@ -64,9 +64,9 @@ class ChannelRegistry:
         if self._place is None:
             self._apps = {bundle_id: dict(channels) for bundle_id, channels in apps.items()}
             return
-        wanted = {_folder(self._place, bundle_id): channels for bundle_id, channels in apps.items()}
-        for folder in {*self._place.iterdir(), *wanted}:
-            channels, kept = _Folder(folder), wanted.get(folder, {})
+        first = {_folder(self._place, bundle_id): channels for bundle_id, channels in apps.items()}
+        for folder in {*self._place.iterdir(), *first}:
+            channels, kept = _Folder(folder), first.get(folder, {})
             for channel_id in channels.keys() - kept.keys():
                 channels.pop(channel_id, None)  # None: another process was quicker
             channels.update(kept)
@@ -117,8 +117,8 @@ class ChannelRegistry:
     def of(self, bundle_id: str) -> dict[str, int]:
         """The channels of an app and their storage policies."""
         channels = self._of(bundle_id)
-        found = {channel_id: channels.get(channel_id) for channel_id in channels}
-        return {channel_id: policy for channel_id, policy in found.items() if policy is not None}
+        policies = {channel_id: channels.get(channel_id) for channel_id in channels}
+        return {channel_id: policy for channel_id, policy in policies.items() if policy is not None}
 
     @property
     def apps(self) -> int:
@@ -131,9 +131,9 @@ class ChannelRegistry:
         )
 
 
-def _folder(place: Path, bundle_id: str) -> Path:
+def _folder(directory: Path, bundle_id: str) -> Path:
     """Where the channels of an app are kept. By hash: a bundle id may be longer than a file's name, or be ".."."""
-    return place / blake2b(bundle_id.encode(), digest_size=16).hexdigest()
+    return directory / blake2b(bundle_id.encode(), digest_size=16).hexdigest()
 
 
 class _Folder(MutableMapping[str, int]):

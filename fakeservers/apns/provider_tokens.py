@@ -104,7 +104,7 @@ def _base64(part: bytes) -> bytes:
 
 
 def _json(part: bytes) -> dict[str, Any]:
-    found = orjson.loads(_base64(part))
-    if not isinstance(found, dict):
+    value = orjson.loads(_base64(part))
+    if not isinstance(value, dict):
         raise TypeError("not an object")
-    return found
+    return value

@@ -127,10 +127,10 @@ class ApnsRegistry:
 
     def disallow(self, team_id: str, topic: str) -> bool:
         """Take a topic from a team, for connections to come; False when it had none of this name."""
-        found = topic in self._topics.get(team_id, {})
+        allowed = topic in self._topics.get(team_id, {})
         self._topics.get(team_id, {}).pop(topic, None)
         self.changes += 1
-        return found
+        return allowed
 
     def teams(self) -> dict[str, tuple[str, ...]]:
         """The bundle ids of every team."""
@@ -180,25 +180,25 @@ class ApnsRegistry:
         """
         file = Path(path)
         try:
-            found = orjson.loads(file.read_bytes())
+            document = orjson.loads(file.read_bytes())
         except OSError as error:
             raise RegistryError(f"cannot read the registry file {file}: {error.strerror}") from error
         except orjson.JSONDecodeError as error:
             raise RegistryError(f"the registry file {file} is not JSON: {error}") from error
         try:
-            return cls._from_json(found, file.parent)
+            return cls._from_json(document, file.parent)
         except (ValueError, TypeError, OSError) as error:
             raise RegistryError(f"the registry file {file} cannot be used: {error}") from error
 
     @classmethod
-    def _from_json(cls, found: Any, directory: Path) -> ApnsRegistry:
-        top = _fields(found, "the top level", *_TOP)
+    def _from_json(cls, document: Any, directory: Path) -> ApnsRegistry:
+        top = _fields(document, "the top level", *_TOP)
         environment = top.get("environment")
         _expect(environment is None or environment in ENVIRONMENTS, f"unknown environment {environment!r}")
         _expect(isinstance(top.get("known_only", False), bool), "known_only is not true or false")
         registry = cls(known_only=top.get("known_only", False), environment=environment)
-        for each in top.get("keys", ()):
-            key = _fields(each, "a key", "key_id", "team_id", "file", "topics", "environment", "related")
+        for table in top.get("keys", ()):
+            key = _fields(table, "a key", "key_id", "team_id", "file", "topics", "environment", "related")
             _expect({"key_id", "team_id", "file"} <= key.keys(), "a key needs key_id, team_id and file")
             _expect(key.get("environment") in (None, *ENVIRONMENTS), "a key's environment is unknown")
             _expect(
@@ -230,16 +230,16 @@ def _copied(topics: Topics) -> Topics:
 _TOP = ("known_only", "environment", "keys", "teams", "devices", "channels")
 
 
-def _fields(found: Any, where: str, *known: str) -> dict[str, Any]:
-    """`found` as a dict, all of whose keys are known ones (any, when none are named)."""
-    _expect(isinstance(found, dict), f"{where} is not an object")
-    unknown = sorted(found.keys() - set(known)) if known else []
+def _fields(value: Any, where: str, *known: str) -> dict[str, Any]:
+    """`value` as a dict, all of whose keys are known ones (any, when none are named)."""
+    _expect(isinstance(value, dict), f"{where} is not an object")
+    unknown = sorted(value.keys() - set(known)) if known else []
     _expect(not unknown, f"unknown key {unknown[0]!r} in {where}" if unknown else "")
-    return dict(found)
+    return dict(value)
 
 
-def _is_strings(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+def _is_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _expect(holds: bool, complaint: str) -> None:

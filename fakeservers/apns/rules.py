@@ -135,10 +135,10 @@ def check_payload(body: bytes, limit: int) -> str:
     if len(body) > limit:
         return "PayloadTooLarge"
     try:
-        found = orjson.loads(body)
+        payload = orjson.loads(body)
     except orjson.JSONDecodeError:
         return "PayloadEmpty"
-    return "" if type(found) is dict else "PayloadEmpty"
+    return "" if type(payload) is dict else "PayloadEmpty"
 
 
 def check_device(token: bytes, topic: bytes | None, registry: ApnsRegistry) -> tuple[str, int | None]:

@@ -286,22 +286,22 @@ class FakeApns(FakeServer[ApnsRecord, int]):
         Raises:
             OSError: it cannot be written.
         """
-        place = Path(directory).absolute()
-        place.mkdir(parents=True, exist_ok=True)
+        folder = Path(directory).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
         certs = self.certs
-        if not place.samefile(certs.directory):
-            (place / certs.ca_file.name).write_bytes(certs.ca_file.read_bytes())
-            write_private(place / certs.key_file.name, certs.key_file.read_bytes())
+        if not folder.samefile(certs.directory):
+            (folder / certs.ca_file.name).write_bytes(certs.ca_file.read_bytes())
+            write_private(folder / certs.key_file.name, certs.key_file.read_bytes())
         config = {
             "url": self.url,
             "channels_url": self.channels_url,
-            "ca_file": str(place / certs.ca_file.name),
-            "key_file": str(place / certs.key_file.name),
+            "ca_file": str(folder / certs.ca_file.name),
+            "key_file": str(folder / certs.key_file.name),
             "key_id": self.key_id,
             "team_id": self.team_id,
             "topic": self.topic,
         }
-        (place / "apns.json").write_bytes(
+        (folder / "apns.json").write_bytes(
             orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
 
@@ -334,8 +334,8 @@ class FakeApns(FakeServer[ApnsRecord, int]):
         if reason in asserted.DEVICE:
             path = fields.get(b":path", b"")
             if path.startswith(PATH):
-                found = _TIMESTAMP.search(reply.body)
-                since = int(found[1]) if found else None
+                timestamp = _TIMESTAMP.search(reply.body)
+                since = int(timestamp[1]) if timestamp else None
                 remember(state.asserted.devices, path[len(PATH) :].lower(), (reason, since))
         elif reason in asserted.TOPIC:
             remember(state.asserted.topics, fields.get(b"apns-topic", b""), reason)

@@ -70,7 +70,7 @@ class StrictApns:
             self._changes = registry.changes
             self._forget_good()
         answers: list[Answer] = []
-        others: dict[int, Outcome] = {}
+        outcomes: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
                 pushes.leave(len(requests) - number, told=not self._cut)
@@ -94,7 +94,7 @@ class StrictApns:
             if path.startswith(BROADCASTS):
                 answers.append(self._broadcasts.answer(stream_id, fields, body))
                 self._follow_token()
-                others[stream_id] = None  # noted there
+                outcomes[stream_id] = None  # noted there
                 continue
             status = STATUSES.get(reason)
             if status is not None:
@@ -104,12 +104,12 @@ class StrictApns:
                 status = self._meet(reason, answer, token, answers)
             state.counts[status, reason] += 1
             pushes.count(status, unprocessed=reason in fates.UNPROCESSED)
-            others[stream_id] = status, reason
-        if len(requests) > len(others):
-            state.counts[200, ""] += len(requests) - len(others)
-            pushes.accept(len(requests) - len(others))
+            outcomes[stream_id] = status, reason
+        if len(requests) > len(outcomes):
+            state.counts[200, ""] += len(requests) - len(outcomes)
+            pushes.accept(len(requests) - len(outcomes))
         if state.received.maxlen != 0:
-            state.received.add(requests, others, self._peer.id, now)
+            state.received.add(requests, outcomes, self._peer.id, now)
         return answers
 
     def _ok(self, apns_id: bytes, stream_id: int) -> Sequence[Header]:

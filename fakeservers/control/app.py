@@ -78,8 +78,8 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return problem_response(Problem(400, f"the body is not JSON: {shown(first['ctx']['error'])}"))
-    place, *inner = first["loc"]
-    where = _WHERE[place]
+    part, *inner = first["loc"]
+    where = _WHERE[part]
     for key in inner:
         where += f"[{key}]" if isinstance(key, int) else f".{key if key.isidentifier() else shown(key)}"
     given = "" if first["type"] == "missing" else f" is {shown(first['input'])}"

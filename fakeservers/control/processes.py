@@ -88,12 +88,12 @@ def fork(number: int, work: Work) -> list[Child]:
     context = multiprocessing.get_context("fork")
     children: list[Child] = []
     for index in range(number):
-        ours, theirs = context.Pipe()
-        inherited = [ours, *(pipe for _, pipe in children)]
-        process = context.Process(target=_work, args=(work, index, theirs, inherited), daemon=True)
+        parents_end, childs_end = context.Pipe()
+        inherited = [parents_end, *(pipe for _, pipe in children)]
+        process = context.Process(target=_work, args=(work, index, childs_end, inherited), daemon=True)
         process.start()
-        theirs.close()
-        children.append((process, ours))
+        childs_end.close()
+        children.append((process, parents_end))
     return children
 
 

@@ -44,20 +44,20 @@ def parse_json(body: bytes, root: Parser) -> tuple[dict[str, Any], Violations]:
     if not body:
         return {}, []
     try:
-        found = orjson.loads(body)
+        message = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         rest = body[error.pos : error.pos + 40].decode("utf-8", "replace")
-        what = "Unexpected token." if rest else "Unexpected end of string. Expected a value."
-        return {}, [("", f"{_PAYLOAD}{what}\n{rest}\n^")]
-    if not isinstance(found, dict):
+        problem = "Unexpected token." if rest else "Unexpected end of string. Expected a value."
+        return {}, [("", f"{_PAYLOAD}{problem}\n{rest}\n^")]
+    if not isinstance(message, dict):
         return {}, [("", f'{_PAYLOAD}Unknown name "": Root element must be a message.')]
-    return parse_object(found, root)
+    return parse_object(message, root)
 
 
-def parse_object(found: dict[str, Any], root: Parser) -> tuple[dict[str, Any], Violations]:
+def parse_object(message: dict[str, Any], root: Parser) -> tuple[dict[str, Any], Violations]:
     """The same for a body that is read already."""
     violations: Violations = []
-    return root(found, "", violations), violations[:MAX_VIOLATIONS]
+    return root(message, "", violations), violations[:MAX_VIOLATIONS]
 
 
 def camel(name: str) -> str:
@@ -66,8 +66,8 @@ def camel(name: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
-def _complain(violations: Violations, where: str, kind: str, what: str) -> None:
-    violations.append((where, f"Invalid value at '{where}' ({kind}), {what}"))
+def _complain(violations: Violations, where: str, kind: str, problem: str) -> None:
+    violations.append((where, f"Invalid value at '{where}' ({kind}), {problem}"))
 
 
 def _json(value: Any) -> str:
@@ -144,15 +144,15 @@ def duration(value: Any, where: str, violations: Violations) -> Any:
     name = where.rpartition(".")[2]
     kind = "type.googleapis.com/google.protobuf.Duration"
     if not isinstance(value, str):
-        what = f"Invalid data type for duration, value is {_json(value)}"
+        problem = f"Invalid data type for duration, value is {_json(value)}"
     elif not value.endswith("s"):
-        what = "Illegal duration format; duration must end with 's'"
+        problem = "Illegal duration format; duration must end with 's'"
     else:
-        found = _DURATION.fullmatch(value)
-        if found is not None:
-            return int(found[1])
-        what = "Invalid duration format, failed to parse seconds"
-    _complain(violations, where, kind, f"Field '{name}', {what}")
+        match = _DURATION.fullmatch(value)
+        if match is not None:
+            return int(match[1])
+        problem = "Invalid duration format, failed to parse seconds"
+    _complain(violations, where, kind, f"Field '{name}', {problem}")
     return 0
 
 
@@ -164,11 +164,11 @@ def timestamp(value: Any, where: str, violations: Violations) -> Any:
         return value
     name = where.rpartition(".")[2]
     if isinstance(value, str):
-        what = f"Invalid time format: {value:.{MAX_SHOWN}}"
+        problem = f"Invalid time format: {value:.{MAX_SHOWN}}"
     else:
-        what = f"Invalid data type for timestamp, value is {_json(value)}"
+        problem = f"Invalid data type for timestamp, value is {_json(value)}"
     kind = "type.googleapis.com/google.protobuf.Timestamp"
-    _complain(violations, where, kind, f"Field '{name}', {what}")
+    _complain(violations, where, kind, f"Field '{name}', {problem}")
     return ""
 
 
@@ -192,11 +192,11 @@ def _depth(value: Any) -> int:
         if depth > MAX_DEPTH:
             break
         below: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                below += each.values()
-            elif isinstance(each, list):
-                below += each
+        for item in level:
+            if isinstance(item, dict):
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
         level = below
     return depth
 
@@ -204,12 +204,12 @@ def _depth(value: Any) -> int:
 def strings(value: Any, where: str, violations: Violations) -> Any:
     """`map<string, string>`."""
     if not isinstance(value, dict):
-        what = f"Cannot bind a list to map for field '{where.rpartition('.')[2]}'."
-        _complain(violations, where, "Map", what if isinstance(value, list) else _json(value))
+        problem = f"Cannot bind a list to map for field '{where.rpartition('.')[2]}'."
+        _complain(violations, where, "Map", problem if isinstance(value, list) else _json(value))
         return {}
-    for index, (key, each) in enumerate(value.items()):
-        if not isinstance(each, str):
-            string(each, f"{where}[{index}].value", violations)
+    for index, (key, content) in enumerate(value.items()):
+        if not isinstance(content, str):
+            string(content, f"{where}[{index}].value", violations)
         elif not key:
             _complain(violations, where, "Map", "Map keys cannot be empty")
     return value
@@ -226,7 +226,7 @@ def list_of(inner: Parser) -> Parser:
                 violations, where, "repeated field", "Expected a list"
             )  # [M]: the kind of complaint is ours
             return []
-        return [inner(each, f"{where}[{index}]", violations) for index, each in enumerate(value)]
+        return [inner(item, f"{where}[{index}]", violations) for index, item in enumerate(value)]
 
     return parse
 
@@ -264,8 +264,8 @@ class MessageType:
     """Name, parser and group (may be empty) by either spelling."""
 
     def __post_init__(self) -> None:
-        known = {name: (name, each, self.oneofs.get(name, "")) for name, each in self.fields.items()}
-        object.__setattr__(self, "_known", {camel(name): each for name, each in known.items()} | known)
+        known = {name: (name, parser, self.oneofs.get(name, "")) for name, parser in self.fields.items()}
+        object.__setattr__(self, "_known", {camel(name): entry for name, entry in known.items()} | known)
 
     def __call__(self, value: Any, where: str, violations: Violations) -> dict[str, Any]:
         """Parse an object."""
@@ -276,23 +276,23 @@ class MessageType:
         parsed: dict[str, Any] = {}
         taken: dict[str, str] = {}
         known = self._known
-        for key, each in value.items():
-            found = known.get(key)
-            if found is None:
+        for key, content in value.items():
+            entry = known.get(key)
+            if entry is None:
                 at = f" at '{where}'" if where else ""
                 why = f'{_PAYLOAD}Unknown name "{key:.{MAX_SHOWN}}"{at}: Cannot find field.'
                 violations.append((where, why))
                 continue
-            if each is None:
+            if content is None:
                 continue
-            name, parser, group = found
+            name, parser, group = entry
             if group and taken.setdefault(group, name) != name:
-                what = f"oneof field '{group}' is already set. Cannot set '{key}'"
-                _complain(violations, where, "oneof", what)
-            elif parser is string and isinstance(each, str):  # most fields: there is no place to work out
-                parsed[name] = each
+                problem = f"oneof field '{group}' is already set. Cannot set '{key}'"
+                _complain(violations, where, "oneof", problem)
+            elif parser is string and isinstance(content, str):  # most fields: there is no place to work out
+                parsed[name] = content
             else:
-                parsed[name] = parser(each, f"{where}.{name}" if where else name, violations)
+                parsed[name] = parser(content, f"{where}.{name}" if where else name, violations)
         return parsed
 
 
@@ -301,4 +301,4 @@ FCM: Final = "google.firebase.fcm.v1."
 
 def message_type(name: str, fields: Mapping[str, Parser], *oneofs: tuple[str, Sequence[str]]) -> MessageType:
     """A message of FCM's."""
-    return MessageType(FCM + name, fields, {each: group for group, names in oneofs for each in names})
+    return MessageType(FCM + name, fields, {member: group for group, names in oneofs for member in names})

@@ -95,12 +95,12 @@ class LegacyApi:
             except ValueError:
                 return _bad_request("InvalidParameters: too many fields")
         try:
-            found = orjson.loads(call.body)
+            message = orjson.loads(call.body)
         except orjson.JSONDecodeError as error:
             return _bad_request(f"JSON_PARSING_ERROR: {error.msg} at position {error.pos}.")
-        if not isinstance(found, dict):
+        if not isinstance(message, dict):
             return _bad_request("JSON_TYPE_ERROR: the root must be an object.")
-        return self._answer({name: value for name, value in found.items() if value is not None})
+        return self._answer({name: value for name, value in message.items() if value is not None})
 
     def _answer(self, message: dict[str, Any]) -> Reply:
         problem = _problem(message)
@@ -116,14 +116,14 @@ class LegacyApi:
 
     def _to_tokens(self, tokens: Sequence[str], error: str, dry_run: bool) -> Reply:
         results, whole = self._results(tokens, error, dry_run)
-        failures = sum("error" in each for each in results)
+        failures = sum("error" in result for result in results)
         ok = json_reply(
             200,
             {
                 "multicast_id": next(self._state.ids) + 10**18,
                 "success": len(results) - failures,
                 "failure": failures,
-                "canonical_ids": sum("registration_id" in each for each in results),
+                "canonical_ids": sum("registration_id" in result for result in results),
                 "results": results,
             },
             results[0].get("error", "") if len(results) == 1 else "",
@@ -133,7 +133,7 @@ class LegacyApi:
 
     def _to_group(self, tokens: Sequence[str], error: str) -> Reply:
         results, whole = self._results(tokens, error, False)
-        failed = [token for token, each in zip(tokens, results, strict=True) if "error" in each]
+        failed = [token for token, result in zip(tokens, results, strict=True) if "error" in result]
         content = {"success": len(tokens) - len(failed), "failure": len(failed)}
         return self._doom(
             whole, json_reply(200, content | ({"failed_registration_ids": failed} if failed else {}))
@@ -186,18 +186,18 @@ class LegacyApi:
 
 def _problem(message: dict[str, Any]) -> str:
     """What makes the whole request a 400, in Google's words as far as they are remembered."""
-    for names, kinds, what in _TYPES:
+    for names, kinds, type_name in _TYPES:
         for name in names:
             value = message.get(name)
             if value is not None and (
                 not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)
             ):
-                return f'Field "{name}" must be a JSON {what}: {orjson.dumps(value).decode():.100}'
+                return f'Field "{name}" must be a JSON {type_name}: {orjson.dumps(value).decode():.100}'
     listed = message.get("registration_ids")
     if listed is not None:
         if "to" in message:
             return 'Must use either "registration_ids" field or "to", not both'
-        if not all(isinstance(each, str) for each in listed):
+        if not all(isinstance(token, str) for token in listed):
             return 'Field "registration_ids" must be a JSON array of strings'
         if not listed:
             return '"registration_ids" field cannot be empty'

@@ -52,16 +52,16 @@ def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
 
     Most sends are like one of the last, but for the registration token: what was found in that one holds for them.
     """
-    apart = _apart(body) if len(body) <= MAX_KNOWN_BODY else None
-    if apart is None:
+    separated = _apart(body) if len(body) <= MAX_KNOWN_BODY else None
+    if separated is None:
         return _judge(*parse_json(body, SEND_REQUEST))
-    token, like, found = apart
-    known = _known.get(like)
+    token, template, message = separated
+    known = _known.get(template)
     if known is None:
-        known = _judge(*parse_object(found, SEND_REQUEST))
+        known = _judge(*parse_object(message, SEND_REQUEST))
         if len(_known) >= KNOWN_BODIES:
             _known.clear()
-        _known[like] = known
+        _known[template] = known
     request, refusal = known
     if request:
         request = {**request, "message": {**request["message"], "token": token}}
@@ -73,11 +73,11 @@ def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
 def _apart(body: bytes) -> tuple[str, bytes, dict[str, Any]] | None:
     """The registration token, and the request with another, good one in its place, written and as an object."""
     try:
-        found = orjson.loads(body)
-        token = found["message"]["token"]
+        request = orjson.loads(body)
+        token = request["message"]["token"]
         if token and isinstance(token, str):
-            found["message"]["token"] = _GOOD_REGISTRATION
-            return token, orjson.dumps(found), found
+            request["message"]["token"] = _GOOD_REGISTRATION
+            return token, orjson.dumps(request), request
     except (ValueError, LookupError, TypeError):  # no JSON, no token, or nested too deeply to be written
         pass
     return None
@@ -113,11 +113,11 @@ def is_condition(text: str) -> bool:
     at = depth = topics = 0
     operand = True  # whether one is due
     while at < len(text):
-        found = _CONDITION.match(text, at)
-        if found is None:
+        match = _CONDITION.match(text, at)
+        if match is None:
             return False
-        at = found.end()
-        operator, negation, opening, closing, single, double = found.groups()
+        at = match.end()
+        operator, negation, opening, closing, single, double = match.groups()
         if operator or closing:
             if operand:
                 return False
@@ -194,7 +194,7 @@ def _check_android(message: dict[str, Any]) -> Reply | None:
     if notification.get("notification_count", 0) < 0:
         return invalid_argument(f"{where}.notification_count", "Invalid notification count")
     light = notification.get("light_settings", {})
-    if not all(0 <= each <= 1 for each in light.get("color", {}).values()):
+    if not all(0 <= share <= 1 for share in light.get("color", {}).values()):
         return invalid_argument(f"{where}.light_settings.color", "Invalid color")
     return None
 

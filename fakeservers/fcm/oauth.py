@@ -156,12 +156,12 @@ class OAuthServer:
     def _of_another_process(self, text: str) -> IssuedToken | None:
         """What is known of a token that was not issued here."""
         try:
-            found = _base64(text.removeprefix(_PREFIX).encode("ascii"))
+            signed = _base64(text.removeprefix(_PREFIX).encode("ascii"))
         except ValueError:
             return None
-        if not hmac.compare_digest(found[:_MAC], hmac.digest(self._secret, found[_MAC:], "sha256")):
+        if not hmac.compare_digest(signed[:_MAC], hmac.digest(self._secret, signed[_MAC:], "sha256")):
             return None
-        scope, expires, issued = orjson.loads(found[_MAC + _NONCE :])
+        scope, expires, issued = orjson.loads(signed[_MAC + _NONCE :])
         if issued <= self._forgotten_until:
             return None
         return IssuedToken(frozenset(scope.split()), -math.inf if issued <= self._expired_until else expires)
@@ -170,7 +170,7 @@ class OAuthServer:
         """Make every access token that was issued so far expired, whatever its `expires_in` said."""
         self._expired_until = self._now()
         past = self._expired_until - 1
-        self._tokens = {text: IssuedToken(each.scopes, past) for text, each in self._tokens.items()}
+        self._tokens = {text: IssuedToken(token.scopes, past) for text, token in self._tokens.items()}
 
     def expire(self, authorization: bytes | None) -> None:
         """Make the access token of this header expired, if it is one of ours."""
@@ -241,8 +241,8 @@ class OAuthServer:
         return "", ""
 
     def _are_good_times(self, issued: Any, expires: Any) -> bool:
-        for each in (issued, expires):
-            if isinstance(each, bool) or not isinstance(each, int | float) or not math.isfinite(each):
+        for moment in (issued, expires):
+            if isinstance(moment, bool) or not isinstance(moment, int | float) or not math.isfinite(moment):
                 return False
         now = self._now()
         return bool(
@@ -253,8 +253,8 @@ class OAuthServer:
 
     def _grant(self, scopes: str) -> Reply:
         token = self.issue(scope=scopes)
-        said = self.lifetime if self.says is None else self.says
-        return json_reply(200, {"access_token": token, "expires_in": said, "token_type": "Bearer"})
+        expires_in = self.lifetime if self.says is None else self.says
+        return json_reply(200, {"access_token": token, "expires_in": expires_in, "token_type": "Bearer"})
 
     def _refusal(self, error: str, description: str) -> Reply:
         reply = json_reply(400, {"error": error, "error_description": description}, error)
@@ -280,7 +280,7 @@ def _base64(part: bytes) -> bytes:
 
 
 def _json(part: bytes) -> dict[str, Any]:
-    found = orjson.loads(_base64(part))
-    if not isinstance(found, dict):
+    value = orjson.loads(_base64(part))
+    if not isinstance(value, dict):
         raise TypeError("not an object")
-    return found
+    return value

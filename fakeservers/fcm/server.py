@@ -291,20 +291,20 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         Raises:
             OSError: they cannot be written.
         """
-        place = Path(directory).absolute()
-        place.mkdir(parents=True, exist_ok=True)
-        ca_file = place / self.certs.ca_file.name
-        if not place.samefile(self.certs.directory):
+        folder = Path(directory).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        ca_file = folder / self.certs.ca_file.name
+        if not folder.samefile(self.certs.directory):
             ca_file.write_bytes(self.certs.ca_file.read_bytes())
-        self.account.write(place / FILE_NAME, self.oauth.token_uri)
+        self.account.write(folder / FILE_NAME, self.oauth.token_uri)
         config = {
             "url": self.url,
             "ca_file": str(ca_file),
-            "service_account_file": str(place / FILE_NAME),
+            "service_account_file": str(folder / FILE_NAME),
             "project_id": self.project_id,
             "server_key": self.server_key,
         }
-        (place / "fcm.json").write_bytes(
+        (folder / "fcm.json").write_bytes(
             orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
 

@@ -45,9 +45,9 @@ class FakeServiceAccount:
             ValueError: it is no service account's file.
         """
         try:
-            found = orjson.loads(path.read_bytes())
-            key = serialization.load_pem_private_key(found["private_key"].encode(), None)
-            project_id, email = found["project_id"], found["client_email"]
+            document = orjson.loads(path.read_bytes())
+            key = serialization.load_pem_private_key(document["private_key"].encode(), None)
+            project_id, email = document["project_id"], document["client_email"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path.name} is not a service account's file") from error
         if (

@@ -178,7 +178,7 @@ class FcmState:
         message = NO_CREDENTIALS if reason == "CREDENTIALS_MISSING" else UNAUTHENTICATED
         return unauthenticated(reason, message, method)
 
-    def doom(self, fate: str, token: str, place: str, ok: Reply) -> Reply:
+    def doom(self, fate: str, token: str, field_name: str, ok: Reply) -> Reply:
         """What becomes of a request that is in order otherwise, `ok` being its answer then."""
         milliseconds = fates.milliseconds_of(token)
         if fate == fates.CANONICAL:
@@ -188,7 +188,7 @@ class FcmState:
         if fate not in BY_FATE:
             return html_page(500, "Fake", f"{fate!r} is none of the fates of this fake.")
         seconds = milliseconds // 1000 or RETRY_AFTER
-        reply = BY_FATE[fate](Doomed(self.account.project_id, place, self.now(), seconds))
+        reply = BY_FATE[fate](Doomed(self.account.project_id, field_name, self.now(), seconds))
         if fate == "InternalTimeout":
             delay = milliseconds / 1000 or INTERNAL_TIMEOUT
             return Reply(reply.status, reply.headers, reply.body, reply.reason, delay)
@@ -227,11 +227,11 @@ class StrictFcm:
         state, link, salt = self._state, self._link, self._salt
         now, pushes, accepted = state.now(), state.pushes, 0
         answers: list[Answer] = []
-        others: dict[int, Outcome] = {}
+        outcomes: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
-                left = sum(is_push(path_of(each)) for each in requests[number:])
-                pushes.leave(left, told=not self._cut)
+                unprocessed = sum(is_push(path_of(request)) for request in requests[number:])
+                pushes.leave(unprocessed, told=not self._cut)
                 requests = requests[:number]  # behind our own GOAWAY, or after a cut
                 break
             if headers is not self._headers:
@@ -248,25 +248,25 @@ class StrictFcm:
                 answers.append(answer)
             if status != 200 or reason:
                 state.counts[status, reason] += 1
-                others[stream_id] = status, reason
+                outcomes[stream_id] = status, reason
                 if self._is_push:
                     pushes.count(status, unprocessed=reason in fates.UNPROCESSED)
             elif self._is_push:
                 accepted += 1
-        if len(requests) > len(others):
-            state.counts[200, ""] += len(requests) - len(others)
+        if len(requests) > len(outcomes):
+            state.counts[200, ""] += len(requests) - len(outcomes)
             pushes.accept(accepted)
         if state.received.maxlen != 0:
-            state.received.add(requests, others, (link.id, link.version), now)
+            state.received.add(requests, outcomes, (link.id, link.version), now)
         return answers
 
     def _reply(self, fields: Fields, body: bytes) -> Reply:
         if len(body) > self._state.max_body:
             return too_large()
-        asked = fields.get(b":path", b"")
-        if asked == self._good_path and fields.get(b":method") == b"POST":
+        target = fields.get(b":path", b"")
+        if target == self._good_path and fields.get(b":method") == b"POST":
             return self._state.refuse_token(fields.get(b"authorization"), METHOD) or self._take(body)
-        path, _, query = asked.decode("latin-1").partition("?")
+        path, _, query = target.decode("latin-1").partition("?")
         call = Call(
             fields.get(b":method", b"").decode("latin-1"),
             path,
@@ -279,7 +279,7 @@ class StrictFcm:
         if len(parts) == 5 and path.startswith("/v1/projects/") and parts[4] == "messages:send":
             refusal = self._refuse_send(call, unquote(parts[3]))
             if refusal is None:
-                self._good_path = asked
+                self._good_path = target
             return refusal or self._take(body)
         if path == "/token":
             return self._state.oauth(body) if call.method == "POST" else no_such_page(path)
@@ -306,16 +306,16 @@ class StrictFcm:
         if refusal is not None:
             return refusal
         message = request["message"]
-        place = target_of(message)
+        kind = target_of(message)
         identifier = "fake_message_id" if request.get("validate_only") else state.message_id()
         ok = Reply(200, _OK_HEADERS, b'%b%b"\n}\n' % (self._ok_start, identifier.encode()))
-        target = message[place]
+        target = message[kind]
         if target in state.ios_tokens and not is_apns_consistent(message):
             return not_a_token()
         fate = state.fate_of(target)
         if not fate:
             return ok
-        return state.doom(fate, target if place in ("token", "fid") else "", f"message.{place}", ok)
+        return state.doom(fate, target if kind in ("token", "fid") else "", f"message.{kind}", ok)
 
     def _meet(self, reply: Reply, answer: Answer, answers: list[Answer]) -> int:
         """Answer later, or let a fate that is no answer of Google's happen; the status that is seen, 0 for none."""

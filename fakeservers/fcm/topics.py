@@ -187,13 +187,13 @@ class TopicApi:
         _, violations = parse_json(call.body, _SUBSCRIPTION)
         if violations:
             return invalid_fields(violations)
-        there = topic in subscriptions.topics(registration)
+        subscribed = topic in subscriptions.topics(registration)
         if call.method == "PATCH":  # it has no field that could change
-            if not there and _parameter(call, "allow_missing") != "true":
+            if not subscribed and _parameter(call, "allow_missing") != "true":
                 return not_found()
-        elif there:
+        elif subscribed:
             return error(409, "Requested entity already exists", "ALREADY_EXISTS")
-        if not there and not subscriptions.has_room(registration):
+        if not subscribed and not subscriptions.has_room(registration):
             return error(429, "Too many topics for this app instance.", "RESOURCE_EXHAUSTED")
         subscriptions.add(registration, topic, now)
         return self._get(registration, topic, name)
@@ -217,7 +217,7 @@ class TopicApi:
         content: dict[str, Any] = {}
         if names[start:end]:
             content["topic_subscriptions"] = [
-                _resource(name, each, topics[each]) for each in names[start:end]
+                _resource(name, topic, topics[topic]) for topic in names[start:end]
             ]
         if end < len(names):
             content["next_page_token"] = names[end]
@@ -231,12 +231,12 @@ class TopicApi:
         if self._state.oauth.check(call.authorization):
             return _iid_unauthorized()
         try:
-            found = orjson.loads(call.body)
-            to, tokens = found["to"], found["registration_tokens"]
+            request = orjson.loads(call.body)
+            to, tokens = request["to"], request["registration_tokens"]
             good = (
                 isinstance(to, str)
                 and isinstance(tokens, list)
-                and all(isinstance(each, str) for each in tokens)
+                and all(isinstance(token, str) for token in tokens)
             )
         except (ValueError, KeyError, TypeError):
             return _iid_error(400, "InvalidArguments")

@@ -90,10 +90,12 @@ def error(
     if details:
         content["details"] = details
     if not reason:
-        found = [
-            each.get("errorCode") or each.get("reason") for each in details if each["@type"] != APNS_ERROR
+        codes = [
+            detail.get("errorCode") or detail.get("reason")
+            for detail in details
+            if detail["@type"] != APNS_ERROR
         ]
-        reason = next((each for each in found if each), status)
+        reason = next((code for code in codes if code), status)
     return json_reply(code, {"error": content}, reason, extra=extra)
 
 

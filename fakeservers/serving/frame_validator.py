@@ -50,7 +50,7 @@ class FrameValidator:
         last, unended = self._last, self._unended
         while end - at >= HEAD_SIZE:
             word, flags, stream = _head.unpack_from(data, at)
-            kind, behind = word & 0xFF, at + HEAD_SIZE + (word >> 8)
+            kind, next_at = word & 0xFF, at + HEAD_SIZE + (word >> 8)
             stream &= HIGHEST
             if kind == HEADERS:
                 if stream > last:
@@ -74,19 +74,19 @@ class FrameValidator:
                     return self._end(data[begun:at], ErrorCode.STREAM_CLOSED)
             elif kind == RST_STREAM:
                 unended.pop(stream, None)
-            elif kind == PRIORITY and behind - at == HEAD_SIZE + 5:
-                if behind > end:
+            elif kind == PRIORITY and next_at - at == HEAD_SIZE + 5:
+                if next_at > end:
                     break  # until it is whole
                 depends_on = _number.unpack_from(data, at + HEAD_SIZE)[0] & HIGHEST
                 if not stream or depends_on == stream:
                     return self._end(data[begun:at], ErrorCode.PROTOCOL_ERROR)
-            elif kind == WINDOW_UPDATE and stream and behind - at == HEAD_SIZE + 4:
-                if behind > end:
+            elif kind == WINDOW_UPDATE and stream and next_at - at == HEAD_SIZE + 4:
+                if next_at > end:
                     break
                 self._h2.receive_data(data[begun:at])
                 more = _number.unpack_from(data, at + HEAD_SIZE)[0] & HIGHEST
-                begun = behind if self._overflows(stream, more) else at
-            at = behind
+                begun = next_at if self._overflows(stream, more) else at
+            at = next_at
         if at < end:
             data, self._held = data[:at], data[at:]
         self._ahead = max(at - end, 0)

@@ -267,10 +267,10 @@ class GoogleFront(H2Server):
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() == "h2":
             return False
-        other = Http1Connection(self)
-        other.number, other.entry, other.sock = peer.number, peer.entry, peer.sock
-        transport.set_protocol(other)
-        other.connection_made(transport)
+        http1 = Http1Connection(self)
+        http1.number, http1.entry, http1.sock = peer.number, peer.entry, peer.sock
+        transport.set_protocol(http1)
+        http1.connection_made(transport)
         return True
 
     def admit_http1(self, peer: Http1Connection) -> bool:

@@ -140,7 +140,7 @@ class Nghttp2Connection(DelayedConnection):
             self._flush_soon()
             return
         self._h2.send_goaway(error_code, last_stream_id=last_stream_id, debug_data=debug)
-        for stream_id in [each for each in self._streams if each > last_stream_id]:
+        for stream_id in [stream for stream in self._streams if stream > last_stream_id]:
             del self._streams[stream_id]
             counters.goaway_unprocessed += 1
         self._flush()  # until it is sent, libnghttp2 takes requests above it

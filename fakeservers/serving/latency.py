@@ -37,12 +37,12 @@ class Latency:
 def percentile(counts: Sequence[int], share: float) -> float | None:
     """Seconds within which this share of the answers was given; None when there are none."""
     sums = list(accumulate(counts))
-    wanted = share * sums[-1]
+    rank = share * sums[-1]
     if not sums[-1]:
         return None
-    bucket = bisect_left(sums, wanted) if wanted else next(at for at, each in enumerate(sums) if each)
+    bucket = bisect_left(sums, rank) if rank else next(at for at, total in enumerate(sums) if total)
     if bucket >= len(BOUNDS):
         return BOUNDS[-1]
     low = BOUNDS[bucket - 1] if bucket else 0.0
     before = sums[bucket] - counts[bucket]
-    return low + (BOUNDS[bucket] - low) * (wanted - before) / counts[bucket]
+    return low + (BOUNDS[bucket] - low) * (rank - before) / counts[bucket]

@@ -67,10 +67,10 @@ class ServerListener:
             OSError: it cannot be listened on.
         """
         self._reuse_port = reuse_port
-        found = await self._loop.getaddrinfo(
+        addresses = await self._loop.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        for family, _, _, _, address in dict.fromkeys(found):
+        for family, _, _, _, address in dict.fromkeys(addresses):
             if self._addresses:  # the other addresses have the same port
                 address = (address[0], self.port, *address[2:])
             try:

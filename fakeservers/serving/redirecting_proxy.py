@@ -124,9 +124,9 @@ class RedirectingProxy:
         self.tunnels += 1
         writer.write(b"HTTP/1.1 200 Connection Established\r\n\r\n")
         try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, inner_writer))
-                both.create_task(_copy(inner_reader, writer))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_copy(reader, inner_writer))
+                tasks.create_task(_copy(inner_reader, writer))
         finally:
             inner_writer.transport.abort()
 

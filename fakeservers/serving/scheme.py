@@ -53,19 +53,19 @@ class SchemeRewriter:
         begun = 0
         while not self.finished and end - at >= HEAD_SIZE:
             word, _ = _head.unpack_from(data, at)
-            kind, behind = word & 0xFF, at + HEAD_SIZE + (word >> 8)
+            kind, next_at = word & 0xFF, at + HEAD_SIZE + (word >> 8)
             if kind in (HEADERS, CONTINUATION) and word >> 8 <= MAX_FRAME:
-                if behind > end:
+                if next_at > end:
                     break
-                block = data[at:behind]
+                block = data[at:next_at]
                 rewritten = _PLAIN.sub(rb"\1" + b"\x06httpsB", _HUFFMAN.sub(rb"\1" + _TAKEN_CODED, block))
                 if rewritten != block:
                     self.rewrites = True
                     parts += (data[begun:at], rewritten)
-                    begun = behind
+                    begun = next_at
                 elif not self.rewrites:
                     self.finished = True
-            at = behind
+            at = next_at
         if self.finished or at >= end:
             self._held, self._ahead = b"", at - end
             parts.append(data[begun:])

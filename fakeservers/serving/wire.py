@@ -148,7 +148,7 @@ class WireConnection(DelayedConnection):
         self._draining = True
         self._last = self._last_taken if last_stream_id is None else last_stream_id
         self._out.goaway(self._last, error_code, debug)
-        for stream_id in [each for each in self._streams if each > self._last]:
+        for stream_id in [stream for stream in self._streams if stream > self._last]:
             del self._streams[stream_id]
             counters.goaway_unprocessed += 1
         self._flush_soon()

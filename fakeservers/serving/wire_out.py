@@ -159,8 +159,8 @@ class Outgoing:
                 self._send_body(stream_id)
 
     def _limit_table(self, allowed: int) -> None:
-        wanted = self._shape.table if self._shape is not None and self._shape.table is not None else TABLE
-        size = min(wanted, allowed)
+        table_size = self._shape.table if self._shape is not None and self._shape.table is not None else TABLE
+        size = min(table_size, allowed)
         if size != self._encoder.header_table_size:
             self._encoder.header_table_size = size
 
