@@ -1,4 +1,4 @@
-"""Fault plans: what goes wrong, when, and how often. Data, seeded, and changeable while fakes run by it."""
+"""Fault plans: what goes wrong, when, and how often. A plan is data with a seed, and can be changed while fakes run."""
 
 from fakeservers.faults.actions import (
     KINDS,

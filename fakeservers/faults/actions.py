@@ -1,8 +1,8 @@
 """What a fault does: a class per kind, whose fields are the keys of a plan's `what`.
 
-Requests are what most kinds happen to; those in `ON_CONNECTION` happen to a connection from its beginning. Of the kinds
-in `ENDING` one takes the place of the answer. libnghttp2 would refuse to send what those in `ON_WIRE` need: a connection
-that such a fault may reach runs on `fakeservers.serving.wire` instead.
+Most kinds act on requests; those in `ON_CONNECTION` act on a connection from its beginning. A kind in `ENDING` replaces
+the response. libnghttp2 refuses to send what the kinds in `ON_WIRE` need: a connection that such a fault may reach runs on
+`fakeservers.serving.wire` instead.
 """
 
 from __future__ import annotations
@@ -40,37 +40,37 @@ from fakeservers.faults.reading import (
     write,
 )
 
-# What happens to a request, and takes the place of its answer
+# Actions on a request that replace its response
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """Answer this. `reason` alone gives the provider's own answer: APNs reasons, FCM fates and error codes, OAuth errors."""
+    """Send this response. `reason` alone gives the provider's own: APNs reasons, FCM fates and error codes, OAuth errors."""
 
     reason: str = given(text(200), "")
-    """With `status` it may be any text (in `{"reason": …}` for APNs, as `status` of the error for FCM)."""
+    """With `status`, any text (in `{"reason": …}` for APNs, as `status` of the error for FCM)."""
     status: int = given(whole(0, 599), 0)
-    """200 to 599; 0 is the reason's own."""
+    """200 to 599; 0 is the status of the reason."""
     body: str | None = given(optional(text()), None)
-    """Instead of the one that belongs to the reason."""
+    """The body, instead of the one that belongs to the reason."""
     content_type: str = given(text(200), "")
     """Instead of `application/json`, or `text/html` when the body begins with `<`."""
     headers: tuple[tuple[str, str], ...] = given(header_pairs, ())
-    """More headers."""
+    """Additional headers."""
     retry_after: int | str | None = given(optional(after_header), None, seconds=True)
     """`Retry-After`: seconds, or any text."""
     details: bool = given(flag, True)
-    """Whether an error of Google's has its `details`."""
+    """Whether Google's error object has its `details`."""
     lasting: bool = given(flag, True)
     """Whether what the reason says of a token, key, topic or device stays true until the plan changes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stall:
-    """Never answer this request; its stream stays open."""
+    """Never respond to this request; its stream stays open."""
 
     processed: bool = given(flag, False)
-    """Count the push as taken all the same."""
+    """Count the push as accepted nevertheless."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ class Reset:
 
     code: int | str = given(error_code, "REFUSED_STREAM")
     processed: bool = given(flag, False)
-    """Count the push as taken all the same."""
+    """Count the push as accepted nevertheless."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,68 +87,68 @@ class Cut:
     """End the connection without GOAWAY and close_notify."""
 
     how: str = given(choice(("reset", "close", "frame")), "reset")
-    """`reset`: TCP RST, what was not sent is lost. `close`: FIN. `frame`: the request is answered but for the last byte
-    of the answer, then FIN."""
+    """`reset`: TCP RST, unsent data is lost. `close`: FIN. `frame`: the response is sent without its last byte,
+    then FIN."""
     processed: bool = given(flag, False)
-    """Count the push as taken all the same; a cut answer always was."""
+    """Count the push as accepted; with a cut response it always is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HalfOpen:
-    """From this request on the connection is dead and nobody says so."""
+    """From this request on the connection is dead, without any sign of it."""
 
     how: str = given(choice(("silent", "eof")), "silent")
-    """`silent`: nothing is answered or acknowledged any more. `eof`: the same after a FIN in our direction."""
+    """`silent`: nothing is answered or acknowledged any more. `eof`: the same after a FIN from the server."""
     processed: bool = given(flag, False)
-    """Count the push as taken all the same."""
+    """Count the push as accepted nevertheless."""
 
 
-# What happens besides the answer
+# Actions on a request besides its response
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delay:
-    """Answer later: so many seconds, drawn from a range, by percentiles, or from a table. Delays of several faults add up."""
+    """Respond later: a fixed number of seconds, or one drawn from a range, percentiles or a table. Delays of several faults add up."""
 
     seconds: float | None = given(optional(duration), None, seconds=True)
     between: tuple[float, ...] = given(some(duration, 2, 2), (), seconds=True)
-    """Evenly between these two."""
+    """Seconds, uniformly between these two."""
     percentiles: tuple[tuple[float, float], ...] = given(points(0, 100, "a percentile"), (), seconds=True)
-    """Percent and seconds, rising; between two of them in a straight line."""
+    """Percent and seconds, rising; interpolated linearly."""
     table: tuple[tuple[float, float], ...] = given(points(0, MAX_SECONDS, "a weight"), (), seconds=True)
     """Weight and seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goaway:
-    """Send GOAWAY; over HTTP/1.1 the connection closes after the answer."""
+    """Send GOAWAY; over HTTP/1.1 the connection closes after the response."""
 
     last: int | str = given(last_stream, "all")
-    """Last stream id: `all` whose headers have come whole, `none`, `before` this one, `max`, or a number."""
+    """Last stream id: `all` whose headers were received completely, `none`, `before` this one, `max`, or a number."""
     code: int | str = given(error_code, "NO_ERROR")
     debug: str = given(text(16_000), "")
     """Debug data, as `{"reason":"Shutdown"}`."""
     notice: float = given(duration, 0.0, seconds=True)
-    """So many seconds before it, another GOAWAY with the last stream id at its highest announces it (RFC 9113, 6.8)."""
+    """Seconds by which another GOAWAY, with the highest last stream id, precedes it (RFC 9113, 6.8)."""
     grace: float | None = given(optional(duration), None, seconds=True)
-    """So many seconds after it the connection is cut; by default it closes when all is answered."""
+    """Seconds after which the connection is cut; by default it closes when every request has its response."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Send SETTINGS in mid-flight."""
+    """Send SETTINGS on an open connection."""
 
     values: tuple[tuple[str, int], ...] = given(setting_values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeStreamLimit:
-    """Move the limit of concurrent streams; it is never announced twice as it is."""
+    """Change the limit of concurrent streams. A limit that is already in force is not announced again."""
 
     limits: tuple[int, ...] = given(some(whole(0, MAX_32)))
-    """Taken in turn, from the first again after the last; each connection begins anew."""
+    """The limits, used in turn and cyclically, on each connection from the first."""
     restore: float | None = given(optional(duration), None, seconds=True)
-    """After so many seconds the limit is again what it was."""
+    """Seconds after which the former limit is restored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,42 +160,42 @@ class Ping:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeAccessTokens:
-    """Change the access tokens that the fake FCM has issued or is going to."""
+    """Change access tokens that the fake FCM has issued or will issue."""
 
     lifetime: int | None = given(optional(whole(0, int(MAX_SECONDS))), None, seconds=True)
-    """Seconds for which those to come are good."""
+    """Lifetime in seconds of tokens issued from now on."""
     says: int | None = given(optional(whole(0, int(MAX_SECONDS))), None, seconds=True)
-    """`expires_in` of those to come, true or not."""
+    """`expires_in` of tokens issued from now on, whatever their lifetime."""
     expire: bool = given(flag, False)
-    """All so far expire now."""
+    """All issued tokens expire now."""
     forget: bool = given(flag, False)
-    """All so far become unknown."""
+    """All issued tokens become unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:
-    """Send what no honest server sends, before the answer: one of the names, or any bytes."""
+    """Send an illegal frame before the response: one of the names, or any bytes."""
 
     name: str = given(choice(ILLEGAL), "")
     hex: str = given(hexadecimal, "")
     """Bytes in hexadecimal, sent as they are."""
     count: int = given(whole(1, MAX_REPEAT), 1)
-    """How often, without a pause."""
+    """How many times, without a pause."""
 
     def built(self, stream_id: int) -> bytes:
-        """What is sent at a request on this stream."""
-        return self._once(stream_id) * self.count
+        """The bytes to send for a request on this stream."""
+        return self._bytes(stream_id) * self.count
 
     @property
     def size(self) -> int:
-        """Bytes of it."""
-        return len(self._once(1)) * self.count
+        """Number of bytes to send."""
+        return len(self._bytes(1)) * self.count
 
-    def _once(self, stream_id: int) -> bytes:
+    def _bytes(self, stream_id: int) -> bytes:
         return ILLEGAL[self.name].build(stream_id) if self.name else bytes.fromhex(self.hex)
 
 
-# What happens to a connection from its beginning
+# Actions on a connection from its beginning
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,22 +203,22 @@ class Connect:
     """Before TLS."""
 
     how: str = given(choice(("refuse", "reset", "close", "silent", "plain", "delay")), "reset")
-    """`refuse`: nobody listens while the fault is in force. `reset`, `close`: accepted, then RST or FIN. `silent`:
-    accepted, and not a word. `plain`: an HTTP/1.1 error in clear. `delay`: TLS begins `seconds` late."""
+    """`refuse`: the port is closed while the fault is in force. `reset`, `close`: accepted, then RST or FIN. `silent`:
+    accepted, then nothing is sent. `plain`: an HTTP/1.1 error without TLS. `delay`: TLS begins `seconds` late."""
     seconds: float = given(duration, 0.0, seconds=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tls:
-    """The handshake: a certificate that is `expired`, not valid yet (`early`), for another host (`wrong-host`) or of a CA
-    that nobody knows (`wrong-ca`); no ALPN (`no-alpn`); another protocol (`http/1.1`); cut after ClientHello (`cut`)."""
+    """The handshake: a certificate that is `expired`, not valid yet (`early`), for another host (`wrong-host`) or of an
+    unknown CA (`wrong-ca`); no ALPN (`no-alpn`); another protocol (`http/1.1`); cut after ClientHello (`cut`)."""
 
     how: str = given(choice(("expired", "early", "wrong-host", "wrong-ca", "no-alpn", "http/1.1", "cut")))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slow:
-    """Bytes trickle: `bytes` of them every `seconds`."""
+    """Send slowly: `bytes` every `seconds`."""
 
     bytes: int = given(whole(1, 1_048_576), 1)
     seconds: float = given(duration, 0.01, seconds=True)
@@ -226,7 +226,7 @@ class Slow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Truncate:
-    """The connection is cut when so many bytes of HTTP/2 were sent, wherever in a frame that is."""
+    """Cut the connection after this number of bytes of HTTP/2, possibly in the middle of a frame."""
 
     bytes: int = given(whole(0, 1_000_000_000))
     how: str = given(choice(("close", "reset")), "close")
@@ -234,37 +234,37 @@ class Truncate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Greeting:
-    """What the first SETTINGS say."""
+    """The contents of the first SETTINGS."""
 
     values: tuple[tuple[str, int], ...] = given(setting_values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """The credit that a client gets to send by."""
+    """The flow-control credit that a client gets."""
 
     stream: int | None = given(optional(whole(0, MAX_STREAM)), None)
     """INITIAL_WINDOW_SIZE of the first SETTINGS."""
     drip: int = given(whole(0, MAX_STREAM), 0)
-    """Bytes of each WINDOW_UPDATE for the connection and its open streams; 0 gives none ever."""
+    """Bytes of each WINDOW_UPDATE for the connection and its open streams; 0 sends none."""
     seconds: float = given(duration, 0.05, seconds=True)
-    """Between two of them."""
+    """Seconds between two of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """How answers look in frames; all of it is legal."""
+    """How responses are divided into frames; all of it is legal."""
 
     fragment: int = given(whole(0, 16_384), 0)
-    """Bytes of a DATA frame at most; 0 for as many as go."""
+    """Bytes of a DATA frame at most; 0 for the maximum."""
     pad: int = given(whole(0, 255), 0)
     """Bytes of padding of each HEADERS and DATA frame."""
     continuation: int = given(whole(0, 16_384), 0)
-    """Bytes of a header block in one frame at most, the rest in CONTINUATION; 0 for as many as go."""
+    """Bytes of a header block in one frame at most, the rest in CONTINUATION; 0 for the maximum."""
     empty: int = given(whole(0, MAX_REPEAT), 0)
     """Empty DATA frames before the last one."""
     table: int | None = given(optional(whole(0, 65_536)), None)
-    """Bytes of the compression table of our header blocks, if the client allows so many."""
+    """Bytes of the server's compression table, at most what the client allows."""
     huffman: bool = given(flag, True)
     """Whether header blocks are Huffman-coded."""
     priority: bool = given(flag, False)
@@ -322,7 +322,7 @@ ON_WIRE = (Frame, Window, Shape)
 
 
 def read_action(table: Any) -> Action:
-    """The action that a table with `kind` describes.
+    """Read the action that a table with `kind` describes.
 
     Raises:
         FaultError: there is no such kind, or its keys are wrong.
@@ -345,7 +345,7 @@ def write_action(action: Action) -> dict[str, Any]:
 
 
 def _check(action: Action) -> None:
-    """What a field by itself cannot tell."""
+    """Check what a check of a single field cannot."""
     if isinstance(action, Delay):
         ways = (action.seconds is not None, action.between, action.percentiles, action.table)
         if sum(map(bool, ways)) != 1:

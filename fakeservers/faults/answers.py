@@ -1,4 +1,4 @@
-"""The answers that a plan can name, per provider: Apple's reasons, fates and error codes of FCM, errors of OAuth."""
+"""The responses that a plan can name, per provider: Apple's reasons, fates and error codes of FCM, errors of OAuth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fakeservers.responses.fcm import (
     BY_FATE,
     JSON,
     RETRY_AFTER,
-    Doomed,
+    FatedSend,
     Reply,
     error,
     html_page,
@@ -35,7 +35,7 @@ FCM_CODES = {
     "APNS_AUTH_ERROR": "ApnsAuth",
     "UNSPECIFIED_ERROR": "UnspecifiedError",
 }
-"""FCM's own error codes, and the fate whose answer has each."""
+"""FCM's own error codes, and the fate whose response has each."""
 
 OAUTH_ERRORS = {
     "invalid_grant": (400, "Invalid grant: account not found"),
@@ -60,14 +60,14 @@ _DAY_MS = 86_400_000
 
 
 def providers_of(action: Answer) -> frozenset[str]:
-    """The providers that can give this answer."""
+    """The providers that can send this response."""
     if action.status:
         return frozenset(PROVIDERS)
     return frozenset(name for name, reasons in REASONS.items() if action.reason in reasons)
 
 
 def refusal_of(action: Answer, providers: Iterable[str]) -> str:
-    """Why this cannot be answered there, in one sentence; empty when it can."""
+    """Why these providers cannot send this response, in one sentence; empty when they can."""
     able = providers_of(action)
     for name in providers or PROVIDERS:
         if name not in able and (providers or not able):
@@ -77,7 +77,7 @@ def refusal_of(action: Answer, providers: Iterable[str]) -> str:
 
 
 def answer_of(action: Answer, provider: str, *, project: str = "", now: float = 0.0) -> Reply:
-    """The answer, as the provider would give it."""
+    """The response as the provider would send it."""
     return _MAKERS[provider](action, project, now)
 
 
@@ -94,14 +94,14 @@ def _apns(action: Answer, project: str, now: float) -> Reply:
     headers: list[Header] = [status_header(status)]
     if body:
         headers.append((b"content-type", _content_type(action, body) or b"application/json"))
-    return Reply(status, (*headers, *_more(action)), body, action.reason)
+    return Reply(status, (*headers, *_more_headers(action)), body, action.reason)
 
 
 def _fcm(action: Answer, project: str, now: float) -> Reply:
     fate = FCM_CODES.get(action.reason, action.reason)
     if fate in BY_FATE:
         wait = action.retry_after if isinstance(action.retry_after, int) else RETRY_AFTER
-        reply = BY_FATE[fate](Doomed(project, "message.token", now, wait))
+        reply = BY_FATE[fate](FatedSend(project, "message.token", now, wait))
     elif action.reason:
         reply = error(action.status, action.reason, action.reason)
     else:
@@ -125,7 +125,7 @@ _MAKERS = {"apns": _apns, "fcm": _fcm, "oauth": _oauth}
 
 
 def _changed(reply: Reply, action: Answer) -> Reply:
-    """Google's answer with what the plan wants otherwise."""
+    """Google's response with the changes of the plan."""
     status = action.status or reply.status
     body = reply.body if action.body is None else action.body.encode()
     if action.body is None and body[:1] == b"{":
@@ -143,17 +143,17 @@ def _changed(reply: Reply, action: Answer) -> Reply:
     old_type = dict(reply.headers).get(b"content-type", JSON[1])
     kind = _content_type(action, body) or old_type
     headers = [status_header(status), *([(b"content-type", kind)] if body else ()), *kept]
-    return Reply(status, (*headers, *_more(action)), body, reply.reason)
+    return Reply(status, (*headers, *_more_headers(action)), body, reply.reason)
 
 
 def _content_type(action: Answer, body: bytes) -> bytes:
-    """What the plan says of it, by itself or by the body that it gives; empty when it says nothing."""
+    """The content type of the plan, stated or implied by its body; empty when there is none."""
     if action.content_type:
         return action.content_type.encode()
     return b"text/html; charset=UTF-8" if action.body is not None and body.startswith(b"<") else b""
 
 
-def _more(action: Answer) -> list[Header]:
+def _more_headers(action: Answer) -> list[Header]:
     headers = [(name.encode(), value.encode()) for name, value in action.headers]
     if action.retry_after is not None:
         headers.append((b"retry-after", str(action.retry_after).encode()))

@@ -1,4 +1,4 @@
-"""The requests of one read under the faults that they meet: which ones the handler sees, and what goes out instead."""
+"""The requests of one read and the faults that apply to them: which requests the handler gets, and what is sent for the others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from fakeservers.serving.wire import WireConnection
 
 
 class RequestRecorder(Protocol):
-    """Notes a request that no handler has seen, with the status and reason that it got; without a reason it is counted alone."""
+    """Records a request that no handler has seen, with its status and reason; without a reason it is only counted."""
 
     def __call__(
         self,
@@ -53,7 +53,7 @@ class RequestRecorder(Protocol):
 
 
 Asserted: TypeAlias = Callable[[ServerConnection, Request, str, Reply], None]
-"""Told of the reason of a fault's response to a request, and of the response."""
+"""Called with a request, the reason of a fault's response to it, and that response."""
 
 HIGHEST = 0x7FFFFFFF
 GONE = 410
@@ -66,14 +66,14 @@ class TokenIssuer(Protocol):
     says: int | None
 
     def expire_all(self) -> None:
-        """Every access token so far expires now."""
+        """All issued access tokens expire now."""
 
     def forget_all(self) -> None:
-        """Every access token so far becomes unknown."""
+        """All issued access tokens become unknown."""
 
 
 class PlanAtWork(Protocol):
-    """What a batch needs of the plan that it carries out: an `Injector`."""
+    """What a batch needs of its plan: an `Injector`."""
 
     @property
     def plan(self) -> FaultPlan: ...
@@ -95,60 +95,60 @@ class PlanAtWork(Protocol):
         """Record a request that no handler has seen."""
 
     def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:
-        """Let the fake keep to what a response has said."""
+        """Let the fake's later responses agree with this one."""
 
     def reply(self, action: Answer, request: Request) -> Reply:
-        """The response of a fault, as this request's provider gives it."""
+        """The response of a fault in the form of this request's provider."""
 
     def headers(self, reply: Reply, peer: ServerConnection, request: Request) -> Sequence[Header]:
-        """Those of the response."""
+        """Headers of the response."""
 
 
 class Batch:
-    """What becomes of the requests of one read. `plain` is for those that the handler is to see."""
+    """The requests of one read under faults. `plain` has those that the handler gets."""
 
     def __init__(
-        self, injector: PlanAtWork, peer: ServerConnection, line: FaultState, handler: Handler
+        self, injector: PlanAtWork, peer: ServerConnection, state: FaultState, handler: Handler
     ) -> None:
         self.plain: list[Request] = []
         self._injector = injector
         self._peer = peer
-        self._line = line
+        self._state = state
         self._handler = handler
         self._answers: list[Answered] = []
         self._delays: dict[int, float] = {}
 
-    def take(self, request: Request, met: Sequence[Bound]) -> bool:
-        """Let the faults happen that a request has met; False when nothing after it matters any more."""
-        injector, line, stream_id = self._injector, self._line, request[0]
-        ender: Bound | None = None
+    def take(self, request: Request, matching: Sequence[Bound]) -> bool:
+        """Apply the faults that match a request. False when the connection has ended, so that later requests are not looked at."""
+        injector, state, stream_id = self._injector, self._state, request[0]
+        ending: Bound | None = None
         delay = 0.0
-        for bound in met:
+        for bound in matching:
             rule = bound.rule
             if rule.ending is not None:
-                if ender is not None and not rule.sides and not rule.delays:
-                    continue  # another one was first
-                ender = ender or bound
+                if ending is not None and not rule.sides and not rule.delays:
+                    continue  # an earlier fault has replaced the response
+                ending = ending or bound
             injector.plan.hits[rule.fault.id] += 1
             for distribution in rule.delays:
                 delay += chance.delay_of(distribution, chance.draw(bound.delay_salt, stream_id))
             for side in rule.sides:
-                self._aside(bound, side, stream_id)
-        if line.last_stream is not None and stream_id > line.last_stream:
-            injector.note(self._peer, request, 0, met[0].rule.fault.id, unprocessed=True)
+                self._apply_side_effect(bound, side, stream_id)
+        if state.last_stream is not None and stream_id > state.last_stream:
+            injector.note(self._peer, request, 0, matching[0].rule.fault.id, unprocessed=True)
             return True
-        if ender is None:
+        if ending is None:
             self.plain.append(request)
             if delay:
                 self._delays[stream_id] = delay
             return True
-        return self._end(request, ender, delay)
+        return self._end(request, ending, delay)
 
     def finish(self) -> Sequence[Answered]:
-        """The answers that are to go out now; the others are on their way."""
+        """The responses to send now; delayed ones are scheduled."""
         answers = self._handler(self.plain) if self.plain else ()
         self.plain = []
-        if self._line.watches_errors:
+        if self._state.watches_errors:
             for _, headers, _ in answers:
                 self._watch(int(headers[0][1]))
         if self._delays:
@@ -158,22 +158,22 @@ class Batch:
                 if delay is None:
                     kept.append(answer)
                 else:
-                    self._later(delay, answer)
+                    self._answer_later(delay, answer)
             answers = kept
         return [*self._answers, *answers] if self._answers else answers
 
-    def _end(self, request: Request, ender: Bound, delay: float) -> bool:
+    def _end(self, request: Request, ending: Bound, delay: float) -> bool:
         peer, stream_id = self._peer, request[0]
-        action = ender.rule.ending
+        action = ending.rule.ending
         if isinstance(action, Answer):
             reply = self._injector.reply(action, request)
-            reason = reply.reason or ("" if reply.status == 200 else ender.rule.fault.id)
+            reason = reply.reason or ("" if reply.status == 200 else ending.rule.fault.id)
             self._injector.note(peer, request, reply.status, reason)
             self._injector.assert_reason(peer, request, action, reply)
             self._watch(reply.status)
             answer: Answered = (stream_id, self._injector.headers(reply, peer, request), reply.body)
             if delay:
-                self._later(delay, answer)
+                self._answer_later(delay, answer)
             else:
                 self._answers.append(answer)
             return True
@@ -182,14 +182,14 @@ class Batch:
             self.plain.append(request)
         else:
             refused = isinstance(action, Reset) and code_number(action.code) == REFUSED_STREAM
-            self._injector.note(peer, request, 0, ender.rule.fault.id, unprocessed=refused)
+            self._injector.note(peer, request, 0, ending.rule.fault.id, unprocessed=refused)
         if isinstance(action, Stall):
             peer.forget(stream_id)
             return True
         if isinstance(action, Reset):
             peer.reset(stream_id, code_number(action.code))
             return True
-        # What came before is answered, and the rest of this read is as if it had come too late.
+        # Earlier requests are answered; the rest of this read counts as received after the end.
         if not (isinstance(action, Cut) and action.how == "frame"):
             peer.forget(stream_id)
         peer.give(self.finish())
@@ -200,11 +200,11 @@ class Batch:
             peer.mute(eof=action.how == "eof")
         return False
 
-    def _aside(self, bound: Bound, action: Action, stream_id: int) -> None:
-        """What happens besides the answer."""
+    def _apply_side_effect(self, bound: Bound, action: Action, stream_id: int) -> None:
+        """Apply an action that does not replace the response."""
         peer = self._peer
         if isinstance(action, Goaway):
-            self._say_goodbye(action, stream_id)
+            self._send_goaway(action, stream_id)
         elif isinstance(action, ChangeAccessTokens):
             self._change_tokens(action)
         elif not isinstance(peer, Nghttp2Connection | WireConnection):
@@ -218,8 +218,8 @@ class Batch:
         elif isinstance(action, Frame) and isinstance(peer, WireConnection):
             peer.send_raw(action.built(stream_id))
 
-    def _say_goodbye(self, action: Goaway, stream_id: int) -> None:
-        peer, line = self._peer, self._line
+    def _send_goaway(self, action: Goaway, stream_id: int) -> None:
+        peer, state = self._peer, self._state
         numbers = {"all": None, "none": 0, "before": max(stream_id - 2, 0), "max": HIGHEST}
         last = numbers[action.last] if isinstance(action.last, str) else action.last
         code, debug = code_number(action.code), action.debug.encode()
@@ -229,7 +229,7 @@ class Batch:
         else:
             peer.goaway(code, last_stream_id=last, debug=debug)
         if last is not None:
-            line.last_stream = last if line.last_stream is None else min(last, line.last_stream)
+            state.last_stream = last if state.last_stream is None else min(last, state.last_stream)
         if action.grace is not None:
             self._timer(action.notice + action.grace, peer.abort)
 
@@ -263,11 +263,11 @@ class Batch:
         if action.forget:
             oauth.forget_all()
 
-    def _later(self, delay: float, answer: Answered) -> None:
+    def _answer_later(self, delay: float, answer: Answered) -> None:
         self._peer.after(self._injector.delay + delay, [answer])
 
     def _timer(self, seconds: float, action: Callable[[], None]) -> None:
-        timers = self._line.timers
+        timers = self._state.timers
 
         def run() -> None:
             timers.discard(timer)
@@ -277,8 +277,8 @@ class Batch:
         timers.add(timer)
 
     def _watch(self, status: int) -> None:
-        """Count an error on this connection; Apple does not count 410 as one."""
+        """Count an error on this connection; 410 is none to Apple."""
         if status >= 400 and status != GONE:
-            for bound in self._line.bound:
+            for bound in self._state.bound:
                 if bound.rule.when.errors:
                     bound.errors += 1

@@ -1,7 +1,7 @@
-"""Chances that repeat: the same seed, fault, connection and stream always draw the same.
+"""Reproducible random draws: the same seed, fault, connection and stream always give the same number.
 
-A draw depends on nothing that came before it, so neither the order of requests nor the speed of a client changes what
-happens to a stream.
+A draw does not depend on earlier ones, so neither the order of requests nor the speed of a client changes what happens to
+a stream.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SCALE = float(1 << 64)
 
 
 def salt(seed: int, *labels: object) -> int:
-    """64 bits that belong to these labels."""
+    """A 64-bit hash of these labels."""
     text = "/".join(str(part) for part in (seed, *labels))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
@@ -31,7 +31,7 @@ def draw(salt: int, number: int) -> int:
 
 
 def threshold(share: float) -> int:
-    """Draws below this are within the share."""
+    """The limit below which a draw is within the share."""
     return int(share * (1 << 64))
 
 

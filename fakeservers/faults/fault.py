@@ -31,9 +31,9 @@ class Fault:
     """One thing that goes wrong. `what` may be one action or several that happen together."""
 
     id: str = ""
-    """Letters, digits, `.`, `_`, `-`, 64 at most; a plan gives one when it is empty."""
+    """Letters, digits, `.`, `_`, `-`, 64 at most; when empty, the plan assigns one."""
     name: str = ""
-    """A title for people."""
+    """A title, for display."""
     description: str = ""
     enabled: bool = True
     when: When = field(default_factory=When)
@@ -41,12 +41,12 @@ class Fault:
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """`what` as a tuple, always."""
+        """`what` as a tuple."""
         return self.what if isinstance(self.what, tuple) else (self.what,)
 
     @property
     def on_connection(self) -> bool:
-        """Whether it happens to a connection from its beginning, and not to requests."""
+        """Whether it acts on a connection from its beginning, rather than on requests."""
         return any(isinstance(action, ON_CONNECTION) for action in self.actions)
 
     @classmethod
@@ -65,7 +65,7 @@ class Fault:
             raise error.of(subject) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """What `from_dict` takes."""
+        """As a table for `from_dict`."""
         table: dict[str, Any] = {"id": self.id}
         for name in ("name", "description"):
             if getattr(self, name):
@@ -80,7 +80,7 @@ class Fault:
         return table
 
 
-def _an_id(value: Any) -> str:
+def _fault_id(value: Any) -> str:
     if not isinstance(value, str) or (value and _ID.fullmatch(value) is None):
         raise ValueError("1 to 64 letters, digits, dots, _ and -")
     return value
@@ -93,7 +93,7 @@ ANYTHING = {"check": lambda value: value, "seconds": False}
 class _Body:
     """The keys of a fault."""
 
-    id: str = given(_an_id, "")
+    id: str = given(_fault_id, "")
     name: str = given(text(200), "")
     description: str = given(text(2000), "")
     enabled: bool = given(flag, True)
@@ -120,7 +120,7 @@ def _read_fault(table: Mapping[str, Any]) -> Fault:
 
 
 def _check_together(when: When, actions: tuple[Action, ...]) -> None:
-    """That conditions and actions go together."""
+    """Check that conditions and actions go together."""
     if sum(isinstance(action, ENDING) for action in actions) > 1:
         raise FaultError("what ends the request twice, expected one of its actions to do so", key="what")
     on_connection = {isinstance(action, ON_CONNECTION) for action in actions}
@@ -154,7 +154,7 @@ def _check_together(when: When, actions: tuple[Action, ...]) -> None:
 
 
 def _check_refusal(when: When, actions: tuple[Action, ...]) -> None:
-    """Who is refused has no number yet."""
+    """Check a fault that refuses connections: these have no number yet."""
     if len(actions) > 1:
         raise FaultError("what does more than refuse, expected nothing else", key="what")
     for name in ("connection", "connection_every", "nth", "every", "limit", "share"):

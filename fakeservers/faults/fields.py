@@ -11,7 +11,7 @@ LAST = ("all", "none", "before", "max")
 MAX_STREAM = 0x7FFFFFFF
 MAX_REPEAT = 10_000
 MAX_FLOOD = 16_777_216
-"""Bytes that one request may make a fault send."""
+"""Bytes that a fault may send for one request."""
 
 
 def header_pairs(value: Any) -> tuple[tuple[str, str], ...]:

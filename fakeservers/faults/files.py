@@ -1,4 +1,4 @@
-"""Plans in files: TOML or JSON, and on which line a mistake is."""
+"""Plans in files: TOML or JSON, and the line of a mistake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SIZE = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class PlanFile:
-    """A file that has been read. `table`: what it describes, not checked yet."""
+    """A file that has been read. `table`: its content, not checked yet."""
 
     name: str
     table: Any
@@ -61,7 +61,7 @@ def read_file(path: str | os.PathLike[str]) -> PlanFile:
 
 
 def _line_in_toml(text: str, index: int | None, key: str) -> int:
-    """The line of the key, as well as can be told: within the fault's `[[faults]]`, else that line itself."""
+    """The line of the key within the fault's `[[faults]]`; the line of `[[faults]]` when the key is not found."""
     lines = text.splitlines()
     starts = [number for number, line in enumerate(lines) if re.match(r"\s*\[\[\s*faults\s*\]\]", line)]
     first, last = 0, len(lines)
@@ -82,7 +82,7 @@ def _line_in_json(text: str, index: int | None, key: str) -> int:
         decoder, at = json.JSONDecoder(), opening.end()
         for _ in range(index):
             _, at = decoder.raw_decode(text, at)
-            at = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr]  # it matches everywhere, if only nothing
+            at = re.compile(r"[\s,]*").match(text, at).end()  # type: ignore[union-attr]  # it always matches, possibly an empty string
         _, end = decoder.raw_decode(text, at)
         first, last = text.count("\n", 0, at), text.count("\n", 0, end) + 1
     return 1 + _find(lines, first, last, rf'"{re.escape(key)}"\s*:', key)

@@ -1,6 +1,6 @@
-"""Frames that no honest server sends, by name, and what RFC 9113 wants of a client that gets one.
+"""Illegal frames by name, and how RFC 9113 wants a client to react to each.
 
-All are made byte by byte, header blocks too: they neither need the connection's compression table nor change it.
+All are built as bytes, header blocks too: they neither use nor change the connection's compression table.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ IGNORED = "legal, to be ignored"
 
 @dataclass(frozen=True, slots=True)
 class Illegal:
-    """One kind of nonsense."""
+    """One illegal frame."""
 
     description: str
     build: Callable[[int], bytes]
-    """The bytes, at a request on this stream."""
+    """Makes the bytes for a request on this stream."""
     effect: str = CONNECTION
-    """What a client must make of it."""
+    """How a client must react."""
 
 
 def literal(name: bytes, value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A plan at work on one fake: which faults meet a connection or a request, and what then becomes of it."""
+"""A plan in force on one fake: which faults apply to a connection or a request, and what they do to it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from fakeservers.serving.types import (
 
 DEVICE = b"/3/device/"
 MANAGEMENT = "/1/"
-"""What begins the paths of channel management, which has a port of its own."""
+"""Prefix of the paths of channel management, which has a port of its own."""
 TOKEN_PATH = b"/token"
 
 
 class FaultyServer(Protocol):
-    """What a plan needs of the server that it happens to."""
+    """What a plan needs of the server that it acts on."""
 
     delay: float
     injector: FaultSource | None
@@ -46,18 +46,18 @@ class FaultyServer(Protocol):
 
 
 class Injector:
-    """Lets a plan happen to the connections of one server.
+    """Applies a plan to the connections of one server.
 
     Args:
-        plan: what is to happen; it may change at any time.
+        plan: the faults; they may change at any time.
         provider: `apns` or `fcm`; at `fcm` the requests to `/token` are `oauth`.
         server: the listener.
-        record: notes requests that a fault answered instead of the handler.
+        record: records requests that a fault answered instead of the handler.
         now: the fake's clock, UNIX seconds.
-        project: the Google project that answers name.
+        project: the Google project that responses name.
         oauth: the token endpoint.
-        only: with it, only faults happen whose `path` begins so.
-        asserted: told of each reason that lasts, see `Answer.lasting`.
+        only: prefix of `path`; faults with another one do not apply.
+        asserted: called for each reason that lasts, see `Answer.lasting`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Injector:
         self._counts: Counter[str] = Counter()
         self._epoch = plan.epoch
         self._refused = False
-        self._lines: dict[int, FaultState] = {}
+        self._states: dict[int, FaultState] = {}
         self._unwatch: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -99,7 +99,7 @@ class Injector:
         self._changed()
 
     def stop(self) -> None:
-        """Follow it no longer."""
+        """Stop following the plan."""
         self._unwatch()
         self.server.faults_changed(None)
 
@@ -107,8 +107,8 @@ class Injector:
         if self.plan.epoch != self._epoch:
             self._epoch = self.plan.epoch
             self._counts.clear()
-            for line in self._lines.values():
-                line.counts.clear()
+            for state in self._states.values():
+                state.counts.clear()
         rules = [Rule(fault) for fault in self.plan.enabled]
         services = {"apns"} if self._provider == "apns" else {"fcm", "oauth"}
         rules = [
@@ -125,11 +125,11 @@ class Injector:
 
     @property
     def may_refuse(self) -> bool:
-        """Whether the port is to be looked at now and then."""
+        """Whether the listener must ask `refuses` regularly."""
         return bool(self._refusals)
 
     def refuses(self) -> bool:
-        """Whether nobody is to listen now."""
+        """Whether the port must be closed now."""
         elapsed = self.plan.elapsed
         refusing = [fault.id for fault in self._refusals if fault.when.in_time(elapsed)]
         if refusing and not self._refused:
@@ -138,7 +138,7 @@ class Injector:
         return self._refused
 
     def entry(self, number: int) -> ConnectionFaults | None:
-        """How to receive the so many-th connection; None for as always."""
+        """How to receive the n-th connection; None for default behaviour."""
         entry = ConnectionFaults(number)
         elapsed = self.plan.elapsed
         special = False
@@ -148,7 +148,7 @@ class Injector:
                 continue
             if when.share < 1.0 and self._salt(rule, number, "share") >= rule.limit:
                 continue
-            if when.counts and not self._counted(rule, self._counts):
+            if when.counts and not self._is_counted_in(rule, self._counts):
                 continue
             self.plan.hits[rule.fault.id] += 1
             special = True
@@ -161,9 +161,9 @@ class Injector:
 
     def forget(self, number: int) -> None:
         """The connection is gone."""
-        line = self._lines.pop(number, None)
-        if line is not None:
-            for timer in line.timers:
+        state = self._states.pop(number, None)
+        if state is not None:
+            for timer in state.timers:
                 timer.cancel()
 
     # Requests
@@ -174,35 +174,35 @@ class Injector:
         return self.server.delay
 
     def answer(self, peer: ServerConnection, handler: Handler, requests: list[Request]) -> Sequence[Answered]:
-        """What the handler answers, and what the faults make of it."""
-        line = self._line(peer)
+        """The responses to these requests, the handler's and those of faults."""
+        state = self._state(peer)
         elapsed = self.plan.elapsed
-        live = [bound for bound in line.bound if bound.rule.when.in_time(elapsed)]
-        batch = Batch(self, peer, line, handler)
-        last = line.last_stream
+        live = [bound for bound in state.bound if bound.rule.when.in_time(elapsed)]
+        batch = Batch(self, peer, state, handler)
+        last = state.last_stream
         for number, request in enumerate(requests, 1):
             if last is not None and request[0] > last:
-                self.note(peer, request, 0, "", unprocessed=True)  # behind our own GOAWAY
+                self.note(peer, request, 0, "", unprocessed=True)  # after our own GOAWAY
                 continue
-            met = [bound for bound in live if self._meets(bound, line, request)] if live else ()
-            if not met:
+            matching = [bound for bound in live if self._matches(bound, state, request)] if live else ()
+            if not matching:
                 batch.plain.append(request)
                 continue
-            if not batch.take(request, met):
-                for late in requests[number:]:  # they came with it, and the connection is gone
+            if not batch.take(request, matching):
+                for late in requests[number:]:  # received in the same read, and the connection is gone
                     self.note(peer, late, 0, "")
                 break
-            last = line.last_stream
+            last = state.last_stream
         return batch.finish()
 
-    def _line(self, peer: ServerConnection) -> FaultState:
-        line = self._lines.get(peer.number)
-        if line is None:
-            line = self._lines[peer.number] = FaultState()
-        if line.version != self.plan.version:
-            line.version = self.plan.version
-            former = {bound.rule.fault.id: bound for bound in line.bound}
-            line.bound = []
+    def _state(self, peer: ServerConnection) -> FaultState:
+        state = self._states.get(peer.number)
+        if state is None:
+            state = self._states[peer.number] = FaultState()
+        if state.version != self.plan.version:
+            state.version = self.plan.version
+            former = {bound.rule.fault.id: bound for bound in state.bound}
+            state.bound = []
             for rule in self._rules:
                 if not self._on_connection(rule, peer.number):
                     continue
@@ -210,9 +210,9 @@ class Injector:
                 bound = Bound(rule, *salts)
                 if rule.fault.id in former:
                     bound.turns, bound.errors = former[rule.fault.id].turns, former[rule.fault.id].errors
-                line.bound.append(bound)
-            line.watches_errors = any(bound.rule.when.errors for bound in line.bound)
-        return line
+                state.bound.append(bound)
+            state.watches_errors = any(bound.rule.when.errors for bound in state.bound)
+        return state
 
     def _salt(self, rule: Rule, number: int, purpose: str) -> int:
         return chance.salt(self.plan.seed, self._provider, rule.fault.id, number, purpose)
@@ -223,7 +223,7 @@ class Injector:
             return False
         return not when.connection_every or number % when.connection_every == 0
 
-    def _meets(self, bound: Bound, line: FaultState, request: Request) -> bool:
+    def _matches(self, bound: Bound, state: FaultState, request: Request) -> bool:
         rule = bound.rule
         when = rule.when
         if when.share < 1.0 and chance.draw(bound.salt, request[0]) >= rule.limit:
@@ -238,13 +238,15 @@ class Injector:
             return False
         if when.errors and bound.errors < when.errors:
             return False
-        if when.counts and not self._counted(rule, line.counts if when.per_connection else self._counts):
+        if when.counts and not self._is_counted_in(
+            rule, state.counts if when.per_connection else self._counts
+        ):
             return False
         bound.errors = 0
         return True
 
-    def _counted(self, rule: Rule, counts: Counter[str]) -> bool:
-        """Count one more that meets the other conditions, and say whether it is its turn."""
+    def _is_counted_in(self, rule: Rule, counts: Counter[str]) -> bool:
+        """Count a request that meets the other conditions. Returns whether `nth`, `every` and `limit` select it."""
         when, name = rule.when, rule.fault.id
         counts[name] += 1
         number = counts[name]
@@ -282,12 +284,12 @@ class Injector:
         self._record(peer, request, status, reason, unprocessed=unprocessed)
 
     def assert_reason(self, peer: ServerConnection, request: Request, action: Answer, reply: Reply) -> None:
-        """Let the fake keep to what a response has said."""
+        """Let the fake's later responses agree with this one."""
         if self._asserted is not None and action.lasting and action.reason:
             self._asserted(peer, request, action.reason, reply)
 
     def headers(self, reply: Reply, peer: ServerConnection, request: Request) -> Sequence[Header]:
-        """Those of the answer; Apple's always have the request's id, or a new one."""
+        """Headers of the response; Apple's always have the request's id, or a new one."""
         if self._provider != "apns":
             return reply.headers
         name = b"apns-id" if path_of(request).startswith(DEVICE) else b"apns-request-id"
@@ -303,7 +305,7 @@ class Injector:
         return (*reply.headers, Literal(name, given))
 
     def reply(self, action: Answer, request: Request) -> Reply:
-        """The answer of a fault, as this request's provider gives it."""
+        """The response of a fault in the form of this request's provider."""
         provider = self._provider
         if provider == "fcm" and path_of(request).startswith(TOKEN_PATH):
             provider = "oauth"

@@ -48,7 +48,7 @@ _BOUNDS = {
 
 
 def error_code(value: Any) -> int | str:
-    """A check for `given`: a name of the RFC, or any number of 32 bits."""
+    """A check for `given`: a name of the RFC, or any 32-bit number."""
     if isinstance(value, str) and value in ERROR_CODES:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_32:

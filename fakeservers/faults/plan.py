@@ -1,4 +1,4 @@
-"""A fault plan: what goes wrong, when, and with which seed. It is data, and may be changed while fakes run by it."""
+"""A fault plan: what goes wrong, when, and with which seed. It is data, and can be changed while fakes run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_SEED = 2**63 - 1
 
 
 class FaultPlan:
-    """Faults in order, and the seed of their chances. Used by one thread; every change takes effect at once.
+    """Faults in order, and the seed of their random draws. Used by one thread; a change takes effect at once.
 
     Args:
         seed: 0 to 2**63 - 1.
-        faults: checked as those of a file are.
+        faults: checked in the same way as those of a file.
         name: for people.
 
     Raises:
@@ -38,9 +38,9 @@ class FaultPlan:
         self.hits: Counter[str] = Counter()
         """How often each fault has happened, by id."""
         self.version = 0
-        """Grows with each change."""
+        """Incremented by each change."""
         self.epoch = 0
-        """Grows with each beginning."""
+        """Incremented by each `restart`."""
         self._faults: dict[str, Fault] = {}
         self._watchers: list[Callable[[], None]] = []
         self._began: float | None = None
@@ -71,7 +71,7 @@ class FaultPlan:
         """The plan that a table describes: `faults`, and optionally `seed` and `name`.
 
         Raises:
-            FaultError: something in it is wrong; `index` and `key` say where.
+            FaultError: something in it is wrong; `index` and `key` name the place.
         """
         head = read(_Head, table, "the plan", "")
         if len(head.faults) > MAX_FAULTS:
@@ -135,7 +135,7 @@ class FaultPlan:
         return {**table, "faults": [fault.to_dict() for fault in self]}
 
     def scaled(self, factor: float) -> FaultPlan:
-        """Another plan, with every time in it multiplied: 0.1 lets an hour pass in six minutes."""
+        """A copy with every time multiplied: with 0.1 an hour takes six minutes."""
         plan = FaultPlan(self.seed, name=self.name)
         for fault in self:
             actions = tuple(scaled(action, factor) for action in fault.actions)
@@ -161,27 +161,27 @@ class FaultPlan:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """All, in order."""
+        """All faults, in order."""
         return tuple(self._faults.values())
 
     @property
     def enabled(self) -> tuple[Fault, ...]:
-        """Those that are switched on, in order, whether or not it is their time."""
+        """Faults that are switched on, in order, whatever their times."""
         return tuple(fault for fault in self._faults.values() if fault.enabled)
 
     @property
     def in_force(self) -> tuple[Fault, ...]:
-        """Those that are switched on and could happen now, by the time since the start."""
+        """Faults that are switched on and whose times include now."""
         now = self.elapsed
         return tuple(fault for fault in self.enabled if fault.when.in_time(now))
 
     # Changes
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault behind the others; it is given back with its id.
+        """Append a fault. Returns it with its id.
 
         Raises:
-            FaultError: it is wrong, or its id is there already.
+            FaultError: it is wrong, or its id exists already.
         """
         fault = self._named(fault)
         if fault.id in self._faults:
@@ -193,7 +193,7 @@ class FaultPlan:
         return fault
 
     def replace(self, fault: Fault) -> Fault:
-        """Put a fault in the place of the one that has its id, or behind the others when there is none.
+        """Replace the fault of the same id, or append it when there is none.
 
         Raises:
             FaultError: it is wrong.
@@ -206,7 +206,7 @@ class FaultPlan:
         return fault
 
     def remove(self, fault_id: str) -> Fault:
-        """Take a fault out.
+        """Remove a fault.
 
         Raises:
             KeyError: there is none of this id.
@@ -228,12 +228,12 @@ class FaultPlan:
         return fault
 
     def clear(self) -> None:
-        """Take all faults out."""
+        """Remove all faults."""
         self._faults.clear()
         self._changed()
 
     def become(self, other: FaultPlan) -> None:
-        """Take the seed, name and faults of another plan, and begin anew: for whoever shares this one."""
+        """Take the seed, name and faults of another plan, and restart. Everything that shares this plan follows."""
         self.seed, self.name = other.seed, other.name
         self._faults = dict(other._faults)
         self.restart()
@@ -246,19 +246,19 @@ class FaultPlan:
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     def start(self) -> None:
-        """Let time begin, unless it has begun; every fake does so when it listens."""
+        """Start the plan's time unless it has started; every fake does so when it listens."""
         if self._began is None:
             self.restart()
 
     def restart(self) -> None:
-        """Let time begin again, with all counts at zero."""
+        """Restart the plan's time, with all counts at zero."""
         self._began = time.monotonic()
         self.hits.clear()
         self.epoch += 1
         self._changed()
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Have `changed` called after each change; the result ends that."""
+        """Call `changed` after each change. Returns a function that ends it."""
         self._watchers.append(changed)
         return lambda: self._watchers.remove(changed)
 
@@ -271,7 +271,7 @@ class FaultPlan:
             watcher()
 
     def _named(self, fault: Fault) -> Fault:
-        """The fault, checked by its table and with an id."""
+        """The fault with an id, checked as a table."""
         table = fault.to_dict()
         if not fault.id:
             numbers = range(1, len(self._faults) + 2)
@@ -282,7 +282,7 @@ class FaultPlan:
         return Fault.from_dict(table)
 
 
-def _a_list(value: Any) -> tuple[Any, ...]:
+def _fault_list(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise ValueError("a list of faults")
     return tuple(value)
@@ -294,7 +294,7 @@ class _Head:
 
     seed: int = given(whole(0, MAX_SEED), 0)
     name: str = given(text(200), "")
-    faults: tuple[Any, ...] = given(_a_list, ())
+    faults: tuple[Any, ...] = given(_fault_list, ())
 
 
 def _checked_seed(seed: int) -> int:

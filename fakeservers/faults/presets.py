@@ -1,4 +1,4 @@
-"""Ready-made plans. Their times are those of a run of minutes; `scale` makes a test of seconds of them."""
+"""Ready-made plans. Their times suit a run of minutes; `scale` makes them suit a test of seconds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""From a table of a plan to a frozen dataclass and back: each field says what it takes, so a mistake has a sentence.
+"""From a table of a plan to a frozen dataclass and back: each field has a check whose message says what is allowed.
 
 A field made with `given` carries its check. `read` applies the checks, `write` gives what differs from the defaults,
-and `scaled` stretches the fields that are seconds.
+and `scaled` multiplies the fields that are seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, field, fields, replace
 from typing import Any, TypeVar
 
 Check = Callable[[Any], Any]
-"""Gives the value as it is kept, or raises a ValueError that says what was expected."""
+"""Returns the value to store, or raises a ValueError that says what is allowed."""
 
 T = TypeVar("T")
 MAX_SECONDS = 31_536_000.0
@@ -25,25 +25,25 @@ class FaultError(ValueError):
     def __init__(self, problem: str, *, index: int | None = None, key: str = "") -> None:
         super().__init__(problem)
         self.index = index
-        """Position of the fault in the plan, from 0; None when it is not one fault that is wrong."""
+        """Position of the fault in the plan, from 0; None when the mistake is not in one fault."""
         self.key = key
-        """The key that is wrong, empty when it is not one."""
+        """The wrong key; empty when it is not a single one."""
 
     def of(self, subject: str, index: int | None = None) -> FaultError:
-        """The same, said of a fault."""
+        """The same error with the position of a fault."""
         return FaultError(f"{subject}: {self}", index=self.index if index is None else index, key=self.key)
 
 
 def given(check: Check, default: Any = MISSING, *, seconds: bool = False) -> Any:
-    """A field that `check` accepts; without a default it must be there. `seconds` is time, and is scaled."""
+    """A field with a check; without a default it is required. `seconds`: it is a time, and `scaled` multiplies it."""
     return field(default=default, metadata={"check": check, "seconds": seconds})
 
 
 def read(kind: type[T], table: Any, where: str, prefix: str | None = None) -> T:
-    """The dataclass that a table describes; `where` is how messages call the table, `prefix` what they put before keys.
+    """Read the dataclass that a table describes. `where` names the table in messages, `prefix` precedes keys there.
 
     Raises:
-        FaultError: an unknown or missing key, or a value that its check refuses.
+        FaultError: an unknown or missing key, or a value that fails its check.
     """
     if not isinstance(table, Mapping):
         raise FaultError(f"{where} is {show(table)}, expected a table", key=where)
@@ -69,7 +69,7 @@ def read(kind: type[T], table: Any, where: str, prefix: str | None = None) -> T:
 
 
 def write(item: Any) -> dict[str, Any]:
-    """What `read` takes: the fields that are not at their defaults, as JSON and TOML can say them."""
+    """As a table for `read`: the fields that differ from their defaults, as JSON and TOML have them."""
     return {
         name: plain(getattr(item, name))
         for name, declared in _checked(type(item)).items()
@@ -78,7 +78,7 @@ def write(item: Any) -> dict[str, Any]:
 
 
 def scaled(item: T, factor: float) -> T:
-    """The same with every time multiplied."""
+    """A copy with every time multiplied."""
     changes = {
         name: _times(getattr(item, name), factor)
         for name, declared in _checked(type(item)).items()
@@ -94,17 +94,17 @@ def _checked(kind: type[Any]) -> dict[str, Field[Any]]:
 def _times(value: Any, factor: float) -> Any:
     if isinstance(value, tuple):
         return tuple(
-            # of a pair the second is time
+            # the second item of a pair is a time
             (item[0], _times(item[1], factor)) if isinstance(item, tuple) else _times(item, factor)
             for item in value
         )
-    if isinstance(value, int):  # whole seconds stay so, and do not become none
+    if isinstance(value, int):  # whole seconds stay whole, and above zero
         return math.ceil(value * factor)
     return value * factor if isinstance(value, float) else value
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, and pairs whose first are distinct names as a table."""
+    """Tuples become lists; pairs with distinct names become a table."""
     if not isinstance(value, tuple):
         return value
     if value and all(
@@ -117,7 +117,7 @@ def plain(value: Any) -> Any:
 
 
 def show(value: Any) -> str:
-    """A value as a message shows it, short."""
+    """A value as a message shows it, shortened."""
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -165,7 +165,7 @@ duration = number(0, MAX_SECONDS, unit="seconds")
 
 
 def text(longest: int = MAX_TEXT, *, empty: bool = True) -> Check:
-    """A string of so many characters at most."""
+    """A string of limited length."""
 
     def check(value: Any) -> str:
         if not isinstance(value, str) or len(value) > longest or not (value or empty):
@@ -199,5 +199,5 @@ def some(check: Check, most: int = 1000, least: int = 1) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """Also None, which a plan in code may say."""
+    """As `check`, but None is allowed, for plans made in code."""
     return lambda value: None if value is None else check(value)

@@ -1,4 +1,4 @@
-"""Faults prepared for being asked often, and what is known of one connection."""
+"""Faults prepared for fast evaluation, and the fault state of one connection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fakeservers.serving.types import ConnectionFaults
 
 
 class Rule:
-    """One fault, prepared for being asked often."""
+    """One fault, prepared for fast evaluation."""
 
     __slots__ = ("actions", "delays", "ending", "fault", "limit", "providers", "sides", "when")
 
@@ -55,17 +55,17 @@ class Bound:
 
     rule: Rule
     salt: int
-    """For whether it happens."""
+    """For the draw whether it happens."""
     delay_salt: int
-    """For how long it takes."""
+    """For the draw of its delay."""
     turns: int = 0
-    """How often a stream limit was moved."""
+    """How often a stream limit was changed."""
     errors: int = 0
     """Answers above 399 since it last happened."""
 
 
 class FaultState:
-    """What is known of one connection."""
+    """The fault state of one connection."""
 
     __slots__ = ("bound", "counts", "last_stream", "timers", "version", "watches_errors")
 
@@ -79,17 +79,17 @@ class FaultState:
 
 
 def is_refusal(fault: Fault) -> bool:
-    """Whether nobody listens while it is in force."""
+    """Whether the port is closed while it is in force."""
     return any(isinstance(action, Connect) and action.how == "refuse" for action in fault.actions)
 
 
 def needs_wire(fault: Fault) -> bool:
-    """Whether libnghttp2 would refuse to send what it needs."""
+    """Whether it needs frames that libnghttp2 refuses to send."""
     return any(isinstance(action, ON_WIRE) for action in fault.actions)
 
 
 def add_to(entry: ConnectionFaults, action: Action) -> None:
-    """Let a connection be received so; of two actions of one kind the first counts, of two greetings each setting."""
+    """Add an action to how a connection is received. Of two actions of one kind the first counts; of two greetings, each setting."""
     if isinstance(action, Connect):
         entry.connect = entry.connect or action
     elif isinstance(action, Tls):

@@ -1,4 +1,4 @@
-"""When a fault happens: conditions that must all hold."""
+"""When a fault happens: a conjunction of conditions."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ NUMBERS = some(_numbers)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """Without conditions a fault happens to every request, or every connection."""
+    """The conditions of a fault. Without any it happens to every request, or every connection."""
 
     provider: tuple[str, ...] = given(some(choice(PROVIDERS), 3), ())
-    """`apns`, `fcm` (everything at the fake FCM but token requests), `oauth`; none is all of them."""
+    """`apns`, `fcm` (everything at the fake FCM but token requests), `oauth`; empty for all of them."""
     token: str = given(text(500), "")
-    """What the device token (APNs, lower case) or registration token begins with."""
+    """Prefix of the device token (APNs, lower case) or registration token."""
     path: str = given(text(2000), "")
-    """What `:path` begins with."""
+    """Prefix of `:path`."""
     connection: tuple[int | str, ...] = given(NUMBERS, ())
     """Numbers of connections, 1 for the first one that reached the port."""
     connection_every: int = given(whole(0, MAX_COUNT), 0)
-    """Every so many-th connection."""
+    """Every n-th connection."""
     after: float = given(duration, 0.0, seconds=True)
     """Seconds since the start of the plan."""
     until: float = given(duration, 0.0, seconds=True)
     """Seconds since the start of the plan, excluded; 0 for no end."""
     period: float = given(duration, 0.0, seconds=True)
-    """Seconds after which the times repeat: `lasting` of each, counted from `after`."""
+    """Seconds after which the times repeat, `lasting` seconds of each period, counted from `after`."""
     lasting: float = given(duration, 0.0, seconds=True)
     """Seconds at the beginning of each period."""
     errors: int = given(whole(0, MAX_COUNT), 0)
-    """Once per so many answers above 399 (410 is none) that the connection has had."""
+    """Once per n errors on the connection: responses above 399 other than 410."""
     share: float = given(number(0, 1), 1.0)
-    """Of the requests (or connections) that meet the conditions above, drawn with the plan's seed."""
+    """Share of the requests (or connections) that meet the conditions above, drawn with the plan's seed."""
     nth: tuple[int | str, ...] = given(NUMBERS, ())
     """Numbers among those that meet the conditions above, 1 for the first."""
     every: int = given(whole(0, MAX_COUNT), 0)
-    """Every so many-th of them."""
+    """Every n-th of them."""
     limit: int = given(whole(0, MAX_COUNT), 0)
-    """At most so many times; 0 for no limit."""
+    """At most n times; 0 for no limit."""
     per_connection: bool = given(flag, False)
     """`nth`, `every` and `limit` count on each connection by itself."""
 
@@ -71,7 +71,7 @@ class When:
         return bool(self.nth or self.every or self.limit)
 
     def in_time(self, elapsed: float) -> bool:
-        """Whether it can happen so many seconds after the start."""
+        """Whether its times include this number of seconds after the start."""
         if elapsed < self.after or (self.until and elapsed >= self.until):
             return False
         return not self.period or (elapsed - self.after) % self.period < self.lasting

@@ -1,7 +1,7 @@
 """Registration tokens and installation ids that carry their own fate.
 
 Either begins `deadfa7e` + four-character code + five decimal digits of milliseconds + five hexadecimal digits; a token
-goes on with `:APA91b` and 128 hexadecimal digits. What the code stands for happens to a send that is in order otherwise.
+goes on with `:APA91b` and 128 hexadecimal digits. The code selects what happens to an otherwise valid send.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ GOAWAY, GOAWAY_BEFORE, CUT = "GoAway", "GoAwayBefore", "Cut"
 CANONICAL = "Canonical"
 """Accepted; the legacy API names the token that replaces this one, as the canonical id."""
 
-# Part of the interface: a code is never given a second meaning. Three digits of v1's status, then one of ours.
+# Part of the interface: a code never gets a second meaning. Three digits of v1's status, then one of ours.
 CODES = {
     "4000": "InvalidToken",
     "4001": "NotARegistrationToken",
@@ -62,10 +62,10 @@ CODES = {
 }
 FATES = frozenset(CODES.values())
 TRANSPORT = frozenset({STALL, SLOW, REFUSED_STREAM, INTERNAL_RESET, GOAWAY, GOAWAY_BEFORE, CUT})
-"""What is no answer of Google's."""
+"""Fates that are not responses of Google's."""
 
 UNPROCESSED = frozenset({REFUSED_STREAM, GOAWAY_BEFORE})
-"""After which the client knows that its push was not processed."""
+"""Fates after which the client knows that its push was not processed."""
 
 LASTING = frozenset(
     {
@@ -78,10 +78,10 @@ LASTING = frozenset(
         "UnregisteredApns",
     }
 )
-"""What says something of the target, which is true of the next send too."""
+"""Fates that hold for later sends to the same target."""
 
 PREFIX = "deadfa7e"
-"""Long enough that no honest token begins so by chance."""
+"""Prefix of fated tokens, long enough that no real token begins with it by chance."""
 
 _BY_FATE = {fate: code for code, fate in CODES.items()}
 _CODE_END = len(PREFIX) + 4
@@ -94,7 +94,7 @@ def fated_fid(fate: str, n: int = 0, *, ms: int = 0) -> str:
     Args:
         fate: one of `FATES`.
         n: 0 to 16**5 - 1.
-        ms: at most 99 999: how much later a `Slow` or `InternalTimeout` answer comes, or what `Retry-After` says
+        ms: at most 99 999: the delay of the response of `Slow` or `InternalTimeout`, or the `Retry-After`
             (in whole seconds) where the fate has one.
 
     Raises:
@@ -104,7 +104,7 @@ def fated_fid(fate: str, n: int = 0, *, ms: int = 0) -> str:
 
 
 def fated_registration(fate: str, n: int = 0, *, ms: int = 0) -> str:
-    """The same as a registration token of 157 characters; `n` may be as large as you like.
+    """The same as a registration token of 157 characters; `n` has no upper limit.
 
     Raises:
         KeyError: there is no such fate.

@@ -1,8 +1,8 @@
-"""Google's JSON parser for requests: proto3 JSON against a description of the fields, with its own complaints.
+"""Google's JSON parser for requests: proto3 JSON with a description of the fields, and Google's error messages.
 
-A parser takes a value and its place, adds what is wrong to a list of violations, and returns the value in snake_case.
-The wordings of an unknown name, a wrong scalar, a list or an object out of place and a second target were recorded from
-Google's APIs; those of durations, times and maps are of the same parser, from memory.
+A parser takes a value and its path, appends to a list of violations, and returns the value in snake_case.
+The messages for an unknown name, a wrong scalar, a misplaced list or object and a second target were recorded from
+Google's APIs; those for durations, times and maps are from memory.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fakeservers.responses.fcm import Violation
 
 Violations: TypeAlias = list[Violation]
 Parser: TypeAlias = Callable[[Any, str, Violations], Any]
-"""Takes a value that is not null, its place (`message.android.ttl`) and where to complain; returns it parsed."""
+"""Takes a value that is not null, its path (`message.android.ttl`) and the list of violations; returns it parsed."""
 
 MAX_VIOLATIONS = 20
-"""More are not listed: an answer has to end somewhere. Ours."""
+"""Violations that a response lists at most. Ours."""
 MAX_SHOWN = 100
-"""Characters of a wrong value that are repeated. Ours."""
+"""Characters of a wrong value that a message repeats. Ours."""
 MAX_DEPTH = 50
 """Levels of a Struct; deeper ones are refused."""
 
@@ -40,7 +40,7 @@ _INT32 = range(-(2**31), 2**31)
 
 
 def parse_json(body: bytes, root: Parser) -> tuple[dict[str, Any], Violations]:
-    """A request's body, parsed; what comes back beside violations is of no use."""
+    """Parse a request's body. When there are violations, the first result is undefined."""
     if not body:
         return {}, []
     try:
@@ -55,7 +55,7 @@ def parse_json(body: bytes, root: Parser) -> tuple[dict[str, Any], Violations]:
 
 
 def parse_object(message: dict[str, Any], root: Parser) -> tuple[dict[str, Any], Violations]:
-    """The same for a body that is read already."""
+    """The same for a body that is decoded already."""
     violations: Violations = []
     return root(message, "", violations), violations[:MAX_VIOLATIONS]
 
@@ -75,7 +75,7 @@ def _json(value: Any) -> str:
 
 
 def _is_scalar(value: Any, where: str, violations: Violations) -> bool:
-    """Whether it is neither an object nor a list; those are complained of at the place that holds them."""
+    """Whether it is neither an object nor a list; violations of those have the path of their container."""
     parent, _, name = where.rpartition(".")
     if isinstance(value, dict):
         _complain(violations, parent, name, "Starting an object on a scalar field")
@@ -103,7 +103,7 @@ def string(value: Any, where: str, violations: Violations) -> Any:
 
 
 def boolean(value: Any, where: str, violations: Violations) -> Any:
-    """TYPE_BOOL; "true" and "false" are taken as well."""
+    """TYPE_BOOL; "true" and "false" are accepted too."""
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
@@ -114,7 +114,7 @@ def boolean(value: Any, where: str, violations: Violations) -> Any:
 
 
 def int32(value: Any, where: str, violations: Violations) -> Any:
-    """TYPE_INT32; whole fractions and digits in a string are taken as well."""
+    """TYPE_INT32; whole fractions and digits in a string are accepted too."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) and _INTEGER.fullmatch(value):
@@ -127,7 +127,7 @@ def int32(value: Any, where: str, violations: Violations) -> Any:
 
 
 def number(value: Any, where: str, violations: Violations) -> Any:
-    """TYPE_FLOAT; digits in a string are taken as well."""
+    """TYPE_FLOAT; digits in a string are accepted too."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -224,7 +224,7 @@ def list_of(inner: Parser) -> Parser:
                 inner(value, f"{where}[0]", violations)
             _complain(
                 violations, where, "repeated field", "Expected a list"
-            )  # [M]: the kind of complaint is ours
+            )  # [M]: the kind of violation is ours
             return []
         return [inner(item, f"{where}[{index}]", violations) for index, item in enumerate(value)]
 
@@ -249,12 +249,12 @@ def enum(type_name: str, *names: str) -> Parser:
 
 @dataclass(frozen=True, slots=True)
 class MessageType:
-    """A message: its fields under both spellings, null for an absent one.
+    """A message: its fields in both spellings; null counts as absent.
 
     Args:
-        name: as the complaint names the type.
+        name: name of the type in messages.
         fields: parsers by name in snake_case.
-        oneofs: names of groups of which one field may be there, by field.
+        oneofs: by field, the name of its group, of which one field may be present.
     """
 
     name: str
@@ -289,7 +289,7 @@ class MessageType:
             if group and taken.setdefault(group, name) != name:
                 problem = f"oneof field '{group}' is already set. Cannot set '{key}'"
                 _complain(violations, where, "oneof", problem)
-            elif parser is string and isinstance(content, str):  # most fields: there is no place to work out
+            elif parser is string and isinstance(content, str):  # most fields: no path is needed
                 parsed[name] = content
             else:
                 parsed[name] = parser(content, f"{where}.{name}" if where else name, violations)
@@ -300,5 +300,5 @@ FCM: Final = "google.firebase.fcm.v1."
 
 
 def message_type(name: str, fields: Mapping[str, Parser], *oneofs: tuple[str, Sequence[str]]) -> MessageType:
-    """A message of FCM's."""
+    """A message type of FCM."""
     return MessageType(FCM + name, fields, {member: group for group, names in oneofs for member in names})

@@ -1,6 +1,6 @@
 """The legacy API: `POST /fcm/send` with a server key (reference/fcm.md, 1.5). Google shut it down in 2024.
 
-Error strings and the forms of the answers are Google's; the words of a 400 and of a 401 are from memory.
+Error strings and the formats of responses are Google's; the texts of a 400 and of a 401 are from memory.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ ERRORS = {
     "Unavailable": "Unavailable",
     "UnavailableWithoutRetryAfter": "Unavailable",
 }
-"""What a fate is called here, with status 200. `Unavailable` brings `Retry-After`."""
+"""The error of each fate in this API, with status 200. `Unavailable` has `Retry-After`."""
 WHOLE = frozenset({"InternalTimeout", "EmptyBody", "BadGateway", "HtmlNotFound", "UnavailableUntilDate"})
-"""Fates that the whole request shares, with the status that they have in v1."""
+"""Fates of the whole request, with their status in v1."""
 _UNAUTHORIZED = frozenset({"AccessTokenExpired", "PermissionDenied", "ServiceDisabled", "ProjectNotFound"})
 _INVALID = frozenset({"InvalidArgument", "WrongType", "UnknownName", "ApnsKeyType"})
 
@@ -81,7 +81,7 @@ class LegacyApi:
         self._state = state
 
     def __call__(self, call: Call) -> Reply | None:
-        """The answer, or None for another path."""
+        """The response; None for another path."""
         if call.path != PATH:
             return None
         if call.method != "POST":
@@ -129,13 +129,13 @@ class LegacyApi:
             results[0].get("error", "") if len(results) == 1 else "",
             extra=_retry_after(whole),
         )
-        return self._doom(whole, ok)
+        return self._fated_reply(whole, ok)
 
     def _to_group(self, tokens: Sequence[str], error: str) -> Reply:
         results, whole = self._results(tokens, error, False)
         failed = [token for token, result in zip(tokens, results, strict=True) if "error" in result]
         content = {"success": len(tokens) - len(failed), "failure": len(failed)}
-        return self._doom(
+        return self._fated_reply(
             whole, json_reply(200, content | ({"failed_registration_ids": failed} if failed else {}))
         )
 
@@ -144,12 +144,14 @@ class LegacyApi:
         error = error or ERRORS.get(fate, "")
         number = -1 if dry_run else next(self._state.ids) + 10**18
         content = {"error": error} if error else {"message_id": number}
-        return self._doom((fate, target), json_reply(200, content, error, extra=_retry_after((fate, target))))
+        return self._fated_reply(
+            (fate, target), json_reply(200, content, error, extra=_retry_after((fate, target)))
+        )
 
     def _results(
         self, tokens: Sequence[str], error: str, dry_run: bool
     ) -> tuple[list[Result], tuple[str, str]]:
-        """A result for each token; and the fate that the whole request shares, with the token that brought it."""
+        """A result for each token, and the fate of the whole request with its token."""
         whole = ("", "")
         results: list[Result] = []
         for token in tokens:
@@ -157,7 +159,7 @@ class LegacyApi:
             if error or not token:
                 results.append({"error": error or "MissingRegistration"})
                 continue
-            # Installation ids came too late for this API.
+            # Installation ids are newer than this API.
             if not is_registration(token) or FID.fullmatch(token):
                 results.append({"error": "InvalidRegistration"})
                 continue
@@ -175,17 +177,17 @@ class LegacyApi:
                 results.append({"message_id": identifier})
         return results, whole
 
-    def _doom(self, whole: tuple[str, str], ok: Reply) -> Reply:
+    def _fated_reply(self, whole: tuple[str, str], ok: Reply) -> Reply:
         fate, token = whole
         if fate in _UNAUTHORIZED:
             return _unauthorized()
         if fate in _INVALID:
             return _bad_request("InvalidParameters")
-        return self._state.doom(fate, token, "to", ok) if fate and fate not in ERRORS else ok
+        return self._state.fated_reply(fate, token, "to", ok) if fate and fate not in ERRORS else ok
 
 
 def _problem(message: dict[str, Any]) -> str:
-    """What makes the whole request a 400, in Google's words as far as they are remembered."""
+    """Why the whole request gets a 400, in Google's words as far as remembered."""
     for names, kinds, type_name in _TYPES:
         for name in names:
             value = message.get(name)
@@ -229,7 +231,7 @@ _TYPES: tuple[tuple[tuple[str, ...], Any, str], ...] = (
 
 
 def _error(message: dict[str, Any]) -> str:
-    """The error that every recipient of a broken message gets."""
+    """The error of an invalid message, for each recipient."""
     data = message.get("data", {})
     if any(is_reserved(key) for key in data):
         return "InvalidDataKey"
@@ -242,7 +244,7 @@ def _error(message: dict[str, Any]) -> str:
 
 
 def _from_form(body: bytes) -> dict[str, Any]:
-    """A form, as it was sent in plain text: `registration_id=…&collapse_key=…&data.key=value`."""
+    """A message in plain-text form: `registration_id=…&collapse_key=…&data.key=value`."""
     message: dict[str, Any] = {}
     text = body.decode("utf-8", "replace")
     for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS):
@@ -260,7 +262,7 @@ def _from_form(body: bytes) -> dict[str, Any]:
 
 
 def _as_text(reply: Reply) -> Reply:
-    """The answer to a form."""
+    """The response to a form."""
     if reply.status != 200:
         return reply
     content = orjson.loads(reply.body)
@@ -276,7 +278,7 @@ def _as_text(reply: Reply) -> Reply:
 
 
 def _retry_after(whole: tuple[str, str]) -> list[tuple[bytes, bytes]]:
-    """Of the fate `Unavailable`, which leaves the answer a 200."""
+    """The `Retry-After` of the fate `Unavailable`, whose status is 200 here."""
     fate, token = whole
     seconds = fates.milliseconds_of(token) // 1000 or RETRY_AFTER
     return [(b"retry-after", b"%d" % seconds)] if fate == "Unavailable" else []

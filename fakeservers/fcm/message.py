@@ -1,6 +1,6 @@
 """The request of `messages:send`: how it is read, and the rules about what its fields (`schema`) say.
 
-Which of two broken rules is reported, Google does not say: the order is ours, and docs/reference/fakeservers.md shows it.
+Google does not document which of two broken rules is reported: the order is ours, and docs/reference/fakeservers.md shows it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MAX_TTL = 2_419_200
 """Seconds: four weeks."""
 MAX_CONDITION_TOPICS = 5
 KNOWN_BODIES = 16
-"""Requests whose like is known at sight, apart from the registration token."""
+"""Distinct requests, apart from the registration token, whose check is remembered."""
 MAX_KNOWN_BODY = 8192
-"""Bytes of such a request."""
+"""Bytes of a request whose check is remembered."""
 
 TOPIC = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}", re.ASCII)
 FID = re.compile(r"[cdef][\w-]{21}", re.ASCII)
@@ -48,17 +48,17 @@ _known: dict[bytes, tuple[dict[str, Any], Reply | None]] = {}
 
 
 def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
-    """The request, parsed (names in snake_case, durations in seconds), or Google's answer to a broken one.
+    """Parse and check a request (names in snake_case, durations in seconds). Returns it and Google's response to an invalid one.
 
-    Most sends are like one of the last, but for the registration token: what was found in that one holds for them.
+    Most sends differ from a recent one in the registration token only: the result of that one is used again.
     """
-    separated = _apart(body) if len(body) <= MAX_KNOWN_BODY else None
+    separated = _separate_token(body) if len(body) <= MAX_KNOWN_BODY else None
     if separated is None:
-        return _judge(*parse_json(body, SEND_REQUEST))
+        return _checked(*parse_json(body, SEND_REQUEST))
     token, template, message = separated
     known = _known.get(template)
     if known is None:
-        known = _judge(*parse_object(message, SEND_REQUEST))
+        known = _checked(*parse_object(message, SEND_REQUEST))
         if len(_known) >= KNOWN_BODIES:
             _known.clear()
         _known[template] = known
@@ -70,21 +70,21 @@ def read_send(body: bytes) -> tuple[dict[str, Any], Reply | None]:
     return request, refusal
 
 
-def _apart(body: bytes) -> tuple[str, bytes, dict[str, Any]] | None:
-    """The registration token, and the request with another, good one in its place, written and as an object."""
+def _separate_token(body: bytes) -> tuple[str, bytes, dict[str, Any]] | None:
+    """The registration token, and the request with a valid token in its place, as JSON and as an object."""
     try:
         request = orjson.loads(body)
         token = request["message"]["token"]
         if token and isinstance(token, str):
             request["message"]["token"] = _GOOD_REGISTRATION
             return token, orjson.dumps(request), request
-    except (ValueError, LookupError, TypeError):  # no JSON, no token, or nested too deeply to be written
+    except (ValueError, LookupError, TypeError):  # no JSON, no token, or too deeply nested
         pass
     return None
 
 
-def _judge(request: dict[str, Any], violations: Violations) -> tuple[dict[str, Any], Reply | None]:
-    """The request, empty when it could not be parsed, and what is wrong with it."""
+def _checked(request: dict[str, Any], violations: Violations) -> tuple[dict[str, Any], Reply | None]:
+    """The request, empty when it could not be parsed, and the response when it is invalid."""
     if violations:
         return {}, invalid_fields(violations)
     return request, _check(request.get("message", {}))
@@ -99,19 +99,19 @@ def target_of(message: dict[str, Any]) -> str:
 
 
 def is_registration(token: str) -> bool:
-    """Whether `message.token` could be a registration token; an installation id is taken as well (since 2026)."""
+    """Whether `message.token` could be a registration token; an installation id is accepted too (since 2026)."""
     return _TOKEN.fullmatch(token) is not None or FID.fullmatch(token) is not None
 
 
 def is_reserved(key: str) -> bool:
-    """Whether a key of `data` is FCM's own."""
+    """Whether a key of `data` is reserved by FCM."""
     return key in _RESERVED or key.startswith(_RESERVED_PREFIXES)
 
 
 def is_condition(text: str) -> bool:
-    """Whether a condition can be read: up to five topics, `&&`, `||`, `!` and parentheses."""
+    """Whether a condition is valid: up to five topics, `&&`, `||`, `!` and parentheses."""
     at = depth = topics = 0
-    operand = True  # whether one is due
+    operand = True  # whether the next part must be one
     while at < len(text):
         match = _CONDITION.match(text, at)
         if match is None:
@@ -138,7 +138,7 @@ def is_condition(text: str) -> bool:
 
 
 def _check(message: dict[str, Any]) -> Reply | None:
-    """What FCM finds wrong with a message that could be parsed."""
+    """Check a parsed message. Returns the response when it is invalid."""
     target = target_of(message)
     if not target:
         return no_recipient()
@@ -214,9 +214,9 @@ def _check_apple_and_web(message: dict[str, Any]) -> Reply | None:
 
 
 def is_apns_consistent(message: dict[str, Any]) -> bool:
-    """Whether Google takes the `apns` part of a message to an iOS device.
+    """Whether Google accepts the `apns` part of a message to an iOS device.
 
-    What it dislikes there it blames on the token, as senders found (firebase-ios-sdk #4605, firebase-admin-node #1224,
+    An invalid one is reported as a fault of the token, as senders found (firebase-ios-sdk #4605, firebase-admin-node #1224,
     fcm-django #223): headers without `payload.aps` and without a notification, the push type background with an alert, a
     silent push of priority 10.
     """
@@ -253,7 +253,7 @@ def _check_size(message: dict[str, Any], limit: int) -> Reply | None:
 
 
 def payload_size(message: dict[str, Any]) -> int:
-    """Bytes of keys and values that the platform with the largest share of them gets."""
+    """Bytes of keys and values for the platform that gets most."""
     shared = message.get("notification", {})
     shared_size, data_size = size_of(shared), size_of(message.get("data", {}))
     largest = shared_size + data_size

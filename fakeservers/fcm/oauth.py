@@ -31,20 +31,20 @@ GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MESSAGING_SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 PLATFORM_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 FCM_SCOPES = frozenset({MESSAGING_SCOPE, PLATFORM_SCOPE})
-"""Either is enough to send."""
+"""Scopes, each of which suffices to send."""
 
 GOOGLES_URI = "https://oauth2.googleapis.com/token"
-"""An `aud` that is taken beside our own: google-auth writes it whatever the `token_uri` of the file says."""
+"""An `aud` that is accepted besides our own: google-auth writes it whatever the `token_uri` of the file is."""
 
 LIFETIME = 3599
-"""Seconds: 3599 and 3600 were both seen in `expires_in`."""
+"""Default lifetime in seconds: 3599 and 3600 were both seen in `expires_in`."""
 MAX_ASSERTION_LIFETIME = 3600
 CLOCK_TOLERANCE = 300.0
 """Seconds that a client's clock may differ; Google publishes none, this is ours."""
 MAX_REQUEST = 16_384
 """Bytes of a token request; an assertion has about 700. Ours."""
 MAX_TOKENS = 10_000
-"""Access tokens that are remembered; the oldest leave first and are unknown then."""
+"""Access tokens that are remembered; the oldest are dropped first, and are unknown then."""
 
 INVALID_SIGNATURE = "Invalid JWT Signature."
 WRONG_AUDIENCE = "Invalid JWT: Failed audience check."
@@ -66,21 +66,21 @@ _DESCRIPTIONS = {"invalid_grant": NO_ACCOUNT, "invalid_scope": INVALID_SCOPE, "i
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """What is known of an access token."""
+    """An access token that was issued."""
 
     scopes: frozenset[str]
     expires: float
-    """By the fake's clock, seconds."""
+    """Time by the fake's clock, seconds."""
 
 
 class OAuthServer:
-    """Issues access tokens, and says later what one is worth. Its public attributes may be set while it serves.
+    """Issues and verifies access tokens. Its public attributes may be set while it serves.
 
     Args:
-        account: whose assertions are taken.
-        token_uri: what `aud` must be, unless it is `GOOGLES_URI`; may be set later.
+        account: the account whose assertions are accepted.
+        token_uri: the required `aud`, besides `GOOGLES_URI`; may be set later.
         now: the clock, UNIX seconds.
-        lifetime: seconds for which an access token is good; `expires_in` says so.
+        lifetime: seconds for which an access token is valid, and its `expires_in`.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class OAuthServer:
         self.token_uri = token_uri
         self.lifetime = lifetime
         self.says: int | None = None
-        """What `expires_in` says instead of the lifetime."""
+        """`expires_in`, instead of the lifetime."""
         self.delay = 0.0
-        """Seconds by which its answers are late; infinite for never."""
+        """Seconds by which responses are delayed; infinite for never."""
         self.down = False
-        """Answer 503 to everything."""
+        """Respond with 503 to everything."""
         self.error = ""
-        """Answer 400 with this OAuth error (`invalid_grant`, …) to everything."""
+        """Respond with 400 and this OAuth error (`invalid_grant`, …) to everything."""
         self.requests = 0
-        """How often it was asked."""
+        """Number of token requests."""
         self.counts: Counter[tuple[int, str]] = Counter()
         """Answers by (status, error), `(200, "")` for the good ones."""
         self._now = now
@@ -115,11 +115,11 @@ class OAuthServer:
         self._expired_until = self._forgotten_until = -math.inf
 
     def share(self, secret: bytes) -> None:
-        """Issue tokens that endpoints in other processes with this secret know, and know theirs, by a signature."""
+        """Sign tokens with this secret, so that endpoints in other processes with it accept them."""
         self._secret = secret
 
     def repeat(self, seed: int) -> None:
-        """Issue the same access tokens, in order, each time that the seed is the same."""
+        """Issue a sequence of access tokens that depends on the seed alone."""
         chance = random.Random(seed)
         self._random = lambda: urlsafe_b64encode(chance.randbytes(150)).decode()
 
@@ -130,7 +130,7 @@ class OAuthServer:
             text = "The service you requested is not available at this time.<p>Service error -27."
             reply = html_page(503, "Service Unavailable", text, "Unavailable")
         else:
-            error, description, scopes = self._judge(body)
+            error, description, scopes = self._check_request(body)
             reply = self._refusal(error, description) if error else self._grant(scopes)
         self.counts[reply.status, reply.reason] += 1
         if self.delay:
@@ -138,11 +138,11 @@ class OAuthServer:
         return reply
 
     def issue(self, *, scope: str = MESSAGING_SCOPE, lifetime: float | None = None) -> str:
-        """A new access token, good for `lifetime` seconds (by default the endpoint's); not counted as a request."""
+        """Issue an access token, valid for `lifetime` seconds (by default the endpoint's); not counted as a request."""
         now = self._now()
         expires = now + (self.lifetime if lifetime is None else lifetime)
         signed = self._signed(orjson.dumps([scope, expires, now])) if self._secret else ""
-        token = _PREFIX + (signed or self._random())  # as long as those of service accounts
+        token = _PREFIX + (signed or self._random())  # of the same length as those of service accounts
         while len(self._tokens) >= MAX_TOKENS:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[token] = IssuedToken(frozenset(scope.split()), expires)
@@ -153,8 +153,8 @@ class OAuthServer:
         mac = hmac.digest(self._secret, content, "sha256")
         return urlsafe_b64encode(mac + content).decode().rstrip("=")
 
-    def _of_another_process(self, text: str) -> IssuedToken | None:
-        """What is known of a token that was not issued here."""
+    def _from_another_process(self, text: str) -> IssuedToken | None:
+        """Verify a token that another process has issued."""
         try:
             signed = _base64(text.removeprefix(_PREFIX).encode("ascii"))
         except ValueError:
@@ -167,24 +167,24 @@ class OAuthServer:
         return IssuedToken(frozenset(scope.split()), -math.inf if issued <= self._expired_until else expires)
 
     def expire_all(self) -> None:
-        """Make every access token that was issued so far expired, whatever its `expires_in` said."""
+        """Expire every issued access token, whatever its `expires_in`."""
         self._expired_until = self._now()
         past = self._expired_until - 1
         self._tokens = {text: IssuedToken(token.scopes, past) for text, token in self._tokens.items()}
 
     def expire(self, authorization: bytes | None) -> None:
-        """Make the access token of this header expired, if it is one of ours."""
+        """Expire the access token of this header, if it was issued here."""
         if self.check(authorization) in ("", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"):
             self._tokens[self._last_text] = IssuedToken(frozenset(), self._now() - 1)
 
     def forget_all(self) -> None:
-        """Make every access token that was issued so far unknown."""
+        """Make every issued access token unknown."""
         self._forgotten_until = self._now()
         self._tokens.clear()
 
     def check(self, authorization: bytes | None) -> str:
-        """Why the `authorization` header does not let one send, as a reason of `ErrorInfo`; empty when it does."""
-        if authorization != self._last_header:  # most come with the one before
+        """Why the `authorization` header is not valid for sending, as a reason of `ErrorInfo`; empty when it is."""
+        if authorization != self._last_header:  # most requests have the same header as the last one
             kind, _, text = (authorization or b"").partition(b" ")
             self._last_text = text.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
             self._last_header = authorization
@@ -193,15 +193,15 @@ class OAuthServer:
             return "CREDENTIALS_MISSING"
         token = self._tokens.get(given)
         if token is None and self._secret:
-            token = self._of_another_process(given)
+            token = self._from_another_process(given)
         if token is None:
             return "ACCESS_TOKEN_TYPE_UNSUPPORTED"
         if token.expires <= self._now():
             return "ACCESS_TOKEN_EXPIRED"
         return "" if token.scopes & FCM_SCOPES else "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
 
-    def _judge(self, body: bytes) -> tuple[str, str, str]:
-        """OAuth error and description, both empty for a good request, and the scopes that it asks for."""
+    def _check_request(self, body: bytes) -> tuple[str, str, str]:
+        """OAuth error and description, both empty for a valid request, and the requested scopes."""
         if self.error:
             return self.error, _DESCRIPTIONS.get(self.error, BAD_REQUEST), ""
         if len(body) > MAX_REQUEST:
@@ -233,14 +233,14 @@ class OAuthServer:
             return "invalid_grant", INVALID_SIGNATURE
         if claims.get("aud") not in (self.token_uri, GOOGLES_URI):
             return "invalid_grant", WRONG_AUDIENCE
-        if not self._are_good_times(claims.get("iat"), claims.get("exp")):
+        if not self._are_valid_times(claims.get("iat"), claims.get("exp")):
             return "invalid_grant", WRONG_TIMES
         scope = claims.get("scope")
         if not isinstance(scope, str) or not scope.split() or not all(map(_is_scope, scope.split())):
             return "invalid_scope", INVALID_SCOPE
         return "", ""
 
-    def _are_good_times(self, issued: Any, expires: Any) -> bool:
+    def _are_valid_times(self, issued: Any, expires: Any) -> bool:
         for moment in (issued, expires):
             if isinstance(moment, bool) or not isinstance(moment, int | float) or not math.isfinite(moment):
                 return False
@@ -258,7 +258,7 @@ class OAuthServer:
 
     def _refusal(self, error: str, description: str) -> Reply:
         reply = json_reply(400, {"error": error, "error_description": description}, error)
-        # By it a sender can tell that an assertion was refused for its clock.
+        # From it a sender can tell that its clock is wrong.
         date = (b"date", formatdate(self._now(), usegmt=True).encode())
         return Reply(reply.status, (*reply.headers, date), reply.body, reply.reason)
 
@@ -268,13 +268,13 @@ def _is_scope(text: str) -> bool:
 
 
 def _parts(assertion: str) -> tuple[bytes, dict[str, Any], dict[str, Any], bytes]:
-    """What was signed, header, claims and signature of a JWT; a ValueError or TypeError when it is none."""
+    """The signed bytes, header, claims and signature of a JWT; a ValueError or TypeError when it is none."""
     head, claims, signature = assertion.encode("ascii").split(b".")
     return head + b"." + claims, _json(head), _json(claims), _base64(signature)
 
 
 def _base64(part: bytes) -> bytes:
-    """Base64 of either alphabet, padded or not: google-auth pads, and Google takes that."""
+    """Decode base64 of either alphabet, padded or not: google-auth pads, and Google accepts that."""
     plain = part.rstrip(b"=").translate(_STANDARD)
     return b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
 

@@ -24,7 +24,7 @@ from fakeservers.fcm.fields import (
 )
 
 TARGETS: Final = ("fid", "token", "topic", "condition")
-"""Fields of a message, one of which says where it goes."""
+"""Fields of a message, one of which names the recipient."""
 
 _FLAGS = dict.fromkeys(("direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok"), boolean)
 _LABELLED = message_type("FcmOptions", {"analytics_label": string})

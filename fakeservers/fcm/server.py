@@ -1,4 +1,4 @@
-"""A fake FCM: HTTP/2 and HTTP/1.1 over TLS on a port of this machine, that obeys Google's rules or just says 200."""
+"""A fake FCM: HTTP/2 and HTTP/1.1 over TLS on a port of this machine, with Google's rules, or with 200 for everything."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ BARE_WINDOW = 16 * 1024 * 1024
 BARE_SETTINGS = {**GOOGLE_SETTINGS, INITIAL_WINDOW_SIZE: BARE_WINDOW}
 
 MAX_BODY = 1_048_576
-"""Bytes: a batch of the instance-id API names a thousand tokens."""
+"""Bytes of a body: a batch of the instance-id API has a thousand tokens."""
 
 _TOKEN_REQUEST = b"grant_type="
 
@@ -64,18 +64,18 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
             token requests, for measuring.
         host: address to listen on.
         port: 0 takes a free one.
-        delay: seconds between a request and its answer.
-        certs: credentials to serve with; None makes some in a temporary directory, which goes at the end.
-        account: the service account whose assertions are taken, and with it the project; None makes one.
-        server_key: what the legacy API takes as `Authorization: key=…`.
-        access_token_lifetime: seconds for which an access token is good.
-        topic_rate: topic changes that the project may make in a second; 0 is no limit, Google's is 3000.
-        now: the clock, UNIX seconds, that assertions and access tokens are judged by.
-        keep: requests that `received` holds, 0 for none; the oldest leave first.
-        limits: what clients may cost.
+        delay: seconds between a request and its response.
+        certs: credentials to serve with; None makes some in a temporary directory, which is deleted at the end.
+        account: the service account whose assertions are accepted, and its project; None makes one.
+        server_key: what the legacy API accepts as `Authorization: key=…`.
+        access_token_lifetime: seconds for which an access token is valid.
+        topic_rate: topic changes per second of the project; 0 for no limit, Google's is 3000.
+        now: the clock, UNIX seconds, for checks of assertions and access tokens.
+        keep: requests that `received` holds, 0 for none; the oldest are dropped first.
+        limits: limits of clients.
         reuse_port: let other processes listen on the same port, which must not be 0 then.
-        policy: habits on HTTP/2 connections; None takes Google's, or none at all for the bare profile.
-        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
+        policy: habits on HTTP/2 connections; None for Google's, or for none with the bare profile.
+        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan, ids in responses are reproducible too.
 
     Raises:
         ValueError: there is no such profile; or a `FaultError` for the faults.
@@ -109,13 +109,11 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         self.profile = profile
         self.account = account or FakeServiceAccount.create()
         self.oauth = OAuthServer(self.account, now=now, lifetime=access_token_lifetime)
-        """The token endpoint: make it slow, down or unwilling, issue tokens, expire them."""
+        """The token endpoint: it can be slow, down or refuse, and issues and expires tokens."""
         if reuse_port:
-            self.oauth.share(
-                secrets.token_bytes(32)
-            )  # the processes that are forked from this one inherit it
+            self.oauth.share(secrets.token_bytes(32))  # forked processes inherit it
         self.subscriptions = Subscriptions()
-        """Who is subscribed to what."""
+        """Topic subscriptions."""
         self._host = host
         self._wanted_port = port
         self._reuse_port = reuse_port
@@ -139,7 +137,7 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         self._topic_api = TopicApi(self._state, self.subscriptions, topic_rate)
         self._apis = (legacy, self._topic_api)
         self.faults = FaultPlan.of(faults)
-        """What goes wrong; may be changed at any time."""
+        """The fault plan; may be changed at any time."""
         if faults is not None:
             self._state.seed = self.faults.seed
             self.oauth.repeat(self.faults.seed)
@@ -151,7 +149,7 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
             directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="fakefcm-")))
             if self._certs is None:
                 self._certs = Certificates.create(directory)
-            context = _asking_nobody(self._certs.server_context())
+            context = _without_client_certificate(self._certs.server_context())
             strict = self.profile == "strict"
             self._server = GoogleFront(
                 self._open_strict if strict else self._open_bare,
@@ -216,17 +214,17 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
 
     @property
     def service_account_file(self) -> str:
-        """The file that Google's console hands out; its `token_uri` is this fake's."""
+        """A service account's file as from Google's console; its `token_uri` is this fake's."""
         return str(self._account_file)
 
     @property
     def project_id(self) -> str:
-        """The only project that there is."""
+        """The fake's only project."""
         return self.account.project_id
 
     @property
     def project_number(self) -> str:
-        """Taken in a path wherever the id is."""
+        """Accepted in a path instead of the id."""
         return PROJECT_NUMBER
 
     @property
@@ -236,12 +234,12 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
 
     @property
     def token_requests(self) -> int:
-        """How often the token endpoint was asked."""
+        """Number of requests to the token endpoint."""
         return self.oauth.requests
 
     @property
     def fates(self) -> dict[str, str]:
-        """Fates of tokens, installation ids, topics and conditions that do not carry theirs; may be changed."""
+        """Fates of tokens, installation ids, topics and conditions that are not fated by their text; may be changed."""
         return self._state.fates
 
     @property
@@ -251,8 +249,8 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
 
     @property
     def ios_tokens(self) -> set[str]:
-        """Tokens and installation ids of iOS devices; may be added to. As Google does, the fake blames such a token where it
-        dislikes the message's `apns` part."""
+        """Tokens and installation ids of iOS devices; may be added to. For such a token
+        an invalid `apns` part is reported as a fault of the token, as Google does."""
         return self._state.ios_tokens
 
     @property
@@ -261,7 +259,7 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         return self._server
 
     def reset_fates(self) -> None:
-        """Put back the fates and the iOS tokens of the start, and forget what injected responses have said."""
+        """Restore the fates and the iOS tokens of the start, and forget what injected responses have asserted."""
         for collection in (self._state.asserted, self.fates, self.next_fates, self.ios_tokens):
             collection.clear()
         fates, next_fates, ios_tokens = self._first_fates
@@ -270,14 +268,14 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         self.ios_tokens.update(ios_tokens)
 
     def reset_subscriptions(self) -> None:
-        """Put back the topic subscriptions and device groups of the start; the project has its whole allowance of changes."""
+        """Restore the topic subscriptions and device groups of the start, and the project's allowance of changes."""
         self.subscriptions.restore(self._first_subscriptions)
         self.groups.clear()
         self.groups.update(deepcopy(self._first_groups))
         self._topic_api.refill()
 
     def reset_oauth(self) -> None:
-        """Put back the token endpoint's settings of the start; tokens that were issued stay good."""
+        """Restore the token endpoint's settings of the start; issued tokens stay valid."""
         oauth = self.oauth
         oauth.lifetime, oauth.says, oauth.delay, oauth.down, oauth.error = self._first_oauth
         oauth.requests = 0
@@ -309,7 +307,7 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         )
 
     def _broken_context(self, how: str) -> ssl.SSLContext:
-        return _asking_nobody(self.certs.broken_context(how))
+        return _without_client_certificate(self.certs.broken_context(how))
 
     def _record(
         self,
@@ -335,7 +333,7 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
             state.received.append(FcmRecord.of(request, status, reason, (peer.id, peer.version), state.now()))
 
     def _assert(self, link: ServerConnection, request: Request, reason: str, reply: Reply) -> None:
-        """Keep to what a fault's response has said of a target or an access token."""
+        """Let later responses agree with a fault's response about a target or an access token."""
         if self.profile != "strict":
             return
         fate = FCM_CODES.get(reason, reason)
@@ -373,14 +371,14 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         return answer
 
     def _token_answer(self, stream_id: int, body: bytes) -> Answer:
-        """The bare profile's access tokens are real ones, though nobody looks at them."""
+        """The bare profile issues real access tokens, although it does not check them."""
         reply = self.oauth(body)
         self._state.pushes.received -= 1
         self._state.pushes.accepted -= 1
         return stream_id, reply.headers, reply.body
 
 
-def _asking_nobody(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Google asks nobody for a certificate."""
+def _without_client_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Ask for no client certificate, as Google does."""
     context.verify_mode = ssl.CERT_NONE
     return context

@@ -1,4 +1,4 @@
-"""A Google service account that never was: an RSA key, an e-mail address, and the file that clients are given."""
+"""An invented Google service account: an RSA key, an e-mail address, and the file for clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fakeservers.certs import write_private
 
 PROJECT_ID = "fake-project"
 PROJECT_NUMBER = "123456789012"
-"""Google takes it wherever it takes the id, and gives it to apps as their sender id."""
+"""Google accepts it instead of the id, and apps have it as their sender id."""
 SERVER_KEY = "AAAAfake0000:APA91b" + "FakeServerKey" * 10
 """Of the legacy API; no secret, like everything here."""
 FILE_NAME = "service-account.json"
@@ -33,12 +33,12 @@ class FakeServiceAccount:
 
     @classmethod
     def create(cls, project_id: str = PROJECT_ID, name: str = "pusher") -> FakeServiceAccount:
-        """An account with the key that this process makes once: RSA keys take long to find."""
+        """An account with the process's only RSA key: making one takes long."""
         return cls._of(project_id, f"{name}@{project_id}.iam.gserviceaccount.com", _shared_key())
 
     @classmethod
     def from_file(cls, path: Path) -> FakeServiceAccount:
-        """The account of a file that `write` left.
+        """Read the account from a file of `write`.
 
         Raises:
             OSError: it cannot be read.
@@ -66,7 +66,7 @@ class FakeServiceAccount:
         return cls(project_id, email, hashlib.sha256(der).hexdigest()[:40], key)
 
     def write(self, path: Path, token_uri: str) -> None:
-        """Write the file that Google's console hands out, readable by its owner alone.
+        """Write the file as from Google's console, readable by its owner alone.
 
         Raises:
             OSError: it cannot be written.

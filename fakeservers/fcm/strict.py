@@ -1,4 +1,4 @@
-"""The strict profile: one `StrictFcm` answers the requests of one connection as Google would, whichever API they ask."""
+"""The strict profile: one `StrictFcm` answers the requests of one connection as Google would, to any API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fakeservers.responses.fcm import (
     NO_CREDENTIALS,
     RETRY_AFTER,
     UNAUTHENTICATED,
-    Doomed,
+    FatedSend,
     Reply,
     html_page,
     insufficient_scope,
@@ -55,7 +55,7 @@ Fields = dict[bytes, bytes]
 
 
 class FcmRecord:
-    """One request and what was answered."""
+    """One request and its response."""
 
     __slots__ = ("_fields", "body", "connection", "reason", "status", "time", "version")
 
@@ -65,7 +65,7 @@ class FcmRecord:
         self._fields = fields
         self.body = body
         self.status = status
-        """0 when there was no answer; then `reason` names the fate."""
+        """0 without a response; then `reason` names the fate."""
         self.reason = reason
         """FCM's error code, the reason of `ErrorInfo`, Google's status or the name of a fate; empty for a plain 200."""
         self.connection = origin[0]
@@ -73,7 +73,7 @@ class FcmRecord:
         self.version = origin[1]
         """`2` or `1.1`."""
         self.time = now
-        """By the fake's clock, seconds."""
+        """Time by the fake's clock, seconds."""
 
     @classmethod
     def of(cls, request: Request, status: int, reason: str, origin: tuple[int, str], now: float) -> FcmRecord:
@@ -101,7 +101,7 @@ class FcmRecord:
 
 @dataclass(slots=True)
 class Call:
-    """One request, as the APIs see it."""
+    """One request to an API."""
 
     method: str
     path: str
@@ -119,48 +119,48 @@ class FcmState:
     account: FakeServiceAccount
     oauth: oauth.OAuthServer
     projects: tuple[str, ...]
-    """Id and number of the one project that there is."""
+    """Id and number of the only project."""
     server_key: str
     max_body: int
-    """Bytes of a request; a longer body has come here cut off."""
+    """Bytes of a request; a longer body is truncated here."""
     now: Callable[[], float]
     received: Records[FcmRecord, tuple[int, str]]
     fates: dict[str, str] = field(default_factory=dict)
-    """Fates of targets that do not carry theirs."""
+    """Fates of targets that are not fated by their text."""
     pushes: PushCounts = field(default_factory=PushCounts)
     asserted: dict[str, str] = field(default_factory=dict)
-    """Fates of targets by what injected responses have said of them."""
+    """Fates that injected responses have asserted, by target."""
     next_fates: deque[str] = field(default_factory=deque)
     """Fates of the next sends, whatever their target."""
     ios_tokens: set[str] = field(default_factory=set)
-    """Tokens and installation ids of iOS devices, for which the `apns` part is looked at."""
+    """Tokens and installation ids of iOS devices, for which the `apns` part is checked."""
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     ids: count[int] = field(default_factory=lambda: count(1))
     seed: int | None = None
-    """Of the ids that are given; None for the clock."""
+    """Seed of the ids in responses; None: the clock."""
 
     def fate_of(self, target: str) -> str:
-        """What happens to a send to this token, installation id, topic or condition; empty for nothing special."""
+        """What happens to a send to this token, installation id, topic or condition; empty for an ordinary one."""
         if self.next_fates:
             return self.next_fates.popleft()
         return self.fates.get(target) or self.asserted.get(target) or fates.fate_of(target)
 
     def message_id(self) -> str:
-        """As Google writes it, never given twice."""
+        """A new message id in Google's form."""
         number = next(self.ids)
         moment = int(self.now() * 1_000_000) if self.seed is None else 10**15 + number
         return f"0:{moment}%{number:08x}f9fd7ecd"
 
     def salt(self, connection: int) -> int | None:
-        """What `begin` wants for the requests of this connection; None without a seed."""
+        """The argument of `begin` for the requests of this connection; None without a seed."""
         return None if self.seed is None else chance.salt(self.seed, "message-id", connection)
 
     def begin(self, salt: int, stream_id: int) -> None:
-        """Let the ids that follow depend on nothing but the seed, the connection and the stream."""
+        """Let the next ids depend on the seed, the connection and the stream alone."""
         self.ids = count(chance.draw(salt, stream_id) >> 24)
 
     def is_project(self, name: str) -> bool:
-        """Whether the path names the project, by id or number."""
+        """Whether a name in a path is the project's id or number."""
         return name in self.projects
 
     def has_server_key(self, authorization: bytes | None) -> bool:
@@ -169,7 +169,7 @@ class FcmState:
         return authorization is not None and hmac.compare_digest(authorization.replace(b" ", b""), expected)
 
     def refuse_token(self, authorization: bytes | None, method: str) -> Reply | None:
-        """The answer to a request whose access token is not good for FCM."""
+        """The response to a request whose access token is not valid for FCM; None when it is."""
         reason = self.oauth.check(authorization)
         if not reason:
             return None
@@ -178,8 +178,8 @@ class FcmState:
         message = NO_CREDENTIALS if reason == "CREDENTIALS_MISSING" else UNAUTHENTICATED
         return unauthenticated(reason, message, method)
 
-    def doom(self, fate: str, token: str, field_name: str, ok: Reply) -> Reply:
-        """What becomes of a request that is in order otherwise, `ok` being its answer then."""
+    def fated_reply(self, fate: str, token: str, field_name: str, ok: Reply) -> Reply:
+        """The response of a fate to an otherwise valid request. `ok`: the response without a fate."""
         milliseconds = fates.milliseconds_of(token)
         if fate == fates.CANONICAL:
             return ok
@@ -188,7 +188,7 @@ class FcmState:
         if fate not in BY_FATE:
             return html_page(500, "Fake", f"{fate!r} is none of the fates of this fake.")
         seconds = milliseconds // 1000 or RETRY_AFTER
-        reply = BY_FATE[fate](Doomed(self.account.project_id, field_name, self.now(), seconds))
+        reply = BY_FATE[fate](FatedSend(self.account.project_id, field_name, self.now(), seconds))
         if fate == "InternalTimeout":
             delay = milliseconds / 1000 or INTERNAL_TIMEOUT
             return Reply(reply.status, reply.headers, reply.body, reply.reason, delay)
@@ -196,7 +196,7 @@ class FcmState:
 
 
 Api = Callable[[Call], Reply | None]
-"""Answers a request; None when it is not this API's."""
+"""Responds to a request; None when it is not this API's."""
 
 
 class StrictFcm:
@@ -204,9 +204,9 @@ class StrictFcm:
 
     Args:
         link: the connection.
-        state: what the fake knows.
-        apis: asked in order after v1 send and the token endpoint.
-        delay: seconds between a request and its answer, to which a slow answer's own are added.
+        state: what the fake's connections share.
+        apis: tried in order after v1 send and the token endpoint.
+        delay: seconds between a request and its response, to which the delay of a fate is added.
     """
 
     def __init__(self, link: ServerConnection, state: FcmState, apis: Sequence[Api], delay: float) -> None:
@@ -218,8 +218,8 @@ class StrictFcm:
         self._ok_start = b'{\n  "name": "projects/%b/messages/' % state.account.project_id.encode()
         self._headers: Sequence[Header] = ()
         self._fields: Fields = {}  # of those
-        self._is_push = False  # whether a request with those headers is one
-        self._good_path: bytes | None = None  # of a send that was in order but for its body, perhaps
+        self._is_push = False  # whether a request with those headers is a push
+        self._good_path: bytes | None = None  # path of a send whose request line and headers were valid
         self._last_stream: int | None = None  # after GOAWAY
         self._cut = False
 
@@ -232,7 +232,7 @@ class StrictFcm:
             if self._last_stream is not None and stream_id > self._last_stream:
                 unprocessed = sum(is_push(path_of(request)) for request in requests[number:])
                 pushes.leave(unprocessed, told=not self._cut)
-                requests = requests[:number]  # behind our own GOAWAY, or after a cut
+                requests = requests[:number]  # after our own GOAWAY, or after a cut
                 break
             if headers is not self._headers:
                 self._headers, self._fields = headers, dict(headers)
@@ -243,7 +243,7 @@ class StrictFcm:
             answer: Answer = (stream_id, reply.headers, reply.body)
             status, reason = reply.status, reply.reason
             if reply.fate or reply.delay:
-                status = self._meet(reply, answer, answers)
+                status = self._apply_fate(reply, answer, answers)
             else:
                 answers.append(answer)
             if status != 200 or reason:
@@ -290,7 +290,7 @@ class StrictFcm:
         return no_such_page(path)
 
     def _refuse_send(self, call: Call, project: str) -> Reply | None:
-        """`POST /v1/projects/{project}/messages:send`: what is wrong with all but the body."""
+        """`POST /v1/projects/{project}/messages:send`: check all but the body."""
         if call.method != "POST":
             return no_such_page(call.path)
         return (
@@ -300,7 +300,7 @@ class StrictFcm:
         )
 
     def _take(self, body: bytes) -> Reply:
-        """The message of a send."""
+        """Check and answer the message of a send."""
         state = self._state
         request, refusal = read_send(body)
         if refusal is not None:
@@ -315,24 +315,24 @@ class StrictFcm:
         fate = state.fate_of(target)
         if not fate:
             return ok
-        return state.doom(fate, target if kind in ("token", "fid") else "", f"message.{kind}", ok)
+        return state.fated_reply(fate, target if kind in ("token", "fid") else "", f"message.{kind}", ok)
 
-    def _meet(self, reply: Reply, answer: Answer, answers: list[Answer]) -> int:
-        """Answer later, or let a fate that is no answer of Google's happen; the status that is seen, 0 for none."""
+    def _apply_fate(self, reply: Reply, answer: Answer, answers: list[Answer]) -> int:
+        """Delay a response, or apply a fate that is not a response of Google's. Returns the status that the client gets, 0 for none."""
         link, stream_id, fate = self._link, answer[0], reply.fate
         if fate in ("", fates.SLOW) and reply.delay < math.inf:
             link.after(self._delay + reply.delay, [answer])
             return reply.status
         if fate == fates.GOAWAY:
             answers.append(answer)
-            self._say_goodbye(stream_id)
+            self._send_goaway(stream_id)
             return reply.status
         if fate == fates.REFUSED_STREAM:
             link.reset(stream_id, REFUSED_STREAM)
         elif fate == fates.INTERNAL_RESET:
             link.reset(stream_id, INTERNAL_ERROR)
         elif fate == fates.GOAWAY_BEFORE:
-            self._say_goodbye(max(stream_id - 2, 0))
+            self._send_goaway(max(stream_id - 2, 0))
         elif fate == fates.CUT:
             self._last_stream, self._cut = 0, True
             link.abort()
@@ -340,7 +340,7 @@ class StrictFcm:
             link.forget(stream_id)
         return 0
 
-    def _say_goodbye(self, last_stream: int) -> None:
+    def _send_goaway(self, last_stream: int) -> None:
         self._last_stream = last_stream
         self._link.goaway(last_stream_id=last_stream, debug=b"max_age")
 
@@ -352,7 +352,7 @@ def is_push(path: bytes) -> bool:
 
 
 def check_query(query: dict[str, str], known: Sequence[str]) -> Reply | None:
-    """Google refuses a query parameter that it does not know."""
+    """Reject an unknown query parameter, as Google does."""
     unknown = [name for name in query if name not in _QUERY and name not in known]
     if not unknown:
         return None

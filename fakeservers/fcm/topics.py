@@ -32,7 +32,7 @@ from fakeservers.responses.fcm import (
 )
 
 MAX_TOPICS = 2000
-"""Of one app instance."""
+"""Topics of one app instance."""
 MAX_BATCH = 1000
 PAGE_SIZE, MAX_PAGE_SIZE = 1000, 2000
 
@@ -63,37 +63,37 @@ IID_ERRORS = {
     "Internal": "INTERNAL",
     "UnspecifiedError": "UNKNOWN",
 }
-"""What a fate is called in a batch; `TOO_MANY_TOPICS` comes by their number. Other fates befall the whole call."""
+"""The error of each fate in a batch; `TOO_MANY_TOPICS` depends on the number of topics. Other fates concern the whole call."""
 
 
 class Subscriptions:
-    """Which app instance is subscribed to which topics.
+    """Topic subscriptions of app instances.
 
-    `max_topics`: of one instance.
+    `max_topics`: topics of one instance.
     """
 
     def __init__(self) -> None:
         self.max_topics = MAX_TOPICS
-        self._topics: dict[str, dict[str, float]] = {}  # per instance, with the time of subscribing
+        self._topics: dict[str, dict[str, float]] = {}  # by instance, with the time of each subscription
 
     def topics(self, registration: str) -> dict[str, float]:
         """The topics of a token or installation id and when each was subscribed to, UNIX seconds, oldest first."""
         return dict(self._topics.get(_instance(registration), {}))
 
     def snapshot(self) -> dict[str, dict[str, float]]:
-        """What `restore` puts back."""
+        """A copy for `restore`."""
         return {instance: dict(topics) for instance, topics in self._topics.items()}
 
     def restore(self, snapshot: dict[str, dict[str, float]]) -> None:
-        """Put back the subscriptions of a snapshot."""
+        """Restore the subscriptions of a snapshot."""
         self._topics = {instance: dict(topics) for instance, topics in snapshot.items()}
 
     def has_room(self, registration: str) -> bool:
-        """Whether one topic more may be subscribed to."""
+        """Whether another topic can be subscribed to."""
         return len(self._topics.get(_instance(registration), {})) < self.max_topics
 
     def add(self, registration: str, topic: str, now: float) -> bool:
-        """Subscribe; False when it was already."""
+        """Subscribe; False when it was subscribed already."""
         topics = self._topics.setdefault(_instance(registration), {})
         if topic in topics:
             return False
@@ -106,7 +106,7 @@ class Subscriptions:
 
 
 def _instance(registration: str) -> str:
-    """The installation id, which today's tokens have in front; of another token, all of it."""
+    """The installation id, with which today's tokens begin; for another token, the token."""
     head, colon, _ = registration.partition(":")
     return head if colon and FID.fullmatch(head) else registration
 
@@ -115,9 +115,9 @@ class TopicApi:
     """Answers `topicSubscriptions` and the instance-id calls.
 
     Args:
-        state: what the fake knows.
-        subscriptions: what is changed.
-        rate: changes a second for the whole project, 0 for no limit; a second's worth may come at once.
+        state: what the fake's connections share.
+        subscriptions: the subscriptions to read and change.
+        rate: changes per second of the whole project, 0 for no limit; a second's worth may be used at once.
     """
 
     def __init__(self, state: FcmState, subscriptions: Subscriptions, rate: float) -> None:
@@ -127,11 +127,11 @@ class TopicApi:
         self.refill()
 
     def refill(self) -> None:
-        """Let the project make a second's worth of changes at once again."""
+        """Restore the project's allowance of changes."""
         self._credit, self._credit_at = self._rate, -math.inf
 
     def __call__(self, call: Call) -> Reply | None:
-        """The answer, or None for another path."""
+        """The response; None for another path."""
         if call.path.startswith("/v1/projects/"):
             parts = call.path[len("/v1/projects/") :].split("/")
             if len(parts) in (4, 5) and parts[1] == "registrations" and parts[3] == "topicSubscriptions":
@@ -169,12 +169,12 @@ class TopicApi:
             return error(429, problem, "RESOURCE_EXHAUSTED", fcm_error("QUOTA_EXCEEDED"))
         fate = state.fate_of(registration)
         if fate and fate not in fates.TRANSPORT and fate != fates.CANONICAL:
-            return state.doom(fate, registration, "registration", json_reply(200, {}))
+            return state.fated_reply(fate, registration, "registration", json_reply(200, {}))
         name = f"projects/{state.account.project_id}/registrations/{registration}/topicSubscriptions"
         if fate in (fates.REFUSED_STREAM, fates.GOAWAY_BEFORE):  # surely not processed
-            return state.doom(fate, registration, "registration", json_reply(200, {}))
+            return state.fated_reply(fate, registration, "registration", json_reply(200, {}))
         reply = self._change(call, registration, topic, name)
-        return state.doom(fate, registration, "registration", reply) if fate else reply
+        return state.fated_reply(fate, registration, "registration", reply) if fate else reply
 
     def _change(self, call: Call, registration: str, topic: str, name: str) -> Reply:
         subscriptions, now = self._subscriptions, self._state.now()
@@ -188,7 +188,7 @@ class TopicApi:
         if violations:
             return invalid_fields(violations)
         subscribed = topic in subscriptions.topics(registration)
-        if call.method == "PATCH":  # it has no field that could change
+        if call.method == "PATCH":  # it has no field that can be changed
             if not subscribed and _parameter(call, "allow_missing") != "true":
                 return not_found()
         elif subscribed:
@@ -210,7 +210,7 @@ class TopicApi:
             )
         topics = self._subscriptions.topics(registration)
         names = list(topics)
-        if page and page not in topics:  # our page token is the topic to go on with
+        if page and page not in topics:  # a page token is the first topic of the page
             return invalid_argument("page_token", "Invalid page token")
         start = names.index(page) if page else 0
         end = start + min(int(size) or PAGE_SIZE, MAX_PAGE_SIZE)
@@ -250,7 +250,7 @@ class TopicApi:
         for token in tokens:
             fate = self._state.fate_of(token)
             if fate and fate not in IID_ERRORS and fate != fates.CANONICAL:
-                return self._whole(fate, token)
+                return self._fate_of_call(fate, token)
             problem = IID_ERRORS.get(fate, "") or self._subscribe(token, topic, subscribe)
             results.append({"error": problem} if problem else {})
         return json_reply(200, {"results": results})
@@ -267,11 +267,13 @@ class TopicApi:
             return "TOO_MANY_TOPICS"
         return ""
 
-    def _whole(self, fate: str, token: str) -> Reply:
+    def _fate_of_call(self, fate: str, token: str) -> Reply:
         if fate in ("AccessTokenExpired", "ServiceDisabled"):
             return _iid_unauthorized()
         if fate in fates.TRANSPORT or fate.startswith(("Unavailable", "BadGateway", "EmptyBody")):
-            return self._state.doom(fate, token, "registration_tokens", json_reply(200, {"results": []}))
+            return self._state.fated_reply(
+                fate, token, "registration_tokens", json_reply(200, {"results": []})
+            )
         return _iid_error(400, "InvalidArguments")
 
     def _info(self, call: Call, token: str) -> Reply:
@@ -285,7 +287,7 @@ class TopicApi:
         if IID_ERRORS.get(fate) == "NOT_FOUND":
             return _iid_error(404, "No information found about this instance id.")
         if fate and fate != fates.CANONICAL:
-            return self._whole(fate, token)
+            return self._fate_of_call(fate, token)
         content: dict[str, Any] = {
             "application": "com.example.app",
             "authorizedEntity": self._state.projects[1],
@@ -299,7 +301,7 @@ class TopicApi:
         return json_reply(200, content)
 
     def _may_change(self, changes: int = 1) -> bool:
-        """Take so many from the project's allowance; it refills as the fake's clock goes on."""
+        """Take changes from the project's allowance, which refills with the fake's clock."""
         if not self._rate:
             return True
         now = self._state.now()
@@ -341,5 +343,5 @@ def _iid_error(status: int, text: str) -> Reply:
 
 
 def _iid_unauthorized() -> Reply:
-    """An HTML page, as it was seen."""
+    """An HTML page, as recorded."""
     return html_page(401, "Unauthorized", "Unauthorized", "Unauthorized")

@@ -40,7 +40,7 @@ STATUSES = {
     "Shutdown": 503,
 }
 """The 32 reasons of Apple's table for `/3/device` (handling-notification-responses-from-apns), and the spelling
-BadEnvironmentKeyInToken, which is what APNs sends."""
+BadEnvironmentKeyInToken, which APNs sends."""
 
 _ID = re.compile(rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 is_canonical_id = _ID.fullmatch

@@ -1,6 +1,6 @@
-"""Google's error answers of FCM v1, as the reference recorded them (reference/fcm.md, 1.1 and 1.3).
+"""Google's error responses of FCM v1, as recorded in reference/fcm.md, 1.1 and 1.3.
 
-Where a wording was not recorded it is from memory, and marked `[M]`.
+Texts that were not recorded are from memory, and marked `[M]`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ NO_CREDENTIALS = (
     "valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
 )
 TOO_BIG = "Android message is too big"
-"""What FCM has said of an oversized message since 2023."""
+"""FCM's message for an oversized push, since 2023."""
 METHOD = "google.firebase.fcm.v1.FcmService.SendMessage"
 RETRY_AFTER = 60
-"""Seconds, when a fate names none."""
+"""Seconds of `Retry-After`, when a fate has none."""
 INTERNAL_TIMEOUT = 5.0
-"""Seconds after which Google gives up on itself and says 500."""
+"""Seconds after which Google responds with an internal timeout, 500."""
 
 JSON = (b"content-type", b"application/json; charset=UTF-8")
 HTML = (b"content-type", b"text/html; charset=UTF-8")
@@ -50,7 +50,7 @@ ALWAYS: Sequence[Header] = (
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"x-content-type-options", b"nosniff"),
 )
-"""What Google's front end adds to every JSON answer [M]: a client's header decoding has some work."""
+"""Headers that Google's front end adds to every JSON response [M]."""
 Violation: TypeAlias = tuple[str, str]
 """Field (may be empty) and description."""
 Detail: TypeAlias = dict[str, Any]
@@ -58,17 +58,17 @@ Detail: TypeAlias = dict[str, Any]
 
 @dataclass(slots=True)
 class Reply:
-    """An answer to be; not frozen, which would make it three times as dear."""
+    """A response; not frozen, which would make it three times as expensive."""
 
     status: int
     headers: Sequence[Header]
     body: bytes
     reason: str = ""
-    """What `counts` calls it: FCM's error code, else the reason of `ErrorInfo`, else Google's status."""
+    """Its name in `counts`: FCM's error code, otherwise the reason of `ErrorInfo`, otherwise Google's status."""
     delay: float = 0.0
-    """Seconds that it comes later than others; infinite for never."""
+    """Additional seconds before it is sent; infinite for never."""
     fate: str = ""
-    """One of `fcm.fates.TRANSPORT`: what happens to the request instead of this answer, or around it."""
+    """One of `fcm.fates.TRANSPORT`: what happens to the request instead of this response, or with it."""
 
 
 def status_header(status: int) -> Header:
@@ -77,7 +77,7 @@ def status_header(status: int) -> Header:
 
 
 def json_reply(status: int, content: Any, reason: str = "", *, extra: Sequence[Header] = ()) -> Reply:
-    """Any JSON, laid out as Google does."""
+    """A response with any JSON, formatted like Google's."""
     body = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return Reply(status, (status_header(status), JSON, *ALWAYS, *extra), body, reason)
 
@@ -105,7 +105,7 @@ def fcm_error(code: str) -> Detail:
 
 
 def bad_request(violations: Sequence[Violation]) -> Detail:
-    """The fields that are wrong; one without a name has none in Google's answer either."""
+    """The invalid fields; one without a name has none in Google's response either."""
     listed = [
         {"field": field, "description": text} if field else {"description": text}
         for field, text in violations
@@ -114,24 +114,24 @@ def bad_request(violations: Sequence[Violation]) -> Detail:
 
 
 def invalid_fields(violations: Sequence[Violation]) -> Reply:
-    """What the JSON parser refuses: all of it at once, with no `FcmError`."""
+    """Violations found by the JSON parser, all at once, without an `FcmError`."""
     message = "\n".join(text for _, text in violations)
     return error(400, message, "INVALID_ARGUMENT", bad_request(violations))
 
 
 def invalid_argument(field: str, description: str, message: str = INVALID_ARGUMENT) -> Reply:
-    """What FCM refuses after parsing."""
+    """An invalid field found after parsing."""
     details = (fcm_error("INVALID_ARGUMENT"), bad_request([(field, description)]))
     return error(400, message, "INVALID_ARGUMENT", *details)
 
 
 def not_a_token() -> Reply:
-    """A token that is none; no field is named."""
+    """An invalid registration token; no field is named."""
     return error(400, BAD_REGISTRATION, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"))
 
 
 def no_recipient() -> Reply:
-    """A message without a target; here the details come the other way round."""
+    """A message without a target; the order of its details is reversed."""
     details = (bad_request([("message", NO_RECIPIENT)]), fcm_error("INVALID_ARGUMENT"))
     return error(400, NO_RECIPIENT, "INVALID_ARGUMENT", *details)
 
@@ -159,14 +159,14 @@ def permission_denied(project: str, permission: str = "cloudmessaging.messages.c
 
 
 def insufficient_scope() -> Reply:
-    """The token is good and not for FCM [M]."""
+    """The access token is valid, but not for FCM [M]."""
     info = error_info("ACCESS_TOKEN_SCOPE_INSUFFICIENT", method=METHOD, service="fcm.googleapis.com")
     message = "Request had insufficient authentication scopes."
     return error(403, message, "PERMISSION_DENIED", info)
 
 
 def not_found(message: str = "Requested entity was not found.") -> Reply:
-    """A project or resource that is not there: no `FcmError`, and so no reason to drop a token."""
+    """A project or resource that does not exist: without `FcmError`, and so no reason to drop a token."""
     return error(404, message, "NOT_FOUND")
 
 
@@ -189,7 +189,7 @@ def error_info(reason: str, **metadata: str) -> Detail:
 
 
 def html_page(status: int, title: str, text: str, reason: str = "", *, extra: Sequence[Header] = ()) -> Reply:
-    """One of the front end's own pages, without its style."""
+    """A page of the front end, without its style."""
     page = (
         f"<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n  <title>Error {status} ({title})!!1</title>\n"
         "  <a href=//www.google.com/><span id=logo aria-label=Google></span></a>\n"
@@ -199,7 +199,7 @@ def html_page(status: int, title: str, text: str, reason: str = "", *, extra: Se
 
 
 def no_such_page(path: str) -> Reply:
-    """A path that nobody serves."""
+    """An unknown path."""
     shown = path.replace("&", "&amp;").replace("<", "&lt;")
     return html_page(
         404, "Not Found", f"The requested URL <code>{shown}</code> was not found on this server."
@@ -207,7 +207,7 @@ def no_such_page(path: str) -> Reply:
 
 
 def too_large() -> Reply:
-    """A body that the front end does not take [M]."""
+    """A body that is too large for the front end [M]."""
     text = "Your client issued a request that was too large."
     return html_page(413, "Request Entity Too Large", text)
 
@@ -227,7 +227,7 @@ def _apns(status: int, reason: str) -> Detail:
 
 
 def _third_party(code: str, *more: Detail, message: str = NO_CREDENTIALS) -> Reply:
-    """The credentials for APNs or web push are wrong; Google says it in the words of its OAuth gateway."""
+    """The credentials for APNs or web push are wrong; the text is that of Google's OAuth gateway."""
     return error(401, message, "UNAUTHENTICATED", fcm_error(code), *more)
 
 
@@ -246,7 +246,7 @@ def _unavailable(retry_after: bytes | None) -> Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class FatedSend:
     """The send to which a fate happens."""
 
     project: str
@@ -257,8 +257,8 @@ class Doomed:
     """For `Retry-After`."""
 
 
-def _quota(what: str, description: str) -> Callable[[Doomed], Reply]:
-    return lambda doomed: quota_exceeded(f"{what}:{doomed.project}", description, b"%d" % doomed.seconds)
+def _quota(what: str, description: str) -> Callable[[FatedSend], Reply]:
+    return lambda send: quota_exceeded(f"{what}:{send.project}", description, b"%d" % send.seconds)
 
 
 _DISABLED = (
@@ -272,10 +272,10 @@ _WRONG_TYPE = "Invalid value at 'message.data[0].value' (TYPE_STRING), 12"
 _UNKNOWN_NAME = "Invalid JSON payload received. Unknown name \"key\" at 'message': Cannot find field."
 _QUOTA = "Quota exceeded for quota metric 'Send requests' and limit 'Send requests per minute' of service 'fcm.googleapis.com'."
 
-BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
-    "InvalidToken": lambda doomed: invalid_argument(doomed.field, "Invalid registration token"),
+BY_FATE: dict[str, Callable[[FatedSend], Reply]] = {
+    "InvalidToken": lambda send: invalid_argument(send.field, "Invalid registration token"),
     "NotARegistrationToken": lambda _: not_a_token(),
-    "TokenByTextAndField": lambda doomed: invalid_argument(doomed.field, BAD_REGISTRATION, BAD_REGISTRATION),
+    "TokenByTextAndField": lambda send: invalid_argument(send.field, BAD_REGISTRATION, BAD_REGISTRATION),
     "ApnsDisabled": lambda _: error(
         400, _DEAD_ON_IOS, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"), _apns(410, "Unregistered")
     ),
@@ -306,12 +306,12 @@ BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
     "SenderIdMismatch": lambda _: error(
         403, "SenderId mismatch", "PERMISSION_DENIED", fcm_error("SENDER_ID_MISMATCH")
     ),
-    "PermissionDenied": lambda doomed: permission_denied(doomed.project),
-    "ServiceDisabled": lambda doomed: error(
+    "PermissionDenied": lambda send: permission_denied(send.project),
+    "ServiceDisabled": lambda send: error(
         403,
-        _DISABLED.format(doomed.project),
+        _DISABLED.format(send.project),
         "PERMISSION_DENIED",
-        error_info("SERVICE_DISABLED", service="fcm.googleapis.com", consumer=f"projects/{doomed.project}"),
+        error_info("SERVICE_DISABLED", service="fcm.googleapis.com", consumer=f"projects/{send.project}"),
     ),
     "Unregistered": lambda _: error(
         404, "Requested entity was not found.", "NOT_FOUND", fcm_error("UNREGISTERED")
@@ -329,7 +329,7 @@ BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
     "DeviceRateExceeded": _quota("device", "Device message rate exceeded."),
     "TopicRateExceeded": _quota("topic", "Topic message rate exceeded."),
     "TopicQuotaExceeded": _quota("topic", "Topic quota exceeded."),
-    "QuotaWithoutRetryAfter": lambda doomed: quota_exceeded(f"project:{doomed.project}", _QUOTA, None),
+    "QuotaWithoutRetryAfter": lambda send: quota_exceeded(f"project:{send.project}", _QUOTA, None),
     "Internal": lambda _: _internal(),
     "InternalTimeout": lambda _: _internal(),
     "UnspecifiedError": lambda _: error(
@@ -337,10 +337,10 @@ BY_FATE: dict[str, Callable[[Doomed], Reply]] = {
     ),
     "EmptyBody": lambda _: Reply(500, (status_header(500), HTML), b"", "EmptyBody"),
     "BadGateway": lambda _: bad_gateway(),
-    "Unavailable": lambda doomed: _unavailable(b"%d" % doomed.seconds),
+    "Unavailable": lambda send: _unavailable(b"%d" % send.seconds),
     "UnavailableWithoutRetryAfter": lambda _: _unavailable(None),
-    "UnavailableUntilDate": lambda doomed: _unavailable(
-        formatdate(doomed.now + doomed.seconds, usegmt=True).encode()
+    "UnavailableUntilDate": lambda send: _unavailable(
+        formatdate(send.now + send.seconds, usegmt=True).encode()
     ),
 }
-"""The answer to a fated token."""
+"""The response to a fated token, by fate."""

@@ -374,7 +374,7 @@ async def test_short_lived_tokens_and_those_that_lie() -> None:
     now = [1_000_000.0]
     plan = FaultPlan(0, [one("x", ChangeAccessTokens(lifetime=30, says=3600), provider="oauth", nth=2)])
     async with FakeFcm(faults=plan, now=lambda: now[0]) as fake, await Client.connect(fake) as client:
-        fake.oauth._are_good_times = lambda *_: True  # type: ignore[method-assign]  # the test's clock is not the server's
+        fake.oauth._are_valid_times = lambda *_: True  # type: ignore[method-assign]  # the test's clock is not the server's
         assert (await token_of(fake, client))["expires_in"] == 3599
         found = await token_of(fake, client)
         assert found["expires_in"] == 3600
