@@ -1,4 +1,4 @@
-"""Answers that are to come later: one queue per connection, behind one timer."""
+"""Delayed responses: one queue and one timer per connection."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from fakeservers.serving.latency import Latency
 from fakeservers.serving.types import Answer
 
 TIMER_GRAIN = 0.001
-"""Seconds: no loop wakes more finely than this, so nothing is gained by asking for less."""
+"""Seconds: the resolution of event loops; a shorter timer gains nothing."""
 
 
 class DelayedConnection(FaultyConnection):
-    """A connection that gives answers when they are due."""
+    """A connection that sends responses when they are due."""
 
     def __init__(self, latency: Latency) -> None:
         self._latency = latency
-        self._due: list[tuple[float, int, Sequence[Answer], float]] = []  # a heap; when due, when asked
+        self._due: list[
+            tuple[float, int, Sequence[Answer], float]
+        ] = []  # a heap, by due time, then by order of requests
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
     def after(self, seconds: float, answers: Sequence[Answer]) -> None:
-        """Give these answers in so many seconds. Those whose streams are closed by then are passed over."""
+        """Send these responses after this number of seconds. Those whose streams are closed by then are skipped."""
         now = time.monotonic()
         self._at(now + seconds, answers, now)
 
     def _answer(self, answers: Sequence[Answer]) -> None:
-        """Give these answers."""
+        """Send these responses."""
         raise NotImplementedError
 
     def _flush(self) -> None:
-        """Send what waits."""
+        """Send what is queued."""
         raise NotImplementedError
 
     def _at(self, due: float, answers: Sequence[Answer], arrived: float) -> None:

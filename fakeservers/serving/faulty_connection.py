@@ -1,7 +1,7 @@
-"""What every connection of a fake can be made to do that no honest server does: break off, fall silent, trickle.
+"""Faults of a connection: it breaks off, falls silent, or sends slowly.
 
-`FaultyConnection` is what the three kinds of connections share: `h2peer.Nghttp2Connection`, `wire.WireConnection`, `http1.Http1Connection`. `ThrottlingProtocol`
-stands between one of them and its transport where bytes are to be slow, or cut off.
+`FaultyConnection` is the base class of the three kinds of connections: `h2peer.Nghttp2Connection`, `wire.WireConnection`, `http1.Http1Connection`. `ThrottlingProtocol`
+is put between a connection and its transport where bytes must be slow, or cut off.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, cast
 from fakeservers.serving.types import ConnectionFaults
 
 FLUSHED_WITHIN = 1.0
-"""Seconds that bytes may take to leave before a connection is cut all the same."""
+"""Seconds that bytes may take to leave before a connection is cut nevertheless."""
 LOOK_AGAIN = 0.002
 
 
 class _Gone(asyncio.Transport):
-    """Stands for the transport of a connection that has ended."""
+    """The transport of a connection that has ended."""
 
     def write(self, data: Any) -> None: ...
 
@@ -50,13 +50,13 @@ class FaultyConnection(asyncio.Protocol):
     """A connection that can be cut or muted."""
 
     entry: ConnectionFaults | None = None
-    """How it was received; None when nothing was special."""
+    """How it was received; None without a fault."""
     number = 0
     """1 for the first connection that reached the port, whatever became of it."""
     sock: socket.socket | None = None
-    """Below TLS."""
+    """The socket below TLS."""
     version = "2"
-    """Of HTTP, for the record of requests."""
+    """Version of HTTP, for the record of requests."""
     muted = False
     _transport: asyncio.Transport
     _handler: Callable[[Any], Any]
@@ -64,12 +64,12 @@ class FaultyConnection(asyncio.Protocol):
 
     @property
     def handler(self) -> Callable[[Any], Any]:
-        """What answers its requests."""
+        """The handler of its requests."""
         return self._handler
 
     def cut(self, how: str) -> None:
         """End the connection without GOAWAY or close_notify: `reset` by RST, `close` by FIN, `frame` by FIN one byte
-        before the end of what waits to be sent."""
+        before the end of what is queued."""
         if self._closing:
             return
         if how == "frame":
@@ -84,7 +84,7 @@ class FaultyConnection(asyncio.Protocol):
             _when_flushed(self._transport, self._transport.abort)
 
     def mute(self, *, eof: bool = False) -> None:
-        """Answer and acknowledge nothing any more; `eof` sends a FIN first. What comes is read and thrown away."""
+        """Answer and acknowledge nothing any more; `eof` sends a FIN first. Incoming bytes are discarded."""
         if self._closing:
             return
         self._write_waiting()
@@ -93,22 +93,22 @@ class FaultyConnection(asyncio.Protocol):
         if eof and sock is not None:
             _when_flushed(self._transport, lambda: _end_writing(sock))
 
-    def _let_go(self) -> None:
-        """Hold nothing any more that holds us, so that a connection takes no memory from its end on.
+    def _release(self) -> None:
+        """Drop references that form cycles, so that an ended connection takes no memory.
 
-        It would until the next collection of garbage, and `__main__` has those made rare.
+        Otherwise it would until the next garbage collection, and `__main__` makes these rare.
         """
         self._transport, self._handler = _GONE, _no_answers
 
     def _write_waiting(self) -> None:
-        """Send what waits."""
+        """Send what is queued."""
 
     def _write_all_but_one(self) -> None:
-        """Send what waits, but for its last byte."""
+        """Send what is queued, without its last byte."""
 
 
 def _when_flushed(transport: asyncio.Transport, action: Callable[[], object]) -> None:
-    """Do it when the transport's buffer is empty, or has not been for too long."""
+    """Call a function when the transport's buffer is empty, or after a timeout."""
     loop = asyncio.get_running_loop()
     end = loop.time() + FLUSHED_WITHIN
 
@@ -118,7 +118,7 @@ def _when_flushed(transport: asyncio.Transport, action: Callable[[], object]) ->
         else:
             action()
 
-    loop.call_later(LOOK_AGAIN, look)  # uvloop writes at the end of its round, and not at once
+    loop.call_later(LOOK_AGAIN, look)  # uvloop writes at the end of its iteration, not at once
 
 
 def _reset_on_close(sock: socket.socket | None) -> None:
@@ -141,7 +141,7 @@ def reset_socket(sock: socket.socket) -> None:
 
 
 class ThrottlingProtocol(asyncio.Protocol):
-    """Hands everything on to the connection behind it, whose transport is a `ThrottledTransport`."""
+    """Passes everything to a connection whose transport is a `ThrottledTransport`."""
 
     def __init__(self, inner: FaultyConnection, entry: ConnectionFaults, sock: socket.socket) -> None:
         self.inner: asyncio.Protocol = inner
@@ -167,7 +167,7 @@ class ThrottlingProtocol(asyncio.Protocol):
 
 
 class ThrottledTransport(asyncio.Transport):
-    """A transport whose bytes trickle, or end too early."""
+    """A transport that sends slowly, or ends too early."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class ThrottledTransport(asyncio.Transport):
         if self._closing or self._cut:
             return
         if self._slow is None:
-            self._pass(bytes(data))
+            self._write_below(bytes(data))
             return
         self._waiting += data
         if self._timer is None:
@@ -223,7 +223,7 @@ class ThrottledTransport(asyncio.Transport):
         self._below.abort()
 
     def stop(self) -> None:
-        """Write nothing any more."""
+        """Stop writing."""
         self._closing = True
         self._waiting.clear()
         if self._timer is not None:
@@ -252,7 +252,7 @@ class ThrottledTransport(asyncio.Transport):
         assert slow is not None
         data = bytes(self._waiting[: slow.bytes])
         del self._waiting[: slow.bytes]
-        self._pass(data)
+        self._write_below(data)
         if self._paused and len(self._waiting) < self._high // 2:
             self._paused = False
             self._protocol.inner.resume_writing()
@@ -263,7 +263,7 @@ class ThrottledTransport(asyncio.Transport):
         elif self._closing:
             self._below.close()
 
-    def _pass(self, data: bytes) -> None:
+    def _write_below(self, data: bytes) -> None:
         if self._truncate is None:
             self._below.write(data)
             return

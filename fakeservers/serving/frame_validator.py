@@ -1,8 +1,8 @@
-"""What libnghttp2 lets pass and RFC 9113 does not: looked for before a strict fake hands it the bytes.
+"""Checks of RFC 9113 that libnghttp2 does not make, on the bytes that a strict fake passes to it.
 
 libnghttp2 forgets a stream when it closes, and from then on ignores what is sent on it, so it cannot tell a client that
-it reuses stream ids. It ignores PRIORITY, and ends a connection where one stream would do. What is caught here is what
-h2spec finds; everything else is libnghttp2's. It costs half a microsecond a request.
+it reuses stream ids. It ignores PRIORITY, and ends a connection where a stream error is right. These checks are those that
+h2spec asks for; libnghttp2 makes the others. They cost half a microsecond per request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFACE_SIZE = 24
 HIGHEST = 0x7FFFFFFF
 """The highest stream id and the largest window."""
 MAX_UNENDED = 4096
-"""Requests that a client may leave unfinished; of those beyond it the oldest count as finished."""
+"""Requests that a client may leave unfinished; beyond that the oldest count as finished."""
 MAX_GAPS = 100
 
 _head = struct.Struct(">IBI")  # length and type together, flags, stream id
@@ -26,20 +26,18 @@ _number = struct.Struct(">I")
 
 
 class FrameValidator:
-    """Stands between one client and libnghttp2."""
+    """Checks what one client sends before libnghttp2 reads it."""
 
     def __init__(self, h2: Connection) -> None:
         self._h2 = h2
         self._last = 0  # the highest stream id so far
         self._unended: dict[int, None] = {}  # streams on which the client may still send, oldest first
-        self._gaps: list[
-            tuple[int, int]
-        ] = []  # ids that were left out, the first and the one behind the last
+        self._gaps: list[tuple[int, int]] = []  # skipped ids: the first, and the one after the last
         self._ahead = PREFACE_SIZE  # bytes still to come before the next frame's head
         self._held = b""  # a head that is not whole
 
     def feed(self, data: bytes) -> bool:
-        """Hand on what the client sent; False when that ended the connection, with a GOAWAY that is to be sent.
+        """Pass what the client sent to libnghttp2. False when that ended the connection, with a GOAWAY to send.
 
         Raises:
             NGH2Error: as `receive_data`.
@@ -76,7 +74,7 @@ class FrameValidator:
                 unended.pop(stream, None)
             elif kind == PRIORITY and next_at - at == HEAD_SIZE + 5:
                 if next_at > end:
-                    break  # until it is whole
+                    break  # until the frame is complete
                 depends_on = _number.unpack_from(data, at + HEAD_SIZE)[0] & HIGHEST
                 if not stream or depends_on == stream:
                     return self._end(data[begun:at], ErrorCode.PROTOCOL_ERROR)
@@ -99,12 +97,12 @@ class FrameValidator:
         return False
 
     def _reused(self, stream: int) -> int:
-        """Why a request must not have this id, which is none of the next (RFC 9113, 5.1 and 5.1.1)."""
+        """Why a request must not have this id, which is not a new one (RFC 9113, 5.1 and 5.1.1)."""
         left_out = any(low <= stream < high for low, high in self._gaps)
         return ErrorCode.PROTOCOL_ERROR if left_out else ErrorCode.STREAM_CLOSED
 
     def _overflows(self, stream: int, more: int) -> bool:
-        """Whether a stream's window would get too large; then the stream is reset (RFC 9113, 6.9.1)."""
+        """Whether a stream's window would exceed its maximum; then the stream is reset (RFC 9113, 6.9.1)."""
         try:
             if self._h2.stream_remote_window_size(stream) + more <= HIGHEST:
                 return False

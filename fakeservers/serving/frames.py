@@ -1,4 +1,4 @@
-"""HTTP/2 frames made byte by byte (RFC 9113, 4.1 and 6): for connections of `wire`, and for frames that no server should send."""
+"""HTTP/2 frames as bytes (RFC 9113, 4.1 and 6), for connections of `wire` and for illegal frames."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ END_STREAM, ACK, END_HEADERS, PADDED = 0x1, 0x1, 0x4, 0x8
 
 
 def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
-    """One frame, whatever it says."""
+    """One frame, legal or not."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload

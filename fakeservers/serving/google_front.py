@@ -1,6 +1,6 @@
-"""Google's front end: HTTP/2 with its manners, and HTTP/1.1, on one port by ALPN and with the same handlers.
+"""Google's front end: HTTP/2 with its habits, and HTTP/1.1, on one port by ALPN and with the same handlers.
 
-The manners are those that bloomberg/pushiko observed (reference/fcm.md, 1.4). Google documents none of them.
+The habits are those that bloomberg/pushiko observed (reference/fcm.md, 1.4). Google documents none of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from fakeservers.serving.wire import WireConnection
 
 STREAMS = 100
-"""Concurrent streams of one connection, from the start: nobody has to prove anything first."""
+"""Concurrent streams of one connection, from the start, whether or not the client is authenticated."""
 
 GOOGLE_SETTINGS = {
     MAX_CONCURRENT_STREAMS: STREAMS,
@@ -56,11 +56,11 @@ class FrontEndPolicy:
     """How a front end treats its HTTP/2 connections; zero turns a habit off."""
 
     split_end: bool = True
-    """End an answer with an empty DATA frame of its own."""
+    """End a response with an empty DATA frame."""
     ping: bool = True
-    """Send a PING after each answer."""
+    """Send a PING after each response."""
     max_pings: int = 3
-    """The so many-th client PING without a request between them is answered with GOAWAY `too_many_pings`."""
+    """The n-th client PING without a request between them is answered with GOAWAY `too_many_pings`."""
     session_timeout: float = 240.0
     """Seconds without an open request, then GOAWAY `session_timeout`; HTTP/1.1 is closed silently."""
     max_age: float = 3600.0
@@ -74,7 +74,7 @@ Opener: TypeAlias = Callable[[ServerConnection], Handler]
 
 
 class GoogleConnection(Nghttp2Connection):
-    """One HTTP/2 connection, or the door to `Http1Connection` for a client that did not ask for HTTP/2."""
+    """One HTTP/2 connection; a client that did not ask for HTTP/2 gets an `Http1Connection` instead."""
 
     def __init__(self, server: Server) -> None:
         assert isinstance(server, GoogleFront)
@@ -143,7 +143,7 @@ class GoogleConnection(Nghttp2Connection):
                     h2.send_data(stream_id, body, end_stream=not split)
                     if split:
                         self._ends.append(stream_id)
-            except NGH2Error:  # the stream went away within this very read
+            except NGH2Error:  # the stream was closed within this read
                 continue
             self._pings_owed += 1
 
@@ -159,7 +159,7 @@ class GoogleConnection(Nghttp2Connection):
         super()._flush()
 
     def _output(self) -> bytes:
-        """What is due, in Google's order: the answers, their ends, a PING for each."""
+        """Write what is due, in Google's order: responses, their last frames, a PING for each."""
         h2 = self._h2
         data = h2.data_to_send()
         if self._ends:
@@ -183,12 +183,12 @@ class GoogleConnection(Nghttp2Connection):
         self._transport.write(self._output()[:-1])
 
     def _watch(self) -> None:
-        """Look whether the connection is too old or idle for too long, and when to look again."""
+        """Close the connection when it is too old or idle for too long, and schedule the next check."""
         policy, loop = self._policy, asyncio.get_running_loop()
         now, never = loop.time(), float("inf")
         aged = self._born + policy.max_age if policy.max_age else never
         idle = self._used + policy.session_timeout if policy.session_timeout else never
-        if idle <= now and self._streams:  # busy: idleness begins with the last answer
+        if idle <= now and self._streams:  # busy: idleness begins with the last response
             idle = now + policy.session_timeout
         if aged <= now:
             self.goaway(debug=b"max_age")
@@ -199,15 +199,15 @@ class GoogleConnection(Nghttp2Connection):
 
 
 class GoogleFront(H2Server):
-    """Listens for both protocols and hands each connection's requests to a handler made for it.
+    """Listens for both protocols and passes each connection's requests to a handler of its own.
 
     Args:
         open_handler: called once per connection.
         context: the server's TLS context; ALPN is set here.
-        settings: exactly what the first SETTINGS frame says.
+        settings: the contents of the first SETTINGS frame.
         window: bytes that a client may send on one connection before it is acknowledged.
-        delay: seconds between a request and its answer.
-        limits: what clients may cost.
+        delay: seconds between a request and its response.
+        limits: limits of clients.
         policy: habits on HTTP/2 connections.
     """
 
@@ -224,7 +224,7 @@ class GoogleFront(H2Server):
         limits: ServerLimits | None = None,
         policy: FrontEndPolicy | None = None,
     ) -> None:
-        # Its peers are ours, and ours are links.
+        # Its peers are GoogleConnections, and these are ServerConnections.
         opener = cast("Callable[[Nghttp2Connection], Handler]", open_handler)
         super().__init__(opener, context, settings=settings, window=window, delay=delay, limits=limits)
         self.alpn = ["h2", "http/1.1"]
@@ -249,7 +249,7 @@ class GoogleFront(H2Server):
         return len(self.peers) + len(self.http1_peers)
 
     async def close(self, grace: float = 1.0, *, debug: bytes = b"") -> None:
-        """Admit nobody, let HTTP/1.1 answers out, then end as `H2Server` does, each within `grace` seconds."""
+        """Accept no more connections, finish HTTP/1.1 responses, then close as `H2Server` does, each within `grace` seconds."""
         self._ending = True
         for peer in list(self.http1_peers):
             peer.goaway()
@@ -274,7 +274,7 @@ class GoogleFront(H2Server):
         return True
 
     def admit_http1(self, peer: Http1Connection) -> bool:
-        """Count an HTTP/1.1 connection in; False when there are too many."""
+        """Register an HTTP/1.1 connection; False when there are too many."""
         if not self._has_room():
             return False
         self.accepted += 1
@@ -285,7 +285,7 @@ class GoogleFront(H2Server):
         return True
 
     def dismiss_http1(self, peer: Http1Connection) -> None:
-        """Count an HTTP/1.1 connection out."""
+        """Remove an HTTP/1.1 connection."""
         self.http1_peers.discard(peer)
         self.forget(peer.number)
         if not self.http1_peers:

@@ -1,8 +1,8 @@
-"""One HTTP/2 connection over TLS, which hands complete requests to a handler: the only user of ngh2 (libnghttp2).
+"""One HTTP/2 connection over TLS, which passes complete requests to a handler: the only user of ngh2 (libnghttp2).
 
 It knows nothing about push. A handler is made per connection and gets the requests of one read as a list; what it
-returns leaves in one write. Framing, HPACK, flow control and stream limits are libnghttp2's, so a client is judged by
-an implementation that shares nothing with ours.
+returns is sent in one write. Framing, HPACK, flow control and stream limits are libnghttp2's, so a client is checked by
+an implementation that shares no code with pushcore's.
 """
 
 from __future__ import annotations
@@ -48,59 +48,59 @@ from fakeservers.serving.types import (
 )
 
 Literal = NeverIndexedHeader
-"""A header whose value differs in every answer: it stays out of the compression table, which is also the cheapest."""
+"""A header whose value differs in every response: it is not added to the compression table."""
 
 
 class Nghttp2Connection(DelayedConnection):
-    """One client's connection, as its handler sees it."""
+    """One client's connection."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server.latency)
         self.id = 0
         self.settings: dict[int, int] = dict(server.settings)
-        """What is about to be announced; a handler may change it while it is being made, and not later."""
+        """The settings to announce; a handler may change them in its constructor only."""
         self._server = server
         self._transport: asyncio.Transport
         self._handler: Handler
         self._h2: Connection
         self._validator: FrameValidator | None = None
         self._rewriter: SchemeRewriter | None = SchemeRewriter()
-        self._streams: dict[int, Sequence[Header]] = {}  # requests that were begun and not answered yet
-        # Streams that count against the limit: those too that are never answered, or whose answer waits for credit.
+        self._streams: dict[int, Sequence[Header]] = {}  # open requests
+        # Streams that count against the limit: also those that are never answered, or whose response waits for credit.
         self._open: set[int] = set()
-        self._highest = 0  # of the requests whose headers are whole
+        self._highest = 0  # of the requests whose headers are complete
         self._headers: Sequence[Header] = ()  # the last request's: the next one's too if they are equal
-        self._bodies: dict[int, bytearray] = {}  # those among them whose body came in several parts
+        self._bodies: dict[int, bytearray] = {}  # of those, the ones whose body came in several parts
         self._flush_due = False
         self._draining = False
         self._closing = True
 
-    # What a handler may do besides answering
+    # Calls of a handler besides responses
 
     @property
     def certificate(self) -> bytes | None:
-        """The client's certificate in DER, checked against the server's CA; None when it showed none."""
+        """The client's certificate in DER, verified against the server's CA; None when it sent none."""
         tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
         return tls.getpeercert(True)
 
     @property
     def waiting(self) -> int:
-        """Requests that were begun and not answered."""
+        """Number of open requests."""
         return len(self._streams)
 
     def forget(self, stream_id: int) -> None:
-        """Never answer this request, and do not wait for it when the connection is drained."""
+        """Never respond to this request, and do not wait for it when the connection is drained."""
         self._streams.pop(stream_id, None)
 
     def reset(self, stream_id: int, error_code: int) -> None:
-        """Refuse one request with RST_STREAM."""
+        """Reset the stream of one request with RST_STREAM."""
         if self._streams.pop(stream_id, None) is not None:
             self._h2.reset_stream(stream_id, error_code)
             count_reset(self._server.counters, error_code)
             self._flush_soon()
 
     def update_settings(self, settings: Settings) -> None:
-        """Announce new values of these settings; the others stay."""
+        """Announce new values of these settings; the others are unchanged."""
         if not self._closing:
             self._flush()
         if not self._closing:
@@ -109,22 +109,22 @@ class Nghttp2Connection(DelayedConnection):
             self._write_settings()
 
     def ping(self, count: int = 1) -> None:
-        """Send so many PINGs."""
+        """Send PINGs."""
         if not self._closing:
             for _ in range(count):
                 self._h2.ping()
             self._flush_soon()
 
     def announce_goaway(self) -> None:
-        """Say by a GOAWAY with the highest stream id that another one is to come (RFC 9113, 6.8)."""
+        """Announce a GOAWAY by one with the highest stream id (RFC 9113, 6.8)."""
         if not self._closing:
             self._h2.send_shutdown_notice()
             self._flush_soon()
 
     def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Send GOAWAY at once; requests up to `last_stream_id` are answered, then we close.
+        """Send GOAWAY at once; requests up to `last_stream_id` are answered, then the connection closes.
 
-        By default that is the last one whose headers are whole: its body, and those before it, are waited for.
+        The default is the last one whose headers are complete; its body is waited for.
         """
         if self._closing:
             return
@@ -132,7 +132,7 @@ class Nghttp2Connection(DelayedConnection):
         counters.goaways += 1
         if last_stream_id is None:  # libnghttp2 would name a stream at the first bytes of its HEADERS
             last_stream_id = self._highest
-        if last_stream_id == HIGHEST:  # after any GOAWAY of its own libnghttp2 would take no more requests
+        if last_stream_id == HIGHEST:  # after a GOAWAY of its own libnghttp2 would accept no more requests
             self._flush()
             self._draining = True
             head = (8 + len(debug)).to_bytes(3, "big") + b"\7\0\0\0\0\0\x7f\xff\xff\xff"
@@ -143,28 +143,28 @@ class Nghttp2Connection(DelayedConnection):
         for stream_id in [stream for stream in self._streams if stream > last_stream_id]:
             del self._streams[stream_id]
             counters.goaway_unprocessed += 1
-        self._flush()  # until it is sent, libnghttp2 takes requests above it
+        self._flush()  # until it is sent, libnghttp2 accepts requests above it
         self._draining = True
         self._flush_soon()
 
     def give(self, answers: Sequence[Answer]) -> None:
-        """Answer at once."""
+        """Send these responses at once."""
         self._answer(answers)
         self._flush_soon()
 
     def abort(self) -> None:
-        """Cut the connection: no GOAWAY, no close_notify, nothing that still waits is sent."""
+        """Cut the connection: no GOAWAY, no close_notify; queued bytes are discarded."""
         self._closing = True
         self._transport.abort()
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is a Transport by its methods alone
+        # uvloop's transport is a Transport by its methods alone
         self._transport = transport = cast(asyncio.Transport, transport)
         server, limits = self._server, self._server.limits
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        # None is a client without ALPN that knows what it talks to, as Pushy does; anything but HTTP/2 fails below.
+        # None: a client without ALPN, such as Pushy; anything but HTTP/2 fails below.
         if not server.admit(self) or tls.selected_alpn_protocol() not in ("h2", None):
             transport.abort()
             return
@@ -202,7 +202,7 @@ class Nghttp2Connection(DelayedConnection):
             elif not self._validator.feed(data):
                 server.counters.protocol_errors += 1
             requests = self._requests(self._h2.events())
-        except NGH2Error:  # beyond repair: libnghttp2 answers lesser faults by itself, with GOAWAY
+        except NGH2Error:  # a fatal error: libnghttp2 answers others itself, with GOAWAY
             server.counters.protocol_errors += 1
             self.abort()
             return
@@ -232,12 +232,12 @@ class Nghttp2Connection(DelayedConnection):
         self._open.clear()
         self._bodies.clear()
         self._server.dismiss(self)
-        self._let_go()
+        self._release()
 
-    # The way of a request
+    # Requests
 
     def _requests(self, events: list[Event]) -> list[Request]:
-        """The requests that these events complete."""
+        """The requests that are complete with these events."""
         streams, open_streams = self._streams, self._open
         limit = self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST)
         complete: list[Request] = []
@@ -278,7 +278,7 @@ class Nghttp2Connection(DelayedConnection):
         return complete
 
     def _refuse_stream(self, stream_id: int) -> None:
-        """Turn away a request beyond the stream limit (RFC 9113, 5.1.2); the connection goes on."""
+        """Refuse a request beyond the stream limit (RFC 9113, 5.1.2); the connection stays open."""
         self._h2.reset_stream(stream_id, REFUSED_STREAM)
         self._server.counters.streams_over_limit += 1
 
@@ -296,7 +296,7 @@ class Nghttp2Connection(DelayedConnection):
                     h2.send_data(stream_id, body, end_stream=True)
                 else:
                     h2.send_response(stream_id, headers, end_stream=True)
-            except NGH2Error:  # the stream went away within this very read
+            except NGH2Error:  # the stream was closed within this read
                 continue
 
     def _write_waiting(self) -> None:
@@ -306,7 +306,7 @@ class Nghttp2Connection(DelayedConnection):
         self._transport.write(self._h2.data_to_send()[:-1])
 
     def _write_settings(self) -> None:
-        """Send the SETTINGS that were just made, with the stream limit that libnghttp2 is not told."""
+        """Send the new SETTINGS, with the stream limit, which libnghttp2 does not know."""
         limit = self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST)
         data = self._h2.data_to_send()
         self._transport.write(data.replace(_NO_LIMIT, _limit_entry(limit), 1))
@@ -317,7 +317,7 @@ class Nghttp2Connection(DelayedConnection):
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Write what libnghttp2 has ready, and close when the last word was said."""
+        """Write what libnghttp2 has queued, and close when it has ended."""
         self._flush_due = False
         if self._closing:
             return
@@ -343,7 +343,7 @@ _NO_LIMIT = _limit_entry(HIGHEST)
 
 
 def _without_limit(settings: Settings) -> dict[int, int]:
-    """The same for libnghttp2, which would end the connection at a request beyond the stream limit."""
+    """The entry for libnghttp2, which would end the connection at a request beyond the stream limit."""
     if MAX_CONCURRENT_STREAMS not in settings:
         return dict(settings)
     return {**settings, MAX_CONCURRENT_STREAMS: HIGHEST}

@@ -1,4 +1,4 @@
-"""An HTTP/2 listener over TLS: a `Nghttp2Connection` for each connection, and what they have in common."""
+"""An HTTP/2 listener over TLS, with a `Nghttp2Connection` for each connection."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class H2Server:
-    """Listens for HTTP/2 over TLS and hands each connection's requests to a handler made for it.
+    """Listens for HTTP/2 over TLS and passes each connection's requests to a handler of its own.
 
     Args:
-        open_handler: called once per connection, before its SETTINGS leave, and so may change `peer.settings`.
+        open_handler: called once per connection, before its SETTINGS are sent; may change `peer.settings`.
         context: the server's TLS context; ALPN is set to `h2` here.
-        settings: exactly what the first SETTINGS frame says.
+        settings: the contents of the first SETTINGS frame.
         window: bytes that a client may send on one connection before it is acknowledged.
-        delay: seconds between a request and its answer; answers are late by a burst's own handling at most.
-        limits: what clients may cost.
+        delay: seconds between a request and its response; the time to handle a burst may come on top.
+        limits: limits of clients.
     """
 
     peer_type: type[Nghttp2Connection] = Nghttp2Connection
@@ -64,13 +64,13 @@ class H2Server:
         self.counters = ServerCounters()
         self.latency = Latency()
         self.faults: FaultSource | None = None
-        """None while no fault is switched on: then nothing is looked at."""
+        """None while no fault is switched on."""
         self.injector: FaultSource | None = None
-        """What `faults` is when there are some."""
+        """The value of `faults` while a fault is switched on."""
         self.broken_context: Callable[[str], ssl.SSLContext] | None = None
         """Makes the TLS context of a `Tls` fault."""
         self.validates_frames = False
-        """Whether clients are judged more strictly than libnghttp2 does, see `frame_validator`."""
+        """Whether clients are checked more strictly than by libnghttp2, see `frame_validator`."""
         self.alpn = ["h2"]
 
     @property
@@ -86,7 +86,7 @@ class H2Server:
 
     @property
     def arrivals(self) -> int:
-        """Connections that reached the port, those too that TLS or a fault turned away."""
+        """Connections that reached the port, also those that TLS or a fault refused."""
         return self._listener.arrivals if self._listener is not None else 0
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> None:
@@ -106,7 +106,7 @@ class H2Server:
         self.latency.clear()
 
     def begin_anew(self) -> None:
-        """Number connections from 1 again, with the SETTINGS of the start. Those that are open get GOAWAY, and the number 0."""
+        """Number connections from 1 again, with the SETTINGS of the start. Open ones get GOAWAY, and the number 0."""
         self.settings = self._first_settings
         for peer in self._open_peers():
             self.forget(peer.number)
@@ -120,18 +120,18 @@ class H2Server:
         return list(self.peers)
 
     def faults_changed(self, faults: FaultSource | None) -> None:
-        """Follow these faults from now on, None for none."""
+        """Use these faults from now on; None for none."""
         self.faults = faults
         if self._listener is not None:
             self._listener.look()
 
     def forget(self, number: int) -> None:
-        """This connection is gone."""
+        """Forget a connection that has ended."""
         if self.injector is not None:
             self.injector.forget(number)
 
     def new_peer(self, entry: ConnectionFaults | None) -> Nghttp2Connection | WireConnection:
-        """The protocol for a connection that comes in."""
+        """The protocol for a new connection."""
         if entry is not None and entry.wire:
             from fakeservers.serving.wire import WireConnection
 
@@ -139,11 +139,11 @@ class H2Server:
         return self.peer_type(self)
 
     def hands_over(self, peer: Nghttp2Connection | WireConnection, transport: asyncio.Transport) -> bool:
-        """Let another protocol have a connection, if the client asked for it."""
+        """Replace the protocol of a connection, if the client asked for another one. Returns whether it did."""
         return False
 
     def tls_context(self, entry: ConnectionFaults | None) -> ssl.SSLContext:
-        """What a connection is welcomed with: ours, or one that is broken as its entry says."""
+        """The TLS context of a connection: the usual one, or a faulty one by its entry."""
         if entry is None or entry.tls is None or self.broken_context is None:
             return self._context
         how = entry.tls.how
@@ -157,7 +157,7 @@ class H2Server:
         return self._contexts[how]
 
     async def close(self, grace: float = 1.0, *, debug: bytes = b"") -> None:
-        """Stop listening, send GOAWAY, let connections finish for `grace` seconds, cut what is left."""
+        """Stop listening, send GOAWAY, let connections finish for `grace` seconds, then cut the others."""
         if self._listener is None:
             return
         await self._listener.close()

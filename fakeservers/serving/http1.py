@@ -1,5 +1,5 @@
-"""One HTTP/1.1 connection, on h11, as the same handlers see it that serve HTTP/2: google-auth and half of
-firebase-admin speak nothing else.
+"""One HTTP/1.1 connection, on h11, for the same handlers as HTTP/2: google-auth and half of
+firebase-admin use nothing else.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from fakeservers.serving.latency import Latency
 from fakeservers.serving.types import Answer, FaultSource, Handler, Header, ServerCounters, ServerLimits
 
 _PREFACE = b"PRI * HTTP/2.0"
-# An empty SETTINGS frame, then GOAWAY with PROTOCOL_ERROR: HTTP/2 is had by ALPN or not at all.
+# An empty SETTINGS frame, then GOAWAY with PROTOCOL_ERROR: HTTP/2 needs ALPN.
 _NO_ALPN = b"\0\0\0\4\0\0\0\0\0" + b"\0\0\x08\7\0\0\0\0\0" + b"\0\0\0\0\0\0\0\1"
 
 MAX_PIPELINED = 1_048_576
-"""Bytes that a client may send behind a request that is not answered yet."""
+"""Bytes that a client may send after an open request."""
 
 
 class Http1Server(Protocol):
@@ -40,14 +40,14 @@ class Http1Server(Protocol):
         """The handler of a new connection."""
 
     def admit_http1(self, peer: Http1Connection, /) -> bool:
-        """Count a connection in; False when there are too many."""
+        """Register a connection; False when there are too many."""
 
     def dismiss_http1(self, peer: Http1Connection, /) -> None:
-        """Count a connection out."""
+        """Remove a connection."""
 
 
 class Http1Connection(FaultyConnection):
-    """Requests one after the other, each with an odd number for a stream id as HTTP/2 would give it."""
+    """One HTTP/1.1 connection: requests in sequence, each with an odd number as its stream id, as in HTTP/2."""
 
     version = "1.1"
 
@@ -61,21 +61,21 @@ class Http1Connection(FaultyConnection):
         self._body = bytearray()
         self._stream_id = -1
         self._arrived = 0.0
-        self._open = False  # whether the last request still waits for its answer
+        self._open = False  # whether the last request is open
         self._timers: set[asyncio.TimerHandle] = set()
         self._idle: asyncio.TimerHandle | None = None
         self._begun = self._draining = False
         self._closing = True
 
-    # What a handler may do besides answering
+    # Calls of a handler besides responses
 
     @property
     def waiting(self) -> int:
-        """Requests that were begun and not answered."""
+        """Number of open requests."""
         return int(self._open)
 
     def after(self, seconds: float, answers: Sequence[Answer]) -> None:
-        """Give these answers in so many seconds."""
+        """Send these responses after this number of seconds."""
 
         def give() -> None:
             self._timers.discard(timer)
@@ -86,16 +86,16 @@ class Http1Connection(FaultyConnection):
         self._timers.add(timer)
 
     def forget(self, stream_id: int) -> None:
-        """Never answer this request, nor any after it."""
+        """Never respond to this request, nor to later ones."""
         if stream_id == self._stream_id:
             self._open = False
 
     def reset(self, stream_id: int, error_code: int) -> None:
-        """Cut the connection: HTTP/1.1 has no gentler way to refuse a request."""
+        """Cut the connection: HTTP/1.1 cannot refuse a single request."""
         self.abort()
 
     def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Close after the answer that is due, or at once if there is none or its request is not taken."""
+        """Close after the response that is due, or at once if there is none or its request is not accepted."""
         self._draining = True
         if last_stream_id is not None and last_stream_id < self._stream_id:
             self._open = False
@@ -103,7 +103,7 @@ class Http1Connection(FaultyConnection):
             self._close()
 
     def give(self, answers: Sequence[Answer]) -> None:
-        """Answer at once."""
+        """Send these responses at once."""
         self._answer(answers)
 
     def abort(self) -> None:
@@ -111,7 +111,7 @@ class Http1Connection(FaultyConnection):
         self._closing = True
         self._transport.abort()
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -121,7 +121,7 @@ class Http1Connection(FaultyConnection):
         self._closing = False
         self._transport.set_write_buffer_limits(high=self._front.limits.max_buffered)
         self._handler = self._front.open_link(self)
-        self._rest()
+        self._arm_idle_timer()
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -149,12 +149,12 @@ class Http1Connection(FaultyConnection):
         if self._idle is not None:
             self._idle.cancel()
         self._front.dismiss_http1(self)
-        self._let_go()
+        self._release()
 
-    # The way of a request
+    # Requests
 
     def _advance(self) -> None:
-        """Take what has arrived, up to a request that must be answered first."""
+        """Read what has arrived, up to a request that must be answered first."""
         limit = self._front.limits.max_body
         while not self._closing:
             try:
@@ -171,7 +171,7 @@ class Http1Connection(FaultyConnection):
                 self._dispatch()
             elif isinstance(event, h11.ConnectionClosed):
                 self._close()
-            else:  # NEED_DATA, or PAUSED until the answer is given
+            else:  # NEED_DATA, or PAUSED until the response is sent
                 if self._h11.they_are_waiting_for_100_continue:
                     self._send(h11.InformationalResponse(status_code=100, headers=[]))
                 elif event is h11.PAUSED and len(self._h11.trailing_data[0]) > MAX_PIPELINED:
@@ -210,8 +210,8 @@ class Http1Connection(FaultyConnection):
             self._send(h11.Response(status_code=int(headers[0][1]), headers=fields), body)
             if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
                 self._h11.start_next_cycle()
-                self._rest()
-            else:  # the client wants no more of it, or we do not
+                self._arm_idle_timer()
+            else:  # client or server wants to close
                 self._close()
 
     def _send(self, head: h11.Response | h11.InformationalResponse, body: bytes = b"") -> None:
@@ -223,7 +223,7 @@ class Http1Connection(FaultyConnection):
         self._transport.write(data)
 
     def _refuse(self, status: int) -> None:
-        """What is no HTTP is told so, once."""
+        """Send an error for what is not HTTP, once."""
         self._front.counters.protocol_errors += 1
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = b"Bad Request\n"
@@ -232,7 +232,7 @@ class Http1Connection(FaultyConnection):
             self._send(h11.Response(status_code=status, headers=fields), body)
         self._close()
 
-    def _rest(self) -> None:
+    def _arm_idle_timer(self) -> None:
         """Close when no request begins for a while."""
         patience = self._front.idle_timeout
         if patience and self._idle is None:

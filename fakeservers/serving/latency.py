@@ -1,4 +1,4 @@
-"""How long answers took, in buckets: cheap to add to, and two of them can be added up or taken apart."""
+"""Histogram of response times: adding is cheap, and two of them can be added or subtracted."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 GROWTH = 2**0.25
-"""Each bucket's bound is so many times the last: a percentile is off by a tenth at most."""
+"""Ratio of successive bucket bounds: a percentile is off by a tenth at most."""
 BOUNDS = tuple(0.00001 * GROWTH**step for step in range(107))
-"""Seconds: from 10 µs to 950 s; the last bucket, after them, holds what took longer."""
+"""Seconds: from 10 µs to 950 s; the last bucket has the longer times."""
 
 
 class Latency:
-    """Counts of answers by the time between a request's arrival and its answer."""
+    """Counts of responses by the time between a request's arrival and its response."""
 
     __slots__ = ("counts", "total")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)
-        """Answers per bucket, as many as `BOUNDS` and one more."""
+        """Responses per bucket: one bucket more than `BOUNDS`."""
         self.total = 0.0
-        """Seconds, all of them together."""
+        """Sum of all times, seconds."""
 
     def add(self, seconds: float, answers: int = 1) -> None:
-        """Count so many answers that each took so long."""
+        """Count responses that took this time."""
         self.counts[bisect_left(BOUNDS, seconds)] += answers
         self.total += seconds * answers
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Set all counts to zero."""
         self.counts = [0] * (len(BOUNDS) + 1)
         self.total = 0.0
 
 
 def percentile(counts: Sequence[int], share: float) -> float | None:
-    """Seconds within which this share of the answers was given; None when there are none."""
+    """Seconds within which this share of the responses was sent; None when there are none."""
     sums = list(accumulate(counts))
     rank = share * sums[-1]
     if not sums[-1]:

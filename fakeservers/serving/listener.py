@@ -1,4 +1,4 @@
-"""The port of one server: accepts connections, and decides by the faults in force how each is received."""
+"""The port of one server: it accepts connections, and receives each as the faults in force demand."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fakeservers.serving.types import ConnectionFaults, FaultSource, ServerCount
 BACKLOG = 1024
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 REST = 1.0
-"""Seconds without accepting when the process has no more files, as asyncio does it."""
+"""Seconds without accepting when the process has no more file descriptors, as in asyncio."""
 LOOK = 0.01
-"""Seconds between two looks whether the port is to refuse."""
+"""Seconds between two checks whether the port must refuse connections."""
 
 PLAIN = (
     b"HTTP/1.1 400 Bad Request\r\nserver: CloudFront\r\ncontent-type: text/html\r\ncontent-length: 42\r\n"
@@ -32,7 +32,7 @@ class ListeningServer(Protocol):
     counters: ServerCounters
 
     def new_peer(self, entry: ConnectionFaults | None, /) -> FaultyConnection:
-        """The protocol for a connection that comes in."""
+        """The protocol for a new connection."""
 
     def tls_context(self, entry: ConnectionFaults | None, /) -> ssl.SSLContext:
         """The context of its handshake."""
@@ -42,7 +42,7 @@ class ServerListener:
     """Listens on a port for a server.
 
     Args:
-        server: whose connections these will be.
+        server: the server of the connections.
     """
 
     def __init__(self, server: ListeningServer) -> None:
@@ -58,7 +58,7 @@ class ServerListener:
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self.port = 0
-        """What it listens on."""
+        """The port that it listens on."""
 
     async def open(self, host: str, port: int, *, reuse_port: bool = False) -> None:
         """Listen on all addresses of a host; port 0 takes a free one.
@@ -86,7 +86,7 @@ class ServerListener:
         self.look()
 
     def look(self) -> None:
-        """Refuse, or listen again, by what the faults say now."""
+        """Close the port or open it again, as the faults in force demand."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -102,7 +102,7 @@ class ServerListener:
             self._timer = self._loop.call_later(LOOK, self.look)
 
     async def close(self) -> None:
-        """Accept nobody any more, and let go of those who were not received yet."""
+        """Stop accepting connections, and drop those that were not received yet."""
         self._open = False
         if self._timer is not None:
             self._timer.cancel()
@@ -139,7 +139,7 @@ class ServerListener:
             for family, address in self._addresses:
                 self._sockets.append(self._bound(family, address))
             self._listen()
-        except OSError:  # somebody has taken the port: the next look tries again
+        except OSError:  # another process uses the port: the next check tries again
             self._close_sockets()
 
     def _close_sockets(self) -> None:
@@ -187,7 +187,7 @@ class ServerListener:
     async def _welcome(
         self, sock: socket.socket, number: int, entry: ConnectionFaults | None, how: str
     ) -> None:
-        handed_over = False  # from then on the socket is a transport's, who closes it
+        handed_over = False  # then the socket belongs to a transport, which closes it
         try:
             if how == "delay" and entry is not None and entry.connect is not None:
                 await asyncio.sleep(entry.connect.seconds)
@@ -212,11 +212,9 @@ class ServerListener:
                 sock,
                 ssl=self._server.tls_context(entry),
                 ssl_handshake_timeout=self._server.limits.handshake_timeout,
-                ssl_shutdown_timeout=1.0,  # a client that does not say goodbye is not waited for
+                ssl_shutdown_timeout=1.0,  # do not wait for the client's close_notify
             )
-        except (
-            OSError
-        ):  # the handshake failed, which costs the client its connection and nobody else anything
+        except OSError:  # the handshake failed: this concerns this connection alone
             self._server.counters.handshakes_failed += 1
         finally:
             if not handed_over:
@@ -224,7 +222,7 @@ class ServerListener:
 
 
 class PlainConnection(asyncio.Protocol):
-    """A connection that gets no TLS: nothing at all, or a last word for what it says first."""
+    """A connection without TLS: it gets nothing, or one response to its first bytes."""
 
     def __init__(self, open_plain: set[PlainConnection], last_word: bytes | None) -> None:
         self._plain = open_plain
@@ -232,7 +230,9 @@ class PlainConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's transport is a Transport by its methods alone
         self._plain.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -244,5 +244,5 @@ class PlainConnection(asyncio.Protocol):
         self._plain.discard(self)
 
     def leave(self) -> None:
-        """Cut it."""
+        """Cut the connection."""
         self._transport.abort()

@@ -1,6 +1,6 @@
-"""An HTTP proxy that takes every CONNECT to a fake, whatever host it names: nothing that is sent through it leaves.
+"""An HTTP proxy that leads every CONNECT to a fake, whatever host it names: no byte leaves the machine.
 
-A sender that can be given a proxy needs no change of its host names then (RFC 9110, 9.3.6).
+A sender that supports a proxy then needs no change of its host names (RFC 9110, 9.3.6).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Self, TypeAlias
 
 Address: TypeAlias = tuple[str, int]
 Route: TypeAlias = Callable[[str, int], Address | None]
-"""Host and port of a CONNECT to the address of a fake; None when no fake answers for it."""
+"""From host and port of a CONNECT to the address of a fake; None when no fake stands for them."""
 
 MAX_HEAD = 16_384
-"""Bytes of a request's head."""
+"""Maximum bytes of a request's head."""
 HEAD_TIMEOUT = 10.0
-"""Seconds for a request's head to come."""
+"""Seconds to wait for a request's head."""
 CHUNK = 65_536
 
 
@@ -57,7 +57,9 @@ class RedirectingProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # what was aborted is closed in the loop's next pass, and the loop may end now
+        await asyncio.sleep(
+            0
+        )  # aborted transports close in the loop's next iteration, and the loop may end now
 
     @property
     def url(self) -> str:
@@ -79,7 +81,7 @@ class RedirectingProxy:
         task.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The client may go away, or never say what it wants.
+        # The client may disconnect, or send no request.
         with contextlib.suppress(
             OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
         ):
@@ -88,7 +90,7 @@ class RedirectingProxy:
                 await self._tunnel(reader, writer, target)
 
     async def _target(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Address | None:
-        """The address that the request leads to; None when it was answered with an error."""
+        """The address for a request; None when it was answered with an error."""
         async with asyncio.timeout(HEAD_TIMEOUT):
             head = await reader.readuntil(b"\r\n\r\n")
         method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
@@ -132,7 +134,7 @@ class RedirectingProxy:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hand on what comes, its end included."""
+    """Copy bytes, the end included."""
     with contextlib.suppress(OSError):
         while data := await reader.read(CHUNK):
             writer.write(data)

@@ -1,4 +1,4 @@
-"""`:scheme: https:`, which firebase-admin for Node sends and Google takes, made a scheme that libnghttp2 takes too.
+"""`:scheme: https:`, which firebase-admin for Node sends and Google accepts, is rewritten for libnghttp2.
 
 libnghttp2 resets a stream whose `:scheme` has a colon (RFC 3986, 3.1), and has no option to let it pass. HPACK makes
 it a matter of one byte: the colon and the letter B have codes of the same length (RFC 7541, appendix B), so the value
@@ -17,7 +17,7 @@ HEADERS, CONTINUATION = 1, 9
 HEAD_SIZE = 9
 PREFACE_SIZE = 24
 MAX_FRAME = 16_384
-"""Bytes of a frame that is waited for; libnghttp2 refuses a longer one by its head alone."""
+"""Maximum bytes of a frame; libnghttp2 refuses a longer one by its head alone."""
 
 SENT, TAKEN = b"https:", b"httpsB"
 # A literal field line whose name is entry 6 or 7 of the static table, both of which are `:scheme` (RFC 7541, 6.2),
@@ -31,22 +31,22 @@ _head = struct.Struct(">IB")  # length and type together, flags
 
 
 class SchemeRewriter:
-    """Looks at what one client sends before libnghttp2 does.
+    """Rewrites the scheme in what one client sends, before libnghttp2 reads it.
 
-    A client that writes its scheme so does it in its first request. Until that has come whole its bytes are looked at,
-    and afterwards only those of a client that did.
+    A client that uses this scheme does so in its first request. So the bytes of every client are checked up to the end of
+    its first request, and later ones only if that had it.
     """
 
     def __init__(self) -> None:
         self.rewrites = False
-        """Whether this client's scheme had to be changed."""
+        """Whether this client's scheme was rewritten."""
         self.finished = False
-        """Whether this client needs no more looking after."""
+        """Whether this client's bytes need no more checks."""
         self._ahead = PREFACE_SIZE  # bytes still to come before the next frame's head
         self._held = b""  # a head or a header block that is not whole
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes that libnghttp2 is to read now; a frame of headers comes when it is whole."""
+        """The bytes that libnghttp2 must read now; a HEADERS frame is passed on when it is complete."""
         data = self._held + data
         at, end = self._ahead, len(data)
         parts: list[bytes] = []

@@ -1,6 +1,6 @@
-"""What the files of `serving` share: requests and responses, limits, and the protocols by which they know each other.
+"""Types that the files of `serving` share: requests and responses, limits, protocols.
 
-A leaf: a connection, its server, the listener and a fault plan each name here what they need of the others.
+It imports no other file of theirs: what a connection, its server, the listener and a fault plan need of each other is here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fakeservers.serving.latency import Latency
 
 Header: TypeAlias = tuple[bytes, bytes]
 Request: TypeAlias = tuple[int, Sequence[Header], bytes]
-"""Stream id, headers with the pseudo-headers in front, body (see `ServerLimits.max_body`)."""
+"""Stream id, headers beginning with the pseudo-headers, body (see `ServerLimits.max_body`)."""
 Answer: TypeAlias = tuple[int, Sequence[Header], bytes]
 """Stream id, headers beginning with `:status`, body (may be empty)."""
 Handler: TypeAlias = Callable[[list[Request]], Sequence[Answer]]
-"""Takes the complete requests of one read, returns the responses that it has; the others may follow by `ServerConnection.after`."""
+"""Takes the complete requests of one read and returns responses; others may follow by `ServerConnection.after`."""
 Settings: TypeAlias = Mapping[int, int]
 
 # Identifiers of settings (RFC 9113, 6.5.2)
@@ -43,27 +43,27 @@ DEFAULT_WINDOW = 65_535
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerLimits:
-    """What one client, or all of them together, may cost."""
+    """Limits of one client, or of all clients together."""
 
     max_connections: int = 1024
-    """Open connections; one more is cut before its first byte is read."""
+    """Open connections; further ones are cut before their first byte is read."""
     max_body: int = 8192
-    """Bytes. A longer body reaches the handler cut off somewhere beyond this many, never at or below it."""
+    """Bytes. A longer body reaches the handler truncated, to more bytes than this."""
     max_header_list: int = 16_384
     """Bytes of one request's headers, counted as in RFC 9113, 6.5.2; a longer list ends the connection."""
     max_buffered: int = 1_048_576
-    """Bytes of responses that a peer leaves unread before we stop reading its requests."""
+    """Bytes of unread responses after which the peer's requests are no longer read."""
     resets: tuple[int, int] = (1000, 33)
-    """Streams that a client may reset: a burst and so many a second (libnghttp2's response to CVE-2023-44487)."""
+    """Streams that a client may reset: a burst, and a number per second (libnghttp2's response to CVE-2023-44487)."""
     handshake_timeout: float = 10.0
     """Seconds."""
 
 
-# How a plan has a connection received. `fakeservers.faults.actions` has the classes, and says what each field means.
+# How a plan receives a connection. The classes in `fakeservers.faults.actions` document the fields.
 
 
 class ConnectFault(Protocol):
-    """What happens before TLS."""
+    """A fault before TLS."""
 
     @property
     def how(self) -> str: ...
@@ -72,14 +72,14 @@ class ConnectFault(Protocol):
 
 
 class TlsFault(Protocol):
-    """What is wrong with the handshake."""
+    """A fault of the handshake."""
 
     @property
     def how(self) -> str: ...
 
 
 class SlowFault(Protocol):
-    """Bytes that trickle."""
+    """Bytes are sent slowly."""
 
     @property
     def bytes(self) -> int: ...
@@ -88,7 +88,7 @@ class SlowFault(Protocol):
 
 
 class TruncateFault(Protocol):
-    """A connection that is cut after so many bytes."""
+    """The connection is cut after a number of bytes."""
 
     @property
     def bytes(self) -> int: ...
@@ -97,7 +97,7 @@ class TruncateFault(Protocol):
 
 
 class WindowFault(Protocol):
-    """The credit that a client gets."""
+    """The flow-control credit that a client gets."""
 
     @property
     def stream(self) -> int | None: ...
@@ -108,7 +108,7 @@ class WindowFault(Protocol):
 
 
 class ShapeFault(Protocol):
-    """How responses look in frames."""
+    """How responses are divided into frames."""
 
     @property
     def fragment(self) -> int: ...
@@ -128,7 +128,7 @@ class ShapeFault(Protocol):
 
 @dataclass(slots=True)
 class ConnectionFaults:
-    """How one connection is received. A part that is None is as it would be without faults."""
+    """How one connection is received. None stands for default behaviour."""
 
     number: int
     """1 for the first connection that reached the port."""
@@ -144,7 +144,7 @@ class ConnectionFaults:
 
 
 class ServerConnection(Protocol):
-    """A connection as handlers and fault plans see it, over any protocol."""
+    """A connection over any protocol, for handlers and fault plans."""
 
     id: int
     number: int
@@ -152,7 +152,7 @@ class ServerConnection(Protocol):
     entry: ConnectionFaults | None
     """How it was received; None without a fault."""
     sock: socket.socket | None
-    """Below TLS."""
+    """The socket below TLS."""
 
     @property
     def version(self) -> str:
@@ -160,26 +160,26 @@ class ServerConnection(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Requests that were begun and not answered."""
+        """Number of open requests."""
 
     @property
     def handler(self) -> Callable[[Any], Any]:
-        """What answers its requests."""
+        """The handler of its requests."""
 
     def after(self, seconds: float, answers: Sequence[Answer]) -> None:
-        """Give these responses in so many seconds, unless their streams are closed by then."""
+        """Send these responses after this number of seconds, unless their streams are closed by then."""
 
     def give(self, answers: Sequence[Answer]) -> None:
-        """Respond at once."""
+        """Send these responses at once."""
 
     def forget(self, stream_id: int) -> None:
-        """Never answer this request."""
+        """Never respond to this request."""
 
     def reset(self, stream_id: int, error_code: int) -> None:
-        """Refuse one request; over HTTP/1.1 the connection is cut."""
+        """Reset the stream of one request; over HTTP/1.1 the connection is cut."""
 
     def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Take nothing more, answer up to `last_stream_id`, then close."""
+        """Send GOAWAY: respond to requests up to `last_stream_id`, then close."""
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -192,11 +192,11 @@ class ServerConnection(Protocol):
 
 
 class FaultSource(Protocol):
-    """A fault plan at work on one server: `fakeservers.faults.inject.Injector`."""
+    """A fault plan in force on one server: `fakeservers.faults.inject.Injector`."""
 
     @property
     def may_refuse(self) -> bool:
-        """Whether the port may have to refuse connections."""
+        """Whether the plan has faults that refuse connections."""
 
     def refuses(self) -> bool:
         """Whether the port refuses connections now."""
@@ -205,24 +205,24 @@ class FaultSource(Protocol):
         """How to receive the n-th connection; None for default behaviour."""
 
     def forget(self, number: int) -> None:
-        """The connection is gone."""
+        """Forget a connection that has ended."""
 
     def answer(self, peer: ServerConnection, handler: Handler, requests: list[Request]) -> Sequence[Answer]:
-        """What the handler answers, and what the faults make of it."""
+        """The responses to these requests, the handler's and those of faults."""
 
 
 @dataclass(slots=True)
 class ServerCounters:
-    """What one listener has seen and done since its start or its last reset."""
+    """Counters of one listener since its start or its last reset."""
 
     connections_accepted: int = 0
     """Connections that were admitted."""
     requests: int = 0
-    """Requests that came whole."""
+    """Complete requests."""
     connections_refused: int = 0
-    """Connections that were one too many."""
+    """Connections beyond the limit."""
     connections_turned_away: int = 0
-    """Connections that a fault gave no TLS: reset, closed, silent, plain."""
+    """Connections that a fault refused before TLS: reset, closed, silent, plain."""
     handshakes_failed: int = 0
     """Connections whose TLS handshake failed."""
     streams_reset_by_client: int = 0
@@ -240,7 +240,7 @@ class ServerCounters:
     goaways_received: int = 0
     """GOAWAYs of clients."""
     protocol_errors: int = 0
-    """Connections that were ended for what they sent."""
+    """Connections that were ended for protocol errors."""
 
 
 class Server(Protocol):
@@ -259,17 +259,17 @@ class Server(Protocol):
         """The handler of a new connection, which may change `peer.settings`."""
 
     def admit(self, peer: Any, /) -> bool:
-        """Count a connection in; False when there are too many."""
+        """Register a connection; False when there are too many."""
 
     def dismiss(self, peer: Any, /) -> None:
-        """Count a connection out."""
+        """Remove a connection."""
 
     def hands_over(self, peer: Any, transport: Any, /) -> bool:
-        """Let another protocol have a connection, if the client asked for it."""
+        """Replace the protocol of a connection, if the client asked for another one. Returns whether it did."""
 
 
 def count_reset(counters: ServerCounters, error_code: int) -> None:
-    """Count an RST_STREAM of ours that a fault or a fate wanted."""
+    """Count an RST_STREAM that a fault or a fate caused."""
     if error_code == REFUSED_STREAM:
         counters.streams_refused += 1
     else:

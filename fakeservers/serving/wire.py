@@ -1,8 +1,8 @@
-"""One HTTP/2 connection made of hyperframe and hpack, with the interface of `h2peer.Nghttp2Connection`: it sends what it is told to.
+"""One HTTP/2 connection made of hyperframe and hpack, with the interface of `h2peer.Nghttp2Connection`, that can send illegal frames.
 
-libnghttp2 polices its own side, so a connection that is to send illegal or oddly shaped frames, or to withhold credit,
-runs on this one. It judges clients less strictly than libnghttp2 does, is slower, and has none of Google's manners;
-what a client may cost is limited as there.
+libnghttp2 checks what its own side sends, so a connection that must send illegal or unusual frames, or withhold credit, is
+one of these. It checks clients less strictly than libnghttp2, is slower, and has none of Google's habits; the same limits
+apply to clients.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from fakeservers.serving.wire_out import FRAME, Outgoing
 
 
 class Stream:
-    """One request that was begun and not answered."""
+    """One open request."""
 
     __slots__ = ("body", "credit", "ended", "headers")
 
@@ -61,85 +61,87 @@ class Stream:
         self.headers = headers
         self.body = bytearray()
         self.credit = 0
-        """Bytes that it was given and has not used."""
+        """Credit in bytes that it has not used."""
         self.ended = False
 
 
 class WireConnection(DelayedConnection):
-    """One client's connection, as its handler sees it."""
+    """One client's connection."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server.latency)
         self.id = 0
         self.settings: dict[int, int] = dict(server.settings)
-        """What is about to be announced; a handler may change it while it is being made, and not later."""
+        """The settings to announce; a handler may change them in its constructor only."""
         self._server = server
         self._handler: Handler
         self._out = Outgoing(None)
         self._incoming = Incoming(server.limits.max_header_list)
         self._streams: dict[int, Stream] = {}
-        self._forgotten: set[int] = set()  # never answered; their streams stay open, and count
+        self._forgotten: set[int] = (
+            set()
+        )  # never answered; their streams stay open and count against the limit
         self._highest = 0
         self._last: int | None = None  # after our GOAWAY
         self._resets = float(server.limits.resets[0])
         self._reset_at = time.monotonic()
-        self._owed = 0  # bytes of DATA that the connection's window is to be given back
+        self._owed = 0  # bytes of DATA to acknowledge for the connection's window
         self._drip: asyncio.TimerHandle | None = None
         self._flush_due = self._draining = False
         self._closing = True
 
-    # What a handler may do besides answering
+    # Calls of a handler besides responses
 
     @property
     def certificate(self) -> bytes | None:
-        """The client's certificate in DER, checked against the server's CA; None when it showed none."""
+        """The client's certificate in DER, verified against the server's CA; None when it sent none."""
         tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
         return tls.getpeercert(True)
 
     @property
     def waiting(self) -> int:
-        """Requests that were begun and not answered."""
+        """Number of open requests."""
         return len(self._streams)
 
     def forget(self, stream_id: int) -> None:
-        """Never answer this request, and do not wait for it when the connection is drained."""
+        """Never respond to this request, and do not wait for it when the connection is drained."""
         if self._streams.pop(stream_id, None) is not None:
             self._forgotten.add(stream_id)
 
     def reset(self, stream_id: int, error_code: int) -> None:
-        """Refuse one request with RST_STREAM."""
+        """Reset the stream of one request with RST_STREAM."""
         if self._streams.pop(stream_id, None) is not None:
             self._out.reset(stream_id, error_code)
             count_reset(self._server.counters, error_code)
             self._flush_soon()
 
     def update_settings(self, settings: Settings) -> None:
-        """Announce new values of these settings; the others stay."""
+        """Announce new values of these settings; the others are unchanged."""
         if not self._closing:
             self._out.settings(settings)
             self.settings.update(settings)
             self._flush_soon()
 
     def ping(self, count: int = 1) -> None:
-        """Send so many PINGs."""
+        """Send PINGs."""
         for number in range(count):
             self._out.ping(number.to_bytes(8, "big"))
         self._flush_soon()
 
     def send_raw(self, data: bytes) -> None:
-        """Send any bytes."""
+        """Send these bytes as they are."""
         self._out.raw(data)
         self._flush_soon()
 
     def announce_goaway(self) -> None:
-        """Say by a GOAWAY with the highest stream id that another one is to come (RFC 9113, 6.8)."""
+        """Announce a GOAWAY by one with the highest stream id (RFC 9113, 6.8)."""
         self._out.goaway(HIGHEST, 0, b"")
         self._flush_soon()
 
     def goaway(self, error_code: int = 0, *, last_stream_id: int | None = None, debug: bytes = b"") -> None:
-        """Send GOAWAY; requests up to `last_stream_id` are answered, then we close.
+        """Send GOAWAY; requests up to `last_stream_id` are answered, then the connection closes.
 
-        By default that is the last one whose headers are whole: its body, and those before it, are waited for.
+        The default is the last one whose headers are complete; its body is waited for.
         """
         if self._closing:
             return
@@ -154,16 +156,16 @@ class WireConnection(DelayedConnection):
         self._flush_soon()
 
     def give(self, answers: Sequence[Answer]) -> None:
-        """Answer at once."""
+        """Send these responses at once."""
         self._answer(answers)
         self._flush_soon()
 
     def abort(self) -> None:
-        """Cut the connection: no GOAWAY, no close_notify, nothing that still waits is sent."""
+        """Cut the connection: no GOAWAY, no close_notify; queued bytes are discarded."""
         self._closing = True
         self._transport.abort()
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)
@@ -185,10 +187,10 @@ class WireConnection(DelayedConnection):
                 if entry.window.stream is not None:
                     self.settings[INITIAL_WINDOW_SIZE] = entry.window.stream
                 if entry.window.drip:
-                    self._drip_later()
+                    self._arm_drip()
         self._incoming.allow_table(self.settings.get(HEADER_TABLE_SIZE, 0))
         self._out.settings(self.settings)
-        if server.window > DEFAULT_WINDOW and not self._starves:
+        if server.window > DEFAULT_WINDOW and not self._has_small_window:
             self._out.credit(0, server.window - DEFAULT_WINDOW)
         self._flush()
 
@@ -235,14 +237,14 @@ class WireConnection(DelayedConnection):
             self._drip.cancel()
         self._streams.clear()
         self._server.dismiss(self)
-        self._let_go()
+        self._release()
 
-    # The way of a request
+    # Requests
 
     def _read(self, data: bytes, requests: list[Request]) -> None:
         for item, length in self._incoming.read(data, self.settings.get(MAX_FRAME_SIZE, FRAME)):
             self._take(item, length, requests)
-        if self._owed and not self._starves:
+        if self._owed and not self._has_small_window:
             self._out.credit(0, self._owed)
             self._owed = 0
 
@@ -282,7 +284,7 @@ class WireConnection(DelayedConnection):
         self._highest = stream_id
         if self._last is not None and stream_id > self._last:
             self._server.counters.goaway_unprocessed += 1
-            return  # behind our own GOAWAY
+            return  # after our own GOAWAY
         if self._open_streams >= self.settings.get(MAX_CONCURRENT_STREAMS, HIGHEST):
             self._out.reset(stream_id, REFUSED_STREAM)
             self._server.counters.streams_over_limit += 1
@@ -302,7 +304,7 @@ class WireConnection(DelayedConnection):
             stream.body += frame.data
         if "END_STREAM" in frame.flags:
             self._complete(frame.stream_id, stream, requests)
-        elif length and not self._starves:
+        elif length and not self._has_small_window:
             self._out.credit(frame.stream_id, length)
 
     def _complete(self, stream_id: int, stream: Stream, requests: list[Request]) -> None:
@@ -333,7 +335,7 @@ class WireConnection(DelayedConnection):
 
     @property
     def _last_taken(self) -> int:
-        """The last stream whose headers are whole and that no GOAWAY of ours has turned away."""
+        """The last stream with complete headers that no GOAWAY of ours excludes."""
         return self._highest if self._last is None else min(self._last, self._highest)
 
     # Sending
@@ -361,22 +363,22 @@ class WireConnection(DelayedConnection):
         self._transport.write(self._out.take()[:-1])
 
     @property
-    def _starves(self) -> bool:
+    def _has_small_window(self) -> bool:
         return self.entry is not None and self.entry.window is not None
 
-    def _drip_later(self) -> None:
+    def _arm_drip(self) -> None:
         assert self.entry is not None
         assert self.entry.window is not None
         self._drip = asyncio.get_running_loop().call_later(
-            max(self.entry.window.seconds, 0.001), self._drip_now
+            max(self.entry.window.seconds, 0.001), self._send_drip
         )
 
-    def _drip_now(self) -> None:
-        """A little credit, for the connection and for every request whose body is not complete."""
+    def _send_drip(self) -> None:
+        """Send a little credit, for the connection and for every request whose body is not complete."""
         assert self.entry is not None
         assert self.entry.window is not None
         amount = self.entry.window.drip
-        if self._owed:  # never more than was spent, or the windows would grow without end
+        if self._owed:  # never more than was used, or the windows would grow without limit
             given = min(amount, self._owed)
             self._owed -= given
             self._out.credit(0, given)
@@ -386,4 +388,4 @@ class WireConnection(DelayedConnection):
                 self._out.credit(stream_id, amount)
         self._flush()
         if not self._closing:
-            self._drip_later()
+            self._arm_drip()

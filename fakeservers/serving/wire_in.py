@@ -1,4 +1,4 @@
-"""What a connection of `wire` reads: bytes in, frames and whole header blocks out."""
+"""The reading side of a connection of `wire`: from bytes to frames and complete header blocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSED_STREAM, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 9, 11
 
 
 class ProtocolViolation(Exception):
-    """What the client did wrong, with the error code for it."""
+    """A protocol error of the client, with its error code."""
 
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
@@ -29,7 +29,7 @@ class ProtocolViolation(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HeaderBlock:
-    """A whole header block."""
+    """A complete header block."""
 
     stream_id: int
     headers: Sequence[Header]
@@ -38,23 +38,23 @@ class HeaderBlock:
 
 
 class Incoming:
-    """Reads frames. `max_header_list`: bytes of one block's headers, packed or not."""
+    """Reads frames. `max_header_list`: bytes of one block's headers, encoded or decoded."""
 
     def __init__(self, max_header_list: int) -> None:
         self._max_block = max_header_list
         self._decoder = hpack.Decoder(max_header_list_size=max_header_list)
         self._unread = bytearray()
         self._greeted = False
-        self._block = bytearray()  # of a block that goes on in CONTINUATION
+        self._block = bytearray()  # of a block that continues in CONTINUATION
         self._block_of: tuple[int, bool] | None = None
         self._continuations = 0
 
     def allow_table(self, size: int) -> None:
-        """The client may have a compression table of so many bytes, and of 4096 until it knows."""
+        """Set the client's maximum compression table; until the client has acknowledged it, 4096 bytes are allowed as well."""
         self._decoder.max_allowed_table_size = max(TABLE, size)
 
     def read(self, data: bytes, largest: int) -> Iterator[tuple[HeaderBlock | Frame, int]]:
-        """Whole header blocks, and other frames with the length of their payload, `largest` at most.
+        """Complete header blocks, and other frames with the length of their payload, `largest` at most.
 
         Raises:
             ProtocolViolation: the client has broken the protocol.
@@ -79,7 +79,7 @@ class Incoming:
                 raise ProtocolViolation(PROTOCOL_ERROR, str(error)) from None
             at += HEAD + length
             if isinstance(frame, HeadersFrame | ContinuationFrame):
-                block = self._gather(frame)
+                block = self._collect_block(frame)
                 if block is not None:
                     yield block, length
             elif self._block_of is not None:
@@ -88,8 +88,8 @@ class Incoming:
                 yield frame, length
         del unread[:at]
 
-    def _gather(self, frame: HeadersFrame | ContinuationFrame) -> HeaderBlock | None:
-        """The block, when this frame ends it."""
+    def _collect_block(self, frame: HeadersFrame | ContinuationFrame) -> HeaderBlock | None:
+        """The block, when it is complete with this frame."""
         if isinstance(frame, HeadersFrame):
             if self._block_of is not None:
                 raise ProtocolViolation(PROTOCOL_ERROR, "a header block is not finished")

@@ -1,4 +1,4 @@
-"""What a connection of `wire` sends: answers as frames of any shape, within the client's windows."""
+"""The sending side of a connection of `wire`: responses as frames of any shape, within the client's windows."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _PRIORITY = b"\0\0\0\0\x0f"
 
 
 class Outgoing:
-    """Makes frames. What windows hold back waits in here; `take` gives what may go now."""
+    """Makes frames. Bytes beyond the client's windows are queued; `take` returns those to send now."""
 
     def __init__(self, shape: ShapeFault | None) -> None:
         self._shape = shape
         self._out = bytearray()
         self._encoder = hpack.Encoder()
         self._window = self._initial = DEFAULT_WINDOW
-        self._windows: dict[int, int] = {}  # of streams whose answer is still to be sent in part
+        self._windows: dict[int, int] = {}  # of streams whose response is not sent completely
         self._bodies: dict[int, bytearray] = {}
         self._frame = FRAME
         self._padding = b"\0" * (shape.pad if shape else 0)
@@ -60,17 +60,17 @@ class Outgoing:
 
     @property
     def unfinished(self) -> int:
-        """Bodies that wait for credit."""
+        """Number of bodies that wait for credit."""
         return len(self._bodies)
 
     def take(self) -> bytes:
-        """The bytes that may go now."""
+        """The bytes to send now."""
         data = bytes(self._out)
         self._out.clear()
         return data
 
     def raw(self, data: bytes) -> None:
-        """Send any bytes."""
+        """Send these bytes as they are."""
         self._out += data
 
     def settings(self, values: Settings, *, ack: bool = False) -> None:
@@ -96,7 +96,7 @@ class Outgoing:
         self._out += frame(WINDOW_UPDATE, amount.to_bytes(4, "big"), stream=stream_id)
 
     def answer(self, stream_id: int, headers: Sequence[Header], body: bytes) -> None:
-        """HEADERS, CONTINUATION and DATA, as the shape has them."""
+        """Send HEADERS, CONTINUATION and DATA in the configured shape."""
         shape = self._shape
         block = self._encoder.encode(headers, huffman=shape.huffman if shape else True)
         flags, before, after = 0 if body else END_STREAM, b"", b""
@@ -167,7 +167,7 @@ class Outgoing:
     def _send_body(self, stream_id: int) -> None:
         body = self._bodies[stream_id]
         while body:
-            # Padding and the byte that says how much of it there is count as payload does (RFC 9113, 6.1).
+            # Padding and its length byte count as payload (RFC 9113, 6.1).
             room = min(self._window, self._windows[stream_id], self._frame)
             pad = self._padding if len(self._padding) + 1 < room else b""
             size = min(room - (len(pad) + 1 if pad else 0), self._chunk, len(body))
