@@ -91,7 +91,7 @@ async def _run(options: argparse.Namespace) -> None:
 
 
 def _run_many(options: argparse.Namespace) -> int:
-    """The same with several processes; this one holds the ports and the control port, and serves nobody."""
+    """The same with several processes; this one has the ports and the control port, and serves no pushes."""
     with ExitStack() as held:
         for name in (*options.services, *(("channels",) if "apns" in options.services else ())):
             port = getattr(options, f"{name}_port")
@@ -242,7 +242,7 @@ def _token(file: str) -> str:
 
 
 def _allow_files(number: int) -> None:
-    """Let this process open so many files, if the system does: 1024 is what most begin with."""
+    """Raise this process's limit of open files, as far as the system allows: the usual limit is 1024."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -256,13 +256,13 @@ def _allow_files(number: int) -> None:
 
 
 def _settle() -> None:
-    """What is there now stays to the end, and need not be looked through again and again."""
+    """Exclude all objects that exist now from garbage collections: they live to the end."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
 
 
 def _announce(options: argparse.Namespace, urls: Mapping[str, str], control: str, proxy: str) -> None:
-    """Say that all is ready, all at once; what needs care comes first."""
+    """Print that the servers are ready, after warnings."""
     for host in {options.host, options.control_host if control else options.host}:
         if not is_loopback(host):
             print(f"fakeservers: {host} can be reached from other machines", file=sys.stderr, flush=True)
@@ -300,7 +300,7 @@ def _registry(options: argparse.Namespace) -> ApnsRegistry:
 
 
 def _faults(options: argparse.Namespace) -> FaultPlan | None:
-    """The plan that both fakes go by, None for one each that is empty."""
+    """The plan of both fakes; None for an empty one each."""
     if options.faults is None:
         return None if options.seed is None else FaultPlan(options.seed)
     plan: FaultPlan = _attempt(
@@ -376,7 +376,7 @@ def _stop_signal() -> asyncio.Event:
 
 
 def _attempt(context: str, action: Callable[[], Any]) -> Any:
-    """The action's result; a failure that the user can mend becomes a sentence."""
+    """The action's result; an error that the user can correct becomes a sentence."""
     try:
         return action()
     except (OSError, ValueError) as error:

@@ -142,7 +142,7 @@ class Certificates:
 
         Args:
             how: `expired`, `early` (not valid before tomorrow), `wrong-host` (for example.net) or `wrong-ca` (signed by
-                one that nobody knows).
+                an unknown one).
         """
         context = self.server_context()
         if how not in BROKEN:

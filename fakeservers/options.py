@@ -94,7 +94,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
         metavar="PLAN",
         help=f"what goes wrong: a file (TOML or JSON), or one of {', '.join(PRESETS)}; see docs/reference/fakeservers-faults.md",
     )
-    add("--seed", type=_whole, metavar="N", help="of the faults' chances, instead of the plan's own")
+    add("--seed", type=_whole_number, metavar="N", help="of the faults' chances, instead of the plan's own")
     add(
         "--faults-scale",
         type=_scale,
@@ -117,7 +117,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
     )
     add(
         "--max-connections",
-        type=_whole,
+        type=_whole_number,
         default=ServerLimits().max_connections,
         metavar="N",
         help="open at a time, per service",
@@ -207,7 +207,7 @@ def _fcm(add: Callable[..., object]) -> None:
     add("--server-key", default=SERVER_KEY, metavar="KEY", help="what the legacy API takes")
     add(
         "--access-token-lifetime",
-        type=_whole,
+        type=_whole_number,
         default=LIFETIME,
         metavar="S",
         help="seconds for which an access token is good",
@@ -241,7 +241,7 @@ def _fcm(add: Callable[..., object]) -> None:
     )
 
 
-def _whole(text: str) -> int:
+def _whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 12:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of zero or more")
     return int(text)
@@ -255,21 +255,21 @@ def _scale(text: str) -> float:
 
 
 def _kept(text: str) -> int:
-    number = _whole(text)
+    number = _whole_number(text)
     if number > MAX_KEEP:
         raise argparse.ArgumentTypeError(f"{number} is more than {MAX_KEEP}")
     return number
 
 
 def _processes(text: str) -> int:
-    number = _whole(text)
+    number = _whole_number(text)
     if not 1 <= number <= MAX_PROCESSES:
         raise argparse.ArgumentTypeError(f"{number} is not from 1 to {MAX_PROCESSES}")
     return number
 
 
 def _port(text: str) -> int:
-    port = _whole(text)
+    port = _whole_number(text)
     if port > 65_535:  # uvloop would take it for another one
         raise argparse.ArgumentTypeError(f"there is no port {port}")
     return port

@@ -55,7 +55,7 @@ class FaultControl:
         self._call(lambda: self._plan.become(other))
 
     def remove(self, fault_id: str) -> None:
-        """Take a fault out."""
+        """Remove a fault."""
         self._call(lambda: self._plan.remove(fault_id))
 
     def enable(self, fault_id: str, on: bool = True) -> None:
@@ -90,7 +90,7 @@ class Running(Generic[F]):
         self.ca_file = self._fake.ca_file
         """What a client must trust, PEM."""
         self.faults = FaultControl(running.call, self._fake.faults)
-        """What goes wrong; may be changed at any time."""
+        """The fault plan; may be changed at any time."""
 
     @property
     def counts(self) -> dict[tuple[int, str], int]:

@@ -1,6 +1,6 @@
 """What a fake has received and counted: the last requests and their answers, and what became of pushes.
 
-Keeping a request costs the fast path next to nothing: its record is made when somebody reads it.
+Keeping a request costs the fast path next to nothing: its record is made when it is read.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ R = TypeVar("R")
 K = TypeVar("K")
 V = TypeVar("V")
 From = TypeVar("From")
-"""What tells where a request came from."""
+"""The type that identifies a request's connection."""
 Outcome: TypeAlias = tuple[int, str] | None
-"""Status and reason; None for a request that is noted elsewhere."""
+"""Status and reason; None for a request that is recorded elsewhere."""
 ACCEPTED: Outcome = (200, "")
 MAX_REMEMBERED = 100_000
 """Entries of a table that `remember` fills."""
 
 
 class Records(Sequence[R], Generic[R, From]):
-    """The last so many records, oldest first. They are made of what came when somebody looks at them.
+    """The last records, oldest first. A record is made when it is read.
 
     Args:
         keep: how many to keep, None for all of them.
@@ -70,7 +70,7 @@ class Records(Sequence[R], Generic[R, From]):
         return islice(every, self._size - len(self), None)
 
     def __reversed__(self) -> Iterator[R]:
-        """Newest first; those that nobody gets to are not made."""
+        """Newest first; records that are not reached are not made."""
         every = (
             record for read in reversed(list(self._reads)) for record in reversed(read.records(self._make))
         )
@@ -115,7 +115,7 @@ class _Read(Generic[R, From]):
         self.size = len(requests) - unnoted if made is None else len(made)
 
     def records(self, make: Callable[[Request, int, str, From, float], R]) -> list[R]:
-        """Made once: whoever looks again finds the same ones."""
+        """Made once: later calls return the same records."""
         if self._made is None:
             self._made = []
             for request in self._requests:
@@ -166,12 +166,12 @@ class PushCounts:
             self.cut += 1
 
     def accept(self, number: int) -> None:
-        """Count so many pushes as accepted."""
+        """Count pushes as accepted."""
         self.received += number
         self.accepted += number
 
     def leave(self, number: int, *, told: bool) -> None:
-        """Count so many pushes as not processed; whether the client was told so."""
+        """Count pushes that were not processed. `told`: the client was informed."""
         self.received += number
         if told:
             self.unprocessed += number

@@ -1,1 +1,1 @@
-"""The fake APNs: its server, the rules that it judges requests by, its tokens, devices and channels."""
+"""The fake APNs: its server, rules, tokens, devices and channels."""

@@ -1,7 +1,7 @@
-"""What injected responses have said of devices, tokens, keys and topics: it stays true for the requests that follow.
+"""What injected responses have asserted about devices, tokens, keys and topics: it holds for later requests.
 
-Without it a fake would contradict itself. A sender that is told that its token has expired mints another one, and must
-not be blamed for that; a sender that keeps a dead device must be told so each time.
+Without it a fake would contradict itself. A sender whose token has been called expired makes another one, which must not be
+TooManyProviderTokenUpdates; a push to a device that has been called dead must be rejected each time.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 DEVICE = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken", "Unregistered"})
-"""What a reason says of the device token."""
+"""Reasons about the device token."""
 PROVIDER_TOKEN = frozenset({"ExpiredProviderToken", "InvalidProviderToken"})
-"""Of the provider token, on every connection."""
+"""Reasons about the provider token, on every connection."""
 KEY = frozenset({"BadEnvironmentKeyIdInToken", "BadEnvironmentKeyInToken"})
-"""Of the signing key, on every connection."""
+"""Reasons about the signing key, on every connection."""
 TOPIC = frozenset({"BadTopic", "TopicDisallowed"})
-"""Of the topic."""
+"""Reasons about the topic."""
 CERTIFICATE = frozenset({"BadCertificate", "BadCertificateEnvironment"})
-"""Of the connection's client certificate."""
+"""Reasons about the connection's client certificate."""
 
 
 @dataclass(slots=True)
 class AssertedState:
-    """What has been said since the plan began or changed last."""
+    """What has been asserted since the plan began or changed last."""
 
     devices: dict[bytes, tuple[str, int | None]] = field(default_factory=dict)
     """By device token in lower case: the reason, and `timestamp` in milliseconds."""

@@ -1,4 +1,4 @@
-"""Who speaks on one connection to APNs: a client certificate, or provider tokens and how they may follow one another."""
+"""Authentication of one connection to APNs: a client certificate, or provider tokens and the rules for their updates."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from fakeservers.serving.h2peer import Nghttp2Connection
 from fakeservers.serving.types import MAX_CONCURRENT_STREAMS
 
 STREAMS = 1000
-"""Concurrent streams once a client is known; Apple names no number, this one was seen most."""
+"""Concurrent streams of an authenticated client; Apple documents no number, this one was seen most."""
 
 CLOCK_TOLERANCE = 60.0
-"""Seconds that `iat` may lie ahead of us; Apple publishes none, this is ours."""
+"""Seconds that `iat` may be in the future; Apple publishes no number, this is ours."""
 
 
 @dataclass(slots=True)
 class _Use:
-    """What a connection has seen of one key."""
+    """The tokens of one key on a connection."""
 
     token: VerifiedToken
     since: float
@@ -32,31 +32,31 @@ class _Use:
 
 
 class Authentication:
-    """Judges the certificate and the provider tokens of one connection.
+    """Checks the certificate and the provider tokens of one connection.
 
-    Made before the connection's SETTINGS leave: a certificate gets all its streams at once, a token with its first
-    request that is in order.
+    Made before the connection's SETTINGS are sent: a certificate gets all streams at once, a token with its first valid
+    request.
     """
 
     def __init__(self, peer: Nghttp2Connection, state: ApnsState) -> None:
         self._peer = peer
         self._state = state
-        self._refused = ""  # why nobody may push by this connection's certificate
-        self._uses: dict[str, _Use] = {}  # by key id, the connection's first key in front
-        self._wedged = False  # after a token that had expired
-        self._unrelated: set[str] = set()  # key ids that an injected response has called so
-        self._team_topics: frozenset[str] | None = None  # bound at the first push
+        self._refused = ""  # the reason against this connection's certificate
+        self._uses: dict[str, _Use] = {}  # by key id, the connection's first key first
+        self._wedged = False  # after an expired token
+        self._unrelated: set[str] = set()  # key ids that an injected response has named
+        self._team_topics: frozenset[str] | None = None  # set at the first push
         self.sender = Sender(frozenset())
-        """Whose request it is, once `check` has found nothing wrong."""
+        """The sender of the request, once `check` has returned no reason."""
         self.token: VerifiedToken | None = None
-        """The one of the same request; None with a certificate."""
+        """The provider token of the same request; None with a certificate."""
         der = peer.certificate
         if der is not None:
-            self._know(x509.load_der_x509_certificate(der))
+            self._accept_certificate(x509.load_der_x509_certificate(der))
             peer.settings[MAX_CONCURRENT_STREAMS] = STREAMS
 
-    def _know(self, certificate: x509.Certificate) -> None:
-        """Take the client for what its certificate says; TLS has checked that it is our CA's."""
+    def _accept_certificate(self, certificate: x509.Certificate) -> None:
+        """Authenticate the client by its certificate; TLS has verified that our CA issued it."""
         topics = certificate_topics(certificate)
         environment = self._state.registry.environment
         if not topics:
@@ -105,21 +105,21 @@ class Authentication:
         return ""
 
     def wedge(self) -> None:
-        """Take no token any more: after one that has expired APNs does not recover until the connection is closed."""
+        """Accept no more tokens: after an expired one APNs does not recover until the connection is closed."""
         if not self._wedged:
             self._wedged, self.token = True, None
             self._uses.clear()
             self._peer.update_settings({MAX_CONCURRENT_STREAMS: 1})
 
     def forget_token(self, authorization: bytes | None) -> None:
-        """Let a request's token be as if it had never been accepted, so that the next one is no update of it."""
+        """Forget that a request's token was accepted, so that the next one does not count as its update."""
         token = self._read(authorization)
         if token is not None:
             self._uses.pop(token.key.key_id, None)
         self.token = None
 
     def assert_reason(self, reason: str, authorization: bytes | None) -> None:
-        """Keep to what an injected response has said of this connection's sender."""
+        """Let later responses agree with an injected one about this connection's sender."""
         asserted, token = self._state.asserted, self._read(authorization)
         if self.sender.by_certificate:
             if reason in CERTIFICATE:
@@ -137,7 +137,7 @@ class Authentication:
             self.forget_token(authorization)
 
     def _asserted(self, token: VerifiedToken) -> str:
-        """What injected responses have said against this token; empty for nothing."""
+        """The reason that injected responses have given against this token; empty for none."""
         asserted = self._state.asserted
         reason = asserted.tokens.get(token.text) or asserted.keys.get(token.key.key_id, "")
         if reason == "ExpiredProviderToken":

@@ -1,6 +1,6 @@
 """APNs' broadcasts: `/1/apps/…` manages channels, on a port of its own, and `/4/broadcasts/apps/…` sends to them.
 
-The rules are Apple's (P-CHAN, P-BSEND, P-CERR in reference/apns.md), and which of two broken ones is reported is ours,
+The rules are Apple's (P-CHAN, P-BSEND, P-CERR in reference/apns.md); which of two broken ones is reported is our choice,
 as in `rules`; docs/reference/fakeservers.md shows the order.
 """
 
@@ -50,7 +50,7 @@ STATUSES = {
     "PayloadTooLarge": 413,
     "TooManyProviderTokenUpdates": 429,
 }
-"""The reasons that are given here, of Apple's table for channels and broadcasts. MissingChannelQueueSize is in no table:
+"""The reasons of this API, from Apple's table for channels and broadcasts. MissingChannelQueueSize is in no table:
 it was seen for a storage policy that is absent or unknown. The two of scoped keys are from the table for devices."""
 
 BROADCASTS = b"/4/broadcasts/apps/"
@@ -71,7 +71,7 @@ class ChannelApi:
         self.authentication = Authentication(peer, state)
 
     def assert_reason(self, reason: str, fields: Fields) -> None:
-        """Keep to what an injected response has said on this connection."""
+        """Let later responses on this connection agree with an injected one."""
         self.authentication.assert_reason(reason, fields.get(b"authorization"))
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
@@ -162,7 +162,7 @@ class BroadcastApi:
 
 
 def check_bundle_id(bundle_id: str, sender: Sender) -> str:
-    """Whether the app in the path is the sender's; it takes no suffix of a push type."""
+    """Check that the app in the path is the sender's; a suffix of a push type is not allowed."""
     if bundle_id.endswith(_SUFFIXES):
         plain = next(bundle_id.removesuffix(suffix) for suffix in _SUFFIXES if bundle_id.endswith(suffix))
         if plain in sender.topics:
@@ -171,7 +171,7 @@ def check_bundle_id(bundle_id: str, sender: Sender) -> str:
 
 
 def check_creation(body: bytes) -> str:
-    """The body of a request for a new channel."""
+    """Check the body of a request for a new channel."""
     if not body:
         return "PayloadEmpty"
     if len(body) > MAX_PAYLOAD:
@@ -190,7 +190,7 @@ def check_creation(body: bytes) -> str:
 
 
 def check_broadcast(fields: Fields, body: bytes, *, stores: bool) -> str:
-    """What a broadcast says, to a channel that stores its newest message or nothing."""
+    """Check a broadcast. `stores`: whether the channel stores its newest message."""
     push_type = fields.get(b"apns-push-type")
     if push_type is None:
         return "MissingPushType"
@@ -211,7 +211,7 @@ def check_broadcast(fields: Fields, body: bytes, *, stores: bool) -> str:
 
 
 def _check_sender(authentication: Authentication, state: ApnsState, fields: Fields, bundle_id: str) -> str:
-    """Who asks, for which app, and whether the request's own id is one."""
+    """Check the sender, the app, and the request's own id."""
     reason = authentication.check(fields.get(b"authorization"), state.now())
     if reason:
         return reason
@@ -246,7 +246,7 @@ def _reply(
     content: bytes = b"",
     more: Sequence[Header] = (),
 ) -> Answer:
-    """The answer, noted in the state. It repeats the request's id, or has a new one."""
+    """Make and record the response. It repeats the request's id, or has a new one."""
     state.note(fields.get(b":path", b""), fields, body, status, reason, peer.id)
     given = fields.get(b"apns-request-id")
     if not given or not is_canonical_id(given):

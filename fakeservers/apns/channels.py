@@ -1,4 +1,4 @@
-"""Broadcast channels of each app: what their management knows, and what a broadcast is checked against."""
+"""Broadcast channels of each app, for channel management and for the checks of broadcasts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MAX_CHANNELS = 10_000
 """Channels that one app may have in an environment (P-CHAN)."""
 
 POLICIES = (0, 1)
-"""`message-storage-policy`: 0 keeps nothing, 1 the newest message."""
+"""`message-storage-policy`: 0 stores nothing, 1 the newest message."""
 
 MAX_CHANNEL_ID = 64
-"""Characters of an id; Apple says to assume no length, this is ours."""
+"""Characters of an id; Apple says not to assume a length, this is ours."""
 
 CHANNEL_ID = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
 
 
 def is_channel_id(text: str) -> bool:
-    """Whether it is base64 and not too long."""
+    """Whether it can be a channel id: base64, and not too long."""
     return 0 < len(text) <= MAX_CHANNEL_ID and CHANNEL_ID.fullmatch(text) is not None
 
 
@@ -36,7 +36,7 @@ Channels: TypeAlias = tuple[dict[str, dict[str, int]], set[str]]
 class ChannelRegistry:
     """The channels of all apps, by bundle id. May be changed while servers run.
 
-    `limit`: how many one app may have.
+    `limit`: channels that one app may have.
     """
 
     def __init__(self, limit: int = MAX_CHANNELS) -> None:
@@ -47,17 +47,17 @@ class ChannelRegistry:
         self._apps: dict[str, dict[str, int]] = {}
 
     def share(self, directory: Path) -> None:
-        """Keep them in this empty directory from now on, for processes that serve one port."""
+        """Store the channels in this empty directory from now on, for several processes that serve one port."""
         self._place = directory
         for bundle_id, channels in self._apps.items():
             self._of(bundle_id).update(channels)
 
     def snapshot(self) -> Channels:
-        """What `restore` puts back; of shared ones, those that there were when sharing began."""
+        """A copy for `restore`. Of shared channels: those that existed when sharing began."""
         return {bundle_id: dict(channels) for bundle_id, channels in self._apps.items()}, set(self.disabled)
 
     def restore(self, snapshot: Channels) -> None:
-        """Put back the channels and the disabled apps of a snapshot."""
+        """Restore the channels and the disabled apps of a snapshot."""
         apps, disabled = snapshot
         self.disabled.clear()
         self.disabled.update(disabled)
@@ -68,14 +68,14 @@ class ChannelRegistry:
         for folder in {*self._place.iterdir(), *first}:
             channels, kept = _Folder(folder), first.get(folder, {})
             for channel_id in channels.keys() - kept.keys():
-                channels.pop(channel_id, None)  # None: another process was quicker
+                channels.pop(channel_id, None)  # None: another process may have deleted it
             channels.update(kept)
 
     def create(self, bundle_id: str, policy: int, random: bytes | None = None) -> str:
         """A new channel's id, made of 16 random bytes.
 
         Raises:
-            OverflowError: the app has as many as it may have.
+            OverflowError: the app has the maximum number of channels.
         """
         if len(self._of(bundle_id)) >= self.limit:
             raise OverflowError(f"{bundle_id} has {self.limit} channels")
@@ -102,12 +102,12 @@ class ChannelRegistry:
         """Delete a channel; False when there was none."""
         try:
             del self._of(bundle_id)[channel_id]
-        except KeyError:  # also when another process was quicker
+        except KeyError:  # also when another process has deleted it
             return False
         return True
 
     def clear(self, bundle_id: str) -> int:
-        """Delete all channels of an app, as Apple does when broadcasts are switched off; how many there were."""
+        """Delete all channels of an app, as Apple does when broadcasts are switched off; returns how many there were."""
         return sum(self.remove(bundle_id, channel_id) for channel_id in self.of(bundle_id))
 
     def policy(self, bundle_id: str, channel_id: str) -> int | None:
@@ -122,7 +122,7 @@ class ChannelRegistry:
 
     @property
     def apps(self) -> int:
-        """How many apps have had a channel."""
+        """Number of apps that have had a channel."""
         return len(self._apps) if self._place is None else len(os.listdir(self._place))
 
     def _of(self, bundle_id: str) -> MutableMapping[str, int]:
@@ -132,12 +132,12 @@ class ChannelRegistry:
 
 
 def _folder(directory: Path, bundle_id: str) -> Path:
-    """Where the channels of an app are kept. By hash: a bundle id may be longer than a file's name, or be ".."."""
+    """The folder of an app's channels. Its name is a hash: a bundle id may be longer than a file's name, or be ".."."""
     return directory / blake2b(bundle_id.encode(), digest_size=16).hexdigest()
 
 
 class _Folder(MutableMapping[str, int]):
-    """The channels of one app as files, so that what one process changes all others see at once."""
+    """The channels of one app as files, so that all processes see a change at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -155,8 +155,8 @@ class _Folder(MutableMapping[str, int]):
         self._folder.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
             self._file(channel_id).unlink()
-        # A link to nowhere that says the policy is made at once, unlike a file with something in it.
-        with suppress(FileExistsError):  # another process was told the same
+        # A dangling link whose target is the policy is made atomically, unlike a file with contents.
+        with suppress(FileExistsError):  # another process has made it
             self._file(channel_id).symlink_to(str(policy))
 
     def __delitem__(self, channel_id: str) -> None:

@@ -1,7 +1,7 @@
 """Device tokens that carry their own fate: a reason of Apple's (`responses.apns`), or one of those below.
 
-A fated token reads `deadfa7e` + four-character code + anything hexadecimal. What the code stands for happens to a
-request that is in order otherwise, so a test needs no set-up on the server's side.
+A fated token reads `deadfa7e` + four-character code + anything hexadecimal. The code selects what happens to an
+otherwise valid request, so a test needs no set-up on the server's side.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 STALL = "Stall"
 """Never answered; the stream stays open."""
 SLOW = "Slow"
-"""Answered 200, so many milliseconds late as the eight decimal digits after the code say."""
+"""Answered 200, delayed by the milliseconds in the eight decimal digits after the code."""
 REFUSED_STREAM = "RefusedStream"
 """RST_STREAM REFUSED_STREAM (7): surely not processed."""
 INTERNAL_RESET = "InternalReset"
@@ -19,15 +19,15 @@ GOAWAY = "GoAway"
 GOAWAY_BEFORE = "GoAwayBefore"
 """GOAWAY names the stream before this one as the last: this one was not processed."""
 CUT = "Cut"
-"""The connection is cut without a word."""
+"""The connection is cut without GOAWAY."""
 
 UNPROCESSED = frozenset({REFUSED_STREAM, GOAWAY_BEFORE})
-"""After which the client knows that its push was not processed."""
+"""Fates after which the client knows that its push was not processed."""
 
 PREFIX = "deadfa7e"
-"""Long enough that no honest token begins so by chance."""
+"""Prefix of fated tokens, long enough that no real token begins with it by chance."""
 
-# Part of the interface: a code is never given a second meaning. Three digits of status, then a hexadecimal digit.
+# Part of the interface: a code never gets a second meaning. Three digits of status, then a hexadecimal digit.
 CODES = {
     "4000": "BadCollapseId",
     "4001": "BadDeviceToken",
@@ -85,7 +85,7 @@ def fated_token(fate: str, n: int = 0, *, ms: int = 0) -> str:
         fate: one of Apple's reasons, or `Stall`, `Slow`, `RefusedStream`, `InternalReset`, `GoAway`,
             `GoAwayBefore`, `Cut`.
         n: 0 to 16**44 - 1.
-        ms: milliseconds that a `Slow` answer takes longer.
+        ms: milliseconds by which the response of `Slow` is delayed.
 
     Raises:
         KeyError: there is no such fate.
@@ -101,6 +101,6 @@ def fate_of(token: bytes) -> str:
 
 
 def milliseconds_of(token: bytes) -> int:
-    """By how much a `Slow` token's answer is late; 0 when its digits are not decimal."""
+    """Milliseconds by which the response to a `Slow` token is delayed; 0 when its digits are not decimal."""
     digits = token[_CODE_END:_MS_END]
     return int(digits) if digits.isdigit() else 0

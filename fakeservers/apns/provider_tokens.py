@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from fakeservers.apns.registry import ApnsRegistry, SigningKey
 
 MAX_TOKENS = 1024
-"""Verified tokens that are remembered; a sender has one or two alive."""
+"""Verified tokens that are remembered; a sender uses one or two at a time."""
 
 _ES256 = ec.ECDSA(hashes.SHA256())
 _HALF = 32  # bytes of r and of s in a JOSE signature, RFC 7518, 3.4
@@ -25,7 +25,7 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A token whose signature is good; its age is the caller's to judge."""
+    """A token with a valid signature; the caller checks its age."""
 
     text: bytes
     key: SigningKey
@@ -40,7 +40,7 @@ class ProviderTokens:
         self._registry = registry
         self._verified: dict[bytes, VerifiedToken] = {}
         self.seen: dict[str, float] = {}
-        """The newest `MAX_TOKENS` tokens with a good signature, and their `iat`."""
+        """The newest `MAX_TOKENS` tokens with a valid signature, and their `iat`."""
 
     def read(self, authorization: bytes) -> VerifiedToken | None:
         """The token of a header `bearer <jwt>` (the scheme in any case), or None when it is not valid.
@@ -78,7 +78,7 @@ class ProviderTokens:
             header = _json(head)
             body = _json(claims)
             raw = _base64(signature)
-            # Clients are known to send it as a number with a fraction or as a string, and Apple takes both.
+            # Some clients send it as a number with a fraction or as a string, and Apple accepts both.
             issued = float(body["iat"])
         except (ValueError, KeyError, TypeError):
             return None
@@ -90,7 +90,7 @@ class ProviderTokens:
         if len(raw) == 2 * _HALF:
             r, s = int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big")
             raw = encode_dss_signature(r, s)
-        try:  # otherwise DER, which openssl and Java make and Apple takes
+        try:  # otherwise DER, which openssl and Java produce and Apple accepts
             key.public.verify(raw, head + b"." + claims, _ES256)
         except InvalidSignature:
             return None
@@ -98,7 +98,7 @@ class ProviderTokens:
 
 
 def _base64(part: bytes) -> bytes:
-    """Base64 of either alphabet, padded or not, as Apple takes it; what is none raises a ValueError."""
+    """Decode base64 of either alphabet, padded or not, as Apple does; a ValueError when it is none."""
     plain = part.rstrip(b"=").translate(_STANDARD)
     return b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
 

@@ -1,4 +1,4 @@
-"""What a fake APNs knows: signing keys, the topics of each team, devices with their state, and broadcast channels."""
+"""The registry of a fake APNs: signing keys, the topics of each team, devices with their state, and broadcast channels."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class RegistryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A provider's key as Apple registers it (P-TOK, "key kinds")."""
+    """A provider's key as registered with Apple (P-TOK, "key kinds")."""
 
     key_id: str
     team_id: str
     public: ec.EllipticCurvePublicKey
     topics: frozenset[str] | None = None
-    """Bundle ids of a topic-specific key; None is a team-scoped key."""
+    """Bundle ids of a topic-specific key; None for a team-scoped key."""
     environment: str | None = None
-    """`sandbox`, `production`, or None for an old key that serves both."""
+    """`sandbox`, `production`, or None for an old key that is valid in both."""
     related: str | None = None
     """The one key id that may share a connection with this topic-specific key."""
 
@@ -53,11 +53,11 @@ class DeviceState:
     """One device token's state."""
 
     topic: str | None = None
-    """The bundle id that it belongs to; None takes any."""
+    """The bundle id that it belongs to; None allows any."""
     fate: str = ""
-    """Empty for a registered device, else what happens to a push: a reason of Apple's or a fate of `fates`."""
+    """Empty for a registered device, otherwise what happens to a push: a reason of Apple's or a fate of `fates`."""
     since: int | None = None
-    """With `Unregistered` and `ExpiredToken`: the `timestamp` of the answer, in milliseconds."""
+    """With `Unregistered` and `ExpiredToken`: the `timestamp` of the response, in milliseconds."""
 
 
 Topics: TypeAlias = dict[str, dict[str, None]]
@@ -67,11 +67,11 @@ Registered: TypeAlias = tuple[dict[str, SigningKey], Topics, dict[bytes, DeviceS
 
 
 class ApnsRegistry:
-    """Keys, topics, devices and channels. May be changed while servers run; they see it with the next request.
+    """Keys, topics, devices and channels. May be changed while servers run, with effect from the next request.
 
     Args:
-        known_only: answer `BadDeviceToken` for tokens that are not in `devices`; otherwise any other is registered.
-        environment: `sandbox` or `production` to refuse keys and certificates of the other one; None takes all.
+        known_only: reject tokens that are not in `devices` with `BadDeviceToken`; otherwise they count as registered.
+        environment: `sandbox` or `production` to reject keys and certificates of the other one; None accepts all.
     """
 
     def __init__(self, *, known_only: bool = False, environment: str | None = None) -> None:
@@ -117,7 +117,7 @@ class ApnsRegistry:
         return dict(self._keys)
 
     def allow(self, team_id: str, *topics: str) -> None:
-        """Let a team push to these bundle ids, each with every suffix that a push type adds."""
+        """Allow a team to push to these bundle ids, each with every suffix of a push type."""
         self._topics.setdefault(team_id, {}).update(dict.fromkeys(topics))
         self.changes += 1
 
@@ -126,7 +126,7 @@ class ApnsRegistry:
         return tuple(self._topics.get(team_id, ()))
 
     def disallow(self, team_id: str, topic: str) -> bool:
-        """Take a topic from a team, for connections to come; False when it had none of this name."""
+        """Forbid a topic to a team, on new connections; False when it was not allowed."""
         allowed = topic in self._topics.get(team_id, {})
         self._topics.get(team_id, {}).pop(topic, None)
         self.changes += 1
@@ -166,17 +166,17 @@ class ApnsRegistry:
         return dict(self._keys), _copied(self._topics), dict(self._devices)
 
     def restore(self, snapshot: Registered) -> None:
-        """Put back the keys, topics and devices of a snapshot; channels have their own."""
+        """Restore the keys, topics and devices of a snapshot; channels have their own."""
         keys, topics, devices = snapshot
         self._keys, self._topics, self._devices = dict(keys), _copied(topics), dict(devices)
         self.changes += 1
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> ApnsRegistry:
-        """Read a registry from JSON; the form is in docs/reference/fakeservers.md.
+        """Read a registry from JSON; docs/reference/fakeservers.md has the format.
 
         Raises:
-            RegistryError: the file cannot be read, is not JSON, or says something that we do not know.
+            RegistryError: the file cannot be read, is not JSON, or has unknown contents.
         """
         file = Path(path)
         try:
@@ -231,7 +231,7 @@ _TOP = ("known_only", "environment", "keys", "teams", "devices", "channels")
 
 
 def _fields(value: Any, where: str, *known: str) -> dict[str, Any]:
-    """`value` as a dict, all of whose keys are known ones (any, when none are named)."""
+    """`value` as a dict whose keys are among `known`; without `known` any keys are allowed."""
     _expect(isinstance(value, dict), f"{where} is not an object")
     unknown = sorted(value.keys() - set(known)) if known else []
     _expect(not unknown, f"unknown key {unknown[0]!r} in {where}" if unknown else "")

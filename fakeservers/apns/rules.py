@@ -1,8 +1,8 @@
 """Apple's rules for `POST /3/device/<token>`, in the order in which this fake applies them.
 
-The rules are Apple's (the pages are named as in reference/apns.md); which of two broken ones is reported, Apple does
-not say, so the order is ours, and docs/reference/fakeservers.md shows it. Each function answers with Apple's reason, or with an
-empty string when its rule holds.
+The rules are Apple's (the pages are named as in reference/apns.md); Apple does not document
+which of two broken ones is reported, so the order is ours, and docs/reference/fakeservers.md shows it. Each function returns
+Apple's reason, or an empty string when its rule holds.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ SUFFIXES = {
     b"controls": ".push-type.controls",
     b"accessory": ".push-type.accessory",
 }
-"""Push type to what it appends to the bundle id in `apns-topic` (P-SEND)."""
+"""Suffix of the bundle id in `apns-topic`, by push type (P-SEND)."""
 
 LISTED = frozenset({".voip", ".complication"})
-"""Suffixes of topics that a certificate must list whole, in its extension .6.3.6 (P-SEND)."""
+"""Suffixes of topics that a certificate must list completely, in its extension .6.3.6 (P-SEND)."""
 
 MAX_PAYLOAD = 4096
 MAX_VOIP_PAYLOAD = 5120
 UNDOCUMENTED = 8192
-"""Bytes for `accessory`, whose limit and priorities Apple does not document: all that a fake keeps of a body."""
+"""Bytes for `accessory`, whose limit and priorities Apple does not document: the most that a fake stores of a body."""
 MAX_COLLAPSE_ID = 64
 MAX_EXPIRATION_DIGITS = 12
-"""Digits of UNIX seconds that we take: 12 reach the year 33658."""
+"""Digits of UNIX seconds that are accepted: 12 reach the year 33658."""
 
 PATH = b"/3/device/"
 
@@ -53,15 +53,15 @@ Fields = dict[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who a connection has proved to be."""
+    """The authenticated sender of a connection."""
 
     topics: frozenset[str]
-    """Bundle ids, as they stood at the connection's first push: later additions need a new one (P-TOK)."""
+    """Bundle ids at the time of the connection's first push: later additions need a new connection (P-TOK)."""
     by_certificate: bool = False
 
 
 def check_route(method: bytes | None, path: bytes) -> str:
-    """Method and path."""
+    """Check method and path."""
     if not path.startswith(PATH):
         return "MissingDeviceToken" if path == PATH[:-1] else "BadPath"
     if method != b"POST":
@@ -70,7 +70,7 @@ def check_route(method: bytes | None, path: bytes) -> str:
 
 
 def check_topic(fields: Fields, sender: Sender) -> str:
-    """`apns-push-type` and `apns-topic`, and whether they go together and are the sender's."""
+    """Check `apns-push-type` and `apns-topic`, each alone, together, and against the sender's topics."""
     push_type = fields.get(b"apns-push-type")
     if push_type is not None and push_type not in SUFFIXES:
         return "InvalidPushType"
@@ -78,13 +78,13 @@ def check_topic(fields: Fields, sender: Sender) -> str:
         return "Forbidden"  # "token-based authentication only"
     topic = fields.get(b"apns-topic")
     if topic is None:
-        # Only a certificate with a single topic speaks for itself.
+        # Only a certificate with a single topic needs no header.
         return "" if sender.by_certificate and len(sender.topics) == 1 else "MissingTopic"
     if _TOPIC.fullmatch(topic) is None:
         return "BadTopic"
     name = topic.decode()
     if name in sender.topics and (sender.by_certificate or not push_type):
-        return ""  # a certificate's list names whole topics, suffix included
+        return ""  # a certificate lists complete topics, suffix included
     suffixes = set(SUFFIXES.values() if push_type is None else (SUFFIXES[push_type],))
     if sender.by_certificate:
         suffixes -= LISTED
@@ -94,7 +94,7 @@ def check_topic(fields: Fields, sender: Sender) -> str:
 
 
 def check_priority(fields: Fields) -> str:
-    """`apns-priority`; it is 10 when absent, which a background push may not be."""
+    """Check `apns-priority`; the default is 10, which a background push must not have."""
     if fields.get(b"apns-push-type") == b"accessory":
         return ""
     priority = fields.get(b"apns-priority", b"10")
@@ -115,7 +115,7 @@ def payload_limit(fields: Fields) -> int:
 
 
 def check_options(fields: Fields) -> str:
-    """`apns-expiration`, `apns-id`, `apns-collapse-id`."""
+    """Check `apns-expiration`, `apns-id`, `apns-collapse-id`."""
     expiration = fields.get(b"apns-expiration")
     if expiration is not None and not (expiration.isdigit() and len(expiration) <= MAX_EXPIRATION_DIGITS):
         return "BadExpirationDate"
@@ -129,7 +129,7 @@ def check_options(fields: Fields) -> str:
 
 
 def check_payload(body: bytes, limit: int) -> str:
-    """Size, and that it is a JSON object: Apple has no reason of its own for one that is not, PayloadEmpty is ours."""
+    """Check the size, and that it is a JSON object: Apple has no reason for one that is not, PayloadEmpty is our choice."""
     if not body:
         return "PayloadEmpty"
     if len(body) > limit:

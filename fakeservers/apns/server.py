@@ -1,4 +1,4 @@
-"""A fake APNs: real HTTP/2 over TLS on a port of this machine, that obeys Apple's rules or just says 200."""
+"""A fake APNs: real HTTP/2 over TLS on a port of this machine, with Apple's rules, or with 200 for everything."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from fakeservers.serving.types import (
 )
 
 TOPIC = "com.example.app"
-"""The bundle id of a fake that was given no other."""
+"""The default bundle id."""
 
 STRICT_SETTINGS = {
     HEADER_TABLE_SIZE: 4096,
@@ -54,14 +54,14 @@ STRICT_SETTINGS = {
     MAX_FRAME_SIZE: 16_384,
     MAX_HEADER_LIST_SIZE: 8000,
 }
-"""What APNs announces to a client that it does not know yet (reference/apns.md, 1.3); a certificate gets 1000 streams."""
+"""What APNs announces to an unauthenticated client (reference/apns.md, 1.3); a certificate gets 1000 streams."""
 
 BARE_WINDOW = 16 * 1024 * 1024
 BARE_SETTINGS = {**STRICT_SETTINGS, MAX_CONCURRENT_STREAMS: STREAMS, INITIAL_WINDOW_SIZE: BARE_WINDOW}
 
 PROFILES = ("strict", "bare")
 NO_PUSHES = (MANAGEMENT.encode(), BROADCASTS)
-"""What begins paths of requests that are no pushes to a device."""
+"""Path prefixes of requests that are not pushes to a device."""
 
 _TIMESTAMP = re.compile(rb'"timestamp":(\d{1,15})')
 
@@ -75,17 +75,17 @@ class FakeApns(FakeServer[ApnsRecord, int]):
         host: address to listen on.
         port: 0 takes a free one.
         channels_port: where channels are managed, by the rules in both profiles; 0 takes a free one.
-        delay: seconds between a request and its answer.
-        certs: credentials to serve with; None makes some in a temporary directory, which goes at the end.
-        registry: keys, topics, devices and channels. The fake's own key is added unless its id is there already, and its team
+        delay: seconds between a request and its response.
+        certs: credentials to serve with; None makes some in a temporary directory, which is deleted at the end.
+        registry: keys, topics, devices and channels. The fake's own key is added unless its id exists already, and its team
             may push to `com.example.app` unless it has topics.
-        now: the clock, UNIX seconds, that provider tokens are judged by.
+        now: the clock, UNIX seconds, for checks of provider tokens.
         token_max_age: seconds after `iat` at which a provider token is stale.
         token_min_refresh: seconds for which a connection must keep a provider token.
-        keep: requests that `received` holds, 0 for none; the oldest leave first.
-        limits: what clients may cost.
+        keep: requests that `received` holds, 0 for none; the oldest are dropped first.
+        limits: limits of clients.
         reuse_port: let other processes listen on the same ports, which must not be 0 then.
-        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan the ids that are given repeat too.
+        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan, ids in responses are reproducible too.
 
     Raises:
         ValueError: there is no such profile; or a `FaultError` for the faults.
@@ -120,7 +120,7 @@ class FakeApns(FakeServer[ApnsRecord, int]):
         self._wanted_port = port
         self._wanted_channels_port = channels_port
         self.asked_port = port
-        """The port that was listened on last, or could not be when entering failed."""
+        """The port of the last attempt to listen."""
         self._reuse_port = reuse_port
         self._delay = delay
         self._certs = certs
@@ -134,7 +134,7 @@ class FakeApns(FakeServer[ApnsRecord, int]):
             Records(keep, ApnsRecord.of),
         )
         self.faults = FaultPlan.of(faults)
-        """What goes wrong; may be changed at any time."""
+        """The fault plan; may be changed at any time."""
         if faults is not None:
             self._state.seed = self.faults.seed
         self._cleanup = ExitStack()
@@ -256,7 +256,7 @@ class FakeApns(FakeServer[ApnsRecord, int]):
 
     @property
     def tokens_seen(self) -> dict[str, float]:
-        """Distinct provider tokens with a good signature, the newest 1024, and their `iat`."""
+        """Distinct provider tokens with a valid signature, the newest 1024, and their `iat`."""
         return self._state.tokens.seen
 
     @property
@@ -268,16 +268,16 @@ class FakeApns(FakeServer[ApnsRecord, int]):
         return self._server, self._channels_server
 
     def reset_fates(self) -> None:
-        """Forget what injected responses have said, and the provider tokens that were seen."""
+        """Forget what injected responses have asserted, and the provider tokens that were seen."""
         self._state.asserted.clear()
         self._state.tokens.seen.clear()
 
     def reset_registry(self) -> None:
-        """Put back the keys, topics and devices of the start."""
+        """Restore the keys, topics and devices of the start."""
         self.registry.restore(self._first_registry)
 
     def reset_channels(self) -> None:
-        """Put back the channels of the start."""
+        """Restore the channels of the start."""
         self.registry.channels.restore(self._first_channels)
 
     def write_config(self, directory: str | os.PathLike[str]) -> None:
@@ -326,7 +326,7 @@ class FakeApns(FakeServer[ApnsRecord, int]):
             self._state.counts[status, reason] += 1
 
     def _assert(self, peer: ServerConnection, request: Request, reason: str, reply: Reply) -> None:
-        """Keep to what a fault's response has said, as far as it says something that lasts."""
+        """Let later responses agree with a fault's response, as far as its reason lasts."""
         handler = peer.handler
         if not isinstance(handler, StrictApns | ChannelApi):
             return
@@ -341,7 +341,7 @@ class FakeApns(FakeServer[ApnsRecord, int]):
             remember(state.asserted.topics, fields.get(b"apns-topic", b""), reason)
         else:
             handler.assert_reason(reason, fields)
-        self.registry.changes += 1  # what connections remember as good is looked at again
+        self.registry.changes += 1  # connections check again what they remember as valid
 
     def _open_strict(self, peer: Nghttp2Connection) -> Handler:
         return StrictApns(peer, self._state, self._delay)

@@ -1,4 +1,4 @@
-"""What the connections of one fake APNs share: its rules, and what was asked and answered."""
+"""What the connections of one fake APNs share: its registry, and its records of requests and responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fakeservers.serving.types import Request
 
 
 class ApnsRecord:
-    """One request and what was answered."""
+    """One request and its response."""
 
     __slots__ = ("_fields", "_path", "body", "connection", "reason", "status", "time")
 
@@ -35,13 +35,13 @@ class ApnsRecord:
         self._fields = fields
         self.body = body
         self.status = status
-        """0 when there was no answer; then `reason` names the fate."""
+        """0 without a response; then `reason` names the fate."""
         self.reason = reason
         """Apple's reason or the name of a fate; empty for an ordinary 200."""
         self.connection = connection
         """1 for the first connection that was accepted, and so on."""
         self.time = time
-        """By the fake's clock, seconds."""
+        """Time by the fake's clock, seconds."""
 
     @classmethod
     def of(cls, request: Request, status: int, reason: str, connection: int, now: float) -> ApnsRecord:
@@ -52,7 +52,7 @@ class ApnsRecord:
 
     @property
     def token(self) -> str:
-        """The device token as it stood in the path, or the whole path when it held none."""
+        """The device token in the path, or the whole path when it has none."""
         return self._path.removeprefix(PATH).decode("latin-1")
 
     @property
@@ -77,12 +77,12 @@ class ApnsState:
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     pushes: PushCounts = field(default_factory=PushCounts)
     asserted: AssertedState = field(default_factory=AssertedState)
-    """What injected responses have said."""
+    """What injected responses have asserted."""
     seed: int | None = None
-    """Of the `apns-id`s that are given; None for chance."""
+    """Seed of the `apns-id`s in responses; None for random ones."""
 
     def id_prefix(self, number: int, header: str = "apns-id") -> bytes:
-        """The first half of each such id on the so many-th connection; the other half tells streams apart."""
+        """The first half of the ids on the n-th connection; the second half is the stream's."""
         if self.seed is None:
             return str(uuid4())[:24].upper().encode()
         digits = f"{chance.salt(self.seed, header, number):016x}"
@@ -91,7 +91,7 @@ class ApnsState:
     def note(
         self, path: bytes, fields: Fields, body: bytes, status: int, reason: str, connection: int
     ) -> None:
-        """Count one request that was answered, and keep it."""
+        """Count and record one request with its response."""
         self.counts[status, reason] += 1
         if self.received.maxlen != 0:
             self.received.append(ApnsRecord(path, fields, body, status, reason, connection, self.now()))

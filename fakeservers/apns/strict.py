@@ -1,4 +1,4 @@
-"""The strict profile: one `StrictApns` judges the requests of one connection by `rules`."""
+"""The strict profile: one `StrictApns` checks the requests of one connection by `rules`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fakeservers.serving.h2peer import Literal, Nghttp2Connection
 from fakeservers.serving.types import INTERNAL_ERROR, REFUSED_STREAM, Answer, Header, Request
 
 CACHED_SENDS = 256
-"""Combinations of authorization, topic, push type and priority that one connection remembers as good."""
+"""Combinations of authorization, topic, push type and priority that one connection remembers as valid."""
 
 DAY_MS = 86_400_000
 
@@ -53,7 +53,7 @@ class StrictApns:
         self.authentication = Authentication(peer, state)
         self._broadcasts = BroadcastApi(peer, state, self.authentication)
         self._token: VerifiedToken | None = None
-        # Header values that passed every check on them -> (good until, payload limit)
+        # Header values that passed every check -> (valid until, payload limit)
         self._good: dict[tuple[bytes | None, ...], tuple[float, int]] = {}
         self._last_stable: tuple[bytes | None, ...] = ()
         self._last_good: tuple[float, int] | None = None
@@ -68,13 +68,13 @@ class StrictApns:
         now = state.now()
         if registry.changes != self._changes:
             self._changes = registry.changes
-            self._forget_good()
+            self._forget_verified()
         answers: list[Answer] = []
         outcomes: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
                 pushes.leave(len(requests) - number, told=not self._cut)
-                requests = requests[:number]  # behind our own GOAWAY, or after a cut
+                requests = requests[:number]  # after our own GOAWAY, or after a cut
                 break
             fields = dict(headers)
             path = fields.get(b":path", b"")
@@ -94,14 +94,14 @@ class StrictApns:
             if path.startswith(BROADCASTS):
                 answers.append(self._broadcasts.answer(stream_id, fields, body))
                 self._follow_token()
-                outcomes[stream_id] = None  # noted there
+                outcomes[stream_id] = None  # recorded there
                 continue
             status = STATUSES.get(reason)
             if status is not None:
                 answers.append(_rejection(stream_id, reason, apns_id, since, now))
             else:
                 answer: Answer = (stream_id, self._ok(apns_id, stream_id), b"")
-                status = self._meet(reason, answer, token, answers)
+                status = self._apply_fate(reason, answer, token, answers)
             state.counts[status, reason] += 1
             pushes.count(status, unprocessed=reason in fates.UNPROCESSED)
             outcomes[stream_id] = status, reason
@@ -119,7 +119,7 @@ class StrictApns:
         return _OK, Literal(b"apns-id", apns_id), Literal(b"apns-unique-id", unique_id)
 
     def _check(self, headers: Sequence[Header], fields: Fields, path: bytes, body: bytes, now: float) -> str:
-        """Every rule but the device's, in order."""
+        """Check all rules but the device's, in order."""
         if len(fields) != len(headers):
             return "DuplicateHeaders"
         get = fields.get
@@ -162,28 +162,28 @@ class StrictApns:
     def _follow_token(self) -> None:
         if self.authentication.token is not self._token:
             self._token = self.authentication.token
-            self._forget_good()
+            self._forget_verified()
 
     def _allow_new_token(self, fields: Fields) -> None:
-        """After a fated token's reason: it concerns that push alone, but a sender may answer it with a new token."""
+        """After the reason of a fated token: it concerns that push alone, but the sender may react with a new provider token."""
         self.authentication.forget_token(fields.get(b"authorization"))
         self._follow_token()
 
     def assert_reason(self, reason: str, fields: Fields) -> None:
-        """Keep to what an injected response has said on this connection."""
+        """Let later responses on this connection agree with an injected one."""
         self.authentication.assert_reason(reason, fields.get(b"authorization"))
         self._follow_token()
 
-    def _forget_good(self) -> None:
+    def _forget_verified(self) -> None:
         self._good.clear()
         self._last_stable = ()
 
-    def _meet(self, fate: str, answer: Answer, token: bytes, answers: list[Answer]) -> int:
-        """Let a fate that is no answer of Apple's happen; the status that the client will see, 0 for none."""
+    def _apply_fate(self, fate: str, answer: Answer, token: bytes, answers: list[Answer]) -> int:
+        """Apply a fate that is not a reason of Apple's. Returns the status that the client gets, 0 for none."""
         peer, stream_id = self._peer, answer[0]
         if fate == fates.GOAWAY:
             answers.append(answer)
-            self._say_goodbye(stream_id)
+            self._send_goaway(stream_id)
             return 200
         if fate == fates.SLOW:
             peer.after(self._delay + fates.milliseconds_of(token) / 1000, [answer])
@@ -195,13 +195,13 @@ class StrictApns:
         elif fate == fates.INTERNAL_RESET:
             peer.reset(stream_id, INTERNAL_ERROR)
         elif fate == fates.GOAWAY_BEFORE:
-            self._say_goodbye(max(stream_id - 2, 0))
+            self._send_goaway(max(stream_id - 2, 0))
         elif fate == fates.CUT:
             self._last_stream, self._cut = 0, True
             peer.abort()
         return 0
 
-    def _say_goodbye(self, last_stream: int) -> None:
+    def _send_goaway(self, last_stream: int) -> None:
         self._last_stream = last_stream
         self._peer.goaway(last_stream_id=last_stream, debug=_BODY["Shutdown"])
 
@@ -209,7 +209,7 @@ class StrictApns:
 def _rejection(stream_id: int, reason: str, apns_id: bytes, since: int | None, now: float) -> Answer:
     body = _BODY[reason]
     if STATUSES[reason] == 410:
-        # A fated token has no history: Apple learnt of it a day ago.
+        # A fated token has no history: it became invalid a day ago.
         timestamp = int(now * 1000) - DAY_MS if since is None else since
         body = orjson.dumps({"reason": reason, "timestamp": timestamp})
     return stream_id, (_STATUS[reason], _JSON, Literal(b"apns-id", apns_id)), body

@@ -1,7 +1,7 @@
-"""The control port as an ASGI application: FastAPI with the calls, and every refusal as a problem document (RFC 9457).
+"""The control port as an ASGI application: FastAPI with the calls, and every error as a problem document (RFC 9457).
 
-FastAPI (MIT) brings Starlette, which the port stood on before, and Pydantic (MIT): one declaration of a call is its route, its
-check, its response and its part of the OpenAPI document. Imported only when a control port is opened.
+FastAPI (MIT) brings Starlette and Pydantic (MIT): one declaration of a call is its route, its check, its response and its
+part of the OpenAPI document. Imported only when a control port is opened.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def make_app(fakes: Fakes, *, with_token: bool) -> FastAPI:
         title="Control port of the fake APNs and FCM",
         version="1",
         description="Errors are problem documents (RFC 9457). Requests of other origins are refused.",
-        docs_url=None,  # their pages come from elsewhere
+        docs_url=None,  # their pages load scripts from other hosts
         redoc_url=None,
         responses=_PROBLEMS,
         dependencies=[Depends(HTTPBearer(auto_error=False))] if with_token else [],
@@ -63,9 +63,9 @@ def make_app(fakes: Fakes, *, with_token: bool) -> FastAPI:
         (Problem, _problem),
         (RequestValidationError, _invalid),
         (HTTPException, _refused),
-        (Exception, _mistake),
+        (Exception, _internal_error),
     ):
-        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # starlette's type knows no handler of one exception's subclass
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # starlette's type has no handlers of a subclass of Exception
     return app
 
 
@@ -74,7 +74,7 @@ async def _problem(request: Request, problem: Problem) -> Response:
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
-    """The first thing that Pydantic does not take, in one sentence."""
+    """The first error of Pydantic, in one sentence."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return problem_response(Problem(400, f"the body is not JSON: {shown(first['ctx']['error'])}"))
@@ -87,7 +87,7 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
-    """What Starlette refuses: unknown paths and methods."""
+    """Errors of Starlette: unknown paths and methods."""
     details = {404: "there is nothing here; /openapi.json says what there is", 405: "not with this method"}
     detail = details.get(error.status_code, HTTPStatus(error.status_code).phrase)
     response = problem_response(Problem(error.status_code, detail))
@@ -102,6 +102,6 @@ def _methods_of(request: Request) -> set[str]:
     return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
-async def _mistake(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     _log.error("a call of the control port failed", exc_info=error)
     return problem_response(Problem(500, "this is a mistake in the fake servers"))

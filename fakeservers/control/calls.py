@@ -1,6 +1,6 @@
-"""The calls of the control port: what FastAPI makes routes, checks and the OpenAPI document of.
+"""The calls of the control port. FastAPI makes routes, checks and the OpenAPI document from them.
 
-`ControlService` has a method of the same name behind each; what needs the meter is answered here.
+`ControlService` has a method of the same name for each; calls that need the meter are answered here.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from fakeservers.control.prometheus import exposition
 from fakeservers.control.service import Answered, Calls
 
 MAX_WATCHERS = 16
-"""Pages that may look on at a time."""
+"""Pages that may read events at a time."""
 
 
 class Fakes:
-    """The fakes behind one control port. A change is on the page at once, not with the next second."""
+    """The fakes behind one control port. The page shows a change at once, not with the next second."""
 
     def __init__(self, calls: Calls, meter: Meter) -> None:
         self._calls = calls
         self.meter = meter
 
     async def read(self, name: str, given: BaseModel | None = None, **arguments: Any) -> Answered:
-        """What a call gives that changes nothing. `given`: a model whose fields are arguments, those that were given."""
+        """Make a call that changes nothing. `given`: a model whose fields, as far as set, are arguments."""
         fields = {} if given is None else given.model_dump(exclude_unset=True)
         return await self._calls.call(name, {**arguments, **fields})
 
@@ -50,14 +50,14 @@ def _fakes(request: Request) -> Fakes:
 
 
 class _JsonRequest(Request):
-    """A request whose body is JSON as RFC 8259 has it: no NaN, and no depth that ends Python's own parser."""
+    """A request whose body is JSON as RFC 8259 has it: no NaN, and no depth that exceeds the limit of Python's own parser."""
 
     async def json(self) -> Any:
         return orjson.loads(await self.body())
 
 
 class CheckedRoute(APIRoute):
-    """A route whose requests have no parameter that is unknown or there twice, and whose bodies are JSON.
+    """A route that rejects unknown and repeated parameters, and bodies other than JSON.
 
     Absent fields of a response stay absent.
     """
@@ -66,7 +66,7 @@ class CheckedRoute(APIRoute):
         super().__init__(*args, **{**options, "response_model_exclude_unset": True})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What serves a request: the checks, then FastAPI's own."""
+        """The handler of a request: the checks, then FastAPI's own."""
         serve = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
@@ -179,14 +179,14 @@ async def received(fakes: TheFakes, query: FilteredPageQuery) -> Answered:
 
 @looking.delete("/received", response_model=responses.Cleared)
 async def clear_received(fakes: TheFakes, query: FilterQuery) -> Answered:
-    """Forget what was received; with filters, only what fits."""
+    """Delete received requests: all, or those that match the filters."""
     return await fakes.change("clear_received", query)
 
 
 @looking.post("/reset", response_model=responses.WasReset)
 async def reset(fakes: TheFakes, body: requests.ResetBody) -> Answered:
-    """Begin anew: the same seed and the same requests make the same day. Everything is as it was at the start, or the parts
-    of `what` that are not in `keep`. `PUT /v1/faults` with an empty `plan` takes all faults out.
+    """Reset everything to the start, or the parts of `what` that are not in `keep`: then the same seed and the same requests
+    make the same day. `PUT /v1/faults` with an empty `plan` removes all faults.
     """
     return await fakes.change("reset", body)
 
@@ -199,7 +199,7 @@ async def faults(fakes: TheFakes) -> Answered:
 
 @faults_calls.put("", response_model=responses.Faults)
 async def set_faults(fakes: TheFakes, body: requests.NewPlan) -> Answered:
-    """Put another plan in the place of this one. Its time begins now."""
+    """Replace the plan. Its time begins now."""
     return await fakes.change("set_faults", body)
 
 
@@ -211,7 +211,7 @@ async def add_fault(fakes: TheFakes, body: requests.NewFault) -> Answered:
 
 @faults_calls.put("/{fault_id}", response_model=responses.FaultEntry)
 async def replace_fault(fakes: TheFakes, fault_id: requests.FaultId, body: requests.NewFault) -> Answered:
-    """Put a fault in the place of the one of this id, or add it."""
+    """Replace the fault of this id, or add it."""
     return await fakes.change("replace_fault", fault_id=fault_id, fault=body.model_dump())
 
 
@@ -223,7 +223,7 @@ async def switch_fault(fakes: TheFakes, fault_id: requests.FaultId, body: reques
 
 @faults_calls.delete("/{fault_id}", status_code=204, response_model=None)
 async def remove_fault(fakes: TheFakes, fault_id: requests.FaultId) -> None:
-    """Take a fault out."""
+    """Remove a fault."""
     await fakes.change("remove_fault", fault_id=fault_id)
 
 
@@ -271,13 +271,13 @@ async def topics(fakes: TheFakes) -> Answered:
 
 @apns.post("/topics", response_model=responses.TeamTopics)
 async def add_topics(fakes: TheFakes, body: requests.NewTopics) -> Answered:
-    """Let a team push to these topics, on connections to come."""
+    """Allow a team to push to these topics, on new connections."""
     return await fakes.change("add_topics", body)
 
 
 @apns.delete("/topics/{team_id}/{topic}", status_code=204, response_model=None)
 async def remove_topic(fakes: TheFakes, team_id: requests.KeyId, topic: requests.BundleId) -> None:
-    """Take a topic from a team."""
+    """Forbid a topic to a team."""
     await fakes.change("remove_topic", team_id=team_id, topic=topic)
 
 
@@ -289,35 +289,35 @@ async def channels(fakes: TheFakes, bundle_id: requests.BundleId, page: PageQuer
 
 @apns.post("/channels/{bundle_id}", response_model=responses.ChannelsAdded)
 async def add_channels(fakes: TheFakes, bundle_id: requests.BundleId, body: requests.NewChannels) -> Answered:
-    """Register channels under ids of your own."""
+    """Register channels with given ids."""
     return await fakes.change("add_channels", body, bundle_id=bundle_id)
 
 
 @apns.delete("/channels/{bundle_id}", response_model=responses.Cleared)
 async def clear_channels(fakes: TheFakes, bundle_id: requests.BundleId, query: ChannelQuery) -> Answered:
-    """Delete the channels of an app, or the one that is named."""
+    """Delete the channels of an app, or the named one."""
     return await fakes.change("clear_channels", query, bundle_id=bundle_id)
 
 
 @apns.patch("/channels/{bundle_id}", response_model=responses.Broadcasting)
 async def switch_channels(fakes: TheFakes, bundle_id: requests.BundleId, body: requests.Switch) -> Answered:
-    """Let an app broadcast, or not: then it loses its channels."""
+    """Enable or disable broadcasts of an app; disabling deletes its channels."""
     return await fakes.change("switch_channels", body, bundle_id=bundle_id)
 
 
 @fcm.get("/fates", response_model=responses.Fates)
 async def fates(fakes: TheFakes, page: PageQuery) -> Answered:
-    """Targets that do not carry their own fate, and the fates of the next sends."""
+    """Targets with a fate, other than fated tokens, and the fates of the next sends."""
     return await fakes.read("fates", page)
 
 
 @fcm.post("/fates", response_model=responses.FatesAdded)
 async def add_fates(fakes: TheFakes, body: requests.NewFates) -> Answered:
-    """Say what happens to sends to these targets, and to the next sends whatever their target."""
+    """Set what happens to sends to these targets, and to the next sends whatever their target."""
     return await fakes.change("add_fates", body)
 
 
-@fcm.delete("/fates/{target:path}", status_code=204, response_model=None)  # a condition may hold a slash
+@fcm.delete("/fates/{target:path}", status_code=204, response_model=None)  # a condition may contain a slash
 async def remove_fate(fakes: TheFakes, target: requests.Target) -> None:
     """Make a target an ordinary one."""
     await fakes.change("remove_fate", target=target)

@@ -12,11 +12,11 @@ from fakeservers.control.problem import Problem
 Answered = dict[str, Any]
 
 MAX_APPS = 1000
-"""Apps that may have channels or lack the capability, of each."""
+"""Apps with channels, and apps without the capability, at most."""
 
 
 class ChannelCalls:
-    """The part of a `ControlService` that is about channels; each call is answered as JSON has it."""
+    """The calls of a `ControlService` about channels; results are JSON values."""
 
     def __init__(self, apns: FakeApns | None) -> None:
         self._apns = apns
@@ -35,7 +35,7 @@ class ChannelCalls:
         }
 
     def add_channels(self, *, bundle_id: str, channels: list[dict[str, Any]]) -> Answered:
-        """Register channels under ids of one's own; all of them or none."""
+        """Register channels with given ids; all of them or none."""
         known = self._channels()
         try:
             for channel in channels:
@@ -59,7 +59,7 @@ class ChannelCalls:
         return {"cleared": channels.clear(bundle_id)}
 
     def switch_channels(self, *, bundle_id: str, enabled: bool) -> Answered:
-        """Give an app the broadcast capability, or take it and with it all channels, as Apple does."""
+        """Enable or disable broadcasts of an app; disabling deletes its channels, as at Apple."""
         channels = self._channels()
         if enabled:
             channels.disabled.discard(bundle_id)

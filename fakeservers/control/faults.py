@@ -1,4 +1,4 @@
-"""Calls of the control port about the fault plan. Fakes that have plans of their own are told the same."""
+"""Calls of the control port about the fault plan. Where the fakes have several plans, all get the same changes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Answered = dict[str, Any]
 
 
 class FaultCalls:
-    """Looks at and changes the plans of these fakes; a change is made to all of them or to none."""
+    """Reads and changes the plans of these fakes; a change is made to all of them or to none."""
 
     def __init__(self, fakes: Mapping[str, FakeApns | FakeFcm]) -> None:
-        # One plan, as a rule, that all of them share.
+        # Usually one plan, which all of them share.
         self._plans: Iterable[FaultPlan] = {id(fake.faults): fake.faults for fake in fakes.values()}.values()
         self._first = [(plan, FaultPlan(plan.seed, plan, name=plan.name)) for plan in self._plans]
 
@@ -42,7 +42,7 @@ class FaultCalls:
     def set_faults(
         self, *, plan: Any = None, preset: str | None = None, seed: int | None = None, scale: float = 1.0
     ) -> Answered:
-        """Put another plan in the place of the one that there is; time and counts begin anew."""
+        """Replace the plan; its time and counts restart."""
         if (plan is None) == (not preset):
             raise Problem(400, "one of plan and preset is needed")
         try:
@@ -58,12 +58,12 @@ class FaultCalls:
         return self.faults()
 
     def restore(self) -> None:
-        """Put back the plan that there was when the control port began; time and counts begin anew."""
+        """Restore the plan of the control port's start; its time and counts restart."""
         for plan, first in self._first:
             plan.become(first)
 
     def add_fault(self, *, fault: Any) -> Answered:
-        """Put one fault behind the others."""
+        """Append a fault."""
         try:
             added = Fault.from_dict(fault)
             for plan in self._plans:
@@ -76,7 +76,7 @@ class FaultCalls:
         return added.to_dict()
 
     def replace_fault(self, *, fault_id: str, fault: Any) -> Answered:
-        """Put a fault in the place of another, or behind the others when there is none of this id."""
+        """Replace the fault of this id, or append it when there is none."""
         try:
             replacement = Fault.from_dict({**fault, "id": fault_id})
             for plan in self._plans:
@@ -87,17 +87,17 @@ class FaultCalls:
 
     def switch_fault(self, *, fault_id: str, enabled: bool) -> Answered:
         """Switch a fault on or off."""
-        for plan in self._having(fault_id):
+        for plan in self._plans_with(fault_id):
             plan.enable(fault_id, enabled)
         return {"id": fault_id, "enabled": enabled}
 
     def remove_fault(self, *, fault_id: str) -> Answered:
-        """Take a fault out."""
-        for plan in self._having(fault_id):
+        """Remove a fault."""
+        for plan in self._plans_with(fault_id):
             plan.remove(fault_id)
         return {}
 
-    def _having(self, fault_id: str) -> list[FaultPlan]:
+    def _plans_with(self, fault_id: str) -> list[FaultPlan]:
         plans = [plan for plan in self._plans if fault_id in plan]
         if not plans:
             raise Problem(404, "there is no fault of this id")

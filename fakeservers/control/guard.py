@@ -1,6 +1,6 @@
-"""Who may use the control port: ASGI middleware that lets no request of another web page through.
+"""Access control of the control port: ASGI middleware that rejects requests of other web pages.
 
-A browser sends requests to a port of this machine for any page that asks it to. What stops that: the `Host` header must
+A browser sends requests to a port of this machine for any web page. This is prevented: the `Host` header must
 name this server (against DNS rebinding), `Origin` and `Sec-Fetch-Site` must not name another page, a body must be JSON
 (which no form sends), there are no CORS headers, and away from loopback a token is needed.
 """
@@ -26,10 +26,10 @@ from fakeservers.control.problem import Problem, shown
 MAX_BODY = 2_097_152
 """Bytes of a request's body: ten thousand devices need less."""
 MOST_DISCARDED = 16 * MAX_BODY
-"""Bytes of a body that is too large and is read all the same, for so many seconds."""
+"""Bytes of a too large body that are read nevertheless, and seconds for that."""
 DISCARD_SECONDS = 1.0
 BODY_SECONDS = 10.0
-"""For which a body is waited for."""
+"""Seconds to wait for a body."""
 COOKIE = "fakeservers"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -42,17 +42,17 @@ SAFE_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-"""Of every answer, unless it brings its own."""
+"""Headers of every response, unless it has its own."""
 
 
 class Guard:
-    """Passes on what may be served and answers the rest with a problem document.
+    """Passes on permitted requests and answers others with a problem document.
 
     Args:
         app: what serves.
-        names: host names by which this server may be called besides `localhost` and any IP address.
-        token: what every request must prove to know; empty for no proof.
-        open_paths: what is served without the proof: the page asks for the token itself.
+        names: host names of this server besides `localhost` and any IP address.
+        token: the token that every request must have; empty for none.
+        open_paths: paths without a token: the page asks for it itself.
     """
 
     def __init__(self, app: ASGIApp, *, names: Iterable[str], token: str, open_paths: Iterable[str]) -> None:
@@ -61,7 +61,7 @@ class Guard:
         self._token = token
         self._open_paths = frozenset(open_paths)
         self.port = 0
-        """Set when it is known: a `Host` must name it."""
+        """The port that a `Host` must name; set when it is known."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -97,14 +97,14 @@ class Guard:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+        if len(hosts) != 1 or not self._is_own_host(hosts[0]):
             raise Problem(421, f"the Host header {shown(', '.join(hosts))} does not name this server")
         origin = headers.get("origin")
         if origin is not None and origin != f"http://{hosts[0]}":
             raise Problem(403, f"requests of {shown(origin)} are not served here")
         site = headers.get("sec-fetch-site", "none")
         if site not in ("none", "same-origin"):
-            # A link on another page may lead to ours, and to nothing else.
+            # Another page may link to our page, and to nothing else.
             navigates = headers.get("sec-fetch-mode") == "navigate" and scope["method"] in ("GET", "HEAD")
             if not navigates or scope["path"] != "/":
                 raise Problem(403, "requests of other pages are not served here")
@@ -112,7 +112,7 @@ class Guard:
             raise Problem(401, "the token is missing or wrong")
 
     def knows_token(self, headers: Headers) -> bool:
-        """Whether a request proves that it knows the token, by `Authorization: Bearer` or the page's cookie."""
+        """Whether a request has the token, in `Authorization: Bearer` or the page's cookie."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.is_token(given.strip())
@@ -123,11 +123,11 @@ class Guard:
         return cookie is not None and self.is_token(cookie.value)
 
     def is_token(self, given: str) -> bool:
-        """Whether this is the token; takes as long whether or not it is."""
+        """Whether this is the token, compared in constant time."""
         return not self._token or hmac.compare_digest(given.encode(), self._token.encode())
 
-    def _is_ours(self, host: str) -> bool:
-        """An IP address, which no DNS can rebind, or a name of ours; and our port."""
+    def _is_own_host(self, host: str) -> bool:
+        """Whether a `Host` is an IP address, which no DNS can rebind, or one of the names, with our port."""
         name, colon, port = host.rpartition(":")
         if not colon or "]" in port:
             name, port = host, "80"
@@ -166,7 +166,7 @@ async def _body(headers: Headers, receive: Receive) -> bytes:
 
 
 async def _discard(receive: Receive) -> None:
-    """Read a body that is too large: a client that still sends when the connection closes may never see the response."""
+    """Read a body that is too large: a client that is still sending when the connection closes may not get the response."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_SECONDS):
             more = True
@@ -184,6 +184,6 @@ def problem_response(problem: Problem) -> Response:
         "detail": problem.detail,
     }
     headers = {"www-authenticate": "Bearer"} if problem.status == 401 else {}
-    if problem.status in (408, 413):  # the rest of the body is not waited for
+    if problem.status in (408, 413):  # do not wait for the rest of the body
         headers["connection"] = "close"
     return Response(orjson.dumps(content), problem.status, headers, PROBLEM_TYPE)

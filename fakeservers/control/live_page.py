@@ -1,4 +1,4 @@
-"""The live page and its login form, put together from `page/`: each is one document that fetches nothing but its data."""
+"""The live page and its login form, assembled from `page/`: each is one document that fetches only its data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FOLDER = Path(__file__).parent / "page"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A document and the headers that keep it to itself."""
+    """A document and its security headers."""
 
     content: bytes
     headers: dict[str, str]
@@ -25,7 +25,7 @@ def login_page(*, failed: bool) -> Page:
 
 
 def _page(html: str, script: str) -> Page:
-    """Style and script are in the document, and the policy lets in these very texts alone."""
+    """Style and script are inline, and the policy permits exactly these texts."""
     style = (_FOLDER / "page.css").read_text()
     content = html.replace("{{style}}", style).replace("{{script}}", script)
     policy = (
@@ -41,7 +41,7 @@ def _page(html: str, script: str) -> Page:
     )
     headers = {
         "content-security-policy": "; ".join(policy),
-        "referrer-policy": "same-origin",  # with none at all a browser sends our own form as of origin `null`
+        "referrer-policy": "same-origin",  # without a policy a browser sends our own form with origin `null`
     }
     return Page(content.encode(), headers)
 

@@ -1,4 +1,4 @@
-"""Rates and percentiles over the last seconds, made of snapshots that are taken once a second."""
+"""Rates and percentiles over the last seconds, from a snapshot per second."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fakeservers.control.service import Calls
 from fakeservers.serving.latency import percentile
 
 PERIOD = 1.0
-"""Seconds between two looks."""
+"""Seconds between two snapshots."""
 WINDOW = 10
-"""Looks that a percentile goes over."""
+"""Snapshots of a percentile's window."""
 HISTORY = 120
-"""Looks that the page's curves show."""
+"""Snapshots in the page's curves."""
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 Answered = dict[str, Any]
 
 
 class Meter:
-    """Looks at the fakes every second while its `async with` block runs, and wakes those that wait."""
+    """Takes a snapshot every second while its `async with` block runs, and wakes tasks that wait for it."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -38,7 +38,7 @@ class Meter:
         self._ticks = 0
         self._ended = False
         self.watchers = 0
-        """Pages that look on. Without one no notification is drawn."""
+        """Pages that read events. Without any, snapshots have no notifications."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Meter:
@@ -56,19 +56,19 @@ class Meter:
             self._ticked.notify_all()
 
     async def next(self, after: int) -> int:
-        """Wait for a look later than this one; -1 when there will be none."""
+        """Wait for a snapshot after this number. Returns its number, -1 when there will be none."""
         async with self._ticked:
             await self._ticked.wait_for(lambda: self._ended or self._ticks > after)
         return -1 if self._ended else self._ticks
 
     @property
     def history(self) -> list[Answered]:
-        """Rates and percentiles of the last looks, oldest first."""
+        """Rates and percentiles of the last snapshots, oldest first."""
         return list(self._history)
 
     @property
     def state(self) -> Answered:
-        """The last look: what is open, counted, received and wrong, with rates and percentiles."""
+        """The last snapshot: connections, counters, notifications and faults, with rates and percentiles."""
         services = {
             name: {key: value for key, value in service.items() if key != "latency"}
             for name, service in self._last["services"].items()
@@ -76,7 +76,7 @@ class Meter:
         return {**self._last, "services": services, "now": self._history[-1]}
 
     async def look(self) -> None:
-        """Look now, notifications included: for somebody who asks, or a page that just changed something."""
+        """Take a snapshot now, notifications included."""
         async with self._ticked:
             self._last = await self._calls.call("snapshot", {})
             self._ticks += 1
@@ -85,7 +85,7 @@ class Meter:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(PERIOD)
-            with suppress(Problem):  # a process that serves has just ended: `processes` says so
+            with suppress(Problem):  # a server process has just ended, which `processes` reports
                 await self._look()
 
     async def _look(self) -> None:

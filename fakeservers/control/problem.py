@@ -1,4 +1,4 @@
-"""A request to the control port that cannot be served, in one sentence."""
+"""Errors of the control port, each in one sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SHOWN = 60
 
 
 class Problem(Exception):
-    """A request that cannot be served: an HTTP status and one sentence, sent as RFC 9457 has it."""
+    """An error: an HTTP status and one sentence, sent as RFC 9457 has it."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -18,6 +18,6 @@ class Problem(Exception):
 
 
 def shown(value: Any) -> str:
-    """A caller's value as an error may repeat it: short, ASCII, on one line."""
+    """A caller's value for an error message: short, ASCII, on one line."""
     text = ascii(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

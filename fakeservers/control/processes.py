@@ -1,7 +1,7 @@
-"""Fakes in several processes on one port: each accepts for itself (SO_REUSEPORT), and one parent speaks for all of them.
+"""Fakes in several processes on one port: each accepts connections (SO_REUSEPORT), and the parent has the control port.
 
 The parent reserves the ports, forks, and serves no pushes. Over a pipe of `multiprocessing` per process it sends the calls of
-the control port to all and makes one response of theirs. A process that ends by itself ends them all.
+the control port to all, and combines their responses. When one process ends, all end.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from fakeservers.control.service import DRAWN, Calls
 ANSWERING = 10.0
 """Seconds within which every process must answer a call."""
 ENDING = 5.0
-"""Seconds that a process may take to end; then it is killed."""
+"""Seconds that a process may take to end before it is killed."""
 MAX_PROCESSES = 64
 
 Answered: TypeAlias = dict[str, Any]
 Pipe: TypeAlias = "Connection[Any, Any]"
 Child: TypeAlias = tuple[ForkProcess, Pipe]
 Work: TypeAlias = Callable[[int, Pipe], int]
-"""What a process does, with its number from 0 and its pipe to the parent; returns its exit code."""
+"""The main function of a process: takes its number from 0 and its pipe to the parent, returns its exit code."""
 
 
 async def answer_calls(pipe: Pipe, calls: Calls) -> None:
-    """Answer the parent's calls until its end of the pipe is closed, which its death does too."""
+    """Answer the parent's calls until its end of the pipe is closed, also by its death."""
     while True:
         try:
             name, arguments = await asyncio.to_thread(pipe.recv)
@@ -48,15 +48,15 @@ async def answer_calls(pipe: Pipe, calls: Calls) -> None:
 
 
 def reserve(host: str, port: int) -> socket.socket:
-    """A port that processes can share, held by a socket that does not listen; port 0 takes a free one.
+    """Reserve a port that processes can share, by a socket that does not listen; port 0 takes a free one.
 
     Raises:
-        OSError: the address cannot be listened on, or somebody else uses it.
+        OSError: the address cannot be listened on, or is in use.
     """
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    if port:  # with SO_REUSEPORT alone we would quietly share it with another run
+    if port:  # with SO_REUSEPORT alone it would be shared with another run
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -73,7 +73,7 @@ def reserve(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on this address."""
+    """Whether only this machine can reach this address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -81,9 +81,9 @@ def is_loopback(host: str) -> bool:
 
 
 def fork(number: int, work: Work) -> list[Child]:
-    """Fork processes that do this work: each with our end of the pipe to it. No event loop may run yet.
+    """Fork processes that run `work`. Returns each with the parent's end of its pipe. No event loop may run yet.
 
-    Forked, not spawned: they share the ports and credentials that are open and made already.
+    They are forked, not spawned, and so share open ports and credentials.
     """
     context = multiprocessing.get_context("fork")
     children: list[Child] = []
@@ -98,13 +98,13 @@ def fork(number: int, work: Work) -> list[Child]:
 
 
 def _work(work: Work, index: int, pipe: Pipe, inherited: Sequence[Pipe]) -> None:
-    for parents_end in inherited:  # open in here they would outlive the parent
+    for parents_end in inherited:  # an open copy here would outlive the parent
         parents_end.close()
     sys.exit(work(index, pipe))
 
 
 class ServerProcesses:
-    """The processes of one run, as the control port sees them: `call` asks all and adds up. They end with its block.
+    """The processes of one run: `call` asks all and combines the responses. They end with the `async with` block.
 
     Args:
         children: what `fork` returned.
@@ -136,7 +136,7 @@ class ServerProcesses:
         self.ended.set()
 
     async def first_messages(self) -> list[Any]:
-        """Wait until every process has said that it serves, or why it cannot; what they said."""
+        """Wait for the first message of every process: that it serves, or why it cannot."""
         messages = await asyncio.gather(
             *(asyncio.to_thread(child[1].recv) for child in self._children), return_exceptions=True
         )
@@ -167,7 +167,7 @@ class ServerProcesses:
         }
 
     async def _ask(self, name: str, arguments: Mapping[str, Any]) -> list[Answered]:
-        """The responses of all; the first problem among them is raised when all have responded."""
+        """The responses of all processes; when all have responded, the first `Problem` is raised."""
         responses = await asyncio.gather(
             *(self._ask_one(index, name, arguments) for index in range(len(self._children))),
             return_exceptions=True,
@@ -197,7 +197,7 @@ class ServerProcesses:
 
 
 def _add_up(snapshots: Sequence[Answered], notifications: int) -> Answered:
-    """One snapshot of all processes."""
+    """Combine the snapshots of all processes."""
     services = {
         name: _add_up_service([snapshot["services"][name] for snapshot in snapshots])
         for name in snapshots[0]["services"]
@@ -234,7 +234,7 @@ def _add_up_service(services: Sequence[Answered]) -> Answered:
 
 
 def _faults(responses: Sequence[Answered]) -> list[Answered]:
-    """The faults of one process, which are those of all, with the hits of all."""
+    """The faults, which all processes share, with the hits of all."""
     hits: Counter[str] = Counter()
     in_force: set[str] = set()
     for response in responses:

@@ -44,7 +44,7 @@ _GAUGES = {"connections": "Connections open now.", "streams": "Requests begun an
 
 
 def exposition(snapshot: Mapping[str, Any], accept: str) -> tuple[bytes, str]:
-    """A snapshot of `ControlService` for a scraper, and its content type, which depends on the `Accept` header."""
+    """A snapshot of `ControlService` as text for a scraper, and its content type, by the `Accept` header."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(snapshot))
     encode, content_type = choose_encoder(accept)

@@ -1,4 +1,4 @@
-"""What a fake received, as JSON for the control port, and as the notification that a phone would show."""
+"""Received requests, as JSON for the control port, and as the notification that a phone would show."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fakeservers.fcm import strict as fcm_strict
 Record: TypeAlias = apns_strict.ApnsRecord | fcm_strict.FcmRecord
 
 MAX_BODY = 16_384
-"""Bytes of a body that a record repeats; a push has at most 5120, a batch of topic changes has more."""
+"""Bytes of a body in a record; a push has at most 5120, a batch of topic changes has more."""
 MAX_TEXT = 1000
-"""Characters of each text of a drawn notification."""
+"""Characters of each text of a notification."""
 _SEND = "/messages:send"
 _TARGETS = ("token", "fid", "topic", "condition")
 _IMAGES = ("image", "image_url", "media-url", "media_url", "attachment-url", "attachment_url")
-"""Where apps look for a picture in an APNs payload; Apple names none."""
+"""Names by which apps find a picture in an APNs payload; Apple defines none."""
 
 
 def record(service: str, received: Record) -> dict[str, Any]:
-    """One request and its answer; bodies beyond `MAX_BODY` are cut, and what proves who sent it is shortened."""
+    """One request and its response; bodies beyond `MAX_BODY` are truncated, and credentials redacted."""
     body = received.body
     row: dict[str, Any] = {
         "service": service,
@@ -41,7 +41,7 @@ def record(service: str, received: Record) -> dict[str, Any]:
     if len(body) > MAX_BODY:
         return {**row, "body_cut": body[:MAX_BODY].decode("latin-1")}
     if isinstance(received, fcm_strict.FcmRecord) and received.path.partition("?")[0] == "/token":
-        return row  # an assertion opens doors for an hour
+        return row  # an assertion is a credential for an hour
     payload = _json(body)
     if payload is not None:
         return {**row, "payload": payload}
@@ -69,7 +69,7 @@ def topic_of(received: Record) -> str:
 
 
 def drawn(service: str, received: Record) -> dict[str, Any] | None:
-    """The notification as a phone shows it; None for what is no send."""
+    """The notification as a phone shows it; None for other requests."""
     if isinstance(received, apns_strict.ApnsRecord):
         payload = _json(received.body)
         if not isinstance(payload, dict) or received.token.startswith(MANAGEMENT):
@@ -135,7 +135,7 @@ def _message(received: fcm_strict.FcmRecord) -> dict[str, Any]:
 
 
 def _localised(texts: dict[str, Any], name: str, key: str, arguments: str) -> str:
-    """The text itself, else its key and arguments, which the app would look up."""
+    """The text, otherwise its localisation key and arguments."""
     if texts.get(name) is not None:
         return _text(texts[name])
     if not texts.get(key):
@@ -161,7 +161,7 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _json(body: bytes) -> Any:
-    """What the body says; None when it is no JSON, or nested so deeply that it could not be written again."""
+    """The body as an object; None when it is no JSON, or too deeply nested."""
     try:
         parsed = orjson.loads(body)
         orjson.dumps([[[[parsed]]]])

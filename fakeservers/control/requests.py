@@ -1,4 +1,4 @@
-"""What the calls of the control port take, as Pydantic models: checks and the OpenAPI document are made of them."""
+"""Arguments of the control port's calls, as Pydantic models, from which checks and the OpenAPI document are made."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MAX_TOPICS = 1000
 MAX_TIME = 1e11
 """UNIX seconds: the year 5138."""
 MAX_KEYS = 20
-"""Fields of a fault or a plan; the plan itself checks which."""
+"""Fields of a fault or a plan; the plan checks which."""
 
 
-def _whole(value: Any) -> Any:
+def _whole_number(value: Any) -> Any:
     """JSON Schema: 1.0 is an integer too."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-WHOLE = BeforeValidator(_whole)
-"""Behind the bounds, which the OpenAPI document would not have otherwise."""
+WHOLE = BeforeValidator(_whole_number)
+"""Placed after the bounds, which the OpenAPI document would not have otherwise."""
 DeviceToken: TypeAlias = Annotated[str, Field(max_length=200, pattern="^([0-9a-fA-F]{2})+$")]
 BundleId: TypeAlias = Annotated[str, Field(max_length=255, pattern="^[A-Za-z0-9._-]+$")]
 ChannelId: TypeAlias = Annotated[
@@ -53,7 +53,7 @@ class Body(BaseModel):
 
 
 class Query(BaseModel):
-    """Parameters of the query, which come as text."""
+    """Parameters of the query, which are text."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -66,7 +66,7 @@ class PageQuery(Query):
 
 
 class FilterQuery(Query):
-    """Which requests; what is not given or empty lets all pass."""
+    """Filters of requests; one that is absent or empty matches all."""
 
     service: Literal["", "apns", "fcm"] = Field("", description="Only this service's.")
     token: str = Field("", max_length=1000, description="Sent to exactly this token.")
@@ -88,7 +88,7 @@ class ChannelQuery(Query):
 
 
 class ResetBody(Body):
-    """What begins anew: the parts of `what` that are not in `keep`."""
+    """The parts to reset: those of `what` that are not in `keep`."""
 
     what: list[Part] = Field(list(PARTS), min_length=1, max_length=len(PARTS))
     keep: list[Part] = Field([], max_length=len(PARTS))
@@ -103,7 +103,7 @@ class NewFault(Body):
 
 
 class NewPlan(Body):
-    """A plan in JSON as its file says it, or the name of a preset: one of the two."""
+    """A plan as in a JSON file, or the name of a preset: one of the two."""
 
     plan: Annotated[dict[str, Any], Field(max_length=MAX_KEYS)] | None = None
     preset: Annotated[str, Field(json_schema_extra={"enum": list(PRESETS)})] | None = None
@@ -150,7 +150,7 @@ class NewTopics(Body):
 
 
 class NewChannel(Body):
-    """A broadcast channel under an id of the caller's."""
+    """A broadcast channel with a given id."""
 
     channel_id: ChannelId
     policy: Annotated[int, Field(ge=0, le=1, description="1 stores the newest message, 0 none."), WHOLE] = 0
@@ -183,7 +183,7 @@ class NewSubscriptions(Body):
 
 
 class OAuthSettings(Body):
-    """What the token endpoint does; what is not given stays as it is."""
+    """Settings of the token endpoint; absent ones are not changed."""
 
     lifetime: (
         Annotated[int, Field(ge=0, le=31_536_000, description="`expires_in` of tokens to come."), WHOLE]

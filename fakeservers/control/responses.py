@@ -1,4 +1,4 @@
-"""What the calls of the control port give, as Pydantic models. A field that is not here is a mistake: the call fails."""
+"""Results of the control port's calls, as Pydantic models. A field that is not declared here makes the call fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProblemDocument(Response):
 
 
 class ResponseCount(Response):
-    """How many responses had this status and reason; status 0: there was none."""
+    """Number of responses with this status and reason; status 0: no response."""
 
     status: int
     reason: str
@@ -31,12 +31,12 @@ class ResponseCount(Response):
 
 
 class Service(Response):
-    """One fake: what is open now, and its counters since the start or the last reset."""
+    """One fake: what is open now, and counters since the start or the last reset."""
 
     url: str
     profile: str
     received: int
-    """Pushes: each is `accepted`, `rejected`, `unprocessed` or `cut`. Token requests, topics and channels are none."""
+    """Pushes: each is `accepted`, `rejected`, `unprocessed` or `cut`. Token requests, topics and channels are not counted."""
     accepted: int
     rejected: int
     unprocessed: int
@@ -114,7 +114,7 @@ class FaultEntry(Response):
 
 
 class FaultStatus(FaultEntry):
-    """A fault of the plan in force, and how often it has happened."""
+    """A fault of the plan in force, and its number of hits."""
 
     in_force: bool
     hits: int
@@ -128,7 +128,7 @@ class PlanHead(Response):
 
 
 class Faults(Response):
-    """The plan in force, and the names of those that are ready-made."""
+    """The plan in force, and the names of presets."""
 
     plan: PlanHead
     faults: list[FaultStatus]
@@ -164,7 +164,7 @@ class State(Faults):
 
 
 class ReceivedRequest(Response):
-    """A request and what came of it; its body as JSON, as base64, or cut."""
+    """A request and its response; its body as JSON, as base64, or truncated."""
 
     service: str
     time: float
@@ -189,13 +189,13 @@ class Received(Response):
 
 
 class Cleared(Response):
-    """How many are gone."""
+    """Number of deleted items."""
 
     cleared: int
 
 
 class WasReset(Response):
-    """What begins anew."""
+    """The parts that were reset."""
 
     reset: list[str]
 
@@ -300,7 +300,7 @@ class TargetFate(Response):
 
 
 class Fates(Response):
-    """Targets that do not carry their own fate, and the fates of the next sends."""
+    """Targets with a fate, other than fated tokens, and the fates of the next sends."""
 
     fates: list[TargetFate]
     next: list[str]

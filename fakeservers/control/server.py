@@ -1,6 +1,6 @@
-"""The control port: HTTP on the fakes' own event loop, to look at them and to change them while they run.
+"""The control port: HTTP on the fakes' own event loop, to inspect and change them while they run.
 
-uvicorn (BSD-3) serves it: it does so on a loop that is there, without signal handlers.
+uvicorn (BSD-3) serves it, on a running loop and without signal handlers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fakeservers.control.service import Calls
 
 MAX_CONNECTIONS = 128
 IDLE = 10.0
-"""Seconds for which a connection may send nothing, or less than a request."""
+"""Seconds without a complete request after which a connection is closed."""
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -39,7 +39,7 @@ class Control:
         calls: where calls go: the `ControlService` of this process, or the `ServerProcesses` of several.
         host: address to listen on.
         port: 0 takes a free one.
-        token: what requests must prove to know; must not be empty when `host` is not loopback.
+        token: the token that requests must have; must not be empty when `host` is not loopback.
         names: host names by which browsers may call it, besides `localhost`, `host` and any IP address.
 
     Raises:
@@ -71,9 +71,7 @@ class Control:
         )
         self._running = AsyncExitStack()
         self._server: uvicorn.Server
-        self._since: dict[
-            Any, tuple[Any, float]
-        ] = {}  # connections at rest: their last request, and since when
+        self._since: dict[Any, tuple[Any, float]] = {}  # idle connections: their last request, and since when
 
     async def __aenter__(self) -> Self:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -89,7 +87,7 @@ class Control:
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level=logging.CRITICAL,  # a request that is no HTTP is the client's own affair
+                log_level=logging.CRITICAL,  # a request that is not HTTP is the client's mistake
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
@@ -101,7 +99,7 @@ class Control:
             config.load()
             self._server = uvicorn.Server(config)
             self._server.lifespan = config.lifespan_class(config)
-            # Not `serve()`: it would take the signals.
+            # Not `serve()`: it would install signal handlers.
             await self._server.startup(sockets=[listener])
             watch = asyncio.create_task(self._close_idle())
             running.push_async_callback(self._end, watch, listener)
@@ -147,7 +145,7 @@ class Control:
         return answer
 
     async def _close_idle(self) -> None:
-        """Close connections on which no request is being answered, and none has been for a while."""
+        """Close connections that have been idle for too long."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1)

@@ -1,6 +1,6 @@
-"""What can be asked of the fakes of one process, in terms that JSON can carry: `ControlService.call(name, arguments)`.
+"""The calls to the fakes of one process, with JSON values: `ControlService.call(name, arguments)`.
 
-The control port checks arguments before they come here (`requests`); with several processes each has its `ControlService`, and
+The control port has checked the arguments (`requests`); with several processes each has its `ControlService`, and
 `processes` sends the same calls to all of them.
 """
 
@@ -27,19 +27,19 @@ Answered: TypeAlias = dict[str, Any]
 Part: TypeAlias = Literal[
     "received", "counters", "faults", "connections", "fates", "oauth", "registry", "channels", "subscriptions"
 ]
-"""What a reset sets back."""
+"""Parts that a reset restores."""
 PARTS: tuple[Part, ...] = get_args(Part)
 MAX_REGISTERED = 100_000
-"""Devices, keys, topics of a team or fates that may be registered, of each."""
+"""Maximum of registered devices, of keys, of topics of a team, of fates."""
 DRAWN = 12
-"""Notifications that a look at the state shows."""
+"""Notifications in a snapshot."""
 
 
 class Calls(Protocol):
-    """Where calls of the control port go: the service of this process, or those of all processes."""
+    """The receiver of the control port's calls: the service of this process, or those of all processes."""
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Answered:
-        """The answer as JSON has it.
+        """The result as a JSON value.
 
         Raises:
             Problem: it cannot be done.
@@ -71,7 +71,7 @@ class ControlService:
         method: Callable[..., Answered] = getattr(part, name)
         return method(**arguments)
 
-    # Looking
+    # Reading
 
     def snapshot(self, notifications: int = DRAWN) -> Answered:
         """Counters since the start or the last reset, what is open now, and the last notifications as phones show them."""
@@ -100,11 +100,11 @@ class ControlService:
         offset: int = 0,
         limit: int = 100,
     ) -> Answered:
-        """Requests that fit, newest first."""
+        """Requests that match the filters, newest first."""
         matching = self._matching(service, token, topic, since, until)
         matching.sort(
             key=lambda row: row[1].time, reverse=True
-        )  # stable: of two at one time the later is first
+        )  # stable: of two with the same time the later is first
         page = [record(name, received) for name, received in matching[offset : offset + limit]]
         return {"received": page, "matching": len(matching)}
 
@@ -117,7 +117,7 @@ class ControlService:
         since: float = 0.0,
         until: float | None = None,
     ) -> Answered:
-        """Forget requests that fit."""
+        """Delete the requests that match the filters."""
         matching = {id(received) for _, received in self._matching(service, token, topic, since, until)}
         for fake in self._fakes.values():
             kept = [received for received in fake.received if id(received) not in matching]
@@ -126,7 +126,7 @@ class ControlService:
         return {"cleared": len(matching)}
 
     def reset(self, *, what: Iterable[str] = PARTS, keep: Iterable[str] = ()) -> Answered:
-        """Set these parts back to how they were at the start, so that the same seed and requests make the same day.
+        """Restore parts to the start, so that the same seed and the same requests make the same day.
 
         Args:
             what: parts of `PARTS`.
@@ -134,7 +134,7 @@ class ControlService:
         """
         parts = set(what) - set(keep)
         for fake in self._fakes.values():
-            if "connections" in parts:  # first: its GOAWAYs are no part of the new day
+            if "connections" in parts:  # first: its GOAWAYs must not be counted in the new day
                 fake.reset_connections()
             if "received" in parts:
                 fake.received.clear()
@@ -159,7 +159,7 @@ class ControlService:
     def _matching(
         self, service: str, token: str, topic: str, since: float, until: float | None
     ) -> list[tuple[str, Record]]:
-        """Those that fit, newest first within each service."""
+        """Requests that match, newest first within each service."""
         return [
             (name, received)
             for name, fake in self._fakes.items()
@@ -180,7 +180,7 @@ class ControlService:
         return {"devices": [_device(token, state) for token, state in page], "matching": len(registered)}
 
     def add_devices(self, *, devices: list[dict[str, Any]]) -> Answered:
-        """Register devices, or change the state of those that are; all of them or none."""
+        """Register devices, or change the state of registered ones; all of them or none."""
         registry = self._need_apns().registry
         for device in devices:
             if len(device["token"]) % 2:
@@ -202,7 +202,7 @@ class ControlService:
         return {}
 
     def keys(self) -> Answered:
-        """Signing keys, without their keys."""
+        """Signing keys, without the key itself."""
         return {"keys": [_key(key) for key in self._need_apns().registry.keys().values()]}
 
     def add_key(self, *, key_id: str, team_id: str, pem: str, **more: Any) -> Answered:
@@ -211,7 +211,7 @@ class ControlService:
         _bound(len(registry.keys().keys() | {key_id}), "keys")
         try:
             registry.add_key(key_id, team_id, pem.encode(), **more)
-        except (ValueError, TypeError):  # TypeError: the PEM wants a password
+        except (ValueError, TypeError):  # TypeError: the PEM has a password
             raise Problem(400, "pem is no P-256 key in PEM without a password") from None
         return {"key_id": key_id}
 
@@ -228,7 +228,7 @@ class ControlService:
         return {"teams": {team: list(topics) for team, topics in self._need_apns().registry.teams().items()}}
 
     def add_topics(self, *, team_id: str, topics: list[str]) -> Answered:
-        """Let a team push to these."""
+        """Allow a team to push to these topics."""
         registry = self._need_apns().registry
         _bound(len({*registry.topics(team_id), *topics}), "topics of one team")
         _bound(len(registry.teams().keys() | {team_id}), "teams")
@@ -258,7 +258,7 @@ class ControlService:
         }
 
     def add_fates(self, *, fates: Sequence[dict[str, str]] = (), next: Sequence[str] = ()) -> Answered:
-        """Say what happens to sends to these targets, and to the next sends whatever their target."""
+        """Set what happens to sends to these targets, and to the next sends whatever their target."""
         fcm = self._need_fcm()
         if not {*next, *(row["fate"] for row in fates)} <= FATES:
             raise Problem(400, f"fate is none of {', '.join(sorted(FATES))}")
@@ -303,7 +303,7 @@ class ControlService:
         error: str | None = None,
         tokens: str | None = None,
     ) -> Answered:
-        """Change what the token endpoint does; what is not given stays."""
+        """Change settings of the token endpoint; absent ones are not changed."""
         endpoint = self._need_fcm().oauth
         if lifetime is not None:
             endpoint.lifetime = lifetime
