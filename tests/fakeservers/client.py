@@ -109,7 +109,7 @@ class Client(asyncio.Protocol):
         match event:
             case h2.events.RemoteSettingsChanged():
                 self.settings.append(
-                    {int(code): each.new_value for code, each in event.changed_settings.items()}
+                    {int(code): item.new_value for code, item in event.changed_settings.items()}
                 )
             case h2.events.ResponseReceived():
                 reply = self.replies[event.stream_id]

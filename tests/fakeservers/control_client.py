@@ -31,10 +31,10 @@ class Answer:
     def detail(self) -> str:
         """What a problem document says; it must be one."""
         assert self.headers["content-type"] == "application/problem+json"
-        found = self.json
-        assert set(found) == {"type", "title", "status", "detail"}
-        assert found["status"] == self.status
-        return str(found["detail"])
+        content = self.json
+        assert set(content) == {"type", "title", "status", "detail"}
+        assert content["status"] == self.status
+        return str(content["detail"])
 
 
 def ask_now(

@@ -104,12 +104,12 @@ class RawClient:
 
     async def answer(self, stream: int) -> list[Frame]:
         """The frames of a stream, when its last has come."""
-        await self.until(lambda: any(each.stream == stream and _ends(each) for each in self.frames))
-        return [each for each in self.frames if each.stream == stream]
+        await self.until(lambda: any(frame.stream == stream and _ends(frame) for frame in self.frames))
+        return [frame for frame in self.frames if frame.stream == stream]
 
     def of(self, kind: int) -> list[Frame]:
         """Frames of one kind."""
-        return [each for each in self.frames if each.kind == kind]
+        return [frame for frame in self.frames if frame.kind == kind]
 
     async def _read(self) -> None:
         try:
@@ -132,22 +132,26 @@ class RawClient:
                 self.send(frame(PING, payload, flags=1))
 
 
-def _ends(each: Frame) -> bool:
-    return each.kind == RST_STREAM or (each.kind in (DATA, HEADERS) and each.flags & 1 == 1)
+def _ends(frame: Frame) -> bool:
+    return frame.kind == RST_STREAM or (frame.kind in (DATA, HEADERS) and frame.flags & 1 == 1)
 
 
-def settings_of(each: Frame) -> dict[int, int]:
+def settings_of(frame: Frame) -> dict[int, int]:
     """What a SETTINGS frame says."""
-    payload = each.payload
+    payload = frame.payload
     return {
         int.from_bytes(payload[at : at + 2], "big"): int.from_bytes(payload[at + 2 : at + 6], "big")
         for at in range(0, len(payload), 6)
     }
 
 
-def goaway_of(each: Frame) -> tuple[int, int, bytes]:
+def goaway_of(frame: Frame) -> tuple[int, int, bytes]:
     """Last stream id, code and debug data."""
-    return int.from_bytes(each.payload[:4], "big"), int.from_bytes(each.payload[4:8], "big"), each.payload[8:]
+    return (
+        int.from_bytes(frame.payload[:4], "big"),
+        int.from_bytes(frame.payload[4:8], "big"),
+        frame.payload[8:],
+    )
 
 
 async def run(*command: str, stdin: bytes = b"") -> tuple[int, str]:

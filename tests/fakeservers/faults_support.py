@@ -105,16 +105,16 @@ class Account:
         async with asyncio.timeout(RUN), engine:
             async for result in engine.send_many(self._pushes(least, most, enough)):
                 self.results.append(result)
-        return Counter(each.verdict.name for each in self.results)
+        return Counter(item.verdict.name for item in self.results)
 
     @property
     def delivered(self) -> Counter[str]:
         """How often each token was pushed to, by the fake's own record."""
         assert self.fake.received.maxlen is None or len(self.fake.received) < self.fake.received.maxlen
         if isinstance(self.fake, FakeApns):
-            return Counter(each.token for each in self.fake.received if each.status == 200)
-        sends = [each for each in self.fake.received if each.status == 200 and each.path != "/token"]
-        return Counter(json.loads(each.body)["message"]["token"] for each in sends)
+            return Counter(record.token for record in self.fake.received if record.status == 200)
+        sends = [record for record in self.fake.received if record.status == 200 and record.path != "/token"]
+        return Counter(json.loads(send.body)["message"]["token"] for send in sends)
 
     def check(self, *, honest: bool = True) -> None:
         """Every push has one result; nothing was doubled, and nothing that was accepted is missing.

@@ -83,14 +83,14 @@ def send_body(**message: Any) -> bytes:
 
 def error_of(reply: Reply) -> dict[str, Any]:
     """What is in Google's envelope."""
-    found: dict[str, Any] = json.loads(reply.body)["error"]
-    assert found["code"] == reply.status
-    return found
+    content: dict[str, Any] = json.loads(reply.body)["error"]
+    assert content["code"] == reply.status
+    return content
 
 
 def detail_of(error: dict[str, Any], kind: str) -> dict[str, Any] | None:
     """The detail of a type, by the last word of its name."""
-    return next((each for each in error.get("details", ()) if each["@type"].endswith("." + kind)), None)
+    return next((item for item in error.get("details", ()) if item["@type"].endswith("." + kind)), None)
 
 
 def assertion(

@@ -30,10 +30,10 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            found = re.fullmatch(r"listening on (https://\S+:\d+)\n", line)
-            assert found, (line, process.stderr.read() if process.stderr else "")
+            match = re.fullmatch(r"listening on (https://\S+:\d+)\n", line)
+            assert match, (line, process.stderr.read() if process.stderr else "")
             assert re.fullmatch(r"channels on https://\S+:\d+\n", process.stdout.readline())
-            yield process, found[1]
+            yield process, match[1]
         finally:
             process.kill()
 
@@ -224,9 +224,9 @@ async def test_h2load(profile: str, tmp_path: Path) -> None:
         options = ["-n", "5000", "-c", "2", "-m", "1000", "-d", str(body)]
         options += as_options(headers_for(fake, provider_token(fake)))
         out = await output_of("h2load", *options, f"{fake.url}/3/device/{DEVICE}")
-        found = re.search(r"(\d+) succeeded", out)
-        assert found
+        match = re.search(r"(\d+) succeeded", out)
+        assert match
         # h2load may begin with 100 streams before it has read that it has one: the others are refused, rightly.
-        assert int(found[1]) >= (5000 - 2 * 99 if profile == "strict" else 5000)
-        assert fake.counts == {(200, ""): int(found[1])}
+        assert int(match[1]) >= (5000 - 2 * 99 if profile == "strict" else 5000)
+        assert fake.counts == {(200, ""): int(match[1])}
         assert len(fake.received) == (1000 if profile == "strict" else 0)

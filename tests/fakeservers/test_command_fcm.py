@@ -37,20 +37,20 @@ def running(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            found = [process.stdout.readline() for _ in range(lines)]
-            assert all(each.endswith("\n") for each in found), (
-                found,
+            results = [process.stdout.readline() for _ in range(lines)]
+            assert all(item.endswith("\n") for item in results), (
+                results,
                 process.stderr and process.stderr.read(),
             )
-            yield process, found
+            yield process, results
         finally:
             process.kill()
 
 
 def url_in(line: str, name: str = "") -> str:
-    found = re.fullmatch(rf"{name}listening on (https://\S+:\d+)\n", line)
-    assert found, line
-    return found[1]
+    match = re.fullmatch(rf"{name}listening on (https://\S+:\d+)\n", line)
+    assert match, line
+    return match[1]
 
 
 def failure(capsys: pytest.CaptureFixture[str], service: str, *arguments: str) -> str:
@@ -64,10 +64,10 @@ def failure(capsys: pytest.CaptureFixture[str], service: str, *arguments: str) -
 
 @contextlib.contextmanager
 def session(config: dict[str, str]) -> Iterator[requests.Session]:
-    with requests.Session() as found:
-        found.trust_env = False
-        found.verify = config["ca_file"]
-        yield found
+    with requests.Session() as opened:
+        opened.trust_env = False
+        opened.verify = config["ca_file"]
+        yield opened
 
 
 def access_token(config: dict[str, str], using: requests.Session) -> str:

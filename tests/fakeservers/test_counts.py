@@ -49,7 +49,7 @@ async def by_ours(fake: Any) -> Sent:
     account = Account(fake, max_connections=4)
     verdicts = await account.run(ROUNDS * BATCH, window=BATCH)
     account.check()
-    return sum(each.attempts for each in account.results) * 10, verdicts["ACCEPTED"]
+    return sum(result.attempts for result in account.results) * 10, verdicts["ACCEPTED"]
 
 
 async def by_h2(fake: Any) -> Sent:
@@ -72,7 +72,7 @@ async def by_h2(fake: Any) -> Sent:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BETWEEN):
                 await client.answered(streams)
-        accepted += sum(each.status == 200 for each in client.replies.values())
+        accepted += sum(reply.status == 200 for reply in client.replies.values())
         client.transport.abort()
     return begun, accepted
 
@@ -110,12 +110,12 @@ async def settled(fake: Any) -> dict[str, int]:
     return counters
 
 
-def check(fake: Any, found: dict[str, int]) -> None:
+def check(fake: Any, counters: dict[str, int]) -> None:
     parts = ("accepted", "rejected", "unprocessed", "cut")
-    assert found["received"] == sum(found[part] for part in parts), found
+    assert counters["received"] == sum(counters[part] for part in parts), counters
     others = fake.token_requests if isinstance(fake, FakeFcm) else 0
-    assert found["requests"] == found["received"] + others, found
-    assert all(count >= 0 for count in found.values())
+    assert counters["requests"] == counters["received"] + others, counters
+    assert all(count >= 0 for count in counters.values())
 
 
 @pytest.mark.leaves_sockets  # httpx does, when its connection breaks
@@ -128,13 +128,13 @@ async def test_every_ready_made_day(kind: Any, name: str, sender: str) -> None:
     async with kind(faults=plan, keep=50_000) as fake:
         async with asyncio.timeout(60):
             begun, accepted = await SENDERS[sender](fake)
-        found = await settled(fake)
-    check(fake, found)
-    assert accepted <= found["accepted"]
+        result = await settled(fake)
+    check(fake, result)
+    assert accepted <= result["accepted"]
     if sender != "ours":  # which sends again by itself
-        assert found["received"] <= begun
+        assert result["received"] <= begun
     if name == "calm":
-        assert found["received"] == found["accepted"] == accepted
+        assert result["received"] == result["accepted"] == accepted
 
 
 CASES: list[tuple[Any, str]] = [
@@ -157,12 +157,12 @@ async def test_what_a_fault_makes_of_a_push(what: Any, part: str) -> None:
         assert (await client.push(headers)).status == 200
         client.request(headers)
         await soon(lambda: fake.pushes.received == 2)
-        found = fake.counters()
-        assert found[part] == (2 if part == "accepted" else 1)
-        check(fake, found)
-        assert found["streams_refused"] == (what == Reset())
-        assert found["streams_reset_by_server"] == (what == Reset(code="INTERNAL_ERROR"))
-        assert found["goaways"] == found["goaway_unprocessed"] == isinstance(what, Goaway)
+        counters = fake.counters()
+        assert counters[part] == (2 if part == "accepted" else 1)
+        check(fake, counters)
+        assert counters["streams_refused"] == (what == Reset())
+        assert counters["streams_reset_by_server"] == (what == Reset(code="INTERNAL_ERROR"))
+        assert counters["goaways"] == counters["goaway_unprocessed"] == isinstance(what, Goaway)
         client.transport.abort()
 
 
@@ -183,9 +183,9 @@ async def test_what_a_fate_makes_of_a_push(fate: str, part: str) -> None:
     async with FakeApns() as fake, await Client.connect(fake) as client:
         client.request(headers_for(fake, provider_token(fake), fated_token(fate)))
         await soon(lambda: fake.pushes.received == 1)
-        found = fake.counters()
-        assert found[part] == 1
-        check(fake, found)
+        counters = fake.counters()
+        assert counters[part] == 1
+        check(fake, counters)
         client.transport.abort()
 
 
@@ -214,19 +214,19 @@ async def test_streams_and_connections() -> None:
             headers = headers_for(fake, token_of(fake))
             client.pretend_streams(50)
             streams = [client.request(headers) for _ in range(50)]
-            replies = [await client.reply(each) for each in streams]
-            refused = sum(each.reset == 7 for each in replies)
+            replies = [await client.reply(stream_id) for stream_id in streams]
+            refused = sum(reply.reset == 7 for reply in replies)
             stalled = client.request(headers_for(fake, token_of(fake), fated_token("Stall")))
             await soon(lambda: fake.pushes.cut == 1)
             client.h2.reset_stream(stalled, 8)
             client.h2.close_connection()
             client.flush()
             await soon(lambda: fake.counters()["goaways_received"] == 1)
-            found = fake.counters()
-            assert found["streams_over_limit"] == refused > 0
-            assert found["streams_reset_by_client"] == 1
-            assert found["received"] + refused == 51
-            assert (found["connections_accepted"], found["connections_refused"]) == (1, 0)
+            counters = fake.counters()
+            assert counters["streams_over_limit"] == refused > 0
+            assert counters["streams_reset_by_client"] == 1
+            assert counters["received"] + refused == 51
+            assert (counters["connections_accepted"], counters["connections_refused"]) == (1, 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", fake.server.port)
         writer.write(b"GET / HTTP/1.1\r\n\r\n")  # no TLS
         async with asyncio.timeout(DEADLINE):

@@ -36,7 +36,7 @@ def requests_of(fake: Fake) -> list[tuple[Headers, bytes]]:
         good = (headers_for(fake, token), PAYLOAD)
         return [good] * MANY + [(headers_for(fake, token, "xyz"), PAYLOAD), (headers_for(fake), PAYLOAD)]
     headers = send_headers(fake)
-    nobody = [each for each in headers if each[0] != "authorization"]
+    nobody = [header for header in headers if header[0] != "authorization"]
     bad = send_body(token="xyz")
     return [(headers, send_body())] * MANY + [(headers, bad), (nobody, send_body())]
 
@@ -51,8 +51,8 @@ def expected(fake: Fake) -> list[Answer]:
 def answer(status: int, body: bytes | str) -> Answer:
     if status == 200:
         return status, ""
-    found = json.loads(body)
-    return status, found.get("reason") or found["error"]["status"]
+    content = json.loads(body)
+    return status, content.get("reason") or content["error"]["status"]
 
 
 async def by_h2(fake: Fake, place: Path) -> list[Answer]:
@@ -60,8 +60,8 @@ async def by_h2(fake: Fake, place: Path) -> list[Answer]:
         first, *others = requests_of(fake)
         replies = [await client.push(*first)]
         await client.until(lambda: client.streams > 1)  # APNs allows one until it knows the client
-        replies += [await client.reply(each) for each in [client.request(*other) for other in others]]
-        return [answer(each.status, each.body) for each in replies]
+        replies += [await client.reply(item) for item in [client.request(*other) for other in others]]
+        return [answer(reply.status, reply.body) for reply in replies]
 
 
 async def by_curl(fake: Fake, place: Path) -> list[Answer]:
@@ -74,10 +74,10 @@ async def by_curl(fake: Fake, place: Path) -> list[Answer]:
         command += [*options, *fields, "-w", "%{http_code} %{http_version}\n", fake.url + path, "--next"]
     code, output = await run(*command[:-1])
     assert code == 0, output
-    found = [line.split() for line in output.splitlines()]
-    assert {version for _, version in found} == {"2"}
+    results = [line.split() for line in output.splitlines()]
+    assert {version for _, version in results} == {"2"}
     return [
-        answer(int(status), (place / str(number)).read_bytes()) for number, (status, _) in enumerate(found)
+        answer(int(status), (place / str(number)).read_bytes()) for number, (status, _) in enumerate(results)
     ]
 
 
@@ -121,7 +121,7 @@ CLIENTS: dict[str, Callable[[Fake, Path], Awaitable[list[Answer]]]] = {
 @both_loops
 @both_fakes
 @pytest.mark.parametrize(
-    "client", ["h2", *(pytest.param(each, marks=pytest.mark.needs(each)) for each in ("curl", "node"))]
+    "client", ["h2", *(pytest.param(item, marks=pytest.mark.needs(item)) for item in ("curl", "node"))]
 )
 async def test_answers_are_the_providers(client: str, kind: type[Fake], loop: str, tmp_path: Path) -> None:
     async with kind() as fake:
@@ -143,10 +143,10 @@ async def test_h2load(kind: type[Fake], loop: str, tmp_path: Path) -> None:
         fields = [part for name, value in headers if name[0] != ":" for part in ("-H", f"{name}: {value}")]
         options = ["-n", "5000", "-c", "2", "-m", "100", "-d", str(body), *fields]
         code, output = await run("h2load", *options, fake.url + path)
-        found = re.search(r"(\d+) succeeded, \d+ failed, (\d+) errored", output)
+        match = re.search(r"(\d+) succeeded, \d+ failed, (\d+) errored", output)
         assert code == 0, output
-        assert found, output
+        assert match, output
         # h2load may open 100 streams before it has read that APNs allows one: the others are refused, rightly.
-        assert int(found[1]) >= 5000 - (2 * 99 if isinstance(fake, FakeApns) else 0)
-        assert fake.counts == {(200, ""): int(found[1])}
+        assert int(match[1]) >= 5000 - (2 * 99 if isinstance(fake, FakeApns) else 0)
+        assert fake.counts == {(200, ""): int(match[1])}
         assert fake.server.counters.protocol_errors == 0

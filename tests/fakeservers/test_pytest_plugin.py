@@ -206,10 +206,10 @@ def test_nothing():
 
     def modules(*options: str) -> set[str]:
         said = run(tmp_path, tests, "-s", *options, passed=1)
-        return set(next(each for each in said.splitlines() if each.startswith("modules ")).split())
+        return set(next(line for line in said.splitlines() if line.startswith("modules ")).split())
 
     added = modules() - modules("-p", "no:fakeservers")
-    assert {each for each in added if each.startswith("fakeservers.")} == {"fakeservers.pytest_plugin"}
+    assert {item for item in added if item.startswith("fakeservers.")} == {"fakeservers.pytest_plugin"}
     assert not {"ngh2", "cryptography", "orjson", "uvicorn"} & added
 
 

@@ -62,9 +62,9 @@ async def test_curl_by_the_providers_own_names(way: str, tmp_path: Path) -> None
             ("https://iid.googleapis.com/iid/info/x", fcm.url, [*google, "-X", "GET"], b"", 400),
         ]
         for url, fake, headers, body, status in requests:
-            found = re.fullmatch(r"https://([^/:]+)(?::(\d+))?(/.*)", url)
-            assert found is not None
-            to = f"{found[1]}:{found[2] or 443}:{fake.removeprefix('https://')}"
+            match = re.fullmatch(r"https://([^/:]+)(?::(\d+))?(/.*)", url)
+            assert match is not None
+            to = f"{match[1]}:{match[2] or 443}:{fake.removeprefix('https://')}"
             lead = ("--proxy", proxy.url) if way == "proxy" else ("--connect-to", to)
             sent = ("-d", body.decode()) if body else ()
             command = (*CURL, "--http2", "--cacert", apns.ca_file, *lead, *headers, *sent)
@@ -185,17 +185,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         try:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(5)]
-            found = re.fullmatch(r"proxy on (http://127\.0\.0\.1:(\d+))\n", lines[0])
-            assert found is not None
+            match = re.fullmatch(r"proxy on (http://127\.0\.0\.1:(\d+))\n", lines[0])
+            assert match is not None
             assert lines[-1] == "ready\n"
-            assert json.loads((tmp_path / "proxy.json").read_text()) == {"url": found[1]}
+            assert json.loads((tmp_path / "proxy.json").read_text()) == {"url": match[1]}
             _, certificate, _ = pkcs12.load_key_and_certificates(
                 (tmp_path / "app.p12").read_bytes(), PASSPHRASE
             )
             assert certificate is not None
             assert certificate_topics(certificate) == {"com.example.app", "com.example.app.voip"}
             assert (tmp_path / "b.pem").stat().st_mode & 0o777 == 0o600
-            push = (*CURL, "--http2", "--proxy", found[1], "--cacert", str(tmp_path / "ca.pem"))
+            push = (*CURL, "--http2", "--proxy", match[1], "--cacert", str(tmp_path / "ca.pem"))
             topic = ("-H", "apns-topic: com.example.app", "--cert", str(tmp_path / "app.pem"), "-d", "{}")
             url = f"https://api.push.apple.com/3/device/{DEVICE}"
             done = subprocess.run(
@@ -203,8 +203,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
             )
             assert done.stdout == "200", done
             # The port is in use now, and the sentence says which.
-            assert main(["fcm", "--certs", str(tmp_path / "other"), "--proxy-port", found[2]]) == 2
-            sentence = f"cannot listen on 127.0.0.1 port {found[2]}: Address already in use"
+            assert main(["fcm", "--certs", str(tmp_path / "other"), "--proxy-port", match[2]]) == 2
+            sentence = f"cannot listen on 127.0.0.1 port {match[2]}: Address already in use"
             assert capsys.readouterr().err == f"fakeservers: {sentence}\n"
         finally:
             process.kill()

@@ -35,7 +35,7 @@ def test_each_has_its_outcome() -> None:
     records.add(read_of(1, 3, 5, 7), {3: (400, "BadTopic"), 5: None}, "a", 1.0)
     assert len(records) == 3
     assert list(records) == [(1, 200, "", "a", 1.0), (3, 400, "BadTopic", "a", 1.0), (7, 200, "", "a", 1.0)]
-    assert [each[0] for each in reversed(records)] == [7, 3, 1]
+    assert [record[0] for record in reversed(records)] == [7, 3, 1]
 
 
 @pytest.mark.parametrize("keep", [0, 1, 7, 50, None])
@@ -49,13 +49,13 @@ def test_it_is_like_the_end_of_a_list(keep: int | None) -> None:
         streams = range(stream, stream + 2 * size, 2)
         stream += 2 * size
         others: dict[int, Outcome] = {
-            each: rng.choice([None, (500, "x")]) for each in streams if rng.random() < 0.2
+            stream_id: rng.choice([None, (500, "x")]) for stream_id in streams if rng.random() < 0.2
         }
         records.add(read_of(*streams), others, "a", float(turn))
         every += [
-            (each, *(others.get(each) or (200, "")), "a", float(turn))
-            for each in streams
-            if others.get(each, 1)
+            (stream_id, *(others.get(stream_id) or (200, "")), "a", float(turn))
+            for stream_id in streams
+            if others.get(stream_id, 1)
         ]
         if rng.random() < 0.1:
             records.append((0, 1, "", "b", float(turn)))
@@ -110,9 +110,9 @@ async def test_a_fake_keeps_them_in_order() -> None:
             fated_token("Unregistered"),
             "dd" * 32,
         ]
-        for each in [client.request(headers_for(fake, token, device)) for device in devices]:
-            await client.reply(each)
-        assert [each.token for each in fake.received] == devices[1:]
-        assert [each.status for each in fake.received] == [400, 200, 200, 410, 200]
+        for item in [client.request(headers_for(fake, token, device)) for device in devices]:
+            await client.reply(item)
+        assert [record.token for record in fake.received] == devices[1:]
+        assert [record.status for record in fake.received] == [400, 200, 200, 410, 200]
         assert fake.received.maxlen == 5
         assert fake.counts == {(200, ""): 5, (400, "BadTopic"): 1, (410, "Unregistered"): 1}

@@ -57,8 +57,8 @@ class Sender:
     def version(self) -> str:
         """Of the library or command."""
         first = self.install[0]
-        found = first.rpartition("@")[2] if "@" in first[1:] else first.replace("==", ":").split(":")[-1]
-        return found.removeprefix("v")
+        version = first.rpartition("@")[2] if "@" in first[1:] else first.replace("==", ":").split(":")[-1]
+        return version.removeprefix("v")
 
 
 def read(file: Path) -> Sender:

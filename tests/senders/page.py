@@ -75,7 +75,7 @@ def cells(sender: Sender, report: Mapping[str, Any]) -> Cells:
 
 def read(text: str) -> Cells:
     """The cells of the page's matrices."""
-    found: Cells = {}
+    result: Cells = {}
     provider, names = "", [""]
     for line in text.splitlines():
         if line.startswith("## "):
@@ -86,21 +86,21 @@ def read(text: str) -> Cells:
             if first == "fate":
                 names = others
             else:
-                found |= {
+                result |= {
                     (provider, first, name): part for name, part in zip(names, others, strict=True) if part
                 }
-    return found
+    return result
 
 
-def write(known: Iterable[Sender], found: Cells) -> str:
+def write(known: Iterable[Sender], contents: Cells) -> str:
     """The whole page."""
     known = list(known)
     text = _BEFORE
     for provider, title in _TITLES.items():
         names = [sender.name for sender in known if sender.provider == provider]
         text += _MATRIX.format(provider=title, longest=_LONGEST)
-        text += _matrix(provider, fates.RESPONSES[provider], names, found)
-        text += _CONNECTION + _matrix(provider, fates.CONNECTION[provider], names, found)
+        text += _matrix(provider, fates.RESPONSES[provider], names, contents)
+        text += _CONNECTION + _matrix(provider, fates.CONNECTION[provider], names, contents)
     return text
 
 
@@ -113,16 +113,16 @@ def guide(text: str, known: Iterable[Sender]) -> str:
     return _TABLE.sub(lambda _: table, text)
 
 
-def update(known: Sequence[Sender], found: Cells) -> None:
+def update(known: Sequence[Sender], contents: Cells) -> None:
     """Write the page and the guide's table, with these cells in the place of what it had."""
     before = read(PAGE.read_text()) if PAGE.exists() else {}
-    PAGE.write_text(write(known, before | found))
+    PAGE.write_text(write(known, before | contents))
     GUIDE.write_text(guide(GUIDE.read_text(), known))
 
 
-def _matrix(provider: str, rows: Iterable[str], names: list[str], found: Cells) -> str:
+def _matrix(provider: str, rows: Iterable[str], names: list[str], contents: Cells) -> str:
     lines = [_row("fate", *names), "|---" * (len(names) + 1) + "|\n"]
-    lines += [_row(fate, *(found.get((provider, fate, name), "") for name in names)) for fate in rows]
+    lines += [_row(fate, *(contents.get((provider, fate, name), "") for name in names)) for fate in rows]
     return "".join(lines)
 
 

@@ -49,14 +49,14 @@ def trial(sender: Sender, *, count: int, times: int = 1, connection: bool = True
 
 def problems(report: dict[str, Any]) -> list[str]:
     """What a trial shows that must not be: pushes that were lost, and counts that do not agree."""
-    found = []
+    results = []
     for day in report["calm"]:
         numbers = {day[name] for name in ("count", "ok", "accepted", "devices")}
         if len(numbers) > 1 or day["ending"]:
-            found.append(f"calm day: {day}")
+            results.append(f"calm day: {day}")
     for row in report["responses"]:
         # A fate of a connection is another matter: there a sender may well not know what was accepted.
         told, accepted = row["outcome"] == "ok", row["accepted"] == 1
         if not row["requests"] or told != accepted:
-            found.append(f"counts do not agree: {row}")
-    return found
+            results.append(f"counts do not agree: {row}")
+    return results

@@ -32,14 +32,14 @@ with_senders = pytest.mark.parametrize(
     "sender",
     [
         pytest.param(
-            each,
-            id=each.file.stem,
+            program,
+            id=program.file.stem,
             marks=[
-                pytest.mark.needs("unshare", *TOOLS.get(each.file.suffix, ())),
-                *([pytest.mark.weekly] if each.file.stem in COMPILED_LONG else []),
+                pytest.mark.needs("unshare", *TOOLS.get(program.file.suffix, ())),
+                *([pytest.mark.weekly] if program.file.stem in COMPILED_LONG else []),
             ],
         )
-        for each in senders()
+        for program in senders()
     ],
 )
 
@@ -54,14 +54,14 @@ def sender(tmp_path: Path, *, without: str = "", **said: str) -> Sender:
 
 def test_every_program_says_what_it_is() -> None:
     known = senders()
-    assert {each.file.name for each in known} == {
+    assert {program.file.name for program in known} == {
         file.name for file in PROGRAMS.iterdir() if file.is_file() and file.stem != SHARED
     }
-    assert len({each.name for each in known}) == len(known)
-    assert {each.file.suffix for each in known} == set(LANGUAGES)
-    for each in known:
-        assert each.how, each.file
-        assert re.fullmatch(r"\d+(\.\d+)+", each.version), each.file
+    assert len({program.name for program in known}) == len(known)
+    assert {program.file.suffix for program in known} == set(LANGUAGES)
+    for program in known:
+        assert program.how, program.file
+        assert re.fullmatch(r"\d+(\.\d+)+", program.version), program.file
 
 
 def test_the_first_comments_are_read_to_their_end(tmp_path: Path) -> None:
@@ -117,14 +117,14 @@ def test_the_page_is_read_as_it_is_written(tmp_path: Path) -> None:
 
 def test_the_page_has_every_sender_and_every_fate() -> None:
     text = page.PAGE.read_text()
-    found = page.read(text)
-    assert text == page.write(senders(), found), "make senders writes it"
+    result = page.read(text)
+    assert text == page.write(senders(), result), "make senders writes it"
     guide = page.GUIDE.read_text()
     assert guide == page.guide(guide, senders()), "make senders writes its table"
-    assert set(found) == {
-        (each.provider, fate, each.name)
-        for each in senders()
-        for fate in (*fates.RESPONSES[each.provider], *fates.CONNECTION[each.provider])
+    assert set(result) == {
+        (program.provider, fate, program.name)
+        for program in senders()
+        for fate in (*fates.RESPONSES[program.provider], *fates.CONNECTION[program.provider])
     }
 
 
@@ -167,8 +167,8 @@ def test_a_calm_day_and_every_reason(sender: Sender) -> None:
     report = tried(sender, count=500, connection=False)
     assert run.problems(report) == []
     written = page.read(page.PAGE.read_text())
-    found = page.cells(sender, report)
-    assert {key: written[key] for key in found} == found
+    result = page.cells(sender, report)
+    assert {key: written[key] for key in result} == result
 
 
 @pytest.mark.timeout(3600)
@@ -179,8 +179,8 @@ def test_twenty_starts_in_a_row(sender: Sender) -> None:
     assert run.problems(report) == []
     assert len(report["calm"]) == 20
     written = page.read(page.PAGE.read_text())
-    found = page.cells(sender, report)
-    assert {key: written[key] for key in found} == found
+    result = page.cells(sender, report)
+    assert {key: written[key] for key in result} == result
 
 
 def test_names_lead_to_the_fakes_within_and_nowhere_else(tmp_path: Path) -> None:

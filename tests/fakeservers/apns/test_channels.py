@@ -100,7 +100,7 @@ async def test_the_life_of_a_channel() -> None:
             (204, ""): 1,
             (400, "ChannelNotRegistered"): 3,
         }
-        assert [each.headers[":method"] for each in fake.received] == [
+        assert [record.headers[":method"] for record in fake.received] == [
             *("POST", "GET", "GET", "POST", "DELETE", "POST", "GET", "DELETE")
         ]
 
@@ -229,7 +229,7 @@ async def test_certificates(tmp_path: Path) -> None:
 async def test_a_token_opens_streams_here_too_and_is_not_changed_by_a_broadcast() -> None:
     start = 1_700_000_000.0
     async with FakeApns(now=lambda: start) as fake, manager(fake) as client:
-        first, second = (f"bearer {provider_token(fake, issued=start + each)}" for each in (0, 1))
+        first, second = (f"bearer {provider_token(fake, issued=start + item)}" for item in (0, 1))
         assert client.streams == 1
         assert (await client.push(asking(fake, "POST", authorization=first), CREATION)).status == 201
         await client.until(lambda: client.streams == 1000)
@@ -243,13 +243,13 @@ async def test_a_token_opens_streams_here_too_and_is_not_changed_by_a_broadcast(
 
 
 async def test_the_same_seed_gives_the_same_channels() -> None:
-    found = []
+    results = []
     for _ in range(2):
         async with FakeApns(faults="calm") as fake, manager(fake) as client:
             replies = [await client.push(asking(fake, "POST"), CREATION) for _ in range(2)]
-            found.append([sorted(reply.headers.items()) for reply in replies])
-    assert found[0] == found[1]
-    assert found[0][0] != found[0][1]
+            results.append([sorted(reply.headers.items()) for reply in replies])
+    assert results[0] == results[1]
+    assert results[0][0] != results[0][1]
 
 
 async def test_faults_reach_the_port_by_its_paths_alone() -> None:
@@ -270,13 +270,13 @@ async def test_unique_ids_are_given_in_the_sandbox_alone() -> None:
         registry = ApnsRegistry(environment=environment)
         async with FakeApns(registry=registry) as fake, await Client.connect(fake) as client:
             headers = headers_for(fake, token_of(fake), apns_id=OWN_ID)
-            found = [(await client.push(headers)).headers for _ in range(2)]
+            results = [(await client.push(headers)).headers for _ in range(2)]
             refused = (await client.push(headers, b"")).headers
-        assert [each["apns-id"] for each in found] == [OWN_ID] * 2
-        ids = {each.get("apns-unique-id") for each in found}
+        assert [item["apns-id"] for item in results] == [OWN_ID] * 2
+        ids = {item.get("apns-unique-id") for item in results}
         if environment == "sandbox":
             assert len(ids) == 2
-            assert all(each and UUID.fullmatch(each) for each in ids)
+            assert all(channel_id and UUID.fullmatch(channel_id) for channel_id in ids)
         else:
             assert ids == {None}
         assert "apns-unique-id" not in refused
@@ -326,7 +326,7 @@ def test_channels_of_apps(shared: bool, tmp_path: Path) -> None:
     assert not channels.remove(APP, "Zm9v")
     assert channels.policy(APP, "Zm9v") is None
     assert (channels.clear(APP), channels.clear(APP)) == (1, 0)
-    assert [is_channel_id(each) for each in ("", "a", "Zg==", "Zm9v" * 16, "Zm9v" * 17)] == [
+    assert [is_channel_id(item) for item in ("", "a", "Zg==", "Zm9v" * 16, "Zm9v" * 17)] == [
         *(False, False, True, True, False)
     ]
     for channel_id, policy in (("a!", 0), ("Zm9v", 2), ("Zm9v", True)):
@@ -362,16 +362,16 @@ async def test_curl() -> None:
         options = ["curl", "-sS", "-i", "--http2", "--cacert", fake.ca_file, "-H", token]
         url = f"{fake.channels_url.replace('127.0.0.1', 'localhost')}/1/apps/{APP}"
         out = await output_of(*options, "-d", CREATION.decode(), f"{url}/channels")
-        found = re.search(r"^apns-channel-id: (\S+)\r$", out, re.MULTILINE)
+        match = re.search(r"^apns-channel-id: (\S+)\r$", out, re.MULTILINE)
         assert out.startswith("HTTP/2 201 \r\n"), out
-        assert found
-        channel = ["-H", f"apns-channel-id: {found[1]}"]
+        assert match
+        channel = ["-H", f"apns-channel-id: {match[1]}"]
         out = await output_of(*options, *channel, f"{url}/channels")
         assert out.endswith(CREATION.decode())
         out = await output_of(*options, f"{url}/all-channels")
-        assert json.loads(out.rpartition("\r\n")[2]) == {"channels": [found[1]]}
+        assert json.loads(out.rpartition("\r\n")[2]) == {"channels": [match[1]]}
         more = ["apns-push-type: liveactivity", "apns-expiration: 0", "apns-priority: 5"]
-        headers = [part for each in more for part in ("-H", each)]
+        headers = [part for header in more for part in ("-H", header)]
         sent = await output_of(
             *options, *channel, *headers, "-d", UPDATE.decode(), f"{fake.url}/4/broadcasts/apps/{APP}"
         )

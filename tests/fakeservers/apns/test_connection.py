@@ -37,7 +37,7 @@ async def test_the_first_good_token_opens_a_thousand_streams(loop: str) -> None:
         for stream in streams:
             assert (await client.reply(stream)).status == 200
         assert fake.counts[200, ""] == 300
-        assert {each.token for each in fake.received if each.status == 200} == {
+        assert {record.token for record in fake.received if record.status == 200} == {
             f"{n:064x}" for n in range(300)
         }
 
@@ -62,9 +62,9 @@ async def test_requests_before_the_limit_is_known(loop: str) -> None:
         client.pretend_streams(100)  # as a client does that has not read our SETTINGS yet
         headers = headers_for(fake, provider_token(fake))
         replies = [await client.reply(stream) for stream in [client.request(headers) for _ in range(100)]]
-        refused = [each for each in replies if each.reset == REFUSED_STREAM]
+        refused = [reply for reply in replies if reply.reset == REFUSED_STREAM]
         assert refused
-        assert len(refused) + sum(each.status == 200 for each in replies) == 100
+        assert len(refused) + sum(reply.status == 200 for reply in replies) == 100
         assert (await client.push(headers)).status == 200
         assert client.goaway is None
 
@@ -227,9 +227,9 @@ async def test_pkcs12_and_topics_are_read_back(loop: str, tmp_path: Path) -> Non
     topics = [f"com.example.number{n}" for n in range(20)]
     certificate = Certificates.create(tmp_path).client_certificate("com.example.app", topics=topics)
     for passphrase in (None, b"secret"):
-        _, found, _ = pkcs12.load_key_and_certificates(certificate.pkcs12(passphrase), passphrase)
-        assert found is not None
-        assert certificate_topics(found) == {"com.example.app", *topics}
+        _, result, _ = pkcs12.load_key_and_certificates(certificate.pkcs12(passphrase), passphrase)
+        assert result is not None
+        assert certificate_topics(result) == {"com.example.app", *topics}
 
 
 async def test_files_leave_with_the_fake_and_keys_are_private(loop: str, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ async def test_files_leave_with_the_fake_and_keys_are_private(loop: str, tmp_pat
         private = [fake.certs.key_file, fake.certs.server_file, fake.certs.directory / "ca-key.pem"]
         private.append(tmp_path / "config" / fake.certs.key_file.name)
         assert [os.stat(file).st_mode & 0o777 for file in private] == [0o600] * 4
-        assert {each.name for each in (tmp_path / "config").iterdir()} == {
+        assert {item.name for item in (tmp_path / "config").iterdir()} == {
             "ca.pem",
             "apns.json",
             "AuthKey_FAKEKEY001.p8",

@@ -39,7 +39,7 @@ async def test_every_reason_is_the_fate_of_some_token() -> None:
             assert UUID.fullmatch(reply.headers["apns-id"])
             assert (b"timestamp" in reply.body) == (status == 410)
         assert fake.counts == {(status, reason): 1 for reason, status in STATUSES.items()}
-        assert [each.reason for each in fake.received] == list(STATUSES)
+        assert [record.reason for record in fake.received] == list(STATUSES)
 
 
 @pytest.mark.parametrize("own", [OWN_ID, OWN_ID.upper(), OWN_ID.title()])

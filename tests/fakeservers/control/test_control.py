@@ -19,11 +19,11 @@ from tests.fakeservers.fcm_client import Watcher, send_body, send_headers
 
 
 async def test_counters() -> None:
-    async with scene() as each:
+    async with scene() as running:
         for device in (DEVICE, DEVICE, fated_token("Unregistered")):
-            await each.push(device)
-        found = (await each.ask("GET", "/v1/counters")).json["services"]
-        apns = found["apns"]
+            await running.push(device)
+        content = (await running.ask("GET", "/v1/counters")).json["services"]
+        apns = content["apns"]
         assert (apns["requests"], apns["connections"], apns["streams"]) == (3, 1, 0)
         assert {(row["status"], row["reason"]): row["count"] for row in apns["answers"]} == {
             (200, ""): 2,
@@ -31,14 +31,14 @@ async def test_counters() -> None:
         }
         assert apns["latency"]["answers"] == 3
         assert 0 < apns["latency"]["p50"] <= apns["latency"]["p90"] <= apns["latency"]["p99"] < 5
-        assert found["fcm"]["requests"] == 0
+        assert content["fcm"]["requests"] == 0
 
 
 async def test_prometheus() -> None:
-    async with scene() as each:
-        await each.push()
-        await each.push(fated_token("TooManyRequests"))
-        answer = await each.ask("GET", "/metrics")
+    async with scene() as running:
+        await running.push()
+        await running.push(fated_token("TooManyRequests"))
+        answer = await running.ask("GET", "/metrics")
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
         samples = {
@@ -56,19 +56,19 @@ async def test_prometheus() -> None:
 
 
 async def test_what_was_received_is_found_by_token_topic_and_time() -> None:
-    async with scene() as each:
-        each.apns.registry.allow(each.apns.team_id, "com.example.two")
-        each.client.transport.close()
-        async with await Client.connect(each.apns) as each.client:
-            await each.push("aa" * 32)
-            await each.push("bb" * 32, apns_topic="com.example.two")
-            await each.push("aa" * 32, apns_topic="com.example.two")
-        times = [record.time for record in each.apns.received]
+    async with scene() as running:
+        running.apns.registry.allow(running.apns.team_id, "com.example.two")
+        running.client.transport.close()
+        async with await Client.connect(running.apns) as running.client:
+            await running.push("aa" * 32)
+            await running.push("bb" * 32, apns_topic="com.example.two")
+            await running.push("aa" * 32, apns_topic="com.example.two")
+        times = [record.time for record in running.apns.received]
 
         async def tokens(query: str) -> list[str]:
-            found = (await each.ask("GET", f"/v1/received?{query}")).json
-            assert found["matching"] == len(found["received"])
-            return [record["token"][:2] + record["topic"][-1] for record in found["received"]]
+            content = (await running.ask("GET", f"/v1/received?{query}")).json
+            assert content["matching"] == len(content["received"])
+            return [record["token"][:2] + record["topic"][-1] for record in content["received"]]
 
         assert await tokens("") == ["aao", "bbo", "aap"]
         assert await tokens("token=" + "aa" * 32) == ["aao", "aap"]
@@ -80,25 +80,25 @@ async def test_what_was_received_is_found_by_token_topic_and_time() -> None:
 
 
 async def test_pages_stay_as_they_are_while_more_arrives() -> None:
-    async with scene() as each:
+    async with scene() as running:
         for number in range(5):
-            await each.push(f"{number:064x}")
+            await running.push(f"{number:064x}")
         seen: list[str] = []
         path = "/v1/received?limit=2"
         while path:
-            page = (await each.ask("GET", path)).json
+            page = (await running.ask("GET", path)).json
             seen += [record["token"][-1] for record in page["received"]]
             path = page.get("next", "")
-            await each.push("ff" * 32)
+            await running.push("ff" * 32)
         assert seen == ["4", "3", "2", "1", "0"]
 
 
 async def test_a_record_says_all_but_the_secret() -> None:
-    async with scene() as each:
-        await each.push(body=b'{"aps":{"alert":"<b>Hi</b>"}}')
-        answer = await each.ask("GET", "/v1/received")
+    async with scene() as running:
+        await running.push(body=b'{"aps":{"alert":"<b>Hi</b>"}}')
+        answer = await running.ask("GET", "/v1/received")
         (record,) = answer.json["received"]
-        token = provider_token(each.apns, issued=ISSUED)
+        token = provider_token(running.apns, issued=ISSUED)
         assert record["payload"] == {"aps": {"alert": "<b>Hi</b>"}}
         assert record["headers"]["authorization"].startswith("bearer … (")
         assert token.split(".")[2].encode() not in answer.body
@@ -114,34 +114,38 @@ async def test_a_record_says_all_but_the_secret() -> None:
     ],
 )
 async def test_a_body_that_is_no_payload_is_shown_all_the_same(body: bytes, field: str, value: Any) -> None:
-    async with scene() as each:
-        await each.push(body=body)
-        (record,) = (await each.ask("GET", "/v1/received")).json["received"]
+    async with scene() as running:
+        await running.push(body=body)
+        (record,) = (await running.ask("GET", "/v1/received")).json["received"]
         assert record[field] == value
-        assert (await each.ask("GET", "/v1/state")).status == 200
+        assert (await running.ask("GET", "/v1/state")).status == 200
 
 
 async def test_forgetting() -> None:
-    async with scene() as each:
-        await each.push("aa" * 32)
-        await each.push("bb" * 32)
-        assert (await each.ask("DELETE", "/v1/received?token=" + "aa" * 32)).json == {"cleared": 1}
-        assert [record.token for record in each.apns.received] == ["bb" * 32]
-        assert (await each.ask("DELETE", "/v1/received")).json == {"cleared": 1}
-        assert not each.apns.received
-        assert each.apns.received.maxlen == 1000
+    async with scene() as running:
+        await running.push("aa" * 32)
+        await running.push("bb" * 32)
+        assert (await running.ask("DELETE", "/v1/received?token=" + "aa" * 32)).json == {"cleared": 1}
+        assert [record.token for record in running.apns.received] == ["bb" * 32]
+        assert (await running.ask("DELETE", "/v1/received")).json == {"cleared": 1}
+        assert not running.apns.received
+        assert running.apns.received.maxlen == 1000
 
 
 async def test_reset() -> None:
-    async with scene() as each:
-        await each.push()
-        await each.ask("PUT", "/v1/faults", {"plan": {"faults": [{"what": {"kind": "stall"}}]}})
-        assert (await each.ask("POST", "/v1/reset", {"what": ["counters"]})).status == 200
-        assert (each.apns.counts, each.apns.server.counters.requests, len(each.apns.received)) == ({}, 0, 1)
-        assert len(each.apns.faults) == 1
-        assert (await each.ask("POST", "/v1/reset", {})).json == {"reset": list(PARTS)}
-        assert (len(each.apns.received), len(each.apns.faults)) == (0, 0)
-        assert sum(each.apns.server.latency.counts) == 0
+    async with scene() as running:
+        await running.push()
+        await running.ask("PUT", "/v1/faults", {"plan": {"faults": [{"what": {"kind": "stall"}}]}})
+        assert (await running.ask("POST", "/v1/reset", {"what": ["counters"]})).status == 200
+        assert (running.apns.counts, running.apns.server.counters.requests, len(running.apns.received)) == (
+            {},
+            0,
+            1,
+        )
+        assert len(running.apns.faults) == 1
+        assert (await running.ask("POST", "/v1/reset", {})).json == {"reset": list(PARTS)}
+        assert (len(running.apns.received), len(running.apns.faults)) == (0, 0)
+        assert sum(running.apns.server.latency.counts) == 0
 
 
 async def test_reset_puts_back_the_plan_of_the_start() -> None:
@@ -164,66 +168,66 @@ async def test_reset_puts_back_the_plan_of_the_start() -> None:
 
 
 async def test_devices_are_registered_and_forgotten() -> None:
-    async with scene() as each:
+    async with scene() as running:
         devices = [{"token": "AA" * 32, "fate": "Unregistered", "since": 5}, {"token": "bb" * 32}]
-        assert (await each.ask("POST", "/v1/apns/devices", {"devices": devices})).json == {"devices": 2}
-        assert (await each.push("aa" * 32)).body == b'{"reason":"Unregistered","timestamp":5}'
-        page = (await each.ask("GET", "/v1/apns/devices?offset=1&limit=1")).json
+        assert (await running.ask("POST", "/v1/apns/devices", {"devices": devices})).json == {"devices": 2}
+        assert (await running.push("aa" * 32)).body == b'{"reason":"Unregistered","timestamp":5}'
+        page = (await running.ask("GET", "/v1/apns/devices?offset=1&limit=1")).json
         assert page == {
             "devices": [{"token": "bb" * 32, "topic": None, "fate": "", "since": None}],
             "matching": 2,
         }
-        assert (await each.ask("DELETE", "/v1/apns/devices/" + "aa" * 32)).status == 204
-        assert (await each.push("aa" * 32)).status == 200
-        assert (await each.ask("DELETE", "/v1/apns/devices/" + "aa" * 32)).status == 404
+        assert (await running.ask("DELETE", "/v1/apns/devices/" + "aa" * 32)).status == 204
+        assert (await running.push("aa" * 32)).status == 200
+        assert (await running.ask("DELETE", "/v1/apns/devices/" + "aa" * 32)).status == 404
 
 
 async def test_keys_are_registered_and_revoked() -> None:
-    async with scene() as each:
+    async with scene() as running:
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        body = {"team_id": each.apns.team_id, "pem": pem.decode(), "topics": ["com.example.app"]}
-        assert (await each.ask("PUT", "/v1/apns/keys/OTHERKEY01", body)).status == 200
-        listed = (await each.ask("GET", "/v1/apns/keys")).json["keys"]
-        assert [each["key_id"] for each in listed] == ["FAKEKEY001", "OTHERKEY01"]
+        body = {"team_id": running.apns.team_id, "pem": pem.decode(), "topics": ["com.example.app"]}
+        assert (await running.ask("PUT", "/v1/apns/keys/OTHERKEY01", body)).status == 200
+        listed = (await running.ask("GET", "/v1/apns/keys")).json["keys"]
+        assert [item["key_id"] for item in listed] == ["FAKEKEY001", "OTHERKEY01"]
         assert "pem" not in listed[1]
-        token = provider_token(each.apns, issued=ISSUED, header={"kid": "OTHERKEY01"}, key=key)
-        async with await Client.connect(each.apns) as client:
-            assert (await client.push(headers_for(each.apns, token))).status == 200
-            assert (await each.ask("DELETE", "/v1/apns/keys/OTHERKEY01")).status == 204
-            assert (await client.push(headers_for(each.apns, token))).reason == "InvalidProviderToken"
-        bad = await each.ask("PUT", "/v1/apns/keys/OTHERKEY01", {"team_id": "T", "pem": "nonsense"})
+        token = provider_token(running.apns, issued=ISSUED, header={"kid": "OTHERKEY01"}, key=key)
+        async with await Client.connect(running.apns) as client:
+            assert (await client.push(headers_for(running.apns, token))).status == 200
+            assert (await running.ask("DELETE", "/v1/apns/keys/OTHERKEY01")).status == 204
+            assert (await client.push(headers_for(running.apns, token))).reason == "InvalidProviderToken"
+        bad = await running.ask("PUT", "/v1/apns/keys/OTHERKEY01", {"team_id": "T", "pem": "nonsense"})
         assert (bad.status, bad.detail) == (400, "pem is no P-256 key in PEM without a password")
 
 
 async def test_topics_are_allowed_and_taken() -> None:
-    async with scene() as each:
-        team = each.apns.team_id
-        answer = await each.ask("POST", "/v1/apns/topics", {"team_id": team, "topics": ["a.b"]})
+    async with scene() as running:
+        team = running.apns.team_id
+        answer = await running.ask("POST", "/v1/apns/topics", {"team_id": team, "topics": ["a.b"]})
         assert answer.json == {"team_id": team, "topics": ["com.example.app", "a.b"]}
-        assert (await each.push(apns_topic="a.b")).status == 200
-        assert (await each.ask("DELETE", f"/v1/apns/topics/{team}/a.b")).status == 204
-        assert (await each.ask("GET", "/v1/apns/topics")).json == {"teams": {team: ["com.example.app"]}}
-        assert (await each.ask("DELETE", f"/v1/apns/topics/{team}/com.example.app")).status == 409
+        assert (await running.push(apns_topic="a.b")).status == 200
+        assert (await running.ask("DELETE", f"/v1/apns/topics/{team}/a.b")).status == 204
+        assert (await running.ask("GET", "/v1/apns/topics")).json == {"teams": {team: ["com.example.app"]}}
+        assert (await running.ask("DELETE", f"/v1/apns/topics/{team}/com.example.app")).status == 409
 
 
 async def test_channels_are_registered_found_and_deleted() -> None:
-    async with scene() as each:
+    async with scene() as running:
         path = "/v1/apns/channels/com.example.app"
         body: dict[str, Any] = {
             "channels": [{"channel_id": "Zm9v", "policy": 1}, {"channel_id": "YmFy"}, {"channel_id": "+/+/"}]
         }
-        assert (await each.ask("POST", path, body)).json == {"channels": 3}
-        assert (await each.ask("GET", f"{path}?limit=2")).json == {
+        assert (await running.ask("POST", path, body)).json == {"channels": 3}
+        assert (await running.ask("GET", f"{path}?limit=2")).json == {
             "channels": [{"channel_id": "Zm9v", "policy": 1}, {"channel_id": "YmFy", "policy": 0}],
             "matching": 3,
             "enabled": True,
         }
 
         async def broadcast(channel_id: str) -> str:
-            reply = await each.push(
+            reply = await running.push(
                 path="/4/broadcasts/apps/com.example.app",
                 apns_channel_id=channel_id,
                 apns_push_type="liveactivity",
@@ -233,91 +237,91 @@ async def test_channels_are_registered_found_and_deleted() -> None:
             return reply.reason or str(reply.status)
 
         assert await broadcast("Zm9v") == await broadcast("+/+/") == "200"
-        assert (await each.ask("DELETE", f"{path}?channel_id=%2B%2F%2B%2F")).json == {"cleared": 1}
-        assert (await each.ask("DELETE", f"{path}?channel_id=Zm9v")).json == {"cleared": 1}
+        assert (await running.ask("DELETE", f"{path}?channel_id=%2B%2F%2B%2F")).json == {"cleared": 1}
+        assert (await running.ask("DELETE", f"{path}?channel_id=Zm9v")).json == {"cleared": 1}
         assert await broadcast("Zm9v") == "ChannelNotRegistered"
-        assert (await each.ask("PATCH", path, {"enabled": False})).json["enabled"] is False
+        assert (await running.ask("PATCH", path, {"enabled": False})).json["enabled"] is False
         assert await broadcast("YmFy") == "FeatureNotEnabled"
-        await each.ask("PATCH", path, {"enabled": True})
+        await running.ask("PATCH", path, {"enabled": True})
         assert await broadcast("YmFy") == "ChannelNotRegistered"  # it went with the capability
-        assert (await each.ask("DELETE", path)).json == {"cleared": 0}
+        assert (await running.ask("DELETE", path)).json == {"cleared": 0}
 
-        bad = await each.ask("POST", path, {"channels": [{"channel_id": "YmFy"}, {"channel_id": "abc"}]})
+        bad = await running.ask("POST", path, {"channels": [{"channel_id": "YmFy"}, {"channel_id": "abc"}]})
         assert (bad.status, bad.detail[:51]) == (400, "the body.channels[1].channel_id is 'abc': String sh")
         many = [{"channel_id": f"{number:08d}"} for number in range(10_000)]
-        assert (await each.ask("POST", path, {"channels": many})).status == 200
-        bad = await each.ask("POST", path, {"channels": [{"channel_id": "YmFy"}]})
+        assert (await running.ask("POST", path, {"channels": many})).status == 200
+        bad = await running.ask("POST", path, {"channels": [{"channel_id": "YmFy"}]})
         assert (bad.status, bad.detail) == (409, "that would be 10001 channels, and an app may have 10000")
-        shown = (await each.ask("GET", "/v1/received?limit=1")).json["received"]
+        shown = (await running.ask("GET", "/v1/received?limit=1")).json["received"]
         assert shown[0]["token"] == "/4/broadcasts/apps/com.example.app"
-        assert (await each.ask("GET", "/v1/state")).status == 200
+        assert (await running.ask("GET", "/v1/state")).status == 200
 
 
 async def test_fates_subscriptions_and_oauth_of_fcm() -> None:
     body: dict[str, Any]
     target, registration = "'a' in topics || 'b/c' in topics", "c" * 22 + ":APA91b" + "0" * 128
-    async with scene() as each:
+    async with scene() as running:
         body = {"fates": [{"target": target, "fate": "Unavailable"}], "next": ["Internal"]}
-        assert (await each.ask("POST", "/v1/fcm/fates", body)).json == {"fates": 1, "next": 1}
-        token = f"Bearer {each.fcm.oauth.issue()}"
-        async with await Watcher.connect(each.fcm) as client:
-            answer = await client.push(send_headers(each.fcm, authorization=token), send_body())
+        assert (await running.ask("POST", "/v1/fcm/fates", body)).json == {"fates": 1, "next": 1}
+        token = f"Bearer {running.fcm.oauth.issue()}"
+        async with await Watcher.connect(running.fcm) as client:
+            answer = await client.push(send_headers(running.fcm, authorization=token), send_body())
             assert answer.status == 500
-        found = (await each.ask("GET", "/v1/fcm/fates")).json
-        assert found == {"fates": [{"target": target, "fate": "Unavailable"}], "next": [], "matching": 1}
+        content = (await running.ask("GET", "/v1/fcm/fates")).json
+        assert content == {"fates": [{"target": target, "fate": "Unavailable"}], "next": [], "matching": 1}
         path = "/v1/fcm/fates/%27a%27%20in%20topics%20%7C%7C%20%27b%2Fc%27%20in%20topics"
-        assert (await each.ask("DELETE", path)).status == 204
-        assert each.fcm.fates == {}
+        assert (await running.ask("DELETE", path)).status == 204
+        assert running.fcm.fates == {}
 
         path = f"/v1/fcm/subscriptions/{registration}"
-        found = (await each.ask("POST", path, {"topics": ["news", "sport"]})).json
-        assert list(found["topics"]) == ["news", "sport"]
-        assert (await each.ask("DELETE", f"{path}/news")).status == 204
-        assert list(each.fcm.subscriptions.topics(registration)) == ["sport"]
-        assert (await each.ask("DELETE", f"{path}/news")).status == 404
+        content = (await running.ask("POST", path, {"topics": ["news", "sport"]})).json
+        assert list(content["topics"]) == ["news", "sport"]
+        assert (await running.ask("DELETE", f"{path}/news")).status == 204
+        assert list(running.fcm.subscriptions.topics(registration)) == ["sport"]
+        assert (await running.ask("DELETE", f"{path}/news")).status == 404
 
         body = {"lifetime": 60, "delay": 0.5, "down": True, "error": "invalid_grant", "tokens": "expire"}
-        oauth = await each.ask("PATCH", "/v1/fcm/oauth", body)
+        oauth = await running.ask("PATCH", "/v1/fcm/oauth", body)
         assert oauth.json == {"lifetime": 60, "delay": 0.5, "down": True, "error": "invalid_grant"}
-        assert each.fcm.oauth.down
-        assert each.fcm.oauth.check(token.encode()) == "ACCESS_TOKEN_EXPIRED"
+        assert running.fcm.oauth.down
+        assert running.fcm.oauth.check(token.encode()) == "ACCESS_TOKEN_EXPIRED"
 
 
 async def test_faults_are_added_switched_replaced_and_removed() -> None:
-    async with scene() as each:
+    async with scene() as running:
         fault = {
             "id": "busy",
             "when": {"provider": "apns"},
             "what": {"kind": "answer", "reason": "ServiceUnavailable"},
         }
-        added = await each.ask("POST", "/v1/faults", fault)
+        added = await running.ask("POST", "/v1/faults", fault)
         assert (added.status, added.json["id"]) == (201, "busy")
-        assert (await each.push()).status == 503
-        assert (await each.ask("POST", "/v1/faults", fault)).status == 409
-        assert (await each.ask("PATCH", "/v1/faults/busy", {"enabled": False})).status == 200
-        assert (await each.push()).status == 200
-        (listed,) = (await each.ask("GET", "/v1/faults")).json["faults"]
+        assert (await running.push()).status == 503
+        assert (await running.ask("POST", "/v1/faults", fault)).status == 409
+        assert (await running.ask("PATCH", "/v1/faults/busy", {"enabled": False})).status == 200
+        assert (await running.push()).status == 200
+        (listed,) = (await running.ask("GET", "/v1/faults")).json["faults"]
         assert (listed["hits"], listed["enabled"], listed["in_force"]) == (1, False, False)
         fault["what"] = {"kind": "answer", "reason": "TooManyRequests"}
-        assert (await each.ask("PUT", "/v1/faults/busy", fault)).status == 200
-        assert (await each.push()).status == 429
-        assert (await each.ask("DELETE", "/v1/faults/busy")).status == 204
-        assert (await each.push()).status == 200
-        assert (await each.ask("DELETE", "/v1/faults/busy")).status == 404
+        assert (await running.ask("PUT", "/v1/faults/busy", fault)).status == 200
+        assert (await running.push()).status == 429
+        assert (await running.ask("DELETE", "/v1/faults/busy")).status == 204
+        assert (await running.push()).status == 200
+        assert (await running.ask("DELETE", "/v1/faults/busy")).status == 404
 
 
 async def test_a_ready_made_plan_takes_the_place_of_another() -> None:
-    async with scene() as each:
-        names = (await each.ask("GET", "/v1/faults")).json["presets"]
+    async with scene() as running:
+        names = (await running.ask("GET", "/v1/faults")).json["presets"]
         for name in names:
-            answer = await each.ask("PUT", "/v1/faults", {"preset": name, "seed": 7, "scale": 0.5})
+            answer = await running.ask("PUT", "/v1/faults", {"preset": name, "seed": 7, "scale": 0.5})
             assert answer.status == 200
             assert answer.json["plan"]["seed"] == 7
-            plan = each.apns.faults.to_dict()
+            plan = running.apns.faults.to_dict()
             assert [fault["id"] for fault in plan["faults"]] == [
                 fault["id"] for fault in answer.json["faults"]
             ]
-            assert each.fcm.faults.to_dict() == plan
+            assert running.fcm.faults.to_dict() == plan
 
 
 @pytest.mark.parametrize(
@@ -394,31 +398,31 @@ async def test_a_ready_made_plan_takes_the_place_of_another() -> None:
 async def test_bad_input_is_one_sentence_and_changes_nothing(
     method: str, path: str, body: Any, complaint: str
 ) -> None:
-    async with scene() as each:
-        answer = await each.ask(method, path, body)
+    async with scene() as running:
+        answer = await running.ask(method, path, body)
         assert answer.status == 400
         assert complaint in answer.detail
         assert "\n" not in answer.detail
-        assert len(each.apns.faults) == 0
-        assert each.apns.registry.devices() == {}
+        assert len(running.apns.faults) == 0
+        assert running.apns.registry.devices() == {}
 
 
 @pytest.mark.parametrize("body", [b"{", b"nan", b'{"scale": NaN}', b'{"what": ["\xff"]}', b"[" * 100_000])
 async def test_a_body_that_is_not_json(body: bytes) -> None:
-    async with scene() as each:
-        answer = await each.ask("PUT", "/v1/faults", body, {"content-type": "application/json"})
+    async with scene() as running:
+        answer = await running.ask("PUT", "/v1/faults", body, {"content-type": "application/json"})
         assert answer.status == 400
         assert "the body is not JSON" in answer.detail
 
 
 async def test_a_body_that_is_missing() -> None:
-    async with scene() as each:
-        answer = await each.ask("POST", "/v1/reset", b"", {"content-type": "application/json"})
+    async with scene() as running:
+        answer = await running.ask("POST", "/v1/reset", b"", {"content-type": "application/json"})
         assert (answer.status, answer.detail) == (400, "the body: Field required")
 
 
 async def test_a_whole_number_may_be_written_with_a_fraction_of_zero() -> None:
-    async with scene() as each:
+    async with scene() as running:
         sent: tuple[tuple[str, str, bytes, bytes], ...] = (
             ("PATCH", "/v1/fcm/oauth", b'{"lifetime": 60.0}', b'{"lifetime": 60.5}'),
             ("PUT", "/v1/faults", b'{"preset": "calm", "seed": 7.0}', b'{"preset": "calm", "seed": 7.5}'),
@@ -437,17 +441,17 @@ async def test_a_whole_number_may_be_written_with_a_fraction_of_zero() -> None:
         )
         for method, path, good, bad in sent:
             kind = {"content-type": "application/json"}
-            assert (await each.ask(method, path, good, kind)).status == 200
-            assert (await each.ask(method, path, bad, kind)).status == 400
-        (device,) = (await each.ask("GET", "/v1/apns/devices")).json["devices"]
+            assert (await running.ask(method, path, good, kind)).status == 200
+            assert (await running.ask(method, path, bad, kind)).status == 400
+        (device,) = (await running.ask("GET", "/v1/apns/devices")).json["devices"]
         assert type(device["since"]) is int
 
 
 async def test_a_payload_is_shown_as_deep_as_it_is_read() -> None:
-    async with scene() as each:
+    async with scene() as running:
         for depth in (1, 100, 248):
-            await each.push(body=b'{"a":' * depth + b"1" + b"}" * depth)
-            (record,) = (await each.ask("GET", "/v1/received?limit=1")).json["received"]
+            await running.push(body=b'{"a":' * depth + b"1" + b"}" * depth)
+            (record,) = (await running.ask("GET", "/v1/received?limit=1")).json["received"]
             assert "payload" in record
 
 
@@ -459,15 +463,15 @@ async def test_a_service_that_does_not_run() -> None:
 
 
 async def test_unknown_paths() -> None:
-    async with scene() as each:
+    async with scene() as running:
         for path in ("/v2", "/v1", "/docs", "/redoc"):
-            answer = await each.ask("GET", path)
+            answer = await running.ask("GET", path)
             assert (answer.status, answer.detail[:21]) == (404, "there is nothing here")
 
 
 async def test_events_come_as_things_happen() -> None:
-    async with scene() as each:
-        host, port = each.control.url.removeprefix("http://").split(":")
+    async with scene() as running:
+        host, port = running.control.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /v1/events HTTP/1.1\r\nHost: %b:%b\r\n\r\n" % (host.encode(), port.encode()))
         assert b"text/event-stream" in await reader.readuntil(b"\r\n\r\n")
@@ -482,9 +486,9 @@ async def test_events_come_as_things_happen() -> None:
             name, history = await event()
             assert (name, len(history)) == ("history", 1)
             assert (await event())[0] == "state"
-            await each.push(body=b'{"aps":{"alert":{"title":"T","subtitle":"S","body":"B"},"badge":2}}')
+            await running.push(body=b'{"aps":{"alert":{"title":"T","subtitle":"S","body":"B"},"badge":2}}')
             fault = {"id": "late", "what": {"kind": "delay", "seconds": 0.1}}
-            await each.ask("POST", "/v1/faults", fault)  # shown at once, not with the next second
+            await running.ask("POST", "/v1/faults", fault)  # shown at once, not with the next second
             name, state = await event()
         writer.close()
         await writer.wait_closed()

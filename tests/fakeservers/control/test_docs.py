@@ -29,11 +29,11 @@ def commands() -> list[str]:
 @pytest.mark.needs("curl")
 async def test_the_curls_work_one_after_the_other() -> None:
     assert len(commands()) == 23
-    async with scene() as each:
-        await each.push()
+    async with scene() as running:
+        await running.push()
         said: list[Any] = []
         for command in commands():
-            line = f"CONTROL={each.control.url}; {command} --fail-with-body -w '\\n%{{http_code}}'"
+            line = f"CONTROL={running.control.url}; {command} --fail-with-body -w '\\n%{{http_code}}'"
             process = await asyncio.create_subprocess_shell(line, stdout=asyncio.subprocess.PIPE)
             async with asyncio.timeout(DEADLINE):
                 out, _ = await process.communicate()
@@ -46,9 +46,9 @@ async def test_the_curls_work_one_after_the_other() -> None:
         assert said[2]["matching"] == 1
         assert said[9]["matching"] == 2
         assert any(isinstance(answer, dict) and answer.get("next") == 2 for answer in said)
-        assert not each.fcm.next_fates  # the reset put back those of the start
-        assert not each.apns.received
-        assert len(each.apns.faults) == 0
+        assert not running.fcm.next_fates  # the reset put back those of the start
+        assert not running.apns.received
+        assert len(running.apns.faults) == 0
 
 
 def test_the_options_are_those_of_the_command() -> None:
@@ -64,7 +64,7 @@ def test_the_options_are_those_of_the_command() -> None:
 
 def test_the_fixture_of_the_guide_runs(tmp_path: Path) -> None:
     (example,) = [
-        each for each in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "def test_" in each
+        match for match in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "def test_" in match
     ]
     (tmp_path / "test_it.py").write_text(
         "from pushcore import ApnsClient, ApnsKey, Notification\n"

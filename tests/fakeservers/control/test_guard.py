@@ -33,9 +33,9 @@ TOKEN = "a-token-of-some-length"
     ],
 )
 async def test_the_host_header_must_name_this_server(host: str, status: int) -> None:
-    async with scene() as each:
-        port = each.control.url.rsplit(":", 1)[1]
-        answer = await each.ask("GET", "/v1/state", headers={"Host": host.format(port=port)})
+    async with scene() as running:
+        port = running.control.url.rsplit(":", 1)[1]
+        answer = await running.ask("GET", "/v1/state", headers={"Host": host.format(port=port)})
         assert answer.status == status
         if status == 421:
             assert "does not name this server" in answer.detail
@@ -55,23 +55,23 @@ async def test_the_host_header_must_name_this_server(host: str, status: int) -> 
     ],
 )
 async def test_other_pages_change_nothing(headers: dict[str, str], path: str, status: int) -> None:
-    async with scene() as each:
-        await each.push()
-        port = each.control.url.rsplit(":", 1)[1]
+    async with scene() as running:
+        await running.push()
+        port = running.control.url.rsplit(":", 1)[1]
         sent = {name: value.format(port=port) for name, value in headers.items()}
-        answer = await each.ask("POST", path, {}, sent)
+        answer = await running.ask("POST", path, {}, sent)
         assert answer.status == status
-        assert len(each.apns.received) == (0 if status == 200 else 1)
+        assert len(running.apns.received) == (0 if status == 200 else 1)
         assert not any(name.startswith("access-control-") for name in answer.headers)
 
 
 @pytest.mark.parametrize(("path", "status"), [("/", 200), ("/v1/state", 403)])
 async def test_a_link_may_lead_to_the_page_and_to_nothing_else(path: str, status: int) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    async with scene() as each:
-        assert (await each.ask("GET", path, headers=headers)).status == status
+    async with scene() as running:
+        assert (await running.ask("GET", path, headers=headers)).status == status
         embedded = {**headers, "Sec-Fetch-Mode": "no-cors"}
-        assert (await each.ask("GET", path, headers=embedded)).status == 403
+        assert (await running.ask("GET", path, headers=embedded)).status == 403
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ async def test_a_link_may_lead_to_the_page_and_to_nothing_else(path: str, status
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp", ""],
 )
 async def test_what_a_form_can_send_is_not_taken(kind: str) -> None:
-    async with scene() as each:
-        answer = await each.ask("POST", "/v1/reset", b"{}", {"content-type": kind})
+    async with scene() as running:
+        answer = await running.ask("POST", "/v1/reset", b"{}", {"content-type": kind})
         assert (answer.status, "must be JSON" in answer.detail) == (415, True)
 
 
 async def test_every_answer_keeps_browsers_from_guessing_and_framing() -> None:
-    async with scene() as each:
-        await each.push(body=b'{"aps":{"alert":"<script>alert(1)</script>"}}')
+    async with scene() as running:
+        await running.push(body=b'{"aps":{"alert":"<script>alert(1)</script>"}}')
         for path in ("/", "/v1/state", "/v1/received", "/openapi.json", "/metrics", "/nothing?<script>"):
-            answer = await each.ask("GET", path)
+            answer = await running.ask("GET", path)
             for name, value in control_guard.SAFE_HEADERS.items():
                 if path != "/" or name not in ("content-security-policy", "referrer-policy"):
                     assert answer.headers[name] == value
@@ -101,8 +101,8 @@ async def test_every_answer_keeps_browsers_from_guessing_and_framing() -> None:
 
 
 async def test_the_page_lets_in_its_own_script_alone() -> None:
-    async with scene() as each:
-        answer = await each.ask("GET", "/")
+    async with scene() as running:
+        answer = await running.ask("GET", "/")
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -132,32 +132,34 @@ async def test_elsewhere_a_token_is_needed() -> None:
 
 async def test_the_login_form_takes_the_token_and_gives_a_cookie() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
-    async with FakeApns() as apns, Control(ControlService(apns), token=TOKEN) as each:
-        form_page = await ask(each, "GET", "/")
+    async with FakeApns() as apns, Control(ControlService(apns), token=TOKEN) as control:
+        form_page = await ask(control, "GET", "/")
         assert b'type="password"' in form_page.body
         assert b"<script" not in form_page.body
         for given in (b"token=wrong", b"", b"token=%ff", b"a&" * 50, b"\xff"):
-            refused = await ask(each, "POST", "/session", given, form)
+            refused = await ask(control, "POST", "/session", given, form)
             assert (refused.status, "set-cookie" in refused.headers) == (401, False)
         foreign = await ask(
-            each, "POST", "/session", b"token=" + TOKEN.encode(), {**form, "Origin": "http://evil"}
+            control, "POST", "/session", b"token=" + TOKEN.encode(), {**form, "Origin": "http://evil"}
         )
         assert foreign.status == 403
-        taken = await ask(each, "POST", "/session", b"token=" + TOKEN.encode(), form)
+        taken = await ask(control, "POST", "/session", b"token=" + TOKEN.encode(), form)
         assert (taken.status, taken.headers["location"]) == (303, "/")
         cookie = taken.headers["set-cookie"]
         assert "httponly" in cookie.lower()
         assert "samesite=strict" in cookie.lower()
-        page = await ask(each, "GET", "/", headers={"Cookie": cookie.split(";")[0]})
+        page = await ask(control, "GET", "/", headers={"Cookie": cookie.split(";")[0]})
         assert b'id="notifications"' in page.body
-        assert (await ask(each, "GET", "/v1/state", headers={"Cookie": cookie.split(";")[0]})).status == 200
+        assert (
+            await ask(control, "GET", "/v1/state", headers={"Cookie": cookie.split(";")[0]})
+        ).status == 200
         for bad in ("fakeservers=wrong", "fakeservers", "\x7f=;;", "a" * 8000):
-            assert (await ask(each, "GET", "/v1/state", headers={"Cookie": bad})).status == 401
+            assert (await ask(control, "GET", "/v1/state", headers={"Cookie": bad})).status == 401
 
 
-async def raw(each: Control, sent: bytes, *, ended: bool = False) -> bytes:
+async def raw(control: Control, sent: bytes, *, ended: bool = False) -> bytes:
     """What comes back until the other side closes."""
-    host, port = each.url.removeprefix("http://").split(":")
+    host, port = control.url.removeprefix("http://").split(":")
     async with asyncio.timeout(DEADLINE):
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent.replace(b"HOST", f"{host}:{port}".encode()))
@@ -193,9 +195,9 @@ async def raw(each: Control, sent: bytes, *, ended: bool = False) -> bytes:
 async def test_what_is_no_request_costs_its_own_connection(
     sent: bytes, answer: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async with scene() as each:
-        assert (await raw(each.control, sent)).startswith(answer)
-        assert (await each.ask("GET", "/v1/state")).status == 200
+    async with scene() as running:
+        assert (await raw(running.control, sent)).startswith(answer)
+        assert (await running.ask("GET", "/v1/state")).status == 200
     assert capfd.readouterr() == ("", "")
 
 
@@ -203,27 +205,27 @@ async def test_a_body_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(control_guard, "MAX_BODY", 10_000)
     monkeypatch.setattr(control_guard, "BODY_SECONDS", 0.2)
     head = b"POST /v1/reset HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with scene() as each:
+    async with scene() as running:
         chunk = b"1000\r\n" + b" " * 0x1000 + b"\r\n"
-        assert (await raw(each.control, head + chunk * 5)).startswith(b"HTTP/1.1 413")
-        assert (await raw(each.control, head + chunk)).startswith(b"HTTP/1.1 408")
-        await raw(each.control, head + chunk, ended=True)
-        assert (await each.ask("GET", "/v1/state")).status == 200
+        assert (await raw(running.control, head + chunk * 5)).startswith(b"HTTP/1.1 413")
+        assert (await raw(running.control, head + chunk)).startswith(b"HTTP/1.1 408")
+        await raw(running.control, head + chunk, ended=True)
+        assert (await running.ask("GET", "/v1/state")).status == 200
 
 
 async def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "IDLE", 0.1)
-    async with scene() as each:
-        assert await raw(each.control, b"") == b""
-        assert await raw(each.control, b"GET / HTTP/1.1\r\nHos") == b""
+    async with scene() as running:
+        assert await raw(running.control, b"") == b""
+        assert await raw(running.control, b"GET / HTTP/1.1\r\nHos") == b""
 
 
 async def test_only_so_many_pages_look_on_and_those_that_leave_make_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(calls, "MAX_WATCHERS", 2)
-    async with scene() as each:
-        host, port = each.control.url.removeprefix("http://").split(":")
+    async with scene() as running:
+        host, port = running.control.url.removeprefix("http://").split(":")
         request = f"GET /v1/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
         watching = []
         for _ in range(2):
@@ -231,7 +233,7 @@ async def test_only_so_many_pages_look_on_and_those_that_leave_make_room(
             writer.write(request)
             assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
             watching.append(writer)
-        answer = await each.ask("GET", "/v1/events", headers={"Connection": "close"})
+        answer = await running.ask("GET", "/v1/events", headers={"Connection": "close"})
         assert (answer.status, answer.detail) == (503, "2 pages look on already")
         for writer in watching:
             writer.close()

@@ -31,9 +31,9 @@ def operations(document: Any) -> list[tuple[str, str, Any]]:
 
 
 async def test_the_document_is_valid_and_says_what_every_call_takes_and_gives() -> None:
-    async with scene() as each:
-        document = (await each.ask("GET", "/openapi.json")).json
-        assert document["servers"] == [{"url": each.control.url}]
+    async with scene() as running:
+        document = (await running.ask("GET", "/openapi.json")).json
+        assert document["servers"] == [{"url": running.control.url}]
     OpenAPIV31SpecValidator(document).validate()
     listed = operations(document)
     names = [operation["operationId"] for _, _, operation in listed]
@@ -62,26 +62,26 @@ async def test_with_a_token_the_document_says_that_it_is_needed() -> None:
 
 
 async def test_a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has() -> None:
-    async with scene() as each:
-        document = (await each.ask("GET", "/openapi.json")).json
+    async with scene() as running:
+        document = (await running.ask("GET", "/openapi.json")).json
         for path, methods in document["paths"].items():
             if "{" in path:
                 continue
             expected = {method.upper() for method in methods} | ({"HEAD"} if "get" in methods else set())
             for method in {"TRACE", "OPTIONS", "BREW", *METHODS} - expected:
-                answer = await each.ask(method, path)
+                answer = await running.ask(method, path)
                 assert answer.status == 405, (method, path)
                 assert answer.headers["allow"] == ", ".join(sorted(expected))
         for path, allowed in (("/", "GET, HEAD"), ("/session", "POST"), ("/openapi.json", "GET, HEAD")):
-            answer = await each.ask("TRACE", path)
+            answer = await running.ask("TRACE", path)
             assert (answer.status, answer.headers["allow"]) == (405, allowed)
-        assert (await each.ask("TRACE", "/v1/nothing")).status == 404
+        assert (await running.ask("TRACE", "/v1/nothing")).status == 404
 
 
 async def test_head_is_answered_as_get_without_the_body() -> None:
-    async with scene() as each:
+    async with scene() as running:
         for path in ("/v1/state", "/v1/counters", "/v1/received?limit=1", "/v1/events", "/metrics", "/"):
-            answer = await each.ask("HEAD", path)
+            answer = await running.ask("HEAD", path)
             assert (answer.status, answer.body) == (200, b"")
 
 
@@ -89,8 +89,8 @@ async def test_a_response_that_is_not_as_documented_is_a_mistake_of_ours(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(service.ControlService, "keys", lambda self: {"keys": [], "secret": "x"})
-    async with scene() as each:
-        answer = await each.ask("GET", "/v1/apns/keys")
+    async with scene() as running:
+        answer = await running.ask("GET", "/v1/apns/keys")
         assert (answer.status, answer.detail) == (500, "this is a mistake in the fake servers")
     assert "a call of the control port failed" in caplog.text
 

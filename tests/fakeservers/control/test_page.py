@@ -146,18 +146,18 @@ def open_page(browser: Chrome, running: InThread[Any]) -> None:
 async def push(fakes: Any, number: int = 1, payload: Any = TRAIN, fates: tuple[str, ...] = ("",)) -> None:
     async with await Client.connect(fakes.apns) as client:
         token = provider_token(fakes.apns)
-        for each in range(number):
-            fate = fates[each % len(fates)]
-            device = fated_token(fate, each) if fate else f"{each + 1:x}".rjust(4, "c") * 16
+        for index in range(number):
+            fate = fates[index % len(fates)]
+            device = fated_token(fate, index) if fate else f"{index + 1:x}".rjust(4, "c") * 16
             await client.push(headers_for(fakes.apns, token, device), json.dumps(payload).encode())
 
 
 async def send(fakes: Any, number: int, fates: tuple[str, ...] = ("",)) -> None:
     async with await Watcher.connect(fakes.fcm) as client:
         authorization = f"Bearer {fakes.fcm.oauth.issue()}"
-        for each in range(number):
-            fate = fates[each % len(fates)]
-            target = {"token": fated_registration(fate, each)} if fate else {}
+        for index in range(number):
+            fate = fates[index % len(fates)]
+            target = {"token": fated_registration(fate, index)} if fate else {}
             notification = {
                 "title": "Ada",
                 "body": "Shall we meet at noon?",
@@ -193,7 +193,7 @@ def test_a_push_is_drawn_as_a_phone_shows_it(browser: Chrome, running: InThread[
     loaded = browser.execute_script(
         "return performance.getEntriesByType('resource').map((each) => each.name)"
     )
-    assert {each.removeprefix(running.fake.control.url) for each in loaded} <= {"/v1/events"}
+    assert {url.removeprefix(running.fake.control.url) for url in loaded} <= {"/v1/events"}
     no_complaints(browser)
 
 
@@ -205,8 +205,8 @@ def test_numbers_answers_and_percentiles(browser: Chrome, running: InThread[Any]
     asyncio.run(send(running.fake, 4, fates=("", "QuotaExceeded")))
     until(browser, lambda: text_of(browser, ".requests") == "20|4")
     rows = text_of(browser, "#responses td:not(:last-child)").split("|")
-    found = {tuple(rows[at : at + 4]) for at in range(0, len(rows), 4)}
-    assert found == {
+    values = {tuple(rows[at : at + 4]) for at in range(0, len(rows), 4)}
+    assert values == {
         ("APNs", "200", "accepted", "15"),
         ("APNs", "410", "Unregistered", "5"),
         ("FCM", "200", "accepted", "2"),
@@ -408,10 +408,12 @@ def test_pictures_for_the_guide(browser: Chrome, running: InThread[Any]) -> None
 
     async def traffic() -> None:
         fates = (*[""] * 30, "Unregistered", *[""] * 10, "BadDeviceToken")
-        for each in range(14):
+        for number in range(14):
             await asyncio.gather(
-                *(push(running.fake, 30 + 4 * (each % 5), fates=fates) for _ in range(4)),
-                send(running.fake, 25 + 3 * (each % 4), fates=(*[""] * 20, "QuotaExceeded", "Unregistered")),
+                *(push(running.fake, 30 + 4 * (number % 5), fates=fates) for _ in range(4)),
+                send(
+                    running.fake, 25 + 3 * (number % 4), fates=(*[""] * 20, "QuotaExceeded", "Unregistered")
+                ),
             )
         await push(running.fake, 1)
         await push(running.fake, 1, payload={"aps": {"content-available": 1}, "sync": 4711})

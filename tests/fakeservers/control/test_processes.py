@@ -42,10 +42,10 @@ def running(place: Path, *arguments: str, service: str = "all") -> Iterator[Simp
                 lines.append(line)
                 if line.startswith(last):
                     break
-            found = {file.stem: json.loads(file.read_text()) for file in place.glob("*.json")}
-            assert lines[0] == f"control on {found['control']['url']}\n", lines
-            services = {name: found.get(name) for name in ("apns", "fcm")}
-            yield SimpleNamespace(process=process, control=found["control"]["url"], **services)
+            content = {file.stem: json.loads(file.read_text()) for file in place.glob("*.json")}
+            assert lines[0] == f"control on {content['control']['url']}\n", lines
+            services = {name: content.get(name) for name in ("apns", "fcm")}
+            yield SimpleNamespace(process=process, control=content["control"]["url"], **services)
         finally:
             process.kill()
 
@@ -70,11 +70,11 @@ async def test_one_port_one_set_of_counters_and_one_page(tmp_path: Path) -> None
         assert await asyncio.gather(*(push(apns, devices) for _ in range(16))) == [[200, 410]] * 16
 
         counters = (await ask(run.control, "GET", "/v1/counters")).json
-        found = counters["services"]["apns"]
-        assert found["requests"] == 32
-        assert found["connections_accepted"] == 16
-        assert sorted(row["count"] for row in found["answers"]) == [16, 16]
-        assert found["latency"]["answers"] == 32
+        result = counters["services"]["apns"]
+        assert result["requests"] == 32
+        assert result["connections_accepted"] == 16
+        assert sorted(row["count"] for row in result["answers"]) == [16, 16]
+        assert result["latency"]["answers"] == 32
         assert len(set(counters["processes"])) == 2
         assert run.process.pid not in counters["processes"]
 
@@ -132,8 +132,8 @@ async def test_a_channel_made_by_one_process_is_known_to_all(tmp_path: Path) -> 
         # Sixteen connections leave no process out, but for 1 run in 32 768.
         assert await asyncio.gather(*(broadcast() for _ in range(16))) == [200] * 16
         path = f"/v1/apns/channels/{apns.topic}"
-        found = (await ask(run.control, "GET", path)).json["channels"]
-        assert found == [{"channel_id": channel_id, "policy": 1}]
+        content = (await ask(run.control, "GET", path)).json["channels"]
+        assert content == [{"channel_id": channel_id, "policy": 1}]
         assert (await ask(run.control, "DELETE", path)).json == {"cleared": 1}
         assert await asyncio.gather(*(broadcast() for _ in range(16))) == [400] * 16
 
@@ -179,8 +179,8 @@ def test_a_token_is_known_by_its_signature() -> None:
     account = FakeFcm().account
     first = OAuthServer(account, now=lambda: now)
     second = OAuthServer(account, now=lambda: now)
-    for each in (first, second):
-        each.share(b"secret" * 6)
+    for item in (first, second):
+        item.share(b"secret" * 6)
     token = first.issue(lifetime=60)
     assert second.check(f"Bearer {token}".encode()) == ""
     now += 61

@@ -32,11 +32,11 @@ def of_v1(**message: Any) -> fcm_strict.FcmRecord:
 
 
 def shown(service: str, received: Any) -> dict[str, Any]:
-    found = drawn(service, received)
-    assert found is not None
+    result = drawn(service, received)
+    assert result is not None
     names = ("title", "subtitle", "body", "badge", "image", "sound")
-    return {name: found[name] for name in names if name in found} | (
-        {"silent": True} if found["silent"] else {}
+    return {name: result[name] for name in names if name in result} | (
+        {"silent": True} if result["silent"] else {}
     )
 
 
@@ -106,8 +106,8 @@ def test_targets_of_fcm() -> None:
         ({"condition": "'a' in topics"}, "", "'a' in topics"),
         ({"token": 5, "topic": ["no"]}, "", ""),
     ):
-        found = record("fcm", of_v1(**message))
-        assert (found["token"], found["topic"]) == (token, topic)
+        result = record("fcm", of_v1(**message))
+        assert (result["token"], result["topic"]) == (token, topic)
     legacy = record("fcm", of_fcm("/fcm/send", {"to": "/topics/news", "notification": {"title": "T"}}))
     assert legacy["topic"] == "news"
     assert "AAAA" not in legacy["headers"]["authorization"]
@@ -121,12 +121,12 @@ def test_what_is_no_send_is_not_drawn() -> None:
 
 
 def test_an_assertion_is_left_out_and_a_long_body_cut() -> None:
-    found = record("fcm", of_fcm("/token?x=1", b"grant_type=x&assertion=secret"))
-    assert "secret" not in str(found)
-    assert found["body_bytes"] == 29
-    found = record("fcm", of_fcm("/iid/v1:batchAdd", b"[" + b'"t",' * 10_000 + b'"t"]'))
-    assert len(found["body_cut"]) == MAX_BODY
-    assert found["body_bytes"] > MAX_BODY
+    result = record("fcm", of_fcm("/token?x=1", b"grant_type=x&assertion=secret"))
+    assert "secret" not in str(result)
+    assert result["body_bytes"] == 29
+    result = record("fcm", of_fcm("/iid/v1:batchAdd", b"[" + b'"t",' * 10_000 + b'"t"]'))
+    assert len(result["body_cut"]) == MAX_BODY
+    assert result["body_bytes"] > MAX_BODY
 
 
 def test_percentiles_are_off_by_a_bucket_at_most() -> None:
@@ -137,9 +137,9 @@ def test_percentiles_are_off_by_a_bucket_at_most() -> None:
         latency.add(value)
     for share in (0.01, 0.5, 0.9, 0.99, 1.0):
         exact = values[math.ceil(share * len(values)) - 1]
-        found = percentile(latency.counts, share)
-        assert found is not None
-        assert exact / GROWTH <= found <= exact * GROWTH
+        result = percentile(latency.counts, share)
+        assert result is not None
+        assert exact / GROWTH <= result <= exact * GROWTH
     assert latency.total == pytest.approx(sum(values))
 
 

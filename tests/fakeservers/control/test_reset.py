@@ -56,7 +56,7 @@ async def test_the_same_day_again(kind: Any) -> None:
             fake.reset_counters()
         assert days[0] == days[1]
         assert counters[0] == counters[1]
-        assert len({str(each) for each in days[0]}) > 3
+        assert len({str(item) for item in days[0]}) > 3
 
 
 async def test_fates_and_the_token_endpoint() -> None:

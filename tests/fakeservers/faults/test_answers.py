@@ -58,7 +58,7 @@ async def test_apples_reasons(reason: str) -> None:
         assert len(reply.headers["apns-id"]) == 36
         assert ("timestamp" in json.loads(reply.body)) == (reply.status == 410)
         assert fake.counts == {(reply.status, reason): 1}
-        assert [(each.status, each.reason, each.token) for each in fake.received] == [
+        assert [(record.status, record.reason, record.token) for record in fake.received] == [
             (reply.status, reason, DEVICE)
         ]
 
@@ -168,8 +168,8 @@ async def test_an_error_without_details() -> None:
 async def test_the_nth_request() -> None:
     plan = plan_of(Answer(reason="Shutdown"), nth=(2, "4-5", "9-"))
     async with apns(plan) as (_, client, headers):
-        found = [(await client.push(headers)).status for _ in range(10)]
-        assert found == [200, 503, 200, 503, 503, 200, 200, 200, 503, 503]
+        statuses = [(await client.push(headers)).status for _ in range(10)]
+        assert statuses == [200, 503, 200, 503, 503, 200, 200, 200, 503, 503]
         assert plan.hits["x"] == 5
 
 
@@ -182,8 +182,8 @@ async def test_every_so_many_and_at_most_so_often() -> None:
 async def test_counts_of_each_connection() -> None:
     plan = FaultPlan(0, [one("x", Answer(reason="Shutdown"), nth=1, per_connection=True)])
     async with apns(plan) as (fake, client, headers), await Client.connect(fake) as other:
-        found = [(await each.push(headers)).status for each in (client, client, other, other)]
-        assert found == [503, 200, 503, 200]
+        statuses = [(await item.push(headers)).status for item in (client, client, other, other)]
+        assert statuses == [503, 200, 503, 200]
 
 
 async def test_one_connection_or_every_second() -> None:
@@ -191,11 +191,11 @@ async def test_one_connection_or_every_second() -> None:
     even = FaultPlan(0, [one("x", Answer(reason="Shutdown"), connection_every=2)])
     for plan, expected in ((second, [200, 503, 200, 200]), (even, [200, 503, 200, 503])):
         async with FakeApns(faults=plan) as fake:
-            found = []
+            results = []
             for _ in range(4):
                 async with await Client.connect(fake) as client:
-                    found.append((await client.push(headers_for(fake, provider_token(fake)))).status)
-            assert found == expected
+                    results.append((await client.push(headers_for(fake, provider_token(fake)))).status)
+            assert results == expected
 
 
 async def test_the_beginning_of_a_token_or_path() -> None:
@@ -258,8 +258,8 @@ async def test_errors_on_the_connection() -> None:
         token = headers[4][1].removeprefix("bearer ")  # Apple takes no new one so soon
         bad = headers_for(fake, token, "zz")
         gone = headers_for(fake, token, "deadfa7e4101" + "0" * 52)
-        found = [(await client.push(each)).status for each in (bad, gone, headers, bad, headers, headers)]
-        assert found == [400, 410, 200, 400, 599, 200]
+        statuses = [(await client.push(item)).status for item in (bad, gone, headers, bad, headers, headers)]
+        assert statuses == [400, 410, 200, 400, 599, 200]
 
 
 async def test_the_first_fault_that_ends_a_request_decides_and_delays_add_up() -> None:
@@ -302,9 +302,9 @@ async def test_delays(delay: Delay, low: float) -> None:
         client.pretend_streams(100)
         began = time.monotonic()
         streams = [client.request(headers) for _ in range(20)]
-        replies = [await client.reply(each) for each in streams]
+        replies = [await client.reply(stream_id) for stream_id in streams]
         assert time.monotonic() - began >= low
-        assert {each.status for each in replies} == {200}
+        assert {reply.status for reply in replies} == {200}
         assert fake.counts == {(200, ""): 21}
 
 
@@ -316,7 +316,7 @@ async def test_stalls(processed: bool) -> None:
         assert (await client.push(headers)).status == 200
         assert stalled not in client.ended
         assert fake.counts == ({(200, ""): 3} if processed else {(200, ""): 2, (0, "x"): 1})
-        assert [each.status for each in fake.received] == [200, 200 if processed else 0, 200]
+        assert [record.status for record in fake.received] == [200, 200 if processed else 0, 200]
 
 
 # While it runs
@@ -366,8 +366,8 @@ async def test_both_profiles(profile: str) -> None:
 
 async def token_of(fake: FakeFcm, client: Client) -> dict[str, Any]:
     reply = await client.push(request_headers(fake, "/token", content_type=FORM), token_form(assertion(fake)))
-    found: dict[str, Any] = json.loads(reply.body)
-    return found
+    content: dict[str, Any] = json.loads(reply.body)
+    return content
 
 
 async def test_short_lived_tokens_and_those_that_lie() -> None:
@@ -376,9 +376,9 @@ async def test_short_lived_tokens_and_those_that_lie() -> None:
     async with FakeFcm(faults=plan, now=lambda: now[0]) as fake, await Client.connect(fake) as client:
         fake.oauth._are_valid_times = lambda *_: True  # type: ignore[method-assign]  # the test's clock is not the server's
         assert (await token_of(fake, client))["expires_in"] == 3599
-        found = await token_of(fake, client)
-        assert found["expires_in"] == 3600
-        bearer = f"Bearer {found['access_token']}"
+        result = await token_of(fake, client)
+        assert result["expires_in"] == 3600
+        bearer = f"Bearer {result['access_token']}"
         assert (await client.push(send_headers(fake, authorization=bearer), send_body())).status == 200
         now[0] += 31
         assert (await client.push(send_headers(fake, authorization=bearer), send_body())).status == 401

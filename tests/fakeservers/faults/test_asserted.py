@@ -18,7 +18,7 @@ both_engines = pytest.mark.parametrize("shapes", [(), (Shape(),)], ids=["libnght
 
 
 def apns(what: Any, *shapes: Shape, **when: Any) -> FakeApns:
-    plan = FaultPlan(0, [one("wire", each) for each in shapes])
+    plan = FaultPlan(0, [one("wire", shape) for shape in shapes])
     plan.add(one("said", what, **{"limit": 1, **when}))
     return FakeApns(faults=plan)
 

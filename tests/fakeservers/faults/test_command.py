@@ -34,13 +34,13 @@ async def statuses(url: str, place: Path) -> list[int]:
 def test_a_plan_and_its_seed(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(PLAN)
-    found = []
+    results = []
     for seed in ("5", "5", "6"):
         place = tmp_path / "certs"
         with running("--certs", str(place), "--faults", str(plan), "--seed", seed) as (_, url):
-            found.append(asyncio.run(statuses(url, place)))
-    assert found[0] == found[1] != found[2]
-    assert set(found[0]) == {403, 503}
+            results.append(asyncio.run(statuses(url, place)))
+    assert results[0] == results[1] != results[2]
+    assert set(results[0]) == {403, 503}
 
 
 def test_a_preset_and_its_scale(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_faults_do_not_reach_the_disk_twice(tmp_path: Path) -> None:
     plan.write_text(PLAN)
     fake = FakeApns(faults=plan)
     plan.unlink()
-    assert [each.id for each in fake.faults] == ["x"]
+    assert [fault.id for fault in fake.faults] == ["x"]

@@ -63,8 +63,8 @@ async def first_bytes(fake: FakeApns | FakeFcm, said: bytes = b"") -> bytes | st
 async def test_before_tls(how: str, seen: str, provider: Any, loop: str) -> None:
     plan = plan_of(Connect(how=how), connection=(1, "3-4"))
     async with provider(faults=plan) as fake:
-        found = [await first_bytes(fake) for _ in range(5)]
-        assert found == [seen, "silent", seen, seen, "silent"]  # an honest server waits for ClientHello
+        results = [await first_bytes(fake) for _ in range(5)]
+        assert results == [seen, "silent", seen, seen, "silent"]  # an honest server waits for ClientHello
         assert plan.hits["x"] == 3
         assert (fake.accepted, fake.server.arrivals) == (0, 5)
 
@@ -146,15 +146,15 @@ async def test_bad_certificates(how: str, provider: Any, loop: str, tmp_path: Pa
             await asyncio.open_connection(*address_of(fake), ssl=context_for(fake))
         assert words in str(caught.value) or "unable to get local issuer" in str(caught.value), caught.value
         address = ":".join(map(str, address_of(fake)))
-        found = await run(
+        result = await run(
             *("openssl", "s_client", "-connect", address, "-CAfile", fake.ca_file, "-alpn", "h2"),
             *("-verify_ip", "127.0.0.1"),
         )
-        assert "Verify return code: 0 (ok)" not in found[1]
+        assert "Verify return code: 0 (ok)" not in result[1]
         if code:
-            assert f"error:num={code}:" in found[1] or f"num={code}:" in found[1] or "num=20:" in found[1], (
-                found[1]
-            )
+            assert (
+                f"error:num={code}:" in result[1] or f"num={code}:" in result[1] or "num=20:" in result[1]
+            ), result[1]
         assert (await curl("--cacert", fake.ca_file, fake.url))[0] == 60
         async with await Client.connect(fake):
             assert plan.hits["x"] == 3
@@ -209,7 +209,7 @@ async def test_slow_bytes(loop: str) -> None:
         headers = headers_for(fake, provider_token(fake), "zz")
         began = time.monotonic()
         await client.answer(client.request(headers))
-        sent = sum(9 + len(each.payload) for each in client.frames)
+        sent = sum(9 + len(frame.payload) for frame in client.frames)
         assert time.monotonic() - began >= (sent // 20 - 1) * 0.02 * 0.9
         assert sent > 100
 
@@ -234,7 +234,7 @@ async def test_truncation(size: int, how: str, loop: str) -> None:
     async with FakeApns(faults=plan_of(Truncate(bytes=size, how=how))) as fake, RawClient(fake) as client:
         client.request(headers_for(fake, provider_token(fake)))
         await client.to_the_end()
-        got = sum(9 + len(each.payload) for each in client.frames) + len(client.data)
+        got = sum(9 + len(frame.payload) for frame in client.frames) + len(client.data)
         if how == "close":
             assert got == size
         else:
@@ -268,8 +268,8 @@ async def test_a_share_of_connections(loop: str) -> None:
 async def test_counts_of_connections(loop: str) -> None:
     plan = plan_of(Connect(how="close"), every=2, limit=2)
     async with FakeApns(faults=plan) as fake:
-        found = [await first_bytes(fake) for _ in range(6)]
-        assert found == ["silent", "closed"] * 2 + ["silent"] * 2
+        results = [await first_bytes(fake) for _ in range(6)]
+        assert results == ["silent", "closed"] * 2 + ["silent"] * 2
 
 
 async def test_silent_connections_are_bounded_and_end_with_the_fake(loop: str) -> None:
@@ -279,8 +279,8 @@ async def test_silent_connections_are_bounded_and_end_with_the_fake(loop: str) -
         writers = [(await asyncio.open_connection(*address_of(fake)))[1] for _ in range(3)]
         await soon(lambda: fake.server.arrivals == 3)
         assert await first_bytes(fake) in ("closed", "reset")
-        for each in writers[:2]:
-            each.transport.abort()
+        for writer in writers[:2]:
+            writer.transport.abort()
     writers[2].transport.abort()
 
 
@@ -288,19 +288,19 @@ async def test_a_fake_ends_in_the_middle_of_handshakes(loop: str) -> None:
     async with FakeApns(faults=plan_of(Connect(how="delay", seconds=60.0), connection=1)) as fake:
         writers = [(await asyncio.open_connection(*address_of(fake)))[1] for _ in range(2)]
         await soon(lambda: fake.server.arrivals == 2)
-    for each in writers:
-        each.transport.abort()
+    for writer in writers:
+        writer.transport.abort()
 
 
 async def test_several_addresses_have_one_port(loop: str) -> None:
     async with FakeApns(host="localhost") as fake:
         for family in (socket.AF_INET, socket.AF_INET6):
             try:
-                found = await asyncio.get_running_loop().getaddrinfo("localhost", 0, family=family)
+                result = await asyncio.get_running_loop().getaddrinfo("localhost", 0, family=family)
             except socket.gaierror:
                 continue
             _, writer = await asyncio.open_connection(
-                str(found[0][4][0]), fake.server.port, ssl=context_for(fake)
+                str(result[0][4][0]), fake.server.port, ssl=context_for(fake)
             )
             writer.transport.abort()
 

@@ -83,8 +83,8 @@ async def test_goaway_with_any_last_stream_id(
         await client.to_the_end()
         (goaway,) = client.of(GOAWAY)
         assert goaway_of(goaway) == (seen, 0, b"")
-        assert {each.stream for each in client.of(HEADERS)} - {1} == answered
-        taken = sum(each.status == 200 for each in fake.received)
+        assert {frame.stream for frame in client.of(HEADERS)} - {1} == answered
+        taken = sum(record.status == 200 for record in fake.received)
         # What came before it had been taken already, whatever it claims.
         assert taken == 1 + len(answered | {3, 5})
 
@@ -96,7 +96,7 @@ async def test_goaway_max_takes_what_comes_after_it(loop: str) -> None:
         assert goaway_of(client.of(GOAWAY)[0])[0] == HIGHEST
         client.request(headers)
         await client.to_the_end()
-        assert {each.stream for each in client.of(HEADERS)} == {1, 3, 5}
+        assert {frame.stream for frame in client.of(HEADERS)} == {1, 3, 5}
 
 
 async def test_goaway_with_notice(loop: str) -> None:
@@ -106,7 +106,7 @@ async def test_goaway_with_notice(loop: str) -> None:
         last = client.request(headers)
         assert (await client.answer(last))[0].kind == HEADERS
         await client.to_the_end()
-        assert [goaway_of(each) for each in client.of(GOAWAY)] == [(HIGHEST, 0, b""), (last, 0, b"bye")]
+        assert [goaway_of(frame) for frame in client.of(GOAWAY)] == [(HIGHEST, 0, b""), (last, 0, b"bye")]
 
 
 async def test_goaway_with_grace(loop: str) -> None:
@@ -121,15 +121,15 @@ async def test_stream_limits_that_move(loop: str) -> None:
     async with raw(plan_of(ChangeStreamLimit(limits=(1, 1, 500)), nth="2-5")) as (_, client, headers):
         for _ in range(4):
             await client.answer(client.request(headers))
-        limits = [settings_of(each).get(STREAMS_SETTING) for each in client.of(SETTINGS) if not each.flags]
+        limits = [settings_of(frame).get(STREAMS_SETTING) for frame in client.of(SETTINGS) if not frame.flags]
         assert limits == [1, 1000, 1, 500, 1]  # Apple's two, and then 1, (1), 500, 1
 
 
 async def test_a_limit_that_comes_back(loop: str) -> None:
     async with raw(plan_of(ChangeStreamLimit(limits=(3,), restore=0.05), nth=2)) as (_, client, headers):
         await client.answer(client.request(headers))
-        await client.until(lambda: len([1 for each in client.of(SETTINGS) if not each.flags]) == 4)
-        limits = [settings_of(each).get(STREAMS_SETTING) for each in client.of(SETTINGS) if not each.flags]
+        await client.until(lambda: len([1 for frame in client.of(SETTINGS) if not frame.flags]) == 4)
+        limits = [settings_of(frame).get(STREAMS_SETTING) for frame in client.of(SETTINGS) if not frame.flags]
         assert limits == [1, 1000, 3, 1000]
 
 
@@ -147,7 +147,7 @@ async def test_settings_in_mid_flight(loop: str) -> None:
     values = (("INITIAL_WINDOW_SIZE", 10), ("HEADER_TABLE_SIZE", 0), ("MAX_HEADER_LIST_SIZE", 500))
     async with raw(plan_of(Settings(values=values), nth=2)) as (_, client, headers):
         await client.answer(client.request(headers))
-        sent = [settings_of(each) for each in client.of(SETTINGS) if not each.flags]
+        sent = [settings_of(frame) for frame in client.of(SETTINGS) if not frame.flags]
         assert sent[-1] == {4: 10, 1: 0, 6: 500}
 
 
@@ -184,7 +184,7 @@ async def test_cuts(how: str, provider: str, loop: str) -> None:
             client.request(headers, body)
         await client.to_the_end()
         assert not client.of(GOAWAY)
-        answered = {each.stream for each in client.of(HEADERS)}
+        answered = {frame.stream for frame in client.of(HEADERS)}
         if how == "reset":
             assert isinstance(client.broken, ConnectionResetError)
             assert answered == {1}
@@ -216,7 +216,7 @@ async def test_a_connection_that_dies_in_silence(provider: str, loop: str) -> No
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await client.to_the_end()
-            assert not [each for each in client.frames[seen:] if each.kind != PING or each.flags]
+            assert not [frame for frame in client.frames[seen:] if frame.kind != PING or frame.flags]
             assert fake.connections == 1
         await soon(lambda: fake.connections == 0)
 
@@ -225,7 +225,7 @@ async def test_a_fin_and_then_silence(loop: str) -> None:
     async with raw(plan_of(HalfOpen(how="eof"), nth=2)) as (fake, client, headers):
         client.request(headers)
         await client.to_the_end()
-        assert not [each for each in client.frames if each.stream == 3]
+        assert not [frame for frame in client.frames if frame.stream == 3]
         assert fake.connections <= 1
 
 
@@ -242,5 +242,5 @@ async def test_the_end_does_not_wait_for_the_silent(loop: str) -> None:
 async def test_answers_end_as_google_ends_them_with_faults_too(loop: str) -> None:
     async with FakeFcm(faults=plan_of(Ping(), nth=1)) as fake, RawClient(fake) as client:
         frames = await client.answer(client.request(send_headers(fake), send_body()))
-        assert [each.kind for each in frames] == [HEADERS, DATA, DATA]
+        assert [frame.kind for frame in frames] == [HEADERS, DATA, DATA]
         assert frames[-1].payload == b""

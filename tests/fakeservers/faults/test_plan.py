@@ -62,13 +62,13 @@ def test_a_toml_file(tmp_path: Path) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(TOML.replace("99.9", '"99.9"'))
     plan = FaultPlan.from_file(file)
-    assert (plan.seed, plan.name, [each.id for each in plan]) == (7, "friday", ["busy", "slow", "delay-1"])
+    assert (plan.seed, plan.name, [fault.id for fault in plan]) == (7, "friday", ["busy", "slow", "delay-1"])
     assert plan["busy"].when == When(provider=("apns",), share=0.01)
     assert plan["busy"].what == Answer(reason="TooManyRequests", retry_after=5)
     assert plan["slow"].when.nth == (3, "10-20", "100-")
     assert plan["slow"].what == Delay(percentiles=((50.0, 0.01), (99.9, 1.0)))
     assert plan["delay-1"].actions == (Delay(seconds=1.0), Reset())
-    assert [each.id for each in plan.enabled] == ["busy", "delay-1"]
+    assert [fault.id for fault in plan.enabled] == ["busy", "delay-1"]
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:
@@ -338,8 +338,8 @@ def test_times() -> None:
 
 
 def test_spans() -> None:
-    found = [number for number in range(1, 30) if within((3, "5-7", "25-"), number)]
-    assert found == [3, 5, 6, 7, *range(25, 30)]
+    results = [number for number in range(1, 30) if within((3, "5-7", "25-"), number)]
+    assert results == [3, 5, 6, 7, *range(25, 30)]
 
 
 def test_scaling_stretches_every_time_and_nothing_else() -> None:
@@ -363,7 +363,7 @@ def test_ready_made_plans_are_plans(name: str) -> None:
     plan = FaultPlan.load(name, seed=4, scale=0.1)
     assert (plan.name, plan.seed) == (name, 4)
     assert FaultPlan.from_dict(plan.to_dict()).to_dict() == plan.to_dict()
-    assert all(each.name for each in plan)
+    assert all(fault.name for fault in plan)
 
 
 def test_what_is_neither_preset_nor_file() -> None:
@@ -387,7 +387,7 @@ def test_every_reason_of_the_tables_can_be_answered() -> None:
         for reason in reasons:
             Fault.from_dict({"when": {"provider": provider}, "what": {"kind": "answer", "reason": reason}})
     assert len(ILLEGAL) > 50
-    assert all(each.build(7) for each in ILLEGAL.values())
+    assert all(illegal.build(7) for illegal in ILLEGAL.values())
 
 
 def test_connect_is_on_connections_and_stall_on_requests() -> None:
@@ -414,7 +414,7 @@ def test_examples_of_the_reference_are_plans(number: int, tmp_path: Path) -> Non
 
 def test_the_reference_has_all_there_is() -> None:
     text = DOCS.read_text()
-    used = {action["kind"] for each in examples() for action in _actions(each)}
+    used = {action["kind"] for example in examples() for action in _actions(example)}
     assert used == set(KINDS)
     for kind, made in KINDS.items():
         assert f"### `{kind}`" in text
@@ -426,7 +426,7 @@ def test_the_reference_has_all_there_is() -> None:
         for name, illegal in ILLEGAL.items()
     )
     for name, summary in PRESETS.items():
-        ids = ", ".join(f"`{each.id}`" for each in FaultPlan.preset(name)) or "-"
+        ids = ", ".join(f"`{item.id}`" for item in FaultPlan.preset(name)) or "-"
         assert f"| `{name}` | {summary} | {ids} |" in text
     conditions = text.split("\n## When")[1].split("\n## ")[0]
     assert all(f"`{name}`" in conditions for name in When.__slots__)
@@ -438,7 +438,7 @@ def test_the_reference_has_all_there_is() -> None:
 
 
 def _actions(example: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for fault in tomllib.loads(example)["faults"]:
-        found += fault["what"] if isinstance(fault["what"], list) else [fault["what"]]
-    return found
+        results += fault["what"] if isinstance(fault["what"], list) else [fault["what"]]
+    return results

@@ -54,8 +54,8 @@ def noting(fake: Any, delays: Seen) -> None:
         after = peer.after
 
         def noted(seconds: float, answers: Any) -> None:
-            for each in answers:
-                delays[peer.number, each[0]] = seconds
+            for answer in answers:
+                delays[peer.number, answer[0]] = seconds
             after(seconds, answers)
 
         peer.after = noted
@@ -82,7 +82,7 @@ async def talk(fake: Any, connections: int, backwards: bool) -> tuple[Seen, Seen
                 clients[number].request(send_headers(fake, authorization="Bearer x"), send_body())
     everything = connections * 40
     await soon(
-        lambda: fake.faults.hits["stall"] + sum(len(each.ended) for each in clients.values()) == everything
+        lambda: fake.faults.hits["stall"] + sum(len(item.ended) for item in clients.values()) == everything
     )
     seen = {
         (number, stream): (reply.status, reply.headers, reply.body, reply.reset)
@@ -114,34 +114,36 @@ async def pushes(fake: Any, count: int) -> list[Any]:
     async with await Client.connect(fake) as client:
         if isinstance(fake, FakeApns):
             token = provider_token(fake)
-            replies = [await client.push(headers_for(fake, token, f"{each:064x}")) for each in range(count)]
+            replies = [
+                await client.push(headers_for(fake, token, f"{number:064x}")) for number in range(count)
+            ]
         else:
             await client.push(request_headers(fake, "/token", content_type=FORM), b"grant_type=x")
             form = f"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion(fake)}"
             granted = await client.push(request_headers(fake, "/token", content_type=FORM), form.encode())
             replies = [granted]
             replies += [await client.push(send_headers(fake), send_body()) for _ in range(count)]
-        return [(each.status, each.headers, each.body) for each in replies]
+        return [(reply.status, reply.headers, reply.body) for reply in replies]
 
 
 @pytest.mark.parametrize("provider", [FakeApns, FakeFcm])
 async def test_ids_and_access_tokens_repeat_too(provider: Any) -> None:
-    found = []
+    results = []
     for seed in (3, 3, 4):
         faults = FaultPlan(seed, [one("x", Answer(status=500), nth=3)])
         async with provider(faults=faults) as fake:
-            found.append(await pushes(fake, 20))
-    assert found[0] == found[1]
-    assert found[0] != found[2]
-    assert len({str(each) for each in found[0]}) == len(found[0])  # no id comes twice
+            results.append(await pushes(fake, 20))
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+    assert len({str(item) for item in results[0]}) == len(results[0])  # no id comes twice
 
 
 async def test_without_a_plan_ids_are_new_each_time() -> None:
-    found = []
+    results = []
     for _ in range(2):
         async with FakeApns() as fake:
-            found += await pushes(fake, 3)
-    assert len({headers["apns-id"] for _, headers, _ in found}) == 6
+            results += await pushes(fake, 3)
+    assert len({headers["apns-id"] for _, headers, _ in results}) == 6
 
 
 # Every kind
@@ -157,18 +159,18 @@ OF_CONNECTIONS = {"Connect", "Tls", "Slow", "Truncate", "Greeting", "Window", "S
 
 
 def test_every_kind_is_here() -> None:
-    assert ONE_OF_EACH.keys() == {each.__name__ for each in KINDS.values()}
+    assert ONE_OF_EACH.keys() == {value.__name__ for value in KINDS.values()}
 
 
 async def met(
     plan: FaultPlan, numbers: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> set[tuple[int, int]]:
     """Which streams of which connections met a fault: 40 requests of one write on each connection, in this order."""
-    found: set[tuple[int, int]] = set()
+    result: set[tuple[int, int]] = set()
     take = Batch.take
 
     def noted(self: Batch, request: Request, met: Sequence[Bound]) -> bool:
-        found.add((self._peer.number, request[0]))
+        result.add((self._peer.number, request[0]))
         return take(self, request, met)
 
     monkeypatch.setattr(Batch, "take", noted)
@@ -186,7 +188,7 @@ async def met(
         for client in clients:
             client.transport.abort()
         await soon(lambda: fake.connections == 0)
-    return found
+    return result
 
 
 @pytest.mark.parametrize("name", sorted(ONE_OF_EACH.keys() - OF_CONNECTIONS))

@@ -128,7 +128,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_kind_is_here() -> None:
     kinds = {type(what).__name__ for what, _ in ACTIONS.values()}
-    assert kinds | {"ChangeAccessTokens", "Frame"} == {each.__name__ for each in KINDS.values()}
+    assert kinds | {"ChangeAccessTokens", "Frame"} == {value.__name__ for value in KINDS.values()}
 
 
 @pytest.mark.parametrize("http2", ENGINES)
@@ -288,9 +288,9 @@ CASES: dict[str, tuple[float, tuple[str, ...]]] = {
 async def test_ready_made_plans(name: str, provider: str) -> None:
     scale, wanted = CASES[name]
     plan = FaultPlan.preset(name, seed=2, scale=scale)
-    reached = {each.id for each in plan if not each.when.provider or provider in each.when.provider}
+    reached = {fault.id for fault in plan if not fault.when.provider or provider in fault.when.provider}
     if provider == "fcm":
-        reached |= {each.id for each in plan if "oauth" in each.when.provider}
+        reached |= {fault.id for fault in plan if "oauth" in fault.when.provider}
     missing = set(wanted) & reached
     fake: Any = (FakeApns if provider == "apns" else FakeFcm)(faults=plan, keep=50_000, delay=0.005)
     async with fake:

@@ -167,8 +167,8 @@ def test_any_condition_is_judged(text: str) -> None:
 def test_any_token_request_is_answered(body: bytes, assertion: str) -> None:
     oauth = OAuthServer(FakeServiceAccount.create(), "https://x/token", now=lambda: 1e9)
     form = f"grant_type={GRANT_TYPE}&assertion={assertion}".encode("utf-8", "surrogatepass")
-    for each in (body, form):
-        assert oauth(each).status == 400
+    for item in (body, form):
+        assert oauth(item).status == 400
 
 
 def test_what_would_take_long_does_not() -> None:

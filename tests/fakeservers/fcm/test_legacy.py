@@ -40,13 +40,13 @@ async def push(fake: FakeFcm, client: Client, **message: Any) -> Reply:
 def results(reply: Reply) -> list[dict[str, Any]]:
     """What each device got, after a look at the sums."""
     assert reply.status == 200
-    found = json.loads(reply.body)
-    assert found.keys() == {"multicast_id", "success", "failure", "canonical_ids", "results"}
-    listed: list[dict[str, Any]] = found["results"]
-    assert found["failure"] == sum("error" in each for each in listed)
-    assert found["success"] == sum("message_id" in each for each in listed)
-    assert found["canonical_ids"] == sum("registration_id" in each for each in listed)
-    assert found["success"] + found["failure"] == len(listed)
+    content = json.loads(reply.body)
+    assert content.keys() == {"multicast_id", "success", "failure", "canonical_ids", "results"}
+    listed: list[dict[str, Any]] = content["results"]
+    assert content["failure"] == sum("error" in key for key in listed)
+    assert content["success"] == sum("message_id" in key for key in listed)
+    assert content["canonical_ids"] == sum("registration_id" in key for key in listed)
+    assert content["success"] + content["failure"] == len(listed)
     return listed
 
 
@@ -110,8 +110,8 @@ async def test_many_devices() -> None:
     canonical = fated_registration("Canonical", 9)
     tokens = [TOKEN, fated_registration("Unregistered"), canonical, "nonsense", FID, ""]
     async with FakeFcm() as fake, await Client.connect(fake) as client:
-        found = results(await push(fake, client, registration_ids=tokens))
-        assert [each.get("error") for each in found] == [
+        result = results(await push(fake, client, registration_ids=tokens))
+        assert [item.get("error") for item in result] == [
             None,
             "NotRegistered",
             None,
@@ -119,8 +119,8 @@ async def test_many_devices() -> None:
             "InvalidRegistration",
             "MissingRegistration",
         ]
-        assert found[2]["registration_id"] == canonical_of(canonical)
-        assert "registration_id" not in found[0]
+        assert result[2]["registration_id"] == canonical_of(canonical)
+        assert "registration_id" not in result[0]
         assert fake.counts == {(200, ""): 1}
         # The new token is an ordinary one.
         assert results(await push(fake, client, to=canonical_of(canonical)))[0].keys() == {"message_id"}
@@ -130,7 +130,7 @@ async def test_retry_after_of_one_among_many() -> None:
     tokens = [TOKEN, fated_registration("Unavailable", 1, ms=17_000), TOKEN]
     async with FakeFcm() as fake, await Client.connect(fake) as client:
         reply = await push(fake, client, registration_ids=tokens)
-        assert [each.get("error") for each in results(reply)] == [None, "Unavailable", None]
+        assert [result.get("error") for result in results(reply)] == [None, "Unavailable", None]
         assert reply.headers["retry-after"] == "17"
         reply = await push(fake, client, registration_ids=[*tokens, fated_registration("BadGateway")])
         assert reply.status == 502
@@ -139,8 +139,8 @@ async def test_retry_after_of_one_among_many() -> None:
 async def test_a_thousand_and_no_more() -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
         tokens = [f"{TOKEN}{number}" for number in range(MAX_REGISTRATION_IDS)]
-        found = results(await push(fake, client, registration_ids=tokens))
-        assert len({each["message_id"] for each in found}) == 1000
+        result = results(await push(fake, client, registration_ids=tokens))
+        assert len({item["message_id"] for item in result}) == 1000
         reply = await push(fake, client, registration_ids=[*tokens, TOKEN])
         assert (reply.status, reply.body) == (
             400,
@@ -151,12 +151,12 @@ async def test_a_thousand_and_no_more() -> None:
 async def test_topics_and_conditions() -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
         for target in ({"to": "/topics/news"}, {"condition": "'a' in topics && 'b' in topics"}):
-            found = json.loads((await push(fake, client, **target)).body)
-            assert found.keys() == {"message_id"}
-            assert isinstance(found["message_id"], int)
+            content = json.loads((await push(fake, client, **target)).body)
+            assert content.keys() == {"message_id"}
+            assert isinstance(content["message_id"], int)
         fake.fates["/topics/news"] = "TopicRateExceeded"
-        found = json.loads((await push(fake, client, to="/topics/news")).body)
-        assert found == {"error": "TopicsMessageRateExceeded"}
+        content = json.loads((await push(fake, client, to="/topics/news")).body)
+        assert content == {"error": "TopicsMessageRateExceeded"}
         assert (await push(fake, client, to="/topics/a b")).status == 400
         assert (await push(fake, client, condition="nonsense")).status == 400
         reply = await push(fake, client, to="/topics/news", data={"k": "x" * 2048})
@@ -189,7 +189,7 @@ async def test_device_groups() -> None:
         ({"to": TOKEN, "data": {"k": "x" * 4095}, "time_to_live": 2_419_200}, None),
         ({"to": TOKEN, "an_unknown_key": 1, "collapse_key": None}, None),
     ],
-    ids=lambda each: str(each)[:60],
+    ids=lambda case: str(case)[:60],
 )
 async def test_rules_that_every_recipient_shares(message: dict[str, Any], error: str | None) -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
@@ -213,7 +213,7 @@ async def test_rules_that_every_recipient_shares(message: dict[str, Any], error:
         ({"registration_ids": [TOKEN], "to": TOKEN}, 'Must use either "registration_ids" field or "to"'),
         ({"condition": "'a' in topics", "to": TOKEN}, 'Must use either "condition" field or "to"'),
     ],
-    ids=lambda each: str(each)[:60],
+    ids=lambda case: str(case)[:60],
 )
 async def test_what_is_refused_as_a_whole(message: dict[str, Any], words: str) -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:

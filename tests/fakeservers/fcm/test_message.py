@@ -104,9 +104,9 @@ def violations(reply: Reply | None) -> list[tuple[str, str]]:
     assert reply.status == 400
     details = json.loads(reply.body)["error"].get("details", [])
     return [
-        (each.get("field", ""), each["description"])
+        (item.get("field", ""), item["description"])
         for detail in details
-        for each in detail.get("fieldViolations", ())
+        for item in detail.get("fieldViolations", ())
     ]
 
 
@@ -148,8 +148,8 @@ def in_camels(value: Any, *, verbatim: bool = False) -> Any:
         return value
     own = ("data", "headers", "payload")
     return {
-        camel(key): in_camels(each, verbatim=key in own or (key == "notification" and "actions" in each))
-        for key, each in value.items()
+        camel(key): in_camels(item, verbatim=key in own or (key == "notification" and "actions" in item))
+        for key, item in value.items()
     }
 
 
@@ -323,7 +323,7 @@ PARSER: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("message", "field", "description"), PARSER, ids=lambda each: str(each)[:50])
+@pytest.mark.parametrize(("message", "field", "description"), PARSER, ids=lambda case: str(case)[:50])
 def test_what_the_parser_refuses(message: dict[str, Any], field: str, description: str) -> None:
     reply = refusal({"token": TOKEN} | message)
     assert violations(reply) == [(field, description)]
@@ -488,7 +488,7 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("message", "field", "description"), RULES, ids=lambda each: str(each)[:50])
+@pytest.mark.parametrize(("message", "field", "description"), RULES, ids=lambda case: str(case)[:50])
 def test_what_fcm_refuses(message: dict[str, Any], field: str, description: str) -> None:
     reply = refusal({"token": TOKEN} | message)
     assert violations(reply) == [(field, description)]
@@ -551,8 +551,8 @@ def test_no_message(body: bytes) -> None:
         ("'a' in topics && ('b' in topics || !('c' in topics))", True),
         ("!('a' in topics)", True),
         ("!!'a' in topics", True),
-        (" || ".join(f"'{each}' in topics" for each in "abcde"), True),
-        (" || ".join(f"'{each}' in topics" for each in "abcdef"), False),
+        (" || ".join(f"'{item}' in topics" for item in "abcde"), True),
+        (" || ".join(f"'{item}' in topics" for item in "abcdef"), False),
         ("", False),
         (" ", False),
         ("a in topics", False),
@@ -595,8 +595,8 @@ def test_sizes(message: dict[str, Any], size: int) -> None:
 
     def filled(value: Any, text: str) -> Any:
         return {
-            key: text if each == "" else filled(each, text) if isinstance(each, dict) else each
-            for key, each in value.items()
+            key: text if item == "" else filled(item, text) if isinstance(item, dict) else item
+            for key, item in value.items()
         }
 
     assert refusal(filled(message, "x" * size)) is None

@@ -51,13 +51,13 @@ async def ask(fake: FakeFcm, client: Client, body: bytes | None = None) -> Reply
 async def test_a_good_assertion_buys_a_token() -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
         reply = await ask(fake, client)
-        found = json.loads(reply.body)
+        content = json.loads(reply.body)
         assert reply.status == 200
-        assert found.keys() == {"access_token", "expires_in", "token_type"}
-        assert (found["expires_in"], found["token_type"]) == (3599, "Bearer")
-        assert found["access_token"].startswith("ya29.")
+        assert content.keys() == {"access_token", "expires_in", "token_type"}
+        assert (content["expires_in"], content["token_type"]) == (3599, "Bearer")
+        assert content["access_token"].startswith("ya29.")
         sent = await client.push(
-            send_headers(fake, authorization=f"Bearer {found['access_token']}"), send_body()
+            send_headers(fake, authorization=f"Bearer {content['access_token']}"), send_body()
         )
         assert sent.status == 200
         assert (fake.token_requests, fake.oauth.counts) == (1, {(200, ""): 1})
@@ -87,13 +87,13 @@ BROKEN: list[tuple[dict[str, Any], tuple[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "expected"), BROKEN, ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(("changes", "expected"), BROKEN, ids=lambda case: str(case)[:60])
 async def test_a_broken_assertion(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     async with FakeFcm(now=lambda: float(NOW)) as fake, await Client.connect(fake) as client:
         signed = assertion(fake, **{"iat": NOW, "exp": NOW + 3600} | changes)
         reply = await ask(fake, client, token_form(signed))
-        found = json.loads(reply.body)
-        assert (reply.status, found) == (400, {"error": expected[0], "error_description": expected[1]})
+        content = json.loads(reply.body)
+        assert (reply.status, content) == (400, {"error": expected[0], "error_description": expected[1]})
         assert fake.oauth.counts == {(400, expected[0]): 1}
 
 
@@ -229,10 +229,10 @@ async def test_a_token_is_judged_anew_each_time() -> None:
         async def send(authorization: str | None) -> int:
             return (await client.push(send_headers(fake, authorization=authorization), send_body())).status
 
-        first, second = (f"Bearer {fake.oauth.issue(lifetime=each)}" for each in (100, 200))
-        assert [await send(each) for each in (first, first, None, first, second)] == [200, 200, 401, 200, 200]
+        first, second = (f"Bearer {fake.oauth.issue(lifetime=item)}" for item in (100, 200))
+        assert [await send(item) for item in (first, first, None, first, second)] == [200, 200, 401, 200, 200]
         now += 150
-        assert [await send(each) for each in (second, first, first, second)] == [200, 401, 401, 200]
+        assert [await send(item) for item in (second, first, first, second)] == [200, 401, 401, 200]
         fake.oauth.forget_all()
         assert await send(second) == 401
 
@@ -244,9 +244,9 @@ async def test_a_token_expires_by_the_clock() -> None:
         await Client.connect(fake) as client,
     ):
         signed = assertion(fake, iat=NOW, exp=NOW + 3600)
-        found = json.loads((await ask(fake, client, token_form(signed))).body)
-        assert found["expires_in"] == 60
-        headers = send_headers(fake, authorization=f"Bearer {found['access_token']}")
+        content = json.loads((await ask(fake, client, token_form(signed))).body)
+        assert content["expires_in"] == 60
+        headers = send_headers(fake, authorization=f"Bearer {content['access_token']}")
         statuses = []
         for clock[0] in (NOW, NOW + 59.9, NOW + 60.0):
             statuses.append((await client.push(headers, send_body())).status)
@@ -317,7 +317,7 @@ async def test_google_auth_gets_a_token() -> None:
         assert (
             await client.push(send_headers(fake, authorization=f"Bearer {token}"), send_body())
         ).status == 200
-        assert [each.version for each in fake.received] == ["1.1", "2"]
+        assert [record.version for record in fake.received] == ["1.1", "2"]
 
 
 @pytest.mark.parametrize("error", ["invalid_grant", "invalid_scope"])

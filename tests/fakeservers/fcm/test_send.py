@@ -264,9 +264,9 @@ async def test_the_body_of_a_fate(fate: str) -> None:
             assert message in error["message"]
             assert (detail_of(error, "FcmError") or {}).get("errorCode", "") == fcm
             violations = (detail_of(error, "BadRequest") or {}).get("fieldViolations", [{"field": ""}])
-            assert [each["field"] for each in violations] == [field]
-            found = detail_of(error, "ApnsError")
-            assert (None if found is None else (found["statusCode"], found["reason"])) == apns
+            assert [violation["field"] for violation in violations] == [field]
+            result = detail_of(error, "ApnsError")
+            assert (None if result is None else (result["statusCode"], result["reason"])) == apns
             assert (detail_of(error, "QuotaFailure") is not None) == (code == 429)
         assert list(fake.counts) == [(code, fake.received[-1].reason)]
         assert fake.received[-1].reason
@@ -301,7 +301,7 @@ async def test_details_come_in_either_order() -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
         for fate in ("NoRecipient", "InvalidToken"):
             reply = await client.push(send_headers(fake), send_body(token=fated_registration(fate)))
-            orders.add(tuple(each["@type"].rpartition(".")[2] for each in error_of(reply)["details"]))
+            orders.add(tuple(detail["@type"].rpartition(".")[2] for detail in error_of(reply)["details"]))
     assert orders == {("BadRequest", "FcmError"), ("FcmError", "BadRequest")}
 
 
@@ -349,10 +349,10 @@ async def test_accepted(target: dict[str, str]) -> None:
         for _ in range(3):
             reply = await client.push(headers, send_body(**target))
             assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=UTF-8")
-            found = json.loads(reply.body)
-            assert found.keys() == {"name"}
-            assert NAME.fullmatch(found["name"])
-            names.add(found["name"])
+            content = json.loads(reply.body)
+            assert content.keys() == {"name"}
+            assert NAME.fullmatch(content["name"])
+            names.add(content["name"])
         assert len(names) == 3
 
 
@@ -419,7 +419,7 @@ async def test_a_good_path_stands_for_itself_alone() -> None:
             await client.push(send_headers(fake, path=path, method=method), send_body())
             for path, method in asked
         ]
-        assert [each.status for each in replies] == [200, 200, 404, 404, 400, 200]
+        assert [reply.status for reply in replies] == [200, 200, 404, 404, 400, 200]
 
 
 async def test_an_unknown_query_parameter() -> None:
@@ -449,7 +449,7 @@ async def test_what_was_received() -> None:
         headers = send_headers(fake, x_extra="1")
         for number in range(3):
             await client.push(headers, send_body(data={"n": str(number)}))
-        assert [json.loads(each.body)["message"]["data"]["n"] for each in fake.received] == ["1", "2"]
+        assert [json.loads(record.body)["message"]["data"]["n"] for record in fake.received] == ["1", "2"]
         last = fake.received[-1]
         assert (last.method, last.path, last.headers["x-extra"]) == ("POST", send_path(fake), "1")
         assert (last.status, last.reason, last.connection, last.version, last.time) == (200, "", 1, "2", NOW)
@@ -462,7 +462,7 @@ async def test_requests_share_headers_only_when_they_are_equal() -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
         for mark in ("a", "a", "b", "a", None):
             await client.push(send_headers(fake, **{"x-mark": mark}), send_body())
-        assert [each.headers.get("x-mark") for each in fake.received] == ["a", "a", "b", "a", None]
+        assert [record.headers.get("x-mark") for record in fake.received] == ["a", "a", "b", "a", None]
         assert fake.counts == {(200, ""): 5}
 
 

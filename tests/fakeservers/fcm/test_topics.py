@@ -52,8 +52,8 @@ async def test_the_life_of_a_subscription(parameter: str) -> None:
         again = await call(fake, client, "POST", f"?{parameter}=news", b"{}")
         assert (again.status, error_of(again)["status"]) == (409, "ALREADY_EXISTS")
 
-        found = await call(fake, client, "GET", "/news")
-        assert (found.status, json.loads(found.body)) == (200, resource)
+        result = await call(fake, client, "GET", "/news")
+        assert (result.status, json.loads(result.body)) == (200, resource)
         listed = await call(fake, client, "GET")
         assert json.loads(listed.body) == {"topic_subscriptions": [resource]}
         changed = await call(fake, client, "PATCH", "/news", b"{}")
@@ -100,9 +100,11 @@ async def test_pages() -> None:
         seen, token, pages = [], "", 0
         while True:
             rest = f"?pageSize=3&pageToken={token}" if token else "?page_size=3"
-            found = json.loads((await call(fake, client, "GET", rest)).body)
-            seen += [each["topic_name"] for each in found["topic_subscriptions"]]
-            token, pages = found.get("next_page_token", ""), pages + 1
+            content = json.loads((await call(fake, client, "GET", rest)).body)
+            seen += [
+                topic_subscription["topic_name"] for topic_subscription in content["topic_subscriptions"]
+            ]
+            token, pages = content.get("next_page_token", ""), pages + 1
             if not token:
                 break
         assert (seen, pages) == (names, 3)
@@ -110,11 +112,11 @@ async def test_pages() -> None:
             assert (await call(fake, client, "GET", rest)).status == 400
         for number in range(1100):
             fake.subscriptions.add(FID, f"m{number}", NOW)
-        found = json.loads((await call(fake, client, "GET")).body)
-        assert len(found["topic_subscriptions"]) == PAGE_SIZE
-        found = json.loads((await call(fake, client, "GET", "?page_size=5000")).body)
-        assert len(found["topic_subscriptions"]) == 1107
-        assert "next_page_token" not in found
+        content = json.loads((await call(fake, client, "GET")).body)
+        assert len(content["topic_subscriptions"]) == PAGE_SIZE
+        content = json.loads((await call(fake, client, "GET", "?page_size=5000")).body)
+        assert len(content["topic_subscriptions"]) == 1107
+        assert "next_page_token" not in content
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ async def test_batches() -> None:
         body = {"to": "/topics/news", "registration_tokens": tokens}
         reply = await iid(fake, client, "batchAdd", body)
         assert reply.status == 200
-        errors = [each.get("error") for each in json.loads(reply.body)["results"]]
+        errors = [result.get("error") for result in json.loads(reply.body)["results"]]
         assert errors == [None, *IID_ERRORS.values(), "INVALID_ARGUMENT"]
         assert list(fake.subscriptions.topics(TOKEN)) == ["news"]
         reply = await iid(fake, client, "batchRemove", {"to": "/topics/news", "registration_tokens": [TOKEN]})
@@ -244,7 +246,7 @@ def test_every_code_of_a_batch_can_be_had() -> None:
         {"to": "/topics/news", "registration_tokens": [TOKEN] * 1001},
         {"to": 5, "registration_tokens": [TOKEN]},
     ],
-    ids=lambda each: str(each)[:40],
+    ids=lambda case: str(case)[:40],
 )
 async def test_a_batch_that_is_none(body: Any) -> None:
     async with FakeFcm() as fake, await Client.connect(fake) as client:
@@ -278,8 +280,8 @@ async def test_info() -> None:
             return await client.push(request_headers(fake, f"/iid/info/{token}{query}", **headers), b"")
 
         fake.subscriptions.add(TOKEN, "news", NOW)
-        found = json.loads((await info(TOKEN, "?details=true")).body)
-        assert found == {
+        content = json.loads((await info(TOKEN, "?details=true")).body)
+        assert content == {
             "application": "com.example.app",
             "authorizedEntity": "123456789012",
             "platform": "ANDROID",

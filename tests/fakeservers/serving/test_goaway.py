@@ -99,12 +99,16 @@ class Line:
         await client.to_the_end()
         assert client.broken is None
         assert not client.data
-        named = [goaway_of(each)[0] for each in client.of(GOAWAY)]
+        named = [goaway_of(frame)[0] for frame in client.of(GOAWAY)]
         assert named == sorted(named, reverse=True), named  # it must not rise
-        answers = [each for each in client.frames if each.kind in (HEADERS, CONTINUATION, DATA, RST_STREAM)]
-        ended = {each.stream for each in answers if each.kind == RST_STREAM or each.flags & END_STREAM}
-        assert ended == {each for each in (FIRST, BEFORE, SPLIT, AFTER) if each <= named[-1]}, named
-        assert not [each for each in answers if each.stream > named[-1]]
+        answers = [
+            frame for frame in client.frames if frame.kind in (HEADERS, CONTINUATION, DATA, RST_STREAM)
+        ]
+        ended = {
+            answer.stream for answer in answers if answer.kind == RST_STREAM or answer.flags & END_STREAM
+        }
+        assert ended == {item for item in (FIRST, BEFORE, SPLIT, AFTER) if item <= named[-1]}, named
+        assert not [answer for answer in answers if answer.stream > named[-1]]
         return named[-1]
 
 
@@ -230,7 +234,7 @@ async def test_a_connection_error_after_it(provider: str, wire: bool) -> None:
         line.peer.goaway()
         line.client.send(line.request(SPLIT) + frame(CONTINUATION, stream=SPLIT))
         await line.client.to_the_end()
-        assert [goaway_of(each)[:2] for each in line.client.of(GOAWAY)] == [(BEFORE, 0), (BEFORE, 1)]
+        assert [goaway_of(frame)[:2] for frame in line.client.of(GOAWAY)] == [(BEFORE, 0), (BEFORE, 1)]
 
 
 @engines

@@ -168,7 +168,7 @@ async def test_it_asks_for_no_certificate(tmp_path: Path) -> None:
 async def test_without_an_authority() -> None:
     """Google answers 400 here; libnghttp2 resets the stream, and its PROTOCOL_ERROR is what clients see."""
     async with FakeFcm() as fake, await Client.connect(fake) as client:
-        headers = [each for each in send_headers(fake) if each[0] != ":authority"]
+        headers = [send_header for send_header in send_headers(fake) if send_header[0] != ":authority"]
         assert (await client.push(headers, send_body())).reset == 1
         assert (await client.push(send_headers(fake), send_body())).status == 200
 
@@ -236,7 +236,7 @@ async def test_http1_by_alpn_or_without(alpn: tuple[str, ...]) -> None:
             assert (status, headers["content-type"]) == (200, "application/json; charset=UTF-8")
             assert json.loads(body)["name"].startswith("projects/fake-project/messages/")
         assert (fake.connections, fake.accepted) == (1, 1)
-        assert [each.version for each in fake.received] == ["1.1"] * 3
+        assert [record.version for record in fake.received] == ["1.1"] * 3
         headers_seen = fake.received[-1].headers
         assert headers_seen[":authority"] == fake.url.removeprefix("https://")
         assert headers_seen[":path"] == send_path(fake)

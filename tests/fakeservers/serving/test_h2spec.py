@@ -75,9 +75,9 @@ async def h2spec(fake: FakeApns | FakeFcm, report: Path, patience: int = 2) -> t
             await process.wait()
     cases = ET.fromstring(report.read_text()).findall(".//testcase")
     failed = {
-        _name(each) for each in cases if each.find("failure") is not None or each.find("error") is not None
+        _name(case) for case in cases if case.find("failure") is not None or case.find("error") is not None
     }
-    skipped = [each for each in cases if each.find("skipped") is not None]
+    skipped = [case for case in cases if case.find("skipped") is not None]
     return len(cases) - len(skipped), failed
 
 
@@ -107,13 +107,13 @@ async def test_h2spec_finds_nothing_in_the_strict_fcm(loop: str, tmp_path: Path)
 @needs_h2spec
 async def test_h2spec_finds_in_the_bare_fakes_what_libnghttp2_passes_over(tmp_path: Path) -> None:
     async with FakeApns("bare") as apns, FakeFcm("bare") as fcm:
-        found = await asyncio.gather(
+        result = await asyncio.gather(
             h2spec(apns, tmp_path / "apns.xml", 2), h2spec(fcm, tmp_path / "fcm.xml", 2)
         )
-    assert found[0][0] >= CASES - 10
-    assert found[0][1] <= LENIENT | BODILESS
-    assert found[1][0] == CASES
-    assert found[1][1] <= LENIENT
+    assert result[0][0] >= CASES - 10
+    assert result[0][1] <= LENIENT | BODILESS
+    assert result[1][0] == CASES
+    assert result[1][1] <= LENIENT
 
 
 # The frame validator by itself, without h2spec
@@ -146,7 +146,7 @@ class Screened:
         return int.from_bytes(sent[13:17], "big")
 
     def requests(self) -> list[int]:
-        return [each.stream_id for each in self.h2.events() if isinstance(each, RequestReceived)]
+        return [event.stream_id for event in self.h2.events() if isinstance(event, RequestReceived)]
 
 
 BREACHES: dict[str, tuple[bytes, ErrorCode]] = {
@@ -168,8 +168,8 @@ def test_a_breach_is_seen_however_the_bytes_come(name: str, size: int) -> None:
     data, code = BREACHES[name]
     validated = Screened()
     parts = (data[at : at + size] for at in range(0, len(data), size))
-    ends = (validated.end(each) for each in parts)
-    assert next(each for each in ends if each is not None) == code
+    ends = (validated.end(part) for part in parts)
+    assert next(end for end in ends if end is not None) == code
 
 
 @pytest.mark.parametrize("size", [1, 5, 9, 13, 1000])
@@ -202,7 +202,7 @@ def test_a_window_too_large_costs_its_stream_alone(size: int) -> None:
     assert validated.requests() == [1, 3, 5]
     sent = validated.h2.data_to_send()
     assert frame(RST_STREAM, b"\0\0\0\x03", stream=1) in sent
-    assert not any(isinstance(each, StreamReset) for each in validated.h2.events())
+    assert not any(isinstance(event, StreamReset) for event in validated.h2.events())
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -32,7 +32,7 @@ async def bystander(
         yield fake
         assert (await client.push(headers)).status == 200
         await soon(lambda: fake.connections == 1)
-    assert [each.message for each in caplog.records if each.levelno >= logging.WARNING] == []
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def talk(fake: FakeApns, *parts: bytes, tls: bool = True, alpn: str = "h2") -> bytes:

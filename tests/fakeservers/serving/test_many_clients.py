@@ -116,9 +116,9 @@ async def test_idle_connections_by_the_thousand(count: int, tmp_path: Path) -> N
             assert counters(fake)["connections"] == count
             for _ in range(20):
                 assert (await push(fake)).status == 200
-            each = (memory(fake) - before) / count
-            print(f"{each / 1000:.1f} kB for each idle connection")
-            assert each < A_CONNECTION
+            result = (memory(fake) - before) / count
+            print(f"{result / 1000:.1f} kB for each idle connection")
+            assert result < A_CONNECTION
         finally:
             idle.stdin.close()
             async with asyncio.timeout(60):
@@ -186,7 +186,7 @@ async def flood(fake: Any, data: bytes, *, reads: bool) -> None:
 @pytest.mark.deadline(100)
 async def test_floods_stop_nobody_and_leave_nothing(tmp_path: Path) -> None:
     with fake_apns(tmp_path) as fake:
-        floods = {**{name: each * TIMES for name, each in PATTERNS.items()}, "resets": resets()}
+        floods = {**{name: value * TIMES for name, value in PATTERNS.items()}, "resets": resets()}
         for reads in (True, False):  # what the process needs once, it has from then on
             await flood(fake, floods["settings"], reads=reads)
         assert (await push(fake)).status == 200
@@ -194,7 +194,7 @@ async def test_floods_stop_nobody_and_leave_nothing(tmp_path: Path) -> None:
         for name, data in floods.items():
             for reads in (True, False):
                 flooding = [asyncio.create_task(flood(fake, data, reads=reads)) for _ in range(2)]
-                while not all(each.done() for each in flooding):
+                while not all(item.done() for item in flooding):
                     assert (await push(fake)).status == 200, name
                     assert memory(fake) - before < FLOODED, name
                 await asyncio.gather(*flooding)

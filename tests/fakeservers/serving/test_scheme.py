@@ -35,8 +35,8 @@ async def test_a_scheme_with_a_colon(kind: Any, plan: FaultPlan | None, profile:
             headers, body = send_headers(fake), send_body()
         for _ in range(3):  # a literal the first time, then from the dynamic table
             assert (await client.push(with_colon(headers), body)).status == 200
-        for each in fake.received:
-            assert each.headers[":scheme"] == "https:"
+        for record in fake.received:
+            assert record.headers[":scheme"] == "https:"
         assert fake.server.counters.protocol_errors == 0
 
 

@@ -62,9 +62,9 @@ async def raw(
 ) -> AsyncIterator[tuple[FakeApns, RawClient, list[tuple[str, str]]]]:
     """A fake whose connections run on `wire`, one of them, and the headers of a push in order."""
     plan = FaultPlan(0, [one("wire", what[0] if isinstance(what[0], Shape | Window) else PLAIN)])
-    for each in what:
-        if not isinstance(each, Shape | Window):
-            plan.add(one("x", each, **when))
+    for item in what:
+        if not isinstance(item, Shape | Window):
+            plan.add(one("x", item, **when))
     async with FakeApns(faults=plan, limits=limits) as fake, RawClient(fake, settings=settings) as client:
         yield fake, client, headers_for(fake, provider_token(fake), fated_token("BadTopic"))
 
@@ -80,10 +80,10 @@ async def test_rules_and_order_are_those_of_the_other_connections(loop: str) -> 
         ).reason == "Unregistered"
         assert (await client.push(headers_for(fake, token), b"x" * 10_000)).reason == "PayloadTooLarge"
         assert (await client.push(headers_for(fake, token, fated_token("RefusedStream")))).reset == 7
-        replies = [client.request(headers_for(fake, token, f"{each:064x}")) for each in range(200)]
-        assert {(await client.reply(each)).status for each in replies} == {200}
+        replies = [client.request(headers_for(fake, token, f"{number:064x}")) for number in range(200)]
+        assert {(await client.reply(reply)).status for reply in replies} == {200}
         assert (await client.push(headers_for(fake, token, fated_token("Slow", ms=50)))).status == 200
-        assert all(isinstance(each, WireConnection) for each in fake.server.peers)
+        assert all(isinstance(peer, WireConnection) for peer in fake.server.peers)
         assert fake.server.counters.protocol_errors == 0
 
 
@@ -159,14 +159,14 @@ async def test_nghttp(loop: str) -> None:
 def block_of(frames: list[Any]) -> bytes:
     """The header block of an answer, padding and priority taken off."""
     block = b""
-    for each in frames:
-        if each.kind == HEADERS:
-            payload = each.payload
-            if each.flags & 0x8:
+    for part in frames:
+        if part.kind == HEADERS:
+            payload = part.payload
+            if part.flags & 0x8:
                 payload = payload[1 : len(payload) - payload[0]]
-            block += payload[5:] if each.flags & 0x20 else payload
-        elif each.kind == CONTINUATION:
-            block += each.payload
+            block += payload[5:] if part.flags & 0x20 else payload
+        elif part.kind == CONTINUATION:
+            block += part.payload
     return block
 
 
@@ -177,10 +177,10 @@ def decoded(decoder: hpack.Decoder, frames: list[Any]) -> dict[str, str]:
 
 def body_of(frames: list[Any]) -> bytes:
     body = b""
-    for each in frames:
-        if each.kind == DATA:
+    for part in frames:
+        if part.kind == DATA:
             body += (
-                each.payload[1 : len(each.payload) - each.payload[0]] if each.flags & 0x8 else each.payload
+                part.payload[1 : len(part.payload) - part.payload[0]] if part.flags & 0x8 else part.payload
             )
     return body
 
@@ -208,20 +208,20 @@ async def test_shapes(name: str, loop: str) -> None:
             assert body_of(frames) == b'{"reason":"BadTopic"}'
             fields = decoded(decoder, frames)
             assert fields[":status"] == "400"
-            kinds = [each.kind for each in frames]
-            data = [each for each in frames if each.kind == DATA]
+            kinds = [frame.kind for frame in frames]
+            data = [frame for frame in frames if frame.kind == DATA]
             assert kinds[0] == HEADERS
             assert kinds.index(DATA) == 1 + kinds.count(CONTINUATION)
             if shape.fragment:
                 assert len(data) == -(-21 // shape.fragment) + shape.empty
             if shape.pad:
-                assert {each.flags & 0x8 for each in frames if each.kind == HEADERS} == {0x8}
-                assert {each.payload[0] for each in data if each.payload} == {shape.pad}
+                assert {frame.flags & 0x8 for frame in frames if frame.kind == HEADERS} == {0x8}
+                assert {octet.payload[0] for octet in data if octet.payload} == {shape.pad}
             if shape.continuation:
-                sizes = {len(each.payload) for each in frames if each.kind == CONTINUATION}
+                sizes = {len(frame.payload) for frame in frames if frame.kind == CONTINUATION}
                 assert max(sizes) == shape.continuation
-                assert [each.flags & 0x4 for each in frames if each.kind == CONTINUATION][-1] == 0x4
-            assert sum(not each.payload for each in data) == shape.empty
+                assert [frame.flags & 0x4 for frame in frames if frame.kind == CONTINUATION][-1] == 0x4
+            assert sum(not octet.payload for octet in data) == shape.empty
             assert bool(frames[0].flags & 0x20) == shape.priority
         if name == "no table":
             assert decoder.header_table_size == 0
@@ -254,7 +254,7 @@ async def test_padding_waits_for_room_too(loop: str) -> None:
     async with raw(Shape(pad=100), settings={4: 50}) as (_, client, headers):
         await client.answer(client.request(headers))
         assert body_of(client.frames) == b'{"reason":"BadTopic"}'
-        assert all(len(each.payload) <= 50 for each in client.of(DATA))
+        assert all(len(frame.payload) <= 50 for frame in client.of(DATA))
 
 
 async def test_the_connections_window_is_respected(loop: str) -> None:
@@ -290,10 +290,10 @@ async def test_credit_in_drops(loop: str) -> None:
         block = hpack.Encoder().encode(headers)
         client.send(frame(HEADERS, block, flags=4, stream=stream) + frame(DATA, b"x" * 100, stream=stream))
         await client.until(lambda: len(client.of(WINDOW_UPDATE)) >= 5)
-        grants = {(each.stream, int.from_bytes(each.payload, "big")) for each in client.of(WINDOW_UPDATE)}
+        grants = {(frame.stream, int.from_bytes(frame.payload, "big")) for frame in client.of(WINDOW_UPDATE)}
         assert {(0, 30), (1, 30)} <= grants
         for_connection = [
-            int.from_bytes(each.payload, "big") for each in client.of(WINDOW_UPDATE) if not each.stream
+            int.from_bytes(frame.payload, "big") for frame in client.of(WINDOW_UPDATE) if not frame.stream
         ]
         assert sum(for_connection) <= 100  # never more than was spent
 
@@ -301,7 +301,7 @@ async def test_credit_in_drops(loop: str) -> None:
 async def test_credit_as_usual(loop: str) -> None:
     async with raw(PLAIN) as (_, client, headers):
         await client.answer(client.request(headers, b"x" * 9000))
-        assert [int.from_bytes(each.payload, "big") for each in client.of(WINDOW_UPDATE)] == [9000]
+        assert [int.from_bytes(frame.payload, "big") for frame in client.of(WINDOW_UPDATE)] == [9000]
 
 
 # Illegal frames
@@ -358,7 +358,7 @@ async def test_goaway(loop: str) -> None:
             client.request(headers)
             await client.to_the_end()
             assert goaway_of(client.of(GOAWAY)[0]) == (seen, 5, b"bye")
-            assert bool([each for each in client.of(HEADERS) if each.stream == 3]) == (seen >= 3)
+            assert bool([frame for frame in client.of(HEADERS) if frame.stream == 3]) == (seen >= 3)
 
 
 async def test_goaway_with_notice(loop: str) -> None:
@@ -366,7 +366,7 @@ async def test_goaway_with_notice(loop: str) -> None:
         await client.answer(client.request(headers))
         await client.answer(client.request(headers))
         await client.to_the_end()
-        assert [goaway_of(each)[0] for each in client.of(GOAWAY)] == [HIGHEST, 3]
+        assert [goaway_of(frame)[0] for frame in client.of(GOAWAY)] == [HIGHEST, 3]
 
 
 async def test_resets_settings_limits_and_pings(loop: str) -> None:
@@ -382,7 +382,7 @@ async def test_resets_settings_limits_and_pings(loop: str) -> None:
         (reset,) = await client.answer(client.request(headers))
         assert (reset.kind, reset.payload) == (RST_STREAM, b"\0\0\0\x4d")
         await client.answer(client.request(headers))
-        assert [settings_of(each) for each in client.of(SETTINGS) if not each.flags][1:] == [
+        assert [settings_of(frame) for frame in client.of(SETTINGS) if not frame.flags][1:] == [
             {5: 20_000},
             {3: 4},
             {3: 1000},
@@ -457,7 +457,7 @@ async def test_too_many_streams_are_refused(loop: str) -> None:
     async with FakeApns(faults=plan_of(PLAIN), delay=0.1) as fake, RawClient(fake) as client:
         streams = [client.request(headers_for(fake)) for _ in range(3)]
         await client.answer(streams[0])
-        refused = [each.stream for each in client.of(RST_STREAM)]
+        refused = [frame.stream for frame in client.of(RST_STREAM)]
         assert refused == streams[1:]
 
 
