@@ -6,7 +6,7 @@
 // how: hosts file and port 443 (`host` is an option, the port is none); NODE_EXTRA_CA_CERTS
 import fs from 'node:fs';
 import { ApnsClient, Notification } from 'apns2';
-import { given, sendAll } from './sending.mjs';
+import { finish, given, sendAll } from './sending.mjs';
 
 const client = new ApnsClient({
   team: given('TEAM_ID'),
@@ -24,4 +24,4 @@ await sendAll(async (token) => {
   }
   return 'ok';
 });
-process.exit(0);
+finish();

@@ -6,7 +6,7 @@
 // how: hosts file and port 443; NODE_EXTRA_CA_CERTS
 import { cert, initializeApp } from 'firebase-admin/app';
 import { getMessaging } from 'firebase-admin/messaging';
-import { given, named, streams, tell, tokens } from './sending.mjs';
+import { finish, given, named, streams, tell, tokens } from './sending.mjs';
 
 initializeApp({ credential: cert(given('SERVICE_ACCOUNT_FILE')) });
 for (let first = 0; first < tokens.length; first += streams) {
@@ -18,4 +18,4 @@ for (let first = 0; first < tokens.length; first += streams) {
     batch.forEach(({ token }) => tell(token, named(error)));
   }
 }
-process.exit(0);
+finish();

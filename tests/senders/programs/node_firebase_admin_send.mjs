@@ -6,11 +6,11 @@
 // how: hosts file and port 443; NODE_EXTRA_CA_CERTS. HTTP/1.1
 import { cert, initializeApp } from 'firebase-admin/app';
 import { getMessaging } from 'firebase-admin/messaging';
-import { given, sendAll } from './sending.mjs';
+import { finish, given, sendAll } from './sending.mjs';
 
 initializeApp({ credential: cert(given('SERVICE_ACCOUNT_FILE')) });
 await sendAll(async (token) => {
   await getMessaging().send({ token, notification: { title: 'Hi' } });
   return 'ok';
 });
-process.exit(0);
+finish();

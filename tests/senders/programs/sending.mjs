@@ -27,3 +27,6 @@ export async function sendAll(send, { firstAlone = false } = {}) {
   const worker = async () => { while (next < tokens.length) await one(); };
   await Promise.all(Array.from({ length: Math.min(streams, tokens.length) }, worker));
 }
+
+// End the process once every outcome is written: a pipe that is full takes the rest later.
+export const finish = () => process.stdout.write('', () => process.exit(0));
