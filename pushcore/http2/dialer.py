@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import socket
 import ssl
@@ -34,6 +35,8 @@ HANG_UP = 1.0
 """Seconds that a peer has to close, on TLS and on TCP."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds between dials after failures, doubled each time."""
+SENT_AWAY_PAUSE: Final = 0.05
+"""The same after one connection that a server in good order sent away before it had answered anything."""
 DELAY: Final = 0.25
 """Seconds until the next address is tried beside one that has no TCP connection (RFC 8305, section 8)."""
 SHORTEST_DELAY: Final = 0.1
@@ -281,25 +284,40 @@ class Dialer:
         self._rng = rng or random.Random()
         self._failures = 0
         self._trusted = False
+        self._in_order = (
+            False  # whether the server has accepted our credentials on a connection since the last failure
+        )
+        self._failed_at = -math.inf
         self._not_before = 0.0
         self._loop = asyncio.get_running_loop()
 
-    def back_off(self, error: TransportError) -> None:
-        """Pause before the next dial, twice as long as after the failure before."""
-        self.last_error = error
-        pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
-        self._failures += 1
-        self._trusted = False
-        self._not_before = self._loop.time() + pause * self._rng.uniform(0.5, 1.0)
+    def back_off(self, error: TransportError, *, sent_away: bool = False) -> None:
+        """Pause before the next dial, twice as long as after the failure before.
 
-    def reset(self, *, trusted: bool) -> None:
+        Args:
+            error: why.
+            sent_away: whether the server closed the connection in good order. Then the pause is short, if it has served
+                a connection that was dialled after the last failure.
+        """
+        self.last_error = error
+        first = SENT_AWAY_PAUSE if sent_away and self._in_order else FIRST_PAUSE
+        pause = min(first * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+        self._failures += 1
+        self._trusted = self._in_order = False
+        self._failed_at = self._loop.time()
+        self._not_before = self._failed_at + pause * self._rng.uniform(0.5, 1.0)
+
+    def reset(self, *, trusted: bool, dialled_at: float) -> None:
         """A connection was of use: the next failure is the first.
 
         Args:
             trusted: whether the server has accepted our credentials on it.
+            dialled_at: when the connection was made, in the clock of the event loop.
         """
         self._failures = 0
         self._trusted = trusted
+        if dialled_at > self._failed_at:
+            self._in_order = trusted
 
     @property
     def trusted(self) -> bool:

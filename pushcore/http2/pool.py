@@ -209,7 +209,7 @@ class Pool:
             self._request_limit = None
         if connection.answered:
             # Not before: a server may greet us only to send us away.
-            self.dialer.reset(trusted=connection.authenticated)
+            self.dialer.reset(trusted=connection.authenticated, dialled_at=connection.opened_at)
         state = connection.state
         if state is ConnectionState.DRAINING and connection.idle:
             connection.close()
@@ -273,7 +273,8 @@ class Pool:
         self.events.connection_closed(self.name, self._host, None if self._closed else connection.error)
         if not connection.answered:
             # It never did anything for us; what follows at once would look like an attack.
-            self.dialer.back_off(connection.error or ConnectionLost("the connection was closed"))
+            error = connection.error or ConnectionLost("the connection was closed")
+            self.dialer.back_off(error, sent_away=isinstance(error, GoAway) and error.code == NO_ERROR)
 
     def _report_goaway(self, error: GoAway) -> None:
         self.events.goaway(self.name, self._host, error.code, error.reason)

@@ -12,7 +12,7 @@ import pytest
 
 from pushcore.errors import ConnectError, GoAway, ProxyError, TransportError
 from pushcore.http2.connection import Connection
-from pushcore.http2.dialer import FIRST_PAUSE, LONGEST_PAUSE, Address, Attempt, Dialer
+from pushcore.http2.dialer import FIRST_PAUSE, LONGEST_PAUSE, SENT_AWAY_PAUSE, Address, Attempt, Dialer
 from pushcore.http2.protocol import Link
 from pushcore.http2.proxy import Proxy
 from pushcore.http2.streams import Limits
@@ -136,10 +136,34 @@ async def test_pauses_double_up_to_a_minute_and_begin_again_after_use(
         longest = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
         assert longest * 0.5 - 0.1 <= slept[-1] <= longest
     assert str(dialer.last_error) == "11"
-    dialer.reset(trusted=True)
+    dialer.reset(trusted=True, dialled_at=0.0)
     dialer.back_off(ConnectError("again"))
     await dialer.pause()
     assert slept[-1] <= FIRST_PAUSE
+
+
+async def test_one_connection_that_a_server_in_order_sends_away_is_soon_replaced_and_the_next_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dialer = Dials(monkeypatch).dialer
+    now = asyncio.get_running_loop().time
+    away = GoAway(0, b"", unprocessed=False)
+
+    def pause(*, sent_away: bool = True) -> float:
+        dialer.back_off(away, sent_away=sent_away)
+        return dialer._not_before - now()
+
+    assert pause() > FIRST_PAUSE / 4  # nothing has been served yet
+    dialer.reset(trusted=True, dialled_at=now() + 1.0)
+    assert pause() <= SENT_AWAY_PAUSE
+    assert not dialer.trusted  # one at a time
+    assert pause() > FIRST_PAUSE / 2  # the second in a row
+    # An old connection is answered still: it says nothing of new ones.
+    dialer.reset(trusted=True, dialled_at=now() - 1.0)
+    assert pause() > FIRST_PAUSE / 4
+    for trusted, sent_away in ((False, True), (True, False)):
+        dialer.reset(trusted=trusted, dialled_at=now() + 1.0)
+        assert pause(sent_away=sent_away) > FIRST_PAUSE / 4
 
 
 class PeerTransport(asyncio.Transport):

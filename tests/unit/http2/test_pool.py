@@ -615,6 +615,26 @@ async def test_a_connection_that_did_nothing_for_us_is_not_replaced_at_once(
     assert stage.finished[0].error.unprocessed
 
 
+async def test_a_connection_that_a_serving_server_sends_away_at_once_is_soon_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, max_connections=1)
+    monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
+    first, second = stage.submit(2)
+    await until(lambda: stage.open_streams() == [2])
+    stage.wires[0].send(frames.encode_goaway(1, frames.NO_ERROR))
+    stage.wires[0].answer(1)
+    await until(lambda: len(stage.wires) == 2 and stage.open_streams()[1] == 1)
+    stage.wires[1].send(frames.encode_goaway(0, frames.NO_ERROR))
+    await until(lambda: len(stage.wires) == 3 and stage.open_streams()[2] == 1, 2.0)
+    stage.wires[2].send(frames.encode_goaway(0, frames.NO_ERROR))  # and once more
+    await until(lambda: not stage.pool.links)
+    assert stage.pool.dialer._not_before - asyncio.get_running_loop().time() > 20
+    await stage.pool.close()
+    assert first.status == 200
+    assert second.error is not None
+
+
 async def test_close_waits_for_answers_and_tells_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, max_connections=1)
     stage.submit(3)
