@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .config import GatewayConfig
-from .door import guarded
+from .door import Guarded
 from .expo.routes import routes as expo_routes
 from .gateway import Gateway
 from .openapi import OpenApi
@@ -50,8 +50,8 @@ def create_app(config: GatewayConfig) -> Starlette:
             await gateway.close()
 
     routes = [
-        Route("/v1/push", guarded(push), methods=["POST"]),
-        Route("/v1/push/batch", guarded(batch), methods=["POST"]),
+        Route("/v1/push", Guarded(push), methods=["POST"]),
+        Route("/v1/push/batch", Guarded(batch), methods=["POST"]),
         Route("/v1/push/stream", StreamEndpoint(), methods=["POST"]),
         *expo_routes(),
         Route("/healthz", healthz),

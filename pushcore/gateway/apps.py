@@ -56,6 +56,8 @@ class App:
         """By environment, by topic, the first is the default's."""
         self.fcm: AppSender | None = None
         self.default_topic = section.apns[0].topics[0] if section.apns else None
+        self.first: AppSender | None = None
+        """To APNs for pushes that name neither environment nor topic, which are most."""
         for apns in section.apns:
             for environment in apns.environments:
                 auth = apns_auth(apns)
@@ -71,6 +73,8 @@ class App:
                 topics = self._apns.setdefault(environment, {})
                 for topic in apns.topics:
                     topics.setdefault(topic, sender)
+        if self.senders:
+            self.first = self.senders[0]
         if section.fcm is not None:
             client_of_fcm = make_fcm(section.fcm)
             self.fcm = AppSender(

@@ -10,6 +10,7 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from ..reasons import printable_word
 from .callers import Caller
@@ -35,10 +36,10 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-def guarded(
-    handler: Handler, on_problem: OnProblem = GatewayProblem.response, *, anonymous: bool = False
-) -> Callable[[Request], Awaitable[Response]]:
+class Guarded:
     """An endpoint of Starlette: `handler` behind the door, with the caller of the token.
+
+    It is an ASGI application: for a function Starlette makes a second `Request`, and looks for exceptions once more.
 
     Args:
         handler: makes the response; may raise `GatewayProblem`.
@@ -46,31 +47,48 @@ def guarded(
         on_problem: the response to a `GatewayProblem`, and to a fault of ours, which is a `GatewayProblem` of status 500.
     """
 
-    async def endpoint(request: Request) -> Response:
+    def __init__(
+        self,
+        handler: Handler,
+        on_problem: OnProblem = GatewayProblem.response,
+        *,
+        anonymous: bool = False,
+    ) -> None:
+        self._handler = handler
+        self._on_problem = on_problem
+        self._anonymous = anonymous
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        response = await self.respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def respond(self, request: Request) -> Response:
+        """The response to a request, whatever happens."""
         gateway = gateway_of(request)
-        caller: Caller | None = None
+        callers = gateway.callers
         try:
-            header = field_of(request, b"authorization")
-            caller = gateway.callers.anonymous_caller if anonymous else gateway.callers.find(header)
+            if self._anonymous:
+                caller = callers.anonymous_caller
+            else:
+                caller = callers.find(field_of(request, b"authorization"))
             request.scope["caller"] = caller.name
             caller.enter()
         except GatewayProblem as problem:
-            return on_problem(problem)
+            return self._on_problem(problem)
         try:
-            return await handler(gateway, caller, request)
+            return await self._handler(gateway, caller, request)
         except GatewayProblem as problem:
-            return on_problem(problem)
+            return self._on_problem(problem)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody gets it
         except Exception as error:
             log.error(
                 "internal failure, please report it: %s", printable_word(repr(error), 300), exc_info=True
             )
-            return on_problem(GatewayProblem(500, "internal", "internal failure of the gateway"))
+            return self._on_problem(GatewayProblem(500, "internal", "internal failure of the gateway"))
         finally:
             caller.leave()
-
-    return endpoint
 
 
 def is_gzip(request: Request) -> bool:

@@ -23,19 +23,17 @@ class FairQueue(Generic[T]):
         self._queues: dict[str, deque[T]] = {}
         self._turns: deque[str] = deque()
         self._taken: dict[str, int] = {}
-        self._size = 0
+        self.size = 0
+        """Items that wait."""
 
-    def __len__(self) -> int:
-        return self._size
-
-    def add(self, caller: str, item: T) -> None:
-        """Queue an item."""
+    def add(self, caller: str, items: list[T]) -> None:
+        """Queue items, at least one."""
         queue = self._queues.get(caller)
         if queue is None:
             queue = self._queues[caller] = deque()
             self._turns.append(caller)
-        queue.append(item)
-        self._size += 1
+        queue.extend(items)
+        self.size += len(items)
 
     def take(self, most: int) -> list[T]:
         """The next items, at most so many; callers with too many taken are passed over."""
@@ -58,7 +56,7 @@ class FairQueue(Generic[T]):
                 turns.append(caller)
             else:
                 del self._queues[caller]
-        self._size -= len(items)
+        self.size -= len(items)
         return items
 
     def finished(self, caller: str) -> None:
@@ -77,7 +75,7 @@ class FairQueue(Generic[T]):
         removed = [item for item in queue if id(item) in items]
         if removed:
             kept = deque(item for item in queue if id(item) not in items)
-            self._size -= len(removed)
+            self.size -= len(removed)
             if kept:
                 self._queues[caller] = kept
             else:

@@ -21,4 +21,6 @@ def fields_of(scope: Scope) -> dict[bytes, bytes]:
 
 def field_of(request: Request, name: bytes) -> bytes | None:
     """A header of the request."""
-    return fields_of(request.scope).get(name)
+    scope = request.scope
+    fields: dict[bytes, bytes] = scope.get(_FIELDS) or fields_of(scope)
+    return fields.get(name)

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
+import msgspec
+
 from ..errors import ConfigurationError
 from ..queue.errors import QueueError
 from .apps import App, fingerprint
@@ -41,7 +43,7 @@ class Gateway:
     """
 
     def __init__(self, config: GatewayConfig) -> None:
-        self.config = config
+        self.config = self._started = config
         self.sealing = Sealing.of(config)
         self.numbers = GatewayNumbers(
             lambda: [sender for app in self.apps.values() for sender in app.senders]
@@ -116,6 +118,29 @@ class Gateway:
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
             log.info("reloaded: %d apps, %d of them new or changed", len(apps), len(new))
+            waiting = restart_needed(self._started, config)
+            if waiting:
+                log.warning("changed, and needs a restart: %s", ", ".join(waiting))
+
+
+def restart_needed(before: GatewayConfig, after: GatewayConfig) -> list[str]:
+    """What differs between two configurations and is not reloaded, as it is called in the file.
+
+    Args:
+        before: the one that the process was started with.
+        after: the one that is reloaded.
+    """
+    changed = []
+    for name in ("server", "fleet"):
+        old, new = getattr(before, name), getattr(after, name)
+        changed += [
+            f"[{name}] {field.encode_name}"
+            for field in msgspec.structs.fields(old)
+            if getattr(old, field.name) != getattr(new, field.name)
+        ]
+    if before.limits.connections != after.limits.connections:
+        changed.append("[limits] connections")
+    return changed
 
 
 async def _open_all(apps: Iterable[App]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final, Protocol
 
@@ -190,12 +190,12 @@ class AppSender:
     @property
     def busy(self) -> bool:
         """Whether any push has no result yet."""
-        return bool(self._sending or len(self._queue) or self._broadcasts)
+        return bool(self._sending or self._queue.size or self._broadcasts)
 
     @property
     def queued(self) -> int:
         """Pushes that wait for their turn."""
-        return len(self._queue)
+        return self._queue.size
 
     def breaker(self, caller: str) -> CallerBreaker:
         """The caller's breaker here."""
@@ -234,31 +234,47 @@ class AppSender:
             if breaker.trip is not None
         }
 
-    def submit(self, caller: str, push: Any, waiter: Waiter, key: int) -> Entry | None:
-        """Send a push. `waiter.finish(key, result)` is called once, perhaps before this returns.
+    def submit(self, caller: str, pushes: Iterable[tuple[int, Any]], waiter: Waiter) -> list[Entry]:
+        """Send pushes. `waiter.finish(key, result)` is called once for each, perhaps before this returns.
+
+        Args:
+            caller: whose breaker and share count.
+            pushes: each with its key.
+            waiter: gets the results.
 
         Returns:
-            What `withdraw` takes; None when the result is known already.
+            What `withdraw` takes.
         """
         breaker = self.breaker(caller)
         if breaker.trip is not None or self._closed:
+            pushes = self._permitted(breaker, pushes, waiter)
+        entries = []
+        for key, push in pushes:
+            entry = Entry(push, waiter, key, caller, breaker)
+            if type(push) is Broadcast:  # rare, and no push of an engine
+                task = self._loop.create_task(self._broadcast(entry), name="pushcore gateway broadcast")
+                self._broadcasts.add(task)
+                task.add_done_callback(self._broadcasts.discard)
+            else:
+                entries.append(entry)
+        if entries:
+            self._queue.add(caller, entries)
+            self._wake_up()
+        return entries
+
+    def _permitted(
+        self, breaker: CallerBreaker, pushes: Iterable[tuple[int, Any]], waiter: Waiter
+    ) -> Iterable[tuple[int, Any]]:
+        """Those that may be sent though a breaker is open; the others end as UNSENT."""
+        for key, push in pushes:
             wait = breaker.refuses()
             if self._closed or wait is not None:
                 detail = (
                     f"not sent: {breaker.trip}" if breaker.trip is not None else "not sent: the gateway ends"
                 )
                 waiter.finish(key, Result(push, Verdict.UNSENT, retry_after=wait or 1.0, detail=detail))
-                return None
-        entry = Entry(push, waiter, key, caller, breaker)
-        if type(push) is Broadcast:  # rare, and no push of an engine
-            task = self._loop.create_task(self._broadcast(entry), name="pushcore gateway broadcast")
-            self._broadcasts.add(task)
-            task.add_done_callback(self._broadcasts.discard)
-            return None
-        self._queue.add(caller, entry)
-        if self._wake is not None:
-            self._wake_up()
-        return entry
+            else:
+                yield key, push
 
     async def _broadcast(self, entry: Entry) -> None:
         try:
@@ -277,8 +293,8 @@ class AppSender:
         breaker = entry.breaker
         if breaker.trip is None and result.verdict is ACCEPTED:
             breaker.accepted += 1
-        elif entry.breaker.seen(result) and entry.breaker.trip is not None:
-            log.warning("%s: caller %s is stopped: %s", self.name, entry.caller, entry.breaker.trip.sentence)
+        elif breaker.seen(result) and breaker.trip is not None:
+            log.warning("%s: caller %s is stopped: %s", self.name, entry.caller, breaker.trip.sentence)
         for webhook in self.webhooks:
             webhook.add(self.provider, self.environment, entry.caller, result)
         entry.waiter.finish(entry.key, result)
@@ -296,7 +312,7 @@ class AppSender:
                 pushes = [entry.push for entry in entries]
                 sending.update(zip(map(id, pushes), entries, strict=True))
                 yield pushes
-            elif self._closed and not len(queue):
+            elif self._closed and not queue.size:
                 return
             else:
                 self._wake = self._loop.create_future()
@@ -312,7 +328,7 @@ class AppSender:
                         entry = sending.pop(id(result.push))
                         queue.finished(entry.caller)
                         self._finish(entry, result)
-                        if self._wake is not None and len(queue):
+                        if self._wake is not None and queue.size:
                             self._wake_up()
                 return
             except ClosedError:
@@ -387,11 +403,10 @@ async def send_all(
         deadline: seconds, at most `REQUEST`.
     """
     batch = PushBatch(len(pushes))
-    entries: dict[AppSender, list[Entry]] = {}
+    of_senders: dict[AppSender, list[tuple[int, Any]]] = {}
     for key, (sender, push) in enumerate(pushes):
-        entry = sender.submit(caller, push, batch, key)
-        if entry is not None:
-            entries.setdefault(sender, []).append(entry)
+        of_senders.setdefault(sender, []).append((key, push))
+    entries = {sender: sender.submit(caller, its, batch) for sender, its in of_senders.items()}
     try:
         await batch.wait(min(QUEUED, deadline / 2))
         if batch.missing:

@@ -44,6 +44,11 @@ class Instance:
         self.process = process
         self.url = url
 
+    @property
+    def port(self) -> int:
+        """That it listens on."""
+        return int(self.url.rpartition(":")[2])
+
 
 @contextlib.asynccontextmanager
 async def instance(config: Path) -> AsyncIterator[Instance]:

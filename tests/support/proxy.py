@@ -117,3 +117,48 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     writer.close()
+
+
+class Balancer:
+    """A TCP proxy before several servers: each connection goes to the next one that can be connected to.
+
+    What it has passed on once is lost with its server, as behind nginx without `proxy_next_upstream`.
+    """
+
+    def __init__(self, *ports: int) -> None:
+        self._ports = ports
+        self._next = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+        await self._server.wait_closed()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in self._ports:
+            self._next += 1
+            port = self._ports[self._next % len(self._ports)]
+            with contextlib.suppress(OSError):
+                inside_reader, inside_writer = await asyncio.open_connection("127.0.0.1", port)
+                self._writers.append(inside_writer)
+                await asyncio.gather(_copy(reader, inside_writer), _copy(inside_reader, writer))
+                break
+        writer.close()

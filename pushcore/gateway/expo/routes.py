@@ -18,7 +18,7 @@ from ...results import ACCEPTED, Result
 from ..apps import App
 from ..callers import Caller
 from ..config import Environment
-from ..door import guarded, read_body
+from ..door import Guarded, read_body
 from ..gateway import Gateway
 from ..problems import GatewayProblem
 from ..senders import REQUEST, AppSender, send_all
@@ -45,14 +45,14 @@ def routes() -> list[Route]:
     ]
 
 
-def _guarded(handler: _Handler, *, anonymous: bool = False) -> Callable[[Request], Awaitable[Response]]:
+def _guarded(handler: _Handler, *, anonymous: bool = False) -> Guarded:
     async def answered(gateway: Gateway, caller: Caller, request: Request) -> Response:
         try:
             return await handler(gateway, caller, request)
         except ExpoError as error:
             return _error(error)
 
-    return guarded(answered, on_problem, anonymous=anonymous)
+    return Guarded(answered, on_problem, anonymous=anonymous)
 
 
 def on_problem(problem: GatewayProblem) -> Response:

@@ -80,23 +80,24 @@ def address(app: App, request: PushRequest) -> Addressed:
     Raises:
         BadPush: it cannot be sent; one sentence.
     """
-    if (request.to is None) + (request.fcm_topic is None) + (request.condition is None) + (
+    to = request.to
+    if (to is None) + (request.fcm_topic is None) + (request.condition is None) + (
         request.channel is None
     ) != 3:
         raise BadPush("expected exactly one of to, fcm_topic, condition and channel")
     try:
-        if request.to is None:
+        if to is None:
             if request.channel is not None:
                 return _broadcast(app, request, request.channel)
             return _to_fcm(app, request, {"topic": request.fcm_topic, "condition": request.condition})
-        if type(request.to) is str and len(request.to) == APNS_LENGTH and request.platform in APNS_WORDS:
+        if type(to) is str and len(to) == APNS_LENGTH and request.platform in APNS_WORDS:
             try:
-                unhexlify(request.to)  # the cheapest check of the usual token
+                unhexlify(to)  # the cheapest check of the usual token
             except ValueError:
                 pass
             else:
-                return _to_apns(app, request, request.to)
-        device = find_device(request.to, request.platform)
+                return _to_apns(app, request, to)
+        device = find_device(to, request.platform)
         if device.platform == APNS:
             return _to_apns(app, request, device.token)
         return _to_fcm(app, request, {"fid" if device.fid else "token": device.token})
@@ -137,16 +138,19 @@ def _payload(request: PushRequest, platform: str) -> tuple[dict[str, Any], str]:
 
 
 def _to_apns(app: App, request: PushRequest, token: str) -> Addressed:
-    sender = app.apns(request.environment, request.topic)
+    sender = app.first
+    if sender is None or request.environment is not None or request.topic is not None:
+        sender = app.apns(request.environment, request.topic)
     payload: Any = request.payload
     if request.format == APNS or (request.format == "auto" and "aps" in payload):
         format = APNS
     else:
         payload, format = _payload(request, APNS)
     if format == APNS:
-        push = Notification(token, payload, topic=request.topic, push_type=push_type(request))
+        push = Notification(token, payload, topic=request.topic)
     else:
         push = to_notification(ExpoMessage.from_dict(payload), token, topic=request.topic, now=time.time())
+    if request.push_type is not None:
         push.push_type = push_type(request) or push.push_type
     if request.priority is not None:
         push.priority = priority_of(request)

@@ -28,6 +28,7 @@ from ..fields import field_of
 from ..gateway import Gateway
 from ..idempotency import HEADER
 from ..problems import GatewayProblem
+from ..senders import AppSender
 from .messages import Addressed, BadPush, PushRequest, address, invalid, result_json
 from .pushes import check
 
@@ -146,6 +147,7 @@ class PushStream:
             self._out.append(orjson.dumps({"line": key, **result_json(result, ref)}) + b"\n")
         if self._write_wake is not None:
             _wake(self._write_wake)
+            self._write_wake = None
 
     async def _write(self) -> None:
         started = False
@@ -260,9 +262,14 @@ class PushStream:
                 await asyncio.sleep(wait)
                 wait = self._caller.wait_for(len(burst))
             self._apps.clear()  # a reload may have replaced them
-            for line in burst:
-                if line and not line.isspace():
-                    self._line(line)
+            pushes: dict[AppSender, list[tuple[int, Any]]] = {}
+            try:
+                for line in burst:
+                    if line and not line.isspace():
+                        self._line(line, pushes)
+            finally:  # what was read before a fault of ours is sent
+                for sender, its in pushes.items():
+                    sender.submit(self._caller.name, its, self)
             if self._gateway.ending:
                 raise GatewayProblem(503, "ending", "the gateway ends; send the lines after this one again")
             await asyncio.sleep(0)
@@ -278,7 +285,8 @@ class PushStream:
         self._in_progress += 1
         self.finish(self.lines, invalid(f"the line is longer than {self._longest} bytes"))
 
-    def _line(self, line: bytes) -> None:
+    def _line(self, line: bytes, pushes: dict[AppSender, list[tuple[int, Any]]]) -> None:
+        """Add the push of a line to those of its sender, or tell its result."""
         if len(line) > self._longest:
             self._too_long()
             return
@@ -297,7 +305,11 @@ class PushStream:
             if isinstance(addressed, Result):
                 self.finish(number, addressed)
             else:
-                addressed[0].submit(self._caller.name, addressed[1], self, number)
+                sender, push = addressed
+                its = pushes.get(sender)
+                if its is None:
+                    its = pushes[sender] = []
+                its.append((number, push))
 
     def _addressed(self, number: int, line: bytes) -> Addressed | Result:
         """The push of a line with its sender, or its result where it is only checked."""

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from pushcore.gateway.callers import Caller, Callers, digest_of
 from pushcore.gateway.config import CallerSection
-from pushcore.gateway.door import BODY_SECONDS, MOST_RATIO, guarded, inflate, read_body
+from pushcore.gateway.door import BODY_SECONDS, MOST_RATIO, Guarded, inflate, read_body
 from pushcore.gateway.problems import GatewayProblem
 from tests.support.gateway import TOKEN
 from tests.support.virtual import run
@@ -118,13 +118,13 @@ class Served:
     def __init__(self, handler: Any, **options: Any) -> None:
         sections = (CallerSection(name="web", tokens=(digest_of(TOKEN),), concurrent=1),)
         self.callers = Callers(sections)
-        self._endpoint = guarded(handler, **options)
+        self._endpoint = Guarded(handler, **options)
 
     async def __call__(self, token: str | None = TOKEN) -> Response:
         headers = [(b"authorization", b"Bearer " + token.encode())] if token is not None else []
         state = SimpleNamespace(gateway=SimpleNamespace(callers=self.callers))
         self.scope = {"type": "http", "headers": headers, "app": SimpleNamespace(state=state)}
-        return await self._endpoint(Request(self.scope))
+        return await self._endpoint.respond(Request(self.scope))
 
 
 async def fine(gateway: Any, caller: Caller, request: Request) -> Response:

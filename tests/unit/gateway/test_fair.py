@@ -11,7 +11,7 @@ def filled(most: int = 1000, **counts: int) -> FairQueue[str]:
     queue: FairQueue[str] = FairQueue(most)
     for caller, count in counts.items():
         for number in range(count):
-            queue.add(caller, f"{caller}{number}")
+            queue.add(caller, [f"{caller}{number}"])
     return queue
 
 
@@ -20,13 +20,13 @@ def test_one_caller_is_first_in_first_out() -> None:
     assert queue.take(2) == ["a0", "a1"]
     assert queue.take(5) == ["a2"]
     assert queue.take(5) == []
-    assert len(queue) == 0
+    assert queue.size == 0
 
 
 def test_a_single_push_waits_for_one_quantum_of_a_million() -> None:
     queue = filled(a=10_000)
     queue.take(64)
-    queue.add("b", "b0")
+    queue.add("b", ["b0"])
     assert "b0" in queue.take(QUANTUM + 1)
 
 
@@ -49,12 +49,12 @@ def test_items_can_be_taken_back() -> None:
     queue: FairQueue[list[int]] = FairQueue(10)
     items = [[number] for number in range(4)]
     for item in items:
-        queue.add("a", item)
+        queue.add("a", [item])
     assert queue.remove("a", {id(items[1]), id(items[3])}) == [[1], [3]]
     assert queue.remove("b", {id(items[1])}) == []
     assert queue.take(9) == [[0], [2]]
     assert queue.remove("a", {id(items[0])}) == []
-    queue.add("a", items[0])
+    queue.add("a", [items[0]])
     assert queue.remove("a", {id(items[0])}) == [[0]]
-    assert len(queue) == 0
+    assert queue.size == 0
     assert queue.take(9) == []

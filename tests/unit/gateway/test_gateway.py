@@ -10,7 +10,7 @@ import pytest
 
 from pushcore.errors import ConfigurationError
 from pushcore.gateway.callers import Caller, digest_of
-from pushcore.gateway.config import CallerSection
+from pushcore.gateway.config import CallerSection, FleetSection, LimitsSection, ServerSection
 from pushcore.gateway.gateway import Gateway
 from pushcore.gateway.problems import GatewayProblem
 from pushcore.queue.errors import QueueError
@@ -98,6 +98,29 @@ def test_a_reload_that_cannot_be_used_changes_nothing(providers: Providers) -> N
             await gateway.reload(config_of(app(apns=(apns_section(team_id=""),))))
         assert (gateway.config, gateway.apps, gateway.callers, gateway.sealing) == before
         assert await accepted(client)
+
+    serve(work)
+
+
+def test_a_reload_names_what_needs_a_restart(providers: Providers, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(client: VirtualClient) -> None:
+        before = client.gateway.config
+        await client.gateway.reload(msgspec.structs.replace(before, limits=LimitsSection(body=2048)))
+        assert "restart" not in caplog.text
+        after = msgspec.structs.replace(
+            before,
+            server=ServerSection(port=0, access_log=False, trusted_proxies=("10.0.0.0/8",)),
+            limits=LimitsSection(connections=5),
+            fleet=FleetSection(instances=2),
+        )
+        for _ in range(2):  # as long as it has not been started again
+            caplog.clear()
+            await client.gateway.reload(after)
+            changed = "[server] trusted-proxies, [server] access-log, [fleet] instances, [limits] connections"
+            assert f"changed, and needs a restart: {changed}" in caplog.text
+        caplog.clear()
+        await client.gateway.reload(before)
+        assert "restart" not in caplog.text
 
     serve(work)
 
