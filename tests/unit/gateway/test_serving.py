@@ -121,7 +121,7 @@ def test_the_server_is_what_the_configuration_says() -> None:
 
 @pytest.mark.parametrize("listens", [True, False])
 def test_it_says_that_it_listens(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    server, ports = GatewayServer(uvicorn.Config(respond)), list[int]()
+    server, ports = GatewayServer(uvicorn.Config(respond, log_config=None)), list[int]()
     server.on_ready = ports.append
 
     async def startup(self: Any, sockets: Any = None) -> None:
