@@ -109,7 +109,8 @@ class ProviderClient(Generic[P]):
             if dispatcher._events.listening:
                 dispatcher._events.results(dispatcher.provider, rejected)
             return rejected[0]
-        (exchange,) = exchanges
+        exchange = exchanges[0]
+        del exchanges, rejected  # not to be held by each push in flight
         exchange.waiter = future
         pool.submit(exchange)
         try:

@@ -151,10 +151,11 @@ class ApnsRequestBuilder:
                 token = push.token
                 _unhexlify(token)  # four times faster than any other check of 64 characters
                 payload = push.payload
-                if type(payload) is bytes and payload and payload[0] == _BRACE:
-                    body = payload
-                elif type(payload) is dict:
+                payload_class = type(payload)
+                if payload_class is dict:
                     body = _dumps(payload)
+                elif payload_class is bytes and payload and payload[0] == _BRACE:
+                    body = payload
                 else:
                     body = body_of(payload, push_type)
                 if len(body) > limit:

@@ -332,13 +332,13 @@ class Lane:
     def _release_pending(self, now: float) -> None:
         permitted = self.gate.permits(int(min(len(self.pending), self.gate.capacity(now), BATCH)), now)
         deadline = now + self._timeout  # the time that it waited here is no fault of the transport
-        holds = self.retries.holds.by_attribute
-        while permitted and self.pending:
-            exchange = self.pending.popleft()
+        pending, waiting, holds = self.pending, self._waiting, self.retries.holds.by_attribute
+        while permitted and pending:
+            exchange = pending.popleft()
             if holds and exchange.sink is self._sink and self._is_held_back(exchange, now):
                 continue
             exchange.deadline = deadline
-            self._waiting.append(exchange)
+            waiting.append(exchange)
             permitted -= 1
         self.gate.give_back(permitted, now)
 

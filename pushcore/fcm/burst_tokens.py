@@ -26,20 +26,18 @@ def may_all_be_registrations(tokens: list[Any]) -> bool:
     """Whether all have the characters of registration tokens, and no others.
 
     Args:
-        tokens: what the pushes have as `token`: None, or what has a colon.
+        tokens: what the pushes have as `token`, empty for another target.
     """
     try:
         if len(tokens) <= FEW:
-            for (
-                token
-            ) in tokens:  # without a call for each: most often it is one, of a push that is sent alone
-                if token is not None:
+            for token in tokens:  # without a call for each: most often it is one, of a push sent alone
+                if token:
                     raw = token.encode()
                     # To count the colons would cost as much as to look at all characters.
                     if raw.translate(OTHER_CHARACTERS) is not raw or ":" in token.partition(":")[2]:
                         return False
             return True
-        text = "".join(tokens if None not in tokens else filter(None, tokens))
+        text = "".join(tokens)
     except (AttributeError, TypeError):  # a token that is no text
         return False
     return (
@@ -64,7 +62,7 @@ def take_out_mistaken(
     del exchanges[start:]
     for exchange, token in zip(built, tokens, strict=True):
         try:
-            if token is not None:
+            if token:
                 check_token(token)
             exchanges.append(exchange)
         except FieldError as error:

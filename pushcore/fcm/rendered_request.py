@@ -43,7 +43,7 @@ def build_rendered(
     form: MessageForm | None = None
     shape: MessageShape | None = None
     built_before = len(exchanges)
-    tokens: list[Any] = []  # of the exchanges from there on
+    tokens: list[Any] = []  # of the exchanges from there on, empty where they are not to be checked any more
 
     def build_checked(push: Any) -> None:
         """As a plain message, for it has not been checked, or what is wrong with it must be said."""
@@ -51,7 +51,7 @@ def build_rendered(
         if isinstance(built, Exchange):
             built.context = push
             exchanges.append(built)
-            tokens.append(None)
+            tokens.append("")
         else:
             built.push = push
             rejected.append(built)
@@ -76,6 +76,7 @@ def build_rendered(
                     name = check_one_target(push, ("token", "fid"))
                     check_token(getattr(push, name), name)
                     target = _dumps(getattr(push, name))
+                    token = ""
                 body = push.json + target + TAIL
                 if len(body) > LIMIT:  # with it all keys and values that count
                     check_size(orjson.loads(body)["message"], LIMIT)

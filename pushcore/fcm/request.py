@@ -129,7 +129,7 @@ class FcmRequestBuilder:
         repeated, plain, fragment = self._repeated
         replaced = False  # at most once in a burst: most often all of it have the same
         built_before = len(exchanges)
-        tokens: list[Any] = []  # of the exchanges from there on
+        tokens: list[Any] = []  # of the exchanges from there on, empty for another target
         try:
             for push in pushes:
                 if type(push) is not kind:
@@ -157,6 +157,7 @@ class FcmRequestBuilder:
                     if push.topic is not None or push.condition is not None:
                         message = _without_token(message)
                         limit = _topic_or_condition(push, message)
+                        token = ""
                     elif push.fid is not None:
                         if token is not None:
                             check_one_target(push)
@@ -164,6 +165,7 @@ class FcmRequestBuilder:
                         message["fid"] = fid = push.fid
                         if type(fid) is not str or not _fid(fid):
                             check_token(fid, "fid")
+                        token = ""
                     elif token is None:
                         check_one_target(push)
                     else:
@@ -207,7 +209,7 @@ class FcmRequestBuilder:
                             f"validate_only must be true or false, not {kind_of(push.validate_only)}"
                         )
                     if len(body) > limit:  # with it all keys and values that count
-                        if token is not None:
+                        if token:
                             check_token(token)
                         check_size(orjson.loads(body)["message"], limit)
                     exchange = Exchange()
