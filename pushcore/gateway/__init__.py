@@ -4,6 +4,7 @@
 """
 
 from .app import create_app
-from .config import GatewayConfig, read_config
+from .config import GatewayConfig
+from .config_file import read_config
 
 __all__ = ["GatewayConfig", "create_app", "read_config"]

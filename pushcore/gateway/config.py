@@ -1,26 +1,20 @@
 """`gateway.toml`: what the gateway serves, to whom, and how. A mistake in it is one sentence with file and line.
 
-Read by msgspec, as all JSON of the gateway is: one library checks both, in a third of the time that pydantic takes for a push.
+`config_file` reads it.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from ..audience.problems import BadInput, printable, read_small, shown
+from ..audience.problems import BadInput, shown
 from ..models.expo import AndroidForm
-
-MAX_FILE: Final = 4 * 1024 * 1024
-"""Bytes of a config file: some thousands of callers."""
 
 Environment = Literal["production", "sandbox"]
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
@@ -283,131 +277,3 @@ def _is(kind: Any, text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# --- reading --------------------------------------------------------------------------------------------------------
-
-PATHS: Final = frozenset(
-    (
-        *("key", "certificate", "certificate-key", "certificate-password-file", "ca-file", "service-account"),
-        *("token-keys", "receipt-keys", "access-token-file", "secret-file"),
-    )
-)
-"""Keys whose values are paths, from the file's directory on."""
-
-
-def read_config(path: str | os.PathLike[str]) -> GatewayConfig:
-    """The configuration in a TOML file; relative paths in it are from its directory on.
-
-    Raises:
-        BadInput: the file cannot be read or has a mistake; one sentence with its line.
-    """
-    name = printable(os.fspath(path))
-    text = _decode(read_small(os.fspath(path), "a TOML file", MAX_FILE), name)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        where = re.search(r"\(at line (\d+), .*\)$", str(error))
-        line = f"{name}:{where[1]}" if where else name
-        raise BadInput(f"{line}: {str(error).partition(' (at ')[0]}") from None
-    if "source" in content:
-        raise BadInput(f"{Locate(name, text)('source')}: there is no key source")
-    return make_config(content, name, Locate(name, text), Path(path).absolute().parent)
-
-
-def make_config(content: dict[str, Any], name: str, locate: Locate, directory: Path) -> GatewayConfig:
-    """The configuration in what a TOML file holds. Raises as `read_config`."""
-    try:
-        config = msgspec.convert({**_absolute(content, directory), "source": name}, GatewayConfig)
-    except msgspec.ValidationError as error:
-        sentence, path = _explain(str(error))
-        raise BadInput(f"{locate(*path)}: {sentence}") from None
-    config.check(locate)
-    return config
-
-
-def _absolute(value: Any, directory: Path) -> Any:
-    if isinstance(value, list):
-        return [_absolute(item, directory) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: str(directory / item)
-        if key in PATHS and isinstance(item, str) and item and "\n" not in item
-        else _absolute(item, directory)
-        for key, item in value.items()
-    }
-
-
-def _decode(data: bytes, name: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise BadInput(f"{name} is not UTF-8; expected a TOML file") from None
-
-
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
-_MISSING: Final = re.compile(r"Object missing required field `(.*?)`", re.DOTALL)
-_PART: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-
-
-def _explain(text: str) -> tuple[str, tuple[str | int, ...]]:
-    """msgspec's sentence in our words, and the path of what it is about."""
-    sentence, _, path_text = text.partition(" - at `$")
-    path = tuple(
-        int(index) if index.isdigit() else key for key, index in _PART.findall(path_text.rstrip("`"))
-    )
-    table = "[" + ".".join(str(part) for part in path if isinstance(part, str)) + "]"
-    if unknown := _UNKNOWN.match(sentence):
-        return f"unknown key {shown(unknown[1])} in {table}", (*path, unknown[1])
-    if missing := _MISSING.match(sentence):
-        return f"{table} has no {missing[1]}", path
-    key = next((part for part in reversed(path) if isinstance(part, str) and part), "")
-    return f"{key}: {sentence[:1].lower()}{sentence[1:]}", path
-
-
-class Locate:
-    """Finds the line of a path in a TOML file: `locate("app", 1, "apns", 0, "key")` is "gateway.toml:12".
-
-    Tables are found by their headers, so what stands in inline tables has the line of its key.
-    """
-
-    def __init__(self, name: str, text: str) -> None:
-        self._name = name
-        self._lines: dict[tuple[str | int, ...], int] = {}
-        table: tuple[str | int, ...] = ()
-        counts: dict[tuple[str | int, ...], int] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            header = _HEADER.match(line)
-            if header:
-                table = self._resolve(header[2], counts)
-                if header[1] == "[[":
-                    counts[table] = counts.get(table, -1) + 1
-                    table = (*table, counts[table])
-                self._lines.setdefault(table, number)
-            elif key := _KEY.match(line):
-                self._lines.setdefault((*table, *_parts(key[1])), number)
-
-    @staticmethod
-    def _resolve(dotted: str, counts: dict[tuple[str | int, ...], int]) -> tuple[str | int, ...]:
-        path: tuple[str | int, ...] = ()
-        parts = _parts(dotted)
-        for part in parts[:-1]:
-            path = (*path, part)
-            if path in counts:
-                path = (*path, counts[path])
-        return (*path, *parts[-1:])
-
-    def __call__(self, *path: str | int) -> str:
-        """The file with the line of `path`, or of the nearest table around it."""
-        while path and path not in self._lines:
-            path = path[:-1]
-        return f"{self._name}:{self._lines[path]}" if path else self._name
-
-
-_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
-_KEY: Final = re.compile(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_-]+)*)\s*=")
-
-
-def _parts(dotted: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in dotted.split(".")]

@@ -18,10 +18,10 @@ from pushcore import Verdict
 from pushcore.apns.reasons import REASONS as APNS_REASONS
 from pushcore.fcm.errors import REASONS as FCM_REASONS
 from pushcore.fcm.request import FcmRequestBuilder
-from pushcore.gateway.config import read_config
+from pushcore.gateway.config_file import read_config
 from pushcore.gateway.expo import registrations
-from pushcore.gateway.expo.dialect import ERRORS
 from pushcore.gateway.expo.forward import RATE
+from pushcore.gateway.expo.tickets import ERRORS
 from pushcore.http2.exchange import Exchange
 from pushcore.models.expo import to_message, to_notification
 from pushcore.requests import build_one

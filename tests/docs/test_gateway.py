@@ -22,8 +22,8 @@ from pushcore.gateway.config import (
     LimitsSection,
     ServerSection,
     WebhookSection,
-    read_config,
 )
+from pushcore.gateway.config_file import read_config
 from pushcore.gateway.plain.batch import MOST_PUSHES
 from pushcore.gateway.plain.messages import PushRequest
 from pushcore.gateway.plain.stream import WINDOW

@@ -18,8 +18,9 @@ from fakeservers import FakeApns, FakeFcm, fated_token
 from fakeservers.fcm.fates import fated_registration
 from pushcore.gateway.callers import digest_of
 from pushcore.gateway.config import CallerSection, GatewayConfig
-from pushcore.gateway.expo import dialect, routes
+from pushcore.gateway.expo import routes
 from pushcore.gateway.expo.sealed import AppDevice
+from pushcore.gateway.expo.tickets import ERRORS
 from pushcore.gateway.gateway import Gateway
 from pushcore.gateway.serving import make_server
 from pushcore.models.tokens import TokenKind
@@ -186,7 +187,7 @@ async def test_tickets_chunks_and_receipts(sdk: Sdk, tmp_path: Path) -> None:
             for number, native in enumerate(natives)
         ]
         expected = fates(here)
-        assert {*expected} == {*dialect.ERRORS}
+        assert {*expected} == {*ERRORS}
         messages += [{"to": token, "title": "Hi"} for token in expected.values()]
         (found,) = await here.run(command, {"messages": messages})
         assert found["errors"] == []

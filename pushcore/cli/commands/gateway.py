@@ -105,7 +105,7 @@ def _new_sealing_key() -> int:
 
 
 def _serve(path: str, port: int | None, check: bool) -> int:
-    from ...gateway.config import read_config
+    from ...gateway.config_file import read_config
     from ...gateway.serving import make_server, serve
 
     def read() -> GatewayConfig:

@@ -1,4 +1,4 @@
-"""Expo's push API without HTTP: from a request's JSON to pushes, and from their results to tickets and receipts.
+"""Expo's push API without HTTP: from a request's JSON to pushes, and to receipts. What becomes of the pushes: `tickets`.
 
     body ──read_send──▶ Recipients ──plan──▶ Plan ──Contents──▶ pushes … results ──ticket──▶ response
 
@@ -10,7 +10,7 @@ Sources: "Send notifications with the Expo Push Service" at docs.expo.dev; expo-
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -20,8 +20,8 @@ from ...models.expo import AndroidForm, message_fields, quick_notification, to_n
 from ...models.expo_message import ExpoMessage
 from ...models.fcm import Message
 from ...models.tokens import TokenKind, recognise
-from ...results import Result, Verdict
 from .sealed import PREFIX, AppDevice, Receipts, SealedTokens, new_device
+from .tickets import Json, error_ticket
 
 MAX_RECIPIENTS: Final = 100
 """Recipients of one request."""
@@ -29,8 +29,6 @@ MAX_RECEIPTS: Final = 1000
 """Ids in one request for receipts."""
 MAX_RECEIPT_ID: Final = 200
 """Characters of an id that is looked at. Expo's own have 36."""
-
-Json = dict[str, Any]
 
 NOT_FORWARDED: Final = (
     "this token was issued by Expo, and this gateway does not forward to Expo: the app must ask the gateway for its token "
@@ -51,7 +49,6 @@ _EXPO: Final = re.compile(
 """What `isExpoPushToken` of expo-server-sdk-node accepts."""
 _APNS_TOKEN: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 """The usual form, which needs no second look."""
-_MAX_SHOWN: Final = 400
 
 
 class ExpoError(Exception):
@@ -360,95 +357,12 @@ class Contents:
         return self._message
 
 
-# --- tickets --------------------------------------------------------------------------------------------------------
-
-_NAMES: Final[Mapping[Verdict, str]] = {
-    Verdict.UNREGISTERED: "DeviceNotRegistered",
-    Verdict.THROTTLED: "MessageRateExceeded",
-    Verdict.MISCONFIGURED: "InvalidCredentials",
-    Verdict.INVALID: "DeveloperError",
-    Verdict.UNAVAILABLE: "ProviderError",
-    Verdict.UNSENT: "ProviderError",
-    Verdict.UNKNOWN: "ProviderError",
-}
-ERRORS: Final = frozenset(_NAMES.values()) | {"MessageTooBig", "MismatchSenderId", "ExpoError"}
-"""Every name that an error in a ticket has. ExpoError is a failure of Expo's service, to which a push was forwarded."""
-
-
-def error_name(result: Result) -> str:
-    """Expo's name for the outcome of a push that was not accepted.
-
-    DeviceNotRegistered is for dead tokens alone: users delete the token then. A suspect one is not dead.
-    """
-    row = result.row
-    if row.too_large:
-        return "MessageTooBig"
-    if row.suspect and result.verdict is Verdict.MISCONFIGURED:
-        return "MismatchSenderId"
-    return _NAMES[result.verdict]
-
-
-def ok_ticket(receipt: str) -> Json:
-    """The ticket of a push that was accepted."""
-    return {"status": "ok", "id": receipt}
-
-
-def error_ticket(name: str, message: str, token: Any, **details: Any) -> Json:
-    """The ticket of a push that was not.
-
-    Args:
-        name: one of `ERRORS`.
-        message: one sentence.
-        token: the recipient as the caller gave it.
-        details: more of them.
-    """
-    shown = token.get("data") if isinstance(token, dict) else token
-    if isinstance(shown, str):
-        details["expoPushToken"] = shown
-    return {"status": "error", "message": message, "details": {"error": name, **details}}
-
-
-def ticket(result: Result, token: Any) -> Json:
-    """The ticket of a push that was not accepted: why, and what the provider said."""
-    name = error_name(result)
-    said: dict[str, Any] = {}
-    if result.status is not None:
-        provider = "apns" if isinstance(result.push, Notification) else "fcm"
-        status = "statusCode" if provider == "apns" else "httpStatusCode"
-        said[provider] = {status: result.status, "reason": result.reason}
-    if result.retry_after is not None:
-        said["retryAfter"] = result.retry_after
-    return error_ticket(name, _sentence(result, name, token), token, **said)
-
-
-def _sentence(result: Result, name: str, token: Any) -> str:
-    if name == "DeviceNotRegistered":
-        shown = token.get("data") if isinstance(token, dict) else token
-        return f'"{shown}" is not a registered push notification recipient'
-    detail = str(result.detail)[:_MAX_SHOWN] if result.detail is not None else ""
-    if result.verdict is Verdict.UNKNOWN:
-        return f"may have been delivered: {detail.removeprefix('may have been delivered: ') or 'no response'}"
-    words = [result.reason or result.verdict.value, detail or result.row.advice]
-    if result.retry_after is not None:
-        words.append(f"send it again after {result.retry_after:.0f} s")
-    return ": ".join(words)
-
-
-def outcome_of(ticket: Json) -> str:
-    """ "ok", or the error of a ticket, be it Expo's; "other" for a word that is none of `ERRORS`."""
-    if ticket.get("status") == "ok":
-        return "ok"
-    details = ticket.get("details")
-    name = details.get("error") if isinstance(details, dict) else None
-    return name if isinstance(name, str) and name in ERRORS else "other"
+# --- responses and receipts ------------------------------------------------------------------------------------------
 
 
 def send_response(request: SendRequest, tickets: list[Json | None]) -> bytes:
     """The body of the response: one ticket for each recipient, in order."""
     return orjson.dumps({"data": tickets[0] if request.single else tickets})
-
-
-# --- receipts -------------------------------------------------------------------------------------------------------
 
 
 def read_receipt_ids(document: Any) -> list[str]:

@@ -24,7 +24,7 @@ from ...http2.round_trip import round_trip
 from ...http2.streams import KEEPALIVE, Limits
 from ...http2.tls import client_context
 from ...reasons import printable_word
-from .dialect import Json, error_ticket
+from .tickets import Json, error_ticket
 
 URL: Final = "https://exp.host"
 RATE: Final = 600.0

@@ -20,8 +20,8 @@ from ..door import read_body
 from ..gateway import Gateway
 from ..problems import GatewayProblem
 from . import dialect
-from .dialect import Json
 from .sealed import MAX_NATIVE, AppDevice
+from .tickets import Json
 
 NETWORK_RATE, NETWORK_BURST = 20.0, 400.0
 """Requests for tokens a second from one IPv4 address or one /64 of IPv6, and at once: many phones share an address."""

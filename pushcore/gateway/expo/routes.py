@@ -16,16 +16,18 @@ from starlette.routing import Route
 from ...models.tokens import TokenKind
 from ...results import ACCEPTED, Result
 from ..apps import App
+from ..batches import send_all
 from ..callers import Caller
 from ..config import Environment
 from ..door import Guarded, read_body
 from ..gateway import Gateway
 from ..problems import GatewayProblem
-from ..senders import REQUEST, AppSender, send_all
+from ..senders import REQUEST, AppSender
 from . import dialect
-from .dialect import Contents, ExpoError, Json, Plan, SendRequest, error_ticket
+from .dialect import Contents, ExpoError, Plan, SendRequest
 from .registrations import Registrations
 from .sealed import AppDevice
+from .tickets import Json, error_ticket, outcome_of, ticket_of
 
 API: Final = "/--/api/v2/push/"
 
@@ -181,7 +183,7 @@ def _fill(
         if result.verdict is ACCEPTED:
             tickets[number] = {"status": "ok", "id": next(receipts)}
         else:
-            tickets[number] = dialect.ticket(result, recipients[number][1])
+            tickets[number] = ticket_of(result, recipients[number][1])
 
 
 async def _forward(gateway: Gateway, wanted: SendRequest, plan: Plan, app: App) -> None:
@@ -204,7 +206,7 @@ async def _forward(gateway: Gateway, wanted: SendRequest, plan: Plan, app: App) 
             messages.append(message)
     for number, ticket in zip(places, await app.expo.send(messages, REQUEST), strict=True):
         plan.tickets[number] = ticket
-        gateway.numbers.forwarded(app.id, dialect.outcome_of(ticket))
+        gateway.numbers.forwarded(app.id, outcome_of(ticket))
 
 
 # --- receipts -------------------------------------------------------------------------------------------------------

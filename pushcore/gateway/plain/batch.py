@@ -14,12 +14,12 @@ from ...models.apns import Notification
 from ...payloads.template import Template
 from ...results import Result, Verdict
 from ..apps import App
+from ..batches import send_all
 from ..callers import Caller
 from ..config import Environment
 from ..door import read_body
 from ..gateway import Gateway
 from ..problems import GatewayProblem
-from ..senders import send_all
 from .messages import (
     Addressed,
     BadPush,

@@ -14,11 +14,11 @@ from ...models.fcm import Message
 from ...models.rendered import RenderedMessage
 from ...requests import build_one
 from ...results import Result, Verdict
+from ..batches import send_all
 from ..callers import Caller
 from ..door import JsonResponse, read_body
 from ..gateway import Gateway
 from ..problems import GatewayProblem
-from ..senders import send_all
 from .messages import CHECKED, Addressed, BadPush, PushRequest, address, invalid, result_json
 
 INTERRUPTED: Final = "may have been delivered: an earlier request with this Idempotency-Key was interrupted"

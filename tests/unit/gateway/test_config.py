@@ -8,7 +8,8 @@ import pytest
 
 from pushcore.audience.problems import BadInput
 from pushcore.gateway.callers import digest_of, new_token
-from pushcore.gateway.config import Locate, is_loopback, is_name, read_config
+from pushcore.gateway.config import is_loopback, is_name
+from pushcore.gateway.config_file import read_config
 
 GOOD = """
 [server]
@@ -171,13 +172,3 @@ def test_a_token_has_192_bits_and_is_kept_as_its_digest() -> None:
     assert len(token) == 4 + 32
     assert token != new_token()
     assert len(digest_of(token)) == 64
-
-
-def test_lines_of_nested_tables() -> None:
-    locate = Locate("f", "[[a]]\nx = 1\n[[a.b]]\ny = 2\n[[a]]\n[[a.b]]\n[[a.b]]\ny = 3\nz.k = 4\n")
-    assert locate("a", 0, "x") == "f:2"
-    assert locate("a", 0, "b", 0, "y") == "f:4"
-    assert locate("a", 1, "b", 1, "y") == "f:8"
-    assert locate("a", 1, "b", 1, "z", "k") == "f:9"
-    assert locate("a", 1, "b", 0, "nothing") == "f:6"
-    assert locate("nothing") == "f"

@@ -12,10 +12,11 @@ import pytest
 from pushcore.engine.breaker import RUN
 from pushcore.errors import ClosedError, ConnectError
 from pushcore.gateway import senders
-from pushcore.gateway.senders import IDLE, QUEUED, REQUEST, AppSender, PushBatch, send_all
+from pushcore.gateway.batches import send_all
+from pushcore.gateway.senders import IDLE, QUEUED, REQUEST, AppSender
 from pushcore.models.apns import Broadcast
 from pushcore.results import Result, Verdict
-from tests.support.scripted import ScriptedClient, ScriptedPush, pushes
+from tests.support.scripted import ScriptedClient, ScriptedPush
 from tests.support.virtual import run
 
 Work = Callable[["Sent"], Coroutine[Any, Any, Any]]
@@ -347,17 +348,3 @@ def test_what_instances_share_is_the_engines(monkeypatch: pytest.MonkeyPatch) ->
 
     run(work())
     assert log == ["enter", "exit"]
-
-
-async def test_a_batch_takes_the_first_result_of_each_push() -> None:
-    batch = PushBatch(2)
-    first, second = (Result(push, Verdict.ACCEPTED, 200) for push in pushes(2))
-    batch.finish(1, second)
-    batch.finish(1, first)
-    assert batch.results == [None, second]
-    waiting = asyncio.create_task(batch.wait(5))
-    await asyncio.sleep(0)
-    batch.finish(0, first)
-    await waiting
-    assert batch.missing == 0
-    await batch.wait(5)

@@ -1,0 +1,84 @@
+"""The pushes of one request through their senders, until each has its result or the request has no time left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ..results import Result, Verdict
+from .senders import QUEUED, REQUEST, AppSender
+
+
+class PushBatch:
+    """The pushes of one request, until each has its result.
+
+    Args:
+        count: of its pushes.
+    """
+
+    __slots__ = ("_done", "missing", "results")
+
+    def __init__(self, count: int) -> None:
+        self.results: list[Any] = [None] * count
+        """In the order of the pushes; None while there is none."""
+        self.missing = count
+        self._done: asyncio.Future[None] | None = None
+
+    def finish(self, key: int, result: Result) -> None:
+        """See `Waiter`. What comes after the deadline is dropped."""
+        if self.results[key] is None:
+            self.results[key] = result
+            self.missing -= 1
+            if not self.missing and self._done is not None:
+                _set(self._done)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for the last result, at most so long."""
+        if self.missing:
+            loop = asyncio.get_running_loop()
+            done = self._done = loop.create_future()
+            timer = loop.call_later(seconds, _set, done)
+            try:
+                await done
+            finally:
+                timer.cancel()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def send_all(
+    caller: str, pushes: list[tuple[AppSender, Any]], deadline: float = REQUEST
+) -> list[Result]:
+    """Send pushes and wait for their results, which are in the order of the pushes.
+
+    A push that has no turn within `QUEUED` seconds, or half of a shorter deadline, is not sent: UNSENT. One that has no
+    response by the deadline is UNKNOWN: it may have been delivered.
+
+    Args:
+        caller: whose breaker and share count.
+        pushes: each with its sender; no object twice.
+        deadline: seconds, at most `REQUEST`.
+    """
+    batch = PushBatch(len(pushes))
+    of_senders: dict[AppSender, list[tuple[int, Any]]] = {}
+    for key, (sender, push) in enumerate(pushes):
+        of_senders.setdefault(sender, []).append((key, push))
+    entries = {sender: sender.submit(caller, its, batch) for sender, its in of_senders.items()}
+    try:
+        await batch.wait(min(QUEUED, deadline / 2))
+        if batch.missing:
+            for sender, waiting in entries.items():
+                sender.withdraw(caller, waiting, f"not sent: no turn within {QUEUED:g} s")
+            await batch.wait(deadline - min(QUEUED, deadline / 2))
+    except asyncio.CancelledError:  # the client has gone: what has not begun need not begin
+        for sender, waiting in entries.items():
+            sender.withdraw(caller, waiting, "not sent: the client went away")
+        raise
+    for key, result in enumerate(batch.results):
+        if result is None:
+            detail = "may have been delivered: no response in time"
+            batch.results[key] = Result(pushes[key][1], Verdict.UNKNOWN, detail=detail)
+    return batch.results
