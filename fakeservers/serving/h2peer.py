@@ -32,9 +32,11 @@ from ngh2.events import Event as Event
 
 from fakeservers.serving.delayed import DelayedConnection
 from fakeservers.serving.frame_validator import FrameValidator
+from fakeservers.serving.reset_limit import ResetLimit
 from fakeservers.serving.scheme import SchemeRewriter, as_sent
 from fakeservers.serving.types import (
     DEFAULT_WINDOW,
+    ENHANCE_YOUR_CALM,
     HIGHEST,
     MAX_CONCURRENT_STREAMS,
     REFUSED_STREAM,
@@ -68,6 +70,7 @@ class Nghttp2Connection(DelayedConnection):
         self._streams: dict[int, Sequence[Header]] = {}  # open requests
         # Streams that count against the limit: also those that are never answered, or whose response waits for credit.
         self._open: set[int] = set()
+        self._reset_limit = ResetLimit(*server.limits.resets)
         self._highest = 0  # of the requests whose headers are complete
         self._headers: Sequence[Header] = ()  # the last request's: the next one's too if they are equal
         self._bodies: dict[int, bytearray] = {}  # of those, the ones whose body came in several parts
@@ -177,7 +180,7 @@ class Nghttp2Connection(DelayedConnection):
             Role.SERVER,
             Configuration(
                 max_inbound_header_list_size=limits.max_header_list,
-                stream_reset_rate_limit=limits.resets,
+                stream_reset_rate_limit=_ANY_RESETS,
             ),
         )
         if server.validates_frames:
@@ -271,6 +274,10 @@ class Nghttp2Connection(DelayedConnection):
                     self._bodies.pop(event.stream_id, None)
             elif isinstance(event, StreamReset):
                 self._server.counters.streams_reset_by_client += 1
+                if event.stream_id in streams and not self._reset_limit.allows() and not self._draining:
+                    self._server.counters.protocol_errors += 1
+                    self.goaway(ENHANCE_YOUR_CALM, last_stream_id=0)
+                    return []
             elif isinstance(event, GoAwayReceived):
                 self._server.counters.goaways_received += 1
             elif isinstance(event, TrailersReceived) and event.stream_id in streams:
@@ -339,6 +346,8 @@ def _limit_entry(limit: int) -> bytes:
     return MAX_CONCURRENT_STREAMS.to_bytes(2, "big") + limit.to_bytes(4, "big")
 
 
+_ANY_RESETS = (HIGHEST, HIGHEST)
+"""Resets at once and per second: libnghttp2 would count those of streams that have their response; `ResetLimit` does not."""
 _NO_LIMIT = _limit_entry(HIGHEST)
 
 

@@ -54,7 +54,7 @@ class ServerLimits:
     max_buffered: int = 1_048_576
     """Bytes of unread responses after which the peer's requests are no longer read."""
     resets: tuple[int, int] = (1000, 33)
-    """Streams that a client may reset: a burst, and a number per second (libnghttp2's response to CVE-2023-44487)."""
+    """Open requests that a client may reset: a burst, and a number per second (CVE-2023-44487, "rapid reset")."""
     handshake_timeout: float = 10.0
     """Seconds."""
 

@@ -24,6 +24,7 @@ from hyperframe.frame import (
 )
 
 from fakeservers.serving.delayed import DelayedConnection
+from fakeservers.serving.reset_limit import ResetLimit
 from fakeservers.serving.types import (
     DEFAULT_WINDOW,
     HEADER_TABLE_SIZE,
@@ -83,8 +84,7 @@ class WireConnection(DelayedConnection):
         )  # never answered; their streams stay open and count against the limit
         self._highest = 0
         self._last: int | None = None  # after our GOAWAY
-        self._resets = float(server.limits.resets[0])
-        self._reset_at = time.monotonic()
+        self._reset_limit = ResetLimit(*server.limits.resets)
         self._owed = 0  # bytes of DATA to acknowledge for the connection's window
         self._drip: asyncio.TimerHandle | None = None
         self._flush_due = self._draining = False
@@ -313,11 +313,7 @@ class WireConnection(DelayedConnection):
 
     def _take_reset(self, stream_id: int) -> None:
         self._server.counters.streams_reset_by_client += 1
-        burst, rate = self._server.limits.resets
-        now = time.monotonic()
-        self._resets = min(self._resets + (now - self._reset_at) * rate, burst) - 1
-        self._reset_at = now
-        if self._resets < 0:
+        if stream_id in self._streams and not self._reset_limit.allows():
             raise ProtocolViolation(ENHANCE_YOUR_CALM, "too many resets")
         self._streams.pop(stream_id, None)
         self._forgotten.discard(stream_id)

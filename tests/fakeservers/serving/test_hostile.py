@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fakeservers import Certificates, FakeApns, H2Server, Nghttp2Connection, ServerLimits, fated_token
+from fakeservers.faults import Fault, FaultPlan, Shape
 from fakeservers.serving.types import Answer, Handler, Request
 from tests.fakeservers.client import DEADLINE, Client, headers_for, provider_token, soon
 
@@ -113,7 +114,24 @@ async def test_a_flood_of_resets(loop: str, caplog: pytest.LogCaptureFixture) ->
         client.flush()
         await client.until(lambda: client.lost)
         assert client.goaway is not None
-        assert client.goaway.error_code == 2  # libnghttp2 calls a flood INTERNAL_ERROR
+        assert client.goaway.error_code == 11
+        assert fake.server.counters.protocol_errors == 1
+
+
+@pytest.mark.parametrize("engine", ["libnghttp2", "wire"])
+async def test_a_reset_of_a_stream_that_has_its_response_is_free(loop: str, engine: str) -> None:
+    faults = FaultPlan(0, [Fault(id="x", what=Shape())]) if engine == "wire" else None
+    limits = ServerLimits(resets=(50, 1))
+    async with FakeApns(faults=faults, limits=limits) as fake, await Client.connect(fake) as client:
+        headers = headers_for(fake, provider_token(fake))
+        for _ in range(200):
+            stream = client.request(headers)
+            await client.reply(stream)
+            # As curl does when it is done with a request; python-hyper/h2 would not send it on a closed stream.
+            client.transport.write(b"\0\0\4\3\0" + stream.to_bytes(4, "big") + b"\0\0\0\0")
+        await soon(lambda: fake.counters()["streams_reset_by_client"] == 200)
+        assert (client.lost, client.goaway) == (False, None)
+        assert (fake.accepted, fake.pushes.accepted) == (1, 200)
 
 
 async def test_headers_beyond_the_limit(loop: str, caplog: pytest.LogCaptureFixture) -> None:
