@@ -25,7 +25,7 @@ TOOLS: Final = {
     ".php": ("php",),
     ".sh": ("curl", "openssl"),
 }
-COMPILED_LONG: Final = {"rust_a2"}
+COMPILED_LONG: Final = {"rust_a2", "rust_apns_h2"}
 """Compiling them takes longer than all other senders together: `make senders` and the weekly tests have them."""
 
 with_senders = pytest.mark.parametrize(
