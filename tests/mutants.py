@@ -207,7 +207,9 @@ def change_node(node: ast.AST) -> bool:
             node.value = value + 1
         case ast.Expr(value=ast.Call()):
             node.value = ast.Constant(None)
-        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
+        case ast.Return(value=ast.Constant(value=None | bool() | int() | float())):
+            return False  # None for None, or beside another value for this one
+        case ast.Return(value=ast.expr()):
             node.value = ast.Constant(None)
         case _:
             return False

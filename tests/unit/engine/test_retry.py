@@ -311,6 +311,7 @@ def test_the_defaults_of_the_policy() -> None:
         ("jitter", 0),
         ("max_age", 0),
         ("fcm_wait", 0.5),
+        ("budget_rate", 0.5),
     ],
 )
 def test_the_smallest_setting_is_accepted(setting: str, least: float) -> None:
@@ -439,8 +440,9 @@ def test_the_defaults_of_the_budget() -> None:
     assert budget.take(10**6, 1e9) == 10_000
 
 
-def test_a_slow_budget_begins_with_one() -> None:
-    budget = RetryBudget(share=0, rate=0.5, most=1)
+@pytest.mark.parametrize("most", [1, 50])
+def test_a_slow_budget_begins_with_one(most: float) -> None:
+    budget = RetryBudget(share=0, rate=0.5, most=most)
     assert budget.wait(0) == 0
     assert budget.take(10, 0) == 1
     assert budget.wait(0) == pytest.approx(2, abs=1e-5)

@@ -6,7 +6,7 @@ import hpack
 import pytest
 
 from pushcore.errors import ConnectionLost
-from pushcore.http2.exchange import NO_FIELDS, header_of, request
+from pushcore.http2.exchange import NO_FIELDS, Sink, deliver, header_of, request
 from pushcore.http2.headers import Field, HeaderTemplate
 
 
@@ -50,3 +50,42 @@ def test_restart() -> None:
     seen: tuple[object, ...] = (exchange.status, exchange.data, exchange.error, exchange.attempts)
     assert seen == (0, b"", None, 2)
     assert (exchange.body, exchange.context, exchange.deadline) == (b"body", "context", float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("sinks", "calls"),
+    [
+        ("", []),
+        ("a", ["a0"]),
+        ("aa", ["a01"]),
+        ("ab", ["a0", "b1"]),
+        ("aabbab", ["a01", "b23", "a4", "b5"]),
+    ],
+)
+def test_neighbours_with_the_same_sink_are_delivered_together(sinks: str, calls: list[str]) -> None:
+    seen: list[str] = []
+
+    def sink(name: str) -> Sink:
+        return lambda finished: seen.append(name + "".join(exchange.context for exchange in finished))
+
+    known = {name: sink(name) for name in "ab"}
+    template = HeaderTemplate(())
+    deliver(
+        [
+            request(template, b"", b"", NO_FIELDS, known[name], str(number))
+            for number, name in enumerate(sinks)
+        ]
+    )
+    assert seen == calls
+
+
+def test_a_new_request_has_no_response() -> None:
+    exchange = request(HeaderTemplate(()), b"/x", b"body", NO_FIELDS, print)
+    assert (exchange.path, exchange.body, exchange.context, exchange.shape) == (b"/x", b"body", None, None)
+    assert (exchange.attempts, exchange.refusals, exchange.deadline) == (1, 0, float("inf"))
+    assert (exchange.status, exchange.data, exchange.error) == (0, b"", None)
+
+
+@pytest.mark.parametrize(("size", "decoded"), [(16_384 - 33, True), (16_384 - 32, False)])
+def test_a_header_list_may_have_16384_bytes(size: int, decoded: bool) -> None:
+    assert header_of(block_of(("x", "v" * size)), b"x") == ("v" * size if decoded else None)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.http2 import frames
+from tests.support import http2 as h
 from tests.support.http2 import parse
 
 ids = st.integers(0, 0x7FFF_FFFF)
@@ -129,4 +130,25 @@ def test_the_codes_are_those_of_the_rfc() -> None:
         65_535,
         2**14,
         2**24 - 1,
+    )
+
+
+def test_frames_to_the_byte() -> None:
+    assert frames.encode_goaway(5, 2, b"x") == h.goaway(5, 2, b"x")
+    assert frames.encode_ping(b"12345678") == h.ping()
+    assert frames.encode_ping(b"12345678", ack=True) == h.ping(flags=h.ACK)
+    assert frames.encode_rst_stream(7, 8) == h.rst_stream(7, 8)
+    assert frames.encode_window_update(7, 8) == h.window_update(7, 8)
+    assert frames.encode_settings([(1, 2), (3, 4)]) == h.settings((1, 2), (3, 4))
+
+
+@pytest.mark.parametrize("end", [0, h.END_STREAM])
+def test_only_the_last_frame_of_a_block_ends_it(end: int) -> None:
+    assert frames.encode_headers(7, b"12345", end_stream=bool(end), frame_size=2) == (
+        h.frame(h.HEADERS, end, 7, b"12")
+        + h.frame(h.CONTINUATION, 0, 7, b"34")
+        + h.frame(h.CONTINUATION, h.END_HEADERS, 7, b"5")
+    )
+    assert frames.encode_headers(7, b"12", end_stream=bool(end), frame_size=2) == h.frame(
+        h.HEADERS, end | h.END_HEADERS, 7, b"12"
     )

@@ -279,3 +279,10 @@ def test_layouts_of_many_lengths_do_not_pile_up() -> None:
     assert len(block.layouts) == MAX_LAYOUTS == 64
     block.layout(b"/3/", MAX_LAYOUTS)
     assert list(block.layouts) == [MAX_LAYOUTS]
+
+
+@pytest.mark.parametrize("length", [0, 1, 126, 127, 128, 300])
+def test_an_own_field_may_have_any_length(length: int) -> None:
+    peer = Peer()
+    for _ in range(3):
+        peer.send(template_of(1), b"/x", ((b"apns-id", b"i" * length),))

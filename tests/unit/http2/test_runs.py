@@ -244,6 +244,8 @@ def test_the_credit_ends_a_run_of_bodies() -> None:
 BODILESS = [h.frame(h.HEADERS, 0x5, 2 * number + 3, BLOCKS[0]) for number in range(20)]
 PAIRS = [piece for number in range(20) for piece in frames_of(2 * number + 3, BLOCKS[0], b"{}", 0x4)]
 HEADERS_FIRST = sorted(PAIRS, key=lambda frame: frame[3], reverse=True)
+LITERAL = b"\x48\x03410" + (b"\x00\x07apns-id\x20" + b"0" * 36)[: len(BLOCKS[0]) - 5]
+"""A block as long as the first, whose status has to be read. Its field is cut short, which is found on demand only."""
 
 
 @pytest.mark.parametrize(
@@ -258,6 +260,10 @@ HEADERS_FIRST = sorted(PAIRS, key=lambda frame: frame[3], reverse=True)
         [*HEADERS_FIRST[:7], *HEADERS_FIRST[10:]],  # three bodies without headers
         [*PAIRS[:20], *PAIRS[2:4], *PAIRS[20:]],
         [*PAIRS[:22], PAIRS[22], PAIRS[25], PAIRS[24], PAIRS[23], *PAIRS[26:]],  # two bodies change places
+        [*PAIRS[:8], PAIRS[8], PAIRS[11], PAIRS[10], PAIRS[9], *PAIRS[12:]],
+        [*BODILESS[:4], h.frame(h.HEADERS, 0x5, 11, LITERAL), *BODILESS[5:]],
+        [*PAIRS[:8], h.frame(h.HEADERS, 0x4, 11, LITERAL), *PAIRS[9:]],
+        [*HEADERS_FIRST[:4], h.frame(h.HEADERS, 0x4, 11, LITERAL), *HEADERS_FIRST[5:]],
         [h.data(3, b"x", 0), *BODILESS],
     ],
     ids=[
@@ -270,6 +276,10 @@ HEADERS_FIRST = sorted(PAIRS, key=lambda frame: frame[3], reverse=True)
         "no headers",
         "pair twice",
         "crossed",
+        "crossed first",
+        "literal",
+        "literal pair",
+        "literal headers",
         "data",
     ],
 )

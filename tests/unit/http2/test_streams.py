@@ -445,3 +445,16 @@ def test_a_reason_is_cut(length: int, kept: int) -> None:
 @pytest.mark.parametrize("document", [b'{"reason":1}', b"[1]", b'{"other":"x"}'])
 def test_another_document_is_the_reason_itself(document: bytes) -> None:
     assert read_reason(document) == document.decode()
+
+
+def test_a_peer_that_owes_an_answer_to_a_ping_is_unresponsive(dial: Dial) -> None:
+    client = dial(limits=Limits(timeout=10.0, idle_ping=50.0))
+    client.tick(50.0)
+    assert client.connection.probing
+    assert not client.connection.unresponsive  # it is idle: a probe, and no request waits for its answer
+    client.feed(h.ping(flags=h.ACK))
+    client.request()
+    client.tick(55.0)
+    assert client.connection.unresponsive
+    client.feed(h.ping(flags=h.ACK))
+    assert not client.connection.unresponsive

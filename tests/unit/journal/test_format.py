@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import random
+import struct
 import uuid
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushcore.errors import ConnectError, JournalError
-from pushcore.journal.format import BLOCK, bitmap, pack, rows_of, singly, unpack
+from pushcore.journal.format import (
+    BLOCK,
+    VERSION,
+    PackedOutcomes,
+    UniformOutcomes,
+    bitmap,
+    pack,
+    rows_of,
+    singly,
+    unpack,
+)
 from pushcore.journal.outcome import (
     PLAIN,
     EarlierAttempts,
@@ -260,3 +275,173 @@ def test_entries_say_what_the_results_file_says() -> None:
     assert entry_of(invalid)[3] == UncommonOutcome(("fcm", "INVALID", None, "the data is no text", 0), None)
     gone = Result(push, Verdict.UNREGISTERED, 410, 2, push.apns_id, reason="Unregistered", timestamp=12.5)
     assert entry_of(gone)[3] == UncommonOutcome(("apns", "UNREGISTERED", 410, "Unregistered", 2), 12.5)
+
+
+# --- to the byte ------------------------------------------------------------------------------------------------------
+
+
+class Parsed(NamedTuple):
+    """A part, read by its description in the module's docstring alone."""
+
+    line: list[Any]
+    compressed: bool
+    kinds_and_lengths: bytes
+    rest: bytes
+
+
+def parsed(part: PackedOutcomes) -> Parsed:
+    blob = part.blob
+    crc, size = struct.unpack_from("<II", blob)
+    assert crc == zlib.crc32(part.bits + blob[4:])
+    end = 8 + (size & 0x7FFF_FFFF)
+    z = zlib.decompress(blob[8:end]) if size >> 31 else blob[8:end]
+    line, _, rest = z.partition(b"\n")
+    return Parsed(json.loads(line), bool(size >> 31), rest, blob[end:])
+
+
+def signed(bits: bytes, line: list[Any], kinds_and_lengths: bytes, rest: bytes) -> bytes:
+    """The blob of a part with a right checksum, whatever is in it."""
+    z = json.dumps(line).encode() + b"\n" + kinds_and_lengths
+    body = struct.pack("<I", len(z)) + z + rest
+    return struct.pack("<I", zlib.crc32(bits + body)) + body
+
+
+def test_usual_rows_are_bytes_of_tokens_and_nothing_else() -> None:
+    tokens = [f"{row:064x}" for row in range(3)]
+    entries: list[OutcomeEntry] = [
+        (row, token, push_id(CAMPAIGN, row), 0) for row, token in enumerate(tokens, 16_384 + 5)
+    ]
+    part = pack(entries, PREFIX, {})
+    assert part.bits == b"\x04\0\x07"
+    assert parsed(part) == ([3, [], [], 0, 64, 0, True, 96], False, b"", bytes.fromhex("".join(tokens)))
+    assert part.tally == {("apns", "ACCEPTED", ""): 3}
+    batch = unpack(1, part.bits, part.blob, PREFIX)
+    assert isinstance(batch, UniformOutcomes)
+    assert batch.kind == PLAIN[0]
+    assert batch.entries == [entry[:3] for entry in entries]
+
+
+def test_rows_of_fcm_are_texts_with_their_lengths() -> None:
+    entries: list[OutcomeEntry] = [(1, "one", "a/1", 1), (3, "three", "a/22", 1)]
+    part = pack(entries, PREFIX, {})
+    assert part.bits == b"\0\0\x05"
+    lengths = struct.pack("<4I", 3, 5, 3, 4)
+    assert parsed(part) == ([2, [], [], 1, 64, 8, False, 8], False, lengths, b"onethreea/1a/22")
+    assert part.tally == {("fcm", "ACCEPTED", ""): 2}
+
+
+def test_a_part_has_only_those_lengths_that_differ_from_the_usual() -> None:
+    entries: list[OutcomeEntry] = [
+        (1, "ab" * 32, None, 0),
+        (2, "other", push_id(CAMPAIGN, 2), 1),
+        (3, "cd" * 32, "mine", 0),
+        (4, "ef" * 32, None, 0),
+    ]
+    part = pack(entries, PREFIX, {})
+    kept = 0xFFFF_FFFF
+    lengths = struct.pack("<4H8I", 0, 1, 0, 0, kept, 5, kept, kept, 0, kept, 4, 0)
+    tokens = bytes.fromhex("ab" * 32 + "cd" * 32 + "ef" * 32) + b"other"
+    assert parsed(part) == ([4, [], [], None, 64, 16, False, len(tokens)], False, lengths, tokens + b"mine")
+    assert there_and_back(entries) == [outcome(entry) for entry in entries]
+    assert part.tally == {("apns", "ACCEPTED", ""): 3, ("fcm", "ACCEPTED", ""): 1}
+
+
+def test_kinds_that_are_not_plain_are_listed_once() -> None:
+    gone = ("apns", "UNREGISTERED", 410, "Unregistered", 1)
+    entries: list[OutcomeEntry] = [
+        (1, "aa", None, UncommonOutcome(gone, 7.5)),
+        (2, "aa", None, 0),
+        (3, "aa", None, UncommonOutcome(gone, None)),
+        (4, "aa", None, UncommonOutcome(PLAIN[1], 2.0)),
+        (5, "aa", None, UncommonOutcome(("fcm", "INVALID", None, "x", 0), None)),
+    ]
+    part = pack(entries, PREFIX, {})
+    line, _, kinds_, _ = parsed(part)
+    assert line[:4] == [5, [list(gone), ["fcm", "INVALID", None, "x", 0]], [[0, 7.5], [3, 2.0]], None]
+    assert struct.unpack("<5H", kinds_) == (2, 0, 2, 1, 3)
+    assert there_and_back(entries) == [outcome(entry) for entry in entries]
+    assert part.tally == {
+        ("apns", "UNREGISTERED", "Unregistered"): 2,
+        ("apns", "ACCEPTED", ""): 1,
+        ("fcm", "ACCEPTED", ""): 1,
+        ("fcm", "INVALID", "x"): 1,
+    }
+
+
+def test_an_earlier_attempt_makes_a_usual_row_another_kind() -> None:
+    part = pack([(1, "aa", None, 0), (2, "aa", None, 0)], PREFIX, {2: EarlierAttempts(1, 0)})
+    line, _, kinds_, _ = parsed(part)
+    assert line[1] == [["apns", "ACCEPTED", 200, None, 2]]
+    assert struct.unpack("<2H", kinds_) == (0, 2)
+
+
+def test_an_earlier_attempt_can_make_another_kind_a_usual_one() -> None:
+    unsent = UncommonOutcome(("apns", "ACCEPTED", 200, None, 0), None)
+    earlier = {1: EarlierAttempts(1, 0)}
+    part = pack([(1, "aa", None, unsent)], PREFIX, earlier)
+    assert parsed(part).line[:4] == [1, [], [], 0]
+
+
+@pytest.mark.parametrize(("length", "compressed"), [(127, False), (128, False), (129, True), (400, True)])
+def test_a_long_description_is_compressed(length: int, compressed: bool) -> None:
+    def packed(reason: str) -> PackedOutcomes:
+        kind = UncommonOutcome(("apns", "INVALID", 400, reason, 1), None)
+        return pack([(1, "ab", None, kind)], PREFIX, {})
+
+    shortest = len(packed("").blob) - 8 - 1  # without checksum, length and token
+    part = packed("x" * (length - shortest))
+    assert parsed(part).compressed is compressed
+    if not compressed:
+        assert len(part.blob) == 8 + length + 1
+    (found,) = singly(unpack(0, part.bits, part.blob, PREFIX))
+    assert found.reason == "x" * (length - shortest)
+
+
+@pytest.mark.parametrize(
+    ("rows", "bits"),
+    [
+        (range(1, 9), b"\0\0\xff"),
+        (range(1, 10), b"\0\0\xff\x01"),
+        ([2], b"\x01\0\x01"),
+        ([16_384], b"\xff\x3f\x01"),
+        ([3, 5, 10], b"\x02\0\x85"),
+        ([1, 9], b"\0\0\x01\x01"),
+    ],
+)
+def test_rows_are_bits_from_the_first_one_on(rows: Sequence[int], bits: bytes) -> None:
+    part = pack([(row, "aa", None, 0) for row in rows], PREFIX, {})
+    assert part.bits == bits
+    assert rows_of(bitmap(bits), 0) == list(rows)
+    assert rows_of(bitmap(bits), 2) == [row + 2 * BLOCK for row in rows]
+
+
+def test_no_bits_are_no_rows() -> None:
+    assert rows_of(0, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "rest"),
+    [
+        ([2, [], [], 0, 2, 0, False, 1], b"", b"\xaa"),  # a token too few
+        ([2, [], [], 0, 2, 0, False, 3], b"", b"\xaa\xbb\xcc"),  # and one too many
+        ([3, [], [], 0, 2, 0, False, 3], b"", b"\xaa\xbb\xcc"),  # more than there are rows
+        ([2, [], [], 0, 2, 0, False, 2], struct.pack("<3I", 1, 1, 1), b"\xaa\xbbabc"),  # an id too many
+        ([2, [], [], 0, 2, 0, False, 2], struct.pack("<I", 1), b"\xaa\xbba"),  # and one too few
+        ([2, [], [], 7, 2, 0, False, 2], b"", b"\xaa\xbb"),  # a kind that is not listed
+        ([2, [], [], None, 2, 0, False, 2], b"\0\0", b"\xaa\xbb"),  # a kind too few
+        ([2, [["apns", "NONE", 200, None, 1]], [], 2, 2, 0, False, 2], b"", b"\xaa\xbb"),
+        ([2, [["apns", "NONE", 200, None, 1]], [[0, 1.0]], 2, 2, 0, False, 2], b"", b"\xaa\xbb"),
+        ([2, [["apns"]], [], 2, 2, 0, False, 2], b"", b"\xaa\xbb"),
+        ([2, [], [], 0, 2, 0, False], b"", b"\xaa\xbb"),
+    ],
+)
+def test_a_part_that_contradicts_itself_is_damaged(line: list[Any], more: bytes, rest: bytes) -> None:
+    bits = b"\0\0\x03"
+    right = signed(bits, [2, [], [], 0, 2, 0, False, 2], b"", b"\xaa\xbb")
+    assert [entry.token for entry in singly(unpack(0, bits, right, PREFIX))] == ["aa", "bb"]
+    with pytest.raises(JournalError, match="outcomes of rows 1 to 16384 cannot be read"):
+        unpack(0, bits, signed(bits, line, more, rest), PREFIX)
+
+
+def test_the_sizes_of_the_format_are_part_of_it() -> None:
+    assert (VERSION, BLOCK) == (3, 16_384)
