@@ -88,7 +88,7 @@ class Trials:
             return next((code for code in codes if code != ALIVE), ALIVE)
 
         same = Mutant(chosen[0].module, UNCHANGED)
-        codes |= self._try_all([same, *left], imported, lambda _: sum(survey.seconds.values()) + 10)
+        codes |= self._try_all([same, *left], imported, sum(survey.seconds.values()) + 3)
         if codes.pop(same, ALIVE) != ALIVE:
             raise SystemExit(
                 f"the tests of {same.module} fail when it is imported from a tree without any change"
@@ -96,9 +96,9 @@ class Trials:
         return {mutant: code != ALIVE for mutant, code in codes.items() if code != OTHERWISE}
 
     def _try_all(
-        self, chosen: list[Mutant], trial: Callable[[Mutant], int], usual: Callable[[Mutant], float]
+        self, chosen: list[Mutant], trial: Callable[[Mutant], int], usual: float
     ) -> dict[Mutant, int]:
-        """Fork for each mutant, and run `trial` there; it has so many times the `usual` seconds."""
+        """Fork for each mutant, and run `trial` there, which takes `usual` seconds if it does not hang."""
         os.dup2(self._output, 1)
         running: dict[int, Mutant] = {}
         codes: dict[Mutant, int] = {}
@@ -115,7 +115,7 @@ class Trials:
                 break
             if len(running) == self._workers:
                 reap()
-            running[_fork(lambda mutant=mutant: trial(mutant), usual(mutant))] = mutant  # type: ignore[misc]
+            running[_fork(lambda mutant=mutant: trial(mutant), usual)] = mutant  # type: ignore[misc]
         while running:
             reap()
         return codes
@@ -132,14 +132,21 @@ def _fork(target: Callable[[], int], usual: float | None = None) -> int:
         os.dup2(null, 1)
         os.dup2(null, 2)
         if usual is not None:
-            # The CPU time bounds what spins, and the watch what waits: a busy machine makes no mutant noticed.
-            cpu = int(5 + 4 * usual)
-            resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
             resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
-            faulthandler.dump_traceback_later(20 + 20 * usual, exit=True, file=null)
+            _limit(usual)
         code = target()
     finally:
         os._exit(code)
+
+
+def _limit(usual: float) -> None:
+    """End this process when it takes much longer than `usual` seconds from now on.
+
+    The CPU time bounds what spins, and the watch what waits: on a busy machine no mutant is noticed because of that.
+    """
+    cpu = int(time.process_time() + 3 + 5 * usual)
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.RLIM_INFINITY))
+    faulthandler.dump_traceback_later(15 + 30 * usual, exit=True, file=2)
 
 
 def _pytest(tests: Sequence[str], plugin: object) -> int:
@@ -213,20 +220,18 @@ class _Session:
                         function.__code__ = codes[_name(function.__code__)]
             except ValueError:  # another number of names from around it
                 return OTHERWISE
-            return self._run(concerned[mutant])
+            return self._run(concerned[mutant], seconds)
 
-        def usual(mutant: Mutant) -> float:
-            return sum(seconds[item.nodeid] for item in concerned[mutant])
-
-        codes = self._try_all(list(concerned), exchanged, usual)
+        codes = self._try_all(list(concerned), exchanged, 1.0)
         if codes.pop(same, ALIVE) != ALIVE:
             raise session.Failed("a test fails when functions get their own code again")
         self._outcomes.write_bytes(pickle.dumps((survey, codes)))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # pytest's own report is of no interest
         return True
 
-    def _run(self, items: Sequence[pytest.Item]) -> int:
+    def _run(self, items: Sequence[pytest.Item], seconds: dict[str, float]) -> int:
         for item, following in zip_longest(items, items[1:]):
+            _limit(seconds[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failed:
                 return NOTICED

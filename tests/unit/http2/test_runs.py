@@ -262,6 +262,7 @@ LITERAL = b"\x48\x03410" + (b"\x00\x07apns-id\x20" + b"0" * 36)[: len(BLOCKS[0])
         [*PAIRS[:22], PAIRS[22], PAIRS[25], PAIRS[24], PAIRS[23], *PAIRS[26:]],  # two bodies change places
         [*PAIRS[:8], PAIRS[8], PAIRS[11], PAIRS[10], PAIRS[9], *PAIRS[12:]],
         [*BODILESS[:4], h.frame(h.HEADERS, 0x5, 11, LITERAL), *BODILESS[5:]],
+        [*BODILESS[:8], h.frame(0x5, 0x5, 19, BLOCKS[0]), *BODILESS[9:]],
         [*PAIRS[:8], h.frame(h.HEADERS, 0x4, 11, LITERAL), *PAIRS[9:]],
         [*HEADERS_FIRST[:4], h.frame(h.HEADERS, 0x4, 11, LITERAL), *HEADERS_FIRST[5:]],
         [h.data(3, b"x", 0), *BODILESS],
@@ -278,6 +279,7 @@ LITERAL = b"\x48\x03410" + (b"\x00\x07apns-id\x20" + b"0" * 36)[: len(BLOCKS[0])
         "crossed",
         "crossed first",
         "literal",
+        "promise",
         "literal pair",
         "literal headers",
         "data",
