@@ -20,7 +20,21 @@ from pushcore.engine.rate import Rate
 from pushcore.fcm.errors import REASONS as FCM_REASONS
 from pushcore.fcm.errors import TABLE as FCM_TABLE
 from pushcore.fcm.legacy_errors import REASONS as LEGACY_REASONS
-from pushcore.reasons import UNNAMED, Blame, LimitScope, Reason, ReasonTable, lookup, printable_word, words
+from pushcore.reasons import (
+    INVALID,
+    MISCONFIGURED,
+    UNAVAILABLE,
+    UNKNOWN,
+    UNNAMED,
+    Blame,
+    LimitScope,
+    Reason,
+    ReasonTable,
+    describe_unexpected,
+    lookup,
+    printable_word,
+    words,
+)
 from pushcore.results import Accepted, Result, Verdict
 from tests.support.scripted import STEADY, ScriptedClient, ScriptedPush
 from tests.unit.engine.stage import Stage
@@ -239,3 +253,109 @@ def test_a_token_is_unknown_where_another_environment_or_project_may_know_it() -
     rows = {**APNS_REASONS, **FCM_REASONS}
     # Not of another topic, and not where the configuration is to blame; FCM's invalid tokens are read with their details.
     assert {name for name, row in rows.items() if row.unknown_token} == {"BadDeviceToken"}
+
+
+GATEWAY = "a response of a gateway or a proxy, and not in the form of APNs"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (502, b"", f"502 with an empty body: {GATEWAY}"),
+        (429, b" \r\n\t\xef\xbb\xbf", f"429 with an empty body: {GATEWAY}"),
+        (500, b"no", f"500 with a body that is not JSON: {GATEWAY}"),
+        (430, b"{}", "this is no response of APNs (a proxy, a wrong URL?): 430 with JSON of another form"),
+        (428, b"[", "this is no response of APNs (a proxy, a wrong URL?): 428 with JSON of another form"),
+        (499, b"no", "this is no response of APNs (a proxy, a wrong URL?): 499 with a body that is not JSON"),
+        (200, b"<p>", "this is no response of APNs (a proxy, a wrong URL?): 200 with an HTML page"),
+        (
+            502,
+            b"<p><TITLE lang=en>Bad\n gateway </title>",
+            f'502 with an HTML page, "Bad  gateway": {GATEWAY}',
+        ),
+        (502, b"<title></title>", f"502 with an HTML page: {GATEWAY}"),
+        (502, b"<title>" + b"x" * 61, f'502 with an HTML page, "{"x" * 60}": {GATEWAY}'),
+        (502, b"<title>" + b" " * 199 + b"x" * 9, f"502 with an HTML page: {GATEWAY}"),
+        (502, b"<" + b" " * (4096 - 9) + b"<title>x", f'502 with an HTML page, "x": {GATEWAY}'),
+        (502, b"<" + b" " * (4096 - 8) + b"<title>x", f"502 with an HTML page: {GATEWAY}"),
+    ],
+)
+def test_an_unexpected_response_is_described(status: int, body: bytes, sentence: str) -> None:
+    assert describe_unexpected("APNs", status, body) == sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (199, UNKNOWN),
+        (200, UNKNOWN),
+        (299, UNKNOWN),
+        (300, MISCONFIGURED),
+        (599, UNAVAILABLE),
+        (600, UNKNOWN),
+    ],
+)
+def test_the_edges_of_unexpected_statuses(status: int, verdict: Verdict) -> None:
+    row = APNS_TABLE.of_unexpected(status)
+    assert row.verdict is verdict
+    assert (row.name == "UnexpectedResponse") is (200 <= status < 500)
+
+
+def test_a_table_has_a_row_for_each_hundred() -> None:
+    table = ReasonTable((), {}, exact=False)
+    verdicts = [table.of_status(status).verdict for status in (199, 200, 300, 400, 499, 500, 599, 600)]
+    assert verdicts == [
+        UNKNOWN,
+        Verdict.ACCEPTED,
+        UNKNOWN,
+        INVALID,
+        INVALID,
+        UNAVAILABLE,
+        UNAVAILABLE,
+        UNKNOWN,
+    ]
+
+
+def test_a_row_without_settings_has_the_defaults() -> None:
+    row = Reason(0, "X", INVALID, "Do it.")
+    assert (row.wait, row.setting, row.asked_setting, row.blames, row.if_all) == (None,) * 5
+    assert (row.scope, row.stored) == (None, None)
+    assert (row.early, row.suspect, row.about_topic, row.too_large) == (False,) * 4
+    with pytest.raises(AttributeError):
+        row.wait = 1.0  # type: ignore[misc]  # it is frozen
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "early"),
+    [
+        (provider, status, status in (408, 421))
+        for provider in ("apns", "fcm")
+        for status in (408, 409, 421, 425)
+    ],
+)
+def test_a_request_on_the_wrong_connection_is_retried_early(provider: str, status: int, early: bool) -> None:
+    row = lookup(provider, status, None)
+    assert (row.status, row.early) == (status, early)
+
+
+@pytest.mark.parametrize(
+    ("status", "exact", "loose"),
+    [
+        (404, True, True),
+        (None, True, True),
+        (400, False, True),
+        (499, False, True),
+        (399, False, False),
+        (500, False, False),
+    ],
+)
+def test_a_word_is_found_by_its_status_or_by_the_hundred(
+    status: int | None, exact: bool, loose: bool
+) -> None:
+    row = Reason(404, "Gone", INVALID, "Do it.")
+    for strict, expected in ((True, exact), (False, loose)):
+        table = ReasonTable((row,), {}, exact=strict)
+        assert table.find(status, "Gone") is (row if expected else None)
+        assert table.find(status, "Other") is table.find(status, None) is None
+    anywhere = Reason(0, "Any", INVALID, "Do it.")
+    assert ReasonTable((anywhere,), {}, exact=True).find(500, "Any") is anywhere

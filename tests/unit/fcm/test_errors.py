@@ -19,12 +19,13 @@ from pushcore.fcm.errors import (
     SUSPECT_TOKEN,
     TABLE,
     FcmFailure,
+    find_name,
     message_name,
     read_error,
     read_retry_after,
     verdict_for,
 )
-from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED
+from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED, Reason
 from pushcore.results import Result, Verdict
 
 GOOGLE = "type.googleapis.com/google."
@@ -390,3 +391,59 @@ def test_whose_quota_it_is(subject: str, words: str, scope: str) -> None:
     failure = read_error(429, orjson.dumps(body))
     assert (failure.verdict, failure.reason) == (Verdict.THROTTLED, "QUOTA_EXCEEDED")
     assert (failure.row.scope, failure.row.wait, failure.row.blame) == (scope, 60, "provider")
+
+
+def test_the_words_of_an_error_are_cut() -> None:
+    violation = body(400, "INVALID_ARGUMENT", "m", bad("f" * 200, "d" * 300))
+    assert read_error(400, violation).detail == f"m; {'f' * 100}: {'d' * 200}"
+    quota = {
+        "@type": f"{GOOGLE}rpc.QuotaFailure",
+        "violations": [{"subject": "s" * 200, "description": "d" * 300}],
+    }
+    assert read_error(429, body(429, "X" * 200, "m", quota)).detail == f"m; {'s' * 100}: {'d' * 200}"
+    assert read_error(429, body(429, "X" * 200, "m")).reason == "X" * 100
+    assert read_error(400, body(400, "X", "m" * 500)).detail == "m" * 400
+    assert read_error(400, body(400, "X", "m", apns(400, "r" * 200))).detail == f"m; APNs: 400 {'r' * 100}"
+    assert message_name(orjson.dumps({"name": "n" * 301})) == "n" * 300
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_body_may_have_64_kib(excess: int) -> None:
+    content = body(404, "NOT_FOUND", "", fcm("UNREGISTERED"))
+    content += b" " * (65_536 - len(content) + excess)
+    assert read_error(404, content).verdict is (Verdict.MISCONFIGURED if excess else Verdict.UNREGISTERED)
+
+
+@pytest.mark.parametrize(("others", "verdict"), [(31, Verdict.UNREGISTERED), (32, Verdict.MISCONFIGURED)])
+def test_an_error_may_have_32_details(others: int, verdict: Verdict) -> None:
+    content = body(404, "NOT_FOUND", "", *[{}] * others, fcm("UNREGISTERED"))
+    assert read_error(404, content).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "row"), [(399, None), (400, REASONS["UNREGISTERED"]), (499, REASONS["UNREGISTERED"])]
+)
+def test_a_dead_token_comes_with_a_status_of_the_client(status: int, row: Reason | None) -> None:
+    failure = read_error(status, body(status, "NOT_FOUND", "", fcm("UNREGISTERED")))
+    assert failure.row is (UNEXPECTED if row is None else row)
+
+
+def test_an_apns_error_without_a_status_is_still_the_cause() -> None:
+    nameless = {"@type": f"{GOOGLE}firebase.fcm.v1.ApnsError", "statusCode": "x"}
+    failure = read_error(401, body(401, "UNAUTHENTICATED", "", nameless))
+    assert (failure.detail, failure.refresh_token) == ("APNs:", False)
+
+
+def test_only_the_id_of_a_message_is_found_in_its_body() -> None:
+    content = b'{"name":"projects/p/messages/1"}'
+    assert find_name(None, content, "id") == "projects/p/messages/1"
+    assert find_name(None, content, "unique_id") is None
+
+
+def test_a_short_body_is_read_once() -> None:
+    for size, known in ((2048, True), (2049, False)):
+        content = body(404, "NOT_FOUND", "", fcm("UNREGISTERED"))
+        content += b" " * (size - len(content))
+        first, second = read_error(404, content), read_error(404, content)
+        assert first == second
+        assert (first is second) is known
