@@ -94,7 +94,7 @@ def test_rapid_resets(dial: Dial) -> None:
     assert not client.connection.streams
 
 
-def test_what_we_remember_of_cancelled_streams_is_bounded(dial: Dial) -> None:
+def test_the_memory_of_cancelled_streams_is_bounded(dial: Dial) -> None:
     if not dial.fast or dial.delivery != "whole":
         pytest.skip("of our own codec")
     client = dial()
