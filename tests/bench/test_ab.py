@@ -56,7 +56,7 @@ def test_the_spread_is_the_interval_of_the_median(pairs: int, dropped: int) -> N
         (1.2, 1.001, 1.4, "slower"),
     ],
 )
-def test_what_a_ratio_says(value: float, low: float, high: float, verdict: str) -> None:
+def test_the_verdict_of_a_ratio(value: float, low: float, high: float, verdict: str) -> None:
     assert Ratio(value, low, high).verdict == verdict
 
 
@@ -131,7 +131,7 @@ def test_counts_differ_when_they_do_in_every_try(
     ("blocks", "tries", "verdict"),
     [([9.0], 1, "same"), ([9.5, 9.0], 2, "same"), ([9.5] * ab.TRIES, ab.TRIES, "more")],
 )
-def test_what_differs_is_counted_again(
+def test_a_difference_is_counted_again(
     blocks: list[float], tries: int, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = Checkout("new", ROOT, "", ())
@@ -155,7 +155,7 @@ def test_both_counts_are_shown_where_they_differ() -> None:
     assert ab.change([None, 9.0]) == f"{look.MISSING} → 9"
 
 
-def test_what_is_worse_is_said() -> None:
+def test_worse_rows_are_named() -> None:
     rows = [
         ab.counts("engine", "apns", [counted()], [counted(blocks=10.0)]),
         ab.counts("send", "apns", [counted()], [counted(blocks=8.0)]),
@@ -317,7 +317,7 @@ def test_commands_are_run_in_a_place_that_both_sides_use(provider: str, case: st
     assert (tmp_path / "results.csv").exists() == (case != "cli-journal")
 
 
-def test_what_starting_costs_is_taken_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cost_of_starting_is_subtracted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seconds = {"few.csv": 0.5, "devices.csv": 0.9}
     monkeypatch.setattr(sides, "command_cpu", lambda *words: seconds[words[4]])
     target = Target("bare", "apns", "", "", 0, {})

@@ -47,7 +47,7 @@ def test_a_table_shows_what_is_in_the_rows_and_no_markup() -> None:
     assert "[red]c" in text.getvalue()
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_written_rows_are_read_again(tmp_path: Path) -> None:
     write(tmp_path / "rows.json", {"cpu": "x"}, ROWS)
     assert read(tmp_path / "rows.json") == ({"cpu": "x"}, ROWS)
 

@@ -34,7 +34,7 @@ def test_a_rate_is_not_judged_where_the_server_was_the_bound() -> None:
     assert said("throughput", rows)[1] == (None, "at least 0.7", "cannot be told: the server was the bound")
 
 
-def test_nobody_promised_anything_about_nghttpd() -> None:
+def test_there_is_no_promise_about_nghttpd() -> None:
     assert judge("throughput", [row | {"target": "nghttpd"} for row in throughput()]) == []
     assert judge("startup", [{"what": "import pushcore", "provider": None, "ms": 1.0}]) == []
 
@@ -83,7 +83,7 @@ def test_half_refused_costs_at_most_twice_the_cpu() -> None:
     ]
 
 
-def test_a_bad_day_is_judged_by_what_was_delivered_and_by_what_nobody_cut_off() -> None:
+def test_a_bad_day_is_judged_by_deliveries_and_by_unknown_results_beyond_the_cuts() -> None:
     row: dict[str, Any] = {"provider": "apns", "day": "hundred", "offered": 20_000, "delivered": 0.94}
     row |= {"unsent": 0, "unknown": 5, "cut": 3, "client_use": 0.5, "server_use": 0.5}
     assert said("badday", [row]) == [

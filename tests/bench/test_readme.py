@@ -69,7 +69,7 @@ def test_each_measurement_is_told_with_its_command_and_the_machine() -> None:
     )
 
 
-def test_who_was_absent_is_told() -> None:
+def test_an_absent_rival_is_named() -> None:
     gone = {"measurement": "rivals", "command": "x", "rival": "Pushy", "language": "Java", "provider": "apns"}
     text = readme.figures(MACHINE, [RIVAL, gone | {"absent": "mvn is not installed"}], DAY)
     none = look.MISSING

@@ -85,7 +85,7 @@ async def test_the_end_of_the_server_is_heard_after_its_last_bytes() -> None:
     server.close()
 
 
-async def test_nobody_behind_it_is_a_closed_connection() -> None:
+async def test_a_relay_without_a_server_closes_the_connection() -> None:
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(1, DELAY, ready))  # nobody listens on port 1
     reader, writer = await asyncio.open_connection("127.0.0.1", await ready)

@@ -66,9 +66,7 @@ def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path, monkeypatch: pytest.M
     assert found.missing == ["interrupted before the end of: long (apns)"]
 
 
-def test_what_was_measured_before_is_taken_when_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_earlier_measurements_are_reused_with_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     suite(monkeypatch, measurement("good", seen))
     first = swept(tmp_path)
@@ -91,7 +89,7 @@ def test_rows_of_another_form_are_measured_again(tmp_path: Path, monkeypatch: py
     assert seen == ["apns", "fcm"]
 
 
-def test_what_is_of_no_provider_is_run_once() -> None:
+def test_a_measurement_without_a_provider_runs_once() -> None:
     assert [(each.name, provider) for each, provider in steps(("startup", "fakes"), ("apns", "fcm"))] == [
         ("startup", "apns"),
         ("startup", "fcm"),
