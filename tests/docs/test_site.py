@@ -97,7 +97,7 @@ def test_a_page_outside_of_the_sections_is_an_error(tmp_path: Path) -> None:
         '@import "https://example/x.css"',
     ],
 )
-def test_what_is_loaded_from_elsewhere_is_found(markup: str) -> None:
+def test_resources_of_other_hosts_are_found(markup: str) -> None:
     assert LOADED.search(markup)
     assert not LOADED.search('<a href="https://example/x.css"><link rel="canonical" href="https://example">')
 
