@@ -71,7 +71,7 @@ def test_a_new_token_is_shown_with_its_caller(capsys: pytest.CaptureFixture[str]
     assert main(["gateway", "--new-token", 'a"b']) == 2
 
 
-def test_what_is_wrong_is_one_sentence_before_anything_listens(
+def test_a_wrong_configuration_is_one_sentence_before_anything_listens(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "gateway.toml"

@@ -143,7 +143,7 @@ def test_a_campaign_is_not_begun_twice(both: FakeProcess, tmp_path: Path) -> Non
     assert (tmp_path / "results.csv").read_text() == before
 
 
-def test_what_is_complete_stays_so(both: FakeProcess, tmp_path: Path) -> None:
+def test_a_complete_campaign_stays_complete(both: FakeProcess, tmp_path: Path) -> None:
     write_inputs(tmp_path, 30)
     send(tmp_path, both.apns, "--results", "results.csv")
     before = (tmp_path / "results.csv").read_text()
@@ -297,7 +297,7 @@ def test_the_rows_of_parquet_count_when_they_have_been_read(fake: InThread[FakeA
 # --- breakers ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_breaker_held_back_is_sent_by_the_next_run(both: FakeProcess, tmp_path: Path) -> None:
+def test_pushes_held_back_by_a_breaker_are_sent_by_the_next_run(both: FakeProcess, tmp_path: Path) -> None:
     registrations = [f"dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b{n:0134x}" for n in range(3000)]
     lines = ["token,name"]
     for row, registration in enumerate(registrations):

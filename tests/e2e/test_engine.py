@@ -132,7 +132,7 @@ async def test_an_error_of_the_source_comes_after_the_results(kind: str) -> None
             await anext(generator)
 
 
-async def test_what_is_no_push_is_a_type_error() -> None:
+async def test_an_object_that_is_no_push_is_a_type_error() -> None:
     async with FakeApns() as fake, PushEngine(client_of(fake)) as engine:
         with pytest.raises(TypeError, match="Notification"):
             await anext(engine.send_many(["abc"]))  # type: ignore[type-var]

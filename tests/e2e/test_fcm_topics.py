@@ -310,7 +310,7 @@ async def test_a_rejected_query(token: str, verdict: Verdict, words: str, certs:
         assert words in str(caught.value)
 
 
-async def test_what_cannot_work(certs: Certificates) -> None:
+async def test_wrong_options_are_rejected(certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake:
         client = fcm_of(fake)
         for options in ({"rate": 0.0}, {"rate": -1.0}, {"concurrency": 0}, {"instance_id_url": "http://h"}):

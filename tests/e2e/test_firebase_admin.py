@@ -223,7 +223,7 @@ async def test_another_project(monkeypatch: pytest.MonkeyPatch, certs: Certifica
         assert (await admin.refused())[0] is exceptions.NotFoundError
 
 
-async def test_what_is_no_token(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> None:
+async def test_a_malformed_token_is_rejected(monkeypatch: pytest.MonkeyPatch, certs: Certificates) -> None:
     async with pointed(monkeypatch, certs) as admin:
         raised, text, _ = await admin.refused("ab" * 32)
         assert raised is exceptions.InvalidArgumentError

@@ -46,7 +46,7 @@ async def test_one_push_in_every_format_to_every_target() -> None:
             assert result["id"]
 
 
-async def test_what_cannot_be_sent_is_an_invalid_result() -> None:
+async def test_a_push_that_cannot_be_sent_is_an_invalid_result() -> None:
     async with fakes_and_gateway() as (apns, fcm, client):
         wrong: list[tuple[dict[str, Any], str]] = [
             ({"payload": ALERT}, "exactly one of to"),
@@ -185,7 +185,7 @@ async def test_a_wrong_request_is_a_problem(body: bytes, status: int, name: str)
         assert problem["status"] == status
 
 
-async def test_who_may_come_in() -> None:
+async def test_only_known_callers_are_served() -> None:
     async with FakeApns() as apns:
         callers = (
             CallerSection(name="web", tokens=(digest_of("a"), digest_of("b")), apps=("shop",), concurrent=1),

@@ -110,7 +110,7 @@ async def test_a_bad_message_is_its_own_ticket(tmp_path: Path) -> None:
         assert not [each for each in fcm.received if each.path.endswith("messages:send")]
 
 
-async def test_what_providers_say_becomes_expos_error(tmp_path: Path) -> None:
+async def test_reasons_of_providers_become_errors_of_expo(tmp_path: Path) -> None:
     expected = {
         fated_token("Unregistered"): "DeviceNotRegistered",
         fated_token("ExpiredToken"): "DeviceNotRegistered",
@@ -234,7 +234,7 @@ def anything(rng: random.Random, depth: int = 0) -> Any:
 
 
 @pytest.mark.grows
-async def test_whatever_comes_is_answered(tmp_path: Path) -> None:
+async def test_every_body_is_answered(tmp_path: Path) -> None:
     rng = random.Random(5)
     async with expo_gateway(tmp_path) as (_, _, client):
         for path in (SEND, RECEIPTS, GET_TOKEN):
@@ -283,7 +283,7 @@ async def test_apps_of_callers(tmp_path: Path) -> None:
 # --- tokens ---------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_no_request_for_a_token(tmp_path: Path) -> None:
+async def test_a_malformed_request_for_a_token_is_rejected(tmp_path: Path) -> None:
     async with expo_gateway(tmp_path) as (apns, _, client):
         good = {
             "type": "apns",

@@ -26,7 +26,7 @@ IPHONE = f"{1:064x}"
 ALERT = {"aps": {"alert": "Hi"}}
 
 
-async def test_the_breaker_of_one_caller_stops_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_breaker_of_one_caller_stops_no_other_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     async with FakeApns() as fake, gateway_of(config_of(app_section(fake))) as client:
         rubbish = [{"to": fated_token("BadDeviceToken", number), "payload": ALERT} for number in range(1000)]
         results = (await client.post("/v1/push/batch", {"pushes": rubbish})).json()["results"]

@@ -50,7 +50,7 @@ async def serving() -> AsyncIterator[int]:
 
 @pytest.mark.ci
 @pytest.mark.timeout(DEADLINE + 60)
-def test_whatever_is_asked_is_answered_as_documented(tmp_path: Path) -> None:
+def test_every_request_is_answered_as_documented(tmp_path: Path) -> None:
     """Schemathesis: what the document allows and what it does not, to every endpoint, and never a 500."""
     with InThread(serving) as running:
         command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "run"]

@@ -119,7 +119,7 @@ async def soon_counted(client: GatewayClient, outcome: str, results: int) -> Non
             await asyncio.sleep(0.01)
 
 
-async def test_what_cannot_be_delivered_is_counted(tmp_path: Path) -> None:
+async def test_an_undeliverable_webhook_is_counted(tmp_path: Path) -> None:
     async with receiving(tmp_path) as (receiver, client):
         receiver.statuses = [500] * 3
         await client.push(to=IPHONE, payload=ALERT)

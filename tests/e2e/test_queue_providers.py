@@ -153,7 +153,7 @@ async def test_a_coordinator_does_not_wait_for_the_dead(server: queues.Server, t
         assert len(sends(fake)) == 60
 
 
-async def test_what_is_given_back_waits(server: queues.Server, tmp_path: Path) -> None:
+async def test_a_released_chunk_waits(server: queues.Server, tmp_path: Path) -> None:
     """On Redis it counts so at once; NATS knows no difference until somebody has it again."""
     async with coordinator_of(server, tmp_path, [registration(row) for row in range(60)]) as coordinator:
         queue = coordinator.queue

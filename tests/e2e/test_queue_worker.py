@@ -132,7 +132,7 @@ async def test_a_drained_worker_gives_back_what_waits_and_nothing_is_sent_twice(
         assert status.tally["apns", "THROTTLED", "TooManyRequests"] == 20
 
 
-async def test_what_takes_long_is_delivered_before_its_chunk_is_done(tmp_path: Path) -> None:
+async def test_a_slow_row_is_delivered_before_its_chunk_is_done(tmp_path: Path) -> None:
     queue = MemoryQueue("camp")
     source = rows(20)
     source[3]["token"] = fated_token("Slow", ms=700)
@@ -383,7 +383,7 @@ async def test_a_queue_that_comes_and_goes_loses_nothing(tmp_path: Path) -> None
         assert (status.done, status.repeats) == (300, 0)
 
 
-async def test_what_is_not_delivered_is_never_more_than_window_and_chunk(tmp_path: Path) -> None:
+async def test_undelivered_rows_are_at_most_window_and_chunk(tmp_path: Path) -> None:
     """So much is repeated when the worker is killed, however long the queue takes for results."""
     memory, go = Memory(), asyncio.Event()
 

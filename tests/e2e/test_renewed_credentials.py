@@ -163,7 +163,7 @@ async def test_a_certificate_in_a_keys_place_sends_no_location_pushes(
         assert result.detail == "location needs a key; a certificate cannot send it"
 
 
-async def test_what_cannot_work_changes_nothing(http2: str, certs: Certificates) -> None:
+async def test_unusable_credentials_change_nothing(http2: str, certs: Certificates) -> None:
     async with FakeApns(certs=certs) as fake, using(client_of(fake, http2=http2)) as client:
         with pytest.raises(ConfigurationError, match="auth must be an ApnsKey"):
             client.use(object())  # type: ignore[arg-type]

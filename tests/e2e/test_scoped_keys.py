@@ -110,7 +110,7 @@ async def test_a_rejected_key_stops_its_own_topics_alone(http2: str, certs: Cert
         assert verdicts(result for result in results if result.push.topic == APP) == {Verdict.ACCEPTED: 1000}
 
 
-def test_what_an_engine_cannot_choose_between(http2: Http2, certs: Certificates) -> None:
+def test_two_clients_for_the_same_pushes_are_rejected(http2: Http2, certs: Certificates) -> None:
     key = ApnsKey.from_file(certs.key_file, key_id=certs.key_id, team_id=certs.team_id)
     clients = [ApnsClient(key, http2=http2), ApnsClient(key, http2=http2)]
     with pytest.raises(ConfigurationError, match="for some topics alone"):
@@ -193,7 +193,7 @@ async def test_connections_are_not_left_for_ever(http2: str, certs: Certificates
         assert fake.accepted <= 4
 
 
-def test_what_cannot_be_a_scope(http2: str, certs: Certificates) -> None:
+def test_a_wrong_scope_is_rejected(http2: str, certs: Certificates) -> None:
     options: dict[str, Any] = {"key_id": certs.key_id, "team_id": certs.team_id}
     with pytest.raises(ConfigurationError, match="sandbox"):
         ApnsKey.from_file(certs.key_file, environment="moon", **options)  # type: ignore[arg-type]
