@@ -85,7 +85,7 @@ def test_a_usage_error_of_no_command_names_the_whole(
 
 
 @pytest.mark.parametrize(("returned", "status"), [(0, 0), (3, 3), (None, 0)])
-def test_what_a_command_returns_is_the_status(
+def test_the_exit_status_is_the_value_that_a_command_returns(
     failing: list[BaseException | int | None], returned: int | None, status: int
 ) -> None:
     failing.append(returned)

@@ -72,7 +72,7 @@ def test_every_option_says_what_it_is_for_and_what_its_value_is(decorate: Functi
         assert each.metavar or isinstance(each.type, click.Choice), name
 
 
-def test_what_names_a_file_says_so() -> None:
+def test_file_options_have_the_metavar_file() -> None:
     """Settings files take such paths as relative to themselves."""
     options = all_of(credential_options, push_options, sending_options)
     files = {name for name, each in options.items() if each.metavar == "FILE"}
@@ -117,7 +117,7 @@ def test_choices_are_what_the_engine_knows() -> None:
     ],
 )
 @pytest.mark.parametrize("source", ["command line", "environment", "settings file"])
-def test_what_happens_on_idle_connections_can_be_said_everywhere(
+def test_idle_connections_can_be_configured_from_every_source(
     arguments: list[str],
     idle_ping: float | None,
     keepalive: object,
@@ -156,7 +156,7 @@ def test_what_happens_on_idle_connections_can_be_said_everywhere(
         *(["--idle-ping", value] for value in ("0", "-1", "nan", "never", "")),
     ],
 )
-def test_what_cannot_be_said_of_idle_connections_is_named(arguments: list[str]) -> None:
+def test_wrong_settings_of_idle_connections_are_named(arguments: list[str]) -> None:
     @command()
     @credential_options
     def show(**options: Any) -> None:

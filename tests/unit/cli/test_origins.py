@@ -17,7 +17,7 @@ def test_the_nearest_word_is_suggested(word: str, expected: str) -> None:
     assert nearest(word, ["topic", "key-id", "rate"]) == expected
 
 
-def test_what_is_on_the_command_line_needs_no_origin() -> None:
+def test_a_command_line_option_needs_no_origin() -> None:
     @click.command()
     @click.option("--rate")
     def send(rate: str) -> None:

@@ -87,7 +87,7 @@ def test_a_file_alone(run: Run, place: Path, capsys: pytest.CaptureFixture[str])
     assert "1 row in " in capsys.readouterr().out
 
 
-def test_what_goes_before_what(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_precedence_of_settings(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSHCORE_CONFIG", str(place / "pushcore.toml"))
     assert run()[2].rate == "100/s"
     assert run("--profile", "slow")[2] == SendingOptions(rate="1/s", window=7)

@@ -38,7 +38,7 @@ def fill(number: int) -> int:
         return size
 
 
-def test_what_is_written_is_there_at_once(pipe: tuple[int, int]) -> None:
+def test_written_bytes_are_there_at_once(pipe: tuple[int, int]) -> None:
     stream = StandardError(pipe[1])
     assert stream.write(b"a" * 5000) == 5000
     assert os.read(pipe[0], 10_000) == b"a" * 5000
@@ -58,7 +58,7 @@ def test_a_full_pipe_makes_nothing_wait_and_gets_the_rest_later(pipe: tuple[int,
     assert os.read(pipe[0], 100) == b"first\nsecond\n"
 
 
-def test_what_waits_is_bounded(pipe: tuple[int, int]) -> None:
+def test_pending_bytes_are_bounded(pipe: tuple[int, int]) -> None:
     stream = StandardError(pipe[1])
     fill(pipe[1])
     for _ in range(100):
@@ -66,7 +66,7 @@ def test_what_waits_is_bounded(pipe: tuple[int, int]) -> None:
     assert len(stream.pending) == MAX_PENDING
 
 
-def test_a_pipe_that_nobody_reads_takes_everything() -> None:
+def test_a_pipe_without_a_reader_takes_everything() -> None:
     reads, writes = os.pipe()
     stream = StandardError(writes)
     os.close(reads)

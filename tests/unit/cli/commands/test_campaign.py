@@ -170,7 +170,7 @@ def test_absent_keys_are_named_also_behind_bad_rows(place: Place, run: Run) -> N
     )
 
 
-def test_what_workers_must_have_is_in_the_campaign(place: Place, run: Run) -> None:
+def test_a_campaign_names_the_needs_of_its_workers(place: Place, run: Run) -> None:
     needs = ["--topic", "com.example.app", "--environment", "sandbox", "--fcm-project", "my-project"]
     assert run(*place.create(*needs))[0] == 0
     info = asyncio.run(read_info(place.queue()))
@@ -425,7 +425,7 @@ def test_a_worker_that_does_not_obey_is_named(
     ]
 
 
-def test_watching_ends_when_nobody_has_anything_of_a_cancelled_campaign(
+def test_watching_ends_when_no_worker_holds_rows_of_a_cancelled_campaign(
     place: Place, run: Run, signs: list[list[WorkerSign]]
 ) -> None:
     run(*place.create())

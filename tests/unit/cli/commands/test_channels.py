@@ -174,7 +174,7 @@ def test_a_broadcast_has_the_files_bytes_and_the_options(
         (["create", "--fcm-project", "x"], (), "--fcm-project"),
     ],
 )
-def test_what_cannot_be_is_asked_of_no_server(
+def test_a_wrong_command_asks_no_server(
     server: Server,
     run: Run,
     credentials: list[str],

@@ -138,7 +138,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(
     assert line.endswith("(12 days): renew it")
 
 
-async def test_each_provider_is_asked_about_what_reaches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_provider_is_sent_a_push_without_a_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     events: list[str] = []
 

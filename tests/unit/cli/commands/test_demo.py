@@ -145,7 +145,7 @@ def test_a_sigterm_ends_it_as_ctrl_c_does(
     assert (fakes.ended, fakes.place.exists()) == (True, False)
 
 
-def test_what_cannot_be_starts_no_server(
+def test_wrong_options_start_no_server(
     sending: Sending, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -97,7 +97,7 @@ def test_no_journal_is_written_over(journal: str, run: Run, ending: str) -> None
     assert "is an input; expected another file for the results" in error
 
 
-def test_what_is_no_journal_leaves_the_output_as_it_is(journal: str, run: Run, tmp_path: Path) -> None:
+def test_a_wrong_journal_leaves_the_output_unchanged(journal: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("old")
     for path, words in (
         (str(tmp_path / "none"), "there is no journal"),

@@ -92,7 +92,7 @@ def test_a_journal_that_does_not_know_its_audience_needs_the_option(
     assert run("resume", path, "--audience", "/b/devices.csv")[0] == 0
 
 
-def test_what_is_no_journal_is_one_sentence(jobs: list[Job], run: Run, tmp_path: Path) -> None:
+def test_a_missing_journal_is_one_sentence(jobs: list[Job], run: Run, tmp_path: Path) -> None:
     assert run("resume", str(tmp_path / "none")) == (
         2,
         "",

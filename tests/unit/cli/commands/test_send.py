@@ -146,7 +146,7 @@ def test_a_summary_as_json_needs_the_standard_output(
 
 
 @pytest.mark.parametrize("more", [["--quiet"], ["--results", "-"]])
-def test_what_a_dry_run_says_is_all_that_it_does(
+def test_a_dry_run_accepts_neither_quiet_nor_results_on_stdout(
     jobs: list[Job], run: Run, arguments: list[str], more: list[str]
 ) -> None:
     words = "--dry-run writes to the standard output; expected neither --quiet nor --results - with it"

@@ -84,7 +84,7 @@ def look(path: Path) -> tuple[str, str | None, int]:
     return found["state"], found["why"], found["cut_short"]
 
 
-def test_it_says_why_a_run_ended_and_nothing_that_nobody_knows(tmp_path: Path) -> None:
+def test_it_says_why_a_run_ended_if_that_is_known(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
     journal = Journal.create(path, Source("devices.csv"), rows=1)
     assert look(path) == ("running", None, 0)
@@ -146,7 +146,7 @@ def test_a_campaign_is_running_while_its_journal_is_open_and_complete_when_all_i
     assert look(name)[0] == "complete"
 
 
-def test_what_is_no_journal_is_one_sentence(tmp_path: Path, run: Run) -> None:
+def test_a_missing_journal_is_one_sentence(tmp_path: Path, run: Run) -> None:
     assert run("status", str(tmp_path / "none")) == (
         2,
         "",

@@ -145,7 +145,7 @@ def test_a_campaign_that_its_breaker_stopped_is_status_3(
         (CampaignConflict("campaign autumn needs fcm"), 2, "campaign autumn needs fcm"),
     ],
 )
-def test_what_goes_wrong_later_is_one_sentence_and_the_queue_is_closed(
+def test_a_later_error_is_one_sentence_and_closes_the_queue(
     scripted: Scripted, run: Run, arguments: list[str], error: Exception, status: int, words: str
 ) -> None:
     scripted.result = error
@@ -241,7 +241,7 @@ def test_a_system_without_hangups_needs_none(
     assert run(*arguments, "--quiet") == (0, "", "")
 
 
-def test_what_is_odd_about_the_payload_is_said_once(
+def test_a_notice_about_the_payload_is_printed_once(
     scripted: Scripted, run: Run, arguments: list[str], payload: str
 ) -> None:
     Path(payload).write_text('{"aps":{}}')
@@ -271,7 +271,7 @@ async def test_connections_are_open_shortly_before_the_start(monkeypatch: pytest
     assert opened == [clients]
 
 
-def test_what_becomes_of_the_campaign_is_said_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_of_the_campaigns_state_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     say_state = command._said_state()
     for state in ("RUNNING", "PAUSED", "PAUSED", "RUNNING", "CANCELLED", "FINISHED"):
         say_state(CampaignState[state])

@@ -46,7 +46,7 @@ def test_a_hyphen_is_the_standard_output_which_stays_open(capfd: pytest.CaptureF
     assert name == "the standard output"
 
 
-def test_what_a_file_holds_is_replaced_at_once_or_stays_until_it_is_cut(tmp_path: Path) -> None:
+def test_a_file_keeps_its_content_until_it_is_truncated(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("of an earlier run")
     file, _ = open_unchanged(str(path), "the results")
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_there_yet_is_made_either_way(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("opened", [open_bytes, open_output, open_unchanged])
-def test_what_cannot_be_written_is_one_sentence(tmp_path: Path, opened: object) -> None:
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, opened: object) -> None:
     assert callable(opened)
     with pytest.raises(
         BadInput, match=r"cannot be written \(Is a directory\); expected a file for the kinds"
@@ -151,7 +151,7 @@ def test_texts_of_others_are_harmless(text: str, expected: str) -> None:
 
 
 @given(st.text())
-def test_whatever_the_text_no_cell_begins_a_formula_and_nothing_controls_a_terminal(text: str) -> None:
+def test_no_text_begins_a_formula_or_controls_a_terminal(text: str) -> None:
     made = harmless(text)
     for cell in made.split(";"):
         assert cell.lstrip()[:1] not in set("=+-@＝＋－＠")  # noqa: RUF001

@@ -392,7 +392,7 @@ def test_a_child_drains_however_often_it_is_told_to(
     assert parent.said == []
 
 
-def test_what_a_child_has_to_say_goes_to_its_parent(
+def test_lines_of_a_child_process_go_to_its_parent(
     engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = Parent()

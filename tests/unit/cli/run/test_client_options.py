@@ -70,7 +70,7 @@ def test_proxies_that_cannot_work(tmp_path: Path, url: str, content: bytes | Non
     assert "s3cret" not in str(caught.value)
 
 
-def test_what_happens_on_idle_connections_reaches_the_clients(tmp_path: Path) -> None:
+def test_settings_of_idle_connections_reach_the_clients(tmp_path: Path) -> None:
     (tmp_path / "key.p8").write_bytes(KEY)
     (tmp_path / "account.json").write_bytes(orjson.dumps(info()))
     (tmp_path / "ca.pem").write_bytes(AUTHORITY)

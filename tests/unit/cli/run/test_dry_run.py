@@ -125,7 +125,7 @@ def test_an_audience_that_breaks_off(
         ({"subtitle": "{{name}}"}, ["nothing in it is visible on Android; expected"]),
     ],
 )
-def test_what_the_payload_cannot_show_is_said(
+def test_invisible_parts_of_a_payload_are_reported(
     tmp_path: Path,
     keys: tuple[bytes, str],
     capsys: pytest.CaptureFixture[str],

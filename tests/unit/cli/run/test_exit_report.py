@@ -156,7 +156,7 @@ AGAIN = r"`pushcore resume a\x1b.db` goes on"
         (ExitReport(ended=True), 6, 1, f"incomplete; 1 row left; {AGAIN}"),
     ],
 )
-def test_what_is_not_complete_says_how_it_goes_on(
+def test_an_incomplete_campaign_says_how_to_resume_it(
     capsys: Capture, ending: ExitReport, rows: int | None, status: int, expected: str
 ) -> None:
     assert conclude_journal(ending, 0, progress(5, rows), BOTH, summary=False) == status

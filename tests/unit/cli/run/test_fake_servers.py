@@ -43,7 +43,7 @@ def write_files(place: Path, *names: str) -> None:
         (place / "certs" / f"{name}.json").write_text(f'{{"url": "https://{name}"}}')
 
 
-def test_what_it_wrote_for_clients_is_there_when_it_listens(tmp_path: Path, script: Script) -> None:
+def test_the_files_for_clients_exist_when_it_listens(tmp_path: Path, script: Script) -> None:
     write_files(tmp_path, "apns", "fcm")
     meant = script(LISTENING)
     with FakeProcess(tmp_path, "apns", "--port", "0") as fake:

@@ -107,7 +107,7 @@ def test_rows_whose_message_shows_nothing_are_said(
     assert capsys.readouterr().err.endswith("1  the row's message has nothing to show (APNs)\n")
 
 
-def test_what_cannot_be_read_twice_cannot_be_unique(
+def test_an_audience_that_cannot_be_read_twice_cannot_be_unique(
     engine: Engine, tmp_path: Path, sender: ClientOptions
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -131,7 +131,7 @@ def test_the_apns_ids_of_two_runs_differ(engine: Engine, tmp_path: Path, sender:
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_what_the_payload_cannot_show_is_said_before_anything_is_sent(
+def test_invisible_parts_of_a_payload_are_reported_before_anything_is_sent(
     engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str], quiet: bool
 ) -> None:
     (tmp_path / "payload.json").write_text('{"data":{"n":1},"priority":"high"}')
@@ -160,7 +160,7 @@ def test_results_never_replace_what_is_read(engine: Engine, tmp_path: Path, send
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_what_cannot_be_read_twice_needs_one_process_and_no_journal(
+def test_an_audience_that_cannot_be_read_twice_needs_one_process_and_no_journal(
     engine: Engine, tmp_path: Path, sender: ClientOptions, several: bool
 ) -> None:
     pytest.importorskip("fsspec")

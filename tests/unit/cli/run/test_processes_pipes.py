@@ -66,7 +66,7 @@ async def test_the_end_of_the_orders_stops_it_once(pipes: Pipes) -> None:
     assert stops == [1]
 
 
-def test_what_was_said_is_told_once(pipes: Pipes) -> None:
+def test_a_line_is_passed_on_once(pipes: Pipes) -> None:
     line = pipes.line
     line.say("one")
     line.say("two")

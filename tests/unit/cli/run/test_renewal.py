@@ -76,7 +76,7 @@ def test_a_certificate_in_the_place_of_the_key(options: ClientOptions, tmp_path:
         ({"apns_key": None}, "expected either --apns-key FILE"),
     ],
 )
-def test_what_cannot_be_used_changes_nothing(
+def test_unusable_credentials_change_nothing(
     options: ClientOptions, changed: dict[str, Any], words: str
 ) -> None:
     clients = options.clients()
