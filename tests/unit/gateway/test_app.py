@@ -47,7 +47,7 @@ def test_unknown_paths_and_methods_are_problems(monkeypatch: pytest.MonkeyPatch)
     serve(work)
 
 
-def test_what_cannot_work_is_told_before_anything_is_opened() -> None:
+def test_a_wrong_configuration_is_reported_before_anything_is_opened() -> None:
     with pytest.raises(ConfigurationError, match="team"):
         create_app(config_of(app(apns=(apns_section(team_id=""),))))
     with pytest.raises(BadInput, match="neither apns nor fcm"):

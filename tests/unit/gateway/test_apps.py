@@ -45,7 +45,7 @@ def test_a_push_goes_through_the_key_of_its_environment_and_topic() -> None:
         (None, "com.other", "no-topic", f"its topics are {TOPIC}"),
     ],
 )
-def test_what_an_app_has_no_key_for(environment: Any, topic: Any, name: str, words: str) -> None:
+def test_an_app_without_the_key_rejects_the_push(environment: Any, topic: Any, name: str, words: str) -> None:
     with pytest.raises(GatewayProblem, match=words) as raised:
         App(app()).apns(environment, topic)
     assert (raised.value.status, raised.value.name) == (422, name)
@@ -105,7 +105,7 @@ def test_expos_access_token_is_the_line_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "two lines\nof text", "a b", "é", "a\x07b"])
-def test_what_is_no_access_token(tmp_path: Path, text: str) -> None:
+def test_a_malformed_access_token_file_is_rejected(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadInput, match="one line of printable ASCII") as raised:
         read_line(written(tmp_path / "token", text), "a token")
     assert len(text) < 3 or text not in str(raised.value)

@@ -23,14 +23,14 @@ def test_a_caller_is_found_by_any_of_its_tokens() -> None:
 @pytest.mark.parametrize(
     "header", [None, b"", b"Bearer", b"Bearer ", b"Basic abc", b"Bearer abc", b"Bearer " + b"x" * 300]
 )
-def test_without_a_token_nobody_comes_in(header: bytes | None) -> None:
+def test_a_request_without_a_valid_token_is_unauthorized(header: bytes | None) -> None:
     with pytest.raises(GatewayProblem) as raised:
         Callers([section("a", new_token())]).find(header)
     assert raised.value.status == 401
     assert raised.value.headers()["www-authenticate"].startswith("Bearer")
 
 
-def test_without_callers_everybody_is_the_same_one() -> None:
+def test_all_requests_have_one_caller_if_none_is_configured() -> None:
     callers = Callers([])
     assert callers.find(None) is callers.find(b"Bearer x")
 

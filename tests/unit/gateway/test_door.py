@@ -23,7 +23,7 @@ from tests.support.virtual import run
 LIMIT = 8 * 1024 * 1024
 
 
-def test_what_is_sound_comes_out() -> None:
+def test_valid_gzip_is_inflated() -> None:
     for content in (b"", b"{}", os.urandom(200_000), b'{"to": "abc"}' * 10_000):
         assert inflate(gzip.compress(content), LIMIT) == content
 
@@ -39,7 +39,7 @@ def test_what_is_sound_comes_out() -> None:
         (gzip.compress(b"x" * 2_000_000, mtime=0), 413),  # 1000 to 1
     ],
 )
-def test_what_is_not_sound_is_a_problem(data: bytes, status: int) -> None:
+def test_damaged_gzip_is_a_problem(data: bytes, status: int) -> None:
     with pytest.raises(GatewayProblem) as raised:
         inflate(data, LIMIT)
     assert raised.value.status == status
@@ -141,7 +141,7 @@ async def test_only_callers_come_in_and_each_request_ends() -> None:
     assert served.callers.all[0].active == 0
 
 
-async def test_an_endpoint_for_everybody() -> None:
+async def test_an_endpoint_may_need_no_token() -> None:
     served = Served(fine, anonymous=True)
     assert (await served(None)).body == b"-"
     assert served.callers.anonymous_caller.active == 0

@@ -105,7 +105,7 @@ async def test_another_body_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256])
-async def test_what_is_no_key(key: str) -> None:
+async def test_a_malformed_key_is_rejected(key: str) -> None:
     with pytest.raises(GatewayProblem) as raised:
         await Idempotency(MemoryRecords()).respond(WEB, request(key), b"", Work(), lost)
     assert raised.value.status == 400

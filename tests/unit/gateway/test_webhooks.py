@@ -54,7 +54,7 @@ def test_the_signature_is_that_of_the_specifications_example(secret_file: str) -
 
 
 @pytest.mark.parametrize("content", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_?", "x" * 300])
-def test_what_is_no_secret(tmp_path: Path, content: str) -> None:
+def test_a_malformed_secret_is_rejected(tmp_path: Path, content: str) -> None:
     path = tmp_path / "secret"
     path.write_text(content)
     with pytest.raises(BadInput, match="base64 of 24 to 64 bytes") as raised:

@@ -126,7 +126,7 @@ def test_a_request_is_for_one_app() -> None:
 @pytest.mark.parametrize(
     "token", [ISSUED, ISSUED.replace("nent", ""), "f47ac10b-58cc-4372-a567-0e02b2c3d479"]
 )
-def test_what_expo_has_issued_is_forwarded_or_says_so_and_is_never_dead(token: str) -> None:
+def test_a_token_issued_by_expo_is_forwarded_or_named_and_never_unregistered(token: str) -> None:
     plan = planned([{"to": token, "title": "T"}], forwards=True)
     assert plan.forwards == [(0, 0, token)]
     assert plan.tickets == [None]
@@ -176,7 +176,7 @@ def test_a_device_gets_each_message_once_however_it_is_addressed() -> None:
         ),
     )
 )
-def test_whatever_json_comes_has_a_ticket_for_each_recipient_or_one_error(document: Any) -> None:
+def test_any_json_has_a_ticket_per_recipient_or_one_error(document: Any) -> None:
     try:
         request = dialect.read_send(document)
         plan = dialect.plan(request, SEALED, ("shop",), "shop", lambda app: True)
@@ -241,7 +241,7 @@ def test_a_message_that_no_platform_takes_is_an_error_for_each_recipient(wrong: 
 # --- receipts -------------------------------------------------------------------------------------------------------
 
 
-def test_receipts_are_ok_unknown_or_somebody_elses() -> None:
+def test_receipts_are_ok_unknown_or_of_another_caller() -> None:
     mine, others = (RECEIPTS.new(1, "shop", caller, NOW, os.urandom)[0] for caller in ("me", "you"))
     foreign = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
     ids = dialect.read_receipt_ids({"ids": ["", mine, 5, None, [], foreign, others, mine, "x" * 500]})

@@ -155,7 +155,7 @@ async def test_a_bad_message_fails_alone(tmp_path: Path) -> None:
     assert tickets[5]["details"] == {"error": "DeveloperError", "expoPushToken": TOKENS[5]}
 
 
-async def test_a_failure_of_expos_is_everybodys(tmp_path: Path) -> None:
+async def test_a_failure_at_expo_is_the_error_of_every_ticket(tmp_path: Path) -> None:
     tickets, service = await forwarded(tmp_path, MESSAGES, lambda expo: setattr(expo, "status", 503))
     assert {ticket["details"]["error"] for ticket in tickets} == {"ExpoError"}
     assert len(service.received) == 2
@@ -188,7 +188,7 @@ async def test_a_service_that_cannot_be_reached() -> None:
         await client.close()
 
 
-def test_what_cannot_work() -> None:
+def test_a_wrong_url_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="url must look like"):
         ExpoService(url="http://exp.host")
 

@@ -147,7 +147,7 @@ def test_a_token_of_an_app_that_is_no_longer_there_is_refused() -> None:
 
 
 @pytest.mark.parametrize("native", ["", "x" * (sealed.MAX_NATIVE + 1), "\u00e9"])
-def test_what_is_no_token_is_not_sealed(native: str) -> None:
+def test_a_malformed_token_is_not_sealed(native: str) -> None:
     with pytest.raises(ValueError, match="512 ASCII characters"):
         TOKENS.seal(AppDevice(APP, TokenKind.FCM, native))
 

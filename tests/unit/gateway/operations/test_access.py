@@ -123,7 +123,7 @@ async def test_a_failure_is_counted_as_500(caplog: pytest.LogCaptureFixture) -> 
     assert logged.numbers.active == 0
 
 
-async def test_what_is_no_request_passes_through(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_scope_that_is_no_request_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     logged = Logged(caplog)
     await logged(type="lifespan")
     assert logged.sent == [{"type": "other"}]

@@ -147,7 +147,7 @@ def test_a_template_that_is_only_checked(providers: Providers) -> None:
         ({"app": "other"}, "no such app"),
     ],
 )
-def test_a_template_that_can_be_sent_to_nobody(
+def test_a_template_that_fits_no_row_is_rejected(
     providers: Providers, changes: dict[str, Any], words: str
 ) -> None:
     async def work(client: VirtualClient) -> None:

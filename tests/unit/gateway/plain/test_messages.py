@@ -132,7 +132,9 @@ def test_a_broadcast(shop: App) -> None:
         ({"channel": "x", "payload": EXPO}, "a broadcast's payload is in APNs' format"),
     ],
 )
-def test_what_cannot_be_sent_is_one_sentence(shop: App, request_: dict[str, Any], words: str) -> None:
+def test_an_invalid_message_is_rejected_in_one_sentence(
+    shop: App, request_: dict[str, Any], words: str
+) -> None:
     with pytest.raises(BadPush) as raised:
         addressed(shop, **request_)
     assert words in str(raised.value)

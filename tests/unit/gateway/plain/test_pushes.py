@@ -101,7 +101,7 @@ def test_validate_only_delivers_nothing(providers: Providers) -> None:
     assert body["validate_only"] is True
 
 
-def test_what_a_template_made_is_checked_as_a_message(providers: Providers) -> None:
+def test_a_rendered_template_is_checked_as_a_message(providers: Providers) -> None:
     async def work(client: VirtualClient) -> None:
         sender = client.gateway.apps["shop"].to_fcm()
         rendered = Template({"title": "Hi {{name}}"}, format="expo").render({"token": ANDROID, "name": "Ada"})

@@ -186,7 +186,7 @@ def test_a_gzip_body_that_is_wrong_ends_the_stream_with_a_reason(
         ({"path": f"{PATH}?app=other"}, 422, "no-app"),
     ],
 )
-def test_what_is_rejected_before_the_first_line(
+def test_a_stream_can_be_rejected_before_its_first_line(
     providers: Providers, options: dict[str, Any], status: int, name: str
 ) -> None:
     reply = streamed(LINE, **options)
