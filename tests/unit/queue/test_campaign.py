@@ -66,7 +66,7 @@ def test_a_description_that_cannot_be(name: str, rows: int, words: str) -> None:
         b'{"name": 5, "fingerprint": "f"}',
     ],
 )
-def test_what_is_no_description_is_one_error(data: bytes) -> None:
+def test_a_malformed_description_is_one_error(data: bytes) -> None:
     with pytest.raises(ChunkError, match="cannot be read"):
         CampaignInfo.decode(data)
 
@@ -90,7 +90,7 @@ def test_a_worker_may_have_more_than_is_needed() -> None:
     CampaignInfo("camp", "f").check({})
 
 
-async def test_who_announces_first_describes_the_campaign() -> None:
+async def test_the_first_announcement_describes_the_campaign() -> None:
     store = MemoryQueue("camp")
     assert await read_info(store) is None
     info = CampaignInfo("camp", "f", 20, options={"a": 1})
@@ -121,7 +121,7 @@ async def test_a_state_is_running_until_something_else_is_said() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"stopping", b"\xff"])
-async def test_a_state_that_cannot_be_understood_stops_nobody(value: bytes) -> None:
+async def test_an_unknown_state_counts_as_running(value: bytes) -> None:
     store = MemoryQueue("camp")
     await store.write(STATE, value, 0)
     assert await read_state(store) is CampaignState.RUNNING

@@ -71,7 +71,7 @@ def test_a_chunk_is_small() -> None:
     assert len(Chunk.inline(0, 1, rows).encode()) < 500 * 52  # bytes; raw tokens alone are 32 of them
 
 
-def test_what_is_done_is_not_missing() -> None:
+def test_finished_rows_are_not_missing() -> None:
     chunk = Chunk.inline(2, 21, [{"token": "x"}] * 10)
     assert chunk.missing() == list(range(21, 31))
     once = Chunk.decode(chunk.without(0b1000000101).encode())
@@ -117,12 +117,12 @@ def test_a_damaged_chunk_is_told(data: st.DataObject) -> None:
         Chunk(0, 1, 1, raw=(("token", -2),)),
     ],
 )
-def test_what_is_out_of_bounds_is_refused(chunk: Chunk) -> None:
+def test_a_chunk_out_of_bounds_is_rejected(chunk: Chunk) -> None:
     with pytest.raises(ChunkError):
         Chunk.decode(chunk.encode())
 
 
-def test_what_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_that_inflates_beyond_its_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushcore.queue.chunk.MAX_BYTES", 1000)
     chunk = Chunk.decode(Chunk(0, 1, 1, payload=zlib.compress(b'{"a":["' + b"x" * 2000 + b'"]}')).encode())
     with pytest.raises(ChunkError, match="more than 1000 bytes"):
@@ -159,7 +159,7 @@ def test_a_source_is_cut_into_chunks() -> None:
     assert list(inline_chunks([], 10)) == []
 
 
-def test_what_cannot_be_is_said() -> None:
+def test_wrong_rows_are_named() -> None:
     with pytest.raises(ConfigurationError, match="1 to 10000 rows"):
         Chunk.inline(0, 1, [])
     with pytest.raises(ConfigurationError, match="row 1"):

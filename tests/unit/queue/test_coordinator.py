@@ -122,7 +122,7 @@ def test_collecting_waits_for_the_first_result_alone(ledger: Ledger, monkeypatch
     in_virtual_time(monkeypatch, work())
 
 
-def test_what_the_queue_forgot_is_put_back_in_a_higher_epoch_without_what_is_done(
+def test_lost_chunks_are_put_back_in_a_higher_epoch_without_finished_rows(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work() -> None:

@@ -41,7 +41,7 @@ def test_examples_are_python_and_what_they_import_exists(block: str) -> None:
             assert names <= set(inspect.signature(CampaignInfo).parameters)
 
 
-def test_what_the_page_calls_exists() -> None:
+def test_methods_that_the_page_calls_exist() -> None:
     found = re.findall(r"\b(coordinator|ledger|worker|chunk)\.([a-z_]+)\(", PAGE)
     assert len(found) > 8
     for name, method in found:

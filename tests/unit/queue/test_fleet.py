@@ -136,7 +136,7 @@ def at_once(memory: Memory) -> Fleet:
     return Fleet(queue_of(memory), clock=now)
 
 
-def test_a_verdict_is_everybodys_and_the_first_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_trip_is_shared_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         memory = Memory(clock=now)
         async with at_once(memory) as one, at_once(memory) as two:
@@ -207,7 +207,7 @@ class Away(MemoryQueue):
         return await super().read(name)
 
 
-def test_without_the_store_nobody_sends_and_then_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_member_sends_while_the_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         queue = Away("camp", Memory(clock=now))
         async with Fleet(queue, clock=now) as fleet:

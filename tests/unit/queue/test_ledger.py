@@ -90,7 +90,7 @@ def test_the_first_outcome_of_a_row_stays(ledger: Ledger) -> None:
 
 @pytest.mark.slow
 @given(st.lists(st.lists(st.integers(1, 25), min_size=1, unique=True), max_size=12))
-def test_whatever_comes_each_row_has_its_first_outcome(batches: list[list[int]]) -> None:
+def test_each_row_keeps_its_first_outcome(batches: list[list[int]]) -> None:
     with Ledger.create(":memory:", INFO) as ledger:
         ledger.add(list(inline_chunks([{"token": "t"}] * 25, SIZE)))
         first: dict[int, str] = {}
@@ -138,7 +138,7 @@ def test_results_of_other_rows_are_strays(ledger: Ledger) -> None:
     assert (ledger.status().done, ledger.status().strays) == (0, 6)
 
 
-def test_a_chunk_that_is_set_aside_waits_for_somebody(ledger: Ledger) -> None:
+def test_a_bad_chunk_is_set_aside_until_it_has_a_result(ledger: Ledger) -> None:
     bad = ChunkResult(1, "n", "w", 0.0, bad="no such template")
     assert ChunkResult.decode(bad.encode()) == bad
     ledger.record([bad])
@@ -202,7 +202,7 @@ def test_a_damaged_result_is_told(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_bytes_are_damaged_it_is_told_or_harmless(tmp_path: Path, seed: int) -> None:
+def test_any_damaged_bytes_are_reported_or_harmless(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     with Ledger.create(
         tmp_path / "ledger", CampaignInfo("autumn", "f", 5, {"apns": {"topic": "a"}})

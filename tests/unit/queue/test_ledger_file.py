@@ -33,7 +33,7 @@ def test_another_file_is_refused(application: int, version: int, words: str, tmp
     sql.close()
 
 
-def test_what_is_no_database_and_what_is_not_there_are_named(tmp_path: Path) -> None:
+def test_a_foreign_file_and_a_missing_one_are_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"no database at all" * 100)
     with pytest.raises(JournalError, match="text is no ledger of a campaign"):
         connect(tmp_path / "text")

@@ -135,7 +135,9 @@ def sealed(header: bytes, body: bytes = b"") -> bytes:
         ),
     ],
 )
-def test_what_has_a_right_checksum_and_cannot_be_is_not_read(header: bytes, body: bytes) -> None:
+def test_a_result_with_a_valid_checksum_and_impossible_content_is_rejected(
+    header: bytes, body: bytes
+) -> None:
     with pytest.raises(ChunkError, match="damaged"):
         ChunkResult.decode(sealed(header, body))
 

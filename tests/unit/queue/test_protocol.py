@@ -52,7 +52,7 @@ async def test_overwriting_ends_with_the_value_whoever_else_writes(times: int) -
     assert store.writes == times + 1
 
 
-async def test_what_is_there_already_is_not_written_again() -> None:
+async def test_an_equal_value_is_not_written_again() -> None:
     store = Contended(0)
     await overwrite(store, "state", b"ours")
     await overwrite(store, "state", b"ours")

@@ -33,7 +33,7 @@ async def test_places_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"{", b"[1]", b'{"name": "a"}', b"null"])
-async def test_what_is_no_sign_is_passed_over(value: bytes) -> None:
+async def test_a_malformed_sign_is_skipped(value: bytes) -> None:
     store = MemoryQueue("camp")
     await sign_in(store, "a")
     await overwrite(store, f"{WORKER}0", value)

@@ -182,7 +182,7 @@ def test_of_a_chunk_that_takes_long_the_outcomes_so_far_are_delivered(
     in_virtual_time(monkeypatch, work())
 
 
-def test_who_leases_a_chunk_after_its_worker_died_sends_only_what_has_no_outcome(
+def test_the_next_worker_of_a_chunk_sends_only_rows_without_an_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def work() -> None:
@@ -224,7 +224,7 @@ def test_a_drained_worker_leases_nothing_more_and_finishes_what_it_has(
     in_virtual_time(monkeypatch, work())
 
 
-def test_what_has_no_outcome_after_the_grace_is_given_back_with_what_is_known(
+def test_rows_without_an_outcome_after_the_grace_period_are_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def work() -> None:
@@ -249,7 +249,7 @@ def test_what_has_no_outcome_after_the_grace_is_given_back_with_what_is_known(
     in_virtual_time(monkeypatch, work())
 
 
-def test_an_engine_that_somebody_else_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_closed_by_the_caller_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         queue = Queue()
         await queue.put_all(1)

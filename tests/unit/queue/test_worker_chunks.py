@@ -133,7 +133,9 @@ def test_a_chunk_whose_rows_cannot_be_read_now_is_given_back_for_longer_each_tim
     in_virtual_time(monkeypatch, work())
 
 
-def test_who_can_make_no_push_of_any_chunk_gives_it_back_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_can_make_no_push_gives_the_chunk_back_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def pushes(chunk: Chunk, info: CampaignInfo) -> Any:
         raise CampaignConflict("another template")
 

@@ -90,7 +90,7 @@ async def test_everything_is_made_when_it_is_opened_and_closed_with_it(
     assert connection.closed == 1
 
 
-async def test_whoever_opens_it_first_says_how_long_a_lease_lasts(dialled: list[Any]) -> None:
+async def test_the_first_opening_sets_the_duration_of_leases(dialled: list[Any]) -> None:
     first = await NatsQueue.open("nats://h", "camp", idle=7.0)
     second = await NatsQueue.open("nats://h", "camp", idle=99.0)
     assert (first.idle, second.idle) == (7.0, 7.0)
@@ -101,7 +101,7 @@ async def test_a_connection_of_the_users_own_stays_open(queue: NatsQueue, connec
     assert connection.closed == 0
 
 
-async def test_an_error_while_closing_disturbs_nobody(connection: NatsConnection, dialled: list[Any]) -> None:
+async def test_an_error_while_closing_is_ignored(connection: NatsConnection, dialled: list[Any]) -> None:
     queue = await NatsQueue.open("nats://h", "camp")
     connection.errors["close"] = [nats_errors.ConnectionClosedError()]
     await queue.close()
@@ -237,9 +237,7 @@ async def test_a_bucket_that_is_gone_each_time_it_is_looked_for_has_no_values(
     assert (await queue.read("n")).value == b"1"
 
 
-async def test_what_the_server_holds_without_its_consumer_is_not_leased(
-    queue: NatsQueue, server: JetStream
-) -> None:
+async def test_chunks_without_a_consumer_are_not_leased(queue: NatsQueue, server: JetStream) -> None:
     await queue.put(chunks(3))
     server.streams["pushcore-camp"].consumers.clear()
     stats = await queue.stats()
@@ -314,7 +312,7 @@ async def test_without_a_connection_nothing_is_tried(queue: NatsQueue, connectio
         (js_errors.NoStreamResponseError(), QueueUnavailable, "cannot be reached (NoStreamResponseError)"),
     ],
 )
-async def test_what_stands_in_the_way_is_named_without_secrets(
+async def test_an_error_of_the_server_is_named_without_secrets(
     queue: NatsQueue, connection: NatsConnection, error: Exception, kind: type[QueueError], sentence: str
 ) -> None:
     connection.errors["js.publish"] = [error, error]
@@ -323,9 +321,7 @@ async def test_what_stands_in_the_way_is_named_without_secrets(
     assert str(caught.value) == f"NATS at h:1 {sentence}"
 
 
-async def test_what_a_user_may_not_is_said_aside_and_reported(
-    queue: NatsQueue, connection: NatsConnection
-) -> None:
+async def test_a_missing_permission_is_reported(queue: NatsQueue, connection: NatsConnection) -> None:
     """The server does not reply to what was forbidden; its error comes by itself. One from before is not of this call."""
     connection.last_error = nats_errors.Error('nats: permissions violation for publish to "old"')
     connection.errors["flush"] = [nats_errors.TimeoutError()]
@@ -410,7 +406,7 @@ async def test_a_store_that_cannot_be_used_is_an_error(
         await call(queue)
 
 
-async def test_what_is_destroyed_may_be_gone_already(queue: NatsQueue, server: JetStream) -> None:
+async def test_a_queue_can_be_destroyed_twice(queue: NatsQueue, server: JetStream) -> None:
     await queue.put(chunks(1))
     await queue.write("n", b"1", 0)
     await queue.destroy()

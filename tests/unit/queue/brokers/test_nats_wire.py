@@ -81,7 +81,7 @@ QUESTION = {"batch": 2, "expires": 5}
         ([], None),
     ],
 )
-async def test_what_a_consumer_gives_out_until_it_has_no_more(messages: list[Any], found: Any) -> None:
+async def test_a_pull_ends_when_the_consumer_has_no_more(messages: list[Any], found: Any) -> None:
     connection = Connection(messages)
     assert await pull(connection, "s.c", QUESTION, 1.0) == found
     assert connection.said == [("$JS.API.CONSUMER.MSG.NEXT.s.c", json.dumps(QUESTION).encode())]

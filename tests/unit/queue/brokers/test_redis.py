@@ -122,7 +122,7 @@ async def opened(client: Client, monkeypatch: pytest.MonkeyPatch, *others: Clien
     return await RedisQueue.open("redis://h:1", "camp", worker="w", access=Access())
 
 
-async def test_what_it_has_opened_it_closes_with_everything_that_belongs_to_it(
+async def test_closing_the_queue_closes_all_its_clients(
     client: Client, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentinel = Client(server)
@@ -182,7 +182,7 @@ async def test_a_group_that_is_there_is_taken(client: Client, monkeypatch: pytes
         (exceptions.RedisError("ERR s3cret"), QueueError, "answered RedisError"),
     ],
 )
-async def test_what_stands_in_the_way_of_opening_is_named_without_secrets_and_all_is_closed(
+async def test_an_error_while_opening_is_named_without_secrets_and_closes_the_client(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[QueueError], sentence: str
 ) -> None:
     client.errors["xgroup_create"] = [error]
@@ -360,9 +360,7 @@ async def test_looking_for_leases_that_ran_out_has_an_end(queue: RedisQueue, cli
     assert (len(client.errors["xautoclaim"]), queue._cursor) == (20, b"20-0")
 
 
-async def test_entries_of_somebody_else_are_chunks_that_cannot_be_read(
-    queue: RedisQueue, client: Client
-) -> None:
+async def test_foreign_entries_are_chunks_that_cannot_be_read(queue: RedisQueue, client: Client) -> None:
     await client.fake.xadd(STREAM, {"x": "y"})
     (lease,) = await queue.lease(1, 0.0)
     with pytest.raises(ChunkError):
@@ -404,7 +402,7 @@ async def test_a_value_that_another_changed_meanwhile_is_not_overwritten(
     assert await queue.read("n") == (b"theirs", 7)
 
 
-async def test_what_is_destroyed_is_this_campaigns_alone(queue: RedisQueue, client: Client) -> None:
+async def test_only_the_keys_of_one_campaign_are_destroyed(queue: RedisQueue, client: Client) -> None:
     other = RedisQueue(client, "camp2")
     for one in (queue, other):
         await one.put(chunks(1))

@@ -62,7 +62,7 @@ async def test_a_cluster() -> None:
         "redis+cluster://h:1?db=1",
     ],
 )
-def test_what_cannot_be(url: str) -> None:
+def test_a_wrong_url_is_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError):
         client_of(url, Access(), {})
 
