@@ -102,7 +102,7 @@ def test_several_processes_need_no_more_together(processes: int, bad: Result, ne
     assert max(each.answers for each in breakers) == needed
 
 
-def test_what_one_process_got_through_keeps_the_others_from_stopping() -> None:
+def test_a_push_accepted_in_one_process_keeps_the_other_breakers_closed() -> None:
     """Neighbours in the audience go to one process, and so do bad ones that stand together."""
     one, two = together(2)
     for _ in range(MINIMUM):
@@ -216,11 +216,11 @@ def test_it_stays_as_it_tripped() -> None:
 
 
 @pytest.mark.parametrize("result", [GONE, TOO_LONG, THROTTLED, DOWN, LOST, OFFLINE])
-def test_what_blames_nothing_never_trips_it(result: Result) -> None:
+def test_a_result_that_blames_nothing_never_trips_it(result: Result) -> None:
     assert until_trip(Breaker(), result) == 0
 
 
-def test_what_was_found_before_sending_says_nothing() -> None:
+def test_a_push_rejected_before_sending_is_ignored() -> None:
     found = Result(Notification("zz", {}), INVALID, detail="the device token is not hexadecimal")
     assert until_trip(Breaker(), found) == 0
     breaker = Breaker()
@@ -371,7 +371,7 @@ def test_a_trip_can_be_written_down(reason: str, detail: str, topic: str) -> Non
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"{}", b'["a"]', b'["a",1]', b'["",""]', b"[" * 4000])
-def test_what_is_no_trip_is_none(data: bytes) -> None:
+def test_malformed_data_decodes_to_no_trip(data: bytes) -> None:
     assert Trip.decode(data) is None
 
 

@@ -45,7 +45,7 @@ class Answering(ScriptedClient):
         ([ScriptedClient()], {"window": 0}, "window must be a whole number of at least 1, not 0"),
     ],
 )
-def test_what_cannot_work_is_one_sentence(
+def test_wrong_options_are_rejected_in_one_sentence(
     clients: list[ScriptedClient], options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):

@@ -72,7 +72,7 @@ def test_a_rate_is_asked_no_more_often_than_a_hundred_times_a_second() -> None:
 
 
 @pytest.mark.parametrize("scope", ["project", "topic", "device", None])
-def test_only_a_projects_limit_closes_the_gate_for_everybody(scope: LimitScope | None) -> None:
+def test_only_a_limit_of_the_project_closes_the_gate(scope: LimitScope | None) -> None:
     log = EventLog()
     narrowed = gate(ScriptedClient(quota=True), rate=Rate(math.inf), listener=log)
     narrowed.rejected(quota(scope, retry_after=7.0), NOW)
@@ -126,7 +126,7 @@ def test_the_window_narrows_by_what_pushes_back_and_counts_what_is_in_flight() -
 
 
 @pytest.mark.parametrize("verdict", [Verdict.INVALID, Verdict.UNREGISTERED, Verdict.UNSENT])
-def test_what_does_not_push_back_does_not_narrow_the_window(verdict: Verdict) -> None:
+def test_a_permanent_rejection_does_not_narrow_the_window(verdict: Verdict) -> None:
     wide = gate(ScriptedClient(capacity=100))
     wide.accepted(50)
     for _ in range(50):

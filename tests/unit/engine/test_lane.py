@@ -85,7 +85,7 @@ def test_a_rate_lets_out_what_it_permits_and_says_when_it_wants_to_be_called() -
     assert stage.due == math.inf
 
 
-def test_what_comes_later_does_not_pass_what_waits() -> None:
+def test_later_pushes_do_not_overtake_waiting_ones() -> None:
     stage = Stage(rate=Rate(100.0))
     stage.send(pushes(15))
     stage.now += 0.1
@@ -186,7 +186,7 @@ def test_the_source_is_read_no_further_when_too_much_waits(
     assert stage.lane.full is full
 
 
-def test_what_the_rate_keeps_waiting_too_long_ends_as_unsent() -> None:
+def test_a_push_delayed_too_long_by_the_rate_is_unsent() -> None:
     stage = Stage(rate=Rate(1.0), pending_timeout=3.0)
     stage.send(pushes(8))
     stage.wait(2.9)

@@ -72,7 +72,7 @@ def test_without_a_policy_every_result_is_reported_as_it_comes() -> None:
     assert stage.due == math.inf
 
 
-def test_what_only_the_push_is_to_blame_for_is_not_retried() -> None:
+def test_a_permanent_rejection_is_not_retried() -> None:
     stage = Stage(retry=STEADY)
     stage.send(pushes(2))
     stage.client.answer(1, verdict=Verdict.UNREGISTERED, reason="Unregistered", status=410)
@@ -256,7 +256,7 @@ async def test_the_journal_has_what_is_held_back_as_not_delivered_until_it_is_se
     assert stage.client.sent == [1, 1, 2]
 
 
-def test_what_was_held_back_and_never_sent_is_unsent_at_the_end() -> None:
+def test_a_held_back_push_is_unsent_at_the_end() -> None:
     stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf))
     stage.send(topic("news", 1))
     limit(stage, 1)
@@ -269,7 +269,7 @@ def test_what_was_held_back_and_never_sent_is_unsent_at_the_end() -> None:
     assert stage.owner.outstanding == 2
 
 
-def test_what_was_held_back_for_longer_than_a_push_may_wait_is_unsent() -> None:
+def test_a_push_held_back_beyond_its_age_is_unsent() -> None:
     stage = Stage(ScriptedClient(quota=True), retry=STEADY, rate=Rate(math.inf))
     stage.send(topic("news", 1))
     limit(stage, 1)
@@ -302,7 +302,7 @@ def test_a_run_that_ends_reports_what_waits_for_its_retry_as_it_is() -> None:
     assert stage.client.sent == [1, 2, 3]
 
 
-def test_what_was_held_back_when_the_run_ends_is_unsent_and_was_never_tried() -> None:
+def test_a_push_held_back_when_the_run_ends_has_no_attempt() -> None:
     journal = ScriptedJournal()
     stage = Stage(rate=Rate(10.0), journal=journal)
     stage.send(pushes(3))

@@ -80,7 +80,7 @@ def test_a_rate_is_read(text: str, pushes: float, seconds: float, shown: str) ->
     "text",
     ["", "5000", "0/s", "-1/s", "1e6/s", "5000/day", "nan/s", "inf/s", "5/s/s", "_5/s", "\u0665/s", "9" * 99],
 )
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_a_malformed_rate_is_rejected(text: str) -> None:
     with pytest.raises(ConfigurationError, match="rate"):
         Rate.parse(text)
 
@@ -110,13 +110,13 @@ def test_no_window_holds_more_than_a_quota(text: str, ramp: float) -> None:
     assert busiest(sent, rate.seconds) >= int(rate.pushes * 0.99)
 
 
-def test_what_was_not_used_is_not_saved_up() -> None:
+def test_unused_permits_are_not_saved_up() -> None:
     limiter = RateLimiter(Rate(1000))
     send(limiter, 1)
     assert limiter.permits(10_000, 500.0) == 1000 * BURST
 
 
-def test_what_did_not_leave_is_given_back() -> None:
+def test_permits_of_unsent_pushes_are_given_back() -> None:
     limiter = RateLimiter(Rate(1000))
     assert limiter.permits(80, 5.0) == 80
     limiter.give_back(30, 5.0)
@@ -229,7 +229,7 @@ def test_an_idle_sender_ramps_up_again() -> None:
 
 
 @pytest.mark.slow
-def test_one_retry_after_closes_the_gate_for_everybody_and_after_a_minute_it_ramps_up() -> None:
+def test_one_retry_after_closes_the_gate_and_after_a_minute_it_ramps_up() -> None:
     limiter = project_limiter()
     send(limiter, 100)
     limiter.refused(70.0, 100.0)
@@ -272,7 +272,7 @@ def test_without_retry_after_each_takes_a_push_a_second_and_the_ramp_brings_it_b
 
 
 @pytest.mark.slow
-def test_where_too_many_are_refused_the_quota_is_used_up_and_everybody_waits_a_minute() -> None:
+def test_too_many_rejections_use_the_quota_up_and_close_the_gate_for_a_minute() -> None:
     limiter = project_limiter()
     send(limiter, 100)
     times = 0
@@ -376,7 +376,7 @@ def test_no_state_can_break_it(state: State) -> None:
     assert limiter.permits(1, later) == 1
 
 
-def test_what_cannot_be_is_a_new_beginning() -> None:
+def test_an_impossible_state_is_reset() -> None:
     limiter = project_limiter()
     limiter.restore(
         (900.0, 5e6, 5e6, -math.inf, 5e6, 0.0), 1000.0

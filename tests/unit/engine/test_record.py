@@ -27,7 +27,7 @@ class Sheet:
         return [outcome.push.row for outcome in self.ready]
 
 
-def test_where_nobody_else_hears_of_a_result_the_caller_has_it_at_once() -> None:
+def test_the_caller_has_a_result_at_once_if_there_is_no_listener() -> None:
     sheet = Sheet()
     assert sheet.record.results is sheet.ready
     sheet.record.emit(result(1))
@@ -70,7 +70,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run_and_the_results_are_deli
     assert (sheet.stops, sheet.rows()) == ([journal.error], [1])
 
 
-async def test_what_is_no_outcome_is_delivered_and_put_back_but_not_recorded() -> None:
+async def test_a_temporary_result_is_delivered_and_put_back_but_not_recorded() -> None:
     journal, log = ScriptedJournal(), EventLog()
     sheet = Sheet(journal, log)
     rejected = result(3, Verdict.THROTTLED)
@@ -92,7 +92,7 @@ async def test_without_a_journal_there_is_nothing_to_put_back_and_nothing_to_wai
     assert sheet.ready == []
 
 
-async def test_what_the_journal_raises_when_it_commits_is_the_callers() -> None:
+async def test_an_error_of_a_commit_reaches_the_caller() -> None:
     journal = ScriptedJournal()
     journal.error = JournalError("the disk is full")
     with pytest.raises(JournalError):

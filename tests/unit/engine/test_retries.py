@@ -85,7 +85,7 @@ def test_a_push_that_was_rejected_again_has_one_attempt_more() -> None:
     assert lane.accepted == []
 
 
-def test_what_the_client_has_sent_once_more_counts_as_no_attempt() -> None:
+def test_a_resend_by_the_client_counts_as_no_attempt() -> None:
     lane, exchange, delayed = delayed_push()
     end(exchange, 401)
     assert (lane.accepted, lane.rejected, delayed.attempts) == ([], [], 1)
@@ -127,7 +127,7 @@ def test_no_more_than_a_batch_is_released_at_a_time() -> None:
     assert len(retries.release(1000.0)[0]) == 5
 
 
-def test_what_the_budget_does_not_pay_for_stays_and_is_next() -> None:
+def test_a_retry_without_budget_stays_and_is_next() -> None:
     retries = Retries(RetryPolicy(budget_share=0.5, budget_rate=2.0), Random(1))
     keep(retries, 9, due=1000.0)
     assert rows(retries.release(1000.0)[0]) == [1, 2]
@@ -177,7 +177,7 @@ def held_back(retries: Retries, row: int, topic: str) -> DelayedPush:
     return delayed
 
 
-def test_what_is_for_a_limited_topic_waits_behind_the_push_that_was_rejected() -> None:
+def test_a_push_to_a_limited_topic_waits_behind_the_rejected_one() -> None:
     retries = Retries(STEADY, Random(1))
     limited(retries, 1, "news", due=1060.0)
     second = held_back(retries, 2, "news")
@@ -201,7 +201,7 @@ def test_a_longer_wait_of_one_push_is_that_of_all_for_the_topic_in_their_order()
     assert rows(retries.release(1090.0)[0]) == [1, 2, 3, 4]
 
 
-def test_what_waits_longer_costs_no_credit() -> None:
+def test_a_longer_wait_costs_no_credit() -> None:
     retries = Retries(RetryPolicy(budget_share=0.0, budget_rate=1.0, jitter=0.0), Random(1))
     limited(retries, 1, "news", due=1060.0)
     limited(retries, 2, "news", due=1090.0)

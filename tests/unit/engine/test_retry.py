@@ -119,7 +119,7 @@ def test_the_providers_numbers(one: Result, expected: list[float | None]) -> Non
         result(UNSENT, None, None, detail=AlpnError("no h2")),
     ],
 )
-def test_what_is_reported_as_it_is(one: Result) -> None:
+def test_a_permanent_result_is_not_retried(one: Result) -> None:
     assert waits(one) == [None]
 
 
@@ -265,7 +265,7 @@ def test_no_wait_breaks_a_rule(
         {"budget_rate": 0},
     ],
 )
-def test_what_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_wrong_setting_is_rejected(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigurationError, match=name):
         RetryPolicy(**wrong)
@@ -367,7 +367,7 @@ def test_the_heap_gives_what_is_due_and_keeps_the_rest() -> None:
     assert len(heap) == 0
 
 
-def test_what_is_postponed_stays_first_in_line() -> None:
+def test_a_postponed_item_stays_first_in_line() -> None:
     heap: DelayHeap[int] = DelayHeap(10)
     for number in range(4):
         heap.add(1, number)

@@ -62,7 +62,7 @@ class Naming(SharedTrip):
         return limiter
 
 
-def test_what_is_shared_by_all_providers_is_every_providers() -> None:
+def test_one_shared_object_serves_all_providers() -> None:
     shared = Naming()
     made = rules(Rate(5.0), shared)
     assert made.shared_by("apns") is made.shared_by("fcm") is shared
@@ -70,7 +70,7 @@ def test_what_is_shared_by_all_providers_is_every_providers() -> None:
     assert shared.asked == ["fcm"]
 
 
-def test_what_is_shared_by_name_is_that_providers_alone() -> None:
+def test_a_named_shared_object_serves_its_provider_only() -> None:
     shared = Naming()
     made = rules(Rate(5.0), {"fcm": shared})
     assert made.shared_by("fcm") is shared

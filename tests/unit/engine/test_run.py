@@ -187,7 +187,7 @@ async def test_of_several_clients_of_a_class_the_first_that_takes_a_push_gets_it
     await end(run)
 
 
-async def test_what_no_client_takes_goes_to_the_last_which_says_why_not() -> None:
+async def test_a_push_for_no_client_goes_to_the_last_one() -> None:
     news, sport = (ScriptedClient(topics=frozenset({name})) for name in ("news", "sport"))
     run = begin([ScriptedPush(1, topic="chat")], news, sport)
     await turn()
@@ -286,7 +286,7 @@ async def test_an_asynchronous_source_sends_each_push_as_it_comes() -> None:
     await end(run)
 
 
-async def test_what_an_asynchronous_source_gives_without_a_pause_is_a_burst() -> None:
+async def test_pushes_from_an_async_source_without_a_pause_are_a_burst() -> None:
     client, sent_before = ScriptedClient(), []
 
     async def source() -> AsyncIterator[ScriptedPush]:
@@ -365,7 +365,7 @@ async def test_a_list_of_an_asynchronous_source_is_read_no_further_than_the_wind
     ("other", "asynchronous"),
     [(None, False), (None, True), ([ScriptedPush(2)], False), ("no push", False), ("no push", True)],
 )
-async def test_what_is_no_push_ends_the_run_after_those_before_whatever_it_is(
+async def test_an_object_that_is_no_push_ends_the_run_after_the_pushes_before_it(
     other: Any, asynchronous: bool
 ) -> None:
     client = ScriptedClient()
@@ -442,7 +442,7 @@ async def test_an_asynchronous_source_is_read_no_further_than_the_window() -> No
 # --- time and the end ---------------------------------------------------------------------------------------------
 
 
-async def test_who_waits_for_a_result_is_woken_by_one_and_by_the_end() -> None:
+async def test_a_waiting_caller_is_woken_by_a_result_and_by_the_end() -> None:
     client = ScriptedClient()
     run = begin(pushes(1), client)
     await turn()

@@ -136,7 +136,7 @@ def test_a_seat_that_was_written_half_has_seen_nothing(
         assert other.exchange(NOTHING_SEEN) == NOTHING_SEEN
 
 
-def test_what_is_no_shared_state_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_shared_state_is_rejected(tmp_path: Path) -> None:
     for content in (b"", b"x" * SIZE, b"pushcore shared state 1\n"):
         (tmp_path / "other").write_bytes(content)
         with pytest.raises(ConfigurationError, match="no shared state"):
