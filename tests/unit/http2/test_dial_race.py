@@ -171,7 +171,7 @@ def test_a_slow_address_wins_when_the_faster_one_fails_late() -> None:
     assert virtual.run(track.race()) == "slow"
 
 
-def test_what_comes_second_is_discarded() -> None:
+def test_the_second_connection_is_discarded() -> None:
     track = Track({"a": [(1.0, "ready")], "b": [(1.0 - DELAY, "ready")]})
     winner = virtual.run(track.race())
     assert track.discarded == [host for host in ("a", "b") if host != winner]
@@ -288,7 +288,7 @@ async def test_a_socket_has_its_options(loop: str, family: int) -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])
-async def test_a_port_where_nobody_listens_and_a_family_that_is_unknown(loop: str) -> None:
+async def test_a_closed_port_and_an_unknown_family_are_errors(loop: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
     for family in (V4, 255):

@@ -35,7 +35,7 @@ def test_bytes_that_are_no_text_are_replaced() -> None:
 @pytest.mark.parametrize(
     "block", [b"\xbe", b"\xff\xff\xff\xff\xff", b"\x00\x7f", block_of(("x", "v" * 20_000))]
 )
-def test_what_cannot_be_decoded_has_no_fields(block: bytes) -> None:
+def test_a_block_that_cannot_be_decoded_has_no_fields(block: bytes) -> None:
     assert header_of(block, b"x") is None
 
 

@@ -44,7 +44,7 @@ def test_an_address_is_read_and_written_as_authority(url: str, origin: Origin, a
         b"https://h",
     ],
 )
-def test_what_is_no_https_address_without_a_path_is_refused(url: Any) -> None:
+def test_only_an_https_address_without_a_path_is_accepted(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="must look like"):
         read_origin(url)
 

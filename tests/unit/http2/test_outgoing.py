@@ -109,14 +109,14 @@ def test_names_that_are_new_to_the_table_may_come_up_within_a_batch() -> None:
         ]
 
 
-def test_what_there_is_no_stream_for_stays_in_order() -> None:
+def test_requests_without_a_free_stream_stay_in_order() -> None:
     client = opened((h.MAX_STREAMS, 3))
     batch = [exchange_of() for _ in range(5)]
     assert take(client, *batch) == batch[3:]
     assert take(client, *batch[3:]) == batch[3:]
 
 
-def test_what_there_is_no_credit_for_stays_first_in_line_even_when_a_smaller_one_would_fit() -> None:
+def test_a_body_without_credit_stays_first_even_if_a_smaller_one_would_fit() -> None:
     client = opened((h.INITIAL_WINDOW, 1 << 20))
     set_window(client, 100)
     large, small = exchange_of(b"x" * 200), exchange_of(b"y" * 10)
@@ -414,7 +414,7 @@ def test_an_expired_request_whose_block_is_as_long_as_its_body_leaves_its_header
     assert client.connection.window == window + headers.body_len
 
 
-def test_what_was_not_written_is_discarded_but_for_the_preface() -> None:
+def test_unwritten_frames_are_discarded_but_for_the_preface() -> None:
     client = ClientHarness()
     client.feed(h.settings())
     client.request()

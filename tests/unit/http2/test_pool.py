@@ -340,7 +340,7 @@ async def test_connections_are_opened_ahead_of_requests(monkeypatch: pytest.Monk
     await stage.pool.close()
 
 
-async def test_what_is_submitted_in_one_tick_is_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_of_one_tick_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch)
     stage.streams = 100
     stage.submit()
@@ -441,7 +441,7 @@ async def test_refusals_count_only_where_nothing_else_was_answered(monkeypatch: 
     await stage.pool.close()
 
 
-async def test_what_was_sent_again_for_other_reasons_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_retry_for_another_reason_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that an engine has repeated five times is not given up at its first refusal."""
     stage = Stage(monkeypatch)
     (exchange,) = stage.submit()
@@ -563,7 +563,7 @@ async def test_a_lost_connection_loses_what_was_written_and_nothing_else(
     await stage.pool.close()
 
 
-async def test_a_hopeless_error_answers_everybody_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_permanent_error_ends_all_requests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch)
     stage.failures = [AlpnError("no h2")]
     sent = stage.submit(3)

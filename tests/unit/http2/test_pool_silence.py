@@ -163,7 +163,7 @@ async def test_requests_during_an_idle_ping_wait_for_its_acknowledgement(
 
 
 @pytest.mark.parametrize("idle_ping", [3600.0, None])
-async def test_what_may_not_be_sent_yet_probes_nothing(
+async def test_requests_that_may_not_be_sent_yet_probe_no_connection(
     idle_ping: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FCM's requests wait for an access token, and a connection whose token is refused is left."""

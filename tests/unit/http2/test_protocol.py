@@ -94,7 +94,7 @@ async def test_a_server_that_does_not_choose_h2_is_left(alpn: str | None) -> Non
     assert stage.link.connection.state is ConnectionState.CLOSED
 
 
-async def test_what_is_scheduled_in_one_turn_leaves_in_one_write() -> None:
+async def test_requests_of_one_turn_leave_in_one_write() -> None:
     stage = Stage()
     stage.settings()
     await asyncio.sleep(0)

@@ -261,7 +261,7 @@ async def test_more_than_the_answer() -> None:
         (b"Proxy-Authenticate: \x1b[31mred\r\n", "does not accept its name and password"),
     ],
 )
-async def test_what_a_407_wants(fields: bytes, words: str) -> None:
+async def test_a_407_names_the_credentials_that_it_requires(fields: bytes, words: str) -> None:
     asking, _ = asked()
     asking.data_received(b"HTTP/1.1 407 x\r\n" + fields + b"\r\n")
     with pytest.raises(ProxyError, match=words):

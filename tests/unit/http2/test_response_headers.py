@@ -86,7 +86,7 @@ def test_read_status_reads_what_hpack_reads(block: bytes) -> None:
         b"\x41\x03200",
     ],
 )
-def test_what_is_no_readable_status(block: bytes) -> None:
+def test_an_unreadable_status_is_zero(block: bytes) -> None:
     assert read_status(block) == 0
 
 

@@ -213,7 +213,7 @@ def test_the_table_of_states(words: list[int], begins: list[int]) -> None:
     assert [number for number, word in enumerate(words) if runs.begins(word)] == begins
 
 
-def test_what_another_read_brings_is_no_repetition() -> None:
+def test_frames_of_another_read_are_no_repetition() -> None:
     runs = ResponseRuns()
     for _ in range(20):
         runs.restart()

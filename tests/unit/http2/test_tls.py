@@ -599,7 +599,7 @@ def test_every_failure_to_connect_has_a_name(
     assert error.unprocessed
 
 
-def test_what_has_a_name_keeps_it() -> None:
+def test_a_named_error_keeps_its_name() -> None:
     error = AlpnError("x")
     assert name_tls_error(error) is error
 
