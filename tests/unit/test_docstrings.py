@@ -115,7 +115,7 @@ def test_each_of_several_parameters_has_its_line(function: Callable[..., Any], d
 
 
 @pytest.mark.parametrize(("function", "doc"), FUNCTIONS)
-def test_what_a_body_raises_is_in_raises(function: Callable[..., Any], doc: str) -> None:
+def test_exceptions_that_a_body_raises_are_in_raises(function: Callable[..., Any], doc: str) -> None:
     assert [name for name in raised(function) if name not in section(doc, "Raises")] == []
 
 

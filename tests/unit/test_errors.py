@@ -47,7 +47,7 @@ def test_the_tree_in_the_docstring_is_the_tree(
             assert tree[name] in [base.__name__ for base in value.__bases__], name
 
 
-def test_what_is_a_builtin_error_too_is_caught_as_one() -> None:
+def test_errors_are_caught_as_their_builtin_kinds() -> None:
     assert issubclass(ConfigurationError, ValueError)
     assert issubclass(ClosedError, RuntimeError)
     assert issubclass(errors.ResponseTimeout, TimeoutError)

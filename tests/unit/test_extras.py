@@ -92,7 +92,7 @@ def run(code: str, missing: list[str], place: Path) -> subprocess.CompletedProce
         if not ("demo" in use and module in CONTROL_PORT_ALONE)
     ],
 )
-def test_what_to_install_is_one_sentence(extra: str, use: str, module: str, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named_in_one_sentence(extra: str, use: str, module: str, tmp_path: Path) -> None:
     ran = run(use, [module], tmp_path)
     assert ran.returncode, ran.stdout
     last = ran.stderr.splitlines()[-1]

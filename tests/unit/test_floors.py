@@ -17,7 +17,7 @@ def test_rooms_add_up_and_the_whole_has_all() -> None:
     assert rooms.rooms(files) == {"pushcore": (3, 6, 9, 12), "pushcore/http2": (2, 4, 6, 8)}
 
 
-def test_what_is_below_its_floor_is_told() -> None:
+def test_a_package_below_its_floor_is_reported() -> None:
     assert rooms.below(FOUND, {"pushcore": 95.0, "pushcore/http2": 33.3}) == []
     assert rooms.below(FOUND, {"pushcore": 95.1, "pushcore/gone": 1.0}) == [
         "pushcore/http2 has no floor: run with --raise",
@@ -37,7 +37,7 @@ def test_floors_are_of_rooms_that_are_there() -> None:
     assert set(json.loads(rooms.FLOORS.read_text())) <= there
 
 
-def test_what_is_explained_of_a_mutant_is_still_in_the_code() -> None:
+def test_explained_mutants_are_of_code_that_exists() -> None:
     for change, reason in mutants.EXPLAINED.items():
         module, _, before = re.fullmatch(r"(\S+)::\S*: `(.*)` for `(.*)`", change, re.DOTALL).groups()  # type: ignore[union-attr]
         assert module in mutants.MODULES

@@ -236,7 +236,7 @@ def public() -> str:
         (lambda: materials()["p8"].replace("MIG", "MIM"), "the key is damaged"),
     ],
 )
-def test_what_is_no_apns_key(source: Any, words: str) -> None:
+def test_a_malformed_apns_key_is_rejected(source: Any, words: str) -> None:
     source = source() if callable(source) else source
     with pytest.raises(ConfigurationError) as caught:
         ApnsKey.from_file(source, **IDS)
@@ -259,7 +259,7 @@ def test_what_is_no_apns_key(source: Any, words: str) -> None:
         (lambda: materials()["service account"][:-2], "the service account is not JSON"),
     ],
 )
-def test_what_is_no_service_account(source: Any, words: str) -> None:
+def test_a_malformed_service_account_is_rejected(source: Any, words: str) -> None:
     source = source() if callable(source) else source
     with pytest.raises(ConfigurationError) as caught:
         ServiceAccount.from_file(source)
@@ -273,7 +273,7 @@ def test_what_is_no_service_account(source: Any, words: str) -> None:
     ("source", "words"),
     [(None, "the certificate must be a path or the content itself, not NoneType"), (5, "not int")],
 )
-def test_what_is_no_certificate(name: str, source: Any, words: str) -> None:
+def test_a_malformed_certificate_is_rejected(name: str, source: Any, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         getattr(ApnsCertificate, name)(source)
     assert words in str(caught.value)

@@ -87,7 +87,7 @@ def pool(streams: list[int], waiting: int, expiries: dict[str, float] | None = N
     return SimpleNamespace(links=links, waiting=[None] * waiting, expiries=expiries or {})
 
 
-def test_pools_are_read_when_somebody_looks() -> None:
+def test_pools_are_read_at_each_snapshot() -> None:
     metrics = Metrics()
     busy = pool([3, 4], 5)
     end = metrics.watch("apns", busy)
@@ -186,7 +186,7 @@ def test_all_methods_are_optional_and_all_are_passed_on() -> None:
     assert told == [(name, *details) for name, details in EVENTS.items()]
 
 
-def test_listener_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_listener_is_logged_and_the_others_are_called(caplog: pytest.LogCaptureFixture) -> None:
     first, last = Recorder(), Recorder()
     listeners = Listeners(first, Broken())
     listeners.add(last)

@@ -78,7 +78,7 @@ def answers(status: int) -> Any:
         ({"proxy": "ftp://proxy.example"}, "proxies"),
     ],
 )
-def test_what_cannot_work_is_said_at_once(options: dict[str, Any], words: str) -> None:
+def test_wrong_options_are_rejected_at_once(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         PlainClient(**options)
 
@@ -220,7 +220,7 @@ async def test_closing_ends_what_waits_for_a_connection(monkeypatch: pytest.Monk
     assert "closed before" in str(result.detail)
 
 
-async def test_who_is_cancelled_takes_the_push_back_and_a_late_answer_is_nobodys(
+async def test_a_cancelled_send_takes_its_push_back_and_ignores_a_late_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with PlainClient() as client:
@@ -334,7 +334,7 @@ def test_a_client_shows_what_its_user_needs(client: ProviderClient[Any], own: se
         ({"keepalive": (60, 15, 128)}, "keepalive[2] must be a whole number from 1 to 127, not 128"),
     ],
 )
-def test_what_cannot_be_said_of_idle_connections_is_named(options: dict[str, Any], words: str) -> None:
+def test_wrong_settings_of_idle_connections_are_named(options: dict[str, Any], words: str) -> None:
     for make in (
         lambda: PlainClient(**options),
         lambda: ApnsClient(APNS_KEY, **options),
@@ -345,7 +345,7 @@ def test_what_cannot_be_said_of_idle_connections_is_named(options: dict[str, Any
         assert words in str(caught.value)
 
 
-async def test_what_was_said_of_idle_connections_reaches_them() -> None:
+async def test_settings_of_idle_connections_reach_the_pool() -> None:
     async with ApnsClient(APNS_KEY, idle_ping=None, keepalive=(30, 5, 2)) as client:
         limits = client._dispatcher.pool.limits
         assert (limits.idle_ping, limits.keepalive) == (None, (30, 5, 2))

@@ -28,7 +28,7 @@ def reasons(item: pytest.Item) -> list[str]:
     return [marker.kwargs["reason"] for marker in item.iter_markers("skip")]
 
 
-def test_a_test_without_marks_is_everybodys(item: pytest.Function) -> None:
+def test_a_test_without_marks_gets_none(item: pytest.Function) -> None:
     tiers.sort(item)
     assert not list(item.iter_markers())
 
@@ -84,7 +84,7 @@ def test_a_mutant_differs_in_one_place(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["a", "'text'", "None", "import a", "a = b"])
-def test_what_cannot_be_changed_is_left(before: str) -> None:
+def test_a_node_without_a_change_is_left(before: str) -> None:
     tree = ast.parse(before)
     assert not any(mutants.change_node(node) for node in ast.walk(tree))
 

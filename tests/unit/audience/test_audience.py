@@ -160,7 +160,7 @@ def test_ndjson(tmp_path: Path, name: str) -> None:
         ("token\naa\n".encode("utf-16"), "is in UTF-16; expected UTF-8"),
     ],
 )
-def test_what_is_no_audience(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_a_malformed_audience_is_rejected(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = written(tmp_path, content)
     with pytest.raises(BadInput) as caught:
         pushes(path)

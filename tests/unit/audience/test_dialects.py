@@ -20,7 +20,7 @@ from pushcore.audience.dialects import header_problem, is_utf8
         ("token,pr\udce9nom\n", "not UTF-8"),
     ],
 )
-def test_what_it_is_and_what_to_do(line: str, words: str) -> None:
+def test_a_wrong_dialect_is_named_with_its_remedy(line: str, words: str) -> None:
     assert words in header_problem(line)
 
 

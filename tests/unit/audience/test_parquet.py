@@ -87,7 +87,7 @@ def test_values_keep_their_types(tmp_path: Path) -> None:
     }
 
 
-def test_what_a_row_may_say_for_itself(tmp_path: Path) -> None:
+def test_a_row_may_have_its_own_settings(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         {

@@ -26,7 +26,7 @@ def test_text_that_prints_is_shown_as_it_is() -> None:
         ("\x00", r"\x00"),
     ],
 )
-def test_what_could_change_the_terminal_is_escaped(text: str, expected: str) -> None:
+def test_control_characters_are_escaped(text: str, expected: str) -> None:
     assert printable(text) == expected
 
 

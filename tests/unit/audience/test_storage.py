@@ -179,7 +179,7 @@ def test_without_fsspec_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
         ("://a", False),
     ],
 )
-def test_what_is_taken_for_a_url(path: str, url: bool) -> None:
+def test_urls_are_told_from_paths(path: str, url: bool) -> None:
     assert is_url(path) is url
 
 

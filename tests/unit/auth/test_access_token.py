@@ -427,7 +427,7 @@ async def test_another_issuer_is_asked_at_once_and_the_old_token_serves() -> Non
     assert bench.tokens.expires == pytest.approx(bench.wall + 3599, abs=60)
 
 
-async def test_what_another_issuer_responded_before_is_no_token() -> None:
+async def test_a_token_of_the_previous_issuer_is_ignored() -> None:
     bench = await Bench().started()
     bench.tokens.renew()
     await turns()

@@ -240,7 +240,7 @@ def test_scopes_are_added_where_they_are_needed() -> None:
     assert issuer._credentials.scopes_set == ["https://www.googleapis.com/auth/firebase.messaging"]
 
 
-def test_what_the_client_takes() -> None:
+def test_a_client_accepts_google_credentials() -> None:
     class WithProject(Scripted):
         project_id = "my-project"
 
@@ -307,7 +307,7 @@ def test_other_types_are_read_by_google_auth(kind: str) -> None:
         ({"type": ["authorized_user"]}, 'has no "type"'),
     ],
 )
-def test_what_google_auth_cannot_use_is_named(changes: dict[str, Any], words: str) -> None:
+def test_unusable_google_credentials_are_named(changes: dict[str, Any], words: str) -> None:
     info = {**account(), **changes}
     text = json.dumps({name: value for name, value in info.items() if value is not None})
     with pytest.raises(ConfigurationError) as caught:

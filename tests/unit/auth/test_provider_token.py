@@ -357,7 +357,7 @@ def other_keys() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("case", list(other_keys()))
-def test_what_is_no_key_for_es256_is_named(tmp_path: Path, case: str) -> None:
+def test_a_key_that_is_not_for_es256_is_named(tmp_path: Path, case: str) -> None:
     content, message = other_keys()[case]
     file = tmp_path / "AuthKey.p8"
     file.write_bytes(content)

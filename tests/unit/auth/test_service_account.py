@@ -69,7 +69,7 @@ def test_a_key_file(tmp_path: Path) -> None:
     assert (account.key_id, account.token_uri) == ("abc123", URI)
 
 
-def test_what_may_be_missing() -> None:
+def test_project_and_key_id_are_optional() -> None:
     account = ServiceAccount.from_info(info(project_id=None, private_key_id=None))
     assert account.project_id is None
     assert decoded(account.assertion(NOW).split(b".")[0]) == {"alg": "RS256", "typ": "JWT"}
@@ -134,7 +134,7 @@ def secret(kind: str) -> str:
         ({"token_uri": "https://hé/token"}, "https"),
     ],
 )
-def test_what_cannot_work_is_one_clear_sentence(changes: dict[str, Any], words: str) -> None:
+def test_a_wrong_service_account_is_rejected_in_one_sentence(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ServiceAccount.from_info(info(**changes), name="account.json")
     text = str(caught.value)

@@ -70,7 +70,7 @@ def test_a_pause() -> None:
 
 
 @given(st.floats(0.1, 1e5), st.lists(st.floats(0, 2.0), max_size=30))
-def test_whatever_the_rhythm_the_rate_holds(rate: float, rests: list[float]) -> None:
+def test_the_rate_holds_for_any_rhythm(rate: float, rests: list[float]) -> None:
     clock = Clock()
     limiter = ChangeRateLimiter(rate, clock)
     begin, count = clock.now, 0

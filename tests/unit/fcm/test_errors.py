@@ -261,7 +261,7 @@ def test_a_response_that_is_not_googles(status: int, verdict: str) -> None:
     assert verdict_for(status) is not Verdict.UNREGISTERED
 
 
-def test_what_is_in_googles_form_is_read_by_its_status() -> None:
+def test_an_error_in_googles_form_is_read_by_its_status() -> None:
     errors: list[dict[str, Any]] = [{"code": 404}, {"status": "NOT_FOUND"}, {"details": []}]
     for error in errors:
         assert read_error(404, orjson.dumps({"error": error})).row is TABLE.of_status(404)
@@ -351,7 +351,7 @@ def test_nothing_raises(status: int, content: bytes, header: str | None) -> None
     message_name(content)
 
 
-def test_what_is_read_is_bounded() -> None:
+def test_the_text_of_an_error_is_bounded() -> None:
     long = "x\n" * 10_000
     failure = read_error(400, body(400, long, long, bad(long, long), fcm(long), apns(400, long)))
     assert len(failure.detail or "") <= MAX_DETAIL

@@ -224,7 +224,7 @@ def test_data_of_other_types() -> None:
         assert sent(to(data={key: ""}))["message"]["data"] == {key: ""}
 
 
-def test_what_is_kept_is_bounded_and_a_changed_dict_is_seen() -> None:
+def test_the_cache_is_bounded_and_a_changed_dict_is_seen() -> None:
     builder = requests()
     for number in range(2 * MAX_KNOWN + 10):
         sent(to(data={f"k{number}": "v"}, android={"collapse_key": str(number)}), builder)

@@ -142,7 +142,7 @@ def test_a_rejection_proves_no_shape() -> None:
     assert responses.blame(to()).suspect
 
 
-def test_what_comes_together_is_simultaneous() -> None:
+def test_responses_of_one_batch_are_simultaneous() -> None:
     responses = Responses()
     results = responses.take(responses.make(to(), 400, blamed()), responses.make(to(), 200, accepted()))
     assert [result.verdict for result in results] == [Verdict.ACCEPTED, Verdict.UNREGISTERED]

@@ -61,7 +61,7 @@ def test_something_else(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
 
 
-def test_an_empty_file_and_the_database_of_somebody_else(tmp_path: Path) -> None:
+def test_an_empty_file_and_a_foreign_database_are_no_journals(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     every_way(tmp_path / "empty.db", "empty.db is not a journal of pushcore")
     other = sqlite3.connect(tmp_path / "other.db")
@@ -372,7 +372,7 @@ def test_a_push_without_a_row_is_the_senders_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_bytes_are_damaged_it_is_told_as_damage_or_harmless(tmp_path: Path, seed: int) -> None:
+def test_any_damaged_bytes_are_reported_as_damage_or_harmless(tmp_path: Path, seed: int) -> None:
     """Never another error, and never a wait without an end."""
     chance = random.Random(seed)
     with create(tmp_path / "j.db", chunk_size=5) as journal:

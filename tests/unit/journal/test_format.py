@@ -199,7 +199,7 @@ def test_every_flipped_byte_is_noticed() -> None:
             unpack(1, part.bits, part.blob[:size], PREFIX)
 
 
-def test_what_killed_runs_have_done_is_counted() -> None:
+def test_attempts_of_killed_runs_are_counted() -> None:
     def kind(verdict: str, attempts: int) -> UncommonOutcome:
         return UncommonOutcome(("apns", verdict, None, None, attempts), None)
 

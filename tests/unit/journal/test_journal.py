@@ -284,7 +284,7 @@ def test_a_sender_that_ends_in_order_leaves_nothing_in_doubt(tmp_path: Path) -> 
         assert [push.row for push in journal.pending(pushes(100))] == list(range(34, 101))
 
 
-def test_what_was_in_flight_when_it_ended_is_in_doubt(tmp_path: Path) -> None:
+def test_a_row_in_flight_at_the_end_is_in_doubt(tmp_path: Path) -> None:
     with create(tmp_path / "j.db") as journal:
         for push in journal.pending(pushes(7)):
             if push.row != 3:
@@ -453,7 +453,7 @@ def test_how_a_source_has_changed(now: Source, words: str) -> None:
     assert SOURCE.change(SOURCE) is None
 
 
-def test_what_the_campaign_was_begun_with(tmp_path: Path) -> None:
+def test_a_journal_keeps_the_options_of_its_campaign(tmp_path: Path) -> None:
     clock = iter(range(1000, 2000))
     options = {"topic": "com.example.app", "retry": {"unknown": "resend"}}
     with Journal.create(
@@ -475,7 +475,7 @@ def test_what_the_campaign_was_begun_with(tmp_path: Path) -> None:
     "options",
     [{"chunk_size": 0}, {"chunk_size": 10_001}, {"campaign_id": ""}, {"campaign_id": "é" * 33}, {"shard": 1}],
 )
-def test_what_no_campaign_can_be_begun_with(tmp_path: Path, options: dict[str, int]) -> None:
+def test_wrong_options_create_no_journal(tmp_path: Path, options: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError):
         Journal.create(tmp_path / "j.db", SOURCE, **options)  # type: ignore[arg-type]  # options of the test's own
     assert os.listdir(tmp_path) == []

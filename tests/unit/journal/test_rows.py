@@ -30,7 +30,7 @@ ANYTHING = st.one_of(
 )
 
 
-def test_what_a_journal_writes_comes_back() -> None:
+def test_written_rows_are_read_back() -> None:
     record = rows.campaign(CAMPAIGN)
     assert (record.id, record.source, record.options, record.rows) == ("c", SOURCE, {"topic": "a"}, None)
     (run,) = rows.runs([RUN])

@@ -125,7 +125,7 @@ def test_another_writer_is_refused_while_one_has_it_open(
     JournalStore.open(store.path).close()
 
 
-def test_nobody_else_can_write_in_the_instant_between_two_transactions(store: JournalStore) -> None:
+def test_no_other_process_can_write_between_two_transactions(store: JournalStore) -> None:
     store._sql.execute("commit")
     with pytest.raises(JournalError, match="is in use by another process"):
         JournalStore.open(store.path)
@@ -148,7 +148,7 @@ def test_closing_leaves_one_file(store: JournalStore) -> None:
     assert [path.name for path in Path(store.path).parent.iterdir()] == ["j.db"]
 
 
-def test_what_cannot_be_laid_out_leaves_no_file(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_created_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         JournalStore.create(
             str(tmp_path / "j.db"), replace(CAMPAIGN, options={"odd": object()}), replace(RUN)

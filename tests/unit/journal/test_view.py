@@ -127,7 +127,7 @@ def test_it_is_complete_when_every_row_has_an_outcome(rows: int | None, done: in
     assert Status("c", rows, 0, done, Counter(), 0, 0, 1, *nothing).complete is complete
 
 
-def test_what_is_no_journal_is_given_up_at_once(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_reported_at_once(tmp_path: Path) -> None:
     with written(tmp_path):
         pass
     with contextlib.closing(JournalStore.open(str(tmp_path / "j.db"))) as store:

@@ -255,7 +255,7 @@ def test_an_error_reaches_the_sender_and_its_outcomes_are_written_in_the_end(
     assert opened.run.problem == "the disk is full"
 
 
-def test_what_cannot_be_packed_is_an_error_of_the_journal(start: Open) -> None:
+def test_a_record_that_cannot_be_packed_is_an_error_of_the_journal(start: Open) -> None:
     opened = start()
     opened.writer.records.append((None, "aa", None, 0))  # type: ignore[arg-type]  # a push without a row
     with pytest.raises(JournalError, match="the journal cannot go on"):

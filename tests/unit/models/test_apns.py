@@ -272,7 +272,7 @@ def test_a_payload_is_what_orjson_takes() -> None:
         ({"event": "end"}, "end needs timestamp"),
     ],
 )
-def test_what_apple_does_not_know_is_refused(arguments: dict[str, Any], message: str) -> None:
+def test_a_value_unknown_to_apple_is_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Aps(**arguments)
 

@@ -63,7 +63,7 @@ def test_the_push_type_that_a_payload_is_for(payload: dict[str, Any], push_type:
         ({"encryptedData": "x"}, "accessory"),
     ],
 )
-def test_what_does_what_it_says(aps: dict[str, Any], push_type: str) -> None:
+def test_effective_parts_are_not_reported(aps: dict[str, Any], push_type: str) -> None:
     assert idle_parts({"aps": aps}, push_type) == []
 
 

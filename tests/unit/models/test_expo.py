@@ -187,7 +187,9 @@ def test_by_default_android_gets_a_notification_with_the_data_of_the_listing() -
         ({"subtitle": "S", "link": "https://e.com", "categoryId": "c"}, None),
     ],
 )
-def test_what_android_shows_besides_the_texts(fields: dict[str, Any], android: dict[str, Any] | None) -> None:
+def test_fields_beside_the_texts_become_androids(
+    fields: dict[str, Any], android: dict[str, Any] | None
+) -> None:
     message = sent(to_message({"body": "B", **fields}, FCM))["message"]
     assert (message["notification"], message.get("android")) == ({"body": "B"}, android)
 

@@ -37,7 +37,7 @@ for _ in range(300):
         (DEEP, "is nested too deeply"),
     ],
 )
-def test_what_cannot_be_json(value: Any, problem: str) -> None:
+def test_a_value_that_json_does_not_have_is_named(value: Any, problem: str) -> None:
     assert problem in json_problem(value, "payload")
 
 
@@ -55,7 +55,7 @@ def test_what_cannot_be_json(value: Any, problem: str) -> None:
         datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC),
     ],
 )
-def test_what_can(value: Any) -> None:
+def test_a_json_value_has_no_problem(value: Any) -> None:
     assert json_problem({"k": value}, "payload") == ""
 
 

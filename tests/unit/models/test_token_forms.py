@@ -24,7 +24,7 @@ APNS = "0123456789abcdef" * 4
 @pytest.mark.parametrize(
     "token", [APNS, APNS.upper(), FCM, FID, "odd", "of-a-new-shape", "a.b:c~d", "ya29.x"]
 )
-def test_what_may_be_a_token(token: str) -> None:
+def test_a_possible_token_is_accepted(token: str) -> None:
     assert mistaken_form(token) == ""
 
 

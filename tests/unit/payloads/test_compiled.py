@@ -303,7 +303,7 @@ def test_forms_are_bounded_however_many_values_decide() -> None:
     assert made == [3 * MAX_FORMS - 1]
 
 
-def test_what_cannot_be_compiled_is_tried_once() -> None:
+def test_a_template_that_cannot_be_compiled_is_tried_once() -> None:
     tried = []
 
     def convert(content: dict[str, Any], now: float, marks: Marks | None) -> Any:
@@ -332,7 +332,7 @@ def test_a_mark_that_is_no_value_is_no_form() -> None:
         {"contentAvailable": True, "data": {"k": "{{a}}"}, "expiration": NOW + 100},
     ],
 )
-def test_what_people_write_is_compiled(content: dict[str, Any]) -> None:
+def test_usual_expo_payloads_are_compiled(content: dict[str, Any]) -> None:
     payload = ExpoPayload(content, "p")
     apns = ApnsRows(payload, RowDefaults()).bind(audience(COLUMNS))
     fcm = FcmRows(payload).bind(audience(COLUMNS))
@@ -354,7 +354,7 @@ def test_what_people_write_is_compiled(content: dict[str, Any]) -> None:
         },
     ],
 )
-def test_what_people_write_for_fcm_is_compiled(content: dict[str, Any]) -> None:
+def test_usual_fcm_payloads_are_compiled(content: dict[str, Any]) -> None:
     make = FcmRows(FcmPayload(content, "p")).bind(audience(COLUMNS))
     messages = [make(1, FCM, False, ["one", "two", "00ff7f"]) for _ in range(2)]
     assert messages[-1].form is not None

@@ -87,7 +87,7 @@ def test_a_body_that_is_a_text_already_stays_as_it_is(tmp_path: Path) -> None:
         ({"notification": {"title": "T"}, "data": {"title": "T"}}, False),
     ],
 )
-def test_what_is_the_listing(content: dict[str, Any], listing: bool) -> None:
+def test_the_legacy_form_is_detected(content: dict[str, Any], listing: bool) -> None:
     assert is_listing(content) is listing
 
 
@@ -110,7 +110,7 @@ def test_what_is_the_listing(content: dict[str, Any], listing: bool) -> None:
         ({**LISTING, "to": "x"}, "the message has a to; expected none, the rows are the targets"),
     ],
 )
-def test_what_v1_does_not_have_is_named(tmp_path: Path, content: dict[str, Any], words: str) -> None:
+def test_keys_that_v1_does_not_have_are_named(tmp_path: Path, content: dict[str, Any], words: str) -> None:
     for platforms in (("fcm",), ("apns", "fcm"), ("apns",)):
         with pytest.raises(BadInput) as caught:
             load(tmp_path, content, *platforms)
