@@ -394,3 +394,39 @@ def test_a_body_may_have_as_many_bytes_as_the_limit(excess: int) -> None:
         assert [reset.error_code for reset in resets] == [h.FLOW_CONTROL_ERROR]
     else:
         assert exchange.error is None
+
+
+def test_a_body_without_its_end_may_leave_one_byte() -> None:
+    client = ClientHarness(limits=Limits(max_body=100))
+    client.feed(h.settings())
+    exchange = client.request()
+    client.sent()
+    client.feed(
+        h.frame(h.HEADERS, 0x4, exchange.stream_id, b"\x20\x88"), h.data(exchange.stream_id, b"x" * 99, 0)
+    )
+    assert client.finished == []
+    client.feed(h.data(exchange.stream_id, b"x"))
+    assert (client.finished, exchange.error, len(exchange.data)) == ([exchange], None, 100)
+
+
+def test_a_body_that_uses_its_window_up_without_an_end_is_too_large() -> None:
+    client = ClientHarness(limits=Limits(max_body=100))
+    client.feed(h.settings())
+    exchange = client.request()
+    client.sent()
+    client.feed(
+        h.frame(h.HEADERS, 0x4, exchange.stream_id, b"\x20\x88"), h.data(exchange.stream_id, b"x" * 100, 0)
+    )
+    assert isinstance(exchange.error, ResponseTooLarge)
+    assert [reset.error_code for reset in h.only(client.sent(), "RST_STREAM")] == [h.CANCEL]
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_peer_that_does_not_read_may_ask_for_1000_acknowledgements(excess: int) -> None:
+    client = ClientHarness()
+    client.connection.pause(True)
+    client.feed(h.settings(), *[h.ping()] * (999 + excess))
+    if excess:
+        client.check_broken(h.ENHANCE_YOUR_CALM)
+    else:
+        client.check_alive()

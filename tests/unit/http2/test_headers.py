@@ -286,3 +286,12 @@ def test_an_own_field_may_have_any_length(length: int) -> None:
     peer = Peer()
     for _ in range(3):
         peer.send(template_of(1), b"/x", ((b"apns-id", b"i" * length),))
+
+
+@pytest.mark.parametrize(("size", "inserted"), [(100, True), (99, False)])
+def test_a_field_may_fill_the_whole_table(size: int, inserted: bool) -> None:
+    encoder = HeaderEncoder()
+    encoder.resize(size)
+    template = HeaderTemplate([(b"x", b"v" * 67)])  # with 32 bytes of overhead: 100
+    encoder.build(template)
+    assert (len(encoder.build(template).suffix) == 1) is inserted

@@ -490,3 +490,24 @@ def test_the_streams_that_were_reset_are_forgotten_by_the_older_half() -> None:
     assert len(connection._cancelled) == MAX_CANCELLED == 10_000
     connection._reset(20_001, h.CANCEL)
     assert connection._cancelled == {*range(10_001, 20_002, 2)}
+
+
+def test_a_body_may_take_all_the_credit_beside_another_request() -> None:
+    client = opened((h.INITIAL_WINDOW, 1 << 20))
+    client.request(b"")
+    client.sent()
+    set_window(client, QUICK + 1)
+    assert take(client, exchange_of(b"x" * (QUICK + 1))) == []
+    assert data_of(client) == [(7, QUICK + 1)]
+
+
+def test_a_window_of_a_body_in_parts_must_not_overflow() -> None:
+    client = opened((h.INITIAL_WINDOW, 1000))
+    set_window(client, 0)
+    upload = client.request(b"x" * 100)
+    client.sent()
+    client.feed(h.window_update(upload.stream_id, 0x7FFF_FFFF - 1000))
+    client.check_alive()
+    assert client.finished[2:] == []
+    client.feed(h.window_update(upload.stream_id, 1))
+    client.check_stream_error(upload, h.FLOW_CONTROL_ERROR)

@@ -84,6 +84,9 @@ def test_read_status_reads_what_hpack_reads(block: bytes) -> None:
         b"\xbe",
         b"\x00\x07:status\x03200",
         b"\x41\x03200",
+        b"\x4f\x03200",
+        b"\x0f\x03200",
+        b"\x47\x03200",
     ],
 )
 def test_an_unreadable_status_is_zero(block: bytes) -> None:
@@ -149,3 +152,11 @@ def test_a_block_that_uses_the_table_is_decoded_at_once(fields: list[tuple[str, 
     assert not reader.stateless
     reader.begin(3, hpack.Encoder().encode([(":status", "404")]), end_stream=True)
     assert reader.read() == (404, [(b":status", b"404")])
+
+
+def test_a_value_may_have_any_bytes() -> None:
+    block = b"\x20\x88\x00\x01x\x02\xff\xfe"
+    assert decode_block(block, 1000) == [(b":status", b"200"), (b"x", b"\xff\xfe")]
+    reader = HeaderBlockReader()
+    reader.begin(1, block[1:], end_stream=True)
+    assert reader.read() == (200, [(b":status", b"200"), (b"x", b"\xff\xfe")])

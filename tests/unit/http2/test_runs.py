@@ -263,6 +263,7 @@ LITERAL = b"\x48\x03410" + (b"\x00\x07apns-id\x20" + b"0" * 36)[: len(BLOCKS[0])
         [*PAIRS[:8], PAIRS[8], PAIRS[11], PAIRS[10], PAIRS[9], *PAIRS[12:]],
         [*BODILESS[:4], h.frame(h.HEADERS, 0x5, 11, LITERAL), *BODILESS[5:]],
         [*BODILESS[:8], h.frame(0x5, 0x5, 19, BLOCKS[0]), *BODILESS[9:]],
+        [*BODILESS[:8], h.frame(h.HEADERS, 0x5, 19, BLOCKS[1]), *BODILESS[9:]],
         [*PAIRS[:8], h.frame(h.HEADERS, 0x4, 11, LITERAL), *PAIRS[9:]],
         [*HEADERS_FIRST[:4], h.frame(h.HEADERS, 0x4, 11, LITERAL), *HEADERS_FIRST[5:]],
         [h.data(3, b"x", 0), *BODILESS],
@@ -280,6 +281,7 @@ LITERAL = b"\x48\x03410" + (b"\x00\x07apns-id\x20" + b"0" * 36)[: len(BLOCKS[0])
         "crossed first",
         "literal",
         "promise",
+        "another status",
         "literal pair",
         "literal headers",
         "data",
@@ -295,3 +297,10 @@ def test_a_run_that_was_not_there_resets_the_repetitions() -> None:
         assert not any(runs.begins(HEAD) for _ in range(after - (after > WORTH)))
         assert runs.begins(HEAD)
         assert runs.read(b"", 0, h.END_STREAM | h.END_HEADERS, {}, [], 1) == (0, 0)
+
+
+def test_frames_of_different_reads_begin_no_run(sizes: list[int]) -> None:
+    client = opened()
+    for frame in BODILESS:
+        client.feed(frame)
+    assert sizes == []
