@@ -39,8 +39,13 @@ _USER_INFO: Final = re.compile(
 )
 """The password in a URL, with its scheme or without, as proxies are written; a path made of one has lost a slash."""
 _VALUE_USER_INFO: Final = re.compile(rf"\A([^\w./]*(?!mailto:){_SCHEME}/{{0,2}}[^:@]*:).+(?=@)", re.DOTALL)
-_NO_PORT: Final = re.compile(r"(://[^/@:\[\s]*:)(?![0-9]*(?:[/?#]|$)|\[)[^/]+")
+_NO_PORT: Final = re.compile(r"(://[^/@:\[\s]*:)(?!(?:PORT|[0-9]*)(?:[/?#,;\s'\")\]]|$)|\[)[^/\s'\"]+")
 """What stands in a URL where a port should."""
+_QUERY: Final = re.compile(
+    r"([?&#;](?:password|passwd|pwd|token|secret|signature|sig|credential|api[-_]?key|access[-_]?key|x-amz-[a-z-]+)=)[^&#\s'\"]+",
+    re.IGNORECASE,
+)
+"""What a URL's query says of a secret."""
 _CUT: Final = "[password removed]"
 _QUOTING: Final = re.compile(r"""[\s"':,;=\\]+""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -171,6 +176,9 @@ def redact(text: str) -> str:
     text = _MEMBER.sub(rf"\1{REMOVED}", text)
     if "@" in text:
         text = _USER_INFO.sub(lambda match: f"{match[match.lastindex or 0]}{_CUT}", text)
+    if "://" in text:
+        text = _NO_PORT.sub(rf"\1{_CUT}", text)
+        text = _QUERY.sub(rf"\1{_CUT}", text)
     return _RUN.sub(_without_base64, text)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
 
+from ..addresses import split_address
 from ..audience.problems import BadInput
 from ..queue.access import Access
 from .report.notices import say
@@ -84,5 +84,6 @@ def access_of(options: dict[str, Any], url: str) -> Access:
 
 
 def _has_password(url: str) -> bool:
-    credentials = urlsplit(url.split(",")[0].partition("?")[0]).netloc.rpartition("@")[0]
+    parts = split_address(url.split(",")[0].partition("?")[0])
+    credentials = "" if parts is None else parts.netloc.rpartition("@")[0]
     return ":" in credentials or (bool(credentials) and url.startswith(("nats:", "tls:")))

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpcore
 import orjson
 
+from ..addresses import split_address
 from ..audience.problems import BadInput, read_small
 from ..reasons import printable_word
 from ..results import Result
@@ -68,10 +68,9 @@ class Webhook:
     def __init__(
         self, app: str, section: WebhookSection, count: Count, rng: random.Random | None = None
     ) -> None:
-        parts = urlsplit(section.url)
-        if (
-            parts.scheme != "https" and not (parts.scheme == "http" and section.private)
-        ) or not parts.hostname:
+        parts = split_address(section.url)
+        schemes = ("https", "http") if section.private else ("https",)
+        if parts is None or parts.scheme not in schemes or not parts.hostname:
             raise BadInput(
                 f"app {app}: a webhook's url begins with https://, or http:// where private is true"
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..arguments import shown
+from ..addresses import shown_address, split_address
 from ..errors import ConfigurationError
 
 HTTPS: Final = 443
@@ -32,14 +32,9 @@ def read_origin(url: str, name: str = "url") -> Origin:
     Raises:
         ConfigurationError: it is no such address, or not https.
     """
-    wrong = ConfigurationError(f"{name} must look like https://127.0.0.1:8443, not {shown(url)}")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except (ValueError, TypeError, AttributeError):
-        raise wrong from None
+    parts = split_address(url)
     if (
-        not isinstance(url, str)
+        parts is None
         or parts.scheme != "https"
         or not parts.hostname
         or not parts.hostname.isascii()
@@ -48,8 +43,8 @@ def read_origin(url: str, name: str = "url") -> Origin:
         or parts.fragment
         or parts.username is not None
     ):
-        raise wrong
-    return Origin(parts.hostname, port or HTTPS)
+        raise ConfigurationError(f"{name} must look like https://127.0.0.1:8443, not {shown_address(url)}")
+    return Origin(parts.hostname, parts.port or HTTPS)
 
 
 def split_uri(uri: str) -> tuple[Origin, bytes]:

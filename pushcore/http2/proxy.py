@@ -17,9 +17,10 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from ..arguments import check, check_flag, check_type, check_whole
+from ..addresses import shown_address, split_address
+from ..arguments import check_flag, check_type, check_whole
 from ..errors import CertificateError, ConfigurationError, ProxyError
 from .no_proxy import bypasses
 from .tls import PathOrContent, client_context, name_tls_error
@@ -75,7 +76,10 @@ class Proxy:
         ca_file: PathOrContent | None = None,
     ) -> None:
         valid = isinstance(host, str) and _HOST.fullmatch(host) is not None
-        check(valid, "host", "the name or address of a proxy", host)
+        if not valid:
+            raise ConfigurationError(
+                f"host must be the name or address of a proxy, not {shown_address(host)}"
+            )
         check_whole("port", port, least=1, most=65_535)
         for name, value in (("username", username), ("password", password)):
             if not isinstance(value, str | None):  # a secret: it is not shown
@@ -124,11 +128,10 @@ class Proxy:
         wrong = ConfigurationError(f"the proxy {_EXPECTED}")
         if not isinstance(url, str) or not url.isprintable() or " " in url:
             raise wrong
-        try:
-            parts = urlsplit(url if "://" in url else f"http://{url}")
-            port = parts.port
-        except ValueError:
-            raise wrong from None
+        parts = split_address(url if "://" in url else f"http://{url}")
+        if parts is None:
+            raise wrong
+        port = parts.port
         if parts.scheme not in _PORTS:
             raise ConfigurationError(f"only http and https proxies are known, not {parts.scheme[:20]!r}")
         if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment or port == 0:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
+from ..addresses import shown_address, split_address
 from ..arguments import check_number, check_type
 from ..errors import ConfigurationError
 from .access import Access
@@ -49,14 +49,15 @@ async def open_queue(
     check_type("url", url, str, "a string such as redis://HOST:PORT")
     campaign_name(campaign)
     check_number("idle", idle, above=0)
-    try:
-        scheme = urlsplit(url).scheme
-        for server in url.partition("?")[0].split(","):
-            _ = urlsplit(server if "://" in server else f"//{server.partition('/')[0]}").port
-    except ValueError:  # whose text may hold a part of the password
+    scheme = url.partition(":")[0].lower() if ":" in url else ""
+    servers = url.partition("?")[0].split(",")
+    if any(
+        split_address(server if "://" in server else f"//{server.partition('/')[0]}") is None
+        for server in servers
+    ):
         raise ConfigurationError(
             "the queue's URL cannot be read: its host or its port is none; expected redis://HOST:PORT or nats://HOST:PORT"
-        ) from None
+        )
     if scheme.startswith("valkey"):
         scheme = "redis" + scheme.removeprefix("valkey")
         url = scheme + url[url.index(":") :]
@@ -68,4 +69,4 @@ async def open_queue(
         from .brokers.nats import NatsQueue
 
         return await NatsQueue.open(url, campaign, idle=idle, access=access, **options)
-    raise ConfigurationError(f"a queue's URL begins with redis:// or nats://, not {scheme[:20]!r}")
+    raise ConfigurationError(f"a queue's URL begins with redis:// or nats://, not {shown_address(url)}")

@@ -227,3 +227,18 @@ def test_exceptions_that_quote_input_are_filtered(error: type[PushcoreError]) ->
     raised = error(f"not {key.strip()!r}")
     assert leaks(key, f"{raised} {raised!r} {raised.args}") is None
     assert str(raised) == f"not '{REMOVED}'"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no journal redis://u:Hunter2Secr", "no journal redis://u:[password removed]"),
+        ("'redis://:Hunter2Secr' is no path", "'redis://:[password removed]' is no path"),
+        ("redis://HOST:PORT or nats://HOST:4222/0", "redis://HOST:PORT or nats://HOST:4222/0"),
+        ("https://[::1]:8443, not http://h:80", "https://[::1]:8443, not http://h:80"),
+        ("s3://b/key?X-Amz-Signature=abc&part=1", "s3://b/key?X-Amz-Signature=[password removed]&part=1"),
+        ("redis://h?password=a&db=1", "redis://h?password=[password removed]&db=1"),
+    ],
+)
+def test_a_password_without_a_host_and_one_in_a_query_are_removed(text: str, expected: str) -> None:
+    assert redact(text) == expected

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ...addresses import split_address
 from ...errors import ConfigurationError
 from ..access import Access
 from ..chunk import Chunk
@@ -113,13 +114,12 @@ class NatsQueue:
             )
         url, replicas = _replicas(url, replicas)
         servers = [server if "://" in server else f"nats://{server}" for server in url.split(",")]
-        try:
-            parts = [urlsplit(server) for server in servers]
-            shown = ", ".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
-        except ValueError as error:
-            raise ConfigurationError(f"this is no URL of a NATS server: {error}") from None
+        parts = [part for part in map(split_address, servers) if part is not None]
+        if len(parts) < len(servers):
+            raise ConfigurationError("this is no URL of a NATS server: its host or its port cannot be read")
         if not all(part.hostname for part in parts):
             raise ConfigurationError("this is no URL of a NATS server: it names no host")
+        shown = ", ".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
         if access is not None:
             servers, options = _with_access(servers, access, options)
         connection = await connect(servers, shown, options)

@@ -104,8 +104,12 @@ class RedisQueue:
             client, others, shown = client_of(url, access or Access(), options)
         except ConfigurationError:
             raise
-        except ValueError as error:
-            raise ConfigurationError(f"this is no URL of a Redis server: {error}") from None
+        except ValueError:  # whose text may hold a part of the password
+            client = None
+        if client is None:
+            raise ConfigurationError(
+                "this is no URL of a Redis server: its scheme, its host or its port is none"
+            )
         queue = cls(client, campaign, worker=worker, idle=idle, name=f"Redis at {shown}")
         queue._others = others
         queue._owned = True
@@ -369,7 +373,12 @@ class RedisQueue:
             raise QueueRefused(
                 f"{self._name} does not let us in: {code(error) or 'wrong password'}"
             ) from None
-        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError) as error:
+        except (
+            redis_errors.ConnectionError,
+            redis_errors.TimeoutError,
+            redis_errors.RedisClusterException,  # no RedisError: no node can be reached, or slots have none
+            OSError,
+        ) as error:
             raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None
         except redis_errors.RedisError as error:
             raise named(error, self._name) from None

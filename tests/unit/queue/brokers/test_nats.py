@@ -137,7 +137,7 @@ async def test_servers_by_the_url(
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nats://h:port", "this is no URL of a NATS server: Port could not be cast"),
+        ("nats://h:port", "this is no URL of a NATS server: its host or its port cannot be read"),
         ("nats://", "it names no host"),
         ("nats://h?replicas=9", "expected replicas=3, from 1 to 5"),
         ("nats://h?copies=3", "expected replicas=3, from 1 to 5"),
