@@ -221,15 +221,31 @@ def _counted(journals: list[JournalView], statuses: tuple[Status, ...]) -> tuple
     return tuple(counted)
 
 
+def _foretold(journals: list[JournalView]) -> int | None:
+    """How many rows the audience says that it has, as a Parquet file does, if that is as it was; None where it does not."""
+    source = journals[0].campaign.source
+    try:
+        if source.change(Source.of_file(source.path)) is not None:
+            return None
+        with Audience(source.path) as audience:
+            return audience.rows
+    except (OSError, BadInput):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class CampaignProgress:
-    """How far a campaign is, all its journals together: as `Status`. `statuses`: of each of them."""
+    """How far a campaign is, all its journals together: as `Status`.
+
+    `statuses`: of each of them. `foretold`: how many rows its audience says that it has, where that is all that is known.
+    """
 
     path: str
     campaign_id: str
     options: Mapping[str, Any]
     statuses: tuple[Status, ...]
     running: bool
+    foretold: int | None = None
 
     @classmethod
     def of(cls, path: str) -> CampaignProgress:
@@ -244,7 +260,17 @@ class CampaignProgress:
                 time.sleep(patience)
             if not running and any(status.ended is None and status.rows is None for status in statuses):
                 statuses = _counted(journals, statuses)
-            return cls(path, journals[0].campaign_id, journals[0].options, statuses, running)
+            foretold = None
+            if any(status.rows is None for status in statuses):
+                foretold = _foretold(journals)
+            if foretold is not None:  # rows are leased up to a chunk beyond the last
+                owned = [view.campaign.owned_upto(foretold) for view in journals]
+                statuses = tuple(
+                    replace(status, started=min(status.started, own))
+                    for status, own in zip(statuses, owned, strict=True)
+                )
+            first = journals[0]
+            return cls(path, first.campaign_id, first.options, statuses, running, foretold)
 
     @property
     def cut_short(self) -> bool:
@@ -261,7 +287,7 @@ class CampaignProgress:
     def rows(self) -> int | None:
         """How many there are, None while that is not known."""
         known = [status.rows for status in self.statuses if status.rows is not None]
-        return sum(known) if len(known) == len(self.statuses) else None
+        return sum(known) if len(known) == len(self.statuses) else self.foretold
 
     @property
     def started(self) -> int:

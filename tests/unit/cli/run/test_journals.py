@@ -143,6 +143,24 @@ def test_parquet_is_complete_only_when_it_was_read_to_its_end_unchanged(
     with views(plan.path) as found:
         status = found[0].status()
     assert (status.done, status.complete, status.rows) == (3, not changed, None if changed else 3)
+    progress = CampaignProgress.of(plan.path)
+    assert (progress.complete, progress.rows) == (not changed, None if changed else 3)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_rows_of_parquet_are_known_while_they_are_read(tmp_path: Path, parts: int) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = importlib.import_module("pyarrow.parquet")
+    audience = tmp_path / "d.parquet"
+    parquet.write_table(arrow.table({"token": [f"{row:064x}" for row in range(30)]}), audience)
+    plan = begin(tmp_path, parts, str(audience))
+    with Audience(str(audience)) as source, contextlib.ExitStack() as stack:
+        journals = [stack.enter_context(plan.open(number, source, str(audience))) for number in range(parts)]
+        for row in range(1, 6):
+            journals[0].note(row, f"t{row}", "apns", "odd")
+    progress = CampaignProgress.of(plan.path)
+    assert (progress.rows, progress.done, progress.complete) == (30, 5, False)
+    assert progress.started <= 30
 
 
 # --- one that goes on -------------------------------------------------------------------------------------------------
