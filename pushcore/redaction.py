@@ -1,7 +1,7 @@
 """Secrets given in the wrong place: a key where a path is expected must be recognised, and never be printed.
 
 `describe_secret` says what a value is that is no path but the content itself. `redact` removes key material from a text that
-is about to be printed. Exceptions whose message may quote what the user gave are `RedactedError`s.
+is about to be printed; `split_address` and `shown_address` read and show a URL, in which a password may stand anywhere. Exceptions whose message may quote what the user gave are `RedactedError`s.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import binascii
 import itertools
 import re
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 REMOVED: Final = "[key material removed]"
 """Stands in a message for what `redact` has removed."""
@@ -50,6 +51,13 @@ _CUT: Final = "[password removed]"
 _QUOTING: Final = re.compile(r"""[\s"':,;=\\]+""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _LABEL: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+
+_PLAIN_URL: Final = re.compile(
+    r"([a-z][a-z0-9+.-]{0,19}://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?)(/?)(.*)", re.DOTALL
+)
+"""Scheme, host and port, a slash, and what is not shown."""
+_URL_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{0,19}:)//")
+_LONGEST_URL: Final = 60
 
 _SEPARATOR: Final = r"(?:\s|\\+[nrt])+"
 _PEM: Final = re.compile(
@@ -211,3 +219,32 @@ def _looks_random(run: str) -> bool:
     return len({*classes} & {(False, False), (True, False), (False, True)}) == 3 and changes * 3 > len(
         letters
     )
+
+
+def split_address(url: object) -> SplitResult | None:
+    """The parts of a URL; None where it is no string, or where its host or its port cannot be read.
+
+    No exception is left behind: those of `urlsplit` quote what stands where a port should, which may be a password.
+    """
+    if not isinstance(url, str):
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, parts.hostname
+    except ValueError:
+        return None
+    return parts
+
+
+def shown_address(value: object) -> str:
+    """A wrong address for a message: scheme, host and port where they are plain, and nothing else that was given."""
+    if not isinstance(value, str):
+        return "None" if value is None else type(value).__name__
+    plain = _PLAIN_URL.fullmatch(value)
+    if plain is not None and split_address(value) is not None and "@" not in value:
+        text = plain[1] + (f"{plain[2]}…" if plain[3] else plain[2])
+        return repr(text) if len(text) <= _LONGEST_URL else repr(text[:_LONGEST_URL] + "…")
+    scheme = _URL_SCHEME.match(value)
+    if scheme is not None:
+        return f"'{scheme[1]}//…'"
+    return "a text without a known scheme" if value else "an empty text"

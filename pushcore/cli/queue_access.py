@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 import click
 from click.core import ParameterSource
 
-from ..addresses import split_address
 from ..audience.problems import BadInput
 from ..queue.access import Access
+from ..redaction import split_address
 from .report.notices import say
 from .run.client_options import read_password
 from .sections import Function, add, section

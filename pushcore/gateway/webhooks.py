@@ -26,9 +26,9 @@ from typing import Any, Final
 import httpcore
 import orjson
 
-from ..addresses import split_address
 from ..audience.problems import BadInput, read_small
 from ..reasons import printable_word
+from ..redaction import split_address
 from ..results import Result
 from .config import WebhookSection
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..addresses import shown_address, split_address
 from ..errors import ConfigurationError
+from ..redaction import shown_address, split_address
 
 HTTPS: Final = 443
 

@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast
 from urllib.parse import unquote
 
-from ..addresses import shown_address, split_address
 from ..arguments import check_flag, check_type, check_whole
 from ..errors import CertificateError, ConfigurationError, ProxyError
+from ..redaction import shown_address, split_address
 from .no_proxy import bypasses
 from .tls import PathOrContent, client_context, name_tls_error
 

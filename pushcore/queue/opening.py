@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..addresses import shown_address, split_address
 from ..arguments import check_number, check_type
 from ..errors import ConfigurationError
+from ..redaction import shown_address, split_address
 from .access import Access
 from .protocol import IDLE, campaign_name
 

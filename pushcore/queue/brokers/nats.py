@@ -21,8 +21,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ...addresses import split_address
 from ...errors import ConfigurationError
+from ...redaction import split_address
 from ..access import Access
 from ..chunk import Chunk
 from ..errors import ChunkError, QueueRefused, QueueUnavailable

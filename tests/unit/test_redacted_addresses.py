@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pushcore.addresses import shown_address, split_address
 from pushcore.cli.queue_access import _has_password
 from pushcore.errors import ConfigurationError
 from pushcore.http2.origin import read_origin
@@ -18,6 +17,7 @@ from pushcore.queue.brokers.nats import NatsQueue
 from pushcore.queue.brokers.redis import RedisQueue
 from pushcore.queue.errors import QueueError
 from pushcore.queue.opening import open_queue
+from pushcore.redaction import shown_address, split_address
 
 WORD = "Hunter2Secr"
 FORMS = (
