@@ -31,6 +31,8 @@ VALUE_ERRORS: Final = (BadRow, KeyError, TypeError, ValueError)
 """What a value that cannot be inserted raises."""
 MAX_NESTED: Final = 64
 
+_NO_TEXT: Final = {b"n": "null", b"{": "an object or a list", b"[": "an object or a list"}
+"""By the first byte of its JSON, what is no text."""
 _WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
 
 _dumps = orjson.dumps
@@ -96,9 +98,13 @@ def _text(value: Any) -> bytes:
     """A value within a text: the inside of a JSON string."""
     if type(value) is str:
         return _dumps(value)[1:-1]
-    if value is None or isinstance(value, dict | list):
-        raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand within a text")
-    return _value(value)  # a number, true or false, as JSON writes it
+    data = _value(value)  # a number, true or false, as JSON writes it
+    first = data[:1]
+    if first == b'"':  # a subclass of str, a date, a UUID, a member of an enum
+        return data[1:-1]
+    if first in _NO_TEXT:
+        raise BadRow(f"{_NO_TEXT[first]} cannot stand within a text")
+    return data
 
 
 def _whole_text(value: Any) -> bytes:
@@ -107,11 +113,16 @@ def _whole_text(value: Any) -> bytes:
 
 def _to_text(value: Any) -> str:
     """A value as the text of a whole field."""
-    if isinstance(value, str):
+    if type(value) is str:
         return value
-    if value is None or isinstance(value, dict | list):
-        raise BadRow(f"{'null' if value is None else 'an object or a list'} cannot stand for a text")
-    return _value(value).decode()
+    data = _value(value)
+    first = data[:1]
+    if first == b'"':
+        text: str = orjson.loads(data)
+        return text
+    if first in _NO_TEXT:
+        raise BadRow(f"{_NO_TEXT[first]} cannot stand for a text")
+    return data.decode()
 
 
 def _to_text_or_object(value: Any) -> Any:

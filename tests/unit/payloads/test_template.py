@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import enum
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +184,57 @@ def test_a_file(tmp_path: Path) -> None:
 
 def test_it_is_imported_when_it_is_used() -> None:
     assert pushcore.Template is Template
+
+
+# --- values of other types than JSON has --------------------------------------------------------------------------------
+
+
+class Word(str):
+    __slots__ = ()
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+TEXTS = [
+    (Word('a"b'), 'a"b'),
+    (Colour.RED, "red"),
+    (datetime.date(2026, 1, 2), "2026-01-02"),
+    (datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), "2026-01-02T00:00:00+00:00"),
+    (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+    (-0.0, "-0.0"),
+    (2**63, "9223372036854775808"),
+    (True, "true"),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), TEXTS)
+@pytest.mark.parametrize("around", ["", "<>"])
+def test_a_text_has_the_text_of_a_value_of_any_type(value: object, text: str, around: str) -> None:
+    """What orjson writes as a string stands in a text without its quotation marks."""
+    written = f"{around[:1]}{{{{x}}}}{around[1:]}"
+    expected = f"{around[:1]}{text}{around[1:]}"
+    apns = Template({"aps": {"alert": written}}).render({"token": "ab" * 32, "x": value})
+    assert isinstance(apns, Notification)
+    assert isinstance(apns.payload, bytes)
+    assert json.loads(apns.payload) == {"aps": {"alert": expected}}
+    token = "dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b" + "x" * 134
+    fcm = Template({"message": {"data": {"k": written}}}).render({"token": token, "x": value})
+    assert isinstance(fcm, Message)
+    assert fcm.data == {"k": expected}
+
+
+@pytest.mark.parametrize(
+    "value", [None, [1], (1, 2), {"a": 1}, Point(1), float("nan"), b"x", {1}, 10**30, "\ud800"]
+)
+@pytest.mark.parametrize("written", ["{{x}}", "<{{x}}>", "{{x:text}}"])
+def test_what_has_no_text_is_refused_by_the_column(value: object, written: str) -> None:
+    template = Template({"message": {"data": {"k": written}}})
+    with pytest.raises(ValueError, match=r"'x'.*\(data\.k of the template\)$"):
+        template.render({"token": "dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b" + "x" * 134, "x": value})
