@@ -12,7 +12,7 @@ from typing import IO, Any, Final, cast
 
 from ..redaction import describe_secret
 from .content import BLOCK, GZIP, Blocks, Content
-from .dialects import header_problem, is_utf8
+from .dialects import INVISIBLE, header_problem, is_utf8, what_else
 from .parquet import MAGIC, ParquetRows
 from .problems import BadInput, explain, shown
 from .records import LINES, OnBad, csv_records, decoded, encoded, json_records
@@ -97,6 +97,9 @@ class Audience:
         if head.startswith(_BOM):
             self._start = len(self._buffer.read(len(_BOM)))
             head = head[len(_BOM) :]
+        other = what_else(head)
+        if other:
+            raise BadInput(f"{self.name} {other}")
         if not head:
             raise BadInput(f"{self.name} is empty; expected a header row with a column token, or NDJSON")
         plain = path.lower().removesuffix(".gz")
@@ -119,7 +122,7 @@ class Audience:
         except csv.Error as error:
             problem = header_problem("".join(read)) or f"is not CSV ({error} in the header row)"
             raise BadInput(f"{self.name} {problem}") from None
-        columns = [name.strip() for name in header]
+        columns = [name.strip(INVISIBLE).strip() for name in header]
         if "token" not in columns or not all(map(is_utf8, columns)):
             problem = header_problem("".join(read))
             if problem:

@@ -76,9 +76,12 @@ class CsvRows:
         if more:
             self._lines, self._at = self._lines[self._at :] + more, 0
             return
-        unclosed = problem == _UNCLOSED or problem.startswith(_TOO_LARGE)
+        if problem == _UNCLOSED or (problem.startswith(_TOO_LARGE) and '"' in self._lines[self._at]):
+            problem = "a quote opens and does not close, or only far away"
+        elif problem.startswith(_TOO_LARGE):
+            problem = f"a value has more than {csv.field_size_limit():,} characters"
         self._at += 1
-        self._on_bad("a quote opens and does not close, or only far away" if unclosed else problem)
+        self._on_bad(problem)
         if self._at >= len(self._lines):
             self._lines, self._at = [], 0
 

@@ -42,7 +42,8 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
     """The device of a row.
 
     Args:
-        token: A text, or what getDevicePushTokenAsync returns, as an object or as its JSON.
+        token: A text, or what getDevicePushTokenAsync returns, as an object or as its JSON; where it is missing, an
+            object with `data` in the column `platform` is taken.
         platform_value: The value of the column `platform`; None or empty: not set. Of an object that
             getDevicePushTokenAsync returned, the `type` counts.
         only: The provider of a run with a single one. A token of unknown shape is taken as one of this provider, for
@@ -52,6 +53,8 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
         BadRow: No push can be sent to this row.
     """
     expected = _platform(platform_value)
+    if not token:
+        token = _typed(platform_value)
     if not token or not isinstance(token, str | Mapping):
         raise BadRow("the row has no token", platform=expected or only)
     recognised = recognise(token)
@@ -78,6 +81,14 @@ def text_of(token: object) -> str:
     if isinstance(token, Mapping):
         token = token.get("data")
     return token if isinstance(token, str) else ""
+
+
+def _typed(value: object) -> object:
+    """What getDevicePushTokenAsync returned, where it stands in the column `platform` of a row without a token."""
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        with contextlib.suppress(orjson.JSONDecodeError):
+            value = orjson.loads(value)
+    return value if isinstance(value, Mapping) and "data" in value else None
 
 
 def _platform(value: object) -> str:

@@ -443,3 +443,9 @@ def test_parquet_that_changes_while_it_is_read_has_no_end(tmp_path: Path) -> Non
     reading = Reading(path, lambda path: os.utime(path, ns=(0, 0)))
     with pytest.raises(OSError, match="changed while it was read"):
         reading.run()
+
+
+def test_names_of_columns_are_without_what_is_not_seen(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes("\ufeff\ufefftoken, \u200bname \r\naa,b\r\n".encode())
+    with Audience(str(tmp_path / "d.csv")) as audience:
+        assert audience.columns == ["token", "name"]

@@ -81,3 +81,15 @@ def test_unread_is_right_in_the_complaint_about_a_bad_line() -> None:
     source = CsvRows(feed(["a\n", '"b"c\n', "d\n", "e\n"]), lambda problem: left.append(source.unread))
     assert list(source) == [["a"], ["d"], ["e"]]
     assert left == [2]
+
+
+def test_a_value_that_is_too_long_is_told_from_a_quote_that_does_not_close() -> None:
+    lines = ["a" * 200_000 + ",x\n", '"' + "b" * 200_000 + "\n", "c,y\n"]
+    bad: list[str] = []
+    batches = [lines, []]
+    rows = list(CsvRows(lambda: batches.pop(0) if batches else [], bad.append))
+    assert rows == [["c", "y"]]
+    assert bad == [
+        "a value has more than 131,072 characters",
+        "a quote opens and does not close, or only far away",
+    ]

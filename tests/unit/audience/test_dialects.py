@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushcore.audience.dialects import header_problem, is_utf8
+from pushcore.audience.dialects import header_problem, is_utf8, what_else
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,34 @@ def test_nothing_is_said_where_nothing_is_known(line: str) -> None:
 def test_text_that_was_utf8() -> None:
     assert is_utf8("René 李雷 🎉")
     assert not is_utf8("Ren\udce9")
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"\x1f\x8b\x08", "packed with gzip twice"),
+        (b"\xfd7zXZ\x00", "packed with xz"),
+        (b"\x28\xb5\x2f\xfd\x04", "packed with zstd"),
+        (b"BZh91AY&SY\x9f", "packed with bzip2"),
+        (b"PK\x03\x04\x14", "a workbook of Excel"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old workbook of Excel"),
+        (b"SQLite format 3\x00", "a database of SQLite"),
+        (b"Obj\x01\x04", "is Avro"),
+        (b"ORC\x11\x00\xff", "is ORC"),
+        (b"<!DOCTYPE html>", "is HTML or XML"),
+        (b'\n<?xml version="1.0"?>', "is HTML or XML"),
+        (b'[{"token": "aa"}]', "is a JSON array"),
+        (b'[\n{"token": "aa"},', "is a JSON array"),
+        (b'{\r\n "token": "aa"\r\n}', "has JSON over several lines"),
+    ],
+)
+def test_a_file_that_is_no_audience_is_named(head: bytes, words: str) -> None:
+    assert words in what_else(head)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"token,name\n", b'{"token": "aa"}\n', b"BZh,token\n", b"ORC,token\naa,bb\n", b"{", b"\xef\xbb"],
+)
+def test_an_audience_is_nothing_else(head: bytes) -> None:
+    assert what_else(head) == ""

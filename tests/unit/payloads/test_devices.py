@@ -155,3 +155,14 @@ def complaint(token: str, platform_value: str, only: str) -> str:
     result = build_one(requests, Notification(device.token, {}), lambda exchange: None, 0.0)
     assert isinstance(result, Result)
     return str(result.detail)
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("token", [None, ""])
+def test_the_column_platform_may_hold_the_whole_token(written: bool, token: object) -> None:
+    value: Any = {"type": "apns", "data": "ab" * 32}
+    assert find_device(token, json.dumps(value) if written else value) == Device("apns", "ab" * 32)
+    with pytest.raises(BadRow, match="the row has no token"):
+        find_device(token, {"type": "apns"})
+    with pytest.raises(BadRow, match="its type is"):
+        find_device(token, {"type": "fcm", "data": "ab" * 32})
