@@ -7,7 +7,6 @@ import asyncio
 import orjson
 import pytest
 
-from pushcore.auth.expiry import DAY
 from pushcore.errors import ConfigurationError
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import request
@@ -28,6 +27,8 @@ def certificate() -> ApnsCertificate:
 def test_a_certificate_that_ends_soon_is_warned_of_every_day_until_the_client_is_closed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    day = 60.0  # a real one is a hundred thousand turns of the pool's timer
+    monkeypatch.setattr("pushcore.apns.client.DAY", day)
     server = Server(monkeypatch, lambda n: (200, {}, b""))
 
     def warnings() -> int:
@@ -38,13 +39,13 @@ def test_a_certificate_that_ends_soon_is_warned_of_every_day_until_the_client_is
             assert client.expiries["certificate"] == certificate().expires.timestamp()
             assert (await client.send(push())).ok
             assert warnings() == 1
-            await asyncio.sleep(2 * DAY + 1)
+            await asyncio.sleep(2 * day + 1)
             assert warnings() == 3
             client.use(certificate())
             assert warnings() == 4
-            await asyncio.sleep(DAY + 1)
+            await asyncio.sleep(day + 1)
             assert warnings() == 5
-        await asyncio.sleep(2 * DAY)
+        await asyncio.sleep(2 * day)
         assert warnings() == 5
 
     run(send())
