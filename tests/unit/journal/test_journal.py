@@ -583,3 +583,21 @@ async def test_an_error_reaches_who_waits_in_an_event_loop(tmp_path: Path) -> No
         await journal.room(10)
     with pytest.raises(JournalError, match="recorded twice"):
         journal.close()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_rows_of_other_shards_and_rows_with_outcomes_are_passed_over_in_an_event_loop(
+    tmp_path: Path, waits: bool
+) -> None:
+    path = tmp_path / "j.db"
+    with Journal.create(path, SOURCE, chunk_size=2, campaign_id=CAMPAIGN, shard=0, shards=2) as journal:
+        (push,) = journal.pending(pushes(1))
+        journal.record(accepted(push))
+
+    async def source() -> AsyncIterator[Push]:
+        for push in pushes(6):
+            yield push
+
+    with Journal.open(path) as journal:
+        rows = [push.row async for push in journal.pending_async(source() if waits else pushes(6))]
+    assert rows == [2, 5, 6]

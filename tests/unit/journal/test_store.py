@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pushcore.errors import JournalError
 from pushcore.journal.campaign import CampaignRecord, RunRecord
 from pushcore.journal.format import PackedOutcomes
-from pushcore.journal.store import RESERVE, JournalStore, reserve_of
+from pushcore.journal.store import RESERVE, JournalStore, _explained, reserve_of
 
 from .support import SOURCE
 
@@ -196,3 +198,57 @@ def test_a_name_with_odd_characters_is_a_path_and_no_options(tmp_path: Path) -> 
     with contextlib.closing(JournalStore.read(path)) as other:
         assert other.campaign() == CAMPAIGN
     assert Path(path).exists()
+
+
+# --- what the system says ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (sqlite3.SQLITE_BUSY, "j.db is in use by another process"),
+        (sqlite3.SQLITE_FULL, "the disk is full: j.db cannot be written, and what it holds is safe"),
+        (sqlite3.SQLITE_NOTADB, "j.db is not a journal, or its beginning is damaged"),
+        (sqlite3.SQLITE_READONLY, "j.db cannot be opened for this (odd)"),
+        (sqlite3.SQLITE_IOERR_WRITE, "j.db cannot be read or written (odd, SQLITE_IOERR_WRITE)"),
+        (sqlite3.SQLITE_CORRUPT, "j.db is damaged (odd)"),
+    ],
+)
+def test_an_error_of_sqlite_is_one_sentence(code: int, words: str) -> None:
+    error = sqlite3.OperationalError("odd")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "SQLITE_IOERR_WRITE"
+    with pytest.raises(JournalError) as raised, _explained("j.db"):
+        raise error
+    assert str(raised.value) == words
+
+
+def test_a_file_system_without_shared_memory_is_named(
+    store: JournalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There SQLite stays with the old kind of log."""
+    answer = SimpleNamespace(fetchone=lambda: ("delete",))
+    monkeypatch.setattr(store, "_sql", SimpleNamespace(execute=lambda words: answer))
+    with pytest.raises(JournalError, match="on a file system without shared memory, where no journal can be"):
+        store._use_wal()
+    monkeypatch.undo()
+
+
+def test_a_part_that_an_index_alone_has_is_damage(
+    store: JournalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [SimpleNamespace(fetchone=lambda: (5 << 40,)), SimpleNamespace(fetchall=lambda: [])]
+    monkeypatch.setattr(store, "_sql", SimpleNamespace(execute=lambda *_: answers.pop(0)))
+    with pytest.raises(JournalError, match=r"is damaged \(a part is in an index alone\)"):
+        store.parts_from(0)
+    monkeypatch.undo()
+
+
+def test_a_file_that_was_removed_between_two_transactions_is_written_anew(store: JournalStore) -> None:
+    store.write(replace(RUN), [(0, part(1))])
+    store._sql.execute("rollback")
+    os.unlink(store.path)
+    words = f"{store.path} was removed or renamed while it was written, and was written anew"
+    assert store.restore() == words
+    assert store.restore() is None
+    with reading(store) as other:
+        assert other.parts_from(0) == (0, [part(1)[:2]])
