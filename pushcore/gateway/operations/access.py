@@ -3,6 +3,7 @@ and a request id of the right form."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import secrets
@@ -23,6 +24,9 @@ REQUEST_ID: Final = b"x-request-id"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _NO_TRACE: Final = b"0" * 32
+_PROCESS: Final = secrets.token_hex(4).encode()
+_numbers: Final = itertools.count(1)
+"""A request's id is of the process and its number: randomness for each would be a system call."""
 
 
 def trace_of(traceparent: bytes) -> str | None:
@@ -57,7 +61,7 @@ class AccessLog:
         started = time.perf_counter()
         fields = fields_of(scope)
         given = fields.get(REQUEST_ID, b"")
-        id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        id = given if given and _REQUEST_ID.fullmatch(given) else b"%b%08x" % (_PROCESS, next(_numbers))
         traceparent = fields.get(b"traceparent")
         trace = None if traceparent is None else trace_of(traceparent)
         status = 500

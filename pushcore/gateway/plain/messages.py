@@ -219,7 +219,9 @@ def invalid(detail: str, push: Any = None) -> Result:
 def result_json(result: Result, ref: str | None = None) -> dict[str, Any]:
     """The JSON of a result, without the push: the caller knows it, by its place or its `ref`."""
     if result.verdict is ACCEPTED:
-        answer: dict[str, Any] = {"verdict": "ACCEPTED", "status": 200, "id": result.id}
+        push = result.push
+        id = push.apns_id if type(push) is Notification else result.id  # ours, see `_to_apns`
+        answer: dict[str, Any] = {"verdict": "ACCEPTED", "status": 200, "id": id or result.id}
     else:
         answer = result.to_dict()
         del answer["push"]

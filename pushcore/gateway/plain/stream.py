@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
+from ...models.apns import Notification
 from ...reasons import printable_word
 from ...results import ACCEPTED, Result, Verdict
 from ..apps import App
@@ -41,6 +42,7 @@ STALLED: Final = 60.0
 BURST: Final = 256
 """Lines that are read before other requests have their turn."""
 _MOST_LINE_TEXT: Final = 200
+_BLANK: Final = ord(" ")
 _INTERNAL: Final = "internal failure of the gateway"
 _decoder: Final = msgspec.json.Decoder(PushRequest)
 _START: Final[AsgiMessage] = {
@@ -105,7 +107,8 @@ class PushStream:
         self._inflater = zlib.decompressobj(31) if gzip else None
         self._compressed = self._inflated = 0
         self._longest = gateway.config.limits.stream_line
-        self._out: list[bytes] = []
+        self._out: list[str] = []
+        """Lines of the response."""
         self._apps: dict[str | None, App] = {}
         """Of the lines of one burst, by their names for them."""
         self._refs: dict[int, str] = {}
@@ -139,12 +142,13 @@ class PushStream:
         """See `senders.Waiter`; `key` is the number of the line."""
         self._in_progress -= 1
         ref = self._refs.pop(key, None) if self._refs else None
-        if result.verdict is ACCEPTED and ref is None:
+        if result.verdict is ACCEPTED and ref is None and type(result.push) is Notification:
+            # The id is the push's own, and of letters, digits and dashes, or APNs' client would not have sent it.
             self._out.append(
-                b'{"line":%d,"verdict":"ACCEPTED","status":200,"id":%s}\n' % (key, orjson.dumps(result.id))
+                f'{{"line":{key},"verdict":"ACCEPTED","status":200,"id":"{result.push.apns_id}"}}\n'
             )
         else:
-            self._out.append(orjson.dumps({"line": key, **result_json(result, ref)}) + b"\n")
+            self._out.append(_line_of({"line": key, **result_json(result, ref)}))
         if self._write_wake is not None:
             _wake(self._write_wake)
             self._write_wake = None
@@ -162,7 +166,7 @@ class PushStream:
                 last: dict[str, Any] = {"done": not self._ended, "lines": self.lines}
                 if self._ended:
                     last["detail"] = self._ended
-                lines.append(orjson.dumps(last) + b"\n")
+                lines.append(_line_of(last))
             if self._read_wake is not None:
                 _wake(self._read_wake)
             if not self._gone:
@@ -172,7 +176,11 @@ class PushStream:
                 try:
                     async with asyncio.timeout(STALLED):
                         await self._send(
-                            {"type": "http.response.body", "body": b"".join(lines), "more_body": not done}
+                            {
+                                "type": "http.response.body",
+                                "body": "".join(lines).encode(),
+                                "more_body": not done,
+                            }
                         )
                 except (TimeoutError, OSError):
                     self._gone = True
@@ -265,7 +273,7 @@ class PushStream:
             pushes: dict[AppSender, list[tuple[int, Any]]] = {}
             try:
                 for line in burst:
-                    if line and not line.isspace():
+                    if line and (line[0] > _BLANK or not line.isspace()):
                         self._line(line, pushes)
             finally:  # what was read before a fault of ours is sent
                 for sender, its in pushes.items():
@@ -321,6 +329,10 @@ class PushStream:
             app = self._apps[request.app] = self._gateway.app_of(self._caller, request.app or self._app)
         addressed = address(app, request)
         return check(addressed) if request.validate_only else addressed
+
+
+def _line_of(value: dict[str, Any]) -> str:
+    return orjson.dumps(value).decode() + "\n"
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

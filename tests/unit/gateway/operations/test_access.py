@@ -102,6 +102,15 @@ async def test_the_request_id_of_the_caller_is_kept_where_it_is_plain(
     assert logged.id == logged.line["request_id"] == "A-z_0.9"
 
 
+async def test_each_request_has_an_id_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    ids = set()
+    for _ in range(3):
+        logged = Logged(caplog)
+        await logged()
+        ids.add(logged.id)
+    assert len(ids) == 3
+
+
 async def test_a_path_of_a_mounted_application(caplog: pytest.LogCaptureFixture) -> None:
     logged = Logged(caplog)
     await logged("/push/v1/push", root_path="/push")
