@@ -87,3 +87,10 @@ def test_a_dead_token_closes_it_too() -> None:
     assert breaker.refuses() is None
     breaker.seen(DEAD)
     assert breaker.trip is None
+
+
+def test_a_push_that_was_accepted_speaks_for_the_configuration() -> None:
+    breaker = CallerBreaker(Clock())
+    assert not breaker.seen(ACCEPTED)
+    assert not any(breaker.seen(WRONG) for _ in range(RUN))
+    assert breaker.trip is None

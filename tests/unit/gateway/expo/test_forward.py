@@ -10,12 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from pushcore.errors import ConfigurationError, ConnectionLost, GoAway, TransportError
+from pushcore.errors import ClosedError, ConfigurationError, ConnectionLost, GoAway, TransportError
 from pushcore.gateway.expo import forward
 from pushcore.gateway.expo.forward import ExpoService, Rejection
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
 from tests.support.http2_service import Http2Service, Response
+from tests.support.virtual import run
 
 TOKENS = [f"ExponentPushToken[{number:022}]" for number in range(8)]
 MESSAGES = [{"to": token, "title": "T"} for token in TOKENS]
@@ -207,3 +208,42 @@ async def test_cancelled_it_leaves_nothing_behind(tmp_path: Path) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await client.close()
+
+
+async def test_a_service_that_is_replaced_is_closed_when_its_requests_have_ended(tmp_path: Path) -> None:
+    go = asyncio.Event()
+
+    async def wait(path: str, headers: dict[str, str], body: bytes) -> Response:
+        await go.wait()
+        return 200, {}, orjson.dumps({"data": [{"status": "ok", "id": "x"}]})
+
+    async with Http2Service(wait, tmp_path) as service:
+        client = ExpoService(url=service.url, ca_file=service.ca_file)
+        await client.open()
+        sending = asyncio.create_task(client.send(MESSAGES[:1], SECONDS))
+        while not service.received:
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(client.close_when_idle())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        go.set()
+        assert await sending == [{"status": "ok", "id": "x"}]
+        await closing
+        assert await client.send([], SECONDS) == []
+        with pytest.raises(ClosedError):
+            await client.send(MESSAGES[:1], SECONDS)
+        await client.close()
+
+
+def test_pushes_wait_for_the_rate_while_there_is_time() -> None:
+    client = ExpoService(rate=4)
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await client._permitted(4, began + 10)
+        assert await client._permitted(8, began + 10)
+        assert 1.5 < loop.time() - began < 3.5
+        assert not await client._permitted(8, loop.time() + 0.5)
+
+    run(work())
