@@ -63,7 +63,7 @@ def read_material(
             content = plain(source.encode("utf-8", "surrogateescape"))
             if PEM_MARK in content or content[:1] == b"{" or is_der(content):
                 return name or argument, content
-            raise ConfigurationError(f"{name or argument} is {kind} and no path; {expected}")
+            raise ConfigurationError(f"{name or argument} is {kind} and not a path; {expected}")
     elif not isinstance(source, os.PathLike):
         raise ConfigurationError(
             f"{name or argument} must be a path or the content itself, not {type(source).__name__}; {expected}"
@@ -71,7 +71,7 @@ def read_material(
     path = os.fsdecode(source)
     kind = describe_address(path)
     if kind is not None:
-        raise ConfigurationError(f"{name or argument} is {kind} and no path; {expected}")
+        raise ConfigurationError(f"{name or argument} is {kind} and not a path; {expected}")
     if not path.strip():
         raise ConfigurationError(f"{name or argument} is empty; {expected}")
     try:
@@ -79,7 +79,7 @@ def read_material(
     except OSError as error:
         problem = error.strerror or type(error).__name__
     except ValueError:
-        problem = "it holds a character that no path has"
+        problem = "it contains a character that is not allowed in a path"
     # Not inside the handler: the context of the new error would repeat the path, which may be a secret after all.
     raise ConfigurationError(f"{name or path} cannot be read ({problem}); {expected}")
 
@@ -95,13 +95,13 @@ def checked_path(path: str | bytes | os.PathLike[str], argument: str) -> str:
     text = os.fsdecode(path)
     kind = describe_secret(text) or describe_address(text)
     if kind is not None:
-        raise ConfigurationError(f"{argument} is {kind} and no path")
+        raise ConfigurationError(f"{argument} is {kind} and not a path")
     if not text:
         raise ConfigurationError(f"{argument} is empty")
     try:
         os.fsencode(text)
     except UnicodeEncodeError:  # half of a surrogate pair
-        raise ConfigurationError(f"{argument} holds a character that no path has") from None
+        raise ConfigurationError(f"{argument} contains a character that is not allowed in a path") from None
     return text
 
 
@@ -158,7 +158,7 @@ def find_private_key(content: bytes, wrong: Wrong) -> tuple[bytes, bool]:
         if label.endswith("PRIVATE KEY"):
             return block, b"ENCRYPTED" in block
     if not blocks:
-        raise wrong("is damaged: a PEM block in it has no end")
+        raise wrong("is damaged: a PEM block has no end")
     kinds = dict.fromkeys(_OTHERS.get(label, f"something else ({label})") for label, _ in blocks)
     raise wrong(f"holds {' and '.join(kinds)} and no private key")
 

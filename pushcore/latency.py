@@ -85,7 +85,7 @@ class Histogram:
         Raises `ValueError` when its buckets are not ours: it comes from another version.
         """
         if len(counts) != len(self.counts):
-            raise ValueError("these latencies were counted in other buckets")
+            raise ValueError("these latencies have other buckets")
         self.counts = [ours + theirs for ours, theirs in zip(self.counts, counts, strict=True)]
         self.total += total
 

@@ -115,7 +115,7 @@ class Listener(Protocol):
         return
 
     def slowed(self, provider: str, rate: float) -> None:
-        """The provider refuses some pushes for their rate (429): no more than so many a second leave now. Told now and then.
+        """The provider rejects some pushes because of their rate (429): no more than so many a second leave now. Told now and then.
 
         Args:
             provider: "apns", "fcm", or "oauth" for access tokens.
@@ -213,16 +213,16 @@ FAMILIES: Final[Mapping[str, MetricFamily]] = MappingProxyType(
         "sent": MetricFamily(
             "pushcore_sent",
             ("provider", "outcome", "reason"),
-            "Pushes that have their result, by verdict and the provider's reason.",
+            "Pushes with their final result, by verdict and the provider's reason.",
         ),
-        "retries": MetricFamily("pushcore_retries", ("provider", "reason"), "Pushes that were put off to be sent again."),
-        "dials": MetricFamily("pushcore_dials", ("provider", "outcome"), "Attempts to connect: opened or failed."),
+        "retries": MetricFamily("pushcore_retries", ("provider", "reason"), "Pushes that were scheduled for a retry."),
+        "dials": MetricFamily("pushcore_dials", ("provider", "outcome"), "Connection attempts: opened or failed."),
         "goaways": MetricFamily("pushcore_goaway", ("provider", "reason"), "Connections that the server ended by GOAWAY."),
         "tokens": MetricFamily("pushcore_token_rotations", ("provider",), "New provider or access tokens."),
         "breaker": MetricFamily(
             "pushcore_breaker_open", ("provider",), "1 when the breaker has stopped the campaign.", True, max
         ),
-        "in_flight": MetricFamily("pushcore_in_flight", ("provider",), "Requests written and not yet answered.", True),
+        "in_flight": MetricFamily("pushcore_in_flight", ("provider",), "Requests written and without a response.", True),
         "connections": MetricFamily("pushcore_connections", ("provider",), "Open connections.", True),
         "queue_depth": MetricFamily(
             "pushcore_queue_depth",
@@ -231,12 +231,12 @@ FAMILIES: Final[Mapping[str, MetricFamily]] = MappingProxyType(
             True,
         ),
         "time_lag": MetricFamily(
-            "pushcore_time_lag_seconds", ("provider",), "Age of the oldest push that waits to be sent.", True, max
+            "pushcore_time_lag_seconds", ("provider",), "Age of the oldest waiting push.", True, max
         ),
         "allowed_rate": MetricFamily(
             "pushcore_allowed_rate",
             ("provider",),
-            "Pushes a second that may leave now, by --rate or the quota and the 429s: 0 at a closed gate.",
+            "Pushes a second that may leave now, by --rate or the quota and the 429s: 0 during a pause.",
             True,
             max,
         ),
@@ -254,7 +254,7 @@ FAMILIES: Final[Mapping[str, MetricFamily]] = MappingProxyType(
 DURATION: Final = MetricFamily(
     "pushcore_operation_duration_seconds",
     ("provider",),
-    "Seconds from the moment that a client took a push until its result.",
+    "Seconds from the moment a client takes a push until its result.",
 )
 
 Labels = tuple[str, ...]

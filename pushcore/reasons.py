@@ -101,11 +101,14 @@ class Reason:
 
 UNNAMED: Final[Mapping[Verdict, Reason]] = MappingProxyType(
     {
-        ACCEPTED: Reason(0, "", ACCEPTED, "Nothing is to be done."),
+        ACCEPTED: Reason(0, "", ACCEPTED, "No action is needed."),
         UNREGISTERED: Reason(0, "", UNREGISTERED, "Drop the token."),
         INVALID: Reason(0, "", INVALID, "Correct the push."),
         MISCONFIGURED: Reason(
-            0, "", MISCONFIGURED, "Correct the key, the certificate or the account: it may not do this."
+            0,
+            "",
+            MISCONFIGURED,
+            "Correct the key, the certificate or the account: it has no permission for this.",
         ),
         THROTTLED: Reason(
             0, "", THROTTLED, "Slow down.", wait=60.0, setting="fcm_quota_wait", asked_setting="fcm_wait"
@@ -116,7 +119,7 @@ UNNAMED: Final[Mapping[Verdict, Reason]] = MappingProxyType(
             0,
             "",
             UNKNOWN,
-            "Send again only if a second delivery does less harm than none.",
+            "Send again only if a second delivery is better than none.",
             wait=10.0,
             setting="transport_wait",
         ),
@@ -285,5 +288,5 @@ def describe_unexpected(provider: str, status: int, body: bytes) -> str:
     else:
         what = "a body that is not JSON"
     if status == 429 or status >= 500:  # Google's own gateways have pages for these
-        return f"{status} with {what}: a response of a gateway or a proxy, and not in the form of {provider}"
-    return f"this is no response of {provider} (a proxy, a wrong URL?): {status} with {what}"
+        return f"{status} with {what}: a response of a gateway or a proxy, not in the form of {provider}"
+    return f"this is not a response of {provider} (a proxy, a wrong URL?): {status} with {what}"

@@ -85,7 +85,7 @@ def bundle_id_of(topic: str | None, requests: ApnsRequestBuilder) -> str:
         raise InvalidPush("BadTopic", "the topic is not a bundle id")
     if not requests.takes(topic):
         raise InvalidPush(
-            "TopicDisallowed", f"the key is for other topics than {topic}", Verdict.MISCONFIGURED
+            "TopicDisallowed", f"the key is not valid for the topic {topic}", Verdict.MISCONFIGURED
         )
     return topic.removesuffix(_SUFFIX)
 

@@ -69,7 +69,7 @@ class Channels:
             self._origin = SERVERS[client.environment]
         else:
             raise ConfigurationError(
-                "the client has a url of its own, so url must say where its channels are"
+                "the client has a url, so Channels needs the url of the server for channels"
             )
         try:
             bundle_id = bundle_id_of(topic, client._dispatcher.requests)

@@ -483,7 +483,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         if self._drained >= self.max_connections:
             return False
         self._drained += 1
-        log.warning("APNs has bound a connection to another key: it is left for a new one")
+        log.warning("APNs has bound a connection to another key: opening a new one")
         connection.drain()
         return True
 

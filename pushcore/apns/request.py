@@ -215,7 +215,7 @@ class ApnsRequestBuilder:
             )
         if not self.takes_environment(environment):
             raise WrongEnvironment(
-                None, f"the token is of {environment}, and this client sends to {self._environment}"
+                None, f"the token belongs to {environment}, and this client sends to {self._environment}"
             )
         priority: Any = push.priority
         if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
@@ -298,7 +298,7 @@ class ApnsRequestBuilder:
             if text[0] == " " or text[-1] == " ":  # malformed, so the server would reset the stream
                 raise InvalidPush(
                     "BadCollapseId",
-                    "the collapse_id begins or ends with a blank, which no header may (RFC 9113, section 8.2.1)",
+                    "the collapse_id begins or ends with a blank, which a header must not (RFC 9113, section 8.2.1)",
                 )
             fields.append((b"apns-collapse-id", text.encode()))
         return tuple(fields)
@@ -316,7 +316,7 @@ class ApnsRequestBuilder:
         if not TOPIC.fullmatch(topic):
             raise InvalidPush("BadTopic", "the topic is not a bundle id")
         if not self.takes(topic):
-            detail = f"the key is for other topics than {topic}"
+            detail = f"the key is not valid for the topic {topic}"
             raise InvalidPush("TopicDisallowed", detail, Verdict.MISCONFIGURED)
         return topic if topic.endswith(push_type.suffix) else topic + push_type.suffix
 
@@ -353,7 +353,7 @@ def _push_type(given: str | PushType) -> PushType:
     if push_type is None:
         raise InvalidPush(
             "InvalidPushType",
-            f"the push_type is one of {', '.join(PUSH_TYPES)}, or a PushType that Apple has added since, "
+            f"the push_type is one of {', '.join(PUSH_TYPES)}, or a PushType for a new one, "
             f"not {shown(given)}",
         )
     if not TOPIC.fullmatch(push_type.name) or not (

@@ -46,7 +46,7 @@ class Audience:
     def __init__(self, path: str) -> None:
         kind = describe_secret(path)
         if kind is not None:
-            raise BadInput(f"the audience's path is {kind} and no path; expected an audience")
+            raise BadInput(f"the audience's path is {kind} and not a path; expected an audience")
         self.name = "the standard input" if path == "-" else shown_path(path)
         self._path = path
         problem = ""
@@ -75,9 +75,7 @@ class Audience:
 
     def _open_parquet(self, path: str) -> None:
         if path == "-" or self.size is None:
-            raise BadInput(
-                f"{self.name} is Parquet, whose end must be read first; expected the path of a file"
-            )
+            raise BadInput(f"{self.name} is Parquet, whose end is read first; expected the path of a file")
         self._parquet = ParquetRows(path, self.name)
         self.columns = self._parquet.columns
         self._need_token(self.columns, "")
@@ -92,7 +90,7 @@ class Audience:
             raise BadInput(f"{self.name} is in UTF-16; expected UTF-8")
         if head.startswith(MAGIC):
             raise BadInput(
-                f"{self.name} is Parquet within gzip; expected it unpacked, it is packed in itself"
+                f"{self.name} is Parquet inside gzip; expected it without gzip, Parquet is compressed already"
             )
         if head.startswith(_BOM):
             self._start = len(self._buffer.read(len(_BOM)))
@@ -217,13 +215,13 @@ class Audience:
         """The last row has no end. That of a pipe's may have been cut, as its writer may have died; gzip says itself."""
         if self.size is None and not self._packed:
             raise OSError(
-                errno.EIO, "it ends within a row: there is no newline behind the last one", self.name
+                errno.EIO, "it ends within a row: there is no newline after the last row", self.name
             )
 
     def check_unchanged(self) -> None:
         """Whether the file is what it was when it was opened. Raises `OSError`."""
         if self._look() != self.state:
-            raise OSError(errno.ESTALE, "it has been changed while it was read", self.name)
+            raise OSError(errno.ESTALE, "it was changed while it was read", self.name)
 
     def spans(self, rows: int) -> Iterator[Span]:
         """Where each `rows` rows lie, the last ones perhaps fewer. Raises `OSError`.
@@ -237,7 +235,7 @@ class Audience:
             return self._parquet.spans(rows)
         if self._packed:
             raise BadInput(
-                f"{self.name} is packed with gzip, and no part of that can be read alone; expected it unpacked"
+                f"{self.name} is compressed with gzip and cannot be read in parts; expected it uncompressed"
             )
         if self.columns is None:
             return json_spans(self._buffer, self._start, rows)

@@ -57,7 +57,7 @@ class Blocks(io.RawIOBase):
             error.filename = self._name
             raise
         if data is None:  # it does not wait: somebody has made it so
-            raise BlockingIOError(errno.EAGAIN, "it does not wait for more", self._name)
+            raise BlockingIOError(errno.EAGAIN, "it is non-blocking and has no data", self._name)
         self.position += len(data)
         return data
 
@@ -102,7 +102,7 @@ class Content(io.RawIOBase):
             try:
                 data = self._unpacked.read1(len(buffer))
             except (EOFError, zlib.error, gzip.BadGzipFile):
-                raise OSError(errno.EIO, "its gzip is damaged or cut off", self._name) from None
+                raise OSError(errno.EIO, "its gzip data is damaged or truncated", self._name) from None
             count = len(data)
             buffer[:count] = data
         data = bytes(buffer[:count])

@@ -77,7 +77,7 @@ class CsvRows:
             self._lines, self._at = self._lines[self._at :] + more, 0
             return
         if problem == _UNCLOSED or (problem.startswith(_TOO_LARGE) and '"' in self._lines[self._at]):
-            problem = "a quote opens and does not close, or only far away"
+            problem = "a quotation mark opens and is not closed"
         elif problem.startswith(_TOO_LARGE):
             problem = f"a value has more than {csv.field_size_limit():,} characters"
         self._at += 1

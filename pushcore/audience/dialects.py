@@ -56,7 +56,7 @@ def header_problem(line: str) -> str:
     excel = _EXCEL.match(line)
     if excel is not None:
         rest = "" if excel[1] in (",", "") else ", and separate columns with commas"
-        return f"begins with the line {shown(line.strip())}, which only Excel understands; remove it{rest}"
+        return f"begins with the line {shown(line.strip())}, which only Excel reads; remove it{rest}"
     if not is_utf8(line):
         return f"has a header row that is {NOT_UTF8}"
     for separator, name in _SEPARATORS.items():

@@ -124,7 +124,7 @@ class _Object:
     def __init__(self, url: str) -> None:
         self._name = shown_path(url)
         if "::" in url:
-            raise BadInput(f"{self._name} is a chain of URLs; expected one")
+            raise BadInput(f"{self._name} is a chain of URLs; expected a single URL")
         try:
             core = importlib.import_module("fsspec.core")
         except ImportError:
@@ -134,7 +134,7 @@ class _Object:
         except ImportError as error:
             raise BadInput(f"{self._name} cannot be read: {printable(str(error), 200)}") from None
         except Exception as error:
-            raise BadInput(f"{self._name} is no URL that fsspec knows ({type(error).__name__})") from None
+            raise BadInput(f"{self._name} is not a URL that fsspec knows ({type(error).__name__})") from None
 
     def look(self) -> tuple[int, str]:
         """Its size and version now."""
@@ -147,7 +147,7 @@ class _Object:
         """These bytes; fewer where it ends before."""
         data = bytes(self._ask(self._system.cat_file, start=start, end=end))
         if len(data) > end - start:
-            raise OSError(errno.ENOTSUP, "it is not given in parts", self._name)
+            raise OSError(errno.ENOTSUP, "it cannot be read in parts", self._name)
         return data
 
     def _ask(self, question: Callable[..., Any], **options: int) -> Any:

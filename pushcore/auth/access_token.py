@@ -62,7 +62,7 @@ class AccessToken:
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise AccessTokenError("the response of the token endpoint has no access token")
         if isinstance(expires_in, bool) or not isinstance(expires_in, int | float) or not expires_in > 0:
-            raise AccessTokenError("the response of the token endpoint does not say when its token expires")
+            raise AccessTokenError("the response of the token endpoint has no expiry of the token")
         self.value = b"Bearer " + token.encode()
         self.expires_in = min(float(expires_in), LONGEST_LIFE)
 

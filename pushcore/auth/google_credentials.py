@@ -132,7 +132,7 @@ class GoogleCredentials:
     async def _refresh(self) -> None:
         """Refresh in a thread; the caller continues at the timeout, even if the thread does not."""
         if self._busy:
-            raise AccessTokenError("google-auth has not come back from the last refresh")
+            raise AccessTokenError("the last refresh by google-auth has not ended")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
@@ -184,7 +184,7 @@ class GoogleCredentials:
         ) -> Any:
             left = min(ends - time.monotonic(), CALL_TIMEOUT, timeout or CALL_TIMEOUT)
             if left <= 0:  # google-auth tries some calls again and again
-                raise exceptions.TransportError("the time for a refresh is over")
+                raise exceptions.TransportError("the time limit of a refresh has passed")
             if self._ca_file is not None:  # given with each call, or REQUESTS_CA_BUNDLE would override it
                 options["verify"] = self._ca_file
             return request(url, method=method, body=body, headers=headers, timeout=left, **options)

@@ -131,7 +131,7 @@ class ApnsKey:
         check_whole("margin", margin, least=0, most=MAX_AGE)
         if slot + margin + HOLD > MAX_AGE:
             raise ConfigurationError(
-                f"slot and margin must be together at most {MAX_AGE - HOLD:.0f} s "
+                f"slot and margin must be at most {MAX_AGE - HOLD:.0f} s together "
                 f"(Apple's hour less 20 minutes), not {slot} and {margin}"
             )
         if environment is not None:

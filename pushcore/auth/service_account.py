@@ -175,12 +175,12 @@ class ServiceAccount:
                 continue
             # The value itself is not shown: it may be the key, in the wrong place.
             if not isinstance(value, str) or not value.strip():
-                raise wrong(f'has a "{key}" that is empty or no text')
+                raise wrong(f'has a "{key}" that is empty or not a string')
             fields[key] = value.strip()
             if key != "private_key" and _CONTROL.search(fields[key]):
                 raise wrong(f'has a "{key}" with control characters in it')
         if not _EMAIL.fullmatch(fields["client_email"]):
-            raise wrong('has a "client_email" that is no email address')
+            raise wrong('has a "client_email" that is not an email address')
         uri = fields["token_uri"]
         if not _is_https(uri):
             raise wrong(f'has a "token_uri" that must be an https address, not {redact_value(uri)[:80]!r}')
@@ -246,7 +246,7 @@ class ServiceAccount:
         try:
             response = await post(self.form(now, scope))
         except TransportError as error:
-            raise AccessTokenError(f"the token endpoint cannot be asked: {error}") from error
+            raise AccessTokenError(f"the token endpoint cannot be reached: {error}") from error
         return read_token(response)
 
     def __repr__(self) -> str:
@@ -389,5 +389,5 @@ def _check_key(key: object, wrong: Wrong) -> rsa.RSAPrivateKey:
     if not isinstance(key, rsa.RSAPrivateKey):
         raise wrong(f"is not RSA but {key_algorithm(key)}")
     if key.key_size < _SMALLEST_KEY:
-        raise wrong(f"has {key.key_size} bits, and {_SMALLEST_KEY} are the least for RS256")
+        raise wrong(f"has {key.key_size} bits, RS256 needs at least {_SMALLEST_KEY}")
     return key

@@ -32,7 +32,7 @@ from .streams import standard_streams
 @click.group(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="`pushcore COMMAND --help` says more, with an example.",
+    epilog="`pushcore COMMAND --help` shows more, with an example.",
 )
 @click.version_option(pushcore.__version__, prog_name="pushcore")
 @click.pass_context

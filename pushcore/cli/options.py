@@ -82,11 +82,11 @@ class StartTime(click.ParamType):  # type: ignore[type-arg]
         try:
             moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no time; expected one such as 2026-12-24T18:00:00+01:00", param, ctx)
+            self.fail(f"{value!r} is not a time; expected one such as 2026-12-24T18:00:00+01:00", param, ctx)
         if moment.utcoffset() is None:
             self.fail(f"{value} has no time zone; expected one such as {value}+01:00", param, ctx)
         if moment.timestamp() < time.time():
-            self.fail(f"{value} is in the past; expected a time to come", param, ctx)
+            self.fail(f"{value} is in the past; expected a time in the future", param, ctx)
         return moment
 
 
@@ -101,7 +101,7 @@ _APNS: Final = (
         "--apns-key",
         metavar="FILE",
         content=True,
-        help="Signing key from Apple, a .p8 file or what it holds.",
+        help="Signing key from Apple, a .p8 file or its content.",
     ),
     _apns("--key-id", metavar="ID", help="Its key id, 10 characters."),
     _apns("--team-id", metavar="ID", help="Your team id, 10 characters."),
@@ -117,8 +117,8 @@ _APNS: Final = (
     _apns(
         "--environment",
         type=click.Choice(["production", "sandbox", "auto"]),
-        help="Which of Apple's: production unless said otherwise. auto sends each row to that of its column environment; "
-        "without one to production, and after BadDeviceToken once to the sandbox.",
+        help="Environment of APNs; default production. auto sends each row to the one in its column environment; without "
+        "one to production, and after BadDeviceToken once to the sandbox.",
     ),
     _apns("--apns-url", metavar="URL", help="Another server, such as https://127.0.0.1:2197."),
     _apns("--apns-sandbox-url", metavar="URL", help="Another server for the sandbox of --environment auto."),
@@ -126,7 +126,7 @@ _APNS: Final = (
         "--apns-sandbox-key",
         metavar="FILE",
         content=True,
-        help="Key for the sandbox of --environment auto, where --apns-key is for production alone.",
+        help="Key for the sandbox of --environment auto, if --apns-key is for production only.",
     ),
     _apns("--sandbox-key-id", metavar="ID", help="Its key id."),
     _apns(
@@ -135,7 +135,7 @@ _APNS: Final = (
         default=3600.0,
         show_default=True,
         metavar="S",
-        help='Seconds of silence after which an idle connection to APNs is pinged; "none" for never.',
+        help='Seconds of silence after which an idle connection to APNs is pinged; "none" disables it.',
     ),
 )
 _FCM: Final = (
@@ -143,15 +143,15 @@ _FCM: Final = (
         "--fcm-service-account",
         metavar="FILE",
         content=True,
-        help="Key of a service account from Google, a JSON file or what it holds; with the extra pushcore[google-auth] also "
+        help="Key of a service account from Google, a JSON file or its content; with the extra pushcore[google-auth] also "
         "other credentials: authorized_user, external_account.",
     ),
-    _fcm("--fcm-project", metavar="ID", help="Project to send for, unless it is the account's own."),
+    _fcm("--fcm-project", metavar="ID", help="Project to send for; default the account's project."),
     _fcm("--fcm-url", metavar="URL", help="Another server, such as https://127.0.0.1:2198."),
     _fcm(
         "--fcm-confirm",
         type=click.Choice(["validate_only"]),
-        help="Confirm a token that FCM blames without proof by a message that delivers nothing, 100 a second.",
+        help="Confirm suspect tokens with a message that delivers nothing, 100 a second.",
     ),
 )
 _NETWORK: Final = (
@@ -159,7 +159,7 @@ _NETWORK: Final = (
         "--ca-file",
         metavar="FILE",
         content=True,
-        help="PEM with the only authorities to trust; else the system's.",
+        help="PEM file with the only CAs to trust; default the system's.",
     ),
     _network(
         "--proxy",
@@ -167,7 +167,7 @@ _NETWORK: Final = (
         default=ENVIRONMENT,
         show_default=True,
         help='HTTP proxy for every connection, http://HOST:PORT or https://HOST:PORT; "environment" takes it from '
-        'HTTPS_PROXY and NO_PROXY, "none" is none.',
+        'HTTPS_PROXY and NO_PROXY, "none" disables it.',
     ),
     _network(
         "--proxy-password-file",
@@ -180,7 +180,7 @@ _NETWORK: Final = (
         default=10.0,
         show_default=True,
         metavar="S",
-        help="Seconds in which a push that is under way must have its answer.",
+        help="Seconds in which a push in flight must have a response.",
     ),
     _network(
         "--keepalive",
@@ -188,22 +188,22 @@ _NETWORK: Final = (
         default="60:15:4",
         show_default=True,
         metavar="S:S:N",
-        help="The system's probes of silent connections: seconds of silence before the first, seconds between them, and how "
-        'many unanswered ones end the connection; "none" is none.',
+        help="TCP keepalive: seconds of silence before the first probe, seconds between probes, and the number of unanswered "
+        'probes after which the connection is closed; "none" disables it.',
     ),
     _network(
         "--http2",
         type=click.Choice(["fast", "reference"]),
         default="fast",
         show_default=True,
-        help="Our own HTTP/2, or python-hyper/h2.",
+        help="The built-in HTTP/2, or python-hyper/h2.",
     ),
 )
 
 _PUSHES: Final = (
     _payload("--payload", metavar="FILE", help="The payload, a JSON object, for both providers."),
-    _payload("--apns-payload", metavar="FILE", help="One for APNs alone."),
-    _payload("--fcm-payload", metavar="FILE", help="One for FCM alone."),
+    _payload("--apns-payload", metavar="FILE", help="Payload for APNs only."),
+    _payload("--fcm-payload", metavar="FILE", help="Payload for FCM only."),
     _payload(
         "--payload-format",
         type=click.Choice(FORMATS),
@@ -215,29 +215,34 @@ _PUSHES: Final = (
         "--push-type",
         type=PushTypeParameter(),
         metavar="NAME",
-        help=f"To APNs: {', '.join(PUSH_TYPES)}; unless said otherwise, what suits the payload. One that Apple has added "
-        "since: NAME=SUFFIX, with what follows the bundle id in its topic.",
+        help=f"For APNs: {', '.join(PUSH_TYPES)}; by default the one that suits the payload. NAME=SUFFIX for a new one, with "
+        "the suffix of its topic.",
     ),
-    _payload("--priority", type=int, metavar="N", help="To APNs: 1, 5 or 10; else what suits the push type."),
+    _payload(
+        "--priority",
+        type=int,
+        metavar="N",
+        help="For APNs: 1, 5 or 10; by default the one that suits the push type.",
+    ),
     _payload(
         "--expiration",
         type=int,
         metavar="S",
-        help="UNIX seconds until which APNs may store a push; 0: do not.",
+        help="UNIX seconds until which APNs may store a push; 0: do not store.",
     ),
     _payload(
         "--collapse-id",
         metavar="ID",
-        help="To APNs: pushes with the same id replace each other, 64 bytes.",
+        help="For APNs: pushes with the same id replace each other, 64 bytes.",
     ),
     _payload(
         "--android",
         type=click.Choice(get_args(AndroidForm)),
         default="notification",
         show_default=True,
-        help="What Android gets of a message in Expo's format: a notification with data, or data alone.",
+        help="Form of a message in Expo's format for Android: a notification with data, or data alone.",
     ),
-    _payload("--experience-id", metavar="ID", help="With Expo's format, and for Expo Go of old alone."),
+    _payload("--experience-id", metavar="ID", help="With Expo's format, for old versions of Expo Go only."),
     _payload("--scope-key", metavar="KEY", help="The same."),
 )
 
@@ -245,46 +250,46 @@ _PACE: Final = (
     _sending(
         "--rate",
         metavar="RATE",
-        help="At most so many to each provider: 5000/s, 600000/min or none. Unless said otherwise, FCM's quota of "
-        "600000/min after a ramp of a minute, and for APNs none.",
+        help="Rate limit for each provider: 5000/s, 600000/min or none. Default: FCM's quota of 600000/min after a "
+        "ramp-up of a minute, none for APNs.",
     ),
     _sending(
         "--retry",
         type=click.Choice(["none", "report", "resend"]),
         default="report",
         show_default=True,
-        help="What is surely not delivered is sent again by the provider's rules, unless this is none. What was "
-        "written and not answered is reported UNKNOWN (report), or sent again, perhaps twice (resend).",
+        help="Temporary rejections are retried according to the provider's rules, except with none. Requests without a "
+        "response are reported as UNKNOWN (report), or sent again, perhaps twice (resend).",
     ),
     _sending(
         "--max-age",
         type=Seconds(min=0, min_open=True),
         metavar="S",
-        help="Seconds after which a push is not sent again but reported as it is; 3600 unless said otherwise.",
+        help="Seconds after which a push is no longer retried; default 3600.",
     ),
     _sending(
         "--window",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Pushes between audience and results at most; else twice what the connections carry, 16384 at most.",
+        help="Most pushes between audience and results; default twice the capacity of the connections, 16384 at most.",
     ),
     _sending(
         "--start-at",
         type=StartTime(),
         metavar="TIME",
-        help="Have connections and the first requests ready, and send from then on: 2026-12-24T18:00:00+01:00.",
+        help="Prepare connections and first requests, and start sending at this time: 2026-12-24T18:00:00+01:00.",
     ),
     _sending(
         "--max-connections",
         type=click.IntRange(min=1),
         metavar="N",
-        help="At most, to each provider; 8 to APNs and 10 to FCM unless said otherwise.",
+        help="Most connections to each provider; default 8 to APNs and 10 to FCM.",
     ),
     _sending(
         "--metrics-port",
         type=click.IntRange(0, 65_535),
         metavar="N",
-        help="Answer Prometheus at http://127.0.0.1:N/metrics while it runs; 0 is any free port. Needs the extra "
+        help="Serve Prometheus at http://127.0.0.1:N/metrics during the run; 0 is any free port. Needs the extra "
         "pushcore[prometheus].",
     ),
 )
@@ -293,7 +298,7 @@ _PACE: Final = (
 results_raw_option = section("Audience and results")(
     "--results-raw",
     is_flag=True,
-    help="Results for machines: texts of others as they are, though a spreadsheet took them for formulas.",
+    help="Results for programs: texts are not escaped for spreadsheets.",
 )
 """Of the commands that write results as CSV."""
 

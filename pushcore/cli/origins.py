@@ -67,7 +67,7 @@ def unknown_variables(context: click.Context) -> Iterator[str]:
             continue
         meant = difflib.get_close_matches(word, known, 1, _LIKE)
         if meant:
-            yield f"{printable(variable)} is no option's variable; did you mean {_PREFIX}{meant[0]}?"
+            yield f"{printable(variable)} is not the variable of an option; did you mean {_PREFIX}{meant[0]}?"
 
 
 def commands(command: click.Command) -> Iterator[click.Command]:

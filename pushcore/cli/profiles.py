@@ -50,7 +50,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: str | N
         context.default_map = read_settings(config, profile, context)
         context.meta[SETTINGS_FILE] = printable(config)
     elif profile is not None:
-        raise BadInput("--profile is of no use without --config FILE")
+        raise BadInput("--profile needs --config FILE")
 
 
 _settings = section("Settings")
@@ -61,7 +61,7 @@ _OPTIONS: Final = (
         is_eager=True,
         expose_value=False,
         callback=_remember,
-        help="TOML with options in a table [send]; see above.",
+        help="TOML file with options in a table [send]; see above.",
     ),
     _settings(
         "--profile",
@@ -69,7 +69,7 @@ _OPTIONS: Final = (
         is_eager=True,
         expose_value=False,
         callback=_remember,
-        help="Take those of the table [profile.NAME] before them.",
+        help="Prefer the options of the table [profile.NAME].",
     ),
 )
 
@@ -88,7 +88,7 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
     for key in found:
         if key not in ("send", "profile"):
             meant = nearest(key, ("send", "profile"))
-            raise BadInput(f"{name} has {shown(key)}, expected nothing but [send] and [profile.NAME]{meant}")
+            raise BadInput(f"{name} has {shown(key)}, expected only [send] and [profile.NAME]{meant}")
     tables = {"[send]": _table(found, "send", name)}
     profiles = _table(found, "profile", name)
     if profile is not None:

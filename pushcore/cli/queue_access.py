@@ -29,10 +29,12 @@ _OPTIONS: Final = (
     ),
     _queue("--queue-sentinel-password-file", metavar="FILE", help="File with the password of the sentinels."),
     _queue(
-        "--queue-ca-file", metavar="FILE", help="PEM with the only authorities to trust for the queue's TLS."
+        "--queue-ca-file", metavar="FILE", help="PEM file with the only CAs to trust for the queue's TLS."
     ),
-    _queue("--queue-cert", metavar="FILE", help="PEM with our certificate for the queue."),
-    _queue("--queue-key", metavar="FILE", help="PEM with its private key, unless that stands with it."),
+    _queue("--queue-cert", metavar="FILE", help="PEM file with the client certificate for the queue."),
+    _queue(
+        "--queue-key", metavar="FILE", help="PEM file with its private key, if it is not in the same file."
+    ),
 )
 
 
@@ -72,7 +74,7 @@ def access_of(options: dict[str, Any], url: str) -> Access:
         and _has_password(url)
     ):
         say(
-            "the password in --queue can be read in `ps`; use --queue-password-file or the variable PUSHCORE_QUEUE"
+            "the password in --queue is visible in `ps`; use --queue-password-file or the variable PUSHCORE_QUEUE"
         )
     return Access(
         password=passwords.get("queue_password_file"),

@@ -224,7 +224,7 @@ class Breaker:
             or self._peers_seen.accepted
         )
         if self.trip is None and self._cause is not None and not against:
-            return _explain(self._cause, "nothing else was answered")
+            return _explain(self._cause, "there was no other response")
         return self.trip
 
     def _fold(self) -> None:
@@ -267,11 +267,11 @@ class Breaker:
             if in_a_row >= RUN and not self._accepted + seen_by_peers.accepted:
                 return _explain(self._cause, f"{in_a_row} in a row, none accepted")
             if size >= REFUSED_AT_LEAST and refused >= REFUSED_SHARE * size:
-                return _explain(self._cause, f"{refused} of the last {size} answers")
+                return _explain(self._cause, f"{refused} of the last {size} responses")
         if self._judges_suspects and size >= self._minimum and suspects + refused >= SUSPECT_SHARE * size:
             shown = self._suspect or self._cause
             assert shown is not None
-            return _explain(shown, f"{suspects + refused} of the last {size} answers")
+            return _explain(shown, f"{suspects + refused} of the last {size} responses")
         return None
 
 
@@ -321,9 +321,9 @@ def _advice(result: Result) -> str:
             return "Correct the service account or its key"
         cause = cause.__cause__
     if isinstance(cause, CertificateError):
-        return "Correct the certificate, or the authorities that are trusted"
+        return "Correct the certificate, or the trusted CAs"
     if isinstance(cause, AlpnError):
-        return "Correct the address: what answers there does not speak HTTP/2"
+        return "Correct the address: that server does not speak HTTP/2"
     return result.row.advice
 
 

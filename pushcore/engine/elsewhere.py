@@ -50,7 +50,7 @@ def outcome(result: Result, delayed: DelayedPush, lane: SecondLane) -> Result:
     if not lane.refuses:
         lane.refuses = True
         log.warning(
-            "devices of unknown environment are tried in one alone: the other rejects the key or certificate (%s)",
+            "devices of unknown environment are tried in one environment only: the other rejects the key or certificate (%s)",
             result.reason,
         )
     assert delayed.result is not None

@@ -127,7 +127,7 @@ class PushEngine(Generic[P_contra]):
         if not clients:
             raise ConfigurationError("an engine needs at least one client")
         for number, given in enumerate(clients, 1):
-            expected = "a client such as an ApnsClient; the clients of an engine are given one by one"
+            expected = "a client such as an ApnsClient; pass the clients as separate arguments"
             check(hasattr(given, "_dispatcher"), f"client {number}", expected, given)
         self._clients = dispatchers = tuple(client._dispatcher for client in clients)
         for index, client in enumerate(dispatchers):
@@ -137,8 +137,8 @@ class PushEngine(Generic[P_contra]):
                 kind in later or (client.environment is None and _any_of(later, kind[0]))
             ):
                 raise ConfigurationError(
-                    "an engine needs one client only for each kind of push and each environment of Apple's, or before the "
-                    "last one of a kind such whose key is for some topics alone"
+                    "an engine takes one client per kind of push and environment of APNs; more of a kind need keys that are "
+                    "restricted to topics, except the last"
                 )
         if window is None:
             window = min(

@@ -103,11 +103,13 @@ class Gate:
             self._events.rate_limited(self._name, closed)
             if now >= self._warn_closed_at:
                 self._warn_closed_at = now + max(closed, WARN_EVERY)
-                log.warning("%s asked us to pause for %.0f s (429)", self._name, closed)
+                log.warning("%s asked for a pause of %.0f s (429)", self._name, closed)
         elif now >= self._warn_slow_at:
             self._warn_slow_at = now + WARN_EVERY
             rate = self.limiter.allowed_rate(now)
-            log.warning("%s rejects some pushes for their rate (429): %.0f a second now", self._name, rate)
+            log.warning(
+                "%s rejects some pushes because of their rate (429): %.0f a second now", self._name, rate
+            )
             self._events.slowed(self._name, rate)
 
     # --- stopping -------------------------------------------------------------------------------------------------

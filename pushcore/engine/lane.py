@@ -234,7 +234,7 @@ class Lane:
         if self.gate.stopped is None:
             deadline = now + self._timeout
             return self._requests.build(pushes, kind, self._sink, deadline, self.built, self.not_built)
-        detail = f"not sent, for every push to {self.name} would fail: {self.gate.stopped}"
+        detail = f"not sent, because every push to {self.name} would fail: {self.gate.stopped}"
         for push in pushes:
             if type(push) is not kind:
                 return push
@@ -352,7 +352,8 @@ class Lane:
             delayed = getattr(exchange.sink, "__self__", None)
             result = delayed.result if isinstance(delayed, DelayedPush) else None
             self.record.emit(
-                result or self._unsent(exchange, f"the rate limit did not permit it within {longest:g} s")
+                result
+                or self._unsent(exchange, f"the rate limit did not permit this push within {longest:g} s")
             )
 
     def _release_retries(self, now: float) -> None:
@@ -360,7 +361,8 @@ class Lane:
         self._run.outstanding += len(retries) + len(too_old)
         for push in too_old:
             self.record.emit(
-                push.result or self._unsent(push.exchange, "its topic or device was limited too long")
+                push.result
+                or self._unsent(push.exchange, "the rate limit of its topic or device lasted too long")
             )
         if not self.record.journaled:
             self._send_again(retries)

@@ -66,14 +66,14 @@ class SharedState:
         self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if os.fstat(self._file).st_size != SIZE:
-                raise ConfigurationError(f"{self.path} is no shared state of pushcore")
+                raise ConfigurationError(f"{self.path} is not a shared state of pushcore")
             self._memory = mmap.mmap(self._file, SIZE)
         except BaseException:
             os.close(self._file)
             raise
         if self._memory[: len(_MAGIC)] != _MAGIC:
             self.close()
-            raise ConfigurationError(f"{self.path} is no shared state of pushcore")
+            raise ConfigurationError(f"{self.path} is not a shared state of pushcore")
         self.parts = max(int.from_bytes(self._memory[_PARTS : _PARTS + 4], "little"), 1)
 
     @classmethod

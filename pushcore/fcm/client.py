@@ -126,7 +126,7 @@ class FcmClient(ProviderClient[Message]):
         check_type("project_id", project_id, (str, type(None)), "the id of a project or None")
         project_id = project_id or account.project_id
         if project_id is None:
-            raise ConfigurationError("project_id must be given: these credentials do not say which project")
+            raise ConfigurationError("project_id must be given: these credentials contain no project")
         self.project_id = project_id
         """Whose devices are sent to."""
         dispatcher = FcmDispatcher(
@@ -161,7 +161,7 @@ class FcmClient(ProviderClient[Message]):
         account = _account_of(auth, self._dispatcher.ca_file)
         if self._own_project and account.project_id not in (None, self.project_id):
             raise ConfigurationError(
-                f"the account is of the project {account.project_id}, and this client sends to {self.project_id}"
+                f"the account belongs to the project {account.project_id}, and this client sends to {self.project_id}"
             )
         self._dispatcher.use(account)
 
@@ -260,7 +260,7 @@ class FcmDispatcher(Dispatcher[Message]):
         """See `FcmClient.use`."""
         self.check_loop()
         if _quota_project(account) != _quota_project(self._account):
-            raise ConfigurationError("the account bills another quota project, which needs another client")
+            raise ConfigurationError("the account has another quota project, which needs another client")
         if isinstance(account, ServiceAccount):
             self._proxy_for(split_uri(account.token_uri)[0])
         self._account = account
@@ -449,7 +449,7 @@ class FcmDispatcher(Dispatcher[Message]):
         endpoints = list(self._endpoints.values())
         connect_error = endpoints[-1].pool.last_error if endpoints else None
         return AccessTokenError(
-            f"no access token has come in time{f': {connect_error}' if connect_error else ''}"
+            f"no access token was received in time{f': {connect_error}' if connect_error else ''}"
         )
 
     def resend(self, exchange: Exchange, pool: Pool) -> bool:

@@ -32,7 +32,7 @@ PUSH_AT_FAULT: Final = Reason(
     400,
     "INVALID_ARGUMENT",
     INVALID,
-    "Correct the message: Google finds nothing wrong with the token in a minimal one.",
+    "Correct the message: Google accepts the token in a minimal message.",
 )
 """INVALID_ARGUMENT that blames the token, to which Google accepts another message."""
 

@@ -42,22 +42,22 @@ _MAX_WORD: Final = 100
 _MAX_DETAILS: Final = 32  # objects in `details`, and violations in one of them
 _MAX_CACHED: Final = 2048  # bytes of a body that is cached: most errors of a campaign have the same body
 
-_SLOWER: Final = "Send again later, more slowly each time."
+_SLOWER: Final = "Send again later, with growing backoff."
 
 _ROWS: Final = (
-    Reason(0, "UNSPECIFIED_ERROR", UNKNOWN, "Look at the detail: Google gave no reason."),
+    Reason(0, "UNSPECIFIED_ERROR", UNKNOWN, "See the detail: Google gave no reason."),
     Reason(
         400,
         "INVALID_ARGUMENT",
         INVALID,
-        "Correct the message; only where the detail blames the token it is the token.",
+        "Correct the message, or the token if the detail blames it.",
     ),
-    Reason(404, "UNREGISTERED", UNREGISTERED, "Drop the token: the app instance is gone."),
+    Reason(404, "UNREGISTERED", UNREGISTERED, "Drop the token: the app instance no longer exists."),
     Reason(
         403,
         "SENDER_ID_MISMATCH",
         MISCONFIGURED,
-        "Use the service account of the project that the app registered with; the token is another project's.",
+        "Use the service account of the app's project: the token belongs to another project.",
         suspect=True,
     ),
     Reason(
@@ -84,11 +84,9 @@ _ROWS: Final = (
 )
 _BY_STATUS: Final = {
     401: Reason(
-        401, "", MISCONFIGURED, "Correct the service account or its key: Google does not know its token."
+        401, "", MISCONFIGURED, "Correct the service account or its key: Google rejects its access token."
     ),
-    403: Reason(
-        403, "", MISCONFIGURED, "Check what the service account may do in this project: it may not do this."
-    ),
+    403: Reason(403, "", MISCONFIGURED, "Check the permissions of the service account in this project."),
     405: replace(UNNAMED[MISCONFIGURED], status=405),
     # Without UNREGISTERED it is the path that was not found: a wrong project.
     404: Reason(404, "", MISCONFIGURED, "Correct the project id: there is no such path."),
@@ -112,17 +110,20 @@ REASONS: Final = TABLE.rows
 """The table by Google's word, `FcmError.errorCode`."""
 
 DEAD_TOKEN: Final = Reason(
-    400, "INVALID_ARGUMENT", UNREGISTERED, "Drop the token: Google says that it is no registration token."
+    400,
+    "INVALID_ARGUMENT",
+    UNREGISTERED,
+    "Drop the token: according to Google it is not a registration token.",
 )
 """INVALID_ARGUMENT for the token, where that is proven: by APNs' 410, or as `shapes` says."""
 SUSPECT_TOKEN: Final = Reason(
     400,
     "INVALID_ARGUMENT",
     INVALID,
-    "Check the message's apns, android and webpush parts first: Google blames the token for what it dislikes in them, too.",
+    "Check the message's apns, android and webpush parts first: Google also blames the token for errors in them.",
     blames="token",
     suspect=True,
-    if_all="Correct the apns, android or webpush part: Google blames the tokens for what it dislikes in them, too, and "
+    if_all="Correct the apns, android or webpush part: Google also blames the tokens for errors in them, and "
     "accepted no message of this shape",
     stored="INVALID_ARGUMENT (token)",
 )

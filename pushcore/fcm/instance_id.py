@@ -39,7 +39,7 @@ MAX_BODY: Final = 131_072  # bytes of a response: a thousand results of an error
 _ADD: Final = b"/iid/v1:batchAdd"
 _REMOVE: Final = b"/iid/v1:batchRemove"
 
-_LATER: Final = "Send again later, more slowly each time."
+_LATER: Final = "Send again later, with growing backoff."
 _ROWS: Final = (
     # Google's page says of it that the token was deleted; but it is no word of FCM's own, so no token is dropped.
     Reason(
@@ -54,7 +54,7 @@ _ROWS: Final = (
         200,
         "TOO_MANY_TOPICS",
         INVALID,
-        "Unsubscribe from topics: the app instance has as many as it may have.",
+        "Unsubscribe from topics: the app instance has reached the limit.",
     ),
     Reason(
         200,
@@ -66,7 +66,12 @@ _ROWS: Final = (
         asked_setting="fcm_wait",
         scope="project",
     ),
-    Reason(200, "PERMISSION_DENIED", MISCONFIGURED, "Check what the service account may do in this project."),
+    Reason(
+        200,
+        "PERMISSION_DENIED",
+        MISCONFIGURED,
+        "Check the permissions of the service account in this project.",
+    ),
     *(
         Reason(200, name, UNAVAILABLE, _LATER, wait=10.0, setting="fcm_wait")
         for name in ("DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN")

@@ -74,7 +74,7 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
     ) -> None:
         if not isinstance(server_key, str) or not _KEY.fullmatch(server_key):
             # The key itself is a secret, and so is what was mistaken for it.
-            raise ConfigurationError('server_key is the text behind "key=", without white space')
+            raise ConfigurationError('server_key is the text after "key=", without white space')
         dispatcher = LegacyDispatcher(
             server_key,
             read_origin(url),

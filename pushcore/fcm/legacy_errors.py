@@ -36,7 +36,7 @@ _SUCCESS: Final = frozenset(("results", "success", "failure", "message_id", "err
 """Keys of which the response to an accepted request has one."""
 
 _ROWS: Final = (
-    Reason(200, "MissingRegistration", INVALID, "Give a registration token."),
+    Reason(200, "MissingRegistration", INVALID, "Set a registration token."),
     Reason(
         200,
         "InvalidRegistration",
@@ -45,9 +45,12 @@ _ROWS: Final = (
         blames="token",
         suspect=True,
     ),
-    Reason(200, "NotRegistered", UNREGISTERED, "Drop the token: the app instance is gone."),
+    Reason(200, "NotRegistered", UNREGISTERED, "Drop the token: the app instance no longer exists."),
     Reason(
-        200, "InvalidPackageName", INVALID, "Correct restricted_package_name: the token is another app's."
+        200,
+        "InvalidPackageName",
+        INVALID,
+        "Correct restricted_package_name: the token belongs to another app.",
     ),
     Reason(
         200,
@@ -58,13 +61,13 @@ _ROWS: Final = (
     ),
     Reason(400, "InvalidParameters", INVALID, "Correct the message."),
     Reason(200, "MessageTooBig", INVALID, "Shorten the message to 4096 bytes, 2048 for topics."),
-    Reason(200, "InvalidDataKey", INVALID, "Rename the key in data that FCM keeps to itself."),
-    Reason(200, "InvalidTtl", INVALID, "Give time_to_live as seconds from 0 to 2419200."),
+    Reason(200, "InvalidDataKey", INVALID, "Rename the key in data that FCM reserves."),
+    Reason(200, "InvalidTtl", INVALID, "Set time_to_live to seconds from 0 to 2419200."),
     Reason(
         200,
         "Unavailable",
         UNAVAILABLE,
-        "Send again later, more slowly each time.",
+        "Send again later, with growing backoff.",
         wait=10.0,
         setting="fcm_wait",
     ),
@@ -72,7 +75,7 @@ _ROWS: Final = (
         200,
         "InternalServerError",
         UNAVAILABLE,
-        "Send again later, more slowly each time.",
+        "Send again later, with growing backoff.",
         wait=10.0,
         setting="fcm_wait",
     ),
@@ -96,7 +99,7 @@ _ROWS: Final = (
         asked_setting="fcm_wait",
         scope="topic",
     ),
-    Reason(200, "InvalidApnsCredential", MISCONFIGURED, "Correct the APNs key that the server has."),
+    Reason(200, "InvalidApnsCredential", MISCONFIGURED, "Correct the server's APNs key."),
 )
 TABLE: Final = register("fcm", ReasonTable(_ROWS, {}, exact=False))
 REASONS: Final = TABLE.rows
@@ -185,7 +188,7 @@ def _unexpected(status: int, body: bytes, wait: float | None) -> LegacyOutcome:
 
 
 def _unreadable(length: int) -> list[LegacyOutcome]:
-    detail = "the server accepted the request, but its response does not say what became of each device"
+    detail = "the server accepted the request, but its response has no result for each device"
     return [LegacyOutcome(UNNAMED[UNKNOWN], detail=detail)] * length
 
 

@@ -76,7 +76,7 @@ class EncodedParts:
         Raises `FieldError` for what Google would reject, and the error of orjson for what cannot be JSON.
         """
         if values[0] is not None and values[1] is not None:
-            raise FieldError("the message has android and android_v2: give one of them")
+            raise FieldError("the message has android and android_v2; expected one of them")
         fragments: dict[str, Any] = {}
         shapes: list[tuple[object, ...]] = []
         for name, part in zip(NAMES, values):  # noqa: B905  # both have five

@@ -58,7 +58,7 @@ class Connection(SendBuffer):
             start = position + 9
             position = start + (word >> 8)
             if word > _LONGEST:
-                self._fail(frames.FRAME_SIZE_ERROR, "the server sent a frame larger than we accept")
+                self._fail(frames.FRAME_SIZE_ERROR, "the server sent a frame above the size limit")
                 return
             if position > end:
                 position = start - 9
@@ -143,7 +143,7 @@ class Connection(SendBuffer):
         if stream_id in self.streams:
             return True
         if not stream_id & 1 or stream_id >= self.next_id:
-            self._fail(frames.PROTOCOL_ERROR, "the server sent a frame on a stream that we never opened")
+            self._fail(frames.PROTOCOL_ERROR, "the server sent a frame on a stream that was never opened")
         elif stream_id not in self._cancelled:
             self._fail(frames.STREAM_CLOSED, "the server sent a frame on a stream that it had ended")
         return False
@@ -192,7 +192,7 @@ class Connection(SendBuffer):
             return
         if flags & frames.PRIORITY_FLAG:
             if len(fragment) < 5:
-                self._fail(frames.FRAME_SIZE_ERROR, "the priority fields of HEADERS are cut short")
+                self._fail(frames.FRAME_SIZE_ERROR, "the priority fields of HEADERS are incomplete")
                 return
             fragment = fragment[5:]
         self._reader.begin(stream_id, fragment, end_stream=bool(flags & frames.END_STREAM))
@@ -205,7 +205,7 @@ class Connection(SendBuffer):
         if not reader.pending or stream_id != reader.stream_id:
             self._fail(frames.PROTOCOL_ERROR, "CONTINUATION without a header block of its stream")
         elif not reader.extend(payload):
-            self._fail(frames.ENHANCE_YOUR_CALM, "a header block is larger than we accept")
+            self._fail(frames.ENHANCE_YOUR_CALM, "a header block is above the size limit")
         elif flags & frames.END_HEADERS:
             self._on_header_block()
 
@@ -214,7 +214,7 @@ class Connection(SendBuffer):
         try:
             status, block = self._reader.read()
         except hpack.OversizedHeaderListError:
-            self._fail(frames.ENHANCE_YOUR_CALM, "a header list is larger than we accept")
+            self._fail(frames.ENHANCE_YOUR_CALM, "a header list is above the size limit")
             return
         except hpack.HPACKError:
             self._fail(frames.COMPRESSION_ERROR, "a header block cannot be decoded")
@@ -268,7 +268,7 @@ class Connection(SendBuffer):
         if len(payload) != 4:
             self._fail(frames.FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
         elif not stream_id & 1 or stream_id >= self.next_id:
-            self._fail(frames.PROTOCOL_ERROR, "RST_STREAM on a stream that we never opened")
+            self._fail(frames.PROTOCOL_ERROR, "RST_STREAM on a stream that was never opened")
         elif stream_id in self.streams:
             self._on_reset(stream_id, frames.decode_word(payload))
             self._forget_upload(stream_id)
@@ -315,7 +315,7 @@ class Connection(SendBuffer):
         return not self._ended()
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._fail(frames.PROTOCOL_ERROR, "PUSH_PROMISE although we had switched it off")
+        self._fail(frames.PROTOCOL_ERROR, "PUSH_PROMISE although it is disabled")
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
@@ -351,7 +351,7 @@ class Connection(SendBuffer):
             elif not self._on_credit(increment):
                 self._fail(frames.FLOW_CONTROL_ERROR, "WINDOW_UPDATE made the connection's window overflow")
         elif not stream_id & 1 or stream_id >= self.next_id:
-            self._fail(frames.PROTOCOL_ERROR, "WINDOW_UPDATE on a stream that we never opened")
+            self._fail(frames.PROTOCOL_ERROR, "WINDOW_UPDATE on a stream that was never opened")
         elif stream_id in self.streams:
             if not increment:
                 self._stream_error(stream_id, frames.PROTOCOL_ERROR, "WINDOW_UPDATE by zero")

@@ -145,7 +145,7 @@ class SendBuffer(FlowControl):
             limit = encoder.list_limit
             self._finish(
                 stream_id,
-                HeaderListTooLarge(f"the header list counts {total} bytes, the server accepts {limit}"),
+                HeaderListTooLarge(f"the header list has {total} bytes, the server accepts {limit}"),
             )
         elif size:
             self._uploads[stream_id] = Upload(self._peer_window)

@@ -266,7 +266,7 @@ class Pool:
             self._current = None
         connection = link.connection
         if isinstance(connection.error, GoAway):
-            log.info("the server went away: %s", connection.error)
+            log.info("the server sent GOAWAY: %s", connection.error)
             self._report_goaway(connection.error)
         elif not self._closed:
             log.info("connection ended: %s", connection.error)

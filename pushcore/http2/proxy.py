@@ -351,13 +351,13 @@ class _ConnectRequest(asyncio.Protocol):
             phrase = str(status)
         schemes = [scheme.decode("ascii") for scheme in _SCHEMES.findall(header)][:5]
         if status != 407:
-            text = f"the proxy refused to connect us to the server: {phrase}"
+            text = f"the proxy refused the connection to the server: {phrase}"
         elif schemes and not any(scheme.lower() == "basic" for scheme in schemes):
-            text = f"the proxy wants authentication of a kind that is not supported: {', '.join(schemes)}"
+            text = f"the proxy requires a kind of authentication that is not supported: {', '.join(schemes)}"
         elif self._with_password:
             text = f"the proxy does not accept its name and password: {phrase}"
         else:
-            text = f"the proxy wants a name and a password: {phrase}"
+            text = f"the proxy requires a name and a password: {phrase}"
         return ProxyError(text, status=status, permanent=status in _PERMANENT)
 
     def _fail(self, error: ProxyError) -> None:
@@ -404,6 +404,6 @@ def _basic(username: str | None, password: str | None) -> str | None:
     credentials = f"{username or ''}:{password or ''}"
     if ":" in (username or "") or not credentials.isprintable():
         raise ConfigurationError(
-            "a proxy's user name has no colon in it, and neither name nor password a control character"
+            "a proxy's user name must not contain a colon, and neither name nor password a control character"
         )
     return f"Basic {base64.b64encode(credentials.encode()).decode('ascii')}"

@@ -85,7 +85,7 @@ class ReferenceConnection(Streams):
         size, limit = list_size(fields), self._h2.remote_settings.max_header_list_size
         if limit is not None and size > limit:
             exchange.error = HeaderListTooLarge(
-                f"the header list counts {size} bytes, the server accepts {limit}"
+                f"the header list has {size} bytes, the server accepts {limit}"
             )
             self.finished.append(exchange)
             return
@@ -160,7 +160,7 @@ class ReferenceConnection(Streams):
             word, flags, stream_id = frames.HEAD.unpack_from(self._rest)
             size = frames.HEAD_SIZE + (word >> 8)
             if word >> 8 > frames.DEFAULT_FRAME_SIZE:
-                self._fail(frames.FRAME_SIZE_ERROR, "the server sent a frame larger than we accept")
+                self._fail(frames.FRAME_SIZE_ERROR, "the server sent a frame above the size limit")
                 return
             if len(self._rest) < size:
                 return
@@ -181,7 +181,7 @@ class ReferenceConnection(Streams):
             events = self._h2.receive_data(frame)
         except h2.exceptions.ProtocolError as error:
             code = int(getattr(error, "error_code", frames.PROTOCOL_ERROR))
-            self._fail(code, f"the server broke HTTP/2: {error}")
+            self._fail(code, f"the server violated HTTP/2: {error}")
             return
         for event in events:
             if not self._ended():
@@ -214,7 +214,7 @@ class ReferenceConnection(Streams):
                     self._on_reset(stream_id, int(event.error_code or 0))
                 else:
                     code = int(event.error_code or 0)
-                    self._finish(stream_id, ProtocolError(code, "the server broke the rules of a stream"))
+                    self._finish(stream_id, ProtocolError(code, "the server violated the rules of a stream"))
 
     def _on_settings(self) -> None:
         limit = self._h2.remote_settings.max_concurrent_streams

@@ -143,7 +143,7 @@ class Streams:
         self._unsent_acks += 1
         if self._unsent_acks > MAX_UNSENT_ACKS and self._paused:
             self._fail(
-                frames.ENHANCE_YOUR_CALM, "the server asks for acknowledgements and does not read them"
+                frames.ENHANCE_YOUR_CALM, "the server requests acknowledgements and does not read them"
             )
 
     # --- what may be taken ----------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Streams:
     def close(self, code: int = frames.NO_ERROR, debug: bytes = b"") -> None:
         """Say GOAWAY and end; whatever is still open ends as `lost` says."""
         if self.state is not ConnectionState.CLOSED:
-            self.lost(ConnectionLost("the connection was closed by us"))
+            self.lost(ConnectionLost("the client closed the connection"))
             self._send_goaway(code, debug)
 
     def _fail(self, code: int, message: str) -> None:
@@ -307,7 +307,7 @@ class Streams:
             exchange = self.streams[stream_id]
             unwritten = self._unwritten(stream_id) and self._withdraw(stream_id)
             exchange.error = ResponseTimeout(
-                "the request was not written in time" if unwritten else "no answer in time",
+                "the request was not written in time" if unwritten else "no response in time",
                 unprocessed=unwritten,
             )
             self._abandon(stream_id)
@@ -356,11 +356,11 @@ class Streams:
         """A peer that was pinged or probed has not answered."""
         if self.probing and not self.idle:
             self._on_reply()
-            self.error = ConnectionLost("the server did not answer after a long silence")
+            self.error = ConnectionLost("the server did not respond after a long silence")
             self.drain()
         else:
             self.lost(
-                ConnectionLost("the server does not answer: no byte and no PING ACK within the timeout")
+                ConnectionLost("the server does not respond: no byte and no PING ACK within the timeout")
             )
 
 

@@ -27,7 +27,7 @@ _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _OPENSSL: Final = re.compile(r"\[[^]]*\] (.*?)(?: \(\w+\.c:\d+\))?")  # how Python writes down its errors
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # what a certificate is called in a directory for OpenSSL
 _EXPECTED: Final = "expected a certificate with its key, PEM or PKCS#12"
-_AUTHORITIES: Final = "expected authorities in PEM"
+_AUTHORITIES: Final = "expected CA certificates in PEM"
 _CERTIFICATES: Final = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")  # as OpenSSL knows them
 
 PathOrContent = str | bytes | os.PathLike[str]
@@ -192,13 +192,13 @@ class ApnsCertificate:
                 break
             except UnsupportedAlgorithm:
                 raise ConfigurationError(
-                    f"{name} is encrypted in a way that this OpenSSL does not offer; export it again, "
-                    "with AES-256 for example"
+                    f"{name} is encrypted in a way that this OpenSSL does not support; export it again, "
+                    "for example with AES-256"
                 ) from None
             except ValueError:
                 continue  # OpenSSL does not say whether passphrase or file is wrong
         else:
-            what = "needs a passphrase" if password is None else "does not open with the passphrase given"
+            what = "needs a passphrase" if password is None else "does not open with the given passphrase"
             raise ConfigurationError(f"{name} {what}, or is damaged")
         if key is None:
             raise ConfigurationError(f"{name} holds no private key; export the certificate together with it")
@@ -238,7 +238,7 @@ class ApnsCertificate:
             ) from None
         except OSError as error:
             raise ConfigurationError(
-                f"the certificate {self.subject!r} needs a temporary file for a moment, encrypted, and none can be "
+                f"the certificate {self.subject!r} needs an encrypted temporary file, which cannot be "
                 f"written ({error.strerror or error}); TMPDIR names the directory"
             ) from None
 
@@ -302,11 +302,11 @@ def name_tls_error(exc: BaseException) -> ConnectError:
     if isinstance(exc, ConnectionRefusedError):
         return ConnectError("the server refused the connection: nothing listens on that port")
     if isinstance(exc, TimeoutError):
-        return ConnectError("the connection was not made in time: the server does not answer")
+        return ConnectError("the connection was not made in time: the server does not respond")
     if isinstance(exc, ConnectionResetError | BrokenPipeError | EOFError):
         return ConnectError("the server closed the connection before it was ready")
     if isinstance(exc, ConnectionAbortedError):  # how asyncio ends a handshake that takes too long
-        return ConnectError(f"the connection was given up: {exc.strerror or exc}")
+        return ConnectError(f"the connection was aborted: {exc.strerror or exc}")
     if isinstance(exc, OSError):
         # Several failed addresses come as one OSError without errno, whose text lists them.
         return ConnectError(f"the server could not be reached: {exc.strerror or exc}")
@@ -318,7 +318,7 @@ def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
     if "no application protocol" in words:  # alert 120 (RFC 7301, section 3.2)
         return AlpnError('the server does not offer HTTP/2 (ALPN "h2")')
     if "alert" in words and any(word in words for word in ("certificate", "unknown ca", "access denied")):
-        return CertificateError(f"the server did not accept our certificate: {words}")
+        return CertificateError(f"the server did not accept the client certificate: {words}")
     if words in ("wrong version number", "http request", "record layer failure"):
         return ConnectError(f"the server does not speak TLS on that port: {words}")
     if words in ("unsupported protocol", "tlsv1 alert protocol version", "version too low"):
@@ -376,7 +376,7 @@ def _to_bytes(password: str | bytes | None) -> bytes | None:
 def _load_pem_key(name: str, content: bytes, password: bytes | None) -> Any:
     def wrong(predicate: str) -> ConfigurationError:
         if predicate.startswith("holds"):
-            predicate += "; give the file that does as key_file"
+            predicate += "; pass the file with the key as key_file"
         return ConfigurationError(f"{name} {predicate}")
 
     # What OpenSSL would do with an encrypted key and no passphrase is to ask on the terminal, so it never sees one.
@@ -386,7 +386,7 @@ def _load_pem_key(name: str, content: bytes, password: bytes | None) -> Any:
     try:
         return serialization.load_pem_private_key(block, password if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        what = "does not open with the passphrase given, or is damaged" if encrypted else "is damaged"
+        what = "does not open with the given passphrase, or is damaged" if encrypted else "is damaged"
         raise ConfigurationError(f"{name}: the private key {what}") from None
 
 

@@ -60,9 +60,9 @@ class Source:
         if self.path != now.path:
             return f"the campaign began with {self.path}, not with {now.path}"
         if self.size != now.size:
-            return f"{now.path} had {self.size} bytes when the campaign began, and has {now.size} now"
+            return f"{now.path} had {self.size} bytes when the campaign began, and now has {now.size}"
         if self.digest != now.digest or self.mtime != now.mtime:
-            return f"{now.path} has been changed since the campaign began"
+            return f"{now.path} has changed since the campaign began"
         return None
 
 
@@ -184,5 +184,5 @@ def survey(
                     unsure += 1
             left[row] = EarlierAttempts(attempts + unsure, unsure)
         if len(left) > MAX_LEFT:
-            raise JournalError("the journal is damaged: more rows are in doubt than there can be")
+            raise JournalError("the journal is damaged: too many rows are in doubt")
     return UnfinishedRows(zone, left, bits)

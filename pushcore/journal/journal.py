@@ -51,7 +51,7 @@ TURN: Final = 10_000
 """Rows that `steps` passes over before an event loop gets its turn."""
 LARGEST_ROW: Final = (1 << 48) - 1  # twelve hexadecimal digits: what the apns-id of a row has for it
 MAX_PROBLEM: Final = 1000
-_KILLED: Final = "the sender was stopped before the answer came"
+_KILLED: Final = "the sender was stopped before the response came"
 
 
 class NumberedPush(Protocol):
@@ -333,7 +333,7 @@ class Journal:
         last = max(self._last, self._writer.taken)
         if row <= last:
             raise JournalError(
-                f"row {row} came after row {last}: the source must be read in order, from its beginning"
+                f"row {row} came after row {last}: the source must yield its rows in order, from the first on"
             )
         self._last = row
 

@@ -102,7 +102,7 @@ def _check(table: str, row: Any, *kinds: type | tuple[type, ...]) -> None:
 
 def _count(number: int | None) -> int | None:
     if number is not None and not 0 <= number < _MOST:
-        raise DamagedError("a number that cannot be")
+        raise DamagedError("an invalid number")
     return number
 
 
@@ -110,7 +110,7 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise DamagedError("JSON that cannot be read") from None
+        raise DamagedError("unreadable JSON") from None
 
 
 def _require(table: str, condition: bool) -> None:

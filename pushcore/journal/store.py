@@ -60,9 +60,9 @@ def _explained(path: str) -> Iterator[None]:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             words = f"{path} is in use by another process"
         elif code == sqlite3.SQLITE_FULL:
-            words = f"the disk is full: {path} cannot be written, and what it holds is safe"
+            words = f"the disk is full: {path} cannot be written; what it contains is safe"
         elif code == sqlite3.SQLITE_NOTADB:
-            words = f"{path} is not a journal, or its beginning is damaged"
+            words = f"{path} is not a journal, or its header is damaged"
         elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             words = f"{path} cannot be opened for this ({error})"
         elif code == sqlite3.SQLITE_IOERR:
@@ -177,7 +177,7 @@ class JournalStore:
                 raise JournalError(f"{path} is not a journal of pushcore")
             if version != VERSION:
                 raise JournalError(
-                    f"{path} was written by another version of pushcore: its format is {version}, ours {VERSION}"
+                    f"{path} was written by another version of pushcore: its format is {version}, this version reads {VERSION}"
                 )
         except BaseException:
             store._sql.close()
@@ -188,7 +188,7 @@ class JournalStore:
         (mode,) = self._sql.execute("pragma journal_mode = wal").fetchone()
         if mode != "wal":
             raise JournalError(
-                f"{self.path} is on a file system without shared memory, where no journal can be"
+                f"{self.path} is on a file system without shared memory, which a journal needs"
             )
         self._sql.execute("pragma synchronous = full")
 
@@ -377,9 +377,9 @@ class JournalStore:
             self._sql = copy
             self._use_wal()
         if replaced:
-            return f"{self.path} was replaced by another file while it was written; what it held is in {path}"
+            return f"{self.path} was replaced by another file while it was written; its content is in {path}"
         self._file = _identity(path)
-        return f"{path} was removed or renamed while it was written, and was written anew"
+        return f"{path} was removed or renamed while it was written, and was written again"
 
     def close(self) -> None:
         """Give the file up. If nobody reads, what stood in the log is in the file itself, and the log is gone."""

@@ -184,7 +184,7 @@ class JournalWriter:
                 if closing:
                     self._write_end(error)
             except Exception as error:  # a push without a row, say
-                self._publish(JournalError(f"the journal cannot go on ({type(error).__name__}: {error})"))
+                self._publish(JournalError(f"the journal cannot continue ({type(error).__name__}: {error})"))
         self._store.close()
         self._publish(self.error)
 
@@ -286,7 +286,7 @@ class JournalWriter:
             row = result[0]
             bit = 1 << (row - 1 - block * BLOCK)
             if known & bit:
-                self._complaint = JournalError(f"row {row} was recorded twice; its first outcome stands")
+                self._complaint = JournalError(f"row {row} was recorded twice; its first outcome is kept")
             else:
                 known |= bit
                 kept.append(result)

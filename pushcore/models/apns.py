@@ -278,7 +278,7 @@ class Alert:
             check_whole("summary_arg_count", self.summary_arg_count, least=0, error=ValueError)
         for name in ("title_loc", "subtitle_loc", "loc"):
             if getattr(self, f"{name}_args") is not None and getattr(self, f"{name}_key") is None:
-                raise ValueError(f"{name}_args is of no use without {name}_key")
+                raise ValueError(f"{name}_args needs {name}_key")
 
     def to_dict(self) -> dict[str, Any]:
         """The object as it stands in the payload."""
@@ -348,7 +348,7 @@ class Aps:
     def __post_init__(self) -> None:
         self._check_types()
         if self.mutable_content and self.alert is None:
-            raise ValueError("mutable_content needs an alert: without one no service extension runs")
+            raise ValueError("mutable_content needs an alert: without it no service extension runs")
         self._check_relevance()
         self._check_live_activity()
         for name in ("timestamp", "stale_date", "dismissal_date"):
@@ -356,7 +356,7 @@ class Aps:
             if value is not None and (problem := moment_problem(value)):
                 raise ValueError(f"{name} {problem}")
         if "aps" in self.custom:
-            raise ValueError('custom must not hold "aps": it stands beside it')
+            raise ValueError('custom must not contain "aps"')
 
     def _check_types(self) -> None:
         """The type of each field, with flags and times as they go out."""

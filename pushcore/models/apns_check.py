@@ -17,7 +17,7 @@ SHOWN: Final = ("alert", "badge", "sound")
 MOMENTS: Final = ("timestamp", "stale-date", "dismissal-date")
 """The keys of `aps` that are moments, of Live Activities."""
 
-INVISIBLE: Final = "nothing in it is visible"
+INVISIBLE: Final = "no part of it is visible"
 _RELOADING: Final = ("widgets", "controls")
 
 
@@ -48,37 +48,37 @@ def _idle_parts(aps: Mapping[str, Any], push_type: str) -> Iterator[str]:
     if push_type == "liveactivity":
         yield from _of_live_activity(aps)
     elif event is not None:
-        yield f"its event is of a Live Activity, and does nothing under push type {push_type}; expected liveactivity"
+        yield f"its event belongs to a Live Activity and has no effect with push type {push_type}; expected liveactivity"
     if push_type == "background":
         if shown:
             yield f"a background push shows nothing, but it has {' and '.join(shown)}; expected push type alert"
         if not silent:
-            yield "a background push does nothing without content-available"
+            yield "a background push has no effect without content-available"
     if push_type in _RELOADING:
         if aps.get("content-changed") is not True:
-            yield f'{push_type} do nothing without "content-changed": true'
+            yield f'{push_type} have no effect without "content-changed": true'
     elif "content-changed" in aps:
-        yield f"content-changed does nothing under push type {push_type}; expected widgets or controls"
+        yield f"content-changed has no effect with push type {push_type}; expected widgets or controls"
     if push_type == "alert" and event is None and not shown:
         if silent:
-            yield "content-available alone does nothing under push type alert; expected background"
+            yield "content-available alone has no effect with push type alert; expected background"
         else:
             yield INVISIBLE
     if is_set(aps.get("mutable-content")) and not is_set(aps.get("alert")):
-        yield "mutable-content does nothing without an alert"
+        yield "mutable-content has no effect without an alert"
 
 
 def _of_live_activity(aps: Mapping[str, Any]) -> Iterator[str]:
     event = aps.get("event")
     if event is None:
-        yield "a Live Activity does nothing without an event"
+        yield "a Live Activity has no effect without an event"
     elif event not in EVENTS:
         yield f"its event {event!r:.40} is none of {', '.join(EVENTS)}"
     else:
         for name in NEEDED[event]:
             key = name.replace("_", "-")
             if not is_set(aps.get(key)):
-                yield f"a Live Activity's {event} does nothing without {key}"
+                yield f"a Live Activity's {event} has no effect without {key}"
 
 
 def is_set(value: Any) -> bool:

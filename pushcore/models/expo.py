@@ -62,9 +62,7 @@ _FORMS: Final = get_args(AndroidForm)
 MAX_PARTS: Final = 1024
 """Android's parts that are kept. To make one costs as much as all the rest of a message, and most messages have the same."""
 
-NO_IMAGE: Final = (
-    "Android does not show the richContent.image of a message that is sent in the form of data alone"
-)
+NO_IMAGE: Final = "Android does not show the richContent.image of a data message"
 
 Source = ExpoMessage | Mapping[str, Any]
 
@@ -509,7 +507,7 @@ def _only(message: ExpoMessage) -> str:
     recipients = message.recipients
     if len(recipients) != 1:
         raise ValueError(
-            f"to must hold one token here, it holds {len(recipients)}: give the token beside the message"
+            f"to must hold one token here, it holds {len(recipients)}: pass the token separately"
         )
     return recipients[0]
 

@@ -106,7 +106,7 @@ class ExpoMessage(PushModel):
             ValueError: it is no object, has a value that no platform could take, or with `strict` an unknown key.
         """
         if type(source) is not dict and not isinstance(source, Mapping):
-            raise ValueError(f"a message of Expo's is a JSON object, not {type(source).__name__}")
+            raise ValueError(f"a message in Expo's format is a JSON object, not {type(source).__name__}")
         given: dict[str, Any] = {}
         to_check: list[str] = []
         for key, value in source.items():
@@ -122,7 +122,7 @@ class ExpoMessage(PushModel):
                     to_check.append(_OLD_NAMES[key])
             elif key not in _IGNORED:
                 if strict:
-                    raise ValueError(f"unknown key {shown_key(key)} in the message of Expo's")
+                    raise ValueError(f"unknown key {shown_key(key)} in the message in Expo's format")
                 warn_once(
                     f"a message in Expo's format has the unknown key {shown_key(key)}, which is left out"
                 )

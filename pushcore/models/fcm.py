@@ -336,7 +336,7 @@ def _renamed(source: Mapping[str, Any], names: Mapping[str, str], where: str) ->
         if name is None:
             raise ValueError(f"unknown key {str(key)[:60]!r} in {where}")
         if name in fields:
-            raise ValueError(f"{name} is there twice in {where}, as {name} and as {camel(name)}")
+            raise ValueError(f"{name} occurs twice in {where}, as {name} and as {camel(name)}")
         fields[name] = value
     return fields
 

@@ -71,8 +71,8 @@ def check_one_target(push: Any, names: tuple[str, ...] = TARGETS) -> str:
         return given[0]
     choice = f"{', '.join(names[:-1])} or {names[-1]}"
     if not given:
-        raise FieldError(f"the message has no target: give one of {choice}", "missing")
-    raise FieldError(f"the message has more than one target, {' and '.join(given)}: give one of {choice}")
+        raise FieldError(f"the message has no target; expected one of {choice}", "missing")
+    raise FieldError(f"the message has more than one target, {' and '.join(given)}; expected one of {choice}")
 
 
 def check_token(token: object, where: str = "token") -> None:
@@ -86,9 +86,9 @@ def check_token(token: object, where: str = "token") -> None:
         raise FieldError(f"the {where} {problem}", "token")
     kind = recognise(token).kind
     if kind is TokenKind.EXPO:
-        raise FieldError(f"{EXPO_ADVICE} (it stands in {where})", "token")
+        raise FieldError(f"{EXPO_ADVICE} (in {where})", "token")
     if where == "fid" and kind is TokenKind.FCM:
-        raise FieldError("the fid is a registration token: give it as token", "token")
+        raise FieldError("the fid is a registration token: set it as token", "token")
 
 
 def check_topic(topic: object) -> None:
@@ -96,7 +96,7 @@ def check_topic(topic: object) -> None:
     if not isinstance(topic, str):
         raise FieldError(f"the topic must be a string, not {kind_of(topic)}")
     if topic.startswith("/topics/"):
-        raise FieldError('the topic stands without "/topics/" in front')
+        raise FieldError('the topic must not begin with "/topics/"')
     if not _TOPIC.fullmatch(topic):
         raise FieldError(f'the topic must be 1 to 900 letters, digits and "-_.~%", not {shown(topic)}')
 
@@ -116,7 +116,7 @@ def check_condition(condition: object) -> None:
         position = match.end()
         sign = match.lastgroup if match["topic"] is None else "topic"
         if (sign in ("topic", "not", "open")) != operand_next:
-            raise FieldError("the condition has an operator or an operand too many")
+            raise FieldError("the condition has a surplus operator or operand")
         if sign == "topic":
             check_topic(match["topic"])
             topics += 1
@@ -344,7 +344,7 @@ def check_legacy_token(value: Any, where: str) -> None:
     if may_be_registration(value):
         return
     if value.endswith("]") and recognise(value).kind is TokenKind.EXPO:
-        raise FieldError(f"{EXPO_ADVICE} (it stands in {where})", "token")
+        raise FieldError(f"{EXPO_ADVICE} (in {where})", "token")
     if problem := mistaken_registration(value):
         raise FieldError(f"{where} {problem}", "token")
 

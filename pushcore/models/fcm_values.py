@@ -93,9 +93,7 @@ def check_data(value: Any, where: str = "data") -> None:
 def data_keys(value: dict[str, Any], where: str) -> None:
     for key in value:
         if key in _RESERVED or key.startswith(_RESERVED_STARTS):
-            raise FieldError(
-                f"{where} must not have the key {shown(key)}, which FCM keeps to itself", "data key"
-            )
+            raise FieldError(f"{where} must not have the key {shown(key)}, which FCM reserves", "data key")
 
 
 def legacy_data(value: Any, where: str) -> None:
@@ -145,7 +143,7 @@ def object_of(fields: Mapping[str, Check], *, camel_too: bool = True) -> Check:
             if name is None:
                 raise FieldError(f"unknown key {shown(key)} in {where}")
             if name in seen:
-                raise FieldError(f"{where}.{name} is there twice, as {name} and as {camel(name)}")
+                raise FieldError(f"{where}.{name} occurs twice, as {name} and as {camel(name)}")
             seen.add(name)
             if inner is not None:
                 fields[name](inner, f"{where}.{name}")

@@ -25,7 +25,7 @@ def json_problem(value: Any, where: str, depth: int = 0) -> str:
         return (
             ""
             if math.isfinite(value)
-            else f"{where} is {value!r}, a number that JSON does not have, which would become null"
+            else f"{where} is {value!r}, a number that JSON does not have and that would become null"
         )
     if isinstance(value, Mapping):
         for key, item in value.items():

@@ -28,7 +28,7 @@ def unix_seconds(moment: datetime) -> int:
     """
     if moment.utcoffset() is None:
         raise ValueError(
-            "is a datetime without a time zone: give an aware one, such as datetime.now(timezone.utc)"
+            "is a datetime without a time zone; expected an aware one, such as datetime.now(timezone.utc)"
         )
     return math.floor(moment.timestamp())
 

@@ -16,11 +16,11 @@ APNS_BYTES: Final = 32
 _BEFORE_SEPARATORS: Final = (
     (
         r"\{\s*length\s*=\s*[0-9]+\s*,\s*bytes\s*=.*",
-        "is how iOS 13 and later describe the bytes of a token, with some left out: the app must write all as hexadecimal",
+        "is the description of a token by iOS 13 or later, which is incomplete: the app must convert all bytes to hexadecimal",
     ),
     (r"<[0-9a-f\s]*>", "is the description of an NSData object: leave out the angle brackets and the spaces"),
     (r"b(['\"]).*\1", "is the text of Python's bytes: decode them"),
-    (r"[\[{].*", "begins like JSON: give the token alone"),
+    (r"[\[{].*", "begins like JSON; expected the token alone"),
     (r"[\"'`\u2018\u201c\u00ab].*|.*[\"'`\u2019\u201d\u00bb]", "has a quotation mark around it"),
     (r"<.*>", "has angle brackets around it"),
     (r"[,;].*|.*[,;]", "has a comma or semicolon at an end"),
@@ -33,7 +33,7 @@ _BEFORE_SEPARATORS: Final = (
     (r"eyj[\w-]+\.[\w-]+\.[\w-]*", "is a JWT"),
     (
         r"\(?(?:null|none|nil|undefined|nan|true|false|blacklisted)\)?",
-        "is a word that programs write where there is no token",
+        "is a word that programs write instead of a missing token",
     ),
     (r"(?:[0-9a-f]{2,16}[\s:-]+){3,}[0-9a-f]{1,16}", "has separators between its hexadecimal digits"),
 )
@@ -66,7 +66,7 @@ def mistaken_form(text: str) -> str:
     if bad is None:
         return ""
     if text != stripped:
-        return "has white space around it" if stripped else "is nothing but white space"
+        return "has white space around it" if stripped else "consists of white space"
     if any(map(str.isspace, text)):
         return "has white space in it"
     unprintable = next((character for character in text if not character.isprintable()), "")
@@ -91,9 +91,9 @@ def mistaken_registration(text: str) -> str:
     if inside is not None and _REGISTRATION.search(text, inside.end()):
         return "is more than one token"
     if inside is not None and inside.start():
-        return f"has {text[inside.start() - 1]!r} in front of it"
+        return f"has {text[inside.start() - 1]!r} before it"
     if inside is not None and inside.end() < len(text):
-        return f"has {text[inside.end()]!r} behind it"
+        return f"has {text[inside.end()]!r} after it"
     other = _NOT_FCM.search(text)
     return f"has {other[0]!r} in it" if other is not None else ""
 

@@ -23,11 +23,11 @@ APNS_LENGTH: Final = 64
 """Characters of an APNs token today, and the fewest by which one is recognised without a type."""
 
 EXPO_ADVICE: Final = (
-    "this is a token of Expo's push service, which only Expo can send to: "
-    "the device must register with getDevicePushTokenAsync and send you that token"
+    "this is a token of Expo's push service, to which only Expo can send: "
+    "the device must register with getDevicePushTokenAsync"
 )
 
-IN_BASE64: Final = "is in base64 as it seems: APNs takes the bytes as hexadecimal"
+IN_BASE64: Final = "seems to be base64; expected hexadecimal digits"
 
 IOS_WORDS: Final = ("ios", "apns")
 """What the platform of APNs is called: by Expo today, and by its older versions."""
@@ -137,7 +137,7 @@ def _by_shape(token: str) -> DeviceToken:
     form = mistaken_form(token) or (IN_BASE64 if _is_apns_in_base64(token) else "")
     if form:
         return _unknown(token, f"the token {form}")
-    return _unknown(token, "it has the shape of neither an APNs token nor one of FCM")
+    return _unknown(token, "it has neither the form of an APNs token nor of an FCM token")
 
 
 def _is_apns_in_base64(token: str) -> bool:
@@ -152,7 +152,7 @@ def unlike_fcm(token: str) -> str:
     """
     device = _by_shape(token)
     if device.kind is TokenKind.APNS:
-        return "is a device token of APNs, which FCM cannot send to"
+        return "is a device token of APNs, to which FCM cannot send"
     if device.kind is TokenKind.UNKNOWN:
         base64 = _is_apns_in_base64(token) and not mistaken_form(token)
         return IN_BASE64 if base64 else mistaken_registration(token)

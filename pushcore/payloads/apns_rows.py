@@ -247,7 +247,7 @@ class ApnsRows:
             setattr(push, name, number)
             return
         if type(value) is not str:
-            raise BadRow(f"{name}: {shown(value)} is not a text")
+            raise BadRow(f"{name}: {shown(value)} is not text")
         if name == "environment" and value not in ENVIRONMENTS:
             raise BadRow(f"environment: {shown(value)} is not {' or '.join(ENVIRONMENTS)}")
         if name in ("topic", "push_type", "environment"):

@@ -82,7 +82,7 @@ class Marks:
             holes.append(Hole(number, kind in (2, 4)))
         segments.append(encoded[position:])
         if any(self._tag.encode() in segment for segment in segments):
-            raise ValueError("a mark is left in the JSON")
+            raise ValueError("a marker is left in the JSON")
         return Pieces(segments, holes)
 
 

@@ -115,4 +115,4 @@ def _of_unknown_shape(token: str, reason: str, platform: str) -> Device:
         if not recognised.usable:
             raise BadRow(recognised.reason, platform=FCM)
         return Device(FCM, recognised.token)
-    raise BadRow(f"{reason}; a column platform with ios or android says whose it is")
+    raise BadRow(f"{reason}; expected a column platform with ios or android")

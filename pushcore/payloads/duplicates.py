@@ -26,7 +26,7 @@ from .devices import FCM, find_device
 
 LIMIT: Final = 65_536
 """Distinct tokens in a sample, at most."""
-DUPLICATE: Final = "a row before has the same device (--unique)"
+DUPLICATE: Final = "an earlier row has the same device (--unique)"
 """The reason of a row that `--unique` skips."""
 
 ID_LENGTH: Final = 22
@@ -213,7 +213,7 @@ def duplicate_lines(duplicates: TokenSample | Duplicates, *, left_out: bool) -> 
     approximate = "" if duplicates.exact else "~"
     action = "left out" if left_out else "--unique sends to each device once"
     kinds = (
-        (duplicates.same_token, "the token of a row before"),
+        (duplicates.same_token, "the token of an earlier row"),
         (duplicates.same_installation, "an installation id and a token that begins with it"),
     )
     return [

@@ -51,10 +51,12 @@ class PayloadFiles:
         own_paths = {APNS: self.apns, FCM: self.fcm}
         for platform, path in own_paths.items():
             if path is not None and platform not in platforms:
-                raise BadInput(f"--{platform}-payload is of no use without {CREDENTIALS[platform]}")
+                raise BadInput(f"--{platform}-payload needs {CREDENTIALS[platform]}")
         sharing = [platform for platform in platforms if own_paths[platform] is None]
         if not sharing and self.common is not None:
-            raise BadInput("--payload is of no use beside a payload for each provider; expected less of them")
+            raise BadInput(
+                "--payload has no effect beside a payload for each provider; expected one or the other"
+            )
         payloads: dict[str, Payload] = {}
         if sharing:
             if self.common is None:
@@ -135,11 +137,9 @@ class PayloadFiles:
         if expo:
             raise BadInput(
                 f'{name} is no payload of APNs (there is no "aps"), no message of FCM ({fcm}) and none of '
-                f"Expo's ({expo}); {self.format_option} can say which of them it is"
+                f"Expo's ({expo}); expected {self.format_option}"
             )
-        raise BadInput(
-            f"{name} may be a message of Expo's as well as one of another format; expected {self.format_option}"
-        )
+        raise BadInput(f"{name} may be in Expo's format or in another one; expected {self.format_option}")
 
 
 def _holds_both(content: dict[str, Any]) -> bool:

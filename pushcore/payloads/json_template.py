@@ -282,7 +282,7 @@ def _mark(node: Any, path: Path, marking: _Marking) -> Any:
             if _PLACEHOLDER.search(key):
                 raise BadInput(
                     f"{marking.name}: the key {shown(key)}{' in ' + place(path) if path else ''} holds a placeholder; "
-                    "expected them in values only"
+                    "expected placeholders in values only"
                 )
             marked[key] = _mark(value, (*path, key), marking)
         return marked

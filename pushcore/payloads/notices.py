@@ -70,7 +70,7 @@ def _of_apns_part(name: str, message: dict[str, Any]) -> list[str]:
     """Mistakes that Google rejects with INVALID_ARGUMENT, as if the token were wrong, or that do nothing on iOS."""
     headers, payload = object_at(message, "apns", "headers"), object_at(message, "apns", "payload")
     if headers and not object_at(payload, "aps"):
-        return [f"{name}: apns has headers and no payload.aps, which Google refuses"]
+        return [f"{name}: apns has headers and no payload.aps, which Google rejects"]
     values = {key.lower(): value for key, value in headers.items()}
     push_type = values.get("apns-push-type")
     notices = [] if push_type is None else apns_notices(f"{name}: apns.payload", payload, push_type)
@@ -78,7 +78,7 @@ def _of_apns_part(name: str, message: dict[str, Any]) -> list[str]:
     notices = [notice for notice in notices if not notice.endswith(INVISIBLE)]
     if push_type_of(payload) == "background" and str(values.get("apns-priority", "5")) == "10":
         notices.append(
-            f"{name}: apns is a silent push with apns-priority 10, which Google refuses; expected 5"
+            f"{name}: apns is a silent push with apns-priority 10, which Google rejects; expected 5"
         )
     return notices
 
@@ -98,8 +98,8 @@ def _invisible(name: str, message: dict[str, Any]) -> list[str]:
         or {"background_sync", "backgroundSync"} & v2.keys()
     ):
         return []
-    data_only = " but data, which the app must show by itself" if any(data_parts) else ""
-    return [f'{name}: {INVISIBLE}{data_only}; expected a "notification" where the system is to show one']
+    data_only = " but data, which the app must show itself" if any(data_parts) else ""
+    return [f'{name}: {INVISIBLE}{data_only}; expected a "notification" if the system should show it']
 
 
 def object_at(source: dict[str, Any], *path: str) -> dict[str, Any]:

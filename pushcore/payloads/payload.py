@@ -26,7 +26,7 @@ from .text_fields import expo_role, fcm_role, in_apns, in_expo, in_fcm
 from .values import ANY
 
 _NUMBER: Final = re.compile(r"\{\{[^{}]*:\s*(?:int|float)\s*\}\}")
-_NO_STRING: Final = "FCM takes nothing but strings in data"
+_NO_STRING: Final = "FCM allows only strings in data"
 
 
 class ApnsPayload:
@@ -207,7 +207,7 @@ def _refuse_numbers(fields: dict[str, Any], name: str) -> None:
         for key, value in data.items() if isinstance(data, dict) else ():
             if not isinstance(value, str):
                 raise BadInput(
-                    f"{name}: {_NO_STRING}, but {path}[{shown(key)}] is {shown(value)}; write it as a text"
+                    f"{name}: {_NO_STRING}, but {path}[{shown(key)}] is {shown(value)}; write it as a string"
                 )
             if _NUMBER.fullmatch(value):
                 raise BadInput(

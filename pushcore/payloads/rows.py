@@ -179,7 +179,7 @@ def invisible_lines(*makers: ApnsRows | FcmRows | None) -> list[str]:
         if maker and maker.invisible
     }
     return [
-        f"  {'invisible':<13} {count:>12,}  the row's message has nothing to show ({name})"
+        f"  {'invisible':<13} {count:>12,}  the row's message has no visible part ({name})"
         for name, count in counts.items()
     ]
 

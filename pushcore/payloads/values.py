@@ -103,7 +103,7 @@ def _text(value: Any) -> bytes:
     if first == b'"':  # a subclass of str, a date, a UUID, a member of an enum
         return data[1:-1]
     if first in _NO_TEXT:
-        raise BadRow(f"{_NO_TEXT[first]} cannot stand within a text")
+        raise BadRow(f"{_NO_TEXT[first]} cannot be part of a text")
     return data
 
 
@@ -121,7 +121,7 @@ def _to_text(value: Any) -> str:
         text: str = orjson.loads(data)
         return text
     if first in _NO_TEXT:
-        raise BadRow(f"{_NO_TEXT[first]} cannot stand for a text")
+        raise BadRow(f"{_NO_TEXT[first]} cannot replace a text")
     return data.decode()
 
 

@@ -36,6 +36,6 @@ class Access:
         given = {name: path for name, path in named if path is not None}
         if given and not wanted:
             raise ConfigurationError(
-                "certificates are of use with TLS alone; expected a URL such as rediss://HOST:PORT or tls://HOST:PORT"
+                "certificates need TLS; expected a URL such as rediss://HOST:PORT or tls://HOST:PORT"
             )
         return given

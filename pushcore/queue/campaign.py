@@ -101,7 +101,7 @@ async def announce(store: Store, info: CampaignInfo) -> None:
     known = CampaignInfo.decode(note.value)
     if known.fingerprint != info.fingerprint or known.chunk_rows != info.chunk_rows:
         raise CampaignConflict(
-            f"the queue has another campaign of the name {info.name}: choose another name, or cancel that one"
+            f"the queue has another campaign with the name {info.name}; expected another name, or cancel that campaign"
         )
 
 

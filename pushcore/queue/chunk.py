@@ -118,7 +118,7 @@ class Chunk:
         try:
             text = orjson.dumps(columns)
         except TypeError as error:
-            raise ConfigurationError(f"row {first} and the ones after it: {error}") from None
+            raise ConfigurationError(f"row {first} and the following ones: {error}") from None
         return cls(number, first, len(rows), None, b"".join([*head, zlib.compress(text, 1)]), tuple(raw))
 
     def columns(self) -> dict[str, list[Any]]:
@@ -141,7 +141,7 @@ class Chunk:
         for name, values in _inflated(self.payload[at:], self.number).items():
             if not isinstance(values, list) or len(values) not in (1, self.rows):
                 raise ChunkError(
-                    f"chunk {self.number} is damaged: column {name[:100]!r} has not a value for each row"
+                    f"chunk {self.number} is damaged: column {name[:100]!r} does not have a value for each row"
                 )
             columns[name] = values if len(values) == self.rows else values * self.rows
         return columns
@@ -183,7 +183,7 @@ class Chunk:
         try:
             magic, checksum, size = _HEAD.unpack_from(data)
             if magic != _MAGIC:
-                raise ChunkError("this is no chunk of pushcore, or of another version")
+                raise ChunkError("this is not a chunk of pushcore, or it is from another version")
             if zlib.crc32(memoryview(data)[_HEAD.size - 4 :]) != checksum or size > len(data) - _HEAD.size:
                 raise ChunkError("a chunk is damaged: its checksum is wrong")
             end = _HEAD.size + size

@@ -4,7 +4,7 @@ QueueError                   (a PushcoreError) the root
 ├── QueueUnavailable         it cannot be reached, went away, or did not answer in time: try again later
 ├── QueueFull                it is out of memory or space; nothing that it has is lost: try again when there is room
 ├── QueueReadOnly            it takes no writes: a replica, or a user who may only read
-├── QueueRefused             it does not let us do this: name, password, rights, or a version that is too old
+├── QueueRefused             it does not permit this: name, password, rights, or a version that is too old
 ├── SourceUnavailable        the rows that a chunk refers to cannot be read now: it is given back and tried again
 ├── CampaignConflict         the queue or the ledger has another campaign of this name, or a worker cannot send for it
 └── ChunkError               a chunk or a result cannot be read, or is larger than the queue takes
@@ -35,7 +35,7 @@ class QueueReadOnly(QueueError):
 
 
 class QueueRefused(QueueError):
-    """The queue does not let us in, or not do this."""
+    """The queue rejects the credentials, or not do this."""
 
 
 class SourceUnavailable(QueueError):

@@ -118,7 +118,9 @@ class Ledger:
             info.chunk_rows,
         ):
             ledger.close()
-            raise CampaignConflict(f"{ledger.path} has the campaign {known.name}, made from something else")
+            raise CampaignConflict(
+                f"{ledger.path} has the campaign {known.name} with another audience or other settings"
+            )
         return ledger
 
     @classmethod

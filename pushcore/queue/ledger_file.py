@@ -47,10 +47,10 @@ def check(path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
         (application,) = sql.execute("pragma application_id").fetchone()
         (version,) = sql.execute("pragma user_version").fetchone()
     if application != APPLICATION:
-        raise JournalError(f"{os.fspath(path)} is no ledger of a campaign")
+        raise JournalError(f"{os.fspath(path)} is not a ledger of a campaign")
     if version != VERSION:
         raise JournalError(
-            f"{os.fspath(path)} has the format {version} of another version of pushcore, ours is {VERSION}"
+            f"{os.fspath(path)} has the format {version} of another version of pushcore, this version reads {VERSION}"
         )
 
 
@@ -63,8 +63,8 @@ def explain(path: str | os.PathLike[str]) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         words = {
             sqlite3.SQLITE_BUSY: "is in use by another process",
-            sqlite3.SQLITE_FULL: "cannot be written, for the disk is full; what it holds is safe",
-            sqlite3.SQLITE_NOTADB: "is no ledger of a campaign",
+            sqlite3.SQLITE_FULL: "cannot be written, because the disk is full; its content is safe",
+            sqlite3.SQLITE_NOTADB: "is not a ledger of a campaign",
             sqlite3.SQLITE_CANTOPEN: "cannot be opened",
             sqlite3.SQLITE_READONLY: "cannot be written",
         }.get(code, f"is damaged or cannot be used ({error})")

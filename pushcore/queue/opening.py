@@ -56,7 +56,7 @@ async def open_queue(
         for server in servers
     ):
         raise ConfigurationError(
-            "the queue's URL cannot be read: its host or its port is none; expected redis://HOST:PORT or nats://HOST:PORT"
+            "the queue's URL cannot be read: its host or port is invalid; expected redis://HOST:PORT or nats://HOST:PORT"
         )
     if scheme.startswith("valkey"):
         scheme = "redis" + scheme.removeprefix("valkey")

@@ -116,14 +116,14 @@ class ReferenceReader:
             form, columns = audience["form"], audience["columns"]
         except (TypeError, LookupError):
             raise ChunkError(
-                f"chunk {chunk.number} refers to rows, and the campaign does not say of what form"
+                f"chunk {chunk.number} refers to rows, and the campaign has no format for them"
             ) from None
         fitting = (form == NDJSON) if columns is None else form in (CSV, PARQUET) and _names(columns)
         unit = "rows" if form == PARQUET else "bytes"
         size = where.end - where.start
         most = MAX_BYTES if unit == "bytes" else chunk.rows
         if not fitting or where.unit != unit or where.start < 0 or not 0 < size <= most:
-            raise ChunkError(f"chunk {chunk.number} refers to rows in a way that makes no sense")
+            raise ChunkError(f"chunk {chunk.number} has an invalid reference to rows")
         return ReferencedRows(chunk, shown_path(where.uri), None if columns is None else list(columns))
 
     async def load(self, source: ReferencedRows) -> None:
@@ -145,7 +145,9 @@ class ReferenceReader:
             problem = f"{source.name} cannot be read ({explain(error)})"
             if self._read_before:
                 raise SourceUnavailable(problem) from None
-            raise CampaignConflict(f"{problem}; a worker needs the audience at the same place") from None
+            raise CampaignConflict(
+                f"{problem}; a worker needs the audience at the same path or URL"
+            ) from None
         except BadInput as error:
             raise CampaignConflict(str(error)) from None
         self._read_before = True
@@ -193,8 +195,8 @@ class ReferenceReader:
 
 def _changed(source: ReferencedRows) -> ChunkError:
     return ChunkError(
-        f"{source.name} has been changed since the campaign was made: the rows of chunk {source.chunk.number} are not "
-        "what they were"
+        f"{source.name} has changed since the campaign was created: the rows of chunk {source.chunk.number} "
+        "differ"
     )
 
 

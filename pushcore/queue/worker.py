@@ -287,7 +287,7 @@ class Worker:
         rows = [item.push.row if isinstance(item, Result) else item.row for item in items]
         if sorted(rows) != wanted:
             raise ChunkError(
-                f"chunk {chunk.number} should have {len(wanted)} rows to send, and has {len(rows)} or others"
+                f"chunk {chunk.number} should have {len(wanted)} rows to send, and has {len(rows)} or different ones"
             )
         if self._leases.renewed(chunk.number, lease):  # its lease ran out while the rows were read
             return None
@@ -455,7 +455,7 @@ class Worker:
                 return await do()
             except (*LATER, QueueReadOnly) as error:
                 if time.monotonic() > self._deadline:
-                    raise QueueUnavailable(f"the queue did not come back in time: {error}") from error
+                    raise QueueUnavailable(f"the queue was not reachable again in time: {error}") from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -89,4 +89,4 @@ def test_the_credentials_are_checked(
 def test_the_installation_is_checked(tmp_path: Path, commands: dict[str, str]) -> None:
     version, demo = blocks("install.md", "sh")[-1].splitlines()
     assert sh(version, tmp_path, commands).startswith("pushcore")
-    assert "all 1,000 rows came back as planted" in sh(demo, tmp_path, commands)
+    assert "all 1,000 rows have the expected result" in sh(demo, tmp_path, commands)

@@ -76,7 +76,7 @@ def test_two_percent_rejected_without_retry_after_slow_the_project_and_do_not_st
     assert 0 < max(ear.paces) < 10_000
     assert 100 < ear.waited <= 0.04 * COUNT  # what is put off, and nothing else
     warnings = {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING}
-    assert any("fcm rejects some pushes for their rate (429): " in warning for warning in warnings)
+    assert any("fcm rejects some pushes because of their rate (429): " in warning for warning in warnings)
     assert len(warnings) < 100
 
 
@@ -114,7 +114,7 @@ def test_a_quota_that_is_used_up_is_waited_for(
     assert Counter(result.verdict for result in results) == {Verdict.ACCEPTED: 5000}
     assert ear.closed[0] == pytest.approx(60, abs=1)
     assert sum(1 for at in provider.all if at < 1060) < 200
-    assert "fcm asked us to pause for 60 s (429)" in caplog.text
+    assert "fcm asked for a pause of 60 s (429)" in caplog.text
 
 
 class TopicQuota(Provider):

@@ -165,7 +165,8 @@ def test_a_wrong_environment_stops_it_before_tokens_are_dropped(
     assert done.returncode == 3, done.stderr
     where = " to APNs" if provider == "both" else ""
     assert (
-        f"stopped, for every push{where} would fail: BadDeviceToken: Use the other environment" in done.stderr
+        f"stopped, because every push{where} would fail: BadDeviceToken: Use the other environment"
+        in done.stderr
     )
     outcome_rows = results(tmp_path)
     assert not any(row["drop_token"] for row in outcome_rows.values())
@@ -236,7 +237,7 @@ def test_an_audience_that_breaks_off(fake: FakeProcess, tmp_path: Path) -> None:
     done = send(fake, tmp_path, whole[:-20_000], name="devices.csv.gz")
     assert done.returncode == 1
     assert re.search(
-        r"the run was cut short \(\S*devices\.csv\.gz: its gzip is damaged or cut off\); rows that are not in",
+        r"the run was cut short \(\S*devices\.csv\.gz: its gzip data is damaged or truncated\); rows that are not in",
         done.stderr,
     )
     rows = results(tmp_path)

@@ -68,8 +68,8 @@ async def test_all_is_right(certs: Certificates) -> None:
         lines = [line.rsplit("; ", 1) for line in out.splitlines()]
         assert [ends.split(" until ")[0] for _, ends in lines] == ["provider token", "access token"]
         assert [text for text, _ in lines] == [
-            "APNs  ok      network, key or certificate, team and topic are accepted (a push to a token of no device was "
-            "answered BadDeviceToken)",
+            "APNs  ok      network, key or certificate, team and topic are accepted (the response to a push to "
+            "a token without a device was BadDeviceToken)",
             "FCM   ok      network, service account, permission and project are accepted (a message with validate_only "
             "was accepted)",
         ]
@@ -85,8 +85,8 @@ async def test_all_is_right(certs: Certificates) -> None:
         ({"key_id": "WRONGKEY01"}, "APNs", "InvalidProviderToken: Check key file, key id and team id"),
         ({"topic": "com.example.unknown"}, "APNs", "TopicDisallowed: Correct the topic"),
         ({"fcm_project": "other-project"}, "FCM", ""),
-        ({"apns_url": "https://127.0.0.1:1"}, "APNs", "it could not be tried: "),
-        ({"fcm_url": "https://127.0.0.1:1"}, "FCM", "it could not be tried: "),
+        ({"apns_url": "https://127.0.0.1:1"}, "APNs", "it could not be tested: "),
+        ({"fcm_url": "https://127.0.0.1:1"}, "FCM", "it could not be tested: "),
     ],
 )
 async def test_one_is_wrong(certs: Certificates, changes: dict[str, str], wrong: str, expected: str) -> None:

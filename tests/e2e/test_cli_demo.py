@@ -39,7 +39,7 @@ def test_everything_comes_back_as_planted(tmp_path: Path) -> None:
         "INVALID",
         "MISCONFIGURED",
     }
-    assert lines[-1].startswith("all 2,000 rows came back as planted (1,200 APNs, 794 FCM, 6 neither), ")
+    assert lines[-1].startswith("all 2,000 rows have the expected result (1,200 APNs, 794 FCM, 6 neither), ")
     with (tmp_path / "kept" / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert sorted(int(row["row"]) for row in rows) == list(range(1, 2001))

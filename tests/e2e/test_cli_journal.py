@@ -137,7 +137,7 @@ def test_a_campaign_is_not_begun_twice(both: FakeProcess, tmp_path: Path) -> Non
     before = (tmp_path / "results.csv").read_text()
     stderr = send(tmp_path, both.apns, "--results", "results.csv", expected=2).stderr
     assert stderr == (
-        "pushcore: campaign.db exists already; `pushcore resume campaign.db` goes on with a campaign, a new one needs "
+        "pushcore: campaign.db exists already; `pushcore resume campaign.db` continues its campaign, a new one needs "
         "another name\n"
     )
     assert (tmp_path / "results.csv").read_text() == before
@@ -176,7 +176,7 @@ def test_one_signal_leaves_nothing_in_doubt(
     assert "stopped by a signal" in stderr
     assert "`pushcore resume campaign.db` goes on" in stderr
     report = status(tmp_path)
-    assert (report["state"], report["why"]) == ("stopped", "it was told to stop")
+    assert (report["state"], report["why"]) == ("stopped", "it was stopped by a signal or another process")
     first = number(report["done"])
     assert 0 < first < 5000
     assert list(by_row((tmp_path / "results.csv").read_text())) == list(results(tmp_path))
@@ -205,7 +205,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, processes: int) -> None:
             process.send_signal(signal.SIGINT)
             _, stderr = process.communicate(timeout=DEADLINE)
         assert process.returncode == 1
-        assert "is in doubt, and `pushcore resume` goes on" in stderr
+        assert "are in doubt; `pushcore resume` continues" in stderr
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)  # nobody is left
         resume(tmp_path, config_of(fake), "--retry", "resend")
@@ -311,8 +311,8 @@ def test_pushes_held_back_by_a_breaker_are_sent_by_the_next_run(both: FakeProces
     (tmp_path / "wrong.json").write_text(json.dumps(account))
     more = ("--fcm-url", both.fcm["url"], "--rate", "none", "--quiet")
     done = send(tmp_path, both.apns, *more, "--fcm-service-account", "wrong.json", expected=3)
-    assert "pushcore: stopped, for every push to FCM would fail: invalid_grant: " in done.stderr
-    assert done.stderr.endswith("; when that is mended, `pushcore resume campaign.db` goes on\n")
+    assert "pushcore: stopped, because every push to FCM would fail: invalid_grant: " in done.stderr
+    assert done.stderr.endswith("; after the cause is fixed, `pushcore resume campaign.db` continues\n")
     looked = json.loads(run(tmp_path, "status", JOURNAL, "--json").stdout)
     assert looked["state"] == "stopped"
     assert looked["why"].startswith("every push to FCM would fail: invalid_grant: ")
@@ -397,7 +397,7 @@ def test_a_full_disk_stops_it_and_nothing_is_lost(
 
 def test_a_dry_run_keeps_no_journal(both: FakeProcess, tmp_path: Path) -> None:
     write_inputs(tmp_path, 3)
-    assert "--dry-run sends nothing" in send(tmp_path, both.apns, "--dry-run", expected=2).stderr
+    assert "--dry-run and --journal" in send(tmp_path, both.apns, "--dry-run", expected=2).stderr
     assert not (tmp_path / JOURNAL).exists()
 
 

@@ -167,8 +167,8 @@ def test_every_row_of_a_mixed_file_has_its_result(fake: FakeProcess, tmp_path: P
             "",
             "INVALID",
             "",
-            "it has the shape of neither an APNs token nor one of FCM; a column platform with ios or android says "
-            "whose it is",
+            "it has neither the form of an APNs token nor of an FCM token; expected a column platform with ios or "
+            "android",
         ),
         24: ("fcm", "INVALID", "", outcome_rows[24]["reason"]),
         25: ("apns", "INVALID", "", "PayloadTooLarge"),
@@ -195,7 +195,7 @@ def test_every_row_of_a_mixed_file_has_its_result(fake: FakeProcess, tmp_path: P
     lines = done.stderr.splitlines()
     assert lines[0] == "pushcore: no limit on the rate (--rate none); a project of FCM has 600,000 a minute"
     assert re.fullmatch(
-        r"pushcore: FCM wants nothing for \d+ s, so its pushes wait", lines[1]
+        r"pushcore: FCM asked for a pause of \d+ s \(429\), so its pushes wait", lines[1]
     )  # after the 429
     assert lines[2].startswith("28 rows in ")
     assert [line.partition(";")[0] for line in lines[3:] if not line.startswith("  ")] == [
@@ -293,7 +293,9 @@ def test_a_wrong_account_does_not_stop_apns(fake: FakeProcess, tmp_path: Path) -
     done, outcome_rows = send(fake, tmp_path, rows, fcm_service_account=other_account(fake, tmp_path))
     assert done.returncode == 3
     assert re.search(
-        r"^pushcore: stopped, for every push to FCM would fail: invalid_grant: ", done.stderr, re.MULTILINE
+        r"^pushcore: stopped, because every push to FCM would fail: invalid_grant: ",
+        done.stderr,
+        re.MULTILINE,
     )
     assert "were not read" not in done.stderr
     counts = Counter((row["platform"], row["verdict"]) for row in outcome_rows.values())
@@ -303,7 +305,7 @@ def test_a_wrong_account_does_not_stop_apns(fake: FakeProcess, tmp_path: Path) -
     assert len(outcome_rows) == 40_000
     unsent = {row["reason"] for row in outcome_rows.values() if row["verdict"] == "UNSENT"}
     assert len(unsent) == 1
-    assert unsent.pop().startswith("not sent, for every push to fcm would fail: invalid_grant")
+    assert unsent.pop().startswith("not sent, because every push to fcm would fail: invalid_grant")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +321,7 @@ def test_few_rows_are_enough_when_all_blame_the_configuration(
     done, outcome_rows = send(fake, tmp_path, [f"{APNS},,Ada", f"{FCM},,Ada"] * 3, **changes)
     assert done.returncode == 3, done.stderr
     name = {"apns": "APNs", "fcm": "FCM"}[provider]
-    assert f"stopped, for every push to {name} would fail: {reason or ''}" in done.stderr
+    assert f"stopped, because every push to {name} would fail: {reason or ''}" in done.stderr
     assert Counter((row["platform"], row["verdict"]) for row in outcome_rows.values()) == {
         (platform, "MISCONFIGURED" if platform == provider else "ACCEPTED"): 3 for platform in ("apns", "fcm")
     }
@@ -330,7 +332,7 @@ def test_few_rows_are_enough_to_blame_both(fake: FakeProcess, tmp_path: Path) ->
     done, outcome_rows = send(fake, tmp_path, [f"{APNS},,Ada", f"{FCM},,Ada"] * 3, **changes)
     assert done.returncode == 3, done.stderr
     for name in ("APNs", "FCM"):
-        assert f"stopped, for every push to {name} would fail: " in done.stderr
+        assert f"stopped, because every push to {name} would fail: " in done.stderr
     assert {row["verdict"] for row in outcome_rows.values()} == {"MISCONFIGURED"}
 
 
@@ -344,7 +346,7 @@ def test_when_both_are_wrong_the_audience_is_read_no_further(fake: FakeProcess, 
         topic="com.example.unknown",
     )
     assert done.returncode == 3
-    assert done.stderr.count("pushcore: stopped, for every push to ") == 2
+    assert done.stderr.count("pushcore: stopped, because every push to ") == 2
     assert "were not read" in done.stderr
     assert len(outcome_rows) < 100_000
     assert {row["verdict"] for row in outcome_rows.values()} <= {"MISCONFIGURED", "UNSENT"}

@@ -116,7 +116,7 @@ def test_each_device_once_whichever_process_has_its_rows(fake: InThread[FakeApns
     rows = results(tmp_path)
     assert Counter(row["verdict"] for row in rows.values()) == {"ACCEPTED": 3000, "INVALID": 3000}
     assert {rows[row]["verdict"] for row in range(1, 3001)} == {"ACCEPTED"}
-    assert "3,000  the token of a row before; left out" in done.stderr
+    assert "3,000  the token of an earlier row; left out" in done.stderr
 
 
 def test_with_a_journal_for_each(fake: InThread[FakeApns], tmp_path: Path) -> None:
@@ -228,7 +228,9 @@ def test_a_wrong_environment_stops_all_within_2000_responses(
     with InThread(lambda: FakeApns(keep=100_000, delay=delay)) as fake:
         stderr = send(tmp_path, config_of(fake), "--processes", str(processes), expected=3).stderr
         counts = fake.call(lambda: fake.fake.counts)
-    assert stderr.count("stopped, for every push would fail: BadDeviceToken: Use the other environment") == 1
+    assert (
+        stderr.count("stopped, because every push would fail: BadDeviceToken: Use the other environment") == 1
+    )
     assert counts.keys() == {(400, "BadDeviceToken")}
     assert 500 <= counts.total() <= 2000
     rows = results(tmp_path)

@@ -263,7 +263,7 @@ def test_a_wrong_key_or_topic_stops_it(
 ) -> None:
     done = send(fake, tmp_path, "token,name\n" + "aa,Ada\n" * count, **changes)
     assert done.returncode == 3
-    assert f"pushcore: stopped, for every push would fail: {expected}" in done.stderr
+    assert f"pushcore: stopped, because every push would fail: {expected}" in done.stderr
     rows = results(tmp_path)
     verdicts = [row["verdict"] for row in rows.values()]
     # What was read and held back when the others' answers came has not been sent, and says so.
@@ -370,14 +370,14 @@ def test_a_second_signal_ends_it_at_once(fake: FakeProcess, tmp_path: Path) -> N
                 time.sleep(0.02)
             assert process.stderr is not None
             process.send_signal(signal.SIGINT)
-            assert "once more to stop at once" in process.stderr.readline()
+            assert "again to stop at once" in process.stderr.readline()
             process.send_signal(signal.SIGINT)
             rest = process.stderr.read()
             process.wait(DEADLINE)
         finally:
             process.kill()
     assert process.returncode == 1
-    assert "stopped; what was not answered has no result" in rest
+    assert "stopped; rows without a response have no result" in rest
     assert 2 not in results(tmp_path)
 
 

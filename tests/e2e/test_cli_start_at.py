@@ -98,7 +98,7 @@ sys.exit(main(sys.argv[1:]))
     [
         ("2020-01-01T00:00:00Z", "in the past"),
         ("2999-01-01T00:00:00", "has no time zone"),
-        ("tomorrow", "is no time; expected one such as"),
+        ("tomorrow", "is not a time; expected one such as"),
     ],
 )
 def test_a_time_that_cannot_be_is_refused(

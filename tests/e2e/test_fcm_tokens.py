@@ -309,7 +309,7 @@ async def test_without_a_token_a_push_ends_in_time_and_says_why(
                 assert verdicts(results) == {Verdict.UNSENT: 20}
                 assert {result.attempts for result in results} == {0}
                 words = {"down": "503", "refused": "refused the connection"}
-                expected = words.get(trouble, "no access token has come")
+                expected = words.get(trouble, "no access token was received")
                 assert all(expected in str(result.detail) for result in results)
                 assert all(result.retryable for result in results)
                 assert fake.token_requests == (1 if trouble in ("down", "silent") else 0)

@@ -213,7 +213,9 @@ async def test_wrong_password(
         assert error.status == 407
         assert error.permanent
         wants = (
-            "wants a name and a password" if credentials is None else "does not accept its name and password"
+            "requires a name and a password"
+            if credentials is None
+            else "does not accept its name and password"
         )
         assert wants in str(error)
         assert proxy.tunnels == 0

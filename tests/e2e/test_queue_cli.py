@@ -268,7 +268,7 @@ async def test_an_audience_that_changed_is_set_aside_and_tried_again_on_request(
         ends = await campaign.send(worker)
         assert [code for code, _ in ends] == [1, 0], ends
         assert "chunk 0 was set aside" in ends[0][1]
-        assert "has been changed since the campaign was made" in ends[0][1]
+        assert "has changed since the campaign was created" in ends[0][1]
         assert "100 of 200 rows have a result" in ends[0][1]
         assert "2 set aside" in await campaign.status()
         audience.write_text(before)
@@ -485,10 +485,10 @@ async def test_bad_input_is_one_sentence(campaign: Campaign, server: queues.Serv
             "there is no ledger",
         ),
         ([*make, "--queue", "http://x"], "begins with redis:// or nats://"),
-        ([*make, "--queue", server.url, "--chunk", "7"], "made from something else"),
+        ([*make, "--queue", server.url, "--chunk", "7"], "with another audience or other settings"),
         ([*make, "--queue", server.url], ""),
-        ([*make, "--queue", server.url, "--by-reference"], "made from something else"),
-        ([*changed, "--queue", server.url, "--chunk", "3"], "another campaign of the name autumn"),
+        ([*make, "--queue", server.url, "--by-reference"], "with another audience or other settings"),
+        ([*changed, "--queue", server.url, "--chunk", "3"], "another campaign with the name autumn"),
     ):
         code, out = await campaign.run(*arguments)
         assert (code, len(out.splitlines())) == (2 if words else 0, 1), out
@@ -578,7 +578,9 @@ async def test_a_worker_reads_its_key_again_on_sighup(
                 await worker.communicate()
         assert worker.returncode == 0
         assert said.decode().count("pushcore: APNs: new credentials are in use\n") == 2
-        assert "pushcore: APNs: the new credentials cannot be used, so the old ones stay: " in said.decode()
+        assert (
+            "pushcore: APNs: the new credentials cannot be used, so the old ones are kept: " in said.decode()
+        )
         assert fake.counts == {(200, ""): 3000}
         used = {request.headers["authorization"] for request in fake.received}
         assert len(used) == 3

@@ -80,8 +80,8 @@ async def test_pause_watch_resume_and_cancel(
             said, _ = await asyncio.wait_for(worker.communicate(), 20)
             assert worker.returncode == 0
             assert b"pushcore: the campaign is paused; waiting\n" in said
-            assert b"pushcore: the campaign goes on\n" in said
-            assert b"pushcore: the campaign is cancelled; what was not sent is given back\n" in said
+            assert b"pushcore: the campaign continues\n" in said
+            assert b"pushcore: the campaign is cancelled; unsent rows are given back\n" in said
         assert sent(fake) < ROWS
         code, out = await run("campaign", "run", *campaign.at)
         assert (

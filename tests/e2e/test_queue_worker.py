@@ -211,11 +211,11 @@ async def test_two_campaigns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     queue = MemoryQueue("camp")
     async with coordinator_of(tmp_path, queue, info_of(), rows(20)):
         other = CampaignInfo("camp", "another source", 20)
-        with pytest.raises(CampaignConflict, match="made from something else"):
+        with pytest.raises(CampaignConflict, match="with another audience or other settings"):
             Ledger.create(tmp_path / "ledger", other)
         with (
             Ledger.create(tmp_path / "other", other) as ledger,
-            pytest.raises(CampaignConflict, match="another campaign of the name camp"),
+            pytest.raises(CampaignConflict, match="another campaign with the name camp"),
         ):
             await Coordinator(queue, ledger).publish(inline_chunks(rows(20), 20))
         assert (await queue.stats()).depth == 1

@@ -170,7 +170,7 @@ async def test_a_server_without_ranges_is_refused(tmp_path: Path) -> None:
             about = described(source)
         shelf = ReferenceReader()
         with pytest.raises(
-            CampaignConflict, match=r"devices.csv cannot be read \(it is not given in parts\)"
+            CampaignConflict, match=r"devices.csv cannot be read \(it cannot be read in parts\)"
         ):
             await rows_of(shelf, first, about)
         shelf.close()

@@ -232,7 +232,7 @@ def public() -> str:
         ),
         (public, "the key holds a public key and no private key"),
         (openssh, "the key holds a key in OpenSSH's own format"),
-        (lambda: materials()["p8"].split("-----END")[0], "the key is damaged: a PEM block in it has no end"),
+        (lambda: materials()["p8"].split("-----END")[0], "the key is damaged: a PEM block has no end"),
         (lambda: materials()["p8"].replace("MIG", "MIM"), "the key is damaged"),
     ],
 )

@@ -103,8 +103,8 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
 @_option(
     "--by-reference",
     is_flag=True,
-    help="Put only places of rows on the queue. Workers read them where the audience is, at the same path or URL; it "
-    "must not change until the end.",
+    help="Put only references to rows on the queue. Workers read the audience at the same path or URL; it must not "
+    "change until the end.",
 )
 @_option(
     "--chunk",
@@ -112,12 +112,12 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
     default=CHUNK_ROWS,
     show_default=True,
     metavar="N",
-    help="Rows that a worker takes at a time.",
+    help="Rows per chunk, which a worker leases at a time.",
 )
 @_option(
     "--unique",
     is_flag=True,
-    help="Send to each device once: later rows with the same one are left out, as INVALID. The audience is read twice; "
+    help="Send to each device once: later rows with the same device are INVALID. The audience is read twice; "
     "not with --by-reference.",
 )
 @_option("--topic", metavar="BUNDLE", help="Workers must have this --topic.")
@@ -125,7 +125,7 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
 @_option(
     "--environment",
     type=click.Choice(["production", "sandbox", "auto"]),
-    help="Workers must send to this one of Apple's, or to both by --environment auto.",
+    help="Workers must send to this environment of APNs, or to both with --environment auto.",
 )
 @_option("--fcm-project", metavar="ID", help="Workers must send to this project of FCM.")
 @settings_options
@@ -141,13 +141,15 @@ def create(
 ) -> int:
     """Make a campaign of an audience, and put it on the queue."""
     if unique and by_reference:
-        raise BadInput("--unique and --by-reference exclude each other: a place of rows holds all of them")
+        raise BadInput(
+            "--unique and --by-reference exclude each other: a reference includes every row of its range"
+        )
     if audience == "-":
         raise BadInput("--audience is the standard input, which cannot be read again; expected a file")
     with Audience(audience) as source:
         if source.size is None:
             raise BadInput(
-                f"{source.name} is a pipe or the like, which cannot be read again; expected a file"
+                f"{source.name} is a pipe or a device, which cannot be read again; expected a file"
             )
         info = CampaignInfo(
             name,
@@ -177,7 +179,7 @@ def create(
     "--metrics-port",
     type=click.IntRange(0, 65_535),
     metavar="N",
-    help="Answer Prometheus at http://127.0.0.1:N/metrics while it runs: depth, age of the oldest, rows done and so on; 0 "
+    help="Serve Prometheus at http://127.0.0.1:N/metrics during the run: depth, age of the oldest, rows done and so on; 0 "
     "is any free port. Needs the extra pushcore[prometheus].",
 )
 @settings_options
@@ -219,7 +221,7 @@ def status(queue: QueueTarget, ledger: str, json: bool) -> int:
 
 @_command()
 @_ledger
-@_option("--results", required=True, metavar="FILE", help='Where they go; "-" is the standard output.')
+@_option("--results", required=True, metavar="FILE", help='File for the results; "-" is the standard output.')
 @_option(
     "--format", "form", type=click.Choice(FORMATS), default=CSV, show_default=True, help="Of the results."
 )
@@ -259,7 +261,7 @@ async def _give(coordinator: Coordinator, give: Callable[[Coordinator], Awaitabl
 
 _order(
     "pause",
-    "Workers begin nothing more and wait, within two seconds; says which do.",
+    "Workers stop sending and wait, within two seconds; prints which workers obey.",
     lambda each: each.pause(),
 )
 
@@ -267,7 +269,7 @@ _order(
 @_command()
 @_queue
 @_ledger
-@_option("--aside", is_flag=True, help="Also try the chunks again that were set aside.")
+@_option("--aside", is_flag=True, help="Also try chunks again that were set aside.")
 @settings_options
 def resume(queue: QueueTarget, ledger: str, aside: bool) -> int:
     """Go on after a pause, a cancellation, or a stop whose cause was mended; says which workers do."""
@@ -284,7 +286,7 @@ def resume(queue: QueueTarget, ledger: str, aside: bool) -> int:
 
 _order(
     "cancel",
-    "Workers give back what they have not sent, and end, within two seconds; says which do.",
+    "Workers give back unsent rows and end, within two seconds; prints which workers obey.",
     lambda each: each.cancel(),
 )
 
@@ -298,7 +300,7 @@ _order(
     default=1.0,
     show_default=True,
     metavar="S",
-    help="Seconds between two looks.",
+    help="Seconds between two updates.",
 )
 @_option("--once", is_flag=True, help="Look once.")
 @settings_options
@@ -339,7 +341,7 @@ def worker_lines(signs: Sequence[WorkerSign], now: float) -> Iterator[str]:
         state = sign.state if sign.alive(now) else GONE
         yield (
             f"worker     {printable(sign.name)}: {printable(state)}, {sign.rows} rows finished, {sign.held} chunks, "
-            f"{sign.busy} in flight, last sign {ago:.0f} s ago"
+            f"{sign.busy} in flight, last heartbeat {ago:.0f} s ago"
         )
 
 

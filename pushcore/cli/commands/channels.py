@@ -28,19 +28,19 @@ MAX_PAYLOAD: Final = 64 * 1024
 """Bytes of a payload's file: APNs takes 5120, and says so itself of what is somewhat larger."""
 
 _EXIT: Final = """
-Options can be given as variables of the environment, PUSHCORE_APNS_KEY for --apns-key and so on, or in a file, as for
+Options can also be environment variables, PUSHCORE_APNS_KEY for --apns-key and so on, or be in a file, as for
 `pushcore send`.
 
 \b
 Exit status:
   0  done
-  1  APNs refused it, or gave no answer
-  2  wrong usage or bad input; nothing was asked
-  3  refused because key, certificate, topic or environment are wrong
+  1  APNs rejected the request or did not respond
+  2  wrong usage or bad input; nothing was sent
+  3  rejected, because key, certificate, topic or environment is wrong
 """
 
 _channels_url = section("APNs")(
-    "--channels-url", metavar="URL", help="Server for channels, which --apns-url needs here."
+    "--channels-url", metavar="URL", help="Server for channels; required with --apns-url."
 )
 _json = option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 
@@ -73,14 +73,14 @@ def _channel_command(asks: bool = True, **settings: Any) -> Callable[[Function],
 
 @_channel_command(
     name="create",
-    short_help="Make a channel.",
-    help=f"""Make a channel, and write its id.
+    short_help="Create a channel.",
+    help=f"""Create a channel, and print its id.
 
-With --store APNs keeps the channel's newest message for devices that are offline, for 8 hours at most; without, more may
-be sent to it. That can never be changed.
+With --store, APNs stores the channel's newest message for offline devices, for 8 hours at most. Without it, more messages may
+be sent to the channel. This cannot be changed later.
 {_EXIT}""",
 )
-@option("--store", is_flag=True, help="Keep the newest message.")
+@option("--store", is_flag=True, help="Store the newest message.")
 @_json
 def create(store: bool, as_json: bool, channels_url: str | None, **options: Any) -> int:
     """Runs the command; the exit status."""
@@ -95,7 +95,7 @@ def create(store: bool, as_json: bool, channels_url: str | None, **options: Any)
 @_channel_command(
     name="list",
     short_help="List the channels of an app.",
-    help=f"Write the ids of all channels of the app.\n{_EXIT}",
+    help=f"Print the ids of all channels of the app.\n{_EXIT}",
 )
 @_json
 def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
@@ -111,7 +111,7 @@ def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
 
 
 @_channel_command(
-    name="show", short_help="Show a channel.", help=f"Write what APNs knows of a channel.\n{_EXIT}"
+    name="show", short_help="Show a channel.", help=f"Print the properties of a channel.\n{_EXIT}"
 )
 @argument("channel", metavar="CHANNEL")
 @_json
@@ -127,9 +127,9 @@ def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) 
 @_channel_command(
     name="delete",
     short_help="Delete a channel.",
-    help=f"""Delete a channel, for good.
+    help=f"""Delete a channel permanently.
 
-Messages that it stores may still be delivered.
+Stored messages may still be delivered.
 {_EXIT}""",
 )
 @argument("channel", metavar="CHANNEL")
@@ -142,9 +142,9 @@ def delete(channel: str, channels_url: str | None, **options: Any) -> int:
     asks=False,
     name="broadcast",
     short_help="Send to all devices that follow a channel.",
-    help=f"""Send one push to all devices that follow a channel, and write what became of it.
+    help=f"""Send one push to all devices that follow a channel, and print the result.
 
-PAYLOAD is a file with what APNs takes, of event "update" or "end", in 5120 bytes:
+PAYLOAD is a file with a payload for APNs, with the event "update" or "end", in 5120 bytes:
 
 \b
   {{"aps": {{"event": "update", "timestamp": 1700000000, "content-state": {{...}}}}}}
@@ -159,7 +159,7 @@ PAYLOAD is a file with what APNs takes, of event "update" or "end", in 5120 byte
     default=10,
     show_default=True,
     metavar="N",
-    help="10 at once, 5 or 1 sparing power.",
+    help="10: at once; 5 or 1: may be delayed to save power.",
 )
 @option(
     "--expiration",
@@ -167,7 +167,7 @@ PAYLOAD is a file with what APNs takes, of event "update" or "end", in 5120 byte
     default=0,
     show_default=True,
     metavar="S",
-    help="UNIX seconds until which a channel that stores its newest message keeps this one.",
+    help="UNIX seconds until which the channel stores this message, if it stores messages.",
 )
 @_json
 def broadcast(

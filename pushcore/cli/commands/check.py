@@ -26,24 +26,24 @@ from ..run.client_options import CampaignClient, ClientOptions, Clients
 from ..sections import command, option
 from ..statuses import OK, STOPPED
 
-HELP = """Try whether key, team, topic, service account, project and network are right. No device gets anything.
+HELP = """Test key, team, topic, service account, project and network. No device gets a push.
 
 \b
   pushcore check --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
       --team-id TEAM123456 --topic com.example.app \\
       --fcm-service-account service-account.json
 
-It takes the options of `pushcore send`. FCM gets one message with validate_only, which Google checks and does not
+It has the options of `pushcore send`. FCM gets one message with validate_only, which Google checks and does not
 deliver. APNs gets one push to a token of 64 zeros: the reason BadDeviceToken says that network, key, team and topic are
 accepted; with --environment auto, each environment gets one. Only a push to a real device shows that the environment is right.
 It also prints until when certificate or token is valid; with --json it writes one object.
 
 \b
 Exit status:
-  0  all that was tried is right
-  1  it was interrupted, or something broke
-  2  wrong usage or bad input; nothing was tried
-  3  something is wrong, or could not be tried
+  0  everything that was tested is right
+  1  it was interrupted, or failed
+  2  wrong usage or bad input; nothing was tested
+  3  something is wrong, or could not be tested
 """
 
 NOBODY: Final = "00" * 32
@@ -57,7 +57,7 @@ _RIGHT: Final = {
 }
 
 
-@command(help=HELP, short_help="Try whether keys, topic, account and network are right.")
+@command(help=HELP, short_help="Test keys, topic, account and network.")
 @credential_options
 @settings_options
 @option("--json", is_flag=True, help="One JSON object instead of lines.")
@@ -143,14 +143,17 @@ def judge(platform: str, result: Result) -> tuple[bool, str]:
     """Whether all is right, and a sentence."""
     reason, row = result.reason or "", result.row
     if platform == APNS and row.unknown_token:
-        return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered {row.name})"
+        return True, f"{_RIGHT[APNS]} (the response to a push to a token without a device was {row.name})"
     if platform == APNS and result.verdict in (Verdict.ACCEPTED, Verdict.UNREGISTERED):
         answer = reason or "200"
-        return True, f"{_RIGHT[APNS]} (a push to a token of no device was answered {answer}, unlike Apple's)"
+        return (
+            True,
+            f"{_RIGHT[APNS]} (the response to a push to a token without a device was {answer}, unlike Apple's)",
+        )
     if result.verdict is Verdict.ACCEPTED:
         return True, f"{_RIGHT[platform]} (a message with validate_only was accepted)"
     words = [
-        "it could not be tried" if _not_tried(result) else "",
+        "it could not be tested" if _not_tried(result) else "",
         reason,
         "" if result.detail is None else str(result.detail),
         row.advice if row.name else "",

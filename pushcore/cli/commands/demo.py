@@ -26,20 +26,20 @@ from ..run.sending import SendingOptions
 from ..sections import option
 from ..statuses import INCOMPLETE, OK
 
-HELP = """Push to fake devices of both kinds and check every answer.
+HELP = """Push to fake devices of both kinds and check every response.
 
 Starts a fake APNs and a fake FCM, which enforce Apple's and Google's rules, and writes an audience of iOS and Android
 devices. Known shares of it are unregistered, malformed, or of another environment, app or sender. Sends to it as
-`pushcore send` does, and compares each result with what was planted. Needs no account and no network.
+`pushcore send` does, and compares each result with the expected one. Needs no account and no network.
 
 \b
   pushcore demo --devices 20000 --keep demo/
 
-Exit status: 0 when every row came back as planted, 1 otherwise, 2 when the fake servers are not installed.
+Exit status: 0 if every result is as expected, 1 otherwise, 2 when the fake servers are not installed.
 """
 
 
-@click.command(help=HELP, short_help="Push to fake devices and check every answer.")
+@click.command(help=HELP, short_help="Push to fake devices and check every response.")
 @option("--devices", type=click.IntRange(min=100), default=100_000, show_default=True, metavar="N")
 @option("--keep", metavar="DIR", help="Keep audience, payload, results and keys here.")
 def demo(devices: int, keep: str | None) -> int:
@@ -55,7 +55,7 @@ def demo(devices: int, keep: str | None) -> int:
             try:
                 place.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise BadInput(f"{keep} cannot be made a directory ({explain(error)})") from None
+                raise BadInput(f"{keep} cannot be created as a directory ({explain(error)})") from None
         # From here on SIGTERM ends us as Ctrl-C does, so that the servers are not left behind.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _run(devices, place, keep is not None)
@@ -84,12 +84,12 @@ def _run(devices: int, place: Path, keep: bool) -> int:
     _show(Counter(kind.name for kind in expected), right)
     wrong = devices - right.total()
     if wrong:
-        click.echo(f"pushcore: {wrong:,} rows did not come back as planted", err=True)
+        click.echo(f"pushcore: {wrong:,} rows have an unexpected result", err=True)
         return INCOMPLETE
     rate = devices / seconds if seconds else 0.0
     parts = Counter(kind.platform for kind in expected)
     whose = ", ".join(f"{parts[platform]:,} {name}" for platform, name in (*NAMES.items(), ("", "neither")))
-    click.echo(f"all {devices:,} rows came back as planted ({whose}), {rate:,.0f} a second")
+    click.echo(f"all {devices:,} rows have the expected result ({whose}), {rate:,.0f} a second")
     return OK
 
 

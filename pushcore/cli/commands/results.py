@@ -28,7 +28,7 @@ status: 0, or 2 when the journal cannot be read.
 """
 
 
-@command(help=HELP, short_help="Write what became of the rows of a campaign.")
+@command(help=HELP, short_help="Write the results of a campaign.")
 @argument("journal", metavar="JOURNAL")
 @option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
 @option(
@@ -36,10 +36,10 @@ status: 0, or 2 when the journal cannot be read.
     "verdicts",
     type=click.Choice([verdict.value for verdict in Verdict]),
     multiple=True,
-    help="Only rows with this one; may be repeated.",
+    help="Only rows with this verdict; can be repeated.",
 )
 @results_raw_option
-@option("--output", metavar="FILE", default="-", help="Where to; else the standard output.")
+@option("--output", metavar="FILE", default="-", help="Output file; by default the standard output.")
 def results(journal: str, form: str, verdicts: tuple[str, ...], results_raw: bool, output: str) -> int:
     """Runs the command; the exit status."""
     wanted = {Verdict[verdict] for verdict in verdicts}

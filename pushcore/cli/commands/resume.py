@@ -14,7 +14,7 @@ from ..run.journals import JournalPlan
 from ..run.sending import SendingOptions
 from ..sections import add, argument, command, section
 
-HELP = """Go on with a campaign that `pushcore send --journal` began, after a signal, a kill or a power failure.
+HELP = """Continue a campaign of `pushcore send --journal` after a signal, a kill or a power failure.
 
 \b
   pushcore resume campaign.db --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
@@ -33,9 +33,9 @@ _OPTIONS = (
     _rows(
         "--results",
         metavar="FILE",
-        help="Where the results go, all of the campaign; else where `send` was told.",
+        help="File for the results of the whole campaign; by default that of `send`.",
     ),
-    _rows("--force", is_flag=True, help="Go on even though the audience has been changed."),
+    _rows("--force", is_flag=True, help="Continue although the audience has changed."),
     results_raw_option,
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
     _rows(
@@ -46,7 +46,7 @@ _OPTIONS = (
 )
 
 
-@command(help=HELP, short_help="Go on with a campaign that has a journal.")
+@command(help=HELP, short_help="Continue a campaign with a journal.")
 @argument("journal", metavar="JOURNAL")
 @partial(add, options=_OPTIONS)
 @push_options
@@ -69,7 +69,7 @@ def resume(
     if audience is None:
         audience = _text(plan.options.get("audience"))
         if audience is None:
-            raise BadInput(f"{printable(journal)} does not know its audience; expected --audience FILE")
+            raise BadInput(f"{printable(journal)} does not name its audience; expected --audience FILE")
     results = results if results is not None else _text(plan.options.get("results"))
     if json and results == "-":
         raise BadInput("--json writes to the standard output; expected no --results - with it")

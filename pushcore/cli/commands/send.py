@@ -25,7 +25,7 @@ from ..run.run_plan import nowhere
 from ..run.sending import SendingOptions
 from ..sections import add, command, section
 
-HELP = """Push to every device of an audience, through APNs, FCM or both, and write what became of each.
+HELP = """Push to every device of an audience, through APNs, FCM or both, and write the result of each push.
 
 \b
   pushcore send --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
@@ -33,8 +33,8 @@ HELP = """Push to every device of an audience, through APNs, FCM or both, and wr
       --fcm-service-account service-account.json \\
       --audience devices.csv --payload payload.json --results results.csv
 
-The audience needs a column "token"; {{column}} in the payload is replaced by the row's value. Every option can also be a
-variable of the environment, PUSHCORE_APNS_KEY for --apns-key, or stand in the TOML file of --config.
+The audience needs a column "token"; {{column}} in the payload is replaced by the row's value. Every option can also be an
+environment variable, PUSHCORE_APNS_KEY for --apns-key, or be in the TOML file of --config.
 docs/guides/sending.md explains audience, payload, results, configuration and journal.
 
 \b
@@ -48,16 +48,14 @@ Exit status:
 _rows = section("Audience and results")
 _OPTIONS = (
     _rows("--audience", required=True, metavar="FILE", help="The devices: CSV, NDJSON or Parquet."),
-    _rows("--results", metavar="FILE", help="Where the results go."),
-    _rows(
-        "--journal", metavar="FILE", help="Where to keep what was sent, for `pushcore resume`; a new file."
-    ),
+    _rows("--results", metavar="FILE", help='File for the results; "-" is the standard output.'),
+    _rows("--journal", metavar="FILE", help="New file that records what was sent, for `pushcore resume`."),
     _rows(
         "--unique",
         is_flag=True,
-        help="Send to each device once: later rows with the same one are left out, as INVALID.",
+        help="Send to each device once: later rows with the same device are INVALID.",
     ),
-    _rows("--dry-run", is_flag=True, help="Send nothing, but say what would be sent."),
+    _rows("--dry-run", is_flag=True, help="Send nothing, and print what would be sent."),
     results_raw_option,
     _rows("--quiet", is_flag=True, help="No progress and no summary."),
     _rows(
@@ -73,7 +71,7 @@ _PROCESSES = (
         default=1,
         show_default=True,
         metavar="N",
-        help="Send with so many, one for each core, say; each has its own connections and window.",
+        help="Number of processes, for example one per core; each has its own connections and window.",
     ),
 )
 
@@ -109,7 +107,9 @@ def send(
                 "--dry-run writes to the standard output; expected neither --quiet nor --results - with it"
             )
         if journal is not None:
-            raise BadInput("--dry-run sends nothing that a --journal could keep; expected one of them")
+            raise BadInput(
+                "--dry-run and --journal exclude each other: nothing is sent; expected one of them"
+            )
         return _try_all(sender, audience, results, raw=results_raw, unique=unique)
     if results is None and journal is None:
         raise BadInput('--results FILE is missing, or --journal FILE; "-" is the standard output')

@@ -25,7 +25,7 @@ resend). `state` is running, complete, stopped (`why` has the reason) or cut sho
 record its end. `pushcore resume` continues a campaign that is not complete. Needs no key. Exit status: 0, or 2 when the
 journal cannot be read.
 
---json writes one object: campaign, audience, state, why (texts, null where there is nothing to say), rows (null before a CSV or NDJSON has been read),
+--json writes one object: campaign, audience, state, why (texts, or null), rows (null before a CSV or NDJSON has been read),
 started, done, repeats, verdicts (rows by verdict), reasons (platform, verdict, reason and rows of each kind), runs,
 cut_short (how many of them), processes, rate (rows a second in the last run, or null), began and updated (ISO 8601 in UTC).
 """

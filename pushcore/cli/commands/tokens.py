@@ -20,7 +20,7 @@ from ..report.tally import MAX_KINDS, OTHER
 from ..sections import argument, command, option, section
 from ..statuses import OK
 
-HELP = """Say what kind each token of an audience is.
+HELP = """Print the kind of each token of an audience.
 
 \b
   pushcore tokens devices.csv --output kinds.csv
@@ -31,15 +31,15 @@ AUDIENCE is CSV, NDJSON or Parquet, as for `pushcore send`. Nothing is sent, and
   apns     device tokens of APNs
   fcm      registration tokens of FCM
   fid      Firebase installation ids, which are sent through FCM
-  expo     ExponentPushTokens, which only Expo's service can send to
+  expo     ExponentPushTokens, to which only Expo's service can send
   unknown  none of these, or not what the column platform says
 
-This is what tokens look like, not whether they work. With --json it writes one object.
+This checks the form of tokens, not whether they work. With --json it writes one object.
 
 \b
 Exit status:
   0  the audience was read
-  1  it was interrupted, or something broke
+  1  it was interrupted, or failed
   2  wrong usage or bad input
 """
 
@@ -48,20 +48,20 @@ _EXPLAINED = {
     "apns": "device tokens of APNs",
     "fcm": "registration tokens of FCM",
     "fid": "Firebase installation ids",
-    "expo": "tokens of Expo's own service, which nobody else can send to",
+    "expo": "tokens of Expo's service, to which only Expo can send",
     "unknown": "none of these, or not what the row says",
 }
 
 _output = section("Audience and results")
 
 
-@command(help=HELP, short_help="Say what kind each token of an audience is.")
+@command(help=HELP, short_help="Print the kind of each token of an audience.")
 @argument("audience", metavar="AUDIENCE")
 @_output(
     "--output",
     metavar="FILE",
-    help=f'CSV with a line for each row: {", ".join(COLUMNS)}. "-" is the standard output, and the counts go to the '
-    "standard error then.",
+    help=f'CSV with a line for each row: {", ".join(COLUMNS)}. "-" is the standard output, and the counts are then written '
+    "to the standard error.",
 )
 @results_raw_option
 @option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")

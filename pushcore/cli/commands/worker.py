@@ -46,15 +46,15 @@ HELP = """Send for a campaign on a queue, until it is finished.
       --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
       --team-id TEAM123456 --topic com.example.app --payload payload.json
 
-Start any number, on any machines, with the same payload. SIGTERM and Ctrl-C drain: what was taken from the queue is sent
-and delivered. A second one stops at once; then another worker sends again what this one had not delivered. SIGHUP reads
+Start any number, on any machines, with the same payload. SIGTERM and Ctrl-C drain: leased rows are sent and their results
+delivered. A second one stops at once; another worker then repeats the rows whose results were not delivered. SIGHUP reads
 --config, keys, certificates and service account again. Options can also be variables of the environment, or stand in the
 TOML file of --config. docs/guides/queue.md has the details.
 
 \b
 Exit status:
   0  finished, cancelled or drained
-  1  the queue was lost, or something broke; nothing of the campaign is lost
+  1  the queue was lost, or the worker failed; no part of the campaign is lost
   2  wrong usage, or this worker cannot send for the campaign; nothing was sent
   3  the campaign is stopped, because key, topic, certificate, environment, service
      account or project make every push to a provider fail
@@ -63,14 +63,19 @@ Exit status:
 _queue = section("Queue")
 _OPTIONS = (
     _queue("--queue", required=True, metavar="URL", help=QUEUE_HELP),
-    _queue("--campaign", required=True, metavar="NAME", help="Its name, as at `pushcore campaign create`."),
+    _queue(
+        "--campaign",
+        required=True,
+        metavar="NAME",
+        help="Name of the campaign, as in `pushcore campaign create`.",
+    ),
     _queue(
         "--grace",
         type=Seconds(min=0),
         default=20.0,
         show_default=True,
         metavar="S",
-        help="Seconds for what was taken from the queue, once it is drained.",
+        help="Seconds to finish the leased rows after SIGTERM.",
     ),
     _queue("--quiet", is_flag=True, help="No summary."),
 )
@@ -100,7 +105,7 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
                 say(sentence)
         except (click.UsageError, BadInput) as error:
             text = error.format_message() if isinstance(error, click.UsageError) else str(error)
-            say(f"the options cannot be read again, so the credentials stay: {printable(text)}")
+            say(f"the options cannot be read again, so the credentials do not change: {printable(text)}")
 
     if not quiet:
         for notice in template.notices:
@@ -120,7 +125,7 @@ def worker(queue: str, campaign: str, grace: float, quiet: bool, **options: Any)
         except CampaignConflict as error:
             raise BadInput(str(error)) from None
         except QueueError as error:
-            say(f"{printable(str(error))}; others send again what was taken from the queue and not delivered")
+            say(f"{printable(str(error))}; other workers repeat the leased rows without a delivered result")
             return INCOMPLETE
     if report.trip is not None:
         say(f"the campaign is stopped: {printable(report.trip.sentence)}")
@@ -201,9 +206,9 @@ def _said_state() -> Callable[[CampaignState], None]:
 
 
 _STATES: Final = {
-    CampaignState.RUNNING: "the campaign goes on",
+    CampaignState.RUNNING: "the campaign continues",
     CampaignState.PAUSED: "the campaign is paused; waiting",
-    CampaignState.CANCELLED: "the campaign is cancelled; what was not sent is given back",
+    CampaignState.CANCELLED: "the campaign is cancelled; unsent rows are given back",
 }
 
 
@@ -212,7 +217,7 @@ def _drain(worker: Worker, grace: float, number: int) -> None:
     asyncio.get_running_loop().remove_signal_handler(
         number
     )  # so that the next one does what it does to anybody
-    say("draining; once more to stop at once")
+    say("draining; send the signal again to stop at once")
 
 
 def offers_of(sender: ClientOptions, clients: Mapping[str, CampaignClient]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ...queue.tasks import end
 from .notices import say
 
 EVERY: Final = 2.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
 Figures = dict[tuple[str, str, str], float]
 """Name, text, and value of the label `state`, if any, of each gauge."""
@@ -28,7 +28,7 @@ def figures_of(status: CampaignStatus) -> Figures:
     ledger, queue = status.ledger, status.queue
     chunks = "Chunks of the campaign."
     return {
-        ("pushcore_campaign_rows", "Rows that the campaign has.", ""): ledger.rows,
+        ("pushcore_campaign_rows", "Rows of the campaign.", ""): ledger.rows,
         ("pushcore_campaign_rows_done", "Rows that have an outcome.", ""): ledger.done,
         ("pushcore_campaign_chunks", chunks, "waiting"): queue.depth,
         ("pushcore_campaign_chunks", chunks, "leased"): queue.leased,
@@ -43,7 +43,7 @@ def figures_of(status: CampaignStatus) -> Figures:
             "",
         ): ledger.repeats,
         ("pushcore_campaign_strays", "Results that could not be read or placed.", ""): ledger.strays,
-        ("pushcore_campaign_stopped", "1 when the breaker has stopped it.", ""): float(
+        ("pushcore_campaign_stopped", "1 when the breaker has stopped the campaign.", ""): float(
             status.trip is not None
         ),
     }

@@ -35,7 +35,7 @@ def say(text: str) -> None:
 
 
 class Notices(Listener):
-    """Says when a provider wants nothing for a while, once for each while.
+    """Prints that a provider asked for a pause, once per pause.
 
     `put_off`: pushes that were, so far. `trips`: by provider, why nothing more is sent to it.
     """
@@ -60,7 +60,7 @@ class Notices(Listener):
         self._until[provider] = now + seconds
         if not self._quiet:
             self._say(
-                f"{NAMES.get(provider, provider)} wants nothing for {seconds:.0f} s, so its pushes wait"
+                f"{NAMES.get(provider, provider)} asked for a pause of {seconds:.0f} s (429), so its pushes wait"
             )
 
     def slowed(self, provider: str, rate: float) -> None:
@@ -69,8 +69,8 @@ class Notices(Listener):
         if self._quiet or now < self._slow_until.get(provider, 0.0):
             return
         self._slow_until[provider] = now + _SLOW_EVERY
-        pace = "" if rate == math.inf else f", so it gets no more than {rate:,.0f} a second now"
-        self._say(f"{NAMES.get(provider, provider)} refuses some pushes for their rate (429){pace}")
+        pace = "" if rate == math.inf else f", so at most {rate:,.0f} a second are sent now"
+        self._say(f"{NAMES.get(provider, provider)} rejects some pushes because of their rate (429){pace}")
 
     def breaker_opened(self, provider: str, sentence: str) -> None:
         """See `Listener`."""

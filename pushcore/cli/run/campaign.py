@@ -31,7 +31,9 @@ from .sending import UNLIMITED, SendingOptions
 HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 SIGNALS: Final = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None)
 """The signals that drain a run."""
-STOPPING: Final = "stopping; waiting for the answers to what has been sent (once more to stop at once)"
+STOPPING: Final = (
+    "stopping; waiting for responses to requests in flight (send the signal again to stop at once)"
+)
 OPEN_BEFORE: Final = 10.0
 """Seconds before `--start-at` at which connections are opened: earlier they might not live until then."""
 READ_BEFORE: Final = 2.0
@@ -162,7 +164,7 @@ class CampaignRun:
             return "; ".join(
                 f"every push to {NAMES[platform]} would fail: {trips[platform]}" for platform in trips
             )
-        return problem or ("it was told to stop" if self._signalled else None)
+        return problem or ("it was stopped by a signal or another process" if self._signalled else None)
 
     def _conclude(self, seconds: float, problem: str | None) -> ExitReport:
         source, rows = self._source, self._rows
@@ -226,7 +228,7 @@ class CampaignRun:
         try:
             start = self._sending.start_at
             if start is not None and self._parent is None and not self._quiet:
-                self._say(f"everything is ready; waits until {start.isoformat()}")
+                self._say(f"everything is ready; waiting until {start.isoformat()}")
             await self._wait_until(OPEN_BEFORE)
             async with engine:
                 if self._early is not None:
@@ -329,8 +331,8 @@ async def open_connections(clients: Clients) -> None:
             await client._dispatcher.pool.open_ahead(client.max_connections)
 
 
-ABORTED: Final = "stopped; what was not answered has no result"
-ABORTED_JOURNAL: Final = "stopped; what was not answered is in doubt, and `pushcore resume` goes on"
+ABORTED: Final = "stopped; rows without a response have no result"
+ABORTED_JOURNAL: Final = "stopped; rows without a response are in doubt; `pushcore resume` continues"
 
 
 def drain_signals() -> tuple[signal.Signals, ...]:

@@ -133,7 +133,7 @@ class ClientOptions:
         if self.environment != "auto":
             for name in ("apns_sandbox_url", "apns_sandbox_key", "sandbox_key_id"):
                 if getattr(self, name) is not None:
-                    raise BadInput(f"--{name.replace('_', '-')} is of no use without --environment auto")
+                    raise BadInput(f"--{name.replace('_', '-')} needs --environment auto")
         if self.apns_key is not None or self.apns_cert is not None:
             clients[APNS] = self._apns()
             if self.environment == "auto":
@@ -146,8 +146,8 @@ class ClientOptions:
             self._refuse_without(_OF_FCM, "--fcm-service-account FILE")
         if not clients:
             raise BadInput(
-                "nowhere to send: expected either --apns-key FILE or --apns-cert FILE, or --fcm-service-account FILE, "
-                "or one of the former and the latter"
+                "no provider: expected either --apns-key FILE or --apns-cert FILE, or --fcm-service-account FILE, "
+                "or one for each provider"
             )
         return clients
 
@@ -175,7 +175,7 @@ class ClientOptions:
     def _refuse_without(self, names: tuple[str, ...], needed: str) -> None:
         for name in names:
             if getattr(self, name) is not None:
-                raise BadInput(f"--{name.replace('_', '-')} is of no use alone; expected {needed}")
+                raise BadInput(f"--{name.replace('_', '-')} needs {needed}")
 
     def find_proxy(self) -> Proxy | str | None:
         """What the clients take as their proxy.
@@ -185,7 +185,7 @@ class ClientOptions:
         """
         if self.proxy in (ENVIRONMENT, NO_PROXY):
             if self.proxy_password_file is not None:
-                raise BadInput("--proxy-password-file is of no use without --proxy URL")
+                raise BadInput("--proxy-password-file needs --proxy URL")
             return ENVIRONMENT if self.proxy == ENVIRONMENT else None
         try:
             if self.proxy_password_file is None:
@@ -193,7 +193,7 @@ class ClientOptions:
             Proxy.parse(self.proxy)  # its complaints first
             name, given = _name_in(self.proxy)
             if name is None or given:
-                what = "holds a password already" if given else "names no user"
+                what = "already contains a password" if given else "names no user"
                 raise BadInput(f"--proxy {what}; with --proxy-password-file expected http://NAME@HOST:PORT")
             password = read_password(
                 self.proxy_password_file, "--proxy-password-file", "the proxy's password"
@@ -217,7 +217,7 @@ class ClientOptions:
         name = _name_of("--fcm-service-account", source)
         credentials = read_credentials(source, name=name)
         if self.fcm_project is None and getattr(credentials, "project_id", None) is None:
-            raise BadInput(f"{name or source} names no project; expected --fcm-project ID")
+            raise BadInput(f"{name or source} contains no project; expected --fcm-project ID")
         return credentials
 
     def _fcm(self) -> FcmClient:

@@ -148,7 +148,7 @@ def write_demo_audience(devices: int, place: Path) -> list[DemoDevice]:
     rest, *others = kinds()
     expected = [device for device in others for _ in range(max(1, round(devices * device.share)))]
     if len(expected) > devices:
-        raise ValueError(f"{devices} devices are fewer than there are kinds of them")
+        raise ValueError(f"{devices} devices are fewer than the kinds of devices")
     expected += [rest] * (devices - len(expected))
     random.shuffle(expected)
     run = secrets.token_hex(20)

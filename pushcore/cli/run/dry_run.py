@@ -80,4 +80,4 @@ def _kind_of(push: Row) -> str:
 
 
 def _ignore(exchange: object) -> None:
-    raise AssertionError("nothing of a dry run is ever finished")
+    raise AssertionError("a dry run finishes no push")

@@ -22,7 +22,7 @@ class ExitReport:
     """How a run ended, of one process or of all.
 
     `seconds` that it took. `rows`: how many were taken. `upto`: the last one that was read. `ended`: there are no more.
-    `unserved`: how many are of a provider that was not given. `signalled`: it was told to stop. `trips`: by provider, why
+    `unserved`: how many are of a provider that was not given. `signalled`: it was stopped by a signal or another process. `trips`: by provider, why
     nothing more was sent to it. `problem`: what broke, in words. `first_result`, `last_result`: seconds from `--start-at` to the
     first and the last result, 0 without one.
     """
@@ -43,7 +43,7 @@ class ExitReport:
         if not self.first_result:
             return []
         return [
-            f"first result {self.first_result:.3f} s after the time set, last after {self.last_result:.3f} s"
+            f"first result {self.first_result:.3f} s after --start-at, last after {self.last_result:.3f} s"
         ]
 
     def times(self) -> dict[str, float]:
@@ -164,11 +164,11 @@ def conclude_journal(
 def _concluded_journal(
     report: ExitReport, progress: CampaignProgress, platforms: Collection[str]
 ) -> Conclusion:
-    again = f"`pushcore resume {printable(progress.path)}` goes on"
+    again = f"`pushcore resume {printable(progress.path)}` continues"
     if report.problem is not None:
         return Conclusion(INCOMPLETE, (f"{report.problem}; {again}",))
     if report.trips:
-        rest = "" if progress.complete else f"; when that is mended, {again}"
+        rest = "" if progress.complete else f"; after the cause is fixed, {again}"
         return Conclusion(STOPPED, _of_trips(report, platforms, rest))
     if not progress.complete:
         left = "" if progress.rows is None else f"{count_rows(progress.rows - progress.done)} left; "
@@ -179,7 +179,7 @@ def _concluded_journal(
 
 def _of_trips(report: ExitReport, platforms: Collection[str], rest: str) -> tuple[str, ...]:
     return tuple(
-        f"stopped, for every push{f' to {NAMES[platform]}' if len(platforms) > 1 else ''} would fail: "
+        f"stopped, because every push{f' to {NAMES[platform]}' if len(platforms) > 1 else ''} would fail: "
         f"{printable(sentence)}{rest}"
         for platform, sentence in report.trips.items()
     )

@@ -102,7 +102,7 @@ class FakeProcess:
                 return
         self._errors.seek(0)
         words = self._errors.read(2000).decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise BadInput(f"the fake servers did not start: {printable(words or 'they said nothing', 300)}")
+        raise BadInput(f"the fake servers did not start: {printable(words or 'no output', 300)}")
 
     def kill(self) -> None:
         """End it at once."""

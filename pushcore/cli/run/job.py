@@ -179,7 +179,7 @@ def duplicates_of(source: Audience, path: str, platforms: Sequence[str]) -> Dupl
     try:
         return find_duplicates(path, platforms[0] if len(platforms) == 1 else "")
     except OSError as error:
-        raise BadInput(f"{source.name} cannot be looked through for --unique ({explain(error)})") from None
+        raise BadInput(f"{source.name} cannot be searched for --unique ({explain(error)})") from None
 
 
 def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -> int:
@@ -193,8 +193,6 @@ def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -
         why = explain(error) if isinstance(error, OSError) else str(error)
         with contextlib.suppress(OSError):
             file.close()  # here, for it tries to write what is left once more
-        say(
-            f"{name} cannot be written ({printable(why)}); `pushcore results {printable(path)}` does it again"
-        )
+        say(f"{name} cannot be written ({printable(why)}); run `pushcore results {printable(path)}`")
         return INCOMPLETE
     return OK

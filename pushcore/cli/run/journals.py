@@ -82,7 +82,7 @@ class JournalPlan:
         for name in plan.paths:
             if os.path.lexists(name):
                 raise BadInput(
-                    f"{printable(name)} exists already; `pushcore resume {printable(path)}` goes on with a campaign, "
+                    f"{printable(name)} exists already; `pushcore resume {printable(path)}` continues its campaign, "
                     "a new one needs another name"
                 )
         return plan

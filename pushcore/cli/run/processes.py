@@ -132,7 +132,7 @@ def _serve(
         pipe.send_final({"refused": str(error)})
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        pipe.send_final({"refused": f"a process cannot begin ({where}{explain(error)})"})
+        pipe.send_final({"refused": f"a process cannot start ({where}{explain(error)})"})
     except BaseException as error:
         pipe.send_final({"refused": f"internal failure, please report it: {type(error).__name__}: {error}"})
     else:

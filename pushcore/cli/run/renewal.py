@@ -67,7 +67,7 @@ class Renewal:
             else:
                 client.use(options.fcm_account())
         except (BadInput, ConfigurationError) as error:
-            return f"the new credentials cannot be used, so the old ones stay: {printable(str(error))}"
+            return f"the new credentials cannot be used, so the old ones are kept: {printable(str(error))}"
         self._digests[platform] = digest
         return "new credentials are in use"
 

@@ -59,7 +59,7 @@ class RunPlan:
     ) -> ExitReport:
         """Send one part. `ready`: called when nothing can go wrong any more but the sending."""
         if source.state != self.audience_state and self.audience_state is not None:
-            raise BadInput(f"{source.name} has been changed while the processes started; nothing was sent")
+            raise BadInput(f"{source.name} was changed while the processes started; nothing was sent")
         journals = self.journals
         rows = self.rows(
             source, Shard(number, self.processes) if journals is None else journals.shard(number)

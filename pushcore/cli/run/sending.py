@@ -33,7 +33,7 @@ class SendingOptions:
     def __post_init__(self) -> None:
         self.limit()
         if self.retry == "none" and self.max_age is not None:
-            raise BadInput("--max-age is of no use with --retry none")
+            raise BadInput("--max-age has no effect with --retry none")
 
     def policy(self) -> RetryPolicy | None:
         """What the engine repeats."""

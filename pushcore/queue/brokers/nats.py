@@ -78,7 +78,7 @@ class NatsQueue:
         name: str = "the NATS server",
     ) -> None:
         if idle < 0.1:
-            raise ConfigurationError(f"a lease lasts 0.1 seconds at least, not {idle:g}")
+            raise ConfigurationError(f"idle must be at least 0.1 seconds, not {idle:g}")
         self.campaign = campaign_name(campaign)
         self.idle = idle
         self._replicas = replicas
@@ -116,9 +116,9 @@ class NatsQueue:
         servers = [server if "://" in server else f"nats://{server}" for server in url.split(",")]
         parts = [part for part in map(split_address, servers) if part is not None]
         if len(parts) < len(servers):
-            raise ConfigurationError("this is no URL of a NATS server: its host or its port cannot be read")
+            raise ConfigurationError("this is not a URL of a NATS server: its host or its port cannot be read")
         if not all(part.hostname for part in parts):
-            raise ConfigurationError("this is no URL of a NATS server: it names no host")
+            raise ConfigurationError("this is not a URL of a NATS server: it has no host")
         shown = ", ".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
         if access is not None:
             servers, options = _with_access(servers, access, options)
@@ -156,7 +156,7 @@ class NatsQueue:
         except SubjectFull:
             return False  # it is there
         except ChunkError as error:
-            raise ChunkError(f"chunk {chunk.number} has {chunk.rows} rows, make it fewer: {error}") from None
+            raise ChunkError(f"chunk {chunk.number} has {chunk.rows} rows, which are too many: {error}") from None
 
     async def _publish(self, subject: str, data: bytes, message_id: str) -> bool:
         """Publish and wait until the server has kept it. False if it had that id already."""
@@ -395,27 +395,27 @@ class NatsQueue:
     async def _errors(self) -> AsyncIterator[None]:
         """What nats-py raises as ours."""
         if not self._connection.is_connected:
-            raise QueueUnavailable(f"{self._name} cannot be reached, and is tried again")
+            raise QueueUnavailable(f"{self._name} cannot be reached; trying again")
         heard = self._connection.last_error
         try:
             yield
         except nats_errors.MaxPayloadError:
             limit = self._connection.max_payload
             raise ChunkError(
-                f"{self._name} takes no more than {limit} bytes at a time (max_payload)"
+                f"{self._name} accepts at most {limit} bytes per message (max_payload)"
             ) from None
         except js_errors.APIError as error:
             raise named(error, self._name) from None
         except (nats_errors.AuthorizationError, nats_errors.NoRespondersError) as error:
             if isinstance(error, nats_errors.NoRespondersError):
                 raise QueueUnavailable(f"{self._name} has no JetStream, or it is not ready yet") from None
-            raise QueueRefused(f"{self._name} does not let us do this") from None
+            raise QueueRefused(f"{self._name} does not permit this") from None
         except (TimeoutError, nats_errors.Error, js_errors.Error, OSError) as error:
             why = self._connection.last_error
             if (
                 why is not heard and _NOT_ALLOWED in str(why).lower()
             ):  # which is never an answer to what was asked
-                raise QueueRefused(f"{self._name} does not let us do this ({str(why)[:200]})") from None
+                raise QueueRefused(f"{self._name} does not permit this ({str(why)[:200]})") from None
             raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None
 
 
@@ -426,7 +426,7 @@ def _replicas(url: str, replicas: int) -> tuple[str, int]:
         return url, replicas
     name, _, value = query.partition("=")
     if name != "replicas" or value not in ("1", "2", "3", "4", "5"):
-        raise ConfigurationError("behind the question mark of a NATS URL expected replicas=3, from 1 to 5")
+        raise ConfigurationError("the only option of a NATS URL is replicas=N, N from 1 to 5")
     return url, int(value)
 
 

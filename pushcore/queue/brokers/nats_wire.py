@@ -25,7 +25,7 @@ INSTALLED: Final = client_library is not None
 CONNECT: Final = 5.0
 """Seconds for a connection."""
 TRIES: Final = 3
-"""More than one, since a server that does not let us in may cut the connection before we have read why."""
+"""More than one, since a server that rejects the credentials may cut the connection before we have read why."""
 ANSWER: Final = 5.0
 """Seconds for an answer of the server."""
 PROMPT: Final = 2.0
@@ -90,7 +90,7 @@ async def connect(servers: Sequence[str], shown: str, options: Mapping[str, Any]
     if connected:
         return connection
     if any("uthorization" in str(error) for error in [*problems, outcomes[0]]):
-        raise QueueRefused(f"NATS at {shown} does not let us in")
+        raise QueueRefused(f"NATS at {shown} rejects the credentials")
     cause = problems[-1] if problems else outcomes[0]
     raise QueueUnavailable(f"NATS at {shown} cannot be reached ({type(cause).__name__})")
 
@@ -160,7 +160,7 @@ def named(error: Any, name: str) -> QueueError:
     if error.code is not None and error.code >= 500:
         return QueueUnavailable(f"{name} is not ready ({text})")
     if error.code == 404:
-        return QueueUnavailable(f"{name} has forgotten this campaign ({text})")
+        return QueueUnavailable(f"{name} has lost this campaign ({text})")
     return QueueRefused(f"{name} does not do this ({text})")
 
 

@@ -66,7 +66,7 @@ class RedisQueue:
         name: str = "the Redis server",
     ) -> None:
         if idle < 0.1:
-            raise ConfigurationError(f"a lease lasts 0.1 seconds at least, not {idle:g}")
+            raise ConfigurationError(f"idle must be at least 0.1 seconds, not {idle:g}")
         self.campaign = campaign_name(campaign)
         self.idle = idle
         self.worker = worker or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -108,7 +108,7 @@ class RedisQueue:
             client = None
         if client is None:
             raise ConfigurationError(
-                "this is no URL of a Redis server: its scheme, its host or its port is none"
+                "this is not a URL of a Redis server: its scheme, its host or its port is none"
             )
         queue = cls(client, campaign, worker=worker, idle=idle, name=f"Redis at {shown}")
         queue._others = others
@@ -118,7 +118,7 @@ class RedisQueue:
                 await queue._make_group()
         except TypeError:  # by redis-py, when it makes its first connection
             raise ConfigurationError(
-                "this is no URL of a Redis server: behind its question mark is an option that redis-py does not know"
+                "this is not a URL of a Redis server: it has an option that redis-py does not know"
             ) from None
         except BaseException:
             await queue.close()
@@ -371,7 +371,7 @@ class RedisQueue:
             yield
         except (redis_errors.AuthenticationError, redis_errors.AuthorizationError) as error:
             raise QueueRefused(
-                f"{self._name} does not let us in: {code(error) or 'wrong password'}"
+                f"{self._name} rejects the credentials: {code(error) or 'wrong password'}"
             ) from None
         except (
             redis_errors.ConnectionError,

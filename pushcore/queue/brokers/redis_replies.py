@@ -27,11 +27,11 @@ def named(error: Exception, name: str) -> QueueError:
     if word == "READONLY":
         return QueueReadOnly(f"{name} is a replica that takes no writes")
     if word in _REFUSED:
-        return QueueRefused(f"{name} does not let us do this ({word})")
+        return QueueRefused(f"{name} does not permit this ({word})")
     if word in _UNAVAILABLE:
         return QueueUnavailable(f"{name} is not ready ({word})")
     if "unknown command" in str(error)[:200].lower():
-        return QueueRefused(f"{name} is too old: it must be Redis 6.2 or later, or Valkey")
+        return QueueRefused(f"{name} is too old; expected Redis 6.2 or later, or Valkey")
     return QueueError(f"{name} answered {word or type(error).__name__}")
 
 

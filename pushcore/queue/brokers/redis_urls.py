@@ -60,7 +60,7 @@ def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any
         return client_library.from_url(url, **settings), [], shown
     authority, _, path = rest.partition("/")
     if "?" in rest:
-        raise ConfigurationError(f"a queue's URL of {scheme} has no options behind a question mark")
+        raise ConfigurationError(f"a queue's URL of {scheme} has no options")
     credentials, _, hosts = authority.rpartition("@")
     user, _, password = credentials.partition(":")
     if user:
@@ -96,5 +96,5 @@ def _host(text: str, default: int) -> tuple[str, int]:
     """Host and port of one of several, in brackets where it is an IPv6 address."""
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        raise ConfigurationError("a queue's URL names no host; expected HOST:PORT,HOST:PORT")
+        raise ConfigurationError("a queue's URL has no host; expected HOST:PORT,HOST:PORT")
     return parts.hostname, parts.port or default

@@ -317,14 +317,14 @@ def test_a_live_activity_has_its_limit_too() -> None:
 @pytest.mark.parametrize(
     ("payload", "push_type", "words"),
     [
-        (Aps(event="end", timestamp=NOW), "alert", "its event is of a Live Activity"),
-        (Aps(content_available=True), "alert", "content-available alone does nothing"),
+        (Aps(event="end", timestamp=NOW), "alert", "its event belongs to a Live Activity"),
+        (Aps(content_available=True), "alert", "content-available alone has no effect"),
         (
             Aps("Hi", content_available=True),
             "background",
             "a background push shows nothing, but it has alert",
         ),
-        (Aps(), "background", "does nothing without content-available"),
+        (Aps(), "background", "has no effect without content-available"),
         (Aps(content_changed=True), None, "expected widgets or controls"),
         (Aps(), "widgets", 'without "content-changed": true'),
         (Aps("Hi", custom={"n": [float("nan")]}), None, "a number that JSON does not have"),
@@ -359,9 +359,9 @@ def test_a_payload_without_effect_is_warned_about_once(
         built(Notification(TOKEN, {"aps": {"alert": "Hi", "badge": float("nan")}}, topic="com.x"), builder)
     assert caplog.messages == [
         "a payload for APNs: its event 'updte' is none of start, update, end",
-        "a payload for APNs: its event is of a Live Activity, and does nothing under push type alert; "
+        "a payload for APNs: its event belongs to a Live Activity and has no effect with push type alert; "
         "expected liveactivity",
-        "a payload for APNs: payload.aps.badge is nan, a number that JSON does not have, which would become null",
+        "a payload for APNs: payload.aps.badge is nan, a number that JSON does not have and that would become null",
     ]
     warned.forget()
 

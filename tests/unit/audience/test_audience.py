@@ -86,7 +86,7 @@ def test_bad_rows_of_a_csv_do_not_stop_it(tmp_path: Path) -> None:
     assert reasons[2].startswith("the row is not CSV: ',' expected after '\"'")
     assert reasons[3] == "the row holds a NUL character"
     assert reasons[4] == "the row has no token"
-    assert reasons[5] == "the row is not CSV: a quote opens and does not close, or only far away"
+    assert reasons[5] == "the row is not CSV: a quotation mark opens and is not closed"
 
 
 @pytest.mark.parametrize("rows", [1, 10, 5_000, 20_000])
@@ -96,7 +96,7 @@ def test_a_quote_that_does_not_close_costs_one_row(tmp_path: Path, rows: int) ->
     assert found[0] == (1, ["aa", "two\nlines"])
     assert [values for _, values in found[1:]] == [line.split(",") for line in rest]
     assert [number for number, _ in found[1:]] == list(range(3, rows + 3))
-    assert bad == [(2, "", "the row is not CSV: a quote opens and does not close, or only far away")]
+    assert bad == [(2, "", "the row is not CSV: a quotation mark opens and is not closed")]
 
 
 def test_rows_of_many_lines_are_read_whole(tmp_path: Path) -> None:
@@ -143,11 +143,11 @@ def test_ndjson(tmp_path: Path, name: str) -> None:
         (b"token\tname\naa\tx\n", "separated by tabs"),
         (
             b"sep=;\ntoken;name\n",
-            "'sep=;', which only Excel understands; remove it, and separate columns with",
+            "'sep=;', which only Excel reads; remove it, and separate columns with",
         ),
         (
             b"\xef\xbb\xbfsep=,\r\ntoken,name\r\n",
-            "begins with the line 'sep=,', which only Excel understands",
+            "begins with the line 'sep=,', which only Excel reads",
         ),
         (
             b"token,pr\xe9nom\naa,x\n",

@@ -55,7 +55,9 @@ def test_a_nul_in_it_costs_its_row(tmp_path: Path) -> None:
 def test_it_is_damaged_from_the_beginning(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "d.csv.gz"
     path.write_bytes(gzip.compress(CSV.encode())[:cut])
-    with pytest.raises(BadInput, match=r"d\.csv\.gz cannot be read \(its gzip is damaged or cut off\)"):
+    with pytest.raises(
+        BadInput, match=r"d\.csv\.gz cannot be read \(its gzip data is damaged or truncated\)"
+    ):
         records(str(path))
 
 
@@ -63,7 +65,7 @@ def test_it_is_damaged_from_the_beginning(tmp_path: Path, cut: int) -> None:
 def test_it_ends_without_its_checksum(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "d.csv.gz"
     path.write_bytes(gzip.compress(CSV.encode())[:cut])
-    with pytest.raises(OSError, match="its gzip is damaged or cut off"):
+    with pytest.raises(OSError, match="its gzip data is damaged or truncated"):
         records(str(path))
 
 
@@ -76,7 +78,7 @@ def test_it_is_cut_off_later(tmp_path: Path) -> None:
         taken: list[Any] = []
         with pytest.raises(OSError) as caught:
             taken.extend(audience.records(lambda *bad: None))
-    assert explain(caught.value) == "its gzip is damaged or cut off"
+    assert explain(caught.value) == "its gzip data is damaged or truncated"
     assert caught.value.filename == str(path)
     assert len(taken) > 1000
 
@@ -87,7 +89,7 @@ def test_other_bytes_within_it(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is empty"):
         records(str(path))
     path.write_bytes(gzip.compress(b"PAR1" + b"x" * 100))
-    with pytest.raises(BadInput, match="is Parquet within gzip; expected it unpacked"):
+    with pytest.raises(BadInput, match="is Parquet inside gzip; expected it without gzip"):
         records(str(path))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pushcore.audience.csv import CsvRows
 
-UNCLOSED = "a quote opens and does not close, or only far away"
+UNCLOSED = "a quotation mark opens and is not closed"
 
 
 def feed(*blocks: list[str]) -> Callable[[], list[str]]:

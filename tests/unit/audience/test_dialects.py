@@ -16,7 +16,7 @@ from pushcore.audience.dialects import header_problem, is_utf8, what_else
         ('"token";"a,b";"c"', "separated by semicolons"),
         ("sep=;\r\n", "remove it, and separate columns with commas"),
         ("SEP=\t\n", "remove it, and separate columns with commas"),
-        ('"sep=,"\n', "which only Excel understands; remove it"),
+        ('"sep=,"\n', "which only Excel reads; remove it"),
         ("token,pr\udce9nom\n", "not UTF-8"),
     ],
 )

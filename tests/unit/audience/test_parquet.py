@@ -159,7 +159,7 @@ def test_it_cannot_come_through_a_pipe(tmp_path: Path) -> None:
         [sys.executable, "-m", "pushcore", "tokens", "-"], input=data, capture_output=True, timeout=30
     )
     assert done.returncode == 2
-    assert b"the standard input is Parquet, whose end must be read first; expected the path" in done.stderr
+    assert b"the standard input is Parquet, whose end is read first; expected the path" in done.stderr
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

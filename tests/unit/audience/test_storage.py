@@ -135,7 +135,7 @@ def test_an_object_that_was_replaced_has_another_version(store: Any, monkeypatch
 
 def test_a_server_that_ignores_the_range_is_an_error(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(store), "cat_file", lambda *_, **__: DATA)
-    with pytest.raises(OSError, match="it is not given in parts"):
+    with pytest.raises(OSError, match="it cannot be read in parts"):
         read_range(URL, 0, 10)
 
 

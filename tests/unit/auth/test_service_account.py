@@ -118,7 +118,7 @@ def secret(kind: str) -> str:
         ({"private_key": secret("ec")}, "not RSA but"),
         ({"private_key": secret("encrypted")}, "encrypted"),
         ({"private_key": secret("public")}, "holds a public key and no private key"),
-        ({"client_email": "pusher"}, "no email address"),
+        ({"client_email": "pusher"}, "not an email address"),
         ({"private_key": pem(private_key(1024))}, "1024 bits"),
         ({"private_key_id": 7}, "no text"),
         ({"project_id": ""}, "empty"),

@@ -161,13 +161,13 @@ def test_options(place: Place, capsys: pytest.CaptureFixture[str], changes: Argu
         ),
         (
             {"type": "authorized_user", "client_id": "1", "client_secret": "2", "refresh_token": "3"},
-            "account.json names no project; expected --fcm-project ID",
+            "account.json contains no project; expected --fcm-project ID",
         ),
         ({"private_key": None}, 'account.json has a "private_key" that is empty'),
         ({"private_key": "-----BEGIN PRIVATE KEY-----\nbroken\n-----END PRIVATE KEY-----"}, "account.json"),
         ({"client_email": 5}, 'account.json has a "client_email"'),
         ({"token_uri": "http://x"}, 'account.json has a "token_uri" that must be an https address'),
-        ({"project_id": None}, "account.json names no project; expected --fcm-project ID"),
+        ({"project_id": None}, "account.json contains no project; expected --fcm-project ID"),
         ({"project_id": "a/b"}, "project_id must be the id of a project, such as my-project-1234"),
     ],
 )
@@ -194,20 +194,20 @@ def test_service_accounts(
     [
         (
             {"--fcm-service-account": None},
-            "--fcm-url is of no use alone; expected --fcm-service-account FILE",
+            "--fcm-url needs --fcm-service-account FILE",
         ),
         (
             {"--fcm-service-account": None, "--fcm-url": None},
-            "nowhere to send: expected either --apns-key FILE",
+            "no provider: expected either --apns-key FILE",
         ),
         ({"--fcm-url": "http://127.0.0.1"}, "url must look like https://"),
         ({"--fcm-project": "a b"}, "project_id must be the id of a project, such as my-project-1234"),
-        ({"--topic": "com.example.app"}, "--topic is of no use alone; expected either --apns-key FILE"),
-        ({"--priority": "10"}, "--priority is of no use alone"),
+        ({"--topic": "com.example.app"}, "--topic needs either --apns-key FILE"),
+        ({"--priority": "10"}, "--priority needs"),
         ({"--payload": None}, "--payload or --fcm-payload is missing: a payload for FCM"),
         ({"--payload-format": "apns"}, "payload.json is a payload of APNs, which FCM cannot take"),
         ({"--payload-format": "json"}, "'auto', 'expo', 'apns', 'fcm'"),
-        ({"--apns-payload": "x.json"}, "--apns-payload is of no use without --apns-key or --apns-cert"),
+        ({"--apns-payload": "x.json"}, "--apns-payload needs --apns-key or --apns-cert"),
         ({"--ca-file": "/nonexistent/ca.pem"}, "/nonexistent/ca.pem cannot be read"),
     ],
 )
@@ -222,7 +222,7 @@ def test_options_of_fcm(
     [
         (
             '{"message":{"data":{"n":5}}}',
-            "payload.json: FCM takes nothing but strings in data, but data['n']",
+            "payload.json: FCM allows only strings in data, but data['n']",
         ),
         ('{"message":{"token":"x"}}', "payload.json: the message has a token; expected none"),
         ('{"message":{"nonsense":1}}', "payload.json: unknown key 'nonsense' in the message"),

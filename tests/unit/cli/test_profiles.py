@@ -134,7 +134,7 @@ def test_every_option_has_a_variable(command_name: str, monkeypatch: pytest.Monk
     [
         ("[send", "pushcore.toml is not TOML (Expected ']'"),
         ("\xff", "is not TOML"),
-        ('[sned]\ntopic = "x"', "has 'sned', expected nothing but [send] and [profile.NAME]"),
+        ('[sned]\ntopic = "x"', "has 'sned', expected only [send] and [profile.NAME]"),
         ("send = 5", "'send' is not a table"),
         ('[send]\ntoppic = "s3cret"', "[send] has an unknown key 'toppic'"),
         ('[send]\nconfig = "s3cret"', "[send] has an unknown key 'config'"),
@@ -169,7 +169,7 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
         "no.toml cannot be read (No such file or directory); expected a TOML file" in capsys.readouterr().err
     )
     assert main(["check", "--profile", "x"]) == 2
-    assert "--profile is of no use without --config FILE" in capsys.readouterr().err
+    assert "--profile needs --config FILE" in capsys.readouterr().err
 
 
 def test_check_takes_what_is_its_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,7 +191,7 @@ def test_check_takes_what_is_its_own(place: Path, capsys: pytest.CaptureFixture[
         ),
         (
             '[sends]\ntopic = "x"',
-            "has 'sends', expected nothing but [send] and [profile.NAME]; did you mean send?",
+            "has 'sends', expected only [send] and [profile.NAME]; did you mean send?",
         ),
         ("[profile.slwo]", "has no profile 'slow'; it has 'slwo'; did you mean slwo?"),
         ('[send]\nretry = "resnd"', "[send] retry: Invalid value for '--retry': its value is not one of"),
@@ -245,5 +245,5 @@ def test_a_variable_that_is_nearly_an_options_is_told(
     monkeypatch.setenv("PUSHCORE_QUEUE", "redis://of.another.command")
     assert main(["send", "--config", str(place / "pushcore.toml")]) == 0
     assert capsys.readouterr().err == (
-        "pushcore: PUSHCORE_TIMOUT is no option's variable; did you mean PUSHCORE_TIMEOUT?\n"
+        "pushcore: PUSHCORE_TIMOUT is not the variable of an option; did you mean PUSHCORE_TIMEOUT?\n"
     )

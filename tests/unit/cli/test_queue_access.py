@@ -14,7 +14,7 @@ from pushcore.cli.queue_access import access_of, queue_access_options
 from pushcore.cli.sections import command, section
 from pushcore.queue.access import Access
 
-WARNING = "the password in --queue can be read in `ps`"
+WARNING = "the password in --queue is visible in `ps`"
 
 
 def run(*arguments: str, **variables: str) -> tuple[Access | None, str]:

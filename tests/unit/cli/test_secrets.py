@@ -223,7 +223,7 @@ def test_a_certificate_may_be_the_content(place: Path) -> None:
     assert "exit status 0" in run([*words[:1], f"--apns-cert-key={key}", *words[1:]], {})
     said = run(words, {})
     assert (
-        "--apns-cert holds a certificate and no private key; give the file that does as --apns-cert-key"
+        "--apns-cert holds a certificate and no private key; pass the file with the key as --apns-cert-key"
         in said
     )
     assert "exit status 2" in said

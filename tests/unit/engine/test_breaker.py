@@ -137,7 +137,7 @@ def test_a_push_accepted_in_one_process_keeps_the_other_breakers_closed() -> Non
         (
             answer(MISCONFIGURED, "PERMISSION_DENIED", 403),
             RUN,
-            "PERMISSION_DENIED: Check what the service account may do",
+            "PERMISSION_DENIED: Check the permissions of the service account",
         ),
         (answer(UNSENT, detail=CertificateError("too old")), RUN, "UNSENT: too old: Correct the certificate"),
         (answer(UNSENT, detail=AlpnError("no h2")), RUN, "UNSENT: no h2: Correct the address"),

@@ -40,8 +40,8 @@ class Answering(ScriptedClient):
     ("clients", "options", "words"),
     [
         ([], {}, "at least one client"),
-        ([ScriptedClient(), ScriptedClient()], {}, "one client only for each kind of push"),
-        ([ScriptedClient(), ScriptedClient(topics=frozenset({"a"}))], {}, "one client only"),
+        ([ScriptedClient(), ScriptedClient()], {}, "one client per kind of push"),
+        ([ScriptedClient(), ScriptedClient(topics=frozenset({"a"}))], {}, "one client per kind"),
         ([ScriptedClient()], {"window": 0}, "window must be a whole number of at least 1, not 0"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_closed_gate_is_told_each_time_and_logged_now_and_then(caplog: pytest.
         narrowed.rejected(quota(retry_after=1.0), NOW + seconds)
     assert len(log.events) == 4
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warnings == ["apns asked us to pause for 1 s (429)"] * 2
+    assert warnings == ["apns asked for a pause of 1 s (429)"] * 2
 
 
 def test_a_lower_rate_is_told_and_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,7 +104,7 @@ def test_a_lower_rate_is_told_and_logged_now_and_then(caplog: pytest.LogCaptureF
         narrowed.rejected(quota(), NOW + seconds)
     assert [event[0] for event in log.events] == ["slowed", "slowed"]
     assert 0 < log.events[0][2] < 100
-    assert caplog.text.count("apns rejects some pushes for their rate (429)") == 2
+    assert caplog.text.count("apns rejects some pushes because of their rate (429)") == 2
 
 
 # --- the window ---------------------------------------------------------------------------------------------------

@@ -230,7 +230,7 @@ def test_a_breaker_stops_the_lane_once_and_what_follows_is_unsent() -> None:
     stage.send(pushes(2, first=21))
     assert len(stage.client.sent) == 20
     assert stage.verdicts()[20:] == [Verdict.UNSENT] * 2
-    assert str(stage.ready[-1].detail).startswith("not sent, for every push to apns would fail: BadTopic")
+    assert str(stage.ready[-1].detail).startswith("not sent, because every push to apns would fail: BadTopic")
     assert len(stage.owner.trips) == 1
 
 

@@ -76,7 +76,7 @@ def test_a_permanent_rejection_is_not_retried() -> None:
     stage = Stage(retry=STEADY)
     stage.send(pushes(2))
     stage.client.answer(1, verdict=Verdict.UNREGISTERED, reason="Unregistered", status=410)
-    stage.client.answer(2, verdict=Verdict.UNKNOWN, detail="no answer in time")
+    stage.client.answer(2, verdict=Verdict.UNKNOWN, detail="no response in time")
     assert stage.verdicts() == [Verdict.UNREGISTERED, Verdict.UNKNOWN]
 
 
@@ -276,7 +276,7 @@ def test_a_push_held_back_beyond_its_age_is_unsent() -> None:
     stage.send(topic("news", 2))
     stage.wait(STEADY.max_age + 1.0)
     assert stage.verdicts() == [Verdict.THROTTLED, Verdict.UNSENT]
-    assert str(stage.ready[1].detail) == "its topic or device was limited too long"
+    assert str(stage.ready[1].detail) == "the rate limit of its topic or device lasted too long"
 
 
 def test_a_limited_topic_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:

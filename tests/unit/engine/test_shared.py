@@ -139,7 +139,7 @@ def test_a_seat_that_was_written_half_has_seen_nothing(
 def test_a_file_without_shared_state_is_rejected(tmp_path: Path) -> None:
     for content in (b"", b"x" * SIZE, b"pushcore shared state 1\n"):
         (tmp_path / "other").write_bytes(content)
-        with pytest.raises(ConfigurationError, match="no shared state"):
+        with pytest.raises(ConfigurationError, match="not a shared state"):
             SharedState(tmp_path / "other")
     with pytest.raises(FileNotFoundError):
         SharedState(tmp_path / "none")

@@ -120,7 +120,7 @@ def test_characters_of_no_token_are_refused_in_tokens_of_any_shape(character: st
 
 
 def test_a_registration_token_is_no_fid() -> None:
-    assert "give it as token" in refused(Message(fid=TOKEN))
+    assert "set it as token" in refused(Message(fid=TOKEN))
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_a_send_that_is_not_permitted_has_the_advice_of_sends(detail: dict[str, 
     breaker = Breaker()
     while breaker.trip is None:
         breaker.take(result)
-    assert "Check what the service account may do in this project" in breaker.trip.sentence
+    assert "Check the permissions of the service account in this project" in breaker.trip.sentence
     assert "certificate" not in breaker.trip.sentence
 
 

@@ -268,7 +268,7 @@ BAD_FILES: dict[str, tuple[bytes, str | None, str]] = {
     "pem with wrong passphrase": (
         certificate_pem() + key_pem(passphrase=PASSPHRASE),
         "battery staple",
-        "does not open with the passphrase given",
+        "does not open with the given passphrase",
     ),
     "pem expired": (certificate_pem(**OLD) + key_pem(), None, f"expired on {TODAY.year - 1}-12-31"),
     "pem of tomorrow": (certificate_pem(begin=TODAY + DAY / 2) + key_pem(), None, "is not valid before "),
@@ -276,7 +276,7 @@ BAD_FILES: dict[str, tuple[bytes, str | None, str]] = {
     "p12 with wrong passphrase": (
         p12(passphrase=PASSPHRASE),
         "battery staple",
-        "does not open with the passphrase given, or is damaged",
+        "does not open with the given passphrase, or is damaged",
     ),
     "p12 damaged": (p12()[:100], None, "or is damaged"),
     "p12 without key": (p12(key=None), None, "holds no private key"),
@@ -492,7 +492,7 @@ def test_a_missing_client_certificate_is_a_certificate_error(
         assert isinstance(error, ConnectError)  # its alert is a bare "handshake failure"
     else:
         assert type(error) is CertificateError
-        assert "did not accept our certificate" in str(error)
+        assert "did not accept the client certificate" in str(error)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -504,7 +504,7 @@ def test_a_client_certificate_of_a_stranger_is_a_certificate_error(
     ours = ApnsCertificate.from_file(save(p12()))
     error = caught_in_handshake(client_context(ca_file=certificates.ca_file, certificate=ours), server)
     assert type(error) is CertificateError
-    assert "did not accept our certificate" in str(error)
+    assert "did not accept the client certificate" in str(error)
 
 
 def test_a_server_without_tls_and_one_without_an_answer_are_told_apart(certificates: Certificates) -> None:
@@ -564,7 +564,7 @@ def ssl_error(reason: str) -> ssl.SSLError:
         (ssl_error("TLSV1_ALERT_NO_APPLICATION_PROTOCOL"), AlpnError, "does not offer HTTP/2"),
         (ssl_error("TLSV1_ALERT_PROTOCOL_VERSION"), ConnectError, "does not speak TLS 1.2 or later"),
         (ssl_error("SSLV3_ALERT_CERTIFICATE_REVOKED"), CertificateError, "certificate revoked"),
-        (ssl_error("TLSV1_ALERT_UNKNOWN_CA"), CertificateError, "did not accept our certificate"),
+        (ssl_error("TLSV1_ALERT_UNKNOWN_CA"), CertificateError, "did not accept the client certificate"),
         (ssl_error("BAD_RECORD_TYPE"), ConnectError, "TLS with the server failed: bad record type"),
         (ssl.SSLCertVerificationError(1, "bare"), CertificateError, "not accepted: bare"),
         (ssl.SSLError(1, "without a reason"), ConnectError, "without a reason"),

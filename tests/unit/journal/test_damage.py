@@ -298,7 +298,7 @@ def test_a_full_disk(disk: Callable[[int], Path]) -> None:
     assert sorted(os.listdir(place)) == ["j.db", "j.db-reserve", "j.db-shm", "j.db-wal"]
     taken: list[int] = []
     with pytest.raises(
-        JournalError, match=r"the disk is full: .* cannot be written, and what it holds is safe"
+        JournalError, match=r"the disk is full: .* cannot be written; what it contains is safe"
     ) as error:
         fill(journal, taken)
     journal.close()
@@ -385,7 +385,7 @@ def test_any_damaged_bytes_are_reported_as_damage_or_harmless(tmp_path: Path, se
                 )
             elif push.row != 9:
                 journal.record(accepted(push))
-        journal.close("it was told to stop: é")
+        journal.close("it was stopped by a signal or another process: é")
     whole = (tmp_path / "j.db").read_bytes()
     written = [at for at, byte in enumerate(whole) if byte]
     path = tmp_path / "damaged.db"
@@ -441,7 +441,7 @@ def test_one_that_is_removed_ends_the_campaign_and_is_written_anew(
     path = tmp_path / "j.db"
     journal, recorded = interrupted(path, change)
     assert recorded < 100_000
-    with pytest.raises(JournalError, match=r"j\.db was removed or renamed .*, and was written anew"):
+    with pytest.raises(JournalError, match=r"j\.db was removed or renamed .*, and was written again"):
         journal.close()
     with JournalView(path) as view:
         assert [outcome.row for outcome in view.results()] == list(range(1, recorded + 1))
@@ -468,7 +468,7 @@ def test_one_that_is_removed_after_the_last_row_is_told_and_written_anew(tmp_pat
     journal.finish()
     journal.flush()
     path.unlink()
-    with pytest.raises(JournalError, match="was written anew"):
+    with pytest.raises(JournalError, match="was written again"):
         journal.close()
     with JournalView(path) as view:
         assert view.status().complete
@@ -482,7 +482,7 @@ def test_one_that_was_replaced_is_kept_under_another_name(tmp_path: Path) -> Non
         path.write_text("mine")
 
     journal, recorded = interrupted(path, replace)
-    with pytest.raises(JournalError, match=r"replaced by another file .* what it held is in .*j\.db\.saved"):
+    with pytest.raises(JournalError, match=r"replaced by another file .* its content is in .*j\.db\.saved"):
         journal.close()
     assert path.read_text() == "mine"
     with JournalView(f"{path}.saved") as view:

@@ -202,7 +202,7 @@ def test_after_a_kill_rows_in_doubt_are_reported_and_not_sent(tmp_path: Path) ->
             "apns",
             Verdict.UNKNOWN,
             None,
-            "the sender was stopped before the answer came",
+            "the sender was stopped before the response came",
             push_id(CAMPAIGN, 4),
             None,
             1,
@@ -431,7 +431,7 @@ def test_a_changed_source_is_refused_unless_forced(tmp_path: Path) -> None:
     os.utime(audience, ns=(0, source.mtime or 0))  # only the end of it tells
     changed = Source.of_file(audience)
     assert (changed.size, changed.mtime) == (source.size, source.mtime)
-    with pytest.raises(JournalError, match="has been changed since"):
+    with pytest.raises(JournalError, match="has changed since"):
         Journal.open(tmp_path / "j.db", changed)
     Journal.open(tmp_path / "j.db", changed, force=True).close()
     Journal.open(tmp_path / "j.db", changed).close()  # which is the campaign's source from then on
@@ -443,7 +443,7 @@ def test_a_changed_source_is_refused_unless_forced(tmp_path: Path) -> None:
     ("now", "words"),
     [
         (Source("other.csv", 10, 20, "30"), "the campaign began with rows.csv, not with other.csv"),
-        (Source("rows.csv", 11, 20, "30"), "rows.csv had 10 bytes when the campaign began, and has 11 now"),
+        (Source("rows.csv", 11, 20, "30"), "rows.csv had 10 bytes when the campaign began, and now has 11"),
         (Source("rows.csv", 10, 21, "30"), "rows.csv has been changed"),
         (Source("rows.csv", 10, 20, "31"), "rows.csv has been changed"),
     ],
@@ -496,7 +496,7 @@ def test_a_row_that_is_recorded_twice_keeps_its_first_outcome(tmp_path: Path) ->
     for push in journal.pending(pushes(4)):
         journal.record(accepted(push))
     journal.record(Result(Push(2), Verdict.INVALID, 400, 1))  # with the first one, or later
-    with pytest.raises(JournalError, match="row 2 was recorded twice; its first outcome stands"):
+    with pytest.raises(JournalError, match="row 2 was recorded twice; its first outcome is kept"):
         journal.flush()
     with pytest.raises(JournalError, match="row 2 was recorded twice"):
         journal.record(accepted(Push(3)))

@@ -192,8 +192,12 @@ def test_the_end_says_that_only_rows_that_were_taken_may_have_been_sent(start: O
     opened.writer.lease(1)
     opened.writer.taken = 1
     assert opened.writer.leased > 1
-    opened.end("it was told to stop")
-    assert (opened.run.upto, opened.run.ended, opened.run.problem) == (1, 7.0, "it was told to stop")
+    opened.end("it was stopped by a signal or another process")
+    assert (opened.run.upto, opened.run.ended, opened.run.problem) == (
+        1,
+        7.0,
+        "it was stopped by a signal or another process",
+    )
 
 
 # --- outcomes ---------------------------------------------------------------------------------------------------------
@@ -207,7 +211,7 @@ def test_a_second_outcome_of_a_row_is_an_error_and_the_first_one_stays(start: Op
     if apart:
         opened.commit()
     opened.writer.records.extend([entry(1, UNSENT), entry(2)])
-    with pytest.raises(JournalError, match="row 1 was recorded twice; its first outcome stands"):
+    with pytest.raises(JournalError, match="row 1 was recorded twice; its first outcome is kept"):
         opened.commit()
     with pytest.raises(JournalError, match="row 1 was recorded twice"):
         opened.end()
@@ -258,7 +262,7 @@ def test_an_error_reaches_the_sender_and_its_outcomes_are_written_in_the_end(
 def test_a_record_that_cannot_be_packed_is_an_error_of_the_journal(start: Open) -> None:
     opened = start()
     opened.writer.records.append((None, "aa", None, 0))  # type: ignore[arg-type]  # a push without a row
-    with pytest.raises(JournalError, match="the journal cannot go on"):
+    with pytest.raises(JournalError, match="the journal cannot continue"):
         opened.commit()
 
 

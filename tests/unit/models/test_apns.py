@@ -286,7 +286,7 @@ def test_volume_is_from_0_to_1(volume: float) -> None:
 @pytest.mark.parametrize("name", ["title_loc", "subtitle_loc", "loc"])
 def test_arguments_of_a_text_need_its_key(name: str) -> None:
     arguments: dict[str, Any] = {f"{name}_args": ["x"]}
-    with pytest.raises(ValueError, match=f"^{name}_args is of no use without {name}_key"):
+    with pytest.raises(ValueError, match=f"^{name}_args needs {name}_key"):
         Alert(**arguments)
 
 

@@ -480,7 +480,7 @@ def test_keys_of_tomorrow_are_left_out_with_one_warning(caplog: pytest.LogCaptur
     assert caplog.messages == [
         "a message in Expo's format has the unknown key 'futureKey', which is left out"
     ]
-    with pytest.raises(ValueError, match="unknown key 'futureKey' in the message of Expo's"):
+    with pytest.raises(ValueError, match="unknown key 'futureKey' in the message in Expo's format"):
         ExpoMessage.from_dict({"title": "T", "futureKey": 1}, strict=True)
     assert ExpoMessage.from_dict({"title": "T", "_displayInForeground": True}, strict=True).title == "T"
 

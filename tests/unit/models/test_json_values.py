@@ -22,7 +22,7 @@ for _ in range(300):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (float("nan"), "payload is nan, a number that JSON does not have, which would become null"),
+        (float("nan"), "payload is nan, a number that JSON does not have and that would become null"),
         ({"k": [1, float("inf")]}, "payload.k[1] is inf, a number"),
         ({"a": {"b": (float("-inf"),)}}, "payload.a.b[0] is -inf, a number"),
         ({"aps": {"badge": {1}}}, "payload.aps.badge must be a value of JSON, not set"),

@@ -80,9 +80,9 @@ def test_a_value_takes_the_place_of_the_option(name: str, value: object, expecte
         ("priority", 5.0, "priority: '5.0' is not a whole number"),
         ("expiration", True, "expiration: 'True' is not a whole number"),
         ("expiration", [1], "is not a whole number"),
-        ("topic", 5, "topic: '5' is not a text"),
+        ("topic", 5, "topic: '5' is not text"),
         ("environment", "prod", "environment: 'prod' is not production or sandbox"),
-        ("collapse_id", {"a": 1}, "is not a text"),
+        ("collapse_id", {"a": 1}, "is not text"),
     ],
 )
 def test_a_value_of_the_wrong_type_makes_the_row_bad(name: str, value: object, words: str) -> None:

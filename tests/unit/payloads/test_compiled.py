@@ -319,7 +319,7 @@ def test_a_mark_that_is_no_value_is_no_form() -> None:
     template = JsonTemplate.from_object({"a": "{{a}}"}, "p")
     marks = Marks(b"{}")
     text = orjson.loads(marks.text(0, template.placeholders[0]))
-    with pytest.raises(ValueError, match="a mark is left"):
+    with pytest.raises(ValueError, match="a marker is left"):
         marks.cut(orjson.dumps({"a": text + "!"}))
 
 

@@ -64,7 +64,7 @@ def test_the_provider_of_a_device(token: Any, platform_value: Any, expected: Dev
 def test_a_token_of_no_known_shape_is_the_only_providers() -> None:
     assert find_device("abcd", "", "apns") == Device("apns", "abcd")
     assert find_device("x-1", "", "fcm") == Device("fcm", "x-1")
-    with pytest.raises(BadRow, match="a column platform with ios or android says whose it is"):
+    with pytest.raises(BadRow, match="expected a column platform with ios or android"):
         find_device("abcd", "")
 
 
@@ -94,7 +94,7 @@ def test_a_token_of_no_known_shape_is_the_only_providers() -> None:
         ({"type": "web", "data": {"endpoint": "x"}}, "", "Web Push", ""),
         ({"data": "abc def"}, "", "the token has white space in it", ""),
         ({"token": APNS}, "", "getDevicePushTokenAsync returns", ""),
-        ('{"type": "ios"', "", "begins like JSON: give the token alone", ""),
+        ('{"type": "ios"', "", "begins like JSON; expected the token alone", ""),
         (APNS, "windows", "platform: 'windows' is neither ios (or apns) nor android (or fcm)", ""),
         (APNS, 5, "platform: '5' is neither ios", ""),
         (APNS, ["ios"], "is neither ios", ""),
@@ -129,7 +129,7 @@ def test_find_device_agrees_with_the_fast_path_for_apns() -> None:
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        ("{length = 32, bytes = 0x124686a5 ... 8f80dde4}", "is how iOS 13"),
+        ("{length = 32, bytes = 0x124686a5 ... 8f80dde4}", "by iOS 13"),
         (f"{FCM[:40]} {FCM[40:]}", "has white space in it"),
         (f'"{FCM}"', "has a quotation mark around it"),
         (f"{FCM},", "has a comma or semicolon at an end"),

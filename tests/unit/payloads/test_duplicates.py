@@ -101,7 +101,7 @@ def test_summary_lines() -> None:
     for _ in range(3):
         sample.add("abcd")
     assert duplicate_lines(sample, left_out=False) == [
-        "  duplicate                2  the token of a row before; --unique sends to each device once"
+        "  duplicate                2  the token of an earlier row; --unique sends to each device once"
     ]
     sample.mask = 1
     assert duplicate_lines(sample, left_out=True)[0].split()[:2] == ["duplicate", "~4"]

@@ -97,10 +97,10 @@ def test_one_file_for_each_provider(tmp_path: Path) -> None:
         (EXPO, BOTH, {"form": "apns"}, "which FCM cannot take"),
         ({"apns": APNS, "fcm": 5}, BOTH, {}, 'payload.json: "fcm" is not a JSON object'),
         ({"fcm": FCM}, BOTH, {}, 'payload.json: "apns" is missing; expected the payload for APNs'),
-        ({"data": {"a": "b"}}, ("fcm",), {}, "may be a message of Expo's as well as one of another format"),
+        ({"data": {"a": "b"}}, ("fcm",), {}, "may be in Expo's format or in another one"),
         ({}, BOTH, {}, "expected --payload-format"),
-        ({"titel": "x"}, BOTH, {}, "unknown key 'titel' in the message of Expo's"),
-        ({"titel": "x"}, ("fcm",), {}, "--payload-format can say which of them it is"),
+        ({"titel": "x"}, BOTH, {}, "unknown key 'titel' in the message in Expo's format"),
+        ({"titel": "x"}, ("fcm",), {}, "expected --payload-format"),
         ({"title": 5}, BOTH, {}, "payload.json: title must be a string, not 5; expected a message in Expo's"),
         ({"title": "x", "to": "y"}, BOTH, {}, 'the message has a "to"; expected none, the rows are'),
         ({"title": "x", "priority": "max"}, BOTH, {}, "priority must be one of default, normal, high"),
@@ -117,7 +117,7 @@ def test_one_file_for_each_provider(tmp_path: Path) -> None:
             {"message": {"data": {"count": 5}}},
             ("fcm",),
             {},
-            "FCM takes nothing but strings in data, but data['count'] is '5'; write it as a text",
+            "FCM allows only strings in data, but data['count'] is '5'; write it as a string",
         ),
         (
             {"message": {"data": {"count": "{{n:int}}"}}},
@@ -127,7 +127,12 @@ def test_one_file_for_each_provider(tmp_path: Path) -> None:
         ),
         ({"message": {"android": {"data": {"a": None}}}}, ("fcm",), {}, "but android.data['a'] is 'None'"),
         ({"message": {"data": {"google.x": "a"}}}, ("fcm",), {}, "data must not have the key 'google.x'"),
-        ({"message": {"android": {}, "android_v2": {}}}, ("fcm",), {}, "android and android_v2: give one of"),
+        (
+            {"message": {"android": {}, "android_v2": {}}},
+            ("fcm",),
+            {},
+            "android and android_v2; expected one of",
+        ),
         ({"message": {"android": {"ttl": "1h"}}}, ("fcm",), {}, "android.ttl must be a duration such as"),
         (
             {"message": {"data": {"a": "b"}}, "validate_only": "yes"},
@@ -137,9 +142,9 @@ def test_one_file_for_each_provider(tmp_path: Path) -> None:
         ),
         ({"aps": {"alert": "{{name"}}, ("apns",), {}, "opens a placeholder and does not close it"),
         (EXPO, ("apns",), {"common": None}, "--payload or --apns-payload is missing: a payload for APNs"),
-        (EXPO, ("apns",), {"fcm": "x"}, "--fcm-payload is of no use without --fcm-service-account"),
-        (EXPO, ("fcm",), {"apns": "x"}, "--apns-payload is of no use without --apns-key or --apns-cert"),
-        (EXPO, BOTH, {"apns": "x", "fcm": "y"}, "--payload is of no use beside a payload for each provider"),
+        (EXPO, ("apns",), {"fcm": "x"}, "--fcm-payload needs --fcm-service-account"),
+        (EXPO, ("fcm",), {"apns": "x"}, "--apns-payload needs --apns-key or --apns-cert"),
+        (EXPO, BOTH, {"apns": "x", "fcm": "y"}, "--payload has no effect beside a payload for each provider"),
         (EXPO, ("fcm",), {"common": None, "fcm": "/nonexistent.json"}, "/nonexistent.json cannot be read"),
     ],
 )
@@ -210,12 +215,12 @@ def test_a_file_has_the_push_type_that_it_is_for(tmp_path: Path, aps: Any, push_
 @pytest.mark.parametrize(
     ("aps", "push_type", "expected"),
     [
-        (ACTIVITY, "alert", "its event is of a Live Activity, and does nothing under push type alert"),
-        ({"content-available": 1}, "alert", "content-available alone does nothing under push type alert"),
+        (ACTIVITY, "alert", "its event belongs to a Live Activity and has no effect with push type alert"),
+        ({"content-available": 1}, "alert", "content-available alone has no effect with push type alert"),
         ({"content-available": 1, "alert": "Hi"}, "background", "a background push shows nothing"),
         ({**ACTIVITY, "event": "updte"}, None, "its event 'updte' is none of start, update, end"),
-        ({"category": "c"}, None, "nothing in it is visible"),
-        ({"content-changed": 1}, "widgets", "widgets do nothing without"),
+        ({"category": "c"}, None, "no part of it is visible"),
+        ({"content-changed": 1}, "widgets", "widgets have no effect without"),
     ],
 )
 def test_a_payload_without_effect_has_a_warning(

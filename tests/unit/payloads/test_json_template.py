@@ -88,14 +88,14 @@ def test_a_value_keeps_or_converts_its_type(text: str, value: Any, expected: Any
         ("{{v:float}}", "nan", "not a number"),
         ("{{v:float}}", "x\x1b[31m", r"'x\x1b[31m' is not a number"),
         ("{{v:json}}", "{", "not JSON"),
-        ("{{v:text}}", None, "'v': null cannot stand for a text"),
-        ("{{v:text}}", [1], "an object or a list cannot stand for a text"),
+        ("{{v:text}}", None, "'v': null cannot replace a text"),
+        ("{{v:text}}", [1], "an object or a list cannot replace a text"),
         ("{{v}}", float("nan"), "'v': nan is not a number that JSON has"),
         ("{{v:json}}", float("inf"), "inf is not a number that JSON has"),
         ("n={{v}}", float("nan"), "nan is not a number that JSON has"),
         ("{{v:text}}", float("nan"), "nan is not a number that JSON has"),
-        ("a {{v}}", None, "null cannot stand within a text"),
-        ("a {{v}}", [1], "an object or a list cannot stand within a text"),
+        ("a {{v}}", None, "null cannot be part of a text"),
+        ("a {{v}}", [1], "an object or a list cannot be part of a text"),
         ("{{v}}", "\udc80", "cannot be JSON"),
         ("{{w}}", "", "there is no key 'w'"),
     ],
@@ -127,14 +127,14 @@ def test_a_field_that_takes_text_alone(takes: str, text: str, value: Any, expect
     if expected is not None:
         assert filled({"k": text}, {"v": value}, takes=takes) == {"k": expected}
         return
-    with pytest.raises(BadRow, match=r"'v': (null|an object or a list) cannot stand for a text"):
+    with pytest.raises(BadRow, match=r"'v': (null|an object or a list) cannot replace a text"):
         filled({"k": text}, {"v": value}, takes=takes)
 
 
 def test_an_object_for_a_field_that_takes_text_or_an_object() -> None:
     value = {"title": "T", "n": 1}
     assert filled({"k": "{{v}}"}, {"v": value}, takes=TEXT_OR_OBJECT) == {"k": value}
-    with pytest.raises(BadRow, match="cannot stand for a text"):
+    with pytest.raises(BadRow, match="cannot replace a text"):
         filled({"k": "{{v}}"}, {"v": value}, takes=TEXT)
 
 
@@ -160,7 +160,7 @@ def test_the_columns_that_it_needs() -> None:
         ('{"a": "René"}'.encode("latin-1"), "is not UTF-8 (Latin-1 or Windows-1252?): convert the file"),
         (b"[]", "is not a JSON object"),
         (b'"{{name}}"', "is not a JSON object"),
-        (b'{"{{name}}": 1}', "holds a placeholder; expected them in values only"),
+        (b'{"{{name}}": 1}', "holds a placeholder; expected placeholders in values only"),
         (b'{"a": "Hi {{name}"}', "does not close it"),
         (b'{"a": "{{}}"}', "malformed"),
         (

@@ -33,7 +33,7 @@ def test_a_message_of_expos_in_which_nothing_is_visible(
     for platform, fine, where in (("apns", ios, "iOS"), ("fcm", android, "Android")):
         notices = expo_notices("p.json", message, platform, "notification")
         assert [notice.split(";")[0] for notice in notices] == (
-            [] if fine else [f"p.json: nothing in it is visible on {where}"]
+            [] if fine else [f"p.json: no part of it is visible on {where}"]
         )
 
 
@@ -91,9 +91,9 @@ def test_a_message_of_fcm_that_is_visible_or_silent_on_purpose(message: dict[str
 )
 def test_a_message_of_fcm_in_which_nothing_is_visible(message: dict[str, Any]) -> None:
     (notice,) = fcm_notices("p.json", message)
-    assert notice.startswith("p.json: nothing in it is visible; expected a")
+    assert notice.startswith("p.json: no part of it is visible; expected a")
     (notice,) = fcm_notices("p.json", {**message, "data": {"a": "b"}})
-    assert notice.startswith("p.json: nothing in it is visible but data, which the app must show by itself")
+    assert notice.startswith("p.json: no part of it is visible but data, which the app must show by itself")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_message_of_fcm_in_which_nothing_is_visible(message: dict[str, Any]) -
         ),
         (
             {"headers": {"apns-push-type": "alert"}, "payload": {"aps": {"event": "end", "timestamp": 1}}},
-            "apns.payload: its event is of a Live Activity",
+            "apns.payload: its event belongs to a Live Activity",
         ),
     ],
 )

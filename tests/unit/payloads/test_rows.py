@@ -340,5 +340,5 @@ def test_null_where_only_text_is_accepted_names_its_column(tmp_path: Path, form:
         rows, bad = read(tmp_path, content, of_apns, of_fcm, name=name)
         assert len(rows) == 2
         assert [reason for _, _, reason, *_ in bad] == [
-            f"'order': null cannot stand for a text ({place})" for place in where
+            f"'order': null cannot replace a text ({place})" for place in where
         ]

@@ -115,7 +115,7 @@ def test_many_rows_have_their_numbers_and_a_bad_one_is_bad_alone() -> None:
     assert [(push.row, push.token) for push in pushes] == [(1, APNS), (7, FCM)]  # type: ignore[union-attr]
     assert bad.keys() == {2, 3, 4, 5, 6}
     assert "must register with getDevicePushTokenAsync" in bad[2]
-    assert bad[3] == "'name': null cannot stand for a text (title of hello.json)"
+    assert bad[3] == "'name': null cannot replace a text (title of hello.json)"
     assert bad[4] == "there is no key 'name' (title of hello.json)"
     assert bad[5] == "'n': 'many' is not a whole number (badge of hello.json)"
     assert bad[6] == "badge must be a number from 0 on, not -1"
@@ -156,7 +156,7 @@ def test_one_row_is_read_at_a_time() -> None:
         ),
         ({"message": {"token": "x"}}, {}, "the template: the message has a token; expected none"),
         ({"data": {"a": "b"}}, {}, "as well as one of another format; expected format"),
-        ({"titel": "x"}, {}, "format can say which of them it is"),
+        ({"titel": "x"}, {}, "format"),
         ({"title": "x"}, {"format": "sms"}, "format must be one of auto, expo, apns, fcm, not 'sms'"),
         (
             {"apns": {"aps": {}}, "fcm": {"message": {"data": {"google.x": "a"}}}},

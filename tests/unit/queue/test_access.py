@@ -11,7 +11,7 @@ from pushcore.queue.access import Access
 def test_certificates_are_for_tls_alone() -> None:
     access = Access(ca_file="ca.pem", cert_file="own.pem")
     assert access.tls(True) == {"ssl_ca_certs": "ca.pem", "ssl_certfile": "own.pem"}
-    with pytest.raises(ConfigurationError, match="of use with TLS alone"):
+    with pytest.raises(ConfigurationError, match="certificates need TLS"):
         access.tls(False)
     assert Access(password="secret").tls(False) == {}
 

@@ -98,7 +98,7 @@ async def test_the_first_announcement_describes_the_campaign() -> None:
     await announce(store, CampaignInfo("camp", "f", 20, options={"a": 2}))  # the same campaign
     assert await read_info(store) == info
     for other in (CampaignInfo("camp", "g", 20), CampaignInfo("camp", "f", 21)):
-        with pytest.raises(CampaignConflict, match="another campaign of the name camp"):
+        with pytest.raises(CampaignConflict, match="another campaign with the name camp"):
             await announce(store, other)
     assert await read_info(store) == info
 

@@ -117,7 +117,7 @@ def test_a_reference_needs_the_campaigns_description_of_the_audience(make: Chunk
     path.write_text(f"token,name\n{APNS},Ada\n")
     with Audience(str(path)) as source:
         (chunk,) = reference_chunks(source, str(path), 2)
-    with pytest.raises(ChunkError, match="the campaign does not say of what form"):
+    with pytest.raises(ChunkError, match="the campaign has no format for them"):
         made(make, chunk)
 
 

@@ -23,7 +23,7 @@ def test_a_file_of_ours_passes_and_is_written_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("application", "version", "words"),
-    [(0, 1, "is no ledger of a campaign"), (APPLICATION, VERSION + 1, "format 2 of another version")],
+    [(0, 1, "is not a ledger of a campaign"), (APPLICATION, VERSION + 1, "format 2 of another version")],
 )
 def test_another_file_is_refused(application: int, version: int, words: str, tmp_path: Path) -> None:
     sql = connect(tmp_path / "ledger")
@@ -35,7 +35,7 @@ def test_another_file_is_refused(application: int, version: int, words: str, tmp
 
 def test_a_foreign_file_and_a_missing_one_are_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"no database at all" * 100)
-    with pytest.raises(JournalError, match="text is no ledger of a campaign"):
+    with pytest.raises(JournalError, match="text is not a ledger of a campaign"):
         connect(tmp_path / "text")
     with pytest.raises(JournalError, match="cannot be opened"):
         connect(tmp_path / "no" / "ledger")

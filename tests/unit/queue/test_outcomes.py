@@ -70,7 +70,7 @@ def test_an_outcome_that_is_not_plain_keeps_what_it_has() -> None:
     results = [
         outcome(1, attempts=3),
         outcome(2, Verdict.UNREGISTERED, timestamp=1_750_000_000.0),
-        outcome(3, Verdict.UNKNOWN, detail="no answer in time"),
+        outcome(3, Verdict.UNKNOWN, detail="no response in time"),
     ]
     first, second, third = result_of(results).parts[0].outcomes(PREFIX)
     assert (first.attempts, first.id) == (3, push_id("camp", 1))

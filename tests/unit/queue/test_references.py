@@ -203,7 +203,7 @@ async def test_a_changed_text_is_refused_where_it_changed(tmp_path: Path, shelf:
     chunks, about = chunks_of(path, 5)
     path.write_text(path.read_text().replace("0007", "000X") + "0010\n")
     assert len(await read(shelf, chunks[0], about)) == 5  # these rows are what they were
-    with pytest.raises(ChunkError, match="has been changed since the campaign was made: the rows of chunk 1"):
+    with pytest.raises(ChunkError, match="has changed since the campaign was created: the rows of chunk 1"):
         await read(shelf, chunks[1], about)
     path.write_text("token\n")
     with pytest.raises(ChunkError, match="has been changed"):
@@ -278,14 +278,14 @@ def test_gzip_has_no_parts(tmp_path: Path) -> None:
 
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"token\na\n"))
-    with pytest.raises(BadInput, match="packed with gzip, and no part of that can be read alone"):
+    with pytest.raises(BadInput, match="compressed with gzip and cannot be read in parts"):
         chunks_of(path, 1)
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("nosuch://bucket/a.csv", "is no URL that fsspec knows"),
+        ("nosuch://bucket/a.csv", "is not a URL that fsspec knows"),
         ("zip://a.csv::s3://bucket/a.zip", "a chain of URLs"),
         ("memory://none.csv", "there is no such object"),
     ],

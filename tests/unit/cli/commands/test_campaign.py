@@ -141,7 +141,7 @@ def test_with_unique_a_device_is_on_the_queue_once(place: Place, run: Run) -> No
     status, out, said = run(*place.create("--unique", "--topic", "com.example.app"))
     assert (status, out) == (0, "")
     assert said.startswith("pushcore: 6 rows in 3 chunks are on the queue\n")
-    assert "2  the token of a row before; left out" in said
+    assert "2  the token of an earlier row; left out" in said
     reasons = [reason for chunk in place.chunks() for reason in chunk.columns().get(BAD, [None] * chunk.rows)]
     assert reasons[:4] == [None, None, DUPLICATE, DUPLICATE]
     assert reasons[5] is None
@@ -215,7 +215,7 @@ def test_a_ledger_of_another_campaign_is_refused(place: Place, run: Run, change:
         change = []
     status, out, error = run(*place.create(*change))
     assert (status, out) == (2, "")
-    assert "has the campaign autumn, made from something else" in error
+    assert "has the campaign autumn, with another audience or other settings" in error
 
 
 def test_an_audience_that_cannot_be_read_again_is_refused(place: Place, run: Run, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_an_audience_that_cannot_be_read_again_is_refused(place: Place, run: Run
     os.close(writing)
     for audience, words in (
         ("-", "--audience is the standard input, which cannot be read again; expected a file"),
-        (f"/dev/fd/{reading}", "is a pipe or the like, which cannot be read again; expected a file"),
+        (f"/dev/fd/{reading}", "is a pipe or a device, which cannot be read again; expected a file"),
     ):
         status, _, error = run(*place.create("--audience", audience))
         assert status == 2

@@ -56,19 +56,19 @@ from pushcore.results import Result, Verdict
             "fcm",
             Result(None, Verdict.UNAVAILABLE, 503, 1, reason="UNAVAILABLE"),
             False,
-            "it could not be tried: UNAVAILABLE",
+            "it could not be tested: UNAVAILABLE",
         ),
         (
             "apns",
             Result(None, Verdict.UNSENT, detail=ConnectError("nobody listens")),
             False,
-            "it could not be tried: nobody listens",
+            "it could not be tested: nobody listens",
         ),
         (
             "apns",
             Result(None, Verdict.UNKNOWN, detail=ResponseTimeout("no answer")),
             False,
-            "it could not be tried: no answer",
+            "it could not be tested: no answer",
         ),
         (
             "apns",

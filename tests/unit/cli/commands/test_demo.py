@@ -89,7 +89,7 @@ def test_when_every_row_came_back_as_planted_it_says_so_and_leaves_nothing(
     assert lines[0].split() == ["device", "verdict", "planted", "came", "back"]
     assert len(lines) == len(kinds()) + 2
     assert "<--" not in out
-    assert lines[-1].startswith("all 200 rows came back as planted (")
+    assert lines[-1].startswith("all 200 rows have the expected result (")
     assert lines[-1].endswith("), 100 a second")
     assert error.startswith(
         "writing 200 fake devices, starting a fake APNs and a fake FCM\n"
@@ -105,7 +105,7 @@ def test_a_row_that_did_not_come_back_is_marked_and_counted(sending: Sending, ru
     assert status == 1
     (marked,) = [line for line in out.splitlines() if line.endswith("<--")]
     assert marked.startswith(sending.planted[6].name)
-    assert error.endswith("pushcore: 1 rows did not come back as planted\n")
+    assert error.endswith("pushcore: 1 rows have an unexpected result\n")
 
 
 def test_a_run_that_did_not_end_well_is_not_compared(sending: Sending, run: Run) -> None:
@@ -151,7 +151,7 @@ def test_wrong_options_start_no_server(
     (tmp_path / "file").write_text("")
     for options, words in (
         (["--devices", "99"], "Invalid value for '--devices'"),
-        (["--keep", str(tmp_path / "file" / "demo")], "cannot be made a directory (Not a directory)"),
+        (["--keep", str(tmp_path / "file" / "demo")], "cannot be created as a directory (Not a directory)"),
     ):
         status, out, error = run("demo", *options)
         assert (status, out) == (2, "")

@@ -86,7 +86,7 @@ def test_a_journal_that_does_not_know_its_audience_needs_the_option(
     assert run("resume", path) == (
         2,
         "",
-        f"pushcore: {path} does not know its audience; expected --audience FILE\n",
+        f"pushcore: {path} does not name its audience; expected --audience FILE\n",
     )
     assert jobs == []
     assert run("resume", path, "--audience", "/b/devices.csv")[0] == 0

@@ -86,7 +86,7 @@ def test_a_campaign_that_is_there_already_is_not_begun(
         (["--results", "-", "--rate", "fast"], "--rate: a rate looks like 5000/s"),
         (["--results", "-", "--timeout", "0"], "Invalid value for '--timeout'"),
         (["--results", "-", "--metrics-port", "65536"], "Invalid value for '--metrics-port'"),
-        (["--dry-run", "--journal", "c.db"], "--dry-run sends nothing that a --journal could keep"),
+        (["--dry-run", "--journal", "c.db"], "--dry-run and --journal exclude each other"),
         (["--results", "-", "--nonsense"], "--nonsense"),
         (["--results", "-", "more"], "unexpected extra argument"),
     ],

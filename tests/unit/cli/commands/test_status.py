@@ -92,8 +92,8 @@ def test_it_says_why_a_run_ended_if_that_is_known(tmp_path: Path) -> None:
     for ending in ("", "-wal"):
         shutil.copyfile(f"{path}{ending}", f"{killed}{ending}")
     assert look(killed) == ("cut short", None, 1)
-    journal.close("it was told to stop")
-    assert look(path) == ("stopped", "it was told to stop", 0)
+    journal.close("it was stopped by a signal or another process")
+    assert look(path) == ("stopped", "it was stopped by a signal or another process", 0)
 
     def fail(error: Exception) -> None:
         with Journal.open(path):

@@ -140,7 +140,7 @@ def test_a_campaign_that_its_breaker_stopped_is_status_3(
         (
             QueueUnavailable("redis://q went away"),
             1,
-            "redis://q went away; others send again what was taken from the queue and not delivered",
+            "redis://q went away; other workers repeat the leased rows without a delivered result",
         ),
         (CampaignConflict("campaign autumn needs fcm"), 2, "campaign autumn needs fcm"),
     ],
@@ -170,7 +170,7 @@ def test_a_queue_that_does_not_open_is_bad_input(
         (["--grace", "-1"], "Invalid value for '--grace'"),
         (["--key-id", "short"], "key_id"),
         (["--payload", "/nonexistent"], "cannot be read"),
-        (["--max-age", "3", "--retry", "none"], "--max-age is of no use with --retry none"),
+        (["--max-age", "3", "--retry", "none"], "--max-age has no effect with --retry none"),
     ],
 )
 def test_options_that_cannot_be_open_no_queue(
@@ -190,7 +190,7 @@ def test_a_signal_drains_with_the_grace_that_was_given(
     scripted.waits = True
     status, _, error = run(*arguments, "--grace", "7")
     assert status == 0
-    assert error.startswith("pushcore: draining; once more to stop at once\n")
+    assert error.startswith("pushcore: draining; send the signal again to stop at once\n")
     assert scripted.events == ["open redis://q autumn", "drain 7.0", "close"]
     assert signal.signal(signal.SIGTERM, left) == signal.SIG_DFL
 

@@ -28,8 +28,8 @@ def test_a_closed_gate_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
         notices.rate_limited("fcm", seconds)
     notices.rate_limited("oauth", 5.0)
     assert capsys.readouterr().err == (
-        "pushcore: FCM wants nothing for 60 s, so its pushes wait\n"
-        "pushcore: oauth wants nothing for 5 s, so its pushes wait\n"
+        "pushcore: FCM asked for a pause of 60 s (429), so its pushes wait\n"
+        "pushcore: oauth asked for a pause of 5 s (429), so its pushes wait\n"
     )
     Notices(quiet=True).rate_limited("fcm", 60.0)
     assert capsys.readouterr().err == ""
@@ -41,10 +41,10 @@ def test_how_slowly_it_goes_is_said_once_a_minute(capsys: pytest.CaptureFixture[
     for pace in (8300.4, 8200.0, 100.0):
         metered.slowed("fcm", pace)
     assert capsys.readouterr().err == (
-        "pushcore: FCM refuses some pushes for their rate (429), so it gets no more than 8,300 a second now\n"
+        "pushcore: FCM rejects some pushes because of their rate (429), so at most 8,300 a second are sent now\n"
     )
     Notices(quiet=False).slowed("fcm", math.inf)
-    assert capsys.readouterr().err == "pushcore: FCM refuses some pushes for their rate (429)\n"
+    assert capsys.readouterr().err == "pushcore: FCM rejects some pushes because of their rate (429)\n"
     Notices(quiet=True).slowed("fcm", 1.0)
     assert capsys.readouterr().err == ""
 

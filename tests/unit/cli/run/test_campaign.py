@@ -334,7 +334,10 @@ def test_a_journal_says_that_a_signal_ended_the_run(
     monkeypatch.setattr(engine, "answer", staticmethod(signalling(2)))
     send(tmp_path, audience_of(tmp_path, 50), journal=journal_at(tmp_path), report=ResultCounter("j"))
     with Journal.read(tmp_path / "c.db") as view:
-        assert (view.status().problem, view.status().complete) == ("it was told to stop", False)
+        assert (view.status().problem, view.status().complete) == (
+            "it was stopped by a signal or another process",
+            False,
+        )
 
 
 def test_many_bad_rows_in_a_row_wait_for_the_journal(
@@ -403,7 +406,7 @@ def test_lines_of_a_child_process_go_to_its_parent(
 
     monkeypatch.setattr(engine, "answer", staticmethod(answer))
     send(tmp_path, audience_of(tmp_path, 1), parent=parent, quiet=False)
-    assert parent.said == ["APNs wants nothing for 30 s, so its pushes wait"]
+    assert parent.said == ["APNs asked for a pause of 30 s (429), so its pushes wait"]
     assert capsys.readouterr().err == ""
 
 
@@ -445,7 +448,7 @@ def test_an_audience_that_changes_meanwhile_is_never_complete(
     ending, _ = send(
         tmp_path, audience, shard=shard, journal=journal_at(tmp_path, shard), report=ResultCounter("j")
     )
-    assert ending.problem == f"the run was cut short ({audience}: it has been changed while it was read)"
+    assert ending.problem == f"the run was cut short ({audience}: it was changed while it was read)"
     assert not ending.ended
     with Journal.read(tmp_path / "c.db") as view:
         status = view.status()

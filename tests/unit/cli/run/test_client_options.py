@@ -52,11 +52,11 @@ def test_a_password_out_of_a_file(tmp_path: Path) -> None:
         ("socks5://proxy.example", None, "--proxy: only http and https proxies are known"),
         ("http://me:s3cret@:1", None, "--proxy: the proxy must look like"),
         ("http://proxy.example", b"s3cret", "--proxy names no user; with --proxy-password-file expected"),
-        ("http://me:s3cret@proxy.example", b"other", "--proxy holds a password already"),
+        ("http://me:s3cret@proxy.example", b"other", "--proxy already contains a password"),
         ("http://me@proxy.example", b"\n", "is empty; expected a file with the proxy's password"),
         ("http://me@proxy.example", b"s3cret\xff", "--proxy: the password is not UTF-8"),
-        ("none", b"s3cret", "--proxy-password-file is of no use without --proxy URL"),
-        ("environment", b"s3cret", "--proxy-password-file is of no use without --proxy URL"),
+        ("none", b"s3cret", "--proxy-password-file needs --proxy URL"),
+        ("environment", b"s3cret", "--proxy-password-file needs --proxy URL"),
     ],
 )
 def test_proxies_that_cannot_work(tmp_path: Path, url: str, content: bytes | None, expected: str) -> None:

@@ -83,7 +83,7 @@ def test_tokens_of_two_demos_differ(tmp_path: Path) -> None:
 
 
 def test_fewer_devices_than_kinds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="5 devices are fewer than there are kinds"):
+    with pytest.raises(ValueError, match="5 devices are fewer than the kinds"):
         write_demo_audience(5, tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_how_many_of_which_kind(
         " (first: row 9) (APNs)",
         f" INVALID 1 {EXPO_ADVICE} (first: row 5)",
         " INVALID 1 the row has 1 column, expected 3 (first: row 7)",
-        " duplicate 2 the token of a row before; --unique sends to each device once",
+        " duplicate 2 the token of an earlier row; --unique sends to each device once",
         " duplicate 1 an installation id and a token that begins with it; --unique sends to each device once",
     }
     with results.open(newline="") as file:
@@ -107,7 +107,7 @@ def test_an_audience_that_breaks_off(
     path = tmp_path / "devices.csv"
     path.write_bytes(gzip.compress(path.read_bytes())[:-6])
     assert main(words) == 1
-    assert "devices.csv: its gzip is damaged or cut off" in capsys.readouterr().err
+    assert "devices.csv: its gzip data is damaged or truncated" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_an_audience_that_breaks_off(
         ),
         (
             {"data": {"name": "{{name}}"}, "priority": "high"},
-            ["nothing in it is visible on iOS; expected", "nothing in it is visible on Android; expected"],
+            ["no part of it is visible on iOS; expected", "no part of it is visible on Android; expected"],
         ),
-        ({"subtitle": "{{name}}"}, ["nothing in it is visible on Android; expected"]),
+        ({"subtitle": "{{name}}"}, ["no part of it is visible on Android; expected"]),
     ],
 )
 def test_invisible_parts_of_a_payload_are_reported(
@@ -161,9 +161,9 @@ def test_each_device_once(
     assert main([*arguments(tmp_path, keys, rows), "--unique"]) == 0
     said = re.sub(r"  +", " ", capsys.readouterr().out)
     assert " APNs 1 device tokens\n FCM 1 registration tokens\n" in said
-    assert " INVALID 1 a row before has the same device (--unique) (first: row 2) (APNs)\n" in said
-    assert " INVALID 2 a row before has the same device (--unique) (first: row 4) (FCM)\n" in said
-    assert " duplicate 2 the token of a row before; left out\n" in said
+    assert " INVALID 1 an earlier row has the same device (--unique) (first: row 2) (APNs)\n" in said
+    assert " INVALID 2 an earlier row has the same device (--unique) (first: row 4) (FCM)\n" in said
+    assert " duplicate 2 the token of an earlier row; left out\n" in said
     assert " duplicate 1 an installation id and a token that begins with it; left out\n" in said
 
 
@@ -216,8 +216,8 @@ def test_rows_whose_message_shows_nothing_are_counted(
     said = capsys.readouterr()
     assert said.err == ""
     out = re.sub(r"  +", " ", said.out)
-    assert " invisible 1 the row's message has nothing to show (APNs)\n" in out
-    assert " invisible 2 the row's message has nothing to show (FCM)\n" in out
+    assert " invisible 1 the row's message has no visible part (APNs)\n" in out
+    assert " invisible 2 the row's message has no visible part (FCM)\n" in out
     (tmp_path / "payload.json").write_text('{"title":"{{name}}","badge":1,"contentAvailable":true}')
     assert main(words) == 0
     assert "invisible" not in capsys.readouterr().out

@@ -75,16 +75,16 @@ def test_a_problem_goes_before_everything_else(capsys: Capture) -> None:
             ("apns",),
             False,
             ("apns",),
-            [f"pushcore: stopped, for every push would fail: {KEY}; rows after 7 were not read"],
+            [f"pushcore: stopped, because every push would fail: {KEY}; rows after 7 were not read"],
         ),
-        (("apns",), True, ("apns",), [f"pushcore: stopped, for every push would fail: {KEY}"]),
-        (("apns",), False, BOTH, [f"pushcore: stopped, for every push to APNs would fail: {KEY}"]),
+        (("apns",), True, ("apns",), [f"pushcore: stopped, because every push would fail: {KEY}"]),
+        (("apns",), False, BOTH, [f"pushcore: stopped, because every push to APNs would fail: {KEY}"]),
         (
             BOTH,
             False,
             BOTH,
             [
-                f"pushcore: stopped, for every push to {name} would fail: {KEY}; rows after 7 were not read"
+                f"pushcore: stopped, because every push to {name} would fail: {KEY}; rows after 7 were not read"
                 for name in ("APNs", "FCM")
             ],
         ),
@@ -148,9 +148,9 @@ AGAIN = r"`pushcore resume a\x1b.db` goes on"
             ExitReport(trips={"apns": KEY}, signalled=True),
             9,
             3,
-            f"stopped, for every push to APNs would fail: {KEY}; when that is mended, {AGAIN}",
+            f"stopped, because every push to APNs would fail: {KEY}; after the cause is fixed, {AGAIN}",
         ),
-        (ExitReport(trips={"apns": KEY}), 5, 3, f"stopped, for every push to APNs would fail: {KEY}"),
+        (ExitReport(trips={"apns": KEY}), 5, 3, f"stopped, because every push to APNs would fail: {KEY}"),
         (ExitReport(signalled=True), 9, 1, f"stopped by a signal; 4 rows left; {AGAIN}"),
         (ExitReport(signalled=True), None, 1, f"stopped by a signal; {AGAIN}"),
         (ExitReport(ended=True), 6, 1, f"incomplete; 1 row left; {AGAIN}"),

@@ -93,7 +93,7 @@ def test_tokens_that_come_again_are_said_and_left_out_if_so_wanted(
     assert rows(results) == [("1", "ACCEPTED"), ("2", "ACCEPTED"), ("3", again), ("4", again)]
     end = "left out" if unique else "--unique sends to each device once"
     assert capsys.readouterr().err.endswith(
-        f"  duplicate                2  the token of a row before; {end}\n"
+        f"  duplicate                2  the token of an earlier row; {end}\n"
     )
 
 
@@ -104,7 +104,7 @@ def test_rows_whose_message_shows_nothing_are_said(
     (tmp_path / "devices.csv").write_text(f"token,name\n{1:064x},Ada\n{2:064x},\n")
     job = job_of(sender, str(tmp_path / "devices.csv"), results=str(tmp_path / "r.csv"), quiet=False)
     assert job.run() == 0
-    assert capsys.readouterr().err.endswith("1  the row's message has nothing to show (APNs)\n")
+    assert capsys.readouterr().err.endswith("1  the row's message has no visible part (APNs)\n")
 
 
 def test_an_audience_that_cannot_be_read_twice_cannot_be_unique(
@@ -139,7 +139,7 @@ def test_invisible_parts_of_a_payload_are_reported_before_anything_is_sent(
     assert job_of(sender, audience, results=str(tmp_path / "r.csv"), quiet=quiet).run() == 0
     said = capsys.readouterr().err
     assert (
-        said.startswith(f"pushcore: {tmp_path / 'payload.json'}: nothing in it is visible on iOS")
+        said.startswith(f"pushcore: {tmp_path / 'payload.json'}: no part of it is visible on iOS")
         is not quiet
     )
 
@@ -290,7 +290,7 @@ def test_results_that_cannot_be_written_are_told_once_and_can_be_written_later(
     assert job_of(sender, audience, results=str(tmp_path / "r.csv"), plan=plan).run() == 1
     assert opened.closed
     assert capsys.readouterr().err == (
-        f"pushcore: r.csv cannot be written (No space left on device); `pushcore results {plan.path}` does it again\n"
+        f"pushcore: r.csv cannot be written (No space left on device); run `pushcore results {plan.path}`\n"
     )
     with (tmp_path / "later.csv").open("wb") as file:
         assert write_results(plan.path, file, "later.csv") == 0

@@ -83,7 +83,7 @@ def test_unusable_credentials_change_nothing(
     before = clients["apns"]._dispatcher._key  # type: ignore[union-attr]
     renewal = Renewal(options, clients)
     said, _ = renewal.renew(replace(options, **changed))
-    assert said.startswith("APNs: the new credentials cannot be used, so the old ones stay: ")
+    assert said.startswith("APNs: the new credentials cannot be used, so the old ones are kept: ")
     assert words in said
     assert clients["apns"]._dispatcher._key is before  # type: ignore[union-attr]
     assert renewal.renew(options)[0] == f"APNs: {SAME}"

@@ -137,7 +137,7 @@ def test_an_audience_that_changed_before_the_run_is_not_sent(
         state = source.state
     os.utime(audience, ns=(0, 0))
     journals = JournalPlan.begin(str(tmp_path / "c.db"), 1, audience, None) if journaled else None
-    with pytest.raises(BadInput, match="has been changed while the processes started"):
+    with pytest.raises(BadInput, match="was changed while the processes started"):
         send(plan_of(audience, journals, audience_state=state), ResultCounter("x"))
     assert not list(tmp_path.glob("c.db*"))
 

@@ -21,7 +21,7 @@ def test_its_options_are_taken_out_of_a_commands() -> None:
 
 def test_without_retries_there_is_no_policy_and_no_age() -> None:
     assert SendingOptions(retry="none").policy() is None
-    with pytest.raises(BadInput, match="--max-age is of no use with --retry none"):
+    with pytest.raises(BadInput, match="--max-age has no effect with --retry none"):
         SendingOptions(retry="none", max_age=60)
 
 

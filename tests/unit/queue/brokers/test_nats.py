@@ -137,8 +137,8 @@ async def test_servers_by_the_url(
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nats://h:port", "this is no URL of a NATS server: its host or its port cannot be read"),
-        ("nats://", "it names no host"),
+        ("nats://h:port", "this is not a URL of a NATS server: its host or its port cannot be read"),
+        ("nats://", "it has no host"),
         ("nats://h?replicas=9", "expected replicas=3, from 1 to 5"),
         ("nats://h?copies=3", "expected replicas=3, from 1 to 5"),
     ],
@@ -263,7 +263,7 @@ async def test_a_chunk_that_is_too_large_is_named_with_the_servers_limit(
     connection.max_payload = 10_000
     with pytest.raises(
         ChunkError,
-        match=r"^chunk 0 has 3 rows, make it fewer: NATS at h:1 takes no more than 10000 bytes at a time",
+        match=r"^chunk 0 has 3 rows, which are too many: NATS at h:1 takes no more than 10000 bytes at a time",
     ):
         await queue.put([Chunk(0, 1, 3, payload=bytes(20_000))])
 
@@ -297,7 +297,7 @@ def test_a_chunk_goes_even_where_the_server_does_not_confirm_its_acknowledgement
 
 async def test_without_a_connection_nothing_is_tried(queue: NatsQueue, connection: NatsConnection) -> None:
     connection.is_connected = False
-    with pytest.raises(QueueUnavailable, match="NATS at h:1 cannot be reached, and is tried again"):
+    with pytest.raises(QueueUnavailable, match="NATS at h:1 cannot be reached; trying again"):
         await queue.stats()
 
 
@@ -307,7 +307,7 @@ async def test_without_a_connection_nothing_is_tried(queue: NatsQueue, connectio
         (nats_errors.TimeoutError(), QueueUnavailable, "cannot be reached (TimeoutError)"),
         (nats_errors.ConnectionClosedError(), QueueUnavailable, "cannot be reached (ConnectionClosedError)"),
         (OSError("s3cret"), QueueUnavailable, "cannot be reached (OSError)"),
-        (nats_errors.AuthorizationError(), QueueRefused, "does not let us do this"),
+        (nats_errors.AuthorizationError(), QueueRefused, "does not permit this"),
         (js_errors.APIError(503, "no leader", 1), QueueUnavailable, "is not ready (no leader)"),
         (js_errors.NoStreamResponseError(), QueueUnavailable, "cannot be reached (NoStreamResponseError)"),
     ],
@@ -339,7 +339,7 @@ async def test_a_missing_permission_is_reported(queue: NatsQueue, connection: Na
 
     connection.flush = refuse  # type: ignore[method-assign]
     with pytest.raises(
-        QueueRefused, match=r'does not let us do this \(nats: permissions violation .* "new"\)'
+        QueueRefused, match=r'does not permit this \(nats: permissions violation .* "new"\)'
     ):
         await queue.extend([lease])
 

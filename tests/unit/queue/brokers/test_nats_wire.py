@@ -244,5 +244,5 @@ def test_a_server_that_does_not_let_us_in_is_another_thing(
         raise ConnectionResetError
 
     client, error = dial(monkeypatch, refuse)
-    assert (type(error), str(error)) == (QueueRefused, "NATS at h:1 does not let us in")
+    assert (type(error), str(error)) == (QueueRefused, "NATS at h:1 rejects the credentials")
     assert client.closed
