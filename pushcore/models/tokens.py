@@ -27,7 +27,7 @@ EXPO_ADVICE: Final = (
     "the device must register with getDevicePushTokenAsync"
 )
 
-IN_BASE64: Final = "seems to be base64; expected hexadecimal digits"
+IN_BASE64: Final = "seems to be base64: APNs needs hexadecimal digits"
 
 IOS_WORDS: Final = ("ios", "apns")
 """What the platform of APNs is called: by Expo today, and by its older versions."""

@@ -277,7 +277,7 @@ def test_in_any_place_of_a_burst(parts: dict[str, Any]) -> None:
     ("token", "words"),
     [
         ("dPx6Y0k3Qm2Vb1N9zW8aLk%3AAPA91bx", "is percent-encoded"),
-        ("q83vq83vq83vq83vq83vq83vq83vq83vq83vq83vq80=", "is in base64"),
+        ("q83vq83vq83vq83vq83vq83vq83vq83vq83vq83vq80=", "seems to be base64"),
         ("{length = 32, bytes = 0x124686a5 556a72ca ... 8f80dde4}", "by iOS 13"),
         ("<abcd1234 abcd1234>", "is the description of an NSData object"),
         ("null", "is a word that programs write"),

@@ -75,7 +75,7 @@ def test_another_version(tmp_path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute(f"pragma user_version = {VERSION + 1}")
     other.close()
-    every_way(path, f"another version of pushcore: its format is {VERSION + 1}, ours {VERSION}")
+    every_way(path, f"another version of pushcore: its format is {VERSION + 1}, this version reads {VERSION}")
 
 
 def test_a_file_that_exists_is_not_written_over(tmp_path: Path) -> None:

@@ -444,8 +444,8 @@ def test_a_changed_source_is_refused_unless_forced(tmp_path: Path) -> None:
     [
         (Source("other.csv", 10, 20, "30"), "the campaign began with rows.csv, not with other.csv"),
         (Source("rows.csv", 11, 20, "30"), "rows.csv had 10 bytes when the campaign began, and now has 11"),
-        (Source("rows.csv", 10, 21, "30"), "rows.csv has been changed"),
-        (Source("rows.csv", 10, 20, "31"), "rows.csv has been changed"),
+        (Source("rows.csv", 10, 21, "30"), "rows.csv has changed"),
+        (Source("rows.csv", 10, 20, "31"), "rows.csv has changed"),
     ],
 )
 def test_how_a_source_has_changed(now: Source, words: str) -> None:

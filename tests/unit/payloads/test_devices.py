@@ -135,7 +135,7 @@ def test_find_device_agrees_with_the_fast_path_for_apns() -> None:
         (f"{FCM},", "has a comma or semicolon at an end"),
         (FCM.replace(":", "%3A"), "is percent-encoded"),
         ("null", "is a word that programs write"),
-        ("q83vq83vq83vq83vq83vq83vq83vq83vq83vq83vq80=", "is in base64"),
+        ("q83vq83vq83vq83vq83vq83vq83vq83vq83vq83vq80=", "seems to be base64"),
         (f"<{' '.join(['abcd1234'] * 8)}>", "is the description of an NSData object"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_message_of_fcm_in_which_nothing_is_visible(message: dict[str, Any]) -
     (notice,) = fcm_notices("p.json", message)
     assert notice.startswith("p.json: no part of it is visible; expected a")
     (notice,) = fcm_notices("p.json", {**message, "data": {"a": "b"}})
-    assert notice.startswith("p.json: no part of it is visible but data, which the app must show by itself")
+    assert notice.startswith("p.json: no part of it is visible but data, which the app must show itself")
 
 
 @pytest.mark.parametrize(
