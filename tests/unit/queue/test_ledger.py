@@ -181,12 +181,12 @@ def test_files_of_others_are_refused(tmp_path: Path, ledger: Ledger) -> None:
     with pytest.raises(JournalError, match="no ledger"):
         Ledger.open(tmp_path / "missing")
     (tmp_path / "text").write_text("this is no database " * 100)
-    with pytest.raises(JournalError, match="is no ledger"):
+    with pytest.raises(JournalError, match="is not a ledger"):
         Ledger.open(tmp_path / "text")
     other = sqlite3.connect(tmp_path / "sqlite")
     other.execute("create table t (x)")
     other.close()
-    with pytest.raises(JournalError, match="is no ledger"):
+    with pytest.raises(JournalError, match="is not a ledger"):
         Ledger.create(tmp_path / "sqlite", INFO)
 
 

@@ -45,7 +45,7 @@ def test_a_foreign_file_and_a_missing_one_are_named(tmp_path: Path) -> None:
     ("code", "words"),
     [
         (sqlite3.SQLITE_BUSY, "is in use by another process"),
-        (sqlite3.SQLITE_FULL, "the disk is full; what it holds is safe"),
+        (sqlite3.SQLITE_FULL, "the disk is full; its content is safe"),
         (sqlite3.SQLITE_READONLY, "cannot be written"),
         (sqlite3.SQLITE_READONLY | 8 << 8, "cannot be written"),  # with an extended code
         (sqlite3.SQLITE_CORRUPT, "is damaged or cannot be used"),

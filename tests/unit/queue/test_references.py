@@ -206,7 +206,7 @@ async def test_a_changed_text_is_refused_where_it_changed(tmp_path: Path, shelf:
     with pytest.raises(ChunkError, match="has changed since the campaign was created: the rows of chunk 1"):
         await read(shelf, chunks[1], about)
     path.write_text("token\n")
-    with pytest.raises(ChunkError, match="has been changed"):
+    with pytest.raises(ChunkError, match="has changed"):
         await read(shelf, chunks[1], about)
 
 
@@ -220,10 +220,10 @@ async def test_a_changed_parquet_is_refused_also_while_it_is_open(
     assert len(await read(shelf, chunks[0], about)) == 30
     write_parquet(path, 100, 50, badge=[7] * 100)
     for chunk in chunks:
-        with pytest.raises(ChunkError, match="has been changed"):
+        with pytest.raises(ChunkError, match="has changed"):
             await read(shelf, chunk, about)
     write_parquet(path, 100, 25)
-    with pytest.raises(ChunkError, match="has been changed"):
+    with pytest.raises(ChunkError, match="has changed"):
         await read(shelf, chunks[1], about)
 
 
@@ -269,7 +269,7 @@ ABOUT = {"form": "csv", "columns": ["token"]}
 def test_a_reference_that_makes_no_sense_is_a_bad_chunk(
     shelf: ReferenceReader, reference: Reference, about: Any
 ) -> None:
-    with pytest.raises(ChunkError, match="chunk 0 refers to rows"):
+    with pytest.raises(ChunkError, match="chunk 0 (refers to rows|has an invalid reference to rows)"):
         shelf.source(Chunk(0, 1, 2, reference), about)
 
 
