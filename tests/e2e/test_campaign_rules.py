@@ -247,7 +247,7 @@ def test_both_providers_are_named_when_both_reject(
     assert stop.value.reason == "InvalidProviderToken"
     first, second = str(stop.value).split("; fcm: ")
     assert first.startswith("apns: InvalidProviderToken: Check key file")
-    assert second.startswith("SENDER_ID_MISMATCH: Use the service account of the project")
+    assert second.startswith("SENDER_ID_MISMATCH: Use the service account of the app")
     errors = sorted(record.getMessage() for record in caplog.records if record.levelname == "ERROR")
     words = "failed" if count == 5 else "would fail"
     assert errors == [f"every push to apns {words}: {first[6:]}", f"every push to fcm {words}: {second}"]

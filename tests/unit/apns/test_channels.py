@@ -98,7 +98,7 @@ def test_a_success_that_is_not_apples_is_unknown(
         call_channels(CALLS[name])
     result = caught.value.result
     assert (result.verdict, result.status) == (Verdict.UNKNOWN, 200)
-    assert str(result.detail).startswith("this is no response of APNs (a proxy, a wrong URL?): 200 with ")
+    assert str(result.detail).startswith("this is not a response of APNs (a proxy, a wrong URL?): 200 with ")
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -197,7 +197,7 @@ def test_a_response_that_is_not_apples_is_named_as_such(
         assert result.row is (UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED)
         assert not result.drop_token
         assert str(result.detail).startswith(
-            f"this is no response of APNs (a proxy, a wrong URL?): {status} with "
+            f"this is not a response of APNs (a proxy, a wrong URL?): {status} with "
         )
 
 
@@ -230,7 +230,7 @@ def test_a_campaign_that_reaches_another_server_stops(
     with pytest.raises(BreakerOpen) as caught:
         run(send())
     assert caught.value.reason == "UnexpectedResponse"
-    assert "this is no response of APNs (a proxy, a wrong URL?)" in str(caught.value)
+    assert "this is not a response of APNs (a proxy, a wrong URL?)" in str(caught.value)
     assert "Check the URL, and the proxy" in str(caught.value)
     assert len(server.requests) <= 1000
     assert not any(result.ok or result.drop_token for result in results)

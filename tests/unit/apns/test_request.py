@@ -376,7 +376,7 @@ def test_a_push_type_that_apple_has_added_since() -> None:
         assert refused(Notification(TOKEN, PAYLOAD, push_type=wrong)).reason == "InvalidPushType"
     wrong_name: Any = "future"
     detail = refused(Notification(TOKEN, PAYLOAD, push_type=wrong_name)).detail
-    assert "accessory, or a PushType that Apple has added since" in str(detail)
+    assert "accessory, or a PushType for a new one" in str(detail)
 
 
 # --- keys for some topics, and environments ---------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def test_a_topic_that_the_key_is_not_for_is_refused_until_it_is_replaced() -> No
     other = Notification(TOKEN, PAYLOAD, topic="com.other")
     result = refused(other, builder)
     assert (result.reason, result.verdict) == ("TopicDisallowed", Verdict.MISCONFIGURED)
-    assert "the key is for other topics than com.other" in str(result.detail)
+    assert "the key is not valid for the topic com.other" in str(result.detail)
     builder.use(token_auth=True, key_topics=None)
     built(other, builder)
     assert builder.takes("com.other")
@@ -408,7 +408,7 @@ def test_a_token_of_the_other_environment_is_refused_and_one_of_none_is_not() ->
     built(Notification(TOKEN, PAYLOAD), builder)
     built(Notification(TOKEN, PAYLOAD, environment="production"), builder)
     result = refused(Notification(TOKEN, PAYLOAD, environment="sandbox"), builder)
-    assert "the token is of sandbox, and this client sends to production" in str(result.detail)
+    assert "the token belongs to sandbox, and this client sends to production" in str(result.detail)
     result = refused(Notification(TOKEN, PAYLOAD, environment="test"), builder)  # type: ignore[arg-type]
     assert "the environment must be production or sandbox, not 'test'" in str(result.detail)
     assert [builder.takes_environment(name) for name in (None, "production", "sandbox")] == [

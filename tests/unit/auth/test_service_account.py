@@ -109,18 +109,18 @@ def secret(kind: str) -> str:
         ({"type": None, "installed": {}}, "OAuth client"),
         ({"client_email": None}, 'no "client_email"'),
         ({"client_email": ""}, "empty"),
-        ({"client_email": 5}, "no text"),
+        ({"client_email": 5}, "not a string"),
         ({"client_email": "a\nb"}, "control characters"),
         ({"private_key": None}, 'no "private_key"'),
         ({"private_key": "abc"}, "not PEM"),
-        ({"private_key": ["x"]}, "no text"),
+        ({"private_key": ["x"]}, "not a string"),
         ({"private_key": secret("broken")}, "damaged"),
         ({"private_key": secret("ec")}, "not RSA but"),
         ({"private_key": secret("encrypted")}, "encrypted"),
         ({"private_key": secret("public")}, "holds a public key and no private key"),
         ({"client_email": "pusher"}, "not an email address"),
         ({"private_key": pem(private_key(1024))}, "1024 bits"),
-        ({"private_key_id": 7}, "no text"),
+        ({"private_key_id": 7}, "not a string"),
         ({"project_id": ""}, "empty"),
         ({"token_uri": None}, 'no "token_uri"'),
         ({"token_uri": "http://oauth2.googleapis.com/token"}, "https"),
@@ -350,7 +350,7 @@ def test_a_response_of_another_server_is_named_as_such(status: int, body: bytes,
     error = failure_of(TokenResponse(status, body))
     assert (error.permanent, error.reason) == (status >= 400, "UnexpectedResponse")
     assert str(error) == (
-        f"this is no response of the token endpoint (a proxy, a wrong URL?): {status} with {words}"
+        f"this is not a response of the token endpoint (a proxy, a wrong URL?): {status} with {words}"
     )
 
 

@@ -66,7 +66,7 @@ def test_a_wrong_environment_trips_it_after_few_answers() -> None:
     assert breaker.trip.reason == "BadDeviceToken"
     assert breaker.trip.sentence == (
         "BadDeviceToken: Use the other environment, production or sandbox: these tokens do not belong to this one"
-        f" ({MINIMUM} of the last {MINIMUM} answers)"
+        f" ({MINIMUM} of the last {MINIMUM} responses)"
     )
     assert not BAD.drop_token
 
@@ -121,7 +121,7 @@ def test_a_push_accepted_in_one_process_keeps_the_other_breakers_closed() -> Non
     ("result", "first", "fix"),
     [
         (OTHER_APP, MINIMUM, "DeviceTokenNotForTopic: Correct the topic"),
-        (FOREIGN, RUN, "SENDER_ID_MISMATCH: SenderId mismatch: Use the service account of the project"),
+        (FOREIGN, RUN, "SENDER_ID_MISMATCH: SenderId mismatch: Use the service account of the app"),
         (REFUSED, RUN, "InvalidProviderToken: Check key file, key id and team id"),
         (answer(MISCONFIGURED, "TopicDisallowed"), RUN, "TopicDisallowed: Correct the topic"),
         (
@@ -297,7 +297,7 @@ def test_the_window_is_exact(steps: list[tuple[int, int]], window: int) -> None:
             last = seen[-window:]
             if trip is not None:
                 assert len(last) >= 20
-                assert f"({sum(last)} of the last {len(last)} answers)" in trip.sentence
+                assert f"({sum(last)} of the last {len(last)} responses)" in trip.sentence
                 assert sum(last) >= 0.8 * len(last)
                 return
             if kind == 1:

@@ -153,7 +153,7 @@ def test_a_response_that_is_not_googles_is_named_as_such(
     assert (result.status, result.reason) == (status, "UnexpectedResponse")
     assert result.row is (UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED)
     assert str(result.detail).startswith(
-        f"this is no response of FCM (a proxy, a wrong URL?): {status} with "
+        f"this is not a response of FCM (a proxy, a wrong URL?): {status} with "
     )
 
 
@@ -191,7 +191,7 @@ def test_a_campaign_that_reaches_another_server_stops(
         return (200, {}, token) if fields[":path"] == "/token" else response
 
     connect_to(monkeypatch, respond)
-    with pytest.raises(BreakerOpen, match=re.escape("this is no response of FCM (a proxy, a wrong URL?)")):
+    with pytest.raises(BreakerOpen, match=re.escape("this is not a response of FCM (a proxy, a wrong URL?)")):
         run(send())
 
 
@@ -210,7 +210,7 @@ def test_a_token_endpoint_that_is_another_server_stops_what_waits_for_a_token(
         "UnexpectedResponse",
         UNEXPECTED,
     )
-    assert "this is no response of the token endpoint (a proxy, a wrong URL?)" in str(result.detail)
+    assert "this is not a response of the token endpoint (a proxy, a wrong URL?)" in str(result.detail)
 
 
 @pytest.mark.slow

@@ -254,7 +254,7 @@ def test_a_response_that_is_not_googles(status: int, verdict: str) -> None:
             assert failure.row is (UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED)
             assert failure.verdict is (Verdict.UNKNOWN if status < 300 else Verdict.MISCONFIGURED)
             assert failure.reason == "UnexpectedResponse"
-            assert str(failure.detail).startswith("this is no response of FCM (a proxy, a wrong URL?): ")
+            assert str(failure.detail).startswith("this is not a response of FCM (a proxy, a wrong URL?): ")
         else:
             assert (failure.verdict.value, failure.reason) == (verdict, None)
             assert verdict_for(status).value == verdict
@@ -273,7 +273,7 @@ def test_the_502_page_says_how_long_to_wait() -> None:
     assert read_error(502, page) == FcmFailure(
         UNNAMED[Verdict.UNAVAILABLE],
         None,
-        "502 with an HTML page: a response of a gateway or a proxy, and not in the form of FCM",
+        "502 with an HTML page: a response of a gateway or a proxy, not in the form of FCM",
         30.0,
     )
     assert read_error(502, page, "5").retry_after == 5

@@ -125,7 +125,7 @@ def test_a_response_that_is_not_googles_changes_nothing(
     verdict = Verdict.UNKNOWN if status < 300 else Verdict.MISCONFIGURED
     (result,) = change([FID], subscribe=subscribe)
     assert (result.verdict, result.reason) == (verdict, "UnexpectedResponse")
-    assert f"this is no response of FCM (a proxy, a wrong URL?): {status} with " in str(result.detail)
+    assert f"this is not a response of FCM (a proxy, a wrong URL?): {status} with " in str(result.detail)
     (result,) = change([FID], subscribe=subscribe, instance_id=True)
     assert result.verdict is verdict
     assert "(a proxy, a wrong URL?)" in str(result.detail)

@@ -576,7 +576,7 @@ def ssl_error(reason: str) -> ssl.SSLError:
         (
             ConnectionAbortedError("SSL handshake is taking longer"),
             ConnectError,
-            "given up: SSL handshake is",
+            "aborted: SSL handshake is",
         ),
         (
             OSError(errno.ENETUNREACH, "Network is unreachable"),
