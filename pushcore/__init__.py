@@ -259,7 +259,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-if not TYPE_CHECKING:  # to a type checker every name would be one of ours
+if not TYPE_CHECKING:  # for a type checker every name would exist
 
     def __getattr__(name: str) -> object:
         if name not in _LATER:

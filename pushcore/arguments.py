@@ -14,7 +14,7 @@ LONGEST = 60
 
 
 def shown(value: object) -> str:
-    """A value for an error message: plain values as Python writes them, cut to `LONGEST` characters, of all others the class."""
+    """A value for an error message: plain values as Python writes them, cut to `LONGEST` characters, of all other values the class."""
     if isinstance(value, str):
         value = redact_value(value)[:LONGEST]  # in this order: a part of a key is harder to recognise
     elif isinstance(value, bytes):

@@ -10,7 +10,7 @@ PushcoreError
 ├── PushRejected             raised by Result.raise_for_verdict(); carries the result
 └── TransportError           why a push has no answer; `unprocessed` says whether that is certain
     ├── ConnectError         no connection could be made: refused, unreachable, closed at once
-    │   ├── CertificateError the server's certificate was not accepted, or ours was not
+    │   ├── CertificateError the server's certificate was not accepted, or the client's was not
     │   ├── AlpnError        the server does not speak HTTP/2 (no ALPN "h2")
     │   └── ProxyError       the proxy made no way to the server; `status`, `permanent`
     ├── AccessTokenError     Google gave no access token, so nothing was sent; `permanent`, `reason`

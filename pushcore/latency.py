@@ -22,7 +22,7 @@ EXPORTED: Final = (
 
 def _bounds() -> tuple[float, ...]:
     steps = math.ceil(math.log2(LONGEST / SHORTEST) * PER_OCTAVE)
-    # The exported bounds are among ours, so what is exported is exact.
+    # The exported bounds are a subset of these bounds, so the exported counts are exact.
     return tuple(sorted({*(SHORTEST * 2 ** (step / PER_OCTAVE) for step in range(steps + 1)), *EXPORTED}))
 
 
@@ -82,7 +82,7 @@ class Histogram:
     def merge(self, counts: Sequence[int], total: float) -> None:
         """Add those of another histogram.
 
-        Raises `ValueError` when its buckets are not ours: it comes from another version.
+        Raises `ValueError` if its buckets differ: it comes from another version.
         """
         if len(counts) != len(self.counts):
             raise ValueError("these latencies have other buckets")

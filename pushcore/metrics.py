@@ -1,7 +1,7 @@
 """What a sender counts while it runs: plain integers, a histogram of latencies, and a `Listener` for single events.
 
 `Metrics` is fed with one call for each batch of results or each event, never for each push, and read as a plain dict by
-whoever shows it: `pushcore.telemetry` for Prometheus and OpenTelemetry, a progress view, another process. Everything
+the exporter: `pushcore.telemetry` for Prometheus and OpenTelemetry, a progress view, another process. Everything
 is bounded: reasons that are in no table are counted as "other".
 """
 
@@ -35,7 +35,7 @@ MAX_PROVIDERS: Final = 8
 class Listener(Protocol):
     """What happens while pushes are sent, for embedders. Called on the event loop, for each event and never for a push.
 
-    Derive from it and write the methods of interest; the others do nothing. `provider` is "apns", "fcm", or "oauth" for
+    Derive from it and override the methods of interest; the default ones do nothing. `provider` is "apns", "fcm", or "oauth" for
     access tokens; `host` is the server's name. A method must not block; what it raises is logged and goes no further.
     """
 
@@ -134,11 +134,11 @@ class Listener(Protocol):
 
 
 class Listeners(Listener):
-    """Several listeners as one. What one of them raises is logged, and the others are called all the same."""
+    """Several listeners as one. An exception of one is logged, and the remaining ones are still called."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = self.listening = list(listeners)
-        """Empty where nobody listens."""
+        """Empty without listeners."""
 
     def add(self, listener: Listener) -> None:
         """Call it, too, from now on."""
@@ -162,7 +162,7 @@ class Listeners(Listener):
                 listener.duration(provider).observe_all(seconds)
 
     def results(self, provider: str, batch: Sequence[Result]) -> None:
-        """See `Listener`, as for the others."""
+        """See `Listener`, as for the other methods."""
         self._tell("results", provider, batch)
 
     def connection_opened(self, provider: str, host: str) -> None:
@@ -311,7 +311,7 @@ class Metrics(Listener):
         return "" if reason is None else reason if reason in self._known else OTHER
 
     def duration(self, provider: str) -> Histogram:
-        """The latencies of a provider, to be kept by whoever observes: `histogram.observe(seconds)`."""
+        """The latency histogram of a provider, for code that observes: `histogram.observe(seconds)`."""
         found = self.durations.get(provider)
         if found is None:
             if len(self.durations) >= MAX_PROVIDERS:
@@ -320,7 +320,7 @@ class Metrics(Listener):
         return found
 
     def watch(self, provider: str, pool: WatchedPool) -> Callable[[], None]:
-        """Read connections, requests in flight and waiting from a pool whenever somebody looks; returns how to end it.
+        """Read connections, requests in flight and waiting from a pool on every snapshot; returns a function that ends it.
 
         Args:
             provider: "apns", "fcm", or "oauth" for access tokens.

@@ -44,7 +44,7 @@ class ProviderClient(Generic[P]):
         """Get ready to send.
 
         Args:
-            connections: how many to open now, before there is anything to send; at most `max_connections`. The others are
+            connections: how many to open now, before there is anything to send; at most `max_connections`. Further ones are
                 opened when there is something to send.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What a provider's word means: one row for each reason, and `lookup` for whoever has only stored words.
+"""The meaning of a provider's reasons: one row per reason, and `lookup` for stored reasons.
 
 A `Result` carries its row (`Result.row`), and the retry policy, the rate limit and the breaker read it there. A journal,
 a tally, the results and the metrics keep words alone, and ask `lookup`. The tables are the providers': `apns.reasons`,
@@ -23,7 +23,7 @@ class Verdict(enum.Enum):
     UNREGISTERED = "UNREGISTERED"
     """The token is dead: drop it (unless the device registered again after `Result.timestamp`)."""
     INVALID = "INVALID"
-    """This push is wrong, others are not: fix it. Sending it again cannot help."""
+    """This push is wrong, not the configuration: fix it. A retry cannot help."""
     MISCONFIGURED = "MISCONFIGURED"
     """Key, topic, environment or project is wrong: every push will fail so until that is fixed."""
     THROTTLED = "THROTTLED"
@@ -189,8 +189,8 @@ class ReasonTable:
         """The row of a response that is not in the provider's form.
 
         A gateway on the provider's own side has its own pages for 429 and 5xx (Google's 502 is HTML and says when to try
-        again), and sending later is right whoever responded. Every other status is believed only in the provider's form:
-        404 and 410 are on the pages of many servers, and nobody knows what a 200 of another one says.
+        again), and a later retry is right for every sender of the response. Every other status counts only in the provider's form:
+        many servers send pages with 404 and 410, and a 200 of another server has no meaning here.
         """
         row = self.of_status(status)
         if row.verdict in (THROTTLED, UNAVAILABLE) or not 200 <= status < 600:

@@ -44,7 +44,7 @@ class Result(Generic[P_co]):
         reason: the provider's word, e.g. "BadDeviceToken".
         timestamp: UNIX seconds (float) at which APNs confirmed that the token was dead, with 410 only.
         retry_after: seconds that the provider asks to wait, if it said so.
-        detail: a sentence or a `TransportError` for whoever reads the log.
+        detail: a sentence or a `TransportError`, for logs.
         row: the reason's row of the provider's table; without it, the property looks it up.
     """
 

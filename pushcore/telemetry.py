@@ -1,6 +1,6 @@
 """A sender's numbers for Prometheus and for OpenTelemetry.
 
-Both look at snapshots when they are asked, so that a push costs the same whether somebody looks or not: one
+Both read snapshots on demand, so a push costs the same with and without an exporter: one
 `add` of OpenTelemetry's SDK is 4.5 µs, more than a push. Needs the extra `pushcore[prometheus]` or
 `pushcore[opentelemetry]`, whose library is imported by the functions that need it.
 
@@ -89,7 +89,7 @@ class MetricsServer:
 def serve(read: Read, port: int, host: str = "127.0.0.1") -> MetricsServer:
     """Answer Prometheus at `http://host:port/metrics`, in a thread of prometheus_client's own server.
 
-    Port 0 is any free one. Whoever can reach the address can read the numbers; there is no password.
+    Port 0 is any free one. Every program that can reach the address can read the numbers; there is no password.
 
     Raises:
         ConfigurationError: nothing can listen there, or prometheus-client is not installed.

@@ -14,7 +14,7 @@ class TransportError(PushcoreError):
     """Why a push was not answered.
 
     `unprocessed` is true when the peer has surely not acted on the request (RFC 9113, sections 6.8 and 8.7),
-    so that sending it again cannot double it. `permanent`: trying again cannot help until somebody mends something.
+    so that sending it again cannot double it. `permanent`: a retry cannot help until the cause is fixed.
     """
 
     unprocessed = False
@@ -28,7 +28,7 @@ class ConnectError(TransportError):
 
 
 class CertificateError(ConnectError):
-    """TLS ended because a certificate was not accepted, the server's by us or ours by the server."""
+    """TLS ended because a certificate was not accepted: the server's by the client, or the client's by the server."""
 
     permanent = True
 
@@ -43,7 +43,7 @@ class ProxyError(ConnectError):
     """The HTTP proxy made no way to the server (RFC 9110, section 9.3.6).
 
     `status`: what it answered to CONNECT, such as 407 or 502; None when it gave no answer that could be read.
-    `permanent`: asking again cannot help until somebody mends the name, the password or the proxy's rules.
+    `permanent`: a retry cannot help until the name, the password or the proxy's rules are fixed.
     """
 
     def __init__(self, message: str, *, status: int | None = None, permanent: bool = False) -> None:
@@ -55,7 +55,7 @@ class ProxyError(ConnectError):
 class AccessTokenError(TransportError):
     """There was no access token to send with, so nothing was sent.
 
-    `permanent`: asking again cannot help until somebody mends the account, its key or the clock. `reason`: the word of
+    `permanent`: a retry cannot help until the account, its key or the clock is fixed. `reason`: the word of
     OAuth for it, such as "invalid_grant". `retry_after`: seconds that the token's issuer asks to wait, if it did.
     """
 

@@ -143,7 +143,7 @@ class Audience:
             )
 
     def select(self, wanted: Collection[str]) -> None:
-        """Nobody will look at other columns than these: where that saves work, `columns` has them alone from now on.
+        """No other columns than these are needed: where that saves work, `columns` has them alone from now on.
 
         Raises:
             BadInput: a column of a Parquet file is of a type that cannot be used.

@@ -24,7 +24,7 @@ class Blocks(io.RawIOBase):
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.position = 0
         self.before_waiting: Callable[[], None] | None = None
-        """Called before a read that has to wait for somebody to write."""
+        """Called before a read that has to wait for a writer."""
         self._file = file
         self._name = name
         self._head = b""
@@ -56,7 +56,7 @@ class Blocks(io.RawIOBase):
         except OSError as error:
             error.filename = self._name
             raise
-        if data is None:  # it does not wait: somebody has made it so
+        if data is None:  # a non-blocking file without data
             raise BlockingIOError(errno.EAGAIN, "it is non-blocking and has no data", self._name)
         self.position += len(data)
         return data
@@ -70,7 +70,7 @@ class Content(io.RawIOBase):
     """What `blocks` hold, unpacked where it is gzip (`packed`); sees what would cost too much to look for in each row.
 
     `has_nul`, `has_quote`: whether a NUL or a quote has been read. `at_end`: called at the end with the last byte, before
-    anybody sees the end. A read raises `OSError`, also when the gzip is damaged or cut off, and when a line is longer
+    the end is seen. A read raises `OSError`, also when the gzip is damaged or cut off, and when a line is longer
     than `MAX_LINE`.
     """
 

@@ -1,4 +1,4 @@
-"""Input that cannot be used, and how a value of somebody else's is shown in the message that says so."""
+"""Errors of unusable input, and the escaped form of foreign values in their messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BadInput(RedactedError):
 
 
 class BadRow(Exception):
-    """Why one row of an audience cannot become a push, in a few words; the others can.
+    """Why one row of an audience cannot become a push, in a few words; other rows can.
 
     `platform`: "apns" or "fcm" where that was found out before. `verdict`: what stands in the results.
     """

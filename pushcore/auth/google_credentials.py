@@ -42,7 +42,7 @@ def read_credentials(
 
     Returns:
         A `ServiceAccount`, or a `google.auth.credentials.Credentials` for the other types: authorized_user,
-        external_account, impersonated_service_account and others.
+        external_account, impersonated_service_account and further types.
 
     Raises:
         ConfigurationError: the file cannot be read, is of no such type, lacks a field, or needs google-auth, which is not
@@ -211,7 +211,7 @@ class GoogleCredentials:
 
 
 def _printable(error: BaseException) -> str:
-    """What google-auth says, fit for a log: its first argument, for the others may be a whole response."""
+    """The message of google-auth for a log: its first argument, because further ones may be a whole response."""
     text = redact(str(error.args[0] if error.args else error))[:200]
     return "".join(char if char.isprintable() else " " for char in text).strip()
 

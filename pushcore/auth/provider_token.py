@@ -1,12 +1,12 @@
 """Apple's provider tokens: which one is in force, and which one a connection may use.
 
 Apple refuses a token older than an hour and a connection that changes its token more than once in 20 minutes
-("Establishing a token-based connection to APNs"). Both rules are kept without talking to anybody:
+("Establishing a token-based connection to APNs"). Both rules are kept without communication:
 
 * Wall time is cut into slots of 30 minutes, offset by a hash of the key id so that not all keys of the world change
   at once. The token in force has the slot's start as `iat` and a deterministic signature, so every process of a
   fleet mints the same bytes. A slot comes into force `margin` (2 minutes) late, so that no `iat` lies in the future
-  for a server whose clock is behind ours.
+  for a server whose clock is behind this machine's.
 * A connection (`TokenLease`) keeps the token that it has used until that first use is `hold` (20 minutes) old.
 
 Hence no token is older than 30 + 2 + 20 = 52 minutes when it is used.

@@ -64,7 +64,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 class TokenResponse:
     """A response of the token endpoint.
 
-    `retry_after`: seconds, if it asked to wait. `clock_advice`: set where its clock and ours disagree, see `clock`.
+    `retry_after`: seconds, if it asked to wait. `clock_advice`: set if its clock and this machine's disagree, see `clock`.
     """
 
     status: int

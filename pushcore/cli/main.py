@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", INCOMPLETE)
     except BrokenPipeError:
-        # Whoever read our output has gone; Python must not try to flush it once more.
+        # The reader of the output has gone; Python must not try to flush it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INCOMPLETE
     except OSError as error:
@@ -91,6 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str, status: int) -> int:
-    # The last filter: whatever was given in the wrong place, and whoever quotes it.
+    # The last filter, for secrets in the wrong place that any message may quote.
     click.echo(f"pushcore: {printable(redact(' '.join(text.split())), 1000)}", err=True)
     return status

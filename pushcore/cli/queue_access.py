@@ -51,7 +51,7 @@ def queue_access_options(function: Function) -> Function:
 
 
 def access_of(options: dict[str, Any], url: str) -> Access:
-    """What the options say, taken out of them; warns of a password that everybody on this machine can read.
+    """What the options say, taken out of them; warns of a password that every user of this machine can read.
 
     Raises:
         BadInput: a file cannot be read.

@@ -1,7 +1,7 @@
 """Finds out that it is not the tokens: environment, topic, project or key is wrong, and sending on would only do harm.
 
-A campaign against the wrong environment is answered BadDeviceToken ten million times. Whoever believes that deletes
-every good token, and Apple cuts off nobody sooner than a sender of bad ones. So the last responses are watched, and a
+A campaign against the wrong environment gets BadDeviceToken ten million times. A sender that trusts it deletes
+every good token, and Apple blocks senders of bad tokens first. So the last responses are watched, and a
 `Trip` says in one sentence what to fix. Three rules, each with its reason:
 
 * **A run.** `RUN` results in a row blame the configuration, and no push was accepted before. Hardly anything that a
@@ -13,7 +13,7 @@ every good token, and Apple cuts off nobody sooner than a sender of bad ones. So
   does not get there: that 400 of 500 are bad when 30 % are, each by itself, has a probability of 1e-117; with 60 % it
   is 1e-21, and a full window makes it less. Even when the 300 bad ones of 1 000 were sorted to the front, they are
   60 % when it is first decided. What does trip it is 800 bad tokens among 1 000 neighbours: a stop loses nothing, and
-  somebody should look.
+  an operator should look.
 
 Responses that judge neither token nor configuration (too many requests, unavailable, none at all) do not count, and
 neither does what was found invalid before it was sent. Of several processes each judges by the responses of all (`Peers`),

@@ -1,4 +1,4 @@
-"""Topics and devices whose own limit was exceeded: their pushes wait, and no others.
+"""Topics and devices whose rate limit was exceeded: only their pushes wait.
 
 FCM limits the messages to a topic and to a device, APNs those to a device (`reasons.Reason.scope`). A push that was
 rejected for such a limit waits by the retry policy, and every other push for the same topic or device waits behind it.

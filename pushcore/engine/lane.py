@@ -23,7 +23,7 @@ from ..latency import Histogram
 from ..metrics import Metrics
 from ..requests import END, build_one
 from ..results import ACCEPTED, Result, Verdict
-from . import elsewhere
+from . import environments
 from .breaker import Trip
 from .gate import UNPROVEN, WARN_EVERY, Gate
 from .journaling import CampaignJournal
@@ -132,7 +132,7 @@ class Lane:
         self.retries.accepted()
         self.gate.accepted(1)
         if self.second and result.push.environment is None:
-            result = elsewhere.known_here(result)
+            result = environments.known_here(result)
         self.record.emit(result)
 
     def on_rejected(self, exchange: Exchange, result: Result, delayed: DelayedPush | None = None) -> None:
@@ -143,11 +143,11 @@ class Lane:
         """
         now = self._clock()
         self._count_accepted()
-        if self.second and delayed is not None and elsewhere.is_no_judgement(result, delayed):
-            self.record.emit(elsewhere.outcome(result, delayed, self))
+        if self.second and delayed is not None and environments.is_no_judgement(result, delayed):
+            self.record.emit(environments.outcome(result, delayed, self))
             return
         self._stop_for(self.gate.rejected(result, now))
-        if self.fallback is not None and not self._ended and elsewhere.may_know(self.fallback, result):
+        if self.fallback is not None and not self._ended and environments.may_know(self.fallback, result):
             self.fallback.take_over(exchange, result, now)
             return
         if delayed is None:
@@ -276,7 +276,7 @@ class Lane:
         return True
 
     def _dispatch(self, requests: list[Exchange], now: float) -> None:
-        """Queue requests in the pool as far as the gate allows; the others stay pending."""
+        """Queue requests in the pool as far as the gate allows; the rest stay pending."""
         self._count_accepted()
         permitted = 0
         if not self.pending and self.gate.capacity(now) == math.inf:

@@ -1,6 +1,6 @@
-"""How fast pushes may leave: a rate that somebody set, a project's quota at FCM, a window that follows APNs' responses.
+"""Rate limits: a configured rate, a project's quota at FCM, a window that follows APNs' responses.
 
-Whoever sends asks once for each burst (`permits`), never for each push. All times are seconds of one clock that never
+The sender asks once per burst (`permits`), never per push. All times are seconds of one clock that never
 steps back, given as `now`; `shared.py` has the same interface for all processes of a campaign.
 
 Google ("Best practices when sending FCM messages at scale"): 600 000 messages a minute and project; go from 0 to the
@@ -31,7 +31,7 @@ RAMP_RATE: Final = 10_000.0
 START: Final = 0.01
 """Share of the full rate that a ramp starts with, so that a few pushes need not wait; it then rises in a straight line."""
 START_LEAST: Final = 10.0
-"""Pushes a second that it starts with at least, unless the rate itself is less: no number that anybody calls a rush."""
+"""The lowest rate at which a ramp starts, in pushes a second, unless the rate itself is lower."""
 IDLE: Final = 60.0
 """Seconds without a push after which a ramp starts anew: to resume at the full rate would be a rush as well."""
 QUOTA_WAIT: Final = 60.0
@@ -181,7 +181,7 @@ class RateLimiter:
         return counted_to - now + missing / self._rate_at(opens) + _ROUNDING
 
     def close(self, until: float, now: float) -> None:
-        """Nobody sends until then, a day at most. An earlier `until` opens nothing. The ramp goes on where it was, and
+        """No push is sent until then, a day at most. An earlier `until` opens nothing. The ramp goes on where it was, and
         begins anew after `IDLE` seconds."""
         until = min(max(until, now), now + MAX_WAIT)
         if until >= self._closed_until:
@@ -270,7 +270,7 @@ class RateLimiter:
 
 
 def project_limiter(rate: Rate = FCM_RATE) -> RateLimiter:
-    """What FCM asks of everybody who sends for a project: its quota, and a ramp of at least a minute."""
+    """FCM's rules for a project: its quota, and a ramp-up of at least a minute."""
     return RateLimiter(rate, ramp=ramp_for(rate))
 
 
@@ -280,7 +280,7 @@ def ramp_for(rate: Rate) -> float:
 
 
 TOLERATED: Final = 0.1
-"""Share of responses that may push back without anybody slowing down: a 429 of APNs is about one device."""
+"""Share of 429s that does not lower the window: a 429 of APNs is about one device."""
 GROWTH: Final = 0.05
 """Share of the limit by which the window grows in an epoch: from the floor to all of it in 20 of them."""
 EPOCH: Final = 1.0

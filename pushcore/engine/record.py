@@ -17,7 +17,7 @@ class Record:
     Args:
         provider: its name in events.
         ready: the results that the caller takes.
-        rules: whether anybody listens, and who.
+        rules: the listener, and whether there is one.
         journal: what keeps the outcomes; None for none.
         stop: called with the error of a journal that cannot be written.
     """

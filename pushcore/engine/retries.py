@@ -97,7 +97,7 @@ class Retries:
         return self._policy.delay(result, attempts, self._rng, age)
 
     def retry(self, push: DelayedPush, result: Result, due: float) -> None:
-        """Keep a rejected push until it is due; for the limit of a topic or a device, all others for it as well."""
+        """Keep a rejected push until it is due; for the limit of a topic or a device, also all later pushes to it."""
         push.result = result
         push.hold = self.holds.join(push.exchange.context, result.row.scope, due)
         self._keep(push, due if push.hold is None else push.hold.until)

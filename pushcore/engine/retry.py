@@ -2,7 +2,7 @@
 
 Three parts that know nothing of each other. `RetryPolicy` says how long one push waits. `DelayHeap` keeps it until
 then: it takes memory, but neither a stream nor a worker. `RetryBudget` says how many of those whose time has come may
-leave now. Whoever drives them, per provider, does this:
+leave now. Their caller, per provider, does this:
 
     a result came     policy.delay(...) → heap.add(now + delay, ...), or None → report it as it is
     time to send      granted = budget.take(256, now); repeats = heap.due(now, granted);
@@ -13,7 +13,7 @@ leave now. Whoever drives them, per provider, does this:
     nothing to do     until max(heap.next_due, now + budget.wait(now))
 
 Sources: "Handling notification responses from APNs"; "Best practices when sending FCM messages at scale" and the
-table of FCM's error codes. Where Apple gives no number, ours is marked as our choice.
+table of FCM's error codes. Where Apple gives no number, the value is marked as a choice of pushcore.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class RetryPolicy:
     """
 
     unknown: Literal["report", "resend"] = "report"
-    """A push that was written and not answered: "report" it UNKNOWN, so that nobody gets it twice, or "resend" it, so
-    that everybody gets it."""
+    """A push that was written and got no response: "report" it UNKNOWN, so that no device gets it twice, or "resend" it, so
+    that every device gets it."""
     max_attempts: int = 10
     """How often one push is sent, the first time included; 1 repeats nothing. With the defaults `max_age` ends it."""
     max_age: float = 3600.0
@@ -173,7 +173,7 @@ def _retry_after(result: Result) -> float | None:
 class DelayHeap(Generic[Item]):
     """Keeps what must wait, in the order in which it is due; what is due at the same time, in the order it came.
 
-    `limit`: from how many on it is `full`. It takes more all the same, for what is in flight can fail as well: whoever
+    `limit`: from how many on it is `full`. It takes more all the same, because pushes in flight can fail as well: the caller that
     reads the source stops then, so that it holds no more than the limit and the window. O(log n) each.
     """
 

@@ -87,7 +87,7 @@ class Rules:
     breaker: bool
     events: Listeners
     listening: bool
-    """Whether anybody wants to know of results."""
+    """Whether a listener gets results."""
     metrics: Metrics | None
     shared: Shared | Mapping[str, Shared] | None
     rng: Random = field(default_factory=Random)

@@ -171,7 +171,7 @@ class Run:
     # --- the end ----------------------------------------------------------------------------------------------
 
     def stopped_by(self, lane: Lane, trip: Trip) -> None:
-        """A breaker has found that all would fail in this lane. The others go on, if there are any."""
+        """The breaker of this lane has opened. Other lanes continue, if there are any."""
         self.events.breaker_opened(lane.name, trip.sentence)
         if all(other.gate.stopped is not None for other in self.lanes):
             self.stop()

@@ -35,7 +35,7 @@ from .rate import FRESH, RateLimiter, State
 
 SIZE: Final = 8192
 SEATS: Final = 64
-"""Processes that can tell the others what they see."""
+"""The number of processes that can share their counts."""
 
 _MAGIC: Final = b"pushcore shared state 1\n"
 _SLOT: Final = struct.Struct("<6dI")  # a `State` and its checksum
@@ -78,7 +78,7 @@ class SharedState:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], parts: int = 1) -> SharedState:
-        """A fresh one, in the place of what was there: whoever is attached to that is on his own."""
+        """Create a new file and replace the old one; processes attached to the old one are no longer connected."""
         target = Path(path)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
         try:
@@ -92,7 +92,7 @@ class SharedState:
         return cls(target)
 
     def close(self) -> None:
-        """Detach; the file stays for the others. Only when no other object of this process uses it."""
+        """Detach; the file stays for other processes. Only if no other object of this process uses it."""
         self._memory.close()
         os.close(self._file)
 
@@ -101,7 +101,7 @@ class SharedState:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep the others out. Waits for them, which is microseconds."""
+        """Lock out other processes. Waits for them, for microseconds."""
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield
@@ -121,7 +121,7 @@ class SharedState:
         return FRESH
 
     def store(self, state: State) -> None:
-        """For whoever loads next. Within `locked`."""
+        """Store the state for the next load. Within `locked`."""
         spare = 1 - (self._memory[_ACTIVE] & 1)
         packed = _SLOT.pack(*state, 0)[:-4]
         slot = _SLOTS[spare]
@@ -144,7 +144,7 @@ class SharedState:
         return Trip.decode(data) if checksum == zlib.crc32(data) else None
 
     def stop(self, trip: Trip) -> Trip:
-        """Tell the others to stop. The first reason stays: it is returned."""
+        """Tell other processes to stop. The first reason is kept and returned."""
         with self.locked():
             first = self.trip
             if first is not None:
@@ -170,7 +170,7 @@ class SharedState:
         return None
 
     def exchange(self, own: int | None, seen: Seen) -> Seen:
-        """Keep what the process of this seat has seen; what those of all others have, added up."""
+        """Store the counts of this seat's process; returns the sum of all other processes."""
         sums = [0] * len(seen)
         with self.locked():
             if own is not None:

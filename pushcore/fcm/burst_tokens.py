@@ -23,7 +23,7 @@ _NOT_IN_TOKENS: Final = [chr(code) for code in range(0x20, 0x80) if code not in 
 
 
 def may_all_be_registrations(tokens: list[Any]) -> bool:
-    """Whether all have the characters of registration tokens, and no others.
+    """Whether all consist of characters of registration tokens.
 
     Args:
         tokens: what the pushes have as `token`, empty for another target.

@@ -186,7 +186,7 @@ def _quota_project(account: ServiceAccount | GoogleCredentials) -> str | None:
 def _token_mistake(push: Message) -> str:
     """What is wrong with the token of a push, so that Google's word is about another token than the device's; empty if nothing.
 
-    Nearly all such tokens are found before they are sent. One that has a second colon is not, among others (`burst_tokens`).
+    Nearly all such tokens are found before they are sent. One with a second colon, for example, is not (`burst_tokens`).
     """
     problem = unlike_fcm(push.token) if push.token is not None else ""
     return f"the token {problem}" if problem else ""

@@ -6,7 +6,7 @@ every exchange still ends exactly once.
 
 There are two paths through `receive`. Nearly all frames are whole responses: HEADERS with END_STREAM and a status of one
 byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each, and runs of equal ones by
-`ResponseRuns`. All others go through `_on_frame`, which knows the whole of the RFC.
+`ResponseRuns`. All other frames go through `_on_frame`, which implements the whole RFC.
 """
 
 from __future__ import annotations

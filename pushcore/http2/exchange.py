@@ -97,7 +97,7 @@ class Exchange:
     status: int
     data: bytes
     error: TransportError | None
-    # These are unset until they have a value, and whoever may come before that asks with a default: `stream_id` is that of
+    # These are unset until they have a value, and code that may run earlier reads them with a default: `stream_id` is that of
     # a request that was written, `waiter` of one from `ProviderClient.send`, `replayed` of one that was sent again after its
     # response. A default would be a store more for each of them and each push, and the class cannot hold one beside a slot.
     stream_id: int

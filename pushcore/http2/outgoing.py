@@ -1,7 +1,7 @@
 """The sending half of a client's HTTP/2 connection: requests become frames, and bodies wait for credit.
 
 `take` appends the frames of requests to the outgoing list and `data_to_send` hands them over. Nearly all requests
-have a block that is ready-made and a body that leaves in one frame. All others take the slow path: a block that
+have a block that is ready-made and a body that leaves in one frame. All other requests take the slow path: a block that
 changes the peer's table, no body at all, or a body that is larger than a frame or than the credit for it: that one is
 sent in parts, see `flow_control`.
 """

@@ -5,7 +5,7 @@ to any other with a free stream and window; otherwise it waits here, first in, f
 and every connection is full by a limit that the peer has granted in earnest: a peer that holds us at one stream, or
 has lowered its limit, throttles us and must not be answered with more connections (Apple counts that as an attack).
 
-After a long silence a connection is probed before it gets requests. The others that are silent, and dialling, wait for that
+After a long silence a connection is probed before it gets requests. Other silent connections, and dialling, wait for that
 as long as those that are being probed could take all that waits.
 """
 
@@ -36,7 +36,7 @@ MAX_REFUSALS = 5
 DIALS = 4
 """Connections that are dialled at a time once the server has accepted our credentials, while a batch of requests waits."""
 BATCH = 256
-"""Requests of one tick that are written before its end, so that the server works while we make the others."""
+"""Requests of one tick that are written before its end, so that the server works while further requests are made."""
 
 
 class Pool:
@@ -222,7 +222,7 @@ class Pool:
         self._notify()
 
     def _has_progressed(self, connection: Streams) -> bool:
-        """Whether a connection that has refused requests did, or will do, anything for others.
+        """Whether a connection that has refused requests processed, or will process, other requests.
 
         A server may take so many requests on each connection and no more (nginx's `keepalive_requests`): then all that
         were sent beyond are refused, and each connection serves some. Where two in a row have taken the same number, the

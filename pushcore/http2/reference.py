@@ -154,7 +154,7 @@ class ReferenceConnection(Streams):
                 )
                 return
         # Frame by frame, because h2 allows nothing after a GOAWAY, not even the responses that RFC 9113, section 6.8,
-        # lets the peer finish: that frame is ours to read.
+        # lets the peer finish: that frame is read here.
         self._rest += data
         while len(self._rest) >= frames.HEAD_SIZE and not self._ended():
             word, flags, stream_id = frames.HEAD.unpack_from(self._rest)

@@ -260,7 +260,7 @@ class Streams:
         self._send_goaway(code, message.encode())
 
     def cancel(self, exchange: Exchange) -> None:
-        """Nobody waits for this exchange any more: reset its stream, free its slot, call no sink."""
+        """Cancel the exchange: reset its stream, free its slot, call no sink."""
         stream_id = exchange.stream_id
         if self.streams.get(stream_id) is exchange:
             self._abandon(stream_id)

@@ -285,7 +285,7 @@ def client_context(
 def name_tls_error(exc: BaseException) -> ConnectError:
     """The named error, in one sentence, for what was raised while a connection was made.
 
-    A refused certificate, theirs or ours, is a `CertificateError`; no common protocol an `AlpnError`; all else a
+    A rejected certificate, the server's or the client's, is a `CertificateError`; no common protocol an `AlpnError`; all else a
     `ConnectError`. For use as `raise name_tls_error(exc) from exc`.
     """
     if isinstance(exc, ConnectError):

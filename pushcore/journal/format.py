@@ -28,7 +28,7 @@ from ..results import Verdict
 from .outcome import PLAIN, EarlierAttempts, Outcome, OutcomeEntry, OutcomeKind, UncommonOutcome
 
 VERSION: Final = 3
-"""Of the format, the tables included. Others are refused."""
+"""Of the format, including the tables. Files of another version are rejected."""
 BLOCK: Final = 16_384
 """Rows whose parts lie together: row r is in block (r - 1) // BLOCK. As many as are in flight at most."""
 

@@ -6,7 +6,7 @@
 
 A row is given out only when the file says that it may have been sent. So after a kill the rows fall into three kinds:
 those with an outcome are not touched again; those that may have been sent and have no outcome are at most what was in
-flight and one chunk, and `unknown` says what becomes of them; the others were surely not sent, and are sent.
+flight and one chunk, and `unknown` says what becomes of them; all remaining rows were certainly not sent, and are sent.
 
 The file holds tokens and answers, and no secret: no key, no password, no payload.
 """
@@ -117,7 +117,7 @@ class Journal:
                 campaign, and has every `shards`-th chunk.
             shard: this journal's number among `shards`, from 0.
             shards: how many journals the campaign has.
-            options: anything that JSON can hold and no secret, for whoever resumes.
+            options: JSON values without secrets, for the process that resumes.
             clock: the wall clock, UNIX seconds.
 
         Returns:
@@ -221,7 +221,7 @@ class Journal:
                 raise
 
     def close(self, problem: str | None = None) -> None:
-        """Write what is left. Rows that were given out and not recorded count as maybe sent; the others do not.
+        """Write what is left. Rows that were given out and not recorded count as possibly sent; all other rows do not.
 
         `problem`: why the campaign was not sent to its end, for `Status.problem`: `MAX_PROBLEM` characters of it, and
         no secret. A journal that could not be written says that itself, where the disk has room for that.
@@ -422,7 +422,7 @@ class Journal:
 
         Args:
             push: with its row.
-            attempts: made in this run so far. Whoever sends it again calls `take_back`, and `committed` before
+            attempts: made in this run so far. The caller that retries it calls `take_back`, and `committed` before
                 it is written; a push that is given up is recorded as any other.
         """
         earlier = self._left.get(push.row) if push.row <= self._zone else None
@@ -466,5 +466,5 @@ class Journal:
 
 
 def _words(error: BaseException) -> str:
-    """What an error says, if it is ours: in others there may be a secret."""
+    """The text of an error of pushcore; the class name of any other, whose text may contain a secret."""
     return str(error) if isinstance(error, PushcoreError) else type(error).__name__

@@ -5,7 +5,7 @@
     part       outcomes of some rows of one block (`format`); the key is the block and a number that only grows
     parked     rows that were sent and refused for now, and how often, so that they are known not to be delivered
 
-WAL and `synchronous=FULL`: a commit is on the disk when it returns, and others read meanwhile. The writer keeps a write
+WAL and `synchronous=FULL`: a commit is on the disk when it returns, and other processes can read meanwhile. The writer keeps a write
 transaction open between its commits, and a lock on the reserve for the instant between two of them; that is how nobody else
 can resume the campaign, and the system ends both with the process, however that ends.
 """
@@ -29,7 +29,7 @@ from .format import VERSION, PackedOutcomes
 
 APPLICATION: Final = 0x70757368  # "push": what SQLite's own header says that this file is
 WAIT: Final = 2.0
-"""Seconds to wait for a lock: a checkpoint of somebody who reads, not another writer's campaign."""
+"""Seconds to wait for a lock: for a reader's checkpoint, not for the end of another writer."""
 RESERVE: Final = 1 << 20
 """Bytes on the disk that a run keeps free for its end, should the disk be full: the outcomes of a window and a chunk."""
 _NUMBER_BITS: Final = 32
@@ -144,7 +144,7 @@ class JournalStore:
 
     @classmethod
     def open(cls, path: str) -> JournalStore:
-        """An existing file, to go on with; nobody else may be doing so. It is searched for damage."""
+        """Open an existing file to continue it; no other process may write it. It is checked for damage."""
         store = cls._existing(path, "rw")
         try:
             with _explained(path):
@@ -212,7 +212,7 @@ class JournalStore:
         """Something could not be written: let it be the disk, and the next try may have room."""
         if self._reserve is not None:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._reserve, 0)  # it stays open, and its lock ours
+                os.ftruncate(self._reserve, 0)  # it stays open, and keeps its lock
         with contextlib.suppress(OSError):
             os.unlink(reserve_of(self.path))
 
@@ -382,7 +382,7 @@ class JournalStore:
         return f"{path} was removed or renamed while it was written, and was written again"
 
     def close(self) -> None:
-        """Give the file up. If nobody reads, what stood in the log is in the file itself, and the log is gone."""
+        """Close the file. Without readers, the content of the WAL is moved into the file, and the WAL is deleted."""
         with contextlib.suppress(sqlite3.Error):
             if self._sql.in_transaction:
                 self._sql.execute("rollback")
@@ -410,7 +410,7 @@ def _lock(file: int) -> bool:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """What tells the file of that name from others; None when there is none."""
+    """The identity of the file of that name; None if there is none."""
     try:
         status = os.stat(path)
     except OSError:

@@ -126,7 +126,7 @@ class JournalView:
         return chain.from_iterable(map(singly, self.batches(verdict)))
 
     def batches(self, verdict: Verdict | None = None) -> Iterator[UniformOutcomes | list[Outcome]]:
-        """The same, many at a time: for whoever has a quicker way where all of them are alike."""
+        """The same, many at a time: for callers with a faster path for equal outcomes."""
         prefix, block = id_prefix(self.campaign.id), 0
         while (stored := self._store.parts_from(block)) is not None:
             block, parts = stored

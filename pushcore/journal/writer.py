@@ -175,7 +175,7 @@ class JournalWriter:
                 self._wakes.get(timeout=TICK)
             closing = self._closing
             if self.error is not None and not closing:
-                continue  # until somebody closes it, and it is tried once more
+                continue  # until it is closed, which tries once more
             try:
                 self._turn(closing)
             except JournalError as error:

@@ -1,4 +1,4 @@
-"""Expo's message format, for whoever sends directly to APNs and FCM to apps that use expo-notifications.
+"""Expo's message format, for direct sending to apps that use expo-notifications.
 
 A message as Expo's push service takes it becomes what that service would send on: a `Notification` for APNs, a
 `Message` for FCM v1, or a `LegacyMessage`. The app must register with `getDevicePushTokenAsync` (see `tokens`).

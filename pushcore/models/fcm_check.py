@@ -76,7 +76,7 @@ def check_one_target(push: Any, names: tuple[str, ...] = TARGETS) -> str:
 
 
 def check_token(token: object, where: str = "token") -> None:
-    """A token that is FCM's, or at least nobody else's. (Google promises no shape, so an unknown one passes.)"""
+    """Check a token: it must be FCM's, or at least of no other provider. (Google defines no form, so an unknown one passes.)"""
     if not isinstance(token, str):
         raise FieldError(f"the {where} must be a string, not {kind_of(token)}", "token")
     if len(token) > MAX_TOKEN:

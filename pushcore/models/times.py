@@ -57,7 +57,7 @@ def unit_problem(seconds: float) -> str:
 def moment_problem(value: Any) -> str:
     """Why a value of a Live Activity cannot be a moment, which Apple reads as whole UNIX seconds; empty when it can.
 
-    A moment of the past is allowed: it removes an activity at once, or comes before all others.
+    A moment of the past is allowed: it removes an activity at once, or orders before all other times.
     """
     if type(value) is int:
         return unit_problem(value)

@@ -70,7 +70,7 @@ class Template:
         name: What errors call the payload.
 
     Raises:
-        ConfigurationError: The payload can be sent to nobody, whatever the rows are; the sentence says why.
+        ConfigurationError: The payload is wrong for every row; the message says why.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ STATE: Final = "state"
 TRIP: Final = "trip"
 RELEASED: Final = "released-"
 """In front of a chunk's number: how many of its leases ended because a worker gave it back, having sent nothing that it
-did not report. All others ran out, and what they had sent is not known."""
+did not report. All other leases expired, and which of their rows were sent is unknown."""
 PROGRESS: Final = "progress-"
 """In front of a chunk's number: which of its rows have an outcome, where a worker has said so before its end."""
 
@@ -42,7 +42,7 @@ class CampaignInfo:
 
     `fingerprint`: of its source and options; two campaigns of one name differ in it. `needs`: what a worker must have
     to send for it, such as {"apns": {"topic": "com.example.app", "team": "TEAM123456"}}; no secret. `options`:
-    anything that JSON can hold and no secret, for whoever makes the pushes.
+    JSON values without secrets, for the function that makes the pushes.
     """
 
     name: str
@@ -112,7 +112,7 @@ async def read_info(store: Store) -> CampaignInfo | None:
 
 
 async def read_state(store: Store) -> CampaignState:
-    """What workers are to do; what cannot be understood stops nobody."""
+    """The state that workers must obey; an unreadable value counts as running."""
     note = await store.read(STATE)
     try:
         return CampaignState(note.value.decode()) if note.revision else CampaignState.RUNNING

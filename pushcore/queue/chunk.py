@@ -24,7 +24,7 @@ from ..errors import ConfigurationError
 from .errors import ChunkError
 
 CHUNK_ROWS: Final = 500
-"""Rows of a chunk unless somebody says otherwise: 250 to 1000 cost the same, and fewer are fewer repeats."""
+"""Default number of rows per chunk: 250 to 1000 cost the same, and fewer are fewer repeats."""
 MAX_ROWS: Final = 10_000
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Of a chunk's columns, unpacked: what a worker is prepared to hold."""

@@ -21,7 +21,7 @@ from .references import ReferencedRows, ReferenceReader
 BAD: Final = "_bad"
 """The column that says why a row could not be read, where there is one."""
 ABSENT: Final = "_absent"
-"""The column that names the columns that a row does not have, where others have them."""
+"""The column with the names of the columns that a row lacks and other rows have."""
 
 
 class ChunkRows:

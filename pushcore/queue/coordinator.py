@@ -20,10 +20,10 @@ from ..engine.breaker import Trip
 from .campaign import TRIP, CampaignState, announce, set_state
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueReadOnly
+from .heartbeats import GONE, WorkerHeartbeat, read_heartbeats
 from .ledger import Ledger, LedgerStatus
 from .outcomes import ChunkResult
 from .protocol import Broker, QueueStats, overwrite
-from .signs import GONE, WorkerSign, read_signs
 
 BATCH: Final = 50
 """Chunks that are put at a time."""
@@ -189,36 +189,40 @@ class Coordinator:
         self.ledger.state = state  # so that it survives the queue
         await set_state(self.queue, state)
 
-    async def obeyed(self, seconds: float = OBEYED) -> tuple[list[WorkerSign], list[WorkerSign]]:
-        """Wait until all workers that are alive do what the state says.
+    async def obeyed(self, seconds: float = OBEYED) -> tuple[list[WorkerHeartbeat], list[WorkerHeartbeat]]:
+        """Wait until all live workers obey the state of the campaign.
 
         Args:
             seconds: to wait at most.
 
         Returns:
-            The last signs of those that do, and of those that do not or have given no sign since the order.
+            The last heartbeats of the workers that obey, and of those that do not or have sent none since the order.
         """
         deadline = time.monotonic() + seconds
         ordered = time.time()
         while True:
-            signs = [sign for sign in await self.workers() if sign.alive(ordered) or sign.at >= ordered]
-            good = [sign for sign in signs if self._obeys(sign)]
-            if len(good) == len(signs) or time.monotonic() >= deadline:
-                return good, [sign for sign in signs if sign not in good]
+            heartbeats = [
+                heartbeat
+                for heartbeat in await self.workers()
+                if heartbeat.alive(ordered) or heartbeat.at >= ordered
+            ]
+            good = [heartbeat for heartbeat in heartbeats if self._obeys(heartbeat)]
+            if len(good) == len(heartbeats) or time.monotonic() >= deadline:
+                return good, [heartbeat for heartbeat in heartbeats if heartbeat not in good]
             await asyncio.sleep(LOOK)
 
-    def _obeys(self, sign: WorkerSign) -> bool:
-        if sign.state == GONE:
+    def _obeys(self, heartbeat: WorkerHeartbeat) -> bool:
+        if heartbeat.state == GONE:
             return True
-        if sign.state == "draining":
-            return not sign.busy or self.ledger.state is not CampaignState.PAUSED
-        return sign.state == self.ledger.state.value and not (
-            self.ledger.state is CampaignState.PAUSED and sign.busy
+        if heartbeat.state == "draining":
+            return not heartbeat.busy or self.ledger.state is not CampaignState.PAUSED
+        return heartbeat.state == self.ledger.state.value and not (
+            self.ledger.state is CampaignState.PAUSED and heartbeat.busy
         )
 
-    async def workers(self) -> list[WorkerSign]:
-        """The last sign of each worker."""
-        return await read_signs(self.queue)
+    async def workers(self) -> list[WorkerHeartbeat]:
+        """The last heartbeat of each worker."""
+        return await read_heartbeats(self.queue)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 The rate is lent in advance: a worker takes up to `BURST` seconds' worth of permits out of the common bucket, in one
 compare-and-set, and spends them without asking. What it has not spent after `HOLD` seconds is lost, and of a quota that
-much less is spent, so no window has more than the quota. Without the store nobody gets permits, and nobody sends faster
+much less is spent, so no window has more than the quota. Without the store no worker gets permits, and none sends faster
 than allowed. The bucket's clock is the wall clock: clocks that differ by a second cost a second, once.
 """
 
@@ -57,7 +57,7 @@ class Fleet:
         self._clock = clock
         self._trip: Trip | None = None
         self._told = True
-        """Whether the others know our verdict."""
+        """Whether the breaker's verdict is stored for other workers."""
         self._limiters: dict[str, FleetLimiter] = {}
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -110,7 +110,7 @@ class Fleet:
         return self._trip
 
     def stop(self, trip: Trip) -> Trip:
-        """Tell the others to stop. The first reason that this worker knows of stays: it is returned."""
+        """Tell other workers to stop. The first reason that this worker knows is kept and returned."""
         if self._trip is None:
             self._trip = trip
             self._told = False
@@ -133,7 +133,7 @@ class Fleet:
         return shared
 
     def peers(self) -> Peers | None:
-        """Nobody: before the store had told the others, each of them would have answers enough of its own."""
+        """None: before the store had informed other workers, each would have enough responses itself."""
         return None
 
     # --- the store ------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Fleet:
             self._trip = Trip.decode((await self._store.read(TRIP)).value)
 
     async def _tell(self) -> None:
-        """Write our verdict down, unless somebody was first."""
+        """Store the breaker's verdict, unless another worker was first."""
         assert self._trip is not None
         while True:
             note = await self._store.read(TRIP)

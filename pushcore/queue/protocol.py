@@ -53,7 +53,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """`depth`: chunks that wait. `leased`: chunks at workers. `results`: results that nobody has collected. `oldest`:
+    """`depth`: chunks that wait. `leased`: chunks at workers. `results`: results that are not collected. `oldest`:
     seconds since the oldest chunk that is there was put, 0 when there is none."""
 
     depth: int
@@ -98,7 +98,7 @@ class WorkQueue(Protocol):
         """The highest epoch that a chunk was put in, as far as the queue knows; the next one must be higher."""
 
     async def lease(self, n: int, wait: float) -> list[Lease]:
-        """At most `n` chunks: those that nobody has, or whose worker gave no sign of life for `idle` seconds.
+        """At most `n` chunks: those that no worker has leased, or whose worker did not extend the lease for `idle` seconds.
 
         Waits up to `wait` for the first one, and for no more than that. An empty list when there is none.
         """
@@ -113,7 +113,7 @@ class WorkQueue(Protocol):
         """
 
     async def release(self, lease: Lease, delay: float = 0.0) -> None:
-        """Give the chunk back, for whoever leases after `delay` seconds (at most `idle`)."""
+        """Give the chunk back; it can be leased again after `delay` seconds (at most `idle`)."""
 
     async def stats(self) -> QueueStats:
         """How full it is; the figures are of about the same moment."""
@@ -145,7 +145,7 @@ class Store(Protocol):
         """The value of this name; `NOTHING` when there is none."""
 
     async def write(self, name: str, value: bytes, revision: int) -> bool:
-        """Set it if it has still this revision, 0 for "if there is none". False when somebody else was first."""
+        """Set it if it has still this revision, 0 for "if there is none". False if another writer was first."""
 
 
 class Broker(WorkQueue, Outbox, Store, Protocol):
@@ -163,7 +163,7 @@ class Broker(WorkQueue, Outbox, Store, Protocol):
 
 
 async def overwrite(store: Store, name: str, value: bytes) -> None:
-    """Set a value of the store, whoever else may be at it."""
+    """Set a value of the store, also while other processes write it."""
     while True:
         note = await store.read(name)
         if (note.revision and note.value == value) or await store.write(name, value, note.revision):

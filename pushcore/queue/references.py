@@ -1,7 +1,7 @@
 """Chunks that name their rows instead of carrying them: how they are made, and how a worker reads exactly those rows.
 
 A stretch of CSV or NDJSON is bytes, with a hash of them; of Parquet it is rows, with a fingerprint of the file. What
-was changed since the campaign was made is refused, for nobody can tell any more whose row is whose.
+was changed since the campaign was made is rejected, because rows can no longer be assigned.
 """
 
 from __future__ import annotations

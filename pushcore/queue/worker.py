@@ -1,10 +1,10 @@
 """`Worker`: leases chunks, sends their pushes through an engine, and delivers the outcomes before it lets a chunk go.
 
     lease ──▶ source ──▶ PushEngine.send_many ──▶ results, by chunk ──▶ deliver: result kept, chunk gone
-                              heartbeat: extend what is held; of what takes long, keep what is known
+                              renewal: extend the leases; deliver known outcomes of slow chunks
 
-It holds no more rows whose outcome has not been delivered than the engine's window and one chunk. Killed at any moment,
-what it repeats elsewhere is what it had leased and not delivered. While the queue is away it sends what it has, waits, and delivers then.
+It holds at most the engine's window and one chunk of rows without a delivered outcome. If it is killed, other workers
+repeat the rows that it had leased and not delivered. While the queue is unreachable it sends the rows that it has, waits, and delivers then.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .campaign import PROGRESS, RELEASED, CampaignInfo, CampaignState, read_info
 from .chunk import Chunk
 from .errors import LATER, ChunkError, QueueError, QueueReadOnly, QueueUnavailable, SourceUnavailable
 from .fleet import Fleet
+from .heartbeats import GONE, WorkerHeartbeat, register
 from .leases import HeldChunk, Leases, WorkerReport
 from .outcomes import ChunkResult
 from .protocol import Broker, Lease, overwrite
 from .pushes import Pushes
-from .signs import GONE, WorkerSign, sign_in
 from .tasks import end
 
 WAIT: Final = 0.5
@@ -48,11 +48,11 @@ MAX_ATTEMPTS: Final = 20
 DELIVERERS: Final = 4
 """Chunks that are delivered at a time, so that a distant queue does not hold the sending up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds between two tries of something that the queue could not do."""
-SIGN: Final = 1.0
-"""Seconds between two signs of life for those who watch the campaign."""
+"""Seconds between two attempts of an operation that the queue could not do."""
+HEARTBEAT: Final = 1.0
+"""Seconds between two heartbeats."""
 CANCEL: Final = 0.5
-"""Seconds that what was taken from the queue still has when the campaign is cancelled; the rest is given back."""
+"""Seconds in which leased rows may finish after the campaign was cancelled; the rest is given back."""
 GIVE_UP: Final = 30.0
 """Seconds after a drain's grace in which a queue must come back that is away."""
 
@@ -155,7 +155,7 @@ class Worker:
                 return self._report(self._fleet.trip)
             info.check(self._offers)
             self._info, self._prefix = info, id_prefix(info.name)
-            tasks.append(asyncio.create_task(self._guarded(self._beat()), name="pushcore heartbeat"))
+            tasks.append(asyncio.create_task(self._guarded(self._beat()), name="pushcore leases"))
             tasks.append(asyncio.create_task(self._guarded(self._follow()), name="pushcore orders"))
             for _ in range(DELIVERERS):
                 tasks.append(asyncio.create_task(self._guarded(self._deliver()), name="pushcore delivery"))
@@ -347,7 +347,7 @@ class Worker:
         self._rows += held.wanted
 
     async def _keep_part(self, held: HeldChunk, *, last: bool = False) -> None:
-        """Deliver outcomes of a chunk that has rows left, and note for whoever has it next which they are.
+        """Deliver outcomes of a chunk that has rows left, and record which rows for its next worker.
 
         `last`: pushes were given up that may still be sent, and what became of these is no outcome.
         """
@@ -371,7 +371,7 @@ class Worker:
             self._settled(len(results))
 
     def _settled(self, rows: int) -> None:
-        """So many more have their outcome on the queue, and there is room for others."""
+        """So many more rows have their outcome on the queue, and as many rows may follow."""
         self._owed -= rows
         self._wake.set()
 
@@ -399,12 +399,12 @@ class Worker:
 
     async def _follow(self) -> None:
         """Obey the campaign's state, and tell all who look that this worker is there and does."""
-        state, told, sign = CampaignState.RUNNING, "", await self._signed()
+        state, told, heartbeat = CampaignState.RUNNING, "", await self._registered()
         try:
             while True:
                 with suppress(*LATER, QueueReadOnly):
-                    await sign.write(self._queue)
-                state = await self._fleet.changed(state, SIGN)
+                    await heartbeat.write(self._queue)
+                state = await self._fleet.changed(state, HEARTBEAT)
                 if state is CampaignState.CANCELLED and not self._draining:
                     self.drain(CANCEL)
                 words = "draining" if self._draining else state.value
@@ -412,8 +412,8 @@ class Worker:
                     told = words
                     log.info("the campaign is %s", state.value)
                     self._on_state(state)
-                sign = replace(
-                    sign,
+                heartbeat = replace(
+                    heartbeat,
                     state=words,
                     at=time.time(),
                     rows=self._rows,
@@ -422,10 +422,10 @@ class Worker:
                 )
         finally:
             with suppress(*LATER, QueueReadOnly):
-                await replace(sign, state=GONE, at=time.time(), held=0, busy=0).write(self._queue)
+                await replace(heartbeat, state=GONE, at=time.time(), held=0, busy=0).write(self._queue)
 
-    async def _signed(self) -> WorkerSign:
-        return await self._patiently(lambda: sign_in(self._queue, self.name))
+    async def _registered(self) -> WorkerHeartbeat:
+        return await self._patiently(lambda: register(self._queue, self.name))
 
     async def _beat(self) -> None:
         """Signs of life, three in the time that a lease lasts; and outcomes of chunks that take long."""

@@ -13,7 +13,7 @@ import pytest
 
 from pushcore import Coordinator, Journal, Ledger, Notification, Result, Verdict
 from pushcore.apns.client import _find
-from pushcore.engine.elsewhere import known_here
+from pushcore.engine.environments import known_here
 from pushcore.errors import JournalError
 from pushcore.journal import format as journal_format
 from pushcore.journal.journal import id_prefix

@@ -24,10 +24,10 @@ from ...queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
 from ...queue.chunk_rows import ABSENT, BAD
 from ...queue.coordinator import CampaignStatus, Coordinator
 from ...queue.errors import QueueError
+from ...queue.heartbeats import GONE, WorkerHeartbeat
 from ...queue.ledger import Ledger
 from ...queue.opening import open_queue
 from ...queue.references import described, reference_chunks
-from ...queue.signs import GONE, WorkerSign
 from ..options import results_raw_option
 from ..profiles import settings_options
 from ..queue_access import QUEUE_HELP, QueueTarget, access_of, queue_access_options
@@ -254,8 +254,10 @@ async def _give(coordinator: Coordinator, give: Callable[[Coordinator], Awaitabl
     good, others = await coordinator.obeyed()
     state = coordinator.ledger.state.value
     say(f"{coordinator.ledger.info.name} is {state}; {len(good)} of {len(good) + len(others)} workers obey")
-    for sign in others:
-        say(f"{printable(sign.name)} says that it is {printable(sign.state)}, {sign.busy} requests in flight")
+    for heartbeat in others:
+        say(
+            f"{printable(heartbeat.name)} is {printable(heartbeat.state)}, {heartbeat.busy} requests in flight"
+        )
     return 1 if others else 0
 
 
@@ -313,8 +315,8 @@ def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
 
     async def look(coordinator: Coordinator) -> int:
         while True:
-            status, signs = await coordinator.status(), await coordinator.workers()
-            lines = [*_lines(status), *worker_lines(signs, time.time())]
+            status, heartbeats = await coordinator.status(), await coordinator.workers()
+            lines = [*_lines(status), *worker_lines(heartbeats, time.time())]
             if status.left:
                 lines.insert(
                     7, f"end        about {datetime.now() + timedelta(seconds=status.left):%H:%M:%S}"
@@ -326,7 +328,9 @@ def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
                 CampaignState.CANCELLED,
                 CampaignState.FINISHED,
             )
-            if once or (over and not any(sign.held for sign in signs if sign.alive(time.time()))):
+            if once or (
+                over and not any(heartbeat.held for heartbeat in heartbeats if heartbeat.alive(time.time()))
+            ):
                 return 0
             await asyncio.sleep(every)
 
@@ -334,14 +338,14 @@ def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
         return _with_queue(queue, book, look)
 
 
-def worker_lines(signs: Sequence[WorkerSign], now: float) -> Iterator[str]:
+def worker_lines(heartbeats: Sequence[WorkerHeartbeat], now: float) -> Iterator[str]:
     """A line for each worker, those that are alive first."""
-    for sign in sorted(signs, key=lambda sign: not sign.alive(now)):
-        ago = max(now - sign.at, 0.0)
-        state = sign.state if sign.alive(now) else GONE
+    for heartbeat in sorted(heartbeats, key=lambda heartbeat: not heartbeat.alive(now)):
+        ago = max(now - heartbeat.at, 0.0)
+        state = heartbeat.state if heartbeat.alive(now) else GONE
         yield (
-            f"worker     {printable(sign.name)}: {printable(state)}, {sign.rows} rows finished, {sign.held} chunks, "
-            f"{sign.busy} in flight, last heartbeat {ago:.0f} s ago"
+            f"worker     {printable(heartbeat.name)}: {printable(state)}, {heartbeat.rows} rows finished, {heartbeat.held} chunks, "
+            f"{heartbeat.busy} in flight, last heartbeat {ago:.0f} s ago"
         )
 
 

@@ -157,7 +157,7 @@ def _demo(port: int) -> int:
 
 
 def demo_config(apns: Mapping[str, str], fcm: Mapping[str, str], place: Path, port: int = 0) -> GatewayConfig:
-    """The configuration of an app on fake servers, without callers: everybody on this machine may send.
+    """The configuration of an app on fake servers, without callers: every program on this machine may send.
 
     Args:
         apns, fcm: what the fakes wrote to apns.json and fcm.json.

@@ -1,4 +1,4 @@
-"""`pushcore worker`: sends for a campaign that `pushcore campaign create` has put on a queue, with as many others as you like."""
+"""`pushcore worker`: sends for a campaign that `pushcore campaign create` has put on a queue, together with any number of other workers."""
 
 from __future__ import annotations
 
@@ -214,9 +214,7 @@ _STATES: Final = {
 
 def _drain(worker: Worker, grace: float, number: int) -> None:
     worker.drain(grace)
-    asyncio.get_running_loop().remove_signal_handler(
-        number
-    )  # so that the next one does what it does to anybody
+    asyncio.get_running_loop().remove_signal_handler(number)  # so that the next signal has its default effect
     say("draining; send the signal again to stop at once")
 
 

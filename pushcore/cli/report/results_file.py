@@ -32,7 +32,7 @@ class ResultSink(Protocol):
 
 
 def keep_registered(result: Result) -> None:
-    """The reason of a token that is dead and to be kept becomes `REGISTERED_SINCE`, for whoever looks afterwards."""
+    """The reason of a dead token that must be kept becomes `REGISTERED_SINCE`, for later readers."""
     push = result.push
     if type(push) is ApnsRow and result.drop_token and not may_drop(result.timestamp, push.registered_at):
         result.reason = REGISTERED_SINCE

@@ -48,7 +48,7 @@ def reason_of(result: Result, platform: str) -> tuple[str, str]:
 class PlatformTally:
     """The counts of one platform.
 
-    `accepted`: how many rows were, but for `found`. `counts`: the others, by verdict and reason. `first`: of each kind, the first row
+    `accepted`: how many rows were, except `found`. `counts`: all other rows, by verdict and reason. `first`: of each kind, the first row
     and what there is to say about it. `suspects`: by reason, tokens that the provider blames although the
     configuration may be to blame. `found`: by environment, rows that named none and turned out to be of
     that one. `dead`: tokens to drop. `kept`: those that were dead and registered since.

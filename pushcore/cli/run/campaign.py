@@ -56,7 +56,7 @@ class CampaignRun:
     """Sends an audience through clients, and has a report take the results. `send()` needs the main thread.
 
     `clients`: by platform. When it is the configuration of one of them that makes every push fail, its rows are UNSENT
-    from then on and the others are sent; when there is no other, the run ends. `journal`: what each row's outcome
+    from then on, and rows for the other provider are sent; without another provider the run ends. `journal`: what each row's outcome
     is written to; closed in the end. `shared`: by platform, what it has in common with other processes. `parent`: of
     a process that is one of several. `quiet`: no progress. `on_abort`: called before a second signal ends the
     process at once.
@@ -158,7 +158,7 @@ class CampaignRun:
         return problem
 
     def _why(self, problem: str | None) -> str | None:
-        """Why the run ends before its rows do, for whoever looks at the journal."""
+        """Why the run ends before all rows are sent, for the journal."""
         trips = self._notices.trips
         if problem is None and trips:
             return "; ".join(
@@ -293,7 +293,7 @@ class CampaignRun:
             self._closing = asyncio.get_running_loop().create_task(self._engine.close())
 
     async def _flush_often(self) -> None:
-        """Have the results in the file soon, should nobody be there to write them later."""
+        """Write the results to the file soon, in case the process cannot do it later."""
         while True:
             await asyncio.sleep(FLUSH_EVERY)
             self._sink.flush()  # what it raises, the next write raises as well

@@ -234,7 +234,7 @@ class ChildProcesses:
                     raise BadInput(
                         f"a process cannot be started ({explain(error)}); nothing was sent"
                     ) from None
-            directory.cleanup()  # all have the files open, and nobody else is to; so none stays, however this ends
+            directory.cleanup()  # all processes have the files open, and no other needs them; so none remains, however this ends
             port = self._plan.sending.metrics_port
             if port is not None:
                 stack.enter_context(served(self._metrics, port, quiet=self._plan.quiet))
@@ -317,7 +317,7 @@ class ChildProcesses:
             self._running.discard(child)
             child.wait()
             if self._go is not None:
-                self._stop()  # before all were ready: nobody begins
+                self._stop()  # before all were ready: none begins
             if not self._running and not ended.done():
                 ended.set_result(None)
             return

@@ -51,7 +51,7 @@ class Memory:
 
 
 class MemoryQueue:
-    """A `Broker` in memory. `memory`: shared with others; a new one when there is none."""
+    """A `Broker` in memory. `memory`: shared with other brokers; a new one by default."""
 
     def __init__(self, campaign: str, memory: Memory | None = None, *, idle: float = IDLE) -> None:
         self.campaign = campaign_name(campaign)

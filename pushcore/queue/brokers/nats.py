@@ -65,7 +65,7 @@ class NatsQueue:
     """A `Broker` on NATS JetStream. `open` makes one; close it, or use it in `async with`.
 
     `connection`: a connected `nats.NATS` of the user's, which is not closed with this. `replicas`: copies of
-    everything in a cluster, 3 or 5 there. `idle`: holds for the first who opens the campaign; the others follow it.
+    everything in a cluster, 3 or 5 there. `idle`: the value of the first opener of the campaign is used by all.
     """
 
     def __init__(
@@ -393,7 +393,7 @@ class NatsQueue:
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """What nats-py raises as ours."""
+        """An exception of nats-py as a `QueueError`."""
         if not self._connection.is_connected:
             raise QueueUnavailable(f"{self._name} cannot be reached; trying again")
         heard = self._connection.last_error

@@ -151,7 +151,7 @@ async def stream_info(
 
 
 def named(error: Any, name: str) -> QueueError:
-    """An error of JetStream's as ours."""
+    """An error of JetStream as a `QueueError`."""
     text = str(error.description or "")[:200]
     if error.err_code == _TOO_MANY and "per subject" in text:
         return SubjectFull(text)

@@ -72,7 +72,7 @@ class RedisQueue:
         self.worker = worker or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._client = client
         self._owned = False
-        self._others: list[Any] = []  # clients that are closed with ours
+        self._others: list[Any] = []  # clients that are closed together with this one
         self._name = name
         tag = f"{{pushcore:{self.campaign}}}"
         self._chunks, self._results, self._notes = f"{tag}:chunks", f"{tag}:results", f"{tag}:note:"
@@ -366,7 +366,7 @@ class RedisQueue:
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """What redis-py raises as ours. Its messages may quote a whole command, so no more than the code is taken."""
+        """An exception of redis-py as a `QueueError`. Its messages may quote a whole command, so no more than the code is taken."""
         try:
             yield
         except (redis_errors.AuthenticationError, redis_errors.AuthorizationError) as error:

@@ -18,7 +18,7 @@ _REFUSED: Final = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
 
 
 def named(error: Exception, name: str) -> QueueError:
-    """What redis-py raised as ours. Its messages may quote a whole command, so no more than the code is taken."""
+    """An exception of redis-py as a `QueueError`. Its messages may quote a whole command, so no more than the code is taken."""
     word = code(error)
     if word == "OOM":
         return QueueFull(f"{name} is at its maxmemory")

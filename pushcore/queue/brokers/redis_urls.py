@@ -48,7 +48,7 @@ def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any
     settings: dict[str, Any] = {
         "socket_connect_timeout": CONNECT,
         "socket_timeout": ANSWER,
-        "retry": Retry(NoBackoff(), 0),  # whoever calls knows better what may be done twice
+        "retry": Retry(NoBackoff(), 0),  # the caller knows which commands may be repeated
         **access.tls(tls),
         **options,
     }

@@ -156,7 +156,7 @@ def test_each_environment_has_its_server(environment: str, monkeypatch: pytest.M
 
 
 def test_unusable_arguments_are_refused_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="url must say where its channels are"):
+    with pytest.raises(ConfigurationError, match="needs the url of the server for channels"):
         Channels(client_of())
     with pytest.raises(ConfigurationError, match="url must look like"):
         Channels(client_of(), url="manage.test")

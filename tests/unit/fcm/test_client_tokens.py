@@ -209,9 +209,9 @@ def test_an_account_may_be_replaced_by_credentials_of_another_kind(monkeypatch: 
     [
         (
             lambda: account("other"),
-            "the account is of the project other, and this client sends to my-project",
+            "the account belongs to the project other, and this client sends to my-project",
         ),
-        (lambda: Federated("billed"), "the account bills another quota project, which needs another client"),
+        (lambda: Federated("billed"), "the account has another quota project, which needs another client"),
         (lambda: "account.json", "ServiceAccount or a credentials object"),
     ],
 )

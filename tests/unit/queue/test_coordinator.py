@@ -13,9 +13,9 @@ from pushcore.queue.campaign import TRIP, CampaignInfo, CampaignState, read_info
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import BATCH, PAGE, Coordinator
 from pushcore.queue.errors import CampaignConflict, QueueUnavailable
+from pushcore.queue.heartbeats import WorkerHeartbeat, register
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.protocol import DeliveredResult, overwrite
-from pushcore.queue.signs import WorkerSign, sign_in
 from tests.unit.queue.stage import INFO, ROWS, Broker, chunks, in_virtual_time, now, work_off
 
 VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
@@ -238,8 +238,8 @@ def test_status_has_the_rate_of_the_last_minute_and_what_is_left_at_that_rate(
 # --- workers that obey --------------------------------------------------------------------------------------------
 
 
-def sign(state: str, *, busy: int = 0, at: float | None = None) -> WorkerSign:
-    return WorkerSign("w", 0, state, now() if at is None else at, 0, 0, busy)
+def sign(state: str, *, busy: int = 0, at: float | None = None) -> WorkerHeartbeat:
+    return WorkerHeartbeat("w", 0, state, now() if at is None else at, 0, 0, busy)
 
 
 @pytest.mark.parametrize(
@@ -261,12 +261,14 @@ def test_a_worker_obeys_when_it_does_what_the_state_says(
 ) -> None:
     async def work() -> None:
         coordinator = Coordinator(Broker(), ledger)
-        await sign_in(coordinator.queue, "w")
+        await register(coordinator.queue, "w")
         await getattr(coordinator, order)()
         last = sign(state, busy=busy)
         await last.write(coordinator.queue)
         began = now()
-        expected: tuple[list[WorkerSign], list[WorkerSign]] = ([last], []) if obeys else ([], [last])
+        expected: tuple[list[WorkerHeartbeat], list[WorkerHeartbeat]] = (
+            ([last], []) if obeys else ([], [last])
+        )
         assert await coordinator.obeyed(3.0) == expected
         assert (now() - began >= 3.0) is not obeys
 
@@ -278,7 +280,7 @@ def test_a_worker_that_died_before_the_order_is_not_waited_for(
 ) -> None:
     async def work() -> None:
         coordinator = Coordinator(Broker(), ledger)
-        await sign_in(coordinator.queue, "w")
+        await register(coordinator.queue, "w")
         await sign("running", at=now() - 60.0).write(coordinator.queue)
         await coordinator.pause()
         assert await coordinator.obeyed() == ([], [])

@@ -269,7 +269,7 @@ ABOUT = {"form": "csv", "columns": ["token"]}
 def test_a_reference_that_makes_no_sense_is_a_bad_chunk(
     shelf: ReferenceReader, reference: Reference, about: Any
 ) -> None:
-    with pytest.raises(ChunkError, match="chunk 0 (refers to rows|has an invalid reference to rows)"):
+    with pytest.raises(ChunkError, match=r"chunk 0 (refers to rows|has an invalid reference to rows)"):
         shelf.source(Chunk(0, 1, 2, reference), about)
 
 

@@ -32,10 +32,10 @@ from pushcore.queue.chunk import Chunk
 from pushcore.queue.chunk_rows import ABSENT, BAD
 from pushcore.queue.coordinator import CampaignStatus
 from pushcore.queue.errors import QueueUnavailable
+from pushcore.queue.heartbeats import WorkerHeartbeat
 from pushcore.queue.ledger import Ledger, LedgerStatus
 from pushcore.queue.outcomes import ChunkResult
 from pushcore.queue.protocol import Lease, QueueStats
-from pushcore.queue.signs import WorkerSign
 from pushcore.results import Result, Verdict
 
 from .conftest import Run
@@ -393,27 +393,27 @@ def test_every_value_of_a_status() -> None:
 # --- workers, and watching --------------------------------------------------------------------------------------------
 
 
-def a_sign(name: str, state: str, *, held: int = 0, ago: float = 0.0) -> WorkerSign:
-    return WorkerSign(name, 0, state, time.time() - ago, 12, held, 3)
+def a_heartbeat(name: str, state: str, *, held: int = 0, ago: float = 0.0) -> WorkerHeartbeat:
+    return WorkerHeartbeat(name, 0, state, time.time() - ago, 12, held, 3)
 
 
 @pytest.fixture
-def signs(monkeypatch: pytest.MonkeyPatch) -> list[list[WorkerSign]]:
-    """The signs of the workers at each look; the last ones stay."""
-    looks: list[list[WorkerSign]] = []
+def heartbeats(monkeypatch: pytest.MonkeyPatch) -> list[list[WorkerHeartbeat]]:
+    """The heartbeats of the workers at each look; the last ones stay."""
+    looks: list[list[WorkerHeartbeat]] = []
 
-    async def read(store: object) -> list[WorkerSign]:
+    async def read(store: object) -> list[WorkerHeartbeat]:
         return looks.pop(0) if len(looks) > 1 else looks[0]
 
-    monkeypatch.setattr(coordinator, "read_signs", read)
+    monkeypatch.setattr(coordinator, "read_heartbeats", read)
     return looks
 
 
 def test_a_worker_that_does_not_obey_is_named(
     place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def obeyed(self: object) -> tuple[list[WorkerSign], list[WorkerSign]]:
-        return [a_sign("good", "paused")], [a_sign("odd\x1b", "running")]
+    async def obeyed(self: object) -> tuple[list[WorkerHeartbeat], list[WorkerHeartbeat]]:
+        return [a_heartbeat("good", "paused")], [a_heartbeat("odd\x1b", "running")]
 
     run(*place.create())
     monkeypatch.setattr(coordinator.Coordinator, "obeyed", obeyed)
@@ -421,27 +421,27 @@ def test_a_worker_that_does_not_obey_is_named(
     assert (status, out) == (1, "")
     assert error.splitlines() == [
         "pushcore: autumn is paused; 1 of 2 workers obey",
-        r"pushcore: odd\x1b says that it is running, 3 requests in flight",
+        r"pushcore: odd\x1b is running, 3 requests in flight",
     ]
 
 
 def test_watching_ends_when_no_worker_holds_rows_of_a_cancelled_campaign(
-    place: Place, run: Run, signs: list[list[WorkerSign]]
+    place: Place, run: Run, heartbeats: list[list[WorkerHeartbeat]]
 ) -> None:
     run(*place.create())
-    signs.append([])
+    heartbeats.append([])
     assert run(*place.on("cancel"))[0] == 0
-    signs[:] = [
-        [a_sign("one", "cancelled", held=1), a_sign("dead", "running", held=9, ago=99)],
-        [a_sign("one", "gone")],
+    heartbeats[:] = [
+        [a_heartbeat("one", "cancelled", held=1), a_heartbeat("dead", "running", held=9, ago=99)],
+        [a_heartbeat("one", "gone")],
     ]
     status, out, error = run(*place.on("watch", "--every", "0.1"))
     assert (status, error) == (0, "")
     first, second, rest = out.split("\n\n")
     assert first.splitlines()[0] == "campaign   autumn, cancelled"
     assert first.splitlines()[-2:] == [
-        "worker     one: cancelled, 12 rows finished, 1 chunks, 3 in flight, last sign 0 s ago",
-        "worker     dead: gone, 12 rows finished, 9 chunks, 3 in flight, last sign 99 s ago",
+        "worker     one: cancelled, 12 rows finished, 1 chunks, 3 in flight, last heartbeat 0 s ago",
+        "worker     dead: gone, 12 rows finished, 9 chunks, 3 in flight, last heartbeat 99 s ago",
     ]
     assert second.splitlines()[-1].startswith("worker     one: gone, 12 rows finished, 0 chunks")
     assert rest == ""

@@ -1,13 +1,13 @@
-"""Pushes whose environment is not known: the first client's server does not know the token, so the next one is asked.
+"""Pushes of unknown environment: tried in the first client's environment, and after BadDeviceToken in the next one.
 
-A push that names no environment goes to the first lane of its provider. There its BadDeviceToken counts as every one does, so
-that a campaign for the wrong environment is found as soon as ever. Then the push goes once through the lane of the next
+A push that names no environment goes to the first lane of its provider. There its BadDeviceToken counts as always, so
+that a campaign for the wrong environment is stopped just as early. Then the push is sent once in the lane of the next
 environment:
 
-* accepted, or rejected for anything but its token: that is the outcome, and `Result.environment` says whose token it is;
-* unknown there as well: the outcome is BadDeviceToken, and the second lane's breaker does not count it, for it has only such pushes
-  as the first has sorted out;
-* the key or certificate is not for that environment: the outcome is what the first lane had, and nothing more is tried there.
+* accepted, or rejected for another cause than its token: that is the outcome, and `Result.environment` is the token's environment;
+* unknown there as well: the outcome is BadDeviceToken, and the second lane's breaker does not count it, because that lane
+  gets only pushes that the first has rejected;
+* the key or certificate is not for that environment: the outcome is that of the first lane, and no more pushes are tried there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger("pushcore.engine")
 
 
 class SecondLane(Protocol):
-    """What is needed of the lane of the next environment."""
+    """The part of a lane that is needed from the next environment."""
 
     refuses: bool
 
@@ -31,7 +31,7 @@ class SecondLane(Protocol):
 
 
 def may_know(lane: SecondLane, result: Result) -> bool:
-    """Whether a push that was rejected so is to be tried in the lane of the next environment."""
+    """Whether a rejected push is tried in the lane of the next environment."""
     unknown = result.row.unknown_token and result.push.environment is None
     return unknown and not lane.stopped and not lane.refuses
 
@@ -44,7 +44,7 @@ def is_no_judgement(result: Result, delayed: DelayedPush) -> bool:
 
 
 def outcome(result: Result, delayed: DelayedPush, lane: SecondLane) -> Result:
-    """What became of such a push."""
+    """The outcome of a push that was tried in the second lane."""
     if result.verdict is not Verdict.MISCONFIGURED:
         return result
     if not lane.refuses:
