@@ -215,7 +215,7 @@ def test_a_ledger_of_another_campaign_is_refused(place: Place, run: Run, change:
         change = []
     status, out, error = run(*place.create(*change))
     assert (status, out) == (2, "")
-    assert "has the campaign autumn, with another audience or other settings" in error
+    assert "has the campaign autumn with another audience or other settings" in error
 
 
 def test_an_audience_that_cannot_be_read_again_is_refused(place: Place, run: Run, tmp_path: Path) -> None:
