@@ -265,8 +265,8 @@ if not TYPE_CHECKING:  # for a type checker every name would exist
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module, _, original = _LATER[name].partition(":")
-        found = globals()[name] = getattr(import_module(f".{module}", __name__), original or name)
-        return found
+        value = globals()[name] = getattr(import_module(f".{module}", __name__), original or name)
+        return value
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_LATER})

@@ -92,11 +92,11 @@ class Histogram:
 
 def cumulate(counts: Sequence[int]) -> list[tuple[float, int]]:
     """See `Histogram.cumulative`; for the counts in a snapshot."""
-    found: list[tuple[float, int]] = []
+    buckets: list[tuple[float, int]] = []
     below, start = 0, 0
     for bound in EXPORTED:
         end = bisect_left(BOUNDS, bound) + 1
         below += sum(counts[start:end])
         start = end
-        found.append((bound, below))
-    return [*found, (math.inf, below + sum(counts[start:]))]
+        buckets.append((bound, below))
+    return [*buckets, (math.inf, below + sum(counts[start:]))]

@@ -312,12 +312,12 @@ class Metrics(Listener):
 
     def duration(self, provider: str) -> Histogram:
         """The latency histogram of a provider, for code that observes: `histogram.observe(seconds)`."""
-        found = self.durations.get(provider)
-        if found is None:
+        histogram = self.durations.get(provider)
+        if histogram is None:
             if len(self.durations) >= MAX_PROVIDERS:
                 provider = OTHER
-            found = self.durations.setdefault(provider, Histogram())
-        return found
+            histogram = self.durations.setdefault(provider, Histogram())
+        return histogram
 
     def watch(self, provider: str, pool: WatchedPool) -> Callable[[], None]:
         """Read connections, requests in flight and waiting from a pool on every snapshot; returns a function that ends it.
@@ -375,10 +375,10 @@ class Metrics(Listener):
 
     def snapshot(self) -> Snapshot:
         """Everything as it is now; see `Snapshot`."""
-        found: Snapshot = {}
+        rows: Snapshot = {}
         for name in FAMILIES:
             if name not in ("in_flight", "connections", "queue_depth", "expiries"):
-                found[name] = _rows(getattr(self, name))
+                rows[name] = _rows(getattr(self, name))
         in_flight, connections, depths = _Counts(), _Counts(), _Counts(self.queue_depth.copy())
         expiries = _Counts()
         for provider, pool in self._watched.copy():
@@ -388,13 +388,13 @@ class Metrics(Listener):
             depths[provider, "pool"] += len(pool.waiting)
             for credential, expiry in dict(pool.expiries).items():
                 expiries[provider, credential] = min(expiry, expiries.get((provider, credential), math.inf))
-        found["in_flight"], found["connections"] = _rows(in_flight), _rows(connections)
-        found["queue_depth"], found["expiries"] = _rows(depths), _rows(expiries)
-        found["duration"] = {
+        rows["in_flight"], rows["connections"] = _rows(in_flight), _rows(connections)
+        rows["queue_depth"], rows["expiries"] = _rows(depths), _rows(expiries)
+        rows["duration"] = {
             provider: {"counts": histogram.counts.copy(), "total": histogram.total}
             for provider, histogram in self.durations.copy().items()
         }
-        return found
+        return rows
 
 
 class _Counts(dict[Any, float]):
@@ -415,17 +415,17 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
         for name, table in tables.items():
             for *labels, value in snapshot[name]:
                 table.setdefault(tuple(labels), []).append(value)
-        for provider, each in snapshot["duration"].items():
-            durations.setdefault(provider, Histogram()).merge(each["counts"], each["total"])
-    found: Snapshot = {
+        for provider, counts in snapshot["duration"].items():
+            durations.setdefault(provider, Histogram()).merge(counts["counts"], counts["total"])
+    merged: Snapshot = {
         name: [[*labels, FAMILIES[name].merged(values)] for labels, values in sorted(table.items())]
         for name, table in tables.items()
     }
-    found["duration"] = {
+    merged["duration"] = {
         provider: {"counts": histogram.counts, "total": histogram.total}
         for provider, histogram in durations.items()
     }
-    return found
+    return merged
 
 
 def _rows(counts: _Counts) -> list[list[Any]]:
@@ -441,6 +441,6 @@ def _reason(result: Result) -> str | None:
 
 def _error_names(kind: type[Exception]) -> set[str]:
     names = {kind.__name__}
-    for each in kind.__subclasses__():
-        names |= _error_names(each)
+    for subclass in kind.__subclasses__():
+        names |= _error_names(subclass)
     return names

@@ -276,17 +276,17 @@ def describe_unexpected(provider: str, status: int, body: bytes) -> str:
     """
     start = body[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
-        what = "an empty body"
+        content = "an empty body"
     elif start.startswith(b"<"):
-        what = "an HTML page"
+        content = "an HTML page"
         title = _TITLE.search(start)
         words = printable_word(title[1].decode("utf-8", "replace"), _MAX_TITLE) if title is not None else None
         if words:
-            what += f', "{words}"'
+            content += f', "{words}"'
     elif start[0] in b"{[":
-        what = "JSON of another form"
+        content = "JSON of another form"
     else:
-        what = "a body that is not JSON"
+        content = "a body that is not JSON"
     if status == 429 or status >= 500:  # Google's own gateways have pages for these
-        return f"{status} with {what}: a response of a gateway or a proxy, not in the form of {provider}"
-    return f"this is not a response of {provider} (a proxy, a wrong URL?): {status} with {what}"
+        return f"{status} with {content}: a response of a gateway or a proxy, not in the form of {provider}"
+    return f"this is not a response of {provider} (a proxy, a wrong URL?): {status} with {content}"

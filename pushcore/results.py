@@ -198,8 +198,8 @@ def _identity(push: object) -> Any:
     if isinstance(push, str):
         return push
     names = getattr(type(push), "identifiers", ())
-    found = {name: getattr(push, name, None) for name in names}
-    return {name: _plain(value) for name, value in found.items() if value is not None}
+    fields = {name: getattr(push, name, None) for name in names}
+    return {name: _plain(value) for name, value in fields.items() if value is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -57,9 +57,9 @@ class Collector:
                 metric.add_metric(labels, value)
             yield metric
         metric = core.HistogramMetricFamily(DURATION.name, DURATION.text, labels=DURATION.labels)
-        for provider, each in snapshot["duration"].items():
-            buckets = [[_le(bound), count] for bound, count in cumulate(each["counts"])]
-            metric.add_metric([provider], buckets, each["total"])
+        for provider, counts in snapshot["duration"].items():
+            buckets = [[_le(bound), count] for bound, count in cumulate(counts["counts"])]
+            metric.add_metric([provider], buckets, counts["total"])
         yield metric
 
 
@@ -169,14 +169,14 @@ class _Reading:
 
     def durations(self, suffix: str) -> Callable[[CallbackOptions], Iterator[Observation]]:
         def observe(options: CallbackOptions) -> Iterator[Observation]:
-            for provider, each in self._read()["duration"].items():
+            for provider, counts in self._read()["duration"].items():
                 attributes = _attributes(provider)
                 if suffix == "sum":
-                    yield self._new(each["total"], attributes)
+                    yield self._new(counts["total"], attributes)
                 elif suffix == "count":
-                    yield self._new(sum(each["counts"]), attributes)
+                    yield self._new(sum(counts["counts"]), attributes)
                 else:
-                    for bound, count in cumulate(each["counts"]):
+                    for bound, count in cumulate(counts["counts"]):
                         yield self._new(count, {**attributes, "le": _le(bound)})
 
         return observe

@@ -47,12 +47,12 @@ def explain(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def read_small(path: str, what: str, limit: int, *, name: str | None = None) -> bytes:
+def read_small(path: str, expected: str, limit: int, *, name: str | None = None) -> bytes:
     """A file that is small when it is what it should be.
 
     Args:
         path: of the file.
-        what: what was expected, for the message.
+        expected: what was expected, for the message.
         limit: bytes.
         name: stands for the path in messages, where the path may be a secret given by mistake.
 
@@ -67,7 +67,7 @@ def read_small(path: str, what: str, limit: int, *, name: str | None = None) -> 
     else:
         problem = ""
     if problem:  # outside the handler, whose context repeats the path, which may be a secret
-        raise BadInput(f"{name or path} cannot be read ({problem}); expected {what}")
+        raise BadInput(f"{name or path} cannot be read ({problem}); expected {expected}")
     if len(data) > limit:
-        raise BadInput(f"{name or path} has more than {limit} bytes; expected {what}")
+        raise BadInput(f"{name or path} has more than {limit} bytes; expected {expected}")
     return data

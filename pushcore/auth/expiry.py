@@ -27,15 +27,15 @@ def expiry_text(expires: float, now: float) -> str:
     return f"until {date:%Y-%m-%d} ({int(left // DAY)} days)"
 
 
-def expiry_warning(what: str, expires: float, now: float) -> str | None:
+def expiry_warning(credential: str, expires: float, now: float) -> str | None:
     """A sentence about something that ends within 30 days or has ended; None otherwise.
 
     Args:
-        what: its name.
+        credential: its name.
         expires, now: UNIX seconds.
     """
     if expires - now >= WARN_BEFORE:
         return None
     if expires <= now:
-        return f"{what} has {expiry_text(expires, now).replace(' since', ' on')}: renew it"
-    return f"{what} is valid {expiry_text(expires, now)}: renew it"
+        return f"{credential} has {expiry_text(expires, now).replace(' since', ' on')}: renew it"
+    return f"{credential} is valid {expiry_text(expires, now)}: renew it"

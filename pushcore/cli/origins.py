@@ -22,8 +22,8 @@ _LIKE = 0.8  # of difflib: a letter more, less, or another one in words of five 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """What a word was perhaps meant to be, to be put behind a message; empty when nothing is like it."""
-    found = difflib.get_close_matches(word.lower(), known, 1, 0.6)
-    return f"; did you mean {found[0]}?" if found else ""
+    matches = difflib.get_close_matches(word.lower(), known, 1, 0.6)
+    return f"; did you mean {matches[0]}?" if matches else ""
 
 
 def origin_of(context: click.Context, name: str) -> str | None:
@@ -39,7 +39,7 @@ def origin_of(context: click.Context, name: str) -> str | None:
 def with_origins(text: str, context: click.Context) -> str:
     """A message, with where the options that it names, or whose values it quotes, came from."""
     named = set(_OPTION.findall(text))
-    found = []
+    origins = []
     for parameter in context.command.params:
         name = str(parameter.name)
         value = context.params.get(name)
@@ -47,10 +47,10 @@ def with_origins(text: str, context: click.Context) -> str:
         if quoted or named & set(parameter.opts):
             origin = origin_of(context, name)
             if origin is not None:
-                found.append(
+                origins.append(
                     f"{parameter.opts[0]} is {origin}" if named & set(parameter.opts) else f"from {origin}"
                 )
-    return f"{text} ({'; '.join(found)})" if found else text
+    return f"{text} ({'; '.join(origins)})" if origins else text
 
 
 def unknown_variables(context: click.Context) -> Iterator[str]:

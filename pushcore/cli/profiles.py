@@ -82,29 +82,29 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
     """
     name = printable(path)
     try:
-        found = tomllib.loads(read_small(path, _EXPECTED, MAX_FILE).decode())
+        document = tomllib.loads(read_small(path, _EXPECTED, MAX_FILE).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{name} is not TOML ({printable(str(error), 120)}); expected {_EXPECTED}") from None
-    for key in found:
+    for key in document:
         if key not in ("send", "profile"):
             meant = nearest(key, ("send", "profile"))
             raise BadInput(f"{name} has {shown(key)}, expected only [send] and [profile.NAME]{meant}")
-    tables = {"[send]": _table(found, "send", name)}
-    profiles = _table(found, "profile", name)
+    tables = {"[send]": _table(document, "send", name)}
+    profiles = _table(document, "profile", name)
     if profile is not None:
         if profile not in profiles:
             known = ", ".join(profiles) or "none"
             meant = printable(nearest(profile, profiles), 100)
             raise BadInput(f"{name} has no profile {shown(profile)}; it has {shown(known)}{meant}")
         tables[f"[profile.{printable(profile, 40)}]"] = _table(profiles, profile, name)
-    mine = {each.name for each in context.command.params}
+    mine = {parameter.name for parameter in context.command.params}
     every = _options_of_all(context)
     settings: Settings = {}
     for title, table in tables.items():
         for key, value in table.items():
             parameter = every.get(key.replace("-", "_"))
             if parameter is None:
-                meant = nearest(key, [each.replace("_", "-") for each in every])
+                meant = nearest(key, [option.replace("_", "-") for option in every])
                 raise BadInput(
                     f"{name}: {title} has an unknown key {shown(key)}; expected options of send{meant}"
                 )
@@ -117,26 +117,26 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
 
 
 def _table(tables: dict[str, Any], key: str, name: str) -> dict[str, Any]:
-    found = tables.get(key, {})
-    if not isinstance(found, dict):
+    table = tables.get(key, {})
+    if not isinstance(table, dict):
         raise BadInput(f"{name}: {shown(key)} is not a table; expected {_EXPECTED}")
-    return found
+    return table
 
 
 def _options_of_all(context: click.Context) -> dict[str, click.Parameter]:
     """A file is for several commands, so what one of them does not know may be another's."""
     return {
-        str(each.name): each
+        str(parameter.name): parameter
         for command in (*_commands(context.find_root().command), context.command)
-        for each in command.params
-        if isinstance(each, Option) and each.name not in _NO_SETTINGS
+        for parameter in command.params
+        if isinstance(parameter, Option) and parameter.name not in _NO_SETTINGS
     }
 
 
 def _commands(group: click.Command) -> Iterator[click.Command]:
-    for each in group.commands.values() if isinstance(group, click.Group) else ():
-        yield from _commands(each)
-        yield each
+    for command in group.commands.values() if isinstance(group, click.Group) else ():
+        yield from _commands(command)
+        yield command
 
 
 def _value(value: Any, parameter: click.Parameter, place: Path, where: str) -> Any:
@@ -166,7 +166,7 @@ def _check(value: Any, parameter: click.Parameter, context: click.Context, where
         choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
         words = error.message.replace(repr(value), "its value").rstrip(".")
         raise BadInput(
-            f"{where}: Invalid value for '{parameter.opts[0]}': {words}{nearest(str(value), [str(each) for each in choices])}"
+            f"{where}: Invalid value for '{parameter.opts[0]}': {words}{nearest(str(value), [str(choice) for choice in choices])}"
         ) from None
 
 

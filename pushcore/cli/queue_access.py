@@ -57,14 +57,14 @@ def access_of(options: dict[str, Any], url: str) -> Access:
         BadInput: a file cannot be read.
     """
     passwords = {}
-    for name, what in (
+    for name, description in (
         ("queue_password_file", "the queue's password"),
         ("queue_sentinel_password_file", "the sentinels' password"),
     ):
         path = options.pop(name)
         if path is not None:
             try:
-                passwords[name] = read_password(path, f"--{name.replace('_', '-')}", what).decode()
+                passwords[name] = read_password(path, f"--{name.replace('_', '-')}", description).decode()
             except UnicodeDecodeError:
                 raise BadInput(f"the file of --{name.replace('_', '-')} is not UTF-8") from None
     context = click.get_current_context(silent=True)

@@ -205,9 +205,9 @@ def message_name(body: bytes) -> str | None:
     return printable_word(document.get("name"), 300) if document is not None else None
 
 
-def find_name(push: object, body: bytes, what: str) -> str | None:
+def find_name(push: object, body: bytes, key: str) -> str | None:
     """The same for `Result`: a message's name is its id, and it has no other."""
-    return message_name(body) if what == "id" else None
+    return message_name(body) if key == "id" else None
 
 
 @dataclass(slots=True)

@@ -222,8 +222,8 @@ class Proxy:
                     )
                     await asking.answered
             except TimeoutError:
-                what = "made no TLS connection" if asking.transport is None else "did not answer CONNECT"
-                raise ProxyError(f"the proxy {what} within {seconds * SHARE:.3g} s") from None
+                problem = "made no TLS connection" if asking.transport is None else "did not answer CONNECT"
+                raise ProxyError(f"the proxy {problem} within {seconds * SHARE:.3g} s") from None
             except OSError as error:
                 raise self.name_error(error) from error
             keeping = _EarlyData()

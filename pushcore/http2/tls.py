@@ -198,8 +198,8 @@ class ApnsCertificate:
             except ValueError:
                 continue  # OpenSSL does not say whether passphrase or file is wrong
         else:
-            what = "needs a passphrase" if password is None else "does not open with the given passphrase"
-            raise ConfigurationError(f"{name} {what}, or is damaged")
+            problem = "needs a passphrase" if password is None else "does not open with the given passphrase"
+            raise ConfigurationError(f"{name} {problem}, or is damaged")
         if key is None:
             raise ConfigurationError(f"{name} holds no private key; export the certificate together with it")
         certificates = [*([leaf] if leaf is not None else []), *others]
@@ -386,8 +386,8 @@ def _load_pem_key(name: str, content: bytes, password: bytes | None) -> Any:
     try:
         return serialization.load_pem_private_key(block, password if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        what = "does not open with the given passphrase, or is damaged" if encrypted else "is damaged"
-        raise ConfigurationError(f"{name}: the private key {what}") from None
+        problem = "does not open with the given passphrase, or is damaged" if encrypted else "is damaged"
+        raise ConfigurationError(f"{name}: the private key {problem}") from None
 
 
 def _public_bytes(key: Any) -> bytes:

@@ -365,7 +365,9 @@ def _android_config(
             channel_id=channel_id,
             sticky=sticky,
             default_vibrate_timings=default_vibrate_timings,
-            vibrate_timings=None if vibrate is None else tuple(each / 1000 for each in vibrate),
+            vibrate_timings=None
+            if vibrate is None
+            else tuple(milliseconds / 1000 for milliseconds in vibrate),
             notification_count=count,
         )
     return AndroidConfig(collapse_key=collapse_key, priority=priority, ttl=ttl, notification=notification)

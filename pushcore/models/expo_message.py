@@ -216,9 +216,9 @@ def _convert_times(given: dict[str, Any]) -> None:
             raise ValueError(f"expiration {error}") from None
 
 
-def _check_type(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:
+def _check_type(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> None:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be {what}, not {value!r:.60}")
+        raise ValueError(f"{name} must be {expected}, not {value!r:.60}")
 
 
 def _check_text(name: str, value: Any) -> None:

@@ -230,9 +230,9 @@ def _webpush_headers(value: Any, where: str) -> None:
             _digits(text, f"{where}.{name}", "a number of seconds")
 
 
-def _digits(text: str, where: str, what: str) -> None:
+def _digits(text: str, where: str, unit: str) -> None:
     if not (text.isdecimal() and text.isascii()):
-        raise FieldError(f"{where} must be {what} in digits, not {shown(text)}")
+        raise FieldError(f"{where} must be {unit} in digits, not {shown(text)}")
 
 
 _webpush: Final = object_of(

@@ -101,10 +101,10 @@ def legacy_data(value: Any, where: str) -> None:
     data_keys(value, where)
 
 
-def matching(pattern: re.Pattern[str], what: str) -> Check:
+def matching(pattern: re.Pattern[str], expected: str) -> Check:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise FieldError(f"{where} must be {what}, not {shown(value)}")
+            raise FieldError(f"{where} must be {expected}, not {shown(value)}")
 
     return check
 

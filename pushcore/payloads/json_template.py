@@ -205,14 +205,14 @@ class JsonTemplate:
         pairs = list(zip(keys, renders, strict=True))
 
         def values(row: Any) -> list[bytes]:
-            found: list[bytes] = []
+            encoded: list[bytes] = []
             try:
                 for key, render in pairs:
-                    found.append(render(row[key]))  # their number says which is wrong
+                    encoded.append(render(row[key]))  # their number says which is wrong
             except VALUE_ERRORS as error:
-                number = len(found)
+                number = len(encoded)
                 raise _bad_row(self.placeholders[number], self.name, row, keys[number], error) from None
-            return found
+            return encoded
 
         return values
 

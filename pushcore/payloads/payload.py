@@ -89,7 +89,9 @@ class FcmPayload:
         )
         self.columns = template.columns
         _check({**constant, "validate_only": self.validate_only}, name)
-        self.fcm_forms = Compiled(template, [fcm_role(each) for each in template.placeholders], self._form)
+        self.fcm_forms = Compiled(
+            template, [fcm_role(placeholder) for placeholder in template.placeholders], self._form
+        )
 
     def _form(self, fields: dict[str, Any], now: float, marks: Marks | None) -> CompiledMessage:
         if self._has_body:

@@ -144,8 +144,12 @@ class Template:
         self.apns = None if apns is None else ApnsRows(apns, defaults, id_prefix)
         self.fcm = None if fcm is None else FcmRows(fcm)
         self.platforms = frozenset(payloads)
-        self.columns = tuple(dict.fromkeys(column for each in payloads.values() for column in each.columns))
-        self.notices = list(dict.fromkeys(notice for each in payloads.values() for notice in each.notices))
+        self.columns = tuple(
+            dict.fromkeys(column for payload in payloads.values() for column in payload.columns)
+        )
+        self.notices = list(
+            dict.fromkeys(notice for payload in payloads.values() for notice in payload.notices)
+        )
         self._numbers = itertools.count(1)
         alone = cast(Audience, _Given(()))
         self._make_apns = _nobody(APNS) if self.apns is None else self.apns.bind(alone)

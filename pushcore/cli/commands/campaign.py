@@ -264,7 +264,7 @@ async def _give(coordinator: Coordinator, give: Callable[[Coordinator], Awaitabl
 _order(
     "pause",
     "Workers stop sending and wait, within two seconds; prints which workers obey.",
-    lambda each: each.pause(),
+    lambda coordinator: coordinator.pause(),
 )
 
 
@@ -289,7 +289,7 @@ def resume(queue: QueueTarget, ledger: str, aside: bool) -> int:
 _order(
     "cancel",
     "Workers give back unsent rows and end, within two seconds; prints which workers obey.",
-    lambda each: each.cancel(),
+    lambda coordinator: coordinator.cancel(),
 )
 
 

@@ -118,8 +118,8 @@ def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
 def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) -> int:
     """Runs the command; the exit status."""
 
-    def write(found: Channel) -> None:
-        _show(found, as_json, "stores its newest message" if found.stores else "stores no message")
+    def write(channel: Channel) -> None:
+        _show(channel, as_json, "stores its newest message" if channel.stores else "stores no message")
 
     return _run(options, channels_url, lambda api: api.read(channel), write)
 

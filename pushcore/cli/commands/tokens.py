@@ -71,7 +71,7 @@ def tokens(audience: str, output: str | None, results_raw: bool, as_json: bool) 
         if output is not None:
             if source.same_file(output):
                 raise BadInput(f"{output} is the audience; expected another file")
-            refuse_same_file(output, audience, what="the kinds")
+            refuse_same_file(output, audience, purpose="the kinds")
         source.select({"token", "platform"})
         with contextlib.closing(TokenCounts(output, raw=results_raw)) as count:
             count.read(source)

@@ -20,8 +20,8 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066
 _TO_QUOTE: Final = frozenset(',"\r\n')
 
 
-def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
-    """A file to be written, or with "-" the standard output, and its name for messages. `what` is expected of it.
+def open_bytes(path: str, purpose: str) -> tuple[IO[bytes], str]:
+    """A file to be written, or with "-" the standard output, and its name for messages. `purpose` is expected of it.
 
     Raises:
         BadInput: it cannot be written.
@@ -30,13 +30,15 @@ def open_bytes(path: str, what: str) -> tuple[IO[bytes], str]:
     try:
         raw = NamedFile(1, name, closefd=False) if path == "-" else NamedFile(path, name)
     except OSError as error:
-        raise BadInput(f"{name} cannot be written ({explain(error)}); expected a file for {what}") from None
+        raise BadInput(
+            f"{name} cannot be written ({explain(error)}); expected a file for {purpose}"
+        ) from None
     return io.BufferedWriter(raw, BUFFER), name
 
 
-def open_output(path: str, what: str) -> tuple[TextIO, str]:
+def open_output(path: str, purpose: str) -> tuple[TextIO, str]:
     """The same for text."""
-    buffered, name = open_bytes(path, what)
+    buffered, name = open_bytes(path, purpose)
     return text_of(buffered), name
 
 
@@ -45,20 +47,20 @@ def text_of(file: IO[bytes] | io.BufferedIOBase) -> TextIO:
     return io.TextIOWrapper(cast(IO[bytes], file), "utf-8", errors="surrogateescape", newline="\n")
 
 
-def open_unchanged(path: str, what: str) -> tuple[IO[bytes], str]:
+def open_unchanged(path: str, purpose: str) -> tuple[IO[bytes], str]:
     """As `open_bytes`, but what the file holds stays until it is truncated."""
     if path == "-":
-        return open_bytes(path, what)
+        return open_bytes(path, purpose)
     try:
         raw = NamedFile(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), printable(path))
     except OSError as error:
         raise BadInput(
-            f"{printable(path)} cannot be written ({explain(error)}); expected a file for {what}"
+            f"{printable(path)} cannot be written ({explain(error)}); expected a file for {purpose}"
         ) from None
     return io.BufferedWriter(raw, BUFFER), printable(path)
 
 
-def refuse_same_file(output: str, *inputs: str | None, what: str = "the results") -> None:
+def refuse_same_file(output: str, *inputs: str | None, purpose: str = "the results") -> None:
     """Raises `BadInput` when the output would be written over a file that is read."""
     for path in inputs:
         if path is None or output == "-":
@@ -66,7 +68,7 @@ def refuse_same_file(output: str, *inputs: str | None, what: str = "the results"
         try:
             # A journal may not exist yet.
             if os.path.realpath(output) == os.path.realpath(path) or os.path.samefile(output, path):
-                raise BadInput(f"{output} is an input; expected another file for {what}")
+                raise BadInput(f"{output} is an input; expected another file for {purpose}")
         except OSError:
             continue  # one of them does not exist, and they are not the same
 

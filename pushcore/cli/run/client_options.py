@@ -193,8 +193,10 @@ class ClientOptions:
             Proxy.parse(self.proxy)  # its complaints first
             name, given = _name_in(self.proxy)
             if name is None or given:
-                what = "already contains a password" if given else "names no user"
-                raise BadInput(f"--proxy {what}; with --proxy-password-file expected http://NAME@HOST:PORT")
+                problem = "already contains a password" if given else "names no user"
+                raise BadInput(
+                    f"--proxy {problem}; with --proxy-password-file expected http://NAME@HOST:PORT"
+                )
             password = read_password(
                 self.proxy_password_file, "--proxy-password-file", "the proxy's password"
             )
@@ -360,21 +362,21 @@ _OF_APNS: Final = (
 _OF_FCM: Final = ("fcm_project", "fcm_url", "fcm_confirm")
 
 
-def read_password(path: str, option: str, what: str) -> bytes:
+def read_password(path: str, option: str, description: str) -> bytes:
     """The first line of a file with a password and nothing else.
 
     Args:
         path: of the file. Messages do not repeat it: it may be the password itself, which has no shape to be known by.
         option: that has the path, for messages.
-        what: whose password it is, for messages.
+        description: whose password it is, for messages.
 
     Raises:
         BadInput: it cannot be read, is empty, or is too large for one.
     """
-    content = read_small(path, f"a file with {what}", _MAX_PASSWORD_FILE, name=f"the file of {option}")
+    content = read_small(path, f"a file with {description}", _MAX_PASSWORD_FILE, name=f"the file of {option}")
     password = content.removesuffix(b"\n").removesuffix(b"\r")
     if not password:
-        raise BadInput(f"the file of {option} is empty; expected a file with {what}")
+        raise BadInput(f"the file of {option} is empty; expected a file with {description}")
     return password
 
 

@@ -57,9 +57,9 @@ def dry_run(clients: dict[str, CampaignClient], rows: Rows, report: ResultsFile)
         for line in tally.lines():
             whose = f" ({NAMES[platform]})" if platform and len(clients) > 1 else ""
             click.echo(f"{line}{whose}")
-    found = rows.duplicates or rows.sample
-    if found is not None:
-        for line in duplicate_lines(found, left_out=rows.duplicates is not None):
+    duplicates = rows.duplicates or rows.sample
+    if duplicates is not None:
+        for line in duplicate_lines(duplicates, left_out=rows.duplicates is not None):
             click.echo(line)
     for line in invisible_lines(*rows.makers):
         click.echo(line)

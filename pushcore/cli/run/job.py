@@ -93,8 +93,8 @@ class Job:
                 self._send_apart(run_plan) if self.plan is None else self._send_journaled(run_plan, self.plan)
             )
         if not self.quiet:
-            found = run_plan.duplicates or run_plan.sample
-            lines = [] if found is None else duplicate_lines(found, left_out=self.unique)
+            duplicates = run_plan.duplicates or run_plan.sample
+            lines = [] if duplicates is None else duplicate_lines(duplicates, left_out=self.unique)
             for line in lines + invisible_lines(template.apns, template.fcm):
                 say_plain(line)
         return status

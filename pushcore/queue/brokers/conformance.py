@@ -337,6 +337,6 @@ def _must(condition: bool, sentence: str) -> None:
         raise AssertionError(sentence)
 
 
-def _same(actual: object, expected: object, what: str) -> None:
+def _same(actual: object, expected: object, description: str) -> None:
     if actual != expected:
-        raise AssertionError(f"{what}: {actual!r} instead of {expected!r}")
+        raise AssertionError(f"{description}: {actual!r} instead of {expected!r}")

@@ -388,7 +388,7 @@ class NatsQueue:
         for at in range(0, len(messages), AT_ONCE):
             async with self._errors():
                 await asyncio.gather(
-                    *(let_go(self._connection, stream, each) for each in messages[at : at + AT_ONCE])
+                    *(let_go(self._connection, stream, message) for message in messages[at : at + AT_ONCE])
                 )
 
     @asynccontextmanager

@@ -118,7 +118,9 @@ def test_a_key_that_the_second_rejects_leaves_the_firsts_outcome_and_is_tried_no
     results = run(send())
     assert {(result.verdict, result.reason) for result in results} == {(Verdict.INVALID, "BadDeviceToken")}
     warnings = [
-        text for text in caplog.messages if "devices of unknown environment are tried in one environment only" in text
+        text
+        for text in caplog.messages
+        if "devices of unknown environment are tried in one environment only" in text
     ]
     assert len(warnings) == 1
     assert "BadEnvironmentKeyInToken" in warnings[0]

@@ -87,7 +87,7 @@ def test_an_input_is_never_written_over_under_whatever_name(tmp_path: Path) -> N
         with pytest.raises(BadInput, match="is an input; expected another file for the results"):
             refuse_same_file(str(tmp_path / name), None, str(tmp_path / "none"), str(path))
     with pytest.raises(BadInput, match="expected another file for the kinds"):
-        refuse_same_file(str(path), str(path), what="the kinds")
+        refuse_same_file(str(path), str(path), purpose="the kinds")
 
 
 def test_an_input_that_does_not_exist_yet_is_not_written_over_either(tmp_path: Path) -> None:
