@@ -1,4 +1,4 @@
-"""What a sender counts while it runs: plain integers, a histogram of latencies, and a `Listener` for single events.
+"""The metrics of a sender: plain integers, a histogram of latencies, and a `Listener` for single events.
 
 `Metrics` is fed with one call for each batch of results or each event, never for each push, and read as a plain dict by
 the exporter: `pushcore.telemetry` for Prometheus and OpenTelemetry, a progress view, another process. Everything
@@ -33,7 +33,7 @@ MAX_PROVIDERS: Final = 8
 
 
 class Listener(Protocol):
-    """What happens while pushes are sent, for embedders. Called on the event loop, for each event and never for a push.
+    """Receives events while pushes are sent. Called on the event loop, per event and never per push.
 
     Derive from it and override the methods of interest; the default ones do nothing. `provider` is "apns", "fcm", or "oauth" for
     access tokens; `host` is the server's name. A method must not block; what it raises is logged and goes no further.
@@ -106,7 +106,7 @@ class Listener(Protocol):
         return
 
     def rate_limited(self, provider: str, seconds: float) -> None:
-        """The provider wants nothing for so long.
+        """The provider asked for a pause of so many seconds.
 
         Args:
             provider: "apns", "fcm", or "oauth" for access tokens.
@@ -265,7 +265,7 @@ class WatchedPool(Protocol):
 
     @property
     def waiting(self) -> Any:
-        """What no connection has taken, with a length."""
+        """The requests that wait for a connection; has a length."""
 
     @property
     def links(self) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""What the clients have in common, in two classes.
+"""The common part of the clients, in two classes.
 
 `ProviderClient` is the public side of a client: it is opened and closed, and its configuration can be read. Its
 `Dispatcher` owns the connections and sends; the engine, topics and channels use the dispatcher alone. The subclasses of
@@ -156,7 +156,7 @@ class ProviderClient(Generic[P]):
 
     @property
     def max_connections(self) -> int:
-        """How many connections it opens at most to one server."""
+        """The limit of connections to one server."""
         return self._dispatcher.max_connections
 
     @property

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 
 class Verdict(enum.Enum):
-    """What became of a push, and therefore what its sender should do."""
+    """The outcome of a push, and so what its sender should do."""
 
     ACCEPTED = "ACCEPTED"
     """The provider took it. It does not say that the device has shown it."""
@@ -95,7 +95,7 @@ class Reason:
 
     @property
     def blame(self) -> Blame:
-        """What the reason blames: "token", "push", "configuration" or "provider"."""
+        """The cause that the reason blames: "token", "push", "configuration" or "provider"."""
         return self.blames or _BLAMED.get(self.verdict, "provider")
 
 
@@ -225,7 +225,7 @@ def register(provider: str, table: ReasonTable) -> ReasonTable:
 
 
 def lookup(provider: str | None, status: int | None, word: str | None) -> Reason:
-    """What a provider's answer means; never raises.
+    """The row of a provider's response; never raises.
 
     Args:
         provider: "apns" or "fcm"; None or another name: any table that has the word.

@@ -1,4 +1,4 @@
-"""How pushes become requests: what `ApnsRequestBuilder`, `FcmRequestBuilder` and `LegacyRequestBuilder` have in common."""
+"""The conversion of pushes to requests: the common part of `ApnsRequestBuilder`, `FcmRequestBuilder` and `LegacyRequestBuilder`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of one push: a `Verdict` says what to do, a `Result` carries the evidence."""
+"""The result of a push: a `Verdict` says what to do, a `Result` has the details."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ class Result(Generic[P_co]):
 
     @property
     def environment(self) -> str | None:
-        """Which of Apple's environments knows the token, "production" or "sandbox"; None where none has said so, or where it
-        was sent to a URL. It is what the app's table should have."""
+        """The environment that knows the token, "production" or "sandbox"; None if neither has said so, or if it
+        was sent to a URL. Store it in the app's table."""
         return None if self._find is None else self._find(self.push, self._id, "environment")
 
     @property
@@ -125,7 +125,7 @@ class Result(Generic[P_co]):
 
     @property
     def row(self) -> Reason:
-        """What the reason means: what it blames, how long to wait before a retry, whose limit it is, what to do.
+        """The meaning of the reason: what it blames, the wait before a retry, the scope of a limit, the advice.
 
         Its verdict is always the result's. A result that no client made has its row by reason and status, then by
         reason; where no table has one of this verdict, it is the verdict's own.

@@ -40,7 +40,7 @@ _LIBRARIES: Final = {
 
 
 class Collector:
-    """What a `prometheus_client.CollectorRegistry` can register: the metrics of `FAMILIES` and the latencies."""
+    """A collector for a `prometheus_client.CollectorRegistry`: the metrics of `FAMILIES` and the latencies."""
 
     def __init__(self, read: Read) -> None:
         """Raises `ConfigurationError` when prometheus-client is not installed."""

@@ -11,7 +11,7 @@ class PushcoreError(Exception):
 
 
 class TransportError(PushcoreError):
-    """Why a push was not answered.
+    """The reason why a push got no response.
 
     `unprocessed` is true when the peer has surely not acted on the request (RFC 9113, sections 6.8 and 8.7),
     so that sending it again cannot double it. `permanent`: a retry cannot help until the cause is fixed.

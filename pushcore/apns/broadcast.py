@@ -57,7 +57,7 @@ class BroadcastRequest:
 
 
 def template_for(authority: str) -> HeaderTemplate:
-    """What all broadcasts to one server have in common."""
+    """The common part of all broadcasts to one server."""
     return HeaderTemplate(
         [
             (b":method", b"POST"),

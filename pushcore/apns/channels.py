@@ -108,7 +108,7 @@ class Channels:
         return Channel(channel_id, stores)
 
     async def read(self, channel_id: str) -> Channel:
-        """What APNs knows of a channel. Raises as `create` does."""
+        """The properties of a channel at APNs. Raises as `create` does."""
         result, body = await self._request(b"GET", self._path, channel_id=channel_id)
         policy = _object(body).get("message-storage-policy")
         if type(policy) is not int or policy not in (0, 1):

@@ -127,7 +127,7 @@ class ApnsClient(ProviderClient[Notification]):
         else:
             origin = read_origin(url)
         self.environment: Environment | None = environment
-        """Which of Apple's it sends to; None when it was given a URL alone."""
+        """The environment; None if only a URL was given."""
         check_type("auth", auth, (ApnsKey, ApnsCertificate), "an ApnsKey or an ApnsCertificate")
         self._check_environment(auth)
         dispatcher = ApnsDispatcher(

@@ -1,4 +1,4 @@
-"""What APNs responds: every documented reason, the `Verdict` it means, and what to do about it.
+"""The reasons of APNs: every documented reason with its `Verdict` and advice.
 
 Sources: "Handling notification responses from APNs" at developer.apple.com/documentation, the table of `/3/device`;
 "Handling error responses from Apple Push Notification service" for channels and broadcasts.
@@ -277,7 +277,7 @@ _BODIES: Final[dict[bytes, tuple[str | None, float | None]]] = {
 
 
 def verdict_for(status: int, reason: str | None, table: Mapping[str, Reason] = REASONS) -> Verdict:
-    """What a response means: by its reason, or by its status when the two are no row of the table.
+    """The row of a response: by its reason, or by its status if the table has no row for both.
 
     Never raises: a status that is neither success nor an error is UNKNOWN.
     """

@@ -1,1 +1,1 @@
-"""Where the rows of a campaign come from: files and objects, CSV, NDJSON and Parquet, plain or gzip."""
+"""The sources of a campaign's rows: files and objects, CSV, NDJSON and Parquet, plain or gzip."""

@@ -13,7 +13,7 @@ MAX_SHOWN: Final = 160
 
 
 class BadInput(RedactedError):
-    """What the user must change, in one sentence that names the file; nothing has been sent."""
+    """An error in the user's input, in one sentence that names the file; nothing was sent."""
 
 
 class BadRow(Exception):

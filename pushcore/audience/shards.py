@@ -1,4 +1,4 @@
-"""How a campaign is divided among processes: every process reads all rows and sends those of every N-th chunk."""
+"""The division of a campaign among processes: every process reads all rows and sends those of every N-th chunk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Shard:
     chunk: int = CHUNK_ROWS
 
     def upto(self, row: int) -> int:
-        """How many of the rows up to this one are this part's."""
+        """The number of rows of this part up to and including this row."""
         chunks, rest = divmod(row, self.chunk)
         whole = (chunks - self.number + self.parts - 1) // self.parts
         return whole * self.chunk + (rest if chunks % self.parts == self.number else 0)
@@ -29,7 +29,7 @@ class Shard:
         return (row - 1) // self.chunk % self.parts == self.number
 
     def stretch(self, row: int) -> int:
-        """How many rows from this one on are alike, all of them this part's or none."""
+        """The number of consecutive rows, from this one on, that all belong to this part or all do not."""
         return self.chunk - (row - 1) % self.chunk
 
 

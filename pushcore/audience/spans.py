@@ -1,4 +1,4 @@
-"""Where the rows of a text lie: stretches of so many rows each, so that one of them can be read alone."""
+"""The byte ranges of a text's rows, so that one range can be read by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an audience lies: a path of this machine or of a share, or a URL of object storage, such as s3://bucket/devices.csv.
+"""The storage of an audience: a path of this machine or of a share, or a URL of object storage, such as s3://bucket/devices.csv.
 
 For URLs it needs the extra `pushcore[storage]` (fsspec) and the driver of that storage: s3fs for s3://, gcsfs for gs://,
 adlfs for abfs://, aiohttp for https://. Credentials are the driver's affair: it takes them from its own variables and

@@ -192,7 +192,7 @@ class GoogleCredentials:
         return bounded
 
     def _named(self, error: BaseException) -> AccessTokenError:
-        """What google-auth raised, told apart: will asking again help?"""
+        """An error of google-auth, classified: whether a retry can help."""
         exceptions = self._exceptions
         causes = (error, error.__cause__, error.__context__, *error.args)
         temporary = getattr(error, "retryable", False) or any(

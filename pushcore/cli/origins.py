@@ -1,4 +1,4 @@
-"""Where an option's value came from, for messages: a variable of the environment or a key of a settings file; and what a
+"""The origin of an option's value, for messages: a variable of the environment or a key of a settings file; and what a
 name that is none was perhaps meant to be."""
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _LIKE = 0.8  # of difflib: a letter more, less, or another one in words of five 
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """What a word was perhaps meant to be, to be put behind a message; empty when nothing is like it."""
+    """A suggestion for a misspelt word, to append to a message; empty if no known word is similar."""
     matches = difflib.get_close_matches(word.lower(), known, 1, 0.6)
     return f"; did you mean {matches[0]}?" if matches else ""
 
 
 def origin_of(context: click.Context, name: str) -> str | None:
-    """Where the value of an option came from, if not from the command line: never the value itself."""
+    """The origin of an option's value, if not the command line: never the value itself."""
     source = context.get_parameter_source(name)
     if source is ParameterSource.ENVIRONMENT:
         return f"the variable {_PREFIX}{name.upper()}"

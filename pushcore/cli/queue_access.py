@@ -1,4 +1,4 @@
-"""How a command gets in to its queue: the options beside --queue, and what they mean."""
+"""Access of a command to its queue: the options beside --queue, and their meaning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OPTIONS: Final = (
 
 
 class QueueTarget(NamedTuple):
-    """Where a queue is, and what lets us in."""
+    """The address of a queue, and the credentials for it."""
 
     url: str
     access: Access
@@ -51,7 +51,7 @@ def queue_access_options(function: Function) -> Function:
 
 
 def access_of(options: dict[str, Any], url: str) -> Access:
-    """What the options say, taken out of them; warns of a password that every user of this machine can read.
+    """The access settings, removed from the options; warns of a password that every user of this machine can read.
 
     Raises:
         BadInput: a file cannot be read.

@@ -123,7 +123,7 @@ def parse_again(context: click.Context) -> dict[str, Any]:
 
 
 def section(title: str) -> Callable[..., Decorator]:
-    """What `click.option` is, for options of this section."""
+    """As `click.option`, for options of this section."""
     return partial(click.option, cls=Option, section=title)
 
 
@@ -134,7 +134,7 @@ argument = partial(click.argument, cls=Argument)
 
 
 def command(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """What `click.command` is, with sections and variables."""
+    """As `click.command`, with sections and variables."""
     return click.command(cls=Command, context_settings={"auto_envvar_prefix": ENVIRONMENT}, **settings)
 
 

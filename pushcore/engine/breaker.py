@@ -58,7 +58,7 @@ _GOOD, _SUSPECT, _REFUSED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """Why a campaign stops. `reason`: the provider's word, the verdict's without one. `sentence`: it and what to fix."""
+    """The cause that stops a campaign. `reason`: the provider's word, the verdict's without one. `sentence`: it and what to fix."""
 
     reason: str
     sentence: str
@@ -69,7 +69,7 @@ class Trip:
 
     @classmethod
     def decode(cls, data: bytes) -> Trip | None:
-        """What `encode` made; None when this is something else."""
+        """Decode the output of `encode`; None for other data."""
         try:
             fields = orjson.loads(data) if len(data) <= MAX_TRIP else None
         except orjson.JSONDecodeError:
@@ -84,7 +84,7 @@ class Trip:
 
 
 class Seen(NamedTuple):
-    """What one process has seen: its last responses by kind, those `in_a_row` that blame the configuration, how many were
+    """The counts of one process: its last responses by kind, those `in_a_row` that blame the configuration, how many were
     ever `accepted`, and whether any speaks against its being the configuration (`others`, 0 or 1)."""
 
     good: int
@@ -189,7 +189,7 @@ class Breaker:
 
     @property
     def answers(self) -> int:
-        """How many there are to judge by, of all processes: of each, a window at most."""
+        """The number of responses of all processes: of each, a window at most."""
         return self._size + self._new + sum(self._peers_seen[:3])
 
     def take(self, result: Result) -> Trip | None:
@@ -283,7 +283,7 @@ def blames_configuration(detail: object) -> bool:
 
 
 def _kind(result: Result) -> int | None:
-    """What a response speaks for; None when it judges neither token nor configuration."""
+    """The kind of a response; None if it says nothing about token or configuration."""
     verdict = result.verdict
     if result.suspect:
         return _SUSPECT
@@ -314,7 +314,7 @@ def _explain(result: Result, evidence: str) -> Trip:
 
 
 def _advice(result: Result) -> str:
-    """What to fix where no table of reasons has the word: by the error, or by the status."""
+    """The advice for a reason that is in no table: by the error, or by the status."""
     cause = result.detail
     if isinstance(cause, AccessTokenError):
         if not isinstance(cause.__cause__, CertificateError | AlpnError):

@@ -1,4 +1,4 @@
-"""How many pushes of a lane may be sent now: by the rate limit, by the adaptive window, and by the breaker."""
+"""The number of pushes that a lane may send now: by the rate limit, by the adaptive window, and by the breaker."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Gate:
 
     @property
     def shared_trip(self) -> Trip | None:
-        """Why another process has stopped, for us to stop as well."""
+        """The reason why another process has stopped, so that this one stops too."""
         return self._shared.trip if self._shared is not None else None
 
     def stop(self, trip: Trip) -> Trip:
@@ -140,7 +140,7 @@ class Gate:
     # --- limits ---------------------------------------------------------------------------------------------------
 
     def capacity(self, now: float) -> float:
-        """How many more may be in flight: infinity once the breaker has responses enough and the provider keeps up."""
+        """The number of further pushes that may be in flight: infinity if the breaker has enough responses and the provider keeps up."""
         if now < self._start or (self._orders is not None and self._orders.paused):
             return 0
         window, limit = self._window, self._unproven_limit
@@ -160,7 +160,7 @@ class Gate:
         return max(limit - in_flight, 0)
 
     def permits(self, wanted: int, now: float) -> int:
-        """How many of so many pushes the rate limit lets leave now; they count as sent."""
+        """The number of pushes that the rate limit permits now, at most the given one; they count as sent."""
         if self.limiter is None or wanted < 1:
             return wanted
         return self.limiter.permits(wanted, now)

@@ -57,7 +57,7 @@ class Holds:
         return None
 
     def find(self, push: Any) -> Hold | None:
-        """What this push has to wait for; None when it may be sent."""
+        """The topic or device for whose limit this push must wait; None if it may be sent."""
         for attribute, holds in self.by_attribute.items():
             hold = holds.get(getattr(push, attribute, None))
             if hold is not None:

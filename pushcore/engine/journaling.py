@@ -1,4 +1,4 @@
-"""What the engine needs of a campaign's journal: `pushcore.Journal` fills it, and the engine imports none."""
+"""The interface of a journal for the engine: `pushcore.Journal` implements it, and the engine imports none."""
 
 from __future__ import annotations
 

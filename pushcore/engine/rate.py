@@ -73,7 +73,7 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """What a user wrote: "5000/s", "600000/min", "36_000_000/h", or "none" for no limit.
+        """Parse a rate: "5000/s", "600000/min", "36_000_000/h", or "none" for no limit.
 
         Raises:
             ConfigurationError: it is none of these, or 0.
@@ -115,7 +115,7 @@ FRESH: Final[State] = (0.0, -math.inf, -math.inf, -math.inf, -math.inf, 0.0)
 
 
 class Limiter(Protocol):
-    """What the engine asks: `RateLimiter` for one process, `shared.SharedLimiter` for several."""
+    """The interface of a rate limiter: `RateLimiter` for one process, `shared.SharedLimiter` for several."""
 
     def permits(self, wanted: int, now: float) -> int: ...
     def give_back(self, unused: int, now: float) -> None: ...
@@ -146,7 +146,7 @@ class RateLimiter:
         self._left, self._at, self._used, self._closed_until, self._ramp_from, self._refused = FRESH
 
     def permits(self, wanted: int, now: float) -> int:
-        """How many of so many pushes may leave now. What does not leave after all is to be given back."""
+        """The number of pushes that may be sent now, at most the given one. Give back permits that are not used."""
         if now < self._closed_until:
             return 0
         granted = wanted
@@ -240,7 +240,7 @@ class RateLimiter:
     # --- the bucket -------------------------------------------------------------------------------------------------
 
     def _ramp_progress(self, now: float) -> float:
-        """How far the ramp is, from 0 to 1."""
+        """The progress of the ramp, from 0 to 1."""
         if self._ramp == 0 or self._ramp_from == -math.inf:
             return 1.0
         return min(max((now - self._ramp_from) / self._ramp, 0.0), 1.0)
@@ -291,7 +291,7 @@ FLOOR: Final = 10
 
 
 class AdaptiveWindow:
-    """How many pushes may be under way to APNs, from its responses: additive increase, multiplicative decrease.
+    """The adaptive limit of pushes in flight to APNs, from its responses: additive increase, multiplicative decrease.
 
     `limit`: the most, by the connections' stream limits; it starts there, for Apple asks for no ramp. `floor`: the
     least. Once an `EPOCH` the share of responses that pushed back (THROTTLED, UNAVAILABLE, or none in time) is looked at:
@@ -327,7 +327,7 @@ class AdaptiveWindow:
         self._window = min(self._window, float(limit))
 
     def window(self, now: float) -> int:
-        """How many may be under way now."""
+        """The number of pushes that may be in flight now."""
         if now - self._epoch >= EPOCH and self._answered + self._pushed_back >= ENOUGH:
             self._decide()
             self._epoch = now

@@ -1,4 +1,4 @@
-"""Where a lane's results go: into the journal, then to the listeners, then to the caller."""
+"""The record of a lane's results: to the journal, then to the listeners, then to the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lane sends later: the policy says when, the heap keeps it until then, the budget says how many leave.
+"""The retries of a lane: the policy decides when, the heap keeps them until then, the budget limits them.
 
 These are the pushes that were rejected and are sent again, and those for a topic or a device that has such a push
 waiting for its limit (`holds`): they leave after it, in order.
@@ -21,7 +21,7 @@ BATCH: Final = 256
 
 
 class RetryingLane(Protocol):
-    """What a delayed push needs of the lane that sends it."""
+    """The interface of a lane for a delayed push."""
 
     client: EngineClient
 
@@ -120,7 +120,7 @@ class Retries:
         self._budget.repaid(1)
 
     def release(self, now: float) -> tuple[list[DelayedPush], list[DelayedPush]]:
-        """What is due and paid for: the pushes that may be sent, and those that have become too old for that."""
+        """Take due retries that the budget permits: the pushes that may be sent, and those that are too old."""
         if self.delayed.next_due > now:
             return [], []
         granted = self._budget.take(min(BATCH, len(self.delayed)), now)

@@ -164,7 +164,7 @@ _MINIMUMS: Final = {
 
 
 def _retry_after(result: Result) -> float | None:
-    """What the provider asks to wait, or the issuer of the access token that was missing."""
+    """The wait that the provider, or the issuer of the missing access token, asks for."""
     if result.retry_after is not None:
         return result.retry_after
     return result.detail.retry_after if isinstance(result.detail, AccessTokenError) else None
@@ -229,7 +229,7 @@ class DelayHeap(Generic[Item]):
 
 
 class RetryBudget:
-    """How many repeats may leave, so that an outage does not double the load.
+    """A budget of retries, so that an outage does not double the load.
 
     Credit comes from three sides: `share` for each first attempt, `rate` a second in any case, and one for each repeat
     that was accepted, for then the provider can bear it. Each repeat costs one. So while a provider refuses everything it gets
@@ -264,7 +264,7 @@ class RetryBudget:
         self._credit = min(self._credit + accepted_repeats, self._most)
 
     def take(self, wanted: int, now: float) -> int:
-        """How many of so many repeats may leave now; they are paid for."""
+        """The number of retries that may be sent now, at most the given one; they are paid for."""
         self._accrue(now)
         granted = max(min(wanted, int(self._credit)), 0)
         self._credit -= granted

@@ -1,4 +1,4 @@
-"""What an engine is given: clients, and the rules that hold for all its runs."""
+"""The settings of an engine: clients, and the rules for all its runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class EngineClient(Protocol[P_co]):
-    """What the engine needs of a client; the dispatchers of `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
+    """The interface of a client for the engine; the dispatchers of `ApnsClient`, `FcmClient` and `LegacyFcmClient` have it.
 
     `handles`: the class of its pushes. `streams`: requests that its provider allows at a time on one connection.
     `quota`: whether its provider limits the rate of a whole project, see `reasons.Reason.scope`.
@@ -65,7 +65,7 @@ class PushClient(Protocol[P_co]):
 
 
 class Shared(Protocol):
-    """What several processes have in common: `shared.SharedState` on one machine, one for each provider, and
+    """State that several processes share: `shared.SharedState` on one machine, one for each provider, and
     `queue.fleet.Fleet` on many, one for all. `peers`: None where each judges by its own responses alone. `paused`: nothing is to
     be sent for now."""
 
@@ -80,7 +80,7 @@ class Shared(Protocol):
 
 @dataclass(slots=True)
 class Rules:
-    """How an engine sends, the same for all its runs."""
+    """The sending rules of an engine, the same for all its runs."""
 
     retry: RetryPolicy | None
     rate: Rate | None
@@ -110,6 +110,6 @@ class Rules:
         return limiter if shared is None else shared.limiter(client.pool.name, limiter)
 
     def shared_by(self, name: str) -> Shared | None:
-        """What this provider's lanes share with other processes."""
+        """The state that this provider's lanes share with other processes."""
         shared = self.shared
         return shared.get(name) if isinstance(shared, Mapping) else shared

@@ -136,7 +136,7 @@ class SharedState:
 
     @property
     def trip(self) -> Trip | None:
-        """Why the campaign stops, if one of its processes found a reason. Takes no lock: it may be asked every burst."""
+        """The reason why the campaign stops, if one of its processes has one. Takes no lock: it may be asked every burst."""
         length, checksum = _TRIP_HEAD.unpack_from(self._memory, _TRIP)
         if not 0 < length <= MAX_TRIP:
             return None

@@ -184,7 +184,7 @@ def _quota_project(account: ServiceAccount | GoogleCredentials) -> str | None:
 
 
 def _token_mistake(push: Message) -> str:
-    """What is wrong with the token of a push, so that Google's word is about another token than the device's; empty if nothing.
+    """The error in the form of a push's token, which makes Google's reason unreliable; empty without one.
 
     Nearly all such tokens are found before they are sent. One with a second colon, for example, is not (`burst_tokens`).
     """
@@ -360,7 +360,7 @@ class FcmDispatcher(Dispatcher[Message]):
         return SUSPECT_TOKEN if self._confirmation is None else self._confirmation.row_of(exchange)
 
     def failure(self, exchange: Exchange, read: Reader = read_error) -> FcmFailure:
-        """What a response that is no success says. Its headers are decoded only where one of them matters."""
+        """Read an error response. Its headers are decoded only where one of them matters."""
         status = exchange.status
         if exchange.error is not None:  # the body is too long to be Google's
             return read_unexpected(status, exchange.data)

@@ -58,7 +58,7 @@ class TokenConfirmation:
         self._closed = False
 
     def row_of(self, rejected: Exchange) -> Reason | None:
-        """What the rejection of a push that blames its token means.
+        """The meaning of a rejection that blames the token.
 
         Args:
             rejected: the finished exchange of the push.

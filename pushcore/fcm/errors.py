@@ -1,4 +1,4 @@
-"""What FCM responds: every documented error, the `Verdict` it means, and what to do about it.
+"""The errors of FCM: every documented error with its `Verdict` and advice.
 
 Sources: "ErrorCode" and "FCM error codes" at firebase.google.com/docs/reference/fcm; "Best practices when sending FCM
 messages at scale"; recorded bodies. Google's `details` come in any order and number, so they are all looked at.
@@ -155,7 +155,7 @@ _HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNOREC
 
 @dataclass(frozen=True, slots=True)
 class FcmFailure:
-    """What a response that is no success says.
+    """Read an error response.
 
     `row`: what it means. `reason`: Google's word: the FcmError's code, otherwise the ErrorInfo's reason, otherwise
     `error.status`. `detail`: a sentence for the log. `retry_after`: seconds that Google asks to wait, if it did.
@@ -176,7 +176,7 @@ class FcmFailure:
 
 
 def read_error(status: int, body: bytes, retry_after: str | None = None, now: float = 0.0) -> FcmFailure:
-    """What a response of `messages:send` with this status means.
+    """The meaning of a response of `messages:send` with this status.
 
     `retry_after`: the header of that name, seconds or an HTTP date, for which `now` is the time in UNIX seconds.
     Never raises. A response that is not in Google's form is `UNEXPECTED`, whatever its status below 500 says: most servers
@@ -271,7 +271,7 @@ def _row(status: int, message: str, details: _Details, text: str) -> Reason:
 
 
 def verdict_for(status: int) -> Verdict:
-    """What a status means by itself: never that a token is dead."""
+    """The verdict of a status alone: never that a token is dead."""
     return TABLE.of_status(status).verdict
 
 

@@ -85,7 +85,7 @@ REASONS: Final = TABLE.rows
 
 @dataclass(frozen=True, slots=True)
 class InstanceInfo:
-    """What the API knows about an app instance; None where it does not say.
+    """The properties of an app instance; None for missing ones.
 
     `application`: the app's package or bundle id. `project`: the number of its project. `platform`: "ANDROID", "IOS" or
     "CHROME". `topics`: each topic and the day on which it was added.
@@ -148,7 +148,7 @@ def _read_one(result: Any) -> FcmFailure:
 
 
 def read_rejection(status: int, body: bytes, retry_after: str | None = None, now: float = 0.0) -> FcmFailure:
-    """What an error of a whole request means: {"error": "InvalidArguments"}, or the HTML page of a 401.
+    """The meaning of an error of a whole request: {"error": "InvalidArguments"}, or the HTML page of a 401.
 
     Called and never raising as `read_error`, which reads every other response.
     """

@@ -1,4 +1,4 @@
-"""What the legacy API responds: one outcome for each device that a message was addressed to.
+"""The responses of the legacy API: one outcome per device of a message.
 
 Source: "Firebase Cloud Messaging HTTP protocol", tables 5 to 9, as Google had it until 2024.
 """

@@ -273,7 +273,7 @@ def _invalid(push: Any, error: Exception) -> Result:
 def _detail(
     error: Exception, push: Any, names: Iterable[str], check_field: Callable[[str, Any], None]
 ) -> str:
-    """Why a push cannot be sent. Only then its fields are searched for one of a wrong type."""
+    """The reason why a push cannot be sent. Only then its fields are searched for a wrong type."""
     if isinstance(error, FieldError):
         return error.detail
     for name in names:

@@ -95,7 +95,7 @@ def shapes_of(message: Mapping[str, Any]) -> tuple[tuple[object, ...], ...]:
 
 
 def shape_of_part(name: str, part: Mapping[str, Any]) -> tuple[object, ...]:
-    """What Google looks at in one part of a message, in values that can be compared and hashed.
+    """The shape of one part of a message, in values that can be compared and hashed.
 
     Args:
         name: "android", "android_v2", "apns" or "webpush".

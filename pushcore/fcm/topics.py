@@ -307,7 +307,7 @@ class Topics:
         return subscriptions
 
     async def info(self, registration: str) -> InstanceInfo:
-        """What the deprecated instance-id API knows about an app instance, its topics among it.
+        """The properties of an app instance in the deprecated instance-id API, including its topics.
 
         Raises:
             PushRejected: it did not respond with that; `result` says why.
@@ -408,7 +408,7 @@ def _slow_down(limiter: ChangeRateLimiter, result: Result) -> None:
 
 
 def _problem(registration: object) -> str | None:
-    """Why this cannot be a registration; None when it can."""
+    """The reason why this cannot be a registration; None if it can."""
     try:
         check_token(registration, "registration")
     except FieldError as error:

@@ -359,7 +359,7 @@ class Dialer:
         return link
 
     def _name_error(self, failure: OSError) -> TransportError:
-        """What kept us from resolving the first hop's name, or from a TCP connection to it."""
+        """The error of resolving the first hop's name, or of the TCP connection to it."""
         return name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
 
     async def _open_address(self, attempt: Attempt, seconds: float) -> Link:

@@ -1,4 +1,4 @@
-"""Where requests go: a host, a port, and how both are written in `:authority`."""
+"""The origin of requests: host, port, and their form in `:authority`."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MAX_CANCELLED: Final = 10_000
 
 
 class SendBuffer(FlowControl):
-    """What `Connection` writes, and the peer's limits that it keeps to."""
+    """The outgoing side of `Connection`, within the peer's limits."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)

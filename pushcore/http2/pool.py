@@ -102,7 +102,7 @@ class Pool:
 
     @property
     def last_error(self) -> TransportError | None:
-        """Why the newest attempt to connect failed; None after one that succeeded."""
+        """The error of the last connection attempt; None after a success."""
         return self.dialer.last_error
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ class Pool:
             self._start_dial()
 
     def _wanted_dials(self) -> int:
-        """How many connections to dial at a time for what waits."""
+        """The number of connections to dial at a time for the waiting requests."""
         if not self.dialer.trusted:
             return 1
         waiting = len(self.waiting)
@@ -403,7 +403,7 @@ class Pool:
             self._arm()
 
     def _unwritten(self) -> TransportError:
-        """Why a request has waited here until its deadline."""
+        """The reason why a request waited here until its deadline."""
         error = self.last_error
         if isinstance(error, GoAway):  # its reason says more than the time that has passed
             return GoAway(error.code, error.debug, unprocessed=True, reason=error.reason)

@@ -143,7 +143,7 @@ class Link(asyncio.Protocol):
             self.schedule()
 
     def tick(self, now: float) -> None:
-        """What time brings: expiry, pings. Called a few times a second."""
+        """Timer work: expiry, pings. Called a few times a second."""
         self.connection.tick(now)
         self.dispatch()
 

@@ -275,7 +275,7 @@ class Proxy:
 
 
 def find_proxy(given: Proxy | str | None, host: str, port: int) -> Proxy | None:
-    """What a client's `proxy` means for one server: a proxy, its address, "environment", or None for none.
+    """Resolve a client's `proxy` for one server: a proxy, its address, "environment", or None for none.
 
     Raises:
         ConfigurationError: an address that is none, here or in the environment.

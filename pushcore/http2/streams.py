@@ -1,4 +1,4 @@
-"""What a client keeps of its streams, whichever codec reads and writes the frames.
+"""The stream state of a client connection, independent of the codec.
 
 A stream lives in one dict entry, from `open` to the one place where it leaves again:
 
@@ -43,7 +43,7 @@ KEEPALIVE: Final[KeepAlive] = (60, 15, 4)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait and how much to accept; one for all connections of a pool."""
+    """Timeouts and limits; one object for all connections of a pool."""
 
     timeout: float = 10.0
     """Seconds from the moment that the pool takes a request until it must have a response."""
@@ -60,7 +60,7 @@ class Limits:
 
 
 class ConnectionState(enum.Enum):
-    """Where a connection stands; see the drawing in the module's docstring."""
+    """The state of a connection; see the diagram in the module's docstring."""
 
     WAITING = "waiting for SETTINGS"
     OPEN = "open"
@@ -181,12 +181,12 @@ class Streams:
 
     @property
     def opened(self) -> int:
-        """How many requests the peer was sent here, or is about to be."""
+        """The number of requests that were sent on this connection, or are about to be."""
         return self.next_id // 2
 
     @property
     def carried(self) -> int | None:
-        """How many of them the peer has taken or will take, by its GOAWAY; None without one, or without a number."""
+        """The number of requests that the peer processes according to its GOAWAY; None without one, or without a number."""
         last = self._last_allowed
         return (last + 1) // 2 if last < self.next_id else None
 

@@ -327,7 +327,7 @@ def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
 
 
 def _words(exc: ssl.SSLError) -> str:
-    """What went wrong, in OpenSSL's words.
+    """The text of an OpenSSL error.
 
     Python has names for some errors (`reason`), and OpenSSL a sentence for all: alert 120 has no name up to Python 3.12.
     """

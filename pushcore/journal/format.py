@@ -1,4 +1,4 @@
-"""What the journal keeps of outcomes: some rows of a block as a bitmap and a blob, and back. No I/O.
+"""The journal's format of outcomes: rows of a block as a bitmap and a blob, and back. No I/O.
 
 A *part* is what one commit says of one block of `BLOCK` rows. Nearly every row is "accepted, 200, once", so that must
 cost nothing: a row has a byte that names its kind (two of them need no description, one for each provider), and where

@@ -240,7 +240,7 @@ class Journal:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What the campaign was begun with."""
+        """The options of the campaign."""
         return self.campaign.options
 
     @property
@@ -455,7 +455,7 @@ class Journal:
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        """How far it is, by what is on the disk."""
+        """The status, according to the file."""
         with JournalView(self.path) as view:
             return view.status()
 

@@ -24,7 +24,7 @@ MAX_ID: Final = 64
 
 
 class Outcome(NamedTuple):
-    """What became of one row: the columns of the results file, None where there is nothing to say.
+    """The outcome of one row: the columns of the results file, None for missing values.
 
     `platform`: "apns", "fcm", or "" for a row of neither. `verdict`: that of the result, but UNKNOWN where that
     promises that nothing was delivered and a killed run may have done so. `timestamp`: UNIX seconds, see `Result`.

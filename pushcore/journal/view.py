@@ -19,7 +19,7 @@ from .store import JournalStore
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a campaign is. Times are UNIX seconds.
+    """The status of a campaign. Times are UNIX seconds.
 
     `rows`: how many there are to be sent, None as long as that is not known. `started`: rows that may have been sent.
     `done`: rows with an outcome; `verdicts` and `tally` (by platform, verdict and reason) count them. `repeats`: how
@@ -91,11 +91,11 @@ class JournalView:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What the campaign was begun with, as `Journal.create` was told."""
+        """The options of the campaign, as passed to `Journal.create`."""
         return self.campaign.options
 
     def status(self) -> Status:
-        """How far it is by now."""
+        """The status now."""
         campaign, runs = self._store.campaign(), self._store.runs()
         first, last = runs[0], runs[-1]
         started = max(run.upto for run in runs)

@@ -1,4 +1,4 @@
-"""What a push to APNs is: `Notification`, its typed payload (`Aps`, `Alert`, `Sound`) and the table of push types.
+"""Pushes to APNs: `Notification`, its typed payload (`Aps`, `Alert`, `Sound`) and the table of push types.
 
 Facts: "Sending notification requests to APNs", "Generating a remote notification" and "Starting and updating Live
 Activities with ActivityKit push notifications" at developer.apple.com/documentation.
@@ -80,7 +80,7 @@ class PushType:
 
     @property
     def default_priority(self) -> int | None:
-        """What to send when the user gave no priority; None stands for no header, which Apple reads as 10."""
+        """The default priority; None for no header, which Apple reads as 10."""
         return None if 10 in self.priorities else self.priorities[-1]
 
 

@@ -125,7 +125,7 @@ def to_push(
     scope_key: str | None = None,
     now: float | None = None,
 ) -> Notification | Message | LegacyMessage:
-    """What to send to one device, by the kind of its token: that of `token`, or the only one in `to`.
+    """The push for one device, by the kind of its token: that of `token`, or the only one in `to`.
 
     `token` may be what `getDevicePushTokenAsync` returned.
 
@@ -303,7 +303,7 @@ def message_fields(
     scope_key: str | None = None,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """What a `Message` to FCM has besides its target, the same for every device: data, android and notification.
+    """The fields of a `Message` to FCM without its target, the same for every device: data, android and notification.
 
     Raises:
         ValueError: as `to_message`.
@@ -333,7 +333,7 @@ _NOTHING_SHOWN: Final = (None,) * 9
 
 
 def _shown_on_android(message: ExpoMessage) -> tuple[Any, ...] | None:
-    """What Android shows besides title, body and picture."""
+    """Android's settings besides title, body and picture."""
     vibrate = message.vibrate
     shown = (
         message.icon,

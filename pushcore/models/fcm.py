@@ -1,4 +1,4 @@
-"""What a push to FCM is: `Message` for the HTTP v1 API, `LegacyMessage` for the one before it.
+"""Pushes to FCM: `Message` for the HTTP v1 API, `LegacyMessage` for the previous one.
 
 The typed parts of a message are in `fcm_parts` and exported from here as well. Facts: "REST Resource:
 projects.messages" and "Firebase Cloud Messaging HTTP protocol" at firebase.google.com/docs.

@@ -1,4 +1,4 @@
-"""What Google would refuse, found before it is sent: each function raises `FieldError` with a sentence, or says nothing.
+"""Checks for what Google would reject, before sending: each function raises `FieldError` with a sentence, or says nothing.
 
 The rules are tables over Google's JSON, so a typed part and a plain dict are checked alike. Where Google's pages leave
 a rule open, the message passes and Google is the judge. Sources: "REST Resource: projects.messages", "ErrorCode" and

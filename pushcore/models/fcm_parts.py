@@ -83,7 +83,7 @@ class Color:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LightSettings:
-    """How the notification light blinks, on devices that have one."""
+    """The blinking of the notification light, on devices that have one."""
 
     color: Color | Json | None = None
     light_on_duration: Duration | None = None
@@ -137,7 +137,7 @@ class AndroidNotification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AndroidConfig:
-    """What is Android's own. Give this or `AndroidConfigV2`, never both: Google refuses the two together.
+    """Settings for Android. Set this or `AndroidConfigV2`, never both: Google rejects the two together.
 
     `priority`: "NORMAL" or "HIGH". `ttl`: up to 2 419 200 seconds (4 weeks, the default); 0 is now or never. `data`
     takes the place of `Message.data`. `collapse_key`: a device keeps four of them at a time.
@@ -210,7 +210,7 @@ class RemoteNotification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AndroidConfigV2:
-    """What is Android's own, by intent: `remote_notification` (urgent, visible) or `background_sync` (data that can
+    """Settings for Android, by intent: `remote_notification` (urgent, visible) or `background_sync` (data that can
     wait), not both. The intent stands for a priority, so there is none. (firebase.google.com/docs/cloud-messaging/send/v2-api)
     """
 
@@ -249,7 +249,7 @@ class WebpushFcmOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebpushConfig:
-    """What is the Web Push protocol's own: its `headers`, and `notification` as the Notification API has it."""
+    """Settings for Web Push: its `headers`, and `notification` as the Notification API has it."""
 
     headers: Mapping[str, str] | None = None
     data: Mapping[str, str] | None = None
@@ -275,7 +275,7 @@ class ApnsFcmOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApnsConfig:
-    """What FCM hands on to APNs: `headers` such as {"apns-priority": "10"}, and the `payload`, an `Aps` or a dict.
+    """Settings that FCM passes to APNs: `headers` such as {"apns-priority": "10"}, and the `payload`, an `Aps` or a dict.
 
     `apns-expiration` may be an aware datetime; as text it is UNIX seconds.
     """

@@ -26,7 +26,7 @@ _RESERVED_STARTS: Final = ("google", "gcm.notification.")
 
 
 class FieldError(Exception):
-    """Why this push cannot be sent, in one sentence. `kind`: what is wrong, for those that have a word for it."""
+    """The error of a push that cannot be sent, in one sentence. `kind`: what is wrong, for those that have a word for it."""
 
     def __init__(self, detail: str, kind: Kind = "argument") -> None:
         super().__init__(detail)

@@ -15,7 +15,7 @@ FIELDS: Final = tuple(name for name in Message.__slots__ if name not in _TARGETS
 
 
 class MessageForm(NamedTuple):
-    """What the rendered messages of one form have in common."""
+    """The common part of the rendered messages of one form."""
 
     shapes: tuple[object, ...]
     """What `fcm.shapes.shapes_of` gave for them."""

@@ -1,4 +1,4 @@
-"""What kind of token this is: APNs', FCM's registration token, a Firebase installation id, or Expo's own.
+"""The kinds of tokens: APNs', FCM's registration token, a Firebase installation id, or Expo's.
 
 Shapes: APNs, "Registering your app with APNs" (bytes, sent as hexadecimal, of no fixed length); FCM, as they are
 seen; FID, `generateFid` of firebase-js-sdk; Expo, `isExpoPushToken` of expo-server-sdk-node.

@@ -26,7 +26,7 @@ _EMPTY: Final = (b"", b'""')
 
 
 class Role(enum.Enum):
-    """What the value of a placeholder changes."""
+    """The role of a placeholder: what its value affects."""
 
     FREE = "free"
     """Nothing besides itself."""

@@ -33,7 +33,7 @@ _THE_TEMPLATE: Final = "the template"
 
 
 class TemplateOptions(TypedDict, total=False):
-    """What `Template` takes besides the payload."""
+    """The options of `Template`."""
 
     format: PayloadFormat
     android: AndroidForm

@@ -1,4 +1,4 @@
-"""What becomes of a row's value: JSON that is inserted into a payload."""
+"""The conversion of a row's value to JSON that is inserted into a payload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lets us in to a queue, apart from its URL: passwords and certificates."""
+"""Credentials for a queue, apart from its URL: passwords and certificates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What lets us in: secrets, and paths of PEM files, which TLS alone uses.
+    """Credentials: secrets, and paths of PEM files for TLS.
 
     `password`: of the servers, for the user in the URL if it names one. `sentinel_password`: of the sentinels.
     `ca_file`: the only authorities to trust. `cert_file`, `key_file`: our own certificate and its key.
@@ -27,7 +27,7 @@ class Access:
 
     @property
     def files(self) -> tuple[str | None, str | None, str | None]:
-        """What is for TLS."""
+        """The settings for TLS."""
         return self.ca_file, self.cert_file, self.key_file
 
     def tls(self, wanted: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What all who take part in a campaign know of it: its description, its state, and the names of both in the store."""
+"""The description and the state of a campaign, and the names of both in the store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRESS: Final = "progress-"
 
 
 class CampaignState(enum.Enum):
-    """What workers are to do."""
+    """The state of a campaign that workers must obey."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -66,7 +66,7 @@ class CampaignInfo:
 
     @classmethod
     def decode(cls, data: bytes) -> CampaignInfo:
-        """What `encode` made.
+        """Decode the output of `encode`.
 
         Raises:
             ChunkError: the data is none of `encode`'s.

@@ -38,7 +38,7 @@ _RAW_DIGITS: Final = 16  # from here on a hexadecimal column is worth keeping as
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where a chunk's rows lie, for workers that can read it: shared or object storage.
+    """A reference to a chunk's rows on shared or object storage.
 
     `start` and `end`: bytes of a text file, or numbers of rows of a Parquet file, as `unit` ("bytes", "rows") says.
     `fingerprint`: of the file when the campaign was made, so that a reader can refuse a changed one.
@@ -175,7 +175,7 @@ class Chunk:
 
     @classmethod
     def decode(cls, data: bytes) -> Chunk:
-        """What `encode` made.
+        """Decode the output of `encode`.
 
         Raises:
             ChunkError: it is something else, damaged, or beyond the limits above.

@@ -227,7 +227,7 @@ class Coordinator:
     # --- looking ------------------------------------------------------------------------------------------------------
 
     async def status(self) -> CampaignStatus:
-        """How far it is."""
+        """The status of the campaign."""
         ledger = self.ledger.status()
         self._sample(ledger.done)
         now, done = time.time(), ledger.done

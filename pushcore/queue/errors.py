@@ -1,4 +1,4 @@
-"""What can go wrong between us and a queue:
+"""The errors of a queue:
 
 QueueError                   (a PushcoreError) the root
 ├── QueueUnavailable         it cannot be reached, went away, or did not answer in time: try again later
@@ -39,7 +39,7 @@ class QueueRefused(QueueError):
 
 
 class SourceUnavailable(QueueError):
-    """What a chunk refers to cannot be read now. Raised by who makes the pushes, so that the chunk is given back."""
+    """The rows of a chunk cannot be read now. Raised by the function that makes the pushes; the chunk is then given back."""
 
 
 class CampaignConflict(QueueError):

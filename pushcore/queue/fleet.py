@@ -1,4 +1,4 @@
-"""What all workers of a campaign have in common, through the queue's own store: a rate, a breaker, a state.
+"""State that all workers of a campaign share through the queue's store: a rate, a breaker, a state.
 
 The rate is lent in advance: a worker takes up to `BURST` seconds' worth of permits out of the common bucket, in one
 compare-and-set, and spends them without asking. What it has not spent after `HOLD` seconds is lost, and of a quota that
@@ -106,7 +106,7 @@ class Fleet:
 
     @property
     def trip(self) -> Trip | None:
-        """Why the whole campaign stops, if any worker found a reason."""
+        """The reason why the whole campaign stops, if a worker has one."""
         return self._trip
 
     def stop(self, trip: Trip) -> Trip:

@@ -37,7 +37,7 @@ class HeldChunk:
 
 
 class Leases:
-    """What one worker holds.
+    """The chunks that one worker has leased.
 
     `held`: by the chunk's number. `lost`: nonces of leases that became another worker's; the queue reports one at each
     `extend` for as long as it is held.
@@ -64,7 +64,7 @@ class Leases:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker has done. `lost`: leases that became another's while it had them; `aside`: chunks that could not be
+    """The report of a worker. `lost`: leases that expired while it had them; `aside`: chunks that could not be
     sent; `released`: chunks that it gave back in part or in whole. `trip`: the breaker's verdict, if that ended it."""
 
     chunks: int

@@ -41,7 +41,7 @@ _DOUBLED: Final = "\0doubled"
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
-    """How far a campaign is. `chunks` and `rows`: those that are known, all when `complete`. `aside`: chunks that could
+    """The status of a campaign. `chunks` and `rows`: those that are known, all when `complete`. `aside`: chunks that could
     not be sent. `repeats`: pushes that were sent more than once, or may have been because a lease ran out.
     `strays`: results that belong to no chunk or are damaged."""
 
@@ -230,7 +230,7 @@ class Ledger:
 
     @property
     def state(self) -> CampaignState:
-        """What workers were told to do."""
+        """The state that workers must obey."""
         with self._explained():
             return CampaignState(self._sql.execute("select state from campaign").fetchone()[0])
 
@@ -342,7 +342,7 @@ class Ledger:
         return 0 if counted else repeated
 
     def outcomes(self) -> Iterator[Outcome]:
-        """What became of each row that has an outcome, chunk by chunk, the first outcome of each."""
+        """The first outcome of each row that has one, chunk by chunk."""
         last = -1
         while True:
             with self._explained():
@@ -362,7 +362,7 @@ class Ledger:
             yield from (rows[row] for row in sorted(rows))
 
     def status(self) -> LedgerStatus:
-        """How far it is, by what is on the disk."""
+        """The status, according to the file."""
         with self._explained():
             complete, began, state, repeats, strays, tally = self._sql.execute(
                 "select complete, began, state, repeats, strays, tally from campaign"

@@ -1,4 +1,4 @@
-"""What a worker sends back of a chunk: the outcomes of some of its rows, packed as a journal packs them. No I/O.
+"""The results of a chunk: the outcomes of some of its rows, packed as in a journal. No I/O.
 
 bytes = CRC-32 | length of header | header, JSON | bits and blob of each part
 header = {"n": number, "x": nonce, "w": worker, "t": UNIX seconds, "p": [[block, bits, blob], …], "c": tally,
@@ -52,7 +52,7 @@ class OutcomeBlock:
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """What a worker says of a chunk. `number`: None when not even that could be read. `bad`: why it is set aside.
+    """A worker's result for a chunk. `number`: None if it could not be read. `bad`: why it is set aside.
 
     `nonce`: two copies of one result have the same. `tally`: its outcomes by platform, verdict and reason. `doubled`: how
     many of its pushes may have been sent before by workers whose lease ran out, each as often as there were such.
@@ -99,7 +99,7 @@ class ChunkResult:
 
     @classmethod
     def decode(cls, data: bytes) -> ChunkResult:
-        """What `encode` made.
+        """Decode the output of `encode`.
 
         Raises:
             ChunkError: it is something else, or damaged.

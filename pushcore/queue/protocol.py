@@ -1,4 +1,4 @@
-"""What a queue must be able to do, in three small protocols, and what passes through them.
+"""The interface of a queue, in three small protocols, and the data that passes through them.
 
     coordinator ──put──▶ WorkQueue ──lease──▶ worker: send, extend … ──done──▶ Outbox ──results──▶ ledger
 
@@ -80,7 +80,7 @@ NOTHING: Final = StoredValue(b"", 0)
 
 
 class WorkQueue(Protocol):
-    """What coordinator and workers need to pass chunks on."""
+    """The queue of chunks between coordinator and workers."""
 
     @property
     def idle(self) -> float:
@@ -116,11 +116,11 @@ class WorkQueue(Protocol):
         """Give the chunk back; it can be leased again after `delay` seconds (at most `idle`)."""
 
     async def stats(self) -> QueueStats:
-        """How full it is; the figures are of about the same moment."""
+        """The fill level; all figures are of about the same moment."""
 
 
 class Outbox(Protocol):
-    """What stands between workers and the ledger."""
+    """The queue of results between workers and the ledger."""
 
     async def report(self, result: bytes, nonce: str) -> None:
         """Keep a result of a chunk that is not done yet. The same `nonce` twice may be one result."""

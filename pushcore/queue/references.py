@@ -29,7 +29,7 @@ READERS: Final = 8
 
 
 def described(audience: Audience) -> dict[str, Any]:
-    """What workers must know of an audience that chunks refer to, for the campaign's options."""
+    """The description of an audience that chunks refer to, for the campaign's options."""
     return {"form": audience.form, "columns": audience.columns}
 
 
@@ -97,7 +97,7 @@ class ReferencedRows:
 
 
 class ReferenceReader:
-    """What a worker reads referred rows from. It keeps files open; close it."""
+    """Reads referenced rows for a worker. It keeps files open; close it."""
 
     def __init__(self) -> None:
         self._parquets: dict[str, ParquetRows] = {}

@@ -304,7 +304,7 @@ class Worker:
         return pushes
 
     async def _unsure(self, lease: Lease, number: int) -> int:
-        """How many earlier leases of a chunk ran out, so that their workers may have sent its rows."""
+        """The number of earlier leases of a chunk that expired, so that their workers may have sent its rows."""
         if lease.attempt < 2:
             return 0
         note = await self._patiently(lambda: self._queue.read(f"{RELEASED}{number}"))

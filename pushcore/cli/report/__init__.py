@@ -1,1 +1,1 @@
-"""What a command writes and says: results, counts, progress, notices."""
+"""The output of a command: results, counts, progress, notices."""

@@ -1,4 +1,4 @@
-"""How far a campaign is, for Prometheus, while `pushcore campaign run` collects."""
+"""The progress of a campaign for Prometheus, while `pushcore campaign run` collects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator should know while a campaign runs, on the standard error, and the numbers for Prometheus."""
+"""Notices for the operator during a campaign, on the standard error, and the metrics for Prometheus."""
 
 from __future__ import annotations
 

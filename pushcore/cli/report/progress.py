@@ -18,7 +18,7 @@ EVERY: Final = 0.25
 
 
 class RunProgress(NamedTuple):
-    """How far a run has come: bytes of the audience, rows with a result, accepted ones, and pushes put off."""
+    """The progress of a run: bytes of the audience, rows with a result, accepted ones, and pushes put off."""
 
     position: int
     total: int

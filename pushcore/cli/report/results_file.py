@@ -1,4 +1,4 @@
-"""What became of the rows: the results file, written as results come, and what only counts them."""
+"""The results of rows: the results file, written as results come, and a counter without a file."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class ResultsFile:
         self._file.close()
 
     def summary(self, seconds: float) -> list[str]:
-        """What to tell the user at the end, in lines."""
+        """The lines of the summary for the user."""
         return [how_many(self.counts.total, seconds), *self.counts.lines()]
 
 

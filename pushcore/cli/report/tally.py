@@ -1,4 +1,4 @@
-"""How many rows came to what end: counts for progress, for the summary, and to be added up over processes."""
+"""Counts of results: for progress, for the summary, and for addition over processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def drops(verdict: Verdict, reason: str | None) -> bool:
 
 
 def reason_of(result: Result, platform: str) -> tuple[str, str]:
-    """What the results say of a push that was not accepted, and what else there is to say."""
+    """The results of pushes that were not accepted, and the details of the summary."""
     detail = "" if result.detail is None else str(result.detail)
     reason = stored_reason(result, platform) or ""
     return reason, detail if detail != reason else ""
@@ -94,7 +94,7 @@ class PlatformTally:
             self.suspects[reason] += times
 
     def counted(self) -> list[tuple[str, str, int]]:
-        """How many rows there are of each verdict and reason, in the order in which they are told."""
+        """The number of rows per verdict and reason, in the order of the summary."""
         counted = [(Verdict.ACCEPTED.value, "", self.accepted)] if self.accepted else []
         counted += [(verdict, reason, count) for (verdict, reason), count in self.counts.items()]
         counted.sort(key=lambda line: (_ORDER[line[0]], -line[2]))
@@ -113,7 +113,7 @@ class PlatformTally:
         return lines
 
     def advice(self, whose: str) -> list[str]:
-        """What to do about dead and suspect tokens, and those of another environment."""
+        """Advice about dead and suspect tokens, and those of another environment."""
         lines = []
         for environment, count in self.found.items():
             lines.append(
@@ -208,7 +208,7 @@ class ResultCounts:
         }
 
     def advice(self) -> list[str]:
-        """What to do about dead and suspect tokens."""
+        """Advice about dead and suspect tokens."""
         lines: list[str] = []
         several = sum(tally.total > 0 for tally in self.tallies.values()) > 1
         for platform, tally in self.tallies.items():

@@ -1,1 +1,1 @@
-"""How a command carries out a campaign: clients, processes, journals, and how it ends."""
+"""The execution of a campaign by a command: clients, processes, journals, and its end."""

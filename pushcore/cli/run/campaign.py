@@ -349,7 +349,7 @@ def warn(sending: SendingOptions, clients: Mapping[str, CampaignClient], *, quie
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop of a command."""
+    """The factory of a command's event loop."""
     try:
         import uvloop
     except ImportError:  # there is none for Windows

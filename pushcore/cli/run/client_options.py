@@ -1,4 +1,4 @@
-"""Who sends what where: what the options of a sender mean, and the clients and pushes that they make."""
+"""The options of a sender: the clients and pushes that they make."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class ClientOptions:
         return clients
 
     def template(self, clients: Collection[str], id_prefix: str | None = None) -> Template:
-        """What makes the pushes for `clients`.
+        """The factory of the pushes for `clients`.
 
         `id_prefix`: what the apns-ids of the rows begin with, random unless given.
 
@@ -178,7 +178,7 @@ class ClientOptions:
                 raise BadInput(f"--{name.replace('_', '-')} needs {needed}")
 
     def find_proxy(self) -> Proxy | str | None:
-        """What the clients take as their proxy.
+        """The proxy of the clients.
 
         Raises:
             BadInput: it is no proxy's address, or there is no name or no use for its password.

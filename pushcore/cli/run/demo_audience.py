@@ -162,7 +162,7 @@ def write_demo_audience(devices: int, place: Path) -> list[DemoDevice]:
 
 
 def compare(results: Path, expected: list[DemoDevice]) -> Counter[str]:
-    """How many rows of each kind came back as planted. A row that came twice counts as none."""
+    """The number of rows of each kind with the expected result. A row with two results counts as wrong."""
     right: Counter[str] = Counter()
     seen = bytearray(len(expected))
     with results.open(encoding="utf-8", newline="") as file:

@@ -19,7 +19,7 @@ from .journals import CampaignProgress
 
 @dataclass(slots=True)
 class ExitReport:
-    """How a run ended, of one process or of all.
+    """The end of a run, of one process or of all.
 
     `seconds` that it took. `rows`: how many were taken. `upto`: the last one that was read. `ended`: there are no more.
     `unserved`: how many are of a provider that was not given. `signalled`: it was stopped by a signal or another process. `trips`: by provider, why
@@ -39,7 +39,7 @@ class ExitReport:
     last_result: float = 0.0
 
     def lines(self) -> list[str]:
-        """What a summary says of a run with `--start-at`."""
+        """The line of a summary about `--start-at`."""
         if not self.first_result:
             return []
         return [

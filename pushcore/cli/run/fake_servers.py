@@ -31,7 +31,7 @@ _FILES: Final = {"apns": ("apns",), "fcm": ("fcm",), "all": ("apns", "fcm")}
 
 
 def needed_extra() -> str | None:
-    """What to install when the fake servers cannot run here; None when they can."""
+    """The missing package of the fake servers; None if they can run."""
     if all(map(importlib.util.find_spec, _EXTRA)):
         return None
     return 'the demo needs the fake servers, which are not installed; pip install "pushcore[fakeservers]"'

@@ -26,7 +26,7 @@ INSTANT: Final = 0.05
 
 
 def shard_path(path: str, number: int) -> str:
-    """Where the journal of a part is: the first one has the campaign's own name."""
+    """The path of a part's journal: the first one has the campaign's name."""
     return path if number == 0 else f"{path}.{number}"
 
 
@@ -115,12 +115,12 @@ class JournalPlan:
 
     @property
     def files(self) -> list[str]:
-        """What no results may be written over."""
+        """The files that results must not overwrite."""
         return [name for number in range(self.parts) for name in files(self.path, number)]
 
     @property
     def id_prefix(self) -> str:
-        """What the campaign's apns-ids begin with."""
+        """The prefix of the campaign's apns-ids."""
         return id_prefix(self.campaign_id)
 
     def shard(self, number: int) -> Shard:
@@ -235,7 +235,7 @@ def _foretold(journals: list[JournalView]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class CampaignProgress:
-    """How far a campaign is, all its journals together: as `Status`.
+    """The status of a campaign, over all its journals: as `Status`.
 
     `statuses`: of each of them. `foretold`: how many rows its audience says that it has, where that is all that is known.
     """
@@ -279,7 +279,7 @@ class CampaignProgress:
 
     @property
     def problems(self) -> list[str]:
-        """Why the last run ended early, as its processes said, each reason once."""
+        """The reasons why the last run ended early, each once."""
         problems = dict.fromkeys(status.problem for status in self.statuses if status.problem is not None)
         return [] if self.running else [*problems]
 
@@ -301,7 +301,7 @@ class CampaignProgress:
 
     @property
     def repeats(self) -> int:
-        """How often a row was sent again after a kill."""
+        """The number of rows that were sent again after a kill."""
         return sum(status.repeats for status in self.statuses)
 
     @property

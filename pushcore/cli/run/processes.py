@@ -64,7 +64,7 @@ class SupervisorPipe:
         self._unwritten = b""
 
     def say(self, text: str) -> None:
-        """What the operator should know."""
+        """A notice for the operator."""
         self._said.append(text)
 
     def ready(self) -> None:

@@ -1,4 +1,4 @@
-"""What every process of a campaign has before the rows are divided: clients, and what makes pushes of rows."""
+"""The common plan of a campaign's processes: clients, and the factory of pushes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .sending import SendingOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """How the rows of an audience are sent, by one process or by each of several.
+    """The plan for sending an audience, by one process or by each of several.
 
     `template`: what makes the pushes. `audience`: a path or a URL.
     `audience_state`: see `Audience`. `journals`: None for a run that keeps none. `results_raw`:

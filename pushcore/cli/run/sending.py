@@ -1,4 +1,4 @@
-"""How fast and how often: what the options of the section Sending mean to the engine."""
+"""Rate and retries: the options of the section Sending, as settings of the engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SendingOptions:
             raise BadInput("--max-age has no effect with --retry none")
 
     def policy(self) -> RetryPolicy | None:
-        """What the engine repeats."""
+        """The engine's retry policy."""
         if self.retry == "none":
             return None
         if self.max_age is None:
@@ -44,7 +44,7 @@ class SendingOptions:
         return RetryPolicy(unknown=self.retry, max_age=self.max_age)
 
     def limit(self) -> Rate | None:
-        """What the engine sends at most; None for what the providers ask."""
+        """The engine's rate; None for the providers' defaults."""
         if self.rate is None:
             return None
         try:

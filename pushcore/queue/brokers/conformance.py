@@ -1,4 +1,4 @@
-"""What every adapter must do, as checks that run against a server: for pytest, or anything that can await.
+"""The conformance suite for adapters: checks that run against a server, for pytest or any asyncio program.
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
     async def test_my_queue(check):
