@@ -38,7 +38,7 @@ TRIES = 3
 
 
 def build(target: Path) -> list[str]:
-    """Make the site anew in `target`, which is replaced.
+    """Build the site in `target`, which is replaced.
 
     Returns:
         What is wrong with it, a sentence each; empty when nothing is.
@@ -89,7 +89,7 @@ def _build(place: Path, target: Path) -> list[str]:
 
 
 def navigation(sections: Mapping[str, Sequence[str]], pages: Path) -> list[dict[str, list[str]]]:
-    """Each section with its pages: those that it names, where they exist, then the others of its folder.
+    """Each section with its pages: the named ones that exist, then the remaining ones of its folder.
 
     Raises:
         ValueError: a page lies in no section's folder.

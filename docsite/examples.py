@@ -19,7 +19,7 @@ TITLES: Final = {
     "durable_sender.py": "A sender that survives kill -9",
     "test_own_app.py": "Tests of your app",
 }
-"""The programs in this order, others after them by their names."""
+"""The programs in this order, then further ones by name."""
 
 
 def examples() -> str:

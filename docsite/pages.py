@@ -1,4 +1,4 @@
-"""The pages that nobody writes: each is made of the table, docstring or command that it documents."""
+"""Generated pages: each is made from the table, docstring or command that it documents."""
 
 from __future__ import annotations
 

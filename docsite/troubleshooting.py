@@ -1,4 +1,4 @@
-"""What is printed, and what to do about it: the providers' reasons out of their tables, errors out of the code that raises them."""
+"""The troubleshooting pages: the providers' reasons from their tables, errors from the code that raises them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def reason_pages() -> dict[str, str]:
 def _page(title: str, whose: str, rows: Iterable[Reason]) -> str:
     parts = [
         f"# Reasons of {title}\n",
-        f"Each reason that {whose} can respond with, what it means, and what to do. It is `Result.reason`, and the column",
+        f"The reasons of {whose}, with meaning and advice. A reason is `Result.reason`, and the column",
         "`reason` of the results. [Verdicts](#verdicts) are below.\n",
     ]
     for row in rows:
@@ -40,12 +40,10 @@ def _page(title: str, whose: str, rows: Iterable[Reason]) -> str:
         parts.append(_facts(row))
         if row.if_all:
             parts.append(
-                f"If most pushes are rejected so: {row.if_all[0].lower()}{row.if_all[1:].rstrip('.')}.\n"
+                f"If most pushes are rejected with this reason: {row.if_all[0].lower()}{row.if_all[1:].rstrip('.')}.\n"
             )
         if row.suspect:
-            parts.append(
-                "It is counted as *suspect*: as often it means a wrong environment, topic or project.\n"
-            )
+            parts.append("It counts as *suspect*: it may also mean a wrong environment, topic or project.\n")
         if row.scope:
             parts.append(f"The rate limit is that of a {row.scope}.\n")
     parts.append("## Verdicts\n")

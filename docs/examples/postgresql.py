@@ -3,7 +3,7 @@
     CREATE TABLE devices (id bigint PRIMARY KEY, token text NOT NULL, registered_at timestamptz NOT NULL DEFAULT now());
     CREATE TABLE push_results (campaign text, device bigint, verdict text NOT NULL, reason text, PRIMARY KEY (campaign, device));
 
-    python postgresql.py autumn                  # the database by PGHOST, PGDATABASE and the others of libpq
+    python postgresql.py autumn                  # the database is set by PGHOST, PGDATABASE and further variables of libpq
 
 Rows come through a server-side cursor, so that memory does not grow with the table. Results go back in batches, and the dead tokens of a
 batch are deleted in its transaction: either both are in the database or neither. Killed and run again, it sends to the devices without a

@@ -23,21 +23,21 @@ _TOKEN: Final = re.compile(r"deadfa7e[0-9a-zA-Z:_-]+")
 _STREAM: Final = re.compile(r"\bstream \d+")
 _TITLES: Final = {"apns": "APNs", "fcm": "FCM"}
 _TABLE: Final = re.compile(r"(?<=<!-- senders -->\n).*(?=<!-- /senders -->)", re.DOTALL)
-_BEFORE: Final = """# What other people's senders make of each reason
+_BEFORE: Final = """# Other senders and the providers' reasons
 
-[load-testing.md](../guides/load-testing.md#senders-that-were-tried) lists the senders, and how each is pointed at the fakes. Here is what each
-gives its caller for each fate. `make senders` runs them all and writes this page.
+[load-testing.md](../guides/load-testing.md#senders-that-were-tried) lists the senders, and how they are connected to the fakes. This page shows
+what each sender reports to its caller for each fate. `make senders` runs them all and writes this page.
 """
 _MATRIX: Final = """
 ## {provider}
 
-A cell is the class of the error and its text, as the sender's caller gets them, cut to {longest} characters.
+A cell has the class and the text of the error that the sender's caller gets, cut to {longest} characters.
 *4 requests*: the sender sent that push four times. *1 accepted*: the fake accepted one, although the sender reports an error.
 
 """
 _CONNECTION: Final = """
-What happens to the connection; [fakeservers.md](../reference/fakeservers.md#fated-tokens) says what each of these is. The sender was started anew for
-each, and sent an ordinary push afterwards: *next* is its outcome where that was not ok.
+Events of the connection, described in [fakeservers.md](../reference/fakeservers.md#fated-tokens). For each, a new sender was
+started and sent an ordinary push afterwards: *next* is the outcome of that push, if it was not ok.
 
 """
 
