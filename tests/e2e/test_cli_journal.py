@@ -174,7 +174,7 @@ def test_one_signal_leaves_nothing_in_doubt(
     assert process.returncode == 1
     assert stderr.count("pushcore: stopping; waiting for the answers") == 1
     assert "stopped by a signal" in stderr
-    assert "`pushcore resume campaign.db` goes on" in stderr
+    assert "`pushcore resume campaign.db` continues" in stderr
     report = status(tmp_path)
     assert (report["state"], report["why"]) == ("stopped", "it was stopped by a signal or another process")
     first = number(report["done"])
@@ -381,7 +381,7 @@ def test_a_full_disk_stops_it_and_nothing_is_lost(
         _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1, stderr
     assert "cannot be read or written" in stderr or "the disk is full" in stderr
-    assert "`pushcore resume campaign.db` goes on" in stderr
+    assert "`pushcore resume campaign.db` continues" in stderr
     assert "Traceback" not in stderr
     report = status(tmp_path)
     # Whether there is room for that is chance here: the reserve cannot lift this limit.

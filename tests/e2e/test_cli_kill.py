@@ -1,4 +1,4 @@
-"""`pushcore send --journal` is killed again and again, and `pushcore resume` goes on: compared with what the fake got."""
+"""`pushcore send --journal` is killed again and again, and `pushcore resume` continues: compared with what the fake got."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_a_child_that_is_killed(fake: InThread[FakeApns], tmp_path: Path, journa
         _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     where = (
-        "`pushcore resume campaign.db` goes on"
+        "`pushcore resume campaign.db` continues"
         if journal
         else "rows that are not in results.csv have no result"
     )

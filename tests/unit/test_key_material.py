@@ -216,9 +216,9 @@ def public() -> str:
         ("", "the key is empty"),
         (" \n", "the key is empty"),
         (b"", "the key is empty"),
-        ("a\nb", "the key is a text of several lines and no path"),
-        ("0\x82\x01", "the key is binary data and no path"),
-        ("/etc\0", "the key is binary data and no path"),
+        ("a\nb", "the key is a text of several lines and not a path"),
+        ("0\x82\x01", "the key is binary data and not a path"),
+        ("/etc\0", "the key is binary data and not a path"),
         (lambda: materials()["rsa"], "the key holds a key of another kind (RSA)"),
         (lambda: materials()["pkcs1"], "the key holds a key of another kind (RSA)"),
         (lambda: materials()["encrypted"], "the key is encrypted"),
@@ -253,7 +253,7 @@ def test_a_malformed_apns_key_is_rejected(source: Any, words: str) -> None:
         ({"type": "service_account"}, "not dict"),
         ("", "the service account is empty"),
         (b"[1]", "the service account is not a JSON object but list"),
-        ("[{}]", "the service account is JSON and no path"),
+        ("[{}]", "the service account is JSON and not a path"),
         (b"{", "the service account is not JSON"),
         (lambda: materials()["p8"], "the service account is a private key in PEM and not JSON"),
         (lambda: materials()["service account"][:-2], "the service account is not JSON"),
@@ -431,7 +431,7 @@ def test_a_path_that_cannot_be_read_leaves_no_trace_but_the_message(tmp_path: Pa
 def test_google_auth_takes_no_content_of_authorities() -> None:
     from google.auth.credentials import AnonymousCredentials
 
-    with pytest.raises(ConfigurationError, match="ca_file is a certificate in PEM and no path"):
+    with pytest.raises(ConfigurationError, match="ca_file is a certificate in PEM and not a path"):
         GoogleCredentials(AnonymousCredentials(), ca_file=authority().decode())  # type: ignore[no-untyped-call]
 
 
@@ -474,5 +474,5 @@ def test_a_path_is_checked() -> None:
     for wrong in (None, b"journal.db", 7):
         with pytest.raises(ConfigurationError, match=r"^the path must be a path, not (NoneType|bytes|int)$"):
             checked_path(wrong, "the path")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"^the path is a private key in PEM and no path$"):
+    with pytest.raises(ConfigurationError, match=r"^the path is a private key in PEM and not a path$"):
         checked_path(materials()["p8"], "the path")

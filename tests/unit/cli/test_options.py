@@ -172,9 +172,9 @@ def test_wrong_settings_of_idle_connections_are_named(arguments: list[str]) -> N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("tomorrow", "'tomorrow' is no time; expected one such as 2026-12-24T18:00:00+01:00"),
+        ("tomorrow", "'tomorrow' is not a time; expected one such as 2026-12-24T18:00:00+01:00"),
         ("2999-01-01T00:00:00", "has no time zone; expected one such as 2999-01-01T00:00:00+01:00"),
-        ("2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z is in the past; expected a time to come"),
+        ("2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z is in the past; expected a time in the future"),
     ],
 )
 def test_a_start_that_cannot_be_says_why(text: str, words: str) -> None:

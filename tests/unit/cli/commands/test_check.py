@@ -26,7 +26,7 @@ from pushcore.results import Result, Verdict
             "apns",
             Result(None, Verdict.INVALID, 400, 1, reason="BadDeviceToken"),
             True,
-            "answered BadDeviceToken)",
+            "was BadDeviceToken)",
         ),
         (
             "apns",
@@ -35,7 +35,7 @@ from pushcore.results import Result, Verdict
             "DeviceTokenNotForTopic: Check the topic first",
         ),
         ("apns", Result(None, Verdict.INVALID, 400, 1, reason="BadPriority"), False, "BadPriority"),
-        ("apns", Result(None, Verdict.ACCEPTED, 200, 1), True, "answered 200, unlike Apple's)"),
+        ("apns", Result(None, Verdict.ACCEPTED, 200, 1), True, "was 200, unlike Apple's)"),
         ("fcm", Result(None, Verdict.ACCEPTED, 200, 1), True, "a message with validate_only was accepted"),
         (
             "apns",

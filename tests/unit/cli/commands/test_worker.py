@@ -201,11 +201,11 @@ def test_a_signal_drains_with_the_grace_that_was_given(
         (["the key was renewed"], "the key was renewed"),
         (
             BadInput("key.p8 is no key\x1b"),
-            r"the options cannot be read again, so the credentials stay: key.p8 is no key\x1b",
+            r"the options cannot be read again, so the credentials do not change: key.p8 is no key\x1b",
         ),
         (
             click.UsageError("No such option --odd"),
-            "the options cannot be read again, so the credentials stay: No such option --odd",
+            "the options cannot be read again, so the credentials do not change: No such option --odd",
         ),
     ],
 )
@@ -277,8 +277,8 @@ def test_a_change_of_the_campaigns_state_is_printed(capsys: pytest.CaptureFixtur
         say_state(CampaignState[state])
     assert capsys.readouterr().err.splitlines() == [
         "pushcore: the campaign is paused; waiting",
-        "pushcore: the campaign goes on",
-        "pushcore: the campaign is cancelled; what was not sent is given back",
+        "pushcore: the campaign continues",
+        "pushcore: the campaign is cancelled; unsent rows are given back",
     ]
 
 

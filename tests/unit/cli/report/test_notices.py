@@ -57,7 +57,7 @@ def test_with_metrics_both_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     metered.rate_limited("fcm", 60.0)
     assert notices.put_off == 5
     assert metered.retries == {("apns", "TooManyRequests"): 3, ("fcm", "QUOTA_EXCEEDED"): 2}
-    assert "FCM wants nothing" in capsys.readouterr().err
+    assert "FCM asked for a pause" in capsys.readouterr().err
 
 
 def test_the_first_reason_of_each_provider_is_kept() -> None:

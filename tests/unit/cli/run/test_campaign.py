@@ -522,7 +522,7 @@ def test_a_run_that_starts_at_a_time_opens_its_connections_before_and_measures_f
     assert (ending.rows, ending.ended) == (3, True)
     assert 10 <= ending.first_result <= ending.last_result < 60
     assert opened == [APNS]
-    assert f"everything is ready; waits until {start.isoformat()}" in capsys.readouterr().err
+    assert f"everything is ready; waiting until {start.isoformat()}" in capsys.readouterr().err
 
 
 def test_a_signal_ends_the_waiting_for_the_start(

@@ -145,8 +145,8 @@ def test_the_sandbox_may_have_a_key_and_a_url_of_its_own(apns: dict[str, Any], t
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"apns_sandbox_url": "https://h"}, "--apns-sandbox-url is of no use without --environment auto"),
-        ({"sandbox_key_id": "SANDBOX123"}, "--sandbox-key-id is of no use without --environment auto"),
+        ({"apns_sandbox_url": "https://h"}, "--apns-sandbox-url needs --environment auto"),
+        ({"sandbox_key_id": "SANDBOX123"}, "--sandbox-key-id needs --environment auto"),
         (
             {"environment": "auto", "apns_url": "https://h"},
             "--apns-url and --apns-sandbox-url go together; expected both or neither",
@@ -165,9 +165,9 @@ def test_the_sandbox_may_have_a_key_and_a_url_of_its_own(apns: dict[str, Any], t
         ({"topic": None}, "--topic is missing; --apns-key needs it"),
         (
             {"apns_key": None},
-            "--key-id is of no use alone; expected either --apns-key FILE or --apns-cert FILE",
+            "--key-id needs either --apns-key FILE or --apns-cert FILE",
         ),
-        ({"fcm_project": "p"}, "--fcm-project is of no use alone; expected --fcm-service-account FILE"),
+        ({"fcm_project": "p"}, "--fcm-project needs --fcm-service-account FILE"),
         ({"collapse_id": "x" * 65}, "the options cannot work: "),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_sandbox_key_needs_a_team(apns: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_without_credentials_there_is_nowhere_to_send() -> None:
-    assert refusal({}).startswith("nowhere to send: expected either --apns-key FILE or --apns-cert FILE")
+    assert refusal({}).startswith("no provider: expected either --apns-key FILE or --apns-cert FILE")
     with pytest.raises(BadInput, match="expected either --apns-key FILE or --apns-cert FILE"):
         ClientOptions().apns_auth()
     with pytest.raises(BadInput, match="--fcm-service-account is missing"):
@@ -195,7 +195,7 @@ def test_an_account_without_a_project_needs_the_option(tmp_path: Path) -> None:
     content = {name: value for name, value in info().items() if name != "project_id"}
     (tmp_path / "account.json").write_bytes(orjson.dumps(content))
     options: dict[str, Any] = {"fcm_service_account": str(tmp_path / "account.json"), "proxy": "none"}
-    assert refusal(options) == f"{tmp_path}/account.json names no project; expected --fcm-project ID"
+    assert refusal(options) == f"{tmp_path}/account.json contains no project; expected --fcm-project ID"
     account = ClientOptions(**options, fcm_project="p").fcm_account()
     assert getattr(account, "project_id", "") is None
 

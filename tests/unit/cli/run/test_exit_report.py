@@ -137,7 +137,7 @@ def test_a_complete_campaign_counts_what_earlier_runs_have_done(capsys: Capture)
     assert said(capsys) == []
 
 
-AGAIN = r"`pushcore resume a\x1b.db` goes on"
+AGAIN = r"`pushcore resume a\x1b.db` continues"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_summary_of_a_journal_as_json_has_the_status_of_the_command(
 def test_how_punctual_a_run_with_a_start_was(capsys: Capture) -> None:
     assert (ExitReport().lines(), ExitReport().times()) == ([], {})
     report = ExitReport(seconds=2.0, rows=3, ended=True, first_result=0.00149, last_result=1.99951)
-    assert report.lines() == ["first result 0.001 s after the time set, last after 2.000 s"]
+    assert report.lines() == ["first result 0.001 s after --start-at, last after 2.000 s"]
     assert report.times() == {"first_result": 0.001, "last_result": 2.0}
     assert of(report, counts(3), summary=True) == 0
     assert report.lines()[0] in capsys.readouterr().err

@@ -65,7 +65,7 @@ def test_of_all_services_both_files_are_read_once_all_are_ready(tmp_path: Path, 
 def test_the_line_must_begin_so(tmp_path: Path, script: Script) -> None:
     write_files(tmp_path, "apns")
     script("echo not listening on 1")
-    with pytest.raises(BadInput, match="the fake servers did not start: they said nothing"):
+    with pytest.raises(BadInput, match="the fake servers did not start: no output"):
         FakeProcess(tmp_path)
 
 

@@ -79,7 +79,7 @@ def test_a_new_campaign_remembers_audience_and_results_by_absolute_paths(
 @pytest.mark.parametrize("name", ["c.db", "c.db.1"])
 def test_a_name_that_is_taken_is_refused_whichever_part_it_is_of(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to(tmp_path / "nowhere")  # which the journal's file would follow
-    with pytest.raises(BadInput, match=rf"{name} exists already; `pushcore resume .*c\.db` goes on"):
+    with pytest.raises(BadInput, match=rf"{name} exists already; `pushcore resume .*c\.db` continues"):
         begin(tmp_path, 2)
 
 
