@@ -139,7 +139,7 @@ def _wan(
     runs: int,
     file: Path | None,
 ) -> None:
-    """A server that is far away, with Apple's window: ours against the ideal and against h2load."""
+    """A distant server with Apple's window: pushcore against the ideal and against h2load."""
     rows = wan.measure(
         options.console,
         provider=provider,

@@ -54,10 +54,10 @@ PROCESSES: Final = TableLayout(
         Column("one_rate", "rows/s, one", whole),
         Column("two_rate", "rows/s, two", whole),
         Column("ratio", "ratio", two),
-        Column("others", "cores others used", two),
+        Column("others", "cores other programs used", two),
     ),
     "inside: answered in the process; wire: the bare fake on core 0, one connection a process, each answer after 100 ms. "
-    "What others used meanwhile, two processes could not: with two cores it must be near 0 for `inside` to say anything",
+    "CPU that other programs used was missing for the two processes: with two cores it must be near 0 for `inside` to be meaningful",
 )
 FORMS: Final = {
     "journal": JOURNAL,

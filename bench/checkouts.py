@@ -90,7 +90,7 @@ def _is_pristine(tree: Path, commit: str) -> bool:
 
 def _add_worktree(tree: Path, commit: str) -> None:
     shutil.rmtree(tree, ignore_errors=True)
-    # By force, because git may still have a worktree on record whose folder somebody has deleted.
+    # By force, because git may still have a worktree on record whose folder was deleted.
     done = _git("worktree", "add", "--force", "--detach", str(tree), commit)
     if done.returncode:
         raise CannotMeasure(f"git cannot make a worktree of {commit[:NAME]}: {done.stderr.strip()[-500:]}")

@@ -1,4 +1,4 @@
-"""The clients of a measurement on the client's core: ours, each case in a process of its own, and h2load."""
+"""The clients of a measurement on the client's core: pushcore, each case in its own process, and h2load."""
 
 from __future__ import annotations
 

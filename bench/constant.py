@@ -23,7 +23,7 @@ SCRATCH: Final = ROOT / ".bench"
 KINDS: Final = ("auto", "c", "bare", "nghttpd")
 TOPIC: Final = "com.example.app"
 LIFETIME: Final = 3600
-"""Seconds after which the target ends by itself, should nobody else do it."""
+"""Seconds after which the target ends by itself."""
 
 
 @functools.cache

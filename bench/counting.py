@@ -89,7 +89,7 @@ async def frames(provider: str) -> AsyncIterator[CountedCase]:
 
 @asynccontextmanager
 async def client(provider: str) -> AsyncIterator[ApnsClient | FcmClient]:
-    """Ours, with as many connections as hold `HELD` pushes."""
+    """pushcore's client, with as many connections as hold `HELD` pushes."""
     made: ApnsClient | FcmClient
     connections = HELD // PROVIDERS[provider].streams
     if provider == "apns":
@@ -187,7 +187,7 @@ async def _hold(sender: CountedCase, pushes: list[Any]) -> tuple[int, int, int]:
     objects, blocks = len(gc.get_objects()), sys.getallocatedblocks()
     sending = asyncio.create_task(sender.send(pushes))
     async with asyncio.timeout(LONGEST):
-        while sum(len(link.connection.streams) for link in sender.links) < len(pushes):  # noqa: ASYNC110  # nobody tells of it
+        while sum(len(link.connection.streams) for link in sender.links) < len(pushes):  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0)  # a look at each turn
     blocks_held, objects_held = sys.getallocatedblocks() - blocks, len(gc.get_objects()) - objects
     inprocess.release()

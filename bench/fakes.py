@@ -1,4 +1,4 @@
-"""What the fake servers can take on one core, by h2load, which is not ours; and what watching them takes from that."""
+"""The load that the fake servers can take on one core, by h2load, and the cost of watching them."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str
                 order = pair if number % 2 else pair[::-1]
                 run_of = {process.pid: _run(process, count) for process in order}
                 turns.append([run_of[process.pid] for process in pair])
-        # Nobody's CPU is told more finely than by hundredths of a second: a short run may seem to have used none.
+        # CPU is measured in hundredths of a second: a short run may seem to have used none.
         costs = [turn[1][1] / turn[0][1] - 1 for turn in turns if turn[0][1]]
         rates = [median(turn[which][0].rate for turn in turns) for which in (0, 1)]
         cpu = [median(turn[which][1] for turn in turns) for which in (0, 1)]
@@ -173,7 +173,7 @@ def _pair(provider: str) -> Iterator[tuple[Target, Target]]:
 
 @contextlib.contextmanager
 def _page(target: Target) -> Iterator[None]:
-    """Somebody looks on: the stream of events is read, as a page does."""
+    """An observer: reads the stream of events, as the page does."""
     command = [sys.executable, "-c", READER, target.settings["control"]]
     reader = start_on(CLIENT_CORE, command, stdout=subprocess.PIPE)
     try:

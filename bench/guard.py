@@ -92,7 +92,7 @@ def best_ratios(
 def too_slow(provider: str, best: Mapping[str, float], wanted: Mapping[str, float]) -> list[str]:
     """The cases whose best ratio is below the limit."""
     return [
-        f"{case} ({provider}): h2load's CPU is {ratio} times ours, at least {wanted[case]} is wanted"
+        f"{case} ({provider}): h2load's CPU is {ratio} times pushcore's; at least {wanted[case]} is required"
         for case, ratio in best.items()
         if ratio < wanted[case]
     ]

@@ -19,7 +19,7 @@ from pushcore.http2.protocol import Link
 APNS_URL: Final = "https://127.0.0.1:1"
 FCM_URL: Final = "https://127.0.0.1:2"
 OAUTH_URL: Final = "https://127.0.0.1:3/token"
-"""What a client must be told: addresses that nobody has to be asked for, each with answers of its own."""
+"""Settings of a client without a server: addresses without name resolution, each with its own responses."""
 
 _STREAMS: Final = {1: 1000, 2: 100, 3: 1}
 """By port: requests at a time, as the providers allow."""

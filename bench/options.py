@@ -27,7 +27,7 @@ def keep(name: str, rows: list[dict[str, Any]], file: Path | None) -> None:
     say_interpreter()
     if file is not None:
         words = iter(sys.argv[1:])
-        # Where the rows went is of no use to others.
+        # The path of the rows is of no use elsewhere.
         typed = [word for word in words if not (word == "--json" and next(words, None) is not None)]
         command = " ".join(["python -m bench", *(word for word in typed if not word.startswith("--json="))])
         look.write(file, machine(), [{"measurement": name, "command": command} | row for row in rows])

@@ -139,7 +139,7 @@ def rivals(rows: list[Row], caption: str) -> str | None:
 
 
 def throughput(rows: list[Row], caption: str) -> str | None:
-    """CPU for each notification, ours and h2load's, by target."""
+    """CPU per notification, of pushcore and h2load, by target."""
     shown = [row for row in rows if row.get("cpu_us")]
     if not shown:
         return None

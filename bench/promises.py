@@ -14,11 +14,11 @@ CPU_RATIOS: Final = {
     "apns": {"frames": 1.8, "engine": 0.85, "send": 0.5},
     "fcm": {"frames": 1.6, "engine": 0.55, "send": 0.4},
 }
-"""CPU of h2load divided by ours. FCM allows a connection 100 streams where APNs allows 1000, so each write carries a tenth."""
+"""CPU of h2load divided by pushcore's. FCM allows a connection 100 streams where APNs allows 1000, so each write carries a tenth."""
 RATE_RATIOS: Final = {"apns": {"frames": 1.0, "engine": 0.7}, "fcm": {"frames": 1.0, "engine": 0.5}}
 """Where the server used less than 90 % of its core in h2load's run."""
 TIMES: Final = {"aioapns": 60.0, "firebase-admin": 220.0, "@parse/node-apn": 13.0}
-"""Times the CPU of our engine that these need for a notification; all others need more than once."""
+"""Multiples of the engine's CPU that these may need per notification; all other clients need more than the engine."""
 OF_IDEAL, OF_H2LOAD = 0.9, 0.95
 REFUSALS: Final = 2.0
 """Times the CPU that it costs at most when half of the pushes are refused."""

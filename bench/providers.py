@@ -40,7 +40,7 @@ class Workload:
     """What is sent, when it is not the usual.
 
     `size`: bytes of each body, None for the usual one. `fated`: per cent of the devices whose token tells a strict fake
-    to refuse it; every fourth of those blames the token, the others say that the device is gone.
+    to refuse it; every fourth of those blames the token, the rest say that the device is gone.
     """
 
     size: int | None = None

@@ -63,9 +63,9 @@ WORKERS: Final = TableLayout(
         Column("ratio", "ratio", two),
         Column("least", "least", two),
         Column("most", "most", two),
-        Column("others", "cores others used", two),
+        Column("others", "cores other programs used", two),
     ),
-    "from a tenth to nine tenths of the rows; what others used meanwhile, broker and coordinator among them, two workers "
+    "from a tenth to nine tenths of the rows; what other programs used meanwhile, including broker and coordinator, two workers "
     "could not",
 )
 FORMS: Final = {"cost": COST, "workers": WORKERS}
@@ -153,7 +153,7 @@ def _alone(rows: int) -> float:
 
 
 def _campaign(name: str, rows: int, chunk: int, workers: int, loops: int) -> dict[str, Any]:
-    """CPU for a push, rows a second and cores that others used, of one campaign by so many workers."""
+    """CPU per push, rows a second and cores that other programs used, of one campaign by this number of workers."""
     with brokers.broker(name) as url, tempfile.TemporaryDirectory() as directory, on_core(0):
         options = {"url": url, "campaign": CAMPAIGN, "loops": loops}
         processes: list[subprocess.Popen[str]] = []

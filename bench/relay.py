@@ -2,7 +2,7 @@
 
 Every byte is held for half of the round trip in each direction and then passed on, WINDOW_UPDATEs too, and bandwidth
 is not limited. It listens on 127.0.0.1 and prints `listening on PORT`; SIGTERM ends it, and so does the end of its
-standard input, that is, of whoever started it.
+standard input, that is, of the process that started it.
 
 What it does not do: a real distance also delays TCP's handshake, its acknowledgements and thus its slow start. Here
 both ends see a near peer, so a connection carries all it may from its first byte.
@@ -138,7 +138,7 @@ async def serve(port: int, delay: float, ready: asyncio.Future[int] | None = Non
                 near.transport.abort()
             return
         near.other = far
-        near.pass_on()  # what arrived while nobody was there to take it
+        near.pass_on()  # bytes that arrived before there was a reader
 
     def accept() -> RelayEndpoint:
         near = RelayEndpoint(delay, live)

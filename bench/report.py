@@ -36,7 +36,7 @@ MACHINE: Final = {
 def collect(files: Iterable[Path]) -> tuple[dict[str, Any], list[Row]]:
     """The machine of the first and the rows of all files.
 
-    Raises `CannotMeasure` when one is no file of ours, or comes from another machine or commit.
+    Raises `CannotMeasure` if one is not such a file, or comes from another machine or commit.
     """
     machine: dict[str, Any] = {}
     rows: list[Row] = []

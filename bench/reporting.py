@@ -44,7 +44,7 @@ def report_command(
 ) -> None:
     """Runs everything, or reads JSON files, and writes JSON, Markdown, HTML and pictures into DIRECTORY.
 
-    What fails is said at the end and does not stop the others. Ctrl-C ends it with a report of what there is.
+    Failures are printed at the end and do not stop further measurements. Ctrl-C ends it with a report of the finished ones.
     """
     console = options.console
     missing: list[str] = []

@@ -1,7 +1,7 @@
 """When pushes are due under an offered load, and what the latencies say: pure arithmetic.
 
 The load is open: a push is due whether or not earlier ones have been answered, and its latency runs from the moment
-when it was due, not from when somebody found the time to send it. So a stall of the sender or of the server is seen
+when it was due, not from when the sender sent it. So a stall of the sender or of the server is seen
 in every push that it held up (no coordinated omission).
 """
 

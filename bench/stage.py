@@ -61,7 +61,7 @@ class Target:
 class ClientRun:
     """One run of one client. `cpu_us` is the client's CPU for one notification.
 
-    `ok`: answered as they should be. `answered`: by a status, whatever it was; 0 where nobody counted.
+    `ok`: answered as they should be. `answered`: by any status; 0 if it was not counted.
     """
 
     rate: float
@@ -226,13 +226,13 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, timeout: float = 10.0) -> None:
-    """Return when somebody listens there. Raises `CannotMeasure` after the timeout."""
+    """Return when a server listens there. Raises `CannotMeasure` after the timeout."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
-    raise CannotMeasure(f"nobody listens on port {port}")
+    raise CannotMeasure(f"no server listens on port {port}")
 
 
 def first_line(process: subprocess.Popen[str]) -> str:

@@ -50,7 +50,7 @@ def sweep(
 ) -> SweepResult:
     """Run these measurements and keep the rows of each in `place`, a directory that is made if need be.
 
-    One that fails, for whatever reason, is in `missing`, and the others are run. Ctrl-C ends the sweep with what there
+    A measurement that fails, for whatever reason, is in `missing`, and the next ones run. Ctrl-C ends the sweep with what there
     is. `resume`: what `place` has from the same command, machine and commit is not measured again.
     """
     place.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def sweep(
             left = ", ".join(f"{each.name} ({of})" for each, of in todo[number - 1 :])
             swept.missing.append(f"interrupted before the end of: {left}")
             break
-        except Exception as error:  # a broken one must not lose the others' hours
+        except Exception as error:  # a broken one must not lose hours of other measurements
             reason = str(error) if isinstance(error, CannotMeasure) else f"{type(error).__name__}: {error}"
             swept.missing.append(f"{measurement.name} ({provider}): {reason}")
             console.print(swept.missing[-1], markup=False)

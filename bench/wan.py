@@ -40,7 +40,7 @@ FORM: Final = TableLayout(
     ),
     "ideal: min(streams, window / body) / round trip, for each connection; core: share of the client's core in use; "
     "far core: of the server's and the relay's in h2load's run; near 100 % it is a core and not the distance that limits. "
-    "APNs tells of free window by halves, so that nobody "
+    "APNs updates its window by halves, so that no client "
     "reaches an ideal that the window sets: then h2load over the same path is the measure",
 )
 

@@ -125,5 +125,5 @@ def test_the_status_of_a_block(benchmark: Any) -> None:
 
 
 def test_decoding_a_block(benchmark: Any) -> None:
-    """When somebody asks for the apns-id that the provider made."""
+    """Reading the apns-id that the provider made."""
     assert benchmark(decode_block, ANSWER, 16_384)[1] == (b"apns-id", ID)

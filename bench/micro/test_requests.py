@@ -26,7 +26,7 @@ NOW = 1_700_000_000.0
 
 
 def sink(finished: list[Exchange]) -> None:
-    """Takes what nobody sends here."""
+    """A sink for requests that are never sent here."""
 
 
 def made_of(requests: RequestBuilder, pushes: list[Any]) -> list[Exchange]:

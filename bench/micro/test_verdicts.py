@@ -49,12 +49,12 @@ def test_fcm_error(benchmark: Any) -> None:
 
 
 def test_fcm_message_name(benchmark: Any) -> None:
-    """When somebody asks for it."""
+    """On demand."""
     assert benchmark(errors.message_name, NAME).startswith("projects/")
 
 
 def test_a_latency_in_the_histogram(benchmark: Any) -> None:
-    """For each push when somebody counts."""
+    """Per push with a listener that counts."""
     histogram = Histogram()
     benchmark(histogram.observe, 0.04)
     assert histogram.count > 0

@@ -65,7 +65,7 @@ def _clear(place: Path) -> None:
 
 
 def _sources(program: Program) -> list[Path]:
-    """The program's file, then what it shares with the others in its language."""
+    """The program's file, then the file that programs in its language share."""
     shared = program.file.with_name(f"sending{program.file.suffix}")
     return [program.file, shared] if shared.exists() else [program.file]
 

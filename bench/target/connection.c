@@ -174,7 +174,7 @@ int flush(struct connection *connection) {
     ssize_t size = 1;
     if (connection->out_sent == connection->out_size)
       connection->out_sent = connection->out_size = 0;
-    /* A frame of ours fits into what is left: bodies are short, and headers too. */
+    /* The server's own frames fit into the rest: bodies and headers are short. */
     while (connection->out_sent == 0 && connection->out_size < OUT_SIZE - 2 * RECORD && size > 0) {
       size = nghttp2_session_mem_send(connection->session, &bytes);
       if (size < 0 || connection->out_size + (size_t)size > OUT_SIZE)

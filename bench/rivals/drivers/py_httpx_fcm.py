@@ -4,7 +4,7 @@
 # install: httpx[http2]==0.28.1
 # streams: 100
 # source: python-httpx.org/http2 and /async: one AsyncClient for everything, requests of many tasks at once, FCM's v1 request
-# as Google documents it, with an access token that somebody else has fetched.
+# as Google documents it, with an access token that was fetched before.
 import asyncio
 import json
 import ssl
