@@ -405,7 +405,7 @@ def test_the_error_says_whether_an_expired_request_was_written() -> None:
     client.sent()
     unwritten = client.request(deadline=1.0)
     client.tick(1.0)
-    assert str(written.error) == "no answer in time"
+    assert str(written.error) == "no response in time"
     assert str(unwritten.error) == "the request was not written in time"
 
 
