@@ -172,7 +172,7 @@ def test_one_signal_leaves_nothing_in_doubt(
             process.send_signal(whom)
         _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
-    assert stderr.count("pushcore: stopping; waiting for the answers") == 1
+    assert stderr.count("pushcore: stopping; waiting for responses") == 1
     assert "stopped by a signal" in stderr
     assert "`pushcore resume campaign.db` continues" in stderr
     report = status(tmp_path)

@@ -61,7 +61,7 @@ def test_a_signal_while_it_waits_ends_it(tmp_path: Path) -> None:
         )
         assert process.stderr is not None
         line = process.stderr.readline()
-        assert f"waits until {start}" in line
+        assert f"waiting until {start}" in line
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=DEADLINE)
         assert process.returncode == 1, said
