@@ -71,7 +71,7 @@ async def test_redis_wants_a_password(tmp_path: Path) -> None:
     server = redis.RedisServer(tmp_path, "--requirepass", PASSWORD).start()
     try:
         for user in ("", ":wrong@"):
-            with pytest.raises(QueueRefused, match="does not permit|rejects the credentials") as caught:
+            with pytest.raises(QueueRefused, match=r"does not permit|rejects the credentials") as caught:
                 await RedisQueue.open(server.url.replace("://", f"://{user}"), "camp")
             assert "wrong" not in str(caught.value).replace("wrong password", "")
         async with await RedisQueue.open(server.url.replace("://", f"://:{PASSWORD}@"), "camp") as queue:

@@ -116,7 +116,9 @@ class NatsQueue:
         servers = [server if "://" in server else f"nats://{server}" for server in url.split(",")]
         parts = [part for part in map(split_address, servers) if part is not None]
         if len(parts) < len(servers):
-            raise ConfigurationError("this is not a URL of a NATS server: its host or its port cannot be read")
+            raise ConfigurationError(
+                "this is not a URL of a NATS server: its host or its port cannot be read"
+            )
         if not all(part.hostname for part in parts):
             raise ConfigurationError("this is not a URL of a NATS server: it has no host")
         shown = ", ".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
@@ -156,7 +158,9 @@ class NatsQueue:
         except SubjectFull:
             return False  # it is there
         except ChunkError as error:
-            raise ChunkError(f"chunk {chunk.number} has {chunk.rows} rows, which are too many: {error}") from None
+            raise ChunkError(
+                f"chunk {chunk.number} has {chunk.rows} rows, which are too many: {error}"
+            ) from None
 
     async def _publish(self, subject: str, data: bytes, message_id: str) -> bool:
         """Publish and wait until the server has kept it. False if it had that id already."""

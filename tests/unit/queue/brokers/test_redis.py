@@ -174,7 +174,7 @@ async def test_a_group_that_is_there_is_taken(client: Client, monkeypatch: pytes
     [
         (exceptions.ResponseError("NOPERM no permissions"), QueueRefused, "does not permit this (NOPERM)"),
         (exceptions.AuthenticationError("WRONGPASS x"), QueueRefused, "rejects the credentials: WRONGPASS"),
-        (exceptions.AuthenticationError("invalid password"), QueueRefused, "us in: wrong password"),
+        (exceptions.AuthenticationError("invalid password"), QueueRefused, "credentials: wrong password"),
         (exceptions.AuthorizationError("no"), QueueRefused, "rejects the credentials"),
         (exceptions.ConnectionError("h:1 s3cret"), QueueUnavailable, "cannot be reached (ConnectionError)"),
         (exceptions.TimeoutError("s3cret"), QueueUnavailable, "cannot be reached (TimeoutError)"),
