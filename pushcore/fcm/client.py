@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import orjson
+
 from ..arguments import check_choice, check_type, kind
 from ..auth.access_token import AccessToken, AccessTokens
 from ..auth.google_credentials import GoogleCredentials, is_google
@@ -45,6 +47,7 @@ from .errors import (
     read_unexpected,
 )
 from .request import FcmRequestBuilder
+from .shapes import UNPROVING, shapes_of
 from .token_endpoint import TokenEndpoint
 
 if TYPE_CHECKING:
@@ -355,7 +358,12 @@ class FcmDispatcher(Dispatcher[Message]):
 
     def _suspect_row(self, exchange: Exchange) -> Reason | None:
         """The row of a 400 that blames the token; None while a dry run asks Google about it, and the result waits."""
-        if self._shapes.accepted_lately(exchange.shape):
+        shape = exchange.shape
+        if shape is UNPROVING and exchange.context.token is not None:  # a dry run: that of the message itself
+            message = orjson.loads(exchange.body)["message"]
+            pair = self._shapes.pair(shapes_of(message), apns="apns" in message)
+            shape = pair.alerting if "notification" in message else pair.silent
+        if self._shapes.accepted_lately(shape):
             return DEAD_TOKEN
         return SUSPECT_TOKEN if self._confirmation is None else self._confirmation.row_of(exchange)
 

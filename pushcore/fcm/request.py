@@ -40,6 +40,7 @@ from .errors import TOO_LARGE
 from .legacy_result import LegacyResult
 from .parts import MAX_KNOWN, OPTION, EncodedParts
 from .rendered_request import build_rendered
+from .shapes import UNPROVING
 
 LEGACY_PATH: Final = b"/fcm/send"
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # no other token looks like it
@@ -158,6 +159,7 @@ class FcmRequestBuilder:
                         message = _without_token(message)
                         limit = _topic_or_condition(push, message)
                         token = ""
+                        silent = alerting = UNPROVING
                     elif push.fid is not None:
                         if token is not None:
                             check_one_target(push)
@@ -204,6 +206,7 @@ class FcmRequestBuilder:
                         body = _dumps(envelope if message is common else {"message": message})
                     elif push.validate_only is True:
                         body = _dumps({"validate_only": True, "message": message})
+                        shape = UNPROVING
                     else:
                         raise FieldError(
                             f"validate_only must be true or false, not {kind_of(push.validate_only)}"

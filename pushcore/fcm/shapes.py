@@ -3,7 +3,7 @@
 Google's INVALID_ARGUMENT blames the token also for a part of the message that it dislikes: an `apns` part with headers and
 without `payload.aps`, a silent push of priority 10, the push type background with an alert. It "signals an invalid token
 only if the payload is completely valid" ("FCM error codes"). That other messages of the same shape were accepted is the
-proof. A dropped token does not come back, so without proof the token is suspect, and is kept.
+proof; that of one to a topic, or of a dry run, is none, for no device was looked at. A dropped token does not come back, so without proof the token is suspect, and is kept.
 
 A shape is what Google looks at in the parts for the platforms, and not what differs from device to device: which of
 `android`, `android_v2`, `apns` and `webpush` there are, the keys of each, of its headers, its notification and `aps`, the
@@ -35,6 +35,10 @@ class MessageShape:
     """The shape of a message. Equal ones are the same object."""
 
     __slots__ = ()
+
+
+UNPROVING: Final = MessageShape()
+"""Of messages whose acceptance says nothing about a device's: those to a topic or a condition, and dry runs."""
 
 
 class ShapePair(NamedTuple):
@@ -85,6 +89,8 @@ class AcceptedShapes:
 
     def accepted_lately(self, shape: MessageShape) -> bool:
         """Whether one of this shape was accepted among the last `WINDOW` responses."""
+        if shape is UNPROVING:
+            return False
         at = self.current_at if shape is self.current else self.accepted_at.get(shape)
         return at is not None and self.responses - at < WINDOW
 

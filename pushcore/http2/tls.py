@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from ..arguments import check_type
+from ..arguments import check_type, kind
 from ..errors import AlpnError, CertificateError, ConfigurationError, ConnectError
 from ..key_material import PEM_MARK, find_private_key, is_pkcs12, pem_blocks, read_material
 from ..redaction import is_der
@@ -60,6 +60,15 @@ class ApnsCertificate:
         Raises:
             ConfigurationError: none of the certificates belongs to the key, or that one is not valid now.
         """
+        if not hasattr(key, "public_key"):
+            raise ConfigurationError(
+                f"key must be a private key of the package cryptography, not {kind(key)}"
+            )
+        expected = "a list of certificates of the package cryptography"
+        check_type("certificates", certificates, (list, tuple), expected)
+        for certificate in certificates:
+            check_type("each of certificates", certificate, x509.Certificate, "a certificate of that package")
+        check_type("name", name, str, "a text")
         public = _public_bytes(key.public_key())
         own = [
             certificate for certificate in certificates if _public_bytes(certificate.public_key()) == public

@@ -58,6 +58,18 @@ async def test_a_campaign_that_google_dislikes_drops_no_token(http2: str, certs:
             assert (still.drop_token, still.suspect) == (False, True)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [{"topic": "news"}, {"condition": "'a' in topics"}, {"token": registration(5000), "validate_only": True}],
+)
+async def test_what_reaches_no_device_is_no_proof(target: dict[str, Any], certs: Certificates) -> None:
+    async with FakeFcm(certs=certs) as fake, using(fcm_of(fake)) as client:
+        fake.ios_tokens.add(registration(1))
+        assert (await client.send(Message(**target, data=DATA, apns=DISLIKED))).ok
+        result = await client.send(Message(token=registration(1), data=DATA, apns=DISLIKED))
+        assert (result.drop_token, result.suspect, result.verdict) == (False, True, Verdict.INVALID)
+
+
 async def test_google_is_asked_where_that_is_configured(certs: Certificates) -> None:
     async with FakeFcm(certs=certs) as fake:
         fake.ios_tokens.update(map(registration, range(40)))

@@ -623,3 +623,22 @@ async def test_a_server_that_hangs_up_in_the_handshake(certificates: Certificate
         with pytest.raises(OSError) as caught:
             await asyncio.open_connection(host, port, ssl=client_context(ca_file=certificates.ca_file))
     assert "closed the connection" in str(name_tls_error(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"key": None}, "key must be a private key of the package cryptography, not None"),
+        ({"key": "PRIVATE"}, "not str"),
+        (
+            {"certificates": None},
+            "certificates must be a list of certificates of the package cryptography, not None",
+        ),
+        ({"certificates": [b"x"]}, "each of certificates must be a certificate of that package, not bytes"),
+        ({"name": 1}, "name must be a text, not int"),
+    ],
+)
+def test_a_certificate_of_wrong_types_is_named(given: dict[str, Any], words: str) -> None:
+    values: dict[str, Any] = {"key": ec.generate_private_key(ec.SECP256R1()), "certificates": [], "name": "x"}
+    with pytest.raises(ConfigurationError, match=words):
+        ApnsCertificate(**{**values, **given})
