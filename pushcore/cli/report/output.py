@@ -15,8 +15,11 @@ from ..streams import NamedFile
 BUFFER: Final = 256 * 1024
 """Characters that are kept before they are written to the file."""
 _FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001  # Excel takes the wide ones, too
-_CELL: Final = re.compile(r"(?:^|(?<=;))(?=\s*[=+\-@＝＋－＠])")  # noqa: RUF001
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
+_CELL: Final = re.compile(r"(?:^|(?<=;))(?=[\s\udc80-\udcff]*[=+\-@＝＋－＠])")  # noqa: RUF001
+_CONTROL: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 _TO_QUOTE: Final = frozenset(',"\r\n')
 
 
