@@ -263,7 +263,7 @@ class FaultPlan:
         return lambda: self._watchers.remove(changed)
 
     def __repr__(self) -> str:
-        return f"FaultPlan({self.name!r}, seed={self.seed}, faults={[each.id for each in self]})"
+        return f"FaultPlan({self.name!r}, seed={self.seed}, faults={[fault.id for fault in self]})"
 
     def _changed(self) -> None:
         self.version += 1

@@ -36,9 +36,9 @@ def requests_of(fake: Fake) -> list[tuple[Headers, bytes]]:
         good = (headers_for(fake, token), PAYLOAD)
         return [good] * MANY + [(headers_for(fake, token, "xyz"), PAYLOAD), (headers_for(fake), PAYLOAD)]
     headers = send_headers(fake)
-    nobody = [header for header in headers if header[0] != "authorization"]
+    anonymous = [header for header in headers if header[0] != "authorization"]
     bad = send_body(token="xyz")
-    return [(headers, send_body())] * MANY + [(headers, bad), (nobody, send_body())]
+    return [(headers, send_body())] * MANY + [(headers, bad), (anonymous, send_body())]
 
 
 def expected(fake: Fake) -> list[Answer]:

@@ -57,7 +57,7 @@ JSON = st.recursive(
 BODIES = (
     JSON.map(orjson.dumps)
     | st.binary(max_size=60)
-    | st.dictionaries(WORDS, JSON, max_size=4).map(lambda each: orjson.dumps({"message": each}))
+    | st.dictionaries(WORDS, JSON, max_size=4).map(lambda message: orjson.dumps({"message": message}))
 )
 
 
