@@ -359,3 +359,25 @@ def test_a_word_is_found_by_its_status_or_by_the_hundred(
         assert table.find(status, "Other") is table.find(status, None) is None
     anywhere = Reason(0, "Any", INVALID, "Do it.")
     assert ReasonTable((anywhere,), {}, exact=True).find(500, "Any") is anywhere
+
+
+def test_results_without_a_reason_wait_for_the_longer_minimum() -> None:
+    waits = {verdict: row.wait for verdict, row in UNNAMED.items() if row.wait is not None}
+    assert waits == {Verdict.THROTTLED: 60, UNAVAILABLE: 10, Verdict.UNSENT: 10, UNKNOWN: 10}
+    assert APNS_TABLE.of_unexpected(200).wait == 10
+    assert APNS_TABLE.of_unexpected(404).wait is None
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [(403, MISCONFIGURED), (429, Verdict.THROTTLED), (430, INVALID), (404, INVALID), (500, UNAVAILABLE)],
+)
+def test_a_status_of_an_unknown_provider_means_the_usual(status: int, verdict: Verdict) -> None:
+    assert lookup(None, status, None).verdict is verdict
+    assert lookup("other", status, "Unknown").verdict is verdict
+
+
+@pytest.mark.parametrize("provider", ["apns", "fcm"])
+@pytest.mark.parametrize("status", [403, 408, 409, 421, 425, 429, 500])
+def test_a_row_of_a_status_names_it(provider: str, status: int) -> None:
+    assert lookup(provider, status, None).status in (status, 0)

@@ -226,3 +226,16 @@ def test_no_body_raises(body: bytes) -> None:
     reason, timestamp = read_error(body)
     assert reason is None or (0 < len(reason) <= 100 and reason.isprintable())
     assert timestamp is None or 0 < timestamp < 253_402_300_800
+
+
+def test_temporary_reasons_of_channels_wait() -> None:
+    waits = {name: row.wait for name, row in CHANNEL_REASONS.items() if row.wait is not None}
+    assert waits == {
+        "TooManyRequests": 30,
+        "TooManyProviderTokenUpdates": 1200,
+        "InternalServerError": 900,
+        "Service Unavailable": 60,
+        "ServiceUnavailable": 60,
+        "Shutdown": 60,
+    }
+    assert CHANNEL_REASONS["TooManyRequests"].scope == "project"

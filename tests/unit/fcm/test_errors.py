@@ -447,3 +447,12 @@ def test_a_short_body_is_read_once() -> None:
         first, second = read_error(404, content), read_error(404, content)
         assert first == second
         assert (first is second) is known
+
+
+def test_the_reason_of_error_info_is_in_the_detail() -> None:
+    assert read_error(400, body(400, "X", "m", info("SOME_REASON"))).detail == "m; SOME_REASON"
+    assert read_error(400, body(400, "X", "m", info(""))).detail == "m"
+
+
+def test_a_dead_token_of_a_failing_server_is_no_proof() -> None:
+    assert read_error(500, body(500, "INTERNAL", "", fcm("UNREGISTERED"))).verdict is Verdict.UNAVAILABLE

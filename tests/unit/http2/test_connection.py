@@ -430,3 +430,15 @@ def test_a_peer_that_does_not_read_may_ask_for_1000_acknowledgements(excess: int
         client.check_broken(h.ENHANCE_YOUR_CALM)
     else:
         client.check_alive()
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_headers_may_consist_of_their_priority_fields(size: int) -> None:
+    client = fast()
+    exchange = client.request()
+    client.sent()
+    client.feed(h.frame(h.HEADERS, 0x5 | h.PRIORITY_FLAG, exchange.stream_id, bytes(size)))
+    if size < 5:
+        client.check_broken(h.FRAME_SIZE_ERROR)
+    else:
+        client.check_stream_error(exchange, h.PROTOCOL_ERROR)  # an empty block has no status

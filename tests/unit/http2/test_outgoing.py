@@ -511,3 +511,11 @@ def test_a_window_of_a_body_in_parts_must_not_overflow() -> None:
     assert client.finished[2:] == []
     client.feed(h.window_update(upload.stream_id, 1))
     client.check_stream_error(upload, h.FLOW_CONTROL_ERROR)
+
+
+def test_a_lower_limit_of_the_header_list_holds_for_a_known_template() -> None:
+    client = opened()
+    for _ in range(3):
+        assert client.request().error is None
+    client.feed(h.settings((h.MAX_LIST, 50)))
+    assert isinstance(client.request().error, HeaderListTooLarge)

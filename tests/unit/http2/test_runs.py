@@ -304,3 +304,12 @@ def test_frames_of_different_reads_begin_no_run(sizes: list[int]) -> None:
     for frame in BODILESS:
         client.feed(frame)
     assert sizes == []
+
+
+@pytest.mark.parametrize(
+    "frames", [BODILESS, PAIRS, HEADERS_FIRST], ids=["bodiless", "pairs", "headers first"]
+)
+@pytest.mark.parametrize("cut", [1, 5, 11, 12, 60])
+def test_a_run_that_is_cut_short_is_read_like_its_pieces(frames: list[bytes], cut: int) -> None:
+    raw = b"".join(frames)[:-cut]
+    assert read([raw]) == read([raw[at : at + 50] for at in range(0, len(raw), 50)])
