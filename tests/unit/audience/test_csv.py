@@ -91,5 +91,5 @@ def test_a_value_that_is_too_long_is_told_from_a_quote_that_does_not_close() -> 
     assert rows == [["c", "y"]]
     assert bad == [
         "a value has more than 131,072 characters",
-        "a quote opens and does not close, or only far away",
+        "a quotation mark opens and is not closed",
     ]
