@@ -210,7 +210,7 @@ async def test_an_option_that_redis_py_does_not_know_is_a_mistake_in_the_url(
         (ConfigurationError("a cluster of Redis has one database"), "^a cluster of Redis has one database$"),
         (
             ValueError("port out of range"),
-            "no URL of a Redis server: its scheme, its host or its port is none",
+            "not a URL of a Redis server: its scheme, its host or its port is none",
         ),
     ],
 )
