@@ -154,7 +154,7 @@ async def test_a_client_alone_refuses_tokens_of_the_other(certs: Certificates) -
         async with client:
             result = await client.send(push(1, environment="sandbox"))
             assert (result.verdict, result.attempts) == (Verdict.INVALID, 0)
-            assert result.detail == "the token is of sandbox, and this client sends to production"
+            assert result.detail == "the token belongs to sandbox, and this client sends to production"
             wrong = await client.send(push(1, environment="Sandbox"))
             assert "must be production or sandbox, not 'Sandbox'" in str(wrong.detail)
         pushes = [push(n, environment="sandbox" if n % 3 else None) for n in range(9)]
