@@ -255,7 +255,7 @@ def test_a_token_is_unknown_where_another_environment_or_project_may_know_it() -
     assert {name for name, row in rows.items() if row.unknown_token} == {"BadDeviceToken"}
 
 
-GATEWAY = "a response of a gateway or a proxy, and not in the form of APNs"
+GATEWAY = "a response of a gateway or a proxy, not in the form of APNs"
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,14 @@ GATEWAY = "a response of a gateway or a proxy, and not in the form of APNs"
         (502, b"", f"502 with an empty body: {GATEWAY}"),
         (429, b" \r\n\t\xef\xbb\xbf", f"429 with an empty body: {GATEWAY}"),
         (500, b"no", f"500 with a body that is not JSON: {GATEWAY}"),
-        (430, b"{}", "this is no response of APNs (a proxy, a wrong URL?): 430 with JSON of another form"),
-        (428, b"[", "this is no response of APNs (a proxy, a wrong URL?): 428 with JSON of another form"),
-        (499, b"no", "this is no response of APNs (a proxy, a wrong URL?): 499 with a body that is not JSON"),
-        (200, b"<p>", "this is no response of APNs (a proxy, a wrong URL?): 200 with an HTML page"),
+        (430, b"{}", "this is not a response of APNs (a proxy, a wrong URL?): 430 with JSON of another form"),
+        (428, b"[", "this is not a response of APNs (a proxy, a wrong URL?): 428 with JSON of another form"),
+        (
+            499,
+            b"no",
+            "this is not a response of APNs (a proxy, a wrong URL?): 499 with a body that is not JSON",
+        ),
+        (200, b"<p>", "this is not a response of APNs (a proxy, a wrong URL?): 200 with an HTML page"),
         (
             502,
             b"<p><TITLE lang=en>Bad\n gateway </title>",
