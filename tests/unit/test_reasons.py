@@ -361,6 +361,8 @@ def test_a_word_is_found_by_its_status_or_by_the_hundred(
         table = ReasonTable((row,), {}, exact=strict)
         assert table.find(status, "Gone") is (row if expected else None)
         assert table.find(status, "Other") is table.find(status, None) is None
+    first = Reason(400, "First", INVALID, "Do it.")
+    assert ReasonTable((first,), {}, exact=False).find(499, "First") is first
     anywhere = Reason(0, "Any", INVALID, "Do it.")
     assert ReasonTable((anywhere,), {}, exact=True).find(500, "Any") is anywhere
 

@@ -456,3 +456,7 @@ def test_the_reason_of_error_info_is_in_the_detail() -> None:
 
 def test_a_dead_token_of_a_failing_server_is_no_proof() -> None:
     assert read_error(500, body(500, "INTERNAL", "", fcm("UNREGISTERED"))).verdict is Verdict.UNAVAILABLE
+
+
+def test_a_date_to_wait_for_is_seconds_from_1970_when_the_time_is_not_given() -> None:
+    assert read_error(503, b"", "Thu, 01 Jan 1970 00:01:00 GMT").retry_after == 60

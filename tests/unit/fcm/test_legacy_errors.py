@@ -172,3 +172,36 @@ def test_nothing_raises_and_every_device_has_an_outcome(
     status: int, content: bytes, count: int | None
 ) -> None:
     assert len(read_legacy(status, content, None, 0.0, count)) == (count or 1)
+
+
+def test_a_date_to_wait_for_is_seconds_from_1970_when_the_time_is_not_given() -> None:
+    (outcome,) = read_legacy(503, b"", "Thu, 01 Jan 1970 00:01:00 GMT")
+    assert outcome.retry_after == 60
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"success": "1", "failure": 0},
+        {"success": 1, "message_id": "1:08"},
+        {"failure": 0, "message_id": "1:08"},
+        {"success": True, "failure": 0},
+    ],
+)
+def test_a_group_without_both_numbers_is_unknown(content: Any) -> None:
+    (outcome,) = read_legacy(200, orjson.dumps(content))
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.id is None
+
+
+def test_a_group_names_at_most_1000_tokens_that_failed() -> None:
+    content: dict[str, Any] = {"success": 0, "failure": 1001}
+    assert read_legacy(200, orjson.dumps(content))[0].failed == ()
+    content["failed_registration_ids"] = ["token"] * 1001
+    assert read_legacy(200, orjson.dumps(content))[0].failed == ("token",) * 1000
+
+
+def test_the_text_of_a_failure_is_read_from_200_bytes() -> None:
+    (outcome,) = read_legacy(400, "\U0001f600".encode() * 60)
+    assert outcome.detail == "\U0001f600" * 50
+    assert read_legacy(400, b"x" * 150)[0].detail == "x" * 100

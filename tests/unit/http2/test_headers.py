@@ -295,3 +295,11 @@ def test_a_field_may_fill_the_whole_table(size: int, inserted: bool) -> None:
     template = HeaderTemplate([(b"x", b"v" * 67)])  # with 32 bytes of overhead: 100
     encoder.build(template)
     assert (len(encoder.build(template).suffix) == 1) is inserted
+
+
+@pytest.mark.parametrize(("excess", "inserted"), [(0, True), (1, False)])
+def test_a_field_may_fill_the_whole_table_of_a_new_encoder(excess: int, inserted: bool) -> None:
+    encoder = HeaderEncoder()
+    template = HeaderTemplate([(b"x", b"v" * (4096 - 33 + excess))])
+    encoder.build(template)
+    assert (len(encoder.build(template).suffix) == 1) is inserted
