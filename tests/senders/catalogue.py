@@ -7,7 +7,7 @@ A program is one file in `programs/` that begins with comments like these:
     # install: aioapns==4.0
     # streams: 100
     # reached: hosts
-    # how: what of its own it is pointed with
+    # how: the options of the sender that connect it to the fakes
 
 `install` names packages as in `bench/rivals/catalogue.py`, or `command:NAME@VERSION` for what Debian has; the first one is the sender's. `streams` is how many pushes it has
 in flight on the calm day. `reached` is `options` where the library has options for host and port, and otherwise `hosts`: it

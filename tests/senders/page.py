@@ -106,7 +106,7 @@ def write(known: Iterable[Sender], contents: Cells) -> str:
 
 def guide(text: str, known: Iterable[Sender]) -> str:
     """The guide with the table of senders that there are."""
-    table = _row("sender", "version", "language", "service", "how it is pointed at the fakes")
+    table = _row("sender", "version", "language", "service", "how it is connected to the fakes")
     table += "|---|---|---|---|---|\n"
     for sender in sorted(known, key=lambda sender: (sender.provider, sender.language, sender.name)):
         table += _row(sender.name, sender.version, sender.language, _TITLES[sender.provider], sender.how)

@@ -3,7 +3,7 @@
 # install: command:curl@7.88.1 command:openssl
 # streams: 1
 # reached: options
-# how: the URL; CURL_CA_BUNDLE. The signature is what `openssl dgst` makes: DER
+# how: the URL; CURL_CA_BUNDLE. The signature is DER, as `openssl dgst` makes it
 set -euo pipefail
 encode() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 header=$(printf '{"alg":"ES256","kid":"%s"}' "$SENDER_KEY_ID" | encode)

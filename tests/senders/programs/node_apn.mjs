@@ -3,8 +3,8 @@
 // install: @parse/node-apn@8.1.0
 // streams: 100
 // reached: options
-// how: `address`, `port` and `ca` are options. Its first push is alone: what it sends before Apple's first response has come
-// is beyond the stream limit of 1, and it does not send that again
+// how: `address`, `port` and `ca` are options. The program sends its first push
+// alone: before Apple's first response the stream limit is 1, and this sender does not retry pushes beyond it
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import { given, named, sendAll } from './sending.mjs';

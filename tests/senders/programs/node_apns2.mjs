@@ -3,7 +3,7 @@
 // install: apns2@12.2.0
 // streams: 100
 // reached: hosts
-// how: hosts file and port 443 (`host` is an option, the port is none); NODE_EXTRA_CA_CERTS
+// how: hosts file and port 443 (`host` is an option, the port is not); NODE_EXTRA_CA_CERTS
 import fs from 'node:fs';
 import { ApnsClient, Notification } from 'apns2';
 import { finish, given, sendAll } from './sending.mjs';

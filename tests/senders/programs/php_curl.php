@@ -4,7 +4,7 @@
 // install: command:php@8.2
 // streams: 100
 // reached: options
-// how: the URL; CURLOPT_CAINFO. The signature is what `openssl_sign` makes: DER
+// how: the URL; CURLOPT_CAINFO. The signature is DER, as `openssl_sign` makes it
 function given(string $name): string { return getenv("SENDER_$name") ?: ''; }
 function encode(string $part): string { return rtrim(strtr(base64_encode($part), '+/', '-_'), '='); }
 

@@ -4,7 +4,7 @@
 # install: apns2-up==0.9.0 setuptools<81
 # streams: 1000
 # reached: hosts
-# how: hosts file and port 443; the CA has no option: the TLS context of its HTTP library, `hyper.tls._context`, is replaced
+# how: hosts file and port 443; there is no option for the CA, so the program replaces the TLS context of the HTTP library, `hyper.tls._context`
 from apns2.client import APNsClient, Notification
 from apns2.credentials import TokenCredentials
 from apns2.payload import Payload

@@ -4,8 +4,8 @@
 // streams: 100
 // reached: hosts
 // replace: a2 src/client.rs HttpsConnectorBuilder::new()\n        .with_webpki_roots() ==> HttpsConnectorBuilder::new().with_tls_config({ let pem = std::fs::read(std::env::var("SENDER_CA_FILE").unwrap()).unwrap(); let mut roots = rustls::RootCertStore::empty(); for each in rustls_pemfile::certs(&mut &pem[..]) { roots.add(each.unwrap()).unwrap(); } rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth() })
-// how: hosts file and port 443; it trusts roots that are compiled in, so that expression alone is replaced when it is built. Its first push is alone: what it sends before
-// Apple's first response has come is beyond the stream limit of 1, and it does not send that again
+// how: hosts file and port 443; its root certificates are compiled in, so the build replaces that expression. The program sends its first push
+// alone: before Apple's first response the stream limit is 1, and this sender does not retry pushes beyond it
 mod sending;
 
 use a2::{Client, ClientConfig, DefaultNotificationBuilder, Endpoint, NotificationBuilder, NotificationOptions, PushType};

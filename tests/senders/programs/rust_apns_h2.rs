@@ -3,8 +3,8 @@
 // install: apns-h2@0.11.0 tokio@1+rt-multi-thread,macros serde_json@1
 // streams: 100
 // reached: hosts
-// how: hosts file and port 443; SSL_CERT_FILE. Its first push is alone: what it sends before Apple's first response has come is
-// beyond the stream limit of 1, and it does not send that again
+// how: hosts file and port 443; SSL_CERT_FILE. The program sends its first push
+// alone: before Apple's first response the stream limit is 1, and this sender does not retry pushes beyond it
 mod sending;
 
 use apns_h2::{Client, ClientConfig, DefaultNotificationBuilder, Endpoint, NotificationBuilder, NotificationOptions, PushType};
