@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 from .errors import ConfigurationError
 from .redaction import redact_value
 
+log = logging.getLogger(__name__)
+
 LONGEST = 60
 """Characters of a value in an error message."""
+LATEST: Final = 253_402_300_800.0
+"""The end of the year 9999 in UNIX seconds. A clock that shows more counts in another unit."""
 
 
 def shown(value: object) -> str:
@@ -126,3 +133,37 @@ def check_whole(
     )
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
     check(valid, name, f"a whole number {limits}", value, error)
+
+
+def checked_clock(now: Callable[[], float]) -> Callable[[], float]:
+    """The caller's wall clock, which cannot stop a client: while it shows no time, the system's is used, and a warning says so once.
+
+    Raises:
+        ConfigurationError: it shows no time from the beginning.
+    """
+    check(callable(now), "now", "a function such as time.time", now)
+    if now is time.time:
+        return now
+    first = now()
+    check(_is_time(first), "now", "a function that returns UNIX seconds, such as time.time", first)
+    warned = False
+
+    def read() -> float:
+        nonlocal warned
+        try:
+            moment = now()
+            if _is_time(moment):
+                return moment
+            problem: object = f"it returned {shown(moment)}, which is no time in UNIX seconds"
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        if not warned:
+            warned = True
+            log.warning("the function of now= failed, and the system's clock is used instead: %s", problem)
+        return time.time()
+
+    return read
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < LATEST  # neither NaN nor infinity

@@ -15,7 +15,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
-from .arguments import check, check_choice, check_number, check_offers, check_whole
+from .arguments import check_choice, check_number, check_offers, check_whole, checked_clock
 from .errors import ClosedError, EventLoopError
 from .http2.dialer import check_idle
 from .http2.exchange import Exchange
@@ -218,7 +218,6 @@ class Dispatcher(ABC, Generic[P]):
         check_whole("max_connections", max_connections, least=1)
         check_number("timeout", timeout, above=0)
         check_idle(idle_ping, keepalive)
-        check(callable(now), "now", "a function such as time.time", now)
         self.origin = origin
         self.max_connections = max_connections
         self.timeout = timeout
@@ -230,7 +229,7 @@ class Dispatcher(ABC, Generic[P]):
         self._engine = http2
         self._proxy = proxy
         self._proxy_for(origin)  # now, so that a wrong one raises at once
-        self._now = now
+        self._now = checked_clock(now)
         self._find = find
         self._loop: asyncio.AbstractEventLoop  # on which it was opened; whether it was, `_pool` says
         self._pool: Pool | None = None  # None unless it is open

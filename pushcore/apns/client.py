@@ -238,7 +238,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             topic,
             token_auth=self._key is not None,
             key_topics=self._key.topics if self._key is not None else None,
-            now=now,
+            now=self._now,
             environment=environment,
         )
         self._broadcasts = broadcasts

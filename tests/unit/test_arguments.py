@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pushcore.apns.channels import Channels
 from pushcore.apns.client import ApnsClient
-from pushcore.arguments import check_choice, check_number, check_type, check_whole, kind, shown
+from pushcore.arguments import check_choice, check_number, check_type, check_whole, checked_clock, kind, shown
 from pushcore.auth.provider_token import ApnsKey
 from pushcore.auth.service_account import ServiceAccount
 from pushcore.engine.engine import PushEngine
@@ -220,7 +222,7 @@ def test_clients_of_an_engine(clients: tuple[Any, ...]) -> None:
     text = rejected(engine, *clients)
     assert f"client {len(clients)} must be a client" in text
     assert text.endswith(f"not {shown(clients[-1])}")
-    assert "one by one" in text
+    assert "as separate arguments" in text
 
 
 @pytest.mark.parametrize(
@@ -303,3 +305,30 @@ def test_arguments_of_an_account(name: str) -> None:
 def test_arguments_of_a_proxy(name: str, value: Any) -> None:
     assert rejected(proxy, **{name: value}).startswith(f"{name} must be ")
     assert rejected(proxy, password=b"hunter2") == "password must be a string, not bytes"
+
+
+TIME = 1_750_000_000.0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -math.inf, -1.0, TIME * 1000, 1e300, 10**400, None, "1", datetime.now()],
+    ids=str,
+)
+def test_a_clock_that_shows_no_time(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """It is refused at the beginning; later the system's clock is used, for an error would leave pushes without an end."""
+    with pytest.raises(ConfigurationError, match="now must be a function that returns UNIX seconds"):
+        checked_clock(lambda: value)
+    moments = iter([TIME, TIME + 1, value, value, TIME + 2])
+    clock = checked_clock(lambda: next(moments))
+    assert clock() == TIME + 1
+    with caplog.at_level(logging.WARNING, "pushcore.arguments"):
+        assert clock() == pytest.approx(time.time(), abs=60)
+        assert clock() == pytest.approx(time.time(), abs=60)
+    assert len(caplog.records) == 1
+    assert clock() == TIME + 2
+    assert clock() == pytest.approx(time.time(), abs=60)  # the function raises
+
+
+def test_the_system_clock_is_read_without_a_detour() -> None:
+    assert checked_clock(time.time) is time.time
