@@ -122,6 +122,16 @@ def plain(data: bytes) -> bytes:
     return text.encode("utf-8", "surrogateescape" if not utf_16 else "replace")
 
 
+def password_in(content: bytes) -> bytes:
+    """The password in the content of a file that holds nothing else: in UTF-8, without the line end that an editor adds.
+
+    UTF-16 with a byte order mark, as PowerShell writes it, is converted.
+    """
+    if content[:2] in _UTF_16:
+        content = content.decode("utf-16", "replace").encode()
+    return content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
+
+
 def pem_blocks(content: bytes) -> list[tuple[str, bytes]]:
     """The PEM blocks of a text: label, and the block with the line breaks that RFC 7468 asks for.
 

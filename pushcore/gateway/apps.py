@@ -13,6 +13,7 @@ from ..auth.provider_token import ApnsKey
 from ..fcm.client import FcmClient
 from ..http2.proxy import ENVIRONMENT
 from ..http2.tls import ApnsCertificate
+from ..key_material import password_in
 from ..models.apns import PUSH_TYPES
 from ..payloads.devices import APNS, FCM
 from ..redaction import describe_secret
@@ -187,7 +188,7 @@ def _certificate(section: ApnsSection) -> ApnsCertificate:
     password = None
     if section.certificate_password_file is not None:
         content = read_small(section.certificate_password_file, "a file with the passphrase", 4096)
-        password = content.removesuffix(b"\n").removesuffix(b"\r")
+        password = password_in(content)
     if section.certificate_key is not None:
         return ApnsCertificate.from_pem(
             section.certificate, key_file=section.certificate_key, password=password

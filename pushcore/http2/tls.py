@@ -194,6 +194,10 @@ class ApnsCertificate:
                 f"{name} is not PKCS#12; expected a .p12 file with a certificate and its key"
             )
         given = _to_bytes(password)
+        if (
+            given is not None and b"\0" in given
+        ):  # over which OpenSSL's binding would panic, and print the passphrase
+            raise ConfigurationError(f"{name}: the passphrase has a NUL character in it; is it UTF-16?")
         # Without a passphrase a file may be protected by none or by the empty one (RFC 7292, appendix B).
         for passphrase in (None, b"") if given is None else (given,):
             try:
@@ -379,7 +383,11 @@ def _read_authorities(ca_file: PathOrContent) -> tuple[str, str | bytes]:
 
 def _to_bytes(password: str | bytes | None) -> bytes | None:
     check_type("password", password, (str, bytes, type(None)), "a string or bytes")
-    return password.encode() if isinstance(password, str) else password
+    try:
+        return password.encode() if isinstance(password, str) else password
+    except UnicodeEncodeError:  # half of a surrogate pair
+        problem = "password contains a character that UTF-8 does not have"
+    raise ConfigurationError(problem)  # outside the handler, whose exception holds the password
 
 
 def _load_pem_key(name: str, content: bytes, password: bytes | None) -> Any:

@@ -28,7 +28,14 @@ from pushcore.http2.proxy import Proxy
 from pushcore.http2.tls import ApnsCertificate, client_context
 from pushcore.journal.journal import Journal
 from pushcore.journal.view import JournalView
-from pushcore.key_material import checked_path, find_private_key, pem_blocks, plain, read_material
+from pushcore.key_material import (
+    checked_path,
+    find_private_key,
+    password_in,
+    pem_blocks,
+    plain,
+    read_material,
+)
 from pushcore.queue.ledger import Ledger
 from tests.support.key_material import (
     EMAIL,
@@ -476,3 +483,20 @@ def test_a_path_is_checked() -> None:
             checked_path(wrong, "the path")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"^the path is a private key in PEM and not a path$"):
         checked_path(materials()["p8"], "the path")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"correct horse",
+        b"correct horse\n",
+        b"correct horse\r\n",
+        b"\xef\xbb\xbfcorrect horse\n",
+        "correct horse\r\n".encode("utf-16"),
+        b"\xfe\xff" + "correct horse\n".encode("utf-16-be"),
+    ],
+)
+def test_a_password_is_read_as_editors_and_shells_write_it(content: bytes) -> None:
+    assert password_in(content) == b"correct horse"
+    assert password_in(b" ends blank ") == b" ends blank "
+    assert password_in(b"caf\xe9") == b"caf\xe9"

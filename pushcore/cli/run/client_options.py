@@ -19,6 +19,7 @@ from ...http2.protocol import Http2
 from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.streams import KEEPALIVE, KeepAlive
 from ...http2.tls import ApnsCertificate
+from ...key_material import password_in
 from ...models.apns import ApnsPriority, ApnsPushType, Notification, PushType
 from ...models.expo import AndroidForm
 from ...payloads.apns_rows import RowDefaults
@@ -374,7 +375,7 @@ def read_password(path: str, option: str, description: str) -> bytes:
         BadInput: it cannot be read, is empty, or is too large for one.
     """
     content = read_small(path, f"a file with {description}", _MAX_PASSWORD_FILE, name=f"the file of {option}")
-    password = content.removesuffix(b"\n").removesuffix(b"\r")
+    password = password_in(content)
     if not password:
         raise BadInput(f"the file of {option} is empty; expected a file with {description}")
     return password

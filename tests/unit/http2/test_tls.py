@@ -223,6 +223,23 @@ def test_a_pkcs12_without_or_with_an_empty_passphrase(
     assert ApnsCertificate.from_pkcs12(save(p12()), password=empty).subject
 
 
+@pytest.mark.parametrize("password", ["battery\0staple", b"\xff\xfeb\0a\0t\0t\0e\0r\0y\0", b"\0"])
+def test_a_passphrase_with_a_nul_character_is_refused_and_not_printed(
+    save: Callable[[bytes], Path], capfd: pytest.CaptureFixture[str], password: str | bytes
+) -> None:
+    with pytest.raises(ConfigurationError, match="the passphrase has a NUL character in it"):
+        ApnsCertificate.from_pkcs12(save(p12(passphrase=PASSPHRASE)), password=password)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_passphrase_that_utf_8_does_not_have_is_refused_and_not_repeated(
+    save: Callable[[bytes], Path],
+) -> None:
+    with pytest.raises(ConfigurationError, match="password contains a character") as caught:
+        ApnsCertificate.from_file(save(p12(passphrase=PASSPHRASE)), password="battery\ud800")
+    assert caught.value.__context__ is None
+
+
 OLD = {"begin": TODAY - 9 * DAY, "end": datetime.datetime(TODAY.year - 1, 12, 31, tzinfo=datetime.UTC)}
 OLD["begin"] = OLD["end"] - DAY
 
