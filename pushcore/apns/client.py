@@ -350,14 +350,18 @@ class ApnsDispatcher(Dispatcher[Notification]):
         """The result of a finished exchange that is no success, by one of Apple's tables.
 
         Apple's rejections have a JSON body with a reason. Any other response, with a status below 400 too, is not
-        Apple's, and a 410 without a reason drops no token.
+        Apple's, and a 410 drops no token without a reason of Apple's or Apple's timestamp beside a new one.
         """
         status, error = exchange.status, exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
             return _error_result(exchange, push, error, find)
         reason, timestamp = read_error(exchange.data) if status >= 400 and error is None else (None, None)
         detail = None
-        if reason is None:
+        if reason is None or (
+            timestamp is None
+            and table.find(status, reason) is None
+            and table.of_status(status).verdict is Verdict.UNREGISTERED
+        ):
             row = table.of_unexpected(status)
             reason = row.name or None
             detail = describe_unexpected("APNs", status, exchange.data)

@@ -201,6 +201,27 @@ def test_a_response_that_is_not_apples_is_named_as_such(
         )
 
 
+@pytest.mark.parametrize("reason", ["no_such_route", "unregistered", "BadDeviceToken", "<b>gone</b>"])
+@pytest.mark.parametrize("dated", [False, True])
+def test_a_410_with_another_reason_drops_a_token_only_with_apples_timestamp(
+    reason: str, dated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"reason": reason, **({"timestamp": 1_795_984_895_000} if dated else {})}
+    Server(monkeypatch, lambda n: (410, {}, orjson.dumps(document)))
+
+    async def send() -> Result:
+        async with client_of() as client:
+            return await client.send(push())
+
+    result = run(send())
+    assert result.drop_token is dated
+    if dated:
+        assert (result.verdict, result.reason) == (Verdict.UNREGISTERED, reason)
+    else:
+        assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
+        assert "a proxy, a wrong URL?): 410 with " in str(result.detail)
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_the_retry_after_of_a_gateways_page_is_obeyed(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, lambda n: (status, {}, PAGE))
