@@ -24,6 +24,8 @@ from pushcore.reasons import (
     INVALID,
     MISCONFIGURED,
     UNAVAILABLE,
+    UNEXPECTED,
+    UNEXPECTED_SUCCESS,
     UNKNOWN,
     UNNAMED,
     Blame,
@@ -145,7 +147,10 @@ def test_the_legacy_api_names_its_scopes(reason: str, scope: str) -> None:
         ("apns", 429, "THROTTLED", 30.0, "device", "provider"),
         ("apns", 500, "UNAVAILABLE", 900.0, None, "provider"),
         ("apns", 503, "UNAVAILABLE", 900.0, None, "provider"),
+        ("fcm", 401, "MISCONFIGURED", None, None, "configuration"),
+        ("fcm", 403, "MISCONFIGURED", None, None, "configuration"),
         ("fcm", 404, "MISCONFIGURED", None, None, "configuration"),
+        ("fcm", 405, "MISCONFIGURED", None, None, "configuration"),
         *(("fcm", status, "UNAVAILABLE", 10.0, None, "provider") for status in (408, 409, 421, 425)),
         *(("apns", status, "UNAVAILABLE", 60.0, None, "provider") for status in (408, 409, 421, 425)),
         ("fcm", 429, "THROTTLED", 60.0, "project", "provider"),
@@ -384,6 +389,26 @@ def test_a_status_of_an_unknown_provider_means_the_usual(status: int, verdict: V
 
 
 @pytest.mark.parametrize("provider", ["apns", "fcm"])
-@pytest.mark.parametrize("status", [403, 408, 409, 421, 425, 429, 500])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 408, 409, 410, 421, 425, 429, 500])
 def test_a_row_of_a_status_names_it(provider: str, status: int) -> None:
     assert lookup(provider, status, None).status in (status, 0)
+
+
+def test_the_rows_of_no_word_or_of_any_status_have_no_status() -> None:
+    assert {row.status for row in (*UNNAMED.values(), UNEXPECTED, UNEXPECTED_SUCCESS)} == {0}
+
+
+@pytest.mark.parametrize("provider", ["apns", "fcm"])
+def test_the_word_of_an_unexpected_response_is_known_to_each_provider(provider: str) -> None:
+    assert lookup(provider, None, "UnexpectedResponse") is UNEXPECTED
+
+
+@pytest.mark.parametrize("word", ["BadTopic", "TopicMismatch"])
+def test_a_word_of_apns_counts_only_with_its_own_status(word: str) -> None:
+    assert lookup("apns", 404, word) is UNNAMED[INVALID]
+
+
+def test_the_stored_word_of_a_suspect_token_counts_with_any_status_of_the_client() -> None:
+    for status in (400, 404):
+        row = lookup("fcm", status, "INVALID_ARGUMENT (token)")
+        assert (row.verdict, row.blame, row.suspect) == (INVALID, "token", True)

@@ -239,3 +239,16 @@ def test_temporary_reasons_of_channels_wait() -> None:
         "Shutdown": 60,
     }
     assert CHANNEL_REASONS["TooManyRequests"].scope == "project"
+
+
+def test_the_flags_of_the_reasons() -> None:
+    flags = {
+        flag: {name for name, row in REASONS.items() if getattr(row, flag)}
+        for flag in ("about_topic", "early", "suspect", "too_large")
+    }
+    assert flags == {
+        "about_topic": {"BadTopic", "DeviceTokenNotForTopic", "MissingTopic", "TopicDisallowed"},
+        "early": {"IdleTimeout", "InternalServerError", "Shutdown"},
+        "suspect": {"BadDeviceToken", "DeviceTokenNotForTopic"},
+        "too_large": {"PayloadTooLarge"},
+    }

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from pushcore.engine.breaker import Breaker
 from pushcore.fcm.errors import (
+    DEAD_TOKEN,
     MAX_BODY,
     MAX_DETAIL,
     MAX_WAIT,
     REASONS,
     SUSPECT_TOKEN,
     TABLE,
+    TOO_LARGE,
     FcmFailure,
     find_name,
     message_name,
@@ -460,3 +462,23 @@ def test_a_dead_token_of_a_failing_server_is_no_proof() -> None:
 
 def test_a_date_to_wait_for_is_seconds_from_1970_when_the_time_is_not_given() -> None:
     assert read_error(503, b"", "Thu, 01 Jan 1970 00:01:00 GMT").retry_after == 60
+
+
+def test_the_rows_of_an_invalid_argument_have_its_status() -> None:
+    for row in (DEAD_TOKEN, SUSPECT_TOKEN, TOO_LARGE):
+        assert (row.status, row.name) == (400, "INVALID_ARGUMENT")
+        assert (row.suspect, row.too_large) == (row is SUSPECT_TOKEN, row is TOO_LARGE)
+
+
+def test_a_failure_asks_for_no_other_token_and_cannot_be_changed() -> None:
+    failure = FcmFailure(UNEXPECTED)
+    assert (failure.reason, failure.detail, failure.retry_after, failure.refresh_token) == (
+        *[None] * 3,
+        False,
+    )
+    with pytest.raises(AttributeError):
+        failure.reason = "X"  # type: ignore[misc]  # it is frozen
+
+
+def test_a_wait_is_a_day_at_most() -> None:
+    assert read_retry_after("90000", NOW) == 86_400

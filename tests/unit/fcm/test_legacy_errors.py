@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushcore.fcm.legacy_errors import REASONS, LegacyOutcome, read_legacy
+from pushcore.fcm.legacy_errors import REASONS, TABLE, LegacyOutcome, read_legacy
 from pushcore.reasons import UNNAMED
 from pushcore.results import Verdict
 
@@ -205,3 +205,38 @@ def test_the_text_of_a_failure_is_read_from_200_bytes() -> None:
     (outcome,) = read_legacy(400, "\U0001f600".encode() * 60)
     assert outcome.detail == "\U0001f600" * 50
     assert read_legacy(400, b"x" * 150)[0].detail == "x" * 100
+
+
+def test_the_statuses_and_waits_of_the_table() -> None:
+    assert {name for name, row in REASONS.items() if row.status == 400} == {"InvalidParameters"}
+    assert {row.status for row in REASONS.values()} == {200, 400}
+    assert {name: row.wait for name, row in REASONS.items() if row.wait is not None} == {
+        "Unavailable": 10,
+        "InternalServerError": 10,
+        "DeviceMessageRateExceeded": 60,
+        "TopicsMessageRateExceeded": 60,
+    }
+    assert {name for name, row in REASONS.items() if row.suspect} == {
+        "InvalidRegistration",
+        "MismatchSenderId",
+    }
+
+
+def test_a_word_counts_with_any_status_of_its_hundred() -> None:
+    assert TABLE.find(299, "NotRegistered") is REASONS["NotRegistered"]
+    assert TABLE.find(400, "NotRegistered") is None
+
+
+def test_words_and_tokens_are_cut() -> None:
+    (outcome,) = read_legacy(200, orjson.dumps({"message_id": "i" * 200, "registration_id": "t" * 5000}))
+    assert outcome == LegacyOutcome(UNNAMED[Verdict.ACCEPTED], id="i" * 100, canonical="t" * 4096)
+    assert read_legacy(200, orjson.dumps({"error": "e" * 200}))[0].reason == "e" * 100
+    with pytest.raises(AttributeError):
+        outcome.id = "x"  # type: ignore[misc]  # it is frozen
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_body_may_have_a_mebibyte(excess: int) -> None:
+    content = b'{"message_id":"1"}'
+    (outcome,) = read_legacy(200, content + b" " * (1_048_576 - len(content) + excess))
+    assert outcome.verdict is (Verdict.UNKNOWN if excess else Verdict.ACCEPTED)
