@@ -156,7 +156,7 @@ function drawFaults(state) {
     const kinds = [].concat(fault.what).map((action) => action.kind).join(" + ");
     setText(node.querySelector(".fault-description"), fault.description || conditions(kinds, fault.when || {}));
     setText(node.querySelector(".hits"), `${whole.format(fault.hits)} ${fault.hits === 1 ? "hit" : "hits"}`);
-    setText(node.querySelector(".in-force"), fault.in_force ? "in force" : fault.enabled ? "waiting" : "off");
+    setText(node.querySelector(".in-force"), fault.in_force ? "active" : fault.enabled ? "waiting" : "off");
     node.querySelector(".in-force").dataset.kind = fault.in_force ? "later" : "none";
     const toggle = node.querySelector(".switch");
     toggle.setAttribute("aria-checked", String(fault.enabled));
@@ -175,7 +175,7 @@ function drawPlan(state) {
   if (presets.options.length !== state.presets.length) {
     presets.replaceChildren(...state.presets.map((preset) => new Option(preset, preset)));
   }
-  // The choice follows the plan in force when that changes, and is otherwise the user's.
+  // The choice follows the current plan when that changes; otherwise it is the user's.
   if (presets.dataset.inForce !== name) {
     presets.dataset.inForce = name;
     if (state.presets.includes(name)) presets.value = name;

@@ -225,7 +225,7 @@ def test_faults_are_switched_by_keyboard(browser: Chrome, running: InThread[Any]
     look(browser)
     open_page(browser, running)
     until(browser, lambda: text_of(browser, ".fault-name") == "Slow answers|Too many requests|Maintenance")
-    assert text_of(browser, ".in-force") == "in force|in force|waiting"
+    assert text_of(browser, ".in-force") == "active|active|waiting"
     browser.find_element(By.TAG_NAME, "body").click()
     for _ in range(30):
         browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -239,7 +239,7 @@ def test_faults_are_switched_by_keyboard(browser: Chrome, running: InThread[Any]
     knob.send_keys(Keys.SPACE)
     until(browser, lambda: knob.get_attribute("aria-checked") == "false")
     assert not running.call(lambda: running.fake.plan["busy"].enabled)
-    assert text_of(browser, ".in-force") == "in force|off|waiting"
+    assert text_of(browser, ".in-force") == "active|off|waiting"
     knob.send_keys(Keys.ENTER)
     until(browser, lambda: running.call(lambda: running.fake.plan["busy"].enabled))
     until(browser, lambda: text_of(browser, "#preset").count("calm") == 1)
