@@ -125,20 +125,18 @@ ILLEGAL: dict[str, Illegal] = {
     "settings-ack-long": Illegal(
         "SETTINGS ACK with a payload (6.5)", _fixed(SETTINGS, b"\0\3\0\0\0\1", flags=ACK)
     ),
-    "settings-ack-extra": Illegal("SETTINGS ACK that nobody waits for", _fixed(SETTINGS, flags=ACK), IGNORED),
+    "settings-ack-extra": Illegal("an unexpected SETTINGS ACK", _fixed(SETTINGS, flags=ACK), IGNORED),
     "settings-push": Illegal("ENABLE_PUSH 2 (6.5.2)", _settings(2, 2)),
     "settings-window": Illegal("INITIAL_WINDOW_SIZE 2**31 (6.5.2)", _settings(4, 0x80000000)),
     "settings-frame-small": Illegal("MAX_FRAME_SIZE 1 (6.5.2)", _settings(5, 1)),
     "settings-frame-large": Illegal("MAX_FRAME_SIZE 2**24 (6.5.2)", _settings(5, 0x1000000)),
-    "settings-unknown": Illegal("a setting that nobody knows (6.5.2)", _settings(0xFABE, 7), IGNORED),
+    "settings-unknown": Illegal("an unknown setting (6.5.2)", _settings(0xFABE, 7), IGNORED),
     "settings-empty": Illegal(
         "SETTINGS that change nothing; many of them are a flood", _fixed(SETTINGS), IGNORED
     ),
     "ping-on-stream": Illegal("PING on a stream (6.7)", _on_stream(PING, b"12345678")),
     "ping-short": Illegal("PING of 7 bytes (6.7)", _fixed(PING, b"1234567")),
-    "ping-ack-extra": Illegal(
-        "PING ACK that nobody waits for", _fixed(PING, b"12345678", flags=ACK), IGNORED
-    ),
+    "ping-ack-extra": Illegal("an unexpected PING ACK", _fixed(PING, b"12345678", flags=ACK), IGNORED),
     "goaway-on-stream": Illegal("GOAWAY on a stream (6.8)", _on_stream(GOAWAY, bytes(8))),
     "goaway-short": Illegal("GOAWAY of 7 bytes (6.8)", _fixed(GOAWAY, bytes(7))),
     "window-zero": Illegal("WINDOW_UPDATE of 0 for the connection (6.9)", _fixed(WINDOW_UPDATE, bytes(4))),

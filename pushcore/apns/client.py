@@ -70,8 +70,8 @@ def _find(
 class ApnsClient(ProviderClient[Notification]):
     """Sends to one environment of APNs with one key or certificate, over a few HTTP/2 connections.
 
-    Its connections are its own, for APNs binds each to one team, one environment and one family of keys at its
-    first push: for several keys make several clients.
+    APNs binds a connection, at its first push, to one team, one environment and one family of keys. So if you have
+    several keys, make several clients.
 
     Use it as an async context manager, on one event loop.
 
@@ -79,21 +79,21 @@ class ApnsClient(ProviderClient[Notification]):
         auth: an `ApnsKey` or an `ApnsCertificate`.
         topic: the bundle id of pushes that name none.
         environment: "production", the default, or "sandbox".
-        url: such as "https://127.0.0.1:2197": takes the place of Apple's server; without an
-            `environment` beside it the client takes pushes of either.
-        broadcast_url: the server for broadcasts, where it is another one: Apple's prose names the ordinary one,
-            and its samples "https://api-broadcast.push.apple.com".
-        ca_file: the only authorities to trust, as the path of a PEM file or its content, None for the system's.
+        url: another server instead of Apple's, such as "https://127.0.0.1:2197". If `environment` is not set, the
+            client then accepts pushes of both environments.
+        broadcast_url: the server for broadcasts, if it is another one. Apple's text names the ordinary server,
+            and its examples "https://api-broadcast.push.apple.com".
+        ca_file: the only CAs to trust, as the path of a PEM file or its content; None for the system's.
         max_connections: how many to open at most.
         timeout: seconds from the moment that the client takes a push until its result.
         http2: "fast", or "reference" for the one on python-hyper/h2.
-        proxy: an HTTP proxy or its address, such as "http://user:password@proxy.example:3128", that all
-            connections go through; "environment" takes it from HTTPS_PROXY and NO_PROXY; None, the default, is
-            none.
-        idle_ping: seconds of silence after which an idle connection is pinged, an hour by Apple's advice; None
-            for never.
-        keepalive: the system's probes of silent TCP connections, as seconds of silence before the first,
-            seconds between them, and how many unanswered ones end the connection; None for none.
+        proxy: the HTTP proxy for all connections, or its address, such as
+            "http://user:password@proxy.example:3128"; "environment" reads it from HTTPS_PROXY and NO_PROXY; None,
+            the default, for no proxy.
+        idle_ping: seconds without traffic after which a connection is pinged, one hour as Apple advises; None for
+            never.
+        keepalive: TCP keepalive by the system: seconds without traffic before the first probe, seconds between
+            probes, and the number of probes without a response that ends the connection; None for none.
         now: the wall clock, UNIX seconds.
 
     Raises:
@@ -152,12 +152,13 @@ class ApnsClient(ProviderClient[Notification]):
         async def send(self, push: N) -> Result[N]: ...
 
     def use(self, auth: ApnsKey | ApnsCertificate) -> None:
-        """Go on with another key or certificate, whichever the client had before. It may be open and sending.
+        """Replace the key or certificate by another key or certificate. The client may be open and sending.
 
-        From the next request on, connections are new ones with these credentials; the old connections take nothing more,
-        and end when their last push has its response. No push is lost or repeated by it. A push that Apple rejected with
-        403 on an old connection is sent again. `ca_file` is read again for a certificate, and for a key in its place.
-        With a certificate in the place of a key, Apple rejects pushes of the type location, and those of other topics.
+        From the next request on, new connections with the new credentials are used. The old connections get no more
+        requests, and end when their last push has its response. No push is lost or sent twice. A push that Apple
+        rejected with 403 on an old connection is sent again. `ca_file` is read again if one of the two credentials is
+        a certificate. If a certificate replaces a key, Apple rejects pushes of the type location, and pushes to other
+        topics.
 
         Raises:
             ConfigurationError: it cannot work, or it is a key for a client of a certificate that was made without a
@@ -177,7 +178,8 @@ class ApnsClient(ProviderClient[Notification]):
     async def broadcast(self, push: B) -> Result[B]:
         """Send one push to all devices that are subscribed to a channel, and wait for its result, as `send` does.
 
-        `result.id` is the `apns-request-id`. ACCEPTED says that APNs accepted it, and nothing about the devices.
+        `result.id` is the `apns-request-id`. ACCEPTED means that APNs has accepted the push; it says nothing about the
+        devices.
 
         Raises:
             ClosedError: the client is not open.

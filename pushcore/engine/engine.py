@@ -58,35 +58,39 @@ class EngineOptions(TypedDict, total=False):
 
 
 class PushEngine(Generic[P_contra]):
-    """Sends streams of pushes through the clients it is given, each kind of push through its client. Of several
-    `ApnsClient`s a push takes the first whose key is for its topic and whose environment is the push's. A push
-    that names no environment goes to the first; where Apple does not know its token there (BadDeviceToken),
-    once to the next client of another environment, and `Result.environment` says which knew it. To a type
-    checker an engine of an `ApnsClient` and an `FcmClient` is a `PushEngine[Notification | Message]`, which
-    also is one of `Notification` alone; of more than three clients say it yourself.
+    """Sends any number of pushes through one or several clients.
 
-    Clients that are not open are opened by the engine, and closed with it.
+    Each push is sent by a client for its class. If there are several `ApnsClient`s, it is the first whose key is
+    for the push's topic and whose environment is the push's. A push without an environment goes to the first
+    client. If Apple does not know its token there (BadDeviceToken), it is sent once to the next client of
+    another environment; `Result.environment` says in which one the token is known.
+
+    For a type checker, an engine of an `ApnsClient` and an `FcmClient` is a `PushEngine[Notification | Message]`,
+    which can be used as a `PushEngine[Notification]` as well. With more than three clients, write the type
+    yourself.
+
+    The engine opens the clients that are not open, and closes those that it opened.
 
     Args:
-        retry: which results are repeated, and when; None reports every result as it comes.
-        window: how many pushes may be between the source and the caller, None for twice what the connections of
-            the clients can carry, 16 384 at most.
-        rate: the most that each client sends, a `Rate` or its text, such as "5000/s" or "600000/min"; None is
-            what the providers ask for (FCM: 600 000 a minute after a ramp of a minute; APNs: none), "none" no
-            limit at all.
-        breaker: whether a run stops when the responses say that key, topic, project or environment is wrong; with
-            two clients the other one goes on.
-        listener: whom to tell of what happens, a `Metrics` to count it.
-        shared: what all processes of a campaign have in common, for all clients or by their name ("apns",
-            "fcm"), so that rate and breaker hold for all together.
-        start_at: when the first push may be sent, with a time zone. Until then requests are made of some pushes, so
-            that the first leave at that moment; None for at once.
-        pending_timeout: seconds that a push may wait for the rate; then it ends as UNSENT, or as its last
-            attempt did; None for as long as it takes.
+        retry: which results are retried, and when; None reports every result as it comes.
+        window: how many pushes may have left the source without a result that the caller has taken; None for
+            twice what the connections of the clients can carry, at most 16 384.
+        rate: how much each client may send, a `Rate` or its text, such as "5000/s" or "600000/min"; None for
+            the provider's limit (FCM: 600 000 a minute after a ramp-up of a minute; APNs: none), "none" for no
+            limit.
+        breaker: whether a run stops when the responses say that key, topic, project or environment is wrong. If
+            there are two clients, the other one continues.
+        listener: is told of events; a `Metrics` counts them.
+        shared: what all processes of a campaign share, for all clients or by their name ("apns", "fcm"), so
+            that rate and breaker apply to all processes together.
+        start_at: when the first push may be sent, with a time zone. The first requests are prepared before, so
+            that they can be sent at that moment; None for at once.
+        pending_timeout: seconds that a push may wait for the rate. After that it ends as UNSENT, or with the
+            result of its last attempt; None for no limit.
 
     Raises:
-        ConfigurationError: no client, a client that no push could reach, a window below 1, or a rate that
-            is none.
+        ConfigurationError: there is no client, a client that can get no push, a window below 1, or an invalid
+            rate.
     """
 
     @overload
@@ -227,9 +231,9 @@ class PushEngine(Generic[P_contra]):
     async def close(self) -> None:
         """End every `send_many`, then close the clients that this engine opened.
 
-        Where another task takes results, it gets those of what is in flight, and then `ClosedError`. Cancelled, this may be
-        called again, and ends what is left. Where the event loop that the engine was opened on has ended, it only
-        closes the sockets, and the engine can be opened on another loop.
+        A task that is taking results gets the results of the pushes in flight, and then `ClosedError`. After a
+        cancellation, call it again to close the rest. If the event loop that the engine was opened on has ended,
+        it only closes the sockets, and the engine can be opened on another loop.
 
         Raises:
             EventLoopError: the loop that the engine was opened on still runs: close it there.
@@ -308,16 +312,18 @@ class PushEngine(Generic[P_contra]):
     ) -> AsyncGenerator[Result, None]:
         """Send everything in `source` and yield one `Result` for each push, in order of completion.
 
-        The source is read as fast as results are taken and the provider answers, never more than `window` ahead. An
-        async one may give lists of pushes, such as the pages of a query: that costs less than push by push. An
-        exception of the source is raised when all results of what it gave have been yielded. Leaving early (break,
-        an exception, cancellation) stops the source, waits up to the clients' timeout for what is in flight, and
-        reports those results to the listener. Python does that when it collects the generator, which may be late: where
-        the loop may be left early, use `stream`.
+        The source is read as fast as the provider responds and the caller takes results, never more than `window`
+        pushes ahead. An async source may yield lists of pushes, such as the pages of a query; this costs less than
+        single pushes. If the source raises an exception, it is raised here after the results of all pushes before
+        it.
 
-        With a `journal` only those pushes are sent that it does not know yet, and each outcome is written down before
-        it is yielded; the pushes need a `row` (see `Journal`). What waits for another try when the run ends is yielded
-        as it is, and left in the journal to be sent when it is opened again.
+        If the loop is left early (break, an exception, cancellation), the source is stopped. Pushes in flight have
+        the clients' timeout to end, and their results are reported to the listener. Python does this only when it
+        collects the generator, which may be late. So use `stream` if you may leave the loop early.
+
+        With a `journal`, pushes whose outcome it already has are not sent, and each outcome is recorded before it is
+        yielded. The pushes need a `row` (see `Journal`). A push that waits for a retry when the run ends is yielded
+        with its last result. It stays in the journal, and is sent when the journal is opened again.
 
         Args:
             source: pushes: an iterable, or an async iterable of pushes or of lists of them.
@@ -376,21 +382,21 @@ class PushEngine(Generic[P_contra]):
     def stream(
         self, source: Iterable[Any] | AsyncIterable[Any], *, journal: CampaignJournal | None = None
     ) -> contextlib.aclosing[AsyncGenerator[Result, None]]:
-        """As `send_many`, for `async with`, which ends it when the block is left: nothing is in flight after that.
+        """Like `send_many`, but as a context manager: after the block, nothing is in flight.
 
             async with engine.stream(source) as results:
                 async for result in results:
                     ...
                     break
 
-        Args and errors are those of `send_many`; the errors are raised inside the block.
+        It has the arguments and errors of `send_many`; the errors are raised inside the block.
 
         Args:
             source: as in `send_many`.
             journal: as in `send_many`.
 
         Returns:
-            A context manager, whose value are the results.
+            A context manager; its value is an async iterator of the results.
         """
         return contextlib.aclosing(self.send_many(source, journal=journal))
 

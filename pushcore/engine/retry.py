@@ -1,16 +1,16 @@
 """When a push that failed may be sent again: by the provider's own numbers, and never so that an outage grows.
 
-Three parts that know nothing of each other. `RetryPolicy` says how long one push waits. `DelayHeap` keeps it until
-then: it takes memory, but neither a stream nor a worker. `RetryBudget` says how many of those whose time has come may
-leave now. Their caller, per provider, does this:
+Three independent parts. `RetryPolicy` says how long a push waits. `DelayHeap` keeps it until then; this costs memory, but no
+stream and no worker. `RetryBudget` says how many of the retries that are due may be sent now. For each provider, the caller
+does this:
 
-    a result came     policy.delay(...) → heap.add(now + delay, ...), or None → report it as it is
-    time to send      granted = budget.take(256, now); repeats = heap.due(now, granted);
-                      budget.give_back(granted - len(repeats)), and one more for each that is `policy.too_old` by now
-                      and is reported; the rest of the burst comes from the source
-    source            is read only while not heap.full; what it gave and was sent: budget.earn(n)
-    repeats accepted  budget.repaid(n)
-    nothing to do     until max(heap.next_due, now + budget.wait(now))
+    on a result        policy.delay(...) → heap.add(now + delay, ...), or None → report the result
+    when it can send   granted = budget.take(256, now); repeats = heap.due(now, granted);
+                       budget.give_back(granted - len(repeats)), and one more for each push that is `policy.too_old`
+                       now, which is reported; the rest of the burst comes from the source
+    source             is read only while the heap is not full; for n pushes from it that were sent: budget.earn(n)
+    accepted retries   budget.repaid(n)
+    nothing to do      wait until max(heap.next_due, now + budget.wait(now))
 
 Sources: "Handling notification responses from APNs"; "Best practices when sending FCM messages at scale" and the
 table of FCM's error codes. Where Apple gives no number, the value is marked as a choice of pushcore.
@@ -40,10 +40,10 @@ Item = TypeVar("Item")
 class RetryPolicy:
     """Which results are repeated, when, and how often. All times are seconds.
 
-    A wait is the first one times `growth` for each repeat before, plus a random part; a Retry-After is never
-    undercut. Repeated are THROTTLED, UNAVAILABLE and UNSENT, which cannot double a push, and UNKNOWN where `unknown`
-    says so. How long the first wait is, and which of these settings it is, stands in the reason's row
-    (`pushcore.reasons.Reason`). Raises `ConfigurationError` for what cannot work.
+    Each wait is the first wait, multiplied by `growth` for each earlier retry, plus a random part; it is never shorter
+    than a Retry-After. THROTTLED, UNAVAILABLE and UNSENT are retried, because this cannot deliver a push twice;
+    UNKNOWN is retried only if `unknown` says so. The first wait is one of these settings: the reason's row says which
+    (`pushcore.reasons.Reason`). Raises `ConfigurationError` for settings that cannot work.
     """
 
     unknown: Literal["report", "resend"] = "report"
@@ -231,15 +231,17 @@ class DelayHeap(Generic[Item]):
 class RetryBudget:
     """A budget of retries, so that an outage does not double the load.
 
-    Credit comes from three sides: `share` for each first attempt, `rate` a second in any case, and one for each repeat
-    that was accepted, for then the provider can bear it. Each repeat costs one. So while a provider refuses everything it gets
-    at most `share` more than the first attempts, and `rate`; and while it refuses a part, whatever part, the repeats are
-    fewer than `share` / (refused part) of the first attempts, and no more than are needed: with 0.2 the worst is 1.56
-    times the load, at 36 % refused. At a campaign's end, with no first attempts any more, `rate` tries, and what is accepted pays for more,
-    so that the rest leaves in seconds once the outage is over, and never not at all.
+    Each retry costs one credit. Credit has three sources: `share` for each first attempt, `rate` per second in any case,
+    and one for each accepted retry, because then the provider can take more.
 
-    What gets no credit waits on the heap, first in line. No more than `most` credit is saved, so that hours of
-    success do not buy a storm. One budget for each provider.
+    While a provider rejects everything, it gets at most `share` more than the first attempts, and `rate`. While it rejects
+    a part, the retries are fewer than `share` / (rejected part) of the first attempts, and no more than needed: with a
+    `share` of 0.2 the worst case is 1.56 times the load, when 36 % are rejected. At the end of a campaign there are no
+    first attempts. Then `rate` lets some retries through, and each accepted one pays for another: so the rest is sent
+    within seconds after the outage.
+
+    Retries without credit wait on the heap, before all others. At most `most` credit is saved, so that a long time without
+    errors does not allow a storm. There is one budget per provider.
     """
 
     __slots__ = ("_at", "_credit", "_most", "_rate", "_share")

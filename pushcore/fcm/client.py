@@ -74,29 +74,30 @@ Reader = Callable[[int, bytes, str | None, float], FcmFailure]
 class FcmClient(ProviderClient[Message]):
     """Sends to one project of FCM with one account, over a few HTTP/2 connections.
 
-    The access token is requested when the client is opened and shortly before it expires, once for all pushes;
-    until the first has come they are queued, without a stream, and no longer than their timeout. When Google
-    rejects the account, they end as MISCONFIGURED at once.
+    All pushes share one access token. It is requested when the client is opened, and again shortly before it
+    expires. Until the first token arrives, pushes are queued, for at most their timeout. If Google rejects the
+    account, they end as MISCONFIGURED at once.
 
     Use it as an async context manager, on one event loop.
 
     Args:
         auth: a `ServiceAccount`, or any credentials object of google-auth (with the extra
             `pushcore[google-auth]`).
-        project_id: where the account's own is not meant, or is not known.
-        url: such as "https://127.0.0.1:8443": takes the place of Google's server.
-        ca_file: the only authorities to trust, also for tokens, as the path of a PEM file or its content (for
-            google-auth a path alone), None for the system's.
+        project_id: the project, if it is not the account's own, or if the account does not name one.
+        url: another server instead of Google's, such as "https://127.0.0.1:8443".
+        ca_file: the only CAs to trust, also for access tokens, as the path of a PEM file or its content (for
+            google-auth only a path); None for the system's.
         max_connections: how many to open at most; Google allows 100 requests at a time on each.
         timeout: seconds from the moment that the client takes a push until its result.
         http2: "fast", or "reference" for the one on python-hyper/h2.
-        proxy: as for `ApnsClient`, and for tokens as well; google-auth's own calls go by HTTPS_PROXY whatever
-            is given here.
-        confirm: "validate_only" asks Google once more about a token that it blames while no message of the same
-            shape has been accepted lately, by a minimal message that delivers nothing, at most 100 times a
-            second; the result comes with the response to it. None leaves such a token INVALID and suspect.
-        idle_ping: seconds of silence after which an idle connection is pinged; None for never. Google responds
-            to such pings with GOAWAY "too_many_pings", so it is for other servers.
+        proxy: as for `ApnsClient`, and for access tokens as well. google-auth's own requests always use
+            HTTPS_PROXY.
+        confirm: what to do if Google blames a token, and no message of the same shape has been accepted lately (so
+            the message may be the cause). "validate_only" asks Google again with a minimal message that delivers
+            nothing, at most 100 times a second, before the push gets its result. None leaves such a token INVALID
+            and suspect.
+        idle_ping: seconds without traffic after which a connection is pinged; None for never. Google responds to
+            such pings with GOAWAY "too_many_pings", so set it only for other servers.
         keepalive: as for `ApnsClient`.
         now: the wall clock, UNIX seconds.
 
@@ -153,9 +154,9 @@ class FcmClient(ProviderClient[Message]):
         async def send(self, push: M) -> Result[M]: ...
 
     def use(self, auth: ServiceAccount | Credentials) -> None:
-        """Go on with another account, or another key of the same. The client may be open and sending.
+        """Replace the account by another account, or by another key of the same account. The client may be open and sending.
 
-        The access token that it has serves until one of the new account has come. No push is lost or repeated by it.
+        The old access token is used until the first token of the new account arrives. No push is lost or sent twice.
 
         Raises:
             ConfigurationError: it cannot work; the client goes on as before.

@@ -1,11 +1,12 @@
 """Expo's message format, for direct sending to apps that use expo-notifications.
 
-A message as Expo's push service takes it becomes what that service would send on: a `Notification` for APNs, a
-`Message` for FCM v1, or a `LegacyMessage`. The app must register with `getDevicePushTokenAsync` (see `tokens`).
+A message for Expo's push service is converted to what that service would send to the provider: a `Notification` for APNs,
+a `Message` for FCM v1, or a `LegacyMessage`. The app must register with `getDevicePushTokenAsync` (see `tokens`).
 
 For Android there are two forms, `AndroidForm`. The default is what Expo's service sends: a notification with data.
-Android shows it when the app is not in the foreground, and the app's handler decides when it is. A message of data alone is
-shown by expo-notifications itself, without its image, and no longer from Expo SDK 59 on unless the app asks for it.
+If the app is in the foreground, its handler decides what to show; otherwise Android shows the notification. The other form
+is a message with data only: expo-notifications itself shows it, without its image; from Expo SDK 59 on only if the app asks
+for it.
 
 Sources: "What you need to know about notifications", "Send notifications with FCM and APNs" and "Send notifications with
 the Expo Push Service" at docs.expo.dev; RemoteNotificationContent.kt, NotificationData.kt and
