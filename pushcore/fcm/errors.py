@@ -135,13 +135,13 @@ TOO_LARGE: Final = Reason(
 """INVALID_ARGUMENT for a message that is too large, by our own count or by Google's words."""
 _NARROW_QUOTAS: Final = (
     # By Google's words: "Device message rate exceeded"; "Topic quota exceeded", "Topic message rate exceeded", and a
-    # violation whose subject is "device:…" or "topic:…".
+    # violation whose subject is "device:…", "token:…", "topic:…" or the path of a topic.
     (
-        re.compile(r"device ?(message ?)?(rate|quota)|\bdevice:", re.IGNORECASE),
+        re.compile(r"device ?(message ?)?(rate|quota)|\b(device|token):", re.IGNORECASE),
         replace(REASONS["QUOTA_EXCEEDED"], advice="Send to this device later.", scope="device"),
     ),
     (
-        re.compile(r"topics? ?(message ?)?(rate|quota)|\btopic:", re.IGNORECASE),
+        re.compile(r"topics? ?(message ?)?(rate|quota)|\btopic:|\btopics/", re.IGNORECASE),
         replace(REASONS["QUOTA_EXCEEDED"], advice="Send to this topic later.", scope="topic"),
     ),
 )

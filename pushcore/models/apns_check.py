@@ -17,6 +17,9 @@ SHOWN: Final = ("alert", "badge", "sound")
 MOMENTS: Final = ("timestamp", "stale-date", "dismissal-date")
 """The keys of `aps` that are moments, of Live Activities."""
 
+_TEXTS: Final = ("title", "subtitle", "body", "title-loc-key", "subtitle-loc-key", "loc-key")
+"""The keys of an alert that the user reads."""
+
 INVISIBLE: Final = "no part of it is visible"
 _RELOADING: Final = ("widgets", "controls")
 
@@ -42,7 +45,7 @@ def idle_parts(payload: Mapping[str, Any], push_type: object) -> list[str]:
 
 
 def _idle_parts(aps: Mapping[str, Any], push_type: str) -> Iterator[str]:
-    shown = [key for key in SHOWN if is_set(aps.get(key))]
+    shown = shown_parts(aps)
     silent = is_set(aps.get("content-available")) and aps["content-available"] != 0
     event = aps.get("event")
     if push_type == "liveactivity":
@@ -64,8 +67,17 @@ def _idle_parts(aps: Mapping[str, Any], push_type: str) -> Iterator[str]:
             yield "content-available alone has no effect with push type alert; expected background"
         else:
             yield INVISIBLE
-    if is_set(aps.get("mutable-content")) and not is_set(aps.get("alert")):
+    if is_set(aps.get("mutable-content")) and "alert" not in shown:
         yield "mutable-content has no effect without an alert"
+
+
+def shown_parts(aps: Mapping[str, Any]) -> list[str]:
+    """The keys of `aps` that the user notices. An alert without a text is none."""
+    return [key for key in SHOWN if is_set(aps.get(key)) and (key != "alert" or _has_text(aps[key]))]
+
+
+def _has_text(alert: Any) -> bool:
+    return not isinstance(alert, Mapping) or any(is_set(alert.get(key)) for key in _TEXTS)
 
 
 def _of_live_activity(aps: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..audience.problems import shown
 from ..models.apns import PushType, push_type_of
-from ..models.apns_check import INVISIBLE, SHOWN, idle_parts, is_set
+from ..models.apns_check import INVISIBLE, idle_parts, is_set, shown_parts
 from ..models.expo import NO_IMAGE, AndroidForm
 from ..models.fcm import camel
 from ..models.fcm_values import MAX_TTL
@@ -93,7 +93,8 @@ def _invisible(name: str, message: dict[str, Any]) -> list[str]:
     if (
         any(is_set(notification.get(key)) for notification in notifications for key in _FCM_SHOWN)
         or any(is_set(data.get(key)) for data in data_parts for key in ("title", "message"))
-        or any(is_set(aps.get(key)) for key in (*SHOWN, "content-available"))
+        or shown_parts(aps)
+        or is_set(aps.get("content-available"))
         or object_at(message, "webpush", "notification")
         or {"background_sync", "backgroundSync"} & v2.keys()
     ):

@@ -97,6 +97,8 @@ def test_effective_parts_are_not_reported(aps: dict[str, Any], push_type: str) -
         ({}, "alert", INVISIBLE),
         ({"alert": ""}, "alert", INVISIBLE),
         ({"alert": {}, "category": "c"}, "alert", INVISIBLE),
+        ({"alert": {"title": "", "body": None}}, "alert", INVISIBLE),
+        ({"alert": {"launch-image": "x", "message": "Hi"}}, "alert", INVISIBLE),
     ],
 )
 def test_payloads_without_effect(aps: dict[str, Any], push_type: str, words: str) -> None:
