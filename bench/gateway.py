@@ -95,10 +95,10 @@ def _post(url: str, body: Path, requests: int) -> float:
 
 
 @contextlib.contextmanager
-def gateway(place: Path, target: Target, token: str | None = None) -> Iterator[tuple[str, psutil.Process]]:
+def gateway(place: Path, target: Target, *tokens: str) -> Iterator[tuple[str, psutil.Process]]:
     """The gateway as a process on the client's core: its URL, and the process.
 
-    `token`: of its caller, who may have any number of requests at a time; None for a gateway without callers.
+    `tokens`: of its callers, one each, who may have any number of requests at a time; none for a gateway without callers.
     """
     settings = target.settings
     config = place / "gateway.toml"
@@ -119,7 +119,7 @@ team-id = {json.dumps(settings["team_id"])}
 topics = [{json.dumps(settings["topic"])}]
 url = {json.dumps(target.url)}
 ca-file = {json.dumps(target.ca_file)}
-{"" if token is None else _CALLER.format(APP, digest_of(token))}"""
+{"".join(_CALLER.format(f"caller{number}", digest_of(token)) for number, token in enumerate(tokens, 1))}"""
     )
     command = [sys.executable, "-m", "pushcore", "gateway", "--config", str(config)]
     process = start_on(CLIENT_CORE, command, stderr=subprocess.PIPE)

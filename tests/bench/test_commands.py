@@ -215,7 +215,11 @@ def test_gateway(tmp_path: Path) -> None:
 
 def test_gateway_load(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "gateway-load", "--rate", "100", "--seconds", "1", "--delay-ms", "5")
-    assert [row["case"] for row in rows] == ["alone", "hostile"]
+    assert [row["case"] for row in rows] == ["alone", "hostile", "million"]
+    assert rows[0]["of_alone"] == 1.0
+    assert all(row["of_alone"] > 0 for row in rows)
+    assert [row["beside"] is None for row in rows] == [True, True, False]
+    assert rows[2]["beside"] > 0
     for row in rows:
         assert row["accepted"] == 1.0
         assert 5.0 <= row["p50"] <= row["max"]
