@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
@@ -14,6 +15,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..audience.problems import BadInput, shown
+from ..engine.rate import Rate
+from ..errors import ConfigurationError
+from ..http2.origin import read_origin
 from ..models.expo import AndroidForm
 
 Environment = Literal["production", "sandbox"]
@@ -24,6 +28,8 @@ Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=10)]
 ProjectId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+AppleId = Annotated[str, Meta(pattern=r"^[A-Z0-9]{10}\Z")]
+"""Of a key or a team."""
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 Place = Callable[..., str]
@@ -57,8 +63,8 @@ class ApnsSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
     topics: Annotated[tuple[Text, ...], Meta(min_length=1)]
     key: Text | None = None
-    key_id: Text | None = None
-    team_id: Text | None = None
+    key_id: AppleId | None = None
+    team_id: AppleId | None = None
     key_environment: Environment | None = None
     certificate: Text | None = None
     certificate_key: Text | None = None
@@ -197,8 +203,17 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         for number, app_section in enumerate(self.app):
             if not app_section.apns and app_section.fcm is None:
                 raise BadInput(f"{at('app', number)}: app {app_section.id} has neither apns nor fcm")
+            seen_topics: set[tuple[str, str]] = set()
             for index, apns in enumerate(app_section.apns):
-                _check_apns(apns, at("app", number, "apns", index))
+                path = ("app", number, "apns", index)
+                _check_apns(apns, at(*path))
+                _check_server(apns, at, *path)
+                for pair in itertools.product(dict.fromkeys(apns.environments), dict.fromkeys(apns.topics)):
+                    if pair in seen_topics:
+                        raise BadInput(f"{at(*path, 'topics')}: {pair[1]} in {pair[0]} is another key's too")
+                    seen_topics.add(pair)
+            for name in ("fcm", "expo"):
+                _check_server(getattr(app_section, name), at, "app", number, name)
         self._check_expo(at)
         for network in self.server.trusted_proxies:
             if not _is(ip_network, network):
@@ -236,6 +251,17 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 raise BadInput(
                     f"{at('app', number, 'expo')}: access-token-file, url and ca-file need forward"
                 )
+
+
+def _check_server(section: Any, at: Place, *path: str | int) -> None:
+    """Checks the url and the rate of a provider's section, where it has them."""
+    for name, read in (("url", read_origin), ("rate", Rate.parse)):
+        value = getattr(section, name, None)
+        if value is not None:
+            try:
+                read(value)
+            except ConfigurationError as error:
+                raise BadInput(f"{at(*path, name)}: {error}") from None
 
 
 def _check_apns(apns: ApnsSection, place: str) -> None:

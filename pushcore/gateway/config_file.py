@@ -89,11 +89,11 @@ def _explain(text: str) -> tuple[str, tuple[str | int, ...]]:
     path = tuple(
         int(index) if index.isdigit() else key for key, index in _PART.findall(path_text.rstrip("`"))
     )
-    table = "[" + ".".join(str(part) for part in path if isinstance(part, str)) + "]"
+    table = "[" + ".".join(str(part) for part in path if isinstance(part, str)) + "]" if path else "the file"
     if unknown := _UNKNOWN.match(sentence):
         return f"unknown key {shown(unknown[1])} in {table}", (*path, unknown[1])
     if missing := _MISSING.match(sentence):
-        return f"{table} has no {missing[1]}", path
+        return f"{table} has no {missing[1] if path else f'[[{missing[1]}]]'}", path
     key = next((part for part in reversed(path) if isinstance(part, str) and part), "")
     return f"{key}: {sentence[:1].lower()}{sentence[1:]}", path
 
@@ -131,10 +131,10 @@ class Locate:
         return (*path, *parts[-1:])
 
     def __call__(self, *path: str | int) -> str:
-        """The file with the line of `path`, or of the nearest table around it."""
+        """The file with the line of `path`, or of the nearest table around it; the first line where there is none."""
         while path and path not in self._lines:
             path = path[:-1]
-        return f"{self._name}:{self._lines[path]}" if path else self._name
+        return f"{self._name}:{self._lines[path] if path else 1}"
 
 
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")

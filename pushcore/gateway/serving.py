@@ -8,13 +8,14 @@ import errno
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..audience.problems import BadInput
+from ..audience.problems import BadInput, read_small
 from ..errors import ConfigurationError
 from ..reasons import printable_word
 from .app import create_app
@@ -31,6 +32,8 @@ HEADERS: Final = 10.0
 KEEP_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: more than the 60 of nginx and of most clients, so that it is they who close
 it, and no request meets a connection that is about to be closed."""
+
+_MAX_PEM: Final = 1024 * 1024
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -89,6 +92,8 @@ class GatewayServer(uvicorn.Server):
 def make_server(config: GatewayConfig) -> GatewayServer:
     """The server of a configuration; it listens when it is run. Raises as `create_app`."""
     server, limits = config.server, config.limits
+    if server.certificate is not None and server.certificate_key is not None:
+        _check_certificate(server.certificate, server.certificate_key)
     return GatewayServer(
         uvicorn.Config(
             create_app(config),
@@ -111,6 +116,18 @@ def make_server(config: GatewayConfig) -> GatewayServer:
             h11_max_incomplete_event_size=64 * 1024,
         )
     )
+
+
+def _check_certificate(certificate: str, key: str) -> None:
+    """Raises `BadInput` when HTTPS cannot be served with these files."""
+    for path in (certificate, key):
+        read_small(path, "a PEM file", _MAX_PEM)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise BadInput(
+            f"{certificate} and {key} are no certificate with its key; expected PEM files, the key without a passphrase"
+        ) from None
 
 
 async def serve(

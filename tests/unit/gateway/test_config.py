@@ -79,6 +79,16 @@ def test_a_good_file(tmp_path: Path) -> None:
             "/gateway.toml:4: 'x' is no address",
         ),
         ("[server]", "[server", "/gateway.toml:2: "),
+        ("[server]", "colour = 1\n[server]", "/gateway.toml:2: unknown key 'colour' in the file"),
+        ('"ABC123DEFG"', '"abc"', "/gateway.toml:10: key-id: expected `str` matching"),
+        ("key-id =", 'rate = "fast"\nkey-id =', "/gateway.toml:10: a rate looks like 5000/s"),
+        ("key-id =", 'url = "http://x"\nkey-id =', "/gateway.toml:10: url must look like https://"),
+        ("[app.fcm]", '[app.fcm]\nrate = "1/year"', "/gateway.toml:15: a rate looks like"),
+        (
+            "[app.fcm]",
+            '[[app.apns]]\ncertificate = "c"\ntopics = ["com.example.shop"]\n[app.fcm]',
+            "/gateway.toml:16: com.example.shop in production is another key's too",
+        ),
         ("[server]", 'source = "x"\n[server]', "/gateway.toml:2: there is no key source"),
         (
             "[server]",
@@ -153,7 +163,7 @@ def test_a_public_address_needs_a_caller(tmp_path: Path) -> None:
 
 def test_no_apps(tmp_path: Path) -> None:
     assert complaint(tmp_path, "app = []").startswith("/gateway.toml:1: app: expected `array` of length >= 1")
-    assert complaint(tmp_path, "") == "/gateway.toml: [] has no app"
+    assert complaint(tmp_path, "") == "/gateway.toml:1: the file has no [[app]]"
 
 
 def test_names_and_addresses() -> None:

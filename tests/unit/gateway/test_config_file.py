@@ -17,7 +17,7 @@ def test_lines_of_nested_tables() -> None:
     assert locate("a", 1, "b", 1, "y") == "f:8"
     assert locate("a", 1, "b", 1, "z", "k") == "f:9"
     assert locate("a", 1, "b", 0, "nothing") == "f:6"
-    assert locate("nothing") == "f"
+    assert locate("nothing") == "f:1"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvicorn
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from fakeservers.certs import Certificates
 from pushcore.audience.problems import BadInput
 from pushcore.errors import ConfigurationError
 from pushcore.gateway import serving
@@ -114,6 +118,27 @@ def test_the_server_is_what_the_configuration_says() -> None:
     assert (config.proxy_headers, config.forwarded_allow_ips) == (True, ["10.0.0.0/8"])
     assert not config.server_header
     assert not make_server(config_of(app())).config.proxy_headers
+
+
+def test_files_for_https_that_cannot_serve_it_are_named_before_anything_listens(tmp_path: Path) -> None:
+    def complaint(certificate: str, key: str) -> str:
+        with pytest.raises(BadInput) as raised:
+            make_server(config_of(app(), server=ServerSection(certificate=certificate, certificate_key=key)))
+        return str(raised.value)
+
+    good = str(Certificates.create(tmp_path).server_file)
+    make_server(config_of(app(), server=ServerSection(certificate=good, certificate_key=good)))
+    bad = tmp_path / "bad.pem"
+    bad.write_text("nothing")
+    assert f"{tmp_path}/gone.pem cannot be read" in complaint(good, f"{tmp_path}/gone.pem")
+    assert complaint(good, str(bad)).startswith(f"{good} and {bad} are no certificate with its key")
+    secret = serialization.BestAvailableEncryption(b"secret")
+    bad.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret
+        )
+    )
+    assert "the key without a passphrase" in complaint(good, str(bad)), "it does not ask for one"
 
 
 # --- a server that does not listen ------------------------------------------------------------------------------------

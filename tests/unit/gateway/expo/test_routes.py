@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,31 @@ def test_a_fault_of_ours_is_expos_internal_error(
     serve(work, config)
 
 
+@pytest.mark.parametrize(
+    ("token", "fate", "error", "wait"),
+    [
+        (IPHONE, refused(500, "InternalServerError"), "ProviderError", None),
+        (IPHONE, refused(429, "TooManyRequests"), "MessageRateExceeded", None),
+        (ANDROID, (429, {}, b'{"error": {"status": "RESOURCE_EXHAUSTED"}}'), "MessageRateExceeded", None),
+        (ANDROID, (503, {"retry-after": "1200"}, b""), "ProviderError", 1200),
+    ],
+)
+def test_a_retry_that_would_be_due_later_is_told_at_once(
+    providers: Providers, token: str, fate: Any, error: str, wait: float | None
+) -> None:
+    providers.fates[token] = fate
+
+    async def work(client: VirtualClient) -> None:
+        begun = asyncio.get_running_loop().time()
+        ticket = await tickets(client, {"to": token, "body": "Hi"})
+        assert asyncio.get_running_loop().time() - begun < 1
+        assert ticket["details"]["error"] == error
+        assert ticket["details"].get("retryAfter") == wait
+        assert len(providers.requests) == 1
+
+    serve(work)
+
+
 def test_the_rate_of_a_caller_counts_before_the_first_push(providers: Providers) -> None:
     callers = (CallerSection(name="web", tokens=(digest_of(TOKEN),), rate=2.0),)
 
@@ -343,6 +369,22 @@ def test_requests_for_tokens_are_limited_by_network(
         assert int(replies[2].headers["retry-after"]) > 900
         elsewhere = await client.post(GET_TOKEN, body, token=None, client=None)
         assert elsewhere.status == 200
+
+    serve(work, config)
+
+
+def test_requests_for_tokens_are_limited_by_app(
+    providers: Providers, config: GatewayConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pushcore.gateway.expo.registrations.APP_BURST", 2.0)
+    monkeypatch.setattr("pushcore.gateway.expo.registrations.APP_RATE", 1e-3)
+    body = {"projectId": PROJECT, "type": "apns", "deviceToken": IPHONE, "appId": TOPIC}
+
+    async def work(client: VirtualClient) -> None:
+        phones = [(f"2001:db8:{number}::1", 1) for number in range(3)]
+        replies = [await client.post(GET_TOKEN, body, token=None, client=phone) for phone in phones]
+        assert [reply.status for reply in replies] == [200, 200, 429]
+        assert "by this app" in replies[2].json()["errors"][0]["message"]
 
     serve(work, config)
 
