@@ -1,8 +1,8 @@
 """`CallerBreaker`: stops the pushes of one caller to one provider while every one of them would fail.
 
-The rules are the engine's (`engine.breaker`), without that for suspect tokens: a service cannot know whether a caller has
-rubbish tokens or a wrong environment, and whoever has rubbish tokens may have good ones as well. After `HALF_OPEN` seconds
-one push is let through; when it is accepted, or rejected for a reason of its own, the breaker closes.
+The rules are those of the engine (`engine.breaker`), except the rule for suspect tokens: a service cannot know whether a
+caller has invalid tokens or a wrong environment, and a caller with invalid tokens may have valid ones as well. After
+`HALF_OPEN` seconds one push is sent. If it is accepted, or rejected for a reason of its own, the breaker closes.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Caller:
 
 
 class Callers:
-    """All callers of a configuration; without any, everybody who reaches the gateway is the same one.
+    """All callers of a configuration. If it has none, all clients are one caller.
 
     Args:
         sections: of the configuration.

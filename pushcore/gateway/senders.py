@@ -2,8 +2,8 @@
 
     requests ──▶ FairQueue ──▶ one endless `send_many` ──▶ each result to the request that waits for it
 
-The engine is given no more than its connections carry, so that a push waits in the queue, where callers take turns, and
-not behind another caller's.
+The engine gets only as many pushes as its connections can carry. All others wait in the queue, where callers take turns, so
+a push does not wait behind all pushes of another caller.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ RESTART: Final = 0.1
 REASON_NAMES: Final = (*APNS_REASONS, *FCM_REASONS)
 """The reasons that metrics show by name."""
 INTERNAL: Final = "may have been delivered: internal error"
-"""The detail of a result that nobody knows, for a mistake of ours."""
+"""The detail of a result whose outcome is unknown because of an error in pushcore."""
 
 
 class Waiter(Protocol):

@@ -1,7 +1,7 @@
 """Webhooks: results to a URL of the app's owner, in batches, signed as Standard Webhooks describes (standardwebhooks.com).
 
-Bounded in memory: a receiver that does not keep up loses results, and what is lost is counted. No redirect is followed, and no
-address of this machine or of a private network is connected to, whatever name it has, unless the config allows it.
+Memory is bounded: a receiver that is too slow loses results, and the lost results are counted. Redirects are not followed. There
+is no connection to an address of this machine or of a private network, whatever its name, unless the config allows it.
 """
 
 from __future__ import annotations

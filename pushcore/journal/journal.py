@@ -4,11 +4,11 @@
                   │ waits for a lease                                │ never waits
                   └──────────────▶ one thread, one SQLite file ◀─────┘
 
-A row is given out only when the file says that it may have been sent. So after a kill the rows fall into three kinds:
-those with an outcome are not touched again; those that may have been sent and have no outcome are at most what was in
-flight and one chunk, and `unknown` says what becomes of them; all remaining rows were certainly not sent, and are sent.
+Before a row is given to the engine, the file records that it may have been sent. So after a kill there are three kinds of
+rows. Rows with an outcome are not sent again. Rows that may have been sent, but have no outcome, are at most the pushes
+in flight and one chunk; `unknown` says what to do with them. All other rows were certainly not sent, and are sent.
 
-The file holds tokens and answers, and no secret: no key, no password, no payload.
+The file contains tokens and responses, and no secret: no key, no password, no payload.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ P = TypeVar("P", bound=NumberedPush)
 
 
 class Journal:
-    """The journal of one campaign, open to be written: `create` it, or `open` it to go on. Close it, always.
+    """The journal of one campaign, open for writing. `create` makes a new one, `open` continues one. Always close it.
 
-    One thread sends with it; its own thread writes. What that cannot write raises `JournalError` at the next call and
-    in `close`, which tries once more: the sender should stop.
+    Use it from the thread that sends; it has its own thread that writes. If that thread cannot write, the next call
+    raises `JournalError`, and the sender should stop. `close` tries once more to write, and raises it as well.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class Journal:
 
         Args:
             path: of the new file.
-            source: what the rows come from, see `Source`.
+            source: where the rows come from, see `Source`.
             rows: how many the source has, if that is known.
-            chunk_size: rows that are recorded as begun at once.
+            chunk_size: how many rows one commit records as begun.
             campaign_id: random unless given. `shard` of `shards`: this journal is one of several under one
                 campaign, and has every `shards`-th chunk.
             shard: this journal's number among `shards`, from 0.
@@ -155,11 +155,11 @@ class Journal:
         campaign_id: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> Self:
-        """Go on with a campaign.
+        """Continue a campaign.
 
         Args:
             path: of its file.
-            source: as in `create`; None where it is not checked.
+            source: as in `create`; None to skip the check that it has not changed.
             unknown: rows that may have been sent and have no outcome are recorded UNKNOWN ("report"), or sent
                 again with the same apns-id ("resend"), which may show a push twice.
             force: the rows are the same although the source has changed.
@@ -221,10 +221,11 @@ class Journal:
                 raise
 
     def close(self, problem: str | None = None) -> None:
-        """Write what is left. Rows that were given out and not recorded count as possibly sent; all other rows do not.
+        """Write what is left. Rows that were given out but not recorded count as possibly sent; all other rows do not.
 
-        `problem`: why the campaign was not sent to its end, for `Status.problem`: `MAX_PROBLEM` characters of it, and
-        no secret. A journal that could not be written says that itself, where the disk has room for that.
+        `problem`: why the campaign was not sent to its end, for `Status.problem`: at most `MAX_PROBLEM` characters are
+        kept, and it must contain no secret. If the journal could not be written, this is recorded as the problem, if
+        the disk has room for it.
 
         Raises:
             JournalError: it could not be written, or has failed before.
@@ -251,11 +252,11 @@ class Journal:
     # --- what is to be sent -------------------------------------------------------------------------------------------
 
     def pending(self, pushes: Iterable[P]) -> Iterator[P]:
-        """Those pushes that are still to be sent, of a source that is read from its beginning in order of `row`.
+        """The pushes that must still be sent. The source is read from its beginning, in the order of `row`.
 
-        It waits where the disk is slower than the sender, for a commit and never for an outcome; `room` waits ahead of
-        it where an event loop must go on. Rows in doubt are recorded UNKNOWN on the way, or given out again, as
-        `unknown` said. When the source has really come to its end, call `finish`.
+        If the disk is slower than the sender, it waits for a commit, but never for an outcome. Code on an event loop
+        awaits `room` first, so that this does not block. Rows that may have been sent are recorded UNKNOWN or given out
+        again, as `unknown` says. When the source has really ended, call `finish`.
 
         Raises:
             JournalError: the journal could not be written, or the rows are out of order.
@@ -418,7 +419,7 @@ class Journal:
         return True
 
     def put_back(self, push: NumberedPush, attempts: int) -> None:
-        """A push was refused for now and waits: should it never come to a repeat, it was surely not delivered.
+        """Record that a push was rejected for now and waits for a retry: until then it is certainly not delivered.
 
         Args:
             push: with its row.
@@ -433,7 +434,7 @@ class Journal:
         # Else a killed run may have delivered it, and it stays in doubt.
 
     def take_back(self, push: NumberedPush, attempts: int) -> None:
-        """A push that was put back is to be sent again once this is `committed`.
+        """Record that a push that was put back will be sent again. Send it when this is `committed`.
 
         Args:
             push: with its row.

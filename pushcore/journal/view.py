@@ -21,7 +21,7 @@ from .store import JournalStore
 class Status:
     """The status of a campaign. Times are UNIX seconds.
 
-    `rows`: how many there are to be sent, None as long as that is not known. `started`: rows that may have been sent.
+    `rows`: the number of rows to send, None while it is not known. `started`: rows that may have been sent.
     `done`: rows with an outcome; `verdicts` and `tally` (by platform, verdict and reason) count them. `repeats`: how
     often a row was sent again after a kill. `runs`: all, and `cut_short` those before the last that did not write down
     how they ended. `updated`: the last sign of life. `ended`: the end of the last run; None while it runs, and when it

@@ -2,8 +2,8 @@
 
     body ──▶ lines ──▶ pushes ──▶ senders ──▶ results, as they complete ──▶ response
 
-At most `WINDOW` pushes are between the two ends. When the providers are slow, or the client does not read, the body is read
-no further; so a client must read while it writes.
+At most `WINDOW` pushes are read ahead of the results that the client has read. If the providers are slow, or the client does
+not read, the gateway stops reading the body. So a client must read while it writes.
 """
 
 from __future__ import annotations
