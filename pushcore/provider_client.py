@@ -64,8 +64,8 @@ class ProviderClient(Generic[P]):
     async def close(self) -> None:
         """Wait up to `timeout` for the open streams, then close all connections. Does nothing when it is not open.
 
-        After a cancellation it may be called again, and closes the rest. When the event loop that the client was opened on
-        has ended, it closes the sockets, and the client can be opened on another loop.
+        After a cancellation, call it again to close the rest. If the event loop that the client was opened on has ended,
+        it closes the sockets, and the client can be opened on another loop.
 
         Raises:
             EventLoopError: the loop that the client was opened on still runs: close it there.
@@ -84,7 +84,7 @@ class ProviderClient(Generic[P]):
     async def send(self, push: P) -> Result[P]:
         """Send one push and wait for its result. It never raises because of the push's outcome.
 
-        Cancelled, it resets the stream and frees its slot; the push may have been delivered all the same.
+        If it is cancelled, the stream is reset. The push may have been delivered nevertheless.
 
         Raises:
             ClosedError: the client is not open.

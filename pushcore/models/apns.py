@@ -55,7 +55,7 @@ EVENTS: Final[tuple[str, ...]] = get_args(LiveActivityEvent)
 class PushType:
     """One value of `apns-push-type` and what it asks of the other fields.
 
-    Apple adds one every year or so: one that is not among `PUSH_TYPES` yet is sent where such an object, instead of a name, is
+    Apple adds one about every year. For a push type that is not in `PUSH_TYPES` yet, set such an object, instead of a name, as
     the push type of a `Notification`.
 
     `suffix`: what follows the bundle id in `apns-topic`. `limit`: bytes of a payload sent to a device.
@@ -128,21 +128,21 @@ def push_type_of(payload: Mapping[str, Any]) -> ApnsPushType:
 class Notification(PushModel):
     """One push to one device.
 
-    Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
+    Nothing is checked here, because there may be millions. If a push is wrong, its `Result` says so.
 
     Args:
         token: the device token, hexadecimal, of any length.
         payload: the root object as a dict, as JSON in bytes, or an `Aps`.
-        topic: overrides the client's, in full, with its suffix.
-        push_type: a key of `PUSH_TYPES`, or a `PushType` that is not there yet; None for the one that the
-            payload is for as far as it tells, see `push_type_of`, else "alert".
+        topic: replaces the client's topic; write it in full, with its suffix.
+        push_type: a key of `PUSH_TYPES`, or a `PushType` that is not in it yet. None for the one that follows from
+            the payload, see `push_type_of`, otherwise "alert".
         priority: 1, 5 or 10; None for the push type's default.
         expiration: until when APNs may store it, in UNIX seconds or as an aware datetime, 0 for a single
             attempt; a timedelta counts from the moment that the client takes the push; None leaves it to APNs.
         collapse_id: at most 64 bytes.
-        apns_id: a `uuid.UUID`, or its text in lower case; APNs makes one up when there is none.
-        environment: "production" or "sandbox", where the token is known to be of that one; None where that is
-            not known: then it goes to the first client of an engine, see `PushEngine`.
+        apns_id: a `uuid.UUID`, or its text in lower case; if there is none, APNs makes one.
+        environment: "production" or "sandbox", if you know which one the token belongs to. With None the push goes
+            to the first client of an engine, see `PushEngine`.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""What in a payload for APNs does nothing, or not what it says, under a push type. Nothing here is Apple's to refuse.
+"""Finds keys of an APNs payload that have no effect, or another effect, with its push type. Apple rejects none of them.
 
 Facts: "Sending notification requests to APNs", "Generating a remote notification", "Starting and updating Live Activities with
 ActivityKit push notifications" and "Updating widgets with WidgetKit push notifications" at developer.apple.com/documentation.

@@ -72,9 +72,9 @@ def camel(name: str) -> str:
 
 
 class Message(PushModel):
-    """One push through FCM's HTTP v1 API. Exactly one target: `token`, `fid`, `topic` or `condition`.
+    """One push through FCM's HTTP v1 API. It has exactly one target: `token`, `fid`, `topic` or `condition`.
 
-    Nothing is checked here, for there may be millions: a push that is wrong comes back as a `Result`.
+    Nothing is checked here, because there may be millions. If a push is wrong, its `Result` says so.
 
     Args:
         token: a registration token, or a Firebase installation id, which Google accepts here too for now.
@@ -216,7 +216,7 @@ class LegacyMessage(PushModel):
     Exactly one target: `to` (a registration token, "/topics/name" or the key of a device group),
     `registration_ids` or `condition`.
 
-    Nothing is checked here: a push that is wrong comes back as a `Result`.
+    Nothing is checked here. If a push is wrong, its `Result` says so.
 
     Args:
         to: one target: a registration token, "/topics/name" or the key of a device group.
