@@ -187,6 +187,7 @@ def test_apples_milliseconds_become_seconds() -> None:
         b'{"timestamp":true}',
         b'{"timestamp":-1}',
         b'{"timestamp":0}',
+        b'{"timestamp":253402300800000}',
         b'{"timestamp":1e300}',
         b'{"timestamp":1e999}',
         b'{"timestamp":' + b"9" * 5000 + b"}",

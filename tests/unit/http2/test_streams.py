@@ -215,6 +215,16 @@ def test_many_that_expire_together_end_the_connection(dial: Dial, wire: Unchecke
     assert len(resets(client)) == 2
 
 
+def test_as_many_as_may_be_reset_expire_one_by_one(dial: Dial) -> None:
+    client = dial(limits=Limits(resets_per_second=5))
+    exchanges = [client.request(deadline=3.0) for _ in range(5)]
+    client.sent()
+    client.feed(h.ping()).tick(3.0)
+    assert client.finished == exchanges
+    assert client.state is ConnectionState.OPEN
+    assert len(resets(client)) == 5
+
+
 # --- is the peer still there --------------------------------------------------------------------------------------
 
 
