@@ -284,9 +284,7 @@ class Dialer:
         self._rng = rng or random.Random()
         self._failures = 0
         self._trusted = False
-        self._in_order = (
-            False  # whether the server has accepted our credentials on a connection since the last failure
-        )
+        self._in_order = False  # whether credentials were accepted on a connection dialled since the last failure
         self._failed_at = -math.inf
         self._not_before = 0.0
         self._loop = asyncio.get_running_loop()
@@ -297,12 +295,14 @@ class Dialer:
         Args:
             error: why.
             sent_away: whether the server closed the connection in good order. Then the pause is short, if it has served
-                a connection that was dialled after the last failure.
+                a connection that was dialled after the last failure; the next failure is the first.
         """
         self.last_error = error
-        first = SENT_AWAY_PAUSE if sent_away and self._in_order else FIRST_PAUSE
-        pause = min(first * 2 ** min(self._failures, 10), LONGEST_PAUSE)
-        self._failures += 1
+        if sent_away and self._in_order:
+            pause = SENT_AWAY_PAUSE
+        else:
+            pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+            self._failures += 1
         self._trusted = self._in_order = False
         self._failed_at = self._loop.time()
         self._not_before = self._failed_at + pause * self._rng.uniform(0.5, 1.0)

@@ -51,7 +51,7 @@ def test_allocations_have_a_limit_for_each_version_of_python() -> None:
 def test_a_ratio_below_its_limit_is_said() -> None:
     best = {"frames": 1.4, "engine": 0.49}
     assert too_slow("apns", best, {"frames": 1.35, "engine": 0.5}) == [
-        "engine (apns): h2load's CPU is 0.49 times ours, at least 0.5 is wanted"
+        "engine (apns): h2load's CPU is 0.49 times pushcore's; at least 0.5 is required"
     ]
 
 

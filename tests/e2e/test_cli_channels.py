@@ -62,7 +62,7 @@ async def test_an_error_is_one_sentence(certs: Certificates, tmp_path: Path) -> 
     payload.write_text(json.dumps(UPDATE))
     async with FakeApns(certs=certs) as fake:
         for words, changes, status, sentence in (
-            (("show", "Zm9v"), {}, 1, "ChannelNotRegistered; Create the channel anew"),
+            (("show", "Zm9v"), {}, 1, "ChannelNotRegistered; Create the channel again"),
             (("delete", "Zm9v"), {}, 1, "ChannelNotRegistered"),
             (("broadcast", "Zm9v", str(payload)), {}, 1, "ChannelNotRegistered"),
             (("create",), {"topic": "com.example.other"}, 3, "403 TopicMismatch; Use a key"),

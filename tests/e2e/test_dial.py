@@ -113,7 +113,7 @@ async def test_no_address_works(http2: str, certs: Certificates, monkeypatch: py
             error = client._dispatcher.pool.last_error
             assert isinstance(error, ConnectError)
             assert "nothing listens on that port (127.0.0.1)" in str(error)
-            assert "does not answer (::1)" in str(error)
+            assert "does not respond (::1)" in str(error)
             assert str(error) in str(result.detail)
 
 
@@ -143,7 +143,7 @@ async def test_a_proxy_without_an_address_that_works(
             error = client._dispatcher.pool.last_error
             assert isinstance(error, ProxyError)
             assert "the proxy refused the connection: nothing listens on that port (127.0.0.1)" in str(error)
-            assert "the proxy does not answer (::1)" in str(error)
+            assert "the proxy does not respond (::1)" in str(error)
 
 
 async def test_closing_in_the_middle_of_a_race(
