@@ -30,6 +30,8 @@ from .format import VERSION, PackedOutcomes
 APPLICATION: Final = 0x70757368  # "push": what SQLite's own header says that this file is
 WAIT: Final = 2.0
 """Seconds to wait for a lock: for a reader's checkpoint, not for the end of another writer."""
+SAVED: Final = ".saved"
+"""Behind the name of a journal, where another file has its name when it is closed."""
 RESERVE: Final = 1 << 20
 """Bytes on the disk that a run keeps free for its end, should the disk be full: the outcomes of a window and a chunk."""
 _NUMBER_BITS: Final = 32
@@ -358,15 +360,17 @@ class JournalStore:
     def restore(self) -> str | None:
         """If the file was removed, renamed or replaced, which we still have open, write it anew; what happened, in words.
 
-        Where another file has its name by now, the new one has `.saved` behind it.
+        Where another file has its name by now, the new one has `SAVED` behind it. If its directory is gone, too, it is made again.
         """
         if _identity(self.path) == self._file:
             return None
         replaced = os.path.lexists(self.path)
-        path = f"{self.path}.saved" if replaced else self.path
+        path = self.path + SAVED if replaced else self.path
         with _explained(self.path):
             if self._sql.in_transaction:
                 self._sql.execute("rollback")
+            with contextlib.suppress(OSError):  # then the next line says so
+                os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
             copy = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
                 self._sql.backup(copy)

@@ -402,6 +402,42 @@ def test_a_dry_run_keeps_no_journal(both: FakeProcess, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("change", [shutil.rmtree, lambda path: path.rename(path.with_name("other"))])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_journal_whose_directory_is_removed_meanwhile_is_written_again(
+    fake: InThread[FakeApns], tmp_path: Path, processes: str, change: Callable[[Path], object]
+) -> None:
+    write_inputs(tmp_path, 20_000)
+    place = tmp_path / "journals"
+    place.mkdir()
+    words = ("--journal", f"journals/{JOURNAL}", "--results", "results.csv", "--processes", processes)
+    with sending(tmp_path, fake, *words) as process:
+        change(place)
+        _, stderr = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert "campaign.db was removed or renamed while it was written" in stderr
+    assert set(received(fake)) == {
+        row["token"] for row in by_row((tmp_path / "results.csv").read_text()).values()
+    }
+
+
+@pytest.mark.slow
+def test_the_results_of_a_journal_that_is_replaced_meanwhile_come_from_the_saved_one(
+    fake: InThread[FakeApns], tmp_path: Path
+) -> None:
+    write_inputs(tmp_path, 20_000)
+    with sending(tmp_path, fake, "--results", "results.csv") as process:
+        (tmp_path / "other").write_bytes(b"")
+        (tmp_path / "other").replace(tmp_path / JOURNAL)
+        _, stderr = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert f"`pushcore resume {JOURNAL}.saved` continues" in stderr
+    assert set(received(fake)) == {
+        row["token"] for row in by_row((tmp_path / "results.csv").read_text()).values()
+    }
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(path.with_name("other.db"))])
 def test_a_journal_that_is_removed_meanwhile_is_reported_and_sent_pushes_are_in_the_results(

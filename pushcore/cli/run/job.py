@@ -15,6 +15,7 @@ from ...audience.shards import WHOLE
 from ...audience.storage import is_url
 from ...engine.collector import relax_collector
 from ...errors import JournalError
+from ...journal.store import SAVED
 from ...payloads.duplicates import Duplicates, TokenSample, duplicate_lines, find_duplicates
 from ...payloads.rows import invisible_lines
 from ..report.notices import say
@@ -148,15 +149,13 @@ class Job:
                 with Audience(self.audience) as source:
                     report = run_plan.send(source, total, ready=ready)
             try:
-                progress = CampaignProgress.of(plan.path)
-                if progress.campaign_id != plan.campaign_id:
-                    raise JournalError(f"{plan.path} has another campaign now")
+                path, progress = self._progress(plan)
             except JournalError as error:
                 text = f"{report.problem or printable(str(error))}; the results cannot be written"
                 return Conclusion(INCOMPLETE, (text,)).tell(
                     report.seconds, total.counts, as_json=self.as_json
                 )
-            written = OK if file is None else write_results(plan.path, file, name, raw=self.results_raw)
+            written = OK if file is None else write_results(path, file, name, raw=self.results_raw)
         return conclude_journal(
             report,
             plan.before,
@@ -166,6 +165,22 @@ class Job:
             written=written,
             as_json=self.as_json,
         )
+
+    def _progress(self, plan: JournalPlan) -> tuple[str, CampaignProgress]:
+        """Where the campaign's journal is now, and what it holds. If it was replaced during the run, a single process has saved it elsewhere."""
+        try:
+            progress = CampaignProgress.of(plan.path)
+            if progress.campaign_id != plan.campaign_id:
+                raise JournalError(f"{plan.path} has another campaign now")
+        except JournalError:
+            saved = plan.path + SAVED
+            with contextlib.suppress(JournalError):
+                if self.processes == 1 and os.path.exists(saved):
+                    progress = CampaignProgress.of(saved)
+                    if progress.campaign_id == plan.campaign_id:
+                        return saved, progress
+            raise
+        return plan.path, progress
 
 
 def duplicates_of(source: Audience, path: str, platforms: Sequence[str]) -> Duplicates:
