@@ -489,8 +489,22 @@ def test_one_that_was_replaced_is_kept_under_another_name(tmp_path: Path) -> Non
         assert len(list(view.results())) == recorded
 
 
-def test_one_whose_directory_is_gone_is_told(tmp_path: Path) -> None:
+def test_one_whose_directory_is_gone_is_written_anew_in_another(tmp_path: Path) -> None:
+    path = tmp_path / "place" / "j.db"
+    path.parent.mkdir()
+    journal, recorded = interrupted(path, lambda path: shutil.rmtree(path.parent))
+    with pytest.raises(JournalError, match=r"j\.db was removed or renamed .*, and was written again"):
+        journal.close()
+    with JournalView(path) as view:
+        assert len(list(view.results())) == recorded
+
+
+def test_one_whose_directory_has_become_a_file_is_told(tmp_path: Path) -> None:
+    def replace(path: Path) -> None:
+        shutil.rmtree(path.parent)
+        path.parent.write_bytes(b"")
+
     (tmp_path / "place").mkdir()
-    journal, _ = interrupted(tmp_path / "place" / "j.db", lambda path: shutil.rmtree(path.parent))
+    journal, _ = interrupted(tmp_path / "place" / "j.db", replace)
     with pytest.raises(JournalError, match=r"j\.db cannot be opened"):
         journal.close()

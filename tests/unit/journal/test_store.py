@@ -207,8 +207,8 @@ def test_a_name_with_odd_characters_is_a_path_and_no_options(tmp_path: Path) -> 
     ("code", "words"),
     [
         (sqlite3.SQLITE_BUSY, "j.db is in use by another process"),
-        (sqlite3.SQLITE_FULL, "the disk is full: j.db cannot be written, and what it holds is safe"),
-        (sqlite3.SQLITE_NOTADB, "j.db is not a journal, or its beginning is damaged"),
+        (sqlite3.SQLITE_FULL, "the disk is full: j.db cannot be written; what it contains is safe"),
+        (sqlite3.SQLITE_NOTADB, "j.db is not a journal, or its header is damaged"),
         (sqlite3.SQLITE_READONLY, "j.db cannot be opened for this (odd)"),
         (sqlite3.SQLITE_IOERR_WRITE, "j.db cannot be read or written (odd, SQLITE_IOERR_WRITE)"),
         (sqlite3.SQLITE_CORRUPT, "j.db is damaged (odd)"),
@@ -228,7 +228,7 @@ def test_a_file_system_without_shared_memory_is_named(
     """There SQLite stays with the old kind of log."""
     answer = SimpleNamespace(fetchone=lambda: ("delete",))
     monkeypatch.setattr(store, "_sql", SimpleNamespace(execute=lambda words: answer))
-    with pytest.raises(JournalError, match="on a file system without shared memory, where no journal can be"):
+    with pytest.raises(JournalError, match="on a file system without shared memory, which a journal needs"):
         store._use_wal()
     monkeypatch.undo()
 
@@ -247,7 +247,7 @@ def test_a_file_that_was_removed_between_two_transactions_is_written_anew(store:
     store.write(replace(RUN), [(0, part(1))])
     store._sql.execute("rollback")
     os.unlink(store.path)
-    words = f"{store.path} was removed or renamed while it was written, and was written anew"
+    words = f"{store.path} was removed or renamed while it was written, and was written again"
     assert store.restore() == words
     assert store.restore() is None
     with reading(store) as other:
