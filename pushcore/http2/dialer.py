@@ -284,7 +284,8 @@ class Dialer:
         self._rng = rng or random.Random()
         self._failures = 0
         self._trusted = False
-        self._in_order = False  # whether credentials were accepted on a connection dialled since the last failure
+        # Whether credentials were accepted on a connection dialled since the last failure.
+        self._in_order = False
         self._failed_at = -math.inf
         self._not_before = 0.0
         self._loop = asyncio.get_running_loop()
