@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from ..audience.problems import BadInput, printable, read_small, shown
+from ..redaction import describe_secret
 from .config import GatewayConfig
 
 MAX_FILE: Final = 4 * 1024 * 1024
@@ -52,10 +53,13 @@ def make_config(content: dict[str, Any], name: str, locate: Locate, directory: P
     try:
         config = msgspec.convert({**_absolute(content, directory), "source": name}, GatewayConfig)
     except msgspec.ValidationError as error:
-        sentence, path = _explain(str(error))
-        raise BadInput(f"{locate(*path)}: {sentence}") from None
-    config.check(locate)
-    return config
+        problem = str(error)
+    else:
+        config.check(locate)
+        return config
+    # Not inside the handler: the context of the new error would repeat an unknown key, which may be a secret.
+    sentence, path = _explain(problem)
+    raise BadInput(f"{locate(*path)}: {sentence}")
 
 
 def _absolute(value: Any, directory: Path) -> Any:
@@ -65,7 +69,7 @@ def _absolute(value: Any, directory: Path) -> Any:
         return value
     return {
         key: str(directory / item)
-        if key in PATHS and isinstance(item, str) and item and "\n" not in item
+        if key in PATHS and isinstance(item, str) and item and describe_secret(item) is None
         else _absolute(item, directory)
         for key, item in value.items()
     }
