@@ -217,7 +217,9 @@ def test_an_address_with_a_password_is_no_path() -> None:
 @pytest.mark.parametrize("kind", ["p8", "service account"])
 def test_key_material_in_hexadecimal(kind: str) -> None:
     text = materials()[kind].encode().hex()
-    assert describe_secret(text) == "a key or a certificate in hexadecimal"
+    for written in (text, f"0x{text}", f"\\x{text}", f"x{text}"):  # as databases print bytes
+        assert describe_secret(written) == "a key or a certificate in hexadecimal"
+        assert text[40:80] not in redact(f"'{written}' is none")
     assert text[20:60] not in redact(f"{text} cannot be read")
 
 
