@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol
 
-from ..errors import ConnectError
+from ..errors import ClosedError, ConnectError
 from ..http2.exchange import Exchange, Sink
 from ..latency import Histogram
 from ..metrics import Metrics
@@ -292,6 +292,8 @@ class Lane:
         """
         self._count_accepted()
         self._stop_for(self.gate.shared_trip)
+        if self._pool.closed:
+            self._run.stop(ClosedError(f"the {self.name} client was closed"))
         next_release = math.inf
         if self.retries.delayed:
             if not self.gate.paused:

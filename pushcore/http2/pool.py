@@ -143,6 +143,11 @@ class Pool:
             self.waiting.remove(exchange)
             self._notify()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, and takes nothing any more."""
+        return self._closed
+
     def pump(self) -> None:
         """Hand waiting requests to connections that can take them."""
         waiting = self.waiting
@@ -174,9 +179,16 @@ class Pool:
                         return
             elif connection.probing:
                 probed += connection.peer_limit
+        if self._closed:
+            self._loop.call_soon(self._fail_late)
         if useful:
             self._dial_if_useful()
         self._arm()
+
+    def _fail_late(self) -> None:
+        """End what was given to the pool when it was closed already: there will be no connection for it."""
+        if self.waiting:
+            self.fail_waiting(ConnectError("the client was closed before this request was sent"))
 
     def _is_silent(self, connection: Streams) -> bool:
         """Whether nothing has come from the peer for so long that it may be out of reach."""

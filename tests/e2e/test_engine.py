@@ -202,6 +202,30 @@ async def test_engine_closes_runs_that_were_left() -> None:
             await anext(generator)
 
 
+async def test_a_client_that_is_closed_meanwhile_ends_the_run() -> None:
+    async def source() -> AsyncIterator[Notification]:
+        for push in pushes(200):
+            await asyncio.sleep(0)
+            yield push
+
+    results: list[Result] = []
+
+    async def send(client: ApnsClient, engine: PushEngine) -> None:
+        async for result in engine.send_many(source()):
+            results.append(result)
+            if len(results) == 20:
+                await client.close()
+
+    async with FakeApns() as fake:
+        client = client_of(fake)
+        await client.open()
+        async with asyncio.timeout(10), PushEngine(client) as engine:
+            with pytest.raises(ClosedError, match="the apns client was closed"):
+                await send(client, engine)
+        accepted = {result.push.token for result in results if result.verdict is Verdict.ACCEPTED}
+        assert {request.token for request in fake.received} == accepted
+
+
 async def test_closing_ends_a_run_that_has_only_begun() -> None:
     """Its feeder is cancelled before its first step."""
     async with FakeApns() as fake, PushEngine(client_of(fake)) as engine:

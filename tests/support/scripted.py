@@ -52,6 +52,7 @@ class ScriptedPool:
     def __init__(self, name: str = "apns", capacity: int = 10_000) -> None:
         self.name = name
         self.waiting: deque[Exchange] = deque()
+        self.closed = False
         self.listeners: list[Callable[[], None]] = []
         self.events = Listeners()
         self.expiries: dict[str, float] = {}
