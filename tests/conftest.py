@@ -23,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # So a shell starts what runs in its background; the commands under test would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # so does nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in list(os.environ):  # what this machine's proxies are is nothing to the fakes
         if name.upper() in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
             del os.environ[name]

@@ -110,7 +110,7 @@ async def test_s3(form: str, s3: objects.S3, tmp_path: Path) -> None:
     shelf = ReferenceReader()
     await rows_of(shelf, chunks[0], about)
     s3.put(f"devices.{form}", written(form, tmp_path, badge=1))
-    with pytest.raises(ChunkError, match=rf"s3://audiences/devices.{form} has been changed"):
+    with pytest.raises(ChunkError, match=rf"s3://audiences/devices.{form} has changed"):
         await rows_of(shelf, chunks[0], about)
     s3.delete(f"devices.{form}")
     with pytest.raises(SourceUnavailable, match=r"cannot be read \(there is no such object\)"):

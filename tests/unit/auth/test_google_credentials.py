@@ -106,7 +106,7 @@ async def test_a_refresh_that_hangs_is_left_behind_and_none_is_started_beside_it
     credentials = Scripted(until(gate))
     issuer = GoogleCredentials(credentials, timeout=0.05)
     try:
-        for words in ("within 0.05 s", "not come back"):
+        for words in ("within 0.05 s", "has not ended"):
             with pytest.raises(AccessTokenError, match=words) as caught:
                 await issuer.issue()
             assert not caught.value.permanent

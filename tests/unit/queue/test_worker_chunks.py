@@ -56,7 +56,7 @@ def test_chunks_that_can_never_be_sent_are_set_aside_with_the_reason(monkeypatch
         report = await stage.finish()
         bad = {each.number: each.bad for each in queue.delivered() if each.bad is not None}
         assert bad[1] == "LookupError: no such template"
-        assert bad[2] == "chunk 2 should have 5 rows to send, and has 4 or others"
+        assert bad[2] == "chunk 2 should have 5 rows to send, and has 4 or different ones"
         assert bad[3] == "chunk 3 was leased 21 times and never finished"
         assert sorted(bad, key=str) == [1, 2, 3, None]
         assert (report.aside, report.chunks) == (5, 1)

@@ -94,7 +94,7 @@ def test_a_drained_worker_gives_up_when_the_queue_does_not_come_back(monkeypatch
         await asyncio.sleep(1.0)
         start = now()
         stage.worker.drain(5.0)
-        with pytest.raises(QueueUnavailable, match="did not come back in time: gone"):
+        with pytest.raises(QueueUnavailable, match="was not reachable again in time: gone"):
             await stage.task
         assert GIVE_UP + 5.0 <= now() - start <= GIVE_UP + 5.0 + 3.0
 
