@@ -151,3 +151,17 @@ def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
     finally:
         seen.set()
         writer.join()
+
+
+def test_parquet_inside_gzip_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet.gz"
+    path.write_bytes(gzip.compress(b"PAR1" + b"\0" * 100))
+    with pytest.raises(BadInput, match=r"is Parquet inside gzip; expected it without gzip"):
+        Audience(str(path))
+
+
+def test_a_packed_audience_is_not_read_in_parts(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv.gz"
+    path.write_bytes(gzip.compress(CSV.encode()))
+    with Audience(str(path)) as audience, pytest.raises(BadInput, match="cannot be read in parts"):
+        audience.spans(10)
