@@ -10,12 +10,13 @@ import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from fakeservers import Certificates, FakeApns
 from pushcore import ApnsClient, ApnsKey, Notification, Result, Verdict
+from tests.support.loopback import LoopbackServer
 
 ENGINES = ("fast", "reference")
 PAYLOAD = {"aps": {"alert": "Hi"}}
@@ -124,44 +125,21 @@ def goaway(last: int = 0, code: int = 0, debug: bytes = b"") -> bytes:
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class RawServer:
+class RawServer(LoopbackServer):
     """Accepts connections on a port of its own and lets `talk` do with them what it likes; then they are cut.
 
     `context` is its TLS; None for none. `accepted` counts the connections, over TLS those that got through it.
     """
 
     def __init__(self, talk: Talk, context: ssl.SSLContext | None = None, *, alpn: str | None = "h2") -> None:
-        self.accepted = 0
+        super().__init__(context)
         self._talk = talk
-        self._context = context
         if context is not None and alpn is not None:
             context.set_alpn_protocols([alpn])
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
 
-    async def __aenter__(self) -> Self:
-        tls: dict[str, Any] = {} if self._context is None else {"ssl_shutdown_timeout": 1.0}
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._context, **tls)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"https://127.0.0.1:{self.port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-        await self._server.wait_closed()
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        self._writers.append(writer)
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):

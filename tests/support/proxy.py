@@ -7,12 +7,13 @@ import base64
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+
+from .loopback import LoopbackServer
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class ConnectProxy:
+class ConnectProxy(LoopbackServer):
     """A proxy on a port of its own.
 
     `credentials`: "user:password" that it demands. `answer`: what it says to every CONNECT in place of opening a
@@ -32,53 +33,27 @@ class ConnectProxy:
         context: ssl.SSLContext | None = None,
         hosts: dict[str, tuple[str, int]] | None = None,
     ) -> None:
+        super().__init__(context)
         self.targets: list[str] = []
         self.headers: dict[str, str] = {}
-        self.accepted = 0
         self.tunnels = 0
         self._credentials = credentials
         self._answer = answer
-        self._talk = talk or self._serve
-        self._context = context
+        self._talk = talk or self._tunnel
         self._hosts = hosts or {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def __aenter__(self) -> Self:
-        tls: dict[str, Any] = {} if self._context is None else {"ssl_shutdown_timeout": 1.0}
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._context, **tls)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-        await self._server.wait_closed()
 
     def url(self, credentials: str | None = None) -> str:
         """Its address, with a name and a password if there are some."""
         scheme = "http" if self._context is None else "https"
         return f"{scheme}://{f'{credentials}@' if credentials else ''}127.0.0.1:{self.port}"
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        self._writers.append(writer)
-        task = asyncio.get_running_loop().create_task(self._run(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await self._talk(reader, writer)
             await writer.drain()
         writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")
         method, target, version = line.split(" ")
         assert (method, version) == ("CONNECT", "HTTP/1.1")
@@ -119,38 +94,20 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-class Balancer:
+class Balancer(LoopbackServer):
     """A TCP proxy before several servers: each connection goes to the next one that can be connected to.
 
     What it has passed on once is lost with its server, as behind nginx without `proxy_next_upstream`.
     """
 
     def __init__(self, *ports: int) -> None:
+        super().__init__()
         self._ports = ports
         self._next = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-        await self._server.wait_closed()
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in self._ports:

@@ -26,11 +26,6 @@ from tests.support.virtual_gateway import (
 )
 
 
-@pytest.fixture
-def providers(monkeypatch: pytest.MonkeyPatch) -> Providers:
-    return Providers(monkeypatch)
-
-
 def test_the_app_of_a_request() -> None:
     one, two = Gateway(config_of(app())), Gateway(config_of(app(), app(id="other")))
     everybody, bound = Caller("web"), Caller("web", ["other"])

@@ -36,11 +36,6 @@ ISSUED = [f"ExponentPushToken[{number:022}]" for number in range(4)]
 
 
 @pytest.fixture
-def providers(monkeypatch: pytest.MonkeyPatch) -> Providers:
-    return Providers(monkeypatch)
-
-
-@pytest.fixture
 def config(tmp_path: Path) -> GatewayConfig:
     return configured(tmp_path)
 

@@ -23,11 +23,6 @@ from tests.support.virtual_gateway import (
 )
 
 
-@pytest.fixture
-def providers(monkeypatch: pytest.MonkeyPatch) -> Providers:
-    return Providers(monkeypatch)
-
-
 async def states(client: VirtualClient, status: int = 200) -> dict[str, Any]:
     """What `/readyz` says of each provider of the app "shop"."""
     reply = await client.get("/readyz")

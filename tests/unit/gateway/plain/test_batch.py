@@ -20,11 +20,6 @@ from tests.support.virtual_gateway import (
 )
 
 
-@pytest.fixture
-def providers(monkeypatch: pytest.MonkeyPatch) -> Providers:
-    return Providers(monkeypatch)
-
-
 def test_results_are_in_order_whatever_is_wrong_with_one(providers: Providers) -> None:
     pushes: list[Any] = [
         {"to": f"{number:064x}", "payload": ALERT, "ref": str(number)} for number in range(20)

@@ -27,11 +27,6 @@ from tests.support.virtual_gateway import (
 )
 
 
-@pytest.fixture
-def providers(monkeypatch: pytest.MonkeyPatch) -> Providers:
-    return Providers(monkeypatch)
-
-
 def test_the_result_is_the_providers_verdict(providers: Providers) -> None:
     providers.fates[IPHONE] = refused(410, "Unregistered", timestamp=1_700_000_000_000)
 

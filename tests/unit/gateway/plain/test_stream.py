@@ -33,11 +33,6 @@ PATH = "/v1/push/stream"
 LINE = orjson.dumps({"to": IPHONE, "payload": ALERT}) + b"\n"
 
 
-@pytest.fixture
-def providers(monkeypatch: pytest.MonkeyPatch) -> Providers:
-    return Providers(monkeypatch)
-
-
 class Body:
     """The parts of a body, as a server gives them; a number is a wait in seconds. `end`: what comes after the last part."""
 
