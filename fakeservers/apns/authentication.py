@@ -19,7 +19,7 @@ STREAMS = 1000
 """Concurrent streams of an authenticated client; Apple documents no number, this one was seen most."""
 
 CLOCK_TOLERANCE = 60.0
-"""Seconds that `iat` may be in the future; Apple publishes no number, this is ours."""
+"""Seconds that `iat` may be in the future; Apple publishes no number; this one is assumed."""
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ POLICIES = (0, 1)
 """`message-storage-policy`: 0 stores nothing, 1 the newest message."""
 
 MAX_CHANNEL_ID = 64
-"""Characters of an id; Apple says not to assume a length, this is ours."""
+"""Characters of an id; Apple says not to assume a length; this one is assumed."""
 
 CHANNEL_ID = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
 

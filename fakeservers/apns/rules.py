@@ -1,7 +1,7 @@
 """Apple's rules for `POST /3/device/<token>`, in the order in which this fake applies them.
 
 The rules are Apple's (the pages are named as in reference/apns.md); Apple does not document
-which of two broken ones is reported, so the order is ours, and docs/reference/fakeservers.md shows it. Each function returns
+which of two broken ones is reported, so this order is a choice of the fake, and docs/reference/fakeservers.md shows it. Each function returns
 Apple's reason, or an empty string when its rule holds.
 """
 

@@ -11,7 +11,7 @@ GOAWAY, GOAWAY_BEFORE, CUT = "GoAway", "GoAwayBefore", "Cut"
 CANONICAL = "Canonical"
 """Accepted; the legacy API names the token that replaces this one, as the canonical id."""
 
-# Part of the interface: a code never gets a second meaning. Three digits of v1's status, then one of ours.
+# Part of the interface: a code never gets a second meaning. Three digits of v1's status, then a running digit.
 CODES = {
     "4000": "InvalidToken",
     "4001": "NotARegistrationToken",

@@ -21,9 +21,9 @@ Parser: TypeAlias = Callable[[Any, str, Violations], Any]
 """Takes a value that is not null, its path (`message.android.ttl`) and the list of violations; returns it parsed."""
 
 MAX_VIOLATIONS = 20
-"""Violations that a response lists at most. Ours."""
+"""Violations that a response lists at most; an assumed limit."""
 MAX_SHOWN = 100
-"""Characters of a wrong value that a message repeats. Ours."""
+"""Characters of a wrong value that a message repeats; an assumed limit."""
 MAX_DEPTH = 50
 """Levels of a Struct; deeper ones are refused."""
 
@@ -224,7 +224,7 @@ def list_of(inner: Parser) -> Parser:
                 inner(value, f"{where}[0]", violations)
             _complain(
                 violations, where, "repeated field", "Expected a list"
-            )  # [M]: the kind of violation is ours
+            )  # [M]: the kind of violation is assumed
             return []
         return [inner(item, f"{where}[{index}]", violations) for index, item in enumerate(value)]
 

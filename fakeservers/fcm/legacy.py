@@ -29,7 +29,7 @@ from fakeservers.responses.fcm import RETRY_AFTER, Reply, html_page, json_reply,
 
 MAX_REGISTRATION_IDS = 1000
 MAX_FIELDS = 1000
-"""Of a form. Ours."""
+"""Of a form; an assumed limit."""
 PATH = "/fcm/send"
 _TOPICS = "/topics/"
 _TEXT = (b"content-type", b"text/plain; charset=UTF-8")

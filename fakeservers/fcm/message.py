@@ -1,6 +1,6 @@
 """The request of `messages:send`: how it is read, and the rules about what its fields (`schema`) say.
 
-Google does not document which of two broken rules is reported: the order is ours, and docs/reference/fakeservers.md shows it.
+Google does not document which of two broken rules is reported: this order is a choice of the fake, and docs/reference/fakeservers.md shows it.
 """
 
 from __future__ import annotations

@@ -34,15 +34,15 @@ FCM_SCOPES = frozenset({MESSAGING_SCOPE, PLATFORM_SCOPE})
 """Scopes, each of which suffices to send."""
 
 GOOGLES_URI = "https://oauth2.googleapis.com/token"
-"""An `aud` that is accepted besides our own: google-auth writes it whatever the `token_uri` of the file is."""
+"""An `aud` that is accepted besides the fake's own: google-auth writes it whatever the `token_uri` of the file is."""
 
 LIFETIME = 3599
 """Default lifetime in seconds: 3599 and 3600 were both seen in `expires_in`."""
 MAX_ASSERTION_LIFETIME = 3600
 CLOCK_TOLERANCE = 300.0
-"""Seconds that a client's clock may differ; Google publishes none, this is ours."""
+"""Seconds that a client's clock may differ; Google publishes none; this one is assumed."""
 MAX_REQUEST = 16_384
-"""Bytes of a token request; an assertion has about 700. Ours."""
+"""Bytes of a token request; an assertion has about 700. An assumed limit."""
 MAX_TOKENS = 10_000
 """Access tokens that are remembered; the oldest are dropped first, and are unknown then."""
 

@@ -331,7 +331,7 @@ class WireConnection(DelayedConnection):
 
     @property
     def _last_taken(self) -> int:
-        """The last stream with complete headers that no GOAWAY of ours excludes."""
+        """The last stream with complete headers that no GOAWAY of this server excludes."""
         return self._highest if self._last is None else min(self._last, self._highest)
 
     # Sending

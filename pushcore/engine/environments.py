@@ -1,6 +1,6 @@
 """Pushes of unknown environment: tried in the first client's environment, and after BadDeviceToken in the next one.
 
-A push that names no environment goes to the first lane of its provider. There its BadDeviceToken counts as always, so
+A push that names no environment goes to the first lane of its provider. There its BadDeviceToken counts like any other, so
 that a campaign for the wrong environment is stopped just as early. Then the push is sent once in the lane of the next
 environment:
 

@@ -44,7 +44,7 @@ class Guarded:
     Args:
         handler: makes the response; may raise `GatewayProblem`.
         anonymous: whether no token is asked for: the caller is `Callers.anonymous_caller`.
-        on_problem: the response to a `GatewayProblem`, and to a fault of ours, which is a `GatewayProblem` of status 500.
+        on_problem: the response to a `GatewayProblem`, and to an internal error, which is a `GatewayProblem` of status 500.
     """
 
     def __init__(

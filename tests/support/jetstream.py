@@ -103,7 +103,7 @@ class JetStream:
         return True
 
     def give_out(self, stream: NatsStream) -> None:
-        """To the consumers that wait, what nobody has."""
+        """Deliver free messages to the waiting consumers."""
         for name, consumer in stream.consumers.items():
             for pull in list(consumer.pulls):
                 for number, kept in stream.messages.items():
@@ -118,7 +118,7 @@ class JetStream:
                     consumer.pulls.remove(pull)
 
     def hold(self, stream: NatsStream, kept: Kept, seconds: float) -> None:
-        """Give a message to nobody for so long."""
+        """Keep a message back for so long."""
         kept.free_at = now() + seconds
         asyncio.get_running_loop().call_later(seconds, self.give_out, stream)
 

@@ -275,7 +275,7 @@ class PushStream:
                 for line in burst:
                     if line and (line[0] > _BLANK or not line.isspace()):
                         self._line(line, pushes)
-            finally:  # what was read before a fault of ours is sent
+            finally:  # messages read before an internal error are sent
                 for sender, its in pushes.items():
                     sender.submit(self._caller.name, its, self)
             if self._gateway.ending:

@@ -304,7 +304,7 @@ async def _lease_all(queue: Broker) -> list[Lease]:
     actual: list[Lease] = []
     while more := await queue.lease(100, 0.0):
         actual += more
-        _must(len(actual) <= FEW, "what is leased already is leased again and again")
+        _must(len(actual) <= FEW, "leased chunks are leased again without end")
     return actual
 
 
