@@ -86,7 +86,7 @@ def _decode(data: bytes) -> WorkerHeartbeat | None:
     try:
         members = orjson.loads(data)
         return WorkerHeartbeat(
-            **{name: kinds.get(name, int)(members[name]) for name in WorkerHeartbeat.__slots__}  # type: ignore[arg-type]
+            **{name: kinds.get(name, int)(members[name]) for name in WorkerHeartbeat.__slots__}  # type: ignore[arg-type]  # each by the kind of its name
         )
     except (ValueError, TypeError, LookupError):
         return None
