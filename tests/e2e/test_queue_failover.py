@@ -7,6 +7,7 @@ master died. The size is by `PUSHCORE_QUEUE_DEVICES`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator
@@ -133,13 +134,18 @@ async def test_the_leader_of_nats_dies(tmp_path: Path, certs: Certificates) -> N
 
 
 async def leader(cluster: nats.NatsCluster, name: str) -> nats.NatsServer:
-    """The server that leads the stream of chunks."""
+    """The server that leads the stream of chunks. During an election there is none, and no response either."""
     import nats as client
 
     connection = await client.connect([server.url for server in cluster.servers])
     try:
-        info = await connection.request(f"$JS.API.STREAM.INFO.pushcore-{name}", b"{}", timeout=5)
-        return cluster.servers[int(json.loads(info.data)["cluster"]["leader"].removeprefix("n"))]
+        async with asyncio.timeout(60.0):
+            while True:
+                with contextlib.suppress(client.errors.TimeoutError, client.errors.NoRespondersError):
+                    info = await connection.request(f"$JS.API.STREAM.INFO.pushcore-{name}", b"{}", timeout=2)
+                    if number := json.loads(info.data).get("cluster", {}).get("leader"):
+                        return cluster.servers[int(number.removeprefix("n"))]
+                await asyncio.sleep(0.05)
     finally:
         await connection.close()
 
