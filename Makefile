@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 DEMO   := $(VENV)/.demo
 SITE   := $(VENV)/.docs
 
-.PHONY: help demo demo-starts unit test lint types tests ci interop senders weekly coverage lowest bench bench-full bench-readme bench-guard \
+.PHONY: help demo demo-starts unit test lint types tests ci interop senders weekly coverage lowest bench bench-full bench-readme bench-beside bench-guard \
 	ab docs dist lock clean
 
 help:
@@ -121,10 +121,15 @@ bench: $(STAMP)
 bench-full: $(STAMP)
 	$(BIN)/python -m bench report build/bench-full $(BENCH_ARGS)
 
+# PYTHON=/usr/bin/python3 BESIDE=python3.12 measures a distribution's interpreter, as users have it, and another beside it.
 bench-readme: $(STAMP)
 	$(BIN)/python -m bench report build/bench-readme --only throughput --only rivals --only wan --only delay --only memory \
 		--only flat $(BENCH_ARGS)
-	$(BIN)/python -m bench readme build/bench-readme
+	$(if $(BESIDE),$(MAKE) PYTHON=$(BESIDE) bench-beside)
+	$(BIN)/python -m bench readme build/bench-readme $(if $(BESIDE),--beside build/bench-beside)
+
+bench-beside: $(STAMP)
+	$(BIN)/python -m bench report build/bench-beside --only throughput $(BENCH_ARGS)
 
 bench-guard: $(STAMP)
 	$(BIN)/python -m bench guard

@@ -58,10 +58,33 @@ RIVALS: Final = TableLayout(
 )
 
 
-def summary(machine: Row, rows: list[Row], measured: date) -> str:
-    """What stands between README's marks: a line for each of three measurements that has its rows."""
+Report = tuple[Row, list[Row]]
+"""A machine and the rows that were measured on it."""
+
+
+def summary(machine: Row, rows: list[Row], measured: date, beside: Report | None = None) -> str:
+    """What stands between README's marks: a line for each of three measurements that has its rows.
+
+    Args:
+        beside: `throughput` on the same machine with another interpreter.
+    """
     lines = [*_speed(rows), *_full(rows), *_bounded(rows)]
-    return "".join(f"- {line}\n" for line in lines) + f"\nMeasured {measured} on {describe(machine)}.\n"
+    text = "".join(f"- {line}\n" for line in lines) + f"\nMeasured {measured} on {describe(machine)}."
+    ours, other = (_engine_cpu(some) for some in (rows, beside[1] if beside else []))
+    if beside and ours and other:
+        text += (
+            f" The same push takes {two(other / ours)} times as much CPU with Python {beside[0]['python']} "
+            "(`python -m bench throughput`)."
+        )
+    return f"{text}\n"
+
+
+def _engine_cpu(rows: list[Row]) -> float | None:
+    """Microseconds of CPU for a push of the engine to APNs, as `throughput` has measured it first."""
+    for row in rows:
+        if (row["measurement"], row.get("provider"), row.get("case")) == ("throughput", "apns", "engine"):
+            return float(row["cpu_us"])
+    return None
 
 
 def _speed(rows: list[Row]) -> Iterable[str]:
@@ -101,9 +124,9 @@ def _bounded(rows: list[Row]) -> Iterable[str]:
             )
 
 
-def figures(machine: Row, rows: list[Row], measured: date) -> str:
-    """What stands between the page's marks. Measurements without rows are left out."""
-    rows = [row | {"to": NAMES.get(row.get("provider", ""))} for row in rows]
+def figures(machine: Row, rows: list[Row], measured: date, beside: Report | None = None) -> str:
+    """What stands between the page's marks. Measurements without rows are left out. `beside`: as `summary` has it."""
+    rows = _with_names(rows)
     by_name = {name: [row for row in rows if row["measurement"] == name] for name in NEEDED}
     parts = [
         f"Measured {measured} on {describe(machine)}; each command with `--provider apns` and `--provider fcm`.\n"
@@ -111,6 +134,9 @@ def figures(machine: Row, rows: list[Row], measured: date) -> str:
     if by_name["throughput"]:
         parts.append(_command(by_name["throughput"]) + " against h2load, which is C:\n")
         parts.append(markdown(THROUGHPUT, _free_rates(by_name["throughput"])))
+    if beside:
+        parts.append(f"The same with Python {beside[0]['python']}:\n")
+        parts.append(markdown(THROUGHPUT, _free_rates(_with_names(beside[1]))))
     if by_name["rivals"]:
         parts.append(_command(by_name["rivals"]) + " against other libraries, from one core to one server:\n")
         there = RIVALS.columns if any(row.get("absent") for row in by_name["rivals"]) else RIVALS.columns[:-1]
@@ -119,6 +145,11 @@ def figures(machine: Row, rows: list[Row], measured: date) -> str:
     lines = [*_delay(by_name["delay"]), *_memory(by_name["memory"]), *_flat(by_name["flat"])]
     parts.append("".join(f"- {line}\n" for line in lines))
     return "\n".join(parts)
+
+
+def _with_names(rows: list[Row]) -> list[Row]:
+    """With the providers' names in a column "to"."""
+    return [row | {"to": NAMES.get(row.get("provider", ""))} for row in rows]
 
 
 def _command(rows: list[Row]) -> str:
@@ -171,15 +202,29 @@ def replace(text: str, block: str) -> str:
     return f"{before}{BEGIN}\n\n{block}\n{END}{after}"
 
 
-def update(report: Path, root: Path = ROOT) -> list[Path]:
-    """Take figures and pictures from the directory of a report. Returns the files that were written.
-
-    Raises `CannotMeasure` when the report has no such picture: a run was left out, or matplotlib was missing.
-    """
+def _read(report: Path) -> Report:
+    """What a report's directory holds. Raises `CannotMeasure` when it holds none."""
     try:
-        machine, rows = read(report / "report.json")
+        return read(report / "report.json")
     except (OSError, ValueError) as error:
         raise CannotMeasure(f"{report} is no report: {error}") from error
+
+
+def update(report: Path, root: Path = ROOT, beside: Path | None = None) -> list[Path]:
+    """Take figures and pictures from the directory of a report. Returns the files that were written.
+
+    Args:
+        report: the directory.
+        root: where the pages are.
+        beside: the directory of a report of `throughput` with another interpreter on the same machine.
+
+    Raises:
+        CannotMeasure: the report has no such picture: a run was left out, or matplotlib was missing.
+    """
+    machine, rows = _read(report)
+    other = _read(beside) if beside else None
+    if other:
+        other = (other[0], [row for row in other[1] if row["measurement"] == "throughput"])
     images = root / "docs" / "images"
     written = []
     for name, (new_name, _) in PICTURES.items():
@@ -190,6 +235,6 @@ def update(report: Path, root: Path = ROOT) -> list[Path]:
         shutil.copyfile(source, written[-1])
     measured = datetime.fromtimestamp((report / "report.json").stat().st_mtime, UTC).date()
     for page, block in ((root / "README.md", summary), (root / PAGE, figures)):
-        page.write_text(replace(page.read_text(), block(machine, rows, measured)))
+        page.write_text(replace(page.read_text(), block(machine, rows, measured, other)))
         written.append(page)
     return written

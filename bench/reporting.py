@@ -74,9 +74,14 @@ def report_command(
 
 @click.command("readme")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def readme_command(directory: Path) -> None:
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A report of `throughput` with another interpreter on the same machine: its figures are shown, too.",
+)
+def readme_command(directory: Path, beside: Path | None) -> None:
     """Puts the figures and pictures of the report in DIRECTORY into README.md, docs/inside/benchmarks.md and docs/images."""
-    for path in readme.update(directory):
+    for path in readme.update(directory, beside=beside):
         options.console.print(f"wrote {path}")
 
 

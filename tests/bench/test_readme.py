@@ -94,6 +94,22 @@ def test_readme_has_three_figures_with_their_commands() -> None:
     )
 
 
+OTHER: tuple[dict[str, Any], list[dict[str, Any]]] = (
+    {"python": "3.11.7 (no PGO, no LTO)"},
+    [THROUGHPUT | {"cpu_us": 3.213, "server_bound": False}],
+)
+
+
+def test_another_interpreter_is_shown_beside_the_first() -> None:
+    assert readme.summary(MACHINE, ROWS, DAY, OTHER).endswith(
+        "\nMeasured 2026-11-25 on AMD EPYC, 2 cores, commit abc1234. The same push takes 1.25 times as much CPU with "
+        "Python 3.11.7 (no PGO, no LTO) (`python -m bench throughput`).\n"
+    )
+    text = readme.figures(MACHINE, ROWS, DAY, OTHER)
+    _, _, beside = text.partition("\nThe same with Python 3.11.7 (no PGO, no LTO):\n\n")
+    assert "| engine | APNs | bare | 386 507 | 3.21 | 1.30 | 0.68 |" in beside.partition("\n\n")[0]
+
+
 def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
     for place in ("images", "inside"):
         (tmp_path / "docs" / place).mkdir(parents=True)
@@ -121,6 +137,12 @@ def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
     for page, block in pages.items():
         text = page.read_text()
         assert text == f"before\n{readme.BEGIN}\n\n{block(MACHINE, ROWS, DAY)}\n{readme.END}\nafter\n"
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    look.write(beside / "report.json", OTHER[0], [*OTHER[1], RIVAL])
+    readme.update(report, tmp_path, beside)
+    for page, block in pages.items():
+        assert block(MACHINE, ROWS, DAY, OTHER) in page.read_text()
 
 
 def test_without_the_marks_nothing_is_written() -> None:
@@ -133,7 +155,9 @@ def test_the_pages_have_the_marks_and_their_pictures_and_commands_are_there() ->
         page.read_text().partition(readme.BEGIN)[2].partition(readme.END)[0]
         for page in (ROOT / "README.md", ROOT / readme.PAGE)
     )
-    assert summary.count("python -m bench ") == 3
+    lines = re.findall(r"^- .*", summary, re.MULTILINE)
+    assert len(lines) == 3
+    assert all("(`python -m bench " in line for line in lines)
     pictures = re.findall(r"\]\(\.\./(images/bench-[^)]+)\)", figures)
     assert len(pictures) == len(readme.PICTURES)
     assert all((ROOT / "docs" / picture).exists() for picture in pictures)
