@@ -23,7 +23,7 @@ from pushcore.gateway.expo.sealed import AppDevice, Seal, SealedTokens, new_key,
 from pushcore.models.tokens import TokenKind
 
 from . import constant, look, options
-from .clients import read_h2load
+from .clients import ours, read_h2load
 from .providers import payload
 from .stage import CLIENT_CORE, SERVER_CORE, CannotMeasure, Target, h2load_version, run_on, start_on
 
@@ -43,25 +43,30 @@ FORM: Final = look.TableLayout(
         look.Column("case", "case", look.plain),
         look.Column("pushes", "pushes", look.whole),
         look.Column("cpu_us", "CPU µs a push", look.two),
+        look.Column("times", "times the engine's", look.two),
         look.Column("rate", "pushes/s", look.whole),
         look.Column("target", "server", look.plain),
     ),
-    "one process of the gateway on one core; its CPU alone; the client and the provider are on the other",
+    "one process of the gateway on one core; its CPU alone; the client and the provider are on the other; the engine: the same "
+    "pushes by `PushEngine.send_many`, without a gateway, in the same run",
 )
 
 
 def measure(console: Console, *, count: int, runs: int, cases: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """A row for each case: the best of `runs`, of `count` pushes each."""
+    """A row for each case, and one for the engine alone: the best of `runs`, of `count` pushes each."""
     h2load_version()
-    rows = []
     with tempfile.TemporaryDirectory() as folder, constant.target("auto", "apns") as target:
         place = Path(folder)
+        engine = min((ours("engine", target, count=count) for _ in range(runs)), key=lambda run: run.cpu_us)
+        rows: list[dict[str, Any]] = [
+            {"case": "engine alone", "pushes": count, "cpu_us": engine.cpu_us, "rate": engine.rate}
+        ]
         with gateway(place, target) as (url, process):
             for case in cases or tuple(CASES):
                 with console.status(case):
-                    rows.append(
-                        {"case": case, **_best(case, place, url, process, count, runs), "target": target.name}
-                    )
+                    rows.append({"case": case, **_best(case, place, url, process, count, runs)})
+    for row in rows:
+        row |= {"times": row["cpu_us"] / engine.cpu_us, "target": target.name}
     look.show(console, FORM, rows)
     return rows
 
@@ -192,5 +197,5 @@ CASES: Final[dict[str, Callable[[Path], tuple[str, Path, int]]]] = {
 @options.runs(3, "Runs of each; the one with the least CPU is shown.")
 @options.json_file
 def gateway_command(count: int, cases: tuple[str, ...], runs: int, file: Path | None) -> None:
-    """CPU of the gateway for a push: single requests, batches of 100, and a stream."""
+    """CPU of the gateway for a push: single requests, batches of 100, and a stream, beside that of the engine alone."""
     options.keep("gateway", measure(options.console, count=count, runs=runs, cases=cases), file)

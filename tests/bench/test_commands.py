@@ -205,12 +205,14 @@ def test_startup(tmp_path: Path) -> None:
 def test_gateway(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "gateway", "--count", "100", "--runs", "1")
     assert {row["case"]: row["pushes"] for row in rows} == {
+        "engine alone": 100,
         "single": 100,
         "batch of 100": 100,
         "stream": 20_000,
         "Expo, native tokens": 100,
         "Expo, sealed tokens": 100,
     }
+    assert rows[0]["times"] == 1.0
 
 
 def test_gateway_load(tmp_path: Path) -> None:
